@@ -1,0 +1,1 @@
+"""kiloc: the compiler behind kilotune. `kiloc.pipeline` is its door."""

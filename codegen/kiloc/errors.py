@@ -1,0 +1,22 @@
+"""The one exception a user sees when a model or an option is at fault."""
+
+from __future__ import annotations
+
+
+class CompileError(Exception):
+    """A model, an option or a budget cannot be compiled.
+
+    where: the file, layer or option at fault, as the user knows it.
+    what: the cause, one sentence.
+    hint: what to do instead.
+    """
+
+    def __init__(self, where: str, what: str, hint: str) -> None:
+        super().__init__(f"{what}\n  at {where}\n  hint: {hint}")
+        self.where = where
+        self.what = what
+        self.hint = hint
+
+
+class BudgetError(CompileError):
+    """A memory budget given by the user cannot be met; the model itself is fine."""

@@ -1,0 +1,153 @@
+"""The graph: values, nodes and trainable parameters. Everything is frozen; a pass makes another graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from ..ops.registry import Op
+
+STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control")
+"""Kinds of value that outlive a step: they live in the state, not in the arena.
+
+trainable: what inference reads (int32 bias, int8 codes); master: the 16-bit values that training updates;
+exponent: the power of two of a block of codes; accumulator: summed gradients; optimizer: its moments;
+control: learning rate and step counts."""
+
+ADAPTER_KINDS: Final = ("trainable", "exponent")
+"""The part of the state that changes what inference computes: what an adapter carries."""
+
+KINDS: Final = ("input", "constant", "activation", "saved", "gradient", "scalar", *STATE_KINDS)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor: `data` holds a constant, or what a state value starts from."""
+
+    name: str
+    type: TensorType
+    kind: str
+    data: NDArray[np.generic] | None = None
+    origin: str = ""
+
+    @property
+    def is_state(self) -> bool:
+        return self.kind in STATE_KINDS
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Value):
+            return NotImplemented
+        same = (self.name, self.type, self.kind, self.origin) == (other.name, other.type, other.kind, other.origin)
+        if self.data is None or other.data is None:
+            return same and self.data is other.data
+        return same and self.data.dtype == other.data.dtype and np.array_equal(self.data, other.data)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    inputs: operand name -> value name. outputs: value names, in the operator's order.
+    updates: state values that the node changes in place (also listed in inputs).
+    phase: "forward", "backward" (one sample) or "update" (one optimizer step).
+    """
+
+    name: str
+    op: Op
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    updates: tuple[str, ...] = ()
+    phase: str = "forward"
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A trainable tensor and the state values that hold it.
+
+    storage: "int32" (a bias in accumulator units) or "block16" (16-bit values with one power of two, and
+    the int8 copy that inference reads). values: role -> value name; roles are "value" (what inference
+    reads), "exponent", "master", "master_exponent", "accumulator", "momentum", "range" and "saturated".
+    """
+
+    name: str
+    layer: str
+    method: str
+    storage: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model: forward nodes, then (after `autodiff`) backward and update nodes, in execution order."""
+
+    name: str
+    values: Mapping[str, Value]
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parameters: tuple[Parameter, ...] = ()
+    origin: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def type(self, name: str) -> TensorType:
+        return self.values[name].type
+
+    def phase(self, *phases: str) -> tuple[Node, ...]:
+        return tuple(n for n in self.nodes if n.phase in phases)
+
+    def producers(self) -> dict[str, Node]:
+        return {out: node for node in self.nodes for out in node.outputs}
+
+    def consumers(self) -> dict[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs.values()):
+                found.setdefault(name, []).append(node)
+        return found
+
+    def node(self, name: str) -> Node:
+        return next(n for n in self.nodes if n.name == name)
+
+    def state(self) -> list[Value]:
+        return [v for v in self.values.values() if v.is_state]
+
+    def with_values(self, values: Iterable[Value]) -> Graph:
+        merged = dict(self.values)
+        merged.update((v.name, v) for v in values)
+        return replace(self, values=merged)
+
+    def with_nodes(self, nodes: Iterable[Node]) -> Graph:
+        """The graph with these nodes and only the values that they, the interface or the state need."""
+        kept = tuple(nodes)
+        used = set(self.inputs) | set(self.outputs)
+        used.update(v.name for v in self.values.values() if v.is_state)
+        for node in kept:
+            used.update(node.inputs.values())
+            used.update(node.outputs)
+        return replace(self, nodes=kept, values={k: v for k, v in self.values.items() if k in used})
+
+    def fresh(self, base: str, taken: Iterable[str] = ()) -> str:
+        """A value name that is not in use yet."""
+        used = set(taken)
+        for candidate in _numbered(base):
+            if candidate not in self.values and candidate not in used:
+                return candidate
+        raise AssertionError("unreachable")
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    count = 2
+    while True:
+        yield f"{base}_{count}"
+        count += 1

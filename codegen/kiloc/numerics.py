@@ -1,0 +1,160 @@
+"""Integer and float32 primitives: the NumPy twins of runtime/include/kt/numerics.h, equal bit for bit.
+
+Integers are computed in int64 and saturated where the C does. Sources: gemmlowp's fixed-point arithmetic and
+the TensorFlow Lite 8-bit quantisation specification; the backward rules are in ARCHITECTURE.md, "Numbers".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+def saturate32(x: Ints) -> Ints:
+    return np.clip(x, INT32_MIN, INT32_MAX)
+
+
+def high_multiply(a: Ints | int, b: Ints | int) -> Ints:
+    """Rounded (a * b) / 2^31 of int32 values: gemmlowp's SaturatingRoundingDoublingHighMul."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    product = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    return np.minimum(np.where(product >= 0, product >> 31, -((-product) >> 31)), INT32_MAX)
+
+
+def divide_by_power(x: Ints | int, n: Ints | int) -> Ints:
+    """x / 2^n rounded to nearest, ties away from zero: gemmlowp's RoundingDivideByPOT."""
+    x = np.asarray(x, np.int64)
+    mask = (np.int64(1) << np.asarray(n, np.int64)) - 1
+    return (x >> n) + ((x & mask) > ((mask >> 1) + (x < 0)))
+
+
+def requantize(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints:
+    """x * multiplier * 2^(shift - 31), rounded twice as TensorFlow Lite Micro does.
+
+    The left shift saturates at int32 (it is undefined behaviour there); right shifts beyond 31 give 0.
+    """
+    shift = np.asarray(shift, np.int64)
+    left = np.clip(shift, 0, 31)
+    scaled = saturate32(np.asarray(x, np.int64) << left)
+    return divide_by_power(high_multiply(scaled, multiplier), np.clip(-shift, 0, 31))
+
+
+def requantize_once(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints:
+    """The same product rounded once (ties up): what LiteRT's FULLY_CONNECTED computes. shift < 30."""
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    down = 31 - np.asarray(shift, np.int64)
+    return saturate32((product + (np.int64(1) << (down - 1))) >> down)
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """A positive real as (multiplier in [2^30, 2^31), shift): TensorFlow Lite's QuantizeMultiplier."""
+    if real == 0.0:
+        return 0, 0
+    fraction, exponent = np.frexp(real)
+    mantissa = int(np.floor(fraction * 2.0**31 + 0.5))
+    if mantissa == 1 << 31:
+        mantissa, exponent = mantissa // 2, exponent + 1
+    return (0, 0) if exponent < -31 else (mantissa, int(exponent))
+
+
+def quantize_multipliers(reals: NDArray[np.float64]) -> tuple[Ints, Ints]:
+    pairs = np.array([quantize_multiplier(float(r)) for r in reals], np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def shift_round(x: Ints | int, n: Ints | int) -> Ints:
+    """x / 2^n, ties towards plus infinity; n < 0 shifts left and saturates at int32.
+
+    The only rounding of the backward pass. A right shift never overflows: (x >> n) + bit n-1 of x.
+    """
+    x, n = np.asarray(x, np.int64), np.asarray(n, np.int64)
+    right = np.clip(n, 0, 32)
+    half = (np.int64(1) << right) >> 1
+    return saturate32(((x << np.clip(-n, 0, 31)) + half) >> right)
+
+
+def saturate8(x: Ints) -> Ints:
+    """Clamp to [-127, 127]: gradients and trainable codes never hold -128."""
+    return np.clip(x, -127, 127)
+
+
+def bit_length(x: Ints) -> Ints:
+    """Bits of |x|: 32 - clz, 0 for 0."""
+    return np.frexp(np.abs(np.asarray(x, np.float64)))[1].astype(np.int64)
+
+
+def power_of_two(exponent: Any) -> Floats:
+    """2^exponent in float32, exponent in [-126, 127]."""
+    return ((np.asarray(exponent, np.int32) + 127) << 23).astype(np.int32).view(np.float32)
+
+
+def exponent_for(largest: Any, limit: float, lowest: int = -100) -> Ints:
+    """The smallest e >= lowest with largest * 2^-e <= limit; `largest` is float32, 0 gives `lowest`.
+
+    Computed on the bits as the C does: e of the quotient by `limit`, one more if its mantissa is not zero.
+    """
+    quotient = np.asarray(largest, np.float32) / np.float32(limit)
+    bits = quotient.view(np.int32).astype(np.int64)
+    exponent = (bits >> 23) - 127 + ((bits & 0x7FFFFF) != 0)
+    return np.maximum(np.where(bits == 0, lowest, exponent), lowest)
+
+
+def round_half_up(x: Floats) -> Ints:
+    """floor(x + 0.5) of float32, saturated at +-2^30."""
+    shifted = np.asarray(x, np.float32) + np.float32(0.5)
+    limited = np.clip(shifted, np.float32(-(2.0**30)), np.float32(2.0**30))
+    return np.floor(limited).astype(np.int64)
+
+
+_EXP = tuple(np.float32(c) for c in (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0))
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+
+
+def exp(x: Any) -> Floats:
+    """e^x for x <= 0 in float32: Cody-Waite reduction, a Taylor polynomial of degree 7; below -87 it is 0."""
+    x = np.asarray(x, np.float32)
+    clipped = np.maximum(x, np.float32(-87.0))
+    n = np.floor(clipped * np.float32(1.44269504) + np.float32(0.5)).astype(np.int32)
+    r = clipped - n.astype(np.float32) * _LN2_HIGH
+    r = r - n.astype(np.float32) * _LN2_LOW
+    p = np.full(r.shape, _EXP[0], np.float32)
+    for coefficient in _EXP[1:]:
+        p = p * r + coefficient
+    return np.where(x < np.float32(-87.0), np.float32(0), p * power_of_two(np.maximum(n, -126))).astype(np.float32)
+
+
+def log(x: Any) -> Floats:
+    """ln x for normal x > 0 in float32: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then the atanh series."""
+    bits = np.asarray(x, np.float32).view(np.int32)
+    e = (bits >> 23) - 127
+    m = ((bits & 0x7FFFFF) | 0x3F800000).astype(np.int32).view(np.float32)
+    high = m > np.float32(1.41421356)
+    m = np.where(high, m * np.float32(0.5), m).astype(np.float32)
+    e = (e + high).astype(np.float32)
+    s = (m - np.float32(1)) / (m + np.float32(1))
+    z = s * s
+    p = np.float32(1 / 9) * np.ones_like(z)
+    for coefficient in (1 / 7, 1 / 5, 1 / 3, 1.0):
+        p = p * z + np.float32(coefficient)
+    return (np.float32(2) * s * p + e * _LN2_LOW + e * _LN2_HIGH).astype(np.float32)
+
+
+def sqrt(x: Any) -> Floats:
+    """Square root of a normal x >= 0 in float32: four Newton steps from a guess made on the bits."""
+    x = np.asarray(x, np.float32)
+    y = ((x.view(np.int32) >> 1) + 0x1FC00000).astype(np.int32).view(np.float32)
+    for _ in range(4):
+        y = np.float32(0.5) * (y + x / y)
+    return np.where(x > 0, y, np.float32(0)).astype(np.float32)
+
+
+def sequential_sum(x: Any) -> np.float32:
+    """Sum in order, one float32 addition after the other, as the C loop does (np.sum is pairwise)."""
+    flat = np.asarray(x, np.float32).ravel()
+    return np.float32(0) if flat.size == 0 else np.add.accumulate(flat, dtype=np.float32)[-1]

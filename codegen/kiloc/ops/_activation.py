@@ -1,0 +1,26 @@
+"""Fused activations as integer clamp ranges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ir.types import TensorType
+
+ACTIVATIONS = ("none", "relu", "relu6", "relu_n1_to_1")
+
+
+def clamp_range(activation: str, y: TensorType) -> tuple[int, int]:
+    """[low, high] of the int8 result (TensorFlow Lite's CalculateActivationRangeQuantized)."""
+
+    def quantized(real: float) -> int:
+        ratio = np.float32(real) / np.float32(y.scale)
+        return y.zero_point + int(np.floor(np.abs(ratio) + np.float32(0.5)) * np.sign(ratio))
+
+    low, high = -128, 127
+    if activation in ("relu", "relu6"):
+        low = max(low, quantized(0.0))
+    if activation == "relu6":
+        high = min(high, quantized(6.0))
+    if activation == "relu_n1_to_1":
+        low, high = max(low, quantized(-1.0)), min(high, quantized(1.0))
+    return low, high

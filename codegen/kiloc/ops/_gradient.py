@@ -1,0 +1,55 @@
+"""Backward operators that requantise their int32 sums to int8 with one power of two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from ..ir.types import TensorType, gradient
+from .registry import Array, Environment, NodeTypes, Op
+
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RequantizedGradient(Op):
+    """G = saturate8(shift_round(accumulator, shift)).
+
+    shift: chosen by calibration (`passes/calibrate.py`). Rounding is to nearest, ties up: a truncating shift
+    biases every element by half a step and no deep network trains with it.
+    """
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        """Shape of the result."""
+        raise NotImplementedError
+
+    def unit(self, t: NodeTypes) -> float:
+        """Scale of the accumulator, relative to the exponent of the loss."""
+        raise NotImplementedError
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        """int32 sums, [N, ...] of the result's shape."""
+        raise NotImplementedError
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (gradient(self.shape(t), self.unit(t) * 2.0**self.shift_value),)
+
+    @property
+    def shift_value(self) -> int:
+        return int(getattr(self, "shift"))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        total = self.accumulator(e)
+        assert np.abs(total).max(initial=0) <= nm.INT32_MAX, "gradient sums leave int32"
+        return (nm.saturate8(nm.shift_round(total, self.shift_value)).astype(np.int8),)
+
+
+def batch(e: Environment, operand: str, *shape: int) -> Any:
+    """The operand reshaped to [N, *shape], integers widened."""
+    array = e.array(operand)
+    wide = array if array.dtype == np.float64 else array.astype(np.int64)
+    return wide.reshape(array.shape[0], *shape)

@@ -1,0 +1,198 @@
+"""What CONV_2D and FULLY_CONNECTED share: the product, its trainable addends and its gradients.
+
+A fully connected layer is a 1x1 convolution over a column of rows, so both use the same kernels. Beside the
+frozen weights a layer may have
+
+- a trainable bias: int32 in units of s_x * s_w[c], added to the accumulator;
+- LoRA: a = alpha / rank; acc[c] += a / s_w[c] * 2^(u_range + b_exponent) * sum_j B[c, j] * u[j], where u is LORA_DOWN's result;
+- a delta V of the weights' shape: acc[c] += 2^exponent / s_w[c] * sum_k V[c, k] * (x[k] - z_x).
+
+Both addends are requantised into the int32 accumulator before the layer's one requantisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from ..ir.types import TensorType, scalar
+from ._activation import clamp_range
+from ._window import Window
+from .kernel import Argument, Field, KernelCall, Table
+from .registry import Array, Environment, Names, NodeTypes, Op
+
+if TYPE_CHECKING:
+    from ..autodiff import GradientBuilder
+    from ..ir.graph import Node
+
+Image = tuple[int, int, int]
+
+ADDEND_LIMIT = 2**30
+"""Trainable addends saturate here, so that sums of them and of the frozen product stay in int32."""
+
+
+def exact_matmul(a: Array, b: Array) -> NDArray[np.int64]:
+    """Integer product through float64 (exact: every sum stays below 2^53)."""
+    return np.rint(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64)
+
+
+def output_scales(x: TensorType, weights: TensorType, channels: int) -> NDArray[np.float64]:
+    """Accumulator units s_x * s_w[c] as float64, one per output channel."""
+    return np.broadcast_to(np.float64(x.scale) * np.array(weights.channel_scales, np.float64), (channels,)).copy()
+
+
+def addend(t: NDArray[np.int64], multiplier: Array, shift: Array) -> NDArray[np.int64]:
+    """A trainable product brought to accumulator units, saturated at +-2^30."""
+    return np.clip(nm.requantize(t, multiplier, shift), -ADDEND_LIMIT, ADDEND_LIMIT)
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """y = clamp(requantize(W x + b + addends)); subclasses say how rows and windows are laid out.
+
+    rounding: "twice" (TensorFlow Lite Micro) or "once" (LiteRT's FULLY_CONNECTED).
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent")
+
+    activation: str = "none"
+    rounding: str = "twice"
+    lora_scale: float = 1.0
+
+    # -- layout ---------------------------------------------------------------------------------------
+    def window_of(self, t: NodeTypes) -> Window:
+        raise NotImplementedError
+
+    def images(self, t: NodeTypes) -> tuple[Image, Image]:
+        """Input and result as (height, width, channels)."""
+        raise NotImplementedError
+
+    def rows(self, e: Environment) -> NDArray[np.int64]:
+        """x - z_x under each window: [N, positions, K]."""
+        x = e.wide("x") - e.type("x").zero_point
+        return self.window_of(e).patches(x.reshape(x.shape[0], *self.images(e)[0]))
+
+    def multipliers(self, t: NodeTypes) -> tuple[nm.Ints, nm.Ints]:
+        channels = t.type("weights").shape[0]
+        scales = output_scales(t.type("x"), t.type("weights"), channels) / t.result().scale
+        return nm.quantize_multipliers(scales)
+
+    def addend_multipliers(self, t: NodeTypes, factor: float) -> tuple[nm.Ints, nm.Ints]:
+        """factor / s_w[c]: from units of s_x to accumulator units."""
+        channels = t.type("weights").shape[0]
+        scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
+        return nm.quantize_multipliers(factor / scales)
+
+    # -- meaning --------------------------------------------------------------------------------------
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        """int32 sums before the requantisation: [N, positions, channels]."""
+        rows = self.rows(e)
+        weights = e.array("weights").reshape(e.type("weights").shape[0], -1)
+        total = exact_matmul(rows, weights.T) + e.wide("bias")
+        if e.has("lora_u"):
+            u = e.array("lora_u").reshape(rows.shape[0], rows.shape[1], -1)
+            exponent = e.wide("lora_range") + e.wide("lora_b_exponent")
+            multiplier, shift = self.addend_multipliers(e, self.lora_scale)
+            total = total + addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
+        if e.has("delta"):
+            delta = e.array("delta").reshape(weights.shape)
+            multiplier, shift = self.addend_multipliers(e, 1.0)
+            total = total + addend(exact_matmul(rows, delta.T), multiplier, shift + e.wide("delta_exponent"))
+        return nm.saturate32(total)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        total = self.accumulator(e)
+        multiplier, shift = self.multipliers(e)
+        low, high = clamp_range(self.activation, e.result())
+        scale = nm.requantize if self.rounding == "twice" else nm.requantize_once
+        y = np.clip(scale(total, multiplier, shift) + e.result().zero_point, low, high)
+        return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def macs(self, t: NodeTypes) -> int:
+        positions = t.result().size // t.type("weights").shape[0]
+        count = positions * t.type("weights").size
+        if t.has("lora_u"):
+            count += positions * t.type("lora_b").size
+        return count + (positions * t.type("weights").size if t.has("delta") else 0)
+
+    # -- C --------------------------------------------------------------------------------------------
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        multiplier, shift = self.multipliers(t)
+        x, y = self.images(t)
+        fields: dict[str, Field] = {
+            "window": self.window_of(t).fields(x, y),
+            "input_offset": -t.type("x").zero_point,
+            "output_offset": t.result().zero_point,
+            "clamp": clamp_range(self.activation, t.result()),
+            "weights": Argument(n.inputs["weights"]),
+            "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
+            "shift": Table("shift", "int8_t", shift.astype(np.int8)),
+        }
+        arguments = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        symbol = "kt_conv2d_s8" if self.rounding == "twice" else "kt_conv2d_once_s8"
+        for kind, operands in (("lora", ("lora_u", "lora_b", "lora_range", "lora_b_exponent")), ("delta", ("delta", "delta_exponent"))):
+            if not t.has(operands[0]):
+                continue
+            scale, offset = self.addend_multipliers(t, self.lora_scale if kind == "lora" else 1.0)
+            fields["addend_multiplier"] = Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32))
+            fields["addend_shift"] = Table(f"{kind}_shift", "int8_t", offset.astype(np.int8))
+            if kind == "lora":
+                fields["rank"] = t.type("lora_b").shape[1]
+            arguments += [Argument(n.inputs[o]) for o in operands]
+            symbol = f"kt_conv2d_{kind}_s8"
+        assert not (t.has("lora_u") and t.has("delta")), "a layer takes LoRA or a delta"
+        assert self.rounding == "twice" or symbol == "kt_conv2d_once_s8", "trainable weights need rounding twice"
+        return KernelCall(symbol, "kt_conv2d_params", fields, (*arguments, Argument(n.outputs[0])), source=f"kernels/{symbol[3:-3]}.c")
+
+    # -- gradient -------------------------------------------------------------------------------------
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        from .gradient_mask import masked
+        from .lora import LoRAInnerGradient
+        from .parameter_gradient import BiasGradient, WeightGradient
+
+        t = b.types(node)
+        window, x_scale = self.window_of(t), t.type("x").scale
+        x_image, y_image = self.images(t)
+        g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
+        if b.is_trainable(node.inputs["bias"]):
+            b.accumulate(node, "bias", BiasGradient(), {"g": g})
+        extra: dict[str, str] = {}
+        if "delta" in node.inputs:
+            b.accumulate(node, "delta", WeightGradient(window, x_image, y_image, x_scale), {"g": g, "x": node.inputs["x"]})
+        if "lora_u" in node.inputs:
+            down = b.producer(node.inputs["lora_u"])
+            rank = t.type("lora_b").shape[1]
+            across = Window((1, 1))
+            u_image = (*y_image[:2], rank)
+            b.accumulate(
+                node, "lora_b", WeightGradient(across, u_image, y_image, x_scale * self.lora_scale),
+                {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
+            )  # fmt: skip
+            inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
+            du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du", (None, scalar("int32")))
+            b.accumulate(
+                down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
+                {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
+            )  # fmt: skip
+            extra = {
+                "lora_du": du,
+                "lora_du_exponent": du_exponent,
+                "lora_a": down.inputs["lora_a"],
+                "lora_a_exponent": down.inputs["lora_a_exponent"],
+            }
+        if not b.wants(node.inputs["x"]):
+            return {}
+        from .input_gradient import LinearInputGradient, prescale_shift
+
+        weights = b.constant(node.inputs["weights"])
+        prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales)
+        op = LinearInputGradient(window, x_image, y_image, prescale, lora_scale=self.lora_scale)
+        dx = b.add_requantized(op, {"g": g, "weights": node.inputs["weights"], **extra}, f"{node.name}.dx", t.type("x").shape)
+        return {"x": dx}
+
+

@@ -1,0 +1,99 @@
+"""The geometry of sliding windows: shared by convolutions and pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernel import Field
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Kernel, stride and dilation as (height, width); pad as (top, left, bottom, right)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def output(self, height: int, width: int) -> tuple[int, int]:
+        """Spatial size of the result."""
+        return (
+            self._length(height + self.pad[0] + self.pad[2], 0),
+            self._length(width + self.pad[1] + self.pad[3], 1),
+        )
+
+    def _length(self, padded: int, axis: int) -> int:
+        reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1
+        return (padded - reach) // self.stride[axis] + 1
+
+    @property
+    def pointwise(self) -> bool:
+        return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0, 0, 0)
+
+    def taps(self, out: tuple[int, int]) -> list[tuple[int, int, slice, slice]]:
+        """(ky, kx, rows, columns) of the padded input that each kernel position meets."""
+        found = []
+        for ky in range(self.kernel[0]):
+            for kx in range(self.kernel[1]):
+                top, left = ky * self.dilation[0], kx * self.dilation[1]
+                rows = slice(top, top + (out[0] - 1) * self.stride[0] + 1, self.stride[0])
+                columns = slice(left, left + (out[1] - 1) * self.stride[1] + 1, self.stride[1])
+                found.append((ky, kx, rows, columns))
+        return found
+
+    def padded(self, x: Array, fill: Any = 0) -> Array:
+        """x [N, H, W, C] with its border filled."""
+        top, left, bottom, right = self.pad
+        if not any(self.pad):
+            return x
+        return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+
+    def patches(self, x: Array) -> Array:
+        """Rows [N, OH*OW, KH*KW*C] under each window; the border reads 0."""
+        n, height, width, channels = x.shape
+        if self.pointwise:
+            return x.reshape(n, height * width, channels)
+        out = self.output(height, width)
+        padded = self.padded(x)
+        rows = np.empty((n, *out, len(self.taps(out)), channels), x.dtype)
+        for i, (_, _, ys, xs) in enumerate(self.taps(out)):
+            rows[:, :, :, i] = padded[:, ys, xs]
+        return rows.reshape(n, out[0] * out[1], -1)
+
+    def scatter(self, rows: Array, shape: tuple[int, ...]) -> Array:
+        """The transpose of `patches`: rows summed into [N, H, W, C]."""
+        n, height, width, channels = shape
+        if self.pointwise:
+            return rows.reshape(shape)
+        out = self.output(height, width)
+        top, left, bottom, right = self.pad
+        total = np.zeros((n, height + top + bottom, width + left + right, channels), rows.dtype)
+        parts = rows.reshape(n, *out, -1, channels)
+        for i, (_, _, ys, xs) in enumerate(self.taps(out)):
+            total[:, ys, xs] += parts[:, :, :, i]
+        return total[:, top : top + height, left : left + width]
+
+    def fields(self, x: tuple[int, ...], y: tuple[int, ...]) -> dict[str, Field]:
+        """Initialisers of a kt_window for x [.., H, W, C] and y [.., OH, OW, OC]."""
+        return {
+            "input": x[-3:],
+            "output": y[-3:],
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "pad": self.pad[:2],
+        }
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """TensorFlow's SAME: (before, after) so that the result has ceil(size / stride) positions."""
+    reach = (kernel - 1) * dilation + 1
+    total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    return total // 2, total - total // 2

@@ -1,0 +1,124 @@
+"""Gradient of a convolution or fully connected layer with respect to its input.
+
+dX = W^T dY contracts over output channels, whose weights have different scales, so dY is first scaled per channel into
+16 bits: m[c] = min(32767, round(2^15 s_w[c] / max s_w)), G'[c] = (G[c] m[c] + 2^(p-1)) >> p. p is the smallest p >= 7
+for which the int32 sums cannot overflow, proved from the frozen weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from ._gradient import Real, RequantizedGradient, batch
+from ._linear import Image, addend, exact_matmul
+from ._window import Window
+from .kernel import Argument, Field, KernelCall, Scratch, Table
+from .registry import Array, Environment, Names, NodeTypes, register
+
+
+def prescale(scales: Sequence[float], channels: int) -> NDArray[np.int64]:
+    """Relative channel scales m in 1/2^15."""
+    s = np.broadcast_to(np.array(scales, np.float64), (channels,))
+    return np.minimum(np.floor(s / s.max() * 32768 + 0.5), 32767).astype(np.int64)
+
+
+def prescaled(g: NDArray[np.int64], m: NDArray[np.int64], p: int) -> NDArray[np.int64]:
+    return (g * m + (1 << (p - 1))) >> p
+
+
+def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float]) -> int:
+    """p for weights [OC, KH, KW, IC]: every tap may meet one input position."""
+    sums = np.abs(weights.astype(np.int64)).sum((1, 2))
+    m = prescale(scales, weights.shape[0])
+    p = 7
+    while (sums * prescaled(np.int64(127), m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
+        p += 1
+    return p
+
+
+@register
+@dataclass(frozen=True)
+class LinearInputGradient(RequantizedGradient):
+    """dX of CONV_2D and FULLY_CONNECTED, with the LoRA path's share where the layer has one."""
+
+    mnemonic: ClassVar[str] = "linear_input_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "weights")
+    optional: ClassVar[tuple[str, ...]] = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
+
+    window: Window = Window((1, 1))
+    x_image: Image = (1, 1, 1)
+    y_image: Image = (1, 1, 1)
+    prescale_shift: int = 7
+    lora_scale: float = 1.0
+    x_shape: tuple[int, ...] = ()
+    shift: int = 0
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return self.x_shape or (1, *self.x_image)
+
+    def weight_unit(self, t: NodeTypes) -> float:
+        return max(t.type("weights").channel_scales) * 2.0 ** (self.prescale_shift - 15)
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale * self.weight_unit(t)
+
+    def lora_multiplier(self, t: NodeTypes) -> tuple[int, int]:
+        """From units of the LoRA product (before its exponents) to units of the accumulator."""
+        return nm.quantize_multiplier(self.lora_scale / self.weight_unit(t))
+
+    def _scatter(self, rows: Array) -> Array:
+        return self.window.scatter(rows, (rows.shape[0], *self.x_image))
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        channels = self.y_image[2]
+        g = batch(e, "g", -1, channels)
+        g = prescaled(g, prescale(e.type("weights").channel_scales, channels), self.prescale_shift)
+        total = self._scatter(exact_matmul(g, e.array("weights").reshape(channels, -1)))
+        if e.has("lora_du"):
+            du = batch(e, "lora_du", g.shape[1], -1)
+            path = self._scatter(exact_matmul(du, e.array("lora_a").reshape(du.shape[2], -1)))
+            exponent = e.wide("lora_du_exponent") + e.wide("lora_a_exponent")
+            multiplier, shift = self.lora_multiplier(e)
+            total = nm.saturate32(total + addend(path, np.int64(multiplier), (shift + exponent).reshape(-1, 1, 1, 1)))
+        return total.reshape(-1, *self.shape(e)[1:])
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        channels = self.y_image[2]
+        scales = np.array(e.type("weights").channel_scales, np.float64)
+        weights = e.array("weights").reshape(channels, -1).astype(np.float64)
+        total = self._scatter(batch(e, "g", -1, channels) * scales @ weights)
+        if e.has("lora_du"):
+            a = e.array("lora_a").astype(np.float64) * 2.0 ** e.array("lora_a_exponent").astype(np.float64)
+            du = batch(e, "lora_du", -1, a.shape[0])
+            total = total + self._scatter(du @ a.reshape(a.shape[0], -1))
+        return (total.reshape(-1, *self.shape(e)[1:]),)
+
+    def macs(self, t: NodeTypes) -> int:
+        positions = self.y_image[0] * self.y_image[1]
+        return positions * (t.type("weights").size + (t.type("lora_a").size if t.has("lora_a") else 0))
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = self.y_image[2]
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_image, self.y_image),
+            "weights": Argument(n.inputs["weights"]),
+            "prescale": Table("prescale", "int16_t", prescale(t.type("weights").channel_scales, channels).astype(np.int16)),
+            "prescale_shift": self.prescale_shift,
+            "shift": self.shift,
+        }
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
+        symbol, rows = "kt_conv2d_input_gradient_s8", 1
+        if t.has("lora_du"):
+            multiplier, shift = self.lora_multiplier(t)
+            fields |= {"rank": t.type("lora_a").shape[0], "lora_multiplier": multiplier, "lora_shift": shift}
+            arguments += [Argument(n.inputs[o]) for o in ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")]
+            symbol, rows = "kt_conv2d_lora_input_gradient_s8", 2
+        arguments += [Argument(n.outputs[0]), Scratch()]
+        scratch = 4 * rows * self.x_image[2]
+        return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c")

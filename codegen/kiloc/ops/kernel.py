@@ -1,0 +1,52 @@
+"""What an operator tells the emitter about its C kernel: symbol, parameters, arguments, scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A pointer to a value: where it lies (arena, state, constant, caller's buffer) is the emitter's business."""
+
+    value: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant array that the operator derives, such as per-channel multipliers."""
+
+    suffix: str
+    ctype: str
+    data: NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A pointer to the scratch bytes of the call."""
+
+
+Field = int | float | str | tuple[int, ...] | Argument | Table | Mapping[str, "Field"]
+"""Initialiser of a member of a parameter struct; a str is a C constant such as an enumerator."""
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """symbol(&parameters, arguments...); scratch in bytes, aligned to 4."""
+
+    symbol: str
+    struct: str
+    fields: Mapping[str, Field]
+    arguments: tuple[Argument | Scratch | str, ...]
+    scratch: int = 0
+    source: str = ""
+
+    @property
+    def file(self) -> str:
+        """The translation unit under runtime/src that defines the symbol."""
+        assert self.source, self.symbol
+        return self.source

@@ -1,0 +1,63 @@
+/* kt/model.h: what every generated model shares: status codes, targets, and a table that lets one program
+ * (the agent, the host library) drive any model.
+ *
+ * No function here allocates. Pointers to arena and state must be aligned to KT_ALIGNMENT bytes. */
+#ifndef KT_MODEL_H
+#define KT_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of the contract between generated code and runtime; generated headers refuse another one. */
+#define KT_ABI 1
+
+#define KT_ALIGNMENT 8
+
+typedef enum {
+    KT_OK = 0,
+    KT_ERROR_ARENA = 1,       /* arena missing, misaligned or smaller than the call needs */
+    KT_ERROR_STATE = 2,       /* state missing, misaligned, too small, or of another model or layout */
+    KT_ERROR_LABEL = 3,       /* label outside [0, classes) */
+    KT_ERROR_LOSS = 4,        /* the loss is not finite; nothing was accumulated */
+    KT_ERROR_ADAPTER = 5,     /* adapter truncated, damaged, or of another model; nothing was changed */
+    KT_ERROR_NOT_TRAINED = 6, /* update asked for with no accumulated sample */
+    KT_ERROR_UNSUPPORTED = 7  /* the model was built without training */
+} kt_status;
+
+/* What a training sample should give: a class number, or values in the output's real units. */
+typedef struct {
+    int32_t label;
+    const float *values;
+} kt_target;
+
+/* Any generated model behind one table. `model` is storage of model_bytes, aligned to KT_ALIGNMENT.
+ * Inputs (and outputs) are concatenated in the model's order. Functions are NULL where training was not built. */
+typedef struct {
+    const char *name;
+    const uint8_t *base_hash; /* first 8 bytes of the SHA-256 of the base model's frozen part */
+    uint32_t model_bytes;
+    uint32_t input_bytes;
+    uint32_t output_bytes;
+    uint32_t target_values; /* floats in a target; 0: targets are labels */
+    uint32_t arena_bytes_infer;
+    uint32_t arena_bytes_train;
+    uint32_t state_bytes;
+    uint32_t adapter_bytes;
+    kt_status (*init)(void *model, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
+    kt_status (*resume)(void *model, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
+    kt_status (*infer)(void *model, const int8_t *input, int8_t *output);
+    kt_status (*train_step)(void *model, const int8_t *input, const kt_target *target, float *loss);
+    kt_status (*apply)(void *model);
+    kt_status (*set_learning_rate)(void *model, float learning_rate);
+    size_t (*adapter_export)(const void *model, void *buffer, size_t capacity);
+    kt_status (*adapter_load)(void *model, const void *buffer, size_t length);
+} kt_model_interface;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
