@@ -1,0 +1,32 @@
+"""Short C-compatible names for layers, from the long ones that exporters write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_PRODUCTS = {"conv2d", "depthwise", "matmul", "biasadd", "add", "softmax", "avgpool", "maxpool", "mean", "reshape"}
+_NOISE = re.compile(r"[^0-9a-zA-Z_]+")
+_RESERVED = set(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "
+    "return short signed sizeof static struct switch typedef union unsigned void volatile while input output state model arena".split()
+)
+
+
+def identifier(text: str, fallback: str) -> str:
+    """`text` as a C identifier in lower case; `fallback` where nothing usable is left."""
+    name = _NOISE.sub("_", text).strip("_").lower()
+    name = re.sub(r"_+", "_", name)
+    if not name or not name[0].isalpha():
+        return fallback
+    return f"{name}_" if name in _RESERVED else name[:40]
+
+
+def layer_name(candidates: Iterable[str], fallback: str) -> str:
+    """The scope that holds the product of a layer, such as conv2d_3 of 'model/conv2d_3/Conv2D;model/...'."""
+    for candidate in candidates:
+        for part in candidate.split(";"):
+            scopes = part.split("/")
+            if len(scopes) > 1 and scopes[-1].split(":")[0].lower().rstrip("0123456789_") in _PRODUCTS:
+                return identifier(scopes[-2], fallback)
+    return fallback
