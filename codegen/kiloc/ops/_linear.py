@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numerics as nm
-from ..ir.types import TensorType, scalar
+from ..ir.types import TensorType
 from ._activation import clamp_range
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Table
@@ -174,7 +174,7 @@ class Linear(Op):
                 {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
             )  # fmt: skip
             inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
-            du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du", (None, scalar("int32")))
+            du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du")
             b.accumulate(
                 down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
                 {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
@@ -191,8 +191,8 @@ class Linear(Op):
 
         weights = b.constant(node.inputs["weights"])
         prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales)
-        op = LinearInputGradient(window, x_image, y_image, prescale, lora_scale=self.lora_scale)
-        dx = b.add_requantized(op, {"g": g, "weights": node.inputs["weights"], **extra}, f"{node.name}.dx", t.type("x").shape)
+        op = LinearInputGradient(window, x_image, y_image, prescale, self.lora_scale, t.type("x").shape)
+        dx = b.add(op, {"g": g, "weights": node.inputs["weights"], **extra}, f"{node.name}.dx")[0]
         return {"x": dx}
 
 

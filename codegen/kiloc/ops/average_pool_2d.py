@@ -80,7 +80,7 @@ class AveragePool2D(Pool2D):
         shape = b.types(node).type("x").shape
         smallest = int(window_counts(self.window, shape[1], shape[2]).min())
         op = AveragePoolGradient(self.window, shape, b.types(node).result().shape, smallest)
-        return {"x": b.add_requantized(op, {"g": self.masked(b, node, dy)}, f"{node.name}.dx", shape)}
+        return {"x": b.add(op, {"g": self.masked(b, node, dy)}, f"{node.name}.dx")[0]}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return self.pool_call(t, n, "kt_average_pool2d_s8")

@@ -93,7 +93,7 @@ class DepthwiseConv2D(Op):
             return {}
         p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), t.type("weights").channel_scales, self.multiplier_of_depth(t))
         op = DepthwiseInputGradient(self.window, t.type("x").shape, t.result().shape, p)
-        return {"x": b.add_requantized(op, {"g": g, "weights": node.inputs["weights"]}, f"{node.name}.dx", t.type("x").shape)}
+        return {"x": b.add(op, {"g": g, "weights": node.inputs["weights"]}, f"{node.name}.dx")[0]}
 
 
 def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int) -> int:

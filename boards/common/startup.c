@@ -1,0 +1,109 @@
+/* startup.c: vectors, reset and faults of any Cortex-M. Needs no C library.
+ *
+ * A fault is reported as one line of text on the serial port, which no frame of a program looks like, and ends there. */
+#include "board_api.h"
+
+extern uint32_t board_stack_low[], board_stack_high[];
+extern uint32_t board_data_load[], board_data_start[], board_data_end[];
+extern uint32_t board_bss_start[], board_bss_end[];
+
+int main(void);
+void Reset_Handler(void);
+void SysTick_Handler(void);
+
+/* SCB registers, the same on every Cortex-M that has them. */
+#define SCB_CPACR (*(volatile uint32_t *)0xE000ED88u)
+#define SCB_CFSR (*(volatile uint32_t *)0xE000ED28u)
+
+board_stack board_stack_limits(void)
+{
+    const board_stack limits = {board_stack_low, board_stack_high};
+    return limits;
+}
+
+void board_exit(int code)
+{
+    (void)code;
+    for (;;)
+        __asm volatile("wfi");
+}
+
+static void write_hex(char *text, uint32_t value)
+{
+    for (int i = 7; i >= 0; i--, value >>= 4)
+        text[i] = "0123456789abcdef"[value & 15u];
+}
+
+/* A fault may come with a broken stack pointer: Fault_Handler starts again from the stack's top. frame is where the
+ * core stacked the registers, to be believed only inside the stack; its seventh word is the address that faulted. */
+__attribute__((noreturn, used)) void board_fault(const uint32_t *frame)
+{
+    static char line[] = "\0FAULT exception ........ status ........ pc ........\n";
+    uint32_t exception;
+
+    __asm volatile("mrs %0, ipsr" : "=r"(exception));
+    write_hex(line + 17, exception);
+#if __ARM_ARCH_ISA_THUMB >= 2
+    write_hex(line + 33, SCB_CFSR);
+#endif
+    if (frame >= board_stack_low && frame + 8 <= board_stack_high)
+        write_hex(line + 45, frame[6]);
+    board_write((const uint8_t *)line, sizeof line);
+    board_exit(1);
+}
+
+__attribute__((naked, noreturn)) static void Fault_Handler(void)
+{
+    __asm volatile("mov r0, sp\n ldr r1, =board_stack_high\n mov sp, r1\n bl board_fault\n .ltorg");
+}
+
+__attribute__((weak)) void SysTick_Handler(void)
+{
+    Fault_Handler();
+}
+
+__attribute__((noreturn, used)) void board_start(void)
+{
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+    SCB_CPACR |= 0xFu << 20;
+    __asm volatile("dsb\n isb" ::: "memory");
+#endif
+    const uint32_t *from = board_data_load;
+    for (uint32_t *to = board_data_start; to < board_data_end;)
+        *to++ = *from++;
+    for (uint32_t *to = board_bss_start; to < board_bss_end;)
+        *to++ = 0;
+    board_init();
+    board_exit(main());
+}
+
+/* A bootloader or debugger may jump here with another stack. */
+__attribute__((naked, noreturn)) void Reset_Handler(void)
+{
+    __asm volatile("ldr r0, =board_stack_high\n mov sp, r0\n bl board_start\n .ltorg");
+}
+
+typedef void (*handler)(void);
+typedef union {
+    uint32_t *stack;
+    handler call;
+} vector;
+
+__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
+    {.stack = board_stack_high},
+    {.call = Reset_Handler},
+    {.call = Fault_Handler}, /* NMI */
+    {.call = Fault_Handler}, /* HardFault */
+    {.call = Fault_Handler}, /* MemManage */
+    {.call = Fault_Handler}, /* BusFault */
+    {.call = Fault_Handler}, /* UsageFault */
+    {.call = Fault_Handler}, /* SecureFault */
+    {.stack = 0},
+    {.stack = 0},
+    {.stack = 0},
+    {.call = Fault_Handler}, /* SVCall */
+    {.call = Fault_Handler}, /* DebugMonitor */
+    {.stack = 0},
+    {.call = Fault_Handler}, /* PendSV */
+    {.call = SysTick_Handler},
+};

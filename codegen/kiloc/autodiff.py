@@ -1,0 +1,174 @@
+"""Reverse mode over the operator registry: adds the loss and only those backward nodes that a trainable value needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .errors import CompileError
+from .ir.graph import Graph, Node, Value
+from .ir.types import TensorType
+from .ir.verify import node_types
+from .ops import NodeTypes, NoGradient, Op
+from .ops.gradient_sum import GradientSum
+from .ops.loss import Loss, MeanSquaredError, SoftmaxCrossEntropy
+from .ops.softmax import Softmax
+
+LOSSES = ("cross_entropy", "mse")
+LOSS_EXPONENT = "loss.exponent"
+LOSS_VALUE = "loss.value"
+
+
+@dataclass
+class GradientBuilder:
+    """What `Op.gradient` sees of the graph being differentiated."""
+
+    graph: Graph
+    active: set[str]
+    logits: set[str]
+    nodes: list[Node] = field(default_factory=list)
+    values: dict[str, Value] = field(default_factory=dict)
+
+    def types(self, node: Node) -> NodeTypes:
+        return node_types(self.graph, node)
+
+    def constant(self, name: str) -> NDArray[Any]:
+        data = self.graph.values[name].data
+        assert data is not None, f"{name} is not a constant"
+        return data
+
+    def producer(self, name: str) -> Node:
+        return self.graph.producers()[name]
+
+    def is_trainable(self, name: str) -> bool:
+        return self.graph.values[name].kind == "trainable"
+
+    def is_logits(self, name: str) -> bool:
+        """Whether the loss reads this value (or a view of it)."""
+        return name in self.logits
+
+    def wants(self, name: str) -> bool:
+        """Whether a trainable value lies upstream of this one."""
+        return name in self.active
+
+    def type_of(self, name: str) -> TensorType:
+        return self.values[name].type if name in self.values else self.graph.type(name)
+
+    def add(self, op: Op, inputs: dict[str, str], base: str) -> tuple[str, ...]:
+        """Append a backward node; returns the names of its results."""
+        types = op.infer(NodeTypes({o: self.type_of(v) for o, v in inputs.items()}))
+        assert types is not None, op.mnemonic
+        first = self.graph.fresh(base, self.values)
+        names = (first, *(f"{first}.exponent" for _ in types[1:]))
+        for name, type_ in zip(names, types, strict=True):
+            self.values[name] = Value(name, type_, "scalar" if type_.shape == (1,) and type_.quantization is None else "gradient")
+        self.nodes.append(Node(first, op, inputs, names, phase="backward"))
+        return names
+
+    def accumulate(self, node: Node, operand: str, op: Op, inputs: dict[str, str]) -> None:
+        """Append the node that adds a parameter's gradient to its accumulator."""
+        value = node.inputs[operand]
+        parameter = next(p for p in self.graph.parameters if p.values["value"] == value)
+        accumulator = parameter.values["accumulator"]
+        operands = {**inputs, "exponent": LOSS_EXPONENT, "accumulator": accumulator}
+        self.nodes.append(Node(f"{parameter.name}.gradient", op, operands, (), (accumulator,), "backward"))
+
+
+def differentiate(graph: Graph, loss: str) -> Graph:
+    """The graph with loss and backward nodes. Raises CompileError where an operator on the way has no gradient."""
+    target, op, logits = _loss(graph, loss)
+    builder = GradientBuilder(graph, _active(graph), _views(graph, logits))
+    if logits not in builder.active:
+        raise CompileError(graph.origin, "no trainable value influences the result that the loss reads", "choose layers before the output")
+    builder.values[target.name] = target
+    names = ("loss.gradient", LOSS_EXPONENT, LOSS_VALUE)
+    types = op.infer(NodeTypes({"y": graph.type(logits), target.name: target.type}))
+    for name, type_, kind in zip(names, types, ("gradient", "scalar", "scalar"), strict=True):
+        builder.values[name] = Value(name, type_, kind)
+    builder.nodes.append(Node("loss", op, {"y": logits, target.name: target.name}, names, phase="backward"))
+    _walk(builder, logits)
+    forward = graph.phase("forward")
+    merged = graph.with_values(builder.values.values())
+    return replace(merged, nodes=(*forward, *builder.nodes), inputs=(*graph.inputs, target.name))
+
+
+def _loss(graph: Graph, loss: str) -> tuple[Value, Loss, str]:
+    """(target value, loss operator, value that it reads)."""
+    result = graph.outputs[0]
+    if loss == "cross_entropy":
+        producer = graph.producers().get(_root(graph, result))
+        if producer is not None and isinstance(producer.op, Softmax):
+            result = producer.inputs["x"]
+        if graph.type(result).size < 2:
+            raise CompileError(graph.origin, "cross-entropy needs at least two classes", 'use loss="mse"')
+        return Value("label", TensorType((1,), "int32"), "input"), SoftmaxCrossEntropy(), result
+    if loss == "mse":
+        return Value("target", TensorType(graph.type(result).shape, "float32"), "input"), MeanSquaredError(), result
+    raise CompileError("loss", f"unknown loss {loss!r}", f"losses are {', '.join(LOSSES)}")
+
+
+def _root(graph: Graph, name: str) -> str:
+    producers = graph.producers()
+    while name in producers and producers[name].op.view:
+        name = producers[name].inputs["x"]
+    return name
+
+
+def _views(graph: Graph, name: str) -> set[str]:
+    """The value and everything that it is only another shape of."""
+    found, producers = {name}, graph.producers()
+    while name in producers and producers[name].op.view:
+        name = producers[name].inputs["x"]
+        found.add(name)
+    return found
+
+
+def _active(graph: Graph) -> set[str]:
+    """Values downstream of a trainable one."""
+    active: set[str] = set()
+    for node in graph.phase("forward"):
+        if any(v in active or graph.values[v].kind == "trainable" for v in node.inputs.values()):
+            active.update(node.outputs)
+    return active
+
+
+def _walk(b: GradientBuilder, logits: str) -> None:
+    forward = b.graph.phase("forward")
+    pending: dict[str, list[str]] = {logits: ["loss.gradient"]}
+    for position in range(len(forward) - 1, -1, -1):
+        node = forward[position]
+        arrived = pending.pop(node.outputs[0], []) if node.outputs else []
+        if not arrived:
+            continue
+        dy = arrived[0]
+        for other in arrived[1:]:
+            dy = b.add(GradientSum(), {"g": dy, "other": other}, f"{node.name}.dy")[0]
+        if not (b.wants(node.outputs[0])):
+            continue
+        try:
+            gradients = node.op.gradient(b, node, dy)
+        except NoGradient as error:
+            raise _no_gradient(b.graph, node, position, len(forward), str(error)) from None
+        for operand, gradient in gradients.items():
+            if b.wants(node.inputs[operand]):
+                pending.setdefault(node.inputs[operand], []).append(gradient)
+
+
+def _no_gradient(graph: Graph, node: Node, position: int, count: int, why: str) -> CompileError:
+    upstream = {node.inputs[o] for o in node.op.operands}
+    layers: list[str] = []
+    for earlier in reversed(graph.phase("forward")[:position]):
+        if upstream & set(earlier.outputs):
+            upstream.update(earlier.inputs.values())
+            layers += [p.layer for p in graph.parameters if p.layer == earlier.name and p.layer not in layers]
+    later = [p.layer for p in graph.parameters if p.layer not in layers]
+    hint = f'layers="{",".join(dict.fromkeys(later))}" trains what comes after it' if later else "train a layer after it"
+    return CompileError(
+        f"'{node.name}' ({node.origin or node.op.mnemonic}, operator {position + 1} of {count})",
+        f"no gradient for {node.op.mnemonic.upper()}: {why}; it stands between the loss and {', '.join(layers) or 'the trainable layers'}",
+        hint,
+    )
+
+

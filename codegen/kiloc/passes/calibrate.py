@@ -1,0 +1,77 @@
+"""Chooses the constant shift of every activation gradient.
+
+Relative to the exponent of the loss, the size of an activation gradient moves little from sample to sample and over training, so its
+shift is a constant: the 90th percentile, over calibration samples, of the smallest shift that keeps the int32 sums in int8. The
+shifts are chosen along the chain, each on top of the ones before it. Gradients here are float64 with straight-through clamps on
+the exact integer forward pass. Figures behind the rule: ARCHITECTURE.md, "Numbers".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.graph import Graph, Node, Value
+from ..ir.interp import environment
+from ..ir.verify import node_types
+from ..ops._gradient import RequantizedGradient
+from ..ops.parameter_gradient import ParameterGradient
+
+PERCENTILE = 90.0
+Arrays = dict[str, NDArray[Any]]
+
+
+def calibrate(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Graph:
+    """The graph with shifts and gradient scales set.
+
+    forward: results of the forward phase on the samples, with the inputs. target: labels or values for the loss.
+    """
+    arrays = {**forward, graph.inputs[-1]: target}
+    values: dict[str, Value] = dict(graph.values)
+    nodes: list[Node] = []
+    exponent = np.zeros(0)
+    for node in graph.nodes:
+        if node.phase != "backward":
+            nodes.append(node)
+            continue
+        current = replace(graph, values=values)
+        if node.name == "loss":
+            exponent = node.op.evaluate(environment(current, node, arrays))[1].astype(np.float64)
+        e = environment(current, node, arrays)
+        op = node.op
+        if not isinstance(op, ParameterGradient):
+            arrays.update(zip(node.outputs, op.evaluate_real(e), strict=True))
+        if isinstance(op, RequantizedGradient):
+            largest = np.abs(arrays[node.outputs[0]]).reshape(len(exponent), -1).max(1)
+            op = replace(op, shift=_shift(largest / (op.unit(e) * 2.0**exponent)))  # type: ignore[call-arg]
+        node = replace(node, op=op)
+        types = op.infer(node_types(current, node))
+        for name, type_ in zip(node.outputs, types or (), strict=True):
+            values[name] = replace(values[name], type=type_)
+        nodes.append(node)
+    return replace(graph, values=values, nodes=tuple(nodes))
+
+
+def _shift(largest: NDArray[np.float64]) -> int:
+    """Shift for sums whose largest magnitude in each sample is given."""
+    seen = largest[largest > 0]
+    if seen.size == 0:
+        return 0
+    need = np.maximum(np.floor(np.log2(seen)) + 1 - 7, 0)
+    return int(np.floor(np.percentile(need, PERCENTILE) + 0.5))
+
+
+def real_gradients(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Arrays:
+    """Float64 gradients of every parameter, [N, ...] by accumulator name: the reference of the integer engine."""
+    arrays = {**forward, graph.inputs[-1]: target}
+    found: Arrays = {}
+    for node in graph.phase("backward"):
+        result = node.op.evaluate_real(environment(graph, node, arrays))
+        if isinstance(node.op, ParameterGradient):
+            found[node.updates[0]] = result[0]
+        else:
+            arrays.update(zip(node.outputs, result, strict=True))
+    return found

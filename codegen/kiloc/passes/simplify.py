@@ -1,0 +1,55 @@
+"""Removes what computes nothing: reshapes to the same shape or of reshapes, identity and inverse transposes, empty padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..ir.graph import Graph, Node
+from ..ops.pad import Pad
+from ..ops.reshape import Reshape
+from ..ops.transpose import Transpose
+
+
+def simplify(graph: Graph) -> Graph:
+    """The same function with fewer nodes."""
+    alias: dict[str, str] = {}
+    kept: list[Node] = []
+    producers: dict[str, Node] = {}
+    for node in graph.nodes:
+        node = replace(node, inputs={o: alias.get(v, v) for o, v in node.inputs.items()})
+        if isinstance(node.op, Reshape | Transpose):
+            node = _merged(node, producers.get(node.inputs["x"]))
+        if _is_identity(graph, node) and node.outputs[0] not in graph.outputs:
+            alias[node.outputs[0]] = node.inputs["x"]
+            continue
+        kept.append(node)
+        producers.update(dict.fromkeys(node.outputs, node))
+    return _without_dead(replace(graph, nodes=tuple(kept)))
+
+
+def _merged(node: Node, before: Node | None) -> Node:
+    """Two reshapes or two transposes in a row as one."""
+    if before is None or type(before.op) is not type(node.op):
+        return node
+    op = node.op
+    if isinstance(op, Transpose) and isinstance(before.op, Transpose):
+        op = Transpose(tuple(before.op.permutation[i] for i in op.permutation))
+    return replace(node, op=op, inputs={"x": before.inputs["x"]})
+
+
+def _is_identity(graph: Graph, node: Node) -> bool:
+    if isinstance(node.op, Reshape):
+        return graph.type(node.inputs["x"]).shape == node.op.shape
+    if isinstance(node.op, Transpose):
+        return node.op.permutation == tuple(range(len(node.op.permutation)))
+    return isinstance(node.op, Pad) and not any(node.op.pad)
+
+
+def _without_dead(graph: Graph) -> Graph:
+    wanted = set(graph.outputs)
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if wanted & set(node.outputs):
+            kept.append(node)
+            wanted.update(node.inputs.values())
+    return graph.with_nodes(kept[::-1])

@@ -1,0 +1,42 @@
+"""Parts of a graph: what inference runs, what one training sample runs. Both drop nodes that nothing needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..autodiff import LOSS_VALUE
+from ..ir.graph import Graph, Node
+
+
+def inference_slice(graph: Graph) -> Graph:
+    """Forward nodes that the results need. Inference changes no state: updates are dropped with their operands."""
+    nodes = _needed(graph.phase("forward"), set(graph.outputs))
+    pure = []
+    for node in nodes:
+        kept = {o: v for o, v in node.inputs.items() if v not in node.updates or o in node.op.operands}
+        pure.append(replace(node, inputs=kept, updates=()))
+    inputs = tuple(i for i in graph.inputs if graph.values[i].type.dtype == "int8")
+    return replace(graph, inputs=inputs).with_nodes(pure)
+
+
+def training_slice(graph: Graph) -> Graph:
+    """Forward and backward nodes of one sample: those that change an accumulator or give the loss, and what they need."""
+    nodes = _needed(graph.phase("forward", "backward"), {LOSS_VALUE})
+    return replace(graph, outputs=(LOSS_VALUE,)).with_nodes(nodes)
+
+
+def prune(graph: Graph) -> Graph:
+    """Drop nodes whose results nothing reads and that change no state."""
+    wanted = set(graph.outputs) | {LOSS_VALUE}
+    body = _needed(graph.phase("forward", "backward"), wanted)
+    return graph.with_nodes((*body, *graph.phase("update")))
+
+
+def _needed(nodes: tuple[Node, ...], wanted: set[str]) -> list[Node]:
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        changes_gradient = node.phase == "backward" and node.updates
+        if changes_gradient or wanted & set(node.outputs):
+            kept.append(node)
+            wanted = wanted | set(node.inputs.values())
+    return kept[::-1]

@@ -1,0 +1,111 @@
+"""What the methods share: choosing layers, and making trainable values."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.graph import Graph, Node, Parameter, Value
+from ..ir.types import TensorType
+from ..ops._linear import Linear
+from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.optimizer import StepBlock16
+
+Layers = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Forward activations of the calibration samples by value name, [N, ...], and a seed for initial values."""
+
+    activations: Mapping[str, NDArray[Any]]
+    seed: int = 0
+
+
+class Method:
+    """Base of all methods. layers: "all", "last:N" (the last N that the method applies to), names or globs."""
+
+    def attach(self, graph: Graph, calibration: Calibration) -> Graph:
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """One line for reports."""
+        raise NotImplementedError
+
+
+def has_weights(node: Node) -> bool:
+    return isinstance(node.op, Linear | DepthwiseConv2D)
+
+
+def select(graph: Graph, layers: Layers, kinds: tuple[type, ...], method: str) -> list[Node]:
+    """The layers that a selection names, in order. Raises CompileError for names that are not there or do not fit."""
+    fitting = [n for n in graph.phase("forward") if isinstance(n.op, kinds)]
+    if not fitting:
+        raise CompileError(graph.origin, f"{method} finds no layer that it applies to", "kilotune analyze lists the layers")
+    wanted = [p.strip() for p in layers.split(",")] if isinstance(layers, str) else list(layers)
+    chosen: list[str] = []
+    for pattern in wanted:
+        chosen += _matching(graph, pattern, fitting, method)
+    return [n for n in fitting if n.name in chosen]
+
+
+def _matching(graph: Graph, pattern: str, fitting: list[Node], method: str) -> list[str]:
+    names = [n.name for n in fitting]
+    if pattern == "all":
+        return names
+    if pattern.startswith("last:"):
+        count = pattern.removeprefix("last:")
+        if not count.isdigit() or int(count) < 1:
+            raise CompileError(f"layers={pattern!r}", f"{count!r} is not a count of layers", 'write "last:2"')
+        return names[-int(count) :]
+    found = fnmatch.filter(names, pattern)
+    if found:
+        return found
+    others = [n.name for n in graph.phase("forward")]
+    if fnmatch.filter(others, pattern):
+        node = graph.node(fnmatch.filter(others, pattern)[0])
+        raise CompileError(f"layers={pattern!r}", f"{method} does not apply to {node.op.mnemonic.upper()}", f"it applies to {', '.join(names)}")
+    near = difflib.get_close_matches(pattern, names, 3, 0.3) or names[-3:]
+    raise CompileError(f"layers={pattern!r}", f"no layer of {graph.name} has this name", f"did you mean {', '.join(near)}?")
+
+
+def replace_node(graph: Graph, node: Node, *before: Node) -> Graph:
+    """The graph with a node of the same name replaced, and others put in front of it."""
+    nodes: list[Node] = []
+    for old in graph.nodes:
+        nodes += [*before, node] if old.name == node.name else [old]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def with_trainable_bias(graph: Graph, node: Node, method: str) -> Graph:
+    """Turn the bias constant of a layer into an int32 parameter, once."""
+    name = node.inputs["bias"]
+    if any(p.values["value"] == name for p in graph.parameters):
+        return graph
+    users = [n.name for n in graph.phase("forward") if name in n.inputs.values()]
+    assert users == [node.name], f"{name} is shared"
+    bias = graph.values[name]
+    parameter = Parameter(name, node.name, method, "int32", {"value": name})
+    changed = graph.with_values([replace(bias, kind="trainable")])
+    return replace(changed, parameters=(*graph.parameters, parameter))
+
+
+def block16(name: str, codes: NDArray[np.int8], exponent: int) -> tuple[dict[str, str], list[Value]]:
+    """State values of a parameter stored in 16 bits with one power of two, from int8 codes."""
+    master = (codes.astype(np.int16) * 256).astype(np.int16)
+    scalars = {"exponent": exponent, "master_exponent": max(exponent - 8, StepBlock16.LOWEST)}
+    values = [
+        Value(name, TensorType(codes.shape, "int8"), "trainable", codes),
+        Value(f"{name}.exponent", TensorType((1,), "int8"), "exponent", np.array([scalars["exponent"]], np.int8)),
+        Value(f"{name}.master", TensorType(codes.shape, "int16"), "master", master),
+        Value(f"{name}.master_exponent", TensorType((1,), "int8"), "master", np.array([scalars["master_exponent"]], np.int8)),
+    ]
+    roles = {"value": name, "exponent": f"{name}.exponent", "master": f"{name}.master", "master_exponent": f"{name}.master_exponent"}
+    return roles, values

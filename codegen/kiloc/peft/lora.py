@@ -1,0 +1,101 @@
+"""LoRA: a trained low-rank addend B A to frozen weights, inside the integer accumulator.
+
+A is the layer's own window to `rank` channels, B is 1x1. B starts at zero, so the model starts bit-exact; A starts uniform,
+scaled so that A x has unit root mean square on the calibration samples.
+Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from ..errors import CompileError
+from ..ir.graph import Graph, Node, Parameter, Value
+from ..ir.types import TensorType
+from ..ir.verify import node_types
+from ..ops._linear import Linear
+from ..ops.lora import LoRADown
+from ._method import Calibration, Layers, Method, block16, replace_node, select
+
+
+@dataclass(frozen=True)
+class LoRA(Method):
+    """Rank-`rank` adaptation of convolutions and fully connected layers; alpha defaults to the rank (factor 1)."""
+
+    rank: int = 4
+    layers: Layers = "last:4"
+    alpha: float | None = None
+
+    def attach(self, graph: Graph, calibration: Calibration) -> Graph:
+        nodes = select(graph, self.layers, (Linear,), "LoRA")
+        for node in nodes:
+            self._check(graph, node)
+            graph = self._attach_layer(graph, node, calibration)
+        return graph
+
+    def describe(self) -> str:
+        return f"lora r={self.rank} {self.layers}"
+
+    def _check(self, graph: Graph, node: Node) -> None:
+        channels = graph.type(node.inputs["weights"]).shape[0]
+        depth = graph.type(node.inputs["weights"]).size // channels
+        where = f"LoRA on layer '{node.name}'"
+        if not 1 <= self.rank <= min(channels, depth):
+            fitting = f"a rank between 1 and {min(channels, depth)}"
+            raise CompileError(where, f"rank {self.rank} does not fit weights of {channels} x {depth}", f"choose {fitting}, or other layers")
+        if self.alpha is not None and not (np.isfinite(self.alpha) and self.alpha > 0):
+            raise CompileError(where, f"alpha {self.alpha} is not a positive number", "leave it out, or pass about the rank")
+        if "delta" in node.inputs:
+            raise CompileError(where, "a layer takes LoRA or a trained head, not both", "leave the last layer out of LoRA's layers")
+
+    def _attach_layer(self, graph: Graph, node: Node, calibration: Calibration) -> Graph:
+        assert isinstance(node.op, Linear)
+        t = node_types(graph, node)
+        window, (x_image, y_image) = node.op.window_of(t), node.op.images(t)
+        channels, depth = t.type("weights").shape[0], t.type("weights").size // t.type("weights").shape[0]
+        shape = (self.rank, depth)
+        x = calibration.activations[node.inputs["x"]].astype(np.int64) - t.type("x").zero_point
+        codes, exponent, reach = self._initial_a(window.patches(x.reshape(-1, *x_image)), t.type("x").scale, shape, node, calibration)
+
+        a, b, scope = f"{node.name}.lora_a", f"{node.name}.lora_b", f"{node.name}.lora"
+        a_roles, a_values = block16(a, codes, exponent)
+        b_roles, b_values = block16(b, np.zeros((channels, self.rank), np.int8), -24)
+        u_range = Value(f"{scope}_range", TensorType((1,), "int8"), "exponent", np.array([reach], np.int8))
+        saturated = Value(f"{scope}_saturated", TensorType((1,), "int8"), "control", np.zeros(1, np.int8))
+        u_image = (y_image[0], y_image[1], self.rank)
+        down = Node(
+            f"{scope}_down",
+            LoRADown(window, x_image, u_image),
+            {"x": node.inputs["x"], "lora_a": a, "lora_a_exponent": a_roles["exponent"], "lora_range": u_range.name, "saturated": saturated.name},
+            (f"{scope}_u",),
+            (saturated.name,),
+            origin=node.origin,
+        )
+        u = Value(f"{scope}_u", TensorType((1, u_image[0] * u_image[1], self.rank), "int8"), "activation")
+        addend = {"lora_u": u.name, "lora_b": b, "lora_b_exponent": b_roles["exponent"], "lora_range": u_range.name}
+        op = replace(node.op, lora_scale=1.0 if self.alpha is None else self.alpha / self.rank)
+        graph = graph.with_values([*a_values, *b_values, u_range, saturated, u])
+        graph = replace_node(graph, replace(node, op=op, inputs={**node.inputs, **addend}), down)
+        parameters = (
+            Parameter(a, node.name, "lora", "block16", {**a_roles, "range": u_range.name, "saturated": saturated.name}),
+            Parameter(b, node.name, "lora", "block16", b_roles),
+        )
+        return replace(graph, parameters=(*graph.parameters, *parameters))
+
+    def _initial_a(
+        self, rows: NDArray[np.int64], x_scale: float, shape: tuple[int, int], node: Node, calibration: Calibration
+    ) -> tuple[NDArray[np.int8], int, int]:
+        """Codes and exponent of A, and the power of two that holds u with one bit to spare."""
+        seed = int.from_bytes(node.name.encode(), "little") % 2**32
+        a = np.random.Generator(np.random.Philox([calibration.seed, seed])).uniform(-1, 1, shape)
+        u = rows.reshape(-1, shape[1]) @ a.T
+        a /= np.sqrt((u**2).mean()) * x_scale + 1e-12
+        exponent = int(nm.exponent_for(np.float32(np.abs(a).max()), 127.0, -24))
+        codes = np.clip(np.floor(a / 2.0**exponent + 0.5), -127, 127).astype(np.int8)
+        largest = np.abs(rows.reshape(-1, shape[1]) @ codes.T.astype(np.int64)).max() * 2.0**exponent
+        reach = int(np.ceil(np.log2(max(largest, 1e-9) / 127.0))) + 1
+        return codes, exponent, int(np.clip(reach, -24, 30))

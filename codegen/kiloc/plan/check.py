@@ -1,0 +1,57 @@
+"""An independent check of a plan: runs the steps on a shadow of the arena that knows whose bytes are whose.
+
+It shares no code with the planner: lifetimes are not derived but observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..ir.graph import Graph, Node
+
+
+class PlanError(AssertionError):
+    """A step of a plan reads bytes that another value has overwritten, or writes where it reads."""
+
+
+def check_plan(
+    graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], arena_bytes: int, scratch: Callable[[Node], int]
+) -> None:
+    """Raises PlanError naming the step, the value and the owner of its bytes."""
+    shadow: list[str | None] = [None] * arena_bytes
+    identity: dict[str, str] = {}
+
+    def extent(name: str, size: int) -> range:
+        start = offsets[name]
+        if start < 0 or start + size > arena_bytes:
+            raise PlanError(f"{name} at {start}, {size} bytes, leaves the arena of {arena_bytes}")
+        return range(start, start + size)
+
+    for number, node in enumerate(steps):
+        reads: list[tuple[str, range]] = []
+        for operand, name in node.inputs.items():
+            if name not in offsets:
+                continue
+            bytes_ = extent(name, graph.type(name).bytes)
+            owners = {shadow[i] for i in bytes_} - {identity.get(name, name)}
+            if owners:
+                raise PlanError(f"step {number} {node.name} reads {name}, whose bytes hold {sorted(map(str, owners))}")
+            reads.append((operand, bytes_))
+        writes = [(name, extent(name, graph.type(name).bytes)) for name in node.outputs if name in offsets]
+        if node.op.view:
+            for name, _ in writes:
+                identity[name] = identity.get(node.inputs["x"], node.inputs["x"])
+            continue
+        if scratch(node):
+            writes.append((f"{node.name} scratch", extent(f"{node.name} scratch", scratch(node))))
+        for i, (name, bytes_) in enumerate(writes):
+            for operand, other in reads:
+                overlaps = bytes_.start < other.stop and other.start < bytes_.stop
+                if overlaps and not (operand == node.op.in_place and i == 0 and bytes_ == other):
+                    raise PlanError(f"step {number} {node.name} writes {name} over its operand {operand}")
+            for _, other in writes[:i]:
+                if bytes_.start < other.stop and other.start < bytes_.stop:
+                    raise PlanError(f"step {number} {node.name}: two results overlap at {name}")
+        for name, bytes_ in writes:
+            for byte in bytes_:
+                shadow[byte] = name

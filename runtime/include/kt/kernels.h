@@ -1,0 +1,356 @@
+/* kt/kernels.h: every kernel that generated code calls, forward and backward. It also includes kt/loss.h and
+ * kt/optim.h.
+ *
+ * Conventions
+ * - A kernel takes its parameter struct first, then pointers: operands, results, scratch. It returns nothing and
+ *   cannot fail: shapes and ranges are checked by the compiler that wrote the call.
+ * - Layouts are row major, one sample: activations [height][width][channels] (HWC), weights of a convolution
+ *   [output channel][kernel row][kernel column][input channel], of a depthwise one [row][column][output channel].
+ * - x, y: int8, real value = scale * (q - zero point). input_offset is MINUS the zero point of the input (as in
+ *   CMSIS-NN), output_offset is PLUS the zero point of the result. clamp = {low, high} of the int8 result.
+ * - g, dx, du: gradients, int8 in [-127, 127], no zero point, real value = g * scale * 2^exponent: the scale is known
+ *   to the compiler, the exponent is the one that the loss found for the sample.
+ * - multiplier, shift: a positive real number multiplier * 2^(shift - 31), applied by kt_requantize.
+ * - Products are summed exactly in int32; the compiler proves from the weights that they fit.
+ * - `scratch` is aligned to 4 bytes and needs no initial value; its size is stated per kernel. Other pointers need
+ *   the alignment of their type.
+ * - Buffers must not overlap, except where "in place" is stated: then result and named operand may be one buffer.
+ * - Rounding: "twice" is TensorFlow Lite Micro's, "half up" is to nearest with ties towards plus infinity. */
+#ifndef KT_KERNELS_H
+#define KT_KERNELS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How a kernel slides over an image. Sizes are {height, width, channels} or {height, width}.
+ * pad is {top, left}; what is needed at the bottom and on the right follows from the output size. Positions outside
+ * the input read as its zero point. */
+typedef struct {
+    int32_t input[3];
+    int32_t output[3];
+    int32_t kernel[2];
+    int32_t stride[2];
+    int32_t dilation[2];
+    int32_t pad[2];
+} kt_window;
+
+/* ==== convolution and fully connected ================================================================== */
+
+/* A fully connected layer is a 1x1 convolution over an image of height = rows and width 1.
+ *
+ * weights             int8 [output channels][kernel rows][kernel columns][input channels]
+ * multiplier, shift   [output channels]: s_x * s_w[c] / s_y
+ * The rest belongs to trainable layers (otherwise 0 and NULL):
+ * addend_multiplier, addend_shift   [output channels]: from units of s_x to accumulator units s_x * s_w[c]
+ * rank                LoRA: columns of B */
+typedef struct {
+    kt_window window;
+    int32_t input_offset;
+    int32_t output_offset;
+    int32_t clamp[2];
+    const int8_t *weights;
+    const int32_t *multiplier;
+    const int8_t *shift;
+    const int32_t *addend_multiplier;
+    const int8_t *addend_shift;
+    int32_t rank;
+} kt_conv2d_params;
+
+/* y[p, c] = clamp(requantize(bias[c] + sum_k weights[c, k] * (x[p, k] + input_offset)) + output_offset), x under the
+ * window at p. Rounds twice. bias [output channels], in units of s_x * s_w[c]. */
+void kt_conv2d_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+
+/* The same, rounded once (half up): what LiteRT computes for FULLY_CONNECTED. */
+void kt_conv2d_once_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+
+/* kt_conv2d_s8 with LoRA: before the requantisation the sum takes
+ *     requantize(sum_j b[c, j] * u[p, j]) by addend_multiplier[c] * 2^(addend_shift[c] + u_range + b_exponent - 31),
+ * saturated at +-2^30; the total saturates at int32.
+ * u [positions][rank] is the result of kt_lora_down_s8; b [output channels][rank]. b = 0 leaves y as it was, bit for bit.
+ * u_range, b_exponent: one value each. */
+void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
+                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+
+/* kt_conv2d_s8 with a trainable delta of the weights' shape: before the requantisation the sum takes
+ *     requantize(sum_k delta[c, k] * (x[p, k] + input_offset)) by the addend tables and 2^delta_exponent,
+ * saturated at +-2^30; the total saturates at int32. */
+void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                        const int8_t *delta_exponent, int8_t *y);
+
+/* Gradient of a convolution to its input.
+ *
+ * prescale        int16 [output channels]: m[c] = s_w[c] / max s_w in 1/2^15
+ * prescale_shift  p: G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
+ * shift           of the int32 sums; chosen by calibration
+ * rank, lora_multiplier, lora_shift: LoRA only; from units of the LoRA product to units of the sums */
+typedef struct {
+    kt_window window;
+    const int8_t *weights;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+    int32_t rank;
+    int32_t lora_multiplier;
+    int32_t lora_shift;
+} kt_conv2d_input_gradient_params;
+
+/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k], shift)).
+ * scratch: 4 * input channels bytes. */
+void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
+                                 void *scratch);
+
+/* The same with the share of the LoRA path: before the shift the sum takes
+ *     requantize(sum over windows and j of du[p, j] * a[j, tap, k]) by lora_multiplier * 2^(lora_shift + du_exponent +
+ *     a_exponent - 31), saturated at +-2^30; the total saturates at int32.
+ * scratch: 8 * input channels bytes. */
+void kt_conv2d_lora_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *du,
+                                      const int8_t *du_exponent, const int8_t *a, const int8_t *a_exponent, int8_t *dx,
+                                      void *scratch);
+
+/* ==== depthwise convolution ============================================================================ */
+
+/* weights             int8 [kernel rows][kernel columns][output channels]
+ * depth_multiplier    output channels / input channels; output channel c reads input channel c / depth_multiplier
+ * multiplier, shift   [output channels] */
+typedef struct {
+    kt_window window;
+    int32_t depth_multiplier;
+    int32_t input_offset;
+    int32_t output_offset;
+    int32_t clamp[2];
+    const int8_t *weights;
+    const int32_t *multiplier;
+    const int8_t *shift;
+} kt_depthwise_conv2d_params;
+
+/* y[p, c] = clamp(requantize(bias[c] + sum over taps of weights[tap, c] * (x[p, tap, c / depth_multiplier] +
+ * input_offset)) + output_offset). Rounds twice. */
+void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+
+/* As kt_conv2d_input_gradient_params. */
+typedef struct {
+    kt_window window;
+    int32_t depth_multiplier;
+    const int8_t *weights;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+} kt_depthwise_input_gradient_params;
+
+/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over the results c of channel k, of
+ * G'[c] * weights[tap, c], shift)). scratch: 4 * input channels bytes. */
+void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx,
+                                    void *scratch);
+
+/* ==== LoRA ============================================================================================= */
+
+/* The window of the layer; its output channels are the rank. */
+typedef struct {
+    kt_window window;
+    int32_t input_offset;
+} kt_lora_down_params;
+
+/* u[p, j] = saturate8(shift_round(sum_k a[j, k] * (x[p, k] + input_offset), range - a_exponent)).
+ * a [rank][kernel rows][kernel columns][input channels], u [positions][rank].
+ * saturated: one value, set to 1 when an element of u left [-127, 127], else kept; NULL: not wanted. */
+void kt_lora_down_s8(const kt_lora_down_params *params, const int8_t *x, const int8_t *a, const int8_t *a_exponent,
+                     const int8_t *range, int8_t *saturated, int8_t *u);
+
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    int32_t rank;
+} kt_lora_inner_gradient_params;
+
+/* du[p, j] = saturate8(shift_round(sum_c b[c, j] * g[p, c], k)), k >= 0 the smallest for which the largest magnitude
+ * has at most 7 bits (found by a first pass, so no buffer is needed).
+ * du_exponent: one value, min(b_exponent + k, 127). b [channels][rank]. */
+void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
+                               const int8_t *b_exponent, int8_t *du, int8_t *du_exponent);
+
+/* ==== gradients of parameters ========================================================================== */
+
+/* scale: real value of one unit of the sums, without the exponents. */
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    float scale;
+} kt_bias_gradient_params;
+
+/* accumulator[c] += (float)(sum_p g[p, c]) * (scale * 2^exponent): one float32 rounding an operation.
+ * exponent: one value (of the loss), limited to [-126, 127]. */
+void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent,
+                      float *accumulator);
+
+typedef struct {
+    kt_window window;
+    int32_t input_offset;
+    float scale;
+} kt_weight_gradient_params;
+
+/* accumulator[c, k] += (float)(sum_p g[p, c] * (x[p, k] + input_offset)) * (scale * 2^(exponent + exponent_offset)),
+ * x under the window at p; accumulator [output channels][kernel rows][kernel columns][input channels].
+ * The exponents (one value each; exponent_offset may be NULL for 0) are added, then limited to [-126, 127].
+ * At most 66,310 positions, so that the sums fit in int32. */
+void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
+                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator);
+
+/* ==== pools ============================================================================================ */
+
+typedef struct {
+    kt_window window;
+    int32_t clamp[2];
+} kt_pool2d_params;
+
+/* y = clamp(mean of the elements under the window and inside the input), rounded half away from zero. */
+void kt_average_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_t *y);
+
+/* y = clamp(largest element under the window and inside the input). */
+void kt_max_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_t *y);
+
+/* smallest_count: elements inside the input under the window that has fewest of them (average pool only). */
+typedef struct {
+    kt_window window;
+    int32_t smallest_count;
+    int32_t shift;
+} kt_pool2d_gradient_params;
+
+/* dx = saturate8(shift_round(sum of g * m over the windows that cover x, shift)),
+ * m = round(2^15 * smallest_count / elements of that window). */
+void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, int8_t *dx);
+
+/* dx = saturate8(shift_round(sum of g over the windows whose first largest element is x, shift)). */
+void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx);
+
+/* ==== mean ============================================================================================= */
+
+/* extent: the tensor as {outer, count, inner}; the middle axis is reduced. */
+typedef struct {
+    int32_t extent[3];
+    int32_t input_offset;
+    int32_t output_offset;
+    int32_t multiplier;
+    int32_t shift;
+} kt_mean_params;
+
+/* y[o, i] = saturate(requantize(sum_n (x[o, n, i] + input_offset)) + output_offset), in [-128, 127]; the multiplier
+ * holds s_x / (s_y * count). Rounds twice. */
+void kt_mean_s8(const kt_mean_params *params, const int8_t *x, int8_t *y);
+
+/* dx[o, n, i] = g[o, i]; nothing is rounded, the scale of dx absorbs 1 / count. Uses extent only. */
+void kt_mean_gradient_s8(const kt_mean_params *params, const int8_t *g, int8_t *dx);
+
+/* ==== element by element =============================================================================== */
+
+/* input_offset of x and other; multiplier and shift of x, of other and of the sum. */
+typedef struct {
+    int32_t size;
+    int32_t input_offset[2];
+    int32_t output_offset;
+    int32_t multiplier[3];
+    int32_t shift[3];
+    int32_t clamp[2];
+} kt_add_params;
+
+/* y = clamp(requantize(requantize((x + offset) * 2^20) + requantize((other + offset) * 2^20)) + output_offset).
+ * In place on x. */
+void kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+typedef struct {
+    int32_t size;
+    int32_t input_offset;
+    int32_t output_offset;
+    int32_t multiplier;
+    int32_t shift;
+    int32_t clamp[2];
+} kt_requantize_params;
+
+/* y = clamp(requantize(x + input_offset) + output_offset). In place on x. */
+void kt_requantize_s8(const kt_requantize_params *params, const int8_t *x, int8_t *y);
+
+/* low, high: the clamp of the forward result (kt_apply_mask_s8 does not read them). */
+typedef struct {
+    int32_t size;
+    int32_t low;
+    int32_t high;
+} kt_mask_params;
+
+/* result = g where low < y < high, else 0. In place on g. */
+void kt_mask_gradient_s8(const kt_mask_params *params, const int8_t *g, const int8_t *y, int8_t *result);
+
+/* mask: one bit an element, lowest bit first, 1 where low < y < high; (size + 7) / 8 bytes, the last filled with 0. */
+void kt_save_mask_s8(const kt_mask_params *params, const int8_t *y, uint8_t *mask);
+
+/* result = g where the bit is 1, else 0. In place on g. */
+void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8_t *mask, int8_t *result);
+
+/* multiplier: of g and other, in 1/2^14, at most 2^14. */
+typedef struct {
+    int32_t size;
+    int32_t multiplier[2];
+    int32_t shift;
+} kt_gradient_sum_params;
+
+/* result = saturate8(shift_round(g * multiplier[0] + other * multiplier[1], shift)). In place on g. */
+void kt_gradient_sum_s8(const kt_gradient_sum_params *params, const int8_t *g, const int8_t *other, int8_t *result);
+
+/* ==== layout =========================================================================================== */
+
+/* input, output: {height, width, channels}; pad: {top, left}. */
+typedef struct {
+    int32_t input[3];
+    int32_t output[3];
+    int32_t pad[2];
+    int32_t value;
+} kt_pad_params;
+
+/* y = x with a border of `value`. */
+void kt_pad_s8(const kt_pad_params *params, const int8_t *x, int8_t *y);
+
+/* dx = g without the border; `input` is the shape of dx, `output` that of g. */
+void kt_pad_gradient_s8(const kt_pad_params *params, const int8_t *g, int8_t *dx);
+
+/* output: shape of the result, four axes (1 in front where there are fewer); stride: elements of x from one index to
+ * the next of each result axis. */
+typedef struct {
+    int32_t output[4];
+    int32_t stride[4];
+} kt_transpose_params;
+
+void kt_transpose_s8(const kt_transpose_params *params, const int8_t *x, int8_t *y);
+
+/* ==== softmax ========================================================================================== */
+
+/* multiplier, shift: beta * s_x in 1/2^26; smallest: differences to the largest element below this count as zero
+ * probability. depth < 8192. */
+typedef struct {
+    int32_t rows;
+    int32_t depth;
+    int32_t multiplier;
+    int32_t shift;
+    int32_t smallest;
+} kt_softmax_params;
+
+/* y[r, i] = 256 * softmax(x[r])[i] - 128 in gemmlowp's fixed point. */
+void kt_softmax_s8(const kt_softmax_params *params, const int8_t *x, int8_t *y);
+
+typedef struct {
+    int32_t rows;
+    int32_t depth;
+    int32_t shift;
+} kt_softmax_gradient_params;
+
+/* dx[i] = saturate8(shift_round(p[i] * (256 * g[i] - sum_j p[j] * g[j]), shift)), p = y + 128, y of kt_softmax_s8. */
+void kt_softmax_gradient_s8(const kt_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#include "kt/loss.h"
+#include "kt/optim.h"
+
+#endif

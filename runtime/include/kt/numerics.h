@@ -1,0 +1,283 @@
+/* kt/numerics.h: the integer and float32 primitives that every kernel is made of.
+ *
+ * The same formulas as codegen/kiloc/numerics.py, equal bit for bit on every host and every core.
+ *
+ * Integers: gemmlowp's fixed-point arithmetic and the TensorFlow Lite 8-bit quantisation specification (forward),
+ * one rounding shift (backward). `x >> n` of a negative x is used as floor(x / 2^n), which C99 leaves to the
+ * compiler: the check below refuses a compiler that does otherwise. Left shifts are multiplications, so that no
+ * expression here is undefined for any argument in the stated range.
+ *
+ * Floats: strict IEEE 754 binary32, round to nearest even, subnormals kept, one operation a statement. Build with
+ * -ffp-contract=off and without -ffast-math. Nothing here needs libm. */
+#ifndef KT_NUMERICS_H
+#define KT_NUMERICS_H
+
+#include <float.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__FAST_MATH__)
+#error "kilotune needs strict float arithmetic: build without -ffast-math"
+#endif
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "kilotune needs float expressions evaluated in float (on 32-bit x86: -msse2 -mfpmath=sse)"
+#endif
+
+/* Does not compile where a right shift of a negative number is not arithmetic. */
+typedef char kt_right_shift_is_arithmetic[(-3 >> 1) == -2 ? 1 : -1];
+
+/* Trainable addends saturate at +-this, so that sums of them and of a frozen product stay near int32. */
+#define KT_ADDEND_LIMIT (INT32_C(1) << 30)
+
+/* -- integers ------------------------------------------------------------------------------------------- */
+
+static inline int32_t kt_minimum(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int32_t kt_maximum(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* x limited to [low, high]. */
+static inline int32_t kt_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return kt_maximum(low, kt_minimum(x, high));
+}
+
+static inline int32_t kt_saturate32(int64_t x)
+{
+    if (x > INT32_MAX) {
+        return INT32_MAX;
+    }
+    return x < INT32_MIN ? INT32_MIN : (int32_t)x;
+}
+
+/* a + b, saturated at int32. */
+static inline int32_t kt_add_saturated(int32_t a, int32_t b)
+{
+    return kt_saturate32((int64_t)a + b);
+}
+
+/* x * 2^n, saturated at int32; n in [0, 31]. */
+static inline int32_t kt_shift_left_saturated(int32_t x, int32_t n)
+{
+    return kt_saturate32((int64_t)x * (INT64_C(1) << n));
+}
+
+/* Clamp to [-127, 127]: gradients and trainable codes never hold -128. */
+static inline int8_t kt_saturate8(int32_t x)
+{
+    return (int8_t)kt_clamp(x, -127, 127);
+}
+
+/* a * b / 2^31, rounded to nearest, ties towards plus infinity; only INT32_MIN * INT32_MIN saturates.
+ * gemmlowp's SaturatingRoundingDoublingHighMul: its nudge and truncating division give this for both signs. */
+static inline int32_t kt_high_multiply(int32_t a, int32_t b)
+{
+    return kt_saturate32(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+}
+
+/* x / 2^n, rounded to nearest, ties away from zero; n in [0, 31]. gemmlowp's RoundingDivideByPOT. */
+static inline int32_t kt_divide_by_power(int32_t x, int32_t n)
+{
+    const int32_t mask = (int32_t)((UINT32_C(1) << n) - 1);
+    const int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
+    return (x >> n) + ((x & mask) > threshold ? 1 : 0);
+}
+
+/* x * multiplier * 2^(shift - 31), rounded twice as TensorFlow Lite Micro does: once to 2^31, once by the right shift.
+ * Any shift: a left shift saturates at int32, shifts beyond 31 count as 31. */
+static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
+    if (shift > 0) {
+        return kt_high_multiply(kt_shift_left_saturated(x, kt_minimum(shift, 31)), multiplier);
+    }
+    return kt_divide_by_power(kt_high_multiply(x, multiplier), kt_minimum(-shift, 31));
+}
+
+/* The same product rounded once, ties towards plus infinity: LiteRT's FULLY_CONNECTED. shift in [-31, 29]. */
+static inline int32_t kt_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t down = 31 - shift;
+    const int64_t half = INT64_C(1) << (down - 1);
+    return kt_saturate32(((int64_t)x * multiplier + half) >> down);
+}
+
+/* x / 2^n, ties towards plus infinity: the only rounding of the backward pass. Any n: beyond 31 the result is 0,
+ * n < 0 shifts left (by at most 31) and saturates at int32. A right shift cannot overflow: (x >> n) + bit n-1. */
+static inline int32_t kt_shift_round(int32_t x, int32_t n)
+{
+    if (n <= 0) {
+        return kt_shift_left_saturated(x, kt_minimum(-n, 31));
+    }
+    return n > 31 ? 0 : (x >> n) + ((x >> (n - 1)) & 1);
+}
+
+/* Bits of a magnitude: floor(log2(x)) + 1, and 0 for 0. */
+static inline int32_t kt_bit_length(uint32_t x)
+{
+    int32_t bits = 0;
+    int32_t step;
+    for (step = 16; step > 0; step >>= 1) {
+        if (x >> step) {
+            x >>= step;
+            bits += step;
+        }
+    }
+    return bits + (x ? 1 : 0);
+}
+
+/* |x|, also of INT32_MIN. */
+static inline uint32_t kt_magnitude(int32_t x)
+{
+    return x < 0 ? 0U - (uint32_t)x : (uint32_t)x;
+}
+
+/* -- float32 -------------------------------------------------------------------------------------------- */
+
+static inline uint32_t kt_float_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float kt_float_of_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* |x|: the sign bit cleared. */
+static inline float kt_absolute(float x)
+{
+    return kt_float_of_bits(kt_float_bits(x) & UINT32_C(0x7FFFFFFF));
+}
+
+/* The larger of two magnitudes (both >= 0); NaN counts as the largest. Compared as integers: cheap without an FPU. */
+static inline float kt_larger_magnitude(float a, float b)
+{
+    return kt_float_bits(a) > kt_float_bits(b) ? a : b;
+}
+
+/* 2^exponent; exponent in [-126, 127]. */
+static inline float kt_power_of_two(int32_t exponent)
+{
+    return kt_float_of_bits((uint32_t)(exponent + 127) << 23);
+}
+
+/* The smallest e >= lowest with largest * 2^-e <= limit; largest >= 0 (0 gives lowest), limit > 0.
+ * Read from the bits of largest / limit: its exponent, one more if the mantissa is not zero. */
+static inline int32_t kt_exponent_for(float largest, float limit, int32_t lowest)
+{
+    const uint32_t bits = kt_float_bits(largest / limit);
+    const int32_t exponent = (int32_t)(bits >> 23) - 127 + ((bits & UINT32_C(0x7FFFFF)) ? 1 : 0);
+    return bits ? kt_maximum(exponent, lowest) : lowest;
+}
+
+/* floor(x) of |x| < 2^31. */
+static inline int32_t kt_floor(float x)
+{
+    const int32_t truncated = (int32_t)x;
+    return truncated - ((float)truncated > x ? 1 : 0);
+}
+
+/* floor(x + 0.5), saturated at +-2^30; NaN gives -2^30. */
+static inline int32_t kt_round_half_up(float x)
+{
+    const float limit = 1073741824.0f;
+    const float shifted = x + 0.5f;
+    if (!(shifted > -limit)) {
+        return -(INT32_C(1) << 30);
+    }
+    return shifted < limit ? kt_floor(shifted) : INT32_C(1) << 30;
+}
+
+/* ln 2 in two parts; the first has so few bits that its product with an exponent is exact. */
+#define KT_LN2_HIGH 0.693359375f
+#define KT_LN2_LOW (-2.12194440e-4f)
+
+/* e^x for x <= 0: Cody-Waite reduction x = n ln 2 + r, Taylor polynomial of degree 7 in r. Below -87 it is 0. */
+static inline float kt_exp(float x)
+{
+    static const float coefficient[7] = {1.38888892e-3f, 8.33333377e-3f, 4.16666679e-2f, 0.166666672f, 0.5f, 1.0f, 1.0f};
+    float p = 1.98412701e-4f;
+    float turns, r, part;
+    int32_t n, i;
+    if (x < -87.0f) {
+        return 0.0f;
+    }
+    turns = x * 1.44269504f;
+    turns = turns + 0.5f;
+    n = kt_floor(turns);
+    part = (float)n * KT_LN2_HIGH;
+    r = x - part;
+    part = (float)n * KT_LN2_LOW;
+    r = r - part;
+    for (i = 0; i < 7; i++) {
+        p = p * r;
+        p = p + coefficient[i];
+    }
+    return p * kt_power_of_two(n);
+}
+
+/* ln x for normal x > 0: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then 2 atanh((m - 1) / (m + 1)) as a series. */
+static inline float kt_log(float x)
+{
+    static const float coefficient[4] = {0.142857149f, 0.200000003f, 0.333333343f, 1.0f};
+    const uint32_t bits = kt_float_bits(x);
+    float m = kt_float_of_bits((bits & UINT32_C(0x7FFFFF)) | UINT32_C(0x3F800000));
+    float p = 0.111111112f;
+    float e, s, z, part;
+    int32_t exponent = (int32_t)(bits >> 23) - 127;
+    int32_t i;
+    if (m > 1.41421356f) {
+        m = m * 0.5f;
+        exponent = exponent + 1;
+    }
+    e = (float)exponent;
+    s = m - 1.0f;
+    part = m + 1.0f;
+    s = s / part;
+    z = s * s;
+    for (i = 0; i < 4; i++) {
+        p = p * z;
+        p = p + coefficient[i];
+    }
+    s = 2.0f * s;
+    p = s * p;
+    part = e * KT_LN2_LOW;
+    p = p + part;
+    part = e * KT_LN2_HIGH;
+    return p + part;
+}
+
+/* Square root of a normal x, 0 for x <= 0 and NaN: four Newton steps from a guess made on the bits. */
+static inline float kt_sqrt(float x)
+{
+    float y, quotient;
+    int32_t i;
+    if (!(x > 0.0f)) {
+        return 0.0f;
+    }
+    y = kt_float_of_bits((kt_float_bits(x) >> 1) + UINT32_C(0x1FC00000));
+    for (i = 0; i < 4; i++) {
+        quotient = x / y;
+        y = y + quotient;
+        y = 0.5f * y;
+    }
+    return y;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
