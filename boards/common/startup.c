@@ -73,7 +73,6 @@ __attribute__((noreturn, used)) void board_start(void)
         *to++ = *from++;
     for (uint32_t *to = board_bss_start; to < board_bss_end;)
         *to++ = 0;
-    board_init();
     board_exit(main());
 }
 

@@ -74,7 +74,7 @@ class LoRAInnerGradient(Op):
     """du[p, j] = sum_c B[c, j] g[p, c], brought to int8 by the power of two that just fits.
 
     The exponent follows the growth of B, so it is found for each sample (two passes, no buffer). Second result: the
-    exponent of du, B's included; the loss's exponent comes on top.
+    exponent of du, B's included, at most 127; the loss's exponent comes on top.
     """
 
     mnemonic: ClassVar[str] = "lora_inner_gradient"
@@ -85,18 +85,18 @@ class LoRAInnerGradient(Op):
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         channels, rank = t.type("lora_b").shape
         positions = t.type("g").size // channels
-        return gradient((1, positions, rank), t.type("g").scale * self.lora_scale), scalar("int32")
+        return gradient((1, positions, rank), t.type("g").scale * self.lora_scale), scalar("int8")
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = exact_matmul(batch(e, "g", -1, e.type("lora_b").shape[0]), e.array("lora_b"))
         shift = np.maximum(nm.bit_length(np.abs(total).max((1, 2))) - 7, 0)
         du = nm.saturate8(nm.shift_round(total, shift[:, None, None])).astype(np.int8)
-        return du, (e.wide("lora_b_exponent") + shift).astype(np.int32)
+        return du, np.minimum(e.wide("lora_b_exponent") + shift, 127).astype(np.int8)
 
     def evaluate_real(self, e: Environment) -> tuple[Real, Array]:
         b = e.array("lora_b").astype(np.float64) * 2.0 ** e.array("lora_b_exponent").astype(np.float64)
         g = batch(e, "g", -1, b.shape[0])
-        return g @ b * self.lora_scale, np.zeros(g.shape[0], np.int32)
+        return g @ b * self.lora_scale, np.zeros(g.shape[0], np.int8)
 
     def macs(self, t: NodeTypes) -> int:
         return 2 * t.type("g").size * t.type("lora_b").shape[1]

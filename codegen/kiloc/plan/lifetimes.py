@@ -30,6 +30,9 @@ def buffers(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str
         for position, name in enumerate(node.outputs):
             if name in owner:
                 continue
+            if node.op.view and owner.get(node.inputs["x"], found) is None:
+                owner[name] = None
+                continue
             source = _shared(node, position, step, owner, graph)
             if source is None:
                 source = Buffer([], graph.type(name).bytes, step, step)

@@ -1,0 +1,329 @@
+"""Every decision about the generated C, as plain data for the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..autodiff import LOSS_VALUE
+from ..ir.graph import ADAPTER_KINDS, Graph, Node, Value
+from ..ir.verify import node_types
+from ..ops import Names
+from ..ops.kernel import Argument, Field, KernelCall, Scratch, Table
+from ..plan import Plan
+from ..plan.lifetimes import scratch_name
+from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
+
+
+@dataclass(frozen=True)
+class CArray:
+    """A constant array in flash."""
+
+    name: str
+    ctype: str
+    size: int
+    text: str
+    comment: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CStruct:
+    """A parameter struct in flash, fields already spelled."""
+
+    name: str
+    type: str
+    fields: tuple[tuple[str, str], ...]
+    comment: str
+
+
+@dataclass(frozen=True)
+class CStep:
+    """One call of a step function."""
+
+    text: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class CState:
+    """A member of the state struct, and how a fresh state fills it."""
+
+    name: str
+    ctype: str
+    size: int
+    scalar: bool
+    bytes: int
+    initial: str
+    """"" (zero), a literal, or the name of a constant array."""
+    array_initial: bool
+    comment: str
+    adapter: bool
+
+
+@dataclass(frozen=True)
+class CBlock:
+    """A 16-bit parameter whose master values are restored from its codes."""
+
+    master: str
+    master_exponent: str
+    codes: str
+    exponent: str
+    size: int
+
+
+@dataclass
+class ModelContext:
+    """What the templates read."""
+
+    name: str
+    prefix: str
+    origin: str
+    version: str
+    inputs: list[tuple[str, Value]]
+    outputs: list[tuple[str, Value]]
+    training: bool
+    loss: str
+    classes: int
+    target_values: int
+    target_checked: bool
+    base_hash: list[int]
+    layout: int
+    arena_infer: int
+    arena_train: int
+    state_bytes: int
+    adapter_payload: int
+    methods: str
+    infer_steps: list[CStep] = field(default_factory=list)
+    forward_steps: list[CStep] = field(default_factory=list)
+    backward_steps: list[CStep] = field(default_factory=list)
+    update_steps: list[CStep] = field(default_factory=list)
+    arrays: list[CArray] = field(default_factory=list)
+    structs: list[CStruct] = field(default_factory=list)
+    state: list[CState] = field(default_factory=list)
+    blocks: list[CBlock] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    loss_offset: int = 0
+    infer_peak: str = ""
+    train_peak: str = ""
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(a.bytes for a in self.arrays)
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """Order of the state struct: largest alignment first, so that it has no holes."""
+
+    values: tuple[Value, ...]
+
+    HEADER = 12
+    """uint32 layout and 8 bytes of hash in front."""
+
+    @property
+    def bytes(self) -> int:
+        total = self.HEADER + sum(v.type.bytes for v in self.values)
+        return -(-total // 4) * 4
+
+    @property
+    def adapter(self) -> tuple[Value, ...]:
+        return tuple(v for v in self.values if v.kind in ADAPTER_KINDS)
+
+
+def is_scalar(v: Value) -> bool:
+    """Exponents and controls are plain members of the state struct; everything else is an array."""
+    return v.kind in ("exponent", "control") or (v.kind == "master" and v.type.dtype == "int8")
+
+
+def state_layout(graph: Graph) -> StateLayout:
+    width = {"float32": 4, "int32": 4, "int16": 2, "int8": 1, "uint8": 1}
+    return StateLayout(tuple(sorted(graph.state(), key=lambda v: -width[v.type.dtype])))
+
+
+class _Emitter:
+    """Turns nodes of planned slices into calls, collecting the constants that they need."""
+
+    def __init__(self, graph: Graph, context: ModelContext) -> None:
+        self.graph = graph
+        self.context = context
+        self.by_content: dict[tuple[str, bytes], str] = {}
+        self.structs: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
+        self.sources: set[str] = set()
+
+    def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> str:
+        """Name of a constant array with this content; equal contents share one."""
+        key = (ctype, data.tobytes())
+        if key not in self.by_content:
+            identifier = c_identifier(name)
+            self.by_content[key] = identifier
+            self.context.arrays.append(CArray(identifier, ctype, data.size, c_array(data), comment, data.nbytes))
+        return self.by_content[key]
+
+    def constant(self, name: str) -> str:
+        value = self.graph.values[name]
+        assert value.data is not None
+        shape = "x".join(map(str, value.type.shape))
+        return self.array(name, CTYPES[value.type.dtype], value.data, f"{shape}, {value.origin}" if value.origin else shape)
+
+    def pointer(self, name: str, plan: Plan, caller: Mapping[str, str]) -> str:
+        """C expression for the address of a value."""
+        value = self.graph.values[name]
+        if name in caller:
+            return caller[name]
+        if value.is_state:
+            return f"{'&' if is_scalar(value) else ''}s->{c_identifier(name)}"
+        if value.kind == "constant":
+            return self.constant(name)
+        return f"({CTYPES[value.type.dtype]} *)(a + {plan.offsets[name]})"
+
+    def field_text(self, node: Node, value: Field) -> str:
+        if isinstance(value, Mapping):
+            return "{" + ", ".join(f".{k} = {self.field_text(node, v)}" for k, v in value.items()) + "}"
+        if isinstance(value, Argument):
+            return self.constant(value.value)
+        if isinstance(value, Table):
+            return self.array(f"{node.name}_{value.suffix}", value.ctype, value.data, f"{value.suffix} of {node.name}")
+        if isinstance(value, tuple):
+            return c_list(value)
+        return c_float(value) if isinstance(value, float) else str(value)
+
+    def steps(self, nodes: tuple[Node, ...], plan: Plan, caller: Mapping[str, str], first: int) -> list[CStep]:
+        found: list[CStep] = []
+        for node in nodes:
+            call = kernel_call(self.graph, node)
+            if call is not None:
+                found.append(self.step(node, call, plan, caller, first + len(found)))
+        return found
+
+    def step(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], number: int) -> CStep:
+        self.sources.add(call.file)
+        arguments = [f"&{self.struct(node, call)}"] if call.struct else []
+        for argument in call.arguments:
+            if isinstance(argument, Argument):
+                arguments.append(self.pointer(argument.value, plan, caller))
+            elif isinstance(argument, Scratch):
+                arguments.append(f"a + {plan.offsets[scratch_name(node)]}")
+            else:
+                arguments.append(argument)
+        return CStep(f"{call.symbol}({', '.join(arguments)});", f"step {number}: {node.name}")
+
+    def struct(self, node: Node, call: KernelCall) -> str:
+        """Name of the parameter struct of a call; the slices share it."""
+        fields = tuple((k, self.field_text(node, v)) for k, v in call.fields.items())
+        name = c_identifier(node.name) + "_params"
+        known = self.structs.get(name)
+        assert known is None or known == (call.struct, fields), name
+        if known is None:
+            self.structs[name] = (call.struct, fields)
+            self.context.structs.append(CStruct(name, call.struct, fields, self.describe(node)))
+        return name
+
+    def describe(self, node: Node) -> str:
+        def shape(name: str) -> str:
+            return "x".join(map(str, self.graph.type(name).shape[1:])) or "1"
+
+        results = ", ".join(shape(o) for o in node.outputs)
+        first = node.inputs.get("x", node.inputs.get("g", ""))
+        flow = f"{shape(first)} -> {results}" if first and results else ""
+        return f"{node.name}: {node.op.mnemonic} {flow}".rstrip()
+
+
+def kernel_call(graph: Graph, node: Node) -> KernelCall | None:
+    return node.op.kernel_call(node_types(graph, node), Names(node.inputs, node.outputs))
+
+
+def scratch_bytes(graph: Graph, node: Node) -> int:
+    call = kernel_call(graph, node)
+    return call.scratch if call else 0
+
+
+def caller_buffers(graph: Graph) -> dict[str, str]:
+    """Values that lie in the caller's memory: inputs, targets, and results with the views that make them."""
+    found = {name: ("input" if i == 0 else f"input_{i + 1}") for i, name in enumerate(n for n in graph.inputs if n not in ("label", "target"))}
+    found |= {"label": "&target->label", "target": "target->values"}
+    producers = graph.producers()
+    for i, name in enumerate(graph.outputs):
+        if name == LOSS_VALUE:
+            continue
+        expression = "output" if i == 0 else f"output_{i + 1}"
+        while name in producers and producers[name].op.view:
+            found[name] = expression
+            name = producers[name].inputs["x"]
+        found[name] = expression
+    for node in graph.nodes:
+        if node.op.view and node.inputs["x"] in found:
+            found[node.outputs[0]] = found[node.inputs["x"]]
+    return found
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the graph with its plan."""
+
+    graph: Graph
+    plan: Plan
+
+
+def build_context(graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str) -> ModelContext:
+    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
+    identifiers = [i for i in infer.graph.inputs]
+    outputs = infer.graph.outputs
+    layout_of_state = state_layout(graph)
+    logits = graph.node("loss").inputs["y"] if train else ""
+    context = ModelContext(
+        name=graph.name,
+        prefix=graph.name.upper(),
+        origin=graph.origin,
+        version=version,
+        inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
+        outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
+        training=train is not None,
+        loss=loss if train else "",
+        classes=graph.type(logits).size if train and loss == "cross_entropy" else 0,
+        target_values=graph.type(logits).size if train and loss == "mse" else 0,
+        target_checked=loss == "mse",
+        base_hash=list(base_hash),
+        layout=layout,
+        arena_infer=infer.plan.arena_bytes,
+        arena_train=max(train.plan.arena_bytes, infer.plan.arena_bytes) if train else 0,
+        state_bytes=layout_of_state.bytes if graph.state() else 0,
+        adapter_payload=sum(v.type.bytes for v in layout_of_state.adapter),
+        methods=methods,
+    )
+    emitter = _Emitter(graph, context)
+    context.infer_steps = emitter.steps(infer.graph.nodes, infer.plan, caller_buffers(infer.graph), 1)
+    context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
+    if train:
+        _add_training(graph, train, emitter, layout_of_state)
+    context.sources = sorted(emitter.sources)
+    return context
+
+
+def _add_training(graph: Graph, train: Slice, emitter: _Emitter, layout: StateLayout) -> None:
+    context, plan, caller = emitter.context, train.plan, caller_buffers(train.graph)
+    context.forward_steps = emitter.steps(train.graph.phase("forward"), plan, caller, 1)
+    context.backward_steps = emitter.steps(train.graph.phase("backward"), plan, caller, 1 + len(context.forward_steps))
+    context.update_steps = emitter.steps(graph.phase("update"), plan, {}, 1)
+    context.loss_offset = plan.offsets[LOSS_VALUE]
+    context.train_peak = plan.steps[plan.peak_step].name
+    context.state = [_state_member(v, emitter) for v in layout.values]
+    for p in graph.parameters:
+        if p.storage == "block16":
+            names = [c_identifier(p.values[r]) for r in ("master", "master_exponent", "value", "exponent")]
+            context.blocks.append(CBlock(*names, graph.type(p.values["value"]).size))
+
+
+def _state_member(v: Value, emitter: _Emitter) -> CState:
+    assert v.data is not None
+    scalar, initial, is_array = is_scalar(v), "", False
+    if np.any(v.data) and v.kind != "master":
+        is_array = not scalar
+        literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
+        initial = literal if scalar else emitter.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} of the base model")
+    return CState(
+        c_identifier(v.name), CTYPES[v.type.dtype], v.type.size, scalar, v.type.bytes, initial, is_array, v.kind, v.kind in ADAPTER_KINDS
+    )

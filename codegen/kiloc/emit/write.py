@@ -1,0 +1,44 @@
+"""Renders the templates into file contents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jinja2
+
+from .context import ModelContext
+
+FILES = {
+    "model.h.j2": "{name}.h",
+    "model.c.j2": "{name}.c",
+    "weights.h.j2": "{name}_weights.h",
+    "interface.c.j2": "{name}_interface.c",
+    "CMakeLists.txt.j2": "CMakeLists.txt",
+}
+
+
+def render(context: ModelContext) -> dict[str, str]:
+    """File name -> text of everything generated for a model."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
+    files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
+    return files
+
+
+def _library(context: ModelContext) -> dict[str, object]:
+    """A PlatformIO library manifest."""
+    return {
+        "name": f"kilotune_{context.name}",
+        "version": "1.0.0",
+        "description": f"{context.name} compiled by kilotune {context.version}",
+        "frameworks": "*",
+        "platforms": "*",
+        "build": {"flags": ["-I.", "-Iruntime/include", "-ffp-contract=off"], "srcDir": ".", "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>"]},
+    }

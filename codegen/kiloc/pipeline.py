@@ -1,0 +1,221 @@
+"""The stages of a compilation, in order. The only file that knows the order.
+
+load -> simplify -> attach -> diff -> calibrate -> schedule -> place -> emit
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import frontend
+from .autodiff import LOSSES, differentiate
+from .emit import ModelContext, build_context, render
+from .emit.context import Slice, caller_buffers, scratch_bytes, state_layout
+from .errors import BudgetError, CompileError
+from .ir import interp
+from .ir.graph import Graph
+from .ir.text import print_graph
+from .ir.verify import verify
+from .ops._linear import Linear
+from .optim import SGD, Optimizer, with_accumulators, with_updates
+from .passes.calibrate import calibrate
+from .passes.pack_masks import pack_masks
+from .passes.simplify import simplify
+from .passes.slices import inference_slice, prune, training_slice
+from .peft import Calibration, Method
+from .plan import check_plan, plan_memory
+
+STATE_VERSION = 1
+SAMPLES = 32
+"""Calibration samples used: more change no shift (the exponents move by less than a bit)."""
+
+PROFILES = ("tflm", "litert")
+Dump = Callable[[str, Graph], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides what is generated."""
+
+    methods: tuple[Method, ...] = ()
+    optimizer: Optimizer = field(default_factory=SGD)
+    loss: str = "cross_entropy"
+    accumulate: int = 1
+    target: str = "cortex-m4"
+    ram: int | None = None
+    flash: int | None = None
+    profile: str = "tflm"
+    calibration: NDArray[np.int8] | None = None
+    """Inputs of the original domain, int8 [N, ...]; None: random inputs, and the report says so."""
+    calibration_target: NDArray[Any] | None = None
+    seed: int = 0
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A compiled model: the graph with its slices and plans, and the text of every generated file."""
+
+    graph: Graph
+    base: Graph
+    options: Options
+    infer: Slice
+    train: Slice | None
+    context: ModelContext
+    files: dict[str, str]
+
+
+def load(path: str | Path) -> Graph:
+    """Read a .tflite or .onnx model. Raises CompileError."""
+    return simplify(verify(frontend.load(Path(path))))
+
+
+def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | None = None) -> Compilation:
+    """All stages after loading. Raises CompileError, and BudgetError where options.ram cannot be met."""
+    _check_options(graph, options)
+
+    def stage(name: str, g: Graph) -> Graph:
+        if dump:
+            dump(name, g)
+        return verify(g)
+
+    base = stage("simplify", _profiled(_named(graph, options), options.profile))
+    whole = base
+    if options.methods:
+        forward, target = _calibration(base, options)
+        for method in options.methods:
+            whole = method.attach(whole, Calibration(forward, options.seed))
+        whole = stage("attach", whole)
+        whole = with_accumulators(whole, options.optimizer)
+        whole = differentiate(whole, options.loss)
+        whole = stage("diff", prune(whole))
+        inputs = {name: forward[name] for name in base.inputs}
+        whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, target)))
+        whole = stage("schedule", with_updates(pack_masks(whole), options.optimizer))
+    infer = _planned(inference_slice(whole))
+    train = _planned(training_slice(whole)) if options.methods else None
+    _check_budget(whole, infer, train, options)
+    context = build_context(
+        whole, infer, train,
+        version=version, base_hash=_base_hash(base, whole), layout=_layout(whole), loss=options.loss, methods=_described(options),
+    )  # fmt: skip
+    return Compilation(whole, base, options, infer, train, context, render(context))
+
+
+# -- stages -------------------------------------------------------------------------------------------
+def _planned(part: Graph) -> Slice:
+    def scratch(node: Any) -> int:
+        return scratch_bytes(part, node)
+
+    plan = plan_memory(part, scratch, frozenset(caller_buffers(part)))
+    check_plan(part, part.nodes, plan.offsets, plan.arena_bytes, scratch)
+    return Slice(part, plan)
+
+
+def _profiled(graph: Graph, profile: str) -> Graph:
+    """Rounding of FULLY_CONNECTED: twice as TensorFlow Lite Micro, or once as LiteRT."""
+    if profile == "tflm":
+        return graph
+    nodes = [replace(n, op=replace(n.op, rounding="once")) if n.op.mnemonic == "fully_connected" else n for n in graph.nodes]  # type: ignore[call-arg]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _named(graph: Graph, options: Options) -> Graph:
+    return replace(graph, name=options.name or graph.name)
+
+
+def _calibration(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None]:
+    """Forward activations of the calibration samples, and their targets where given."""
+    rng = np.random.Generator(np.random.Philox([options.seed, 1]))
+    if options.calibration is None:
+        inputs = [np.clip(rng.normal(0, 42, (SAMPLES, *base.type(i).shape[1:])).round(), -128, 127).astype(np.int8) for i in base.inputs]
+        return interp.run(base, dict(zip(base.inputs, inputs, strict=True))), None
+    x, y = options.calibration, options.calibration_target
+    expected = base.type(base.inputs[0]).shape[1:]
+    if len(base.inputs) > 1 or x.dtype != np.int8 or x.shape[1:] != expected or len(x) == 0:
+        raise CompileError("calibration", f"is {x.dtype}{x.shape}, the model takes int8 [N, {', '.join(map(str, expected))}]", "pass samples of the original domain")
+    chosen = rng.permutation(len(x))[:SAMPLES]
+    return interp.run(base, {base.inputs[0]: x[chosen]}), None if y is None else np.asarray(y)[chosen]
+
+
+def _target_of(graph: Graph, target: NDArray[Any] | None) -> NDArray[Any]:
+    """Targets for calibration: those given, else random labels or values around the range of the result."""
+    node = graph.node("loss")
+    y, name = graph.type(node.inputs["y"]), graph.inputs[-1]
+    rng = np.random.Generator(np.random.Philox(2))
+    if name == "label":
+        labels = np.asarray(rng.integers(0, y.size, SAMPLES) if target is None else target).reshape(-1)
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= y.size:
+            raise CompileError("calibration labels", f"are not class numbers below {y.size}", "pass integers")
+        return labels.astype(np.int32)
+    if target is None:
+        return ((rng.integers(-128, 128, (SAMPLES, *y.shape[1:])) - y.zero_point) * y.scale).astype(np.float32)
+    return np.asarray(target, np.float32).reshape(-1, *y.shape[1:])
+
+
+# -- checks -------------------------------------------------------------------------------------------
+def _check_options(graph: Graph, options: Options) -> None:
+    name = options.name or graph.name
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        raise CompileError("name", f"{name!r} is not a lower-case C identifier of at most 40 characters", 'pass name="kws"')
+    if options.loss not in LOSSES:
+        raise CompileError("loss", f"unknown loss {options.loss!r}", f"losses are {', '.join(LOSSES)}")
+    if options.profile not in PROFILES:
+        raise CompileError("profile", f"unknown rounding profile {options.profile!r}", f"profiles are {', '.join(PROFILES)}")
+    if options.profile == "litert" and options.methods:
+        raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build inference only")
+    if options.accumulate < 1:
+        raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+    for node in graph.nodes:
+        if isinstance(node.op, Linear) or node.op.mnemonic == "depthwise_conv_2d":
+            _check_sums(graph, node.inputs["weights"], node.inputs["bias"], node.origin)
+
+
+def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:
+    """|bias| + 255 sum |w| stays in int32 for every channel, so that plain C sums cannot overflow."""
+    w, b = graph.values[weights].data, graph.values[bias].data
+    assert w is not None and b is not None
+    magnitude = np.abs(w.astype(np.int64))
+    sums = magnitude.reshape(len(b), -1).sum(1) if w.shape[0] == len(b) else magnitude.sum(tuple(range(w.ndim - 1)))
+    worst = np.abs(b.astype(np.int64)) + 255 * sums
+    if worst.max() >= 2**31:
+        raise CompileError(where, f"the sums of channel {int(worst.argmax())} may leave int32", "export with smaller biases or fewer inputs a layer")
+
+
+def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Options) -> None:
+    arena = max(infer.plan.arena_bytes, train.plan.arena_bytes if train else 0)
+    total = arena + (state_layout(graph).bytes if train else 0)
+    if options.ram is None or total <= options.ram:
+        return
+    part = train or infer
+    what = "training" if train else "inference"
+    peak = part.plan.steps[part.plan.peak_step].name
+    hint = "train fewer layers (layers=\"last:1\"), a lower rank, or drop momentum" if train else "choose a smaller model"
+    raise BudgetError(f"ram={options.ram}", f"{what} needs at least {total:,} bytes (arena {arena:,}, peak at {peak})", hint)
+
+
+# -- identity -----------------------------------------------------------------------------------------
+def _base_hash(base: Graph, whole: Graph) -> bytes:
+    """8 bytes that name the frozen model and what an adapter of it holds."""
+    frozen = print_graph(replace(base, name="", origin="", notes=()))
+    held = [f"{v.name} {v.type}" for v in state_layout(whole).adapter]
+    return hashlib.sha256("\n".join([frozen, *held]).encode()).digest()[:8]
+
+
+def _layout(graph: Graph) -> int:
+    members = [f"{v.name} {v.kind} {v.type}" for v in state_layout(graph).values]
+    return zlib.crc32("\n".join([str(STATE_VERSION), *members]).encode())
+
+
+def _described(options: Options) -> str:
+    parts: Sequence[str] = [m.describe() for m in options.methods]
+    return "; ".join([*parts, options.optimizer.describe()]) if parts else "inference only"

@@ -1,0 +1,436 @@
+/* agent.c: a model on a board, driven over its serial port. See README.md for the commands.
+ *
+ * All memory is static. Which model, and how much memory it needs, comes from the build as macros:
+ *   AGENT_MODEL_HEADER "kws.h"   AGENT_MODEL kws_model   AGENT_INTERFACE kws_interface
+ *   AGENT_INPUT_BYTES  AGENT_OUTPUT_BYTES  AGENT_TARGET_VALUES  AGENT_ARENA_BYTES  AGENT_STATE_BYTES  AGENT_ADAPTER_BYTES
+ *
+ * A request is [sequence][command][data], its response [sequence][command | 0x80][status][data]. A sequence number that
+ * repeats the last one is answered with the last response, so that a request is never carried out twice. */
+#include <string.h>
+
+#include "board_api.h"
+#include "kt/model.h"
+#include "link.h"
+#include AGENT_MODEL_HEADER
+
+#define AGENT_PROTOCOL 1
+#define RESPONSE 0x80u
+#define PAINT 0xA5C3F00Du
+
+/* Beyond kt_status. */
+enum {
+    STATUS_DAMAGED = 64, /* the frame cannot be read; sequence and command are 0 */
+    STATUS_COMMAND = 65, /* no such command */
+    STATUS_REQUEST = 66, /* wrong length, or a range outside the buffer */
+    STATUS_SESSION = 67, /* no HELLO since the board started */
+    STATUS_STATE = 68,   /* the state is being rewritten: resume or reset first */
+    STATUS_MEMORY = 69   /* the agent was built for a smaller model */
+};
+
+extern const kt_model_interface AGENT_INTERFACE;
+static const kt_model_interface *const interface = &AGENT_INTERFACE;
+
+/* C has no arrays of no size, and a model without training has no state. */
+#define AT_LEAST_1(n) ((n) > 0 ? (n) : 1)
+#define WORDS(bytes) AT_LEAST_1(((bytes) + 7) / 8)
+
+static union {
+    AGENT_MODEL model;
+    uint64_t alignment;
+} model;
+static uint64_t arena[WORDS(AGENT_ARENA_BYTES)];
+static uint64_t state[WORDS(AGENT_STATE_BYTES)];
+static uint64_t input[WORDS(AGENT_INPUT_BYTES)];
+static uint64_t output[WORDS(AGENT_OUTPUT_BYTES)];
+static uint64_t adapter[WORDS(AGENT_ADAPTER_BYTES)];
+static float target[AT_LEAST_1(AGENT_TARGET_VALUES)];
+static uint8_t received[LINK_BUFFER];
+static uint8_t response[LINK_CONTENT + LINK_CRC];
+
+static struct {
+    int open;         /* a HELLO was answered */
+    int ready;        /* the model is initialised and its state is whole */
+    uint8_t sequence; /* of the cached response */
+    size_t length;    /* of the cached response */
+} session;
+
+static struct {
+    uint8_t command; /* the last command that was measured */
+    uint64_t ticks;
+    uint32_t *painted; /* end of the painted part of the stack */
+    uint32_t stack_bytes;
+} measured;
+
+/* ---- Little-endian fields ---- */
+
+static uint8_t *put32(uint8_t *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        *to++ = (uint8_t)(value >> (8 * i));
+    return to;
+}
+
+static uint32_t get32(const uint8_t *from)
+{
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+static uint8_t *put_float(uint8_t *to, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return put32(to, bits);
+}
+
+static float get_float(const uint8_t *from)
+{
+    const uint32_t bits = get32(from);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* ---- Ticks and stack of one call ---- */
+
+#if defined(__GNUC__)
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE
+#endif
+
+/* Paints from the stack's lowest word up to just below this function's own frame, which the measured call reuses. */
+static NOINLINE void measure_start(void)
+{
+    const board_stack stack = board_stack_limits();
+    volatile uint32_t here = 0;
+
+    measured.painted = NULL;
+    if (stack.lowest != NULL) {
+        measured.painted = (uint32_t *)((uintptr_t)&here - 32);
+        for (volatile uint32_t *word = stack.lowest; word < measured.painted; word++)
+            *word = PAINT;
+    }
+    board_ticks_reset();
+}
+
+static NOINLINE void measure_stop(uint8_t command)
+{
+    measured.ticks = board_ticks();
+    measured.command = command;
+    measured.stack_bytes = 0;
+    if (measured.painted != NULL) {
+        const volatile uint32_t *word = board_stack_limits().lowest;
+        while (word < measured.painted && *word == PAINT)
+            word++;
+        measured.stack_bytes = (uint32_t)((uintptr_t)measured.painted - (uintptr_t)word);
+    }
+}
+
+/* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
+
+typedef struct {
+    uint8_t *bytes;
+    uint32_t size;
+} area;
+
+static int in_area(area a, uint32_t offset, size_t length)
+{
+    return offset <= a.size && length <= a.size - offset;
+}
+
+static uint8_t write_area(area a, const uint8_t *data, size_t length)
+{
+    if (length < 4 || !in_area(a, get32(data), length - 4))
+        return STATUS_REQUEST;
+    memcpy(a.bytes + get32(data), data + 4, length - 4);
+    return KT_OK;
+}
+
+static uint8_t read_area(area a, const uint8_t *data, size_t length, uint8_t **end)
+{
+    if (length != 8 || get32(data + 4) > LINK_CHUNK || !in_area(a, get32(data), get32(data + 4)))
+        return STATUS_REQUEST;
+    memcpy(*end, a.bytes + get32(data), get32(data + 4));
+    *end += get32(data + 4);
+    return KT_OK;
+}
+
+static area input_area(void)
+{
+    return (area){(uint8_t *)input, interface->input_bytes};
+}
+
+static area output_area(void)
+{
+    return (area){(uint8_t *)output, interface->output_bytes};
+}
+
+static area target_area(void)
+{
+    return (area){(uint8_t *)target, interface->target_values * 4};
+}
+
+static area state_area(void)
+{
+    return (area){(uint8_t *)state, interface->state_bytes};
+}
+
+static area adapter_area(void)
+{
+    return (area){(uint8_t *)adapter, interface->adapter_bytes};
+}
+
+static uint8_t start_model(kt_status (*start)(void *, void *, size_t, void *, size_t))
+{
+    session.ready = 0;
+    if (interface->model_bytes > sizeof model || interface->input_bytes > sizeof input ||
+        interface->output_bytes > sizeof output || interface->target_values * 4 > sizeof target ||
+        interface->arena_bytes_infer > sizeof arena || interface->arena_bytes_train > sizeof arena ||
+        interface->state_bytes > sizeof state || interface->adapter_bytes > sizeof adapter)
+        return STATUS_MEMORY;
+    if (start == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = start(&model, arena, AGENT_ARENA_BYTES, state, AGENT_STATE_BYTES);
+    session.ready = status == KT_OK;
+    return (uint8_t)status;
+}
+
+static uint8_t hello(const uint8_t *data, size_t length, uint8_t **end)
+{
+    const size_t name = strlen(interface->name);
+    uint8_t *to = *end;
+
+    if (length != 4)
+        return STATUS_REQUEST;
+    to = put32(to, get32(data)); /* the host's own number: this answer is to this question */
+    *to++ = AGENT_PROTOCOL;
+    *to++ = KT_ABI;
+    *to++ = interface->train_step != NULL;
+    *to++ = (uint8_t)(name < 255 ? name : 255);
+    memcpy(to, interface->base_hash, 8);
+    to = put32(to + 8, interface->model_bytes);
+    to = put32(to, interface->input_bytes);
+    to = put32(to, interface->output_bytes);
+    to = put32(to, interface->target_values);
+    to = put32(to, interface->arena_bytes_infer);
+    to = put32(to, interface->arena_bytes_train);
+    to = put32(to, interface->state_bytes);
+    to = put32(to, interface->adapter_bytes);
+    to = put32(to, LINK_CHUNK);
+    memcpy(to, interface->name, name < 255 ? name : 255);
+    *end = to + (name < 255 ? name : 255);
+    session.open = 1;
+    return KT_OK;
+}
+
+static uint8_t reset(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)data, (void)length, (void)end;
+    return start_model(interface->init);
+}
+
+static uint8_t resume(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)data, (void)length, (void)end;
+    return start_model(interface->resume);
+}
+
+static uint8_t write_input(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    return write_area(input_area(), data, length);
+}
+
+static uint8_t write_target(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    return write_area(target_area(), data, length);
+}
+
+/* From the first byte on the state is neither the old nor the new one. */
+static uint8_t write_state(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    const uint8_t status = write_area(state_area(), data, length);
+    if (status == KT_OK)
+        session.ready = 0;
+    return status;
+}
+
+static uint8_t write_adapter(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    return write_area(adapter_area(), data, length);
+}
+
+static uint8_t read_output(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return read_area(output_area(), data, length, end);
+}
+
+static uint8_t read_state(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return read_area(state_area(), data, length, end);
+}
+
+static uint8_t read_adapter(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return read_area(adapter_area(), data, length, end);
+}
+
+static uint8_t infer(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)data, (void)length, (void)end;
+    return (uint8_t)interface->infer(&model, (const int8_t *)input, (int8_t *)output);
+}
+
+static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
+{
+    float loss = 0.0f;
+
+    if (length != 4)
+        return STATUS_REQUEST;
+    if (interface->train_step == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_target wanted = {(int32_t)get32(data), target};
+    const kt_status status = interface->train_step(&model, (const int8_t *)input, &wanted, &loss);
+    *end = put_float(*end, loss);
+    return (uint8_t)status;
+}
+
+static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)data, (void)length, (void)end;
+    return interface->apply == NULL ? KT_ERROR_UNSUPPORTED : (uint8_t)interface->apply(&model);
+}
+
+static uint8_t set_learning_rate(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    if (length != 4)
+        return STATUS_REQUEST;
+    if (interface->set_learning_rate == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    return (uint8_t)interface->set_learning_rate(&model, get_float(data));
+}
+
+static uint8_t export_adapter(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)data, (void)length;
+    if (interface->adapter_export == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    *end = put32(*end, (uint32_t)interface->adapter_export(&model, adapter, interface->adapter_bytes));
+    return KT_OK;
+}
+
+static uint8_t load_adapter(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    if (length != 4 || !in_area(adapter_area(), 0, get32(data)))
+        return STATUS_REQUEST;
+    if (interface->adapter_load == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    return (uint8_t)interface->adapter_load(&model, adapter, get32(data));
+}
+
+static uint8_t stats(const uint8_t *data, size_t length, uint8_t **end)
+{
+    const board_stack stack = board_stack_limits();
+    uint8_t *to = *end;
+
+    (void)data, (void)length;
+    to = put32(to, measured.command);
+    to = put32(to, (uint32_t)measured.ticks);
+    to = put32(to, (uint32_t)(measured.ticks >> 32));
+    to = put32(to, measured.stack_bytes);
+    to = put32(to, (uint32_t)((uintptr_t)stack.highest - (uintptr_t)stack.lowest));
+    to = put32(to, AGENT_ARENA_BYTES);
+    *end = put32(to, AGENT_STATE_BYTES);
+    return KT_OK;
+}
+
+/* ---- The command loop ---- */
+
+enum { ANY_TIME = 0, WITH_MODEL = 1, MEASURED = 2 };
+
+typedef struct {
+    uint8_t (*call)(const uint8_t *data, size_t length, uint8_t **end);
+    int flags;
+} command;
+
+#define HELLO 1
+
+static const command commands[] = {
+    [HELLO] = {hello, ANY_TIME},
+    [2] = {reset, ANY_TIME},
+    [3] = {write_input, ANY_TIME},
+    [4] = {infer, WITH_MODEL | MEASURED},
+    [5] = {read_output, ANY_TIME},
+    [6] = {write_target, ANY_TIME},
+    [7] = {train, WITH_MODEL | MEASURED},
+    [8] = {apply, WITH_MODEL | MEASURED},
+    [9] = {set_learning_rate, WITH_MODEL},
+    [10] = {read_state, WITH_MODEL},
+    [11] = {write_state, ANY_TIME},
+    [12] = {resume, ANY_TIME},
+    [13] = {export_adapter, WITH_MODEL},
+    [14] = {read_adapter, ANY_TIME},
+    [15] = {write_adapter, ANY_TIME},
+    [16] = {load_adapter, WITH_MODEL},
+    [17] = {stats, ANY_TIME},
+};
+
+static uint8_t carry_out(uint8_t code, const uint8_t *data, size_t length, uint8_t **end)
+{
+    if (code >= sizeof commands / sizeof commands[0] || commands[code].call == NULL)
+        return STATUS_COMMAND;
+    const command *const c = &commands[code];
+    if (!session.open && code != HELLO)
+        return STATUS_SESSION;
+    if ((c->flags & WITH_MODEL) != 0 && !session.ready)
+        return STATUS_STATE;
+    if ((c->flags & MEASURED) == 0)
+        return c->call(data, length, end);
+
+    measure_start();
+    const uint8_t status = c->call(data, length, end);
+    measure_stop(code);
+    return status;
+}
+
+static void answer(size_t length)
+{
+    const uint8_t sequence = received[0], code = received[1];
+
+    /* HELLO starts a session, whatever number an earlier host stopped at; carrying it out twice does no harm. */
+    if (code == HELLO || !session.open || sequence != session.sequence) {
+        uint8_t *end = response + 3;
+        response[0] = sequence;
+        response[1] = (uint8_t)(code | RESPONSE);
+        response[2] = carry_out(code, received + 2, length - 2, &end);
+        session.sequence = sequence;
+        session.length = (size_t)(end - response);
+    }
+    link_send(response, session.length);
+}
+
+int main(void)
+{
+    board_init();
+    start_model(interface->init);
+    for (;;) {
+        size_t length;
+        switch (link_receive(received, &length)) {
+        case LINK_FRAME:
+            answer(length);
+            break;
+        case LINK_DAMAGED: {
+            uint8_t complaint[3 + LINK_CRC] = {0, RESPONSE, STATUS_DAMAGED};
+            link_send(complaint, 3);
+            break;
+        }
+        case LINK_CLOSED:
+            board_exit(0);
+        }
+    }
+}

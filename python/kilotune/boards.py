@@ -1,0 +1,191 @@
+"""Boards: what boards/<family>/<board>/board.toml says, checked."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import resources
+from .devices.errors import DeviceError
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One region of the linker script."""
+
+    name: str
+    origin: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What board_ticks counts: `per_tick` of `counts` ("instructions", "cycles" or "nanoseconds")."""
+
+    counts: str
+    per_tick: int
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """How to emulate the board. `counting` are the extra options that make its counter exact."""
+
+    program: str
+    machine: str
+    counting: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board. `sources` and `linker_script` are absolute; a host "board" has no linker script."""
+
+    name: str
+    title: str
+    folder: Path
+    core: str
+    fpu: str | None
+    flags: tuple[str, ...]
+    clock_hz: int | None
+    sources: tuple[Path, ...]
+    linker_script: Path | None
+    memories: tuple[Memory, ...]
+    counter: Counter
+    emulator: Emulator | None
+    serial: Mapping[str, Any]
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+@cache
+def _folders() -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for path in sorted(resources.boards().glob("*/*/board.toml")):
+        name = _key(str(_parse(path).get("name", path.parent.name)))
+        if name in folders:
+            raise DeviceError(str(path), f"the name {name!r} is taken by {folders[name]}", "give the board another name")
+        folders[name] = path.parent
+    return folders
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DeviceError(str(path), f"the board's description cannot be read: {error}") from error
+
+
+def names() -> list[str]:
+    """Names of all boards, sorted."""
+    return sorted(_folders())
+
+
+def emulated() -> list[str]:
+    """Names of the boards that QEMU emulates, sorted."""
+    return [name for name in names() if load(name).emulator is not None]
+
+
+def load(name: str) -> Board:
+    """The board of this name; DeviceError with the nearest names if there is none."""
+    folder = _folders().get(_key(name))
+    if folder is None:
+        near = difflib.get_close_matches(_key(name), names(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"boards: {', '.join(names())}"
+        raise DeviceError(name, "there is no board of this name", hint)
+    return read(folder)
+
+
+def read(folder: Path) -> Board:
+    """The board described by folder/board.toml."""
+    path = folder / "board.toml"
+    return _Reader(path, _parse(path)).board()
+
+
+class _Reader:
+    """Turns a parsed board.toml into a Board, naming what is missing, mistyped or unknown."""
+
+    def __init__(self, path: Path, data: dict[str, Any]) -> None:
+        self.path = path
+        self.data = data
+
+    def fail(self, what: str) -> DeviceError:
+        return DeviceError(str(self.path), what, "compare with boards/qemu/mps2_an386/board.toml")
+
+    def take(self, table: dict[str, Any], name: str, kind: type, where: str = "", default: Any = None) -> Any:
+        value = table.pop(name, default)
+        if value is None and default is None and name not in _OPTIONAL:
+            raise self.fail(f"{where}{name} is missing")
+        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise self.fail(f"{where}{name} must be {_KINDS[kind]}, not {value!r}")
+        return value
+
+    def texts(self, table: dict[str, Any], name: str, where: str = "", default: Any = None) -> tuple[str, ...]:
+        values = self.take(table, name, list, where, default)
+        if not all(isinstance(v, str) for v in values):
+            raise self.fail(f"{where}{name} must be a list of strings")
+        return tuple(values)
+
+    def done(self, table: dict[str, Any], where: str = "") -> None:
+        if table:
+            raise self.fail(f"unknown entry {where}{sorted(table)[0]}")
+
+    def file(self, name: str) -> Path:
+        root = resources.boards() if name.startswith("common/") else self.path.parent
+        if not (root / name).is_file():
+            raise self.fail(f"there is no file {root / name}")
+        return root / name
+
+    def memories(self, data: dict[str, Any]) -> tuple[Memory, ...]:
+        found = []
+        for name, table in self.take(data, "memory", dict, default={}).items():
+            found.append(Memory(name, self.take(table, "origin", int, f"memory.{name}."), self.take(table, "size", int, f"memory.{name}.")))
+            self.done(table, f"memory.{name}.")
+        return tuple(found)
+
+    def emulator(self, data: dict[str, Any]) -> Emulator | None:
+        table = data.pop("emulator", None)
+        if table is None:
+            return None
+        where = "emulator."
+        result = Emulator(
+            self.take(table, "program", str, where),
+            self.take(table, "machine", str, where),
+            self.texts(table, "counting", where, default=[]),
+        )
+        self.done(table, where)
+        return result
+
+    def board(self) -> Board:
+        data = self.data
+        cpu = self.take(data, "cpu", dict)
+        counter = self.take(data, "counter", dict)
+        script = self.take(data, "linker_script", str)
+        board = Board(
+            name=self.take(data, "name", str),
+            title=self.take(data, "title", str),
+            folder=self.path.parent,
+            core=self.take(cpu, "core", str, "cpu."),
+            fpu=self.take(cpu, "fpu", str, "cpu."),
+            flags=self.texts(cpu, "flags", "cpu."),
+            clock_hz=self.take(cpu, "clock_hz", int, "cpu."),
+            sources=tuple(self.file(name) for name in self.texts(data, "sources")),
+            linker_script=self.file(script) if script else None,
+            memories=self.memories(data),
+            counter=Counter(self.take(counter, "counts", str, "counter."), self.take(counter, "per_tick", int, "counter.")),
+            emulator=self.emulator(data),
+            serial=self.take(data, "serial", dict),
+        )
+        self.done(cpu, "cpu.")
+        self.done(counter, "counter.")
+        self.done(data)
+        return board
+
+
+_OPTIONAL = {"fpu", "clock_hz", "linker_script"}
+_KINDS = {str: "a string", int: "an integer", list: "a list", dict: "a table"}

@@ -1,0 +1,139 @@
+"""Samples and targets as users give them, checked and turned into the bytes that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .manifest import Manifest, Tensor
+
+Samples = ArrayLike | Sequence[ArrayLike]
+"""One array [N, ...], or a list of them for a model of several inputs."""
+
+
+def round_away(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Nearest integer, halves away from zero, exactly: C's roundf."""
+    whole = np.trunc(x)
+    return np.where(np.abs(x - whole) >= np.float32(0.5), whole + np.copysign(np.float32(1), x), whole).astype(np.float32)
+
+
+def quantize(x: NDArray[Any], tensor: Tensor) -> NDArray[np.int8]:
+    """TensorFlow Lite's AffineQuantize: round(x / scale) + zero_point, in float32, clamped to int8."""
+    with np.errstate(over="ignore"):
+        scaled = np.clip(x.astype(np.float32) / np.float32(tensor.scale), -1e6, 1e6)
+    return np.clip(round_away(scaled) + np.float32(tensor.zero_point), -128, 127).astype(np.int8)
+
+
+def dequantize(q: NDArray[np.int8], tensor: Tensor) -> NDArray[np.float32]:
+    """Real values of an int8 tensor."""
+    return (q.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+
+
+def _shape_text(shape: Sequence[int | str]) -> str:
+    return "[" + ", ".join(str(n) for n in shape) + "]"
+
+
+def _check_finite(x: NDArray[Any], what: str) -> None:
+    if not np.isfinite(x).all():
+        at = np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape)
+        raise ValueError(f"{what} holds {x[at]} at {_shape_text([int(i) for i in at])}: only finite values can be used")
+
+
+def _one_input(x: ArrayLike, tensor: Tensor, what: str) -> NDArray[np.int8]:
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{what} is not an array: {error}") from None
+    if array.dtype not in (np.float32, np.float64, np.int8):
+        raise ValueError(f"{what} has dtype {array.dtype}: give float32 or float64 (quantised here) or int8 (taken as is)")
+    if array.shape[1:] != tensor.sample_shape or array.ndim != len(tensor.shape):
+        raise ValueError(f"{what} has shape {_shape_text(array.shape)}, expected {_shape_text(['N', *tensor.sample_shape])}")
+    if array.dtype == np.int8:
+        return array
+    _check_finite(array, what)
+    return quantize(array, tensor)
+
+
+def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[np.int8]:
+    """All inputs of N samples as int8 [N, input_bytes], concatenated in the model's order."""
+    count = len(manifest.inputs)
+    if count == 1:
+        arrays = [_one_input(x, manifest.inputs[0], what)]
+    else:
+        if not isinstance(x, (list, tuple)) or len(x) != count:
+            given = f"{len(x)} arrays" if isinstance(x, (list, tuple)) else type(x).__name__
+            raise ValueError(f"{what} must be a list of {count} arrays, one for each input of the model, not {given}")
+        arrays = [_one_input(a, t, f"{what}[{i}]") for i, (a, t) in enumerate(zip(x, manifest.inputs, strict=True))]
+        if len({len(a) for a in arrays}) != 1:
+            raise ValueError(f"{what} holds different numbers of samples: {[len(a) for a in arrays]}")
+    return np.ascontiguousarray(np.concatenate([a.reshape(len(a), -1) for a in arrays], axis=1))
+
+
+def with_batch_axis(x: Samples, manifest: Manifest) -> Samples:
+    """One sample, given with or without the batch axis, as samples [1, ...]."""
+
+    def one(array: ArrayLike, tensor: Tensor) -> ArrayLike:
+        a = np.asarray(array)
+        return a[np.newaxis] if a.shape == tensor.sample_shape else a
+
+    if len(manifest.inputs) == 1:
+        return one(x, manifest.inputs[0])
+    if isinstance(x, (list, tuple)) and len(x) == len(manifest.inputs):
+        return [one(a, t) for a, t in zip(x, manifest.inputs, strict=True)]
+    return x
+
+
+def prepare_labels(y: ArrayLike, count: int, classes: int, what: str = "y") -> NDArray[np.int32]:
+    """Class numbers [N], checked against the number of samples and of classes."""
+    labels = np.asarray(y)
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{what} has dtype {labels.dtype}: labels are integers, one for each sample")
+    if labels.shape != (count,):
+        raise ValueError(f"{what} has shape {_shape_text(labels.shape)}, expected [{count}]: one label for each sample")
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise ValueError(f"{what} holds label {labels[wrong[0]]} at [{wrong[0]}]: the model has {classes} classes, 0 to {classes - 1}")
+    return labels.astype(np.int32)
+
+
+def prepare_values(y: Samples, count: int, manifest: Manifest, what: str = "y") -> NDArray[np.float32]:
+    """Targets of mse as float32 [N, values], all outputs concatenated in the model's order."""
+    outputs = manifest.outputs
+    if len(outputs) == 1:
+        parts: Sequence[ArrayLike] = [y]
+    elif isinstance(y, (list, tuple)) and len(y) == len(outputs):
+        parts = y
+    else:
+        raise ValueError(f"{what} must be a list of {len(outputs)} arrays, one for each output of the model")
+    columns = []
+    for i, (part, tensor) in enumerate(zip(parts, outputs, strict=True)):
+        label = what if len(outputs) == 1 else f"{what}[{i}]"
+        array = np.asarray(part)
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{label} has dtype {array.dtype}: targets are numbers in the output's real units")
+        if array.shape not in ((count, *tensor.sample_shape), (count, tensor.size)):
+            raise ValueError(f"{label} has shape {_shape_text(array.shape)}, expected {_shape_text([count, *tensor.sample_shape])}")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+        _check_finite(array, label)
+        columns.append(array.reshape(count, -1))
+    return np.ascontiguousarray(np.concatenate(columns, axis=1))
+
+
+def one_target(y: Any, manifest: Manifest) -> Any:
+    """One target, given with or without the batch axis, as targets of one sample."""
+    if manifest.loss == "cross_entropy":
+        return np.asarray(y).reshape(1) if np.asarray(y).size == 1 else y
+
+    def one(value: ArrayLike, tensor: Tensor) -> ArrayLike:
+        a = np.asarray(value)
+        return a.reshape(1, -1) if a.size == tensor.size and a.shape in (tensor.sample_shape, (tensor.size,)) else a
+
+    if len(manifest.outputs) == 1:
+        return one(y, manifest.outputs[0])
+    if isinstance(y, (list, tuple)) and len(y) == len(manifest.outputs):
+        return [one(a, t) for a, t in zip(y, manifest.outputs, strict=True)]
+    return y

@@ -1,0 +1,41 @@
+"""The exception a user sees when a device, a tool or a build directory is at fault."""
+
+from __future__ import annotations
+
+
+class DeviceError(Exception):
+    """A device cannot be opened or cannot do what was asked.
+
+    where: the device, tool, file or call at fault, as the user knows it.
+    what: the cause, one sentence.
+    hint: what to do instead; may be empty.
+    """
+
+    def __init__(self, where: str, what: str, hint: str = "") -> None:
+        super().__init__(f"{what}\n  at {where}" + (f"\n  hint: {hint}" if hint else ""))
+        self.where = where
+        self.what = what
+        self.hint = hint
+
+
+STATUS = {
+    1: ("the arena is missing, misaligned or too small", "rebuild the model: firmware and manifest do not belong together"),
+    2: ("the state is missing, misaligned, too small, or of another model", "only a state of this very build can be set"),
+    3: ("a label lies outside the model's classes", "labels count from 0"),
+    4: ("the loss is not finite; nothing was accumulated", "lower the learning rate or check the targets"),
+    5: ("the adapter is truncated, damaged, or of another model; nothing was changed", "export it again from this model"),
+    6: ("an update was asked for, but no sample was accumulated", "call train_step first"),
+    7: ("the model was built without training", "build it with a method, such as kt.LoRA(rank=4)"),
+    65: ("the firmware does not know this command", "rebuild and flash the firmware"),
+    66: ("the firmware refuses this request's length or range", "rebuild and flash the firmware"),
+    67: ("the board has restarted; what was trained since is lost", "open the device again"),
+    68: ("the state on the device is incomplete", "call set_state() with a whole state, or reset()"),
+    69: ("the firmware was built for a smaller model", "rebuild and flash the firmware"),
+}
+"""kt_status (below 64) and the agent's own codes: (what, hint)."""
+
+
+def check_status(status: int, where: str) -> None:
+    """Raise DeviceError unless status is 0."""
+    if status != 0:
+        raise DeviceError(where, *STATUS.get(status, (f"unknown status {status}", "rebuild and flash the firmware")))

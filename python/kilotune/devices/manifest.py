@@ -1,0 +1,136 @@
+"""The manifest of a build directory: what a device needs to know about its model."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import DeviceError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An int8 input or output: real = (q - zero_point) * scale. shape includes the batch axis, which is 1."""
+
+    shape: tuple[int, ...]
+    scale: float
+    zero_point: int
+    softmax: bool = False
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape without the batch axis."""
+        return self.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """Values, and bytes, of one sample."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json of a build directory, checked."""
+
+    directory: Path
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    loss: str | None
+    classes: int | None
+    accumulate: int
+    training: bool
+    target: str
+    base_hash: bytes
+    state_bytes: int
+    arena_infer: int
+    arena_train: int
+    adapter_bytes: int
+    learning_rate: float | None
+    sources: tuple[str, ...]
+    include: tuple[str, ...]
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of all inputs, concatenated."""
+        return sum(t.size for t in self.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of all outputs, concatenated."""
+        return sum(t.size for t in self.outputs)
+
+    @property
+    def target_values(self) -> int:
+        """Floats in a target; 0 when targets are labels or there is no training."""
+        return self.output_bytes if self.training and self.loss == "mse" else 0
+
+    @property
+    def arena_bytes(self) -> int:
+        """What the model must be given: the larger of the two arenas."""
+        return max(self.arena_infer, self.arena_train)
+
+    @classmethod
+    def load(cls, build_dir: str | os.PathLike[str]) -> Manifest:
+        """Read build_dir/manifest.json; DeviceError says what is wrong with it."""
+        path = Path(build_dir) / "manifest.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DeviceError(str(build_dir), "this is not a build directory: it has no manifest.json", "run `kilotune build` first") from None
+        except (OSError, ValueError) as error:
+            raise DeviceError(str(path), f"the manifest cannot be read: {error}", "run `kilotune build` again") from error
+        try:
+            return cls._from_json(Path(build_dir).resolve(), data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DeviceError(str(path), f"the manifest is damaged: {what}", "run `kilotune build` again") from error
+
+    @classmethod
+    def _from_json(cls, directory: Path, data: dict[str, Any]) -> Manifest:
+        manifest = cls(
+            directory=directory,
+            name=str(data["name"]),
+            inputs=tuple(_tensor(t) for t in data["inputs"]),
+            outputs=tuple(_tensor(t) for t in data["outputs"]),
+            loss=_optional(str, data["loss"]),
+            classes=_optional(int, data["classes"]),
+            accumulate=int(data["accumulate"]),
+            training=bool(data["training"]),
+            target=str(data["target"]),
+            base_hash=bytes.fromhex(data["base_hash"]),
+            state_bytes=int(data["state_bytes"]),
+            arena_infer=int(data["arena_bytes"]["infer"]),
+            arena_train=int(data["arena_bytes"].get("train") or 0),
+            adapter_bytes=int(data["adapter_bytes"]),
+            learning_rate=_optional(float, data.get("learning_rate")),
+            sources=tuple(data["sources"]),
+            include=tuple(data["include"]),
+        )
+        if not manifest.name.isidentifier():
+            raise ValueError(f"the name {manifest.name!r} is not a C name")
+        if len(manifest.base_hash) != 8:
+            raise ValueError("base_hash is not 8 bytes")
+        if manifest.loss not in (None, "cross_entropy", "mse"):
+            raise ValueError(f"the loss {manifest.loss!r} is unknown")
+        if manifest.training and manifest.loss == "cross_entropy" and not manifest.classes:
+            raise ValueError("classes is missing")
+        return manifest
+
+
+def _tensor(data: dict[str, Any]) -> Tensor:
+    shape = tuple(int(n) for n in data["shape"])
+    if not shape or shape[0] != 1 or min(shape) < 1:
+        raise ValueError(f"the shape {list(shape)} has no batch axis of 1")
+    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)))
+
+
+def _optional(kind: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else kind(value)

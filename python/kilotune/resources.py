@@ -1,0 +1,30 @@
+"""Where the C sources are: inside an installed package, or beside it in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _folder(installed: str, in_repository: str) -> Path:
+    candidates = (_PACKAGE / "_data" / installed, _PACKAGE.parents[1] / in_repository)
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"kilotune's {installed} files are neither in {candidates[0]} nor in {candidates[1]}: install it again")
+
+
+def runtime() -> Path:
+    """The folder of include/kt/*.h and src/**."""
+    return _folder("runtime", "runtime")
+
+
+def boards() -> Path:
+    """The folder of <family>/<board>/board.toml."""
+    return _folder("boards", "boards")
+
+
+def agent() -> Path:
+    """The folder of the agent firmware."""
+    return _folder("agent", "examples/agent")

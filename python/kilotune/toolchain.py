@@ -1,0 +1,379 @@
+"""Compile and link a build directory: for the host, for a board, or to measure it.
+
+Results are kept in $KILOTUNE_CACHE (default ~/.cache/kilotune) under a hash of everything they depend on: the bytes of
+all sources and headers, the flags and the compiler's version. Entries are written aside and renamed, so processes may
+share the cache. Objects are kept apart by a hash of their preprocessed text: models share the kernels they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from . import boards, resources
+from .devices.errors import DeviceError
+from .devices.manifest import Manifest
+
+_FORMAT = "1"
+"""Part of every key: change it when the meaning of a cache entry changes."""
+
+_KEEP_DAYS = 30
+
+COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
+"""No contraction of a * b + c: every device must round alike."""
+
+BARE_METAL_FLAGS = ("-O2", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
+
+TARGETS = {
+    "cortex-m0plus": ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
+    "cortex-m3": ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
+    "cortex-m4": ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m7": ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m33": ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m55": ("-mcpu=cortex-m55+nomve.fp", "-mthumb", "-mfloat-abi=hard"),
+}
+"""Compiler flags of each target. Helium without its float half, which would flush subnormals to zero."""
+
+INFERENCE_ROOTS = ("init", "infer")
+TRAINING_ROOTS = ("resume", "train_step", "apply", "set_learning_rate", "adapter_export", "adapter_load")
+
+
+# ---- Tools ----
+
+
+@dataclass(frozen=True)
+class _Tool:
+    program: str
+    version: str
+
+
+@cache
+def _tool(names: tuple[str, ...], package: str) -> _Tool:
+    for name in names:
+        path = shutil.which(name)
+        if path is not None:
+            version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+            return _Tool(path, version)
+    raise DeviceError(names[0], "the program is not installed, or not on PATH", f"on Debian: apt install {package}")
+
+
+def host_compiler() -> _Tool:
+    """The C compiler of this computer."""
+    return _tool(("gcc", "cc"), "gcc libc6-dev")
+
+
+def arm_compiler() -> _Tool:
+    """The C compiler for Cortex-M."""
+    return _tool(("arm-none-eabi-gcc",), "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+
+
+def require_emulator(program: str) -> str:
+    """Path of an emulator; DeviceError names the package if it is missing."""
+    return _tool((program,), "qemu-system-arm").program
+
+
+# ---- Cache ----
+
+
+def cache_directory() -> Path:
+    """Where results are kept; created on demand."""
+    given = os.environ.get("KILOTUNE_CACHE")
+    folder = Path(given) if given else Path.home() / ".cache" / "kilotune"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(str(folder), f"the cache cannot be created: {error}", "set KILOTUNE_CACHE to a writable folder") from error
+    return folder
+
+
+def _cached(name: str) -> Path | None:
+    path = cache_directory() / name
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return None
+    return path
+
+
+def _store(temporary: Path, name: str) -> Path:
+    path = cache_directory() / name
+    os.replace(temporary, path)
+    return path
+
+
+@cache
+def _prune(folder: Path) -> None:
+    """Forget, once a process, what nobody has used for a month."""
+    oldest = time.time() - _KEEP_DAYS * 86400
+    for path in folder.iterdir():
+        try:
+            if path.is_file() and path.stat().st_mtime < oldest:
+                path.unlink()
+        except OSError:
+            continue  # another process was faster
+
+
+def _digest(parts: Iterable[str | bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "little") + data)
+    return total.hexdigest()[:32]
+
+
+# ---- Compile and link ----
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One source with the flags and include folders of its own."""
+
+    source: Path
+    flags: tuple[str, ...]
+    include: tuple[Path, ...]
+
+    def command(self, tool: _Tool) -> list[str]:
+        return [tool.program, *self.flags, *(f"-I{folder}" for folder in self.include)]
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What is linked together. `scripts` are the linker scripts, read by the linker through link_flags."""
+
+    tool: _Tool
+    units: tuple[_Unit, ...]
+    link_flags: tuple[str, ...]
+    suffix: str
+    scripts: tuple[Path, ...] = ()
+    script_folders: tuple[Path, ...] = ()
+
+    def key(self) -> str:
+        """Hash of all that the result can depend on. Paths are left out: a moved folder is the same program."""
+        parts: list[str | bytes] = [_FORMAT, self.tool.version, self.suffix, *self.link_flags]
+        headers = {folder: _headers(folder) for unit in self.units for folder in (*unit.include, unit.source.parent)}
+        for unit in self.units:
+            parts += [unit.source.name, _read(unit.source), *unit.flags]
+            parts += [headers[folder] for folder in (*unit.include, unit.source.parent)]
+        parts += [_read(script) for script in self.scripts]
+        return _digest(parts)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DeviceError(str(path), f"a source cannot be read: {error.strerror}", "run `kilotune build` again") from error
+
+
+def _headers(folder: Path) -> str:
+    return _digest(part for path in sorted(folder.rglob("*.h")) for part in (str(path.relative_to(folder)), _read(path)))
+
+
+def _run(command: Sequence[str], where: str, what: str) -> bytes:
+    # The messages of the compiler are quoted to the user: no colours, no typographic quotes.
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C"}, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise DeviceError(where, "\n  ".join([what, *lines[:20]]), "the sources must be those that `kilotune build` wrote")
+    return done.stdout
+
+
+def _compile(tool: _Tool, unit: _Unit) -> Path:
+    """The object of one unit, from the cache if its preprocessed text is known."""
+    where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
+    text = _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)
+    name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, text])}.o"
+    found = _cached(name)
+    if found is not None:
+        return found
+    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+        output = Path(scratch) / "unit.o"
+        _run([*unit.command(tool), "-c", str(unit.source), "-o", str(output)], where, what)
+        return _store(output, name)
+
+
+def _build(program: _Program, where: str, output: Path) -> None:
+    """Compile what the cache does not have, and link."""
+    _prune(cache_directory())
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(lambda unit: _compile(program.tool, unit), program.units))
+    scripts = [flag for script in program.scripts[:1] for flag in ("-T", str(script))]
+    folders = [f"-L{folder}" for folder in program.script_folders]
+    command = [program.tool.program, *map(str, objects), *program.link_flags, *scripts, *folders, "-o", str(output)]
+    _run(command, where, "the program cannot be linked")
+
+
+def _link(program: _Program, name: str) -> Path:
+    """The linked program, from the cache if nothing has changed."""
+    file_name = f"{name}-{program.key()}{program.suffix}"
+    found = _cached(file_name)
+    if found is not None:
+        return found
+    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+        output = Path(scratch) / "program"
+        _build(program, name, output)
+        return _store(output, file_name)
+
+
+# ---- What is built ----
+
+
+def _model_units(manifest: Manifest, flags: tuple[str, ...], without_interface: bool = False) -> list[_Unit]:
+    include = tuple(manifest.directory / folder for folder in manifest.include)
+    # Kernels see only the runtime's headers, so that their objects cannot depend on the model.
+    shared = tuple(manifest.directory / folder for folder in manifest.include if Path(folder).parts[:1] == ("runtime",))
+    units = []
+    for source in manifest.sources:
+        if without_interface and source == f"{manifest.name}_interface.c":
+            continue
+        kernel = Path(source).parts[0] == "runtime"
+        units.append(_Unit(manifest.directory / source, flags, shared if kernel else include))
+    return units
+
+
+def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]) -> list[_Unit]:
+    agent = resources.agent()
+    common = (resources.boards(), resources.boards() / "common", agent)
+    sizes = {
+        "INPUT_BYTES": manifest.input_bytes,
+        "OUTPUT_BYTES": manifest.output_bytes,
+        "TARGET_VALUES": manifest.target_values,
+        "ARENA_BYTES": manifest.arena_bytes,
+        "STATE_BYTES": manifest.state_bytes,
+        "ADAPTER_BYTES": manifest.adapter_bytes,
+    }
+    defines = (
+        f'-DAGENT_MODEL_HEADER="{manifest.name}.h"',
+        f"-DAGENT_MODEL={manifest.name}_model",
+        f"-DAGENT_INTERFACE={manifest.name}_interface",
+        *(f"-DAGENT_{name}={value}" for name, value in sizes.items()),
+    )
+    include = tuple(manifest.directory / folder for folder in manifest.include)
+    return [
+        _Unit(agent / "agent.c", (*flags, *defines), (*common, *include)),
+        _Unit(agent / "link.c", flags, common),
+        *(_Unit(source, flags, common) for source in board.sources),
+    ]
+
+
+def host_library(build_dir: str | os.PathLike[str]) -> Path:
+    """The model as a shared library for this computer."""
+    manifest = Manifest.load(build_dir)
+    flags = (*COMMON_FLAGS, "-O2", "-fPIC")
+    program = _Program(host_compiler(), tuple(_model_units(manifest, flags)), ("-shared", "-Wl,-z,defs"), ".so")
+    return _link(program, manifest.name)
+
+
+def host_agent(build_dir: str | os.PathLike[str], sanitize: bool = False) -> Path:
+    """The agent as a process of this computer; sanitize: with address and undefined-behaviour checks."""
+    manifest = Manifest.load(build_dir)
+    checks = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g") if sanitize else ()
+    flags = (*COMMON_FLAGS, "-O1" if sanitize else "-O2", *checks)
+    units = [*_model_units(manifest, flags), *_agent_units(manifest, boards.load("posix"), flags)]
+    return _link(_Program(host_compiler(), tuple(units), checks, ""), f"{manifest.name}-agent")
+
+
+def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Path:
+    """The agent with the model as an ELF image for a board."""
+    manifest = Manifest.load(build_dir)
+    board = boards.load(board) if isinstance(board, str) else board
+    if board.linker_script is None:
+        raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
+    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS)
+    common = resources.boards() / "common"
+    program = _Program(
+        arm_compiler(),
+        (*_model_units(manifest, flags), *_agent_units(manifest, board, flags)),
+        (*board.flags, "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"),
+        ".elf",
+        (board.linker_script, *sorted(common.glob("*.ld"))),
+        (common,),
+    )
+    return _link(program, f"{manifest.name}-{board.name}")
+
+
+# ---- Measure ----
+
+_MEASURE_SCRIPT = """\
+SECTIONS
+{
+  .text 0x10000000 : { *(.text .text.*) }
+  .rodata : { *(.rodata .rodata.*) }
+  .data 0x20000000 : { *(.data .data.*) }
+  .bss : { *(.bss .bss.* COMMON) }
+  /DISCARD/ : { *(.ARM.exidx* .ARM.extab* .init_array* .fini_array* .comment) }
+}
+"""
+
+
+def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dict[str, int]:
+    """Bytes of the model and its runtime on a target core, as linked: what a program pays for using the model.
+
+    "code" (.text), "constants" (.rodata: weights and parameters), "data" (.data), "bss", "flash" (code, constants and
+    data), and "library": what of code and constants comes from the compiler's and C libraries (memcpy, soft float).
+    target: a core of TARGETS; None is the manifest's. Neither agent nor board code is counted.
+    """
+    manifest = Manifest.load(build_dir)
+    target = manifest.target if target is None else target
+    if target not in TARGETS:
+        raise DeviceError(target, "there is no target of this name", f"targets: {', '.join(TARGETS)}")
+    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+        program = _measured_program(manifest, target, Path(scratch))
+        name = f"{manifest.name}-measure-{program.key()}.json"
+        found = _cached(name)
+        if found is None:
+            output, link_map, result = (Path(scratch) / n for n in ("program", "map", "result"))
+            flags = (*program.link_flags, f"-Wl,-Map={link_map}")
+            _build(replace(program, link_flags=flags), manifest.name, output)
+            result.write_text(json.dumps(_sizes(output, link_map)), encoding="utf-8")
+            found = _store(result, name)
+    sizes: dict[str, int] = json.loads(found.read_text(encoding="utf-8"))
+    return sizes
+
+
+def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Program:
+    """Model and runtime with the public functions as the roots that garbage collection starts from."""
+    roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *(TRAINING_ROOTS if manifest.training else ()))]
+    flags = (*TARGETS[target], *COMMON_FLAGS, *BARE_METAL_FLAGS)
+    script = scratch / "measure.ld"
+    script.write_text(_MEASURE_SCRIPT, encoding="utf-8")
+    return _Program(
+        arm_compiler(),
+        tuple(_model_units(manifest, flags, without_interface=True)),
+        (
+            *TARGETS[target],
+            "-nostartfiles",
+            "-Wl,--gc-sections",
+            "-Wl,--no-warn-rwx-segments",
+            f"-Wl,--entry={roots[0]}",
+            *(f"-Wl,--require-defined={root}" for root in roots),
+        ),
+        ".elf",
+        (script,),
+    )
+
+
+def _sizes(elf: Path, link_map: Path) -> dict[str, int]:
+    with elf.open("rb") as file:
+        sections = {section.name: int(section["sh_size"]) for section in ELFFile(file).iter_sections()}
+    code, constants, data, bss = (sections.get(name, 0) for name in (".text", ".rodata", ".data", ".bss"))
+    text = link_map.read_text(encoding="utf-8", errors="replace").partition("Linker script and memory map")[2]
+    library = sum(int(size, 16) for size in _FROM_LIBRARY.findall(text))
+    return {"code": code, "constants": constants, "data": data, "bss": bss, "flash": code + constants + data, "library": library}
+
+
+_FROM_LIBRARY = re.compile(r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+) \S.*\.a\(.*\)$", re.MULTILINE)
+"""A section of a library's member in the linker's map; its size."""

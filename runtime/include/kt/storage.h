@@ -1,0 +1,15 @@
+/* kt/storage.h: how trained values are held. */
+#ifndef KT_STORAGE_H
+#define KT_STORAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Fill the 16-bit values that training updates from the int8 codes that inference reads: master = code * 256 with the
+ * exponent 8 lower (not below -32). Exact, so an adapter can be trained on. */
+void kt_block16_restore(int16_t *master, int8_t *master_exponent, const int8_t *codes, const int8_t *exponent, size_t size);
+
+/* Whether every value is finite and of magnitude at most 1e18: targets a loss can be computed from. */
+int kt_all_usable(const float *values, size_t size);
+
+#endif

@@ -1,0 +1,47 @@
+/* AVERAGE_POOL_2D, int8: mean over the part of a window inside the input, rounded half away from zero.
+ *
+ * Source: TensorFlow Lite 8-bit quantisation specification; input and result share their quantisation. */
+#include "window.h"
+
+/* (sum +- count / 2) / count, truncated: half away from zero. A window outside the input gives 0. */
+static int32_t rounded_mean(int32_t sum, int32_t count)
+{
+    const int32_t half = count / 2;
+    if (count == 0) {
+        return 0;
+    }
+    return (sum > 0 ? sum + half : sum - half) / count;
+}
+
+/* Sum of one channel; x points to its first element. */
+static int32_t channel_sum(const kt_patch *patch, const int8_t *x, int32_t columns)
+{
+    int32_t sum = 0;
+    int32_t row, column;
+    for (row = 0; row < patch->rows; row++) {
+        const int8_t *values = x + row * patch->row_x;
+        for (column = 0; column < columns; column++) {
+            sum += values[column * patch->span_x];
+        }
+    }
+    return sum;
+}
+
+void kt_average_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_t *y)
+{
+    const kt_window *window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    int32_t oy, ox, c;
+    for (oy = 0; oy < window->output[KT_Y]; oy++) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = 0; ox < window->output[KT_X]; ox++) {
+            const kt_taps columns = kt_taps_at(window, KT_X, ox);
+            const kt_patch patch = kt_patch_of(window, rows, columns);
+            const int32_t count = rows.count * columns.count;
+            for (c = 0; c < channels; c++) {
+                const int32_t sum = channel_sum(&patch, x + patch.x + c, columns.count);
+                *y++ = (int8_t)kt_clamp(rounded_mean(sum, count), params->clamp[0], params->clamp[1]);
+            }
+        }
+    }
+}
