@@ -8,6 +8,8 @@ extern uint32_t board_data_load[], board_data_start[], board_data_end[];
 extern uint32_t board_bss_start[], board_bss_end[];
 
 int main(void);
+void board_start(void);
+void board_fault(const uint32_t *frame);
 void Reset_Handler(void);
 void SysTick_Handler(void);
 

@@ -57,6 +57,7 @@ static struct {
 static struct {
     uint8_t command; /* the last command that was measured */
     uint64_t ticks;
+    uintptr_t base;    /* of the stack, when the call was made */
     uint32_t *painted; /* end of the painted part of the stack */
     uint32_t stack_bytes;
 } measured;
@@ -98,12 +99,14 @@ static float get_float(const uint8_t *from)
 #define NOINLINE
 #endif
 
-/* Paints from the stack's lowest word up to just below this function's own frame, which the measured call reuses. */
-static NOINLINE void measure_start(void)
+/* Paints from the stack's lowest word up to just below this function's own frame, which the measured call reuses; the
+ * caller's frame is where counting begins. */
+static NOINLINE void measure_start(const volatile uint32_t *caller)
 {
     const board_stack stack = board_stack_limits();
     volatile uint32_t here = 0;
 
+    measured.base = (uintptr_t)caller;
     measured.painted = NULL;
     if (stack.lowest != NULL) {
         measured.painted = (uint32_t *)((uintptr_t)&here - 32);
@@ -122,7 +125,7 @@ static NOINLINE void measure_stop(uint8_t command)
         const volatile uint32_t *word = board_stack_limits().lowest;
         while (word < measured.painted && *word == PAINT)
             word++;
-        measured.stack_bytes = (uint32_t)((uintptr_t)measured.painted - (uintptr_t)word);
+        measured.stack_bytes = (uint32_t)(measured.base - (uintptr_t)word);
     }
 }
 
@@ -392,7 +395,8 @@ static uint8_t carry_out(uint8_t code, const uint8_t *data, size_t length, uint8
     if ((c->flags & MEASURED) == 0)
         return c->call(data, length, end);
 
-    measure_start();
+    volatile uint32_t frame = 0;
+    measure_start(&frame);
     const uint8_t status = c->call(data, length, end);
     measure_stop(code);
     return status;

@@ -3,6 +3,7 @@
 #include "cmsdk_uart.h"
 
 #define CLOCK 25000000u
+#define UART0_RECEIVE 0u /* interrupt */
 
 static cmsdk_uart *const uart = (cmsdk_uart *)0x40004000u;
 
@@ -14,7 +15,7 @@ void board_init(void)
 
 int board_read(void)
 {
-    return cmsdk_uart_read(uart);
+    return cmsdk_uart_read(uart, UART0_RECEIVE);
 }
 
 void board_write(const uint8_t *bytes, size_t length)

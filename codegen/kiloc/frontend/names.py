@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 _PRODUCTS = {"conv2d", "depthwise", "matmul", "biasadd", "add", "softmax", "avgpool", "maxpool", "mean", "reshape"}
+_PRODUCTS |= {"conv", "gemm", "averagepool", "globalaveragepool"}  # the scopes of ONNX exporters: /layer1/conv/Conv
 _NOISE = re.compile(r"[^0-9a-zA-Z_]+")
 _RESERVED = set(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "

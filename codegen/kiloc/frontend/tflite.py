@@ -194,10 +194,12 @@ class _Converter:
 
     def _integer_end(self, t: Tensor) -> Tensor:
         """The INT8 tensor behind a float output."""
+        seen: set[int] = set()
         while t.dtype == "FLOAT32":
             op = self.producer.get(t.index)
-            if op is None or not op.inputs or op.inputs[0] is None:
+            if op is None or not op.inputs or op.inputs[0] is None or t.index in seen:
                 raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
+            seen.add(t.index)
             t = op.inputs[0]
         return t
 
@@ -238,11 +240,19 @@ class _Converter:
 
     def _shape(self, t: Tensor) -> tuple[int, ...]:
         shape = (1, *t.shape[1:]) if t.shape and t.shape[0] in (-1, 0) else t.shape
+        if self._rows_first(t):  # no batch axis
+            shape = (1, *shape)
         if not shape or any(d < 1 for d in shape):
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
+        if len(shape) == 4 and shape[0] != 1:
+            raise CompileError(t.where, f"a leading axis of {shape[0]}", "export the model with a batch of 1")
         if int(np.prod(shape, dtype=np.int64)) > 1 << 26:
             raise CompileError(t.where, f"shape {shape} is beyond any microcontroller", "export the model again")
         return shape
+
+    def _rows_first(self, t: Tensor) -> bool:
+        """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
+        return bool(t.shape) and len(t.shape) < 4 and t.shape[0] > 1
 
     def _activation_type(self, t: Tensor) -> TensorType:
         if t.dtype != "INT8":
@@ -314,7 +324,7 @@ class _Converter:
 
     def _window(self, op: Operator, options: Any, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
         x = op.inputs[0]
-        if x is None or len(self._shape(x)) != 4:
+        if x is None or len(x.shape) != 4 or len(self._shape(x)) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
         stride = (options.StrideH(), options.StrideW())
         if min(*stride, *kernel, *dilation) < 1:
@@ -375,9 +385,10 @@ class _Converter:
         self._pool(op, "max_pool", MaxPool2D)
 
     def _mean(self, op: Operator) -> None:
-        assert op.inputs[0] is not None
-        rank = len(op.inputs[0].shape)
-        axes = tuple(sorted({int(a) % rank for a in self._constant(op, 1).ravel()}))
+        x = op.inputs[0]
+        if x is None or not x.shape:
+            raise CompileError(op.where, "needs an input with axes", "export the model again")
+        axes = tuple(sorted({int(a) % len(x.shape) + self._rows_first(x) for a in self._constant(op, 1).ravel()}))
         if not axes:
             raise CompileError(op.where, "reduces no axis", "export the model again")
         self._emit(op, "mean", Mean(axes))
@@ -409,12 +420,21 @@ class _Converter:
         self._emit(op, "relu", Requantize("relu"))
 
     def _relu6(self, op: Operator) -> None:
+        """TensorFlow Lite Micro clamps in the input's scale and ignores the result's: LiteRT computes something else."""
+        if op.inputs[0] is not None and self._activation_type(op.inputs[0]).quantization != self._activation_type(op.outputs[0]).quantization:
+            what = "input and result have different scales, for which TensorFlow Lite Micro computes something else than LiteRT"
+            raise CompileError(op.where, what, "fuse it into the layer before it, or export with one scale")
         self._emit(op, "relu6", Requantize("relu6"))
 
     def _relu_n1_to_1(self, op: Operator) -> None:
         self._emit(op, "relu_n1_to_1", Requantize("relu_n1_to_1"))
 
     def _transpose(self, op: Operator) -> None:
-        self._emit(op, "transpose", Transpose(tuple(int(p) for p in self._constant(op, 1).ravel())))
+        permutation = tuple(int(p) for p in self._constant(op, 1).ravel())
+        if op.inputs[0] is None or sorted(permutation) != list(range(len(op.inputs[0].shape))):
+            raise CompileError(op.where, f"permutation {permutation} does not fit its input", "export the model again")
+        if self._rows_first(op.inputs[0]):
+            permutation = (0, *(p + 1 for p in permutation))
+        self._emit(op, "transpose", Transpose(permutation))
 
 

@@ -44,7 +44,7 @@ class RequantizedGradient(Op):
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = self.accumulator(e)
-        assert np.abs(total).max(initial=0) <= nm.INT32_MAX, "gradient sums leave int32"
+        assert np.array_equal(total, nm.saturate32(total)), "gradient sums leave int32"
         return (nm.saturate8(nm.shift_round(total, self.shift_value)).astype(np.int8),)
 
 

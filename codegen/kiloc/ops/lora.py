@@ -26,7 +26,7 @@ from .registry import Array, Environment, Names, NodeTypes, Op, register
 class LoRADown(Op):
     """u[p, j] = saturate8(shift_round(sum_k A[j, k] (x[p, k] - z_x), range - a_exponent)), x under the layer's window.
 
-    saturated (state, optional): set to 1 when an element of u reached +-127.
+    saturated (state, optional): set to 1 when an element of u left [-127, 127].
     """
 
     mnemonic: ClassVar[str] = "lora_down"

@@ -59,7 +59,10 @@ class Loss(Op):
 @register
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """loss = -log softmax(y)[label]; label int32 in [0, classes)."""
+    """loss = -log softmax(y)[label]; label int32 in [0, classes).
+
+    The gradient of the label is minus the sum of the others, not p - 1: it loses no digits where p is near 1.
+    """
 
     mnemonic: ClassVar[str] = "softmax_cross_entropy"
     operands: ClassVar[tuple[str, ...]] = ("y", "label")
@@ -73,7 +76,8 @@ class SoftmaxCrossEntropy(Loss):
         rows = np.arange(len(label))
         loss = nm.log(total) - z[rows, label]
         g = p / total[:, None]
-        g[rows, label] -= np.float32(1)
+        p[rows, label] = 0
+        g[rows, label] = -np.add.accumulate(p, axis=1, dtype=np.float32)[:, -1] / total
         return g, loss
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:

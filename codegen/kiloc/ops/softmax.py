@@ -66,6 +66,10 @@ class Softmax(Op):
             return f"result is {t.result().shape}, expected {t.type('x').shape}"
         if t.result().zero_point != -128 or abs(t.result().scale - 1 / 256) > 1e-6:
             return "the result of a softmax must have scale 1/256 and zero point -128"
+        if t.type("x").shape[-1] >= 4096:
+            return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
+        if not 0 < self.beta < np.inf or self.scaling(t)[1] < 0:
+            return f"beta {self.beta} and scale {t.type('x').scale} leave nothing of the differences"
         return None
 
     def scaling(self, t: NodeTypes) -> tuple[int, int, int]:

@@ -32,41 +32,43 @@ class LoRA(Method):
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
         nodes = select(graph, self.layers, (Linear,), "LoRA")
+        self._check(graph, nodes)
         for node in nodes:
-            self._check(graph, node)
-            graph = self._attach_layer(graph, node, calibration)
+            rank = min(self.rank, largest_rank(graph, node))
+            if rank < self.rank:
+                note = f"LoRA on '{node.name}' has rank {rank}: its weights have no more rows or columns"
+                graph = replace(graph, notes=(*graph.notes, note))
+            graph = self._attach_layer(graph, node, rank, calibration)
         return graph
 
     def describe(self) -> str:
         return f"lora r={self.rank} {self.layers}"
 
-    def _check(self, graph: Graph, node: Node) -> None:
-        channels = graph.type(node.inputs["weights"]).shape[0]
-        depth = graph.type(node.inputs["weights"]).size // channels
-        where = f"LoRA on layer '{node.name}'"
-        if not 1 <= self.rank <= min(channels, depth):
-            fitting = f"a rank between 1 and {min(channels, depth)}"
-            raise CompileError(where, f"rank {self.rank} does not fit weights of {channels} x {depth}", f"choose {fitting}, or other layers")
+    def _check(self, graph: Graph, nodes: list[Node]) -> None:
+        where = f"LoRA(rank={self.rank}, layers={self.layers!r})"
+        limit = max(largest_rank(graph, n) for n in nodes)
+        if not 1 <= self.rank <= limit:
+            raise CompileError(where, f"the layers take a rank between 1 and {limit}", "choose a rank in that range, or other layers")
         if self.alpha is not None and not (np.isfinite(self.alpha) and self.alpha > 0):
             raise CompileError(where, f"alpha {self.alpha} is not a positive number", "leave it out, or pass about the rank")
-        if "delta" in node.inputs:
+        if any("delta" in n.inputs for n in nodes):
             raise CompileError(where, "a layer takes LoRA or a trained head, not both", "leave the last layer out of LoRA's layers")
 
-    def _attach_layer(self, graph: Graph, node: Node, calibration: Calibration) -> Graph:
+    def _attach_layer(self, graph: Graph, node: Node, rank: int, calibration: Calibration) -> Graph:
         assert isinstance(node.op, Linear)
         t = node_types(graph, node)
         window, (x_image, y_image) = node.op.window_of(t), node.op.images(t)
         channels, depth = t.type("weights").shape[0], t.type("weights").size // t.type("weights").shape[0]
-        shape = (self.rank, depth)
+        shape = (rank, depth)
         x = calibration.activations[node.inputs["x"]].astype(np.int64) - t.type("x").zero_point
         codes, exponent, reach = self._initial_a(window.patches(x.reshape(-1, *x_image)), t.type("x").scale, shape, node, calibration)
 
         a, b, scope = f"{node.name}.lora_a", f"{node.name}.lora_b", f"{node.name}.lora"
         a_roles, a_values = block16(a, codes, exponent)
-        b_roles, b_values = block16(b, np.zeros((channels, self.rank), np.int8), -24)
+        b_roles, b_values = block16(b, np.zeros((channels, rank), np.int8), -24)
         u_range = Value(f"{scope}_range", TensorType((1,), "int8"), "exponent", np.array([reach], np.int8))
         saturated = Value(f"{scope}_saturated", TensorType((1,), "int8"), "control", np.zeros(1, np.int8))
-        u_image = (y_image[0], y_image[1], self.rank)
+        u_image = (y_image[0], y_image[1], rank)
         down = Node(
             f"{scope}_down",
             LoRADown(window, x_image, u_image),
@@ -75,7 +77,7 @@ class LoRA(Method):
             (saturated.name,),
             origin=node.origin,
         )
-        u = Value(f"{scope}_u", TensorType((1, u_image[0] * u_image[1], self.rank), "int8"), "activation")
+        u = Value(f"{scope}_u", TensorType((1, u_image[0] * u_image[1], rank), "int8"), "activation")
         addend = {"lora_u": u.name, "lora_b": b, "lora_b_exponent": b_roles["exponent"], "lora_range": u_range.name}
         op = replace(node.op, lora_scale=1.0 if self.alpha is None else self.alpha / self.rank)
         graph = graph.with_values([*a_values, *b_values, u_range, saturated, u])
@@ -99,3 +101,9 @@ class LoRA(Method):
         largest = np.abs(rows.reshape(-1, shape[1]) @ codes.T.astype(np.int64)).max() * 2.0**exponent
         reach = int(np.ceil(np.log2(max(largest, 1e-9) / 127.0))) + 1
         return codes, exponent, int(np.clip(reach, -24, 30))
+
+
+def largest_rank(graph: Graph, node: Node) -> int:
+    """Rows or columns of a layer's weights, whichever are fewer."""
+    weights = graph.type(node.inputs["weights"])
+    return min(weights.shape[0], weights.size // weights.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def quantize(x: NDArray[Any], tensor: Tensor) -> NDArray[np.int8]:
     """TensorFlow Lite's AffineQuantize: round(x / scale) + zero_point, in float32, clamped to int8."""
     with np.errstate(over="ignore"):
         scaled = np.clip(x.astype(np.float32) / np.float32(tensor.scale), -1e6, 1e6)
-    return np.clip(round_away(scaled) + np.float32(tensor.zero_point), -128, 127).astype(np.int8)
+    return np.asarray(np.clip(round_away(scaled) + np.float32(tensor.zero_point), -128, 127), np.int8)
 
 
 def dequantize(q: NDArray[np.int8], tensor: Tensor) -> NDArray[np.float32]:
@@ -42,7 +43,7 @@ def _check_finite(x: NDArray[Any], what: str) -> None:
         raise ValueError(f"{what} holds {x[at]} at {_shape_text([int(i) for i in at])}: only finite values can be used")
 
 
-def _one_input(x: ArrayLike, tensor: Tensor, what: str) -> NDArray[np.int8]:
+def _one_input(x: Any, tensor: Tensor, what: str) -> NDArray[np.int8]:
     try:
         array = np.asarray(x)
     except ValueError as error:
@@ -69,18 +70,19 @@ def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[n
         arrays = [_one_input(a, t, f"{what}[{i}]") for i, (a, t) in enumerate(zip(x, manifest.inputs, strict=True))]
         if len({len(a) for a in arrays}) != 1:
             raise ValueError(f"{what} holds different numbers of samples: {[len(a) for a in arrays]}")
-    return np.ascontiguousarray(np.concatenate([a.reshape(len(a), -1) for a in arrays], axis=1))
+    return np.ascontiguousarray(np.concatenate([a.reshape(len(a), math.prod(a.shape[1:])) for a in arrays], axis=1))
 
 
 def with_batch_axis(x: Samples, manifest: Manifest) -> Samples:
     """One sample, given with or without the batch axis, as samples [1, ...]."""
 
-    def one(array: ArrayLike, tensor: Tensor) -> ArrayLike:
+    def one(array: Any, tensor: Tensor) -> Any:
         a = np.asarray(array)
         return a[np.newaxis] if a.shape == tensor.sample_shape else a
 
     if len(manifest.inputs) == 1:
-        return one(x, manifest.inputs[0])
+        batch: Samples = one(x, manifest.inputs[0])
+        return batch
     if isinstance(x, (list, tuple)) and len(x) == len(manifest.inputs):
         return [one(a, t) for a, t in zip(x, manifest.inputs, strict=True)]
     return x
@@ -99,41 +101,25 @@ def prepare_labels(y: ArrayLike, count: int, classes: int, what: str = "y") -> N
     return labels.astype(np.int32)
 
 
-def prepare_values(y: Samples, count: int, manifest: Manifest, what: str = "y") -> NDArray[np.float32]:
-    """Targets of mse as float32 [N, values], all outputs concatenated in the model's order."""
-    outputs = manifest.outputs
-    if len(outputs) == 1:
-        parts: Sequence[ArrayLike] = [y]
-    elif isinstance(y, (list, tuple)) and len(y) == len(outputs):
-        parts = y
-    else:
-        raise ValueError(f"{what} must be a list of {len(outputs)} arrays, one for each output of the model")
-    columns = []
-    for i, (part, tensor) in enumerate(zip(parts, outputs, strict=True)):
-        label = what if len(outputs) == 1 else f"{what}[{i}]"
-        array = np.asarray(part)
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"{label} has dtype {array.dtype}: targets are numbers in the output's real units")
-        if array.shape not in ((count, *tensor.sample_shape), (count, tensor.size)):
-            raise ValueError(f"{label} has shape {_shape_text(array.shape)}, expected {_shape_text([count, *tensor.sample_shape])}")
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        _check_finite(array, label)
-        columns.append(array.reshape(count, -1))
-    return np.ascontiguousarray(np.concatenate(columns, axis=1))
+def prepare_values(y: ArrayLike, count: int, tensor: Tensor, what: str = "y") -> NDArray[np.float32]:
+    """Targets of mse as float32 [N, values], for the output that the loss reads: the first."""
+    array = np.asarray(y)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{what} has dtype {array.dtype}: targets are numbers in the output's real units")
+    if array.shape == (count,) and tensor.size == 1:
+        array = array.reshape(count, 1)
+    if array.shape not in ((count, *tensor.sample_shape), (count, tensor.size)):
+        raise ValueError(f"{what} has shape {_shape_text(array.shape)}, expected {_shape_text([count, *tensor.sample_shape])}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    _check_finite(array, what)
+    return np.ascontiguousarray(array.reshape(count, tensor.size))
 
 
-def one_target(y: Any, manifest: Manifest) -> Any:
+def one_target(y: ArrayLike, manifest: Manifest) -> NDArray[Any]:
     """One target, given with or without the batch axis, as targets of one sample."""
+    array, tensor = np.asarray(y), manifest.outputs[0]
     if manifest.loss == "cross_entropy":
-        return np.asarray(y).reshape(1) if np.asarray(y).size == 1 else y
-
-    def one(value: ArrayLike, tensor: Tensor) -> ArrayLike:
-        a = np.asarray(value)
-        return a.reshape(1, -1) if a.size == tensor.size and a.shape in (tensor.sample_shape, (tensor.size,)) else a
-
-    if len(manifest.outputs) == 1:
-        return one(y, manifest.outputs[0])
-    if isinstance(y, (list, tuple)) and len(y) == len(manifest.outputs):
-        return [one(a, t) for a, t in zip(y, manifest.outputs, strict=True)]
-    return y
+        return array.reshape(1) if array.size == 1 else array
+    bare = array.size == tensor.size and array.shape in ((), tensor.sample_shape, (tensor.size,))
+    return array.reshape(1, -1) if bare else array

@@ -69,8 +69,8 @@ class Manifest:
 
     @property
     def target_values(self) -> int:
-        """Floats in a target; 0 when targets are labels or there is no training."""
-        return self.output_bytes if self.training and self.loss == "mse" else 0
+        """Floats in a target, which is of the first output; 0 when targets are labels or there is no training."""
+        return self.outputs[0].size if self.training and self.loss == "mse" else 0
 
     @property
     def arena_bytes(self) -> int:

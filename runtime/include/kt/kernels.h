@@ -69,8 +69,8 @@ void kt_conv2d_once_s8(const kt_conv2d_params *params, const int8_t *x, const in
 /* kt_conv2d_s8 with LoRA: before the requantisation the sum takes
  *     requantize(sum_j b[c, j] * u[p, j]) by addend_multiplier[c] * 2^(addend_shift[c] + u_range + b_exponent - 31),
  * saturated at +-2^30; the total saturates at int32.
- * u [positions][rank] is the result of kt_lora_down_s8; b [output channels][rank]. b = 0 leaves y as it was, bit for bit.
- * u_range, b_exponent: one value each. */
+ * u [positions][rank] is the result of kt_lora_down_s8; b [output channels][rank]. b = 0 leaves y as it was, bit for
+ * bit. u_range, b_exponent: one value each. */
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
                        const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
 
@@ -97,8 +97,8 @@ typedef struct {
     int32_t lora_shift;
 } kt_conv2d_input_gradient_params;
 
-/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k], shift)).
- * scratch: 4 * input channels bytes. */
+/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k],
+ * shift)). scratch: 4 * input channels bytes. */
 void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
                                  void *scratch);
 
@@ -325,7 +325,7 @@ void kt_transpose_s8(const kt_transpose_params *params, const int8_t *x, int8_t 
 /* ==== softmax ========================================================================================== */
 
 /* multiplier, shift: beta * s_x in 1/2^26; smallest: differences to the largest element below this count as zero
- * probability. depth < 8192. */
+ * probability. depth < 4096. */
 typedef struct {
     int32_t rows;
     int32_t depth;

@@ -77,11 +77,18 @@ static inline int8_t kt_saturate8(int32_t x)
     return (int8_t)kt_clamp(x, -127, 127);
 }
 
+/* clamp(x + offset, low, high) for any x, without leaving int32; offset, low and high are int8 values. */
+static inline int8_t kt_clamp_with_offset(int32_t x, int32_t offset, int32_t low, int32_t high)
+{
+    return (int8_t)(kt_clamp(x, low - offset, high - offset) + offset);
+}
+
 /* a * b / 2^31, rounded to nearest, ties towards plus infinity; only INT32_MIN * INT32_MIN saturates.
  * gemmlowp's SaturatingRoundingDoublingHighMul: its nudge and truncating division give this for both signs. */
 static inline int32_t kt_high_multiply(int32_t a, int32_t b)
 {
-    return kt_saturate32(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+    const int64_t product = ((int64_t)a * b + (INT64_C(1) << 30)) >> 31;
+    return product > INT32_MAX ? INT32_MAX : (int32_t)product;
 }
 
 /* x / 2^n, rounded to nearest, ties away from zero; n in [0, 31]. gemmlowp's RoundingDivideByPOT. */
@@ -208,7 +215,8 @@ static inline int32_t kt_round_half_up(float x)
 /* e^x for x <= 0: Cody-Waite reduction x = n ln 2 + r, Taylor polynomial of degree 7 in r. Below -87 it is 0. */
 static inline float kt_exp(float x)
 {
-    static const float coefficient[7] = {1.38888892e-3f, 8.33333377e-3f, 4.16666679e-2f, 0.166666672f, 0.5f, 1.0f, 1.0f};
+    static const float coefficient[7] = {1.38888892e-3f, 8.33333377e-3f, 4.16666679e-2f, 0.166666672f,
+                                         0.5f,           1.0f,           1.0f};
     float p = 1.98412701e-4f;
     float turns, r, part;
     int32_t n, i;

@@ -19,7 +19,8 @@ static int32_t window_factor(const kt_pool2d_gradient_params *params, int32_t po
 }
 
 /* dx of `count` channels at input position (y, x); g points to the first of them at the first window. */
-static void spread(const kt_pool2d_gradient_params *params, const int8_t *g, int32_t y, int32_t x, int32_t count, int8_t *dx)
+static void spread(const kt_pool2d_gradient_params *params, const int8_t *g, int32_t y, int32_t x, int32_t count,
+                   int8_t *dx)
 {
     const kt_window *window = &params->window;
     kt_meeting_walk walk = kt_meetings_of(y, x);

@@ -24,14 +24,15 @@ typedef struct {
 typedef int32_t kt_product(const kt_conv2d_params *params, const kt_trainable *trainable, const kt_patch *patch,
                            const int8_t *x, int32_t position, int32_t channel);
 
-static inline int8_t kt_conv2d_result(const kt_conv2d_params *params, int64_t total, int32_t channel, kt_rounding *rounding)
+static inline int8_t kt_conv2d_result(const kt_conv2d_params *params, int64_t total, int32_t channel,
+                                      kt_rounding *rounding)
 {
     const int32_t scaled = rounding(kt_saturate32(total), params->multiplier[channel], params->shift[channel]);
-    const int32_t moved = kt_add_saturated(scaled, params->output_offset);
-    return (int8_t)kt_clamp(moved, params->clamp[0], params->clamp[1]);
+    return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
-static inline int32_t kt_conv2d_addend(const kt_conv2d_params *params, int32_t product, int32_t channel, int32_t exponent)
+static inline int32_t kt_conv2d_addend(const kt_conv2d_params *params, int32_t product, int32_t channel,
+                                       int32_t exponent)
 {
     const int32_t shift = params->addend_shift[channel] + exponent;
     const int32_t scaled = kt_requantize(product, params->addend_multiplier[channel], shift);

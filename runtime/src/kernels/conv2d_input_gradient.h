@@ -5,8 +5,8 @@
 #include "input_gradient.h"
 
 /* row[k] = sum over the windows that cover (y, x), and over c, of G'[c] * weights[c, tap, k]. */
-static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x,
-                                    int32_t *row)
+static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *params, const int8_t *g, int32_t y,
+                                    int32_t x, int32_t *row)
 {
     const kt_window *window = &params->window;
     const int32_t size = window->input[KT_CHANNELS];

@@ -33,16 +33,16 @@ static void convolve(const kt_depthwise_conv2d_params *params, kt_taps rows, kt_
     const kt_window *window = &params->window;
     const int32_t output_offset = params->output_offset;
     const int32_t low = params->clamp[0], high = params->clamp[1];
+    const int32_t tap = rows.first * window->kernel[KT_X] + columns.first;
+    const int8_t *w = params->weights + tap * window->output[KT_CHANNELS];
     int32_t at_x = (rows.index * window->input[KT_X] + columns.index) * window->input[KT_CHANNELS];
-    int32_t c = (rows.first * window->kernel[KT_X] + columns.first) * window->output[KT_CHANNELS];
-    const int8_t *w = params->weights + c;
+    int32_t c = 0;
     int32_t channel, copy;
-    c = 0;
     for (channel = 0; channel < window->input[KT_CHANNELS]; channel++, at_x++) {
         for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
             const int32_t sum = channel_sum(window, rows, columns, x + at_x, w + c, params->input_offset, bias[c]);
             const int32_t scaled = kt_requantize(sum, params->multiplier[c], params->shift[c]);
-            y[c] = (int8_t)kt_clamp(kt_add_saturated(scaled, output_offset), low, high);
+            y[c] = kt_clamp_with_offset(scaled, output_offset, low, high);
         }
     }
 }

@@ -7,7 +7,8 @@
 #include "input_gradient.h"
 
 /* row[k] = the sums of one input position. */
-static void gather(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x, int32_t *row)
+static void gather(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x,
+                   int32_t *row)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];

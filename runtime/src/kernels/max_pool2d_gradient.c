@@ -30,7 +30,8 @@ static int is_first_largest(const kt_window *window, const int8_t *x, int32_t po
 }
 
 /* dx of one channel at input position (y, x); g and input point to the channel. */
-static int8_t gather(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *input, int32_t y, int32_t x)
+static int8_t gather(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *input, int32_t y,
+                     int32_t x)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];

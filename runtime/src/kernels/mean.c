@@ -20,7 +20,7 @@ void kt_mean_s8(const kt_mean_params *params, const int8_t *x, int8_t *y)
                 sum += x[n * inner + i];
             }
             scaled = kt_requantize(sum, params->multiplier, params->shift);
-            *y++ = (int8_t)kt_clamp(kt_add_saturated(scaled, params->output_offset), -128, 127);
+            *y++ = kt_clamp_with_offset(scaled, params->output_offset, -128, 127);
         }
         x += count * inner;
     }

@@ -12,6 +12,6 @@ void kt_requantize_s8(const kt_requantize_params *params, const int8_t *x, int8_
     int32_t i;
     for (i = 0; i < p.size; i++) {
         const int32_t scaled = kt_requantize(x[i] + p.input_offset, p.multiplier, p.shift);
-        y[i] = (int8_t)kt_clamp(kt_add_saturated(scaled, p.output_offset), p.clamp[0], p.clamp[1]);
+        y[i] = kt_clamp_with_offset(scaled, p.output_offset, p.clamp[0], p.clamp[1]);
     }
 }

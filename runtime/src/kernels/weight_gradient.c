@@ -18,8 +18,8 @@ typedef struct {
 
 /* sums[i] += g * (x + offset) for the part of a block inside the image row; start: index in the row of the span's
  * first value (negative left of the image), length: values in the row. */
-static void add_position(const kt_block *block, const int8_t *row, int32_t start, int32_t length, int32_t g, int32_t offset,
-                         int32_t *sums)
+static void add_position(const kt_block *block, const int8_t *row, int32_t start, int32_t length, int32_t g,
+                         int32_t offset, int32_t *sums)
 {
     const int32_t base = start + block->first;
     const int32_t low = kt_maximum(base, 0);
@@ -58,8 +58,8 @@ static void sum_block(const kt_weight_gradient_params *params, const kt_block *b
 }
 
 /* All of one span of taps (a kernel row, or one tap where the window is dilated), `size` values. */
-static void add_span(const kt_weight_gradient_params *params, kt_block block, int32_t size, const int8_t *g, const int8_t *x,
-                     float scale, float *accumulator)
+static void add_span(const kt_weight_gradient_params *params, kt_block block, int32_t size, const int8_t *g,
+                     const int8_t *x, float scale, float *accumulator)
 {
     int32_t sums[BLOCK];
     int32_t i;

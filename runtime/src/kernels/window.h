@@ -62,7 +62,7 @@ static inline int32_t kt_output_at(const kt_window *window, int axis, int32_t in
 /* One patch as offsets of int8 values in the image x [H][W][C] and in one kernel w [KH][KW][C].
  * It has `rows` rows of `spans` spans of `length` neighbouring values; without dilation a row is one span. */
 typedef struct {
-    int32_t x, w;           /* first value */
+    int32_t x, w;                  /* first value */
     int32_t rows, row_x, row_w;    /* count, and steps from row to row */
     int32_t spans, span_x, span_w; /* the same from span to span */
     int32_t length;

@@ -1,7 +1,8 @@
 /* A step of a tensor held in 16 bits with one power of two, and the int8 codes that inference reads.
  *
  *     moved = master * 2^e - step;  e' = the smallest that holds the largest |moved| in 32767, in [-32, 100]
- *     master = floor(moved * 2^-e' + 0.5);  value = saturate8(shift_round(master, k)), k = 8, or 9 where a code needs it
+ *     master = floor(moved * 2^-e' + 0.5)
+ *     value = saturate8(shift_round(master, k)), k = 8, or 9 where a code needs it
  *
  * Three passes; the moved values lie in the accumulator in between, which ends as 0. */
 #include "kt/numerics.h"

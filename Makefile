@@ -1,0 +1,72 @@
+# Everything a developer runs. `make` alone lists the targets.
+#   PYTHON=python3.12   the interpreter of a new .venv (3.11 or newer)
+#   JOBS=4              processes that pytest uses
+#   ARGS='-k conv'      more arguments for pytest
+
+PYTHON ?= python3
+JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+ARGS   ?=
+
+BIN    := .venv/bin
+READY  := .venv/.ready
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system test check lint demo bench-accuracy golden clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: system $(READY)  ## create .venv with the package and what its tests need; install the ARM compiler and QEMU
+
+test: setup  ## run every test
+	$(PYTEST) $(ARGS)
+
+check: lint  ## the inner loop, under two minutes: lint, unit and operator tests
+	$(PYTEST) -m "not slow" tests/unit tests/ops $(ARGS)
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+demo: setup  ## train a digit classifier on a new writer's digits, in the memory of a microcontroller
+	$(BIN)/python examples/digits/run.py
+
+bench-accuracy: setup  ## accuracy before and after adaptation, method by method
+	$(BIN)/python benchmarks/accuracy.py
+
+golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
+	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)
+
+clean:  ## remove everything that is made, .venv included
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+
+# What pip cannot install. As root on a system with apt it is installed, elsewhere named: the tests that need it are
+# skipped and say so.
+system:
+	@missing=""; \
+	if [ ! -x $(BIN)/python ] && ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then missing="$$missing python3-venv"; fi; \
+	command -v arm-none-eabi-gcc >/dev/null || missing="$$missing gcc-arm-none-eabi"; \
+	echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || missing="$$missing libnewlib-arm-none-eabi"; \
+	command -v qemu-system-arm >/dev/null || missing="$$missing qemu-system-arm"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing$$missing"; \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	else \
+	    echo "missing:$$missing (on Debian: apt install$$missing); going on without"; \
+	fi
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is missing or older than 3.11: make setup PYTHON=python3.12, for example"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	    { echo "no virtual environment: on Debian, apt install python3-venv (for another Python, pythonX.Y-venv)"; rm -rf .venv; exit 1; }
+
+# An editable install follows the sources by itself, so only the files that describe the package make it stale.
+$(READY): pyproject.toml setup.py | $(BIN)/python
+	@echo "installing the package and what its tests need into .venv (one to three minutes)"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,demo]'
+	@touch $@

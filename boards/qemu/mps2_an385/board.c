@@ -1,0 +1,24 @@
+/* Arm MPS2 with the AN385 image, as QEMU emulates it. */
+#include "board_api.h"
+#include "cmsdk_uart.h"
+
+#define CLOCK 25000000u
+#define UART0_RECEIVE 0u /* interrupt */
+
+static cmsdk_uart *const uart = (cmsdk_uart *)0x40004000u;
+
+void board_init(void)
+{
+    cmsdk_uart_init(uart, CLOCK, 115200u);
+    board_ticks_reset();
+}
+
+int board_read(void)
+{
+    return cmsdk_uart_read(uart, UART0_RECEIVE);
+}
+
+void board_write(const uint8_t *bytes, size_t length)
+{
+    cmsdk_uart_write(uart, bytes, length);
+}

@@ -1,0 +1,5 @@
+"""Writers: a Graph to a model file that other tools read."""
+
+from . import tflite
+
+__all__ = ["tflite"]

@@ -1,0 +1,101 @@
+"""ONNX in QDQ form (full INT8) to Graph.
+
+Every operator of the core stands between DequantizeLinear and QuantizeLinear; the three become one integer node.
+Accepted beyond that: FLOAT32 inputs and outputs (the graph is the INT8 core between them), uint8 activations inside
+(held 128 lower), float biases, a symbolic batch, weights in float in front of their own QuantizeLinear, 1-D convolutions
+and pools (an image of width 1).
+"""
+
+from __future__ import annotations
+
+from ..errors import CompileError
+from ..ir.graph import Graph
+from ..ir.types import Quantization, TensorType
+from .build import QUANTIZE_HINT
+from .onnx_file import DAMAGED, DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
+from .onnx_ops import OPERATORS
+from .onnx_values import Values
+from .qdq import Activation, positions
+
+_HINTS = {
+    "BatchNormalization": "fold it into the convolution before quantising",
+    "DynamicQuantizeLinear": QUANTIZE_HINT,
+}
+
+
+def load(data: bytes, name: str, origin: str) -> Graph:
+    """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
+    try:
+        model = Model(data)
+    except CompileError as error:
+        raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
+    except DAMAGED as error:
+        raise CompileError(origin, f"not an ONNX file, or damaged or truncated ({error})", "pass a .tflite or .onnx model") from None
+    try:
+        return _convert(model, Values(name, origin, model))
+    except CompileError as error:
+        raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
+    except DAMAGED as error:
+        raise CompileError(origin, f"the file is inconsistent ({error})", "copy or export the model again") from None
+
+
+def _convert(model: Model, v: Values) -> Graph:
+    """Operators, in file order, to nodes."""
+    for op in model.operators:
+        if op.kind not in OPERATORS:
+            hint = _HINTS.get(op.kind, f"supported are {', '.join(sorted(OPERATORS))}")
+            raise CompileError(op.where, f"operator {op.kind} is not supported", hint)
+    if not model.inputs:
+        raise CompileError("the graph", "has no inputs", EXPORT_AGAIN)
+    for port in model.inputs:
+        _declare_input(v, port)
+    for op in model.operators:
+        if not op.outputs or (any(op.outputs[1:]) and op.kind != "Dropout"):
+            raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
+        v.known[op.outputs[0]] = OPERATORS[op.kind](v, op)
+    outputs = [_output(v, name) for name in model.outputs]
+    if not v.b.nodes:
+        raise CompileError("the graph", "computes nothing", EXPORT_AGAIN)
+    v.b.notes += model.notes
+    return v.b.finish(outputs)
+
+
+def _declare_input(v: Values, port: Port) -> None:
+    if port.dtype not in ("int8", "float32"):
+        hint = "quantise with activation_type=QuantType.QInt8" if port.dtype == "uint8" else QUANTIZE_HINT
+        raise CompileError(port.where, f"has type {port.dtype}; inputs are int8, or float32 in front of {QUANTIZE}", hint)
+    shape = port.fixed_shape()
+    found = _entry_parameters(v, port)
+    if any(q != found[0] for q in found):
+        raise CompileError(port.where, "is quantised in different ways", "export the input with one scale")
+    if port.dtype == "float32":
+        v.b.notes.append("the FLOAT32 input is quantised by the caller (the scale is in the manifest)")
+    value = v.b.input(TensorType(shape, "int8", found[0]), port.name)
+    v.known[port.name] = Activation(value, positions(shape), port.dtype)
+
+
+def _entry_parameters(v: Values, port: Port) -> list[Quantization]:
+    """What the first QuantizeLinear or DequantizeLinear behind an input say, across operators that keep the scale."""
+    entry = DEQUANTIZE if port.dtype == "int8" else QUANTIZE
+    found: list[Quantization] = []
+    names = [port.name]
+    for name in names:
+        for op in v.model.consumers(name):
+            if op.kind == entry and op.input(0) == name:
+                found.append(v.parameters(op)[0])
+            elif op.kind in LAYOUT | {"MaxPool", "Pad"} and op.input(0) == name:
+                names += [n for n in op.outputs if n not in names]
+            elif op.kind != "Shape":
+                raise CompileError(op.where, f"takes the {port.dtype} input '{port.name}' without {entry}", QUANTIZE_HINT)
+    if not found:
+        raise CompileError(port.where, f"no {entry} says how the input is quantised", QUANTIZE_HINT)
+    return found
+
+
+def _output(v: Values, name: str) -> str:
+    where = f"tensor '{name}'"
+    x = v.settled(v.value(name, "the graph's output"), where)
+    if x.dtype == "uint8":
+        raise CompileError(where, "the output is uint8", "quantise with activation_type=QuantType.QInt8")
+    shape = x.index.shape
+    return v.arrange(x, x.index, shape if shape and shape[0] == 1 else (1, *shape), where)

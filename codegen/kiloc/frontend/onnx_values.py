@@ -1,0 +1,189 @@
+"""What the operators of a QDQ model share: finding operands, giving them the order they need, quantising results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.types import Quantization, TensorType
+from ..ops.requantize import Requantize
+from ..ops.reshape import Reshape
+from ..ops.transpose import Transpose
+from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
+from .names import layer_name
+from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, QUANTIZE, Model, Operator
+from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
+
+
+class Values:
+    """The tensors known so far, by the file's names, and the graph they end up in."""
+
+    def __init__(self, name: str, origin: str, model: Model) -> None:
+        self.b = GraphBuilder(name, origin)
+        self.model = model
+        self.known: dict[str, AnyValue] = {}
+        self._counts: dict[str, int] = {}
+        self._arranged: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}
+
+    # -- operands -------------------------------------------------------------------------------------
+    def value(self, name: str, where: str) -> AnyValue:
+        """A tensor by its name in the file."""
+        if name not in self.known:
+            data = self.model.initializer(name) if name else None
+            if data is None:
+                what = f"tensor '{name}' is used before it is computed, or its initialiser is missing" if name else "an input is missing"
+                raise CompileError(where, what, EXPORT_AGAIN)
+            self.known[name] = Constant(name, data)
+        return self.known[name]
+
+    def activation(self, op: Operator, position: int = 0) -> Activation:
+        """An operand behind DequantizeLinear."""
+        x = self.known[op.input(position)] = self.settled(self.value(op.input(position), op.origin.where), op.origin.where)
+        if x.dtype != "float32":
+            raise CompileError(op.origin.where, f"takes '{op.input(position)}' ({x.dtype}) without {DEQUANTIZE}", QUANTIZE_HINT)
+        return x
+
+    def settled(self, x: AnyValue, where: str) -> Activation:
+        """The activation itself. A result that is exact in its operand's quantisation needs no QuantizeLinear."""
+        if isinstance(x, Constant):
+            raise CompileError(where, f"'{x.name}' is a constant where an activation is expected", "only weights and biases may be constant")
+        if isinstance(x, Activation):
+            return x
+        if x.exact is None:
+            raise CompileError(x.origin.where, f"its result reaches {where} without {QUANTIZE}", QUANTIZE_HINT)
+        return Activation(self.emitted(x, x.exact), x.index, "float32")
+
+    def constant(self, op: Operator, position: int) -> Constant:
+        """An operand that must be constant."""
+        x = self.value(op.input(position), op.origin.where)
+        if not isinstance(x, Constant):
+            raise CompileError(op.origin.where, f"input {position} must be a constant", "export the model with fixed shapes and constant weights")
+        return x
+
+    def integers(self, op: Operator, position: int, attribute: str = "") -> list[int] | None:
+        """Axes, pads and shapes: an attribute in old opsets, a constant input in new ones; None where absent."""
+        if attribute and attribute in op.attributes:
+            return op.ints_of(attribute)
+        if not op.input(position):
+            return None
+        data = self.constant(op, position).data
+        if data.dtype.kind not in "iu":
+            raise CompileError(op.origin.where, f"input {position} must hold integers", EXPORT_AGAIN)
+        return [int(i) for i in data.ravel()]
+
+    def type(self, x: Activation) -> TensorType:
+        return self.b.values[x.value].type
+
+    def quantization(self, x: Activation) -> Quantization:
+        found = self.type(x).quantization
+        assert found is not None
+        return found
+
+    # -- nodes ----------------------------------------------------------------------------------------
+    def name(self, kind: str, candidates: tuple[str, ...] = ()) -> str:
+        """A name for a node, from the layer's own names where they say something."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return self.b.unique(layer_name(candidates, f"{kind}_{self._counts[kind]}"))
+
+    def arrange(self, x: Activation, order: Index, shape: tuple[int, ...], where: str) -> str:
+        """The elements of x in `order`, as a value of `shape`: itself, a view, or a transpose where there is no other way."""
+        if is_ordered(order):
+            return self._view(x.value, shape, where)
+        source, permutation = transposition(order.ravel(), where)
+        key = (x.value, source, permutation)
+        if key not in self._arranged:
+            start = self._view(x.value, source, where)
+            result = replace(self.type(x), shape=tuple(source[i] for i in permutation))
+            self._arranged[key] = self.b.node(self.name("transpose"), Transpose(permutation), {"x": start}, result, where)
+        return self._view(self._arranged[key], shape, where)
+
+    def _view(self, value: str, shape: tuple[int, ...], where: str) -> str:
+        type_ = self.b.values[value].type
+        if type_.shape == shape:
+            return value
+        key = (value, shape, ())
+        if key not in self._arranged:
+            self._arranged[key] = self.b.node(self.name("reshape"), Reshape(shape), {"x": value}, replace(type_, shape=shape), where)
+        return self._arranged[key]
+
+    # -- quantisation ---------------------------------------------------------------------------------
+    def parameters(self, op: Operator) -> tuple[Quantization, str]:
+        """Scale and zero point of an activation, and the file's type of it."""
+        scale, points, dtype = reals(self.constant(op, 1)), np.zeros(1, np.int64), "uint8"
+        if op.input(2):
+            data = self.constant(op, 2).data
+            dtype, points = str(data.dtype), data.astype(np.int64).ravel()
+        if dtype not in ("int8", "uint8"):
+            raise CompileError(op.origin.where, f"has type {dtype}; only int8 activations are supported", QUANTIZE_HINT)
+        if scale.size > 1 or points.size > 1:
+            raise CompileError(op.origin.where, "an activation with one scale a channel", "quantise activations per tensor")
+        return checked_quantization(op.origin.where, scale, points - 128 * (dtype == "uint8"), None), dtype
+
+    def emitted(self, p: Pending, q: Quantization, name: str = "") -> str:
+        """Add the node of a pending result; what its operator cannot do (another scale, a clamp) is done behind it."""
+        wanted = TensorType(p.shape, "int8", q)
+        activation = activation_name(p.low, p.high, wanted)
+        if activation is None:
+            raise CompileError(p.origin.where, f"a clip to [{p.low}, {p.high}] is not supported", "use Relu, or Clip to [0, 6] or [-1, 1]")
+        result = replace(wanted, quantization=p.kept or q)
+        split = result != wanted or (activation != "none" and not p.clamps)
+        value = self._node(p, result, "none" if split else activation, name)
+        if split:
+            value = self.b.node(self.name("quantize"), Requantize(activation), {"x": value}, wanted, p.origin.where)
+        return value
+
+    def _node(self, p: Pending, result: TensorType, activation: str, name: str) -> str:
+        bias = p.layer.bias if p.layer else None
+        own = (p.layer.name, bias.name if bias else "") if p.layer else ()
+        name = self.name(p.kind, (*own, name, p.origin.outputs[0].removesuffix("_prequant"), p.origin.name))
+        inputs = dict(p.inputs)
+        if p.layer:
+            channels = p.layer.units.size
+            data = bias.quantized(p.layer.units) if bias else np.zeros(channels)
+            if np.any(np.abs(data) > 2**31 - 1):
+                raise CompileError(p.origin.where, "its bias does not fit int32 in units of input scale * weight scale", "calibrate with other data")
+            inputs["weights"] = self.b.constant(f"{name}.weights", p.layer.weights, p.layer.quantization, p.layer.name)
+            inputs["bias"] = self.b.constant(f"{name}.bias", data.astype(np.int32), None, bias.name if bias else "")
+        return self.b.node(name, p.make(activation), inputs, result, p.origin.where)
+
+    def requantized(self, x: Activation, op: Operator) -> Pending:
+        """x itself as a float result: for QuantizeLinear, Relu or Clip right behind DequantizeLinear."""
+        return Pending(op, "quantize", Requantize, {"x": x.value}, self.type(x).shape, x.index, exact=self.quantization(x))
+
+    def dequantized_constant(self, op: Operator, x: Constant) -> Constant:
+        """A constant with the scales that a QuantizeLinear or DequantizeLinear names."""
+        scale = reals(self.constant(op, 1))
+        if scale.size == 0 or not np.all(np.isfinite(scale)) or np.any(scale <= 0):
+            raise CompileError(op.origin.where, f"the scales of '{x.name}' are not all positive finite numbers", EXPORT_AGAIN)
+        if op.int_of("block_size", 0):
+            raise CompileError(op.origin.where, "blocked quantisation is not supported", "quantise weights per tensor or per channel")
+        points = self.constant(op, 2).data.astype(np.int64).ravel() if op.input(2) else np.zeros(1, np.int64)
+        if points.size not in (1, scale.size) or np.any(points != points[0]):
+            raise CompileError(op.origin.where, f"zero points of '{x.name}' differ between channels", "export with symmetric per-channel weights")
+        if scale.size == 1:
+            return replace(x, scale=scale, zero_point=int(points[0]), channels=None)
+        rank = x.data.ndim
+        axis = checked_axes(op, [op.int_of("axis", 1)], rank)[0]
+        if x.data.shape[axis] != scale.size:
+            raise CompileError(op.origin.where, f"{scale.size} scales for shape {x.data.shape} along axis {axis}", EXPORT_AGAIN)
+        channels = np.broadcast_to(np.arange(scale.size).reshape([-1 if i == axis else 1 for i in range(rank)]), x.data.shape)
+        return replace(x, scale=scale, zero_point=int(points[0]), channels=channels)
+
+
+def checked_axes(op: Operator, axes: list[int], rank: int) -> list[int]:
+    """Axes from 0 to rank - 1, sorted."""
+    if any(not -rank <= a < rank for a in axes):
+        raise CompileError(op.origin.where, f"axes {axes} of a tensor with {rank} dimensions", EXPORT_AGAIN)
+    return sorted({a % rank for a in axes})
+
+
+def reals(x: Constant) -> NDArray[Any]:
+    """A constant as float32 values in float64."""
+    if x.data.dtype.kind != "f":
+        raise CompileError(f"tensor '{x.name}'", f"has type {x.data.dtype} where numbers are expected", EXPORT_AGAIN)
+    with np.errstate(over="ignore"):
+        return x.data.astype(np.float32).astype(np.float64).ravel()

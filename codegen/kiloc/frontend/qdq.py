@@ -1,0 +1,202 @@
+"""Values of a QDQ model while it is converted: constants, activations under a layout, and results that are not quantised yet.
+
+The file is NCHW (or whatever its exporter liked), the graph NHWC. No layout is tracked by name: an activation knows, for
+every element in the file's order, where it lies in the graph's value. Transpose and Reshape only change that index, so
+they cost nothing until an operator needs another order than the value has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.types import Quantization, TensorType
+from ..ops import Op
+from ..ops._activation import clamp_range
+from .onnx_file import Operator
+
+Index = NDArray[np.int64]
+Array = NDArray[Any]
+
+UNBOUNDED = (-np.inf, np.inf)
+_INTERVALS = {"none": UNBOUNDED, "relu": (0.0, np.inf), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An initialiser or what was computed from some: data, or (data - zero_point) * scale where it was dequantised.
+
+    channels: which scale an element takes, of the data's shape; None for one scale.
+    """
+
+    name: str
+    data: Array
+    scale: NDArray[np.float64] | None = None
+    zero_point: int = 0
+    channels: Index | None = None
+
+    def rearranged(self, change: Callable[[Array], Array]) -> Constant:
+        channels = None if self.channels is None else change(self.channels)
+        return Constant(self.name, change(self.data), self.scale, self.zero_point, channels)
+
+    def scales(self) -> NDArray[np.float64]:
+        """One scale an element."""
+        if self.scale is None:
+            return np.ones(self.data.shape)
+        if self.channels is None:
+            return np.full(self.data.shape, self.scale[0])
+        return self.scale[self.channels]
+
+    def centred(self) -> NDArray[np.float64]:
+        """data - zero_point."""
+        return self.data.astype(np.float64) - self.zero_point
+
+    def scales_along(self, axis: int) -> NDArray[np.float64] | None:
+        """The scales of a tensor quantised along `axis` (or as a whole); None where the channels run another way."""
+        if self.scale is None or self.channels is None:
+            return self.scale
+        rows = np.moveaxis(self.channels, axis, 0).reshape(self.channels.shape[axis], -1)
+        return None if np.any(rows != rows[:, :1]) else self.scale[rows[:, 0]]
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """A quantised value of the graph in the file's shape.
+
+    index: for every element in the file's order, its position in the value.
+    dtype: how the file sees it: int8 or uint8 (the graph holds uint8 as int8, 128 lower), float32 behind DequantizeLinear.
+    """
+
+    value: str
+    index: Index
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """What is added to every channel of a layer: data * scale."""
+
+    name: str
+    data: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def plus(self, other: Bias) -> Bias:
+        return Bias(self.name, self.data * self.scale + other.data * other.scale, np.ones(self.data.shape))
+
+    def quantized(self, units: NDArray[np.float64]) -> NDArray[np.float64]:
+        """In units of s_x * s_w. Integers of (nearly) that scale stay as they are: exporters round the product to float32."""
+        ratio = self.scale / units
+        return np.rint(self.data * np.where(np.abs(ratio - 1) < 1e-4, 1.0, ratio))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The constants of a layer. units: s_x * s_w of each channel."""
+
+    name: str
+    weights: Array
+    quantization: Quantization
+    units: NDArray[np.float64]
+    bias: Bias | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """The float result of an operator of the file: it waits for its QuantizeLinear, with what
+    Relu, Clip and a bias's Add did to it.
+
+    make: the operator for a fused activation (`clamps` says whether it takes one).
+    shape, index: the graph's shape, and the file's order on it.
+    kept: the only quantisation that the operator can give; exact: one in which the result is not rounded.
+    low, high: the clamp in real values.
+    """
+
+    origin: Operator
+    kind: str
+    make: Callable[[str], Op]
+    inputs: dict[str, str]
+    shape: tuple[int, ...]
+    index: Index
+    layer: Layer | None = None
+    clamps: bool = True
+    kept: Quantization | None = None
+    exact: Quantization | None = None
+    low: float = -np.inf
+    high: float = np.inf
+
+
+AnyValue = Constant | Activation | Pending
+
+
+def nhwc(shape: tuple[int, ...]) -> Index:
+    """Index of a channels-first tensor whose value is channels-last: `shape` is the value's."""
+    return np.moveaxis(positions(shape), -1, 1)
+
+
+def positions(shape: tuple[int, ...]) -> Index:
+    return np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
+
+
+def is_ordered(order: Index) -> bool:
+    return bool(np.array_equal(order.ravel(), np.arange(order.size)))
+
+
+def activation_name(low: float, high: float, y: TensorType) -> str | None:
+    """The fused activation that clamps reals to [low, high]; None where the result's range shows a clamp we have not."""
+    for name, interval in _INTERVALS.items():
+        if interval == (low, high):
+            return name
+    step, zero = np.float32(y.scale), y.zero_point
+
+    def quantized(real: float, limit: int) -> int:
+        if not np.isfinite(real):
+            return limit
+        ratio = np.float32(real) / step
+        return int(np.clip(zero + np.floor(np.abs(ratio) + np.float32(0.5)) * np.sign(ratio), -128, 127))
+
+    wanted = (quantized(low, -128), quantized(high, 127))
+    return next((name for name in _INTERVALS if clamp_range(name, y) == wanted), None)
+
+
+def strided_axes(order: Index) -> list[tuple[int, int]] | None:
+    """(length, stride), outermost first, of a flat order that a transpose gives; None where no transpose does."""
+    axes: list[tuple[int, int]] = []
+    rest = order
+    while rest.size > 1:
+        stride = int(rest[1] - rest[0])
+        broken = np.flatnonzero(rest != rest[0] + stride * np.arange(rest.size))
+        run = int(broken[0]) if broken.size else rest.size
+        if rest.size % run:
+            return None
+        axes.insert(0, (run, stride))
+        rest = rest[::run]
+    rebuilt = np.zeros(1, np.int64)
+    for length, stride in axes:
+        rebuilt = (rebuilt[:, None] + stride * np.arange(length)).ravel()
+    return axes if np.array_equal(rebuilt, order) else None
+
+
+def transposition(order: Index, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Source shape and permutation (batch in front) that bring a value's elements into `order`."""
+    axes = strided_axes(order)
+    if axes is None or len(axes) > 3:
+        raise CompileError(
+            where,
+            "needs its input in an order of elements that no transpose of up to three axes gives",
+            "flatten channels-first data only in front of Gemm or MatMul, and keep reshapes from splitting channels",
+        )
+    by_stride = sorted(range(len(axes)), key=lambda i: -axes[i][1])
+    return (1, *(axes[i][0] for i in by_stride)), (0, *(by_stride.index(i) + 1 for i in range(len(axes))))
+
+
+def column_order(rows: Index) -> Index | None:
+    """The order within a row where every row of [rows, K] is a contiguous block in one order; else None."""
+    depth = rows.shape[1]
+    inside = rows % depth
+    contiguous = not np.any(rows // depth != np.arange(rows.shape[0])[:, None])
+    return inside[0] if contiguous and not np.any(inside != inside[0]) else None

@@ -1,0 +1,243 @@
+"""From a model and options to a folder of C with a manifest and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiloc import pipeline
+from kiloc.emit.context import ModelContext
+from kiloc.errors import BudgetError, CompileError
+from kiloc.ir.text import print_graph
+from kiloc.optim import SGD, Optimizer
+from kiloc.peft import Method
+from kiloc.report import figures, render_text
+
+from . import resources, toolchain
+from ._version import __version__
+from .devices import Device, DeviceError, open_device
+from .model import Model
+from .sizes import parse_size
+
+MANIFEST = "manifest.json"
+REPORT = "report.json"
+TARGETS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build directory: generated C, the runtime that it uses, manifest and report."""
+
+    directory: Path
+    manifest: dict[str, Any]
+    report: dict[str, Any]
+
+    def open(self, device: str = "host", **options: Any) -> Device:
+        """A device that runs this build: "host", "qemu:mps2-an386", ... Use it in a `with` block."""
+        return open_device(self.directory, device, **options)
+
+    def report_text(self) -> str:
+        """The report as the terminal shows it."""
+        return render_text(self.report)
+
+
+def build(
+    model: Model,
+    directory: str | os.PathLike[str],
+    *,
+    method: Method | Sequence[Method] | None = None,
+    optimizer: Optimizer | None = None,
+    loss: str = "cross_entropy",
+    accumulate: int = 1,
+    target: str = "cortex-m4",
+    ram: int | str | None = None,
+    flash: int | str | None = None,
+    calibration: Samples | None = None,
+    profile: str = "tflm",
+    seed: int = 0,
+    name: str | None = None,
+    dump: str | os.PathLike[str] | None = None,
+) -> Build:
+    """Compile a model into a directory, which appears whole or not at all.
+
+    method: what is trained; None builds inference only. loss: "cross_entropy" or "mse".
+    ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
+    calibration: inputs of the original domain [N, ...] (float32 or int8), or (inputs, targets); without it the gradients'
+    shifts come from random inputs, and the report says so.
+    profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
+    """
+    if target not in TARGETS:
+        raise CompileError(f"target={target!r}", "is not a known core", f"targets are {', '.join(TARGETS)}")
+    methods = (method,) if isinstance(method, Method) else tuple(method or ())
+    for m in methods:
+        if not isinstance(m, Method):
+            raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
+    x, y = _calibration(model, calibration)
+    options = pipeline.Options(
+        methods=methods,
+        optimizer=optimizer or SGD(),
+        loss=loss,
+        accumulate=accumulate,
+        target=target,
+        ram=parse_size(ram, "ram"),
+        flash=parse_size(flash, "flash"),
+        profile=profile,
+        calibration=x,
+        calibration_target=y,
+        seed=seed,
+        name=name,
+    )
+    compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
+    manifest = _manifest(model, compilation)
+    with _whole_directory(Path(directory)) as folder:
+        _write_sources(folder, compilation)
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        report = figures(compilation, _measured(folder, target))
+        _check_flash(report, options.flash)
+        (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+    return Build(Path(directory), manifest, report)
+
+
+def open_build(directory: str | os.PathLike[str]) -> Build:
+    """A build made earlier. Raises CompileError where the directory holds none."""
+    path = Path(directory)
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        report = json.loads((path / REPORT).read_text())
+    except (OSError, ValueError) as error:
+        raise CompileError(str(path), f"is not a build directory ({error})", "make one with `kilotune build MODEL -o DIR`") from None
+    return Build(path, manifest, report)
+
+
+def _calibration(model: Model, samples: Samples | None) -> tuple[NDArray[np.int8] | None, NDArray[Any] | None]:
+    if samples is None:
+        return None, None
+    x, y = samples if isinstance(samples, tuple) else (samples, None)
+    x, type_ = np.asarray(x), model.graph.type(model.graph.inputs[0])
+    if x.dtype.kind == "f":
+        scaled = x.astype(np.float32) / np.float32(type_.scale)
+        x = np.clip(np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + type_.zero_point, -128, 127).astype(np.int8)
+    if x.ndim >= 1 and x.dtype == np.int8 and x.size == len(x) * type_.size:
+        x = x.reshape(-1, *type_.shape[1:])
+    return x, None if y is None else np.asarray(y)
+
+
+def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
+    if folder is None:
+        return None
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    count = iter(range(1, 100))
+
+    def write(stage: str, graph: Any) -> None:
+        (path / f"{next(count):02}_{stage}.txt").write_text(print_graph(graph))
+
+    return write
+
+
+@contextmanager
+def _whole_directory(target: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not."""
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists())):
+        raise CompileError(str(target), "exists and is not a build directory", "choose another directory, or remove it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise CompileError(str(target), f"cannot be written: {error.strerror}", "choose another directory") from None
+    try:
+        folder = temporary / "build"
+        folder.mkdir()
+        yield folder
+        if target.exists():
+            target.rename(temporary / "replaced")
+        folder.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _runtime_files(context: ModelContext) -> list[Path]:
+    """Sources of the runtime that a model needs, and every header, relative to the runtime folder."""
+    runtime = resources.runtime()
+    sources = [Path("src") / s for s in context.sources]
+    if context.training:
+        sources += [Path("src/core/adapter.c"), Path("src/core/storage.c")]
+    return sources + sorted(p.relative_to(runtime) for p in runtime.rglob("*.h"))
+
+
+def _write_sources(folder: Path, compilation: pipeline.Compilation) -> None:
+    for file, text in compilation.files.items():
+        (folder / file).write_text(text)
+    for file in _runtime_files(compilation.context):
+        destination = folder / "runtime" / file
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(resources.runtime() / file, destination)
+
+
+def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
+    """What a device needs to know, and how the build came about."""
+    m, graph = c.context, c.infer.graph
+
+    def tensor(name: str) -> dict[str, Any]:
+        t = graph.type(name)
+        producer = graph.producers().get(name)
+        softmax = producer is not None and producer.op.mnemonic == "softmax"
+        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "softmax": softmax}
+
+    sources = [f"{m.name}.c", f"{m.name}_interface.c"]
+    sources += [f"runtime/{f}" for f in map(str, _runtime_files(m)) if f.endswith(".c")]
+    return {
+        "kilotune": __version__,
+        "name": m.name,
+        "prefix": m.prefix,
+        "model": {"file": model.path.name, "sha256": hashlib.sha256(model.path.read_bytes()).hexdigest()},
+        "options": {
+            "methods": [x.describe() for x in c.options.methods],
+            "optimizer": c.options.optimizer.describe(),
+            "profile": c.options.profile,
+            "seed": c.options.seed,
+            "ram": c.options.ram,
+            "flash": c.options.flash,
+        },
+        "target": c.options.target,
+        "training": m.training,
+        "loss": m.loss or None,
+        "classes": m.classes or None,
+        "accumulate": c.options.accumulate,
+        "learning_rate": c.options.optimizer.initial_learning_rate,
+        "inputs": [tensor(n) for n in graph.inputs],
+        "outputs": [tensor(n) for n in graph.outputs],
+        "base_hash": bytes(m.base_hash).hex(),
+        "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
+        "state_bytes": m.state_bytes,
+        "adapter_bytes": m.adapter_payload + 24 if m.training else 0,
+        "sources": sources,
+        "include": [".", "runtime/include"],
+    }
+
+
+def _measured(folder: Path, target: str) -> dict[str, int] | None:
+    """Sizes from the linked ELF, None where there is no cross compiler."""
+    try:
+        toolchain.arm_compiler()
+    except DeviceError:
+        return None
+    return toolchain.measure(folder, target)
+
+
+def _check_flash(report: dict[str, Any], budget: int | None) -> None:
+    used = report["flash"]["total"] or report["flash"]["weights"]
+    if budget is not None and used > budget:
+        raise BudgetError(f"flash={budget}", f"the model needs {used:,} bytes of flash", "use a smaller model, or train fewer layers")

@@ -1,0 +1,73 @@
+"""Devices: where a built model runs. `open_device` is the door."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+from .. import boards, toolchain
+from . import qemu
+from .agent import AgentDevice
+from .base import Device, History
+from .errors import DeviceError
+from .host import HostDevice
+from .manifest import Manifest
+from .pipe import ProcessTransport
+
+__all__ = ["Device", "DeviceError", "History", "available", "open_device"]
+
+
+def _open_host(manifest: Manifest, board: str) -> Device:
+    if board:
+        raise _unknown(f"host:{board}")
+    return HostDevice(manifest)
+
+
+def _open_host_agent(manifest: Manifest, board: str, sanitize: bool = False, timeout: float = 1.0) -> Device:
+    if board != "host":
+        raise _unknown(f"agent:{board}")
+    program = toolchain.host_agent(manifest.directory, sanitize)
+    transport = ProcessTransport([str(program)], "agent:host", patience=5.0)
+    return AgentDevice(manifest, transport, "agent:host", boards.load("posix"), timeout=timeout)
+
+
+def _open_qemu(manifest: Manifest, board: str, count: bool = False, timeout: float = 1.0) -> Device:
+    if board not in boards.emulated():
+        raise _unknown(f"qemu:{board}")
+    description = boards.load(board)
+    transport = qemu.start(description, toolchain.firmware(manifest.directory, description), count)
+    return AgentDevice(manifest, transport, f"qemu:{board}", description, counting=count, timeout=timeout)
+
+
+_KINDS: dict[str, Callable[..., Device]] = {"host": _open_host, "agent": _open_host_agent, "qemu": _open_qemu}
+
+
+def available() -> list[str]:
+    """All names that open_device knows."""
+    return ["host", "agent:host", *(f"qemu:{name}" for name in boards.emulated())]
+
+
+def _unknown(name: str) -> DeviceError:
+    near = difflib.get_close_matches(name, available(), n=2, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return DeviceError(name, "there is no device of this name", f"{hint}devices: {', '.join(available())}")
+
+
+def open_device(build_dir: str | os.PathLike[str], name: str = "host", **options: Any) -> Device:
+    """The model of a build directory on a device, compiled first if need be.
+
+    "host": in this process. "agent:host": the agent as a process (option sanitize=True). "qemu:BOARD": the agent on an
+    emulated board (option count=True makes stats() count instructions). The last two take timeout=seconds.
+    """
+    kind, _, board = name.partition(":")
+    opener = _KINDS.get(kind)
+    if opener is None:
+        raise _unknown(name)
+    known = list(inspect.signature(opener).parameters)[2:]
+    for option in options:
+        if option not in known:
+            raise DeviceError(name, f"the device has no option {option!r}", f"its options: {', '.join(known) or 'none'}")
+    return opener(Manifest.load(build_dir), board, **options)

@@ -1,0 +1,265 @@
+"""AgentDevice: a model behind the agent firmware, over any byte stream (examples/agent/README.md)."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import struct
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .. import boards
+from . import frames
+from .base import Device
+from .errors import DeviceError, check_status
+from .host import compare_with_manifest
+from .manifest import Manifest
+
+PROTOCOL = 1
+CHUNK = 512
+_RESPONSE = 0x80
+_DAMAGED = 64
+_MAX_REQUESTS = 1000
+_HELLO = "<4B8s9I"
+
+
+class Command(enum.IntEnum):
+    """Command bytes of the protocol."""
+
+    HELLO = 1
+    RESET = 2
+    WRITE_INPUT = 3
+    INFER = 4
+    READ_OUTPUT = 5
+    WRITE_TARGET = 6
+    TRAIN = 7
+    APPLY = 8
+    SET_LEARNING_RATE = 9
+    READ_STATE = 10
+    WRITE_STATE = 11
+    RESUME = 12
+    EXPORT_ADAPTER = 13
+    READ_ADAPTER = 14
+    WRITE_ADAPTER = 15
+    LOAD_ADAPTER = 16
+    STATS = 17
+
+
+class Transport(Protocol):
+    """A byte stream that may lose and damage what passes through it."""
+
+    def read(self, timeout: float) -> bytes:
+        """What has arrived, after waiting for at most `timeout` seconds; b"" if nothing has."""
+
+    def write(self, data: bytes, timeout: float) -> bool:
+        """Send all of data; False if it could not be sent within `timeout` seconds."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What the agent says of itself."""
+
+    name: str
+    protocol: int
+    abi: int
+    training: bool
+    base_hash: bytes
+    model_bytes: int
+    input_bytes: int
+    output_bytes: int
+    target_values: int
+    arena_infer: int
+    arena_train: int
+    state_bytes: int
+    adapter_bytes: int
+    chunk: int
+
+    @classmethod
+    def parse(cls, data: bytes) -> Hello:
+        """The response's data without the echoed number; struct.error if it is too short."""
+        protocol, abi, training, length, *fields = struct.unpack_from(_HELLO, data)
+        name = data[struct.calcsize(_HELLO) :][:length].decode(errors="replace")
+        return cls(name, protocol, abi, bool(training), *fields)
+
+
+class Link:
+    """Requests and responses: retries until the agent has answered, without anything being done twice.
+
+    The first wait is `timeout` seconds and doubles with every retry, up to `deadline` seconds for one request: a slow
+    call is asked about again a few times, which costs a frame each.
+    """
+
+    def __init__(self, transport: Transport, name: str, timeout: float, deadline: float) -> None:
+        self.transport = transport
+        self.name = name
+        self.timeout = timeout
+        self.deadline = deadline
+        self.retries = 0
+        self._sequence = secrets.randbelow(256)
+        self._pending = bytearray()
+        self._text = b""
+
+    def request(self, command: Command, data: bytes = b"") -> bytes:
+        """The response's data; DeviceError for any status but 0."""
+        self._sequence = (self._sequence + 1) % 256
+        frame = frames.encode(bytes([self._sequence, command]) + data)
+        deadline = time.monotonic() + self.deadline
+        wait = self.timeout
+        for attempt in range(_MAX_REQUESTS):
+            if time.monotonic() >= deadline:
+                break
+            self.retries += attempt > 0
+            until = min(time.monotonic() + wait, deadline)
+            if self.transport.write(frame, max(until - time.monotonic(), 0)):
+                response = self._response(command, until)
+                if response is not None:
+                    check_status(response[0], f"{self.name}, {command.name.lower()}")
+                    return response[1:]
+            if time.monotonic() >= until:
+                wait *= 2
+        said = f"; it said: {self._text.decode(errors='replace').strip()}" if self._text else ""
+        hint = "check that the agent firmware runs and that nothing else uses the port"
+        raise DeviceError(f"{self.name}, {command.name.lower()}", f"no answer from the device{said}", hint)
+
+    def _response(self, command: Command, until: float) -> bytes | None:
+        """Status and data of the answer to the current request; None if it is time to ask again."""
+        while True:
+            while (end := self._pending.find(0)) >= 0:
+                received = bytes(self._pending[:end])
+                del self._pending[: end + 1]
+                content = frames.decode(received) if received else None
+                if content is None:
+                    self._note(received)
+                elif len(content) >= 3 and content[0] == self._sequence and content[1] == command | _RESPONSE:
+                    return content[2:]
+                elif content[1:] == bytes([_RESPONSE, _DAMAGED]):
+                    return None
+            if time.monotonic() >= until:
+                return None
+            self._pending += self.transport.read(max(until - time.monotonic(), 0))
+
+    def _note(self, received: bytes) -> None:
+        """Text between frames comes from the board's start-up code: the report of a fault, or a boot message."""
+        if len(received) > 3 and received.strip().isascii() and received.strip().replace(b"\n", b" ").decode().isprintable():
+            self._text = (self._text + received)[-2000:]
+            if received.startswith(b"FAULT"):
+                what = f"the firmware crashed: {received.decode().strip()}"
+                raise DeviceError(self.name, what, "open the device again; what was trained since is lost")
+
+
+class AgentDevice(Device):
+    """A model on an agent. Opening it leaves the model as it is: a board goes on from what it has learned."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        transport: Transport,
+        name: str,
+        board: boards.Board,
+        counting: bool = True,
+        timeout: float = 1.0,
+        deadline: float = 300.0,
+        hello_deadline: float = 20.0,
+    ) -> None:
+        super().__init__(manifest, name)
+        self.board = board
+        self.link = Link(transport, name, timeout, hello_deadline)
+        self._counting = counting
+        try:
+            self.hello = self._greet()
+        except BaseException:
+            transport.close()
+            raise
+        self.link.deadline = deadline
+
+    def _greet(self) -> Hello:
+        number = secrets.token_bytes(4)
+        data = self.link.request(Command.HELLO, number)
+        try:
+            if data[:4] != number:
+                raise DeviceError(self.name, "the device answers another program's question", "make sure that nothing else uses the port")
+            hello = Hello.parse(data[4:])
+        except struct.error:
+            raise DeviceError(self.name, "the device's greeting is too short: its firmware is of another version", "flash it again") from None
+        if hello.protocol != PROTOCOL:
+            raise DeviceError(self.name, f"the firmware speaks protocol {hello.protocol}, this is {PROTOCOL}", "flash it again")
+        names = "base_hash training input_bytes output_bytes target_values arena_infer arena_train state_bytes adapter_bytes"
+        compare_with_manifest(self.manifest, self.name, {n: getattr(hello, n) for n in names.split()})
+        return hello
+
+    # ---- Areas larger than a frame ----
+
+    def _write(self, command: Command, data: bytes) -> None:
+        step = min(CHUNK, self.hello.chunk)
+        for offset in range(0, len(data), step):
+            self.link.request(command, struct.pack("<I", offset) + data[offset : offset + step])
+
+    def _read(self, command: Command, length: int) -> bytes:
+        step = min(CHUNK, self.hello.chunk)
+        parts = []
+        for offset in range(0, length, step):
+            size = min(step, length - offset)
+            part = self.link.request(command, struct.pack("<II", offset, size))
+            if len(part) != size:
+                raise DeviceError(f"{self.name}, {command.name.lower()}", f"{len(part)} bytes instead of {size}", "flash the firmware again")
+            parts.append(part)
+        return b"".join(parts)
+
+    # ---- Device ----
+
+    def _reset(self) -> None:
+        self.link.request(Command.RESET)
+
+    def _infer(self, sample: bytes) -> bytes:
+        self._write(Command.WRITE_INPUT, sample)
+        self.link.request(Command.INFER)
+        return self._read(Command.READ_OUTPUT, self.manifest.output_bytes)
+
+    def _train_step(self, sample: bytes, label: int, values: bytes) -> float:
+        self._write(Command.WRITE_INPUT, sample)
+        self._write(Command.WRITE_TARGET, values)
+        (loss,) = struct.unpack("<f", self.link.request(Command.TRAIN, struct.pack("<i", label)))
+        return float(loss)
+
+    def _apply(self) -> None:
+        self.link.request(Command.APPLY)
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
+        self.link.request(Command.SET_LEARNING_RATE, struct.pack("<f", learning_rate))
+
+    def _read_state(self) -> bytes:
+        return self._read(Command.READ_STATE, self.manifest.state_bytes)
+
+    def _write_state(self, state: bytes) -> None:
+        self._write(Command.WRITE_STATE, state)
+        self.link.request(Command.RESUME)
+
+    def _export_adapter(self) -> bytes:
+        (length,) = struct.unpack("<I", self.link.request(Command.EXPORT_ADAPTER))
+        return self._read(Command.READ_ADAPTER, length)
+
+    def _load_adapter(self, adapter: bytes) -> None:
+        self._write(Command.WRITE_ADAPTER, adapter)
+        self.link.request(Command.LOAD_ADAPTER, struct.pack("<I", len(adapter)))
+
+    def _stats(self) -> dict[str, Any]:
+        code, ticks, stack, stack_size, arena, state = struct.unpack("<IQ4I", self.link.request(Command.STATS))
+        call = {Command.INFER: "infer", Command.TRAIN: "train_step", Command.APPLY: "apply"}.get(code)
+        counted = ticks * self.board.counter.per_tick if call and self._counting else None
+        counts = self.board.counter.counts
+        return {
+            "call": call,
+            **{unit: counted if counts == unit else None for unit in ("instructions", "cycles", "nanoseconds")},
+            "stack_bytes": stack if call and stack_size else None,
+            "stack_size": stack_size or None,
+            "arena_bytes": arena,
+            "state_bytes": state,
+        }
+
+    def close(self) -> None:
+        """End the connection, and the process where the device is one."""
+        self.link.transport.close()

@@ -1,0 +1,337 @@
+"""Device: one model on the host, in an emulator or on a board, with one interface.
+
+A device implements the methods that start with an underscore and move bytes; checking, quantising, the training loop
+and evaluation are here, so that every device sees the same samples in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..adapters import Adapter
+from . import data
+from .data import Samples
+from .errors import DeviceError
+from .manifest import Manifest
+
+Results = NDArray[np.int8] | list[NDArray[np.int8]]
+"""int8 [N, ...], or a list of them for a model of several outputs."""
+
+
+@dataclass
+class History:
+    """What `fit` did. One entry an epoch in `losses` and, where asked for, in `validation`."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[dict[str, float]] = field(default_factory=list)
+    updates: int = 0
+    learning_rates: list[float] = field(default_factory=list)
+    """Of each update; empty when the device kept its own."""
+
+
+class Device(ABC):
+    """A model that runs somewhere. A context manager; `close` may be called more than once."""
+
+    def __init__(self, manifest: Manifest, name: str) -> None:
+        self.manifest = manifest
+        self.name = name
+
+    # ---- What a device implements ----
+
+    @abstractmethod
+    def _reset(self) -> None: ...
+
+    @abstractmethod
+    def _infer(self, sample: bytes) -> bytes: ...
+
+    @abstractmethod
+    def _train_step(self, sample: bytes, label: int, values: bytes) -> float: ...
+
+    @abstractmethod
+    def _apply(self) -> None: ...
+
+    @abstractmethod
+    def _set_learning_rate(self, learning_rate: float) -> None: ...
+
+    @abstractmethod
+    def _read_state(self) -> bytes: ...
+
+    @abstractmethod
+    def _write_state(self, state: bytes) -> None: ...
+
+    @abstractmethod
+    def _export_adapter(self) -> bytes: ...
+
+    @abstractmethod
+    def _load_adapter(self, adapter: bytes) -> None: ...
+
+    @abstractmethod
+    def _stats(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the device."""
+
+    # ---- Inference ----
+
+    def infer(self, x: Samples) -> Results:
+        """Outputs of N samples as int8 [N, ...]. float32 and float64 are quantised, int8 is taken as is."""
+        return self._split(self._infer_all(data.prepare_inputs(x, self.manifest)))
+
+    def predict(self, x: Samples) -> NDArray[np.int64]:
+        """Class numbers [N]: the largest value of the first output."""
+        outputs = self._infer_all(data.prepare_inputs(x, self.manifest))
+        return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
+
+    def evaluate(self, x: Samples, y: ArrayLike, progress: bool = False) -> dict[str, float]:
+        """{"loss", "accuracy"} over N samples; "accuracy" only where targets are labels.
+
+        The loss is computed here from the first output, dequantised: cross-entropy for labels, else the mean square
+        difference. Where that output is a softmax, its int8 probabilities bound the loss from above.
+        """
+        samples = data.prepare_inputs(x, self.manifest)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        tensor = self.manifest.outputs[0]
+        if self._labelled(y):
+            labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
+            return self._cross_entropy(self._infer_all(samples, progress)[:, : tensor.size], labels)
+        values = data.prepare_values(y, len(samples), tensor)
+        outputs = data.dequantize(self._infer_all(samples, progress)[:, : tensor.size], tensor)
+        return {"loss": float(np.mean((outputs - values).astype(np.float64) ** 2))}
+
+    # ---- Training ----
+
+    def train_step(self, x: Samples, y: ArrayLike) -> float:
+        """Loss of one sample, with or without the batch axis; its gradient is accumulated until apply()."""
+        self._check_training()
+        sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
+        if len(sample) != 1:
+            raise ValueError(f"x holds {len(sample)} samples: train_step takes one")
+        labels, values = self._targets(data.one_target(y, self.manifest), 1)
+        return self._train_step(sample[0].tobytes(), int(labels[0]), values[0].tobytes())
+
+    def apply(self) -> None:
+        """Update the model by the gradients accumulated since the last update."""
+        self._check_training()
+        self._apply()
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Learning rate of the updates that follow."""
+        self._check_training()
+        if not (math.isfinite(learning_rate) and 0 <= learning_rate < 3e38):
+            raise ValueError(f"learning_rate is {learning_rate}: it must be a number of at least 0")
+        self._set_learning_rate(float(learning_rate))
+
+    def fit(
+        self,
+        x: Samples,
+        y: ArrayLike,
+        epochs: int = 1,
+        seed: int = 0,
+        accumulate: int | None = None,
+        learning_rate: float | None = None,
+        decay: str | None = None,
+        shuffle: bool = True,
+        validation: tuple[Samples, ArrayLike] | None = None,
+        progress: bool = False,
+    ) -> History:
+        """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
+
+        accumulate: samples an update, None for the build's; what is left at an epoch's end makes an update too.
+        learning_rate: None keeps the device's. decay "linear": it falls from there to 0 over all updates, and is set
+        back at the end. validation: (x, y) to evaluate after every epoch.
+        Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
+        """
+        self._check_training()
+        samples = data.prepare_inputs(x, self.manifest)
+        labels, values = self._targets(y, len(samples))
+        per_update = self.manifest.accumulate if accumulate is None else accumulate
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        if epochs < 0 or per_update < 1:
+            raise ValueError(f"epochs must be at least 0 and accumulate at least 1, not {epochs} and {per_update}")
+        schedule = self._schedule(learning_rate, decay, epochs * math.ceil(len(samples) / per_update))
+
+        generator = np.random.Generator(np.random.PCG64(seed))
+        history = History()
+        try:
+            with _bar("training", epochs * len(samples), progress) as advance:
+                for _ in range(epochs):
+                    order = generator.permutation(len(samples)) if shuffle else np.arange(len(samples))
+                    total = 0.0
+                    for done, i in enumerate(order, start=1):
+                        total += self._train_step(samples[i].tobytes(), int(labels[i]), values[i].tobytes())
+                        if done % per_update == 0 or done == len(samples):
+                            self._update(history, schedule)
+                        advance()
+                    history.losses.append(total / len(samples))
+                    if validation is not None:
+                        history.validation.append(self.evaluate(*validation))
+        finally:
+            if schedule.decays and history.learning_rates:
+                self._set_learning_rate(schedule.base)
+        return history
+
+    def _update(self, history: History, schedule: _Schedule) -> None:
+        rate = schedule.rate(history.updates)
+        if rate is not None:
+            if not history.learning_rates or history.learning_rates[-1] != rate:
+                self._set_learning_rate(rate)
+            history.learning_rates.append(rate)
+        self._apply()
+        history.updates += 1
+
+    def _schedule(self, learning_rate: float | None, decay: str | None, updates: int) -> _Schedule:
+        if decay not in (None, "linear"):
+            raise ValueError(f'decay is {decay!r}: it must be None or "linear"')
+        if learning_rate is not None and not (math.isfinite(learning_rate) and 0 <= learning_rate < 3e38):
+            raise ValueError(f"learning_rate is {learning_rate}: it must be a number of at least 0")
+        if decay is None:
+            return _Schedule(None if learning_rate is None else float(learning_rate), updates, False)
+        base = self.manifest.learning_rate if learning_rate is None else learning_rate
+        if base is None:
+            raise ValueError("decay needs a learning_rate: the build does not name one")
+        return _Schedule(float(base), updates, True)
+
+    # ---- State, adapter, statistics ----
+
+    def reset(self) -> None:
+        """Back to the model as built: training and statistics are forgotten."""
+        self._reset()
+
+    def state(self) -> bytes:
+        """The persistent state: equal bytes on two devices mean equal models."""
+        return self._read_state()
+
+    def set_state(self, state: bytes) -> None:
+        """Take over a state of this build; DeviceError, and the old state, if it is another's."""
+        if len(state) != self.manifest.state_bytes:
+            raise ValueError(f"state has {len(state)} bytes, this build's has {self.manifest.state_bytes}")
+        self._check_training()
+        before = self._read_state()
+        try:
+            self._write_state(bytes(state))
+        except DeviceError:
+            self._write_state(before)
+            raise
+
+    def export_adapter(self) -> Adapter:
+        """What training changed, as a file of a few kilobytes."""
+        self._check_training()
+        try:
+            return Adapter(self._export_adapter())
+        except ValueError as error:
+            raise DeviceError(self.name, f"the device exported no valid adapter: {error}", "rebuild the model") from error
+
+    def load_adapter(self, adapter: Adapter) -> None:
+        """Take over an adapter of the same base model; nothing changes if it is another's or does not fit."""
+        self._check_training()
+        if adapter.base_hash != self.manifest.base_hash.hex():
+            raise DeviceError(
+                self.name,
+                f"the adapter belongs to base model {adapter.base_hash}, this is {self.manifest.base_hash.hex()}",
+                "load it into the model it was trained on",
+            )
+        if len(adapter) > self.manifest.adapter_bytes:
+            raise DeviceError(
+                self.name,
+                f"the adapter has {len(adapter)} bytes, this build's have {self.manifest.adapter_bytes}",
+                "build with the method, rank and layers that the adapter was trained with",
+            )
+        self._load_adapter(adapter.data)
+
+    def stats(self) -> dict[str, Any]:
+        """Cost of the last infer, train_step or apply, and memory.
+
+        "call", "instructions", "cycles", "nanoseconds" (what the device cannot count is None), "stack_bytes" (None if
+        unknown), "stack_size", "arena_bytes", "state_bytes".
+        """
+        return self._stats()
+
+    # ---- Context manager ----
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ---- Helpers ----
+
+    def _check_training(self) -> None:
+        if not self.manifest.training:
+            raise DeviceError(self.name, "the model was built without training", "build it with a method, such as kt.LoRA(rank=4)")
+
+    def _infer_all(self, samples: NDArray[np.int8], progress: bool = False) -> NDArray[np.int8]:
+        outputs = np.empty((len(samples), self.manifest.output_bytes), np.int8)
+        with _bar("inference", len(samples), progress) as advance:
+            for i, sample in enumerate(samples):
+                outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.int8)
+                advance()
+        return outputs
+
+    def _split(self, outputs: NDArray[np.int8]) -> Results:
+        ends = np.cumsum([t.size for t in self.manifest.outputs])
+        parts = zip(np.split(outputs, ends[:-1], axis=1), self.manifest.outputs, strict=True)
+        shaped = [np.ascontiguousarray(p).reshape(len(p), *t.sample_shape) for p, t in parts]
+        return shaped[0] if len(shaped) == 1 else shaped
+
+    def _labelled(self, y: ArrayLike) -> bool:
+        if self.manifest.loss is None:
+            return np.asarray(y).dtype.kind in "iu"
+        return self.manifest.loss == "cross_entropy"
+
+    def _targets(self, y: ArrayLike, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        if self.manifest.loss == "cross_entropy":
+            labels = data.prepare_labels(y, count, self.manifest.classes or 0)
+            return labels, np.zeros((count, 0), np.float32)
+        return np.zeros(count, np.int32), data.prepare_values(y, count, self.manifest.outputs[0])
+
+    def _cross_entropy(self, outputs: NDArray[np.int8], labels: NDArray[np.int32]) -> dict[str, float]:
+        tensor = self.manifest.outputs[0]
+        real = data.dequantize(outputs, tensor).astype(np.float64)
+        rows = np.arange(len(labels))
+        if tensor.softmax:  # probabilities, of which the smallest the output can tell from 0 is half a step
+            chosen = np.maximum(real[rows, labels], tensor.scale / 2)
+            losses = -np.log(np.minimum(chosen, 1.0))
+        else:
+            shifted = real - real.max(axis=1, keepdims=True)
+            losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
+        return {"accuracy": float(np.mean(outputs.argmax(axis=1) == labels)), "loss": float(losses.mean())}
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """The learning rate of each update; base None: the device keeps its own."""
+
+    base: Any
+    updates: int
+    decays: bool
+
+    def rate(self, update: int) -> float | None:
+        if self.base is None:
+            return None
+        return float(self.base * (1 - update / self.updates)) if self.decays else float(self.base)
+
+
+@contextmanager
+def _bar(title: str, total: int, show: bool) -> Iterator[Any]:
+    """A progress bar, or nothing; yields the function to call after each step."""
+    if not show:
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)

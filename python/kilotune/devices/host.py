@@ -1,0 +1,186 @@
+"""HostDevice: the model as a shared library in this process."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import time
+from typing import Any
+
+import cffi
+
+from .. import toolchain
+from .base import Device
+from .errors import DeviceError, check_status
+from .manifest import Manifest
+
+_GUARD = b"\xa5" * 16
+"""Follows every buffer: a model that writes beyond its end is caught at the next call."""
+
+
+class _Buffer:
+    """Memory of exactly `size` bytes, aligned, with a guard behind it."""
+
+    def __init__(self, ffi: cffi.FFI, what: str, size: int) -> None:
+        self.what = what
+        self.size = size
+        self._words = ffi.new("uint64_t[]", math.ceil((size + len(_GUARD)) / 8))
+        self.pointer = ffi.cast("void *", self._words)
+        self._bytes = ffi.buffer(self._words)
+        self._bytes[size : size + len(_GUARD)] = _GUARD
+
+    def get(self, length: int | None = None) -> bytes:
+        return bytes(self._bytes[: self.size if length is None else length])
+
+    def set(self, content: bytes) -> None:
+        self._bytes[: len(content)] = content
+
+    def intact(self) -> bool:
+        return bytes(self._bytes[self.size : self.size + len(_GUARD)]) == _GUARD
+
+
+class HostDevice(Device):
+    """Runs at the host's speed and counts nanoseconds; the bits are those of every other device."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest, "host")
+        self._ffi = cffi.FFI()
+        self._ffi.cdef(_declarations(manifest) + f"\nextern kt_model_interface {manifest.name}_interface;")
+        path = toolchain.host_library(manifest.directory)
+        try:
+            self._library: Any = self._ffi.dlopen(str(path))
+        except OSError as error:
+            raise DeviceError(str(path), f"the library cannot be loaded: {error}", "remove the file: it is built again") from error
+        self._model: Any = getattr(self._library, f"{manifest.name}_interface")
+        self._check_manifest()
+
+        self._storage = self._buffer("model", self._model.model_bytes)
+        self._arena = self._buffer("arena", manifest.arena_bytes)
+        self._state = self._buffer("state", manifest.state_bytes)
+        self._input = self._buffer("input", manifest.input_bytes)
+        self._output = self._buffer("output", manifest.output_bytes)
+        self._target = self._buffer("target", manifest.target_values * 4)
+        self._adapter = self._buffer("adapter", manifest.adapter_bytes)
+        self._loss = self._ffi.new("float *")
+        self._measured: tuple[str | None, int] = (None, 0)
+        self._closed = False
+        self._reset()
+
+    def _buffer(self, what: str, size: int) -> _Buffer:
+        return _Buffer(self._ffi, what, size)
+
+    def _check_manifest(self) -> None:
+        m, model = self.manifest, self._model
+        compare_with_manifest(
+            m,
+            self.name,
+            {
+                "base_hash": bytes(self._ffi.buffer(model.base_hash, 8)),
+                "input_bytes": model.input_bytes,
+                "output_bytes": model.output_bytes,
+                "target_values": model.target_values,
+                "arena_infer": model.arena_bytes_infer,
+                "arena_train": model.arena_bytes_train,
+                "state_bytes": model.state_bytes,
+                "adapter_bytes": model.adapter_bytes,
+                "training": model.train_step != self._ffi.NULL,
+            },
+        )
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        if self._closed:
+            raise DeviceError(self.name, "the device is closed", "open it again")
+        function = getattr(self._model, name)
+        if function == self._ffi.NULL:
+            check_status(7, f"{self.name}, {name}")
+        start = time.perf_counter_ns()
+        result = function(self._storage.pointer, *arguments)
+        elapsed = time.perf_counter_ns() - start
+        if name in ("infer", "train_step", "apply"):
+            self._measured = (name, elapsed)
+        for buffer in (self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter):
+            if not buffer.intact():
+                self._closed = True
+                raise DeviceError(f"{self.name}, {name}", f"the model wrote beyond the end of its {buffer.what}", "this is a bug of kilotune")
+        return result
+
+    def _do(self, name: str, *arguments: Any) -> None:
+        check_status(int(self._call(name, *arguments)), f"{self.name}, {name}")
+
+    def _memory(self) -> tuple[Any, int, Any, int]:
+        return self._arena.pointer, self._arena.size, self._state.pointer, self._state.size
+
+    def _reset(self) -> None:
+        self._do("init", *self._memory())
+        self._measured = (None, 0)
+
+    def _infer(self, sample: bytes) -> bytes:
+        self._input.set(sample)
+        self._do("infer", self._input.pointer, self._output.pointer)
+        return self._output.get()
+
+    def _train_step(self, sample: bytes, label: int, values: bytes) -> float:
+        self._input.set(sample)
+        self._target.set(values)
+        target = self._ffi.new("kt_target *", (label, self._target.pointer))
+        self._do("train_step", self._input.pointer, target, self._loss)
+        return float(self._loss[0])
+
+    def _apply(self) -> None:
+        self._do("apply")
+
+    def _set_learning_rate(self, learning_rate: float) -> None:
+        self._do("set_learning_rate", struct.unpack("<f", struct.pack("<f", learning_rate))[0])
+
+    def _read_state(self) -> bytes:
+        return self._state.get()
+
+    def _write_state(self, state: bytes) -> None:
+        self._state.set(state)
+        self._do("resume", *self._memory())
+
+    def _export_adapter(self) -> bytes:
+        return self._adapter.get(int(self._call("adapter_export", self._adapter.pointer, self._adapter.size)))
+
+    def _load_adapter(self, adapter: bytes) -> None:
+        self._adapter.set(adapter)
+        self._do("adapter_load", self._adapter.pointer, len(adapter))
+
+    def _stats(self) -> dict[str, Any]:
+        call, elapsed = self._measured
+        return {
+            "call": call,
+            "instructions": None,
+            "cycles": None,
+            "nanoseconds": elapsed if call else None,
+            "stack_bytes": None,
+            "stack_size": None,
+            "arena_bytes": self._arena.size,
+            "state_bytes": self._state.size,
+        }
+
+    def close(self) -> None:
+        """Forget the model; the library stays loaded, as other devices of the same build may use it."""
+        self._closed = True
+
+
+def compare_with_manifest(manifest: Manifest, where: str, found: dict[str, Any]) -> None:
+    """DeviceError if what a device says of its model is not what the manifest says."""
+    for name, value in found.items():
+        expected = getattr(manifest, name)
+        if value != expected:
+            shown = (value.hex(), expected.hex()) if isinstance(value, bytes) else (value, expected)
+            what = f"the device holds another model: its {name} is {shown[0]}, the manifest's {shown[1]}"
+            raise DeviceError(where, what, "rebuild, and flash again")
+
+
+def _declarations(manifest: Manifest) -> str:
+    """The contract, kt/model.h, as cffi reads it: without its preprocessor lines."""
+    for folder in manifest.include:
+        path = manifest.directory / folder / "kt" / "model.h"
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            text = re.sub(r"^#ifdef __cplusplus$.*?^#endif.*?$", "", text, flags=re.MULTILINE | re.DOTALL)
+            return re.sub(r"^\s*#(?!define KT_(?:ABI|ALIGNMENT) ).*$", "", text, flags=re.MULTILINE)
+    raise DeviceError(str(manifest.directory), "kt/model.h is in none of the include folders", "run `kilotune build` again")

@@ -1,0 +1,105 @@
+"""Fixtures of all tests: where the data is, which tools there are, and a cache of compiled programs.
+
+A test asks for what it needs by naming a fixture: `data_dir` or `model_path` for the real models, `arm_gcc` or `qemu`
+for the emulated boards. What is not there skips the test with a reason; under $CI a missing tool fails it, because a
+continuous integration that skips says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+_CACHE = pytest.StashKey[str]()
+
+
+# ---- The cache of compiled programs ----
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One cache for the session and all its workers, empty at its start; a KILOTUNE_CACHE that is set stays."""
+    if "KILOTUNE_CACHE" not in os.environ:  # workers inherit what the first process sets
+        config.stash[_CACHE] = os.environ["KILOTUNE_CACHE"] = tempfile.mkdtemp(prefix="kilotune-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    made = config.stash.get(_CACHE, None)
+    if made is not None:
+        shutil.rmtree(made, ignore_errors=True)
+        os.environ.pop("KILOTUNE_CACHE", None)
+
+
+@pytest.fixture(scope="session")
+def kilotune_cache() -> Path:
+    """The folder of compiled programs, shared by the workers of this session."""
+    return Path(os.environ["KILOTUNE_CACHE"])
+
+
+# ---- The shared data ----
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real models and data sets: $KILOTUNE_DATA, or shared/data beside the repository."""
+    given = os.environ.get("KILOTUNE_DATA")
+    folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"shared data not found: {folder} (KILOTUNE_DATA names another folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_path(data_dir: Path) -> Callable[[str], Path]:
+    """model_path("kws_dscnn_int8") or ("kws_dscnn_int8.tflite") or ("gas_mlp_int8_qdq.onnx"): the file of a model."""
+
+    def find(name: str) -> Path:
+        candidates = [
+            data_dir / folder / (name + suffix) for folder, suffix in (("models", ".tflite"), ("models", ""), ("onnx", ".onnx"), ("onnx", ""))
+        ]
+        for path in candidates:
+            if path.is_file():
+                return path
+        pytest.skip(f"shared data not found: no model {name} in {data_dir}")
+
+    return find
+
+
+# ---- Tools ----
+
+
+def unavailable(what: str, package: str) -> NoReturn:
+    """Skip for want of a tool; fail where the tool must be there."""
+    reason = f"{what} not found: on Debian, apt install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def arm_gcc() -> str:
+    """The cross compiler with its C library."""
+    program = shutil.which("arm-none-eabi-gcc")
+    if program is None:
+        unavailable("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    header = subprocess.run([program, "-E", "-"], input="#include <string.h>\n", capture_output=True, text=True, check=False)
+    if header.returncode != 0:
+        unavailable("the C library of arm-none-eabi-gcc", "libnewlib-arm-none-eabi")
+    return program
+
+
+@pytest.fixture(scope="session")
+def qemu(arm_gcc: str) -> str:
+    """The emulator of boards, and the compiler of what runs on it."""
+    program = shutil.which("qemu-system-arm")
+    if program is None:
+        unavailable("qemu-system-arm", "qemu-system-arm")
+    return program

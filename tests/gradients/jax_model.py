@@ -1,0 +1,199 @@
+"""The dequantised model in jax (float64) with straight-through clamps: an outside oracle of gradients.
+
+Each operator computes in real numbers from its real operands; its result then takes the exact integer forward value, and the
+gradient passes where the clamp was not active. Only `jax.grad` differentiates: no gradient rule of the compiler is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from kiloc.ir.graph import Graph, Node
+from kiloc.ir.verify import node_types
+from kiloc.ops._activation import clamp_range
+from kiloc.ops._linear import Linear
+from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.lora import LoRADown
+
+jax.config.update("jax_enable_x64", True)
+Arrays = Mapping[str, Any]
+
+
+def parameter_values(graph: Graph, state: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+    """Real values of every parameter, by parameter name."""
+    found = {}
+    for p in graph.parameters:
+        value = np.asarray(state[p.values["value"]], np.float64)
+        if p.storage == "int32":
+            found[p.name] = value * _bias_unit(graph, graph.node(p.layer))
+        else:
+            found[p.name] = value * 2.0 ** float(state[p.values["exponent"]][0])
+    return found
+
+
+def _bias_unit(graph: Graph, node: Node) -> np.ndarray[Any, Any]:
+    return graph.type(node.inputs["x"]).scale * np.array(graph.type(node.inputs["weights"]).channel_scales, np.float64)
+
+
+def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Arrays, target: Any) -> Any:
+    """Loss of one sample as a function of the real parameter values. forward: exact int8 activations of that sample."""
+    reals: dict[str, Any] = {}
+    for name in graph.inputs:
+        if graph.type(name).dtype == "int8":
+            reals[name] = _dequantized(graph, forward, name)
+    loss_node = graph.node("loss")
+    for node in graph.phase("forward"):
+        if node.op.mnemonic == "save_mask":
+            continue
+        exact = _exact(graph, forward, node, state)
+        pre = _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
+        if node.op.mnemonic == "softmax":
+            pre = _softmax_at(reals[node.inputs["x"]], exact)
+        free = _unclamped(graph, forward, node, is_logits=_reads(graph, loss_node.inputs["y"], node.outputs[0]))
+        kept = pre.reshape(exact.shape) * free
+        reals[node.outputs[0]] = kept + lax.stop_gradient(exact - kept)
+    y = reals[loss_node.inputs["y"]].ravel()
+    if "label" in loss_node.inputs:
+        return jax.nn.logsumexp(y) - y[target]
+    return jnp.mean((y - jnp.asarray(target).ravel()) ** 2)
+
+
+def _dequantized(graph: Graph, forward: Arrays, name: str) -> Any:
+    t = graph.type(name)
+    return (jnp.asarray(forward[name], jnp.float64) - t.zero_point) * t.scale
+
+
+def _exact(graph: Graph, forward: Arrays, node: Node, state: Arrays) -> Any:
+    if isinstance(node.op, LoRADown):
+        unit = graph.type(node.inputs["x"]).scale * 2.0 ** float(state[node.inputs["lora_range"]][0])
+        return jnp.asarray(forward[node.outputs[0]], jnp.float64) * unit
+    return _dequantized(graph, forward, node.outputs[0])
+
+
+def _reads(graph: Graph, name: str, other: str) -> bool:
+    producers = graph.producers()
+    while name != other:
+        if name not in producers or not producers[name].op.view:
+            return False
+        name = producers[name].inputs["x"]
+    return True
+
+
+def _unclamped(graph: Graph, forward: Arrays, node: Node, is_logits: bool) -> Any:
+    """1 where the integer result lies strictly inside its clamp range."""
+    q = jnp.asarray(forward[node.outputs[0]])
+    mnemonic = node.op.mnemonic
+    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "add", "requantize", "mean")
+    clamps = clamps or (mnemonic in ("average_pool_2d", "max_pool_2d") and node.op.activation != "none")  # type: ignore[attr-defined]
+    if is_logits or not clamps:
+        return jnp.ones(q.shape)
+    low, high = clamp_range(getattr(node.op, "activation", "none"), graph.type(node.outputs[0]))
+    return ((q > low) & (q < high)).astype(jnp.float64)
+
+
+def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Arrays, targets: Any) -> dict[str, Any]:
+    """Gradient of the loss of each sample, [N, ...] by parameter name. forward: exact activations [N, ...]."""
+    batched = {k: jnp.asarray(v)[:, None] for k, v in forward.items() if k not in state}
+
+    def one(p: dict[str, Any], f: Arrays, target: Any) -> Any:
+        return loss(p, graph, f, state, target)
+
+    return jax.vmap(jax.grad(one), (None, 0, 0))(parameters, batched, jnp.asarray(targets))  # type: ignore[no-any-return]
+
+
+def _softmax_at(x: Any, p: Any) -> Any:
+    """softmax whose derivative is taken at the quantised probabilities, which are all that a device has kept.
+
+    They do not sum to one exactly; the constant in the denominator makes up for it at this point.
+    """
+    u = p * jnp.exp(x - lax.stop_gradient(x))
+    return u / (u.sum() + lax.stop_gradient(1 - p.sum()))
+
+
+# -- operators in real numbers ------------------------------------------------------------------------
+def _convolve(x: Any, weights: Any, window: Any, groups: int = 1) -> Any:
+    """x [1, H, W, C], weights [OC, KH, KW, IC / groups]."""
+    top, left, bottom, right = window.pad
+    return lax.conv_general_dilated(
+        x, jnp.transpose(weights, (1, 2, 3, 0)), window.stride, ((top, bottom), (left, right)),
+        rhs_dilation=window.dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
+    )  # fmt: skip
+
+
+def _linear(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    assert isinstance(node.op, Linear)
+    t = node_types(graph, node)
+    window, (x_image, _) = node.op.window_of(t), node.op.images(t)
+    x = reals[node.inputs["x"]].reshape(1, *x_image)
+    data = np.asarray(graph.values[node.inputs["weights"]].data, np.float64)
+    scales = np.array(t.type("weights").channel_scales)
+    weights = jnp.asarray(data.reshape(data.shape[0], *window.kernel, -1) * scales.reshape(-1, 1, 1, 1))
+    if "delta" in node.inputs:
+        weights = weights + parameters[node.inputs["delta"]].reshape(weights.shape)
+    y = _convolve(x, weights, window) + _bias(node, graph, parameters)
+    if "lora_u" in node.inputs:
+        u = reals[node.inputs["lora_u"]].reshape(*y.shape[:3], -1)
+        y = y + node.op.lora_scale * u @ parameters[node.inputs["lora_b"]].T
+    return y
+
+
+def _bias(node: Node, graph: Graph, parameters: Arrays) -> Any:
+    name = node.inputs["bias"]
+    if name in parameters:
+        return parameters[name]
+    return jnp.asarray(np.asarray(graph.values[name].data, np.float64) * _bias_unit(graph, node))
+
+
+def _lora_down(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    assert isinstance(node.op, LoRADown)
+    x = reals[node.inputs["x"]].reshape(1, *node.op.x_image)
+    a = parameters[node.inputs["lora_a"]].reshape(node.op.u_image[2], *node.op.window.kernel, -1)
+    return _convolve(x, a, node.op.window)
+
+
+def _depthwise(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    assert isinstance(node.op, DepthwiseConv2D)
+    t = node_types(graph, node)
+    data = np.asarray(graph.values[node.inputs["weights"]].data, np.float64)[0] * np.array(t.type("weights").channel_scales)
+    weights = jnp.asarray(data.transpose(2, 0, 1)[..., None])
+    return _convolve(reals[node.inputs["x"]], weights, node.op.window, t.type("x").shape[3]) + _bias(node, graph, parameters)
+
+
+def _average_pool(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    return _pool(node, reals, lax.add, 0.0) / _pool(node, {node.inputs["x"]: jnp.ones_like(reals[node.inputs["x"]])}, lax.add, 0.0)
+
+
+def _pool(node: Node, reals: Arrays, reducer: Any, start: float) -> Any:
+    window = node.op.window  # type: ignore[attr-defined]
+    top, left, bottom, right = window.pad
+    return lax.reduce_window(
+        reals[node.inputs["x"]], start, reducer, (1, *window.kernel, 1), (1, *window.stride, 1), ((0, 0), (top, bottom), (left, right), (0, 0))
+    )
+
+
+def _pad(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    top, left, bottom, right = node.op.pad  # type: ignore[attr-defined]
+    return jnp.pad(reals[node.inputs["x"]], ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
+_OPS: dict[str, Any] = {
+    "conv_2d": _linear,
+    "fully_connected": _linear,
+    "depthwise_conv_2d": _depthwise,
+    "lora_down": _lora_down,
+    "average_pool_2d": _average_pool,
+    "max_pool_2d": lambda n, g, r, p, s: _pool(n, r, lax.max, -jnp.inf),
+    "mean": lambda n, g, r, p, s: r[n.inputs["x"]].mean(n.op.axes),
+    "add": lambda n, g, r, p, s: r[n.inputs["x"]] + r[n.inputs["other"]],
+    "pad": _pad,
+    "requantize": lambda n, g, r, p, s: r[n.inputs["x"]],
+    "reshape": lambda n, g, r, p, s: r[n.inputs["x"]],
+    "transpose": lambda n, g, r, p, s: r[n.inputs["x"]].transpose(n.op.permutation),
+    "softmax": lambda n, g, r, p, s: None,
+}

@@ -1,0 +1,120 @@
+"""Gradients against jax: the float64 backward pass of the compiler, and the integer one that runs on devices.
+
+Limits: float64 relative error of each sample <= 1e-6 (the loss is computed in float32); integer cosine, mean over the samples,
+>= 0.99, as measured for up to 10 layers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradients import jax_model
+from gradients.graphs import every_operator, residual
+from kiloc import pipeline
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.optim import SGD, with_accumulators
+from kiloc.passes.calibrate import real_gradients
+from kiloc.peft import BiasOnly, Head, LoRA, Method
+
+SAMPLES = 12
+FLOAT_LIMIT = 1e-6
+INTEGER_COSINE = 0.99
+
+METHODS: dict[str, tuple[Method, ...]] = {
+    "bias": (BiasOnly(),),
+    "head": (Head(),),
+    "lora": (BiasOnly(), LoRA(rank=3, layers="all", alpha=4.5)),
+}
+
+
+def compiled(graph: Graph, methods: tuple[Method, ...], loss: str, x: Any, y: Any) -> pipeline.Compilation:
+    options = pipeline.Options(methods=methods, optimizer=SGD(), loss=loss, calibration=x, calibration_target=y)
+    return pipeline.compile_graph(graph, options, "test")
+
+
+def moved_state(graph: Graph, rng: np.random.Generator) -> dict[str, Any]:
+    """The initial state with B and delta away from zero, where every gradient is alive."""
+    state = interp.initial_state(graph)
+    for p in graph.parameters:
+        if p.name.endswith((".lora_b", ".delta")):
+            state[p.values["value"]] = rng.integers(-60, 61, state[p.values["value"]].shape).astype(np.int8)
+            state[p.values["exponent"]][:] = -12
+    return state
+
+
+def check(graph: Graph, method: str, loss: str, x: Any, y: Any) -> None:
+    c = compiled(graph, METHODS[method], loss, x, y)
+    whole, rng = c.graph, np.random.default_rng(1)
+    state = moved_state(whole, rng)
+    chosen = slice(0, SAMPLES)
+    inputs = {whole.inputs[0]: x[chosen]}
+    forward = interp.run(whole, {**inputs, **state})
+    real = real_gradients(whole, forward, y[chosen])
+    values = jax_model.parameter_values(whole, state)
+    expected = jax_model.gradients(values, whole, {k: v[chosen] for k, v in forward.items() if k not in state}, state, y[chosen])
+    cosines: dict[str, list[float]] = {}
+    for i in range(SAMPLES):
+        integer = integer_gradients(c, state, x[i : i + 1], y[i : i + 1])
+        for p in whole.parameters:
+            truth = np.asarray(expected[p.name][i]).ravel()
+            size = np.linalg.norm(truth)
+            if size == 0:
+                continue
+            error = np.linalg.norm(real[p.values["accumulator"]][i].ravel() - truth) / size
+            assert error <= FLOAT_LIMIT, f"{p.name}, sample {i}: float64 gradient is off by {error:.2e}"
+            got = integer[p.values["accumulator"]].ravel()
+            cosines.setdefault(p.name, []).append(float(got @ truth / (np.linalg.norm(got) * size + 1e-30)))
+    assert set(cosines) == {p.name for p in whole.parameters}, "a parameter never got a gradient"
+    low = {name: np.mean(c) for name, c in cosines.items() if np.mean(c) < INTEGER_COSINE}
+    assert not low, f"integer gradients too far from jax: {low}"
+
+
+def integer_gradients(c: pipeline.Compilation, state: dict[str, Any], x: Any, y: Any) -> dict[str, Any]:
+    fresh = {k: np.array(v) for k, v in state.items()}
+    assert c.train is not None
+    interp.run(c.train.graph, {c.graph.inputs[0]: x, c.graph.inputs[-1]: y}, fresh, ("forward", "backward"))
+    return fresh
+
+
+def targets(graph: Graph, loss: str, rng: np.random.Generator) -> Any:
+    result = graph.type(graph.outputs[0])
+    if loss == "cross_entropy":
+        return rng.integers(0, result.size, 32).astype(np.int32)
+    return rng.normal(0, 40 * result.scale, (32, *result.shape[1:])).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("make", [every_operator, residual], ids=lambda f: f.__name__)
+def test_made_graphs(make: Any, loss: str, method: str) -> None:
+    graph, rng = make(), np.random.default_rng(0)
+    x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    check(graph, method, loss, x, targets(graph, loss, rng))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["gas_mlp_int8", "ecg_cnn_int8", "fsdd_dscnn_int8"])
+def test_real_models(name: str, method: str, data_dir: Path) -> None:
+    graph, rng = pipeline.load(data_dir / "models" / f"{name}.tflite"), np.random.default_rng(0)
+    shape = graph.type(graph.inputs[0]).shape[1:]
+    x = np.clip(rng.normal(0, 50, (32, *shape)).round(), -128, 127).astype(np.int8)
+    check(graph, method, "cross_entropy", x, targets(graph, "cross_entropy", rng))
+
+
+def test_a_wrong_gradient_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient
+
+    correct = DepthwiseInputGradient.evaluate_real
+    monkeypatch.setattr(DepthwiseInputGradient, "evaluate_real", lambda self, e: (correct(self, e)[0][:, ::-1],))
+    with pytest.raises(AssertionError, match="off by"):
+        test_made_graphs(every_operator, "cross_entropy", "bias")
+
+
+def test_accumulators_exist_before_differentiation() -> None:
+    graph = BiasOnly().attach(residual(), None)  # type: ignore[arg-type]
+    assert {v.kind for v in with_accumulators(graph, SGD()).state()} >= {"trainable", "accumulator", "control"}

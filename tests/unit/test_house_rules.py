@@ -1,0 +1,192 @@
+"""The rules of the house that can be checked by reading the sources. CONTRIBUTING.md says why they exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPILER = ROOT / "codegen" / "kiloc"
+
+STAGES = ("frontend", "peft", "optim", "autodiff", "passes", "plan", "emit", "pipeline", "report")
+"""In the order of the data's way. A module may import what stands to the left of its own stage."""
+
+COMMON = {"errors", "numerics", "ir", "ops"}
+"""What stages talk in: graphs and operators. Anyone may import them; they import no stage."""
+
+MAX_FILE_LINES = 500
+MAX_TEST_LINES = 800
+"""Tests may be longer: a table of cases reads better in one piece."""
+MAX_FUNCTION_LINES = 60
+LONG_FUNCTIONS: dict[str, str] = {}
+"""file:function -> why it may be longer."""
+
+
+@cache
+def tracked(*suffixes: str) -> tuple[Path, ...]:
+    """The repository's files, also those that are new and not yet committed."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("the rules are about the files of a git repository, and this is none")
+    paths = [ROOT / name for name in done.stdout.split("\0") if name]
+    return tuple(path for path in paths if path.is_file() and (not suffixes or path.suffix in suffixes))
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+# ---- Who imports whom ----
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of the modules that a file imports when it runs; `if TYPE_CHECKING:` is left out."""
+    package = ("kiloc", *path.relative_to(COMPILER).parent.parts)
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            pending += node.orelse
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from . import frontend` names modules, `from .frontend import load` what is in one.
+            yield from (f"{module}.{alias.name}" for alias in node.names) if node.module is None else (module,)
+        else:
+            pending += ast.iter_child_nodes(node)
+
+
+def stage_of(path: Path) -> str:
+    return path.relative_to(COMPILER).parts[0].removesuffix(".py")
+
+
+COMPILER_FILES = sorted(COMPILER.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", COMPILER_FILES, ids=lambda p: p.relative_to(COMPILER).as_posix())
+def test_data_flows_one_way(path: Path) -> None:
+    own = stage_of(path)
+    for name in imports(path):
+        assert name.split(".")[0] != "kilotune", f"the compiler must not know its users: it imports {name}"
+        if not name.startswith("kiloc."):
+            continue
+        other = name.split(".")[1]
+        if other not in STAGES or other == own:
+            continue
+        assert own not in COMMON, f"{own} is common to all stages, but imports the stage {other}"
+        if own in STAGES:
+            assert STAGES.index(other) < STAGES.index(own), f"{own} reaches back to {other} ({name})"
+        if own != "pipeline":
+            assert other != "frontend", "only the pipeline knows that there are front ends"
+
+
+def test_every_part_of_the_compiler_has_its_place() -> None:
+    """A new folder or module is named in STAGES or COMMON, or stands apart and is imported by no stage."""
+    apart = {stage_of(path) for path in COMPILER_FILES} - set(STAGES) - COMMON - {"__init__"}
+    for path in COMPILER_FILES:
+        if stage_of(path) in {*STAGES, *COMMON}:
+            used = {name.split(".")[1] for name in imports(path) if name.startswith("kiloc.")} & apart
+            assert not used, f"{shown(path)} imports {used}, which STAGES does not place"
+
+
+# ---- Size ----
+
+
+def python_functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+def c_functions(path: Path) -> Iterator[tuple[str, int]]:
+    """Bodies between braces in the first column, named by the line before."""
+    name, start = "", 0
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if line == "{":
+            name, start = lines[number - 2].strip(), number
+        elif line == "}" and start:
+            yield name, number - start + 2
+            start = 0
+
+
+def is_product(path: Path) -> bool:
+    return "fake_model" not in path.parts and "golden" not in path.parts
+
+
+def test_files_are_short() -> None:
+    limits = {path: MAX_TEST_LINES if shown(path).startswith("tests/") else MAX_FILE_LINES for path in tracked(".py", ".c", ".h", ".S", ".ld", ".j2")}
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in limits if is_product(path)}
+    assert len(lengths) > 50
+    assert {shown(path): length for path, length in lengths.items() if length > limits[path]} == {}
+
+
+def test_functions_are_short() -> None:
+    found = {
+        f"{shown(path)}:{name}": length
+        for path in tracked(".py", ".c", ".h")
+        if is_product(path)
+        for name, length in (python_functions(path) if path.suffix == ".py" else c_functions(path))
+    }
+    assert len(found) > 200
+    assert {name: length for name, length in found.items() if length > MAX_FUNCTION_LINES and name not in LONG_FUNCTIONS} == {}
+
+
+# ---- The runtime runs without an operating system ----
+
+HEADERS = {"stddef.h", "stdint.h", "string.h", "limits.h", "float.h", "stdbool.h", "arm_acle.h", "arm_mve.h"}
+"""The standard headers that need no operating system, memcpy and its like, and the intrinsics of the cores."""
+
+FORBIDDEN = re.compile(
+    r"\b(?:malloc|calloc|realloc|free|alloca|\w*printf|puts|putchar|fopen|fwrite|fread|exit|abort|assert"
+    r"|(?:exp|exp2|expm1|log|log2|log10|log1p|pow|sqrt|cbrt|sin|cos|tan|tanh|sinh|cosh|erf|floor|ceil|round|rint|nearbyint"
+    r"|lround|lrint|trunc|fmod|fabs|fma|fmin|fmax|ldexp|frexp|scalbn|hypot|copysign)f?)\s*\("
+)
+
+
+def c_code(text: str) -> str:
+    """The text without comments and strings."""
+    return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', " ", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runtime").rglob("*.[ch]")), ids=lambda p: p.relative_to(ROOT / "runtime").as_posix())
+def test_runtime_needs_no_operating_system(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r"^\s*#\s*include\s*<([^>]+)>", text, re.MULTILINE)) <= HEADERS
+    assert FORBIDDEN.findall(c_code(text)) == []
+
+
+def test_the_search_for_forbidden_calls_finds_them() -> None:
+    assert FORBIDDEN.search(c_code("x = expf (y);")) and FORBIDDEN.search("p = malloc(4)") and FORBIDDEN.search("snprintf(b, n, f)")
+    assert not FORBIDDEN.search(c_code("/* free() */ kt_exp(x); kt_sqrt(y); no_malloc(z);"))
+
+
+# ---- No traces of one computer ----
+
+MACHINE_PATH = re.compile(rb"(?<![\w.])/(?:work|root|home|Users)/[A-Za-z]|\b[A-Z]:\\(?:Users|home)")
+
+
+def test_no_paths_of_a_machine() -> None:
+    found = []
+    for path in tracked():
+        data = path.read_bytes()
+        if b"\0" not in data:
+            found += [f"{shown(path)}: {line.decode(errors='replace').strip()[:120]}" for line in data.splitlines() if MACHINE_PATH.search(line)]
+    assert found == []
+
+
+def test_the_search_for_machine_paths_finds_them() -> None:
+    slash = b"/"
+    assert MACHINE_PATH.search(b"see " + slash + b"home/someone/file") and MACHINE_PATH.search(b'"' + slash + b"root/x")
+    assert not MACHINE_PATH.search(b"../work/x") and not MACHINE_PATH.search(b"build" + slash + b"home/x")
