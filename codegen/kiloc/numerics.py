@@ -46,10 +46,13 @@ def requantize(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints
 
 
 def requantize_once(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints:
-    """The same product rounded once (ties up): what LiteRT's FULLY_CONNECTED computes. shift < 30."""
+    """The same product rounded once, ties away from zero: what LiteRT's FULLY_CONNECTED computes. shift < 30.
+
+    LiteRT's multiplier is a double, ours has 31 bits: values within 2^-31 of a tie may differ by one.
+    """
     product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
     down = 31 - np.asarray(shift, np.int64)
-    return saturate32((product + (np.int64(1) << (down - 1))) >> down)
+    return saturate32((product + (np.int64(1) << (down - 1)) - (product < 0)) >> down)
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:

@@ -28,7 +28,7 @@ class Counter:
     """What board_ticks counts: `per_tick` of `counts` ("instructions", "cycles" or "nanoseconds")."""
 
     counts: str
-    per_tick: int
+    per_tick: float
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ class _Reader:
         value = table.pop(name, default)
         if value is None and default is None and name not in _OPTIONAL:
             raise self.fail(f"{where}{name} is missing")
-        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        accepted = (int, float) if kind is float else kind
+        if value is not None and (not isinstance(value, accepted) or isinstance(value, bool)):
             raise self.fail(f"{where}{name} must be {_KINDS[kind]}, not {value!r}")
         return value
 
@@ -177,7 +178,7 @@ class _Reader:
             sources=tuple(self.file(name) for name in self.texts(data, "sources")),
             linker_script=self.file(script) if script else None,
             memories=self.memories(data),
-            counter=Counter(self.take(counter, "counts", str, "counter."), self.take(counter, "per_tick", int, "counter.")),
+            counter=Counter(self.take(counter, "counts", str, "counter."), float(self.take(counter, "per_tick", float, "counter."))),
             emulator=self.emulator(data),
             serial=self.take(data, "serial", dict),
         )
@@ -188,4 +189,4 @@ class _Reader:
 
 
 _OPTIONAL = {"fpu", "clock_hz", "linker_script"}
-_KINDS = {str: "a string", int: "an integer", list: "a list", dict: "a table"}
+_KINDS = {str: "a string", int: "an integer", float: "a number", list: "a list", dict: "a table"}

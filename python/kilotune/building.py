@@ -125,12 +125,7 @@ def _calibration(model: Model, samples: Samples | None) -> tuple[NDArray[np.int8
     if samples is None:
         return None, None
     x, y = samples if isinstance(samples, tuple) else (samples, None)
-    x, type_ = np.asarray(x), model.graph.type(model.graph.inputs[0])
-    if x.dtype.kind == "f":
-        scaled = x.astype(np.float32) / np.float32(type_.scale)
-        x = np.clip(np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + type_.zero_point, -128, 127).astype(np.int8)
-    if x.ndim >= 1 and x.dtype == np.int8 and x.size == len(x) * type_.size:
-        x = x.reshape(-1, *type_.shape[1:])
+    x = model.quantize(x)
     return x, None if y is None else np.asarray(y)
 
 

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from kiloc import pipeline
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import node_types
-from kiloc.peft._method import has_weights
+from kiloc.peft import has_weights
+
+from .devices.data import quantize
+from .devices.manifest import Tensor
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,13 @@ class Model:
     @property
     def name(self) -> str:
         return self.graph.name
+
+    def quantize(self, x: ArrayLike) -> NDArray[np.int8]:
+        """Real inputs [N, ...] of the first input as the int8 that the model takes; int8 passes through."""
+        array, t = np.asarray(x), self.graph.type(self.graph.inputs[0])
+        if array.dtype.kind == "f":
+            array = quantize(array, Tensor(t.shape, t.scale, t.zero_point))
+        return array.reshape(-1, *t.shape[1:]) if array.size % t.size == 0 else array
 
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin."""

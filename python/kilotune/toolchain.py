@@ -272,7 +272,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
 def host_library(build_dir: str | os.PathLike[str]) -> Path:
     """The model as a shared library for this computer."""
     manifest = Manifest.load(build_dir)
-    flags = (*COMMON_FLAGS, "-O2", "-fPIC")
+    flags = (*COMMON_FLAGS, "-O3", "-fPIC")
     program = _Program(host_compiler(), tuple(_model_units(manifest, flags)), ("-shared", "-Wl,-z,defs"), ".so")
     return _link(program, manifest.name)
 
@@ -302,7 +302,14 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
         (board.linker_script, *sorted(common.glob("*.ld"))),
         (common,),
     )
-    return _link(program, f"{manifest.name}-{board.name}")
+    try:
+        return _link(program, f"{manifest.name}-{board.name}")
+    except DeviceError as error:
+        overflows = re.findall(r"region `(\w+)' overflowed by (\d+) bytes", error.what)
+        if not overflows:
+            raise
+        what = " and ".join(f"{region} is {int(size):,} bytes too small" for region, size in overflows)
+        raise DeviceError(board.name, f"the model does not fit this board: {what}", "build it for less memory, or use a larger board") from None
 
 
 # ---- Measure ----

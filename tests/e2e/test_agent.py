@@ -429,6 +429,13 @@ def test_code_that_does_not_compile_is_quoted(tmp_path: Path) -> None:
         open_device(folder, "host")
 
 
+@needs_arm
+def test_a_model_that_does_not_fit_the_board_says_by_how_much(tmp_path: Path) -> None:
+    folder = make_toy(tmp_path / "b", arena_bytes={"infer": 16, "train": 20000})
+    with pytest.raises(DeviceError, match=r"does not fit this board: RAM is [67],\d\d\d bytes too small"):
+        toolchain.firmware(folder, "microbit")
+
+
 def test_missing_tool_names_its_package(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     toolchain._tool.cache_clear()

@@ -129,7 +129,9 @@ def test_readme_is_the_description(built: Built) -> None:
     """A README that is not found costs only a warning when building."""
     with zipfile.ZipFile(built.wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        assert "Description-Content-Type: text/markdown" in archive.read(metadata).decode()
+        headers, _, description = archive.read(metadata).decode().partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in headers
+    assert description.strip() == (ROOT / "README.md").read_text(encoding="utf-8").strip()
 
 
 # ---- The wheel, installed ----

@@ -3,7 +3,7 @@
 #include "cmsdk_uart.h"
 
 #define CLOCK 32000000u
-#define UART0_RECEIVE 34u /* interrupt */
+#define UART0_RECEIVE 33u /* interrupt */
 
 static cmsdk_uart *const uart = (cmsdk_uart *)0x59303000u;
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_PRODUCTS = {"conv2d", "depthwise", "matmul", "biasadd", "add", "softmax", "avgpool", "maxpool", "mean", "reshape"}
-_PRODUCTS |= {"conv", "gemm", "averagepool", "globalaveragepool"}  # the scopes of ONNX exporters: /layer1/conv/Conv
+_PRODUCTS = set(
+    "conv2d conv depthwise matmul gemm biasadd add softmax avgpool averagepool globalaveragepool maxpool mean reshape".split()
+)
 _NOISE = re.compile(r"[^0-9a-zA-Z_]+")
 _RESERVED = set(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "

@@ -11,6 +11,8 @@ from __future__ import annotations
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.types import Quantization, TensorType
+from ..ops.requantize import Requantize
+from ..ops.softmax import Softmax
 from .build import QUANTIZE_HINT
 from .onnx_file import DAMAGED, DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
 from .onnx_ops import OPERATORS
@@ -97,5 +99,19 @@ def _output(v: Values, name: str) -> str:
     x = v.settled(v.value(name, "the graph's output"), where)
     if x.dtype == "uint8":
         raise CompileError(where, "the output is uint8", "quantise with activation_type=QuantType.QInt8")
+    if x.dtype == "float32":
+        x = _without_rescaling(v, x)
     shape = x.index.shape
     return v.arrange(x, x.index, shape if shape and shape[0] == 1 else (1, *shape), where)
+
+
+def _without_rescaling(v: Values, x: Activation) -> Activation:
+    """A FLOAT32 output straight from a softmax: the caller scales it anyway, so the softmax's own scale does."""
+    last = v.b.nodes[-1] if v.b.nodes else None
+    before = {n.name: n for n in v.b.nodes}.get(last.inputs["x"]) if last else None
+    if last is None or before is None or last.name != x.value or not isinstance(last.op, Requantize) or not isinstance(before.op, Softmax):
+        return x
+    v.b.nodes.pop()
+    del v.b.values[x.value]
+    v.b.notes.append(f"the output has the scale of {before.name}, 1/256, not the file's")
+    return Activation(before.name, x.index, x.dtype)

@@ -42,9 +42,9 @@ class Values:
 
     def activation(self, op: Operator, position: int = 0) -> Activation:
         """An operand behind DequantizeLinear."""
-        x = self.known[op.input(position)] = self.settled(self.value(op.input(position), op.origin.where), op.origin.where)
+        x = self.known[op.input(position)] = self.settled(self.value(op.input(position), op.where), op.where)
         if x.dtype != "float32":
-            raise CompileError(op.origin.where, f"takes '{op.input(position)}' ({x.dtype}) without {DEQUANTIZE}", QUANTIZE_HINT)
+            raise CompileError(op.where, f"takes '{op.input(position)}' ({x.dtype}) without {DEQUANTIZE}", QUANTIZE_HINT)
         return x
 
     def settled(self, x: AnyValue, where: str) -> Activation:
@@ -59,9 +59,9 @@ class Values:
 
     def constant(self, op: Operator, position: int) -> Constant:
         """An operand that must be constant."""
-        x = self.value(op.input(position), op.origin.where)
+        x = self.value(op.input(position), op.where)
         if not isinstance(x, Constant):
-            raise CompileError(op.origin.where, f"input {position} must be a constant", "export the model with fixed shapes and constant weights")
+            raise CompileError(op.where, f"input {position} must be a constant", "export the model with fixed shapes and constant weights")
         return x
 
     def integers(self, op: Operator, position: int, attribute: str = "") -> list[int] | None:
@@ -72,7 +72,7 @@ class Values:
             return None
         data = self.constant(op, position).data
         if data.dtype.kind not in "iu":
-            raise CompileError(op.origin.where, f"input {position} must hold integers", EXPORT_AGAIN)
+            raise CompileError(op.where, f"input {position} must hold integers", EXPORT_AGAIN)
         return [int(i) for i in data.ravel()]
 
     def type(self, x: Activation) -> TensorType:
@@ -93,7 +93,7 @@ class Values:
         """The elements of x in `order`, as a value of `shape`: itself, a view, or a transpose where there is no other way."""
         if is_ordered(order):
             return self._view(x.value, shape, where)
-        source, permutation = transposition(order.ravel(), where)
+        source, permutation = transposition(self.type(x).shape, order.reshape(shape), where)
         key = (x.value, source, permutation)
         if key not in self._arranged:
             start = self._view(x.value, source, where)
@@ -118,10 +118,10 @@ class Values:
             data = self.constant(op, 2).data
             dtype, points = str(data.dtype), data.astype(np.int64).ravel()
         if dtype not in ("int8", "uint8"):
-            raise CompileError(op.origin.where, f"has type {dtype}; only int8 activations are supported", QUANTIZE_HINT)
+            raise CompileError(op.where, f"has type {dtype}; only int8 activations are supported", QUANTIZE_HINT)
         if scale.size > 1 or points.size > 1:
-            raise CompileError(op.origin.where, "an activation with one scale a channel", "quantise activations per tensor")
-        return checked_quantization(op.origin.where, scale, points - 128 * (dtype == "uint8"), None), dtype
+            raise CompileError(op.where, "an activation with one scale a channel", "quantise activations per tensor")
+        return checked_quantization(op.where, scale, points - 128 * (dtype == "uint8"), None), dtype
 
     def emitted(self, p: Pending, q: Quantization, name: str = "") -> str:
         """Add the node of a pending result; what its operator cannot do (another scale, a clamp) is done behind it."""
@@ -158,18 +158,18 @@ class Values:
         """A constant with the scales that a QuantizeLinear or DequantizeLinear names."""
         scale = reals(self.constant(op, 1))
         if scale.size == 0 or not np.all(np.isfinite(scale)) or np.any(scale <= 0):
-            raise CompileError(op.origin.where, f"the scales of '{x.name}' are not all positive finite numbers", EXPORT_AGAIN)
+            raise CompileError(op.where, f"the scales of '{x.name}' are not all positive finite numbers", EXPORT_AGAIN)
         if op.int_of("block_size", 0):
-            raise CompileError(op.origin.where, "blocked quantisation is not supported", "quantise weights per tensor or per channel")
+            raise CompileError(op.where, "blocked quantisation is not supported", "quantise weights per tensor or per channel")
         points = self.constant(op, 2).data.astype(np.int64).ravel() if op.input(2) else np.zeros(1, np.int64)
         if points.size not in (1, scale.size) or np.any(points != points[0]):
-            raise CompileError(op.origin.where, f"zero points of '{x.name}' differ between channels", "export with symmetric per-channel weights")
+            raise CompileError(op.where, f"zero points of '{x.name}' differ between channels", "export with symmetric per-channel weights")
         if scale.size == 1:
             return replace(x, scale=scale, zero_point=int(points[0]), channels=None)
         rank = x.data.ndim
         axis = checked_axes(op, [op.int_of("axis", 1)], rank)[0]
         if x.data.shape[axis] != scale.size:
-            raise CompileError(op.origin.where, f"{scale.size} scales for shape {x.data.shape} along axis {axis}", EXPORT_AGAIN)
+            raise CompileError(op.where, f"{scale.size} scales for shape {x.data.shape} along axis {axis}", EXPORT_AGAIN)
         channels = np.broadcast_to(np.arange(scale.size).reshape([-1 if i == axis else 1 for i in range(rank)]), x.data.shape)
         return replace(x, scale=scale, zero_point=int(points[0]), channels=channels)
 
@@ -177,7 +177,7 @@ class Values:
 def checked_axes(op: Operator, axes: list[int], rank: int) -> list[int]:
     """Axes from 0 to rank - 1, sorted."""
     if any(not -rank <= a < rank for a in axes):
-        raise CompileError(op.origin.where, f"axes {axes} of a tensor with {rank} dimensions", EXPORT_AGAIN)
+        raise CompileError(op.where, f"axes {axes} of a tensor with {rank} dimensions", EXPORT_AGAIN)
     return sorted({a % rank for a in axes})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -133,11 +134,6 @@ class Pending:
 AnyValue = Constant | Activation | Pending
 
 
-def nhwc(shape: tuple[int, ...]) -> Index:
-    """Index of a channels-first tensor whose value is channels-last: `shape` is the value's."""
-    return np.moveaxis(positions(shape), -1, 1)
-
-
 def positions(shape: tuple[int, ...]) -> Index:
     return np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
 
@@ -181,9 +177,14 @@ def strided_axes(order: Index) -> list[tuple[int, int]] | None:
     return axes if np.array_equal(rebuilt, order) else None
 
 
-def transposition(order: Index, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Source shape and permutation (batch in front) that bring a value's elements into `order`."""
-    axes = strided_axes(order)
+def transposition(shape: tuple[int, ...], order: Index, where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Source shape and permutation (batch in front) that bring the elements of a value of `shape` into `order`."""
+    if len(shape) <= 4:
+        for permutation in permutations(range(1, len(shape))):
+            found = positions(shape).transpose(0, *permutation)
+            if found.shape == order.shape and np.array_equal(found, order):
+                return shape, (0, *permutation)
+    axes = strided_axes(order.ravel())
     if axes is None or len(axes) > 3:
         raise CompileError(
             where,

@@ -264,7 +264,7 @@ class _Converter:
 
     def _name(self, op: Operator, kind: str) -> str:
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        weights = [i.name for i in op.inputs[1:] if i is not None]
+        weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
         return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
 
     def _weights(self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, str]:

@@ -13,7 +13,7 @@ def clamp_range(activation: str, y: TensorType) -> tuple[int, int]:
     """[low, high] of the int8 result (TensorFlow Lite's CalculateActivationRangeQuantized)."""
 
     def quantized(real: float) -> int:
-        ratio = np.float32(real) / np.float32(y.scale)
+        ratio = np.clip(np.float64(real) / np.float64(y.scale), -1e9, 1e9).astype(np.float32)
         return y.zero_point + int(np.floor(np.abs(ratio) + np.float32(0.5)) * np.sign(ratio))
 
     low, high = -128, 127
@@ -24,3 +24,8 @@ def clamp_range(activation: str, y: TensorType) -> tuple[int, int]:
     if activation == "relu_n1_to_1":
         low, high = max(low, quantized(-1.0)), min(high, quantized(1.0))
     return low, high
+
+
+def far_apart(*shifts: int) -> str | None:
+    """Complaint about scales whose quotient no 32-bit sum survives, or None."""
+    return f"the scales lie 2^{max(shifts)} apart" if max(shifts) > 30 else None

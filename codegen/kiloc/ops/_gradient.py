@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ class RequantizedGradient(Op):
     shift: chosen by calibration (`passes/calibrate.py`). Rounding is to nearest, ties up: a truncating shift
     biases every element by half a step and no deep network trains with it.
     """
+
+    role: ClassVar[str] = "backward"
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         """Shape of the result."""

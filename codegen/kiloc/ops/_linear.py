@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Image = tuple[int, int, int]
 
+LARGEST_SHIFT = 100
+"""Shifts are stored in a byte. Dead channels, whose weight scale is next to zero, would need more; their addends saturate anyway."""
+
 ADDEND_LIMIT = 2**30
 """Trainable addends saturate here, so that sums of them and of the frozen product stay in int32."""
 
@@ -86,7 +89,8 @@ class Linear(Op):
         """factor / s_w[c]: from units of s_x to accumulator units."""
         channels = t.type("weights").shape[0]
         scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
-        return nm.quantize_multipliers(factor / scales)
+        multiplier, shift = nm.quantize_multipliers(factor / scales)
+        return multiplier, np.minimum(shift, LARGEST_SHIFT)
 
     # -- meaning --------------------------------------------------------------------------------------
     def accumulator(self, e: Environment) -> NDArray[np.int64]:

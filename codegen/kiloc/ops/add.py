@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from .. import numerics as nm
-from ._activation import clamp_range
+from ._activation import clamp_range, far_apart
 from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
@@ -35,7 +35,7 @@ class Add(Op):
     def check(self, t: NodeTypes) -> str | None:
         if t.type("x").shape != t.type("other").shape or t.type("x").shape != t.result().shape:
             return f"adds {t.type('x').shape} and {t.type('other').shape}; only equal shapes are supported"
-        return None
+        return far_apart(*(shift for _, shift in self.multipliers(t)))
 
     def multipliers(self, t: NodeTypes) -> tuple[tuple[int, int], ...]:
         """(multiplier, shift) of x, of other and of the sum."""

@@ -1,7 +1,7 @@
 """FULLY_CONNECTED: weights [OC, K] applied to every row of the input.
 
-Source: TensorFlow Lite 8-bit quantisation specification, section "FULLY_CONNECTED". TensorFlow Lite Micro multiplies
-the two scales in float32 here (in double for convolutions) and rounds twice; LiteRT rounds once.
+Source: TensorFlow Lite 8-bit quantisation specification, section "FULLY_CONNECTED". TensorFlow Lite Micro rounds twice,
+as in convolutions; LiteRT rounds once.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from .. import numerics as nm
+from ._activation import far_apart
 from ._linear import Image, Linear
 from ._window import Window
 from .registry import NodeTypes, register
@@ -30,19 +28,10 @@ class FullyConnected(Linear):
         rows = t.type("x").size // depth
         return (rows, 1, depth), (rows, 1, channels)
 
-    def multipliers(self, t: NodeTypes) -> tuple[nm.Ints, nm.Ints]:
-        scales = t.type("weights").channel_scales
-        if len(scales) > 1:
-            return super().multipliers(t)
-        product = np.float64(np.float32(t.type("x").scale) * np.float32(scales[0]))
-        one = nm.quantize_multipliers(np.array([product / t.result().scale]))
-        channels = t.type("weights").shape[0]
-        return np.repeat(one[0], channels), np.repeat(one[1], channels)
-
     def check(self, t: NodeTypes) -> str | None:
         x, w, y = t.type("x"), t.type("weights"), t.result()
         if len(w.shape) != 2 or x.size % w.shape[1]:
             return f"weights {w.shape} do not fit an input of {x.shape}"
         if y.size != x.size // w.shape[1] * w.shape[0]:
             return f"result is {y.shape}, expected {x.size // w.shape[1]} rows of {w.shape[0]}"
-        return None
+        return far_apart(*self.multipliers(t)[1].tolist())

@@ -39,6 +39,7 @@ def unpack(bits: Array, shape: tuple[int, ...]) -> Array:
 class MaskGradient(Op):
     """g where low < y < high, else 0; works in place on g."""
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "mask_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y")
     in_place: ClassVar[str | None] = "g"
@@ -66,6 +67,7 @@ class MaskGradient(Op):
 class SaveMask(Op):
     """One bit an element, lowest bit first: 1 where low < y < high."""
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "save_mask"
     operands: ClassVar[tuple[str, ...]] = ("y",)
 
@@ -90,6 +92,7 @@ class SaveMask(Op):
 class ApplyMask(Op):
     """g where the saved bit is 1, else 0; works in place on g."""
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "apply_mask"
     operands: ClassVar[tuple[str, ...]] = ("g", "mask")
     in_place: ClassVar[str | None] = "g"

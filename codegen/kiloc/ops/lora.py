@@ -77,6 +77,7 @@ class LoRAInnerGradient(Op):
     exponent of du, B's included, at most 127; the loss's exponent comes on top.
     """
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "lora_inner_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "lora_b", "lora_b_exponent")
 
@@ -113,6 +114,7 @@ class LoRAInnerGradient(Op):
 class AdaptRange(Op):
     """After an update: range += saturated (at most 30), saturated = 0."""
 
+    role: ClassVar[str] = "update"
     mnemonic: ClassVar[str] = "adapt_range"
     operands: ClassVar[tuple[str, ...]] = ("lora_range", "saturated")
 

@@ -27,6 +27,8 @@ SMALLEST = 2.0**-20
 class Loss(Op):
     """Results: gradient int8, exponent int32, loss float32."""
 
+    role: ClassVar[str] = "backward"
+
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         y = t.type("y")
         return gradient(y.shape, 1.0), scalar("int32"), scalar("float32")

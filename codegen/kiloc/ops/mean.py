@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import numerics as nm
 from ..ir.types import TensorType, gradient
+from ._activation import far_apart
 from ._gradient import Real
 from .kernel import Argument, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
@@ -35,7 +36,7 @@ class Mean(Op):
         outer, count, inner = self.split(t.type("x").shape)
         if self.axes != tuple(range(self.axes[0], self.axes[-1] + 1)) or self.axes[0] < 1:
             return f"reduces axes {self.axes}; only neighbouring axes after the batch are supported"
-        return None if t.result().size == outer * inner else f"result is {t.result().shape}"
+        return far_apart(self.multiplier(t)[1]) if t.result().size == outer * inner else f"result is {t.result().shape}"
 
     def split(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         first, last = self.axes[0], self.axes[-1]
@@ -77,6 +78,7 @@ class Mean(Op):
 class MeanGradient(Op):
     """Every element of the reduced axes takes g; the scale absorbs 1 / count, so nothing is rounded."""
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "mean_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g",)
 

@@ -23,6 +23,8 @@ BIAS_LIMIT = 2**30
 class Update(Op):
     """Base: no results, state in place."""
 
+    role: ClassVar[str] = "update"
+
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         return ()
 

@@ -50,6 +50,7 @@ class Pad(Op):
 class PadGradient(Op):
     """g without the border."""
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "pad_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g",)
 

@@ -24,6 +24,8 @@ from .registry import Array, Environment, Names, NodeTypes, Op, register
 class ParameterGradient(Op):
     """Base: adds sums * scale to the operand `accumulator`."""
 
+    role: ClassVar[str] = "backward"
+
     def scale(self, t: NodeTypes) -> float:
         raise NotImplementedError
 

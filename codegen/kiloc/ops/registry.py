@@ -77,6 +77,8 @@ class Op:
     """Base of all operators."""
 
     mnemonic: ClassVar[str] = ""
+    role: ClassVar[str] = "forward"
+    """"forward" (a model's or an adapter's own operator), "backward" or "update"."""
     operands: ClassVar[tuple[str, ...]] = ("x",)
     optional: ClassVar[tuple[str, ...]] = ()
     view: ClassVar[bool] = False

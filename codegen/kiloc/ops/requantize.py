@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from .. import numerics as nm
-from ._activation import clamp_range
+from ._activation import clamp_range, far_apart
 from .kernel import Argument, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
@@ -29,7 +29,7 @@ class Requantize(Op):
     activation: str = "none"
 
     def check(self, t: NodeTypes) -> str | None:
-        return None if t.type("x").size == t.result().size else f"result is {t.result().shape}, expected {t.type('x').shape}"
+        return far_apart(self.multiplier(t)[1]) if t.type("x").size == t.result().size else f"result is {t.result().shape}, expected {t.type('x').shape}"
 
     def multiplier(self, t: NodeTypes) -> tuple[int, int]:
         return nm.quantize_multiplier(float(np.float64(t.type("x").scale) / np.float64(t.result().scale)))

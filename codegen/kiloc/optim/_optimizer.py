@@ -82,8 +82,8 @@ def _step(graph: Graph, p: Parameter) -> Node:
 
 
 def _bias_units(graph: Graph, p: Parameter) -> tuple[float, ...]:
-    """Real value of one step of each bias: s_x * s_w[c] in float32."""
+    """Real value of one step of each bias: s_x * s_w[c] as a normal float32, so that steps can be divided by it."""
     node = graph.node(p.layer)
     channels = graph.type(p.values["value"]).size
     scales = output_scales(graph.type(node.inputs["x"]), graph.type(node.inputs["weights"]), channels)
-    return tuple(float(np.float32(s)) for s in scales)
+    return tuple(float(max(np.float32(s), np.finfo(np.float32).tiny)) for s in scales)

@@ -249,7 +249,7 @@ class AgentDevice(Device):
     def _stats(self) -> dict[str, Any]:
         code, ticks, stack, stack_size, arena, state = struct.unpack("<IQ4I", self.link.request(Command.STATS))
         call = {Command.INFER: "infer", Command.TRAIN: "train_step", Command.APPLY: "apply"}.get(code)
-        counted = ticks * self.board.counter.per_tick if call and self._counting else None
+        counted = round(ticks * self.board.counter.per_tick) if call and self._counting else None
         counts = self.board.counter.counts
         return {
             "call": call,

@@ -109,12 +109,13 @@ static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift
     return kt_divide_by_power(kt_high_multiply(x, multiplier), kt_minimum(-shift, 31));
 }
 
-/* The same product rounded once, ties towards plus infinity: LiteRT's FULLY_CONNECTED. shift in [-31, 29]. */
+/* The same product rounded once, ties away from zero: LiteRT's FULLY_CONNECTED. shift in [-31, 29]. */
 static inline int32_t kt_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
 {
     const int32_t down = 31 - shift;
     const int64_t half = INT64_C(1) << (down - 1);
-    return kt_saturate32(((int64_t)x * multiplier + half) >> down);
+    const int64_t product = (int64_t)x * multiplier;
+    return kt_saturate32((product + half - (product < 0 ? 1 : 0)) >> down);
 }
 
 /* x / 2^n, ties towards plus infinity: the only rounding of the backward pass. Any n: beyond 31 the result is 0,

@@ -1,0 +1,89 @@
+"""Adaptation scenarios on real data: where a deployed model meets another speaker, a drifted sensor, another patient.
+
+A draw chooses which samples the device gets to train on; evaluation rows never overlap them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+DATA = Path(os.environ.get("KILOTUNE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """model: file under models/. metric: "accuracy", or "f1" of class 1. epochs: passes over the adaptation samples."""
+
+    name: str
+    model: str
+    metric: str
+    epochs: int
+    original: Array
+    original_labels: Array
+    adapt: Array
+    adapt_labels: Array
+    evaluate: Array
+    evaluate_labels: Array
+
+    def score(self, predicted: Array) -> float:
+        y = self.evaluate_labels
+        if self.metric == "accuracy":
+            return float((predicted == y).mean())
+        hits = int(((predicted == 1) & (y == 1)).sum())
+        return 2 * hits / max(1, int((predicted == 1).sum() + (y == 1).sum()))
+
+
+def _set(name: str) -> Any:
+    return np.load(DATA / "sets" / name)
+
+
+def fsdd(draw: int) -> Scenario:
+    """Spoken digits, new speaker nicolas: five takes a digit from takes 25-49 to train on, takes 0-24 to evaluate."""
+    d = _set("fsdd_mfcc.npz")
+    x, y = d["x"].astype(np.float32)[..., None], d["y"].astype(np.int32)
+    mine = d["speaker"] == "nicolas"
+    rng = np.random.default_rng(draw)
+    chosen = np.concatenate([rng.choice(np.flatnonzero(mine & (y == c) & (d["take"] >= 25)), 5, replace=False) for c in range(10)])
+    evaluate = mine & (d["take"] < 25)
+    return Scenario(
+        "fsdd_dscnn, speaker nicolas", "fsdd_dscnn_int8.tflite", "accuracy", 20, x[~mine], y[~mine], x[chosen], y[chosen], x[evaluate], y[evaluate]
+    )
+
+
+def gas(draw: int) -> Scenario:
+    """Gas sensors after drift, batch 4: five samples a class to train on, the rest of the batch to evaluate."""
+    d = _set("gas_drift.npz")
+    x, y = d["x"].astype(np.float32), d["y"].astype(np.int32)
+    batch = np.flatnonzero(d["batch"] == 4)
+    rng = np.random.default_rng(draw)
+    classes = [batch[y[batch] == c] for c in range(6)]
+    chosen = np.concatenate([rng.choice(rows, min(5, len(rows)), replace=False) for rows in classes if len(rows)])
+    rest = np.setdiff1d(batch, chosen)
+    base = d["base_train_idx"]
+    return Scenario("gas_mlp, batch 4", "gas_mlp_int8.tflite", "accuracy", 40, x[base], y[base], x[chosen], y[chosen], x[rest], y[rest])
+
+
+def ecg(draw: int) -> Scenario:
+    """Heart beats of patient 106: five minutes, starting at minute 0, 5, 10, 15 or 20, to train on; the others to evaluate."""
+    d = _set("ecg_mitbih.npz")
+    raw = d["x"].astype(np.float32)
+    x = ((raw - np.median(raw, axis=1, keepdims=True)) / 200)[..., None, None]
+    y, record = d["y"].astype(np.int32), d["record"]
+    mine = np.flatnonzero(record == 106)
+    minute = d["r_sample"][mine] / (360 * 60)
+    inside = (minute >= 5 * draw) & (minute < 5 * draw + 5)
+    base = np.isin(record, [100, 105, 108, 114, 116, 121, 123])
+    return Scenario(
+        "ecg_cnn, patient 106", "ecg_cnn_int8.tflite", "f1", 5, x[base], y[base], x[mine[inside]], y[mine[inside]], x[mine[~inside]], y[mine[~inside]]
+    )
+
+
+SCENARIOS = {"fsdd": fsdd, "gas": gas, "ecg": ecg}

@@ -1,0 +1,54 @@
+"""What the machine and the compiler can do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+from typing import Any
+
+from kiloc.ops import REGISTRY, Op
+
+_PROGRAMS = (
+    ("gcc", "the host device", "apt-get install gcc", True),
+    ("arm-none-eabi-gcc", "Cortex-M code and its sizes", "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi", False),
+    ("qemu-system-arm", "emulated boards", "apt-get install qemu-system-arm", False),
+    ("renode", "emulated boards with peripherals", "https://renode.io (not on a package registry)", False),
+)
+_PACKAGES = ("numpy", "tflite", "onnx", "jinja2", "cffi", "pyserial", "pyelftools")
+
+
+def tools() -> list[dict[str, Any]]:
+    """One entry a tool: tool, version (empty when missing), purpose, remedy, required."""
+    found: list[dict[str, Any]] = []
+    for name, purpose, remedy, required in _PROGRAMS:
+        found.append({"tool": name, "version": _version(name), "purpose": purpose, "remedy": remedy, "required": required})
+    for package in _PACKAGES:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = ""
+        found.append({"tool": f"python: {package}", "version": version, "purpose": "kilotune", "remedy": f"pip install {package}", "required": True})
+    return found
+
+
+def _version(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        return ""
+    result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return result.stdout.splitlines()[0] if result.stdout else "yes"
+
+
+def operators() -> list[dict[str, Any]]:
+    """One entry an operator of models: operator, gradient, meaning (first line of its file or class)."""
+    rows = []
+    for mnemonic, op in sorted(REGISTRY.items()):
+        if op.role != "forward":
+            continue
+        text = (op.__doc__ or "").strip()
+        if not text or text.startswith(f"{op.__name__}("):  # a dataclass without a docstring of its own
+            module = __import__(op.__module__, fromlist=["__doc__"])
+            text = (module.__doc__ or "").strip()
+        rows.append({"operator": mnemonic, "gradient": op.gradient is not Op.gradient, "meaning": text.splitlines()[0]})
+    return rows

@@ -1,0 +1,52 @@
+"""Evaluate, train, evaluate: what `kilotune simulate` does."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .building import Build
+from .devices import DeviceError
+
+Samples = tuple[NDArray[Any], NDArray[Any] | None]
+
+
+def load_samples(path: str, what: str) -> Samples:
+    """Arrays x and y (None where missing) of an NPZ file."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if "x" not in data:
+                raise DeviceError(path, f"{what} holds no array named x (it has {', '.join(data.files) or 'none'})", "numpy.savez(path, x=..., y=...)")
+            return data["x"], data["y"] if "y" in data else None
+    except (OSError, ValueError) as error:
+        raise DeviceError(path, f"{what} cannot be read: {error}", "pass an .npz file made by numpy.savez(path, x=..., y=...)") from None
+
+
+def simulate_build(
+    build: Build, *, data: str, test: str | None, device: str, epochs: int, seed: int, decay: str, save: str | None, progress: bool
+) -> dict[str, Any]:
+    """Run a build on a device. Returns accuracy (or loss) before and after, the state's hash and the device's statistics."""
+    x, y = load_samples(data, "--data")
+    x_test, y_test = load_samples(test, "--test") if test else (x, y)
+    result: dict[str, Any] = {"device": device, "samples": len(x)}
+    with build.open(device) as dev:
+        if y is None:
+            result["classes"] = np.bincount(np.asarray(dev.predict(x))).tolist()
+            return result
+        assert y_test is not None or test
+        if y_test is None:
+            raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
+        result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
+        if build.manifest["training"]:
+            dev.fit(x, y, epochs=epochs, seed=seed, decay=None if decay == "constant" else decay, progress=progress)
+            result |= {f"{k}_after": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
+            result["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
+            if save:
+                dev.export_adapter().save(Path(save))
+                result["adapter"] = save
+        result |= {k: v for k, v in dev.stats().items() if v is not None and k != "call"}
+    return result

@@ -1,0 +1,570 @@
+"""The ONNX front end on small models made here: integers within one step of onnxruntime, and refusals instead of tracebacks.
+
+onnxruntime dequantises, computes in float32 and quantises again; the graph computes in integers. Rounding may differ by
+one step after one operator, never by more.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from kiloc.errors import CompileError
+from kiloc.frontend import onnx as frontend
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.ir.verify import verify
+from kiloc.ops._window import Window
+
+Array = NDArray[Any]
+SAMPLES = 20
+
+
+class Qdq:
+    """A QDQ model under construction; activations are named by their int8 tensor."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.parameters: dict[str, list[str]] = {}
+        self.count = 0
+
+    def fresh(self, base: str) -> str:
+        self.count += 1
+        return f"{base}_{self.count}"
+
+    def init(self, data: Array, base: str = "const") -> str:
+        name = self.fresh(base)
+        self.initializers.append(numpy_helper.from_array(np.asarray(data), name))
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        name = self.fresh(kind.lower())
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"/{name}/{kind}", **attributes))
+        return name
+
+    def input(self, *shape: int | str, scale: float = 0.05, zero: int = 3, dtype: Any = np.int8) -> str:
+        name = self.fresh("x")
+        self.inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
+        self.parameters[name] = [self.init(np.float32(scale)), self.init(dtype(zero))]
+        return name
+
+    def output(self, name: str, *shape: int | str, kind: int = TensorProto.INT8) -> None:
+        self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+    def d(self, name: str) -> str:
+        return self.op("DequantizeLinear", name, *self.parameters[name])
+
+    def q(self, name: str, scale: float, zero: int = -5, dtype: Any = np.int8) -> str:
+        parameters = [self.init(np.float32(scale)), self.init(dtype(zero))]
+        result = self.op("QuantizeLinear", name, *parameters)
+        self.parameters[result] = parameters
+        return result
+
+    def alike(self, name: str, like: str) -> str:
+        """A tensor with the parameters of another."""
+        self.parameters[name] = self.parameters[like]
+        return name
+
+    def weights(self, *shape: int, axis: int | None = 0) -> str:
+        data = self.rng.integers(-127, 128, shape).astype(np.int8)
+        if axis is None:
+            return self.op("DequantizeLinear", self.init(data, "w"), self.init(np.float32(0.01)), self.init(np.int8(0)))
+        count = shape[axis]
+        scales = self.rng.uniform(0.004, 0.02, count).astype(np.float32)
+        return self.op("DequantizeLinear", self.init(data, "w"), self.init(scales), self.init(np.zeros(count, np.int8)), axis=axis)
+
+    def bias(self, count: int) -> str:
+        """A float bias: the front end quantises it."""
+        return self.init(self.rng.normal(0, 1, count).astype(np.float32), "b")
+
+    def proto(self, opset: int = 13) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, "g", self.inputs, self.outputs, self.initializers)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+    def bytes(self, opset: int = 13) -> bytes:
+        return bytes(self.proto(opset).SerializeToString())
+
+    def load(self, opset: int = 13) -> Graph:
+        return load(self.bytes(opset))
+
+    def difference(self, opset: int = 13) -> int:
+        """Largest distance to onnxruntime in steps, over random inputs, in the file's order of elements."""
+        graph = self.load(opset)
+        session = runtime(self.bytes(opset))
+        shapes = [graph.type(i).shape for i in graph.inputs]
+        arrays = [self.rng.integers(-128, 128, (SAMPLES, *s[1:])).astype(np.int8) for s in shapes]
+        ours = interp.infer(graph, *arrays)
+        worst = 0
+        for n in range(SAMPLES):
+            feeds = {i.name: a[n : n + 1].reshape(s) for i, a, s in zip(session.get_inputs(), arrays, shapes, strict=True)}
+            for mine, theirs in zip(ours, session.run(None, feeds), strict=True):
+                assert mine[n].size == theirs.size
+                worst = max(worst, int(np.abs(mine[n].ravel().astype(int) - theirs.ravel().astype(int)).max()))
+        return worst
+
+
+def load(data: bytes) -> Graph:
+    return verify(frontend.load(data, "m", "m.onnx"))
+
+
+def runtime(data: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def kinds(graph: Graph) -> list[str]:
+    return [n.op.mnemonic for n in graph.nodes]
+
+
+def one(make: Callable[[Qdq, str], str], *shape: int, scale: float = 0.2, zero: int = -5) -> Qdq:
+    """input -> DequantizeLinear -> make -> QuantizeLinear -> output."""
+    m = Qdq()
+    x = m.input(*shape)
+    m.output(m.q(make(m, m.d(x)), scale, zero))
+    return m
+
+
+# ---- One operator at a time ----
+
+IMAGE = (1, 4, 9, 7)
+CONVOLUTIONS: dict[str, Callable[[Qdq, str], str]] = {
+    "pads": lambda m, x: m.op("Conv", x, m.weights(6, 4, 3, 3), m.bias(6), pads=[1, 0, 2, 1], strides=[2, 1]),
+    "same_upper": lambda m, x: m.op("Conv", x, m.weights(6, 4, 3, 2), m.bias(6), auto_pad="SAME_UPPER", strides=[2, 2]),
+    "same_lower": lambda m, x: m.op("Conv", x, m.weights(6, 4, 4, 2), m.bias(6), auto_pad="SAME_LOWER", strides=[2, 2]),
+    "valid": lambda m, x: m.op("Conv", x, m.weights(6, 4, 3, 3), auto_pad="VALID"),
+    "dilated": lambda m, x: m.op("Conv", x, m.weights(6, 4, 3, 3), m.bias(6), dilations=[2, 2], pads=[2, 2, 2, 2]),
+    "per_tensor": lambda m, x: m.op("Conv", x, m.weights(6, 4, 1, 1, axis=None), m.bias(6), kernel_shape=[1, 1]),
+    "depthwise": lambda m, x: m.op("Conv", x, m.weights(4, 1, 3, 3), m.bias(4), group=4, pads=[1, 1, 1, 1]),
+    "depth_multiplier": lambda m, x: m.op("Conv", x, m.weights(8, 1, 3, 3), m.bias(8), group=4, strides=[2, 2]),
+    "bias_by_add": lambda m, x: m.op("Add", m.op("Conv", x, m.weights(6, 4, 1, 1)), m.init(m.rng.normal(0, 1, (1, 6, 1, 1)).astype(np.float32))),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution(name: str) -> None:
+    m = one(CONVOLUTIONS[name], *IMAGE, scale=1.0)
+    assert m.difference() <= 1
+    expected = "depthwise_conv_2d" if name.startswith("depth") else "conv_2d"
+    assert [k for k in kinds(m.load()) if k != "transpose"] == [expected]
+
+
+def test_channels_first_input_is_transposed_once_at_each_edge() -> None:
+    graph = one(CONVOLUTIONS["pads"], *IMAGE).load()
+    assert graph.type("input").shape == IMAGE, "the caller sees the file's shape"
+    assert kinds(graph) == ["transpose", "conv_2d", "transpose"]
+    assert graph.type(graph.outputs[0]).shape == (1, 6, 5, 6)
+
+
+def test_one_channel_needs_no_transpose_and_no_depthwise_kernel() -> None:
+    m = one(lambda m, x: m.op("Conv", x, m.weights(1, 1, 3, 3), m.bias(1), group=1), 1, 1, 6, 5)
+    assert kinds(m.load()) == ["reshape", "conv_2d", "reshape"]
+    assert m.difference() <= 1
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_signals_are_images_of_width_one(group: int) -> None:
+    m = one(lambda m, x: m.op("Conv", x, m.weights(8, 4 // group, 5), m.bias(8), group=group, strides=[2], pads=[2, 1]), 1, 4, 20)
+    assert m.difference() <= 1
+    assert m.load().type(m.load().outputs[0]).shape == (1, 8, 9)
+
+
+MATRICES: dict[str, Callable[[Qdq, str], str]] = {
+    "gemm": lambda m, x: m.op("Gemm", x, m.weights(12, 5, axis=1), m.bias(5)),
+    "gemm_transposed": lambda m, x: m.op("Gemm", x, m.weights(5, 12, axis=0), m.bias(5), transB=1),
+    "gemm_per_tensor": lambda m, x: m.op("Gemm", x, m.weights(12, 5, axis=None)),
+    "matmul_add": lambda m, x: m.op("Add", m.op("MatMul", x, m.weights(12, 5, axis=None)), m.bias(5)),
+    "add_matmul": lambda m, x: m.op("Add", m.bias(5), m.op("MatMul", x, m.weights(12, 5, axis=1))),
+    "transposed_weights": lambda m, x: m.op("MatMul", x, m.op("Transpose", m.weights(5, 12, axis=0), perm=[1, 0])),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_fully_connected(name: str) -> None:
+    m = one(MATRICES[name], 1, 12)
+    assert kinds(m.load()) == ["fully_connected"]
+    assert m.difference() <= 1
+
+
+def test_matmul_of_rows() -> None:
+    m = one(lambda m, x: m.op("MatMul", x, m.weights(12, 5, axis=None)), 1, 7, 12)
+    assert m.difference() <= 1
+    assert m.load().type(m.load().outputs[0]).shape == (1, 7, 5)
+
+
+def test_integer_bias_is_taken_as_it_is_and_another_scale_is_converted() -> None:
+    for factor in (1.0, 0.5):
+        m = Qdq()
+        x = m.input(1, 12)
+        values, unit = np.array([1000, -77, 12, 5, 30001], np.int32), np.float32(0.05 * factor) * np.float32(0.01)
+        b = m.op("DequantizeLinear", m.init(values), m.init(np.float32(unit)), m.init(np.int32(0)))
+        m.output(m.q(m.op("Gemm", m.d(x), m.weights(12, 5, axis=None), b), 0.2))
+        bias = next(v for n, v in m.load().values.items() if n.endswith(".bias"))
+        assert np.array_equal(bias.data, np.rint(values * factor))  # type: ignore[arg-type]
+        assert m.difference() <= 1
+
+
+OTHERS: dict[str, tuple[Callable[[Qdq, str], str], tuple[int, ...], float, int]] = {
+    "max_pool": (lambda m, x: m.op("MaxPool", x, kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1]), IMAGE, 0.05, 3),
+    "max_pool_ceil": (lambda m, x: m.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), IMAGE, 0.05, 3),
+    "max_pool_rescaled": (lambda m, x: m.op("MaxPool", x, kernel_shape=[2, 2]), IMAGE, 0.07, -9),
+    "max_pool_signal": (lambda m, x: m.op("MaxPool", x, kernel_shape=[2], strides=[2]), (1, 4, 10), 0.05, 3),
+    "average_pool": (lambda m, x: m.op("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]), IMAGE, 0.05, 3),
+    "average_pool_border": (lambda m, x: m.op("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1]), IMAGE, 0.05, 3),
+    "average_pool_zeros": (lambda m, x: m.op("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), IMAGE, 0.05, 3),
+    "average_pool_whole": (lambda m, x: m.op("AveragePool", x, kernel_shape=[9, 7]), IMAGE, 0.01, -9),
+    "global_average": (lambda m, x: m.op("GlobalAveragePool", x), IMAGE, 0.01, -9),
+    "global_average_signal": (lambda m, x: m.op("GlobalAveragePool", x), (1, 4, 10), 0.01, -9),
+    "mean_keep": (lambda m, x: m.op("ReduceMean", x, axes=[2, 3]), IMAGE, 0.01, -9),
+    "mean_drop": (lambda m, x: m.op("ReduceMean", x, axes=[-1, -2], keepdims=0), IMAGE, 0.01, -9),
+    "mean_channels": (lambda m, x: m.op("ReduceMean", x, axes=[1], keepdims=0), IMAGE, 0.03, -9),
+    "mean_apart": (lambda m, x: m.op("ReduceMean", x, axes=[1, 3], keepdims=1), IMAGE, 0.03, -9),
+    "softmax": (lambda m, x: m.op("Softmax", x), (1, 10), 1 / 256, -128),
+    "softmax_channels": (lambda m, x: m.op("Softmax", x, axis=1), IMAGE, 1 / 256, -128),
+    "softmax_rescaled": (lambda m, x: m.op("Softmax", x), (1, 10), 1 / 128, -128),
+    "relu": (lambda m, x: m.op("Relu", x), IMAGE, 0.04, -20),
+    "relu_same_scale": (lambda m, x: m.op("Relu", x), IMAGE, 0.05, 3),
+    "rescaled": (lambda m, x: m.op("Identity", x), IMAGE, 0.04, -20),
+    "pad": (lambda m, x: m.op("Pad", x, m.init(np.array([0, 0, 1, 2, 0, 0, 3, 0]))), IMAGE, 0.05, 3),
+    "pad_value": (lambda m, x: m.op("Pad", x, m.init(np.array([0, 0, 1, 2, 0, 0, 3, 0])), m.init(np.float32(1.5))), IMAGE, 0.05, 3),
+    "transpose": (lambda m, x: m.op("Transpose", x, perm=[0, 3, 1, 2]), IMAGE, 0.05, 3),
+    "flatten": (lambda m, x: m.op("Flatten", x), IMAGE, 0.05, 3),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_operators(name: str) -> None:
+    make, shape, scale, zero = OTHERS[name]
+    assert one(make, *shape, scale=scale, zero=zero).difference() <= 1
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.2])
+def test_add_of_activations_in_different_orders(scale: float) -> None:
+    """The residual branch comes channels-first from the input, the other channels-last from a convolution."""
+    m = Qdq()
+    x = m.input(*IMAGE)
+    left = m.q(m.op("Conv", m.d(x), m.weights(4, 4, 1, 1), m.bias(4)), scale)
+    m.output(m.q(m.op("Relu", m.op("Add", m.d(left), m.d(x))), 0.3, -128))
+    assert m.difference() <= 1 + int(np.ceil(scale / 0.3))
+    graph = m.load()
+    assert kinds(graph) == ["transpose", "conv_2d", "add", "transpose"]
+    assert next(n.op for n in graph.nodes if n.op.mnemonic == "add").activation == "relu"  # type: ignore[attr-defined]
+
+
+# ---- Activations ----
+
+
+@pytest.mark.parametrize(
+    ("limits", "zero", "expected"),
+    [
+        (None, -5, "none"), (("Relu",), -5, "relu"), ((0.0, 6.0), -5, "relu6"), ((0.0, None), -5, "relu"), ((-1.0, 1.0), -5, "relu_n1_to_1"),
+        ((0.0, 1e30), -128, "relu"), ((-100.0, 100.0), -5, "none"), ((0.0, 100.0), -5, "relu"), (("Relu", 0.0, 6.0), -128, "relu6"),
+    ],
+)  # fmt: skip
+def test_clamps_are_fused(limits: tuple[Any, ...] | None, zero: int, expected: str) -> None:
+    def make(m: Qdq, x: str) -> str:
+        y = m.op("Gemm", x, m.weights(12, 5, axis=1), m.bias(5))
+        rest = limits or ()
+        if rest and rest[0] == "Relu":
+            y, rest = m.op("Relu", y), rest[1:]
+        if not rest:
+            return y
+        return m.op("Clip", y, *("" if limit is None else m.init(np.float32(limit)) for limit in rest))
+
+    m = one(make, 1, 12, scale=0.2, zero=zero)
+    (node,) = m.load().nodes
+    assert node.op.activation == expected  # type: ignore[attr-defined]
+    assert m.difference() <= 1
+
+
+def test_a_clip_that_no_operator_has_is_refused() -> None:
+    m = one(lambda m, x: m.op("Clip", m.op("Gemm", x, m.weights(12, 5)), m.init(np.float32(0)), m.init(np.float32(3)), transB=1), 1, 12)
+    m.nodes[-2].attribute.clear()
+    m = one(lambda m, x: m.op("Clip", m.op("Gemm", x, m.weights(5, 12), transB=1), m.init(np.float32(0)), m.init(np.float32(3))), 1, 12)
+    refused(m.bytes(), "clip to [0.0, 3.0]")
+
+
+# ---- Layouts ----
+
+
+def after_convolution(tail: Callable[[Qdq, str], str]) -> Qdq:
+    """An NHWC input, a convolution in NCHW, then `tail` from its quantised result to the matrix of a Gemm."""
+    m = Qdq()
+    x = m.input("batch", 8, 6, 3)
+    first = m.alike(m.op("Transpose", x, perm=[0, 3, 1, 2]), x)
+    y = m.q(m.op("Relu", m.op("Conv", m.d(first), m.weights(4, 3, 3, 3), m.bias(4))), 0.5, -128)
+    flat = m.alike(tail(m, y), y)
+    m.output(m.q(m.op("Gemm", m.d(flat), m.weights(4 * 6 * 4, 5, axis=None), m.bias(5)), 2.0), "batch", 5)
+    return m
+
+
+TAILS: dict[str, Callable[[Qdq, str], str]] = {
+    "flatten": lambda m, y: m.op("Flatten", y),
+    "reshape": lambda m, y: m.op("Reshape", y, m.init(np.array([-1, 96]))),
+    "reshape_0": lambda m, y: m.op("Reshape", y, m.init(np.array([0, -1]))),
+    "channels_last": lambda m, y: m.op("Reshape", m.op("Transpose", y, perm=[0, 2, 3, 1]), m.init(np.array([-1, 96]))),
+    "other_order": lambda m, y: m.op("Flatten", m.op("Transpose", y, perm=[0, 3, 1, 2])),
+    "squeezed": lambda m, y: m.op("Squeeze", m.op("Unsqueeze", m.op("Flatten", y), m.init(np.array([1, 3]))), m.init(np.array([1, 3]))),
+    "shape_arithmetic": lambda m, y: m.op(
+        "Reshape", y,
+        m.op("Concat", m.op("Unsqueeze", m.op("Gather", m.op("Shape", y), m.init(np.array(0))), m.init(np.array([0]))), m.init(np.array([-1])), axis=0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_flattening_moves_weights_instead_of_activations(name: str) -> None:
+    m = after_convolution(TAILS[name])
+    assert kinds(m.load()) == ["conv_2d", "fully_connected"]
+    assert m.load().type("input").shape == (1, 8, 6, 3)
+    assert m.difference() <= 1 + 1  # one step of the convolution moves the sum by less than a step of the result
+
+
+def test_a_mixed_order_without_weights_behind_it_is_transposed() -> None:
+    m = Qdq()
+    x = m.input(1, 8, 6, 3)
+    y = m.q(m.op("Conv", m.d(m.alike(m.op("Transpose", x, perm=[0, 3, 1, 2]), x)), m.weights(4, 3, 3, 3)), 0.5)
+    m.output(m.op("Flatten", y))
+    assert m.difference() <= 1
+    assert kinds(m.load()) == ["conv_2d", "reshape", "transpose", "reshape"] or kinds(m.load()) == ["conv_2d", "transpose", "reshape"]
+
+
+def test_pools_keep_the_scale_without_a_quantise_between() -> None:
+    m = Qdq()
+    x = m.input(1, 6, 6, 2)
+    pooled = m.op("MaxPool", m.op("Transpose", m.d(x), perm=[0, 3, 1, 2]), kernel_shape=[2, 2], strides=[2, 2])
+    m.output(m.q(m.op("Gemm", m.op("Flatten", pooled), m.weights(5, 18), transB=1), 0.4))
+    assert m.difference() <= 1
+    assert kinds(m.load()) == ["max_pool_2d", "fully_connected"]
+
+
+# ---- What else is accepted ----
+
+
+def test_float_inputs_and_outputs_are_left_to_the_caller() -> None:
+    m = Qdq()
+    m.inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 12]))
+    y = m.q(m.op("Gemm", m.d(m.q("x", 0.05, 3)), m.weights(5, 12), m.bias(5), transB=1), 0.2)
+    m.output(m.op("Softmax", m.d(y)), "n", 5, kind=TensorProto.FLOAT)
+    graph = m.load()
+    assert kinds(graph) == ["fully_connected"]
+    assert graph.notes == (
+        "the FLOAT32 input is quantised by the caller (the scale is in the manifest)",
+        "Softmax on FLOAT32 after the INT8 core is left to the caller",
+    )
+
+
+def test_uint8_inside_is_held_128_lower() -> None:
+    m = Qdq()
+    x = m.input(1, 12)
+    hidden = m.q(m.op("Relu", m.op("Gemm", m.d(x), m.weights(8, 12), transB=1)), 0.2, 0, np.uint8)
+    m.output(m.q(m.op("Gemm", m.d(hidden), m.weights(5, 8), transB=1), 0.3))
+    assert m.load().type(m.load().nodes[0].outputs[0]).zero_point == -128
+    assert m.difference() <= 1
+
+
+def test_weights_in_float_in_front_of_their_quantise() -> None:
+    m = Qdq()
+    x = m.input(1, 12)
+    w = m.q(m.init(m.rng.normal(0, 0.3, (5, 12)).astype(np.float32)), 0.01, 0)
+    m.output(m.q(m.op("Gemm", m.d(x), m.d(w), transB=1), 0.2))
+    assert m.difference() <= 1
+
+
+def test_layers_are_named_after_their_scopes() -> None:
+    m = one(lambda m, x: m.op("Gemm", x, m.weights(5, 12), m.bias(5), transB=1), 1, 12)
+    m.nodes[-2].name = "/classifier/Gemm"
+    assert m.load().nodes[0].name == "classifier"
+
+
+def test_a_window_keeps_the_attributes() -> None:
+    graph = one(CONVOLUTIONS["pads"], *IMAGE).load()
+    assert graph.nodes[1].op.window == Window((3, 3), (2, 1), (1, 0, 2, 1), (1, 1))  # type: ignore[attr-defined]
+
+
+# ---- What is refused ----
+
+
+def refused(data: bytes, *words: str) -> CompileError:
+    with pytest.raises(CompileError) as caught:
+        load(data)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.where and caught.value.what and caught.value.hint
+    return caught.value
+
+
+def small() -> Qdq:
+    """A convolution, a residual, a pool and a fully connected layer."""
+    m = Qdq()
+    x = m.input("batch", 6, 6, 2)
+    first = m.alike(m.op("Transpose", x, perm=[0, 3, 1, 2]), x)
+    y = m.q(m.op("Relu", m.op("Conv", m.d(first), m.weights(2, 2, 3, 3), m.bias(2), pads=[1, 1, 1, 1])), 0.3, -128)
+    z = m.q(m.op("Add", m.d(y), m.d(first)), 0.3)
+    p = m.q(m.op("GlobalAveragePool", m.op("MaxPool", m.d(z), kernel_shape=[2, 2], strides=[2, 2])), 0.1)
+    m.output(m.q(m.op("Softmax", m.d(m.q(m.op("Gemm", m.op("Flatten", m.d(p)), m.weights(3, 2), transB=1), 0.2))), 1 / 256, -128), "batch", 3)
+    return m
+
+
+def test_the_small_model_is_sound() -> None:
+    graph = small().load()
+    assert kinds(graph) == ["conv_2d", "add", "max_pool_2d", "mean", "fully_connected", "softmax"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"not a model at all", bytes(range(256)) * 8, b"TFL3" * 100], ids=["empty", "zero", "text", "bytes", "tflite"])
+def test_what_is_no_onnx_file(data: bytes) -> None:
+    refused(data, "m.onnx")
+
+
+def test_every_truncation_is_refused_or_sound() -> None:
+    data = small().bytes()
+    for length in range(0, len(data), 7):
+        attempt(data[:length])
+
+
+def test_a_float_model_says_how_to_quantise() -> None:
+    m = Qdq()
+    m.inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4]))
+    m.output(m.op("Gemm", "x", m.init(np.ones((4, 3), np.float32))), 1, 3, kind=TensorProto.FLOAT)
+    assert "quantize_static" in refused(m.bytes(), "FLOAT32").hint
+
+
+def with_scale(value: float) -> bytes:
+    return one(lambda m, x: m.op("Gemm", x, m.weights(5, 12), transB=1), 1, 12, scale=value).bytes()
+
+
+def without_initializers() -> bytes:
+    proto = small().proto()
+    del proto.graph.initializer[:]
+    return bytes(proto.SerializeToString())
+
+
+def gemm_between(first: Callable[[Qdq, str], str], *shape: int | str) -> bytes:
+    m = Qdq()
+    x = m.input(*shape)
+    m.output(m.q(first(m, m.d(x)), 0.2))
+    return m.bytes()
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nan_scale": (lambda: with_scale(float("nan")), "scale nan"),
+    "zero_scale": (lambda: with_scale(0.0), "scale 0.0"),
+    "negative_scale": (lambda: with_scale(-1.0), "scale -1.0"),
+    "infinite_scale": (lambda: with_scale(float("inf")), "scale inf"),
+    "missing_initializers": (without_initializers, "must be"),
+    "unknown_operator": (lambda: gemm_between(lambda m, x: m.op("Erf", x), 1, 12), "operator Erf is not supported"),
+    "two_activations": (lambda: gemm_between(lambda m, x: m.op("MatMul", x, x), 1, 1), "two activations"),
+    "float_weights": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.init(np.ones((12, 3), np.float32))), 1, 12), "not quantised"),
+    "dynamic_shape": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 1, "length"), "dynamic shape (1, length)"),
+    "batch": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 8, 12), "batch of 8"),
+    "groups": (lambda: gemm_between(lambda m, x: m.op("Conv", x, m.weights(4, 2, 1, 1), group=2), 1, 4, 3, 3), "2 groups of 4 channels"),
+    "broadcast": (lambda: gemm_between(lambda m, x: m.op("Add", x, m.init(np.ones(12, np.float32))), 1, 12), "operator Add is not supported"),
+    "alpha": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.weights(12, 3), alpha=0.5), 1, 12), "alpha"),
+    "wrong_axis": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.weights(12, 3, axis=0)), 1, 12), "another axis"),
+    "uint8_input": (lambda: (lambda m: (m.output(m.q(m.op("Relu", m.d(m.input(1, 4, dtype=np.uint8))), 0.1)), m.bytes())[1])(Qdq()), "uint8"),
+    "int16": (lambda: (lambda m: (m.output(m.q(m.op("Relu", m.d(m.input(1, 4))), 0.1, 0, np.int16)), m.bytes())[1])(Qdq()), "int16"),
+    "no_quantise": (lambda: gemm_between(lambda m, x: m.op("Gemm", m.op("Gemm", x, m.weights(12, 3)), m.weights(3, 2)), 1, 12), "axis"),
+    "empty_window": (lambda: gemm_between(lambda m, x: m.op("AveragePool", x, kernel_shape=[2, 2], pads=[2, 2, 2, 2]), *IMAGE), "pads"),
+    "big_pads": (lambda: gemm_between(lambda m, x: m.op("Conv", x, m.weights(4, 4, 1, 1), pads=[60000] * 4), *IMAGE), "beyond any microcontroller"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(name: str) -> None:
+    make, words = REFUSED[name]
+    refused(make(), words)
+
+
+def test_an_unquantised_result_between_layers_is_refused() -> None:
+    data = gemm_between(lambda m, x: m.op("Gemm", m.op("Gemm", x, m.weights(3, 12), transB=1), m.weights(2, 3), transB=1), 1, 12)
+    refused(data, "without QuantizeLinear")
+
+
+def test_the_last_layer_must_be_quantised() -> None:
+    m = Qdq()
+    m.output(m.op("Gemm", m.d(m.input(1, 12)), m.weights(3, 12), transB=1), kind=TensorProto.FLOAT)
+    refused(m.bytes(), "without QuantizeLinear")
+
+
+# ---- Mutations ----
+
+
+def attempt(data: bytes) -> bool:
+    """Whether a mutant loads; anything but a graph or a CompileError fails the test."""
+    try:
+        load(data)
+    except CompileError:
+        return False
+    return True
+
+
+def test_mutated_bytes_never_end_in_a_traceback() -> None:
+    data, random_ = small().bytes(), random.Random(1)
+    loaded = 0
+    for _ in range(400):
+        mutant = bytearray(data)
+        for _ in range(random_.randint(1, 4)):
+            where = random_.randrange(len(mutant))
+            choice = random_.random()
+            if choice < 0.7:
+                mutant[where] = random_.randrange(256)
+            elif choice < 0.85:
+                del mutant[where : where + random_.randint(1, 9)]
+            else:
+                mutant[where:where] = random_.randbytes(random_.randint(1, 9))
+        loaded += attempt(bytes(mutant))
+    assert 0 < loaded < 400
+
+
+def mutate(proto: onnx.ModelProto, r: random.Random) -> None:
+    """One change that the protobuf parser does not notice."""
+    node = r.choice(proto.graph.node)
+    numbers = (-(2**62), -1000, -2, -1, 0, 1, 2, 3, 7, 1000, 70000, 2**40)
+    tensor = r.choice(proto.graph.initializer)
+    kind = r.randrange(9)
+    if kind == 0 and node.input:
+        node.input[r.randrange(len(node.input))] = r.choice(["", "nowhere", *(i for n in proto.graph.node for i in n.input)])
+    elif kind == 1:
+        node.op_type = r.choice(["Conv", "Gemm", "MatMul", "Add", "Pad", "Softmax", "AveragePool", "MaxPool", "ReduceMean", "Squeeze", "Clip", "Slice", "Cast"])
+    elif kind == 2 and node.attribute:
+        attribute = r.choice(node.attribute)
+        attribute.i = r.choice(numbers)
+        if attribute.ints:
+            attribute.ints[r.randrange(len(attribute.ints))] = r.choice(numbers)
+    elif kind == 3 and node.attribute:
+        node.attribute[0].type = r.choice([1, 2, 3, 4, 6, 7, 8])
+    elif kind == 4:
+        node.attribute.append(helper.make_attribute(r.choice(["axis", "group", "pads", "kernel_shape", "perm", "axes", "auto_pad", "ceil_mode"]), r.choice(numbers)))
+    elif kind == 5 and tensor.dims:
+        tensor.dims[r.randrange(len(tensor.dims))] = r.choice(numbers)
+    elif kind == 6:
+        tensor.data_type = r.randrange(30)
+    elif kind == 7:
+        proto.graph.node.remove(node)
+    else:
+        dims = proto.graph.input[0].type.tensor_type.shape.dim
+        dims[r.randrange(len(dims))].dim_value = r.choice(numbers)
+
+
+def test_mutated_models_never_end_in_a_traceback() -> None:
+    r, loaded = random.Random(2), 0
+    for _ in range(600):
+        proto = small().proto()
+        for _ in range(r.randint(1, 2)):
+            mutate(proto, r)
+        loaded += attempt(proto.SerializeToString())
+    assert 0 < loaded < 600
