@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+Ints = NDArray[Any]
+"""Arrays of int64."""
+
+Floats = NDArray[Any]
+"""Arrays of float32."""
+
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 
@@ -31,7 +35,7 @@ def divide_by_power(x: Ints | int, n: Ints | int) -> Ints:
     """x / 2^n rounded to nearest, ties away from zero: gemmlowp's RoundingDivideByPOT."""
     x = np.asarray(x, np.int64)
     mask = (np.int64(1) << np.asarray(n, np.int64)) - 1
-    return (x >> n) + ((x & mask) > ((mask >> 1) + (x < 0)))
+    return np.asarray((x >> n) + ((x & mask) > ((mask >> 1) + (x < 0))))
 
 
 def requantize(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints:
@@ -112,7 +116,7 @@ def round_half_up(x: Floats) -> Ints:
     """floor(x + 0.5) of float32, saturated at +-2^30."""
     shifted = np.asarray(x, np.float32) + np.float32(0.5)
     limited = np.clip(shifted, np.float32(-(2.0**30)), np.float32(2.0**30))
-    return np.floor(limited).astype(np.int64)
+    return np.asarray(np.floor(limited).astype(np.int64))
 
 
 _EXP = tuple(np.float32(c) for c in (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0))
@@ -145,7 +149,7 @@ def log(x: Any) -> Floats:
     p = np.float32(1 / 9) * np.ones_like(z)
     for coefficient in (1 / 7, 1 / 5, 1 / 3, 1.0):
         p = p * z + np.float32(coefficient)
-    return (np.float32(2) * s * p + e * _LN2_LOW + e * _LN2_HIGH).astype(np.float32)
+    return np.asarray(np.float32(2) * s * p + e * _LN2_LOW + e * _LN2_HIGH, np.float32)
 
 
 def sqrt(x: Any) -> Floats:

@@ -142,7 +142,8 @@ def _calibration(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]]
     x, y = options.calibration, options.calibration_target
     expected = base.type(base.inputs[0]).shape[1:]
     if len(base.inputs) > 1 or x.dtype != np.int8 or x.shape[1:] != expected or len(x) == 0:
-        raise CompileError("calibration", f"is {x.dtype}{x.shape}, the model takes int8 [N, {', '.join(map(str, expected))}]", "pass samples of the original domain")
+        takes = f"the model takes int8 [N, {', '.join(map(str, expected))}]"
+        raise CompileError("calibration", f"is {x.dtype}{x.shape}, {takes}", "pass samples of the original domain")
     chosen = rng.permutation(len(x))[:SAMPLES]
     return interp.run(base, {base.inputs[0]: x[chosen]}), None if y is None else np.asarray(y)[chosen]
 

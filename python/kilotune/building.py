@@ -175,10 +175,10 @@ def _runtime_files(context: ModelContext) -> list[Path]:
 def _write_sources(folder: Path, compilation: pipeline.Compilation) -> None:
     for file, text in compilation.files.items():
         (folder / file).write_text(text)
-    for file in _runtime_files(compilation.context):
-        destination = folder / "runtime" / file
+    for path in _runtime_files(compilation.context):
+        destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(resources.runtime() / file, destination)
+        shutil.copyfile(resources.runtime() / path, destination)
 
 
 def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:

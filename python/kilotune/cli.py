@@ -79,8 +79,8 @@ def analyze(model: str, as_json: bool) -> None:
         click.echo(json.dumps(summary, indent=1))
         return
     table = Table(title=f"{loaded.name}: {summary['parameters']:,} parameters, {summary['macs']:,} MACs")
-    for title, justify in (("layer", "left"), ("operator", "left"), ("result", "left"), ("parameters", "right"), ("MACs", "right"), ("trainable", "left")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for title in ("layer", "operator", "result", "parameters", "MACs", "trainable"):
+        table.add_column(title, justify="right" if title in ("parameters", "MACs") else "left")
     for x in layers:
         shape = "x".join(map(str, x["shape"][1:]))
         table.add_row(x["name"], x["operator"], shape, f"{x['parameters']:,}", f"{x['macs']:,}", "yes" if x["trainable"] else "")

@@ -20,8 +20,9 @@ def load_samples(path: str, what: str) -> Samples:
     try:
         with np.load(path, allow_pickle=False) as data:
             if "x" not in data:
-                raise DeviceError(path, f"{what} holds no array named x (it has {', '.join(data.files) or 'none'})", "numpy.savez(path, x=..., y=...)")
-            return data["x"], data["y"] if "y" in data else None
+                found = ", ".join(data.files) or "none"
+                raise DeviceError(path, f"{what} holds no array named x (it has {found})", "numpy.savez(path, x=..., y=...)")
+            return data["x"], data.get("y")
     except (OSError, ValueError) as error:
         raise DeviceError(path, f"{what} cannot be read: {error}", "pass an .npz file made by numpy.savez(path, x=..., y=...)") from None
 

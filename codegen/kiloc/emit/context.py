@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,8 @@ class CBlock:
     codes: str
     exponent: str
     size: int
+
+    ROLES: ClassVar[dict[str, str]] = {"master": "master", "master_exponent": "master_exponent", "codes": "value", "exponent": "exponent"}
 
 
 @dataclass
@@ -243,7 +246,8 @@ def scratch_bytes(graph: Graph, node: Node) -> int:
 
 def caller_buffers(graph: Graph) -> dict[str, str]:
     """Values that lie in the caller's memory: inputs, targets, and results with the views that make them."""
-    found = {name: ("input" if i == 0 else f"input_{i + 1}") for i, name in enumerate(n for n in graph.inputs if n not in ("label", "target"))}
+    names = [n for n in graph.inputs if n not in ("label", "target")]
+    found = {name: ("input" if i == 0 else f"input_{i + 1}") for i, name in enumerate(names)}
     found |= {"label": "&target->label", "target": "target->values"}
     producers = graph.producers()
     for i, name in enumerate(graph.outputs):
@@ -268,7 +272,9 @@ class Slice:
     plan: Plan
 
 
-def build_context(graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str) -> ModelContext:
+def build_context(
+    graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str
+) -> ModelContext:
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
@@ -313,8 +319,8 @@ def _add_training(graph: Graph, train: Slice, emitter: _Emitter, layout: StateLa
     context.state = [_state_member(v, emitter) for v in layout.values]
     for p in graph.parameters:
         if p.storage == "block16":
-            names = [c_identifier(p.values[r]) for r in ("master", "master_exponent", "value", "exponent")]
-            context.blocks.append(CBlock(*names, graph.type(p.values["value"]).size))
+            names = {r: c_identifier(p.values[v]) for r, v in CBlock.ROLES.items()}
+            context.blocks.append(CBlock(**names, size=graph.type(p.values["value"]).size))
 
 
 def _state_member(v: Value, emitter: _Emitter) -> CState:

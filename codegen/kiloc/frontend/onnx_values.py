@@ -115,13 +115,18 @@ class Values:
         """Scale and zero point of an activation, and the file's type of it."""
         scale, points, dtype = reals(self.constant(op, 1)), np.zeros(1, np.int64), "uint8"
         if op.input(2):
-            data = self.constant(op, 2).data
-            dtype, points = str(data.dtype), data.astype(np.int64).ravel()
+            dtype, points = str(self.constant(op, 2).data.dtype), self._zero_points(op)
         if dtype not in ("int8", "uint8"):
             raise CompileError(op.where, f"has type {dtype}; only int8 activations are supported", QUANTIZE_HINT)
         if scale.size > 1 or points.size > 1:
             raise CompileError(op.where, "an activation with one scale a channel", "quantise activations per tensor")
         return checked_quantization(op.where, scale, points - 128 * (dtype == "uint8"), None), dtype
+
+    def _zero_points(self, op: Operator) -> NDArray[np.int64]:
+        data = self.constant(op, 2).data if op.input(2) else np.zeros(1, np.int64)
+        if data.dtype.kind not in "iu" or data.size == 0:
+            raise CompileError(op.where, f"has {data.size} zero points of type {data.dtype}; only int8 is supported", QUANTIZE_HINT)
+        return data.astype(np.int64).ravel()
 
     def emitted(self, p: Pending, q: Quantization, name: str = "") -> str:
         """Add the node of a pending result; what its operator cannot do (another scale, a clamp) is done behind it."""
@@ -161,7 +166,7 @@ class Values:
             raise CompileError(op.where, f"the scales of '{x.name}' are not all positive finite numbers", EXPORT_AGAIN)
         if op.int_of("block_size", 0):
             raise CompileError(op.where, "blocked quantisation is not supported", "quantise weights per tensor or per channel")
-        points = self.constant(op, 2).data.astype(np.int64).ravel() if op.input(2) else np.zeros(1, np.int64)
+        points = self._zero_points(op)
         if points.size not in (1, scale.size) or np.any(points != points[0]):
             raise CompileError(op.where, f"zero points of '{x.name}' differ between channels", "export with symmetric per-channel weights")
         if scale.size == 1:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.types import TensorType
+from ..ops._window import Window, same_padding
 from ..ops.add import Add
 from ..ops.average_pool_2d import AveragePool2D
 from ..ops.conv_2d import Conv2D
@@ -31,7 +32,6 @@ from ..ops.requantize import Requantize
 from ..ops.reshape import Reshape
 from ..ops.softmax import Softmax
 from ..ops.transpose import Transpose
-from ..ops._window import Window, same_padding
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .names import layer_name
 
@@ -235,6 +235,7 @@ class _Converter:
             what = "an input is missing" if t is None else f"{t.where} is used before it is computed"
             if t is not None and t.data is not None:
                 what = f"{t.where} is a constant where an activation is expected"
+                raise CompileError(where, what, "only weights, biases, paddings and axes may be constant")
             raise CompileError(where, what, "export the model again")
         return self.known[t.index]
 

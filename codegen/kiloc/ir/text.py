@@ -97,11 +97,14 @@ def parse_graph(text: str) -> Graph:
 
 
 def _parse_value(text: str) -> Value:
-    head, _, encoded = text.partition(" data ")
-    head, _, origin = head.partition(" origin ")
+    head, quoted, rest = text.partition(" origin ")
+    origin, tail = _quoted(rest) if quoted else ("", text)
+    head, encoded = head.partition(" data ")[0], tail.partition(" data ")[2]
     name, kind, rest = head.split(" ", 2)
-    dtype, _, rest = rest.partition("[")
-    extents, _, quantized = rest.partition("]")
+    dtype, opened, rest = rest.partition("[")
+    extents, closed, quantized = rest.partition("]")
+    if not opened or not closed:
+        raise ValueError(f"no shape in {head!r}")
     shape = tuple(int(d) for d in extents.split(",") if d.strip())
     quantization = None
     if quantized.strip():
@@ -111,12 +114,18 @@ def _parse_value(text: str) -> Value:
     data = None
     if encoded:
         data = np.frombuffer(zlib.decompress(base64.b64decode(encoded)), dtype).reshape(shape)
-    return Value(name, TensorType(shape, dtype, quantization), kind, data, json.loads(origin) if origin else "")
+    return Value(name, TensorType(shape, dtype, quantization), kind, data, origin)
+
+
+def _quoted(text: str) -> tuple[Any, str]:
+    """What is quoted as JSON at the start of a text, and what follows it."""
+    value, end = json.JSONDecoder().raw_decode(text)
+    return value, text[end:]
 
 
 def _parse_node(text: str) -> Node:
     head, _, rest = text.partition(" {")
-    attributes, _, origin = ("{" + rest).rpartition(" origin ")
+    attributes, tail = _quoted("{" + rest)
     name, phase, call = head.split(" ", 2)
     mnemonic, _, call = call.partition("(")
     operands, _, results = call.partition(") -> ")
@@ -125,12 +134,12 @@ def _parse_node(text: str) -> Node:
     names = () if results == "nothing" else tuple(results.split(", "))
     return Node(
         name,
-        _parse_op(REGISTRY[mnemonic], json.loads(attributes)),
+        _parse_op(REGISTRY[mnemonic], attributes),
         {o: v for o, v in pairs},
         names,
         tuple(updates.split(", ")) if updates else (),
         phase,
-        json.loads(origin),
+        json.loads(tail.removeprefix(" origin ")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,8 @@ class RequantizedGradient(Op):
 
     role: ClassVar[str] = "backward"
 
+    shift: int = field(default=0, kw_only=True)
+
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         """Shape of the result."""
         raise NotImplementedError
@@ -38,16 +40,12 @@ class RequantizedGradient(Op):
         raise NotImplementedError
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
-        return (gradient(self.shape(t), self.unit(t) * 2.0**self.shift_value),)
-
-    @property
-    def shift_value(self) -> int:
-        return int(getattr(self, "shift"))
+        return (gradient(self.shape(t), self.unit(t) * 2.0**self.shift),)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = self.accumulator(e)
         assert np.array_equal(total, nm.saturate32(total)), "gradient sums leave int32"
-        return (nm.saturate8(nm.shift_round(total, self.shift_value)).astype(np.int8),)
+        return (nm.saturate8(nm.shift_round(total, self.shift)).astype(np.int8),)
 
 
 def batch(e: Environment, operand: str, *shape: int) -> Any:

@@ -38,9 +38,9 @@ ADDEND_LIMIT = 2**30
 """Trainable addends saturate here, so that sums of them and of the frozen product stay in int32."""
 
 
-def exact_matmul(a: Array, b: Array) -> NDArray[np.int64]:
+def exact_matmul(a: Array, b: Array) -> Array:
     """Integer product through float64 (exact: every sum stays below 2^53)."""
-    return np.rint(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64)
+    return np.asarray(np.rint(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64))
 
 
 def output_scales(x: TensorType, weights: TensorType, channels: int) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def output_scales(x: TensorType, weights: TensorType, channels: int) -> NDArray[
     return np.broadcast_to(np.float64(x.scale) * np.array(weights.channel_scales, np.float64), (channels,)).copy()
 
 
-def addend(t: NDArray[np.int64], multiplier: Array, shift: Array) -> NDArray[np.int64]:
+def addend(t: Array, multiplier: Array | int, shift: Array | int) -> Array:
     """A trainable product brought to accumulator units, saturated at +-2^30."""
     return np.clip(nm.requantize(t, multiplier, shift), -ADDEND_LIMIT, ADDEND_LIMIT)
 

@@ -98,7 +98,6 @@ class AveragePoolGradient(RequantizedGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
     smallest_count: int = 1
-    shift: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape

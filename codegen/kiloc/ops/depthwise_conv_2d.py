@@ -101,7 +101,7 @@ def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: i
     sums = np.abs(weights.astype(np.int64)).sum((0, 1, 2))
     m = prescale(scales, sums.size)
     p = 7
-    while (sums * prescaled(np.int64(127), m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
+    while (sums * prescaled(127, m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
         p += 1
     return p
 
@@ -118,7 +118,6 @@ class DepthwiseInputGradient(RequantizedGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
     prescale_shift: int = 7
-    shift: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._gradient import Real, RequantizedGradient, batch
-from .kernel import Argument, KernelCall
+from .kernel import Argument, Field, KernelCall
 from .registry import Environment, Names, NodeTypes, register
 
 
@@ -23,7 +23,6 @@ class GradientSum(RequantizedGradient):
     operands: ClassVar[tuple[str, ...]] = ("g", "other")
     in_place: ClassVar[str | None] = "g"
 
-    shift: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return t.type("g").shape
@@ -44,6 +43,6 @@ class GradientSum(RequantizedGradient):
         return (e.array("g") + e.array("other").reshape(e.array("g").shape),)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {"size": t.type("g").size, "multiplier": self.multipliers(t), "shift": self.shift}
+        fields: dict[str, Field] = {"size": t.type("g").size, "multiplier": self.multipliers(t), "shift": self.shift}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))
         return KernelCall("kt_gradient_sum_s8", "kt_gradient_sum_params", fields, arguments, source="kernels/gradient_sum.c")

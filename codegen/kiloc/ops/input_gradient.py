@@ -22,13 +22,13 @@ from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, register
 
 
-def prescale(scales: Sequence[float], channels: int) -> NDArray[np.int64]:
+def prescale(scales: Sequence[float], channels: int) -> Array:
     """Relative channel scales m in 1/2^15."""
     s = np.broadcast_to(np.array(scales, np.float64), (channels,))
-    return np.minimum(np.floor(s / s.max() * 32768 + 0.5), 32767).astype(np.int64)
+    return np.asarray(np.minimum(np.floor(s / s.max() * 32768 + 0.5), 32767).astype(np.int64))
 
 
-def prescaled(g: NDArray[np.int64], m: NDArray[np.int64], p: int) -> NDArray[np.int64]:
+def prescaled(g: Array | int, m: Array, p: int) -> Array:
     return (g * m + (1 << (p - 1))) >> p
 
 
@@ -37,7 +37,7 @@ def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float]) -> int
     sums = np.abs(weights.astype(np.int64)).sum((1, 2))
     m = prescale(scales, weights.shape[0])
     p = 7
-    while (sums * prescaled(np.int64(127), m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
+    while (sums * prescaled(127, m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
         p += 1
     return p
 
@@ -57,7 +57,6 @@ class LinearInputGradient(RequantizedGradient):
     prescale_shift: int = 7
     lora_scale: float = 1.0
     x_shape: tuple[int, ...] = ()
-    shift: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape or (1, *self.x_image)
@@ -85,7 +84,7 @@ class LinearInputGradient(RequantizedGradient):
             path = self._scatter(exact_matmul(du, e.array("lora_a").reshape(du.shape[2], -1)))
             exponent = e.wide("lora_du_exponent") + e.wide("lora_a_exponent")
             multiplier, shift = self.lora_multiplier(e)
-            total = nm.saturate32(total + addend(path, np.int64(multiplier), (shift + exponent).reshape(-1, 1, 1, 1)))
+            total = nm.saturate32(total + addend(path, multiplier, (shift + exponent).reshape(-1, 1, 1, 1)))
         return total.reshape(-1, *self.shape(e)[1:])
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:

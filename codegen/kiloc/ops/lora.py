@@ -106,7 +106,8 @@ class LoRAInnerGradient(Op):
         channels, rank = t.type("lora_b").shape
         fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "rank": rank}
         arguments = [Argument(n.inputs[o]) for o in ("g", "lora_b", "lora_b_exponent")] + [Argument(o) for o in n.outputs]
-        return KernelCall("kt_lora_inner_gradient_s8", "kt_lora_inner_gradient_params", fields, tuple(arguments), source="kernels/lora_inner_gradient.c")
+        struct, source = "kt_lora_inner_gradient_params", "kernels/lora_inner_gradient.c"
+        return KernelCall("kt_lora_inner_gradient_s8", struct, fields, tuple(arguments), source=source)
 
 
 @register

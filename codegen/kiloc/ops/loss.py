@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import numerics as nm
 from ..ir.types import TensorType, gradient, scalar
@@ -33,11 +32,11 @@ class Loss(Op):
         y = t.type("y")
         return gradient(y.shape, 1.0), scalar("int32"), scalar("float32")
 
-    def real(self, e: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
         """(gradient [N, classes], loss [N]) in float32."""
         raise NotImplementedError
 
-    def dequantized(self, e: Environment) -> NDArray[np.float32]:
+    def dequantized(self, e: Environment) -> nm.Floats:
         y = e.wide("y").reshape(e.array("y").shape[0], -1) - e.type("y").zero_point
         return np.asarray(y.astype(np.float32) * np.float32(e.type("y").scale))
 
@@ -69,7 +68,7 @@ class SoftmaxCrossEntropy(Loss):
     mnemonic: ClassVar[str] = "softmax_cross_entropy"
     operands: ClassVar[tuple[str, ...]] = ("y", "label")
 
-    def real(self, e: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
         z = self.dequantized(e)
         z = z - z.max(1, keepdims=True)
         p = nm.exp(z)
@@ -94,7 +93,7 @@ class MeanSquaredError(Loss):
     mnemonic: ClassVar[str] = "mean_squared_error"
     operands: ClassVar[tuple[str, ...]] = ("y", "target")
 
-    def real(self, e: Environment) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
         y = self.dequantized(e)
         difference = y - e.array("target").astype(np.float32).reshape(y.shape)
         squares = np.add.accumulate(difference * difference, axis=1, dtype=np.float32)[:, -1]

@@ -61,7 +61,6 @@ class MaxPoolGradient(RequantizedGradient):
     window: Window = Window((1, 1))
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
-    shift: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape

@@ -15,7 +15,7 @@ from .. import numerics as nm
 from ..ir.types import TensorType, gradient
 from ._activation import far_apart
 from ._gradient import Real
-from .kernel import Argument, KernelCall
+from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Mean(Op):
     axes: tuple[int, ...] = (1,)
 
     def check(self, t: NodeTypes) -> str | None:
-        outer, count, inner = self.split(t.type("x").shape)
+        outer, _, inner = self.split(t.type("x").shape)
         if self.axes != tuple(range(self.axes[0], self.axes[-1] + 1)) or self.axes[0] < 1:
             return f"reduces axes {self.axes}; only neighbouring axes after the batch are supported"
         return far_apart(self.multiplier(t)[1]) if t.result().size == outer * inner else f"result is {t.result().shape}"
@@ -63,7 +63,7 @@ class Mean(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         multiplier, shift = self.multiplier(t)
-        fields = {
+        fields: dict[str, Field] = {
             "extent": self.split(t.type("x").shape),
             "input_offset": -t.type("x").zero_point,
             "output_offset": t.result().zero_point,
@@ -97,6 +97,6 @@ class MeanGradient(Op):
         return (self.evaluate(e)[0] / self.extent[1],)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {"extent": self.extent, "input_offset": 0, "output_offset": 0, "multiplier": 0, "shift": 0}
+        fields: dict[str, Field] = {"extent": self.extent, "input_offset": 0, "output_offset": 0, "multiplier": 0, "shift": 0}
         arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]))
         return KernelCall("kt_mean_gradient_s8", "kt_mean_params", fields, arguments, source="kernels/mean_gradient.c")

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import numerics as nm
 from ..ir.types import TensorType
-from .kernel import Argument, KernelCall, Table
+from .kernel import Argument, Field, KernelCall, Table
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 LARGEST_NORM = 3.0e38
@@ -92,7 +92,7 @@ class StepInt32(Update):
         return {"value": moved.astype(np.int32), "accumulator": np.zeros_like(step)}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {"size": t.type("value").size, "unit": Table("unit", "float", np.array(self.unit, np.float32))}
+        fields: dict[str, Field] = {"size": t.type("value").size, "unit": Table("unit", "float", np.array(self.unit, np.float32))}
         arguments = (Argument(n.inputs["value"]), Argument(n.inputs["accumulator"]))
         return KernelCall("kt_step_int32", "kt_step_int32_params", fields, arguments, source="optim/step_int32.c")
 

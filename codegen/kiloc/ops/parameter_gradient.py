@@ -16,7 +16,7 @@ from .. import numerics as nm
 from ._gradient import Real, batch
 from ._linear import Image, exact_matmul
 from ._window import Window
-from .kernel import Argument, KernelCall
+from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 
@@ -113,7 +113,7 @@ class WeightGradient(ParameterGradient):
         return self.y_image[0] * self.y_image[1] * t.type("accumulator").size
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {
+        fields: dict[str, Field] = {
             "window": self.window.fields(self.x_image, self.y_image),
             "input_offset": -self._zero_point(t),
             "scale": self.scale(t),

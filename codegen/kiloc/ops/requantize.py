@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import numerics as nm
 from ._activation import clamp_range, far_apart
-from .kernel import Argument, KernelCall
+from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class Requantize(Op):
     activation: str = "none"
 
     def check(self, t: NodeTypes) -> str | None:
-        return far_apart(self.multiplier(t)[1]) if t.type("x").size == t.result().size else f"result is {t.result().shape}, expected {t.type('x').shape}"
+        if t.type("x").size != t.result().size:
+            return f"result is {t.result().shape}, expected {t.type('x').shape}"
+        return far_apart(self.multiplier(t)[1])
 
     def multiplier(self, t: NodeTypes) -> tuple[int, int]:
         return nm.quantize_multiplier(float(np.float64(t.type("x").scale) / np.float64(t.result().scale)))
@@ -47,7 +49,7 @@ class Requantize(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         multiplier, shift = self.multiplier(t)
-        fields = {
+        fields: dict[str, Field] = {
             "size": t.result().size,
             "input_offset": -t.type("x").zero_point,
             "output_offset": t.result().zero_point,
@@ -55,4 +57,5 @@ class Requantize(Op):
             "shift": shift,
             "clamp": clamp_range(self.activation, t.result()),
         }
-        return KernelCall("kt_requantize_s8", "kt_requantize_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/requantize.c")
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall("kt_requantize_s8", "kt_requantize_params", fields, arguments, source="kernels/requantize.c")

@@ -113,7 +113,6 @@ class SoftmaxGradient(RequantizedGradient):
 
     x_shape: tuple[int, ...] = ()
     beta: float = 1.0
-    shift: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape

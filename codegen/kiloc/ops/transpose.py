@@ -51,4 +51,5 @@ class Transpose(Op):
             "output": (1,) * lead + t.result().shape,
             "stride": (0,) * lead + tuple(strides[i] for i in self.permutation),
         }
-        return KernelCall("kt_transpose_s8", "kt_transpose_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/transpose.c")
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall("kt_transpose_s8", "kt_transpose_params", fields, arguments, source="kernels/transpose.c")

@@ -73,6 +73,7 @@ def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
 def _step(graph: Graph, p: Parameter) -> Node:
     v = p.values
     op: Op
+    roles: tuple[str, ...]
     if p.storage == "int32":
         op, roles = StepInt32(_bias_units(graph, p)), ("value", "accumulator")
     else:

@@ -1,0 +1,118 @@
+"""QDQ files and their TFLite twins: one model in two formats gives one graph's integers.
+
+The QDQ files were converted from the TFLite files, with the same weights, biases and scales. So the front ends must
+agree bit for bit; where a file differs, the test says by what. onnxruntime computes the same files in float32 between
+QuantizeLinear and DequantizeLinear, so it is near, never equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from kiloc import frontend
+from kiloc.errors import CompileError
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.ir.verify import verify
+from kiloc.passes.simplify import simplify
+
+SAMPLES = 120
+Find = Callable[[str], Path]
+
+EQUAL = ("ad01", "ecg_cnn", "gas_mlp", "ic_resnet8", "kws_dscnn")
+WITHOUT_BIAS = ("fsdd_dscnn", "micro_speech")
+"""The conversion lost the bias of the last layer: the TFLite file has it, in the QDQ file MatMul has no Add behind it."""
+
+STEPS = {"ad01": 4, "ecg_cnn": 2, "fsdd_dscnn": 4, "gas_mlp": 1, "ic_resnet8": 60, "kws_dscnn": 20, "micro_speech": 6}
+"""Largest difference to onnxruntime seen on random inputs, with a little room where a softmax follows.
+
+The first layer differs by one step at most, where float32 and fixed point round a tie apart. Every further layer sums
+such steps over its inputs and adds its own: gas_mlp has three layers, ad01 ten, and its widest intermediate difference is
+8. The models with a softmax (ic_resnet8: logits 7 steps apart, each of scale 0.17; kws_dscnn: 2 of 0.14; micro_speech: 1
+of 0.09) show more, because random inputs lie between classes, where the softmax is steepest: 1/4 * 7 * 0.17 * 256 = 76
+steps of 1/256 is what such logits allow.
+"""
+
+
+def load(path: Path) -> Graph:
+    return simplify(verify(frontend.load(path)))
+
+
+def twins(model_path: Find, name: str) -> tuple[Graph, Graph]:
+    return load(model_path(f"{name}_int8_qdq.onnx")), load(model_path(f"{name}_int8.tflite"))
+
+
+def random_inputs(graph: Graph, seed: int = 0) -> NDArray[np.int8]:
+    shape = graph.type(graph.inputs[0]).shape[1:]
+    return np.random.default_rng(seed).integers(-128, 128, (SAMPLES, *shape)).astype(np.int8)
+
+
+def largest(a: NDArray[Any], b: NDArray[Any]) -> int:
+    return int(np.abs(a.reshape(SAMPLES, -1).astype(int) - b.reshape(SAMPLES, -1).astype(int)).max())
+
+
+@pytest.mark.parametrize("name", EQUAL + WITHOUT_BIAS)
+def test_the_interface_is_the_twins(model_path: Find, name: str) -> None:
+    ours, twin = twins(model_path, name)
+    assert [ours.type(v) for v in ours.inputs] == [twin.type(v) for v in twin.inputs]
+    assert [ours.type(v) for v in ours.outputs] == [twin.type(v) for v in twin.outputs]
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_integers_are_the_twins(model_path: Find, name: str) -> None:
+    ours, twin = twins(model_path, name)
+    x = random_inputs(ours)
+    assert largest(interp.infer(ours, x)[0], interp.infer(twin, x)[0]) == 0
+
+
+@pytest.mark.parametrize("name", WITHOUT_BIAS)
+def test_integers_are_the_twins_but_for_the_lost_bias(model_path: Find, name: str) -> None:
+    ours, twin = twins(model_path, name)
+    last, other = ([n for n in g.nodes if n.op.mnemonic == "fully_connected"][-1] for g in (ours, twin))
+    lost, kept = ours.values[last.inputs["bias"]], twin.values[other.inputs["bias"]]
+    assert not np.any(lost.data) and np.any(kept.data), "if the file has its bias, it belongs to EQUAL"
+    x = random_inputs(ours)
+    assert largest(interp.infer(ours, x)[0], interp.infer(twin, x)[0]) > 0
+    repaired = ours.with_values([replace(lost, data=kept.data)])
+    assert largest(interp.infer(repaired, x)[0], interp.infer(twin, x)[0]) == 0
+
+
+@pytest.mark.parametrize("name", EQUAL + WITHOUT_BIAS)
+def test_layers_are_the_twins_and_nothing_is_transposed(model_path: Find, name: str) -> None:
+    """The file's NCHW leaves no trace: the same operators, whatever the order of independent branches."""
+    kinds = [sorted(n.op.mnemonic for n in g.nodes if n.op.mnemonic != "reshape") for g in twins(model_path, name)]
+    assert kinds[0] == kinds[1]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_onnxruntime_is_near(model_path: Find, name: str, record_property: Callable[[str, object], None]) -> None:
+    path = model_path(f"{name}_int8_qdq.onnx")
+    graph = load(path)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    x = random_inputs(graph)
+    port = session.get_inputs()[0].name
+    theirs = np.concatenate([session.run(None, {port: sample[None]})[0] for sample in x])
+    steps = largest(interp.infer(graph, x)[0], theirs)
+    record_property("steps", steps)
+    print(f"{name}: at most {steps} steps from onnxruntime")
+    assert steps <= STEPS[name]
+
+
+def test_a_transformer_is_refused_by_its_first_unknown_operator(model_path: Find) -> None:
+    with pytest.raises(CompileError) as caught:
+        load(model_path("fsdd_tinytx_int8_qdq.onnx"))
+    error = caught.value
+    assert "node 49 Sub 'model_2/layer_normalization/moments/SquaredDifference" in error.where
+    assert error.what == "operator Sub is not supported"
+    assert error.hint.startswith("supported are Add, AveragePool")
