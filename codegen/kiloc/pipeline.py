@@ -99,7 +99,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = differentiate(whole, options.loss)
         whole = stage("diff", prune(whole))
         inputs = {name: forward[name] for name in base.inputs}
-        whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, target)))
+        whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, target, len(forward[base.inputs[0]]))))
         whole = stage("schedule", with_updates(pack_masks(whole), options.optimizer))
     infer = _planned(inference_slice(whole))
     train = _planned(training_slice(whole)) if options.methods else None
@@ -144,22 +144,24 @@ def _calibration(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]]
     if len(base.inputs) > 1 or x.dtype != np.int8 or x.shape[1:] != expected or len(x) == 0:
         takes = f"the model takes int8 [N, {', '.join(map(str, expected))}]"
         raise CompileError("calibration", f"is {x.dtype}{x.shape}, {takes}", "pass samples of the original domain")
+    if y is not None and len(y) != len(x):
+        raise CompileError("calibration", f"{len(y)} targets for {len(x)} samples", "pass as many targets as samples")
     chosen = rng.permutation(len(x))[:SAMPLES]
     return interp.run(base, {base.inputs[0]: x[chosen]}), None if y is None else np.asarray(y)[chosen]
 
 
-def _target_of(graph: Graph, target: NDArray[Any] | None) -> NDArray[Any]:
+def _target_of(graph: Graph, target: NDArray[Any] | None, count: int) -> NDArray[Any]:
     """Targets for calibration: those given, else random labels or values around the range of the result."""
     node = graph.node("loss")
     y, name = graph.type(node.inputs["y"]), graph.inputs[-1]
     rng = np.random.Generator(np.random.Philox(2))
     if name == "label":
-        labels = np.asarray(rng.integers(0, y.size, SAMPLES) if target is None else target).reshape(-1)
+        labels = np.asarray(rng.integers(0, y.size, SAMPLES)[:count] if target is None else target).reshape(-1)
         if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= y.size:
             raise CompileError("calibration labels", f"are not class numbers below {y.size}", "pass integers")
         return labels.astype(np.int32)
     if target is None:
-        return ((rng.integers(-128, 128, (SAMPLES, *y.shape[1:])) - y.zero_point) * y.scale).astype(np.float32)
+        return ((rng.integers(-128, 128, (SAMPLES, *y.shape[1:]))[:count] - y.zero_point) * y.scale).astype(np.float32)
     return np.asarray(target, np.float32).reshape(-1, *y.shape[1:])
 
 

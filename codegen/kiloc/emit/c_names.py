@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+
+WIDTH = 120
+"""Columns of generated C."""
 
 
 def c_identifier(name: str) -> str:
@@ -18,8 +21,9 @@ def c_identifier(name: str) -> str:
 
 def c_float(x: float) -> str:
     """A float32 literal that reads back to the same bits."""
-    text = np.format_float_scientific(np.float32(x), unique=True, trim="0")
-    return f"{text}f"
+    plain = x == 0 or 1e-4 <= abs(x) < 1e7
+    write = np.format_float_positional if plain else np.format_float_scientific
+    return f"{write(np.float32(x), unique=True, trim='0')}f"
 
 
 def c_integer(x: int) -> str:
@@ -39,9 +43,26 @@ def c_array(data: NDArray[np.generic], width: int = 112) -> str:
     return "\n    ".join([*lines, line.rstrip()])
 
 
-def c_fields(fields: Mapping[str, str]) -> str:
-    """Designated initialisers of a struct."""
-    return ", ".join(f".{name} = {value}" for name, value in fields.items())
+def c_wrapped(text: str, width: int = WIDTH) -> str:
+    """A statement broken after commas of its outermost brackets, what follows aligned to what they hold."""
+    if len(text) <= width:
+        return text
+    indent = len(text) - len(text.lstrip()) + 8
+    words, depth, start = [""], 0, 0
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if not start and depth:
+            start = at + 1
+        words[-1] += character
+        if depth == 1 and text[at - 1 : at + 1] == ", ":
+            words.append("")
+    margin = " " * (start if start <= width // 2 else indent)
+    lines = [""]
+    for word in words:
+        if lines[-1].strip() and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append(margin)
+        lines[-1] += word
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def c_list(values: Iterable[object]) -> str:

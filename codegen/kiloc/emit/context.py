@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -14,6 +16,7 @@ from ..ir.graph import ADAPTER_KINDS, Graph, Node, Value
 from ..ir.verify import node_types
 from ..ops import Names
 from ..ops.kernel import Argument, Field, KernelCall, Scratch, Table
+from ..optim import LEARNING_RATE
 from ..plan import Plan
 from ..plan.lifetimes import scratch_name
 from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
@@ -63,6 +66,10 @@ class CState:
     array_initial: bool
     comment: str
     adapter: bool
+    adapter_offset: int
+    """In the payload of an adapter, where it is part of one."""
+    cleared: bool
+    """Forgotten when an adapter is loaded: what belongs to the training before it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,14 @@ class ModelContext:
     @property
     def constant_bytes(self) -> int:
         return sum(a.bytes for a in self.arrays)
+
+    @property
+    def infer_uses_arena(self) -> bool:
+        return any(re.search(r"\ba \+ ", step.text) for step in self.infer_steps)
+
+    @property
+    def infer_uses_state(self) -> bool:
+        return any("s->" in step.text for step in self.infer_steps)
 
 
 @dataclass(frozen=True)
@@ -316,14 +331,17 @@ def _add_training(graph: Graph, train: Slice, emitter: _Emitter, layout: StateLa
     context.update_steps = emitter.steps(graph.phase("update"), plan, {}, 1)
     context.loss_offset = plan.offsets[LOSS_VALUE]
     context.train_peak = plan.steps[plan.peak_step].name
-    context.state = [_state_member(v, emitter) for v in layout.values]
+    offset = 0
+    for v in layout.values:
+        context.state.append(_state_member(v, emitter, offset))
+        offset += v.type.bytes if v.kind in ADAPTER_KINDS else 0
     for p in graph.parameters:
         if p.storage == "block16":
             names = {r: c_identifier(p.values[v]) for r, v in CBlock.ROLES.items()}
             context.blocks.append(CBlock(**names, size=graph.type(p.values["value"]).size))
 
 
-def _state_member(v: Value, emitter: _Emitter) -> CState:
+def _state_member(v: Value, emitter: _Emitter, offset: int) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if np.any(v.data) and v.kind != "master":
@@ -331,5 +349,15 @@ def _state_member(v: Value, emitter: _Emitter) -> CState:
         literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
         initial = literal if scalar else emitter.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} of the base model")
     return CState(
-        c_identifier(v.name), CTYPES[v.type.dtype], v.type.size, scalar, v.type.bytes, initial, is_array, v.kind, v.kind in ADAPTER_KINDS
+        c_identifier(v.name),
+        CTYPES[v.type.dtype],
+        v.type.size,
+        scalar,
+        v.type.bytes,
+        initial,
+        is_array,
+        v.kind,
+        v.kind in ADAPTER_KINDS,
+        offset,
+        v.kind in ("accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE),
     )

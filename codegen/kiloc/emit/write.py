@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from .context import ModelContext
+from .c_names import WIDTH, c_wrapped
+from .context import CStep, ModelContext
 
 FILES = {
     "model.h.j2": "{name}.h",
@@ -27,9 +28,18 @@ def render(context: ModelContext) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"wrapped": c_wrapped, "statement": _statement}
     files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
     files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
     return files
+
+
+def _statement(step: CStep, indent: int = 4) -> str:
+    """A call with its comment behind it, or above it where the line would be too long."""
+    margin = " " * indent
+    line, comment = f"{margin}{step.text}", f"/* {step.comment} */"
+    short = f"{line} {comment}"
+    return short if len(short) <= WIDTH else f"{margin}{comment}\n{c_wrapped(line)}"
 
 
 def _library(context: ModelContext) -> dict[str, object]:
