@@ -5,6 +5,7 @@ load -> simplify -> attach -> diff -> calibrate -> schedule -> place -> emit
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import zlib
@@ -39,6 +40,10 @@ SAMPLES = 32
 """Calibration samples used: more change no shift (the exponents move by less than a bit)."""
 
 PROFILES = ("tflm", "litert")
+C_HEADERS = frozenset(
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
+    "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
+)
 Dump = Callable[[str, Graph], None]
 
 
@@ -170,10 +175,10 @@ def _check_options(graph: Graph, options: Options) -> None:
     name = options.name or graph.name
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         raise CompileError("name", f"{name!r} is not a lower-case C identifier of at most 40 characters", 'pass name="kws"')
-    if options.loss not in LOSSES:
-        raise CompileError("loss", f"unknown loss {options.loss!r}", f"losses are {', '.join(LOSSES)}")
-    if options.profile not in PROFILES:
-        raise CompileError("profile", f"unknown rounding profile {options.profile!r}", f"profiles are {', '.join(PROFILES)}")
+    if name in C_HEADERS:
+        raise CompileError("name", f"{name}.h would hide C's own header <{name}.h>", f'pass name="{name}_model", for example')
+    _check_known("loss", options.loss, LOSSES, "losses")
+    _check_known("profile", options.profile, PROFILES, "profiles")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build inference only")
     if options.accumulate < 1:
@@ -181,6 +186,13 @@ def _check_options(graph: Graph, options: Options) -> None:
     for node in graph.nodes:
         if isinstance(node.op, Linear) or node.op.mnemonic == "depthwise_conv_2d":
             _check_sums(graph, node.inputs["weights"], node.inputs["bias"], node.origin)
+
+
+def _check_known(option: str, value: str, known: Sequence[str], plural: str) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise CompileError(f"{option}={value!r}", f"unknown {option}", f"{hint}{plural} are {', '.join(known)}")
 
 
 def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:

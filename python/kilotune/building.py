@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -78,16 +79,14 @@ def build(
     shifts come from random inputs, and the report says so.
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     """
-    if target not in TARGETS:
-        raise CompileError(f"target={target!r}", "is not a known core", f"targets are {', '.join(TARGETS)}")
-    methods = (method,) if isinstance(method, Method) else tuple(method or ())
-    for m in methods:
-        if not isinstance(m, Method):
-            raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
+    if not isinstance(model, Model):
+        raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+    _check_options(target, optimizer, accumulate, seed, name)
+    methods = _methods(method)
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=methods,
-        optimizer=optimizer or SGD(),
+        optimizer=SGD() if optimizer is None else optimizer,
         loss=loss,
         accumulate=accumulate,
         target=target,
@@ -121,19 +120,59 @@ def open_build(directory: str | os.PathLike[str]) -> Build:
     return Build(path, manifest, report)
 
 
+def _check_options(target: Any, optimizer: Any, accumulate: Any, seed: Any, name: Any) -> None:
+    """Refuse values that no stage of the compiler can make sense of."""
+    if target not in TARGETS:
+        near = difflib.get_close_matches(str(target), TARGETS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise CompileError(f"target={target!r}", "is not a known core", f"{hint}targets are {', '.join(TARGETS)}")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise CompileError("optimizer", f"{optimizer!r} is not an optimizer", "pass kt.SGD(lr=0.1)")
+    for option, value in (("accumulate", accumulate), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise CompileError(f"{option}={value!r}", "is not a whole number of at least 0", f"pass {option}=1, for example")
+    if not isinstance(name, str | None):
+        raise CompileError("name", f"{name!r} is not text", 'pass name="kws"')
+
+
+def _methods(method: Any) -> tuple[Method, ...]:
+    if method is None or isinstance(method, Method):
+        return () if method is None else (method,)
+    given = tuple(method) if isinstance(method, list | tuple) else (method,)
+    for m in given:
+        if not isinstance(m, Method):
+            raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
+    return given
+
+
 def _calibration(model: Model, samples: Samples | None) -> tuple[NDArray[np.int8] | None, NDArray[Any] | None]:
+    """Inputs as int8 [N, ...], and targets where they are given, of equal number."""
     if samples is None:
         return None, None
+    graph, hint = model.graph, "pass samples [N, ...] of the original domain, or (samples, targets)"
+    if len(graph.inputs) > 1:
+        raise CompileError("calibration", f"{graph.name} has {len(graph.inputs)} inputs, samples are of one", "leave it out")
+    if isinstance(samples, tuple) and len(samples) != 2:
+        raise CompileError("calibration", f"is a tuple of {len(samples)}, not of samples and targets", hint)
     x, y = samples if isinstance(samples, tuple) else (samples, None)
-    x = model.quantize(x)
-    return x, None if y is None else np.asarray(y)
+    try:
+        x = model.quantize(x)
+        y = None if y is None else np.asarray(y)
+    except (ValueError, TypeError) as error:
+        raise CompileError("calibration", str(error), hint) from None
+    if y is not None and (y.ndim == 0 or len(y) != len(x)):
+        raise CompileError("calibration", f"has {len(x)} samples, but targets of shape {list(y.shape)}", hint)
+    return x, y
 
 
 def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
     if folder is None:
         return None
     path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompileError(f"dump={str(path)!r}", f"cannot be written: {error.strerror}", "choose another directory") from None
     count = iter(range(1, 100))
 
     def write(stage: str, graph: Any) -> None:
@@ -145,22 +184,45 @@ def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
 @contextmanager
 def _whole_directory(target: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not."""
-    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists())):
-        raise CompileError(str(target), "exists and is not a build directory", "choose another directory, or remove it")
+    shown, target = str(target), target.absolute()
+    if not _replaceable(target):
+        raise CompileError(shown, "exists and is not a build directory", "choose another directory, or remove it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise CompileError(str(target), f"cannot be written: {error.strerror}", "choose another directory") from None
+        raise CompileError(shown, f"cannot be written: {error.strerror}", "choose another directory") from None
     try:
         folder = temporary / "build"
         folder.mkdir()
         yield folder
-        if target.exists():
-            target.rename(temporary / "replaced")
-        folder.rename(target)
+        _put_in_place(folder, target, temporary / "replaced")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replaceable(target: Path) -> bool:
+    """Nothing, an empty directory, or what an earlier build made: never a directory of anything else."""
+    if not target.exists():
+        return True
+    if not target.is_dir():
+        return False
+    try:
+        return not any(target.iterdir()) or "kilotune" in json.loads((target / MANIFEST).read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _put_in_place(folder: Path, target: Path, replaced: Path) -> None:
+    """Rename the new directory to the target's name; what was there stays where that fails."""
+    try:
+        if target.exists():
+            target.rename(replaced)
+        folder.rename(target)
+    except OSError as error:
+        if replaced.exists():
+            replaced.rename(target)
+        raise CompileError(str(target), f"cannot be replaced: {error.strerror}", "choose another directory") from None
 
 
 def _runtime_files(context: ModelContext) -> list[Path]:
@@ -197,7 +259,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "kilotune": __version__,
         "name": m.name,
         "prefix": m.prefix,
-        "model": {"file": model.path.name, "sha256": hashlib.sha256(model.path.read_bytes()).hexdigest()},
+        "model": {"file": model.path.name, "sha256": _sha256(model.path)},
         "options": {
             "methods": [x.describe() for x in c.options.methods],
             "optimizer": c.options.optimizer.describe(),
@@ -221,6 +283,13 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "sources": sources,
         "include": [".", "runtime/include"],
     }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CompileError(str(path), f"cannot be read any more: {error.strerror}", "load the model again") from None
 
 
 def _measured(folder: Path, target: str) -> dict[str, int] | None:

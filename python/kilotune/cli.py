@@ -17,10 +17,23 @@ from rich.table import Table
 import kilotune as kt
 
 from . import doctor as checks
+from .building import TARGETS
 from .simulation import load_samples, simulate_build
+from .sizes import parse_size
 
 EXIT_FAILED, EXIT_MODEL = 1, 3
 console = Console()
+
+
+POSITIVE = click.FloatRange(0, 1e18, min_open=True, max_open=True)
+
+
+def size(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """Bytes, as a number or as 64K."""
+    try:
+        return parse_size(value, "")
+    except kt.CompileError as error:
+        raise click.BadParameter(f"{error.what}: {error.hint}", context, option) from None
 
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,20 +111,20 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Build directory; it appears whole or not at all.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(["none", "bias", "head", "lora"]), help="What is trained; may be repeated.")
 @click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
-@click.option("--rank", default=4, show_default=True, help="Rank of LoRA.")
-@click.option("--alpha", type=float, default=None, help="Scale of LoRA times its rank; the rank by default.")
-@click.option("--lr", type=float, default=None, help="Learning rate; 0.1 with LoRA, else 0.3.")
-@click.option("--momentum", default=0.0, show_default=True)
-@click.option("--clip", default=1.0, show_default=True, help="Largest norm of each tensor's gradient; 0 for none.")
+@click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
+@click.option("--alpha", type=POSITIVE, default=None, help="Scale of LoRA times its rank; the rank by default.")
+@click.option("--lr", type=POSITIVE, default=None, help="Learning rate; 0.1 with LoRA, else 0.3.")
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option("--clip", type=click.FloatRange(0), default=1.0, show_default=True, help="Largest norm of each tensor's gradient; 0 for none.")
 @click.option("--loss", type=click.Choice(["cross_entropy", "mse"]), default="cross_entropy", show_default=True)
-@click.option("--accumulate", default=1, show_default=True, help="Samples an update.")
-@click.option("--target", default="cortex-m4", show_default=True)
-@click.option("--ram", default=None, help="Budget of arena and state, as bytes or 64K.")
-@click.option("--flash", default=None, help="Budget of code and constants.")
+@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples an update.")
+@click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
+@click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
+@click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
 @click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--dump", type=click.Path(file_okay=False), help="Write the text form after every stage to this folder.")
 @reports_errors
 def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **options: Any) -> None:
@@ -153,8 +166,8 @@ def report(directory: str, as_json: bool) -> None:
 @click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y to train on (y may be missing: then it only infers).")
 @click.option("--test", type=click.Path(dir_okay=False), help="NPZ with x and y to evaluate on; --data without it.")
 @click.option("--device", default="host", show_default=True, help='"host", "agent:host" or "qemu:mps2-an386".')
-@click.option("--epochs", default=1, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Order of the samples.")
+@click.option("--epochs", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the samples.")
 @click.option("--decay", type=click.Choice(["constant", "linear"]), default="constant", show_default=True, help="Learning rate over the updates.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Write the trained adapter to this file.")
 @reports_errors

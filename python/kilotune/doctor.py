@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 from kiloc.ops import REGISTRY, Op
@@ -15,7 +17,7 @@ _PROGRAMS = (
     ("qemu-system-arm", "emulated boards", "apt-get install qemu-system-arm", False),
     ("renode", "emulated boards with peripherals", "https://renode.io (not on a package registry)", False),
 )
-_PACKAGES = ("numpy", "tflite", "onnx", "jinja2", "cffi", "pyserial", "pyelftools")
+_PACKAGES = ("numpy", "tflite", "onnx", "jinja2", "cffi", "click", "rich", "pyserial", "pyelftools")
 
 
 def tools() -> list[dict[str, Any]]:
@@ -37,18 +39,15 @@ def _version(program: str) -> str:
     if path is None:
         return ""
     result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return result.stdout.splitlines()[0] if result.stdout else "yes"
+    number = re.search(r"\b\d+\.\d+\.\d+\b", result.stdout)
+    return number[0] if number else (result.stdout.splitlines() or ["yes"])[0]
 
 
 def operators() -> list[dict[str, Any]]:
-    """One entry an operator of models: operator, gradient, meaning (first line of its file or class)."""
+    """One entry an operator of models, whose file begins with its name in capitals: operator, gradient, meaning."""
     rows = []
     for mnemonic, op in sorted(REGISTRY.items()):
-        if op.role != "forward":
-            continue
-        text = (op.__doc__ or "").strip()
-        if not text or text.startswith(f"{op.__name__}("):  # a dataclass without a docstring of its own
-            module = __import__(op.__module__, fromlist=["__doc__"])
-            text = (module.__doc__ or "").strip()
-        rows.append({"operator": mnemonic, "gradient": op.gradient is not Op.gradient, "meaning": text.splitlines()[0]})
+        meaning = (sys.modules[op.__module__].__doc__ or "").strip().partition("\n")[0]
+        if op.role == "forward" and re.match(r"[A-Z][A-Z0-9_]{2,}\b", meaning):
+            rows.append({"operator": mnemonic, "gradient": op.gradient is not Op.gradient, "meaning": meaning})
     return rows

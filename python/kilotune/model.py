@@ -31,11 +31,18 @@ class Model:
         return self.graph.name
 
     def quantize(self, x: ArrayLike) -> NDArray[np.int8]:
-        """Real inputs [N, ...] of the first input as the int8 that the model takes; int8 passes through."""
+        """Real inputs [N, ...] of the first input as the int8 that the model takes; int8 passes through. ValueError."""
         array, t = np.asarray(x), self.graph.type(self.graph.inputs[0])
-        if array.dtype.kind == "f":
-            array = quantize(array, Tensor(t.shape, t.scale, t.zero_point))
-        return array.reshape(-1, *t.shape[1:]) if array.size % t.size == 0 else array
+        expected = "[" + ", ".join(["N", *map(str, t.shape[1:])]) + "]"
+        if array.shape[1:] != t.shape[1:] or array.ndim != len(t.shape) or len(array) == 0:
+            raise ValueError(f"the samples have shape {list(array.shape)}, the model takes {expected}")
+        if array.dtype == np.int8:
+            return array
+        if array.dtype not in (np.float32, np.float64):
+            raise ValueError(f"the samples are {array.dtype}, the model takes float32 (quantised here) or int8")
+        if not np.isfinite(array).all():
+            raise ValueError("the samples hold values that are not finite")
+        return quantize(array, Tensor(t.shape, t.scale, t.zero_point))
 
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin."""

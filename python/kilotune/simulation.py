@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ def load_samples(path: str, what: str) -> Samples:
     """Arrays x and y (None where missing) of an NPZ file."""
     try:
         with np.load(path, allow_pickle=False) as data:
+            if not isinstance(data, np.lib.npyio.NpzFile):
+                raise ValueError("it holds one array without a name")
             if "x" not in data:
                 found = ", ".join(data.files) or "none"
                 raise DeviceError(path, f"{what} holds no array named x (it has {found})", "numpy.savez(path, x=..., y=...)")
             return data["x"], data.get("y")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DeviceError(path, f"{what} cannot be read: {error}", "pass an .npz file made by numpy.savez(path, x=..., y=...)") from None
 
 
@@ -38,7 +41,6 @@ def simulate_build(
         if y is None:
             result["classes"] = np.bincount(np.asarray(dev.predict(x))).tolist()
             return result
-        assert y_test is not None or test
         if y_test is None:
             raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
         result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}

@@ -18,6 +18,8 @@ def parse_size(size: int | str | None, where: str) -> int | None:
         if match is None or match[2].upper() not in _UNITS:
             raise CompileError(where, f"{size!r} is not a size", 'write bytes, or "64K"')
         size = int(float(match[1]) * _UNITS[match[2].upper()])
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise CompileError(where, f"{size!r} is not a size", 'write bytes as a whole number, or "64K"')
     if size <= 0:
-        raise CompileError(where, f"{size} bytes", "pass a positive size")
+        raise CompileError(where, f"{size} bytes is no size", "pass a positive one")
     return int(size)

@@ -268,12 +268,14 @@ class _Converter:
         weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
         return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
 
-    def _weights(self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, str]:
+    def _weights(
+        self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
+    ) -> dict[str, str]:
         """Constants of a layer: weights in the layout of the operator, and a bias (zeros where there is none)."""
         w = op.inputs[1]
         if w is None or w.data is None or w.dtype != "INT8":
             raise CompileError(op.where, "needs constant INT8 weights", QUANTIZE_HINT)
-        q = checked_quantization(w.where, w.scales, w.zero_points, 0)
+        q = checked_quantization(w.where, w.scales, w.zero_points, axis)
         if q.zero_point != 0:
             raise CompileError(w.where, f"weights have zero point {q.zero_point}", "export with symmetric weights")
         if len(q.scale) not in (1, channels):
@@ -344,7 +346,7 @@ class _Converter:
             raise CompileError(op.where, f"weights of shape {w.shape}", "export the model again")
         window = self._window(op, o, (w.shape[1], w.shape[2]), (o.DilationHFactor(), o.DilationWFactor()))
         name = self._name(op, "conv")
-        self._emit(op, "conv", Conv2D(activation=self._activation(op, o), window=window), self._weights(op, name, w.shape[0], lambda d: d), name)
+        self._emit(op, "conv", Conv2D(activation=self._activation(op, o), window=window), self._weights(op, name, w.shape[0]), name)
 
     def _depthwise_conv_2d(self, op: Operator) -> None:
         o = self._options(op, tflite.DepthwiseConv2DOptions)
@@ -357,7 +359,7 @@ class _Converter:
             constants = self._weights(op, name, w.shape[3], lambda d: d.transpose(3, 1, 2, 0))
             self._emit(op, "depthwise", Conv2D(activation=activation, window=window), constants, name)
             return
-        constants = self._weights(op, name, w.shape[3], lambda d: d)
+        constants = self._weights(op, name, w.shape[3], axis=3)
         self._emit(op, "depthwise", DepthwiseConv2D(window, activation), constants, name)
 
     def _fully_connected(self, op: Operator) -> None:
@@ -366,7 +368,7 @@ class _Converter:
         if w.ndim != 2 or o.WeightsFormat() != 0:
             raise CompileError(op.where, f"weights of shape {w.shape} in format {o.WeightsFormat()}", "export with default weights")
         name = self._name(op, "fc")
-        constants = self._weights(op, name, w.shape[0], lambda d: d)
+        constants = self._weights(op, name, w.shape[0])
         self._emit(op, "fc", FullyConnected(activation=self._activation(op, o)), constants, name)
 
     def _add(self, op: Operator) -> None:

@@ -60,13 +60,15 @@ def _calibration(c: Compilation) -> str:
 
 
 def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:
-    """Bytes by kind: the arena at its peak step, and the state."""
+    """Bytes by kind: the arena at its peak step, and the whole state (control with its header and padding)."""
     live = plan.live[plan.peak_step] if plan.live else {}
     found = {"activations": live.get("activation", 0), "saved": live.get("saved", 0), "gradients": live.get("gradient", 0)}
     found |= {"scratch": live.get("scratch", 0), "scalars": live.get("scalar", 0)}
     for kind, title in (("trainable", "trainable"), ("master", "trainable"), ("exponent", "trainable"), ("accumulator", "accumulators")):
         found[title] = found.get(title, 0) + _state_bytes(graph, kind)
-    return {**found, "optimizer": _state_bytes(graph, "optimizer"), "control": _state_bytes(graph, "control")}
+    found["optimizer"] = _state_bytes(graph, "optimizer")
+    rest = state_layout(graph).bytes - sum(found[k] for k in ("trainable", "accumulators", "optimizer"))
+    return {**found, "control": rest if graph.state() else 0}
 
 
 def _state_bytes(graph: Graph, kind: str) -> int:

@@ -4,38 +4,59 @@ from __future__ import annotations
 
 from typing import Any
 
+ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
+WIDTH = 13
+"""Columns of a line's title."""
+
 
 def render_text(report: dict[str, Any]) -> str:
     """The table that a terminal shows: memory of inference and training beside the usual ways, flash, trainable part, peak."""
-    model, memory, flash = report["model"], report["memory"], report["flash"]
+    model, flash, macs = report["model"], report["flash"], report["macs"]
     trains = report["compare"] is not None
-    title = "; ".join(model["methods"]) if model["methods"] else "inference only"
-    lines = [f"{model['name']}  {title}  {report['target']}" + (f"  {model['optimizer']}  {model['loss']}" if trains else "")]
+    heads = [model["name"], " + ".join(model["methods"]) or "inference only", report["target"]]
+    lines = ["   ".join(heads + ([model["optimizer"], model["loss"]] if trains else [])), *_memory(report), ""]
     if trains:
-        standard, full = report["compare"]["standard_peft"], report["compare"]["full_finetuning"]
-        lines.append(_row("", "inference", "training", "standard PEFT", "full fine-tuning"))
-        lines.append(_row("arena", memory["infer_arena"], memory["train_arena"], standard["arena"], full["arena"]))
-        lines.append(_row("state", 0, memory["state"], standard["state"], full["state"]))
-        lines.append(_row("total", memory["infer_arena"], memory["train_total"], standard["total"], full["total"]))
-        base = max(memory["infer_arena"], 1)
-        ratios = [f"{x / base:.2f}" for x in (memory["infer_arena"], memory["train_total"], standard["total"], full["total"])]
-        lines.append(_row("ratio to inference", *ratios))
-    else:
-        lines.append(_row("arena", memory["infer_arena"]))
-    trained = report["trainable"]
-    lines.append("")
+        trained = report["trainable"]
+        share = f"{100 * trained['fraction']:.1f} % of the model's"
+        lines.append(f"{'trainable':<{WIDTH}}{trained['parameters']:,} parameters ({share}), update {trained['update_bytes']:,} bytes")
+    code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
+    lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
+    lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
+    lines += _kinds(report["memory"], trains)
     if trains:
-        share = 100 * trained["fraction"]
-        lines.append(f"trainable  {trained['parameters']:,} parameters ({share:.2f} % of the frozen ones), update {trained['update_bytes']:,} bytes")
-    code = f"{flash['code']:,}" if flash["code"] is not None else "not measured (no cross compiler)"
-    lines.append(f"flash      weights and tables {flash['weights']:,}, code {code}")
-    lines.append(f"MACs       forward {report['macs']['forward']:,}, backward {report['macs']['backward']:,}")
-    kinds = ", ".join(f"{k} {v:,}" for k, v in memory["by_kind"].items() if v)
-    lines.append(f"peak       {memory['peak_step']}; {kinds} (placement bound {memory['lower_bound']:,})")
-    if trains:
-        lines.append(f"calibration  {model['calibration']}")
-    lines += [f"note       {note}" for note in model["notes"]]
+        lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
+    lines += [f"{'note':<{WIDTH}}{note}" for note in model["notes"]]
     return "\n".join(lines)
+
+
+def _memory(report: dict[str, Any]) -> list[str]:
+    memory = report["memory"]
+    if report["compare"] is None:
+        return [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
+    usual = [report["compare"][k] for k in ("standard_peft", "full_finetuning")]
+    totals = [memory["infer_arena"], memory["train_total"], *(u["total"] for u in usual)]
+    ratios = [f"{total / memory['infer_arena']:,.2f}" if memory["infer_arena"] else "-" for total in totals]
+    return [
+        _row("bytes", "inference", "training", "standard PEFT", "full fine-tuning"),
+        _row("arena", memory["infer_arena"], memory["train_arena"], *(u["arena"] for u in usual)),
+        _row("state", "-", memory["state"], *(u["state"] for u in usual)),
+        _row("total", *totals),
+        _row("ratio to inference", *ratios),
+    ]
+
+
+def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:
+    """What the arena holds at its peak, and what the state holds."""
+    kinds = memory["by_kind"]
+
+    def listed(names: list[str]) -> str:
+        return ", ".join(f"{k} {kinds[k]:,}" for k in names if kinds[k]) or "nothing"
+
+    bound = f"; no placement below {memory['lower_bound']:,}"
+    lines = [f"{'peak':<{WIDTH}}{memory['peak_step'] or 'none'}: {listed([k for k in kinds if k in ARENA_KINDS])}{bound}"]
+    if trains:
+        lines.append(f"{'state':<{WIDTH}}{listed([k for k in kinds if k not in ARENA_KINDS])}")
+    return lines
 
 
 def _row(title: str, *cells: object) -> str:

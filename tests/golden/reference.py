@@ -1,0 +1,72 @@
+"""The reference of every device: a training session in the interpreter, and the bytes that a state must have."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiloc.emit.context import state_layout
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.ops._window import Window
+from kiloc.ops.softmax import Softmax
+from kiloc.pipeline import Compilation
+
+from gradients.graphs import Maker
+
+
+class Reference:
+    """What a device does, in NumPy."""
+
+    def __init__(self, compilation: Compilation) -> None:
+        self.c = compilation
+        self.values = interp.initial_state(compilation.graph)
+
+    def train_step(self, x: NDArray[np.int8], y: Any) -> float:
+        """x: one sample without its batch axis."""
+        assert self.c.train is not None
+        graph = self.c.train.graph
+        target = np.asarray([y], np.int32) if graph.inputs[-1] == "label" else np.asarray(y, np.float32).reshape(graph.type("target").shape)
+        arrays = interp.run(graph, {graph.inputs[0]: x[np.newaxis], graph.inputs[-1]: target}, self.values, ("forward", "backward"))
+        self.values["accumulated"] += 1
+        return float(arrays["loss.value"].ravel()[0])
+
+    def apply(self) -> None:
+        interp.run(self.c.graph, {}, self.values, ("update",))
+        self.values["accumulated"][:] = 0
+
+    def infer(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+        graph = self.c.infer.graph
+        return interp.infer(graph, x, state=None if not self.values else dict(self.values))
+
+    def state(self) -> bytes:
+        """The state struct as C lays it out: a header, the members without holes, padding to 4 bytes."""
+        layout = state_layout(self.c.graph)
+        members = b"".join(np.asarray(self.values[v.name]).astype(v.type.dtype).tobytes() for v in layout.values)
+        header = struct.pack("<I", self.c.context.layout) + bytes(self.c.context.base_hash)
+        return (header + members).ljust(layout.bytes, b"\0")
+
+
+def tiny() -> Graph:
+    """Three dense layers and a softmax: 8 values in, 3 classes out."""
+    m = Maker("tiny", (1, 8), 3)
+    y = m.dense("input", "first", 10, "relu")
+    y = m.dense(y, "second", 8, "relu")
+    y = m.dense(y, "logits", 3)
+    return m.finish(m.op(y, "classes", Softmax(), (1, 3), 1 / 256, -128))
+
+
+def image() -> Graph:
+    """A convolution, a depthwise convolution and a dense layer: 6x6x2 in, 4 real values out."""
+    m = Maker("image", (1, 6, 6, 2), 5)
+    y = m.conv("input", "stem", 4, Window((3, 3), (2, 2), (0, 0, 1, 1)), "relu6")
+    y = m.depthwise(y, "spread", 1, Window((3, 3), (1, 1), (1, 1, 1, 1)), "relu")
+    return m.finish(m.dense(y, "head", 4))
+
+
+def samples(graph: Graph, count: int, seed: int = 0) -> NDArray[np.int8]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(-128, 128, (count, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
