@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo bench-accuracy golden clean
+.PHONY: help setup system test check lint demo bench-accuracy bench-memory golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,7 +33,10 @@ demo: setup  ## train a digit classifier on a new writer's digits, in the memory
 	$(BIN)/python examples/digits/run.py
 
 bench-accuracy: setup  ## accuracy before and after adaptation, method by method
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/accuracy.py --write docs/accuracy.md
+
+bench-memory: setup  ## arenas beside TensorFlow Lite Micro's, and what training adds
+	$(BIN)/python benchmarks/memory.py
 
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)
