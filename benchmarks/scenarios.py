@@ -6,7 +6,9 @@ A draw chooses which samples the device gets to train on; evaluation rows never 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +60,17 @@ def fsdd(draw: int) -> Scenario:
     )
 
 
-def gas(draw: int) -> Scenario:
-    """Gas sensors after drift, batch 4: five samples a class to train on, the rest of the batch to evaluate."""
+def gas(draw: int, number: int = 4) -> Scenario:
+    """Gas sensors after drift, one batch: five samples a class to train on, the rest of the batch to evaluate."""
     d = _set("gas_drift.npz")
     x, y = d["x"].astype(np.float32), d["y"].astype(np.int32)
-    batch = np.flatnonzero(d["batch"] == 4)
+    batch = np.flatnonzero(d["batch"] == number)
     rng = np.random.default_rng(draw)
     classes = [batch[y[batch] == c] for c in range(6)]
     chosen = np.concatenate([rng.choice(rows, min(5, len(rows)), replace=False) for rows in classes if len(rows)])
     rest = np.setdiff1d(batch, chosen)
     base = d["base_train_idx"]
-    return Scenario("gas_mlp, batch 4", "gas_mlp_int8.tflite", "accuracy", 40, x[base], y[base], x[chosen], y[chosen], x[rest], y[rest])
+    return Scenario(f"gas_mlp, batch {number}", "gas_mlp_int8.tflite", "accuracy", 40, x[base], y[base], x[chosen], y[chosen], x[rest], y[rest])
 
 
 def ecg(draw: int) -> Scenario:
@@ -86,4 +88,41 @@ def ecg(draw: int) -> Scenario:
     )
 
 
-SCENARIOS = {"fsdd": fsdd, "gas": gas, "ecg": ecg}
+def kws(draw: int, variant: str = "snr10") -> Scenario:
+    """Twelve words under 10 dB of noise, or through a band-limited microphone: 120 clips to train on, 480 to evaluate."""
+    d = _set("kws01_mfcc_int8.npz")
+    x, y = d[f"x_{variant}"].reshape(-1, 49, 10, 1), d["y"].astype(np.int32)
+    order = np.random.default_rng(draw).permutation(len(y))
+    chosen, rest = order[:120], order[120:]
+    title = {"snr10": "noise 10 dB", "bandpass": "band-limited"}[variant]
+    base = d["x"].reshape(-1, 49, 10, 1)
+    return Scenario(f"kws_dscnn, {title}", "kws_dscnn_int8.tflite", "accuracy", 10, base, y, x[chosen], y[chosen], x[rest], y[rest])
+
+
+def usps(draw: int) -> Scenario:
+    """Digits of MNIST, then of USPS: 100 to train on, 900 to evaluate."""
+    d = _set("mnist_usps.npz")
+
+    def prepared(images: Array) -> Array:
+        return ((images.astype(np.float32) / 255 - 0.1307) / 0.3081)[..., None]
+
+    y = d["usps_y"].astype(np.int32)
+    order = np.random.default_rng(draw).permutation(len(y))
+    chosen, rest = order[:100], order[100:]
+    x, base, labels = prepared(d["usps_x"]), prepared(d["mnist_x"]), d["mnist_y"].astype(np.int32)
+    return Scenario("lenet300, USPS", "lenet300_mnist_ptq.tflite", "accuracy", 10, base, labels, x[chosen], y[chosen], x[rest], y[rest])
+
+
+SCENARIOS: dict[str, Callable[[int], Scenario]] = {
+    "fsdd": fsdd,
+    "gas": gas,
+    "ecg": ecg,
+    "gas3": partial(gas, number=3),
+    "gas5": partial(gas, number=5),
+    "gas6": partial(gas, number=6),
+    "kws": kws,
+    "kws-band": partial(kws, variant="bandpass"),
+    "usps": usps,
+}
+MAIN = ("fsdd", "gas", "ecg")
+"""The scenarios that the README shows."""

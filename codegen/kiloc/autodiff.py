@@ -11,12 +11,11 @@ from .errors import CompileError
 from .ir.graph import Graph, Node, Value
 from .ir.types import TensorType
 from .ir.verify import node_types
+from .losses import Loss, as_loss
 from .ops import NodeTypes, NoGradient, Op
+from .ops.bottleneck import BottleneckUp
 from .ops.gradient_sum import GradientSum
-from .ops.loss import Loss, MeanSquaredError, SoftmaxCrossEntropy
-from .ops.softmax import Softmax
 
-LOSSES = ("cross_entropy", "mse")
 LOSS_EXPONENT = "loss.exponent"
 LOSS_VALUE = "loss.value"
 
@@ -76,50 +75,29 @@ class GradientBuilder:
         self.nodes.append(Node(f"{parameter.name}.gradient", op, operands, (), (accumulator,), "backward"))
 
 
-def differentiate(graph: Graph, loss: str) -> Graph:
+def differentiate(graph: Graph, loss: Loss | str) -> Graph:
     """The graph with loss and backward nodes. Raises CompileError where an operator on the way has no gradient."""
-    target, op, logits = _loss(graph, loss)
+    attached = as_loss(loss).attach(graph)
+    logits, targets = attached.inputs["y"], [] if attached.target is None else [attached.target]
     builder = GradientBuilder(graph, _active(graph), _views(graph, logits))
     if logits not in builder.active:
         raise CompileError(graph.origin, "no trainable value influences the result that the loss reads", "choose layers before the output")
-    builder.values[target.name] = target
+    builder.values.update((t.name, t) for t in targets)
     names = ("loss.gradient", LOSS_EXPONENT, LOSS_VALUE)
-    types = op.infer(NodeTypes({"y": graph.type(logits), target.name: target.type}))
+    types = attached.operator.infer(NodeTypes({o: builder.type_of(v) for o, v in attached.inputs.items()}))
     for name, type_, kind in zip(names, types, ("gradient", "scalar", "scalar"), strict=True):
         builder.values[name] = Value(name, type_, kind)
-    builder.nodes.append(Node("loss", op, {"y": logits, target.name: target.name}, names, phase="backward"))
+    builder.nodes.append(Node("loss", attached.operator, attached.inputs, names, phase="backward"))
     _walk(builder, logits)
     forward = graph.phase("forward")
     merged = graph.with_values(builder.values.values())
-    return replace(merged, nodes=(*forward, *builder.nodes), inputs=(*graph.inputs, target.name))
-
-
-def _loss(graph: Graph, loss: str) -> tuple[Value, Loss, str]:
-    """(target value, loss operator, value that it reads)."""
-    result = graph.outputs[0]
-    if loss == "cross_entropy":
-        producer = graph.producers().get(_root(graph, result))
-        if producer is not None and isinstance(producer.op, Softmax):
-            result = producer.inputs["x"]
-        if graph.type(result).size < 2:
-            raise CompileError(graph.origin, "cross-entropy needs at least two classes", 'use loss="mse"')
-        return Value("label", TensorType((1,), "int32"), "input"), SoftmaxCrossEntropy(), result
-    if loss == "mse":
-        return Value("target", TensorType(graph.type(result).shape, "float32"), "input"), MeanSquaredError(), result
-    raise CompileError("loss", f"unknown loss {loss!r}", f"losses are {', '.join(LOSSES)}")
-
-
-def _root(graph: Graph, name: str) -> str:
-    producers = graph.producers()
-    while name in producers and producers[name].op.view:
-        name = producers[name].inputs["x"]
-    return name
+    return replace(merged, nodes=(*forward, *builder.nodes), inputs=(*graph.inputs, *(t.name for t in targets)))
 
 
 def _views(graph: Graph, name: str) -> set[str]:
-    """The value and everything that it is only another shape of."""
+    """The value and everything that it is only another shape of, or that a bottleneck adapter adds to."""
     found, producers = {name}, graph.producers()
-    while name in producers and producers[name].op.view:
+    while name in producers and (producers[name].op.view or isinstance(producers[name].op, BottleneckUp)):
         name = producers[name].inputs["x"]
         found.add(name)
     return found

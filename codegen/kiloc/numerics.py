@@ -165,3 +165,31 @@ def sequential_sum(x: Any) -> np.float32:
     """Sum in order, one float32 addition after the other, as the C loop does (np.sum is pairwise)."""
     flat = np.asarray(x, np.float32).ravel()
     return np.float32(0) if flat.size == 0 else np.add.accumulate(flat, dtype=np.float32)[-1]
+
+
+# -- random numbers: the twin of runtime/include/kt/random.h, which says where the formulas come from -------
+def _mix(x: Any) -> NDArray[np.uint32]:
+    x = np.asarray(x, np.uint32)
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return np.asarray(x ^ (x >> np.uint32(16)), np.uint32)
+
+
+def random_key(seed: int, counter: int, stream: int) -> NDArray[np.uint32]:
+    """The key of the numbers that one use draws in one update."""
+    with np.errstate(over="ignore"):
+        sown = _mix(seed & 0xFFFFFFFF) + np.uint32(counter & 0xFFFFFFFF)
+        return _mix(_mix(sown) + np.uint32(stream & 0xFFFFFFFF))
+
+
+def random_unit(key: NDArray[np.uint32], count: int) -> Floats:
+    """Numbers 0 to count - 1 of a key: uniform in [0, 1), multiples of 2^-24."""
+    with np.errstate(over="ignore"):
+        bits = _mix(key + np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B9))
+    return (bits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def round_stochastic(x: Floats, unit: Floats) -> Ints:
+    """floor(x), or one more with the probability of the fraction; a whole x never moves. |x| < 2^31."""
+    whole = np.floor(np.asarray(x, np.float32))
+    return np.asarray(whole.astype(np.int64) + (unit < x - whole))

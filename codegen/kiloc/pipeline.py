@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import frontend
-from .autodiff import LOSSES, differentiate
+from .autodiff import differentiate
 from .emit import ModelContext, build_context, render
 from .emit.context import Slice, caller_buffers, scratch_bytes, state_layout
 from .errors import BudgetError, CompileError
 from .ir import interp
 from .ir.graph import Graph
 from .ir.text import print_graph
-from .ir.verify import verify
+from .ir.verify import node_types, verify
+from .losses import Loss, as_loss
 from .ops._linear import Linear
-from .optim import SGD, Optimizer, with_accumulators, with_updates
+from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, with_updates
 from .passes.calibrate import calibrate
 from .passes.pack_masks import pack_masks
 from .passes.simplify import simplify
 from .passes.slices import inference_slice, prune, training_slice
-from .peft import Calibration, Method
+from .peft import Calibration, Method, attach_all
 from .plan import check_plan, plan_memory
 
 STATE_VERSION = 1
@@ -53,7 +54,9 @@ class Options:
 
     methods: tuple[Method, ...] = ()
     optimizer: Optimizer = field(default_factory=SGD)
-    loss: str = "cross_entropy"
+    loss: Loss | str = "cross_entropy"
+    storage: str = "block16"
+    """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
     accumulate: int = 1
     target: str = "cortex-m4"
     ram: int | None = None
@@ -84,6 +87,45 @@ def load(path: str | Path) -> Graph:
     return simplify(verify(frontend.load(Path(path))))
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """What training a set of parameters takes, planned as a build plans it, but neither calibrated nor emitted."""
+
+    graph: Graph
+    infer: Slice
+    train: Slice
+
+    @property
+    def arena_bytes(self) -> int:
+        return max(self.infer.plan.arena_bytes, self.train.plan.arena_bytes)
+
+    @property
+    def state_bytes(self) -> int:
+        return state_layout(self.graph).bytes
+
+    @property
+    def macs(self) -> tuple[int, int]:
+        """Of one sample: forward, backward."""
+        forward, backward = self.infer.graph.nodes, self.graph.phase("backward")
+        return sum(n.op.macs(node_types(self.graph, n)) for n in forward), sum(n.op.macs(node_types(self.graph, n)) for n in backward)
+
+    def constant_bytes(self) -> int:
+        """Weights and tables in flash. Takes longer than the rest: it walks every kernel call."""
+        return build_context(self.graph, self.infer, self.train, version="", base_hash=b"", layout=0, loss="", methods="").constant_bytes
+
+
+def attach(base: Graph, methods: Sequence[Method], forward: Mapping[str, NDArray[Any]], seed: int = 0) -> Graph:
+    """The graph with the trainable values of all methods. forward: activations of a few samples by value name."""
+    return attach_all(base, methods, Calibration(forward, seed))
+
+
+def forecast(base: Graph, methods: Sequence[Method], optimizer: Optimizer, forward: Mapping[str, NDArray[Any]], loss: Loss | str) -> Forecast:
+    """Plan the training of a graph that `load` gave. Raises CompileError where a method cannot train what it names."""
+    whole = prune(differentiate(with_accumulators(attach(base, methods, forward), optimizer), loss))
+    whole = with_updates(pack_masks(whole), optimizer)
+    return Forecast(whole, _planned(inference_slice(whole), check=False), _planned(training_slice(whole), check=False))
+
+
 def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | None = None) -> Compilation:
     """All stages after loading. Raises CompileError, and BudgetError where options.ram cannot be met."""
     _check_options(graph, options)
@@ -97,32 +139,31 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     whole = base
     if options.methods:
         forward, target = _calibration(base, options)
-        for method in options.methods:
-            whole = method.attach(whole, Calibration(forward, options.seed))
-        whole = stage("attach", whole)
-        whole = with_accumulators(whole, options.optimizer)
+        whole = stage("attach", attach(base, options.methods, forward, options.seed))
+        whole = with_accumulators(with_storage(whole, options.storage), options.optimizer, options.seed)
         whole = differentiate(whole, options.loss)
         whole = stage("diff", prune(whole))
         inputs = {name: forward[name] for name in base.inputs}
-        whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, target, len(forward[base.inputs[0]]))))
+        whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", with_updates(pack_masks(whole), options.optimizer))
     infer = _planned(inference_slice(whole))
     train = _planned(training_slice(whole)) if options.methods else None
     _check_budget(whole, infer, train, options)
     context = build_context(
         whole, infer, train,
-        version=version, base_hash=_base_hash(base, whole), layout=_layout(whole), loss=options.loss, methods=_described(options),
+        version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name, methods=_described(options),
     )  # fmt: skip
     return Compilation(whole, base, options, infer, train, context, render(context))
 
 
 # -- stages -------------------------------------------------------------------------------------------
-def _planned(part: Graph) -> Slice:
+def _planned(part: Graph, check: bool = True) -> Slice:
     def scratch(node: Any) -> int:
         return scratch_bytes(part, node)
 
     plan = plan_memory(part, scratch, frozenset(caller_buffers(part)))
-    check_plan(part, part.nodes, plan.offsets, plan.arena_bytes, scratch)
+    if check:
+        check_plan(part, part.nodes, plan.offsets, plan.arena_bytes, scratch)
     return Slice(part, plan)
 
 
@@ -155,19 +196,11 @@ def _calibration(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]]
     return interp.run(base, {base.inputs[0]: x[chosen]}), None if y is None else np.asarray(y)[chosen]
 
 
-def _target_of(graph: Graph, target: NDArray[Any] | None, count: int) -> NDArray[Any]:
-    """Targets for calibration: those given, else random labels or values around the range of the result."""
-    node = graph.node("loss")
-    y, name = graph.type(node.inputs["y"]), graph.inputs[-1]
-    rng = np.random.Generator(np.random.Philox(2))
-    if name == "label":
-        labels = np.asarray(rng.integers(0, y.size, SAMPLES)[:count] if target is None else target).reshape(-1)
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= y.size:
-            raise CompileError("calibration labels", f"are not class numbers below {y.size}", "pass integers")
-        return labels.astype(np.int32)
-    if target is None:
-        return ((rng.integers(-128, 128, (SAMPLES, *y.shape[1:]))[:count] - y.zero_point) * y.scale).astype(np.float32)
-    return np.asarray(target, np.float32).reshape(-1, *y.shape[1:])
+def _target_of(graph: Graph, options: Options, target: NDArray[Any] | None, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """What the graph's last input holds for calibration: the targets, or where the loss takes none the model's own input."""
+    count = len(next(iter(inputs.values())))
+    found = as_loss(options.loss).targets(graph.type(graph.node("loss").inputs["y"]), target, count)
+    return inputs[graph.inputs[-1]] if found is None else found
 
 
 # -- checks -------------------------------------------------------------------------------------------
@@ -177,7 +210,8 @@ def _check_options(graph: Graph, options: Options) -> None:
         raise CompileError("name", f"{name!r} is not a lower-case C identifier of at most 40 characters", 'pass name="kws"')
     if name in C_HEADERS:
         raise CompileError("name", f"{name}.h would hide C's own header <{name}.h>", f'pass name="{name}_model", for example')
-    _check_known("loss", options.loss, LOSSES, "losses")
+    as_loss(options.loss)
+    _check_known("storage", options.storage, STORAGES, "formats")
     _check_known("profile", options.profile, PROFILES, "profiles")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build inference only")
@@ -220,15 +254,25 @@ def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Opti
 
 # -- identity -----------------------------------------------------------------------------------------
 def _base_hash(base: Graph, whole: Graph) -> bytes:
-    """8 bytes that name the frozen model and what an adapter of it holds."""
-    frozen = print_graph(replace(base, name="", origin="", notes=()))
+    """8 bytes that name the frozen model and what an adapter of it holds; where the model came from does not count."""
+    values = {k: replace(v, origin="") for k, v in base.values.items()}
+    nodes = tuple(replace(n, origin="") for n in base.nodes)
+    frozen = print_graph(replace(base, name="", origin="", notes=(), values=values, nodes=nodes))
     held = [f"{v.name} {v.type}" for v in state_layout(whole).adapter]
-    return hashlib.sha256("\n".join([frozen, *held]).encode()).digest()[:8]
+    return hashlib.sha256("\n".join([frozen, *held, *_attached(base, whole)]).encode()).digest()[:8]
 
 
-def _layout(graph: Graph) -> int:
+def _attached(base: Graph, whole: Graph) -> list[str]:
+    """What the methods added to the frozen model and an adapter relies on: constants, and the nodes that read trained values."""
+    added = {k: replace(v, origin="") for k, v in whole.values.items() if v.kind == "constant" and k not in base.values}
+    changed = [replace(n, origin="", updates=()) for n in inference_slice(whole).nodes if n not in base.nodes]
+    return [print_graph(replace(whole, name="", origin="", notes=(), inputs=(), outputs=(), parameters=(), values=added, nodes=tuple(changed)))]
+
+
+def _layout(graph: Graph, options: Options) -> int:
+    """Names the state's members and what they mean: another optimizer's state is refused, also where the members agree."""
     members = [f"{v.name} {v.kind} {v.type}" for v in state_layout(graph).values]
-    return zlib.crc32("\n".join([str(STATE_VERSION), *members]).encode())
+    return zlib.crc32("\n".join([str(STATE_VERSION), options.optimizer.state_name, *members]).encode())
 
 
 def _described(options: Options) -> str:

@@ -8,30 +8,45 @@
 """
 
 from kiloc.errors import BudgetError, CompileError
-from kiloc.optim import SGD
+from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from kiloc.optim import SGD, Adam, Cosine, Linear, Lion, Step
 from kiloc.peft import BiasOnly, Head, LoRA
 
 from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
+from .config import Config, load_config
 from .devices import Device, DeviceError, History
 from .model import Model, load
+from .search import SearchResult, search
 
 __all__ = [
     "SGD",
+    "Adam",
     "Adapter",
     "BiasOnly",
+    "BinaryCrossEntropy",
     "BudgetError",
     "Build",
     "CompileError",
+    "Config",
+    "Cosine",
+    "CrossEntropy",
     "Device",
     "DeviceError",
     "Head",
     "History",
+    "Linear",
+    "Lion",
     "LoRA",
+    "MeanSquaredError",
     "Model",
+    "SearchResult",
+    "Step",
     "__version__",
     "build",
     "load",
+    "load_config",
     "open_build",
+    "search",
 ]

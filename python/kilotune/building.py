@@ -21,12 +21,14 @@ from kiloc import pipeline
 from kiloc.emit.context import ModelContext
 from kiloc.errors import BudgetError, CompileError
 from kiloc.ir.text import print_graph
+from kiloc.losses import Loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 from kiloc.report import figures, render_text
 
 from . import resources, toolchain
 from ._version import __version__
+from .config import Config, load_config
 from .devices import Device, DeviceError, open_device
 from .model import Model
 from .sizes import parse_size
@@ -60,7 +62,8 @@ def build(
     *,
     method: Method | Sequence[Method] | None = None,
     optimizer: Optimizer | None = None,
-    loss: str = "cross_entropy",
+    loss: Loss | str = "cross_entropy",
+    storage: str = "block16",
     accumulate: int = 1,
     target: str = "cortex-m4",
     ram: int | str | None = None,
@@ -70,17 +73,22 @@ def build(
     seed: int = 0,
     name: str | None = None,
     dump: str | os.PathLike[str] | None = None,
+    config: Config | str | os.PathLike[str] | None = None,
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all.
 
-    method: what is trained; None builds inference only. loss: "cross_entropy" or "mse".
+    method: what is trained; None builds inference only.
+    loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
+    storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
     ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8), or (inputs, targets); without it the gradients'
     shifts come from random inputs, and the report says so.
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
+    config: methods and optimizer, from `kt.search` or a file that it wrote, instead of `method` and `optimizer`.
     """
     if not isinstance(model, Model):
         raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+    method, optimizer = _configured(config, method, optimizer)
     _check_options(target, optimizer, accumulate, seed, name)
     methods = _methods(method)
     x, y = _calibration(model, calibration)
@@ -88,6 +96,7 @@ def build(
         methods=methods,
         optimizer=SGD() if optimizer is None else optimizer,
         loss=loss,
+        storage=storage,
         accumulate=accumulate,
         target=target,
         ram=parse_size(ram, "ram"),
@@ -127,12 +136,24 @@ def _check_options(target: Any, optimizer: Any, accumulate: Any, seed: Any, name
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise CompileError(f"target={target!r}", "is not a known core", f"{hint}targets are {', '.join(TARGETS)}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise CompileError("optimizer", f"{optimizer!r} is not an optimizer", "pass kt.SGD(lr=0.1)")
+        raise CompileError("optimizer", f"{optimizer!r} is not an optimizer", "pass kt.SGD(), kt.Adam() or kt.Lion()")
     for option, value in (("accumulate", accumulate), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
             raise CompileError(f"{option}={value!r}", "is not a whole number of at least 0", f"pass {option}=1, for example")
     if not isinstance(name, str | None):
         raise CompileError("name", f"{name!r} is not text", 'pass name="kws"')
+
+
+def _configured(
+    config: Config | str | os.PathLike[str] | None, method: Method | Sequence[Method] | None, optimizer: Optimizer | None
+) -> tuple[Method | Sequence[Method] | None, Optimizer | None]:
+    """Method and optimizer of a configuration, or those given."""
+    if config is None:
+        return method, optimizer
+    if method is not None or optimizer is not None:
+        raise CompileError("config", "says what is trained, and so do method and optimizer", "pass either")
+    read = config if isinstance(config, Config) else load_config(config)
+    return read.methods, read.optimizer
 
 
 def _methods(method: Any) -> tuple[Method, ...]:
@@ -263,6 +284,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "options": {
             "methods": [x.describe() for x in c.options.methods],
             "optimizer": c.options.optimizer.describe(),
+            "storage": c.options.storage,
             "profile": c.options.profile,
             "seed": c.options.seed,
             "ram": c.options.ram,
@@ -271,6 +293,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "target": c.options.target,
         "training": m.training,
         "loss": m.loss or None,
+        "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "accumulate": c.options.accumulate,
         "learning_rate": c.options.optimizer.initial_learning_rate,

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kilotune as kt
+from kiloc.optim import STORAGES, parse_schedule
 
 from . import doctor as checks
 from .building import TARGETS
@@ -113,10 +114,17 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
 @click.option("--alpha", type=POSITIVE, default=None, help="Scale of LoRA times its rank; the rank by default.")
-@click.option("--lr", type=POSITIVE, default=None, help="Learning rate; 0.1 with LoRA, else 0.3.")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option("--lr", type=POSITIVE, default=None, help="Learning rate; by default what suits optimizer and method.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adam", "lion"]), default="sgd", show_default=True)
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=None, help="Of sgd; 0 by default.")
+@click.option("--nesterov", is_flag=True, help="Nesterov's momentum, of sgd.")
+@click.option("--state-bits", type=click.Choice(["32", "8"]), default="32", show_default=True, help="Bits of the optimizer's moments.")
+@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Decoupled weight decay.")
+@click.option("--schedule", default="constant", show_default=True, help="cosine:UPDATES[:FINAL], linear:UPDATES[:FINAL] or step:EVERY[:FACTOR].")
+@click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors.")
 @click.option("--clip", type=click.FloatRange(0), default=1.0, show_default=True, help="Largest norm of each tensor's gradient; 0 for none.")
-@click.option("--loss", type=click.Choice(["cross_entropy", "mse"]), default="cross_entropy", show_default=True)
+@click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True)
+@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True, help="Of cross_entropy.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples an update.")
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
@@ -126,18 +134,27 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--dump", type=click.Path(file_okay=False), help="Write the text form after every stage to this folder.")
+@click.option("--config", type=click.Path(dir_okay=False), help="What is trained and how, as `kilotune search` wrote it.")
 @reports_errors
 def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compile MODEL into a folder of C."""
     chosen = _methods([m for m in methods if m != "none"], options.pop("layers"), options.pop("rank"), options.pop("alpha"))
-    rate, momentum, clip = options.pop("lr"), options.pop("momentum"), options.pop("clip")
-    optimizer = kt.SGD(lr=rate if rate is not None else (0.1 if "lora" in methods else 0.3), momentum=momentum, clip=clip)
+    optimizer = _optimizer("lora" in methods, options)
+    options["loss"] = _loss(options["loss"], options.pop("label_smoothing"))
     calibration = options.pop("calibration")
     samples = load_samples(calibration, "calibration") if calibration else None
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
     result = kt.build(kt.load(model), output, method=chosen or None, optimizer=optimizer, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
+
+
+def _check_alone(names: tuple[str, ...]) -> None:
+    """Usage error where the command line sets what the configuration says."""
+    context = click.get_current_context()
+    given = [n for n in names if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"--config says what is trained: leave out --{', --'.join(given).replace('methods', 'method')}")
 
 
 def _methods(names: list[str], layers: str | None, rank: int, alpha: float | None) -> list[Any]:
@@ -150,6 +167,32 @@ def _methods(names: list[str], layers: str | None, rank: int, alpha: float | Non
         else:
             made.append(kt.LoRA(rank=rank, layers=layers or "last:4", alpha=alpha))
     return made
+
+
+RATES = {"sgd": (0.1, 0.3), "momentum": (0.01, 0.03), "adam": (0.01, 0.03), "lion": (0.0003, 0.003)}
+"""Measured to suit LoRA, and biases or a head alone."""
+
+
+def _optimizer(lora: bool, options: dict[str, Any]) -> Any:
+    """Takes its own options out of those of a build."""
+    kind, momentum, nesterov, rate = (options.pop(name) for name in ("optimizer", "momentum", "nesterov", "lr"))
+    if kind != "sgd" and (momentum is not None or nesterov):
+        raise click.UsageError(f"--momentum and --nesterov are of --optimizer sgd, not of {kind}")
+    if rate is None:
+        rate = RATES["momentum" if momentum else kind][0 if lora else 1]
+    shared = {"lr": rate, "clip": options.pop("clip"), "weight_decay": options.pop("weight_decay")}
+    shared |= {"state_bits": int(options.pop("state_bits")), "schedule": parse_schedule(options.pop("schedule"))}
+    if kind == "sgd":
+        return kt.SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
+    return kt.Adam(**shared) if kind == "adam" else kt.Lion(**shared)
+
+
+def _loss(name: str, smoothing: float) -> Any:
+    if smoothing and name != "cross_entropy":
+        raise click.UsageError(f"--label-smoothing is of --loss cross_entropy, not of {name}")
+    if name == "reconstruction":
+        return kt.MeanSquaredError(target="input")
+    return kt.CrossEntropy(label_smoothing=smoothing) if smoothing else name
 
 
 @main.command()
@@ -179,6 +222,38 @@ def simulate(directory: str, as_json: bool, **options: Any) -> None:
         return
     for key, value in result.items():
         console.print(f"{key.replace('_', ' '):<18} {value:.4f}" if isinstance(value, float) else f"{key.replace('_', ' '):<18} {value}")
+
+
+@main.command()
+@click.argument("model", type=click.Path(dir_okay=False))
+@click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y: labelled samples of the new domain.")
+@click.option("--ram", callback=size, required=True, help="Budget of arena and state, as bytes or 64K.")
+@click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
+@click.option("--time", type=click.IntRange(1), default=None, help="Budget of MACs of one training step.")
+@click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the samples that the device will make.")
+@click.option("--train/--no-train", default=True, help="Judge by training on part of the samples, or by gradients alone.")
+@click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a page with a picture of the Pareto front.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the choice as a configuration for `kilotune build --config`.")
+@reports_errors
+def search(model: str, data: str, output: str | None, html: str | None, as_json: bool, **options: Any) -> None:
+    """Find the trainable set of MODEL that promises most within a budget."""
+    calibration = options.pop("calibration")
+    samples = load_samples(calibration, "calibration") if calibration else None
+    if samples is not None:
+        options["calibration"] = samples if samples[1] is not None else samples[0]
+    found = kt.search(kt.load(model), load_samples(data, "--data"), progress=not as_json, **options)  # type: ignore[arg-type]
+    if output:
+        found.config.save(output)
+    if html:
+        found.save_html(html)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+        return
+    console.print(found.table())
+    console.print(f"train {found.best.name} with lr {found.best.lr:g}" + (f": kilotune build {model} --config {output} -o DIR" if output else ""))
 
 
 @main.command()

@@ -38,10 +38,10 @@ def simulate_build(
     x_test, y_test = load_samples(test, "--test") if test else (x, y)
     result: dict[str, Any] = {"device": device, "samples": len(x)}
     with build.open(device) as dev:
-        if y is None:
+        if y is None and build.manifest["targets"] != "input":
             result["classes"] = np.bincount(np.asarray(dev.predict(x))).tolist()
             return result
-        if y_test is None:
+        if y_test is None and y is not None:
             raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
         result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
         if build.manifest["training"]:

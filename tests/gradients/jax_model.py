@@ -19,7 +19,7 @@ from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
 from kiloc.ops._linear import Linear
 from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.lora import LoRADown
+from kiloc.ops.lora import DownProjection
 
 jax.config.update("jax_enable_x64", True)
 Arrays = Mapping[str, Any]
@@ -53,6 +53,8 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
             continue
         exact = _exact(graph, forward, node, state)
         pre = _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
+        if "bias" in node.inputs:
+            pre = _scaled_and_shifted(pre, node, graph, parameters, exact)
         if node.op.mnemonic == "softmax":
             pre = _softmax_at(reals[node.inputs["x"]], exact)
         free = _unclamped(graph, forward, node, is_logits=_reads(graph, loss_node.inputs["y"], node.outputs[0]))
@@ -70,8 +72,8 @@ def _dequantized(graph: Graph, forward: Arrays, name: str) -> Any:
 
 
 def _exact(graph: Graph, forward: Arrays, node: Node, state: Arrays) -> Any:
-    if isinstance(node.op, LoRADown):
-        unit = graph.type(node.inputs["x"]).scale * 2.0 ** float(state[node.inputs["lora_range"]][0])
+    if isinstance(node.op, DownProjection):
+        unit = graph.type(node.inputs["x"]).scale * 2.0 ** float(state[node.inputs[node.op.operands[3]]][0])
         return jnp.asarray(forward[node.outputs[0]], jnp.float64) * unit
     return _dequantized(graph, forward, node.outputs[0])
 
@@ -79,7 +81,7 @@ def _exact(graph: Graph, forward: Arrays, node: Node, state: Arrays) -> Any:
 def _reads(graph: Graph, name: str, other: str) -> bool:
     producers = graph.producers()
     while name != other:
-        if name not in producers or not producers[name].op.view:
+        if name not in producers or not (producers[name].op.view or producers[name].op.mnemonic == "bottleneck_up"):
             return False
         name = producers[name].inputs["x"]
     return True
@@ -89,11 +91,15 @@ def _unclamped(graph: Graph, forward: Arrays, node: Node, is_logits: bool) -> An
     """1 where the integer result lies strictly inside its clamp range."""
     q = jnp.asarray(forward[node.outputs[0]])
     mnemonic = node.op.mnemonic
-    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "add", "requantize", "mean")
+    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "add", "requantize", "mean", "bottleneck_down", "bottleneck_up")
     clamps = clamps or (mnemonic in ("average_pool_2d", "max_pool_2d") and node.op.activation != "none")  # type: ignore[attr-defined]
     if is_logits or not clamps:
         return jnp.ones(q.shape)
+    if mnemonic == "bottleneck_down":
+        return ((q > 0) & (q < 127)).astype(jnp.float64)
     low, high = clamp_range(getattr(node.op, "activation", "none"), graph.type(node.outputs[0]))
+    if mnemonic == "bottleneck_up":
+        low, high = node.op.low, node.op.high  # type: ignore[attr-defined]
     return ((q > low) & (q < high)).astype(jnp.float64)
 
 
@@ -135,12 +141,29 @@ def _linear(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: 
     scales = np.array(t.type("weights").channel_scales)
     weights = jnp.asarray(data.reshape(data.shape[0], *window.kernel, -1) * scales.reshape(-1, 1, 1, 1))
     if "delta" in node.inputs:
-        weights = weights + parameters[node.inputs["delta"]].reshape(weights.shape)
-    y = _convolve(x, weights, window) + _bias(node, graph, parameters)
+        chosen = _delta_channels(node, graph, weights.shape[0])
+        weights = weights.at[chosen].add(parameters[node.inputs["delta"]].reshape(len(chosen), *weights.shape[1:]))
+    y = _convolve(x, weights, window)
     if "lora_u" in node.inputs:
         u = reals[node.inputs["lora_u"]].reshape(*y.shape[:3], -1)
         y = y + node.op.lora_scale * u @ parameters[node.inputs["lora_b"]].T
     return y
+
+
+def _delta_channels(node: Node, graph: Graph, channels: int) -> Any:
+    if "delta_rows" not in node.inputs:
+        return np.arange(channels)
+    return np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)
+
+
+def _scaled_and_shifted(acc: Any, node: Node, graph: Graph, parameters: Arrays, exact: Any) -> Any:
+    """acc (1 + s) + b. The derivative to s is taken at the acc that follows from the quantised result: all that a device keeps."""
+    bias = _bias(node, graph, parameters)
+    if "gain" in node.inputs:
+        factor = 1 + parameters[node.inputs["gain"]]
+        at = (exact.reshape(acc.shape) - bias) / factor
+        acc = (acc + lax.stop_gradient(at - acc)) * factor
+    return acc + bias
 
 
 def _bias(node: Node, graph: Graph, parameters: Arrays) -> Any:
@@ -150,10 +173,10 @@ def _bias(node: Node, graph: Graph, parameters: Arrays) -> Any:
     return jnp.asarray(np.asarray(graph.values[name].data, np.float64) * _bias_unit(graph, node))
 
 
-def _lora_down(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
-    assert isinstance(node.op, LoRADown)
+def _down_projection(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    assert isinstance(node.op, DownProjection)
     x = reals[node.inputs["x"]].reshape(1, *node.op.x_image)
-    a = parameters[node.inputs["lora_a"]].reshape(node.op.u_image[2], *node.op.window.kernel, -1)
+    a = parameters[node.inputs[node.op.operands[1]]].reshape(node.op.u_image[2], *node.op.window.kernel, -1)
     return _convolve(x, a, node.op.window)
 
 
@@ -161,8 +184,15 @@ def _depthwise(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, stat
     assert isinstance(node.op, DepthwiseConv2D)
     t = node_types(graph, node)
     data = np.asarray(graph.values[node.inputs["weights"]].data, np.float64)[0] * np.array(t.type("weights").channel_scales)
-    weights = jnp.asarray(data.transpose(2, 0, 1)[..., None])
-    return _convolve(reals[node.inputs["x"]], weights, node.op.window, t.type("x").shape[3]) + _bias(node, graph, parameters)
+    weights = jnp.asarray(data)
+    if "delta" in node.inputs:
+        weights = weights.at[..., _delta_channels(node, graph, data.shape[2])].add(parameters[node.inputs["delta"]][0])
+    return _convolve(reals[node.inputs["x"]], weights.transpose(2, 0, 1)[..., None], node.op.window, t.type("x").shape[3])
+
+
+def _bottleneck_up(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    y, up = reals[node.inputs["x"]], parameters[node.inputs["up"]]
+    return y + (reals[node.inputs["h"]].reshape(-1, up.shape[1]) @ up.T).reshape(y.shape)
 
 
 def _average_pool(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
@@ -186,7 +216,9 @@ _OPS: dict[str, Any] = {
     "conv_2d": _linear,
     "fully_connected": _linear,
     "depthwise_conv_2d": _depthwise,
-    "lora_down": _lora_down,
+    "lora_down": _down_projection,
+    "bottleneck_down": _down_projection,
+    "bottleneck_up": _bottleneck_up,
     "average_pool_2d": _average_pool,
     "max_pool_2d": lambda n, g, r, p, s: _pool(n, r, lax.max, -jnp.inf),
     "mean": lambda n, g, r, p, s: r[n.inputs["x"]].mean(n.op.axes),

@@ -19,9 +19,11 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
-from kiloc.peft import BiasOnly, Head, LoRA, Method
+from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 
 SAMPLES = 12
+MOVED = {"lora_b": -12, "delta": -12, "gain": -8, "adapter_up": -9}
+"""Exponent of what starts at zero: deltas and B move the results by some steps, gains by up to a quarter."""
 FLOAT_LIMIT = 1e-6
 INTEGER_COSINE = 0.99
 
@@ -29,6 +31,12 @@ METHODS: dict[str, tuple[Method, ...]] = {
     "bias": (BiasOnly(),),
     "head": (Head(),),
     "lora": (BiasOnly(), LoRA(rank=3, layers="all", alpha=4.5)),
+    "full": (Full(),),
+    "sparse": (SparseUpdate(fraction=0.4),),
+    "scale-shift": (ScaleShift(),),
+    "adapter": (BiasOnly(), BottleneckAdapter(width=3, layers="all")),
+    "together": (BiasOnly(), LoRA(rank=2, layers="all"), ScaleShift(), BottleneckAdapter(width=2, layers="last:2")),
+    "full+scale": (Full(), ScaleShift()),
 }
 
 
@@ -38,12 +46,13 @@ def compiled(graph: Graph, methods: tuple[Method, ...], loss: str, x: Any, y: An
 
 
 def moved_state(graph: Graph, rng: np.random.Generator) -> dict[str, Any]:
-    """The initial state with B and delta away from zero, where every gradient is alive."""
+    """The initial state with everything that starts at zero moved away from it, where every gradient is alive."""
     state = interp.initial_state(graph)
     for p in graph.parameters:
-        if p.name.endswith((".lora_b", ".delta")):
+        ending = p.name.rsplit(".", 1)[-1]
+        if ending in MOVED:
             state[p.values["value"]] = rng.integers(-60, 61, state[p.values["value"]].shape).astype(np.int8)
-            state[p.values["exponent"]][:] = -12
+            state[p.values["exponent"]][:] = MOVED[ending]
     return state
 
 

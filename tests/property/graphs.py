@@ -84,7 +84,8 @@ class Sketch:
             y = self.node(kind, Conv2D(activation=act, window=window), {"x": x}, self.result((1, *window.output(h, w), channels)), 0, shape)
         elif kind == "depthwise":
             window, channels = self.window(h, w), c * self.draw(st.integers(1, 2 if c < 5 else 1))
-            y = self.node(kind, DepthwiseConv2D(window, act), {"x": x}, self.result((1, *window.output(h, w), channels)), 3, (1, *window.kernel, channels))
+            shape = (1, *window.kernel, channels)
+            y = self.node(kind, DepthwiseConv2D(window, act), {"x": x}, self.result((1, *window.output(h, w), channels)), 3, shape)
         elif kind == "add":
             others = [i for i in self.images if self.type(i).shape == t.shape]
             y = self.node(kind, Add(act), {"x": x, "other": self.draw(st.sampled_from(others))}, self.result(t.shape))
@@ -94,7 +95,8 @@ class Sketch:
             y = self.node(kind, op, {"x": x}, TensorType((1, *window.output(h, w), c), "int8", t.quantization))
         elif kind == "pad":
             amounts = (self.draw(st.integers(0, 1)), self.draw(st.integers(0, 1)), self.draw(st.integers(0, 1)), 1)
-            y = self.node(kind, Pad(amounts, t.zero_point), {"x": x}, TensorType((1, h + amounts[0] + amounts[2], w + amounts[1] + 1, c), "int8", t.quantization))
+            larger = (1, h + amounts[0] + amounts[2], w + amounts[1] + amounts[3], c)
+            y = self.node(kind, Pad(amounts, t.zero_point), {"x": x}, TensorType(larger, "int8", t.quantization))
         elif kind == "requantize":
             y = self.node(kind, Requantize(self.draw(st.sampled_from(("none", "relu")))), {"x": x}, self.result(t.shape))
         else:

@@ -159,6 +159,10 @@ def changed_value(name: str, **fields: object) -> Fault:
     return plant
 
 
+def blank(name: str, *shape: int) -> Fault:
+    return changed_value(name, type=TensorType(shape, "int8"), data=np.zeros(shape, np.int8))
+
+
 def rewired(name: str, **inputs: str | None) -> Fault:
     def plant(g: Graph) -> Graph:
         merged = {**g.node(name).inputs, **inputs}
@@ -214,8 +218,8 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "sum of two shapes": (changed_value("sum", type=activation((1, 4, 3, 4), SCALE, -4)), "only equal shapes"),
     "kernel of another size": (changed_node("first", op=Conv2D(activation="relu", window=Window((2, 2)))), "do not fit"),
     "window of another size": (changed_node("first", op=Conv2D(activation="relu", window=Window((3, 3)))), "expected"),
-    "depth that does not divide": (changed_value("second.weights", type=TensorType((1, 3, 3, 4), "int8"), data=np.zeros((1, 3, 3, 4), np.int8)), "do not fit"),
-    "layer of another depth": (changed_value("head.weights", type=TensorType((4, 2), "int8"), data=np.zeros((4, 2), np.int8)), "do not fit"),
+    "depth that does not divide": (blank("second.weights", 1, 3, 3, 4), "do not fit"),
+    "layer of another depth": (blank("head.weights", 4, 2), "do not fit"),
     "mean over the batch": (changed_node("mean", op=Mean((0, 1))), "reduces axes"),
     "mean of another size": (changed_node("mean", op=Mean((1,))), "result is"),
     "view of another size": (changed_node("flat", op=Reshape((1, 4))), "results are"),

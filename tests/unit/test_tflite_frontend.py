@@ -263,7 +263,8 @@ def test_files_that_are_not_there(tmp_path: Any) -> None:
 def test_float_only() -> None:
     w = FileTensor((3, 4), "FLOAT32", None, data=np.ones((3, 4), np.float32))
     tensors = [FileTensor((1, 4), "FLOAT32", None), w, FileTensor((1, 3), "FLOAT32", None)]
-    refused(build(tensors, [FileOperator("FULLY_CONNECTED", (0, 1), (2,), "FullyConnectedOptions")], (0,), (2,)), "FLOAT32", "quantise it to full INT8")
+    layer = FileOperator("FULLY_CONNECTED", (0, 1), (2,), "FullyConnectedOptions")
+    refused(build(tensors, [layer], (0,), (2,)), "FLOAT32", "quantise it to full INT8")
 
 
 def test_float_in_a_circle() -> None:

@@ -15,6 +15,7 @@ from ..ir.graph import ADAPTER_KINDS, Graph, Node, Value
 from ..ir.verify import node_types
 from ..ops import Names
 from ..ops.kernel import Argument, Field, KernelCall, Scratch, Table
+from ..ops.loss import Loss
 from ..optim import LEARNING_RATE
 from ..plan import Plan
 from ..plan.lifetimes import scratch_name
@@ -98,7 +99,8 @@ class ModelContext:
     loss: str
     classes: int
     target_values: int
-    target_checked: bool
+    target_range: tuple[str, ...]
+    """Lowest and highest value of a target, as C; empty where targets are no values."""
     base_hash: list[int]
     layout: int
     arena_infer: int
@@ -293,7 +295,7 @@ def build_context(
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
     layout_of_state = state_layout(graph)
-    logits = graph.node("loss").inputs["y"] if train else ""
+    reads = graph.node("loss").inputs if train else {}
     context = ModelContext(
         name=graph.name,
         prefix=graph.name.upper(),
@@ -303,9 +305,9 @@ def build_context(
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,
         loss=loss if train else "",
-        classes=graph.type(logits).size if train and loss == "cross_entropy" else 0,
-        target_values=graph.type(logits).size if train and loss == "mse" else 0,
-        target_checked=loss == "mse",
+        classes=graph.type(reads["y"]).size if "label" in reads else 0,
+        target_values=graph.type(reads["y"]).size if "target" in reads else 0,
+        target_range=_target_range(graph) if "target" in reads else (),
         base_hash=list(base_hash),
         layout=layout,
         arena_infer=infer.plan.arena_bytes,
@@ -321,6 +323,12 @@ def build_context(
         _add_training(graph, train, emitter, layout_of_state)
     context.sources = sorted(emitter.sources)
     return context
+
+
+def _target_range(graph: Graph) -> tuple[str, ...]:
+    op = graph.node("loss").op
+    assert isinstance(op, Loss)
+    return tuple(c_float(end) for end in op.target_range)
 
 
 def _add_training(graph: Graph, train: Slice, emitter: _Emitter, layout: StateLayout) -> None:

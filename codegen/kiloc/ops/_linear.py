@@ -5,9 +5,11 @@ frozen weights a layer may have
 
 - a trainable bias: int32 in units of s_x * s_w[c], added to the accumulator;
 - LoRA: a = alpha / rank; acc[c] += a / s_w[c] * 2^(u_range + b_exponent) * sum_j B[c, j] * u[j], where u is LORA_DOWN's result;
-- a delta V of the weights' shape: acc[c] += 2^exponent / s_w[c] * sum_k V[c, k] * (x[k] - z_x).
+- a delta V: acc[c] += 2^exponent / s_w[c] * sum_k V[r, k] * (x[k] - z_x). V has a row for each channel (r = c), or
+  only for some: then `delta_rows` says which row a channel uses, -1 for none;
+- a gain: (acc + addends)[c] * (1 + 2^exponent * gain[c]), without the bias; see `_gain.py`.
 
-Both addends are requantised into the int32 accumulator before the layer's one requantisation.
+Addends are requantised into the int32 accumulator before the layer's one requantisation.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from .. import numerics as nm
 from ..ir.types import TensorType
 from ._activation import clamp_range
+from ._gain import GAIN_OPERANDS, scaled_accumulator, scaled_gradient
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Table
 from .registry import Array, Environment, Names, NodeTypes, Op
@@ -48,9 +51,23 @@ def output_scales(x: TensorType, weights: TensorType, channels: int) -> NDArray[
     return np.broadcast_to(np.float64(x.scale) * np.array(weights.channel_scales, np.float64), (channels,)).copy()
 
 
+def addend_multipliers(weights: TensorType, channels: int, factor: float) -> tuple[nm.Ints, nm.Ints]:
+    """factor / s_w[c]: from units of s_x to accumulator units."""
+    scales = np.broadcast_to(np.array(weights.channel_scales, np.float64), (channels,))
+    multiplier, shift = nm.quantize_multipliers(factor / scales)
+    return multiplier, np.minimum(shift, LARGEST_SHIFT)
+
+
 def addend(t: Array, multiplier: Array | int, shift: Array | int) -> Array:
     """A trainable product brought to accumulator units, saturated at +-2^30."""
     return np.clip(nm.requantize(t, multiplier, shift), -ADDEND_LIMIT, ADDEND_LIMIT)
+
+
+def delta_channels(e: Environment, channels: int) -> NDArray[np.int64]:
+    """The output channels that have a row of the delta, in the order of its rows."""
+    if e.has("delta_rows"):
+        return np.flatnonzero(e.array("delta_rows") >= 0)
+    return np.arange(channels)
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,9 @@ class Linear(Op):
     """
 
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent")
+    optional: ClassVar[tuple[str, ...]] = (
+        "lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS,
+    )  # fmt: skip
 
     activation: str = "none"
     rounding: str = "twice"
@@ -85,29 +104,23 @@ class Linear(Op):
         scales = output_scales(t.type("x"), t.type("weights"), channels) / t.result().scale
         return nm.quantize_multipliers(scales)
 
-    def addend_multipliers(self, t: NodeTypes, factor: float) -> tuple[nm.Ints, nm.Ints]:
-        """factor / s_w[c]: from units of s_x to accumulator units."""
-        channels = t.type("weights").shape[0]
-        scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
-        multiplier, shift = nm.quantize_multipliers(factor / scales)
-        return multiplier, np.minimum(shift, LARGEST_SHIFT)
-
     # -- meaning --------------------------------------------------------------------------------------
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         """int32 sums before the requantisation: [N, positions, channels]."""
         rows = self.rows(e)
         weights = e.array("weights").reshape(e.type("weights").shape[0], -1)
-        total = exact_matmul(rows, weights.T) + e.wide("bias")
+        total = exact_matmul(rows, weights.T)
         if e.has("lora_u"):
             u = e.array("lora_u").reshape(rows.shape[0], rows.shape[1], -1)
             exponent = e.wide("lora_range") + e.wide("lora_b_exponent")
-            multiplier, shift = self.addend_multipliers(e, self.lora_scale)
+            multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], self.lora_scale)
             total = total + addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
         if e.has("delta"):
-            delta = e.array("delta").reshape(weights.shape)
-            multiplier, shift = self.addend_multipliers(e, 1.0)
-            total = total + addend(exact_matmul(rows, delta.T), multiplier, shift + e.wide("delta_exponent"))
-        return nm.saturate32(total)
+            chosen = delta_channels(e, weights.shape[0])
+            delta = e.array("delta").reshape(len(chosen), -1)
+            multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], 1.0)
+            total[..., chosen] += addend(exact_matmul(rows, delta.T), multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
+        return nm.saturate32(scaled_accumulator(e, total) + e.wide("bias"))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = self.accumulator(e)
@@ -122,7 +135,7 @@ class Linear(Op):
         count = positions * t.type("weights").size
         if t.has("lora_u"):
             count += positions * t.type("lora_b").size
-        return count + (positions * t.type("weights").size if t.has("delta") else 0)
+        return count + (positions * t.type("delta").size if t.has("delta") else 0)
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
@@ -137,66 +150,81 @@ class Linear(Op):
             "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
             "shift": Table("shift", "int8_t", shift.astype(np.int8)),
         }
-        arguments = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         symbol = "kt_conv2d_s8" if self.rounding == "twice" else "kt_conv2d_once_s8"
         for kind, operands in (("lora", ("lora_u", "lora_b", "lora_range", "lora_b_exponent")), ("delta", ("delta", "delta_exponent"))):
             if not t.has(operands[0]):
                 continue
-            scale, offset = self.addend_multipliers(t, self.lora_scale if kind == "lora" else 1.0)
+            scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[0], self.lora_scale if kind == "lora" else 1.0)
             fields["addend_multiplier"] = Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32))
             fields["addend_shift"] = Table(f"{kind}_shift", "int8_t", offset.astype(np.int8))
             if kind == "lora":
                 fields["rank"] = t.type("lora_b").shape[1]
+            if t.has("delta_rows"):
+                fields["rows"] = Argument(n.inputs["delta_rows"])
             arguments += [Argument(n.inputs[o]) for o in operands]
             symbol = f"kt_conv2d_{kind}_s8"
         assert not (t.has("lora_u") and t.has("delta")), "a layer takes LoRA or a delta"
-        assert self.rounding == "twice" or symbol == "kt_conv2d_once_s8", "trainable weights need rounding twice"
+        if t.has("gain") and symbol == "kt_conv2d_s8":
+            symbol = "kt_conv2d_scaled_s8"
+        if symbol not in ("kt_conv2d_s8", "kt_conv2d_once_s8"):
+            assert self.rounding == "twice", "trainable weights need rounding twice"
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
         return KernelCall(symbol, "kt_conv2d_params", fields, (*arguments, Argument(n.outputs[0])), source=f"kernels/{symbol[3:-3]}.c")
 
     # -- gradient -------------------------------------------------------------------------------------
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         from .gradient_mask import masked
-        from .lora import LoRAInnerGradient
-        from .parameter_gradient import BiasGradient, WeightGradient
+        from .parameter_gradient import BiasGradient
 
         t = b.types(node)
-        window, x_scale = self.window_of(t), t.type("x").scale
-        x_image, y_image = self.images(t)
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
         if b.is_trainable(node.inputs["bias"]):
             b.accumulate(node, "bias", BiasGradient(), {"g": g})
-        extra: dict[str, str] = {}
-        if "delta" in node.inputs:
-            b.accumulate(node, "delta", WeightGradient(window, x_image, y_image, x_scale), {"g": g, "x": node.inputs["x"]})
-        if "lora_u" in node.inputs:
-            down = b.producer(node.inputs["lora_u"])
-            rank = t.type("lora_b").shape[1]
-            across = Window((1, 1))
-            u_image = (*y_image[:2], rank)
-            b.accumulate(
-                node, "lora_b", WeightGradient(across, u_image, y_image, x_scale * self.lora_scale),
-                {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
-            )  # fmt: skip
-            inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
-            du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du")
-            b.accumulate(
-                down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
-                {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
-            )  # fmt: skip
-            extra = {
-                "lora_du": du,
-                "lora_du_exponent": du_exponent,
-                "lora_a": down.inputs["lora_a"],
-                "lora_a_exponent": down.inputs["lora_a_exponent"],
-            }
+        g = scaled_gradient(b, node, g)
+        path = {**self._delta_gradient(b, node, g), **self._lora_gradient(b, node, g)}
         if not b.wants(node.inputs["x"]):
             return {}
         from .input_gradient import LinearInputGradient, prescale_shift
 
-        weights = b.constant(node.inputs["weights"])
+        weights, window = b.constant(node.inputs["weights"]), self.window_of(t)
         prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales)
-        op = LinearInputGradient(window, x_image, y_image, prescale, self.lora_scale, t.type("x").shape)
-        dx = b.add(op, {"g": g, "weights": node.inputs["weights"], **extra}, f"{node.name}.dx")[0]
+        op = LinearInputGradient(window, *self.images(t), prescale, self.lora_scale, t.type("x").shape)
+        dx = b.add(op, {"g": g, "weights": node.inputs["weights"], **path}, f"{node.name}.dx")[0]
         return {"x": dx}
 
+    def _delta_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
+        """Accumulate the delta's gradient; what the input gradient needs for the delta's share."""
+        from .parameter_gradient import WeightGradient
 
+        if "delta" not in node.inputs:
+            return {}
+        t = b.types(node)
+        rows = {"rows": node.inputs["delta_rows"]} if "delta_rows" in node.inputs else {}
+        op = WeightGradient(self.window_of(t), *self.images(t), t.type("x").scale)
+        b.accumulate(node, "delta", op, {"g": g, "x": node.inputs["x"], **rows})
+        return {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
+
+    def _lora_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
+        """Accumulate the gradients of A and B; what the input gradient needs for LoRA's share."""
+        from .lora import LoRAInnerGradient
+        from .parameter_gradient import WeightGradient
+
+        if "lora_u" not in node.inputs:
+            return {}
+        t = b.types(node)
+        window, x_scale, (x_image, y_image) = self.window_of(t), t.type("x").scale, self.images(t)
+        down = b.producer(node.inputs["lora_u"])
+        u_image = (*y_image[:2], t.type("lora_b").shape[1])
+        b.accumulate(
+            node, "lora_b", WeightGradient(Window((1, 1)), u_image, y_image, x_scale * self.lora_scale),
+            {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
+        )  # fmt: skip
+        inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
+        du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du")
+        b.accumulate(
+            down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
+            {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
+        )  # fmt: skip
+        a = {o: down.inputs[o] for o in ("lora_a", "lora_a_exponent")}
+        return {"lora_du": du, "lora_du_exponent": du_exponent, **a}

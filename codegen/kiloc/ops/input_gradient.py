@@ -3,6 +3,10 @@
 dX = W^T dY contracts over output channels, whose weights have different scales, so dY is first scaled per channel into
 16 bits: m[c] = min(32767, round(2^15 s_w[c] / max s_w)), G'[c] = (G[c] m[c] + 2^(p-1)) >> p. p is the smallest p >= 7
 for which the int32 sums cannot overflow, proved from the frozen weights.
+
+A trained path adds its share, V^T G or A^T du, to the same sums. Its codes have one scale for the tensor, so G is taken as it is and the
+int32 product is requantised once: acc += limit(requantize(V^T G, M, S + exponent)), M 2^(S-31) = 1 / (max s_w 2^(p-15)). |V^T G| <=
+127 * 127 * terms stays in int32 up to 133,000 terms.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 
 from .. import numerics as nm
 from ._gradient import Real, RequantizedGradient, batch
-from ._linear import Image, addend, exact_matmul
+from ._linear import Image, addend, delta_channels, exact_matmul
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, register
@@ -45,11 +49,13 @@ def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float]) -> int
 @register
 @dataclass(frozen=True)
 class LinearInputGradient(RequantizedGradient):
-    """dX of CONV_2D and FULLY_CONNECTED, with the LoRA path's share where the layer has one."""
+    """dX of CONV_2D and FULLY_CONNECTED, with the share of LoRA or of a delta where the layer has one."""
 
     mnemonic: ClassVar[str] = "linear_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "weights")
-    optional: ClassVar[tuple[str, ...]] = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
+    optional: ClassVar[tuple[str, ...]] = (
+        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows",
+    )  # fmt: skip
 
     window: Window = Window((1, 1))
     x_image: Image = (1, 1, 1)
@@ -67,8 +73,8 @@ class LinearInputGradient(RequantizedGradient):
     def unit(self, t: NodeTypes) -> float:
         return t.type("g").scale * self.weight_unit(t)
 
-    def lora_multiplier(self, t: NodeTypes) -> tuple[int, int]:
-        """From units of the LoRA product (before its exponents) to units of the accumulator."""
+    def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
+        """From units of the path's product (before its exponents) to units of the accumulator."""
         return nm.quantize_multiplier(self.lora_scale / self.weight_unit(t))
 
     def _scatter(self, rows: Array) -> Array:
@@ -79,28 +85,44 @@ class LinearInputGradient(RequantizedGradient):
         g = batch(e, "g", -1, channels)
         g = prescaled(g, prescale(e.type("weights").channel_scales, channels), self.prescale_shift)
         total = self._scatter(exact_matmul(g, e.array("weights").reshape(channels, -1)))
-        if e.has("lora_du"):
-            du = batch(e, "lora_du", g.shape[1], -1)
-            path = self._scatter(exact_matmul(du, e.array("lora_a").reshape(du.shape[2], -1)))
-            exponent = e.wide("lora_du_exponent") + e.wide("lora_a_exponent")
-            multiplier, shift = self.lora_multiplier(e)
-            total = nm.saturate32(total + addend(path, multiplier, (shift + exponent).reshape(-1, 1, 1, 1)))
+        path = self._path(e)
+        if path is not None:
+            product, exponent = path
+            multiplier, shift = self.path_multiplier(e)
+            total = nm.saturate32(total + addend(product, multiplier, (shift + exponent).reshape(-1, 1, 1, 1)))
         return total.reshape(-1, *self.shape(e)[1:])
+
+    def _path(self, e: Environment) -> tuple[Array, Array] | None:
+        """Integer product of the trained path and its exponent."""
+        if e.has("lora_du"):
+            rank = e.type("lora_a").shape[0]
+            product = exact_matmul(batch(e, "lora_du", -1, rank), e.array("lora_a").reshape(rank, -1))
+            return self._scatter(product), e.wide("lora_du_exponent") + e.wide("lora_a_exponent")
+        if e.has("delta"):
+            chosen = delta_channels(e, self.y_image[2])
+            g = batch(e, "g", -1, self.y_image[2])[..., chosen]
+            return self._scatter(exact_matmul(g, e.array("delta").reshape(len(chosen), -1))), e.wide("delta_exponent")
+        return None
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         channels = self.y_image[2]
         scales = np.array(e.type("weights").channel_scales, np.float64)
         weights = e.array("weights").reshape(channels, -1).astype(np.float64)
-        total = self._scatter(batch(e, "g", -1, channels) * scales @ weights)
+        g = batch(e, "g", -1, channels)
+        total = self._scatter(g * scales @ weights)
         if e.has("lora_du"):
             a = e.array("lora_a").astype(np.float64) * 2.0 ** e.array("lora_a_exponent").astype(np.float64)
             du = batch(e, "lora_du", -1, a.shape[0])
             total = total + self._scatter(du @ a.reshape(a.shape[0], -1))
+        if e.has("delta"):
+            chosen = delta_channels(e, channels)
+            delta = e.array("delta").reshape(len(chosen), -1) * 2.0 ** e.array("delta_exponent").astype(np.float64)
+            total = total + self._scatter(g[..., chosen] @ delta)
         return (total.reshape(-1, *self.shape(e)[1:]),)
 
     def macs(self, t: NodeTypes) -> int:
         positions = self.y_image[0] * self.y_image[1]
-        return positions * (t.type("weights").size + (t.type("lora_a").size if t.has("lora_a") else 0))
+        return positions * (t.type("weights").size + sum(t.type(o).size for o in ("lora_a", "delta") if t.has(o)))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         channels = self.y_image[2]
@@ -113,11 +135,15 @@ class LinearInputGradient(RequantizedGradient):
         }
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
         symbol, rows = "kt_conv2d_input_gradient_s8", 1
-        if t.has("lora_du"):
-            multiplier, shift = self.lora_multiplier(t)
-            fields |= {"rank": t.type("lora_a").shape[0], "lora_multiplier": multiplier, "lora_shift": shift}
-            arguments += [Argument(n.inputs[o]) for o in ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")]
-            symbol, rows = "kt_conv2d_lora_input_gradient_s8", 2
+        if t.has("lora_du") or t.has("delta"):
+            lora = t.has("lora_du")
+            multiplier, shift = self.path_multiplier(t)
+            fields |= {"path_channels": t.type("lora_a").shape[0] if lora else channels, "path_multiplier": multiplier, "path_shift": shift}
+            if t.has("delta_rows"):
+                fields["path_rows"] = Argument(n.inputs["delta_rows"])
+            names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else ("g", "", "delta", "delta_exponent")
+            arguments += [Argument(n.inputs[o]) if o else "NULL" for o in names]
+            symbol, rows = "kt_conv2d_path_input_gradient_s8", 2
         arguments += [Argument(n.outputs[0]), Scratch()]
         scratch = 4 * rows * self.x_image[2]
         return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c")

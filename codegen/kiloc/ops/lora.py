@@ -21,16 +21,15 @@ from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 
-@register
 @dataclass(frozen=True)
-class LoRADown(Op):
-    """u[p, j] = saturate8(shift_round(sum_k A[j, k] (x[p, k] - z_x), range - a_exponent)), x under the layer's window.
+class DownProjection(Op):
+    """u[p, j] = clamp(shift_round(sum_k A[j, k] (x[p, k] - z_x), range - a_exponent), low, 127), x under the window.
 
-    saturated (state, optional): set to 1 when an element of u left [-127, 127].
+    low: -127, or 0 for a rectifier. saturated (state, optional): set to 1 when an element exceeded 127, or fell below a
+    low of -127. Operands after x: A, its exponent, the range of u.
     """
 
-    mnemonic: ClassVar[str] = "lora_down"
-    operands: ClassVar[tuple[str, ...]] = ("x", "lora_a", "lora_a_exponent", "lora_range")
+    low: ClassVar[int] = -127
     optional: ClassVar[tuple[str, ...]] = ("saturated",)
 
     window: Window = Window((1, 1))
@@ -41,31 +40,44 @@ class LoRADown(Op):
         return (TensorType((1, self.u_image[0] * self.u_image[1], self.u_image[2]), "int8"),)
 
     def raw(self, e: Environment) -> NDArray[np.int64]:
-        """u before saturation."""
+        """u before the clamp."""
+        _, a, exponent, reach = self.operands
         x = (e.wide("x") - e.type("x").zero_point).reshape(-1, *self.x_image)
-        total = exact_matmul(self.window.patches(x), e.array("lora_a").reshape(self.u_image[2], -1).T)
-        return nm.shift_round(total, e.wide("lora_range") - e.wide("lora_a_exponent"))
+        total = exact_matmul(self.window.patches(x), e.array(a).reshape(self.u_image[2], -1).T)
+        return nm.shift_round(total, e.wide(reach) - e.wide(exponent))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        return (nm.saturate8(self.raw(e)).astype(np.int8),)
+        return (np.clip(self.raw(e), self.low, 127).astype(np.int8),)
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
         if not e.has("saturated"):
             return {}
-        hit = np.abs(self.raw(e)).max(initial=0) > 127
+        raw = self.raw(e)
+        hit = raw.max(initial=0) > 127 or (self.low < 0 and raw.min(initial=0) < self.low)
         return {"saturated": (e.array("saturated") | hit).astype(np.int8)}
 
     def macs(self, t: NodeTypes) -> int:
-        return self.u_image[0] * self.u_image[1] * t.type("lora_a").size
+        return self.u_image[0] * self.u_image[1] * t.type(self.operands[1]).size
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {
             "window": self.window.fields(self.x_image, self.u_image),
             "input_offset": -t.type("x").zero_point,
+            "low": self.low,
         }
-        arguments: list[Argument | str] = [Argument(n.inputs[o]) for o in ("x", "lora_a", "lora_a_exponent", "lora_range")]
+        arguments: list[Argument | str] = [Argument(n.inputs[o]) for o in self.operands]
         arguments.append(Argument(n.inputs["saturated"]) if t.has("saturated") else "NULL")
-        return KernelCall("kt_lora_down_s8", "kt_lora_down_params", fields, (*arguments, Argument(n.outputs[0])), source="kernels/lora_down.c")
+        symbol, struct = "kt_down_projection_s8", "kt_down_projection_params"
+        return KernelCall(symbol, struct, fields, (*arguments, Argument(n.outputs[0])), source="kernels/down_projection.c")
+
+
+@register
+@dataclass(frozen=True)
+class LoRADown(DownProjection):
+    """LoRA's u: signed, A under the layer's own window."""
+
+    mnemonic: ClassVar[str] = "lora_down"
+    operands: ClassVar[tuple[str, ...]] = ("x", "lora_a", "lora_a_exponent", "lora_range")
 
 
 @register

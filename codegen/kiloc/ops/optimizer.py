@@ -1,136 +1,240 @@
-"""Update operators: an optimizer turns the accumulated gradient into a step, a storage format takes the step.
+"""Optimizers: from the accumulated gradient to a step, which the accumulator carries on to the storage format.
 
-They are separate, so every optimizer works with every storage. The accumulator carries the step from one to the other.
+They are separate from the storage formats (`storage_step.py`), so every optimizer works with every storage. An optimizer
+with moments has a twin that keeps them in 8 bits (`_moments.py`); its arithmetic is inherited.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from .. import numerics as nm
-from ..ir.types import TensorType
-from .kernel import Argument, Field, KernelCall, Table
-from .registry import Array, Environment, Names, NodeTypes, Op, register
+from . import _moments
+from ._update import Update, pointers
+from .kernel import Field, KernelCall
+from .registry import Array, Environment, Names, NodeTypes, register
+from .storage_step import StepBlock16, StepInt32
 
-LARGEST_NORM = 3.0e38
-BIAS_LIMIT = 2**30
+__all__ = ["SGD", "SGD8", "Adam", "Adam8", "Lion", "Lion8", "Optimizer", "StepBlock16", "StepInt32"]
+
+LARGEST_SQUARES = 3.0e38
+LARGEST_GRADIENT = 1.0e18
+
+Moments = dict[str, nm.Floats]
 
 
 @dataclass(frozen=True)
-class Update(Op):
-    """Base: no results, state in place."""
+class Optimizer(Update):
+    """accumulator := step of g = accumulator / count, clipped to norm `clip` and each element to +-1e18 (NaN to 0).
 
-    role: ClassVar[str] = "update"
+    clip: largest Euclidean norm of g (0: no clipping), the most valuable setting of integer training.
+    Source: Pascanu et al., "On the Difficulty of Training Recurrent Neural Networks" (2013).
+    """
 
-    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
-        return ()
+    remembers: ClassVar[tuple[str, ...]] = ()
+    """Operands that hold moments."""
 
-    def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        return ()
+    clip: float = 1.0
+
+    def step(self, e: Environment, g: nm.Floats, moments: Moments) -> tuple[nm.Floats, Moments]:
+        """(step, new moments), flat."""
+        raise NotImplementedError
+
+    def load(self, e: Environment, moment: str) -> nm.Floats:
+        return e.array(moment).ravel()
+
+    def store(self, e: Environment, moment: str, values: nm.Floats) -> dict[str, Array]:
+        return {moment: values.reshape(e.array(moment).shape)}
+
+    def gradient_of(self, e: Environment) -> nm.Floats:
+        accumulated = e.array("accumulator").ravel()
+        factor = np.float32(1) / e.array("count").astype(np.float32)[0]
+        if self.clip > 0:
+            scaled = accumulated * factor
+            norm = nm.sqrt(np.minimum(nm.sequential_sum(scaled * scaled), np.float32(LARGEST_SQUARES)))
+            if norm > np.float32(self.clip):
+                factor = factor * (np.float32(self.clip) / norm)
+        g = accumulated * factor
+        limit = np.float32(LARGEST_GRADIENT)
+        return np.where(np.isnan(g), np.float32(0), np.clip(g, -limit, limit)).astype(np.float32)
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            held = [m for m in self.remembers if e.has(m)]
+            step, moments = self.step(e, self.gradient_of(e), {m: self.load(e, m) for m in held})
+            changed: dict[str, Array] = {"accumulator": step.reshape(e.array("accumulator").shape)}
+            for m in held:
+                changed |= self.store(e, m, moments[m])
+        return changed
 
 
 @register
 @dataclass(frozen=True)
-class SGD(Update):
-    """accumulator := lr * m, with g = accumulator / count clipped to norm `clip`, m = momentum * m + g.
+class SGD(Optimizer):
+    """m = momentum * m + g; step = lr * m, with Nesterov lr * (g + momentum * m); without moment lr * g.
 
-    clip: largest Euclidean norm of g (0: no clipping), the most valuable setting of integer training.
+    Sources: Polyak, "Some Methods of Speeding Up the Convergence of Iteration Methods" (1964); Sutskever et al., "On the
+    Importance of Initialization and Momentum in Deep Learning" (2013).
     """
 
     mnemonic: ClassVar[str] = "sgd"
     operands: ClassVar[tuple[str, ...]] = ("accumulator", "count", "learning_rate")
     optional: ClassVar[tuple[str, ...]] = ("momentum",)
+    remembers: ClassVar[tuple[str, ...]] = ("momentum",)
 
     coefficient: float = 0.0
-    clip: float = 1.0
+    nesterov: bool = False
 
-    def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        g = e.array("accumulator").ravel()
-        with np.errstate(over="ignore"):
-            factor = np.float32(1) / e.array("count").astype(np.float32)[0]
-            if self.clip > 0:
-                scaled = g * factor
-                norm = nm.sqrt(np.minimum(nm.sequential_sum(scaled * scaled), np.float32(LARGEST_NORM)))
-                if norm > np.float32(self.clip):
-                    factor = factor * (np.float32(self.clip) / norm)
-            step = g * factor
-        changed = {}
-        if e.has("momentum"):
-            step = np.float32(self.coefficient) * e.array("momentum").ravel() + step
-            changed["momentum"] = step.reshape(e.array("momentum").shape)
-        changed["accumulator"] = (e.array("learning_rate")[0] * step).reshape(e.array("accumulator").shape)
-        return changed
+    def step(self, e: Environment, g: nm.Floats, moments: Moments) -> tuple[nm.Floats, Moments]:
+        step, rate, coefficient = g, e.array("learning_rate")[0], np.float32(self.coefficient)
+        if moments:
+            m = coefficient * moments["momentum"] + g
+            moments = {"momentum": m}
+            step = g + coefficient * m if self.nesterov else m
+        return rate * step, moments
+
+    def fields(self, t: NodeTypes) -> dict[str, Field]:
+        return {"size": t.type("accumulator").size, "momentum": self.coefficient, "nesterov": int(self.nesterov), "clip": self.clip}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {"size": t.type("accumulator").size, "momentum": self.coefficient, "clip": self.clip}
-        momentum: Argument | str = Argument(n.inputs["momentum"]) if t.has("momentum") else "NULL"
-        arguments = (Argument(n.inputs["accumulator"]), momentum, Argument(n.inputs["count"]), Argument(n.inputs["learning_rate"]))
-        return KernelCall("kt_sgd", "kt_sgd_params", fields, arguments, source="optim/sgd.c")
+        arguments = pointers(n, "accumulator", "momentum", "count", "learning_rate")
+        return KernelCall("kt_sgd", "kt_sgd_params", self.fields(t), arguments, source="optim/sgd.c")
 
 
 @register
 @dataclass(frozen=True)
-class StepInt32(Update):
-    """value -= round(step / unit[c]); saturates at +-2^30; accumulator := 0.
+class Lion(Optimizer):
+    """step = lr * sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g.
 
-    unit: real value of one integer step of each channel (s_x * s_w[c] of a bias).
+    Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
     """
 
-    mnemonic: ClassVar[str] = "step_int32"
-    operands: ClassVar[tuple[str, ...]] = ("value", "accumulator")
+    mnemonic: ClassVar[str] = "lion"
+    operands: ClassVar[tuple[str, ...]] = ("accumulator", "count", "learning_rate", "momentum")
+    remembers: ClassVar[tuple[str, ...]] = ("momentum",)
 
-    unit: tuple[float, ...] = ()
+    beta1: float = 0.9
+    beta2: float = 0.99
 
-    def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        step = e.array("accumulator")
-        with np.errstate(over="ignore"):
-            steps = nm.round_half_up(step / np.array(self.unit, np.float32))
-        moved = np.clip(e.wide("value") - steps, -BIAS_LIMIT, BIAS_LIMIT)
-        return {"value": moved.astype(np.int32), "accumulator": np.zeros_like(step)}
+    def step(self, e: Environment, g: nm.Floats, moments: Moments) -> tuple[nm.Floats, Moments]:
+        m, beta1, beta2 = moments["momentum"], np.float32(self.beta1), np.float32(self.beta2)
+        direction = np.sign(beta1 * m + (np.float32(1) - beta1) * g)
+        return e.array("learning_rate")[0] * direction, {"momentum": beta2 * m + (np.float32(1) - beta2) * g}
+
+    def fields(self, t: NodeTypes) -> dict[str, Field]:
+        return {"size": t.type("accumulator").size, "beta1": self.beta1, "beta2": self.beta2, "clip": self.clip}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields: dict[str, Field] = {"size": t.type("value").size, "unit": Table("unit", "float", np.array(self.unit, np.float32))}
-        arguments = (Argument(n.inputs["value"]), Argument(n.inputs["accumulator"]))
-        return KernelCall("kt_step_int32", "kt_step_int32_params", fields, arguments, source="optim/step_int32.c")
+        arguments = pointers(n, "accumulator", "momentum", "count", "learning_rate")
+        return KernelCall("kt_lion", "kt_lion_params", self.fields(t), arguments, source="optim/lion.c")
 
 
 @register
 @dataclass(frozen=True)
-class StepBlock16(Update):
-    """value := value - step in 16 bits with one power of two for the tensor, then the int8 codes; accumulator := 0.
+class Adam(Optimizer):
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; step = lr * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon).
 
-    master_exponent is the smallest that holds the largest value; code = shift_round(master, k), where k = 8, or 9 where
-    8 would leave [-127, 127].
+    first_power, second_power: beta1^t and beta2^t, state that `NextPower` multiplies once an update.
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015).
     """
 
-    mnemonic: ClassVar[str] = "step_block16"
-    operands: ClassVar[tuple[str, ...]] = ("value", "exponent", "master", "master_exponent", "accumulator")
+    mnemonic: ClassVar[str] = "adam"
+    operands: ClassVar[tuple[str, ...]] = (
+        "accumulator", "count", "learning_rate", "first_moment", "second_moment", "first_power", "second_power",
+    )  # fmt: skip
+    remembers: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
-    LOWEST: ClassVar[int] = -32
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
 
-    def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        step = e.array("accumulator")
-        moved = e.array("master").astype(np.float32) * nm.power_of_two(e.array("master_exponent")[0]) - step
-        exponent = min(int(nm.exponent_for(np.abs(moved).max(), 32767.0, self.LOWEST)), 100)
-        master = np.clip(nm.round_half_up(moved * nm.power_of_two(-exponent)), -32767, 32767)
-        value, shift = block16_codes(master)
-        return {
-            "value": value,
-            "exponent": np.array([exponent + shift], np.int8),
-            "master": master.astype(np.int16),
-            "master_exponent": np.array([exponent], np.int8),
-            "accumulator": np.zeros_like(step),
-        }
+    def step(self, e: Environment, g: nm.Floats, moments: Moments) -> tuple[nm.Floats, Moments]:
+        one, beta1, beta2 = np.float32(1), np.float32(self.beta1), np.float32(self.beta2)
+        m = beta1 * moments["first_moment"] + (one - beta1) * g
+        v = beta2 * moments["second_moment"] + (one - beta2) * (g * g)
+        up = m * (one / (one - e.array("first_power")[0]))
+        down = nm.sqrt(v * (one / (one - e.array("second_power")[0]))) + np.float32(self.epsilon)
+        return e.array("learning_rate")[0] * (up / down), {"first_moment": m, "second_moment": v}
+
+    def fields(self, t: NodeTypes) -> dict[str, Field]:
+        size = t.type("accumulator").size
+        return {"size": size, "beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon, "clip": self.clip}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
-        return KernelCall("kt_step_block16", "kt_step_block16_params", {"size": t.type("value").size}, arguments, source="optim/step_block16.c")
+        order = ("accumulator", "first_moment", "second_moment", "count", "learning_rate", "first_power", "second_power")
+        return KernelCall("kt_adam", "kt_adam_params", self.fields(t), pointers(n, *order), source="optim/adam.c")
 
 
-def block16_codes(master: nm.Ints) -> tuple[Array, int]:
-    """int8 codes of 16-bit values, and how far they were shifted."""
-    shift = 8 if np.abs(master).max() <= 127 * 256 else 9
-    return nm.saturate8(nm.shift_round(master, shift)).astype(np.int8), shift
+# -- the same with moments in 8 bits ----------------------------------------------------------------------
+class LinearMoment:
+    """A signed moment `momentum` as int8 codes with the scales `momentum_scale`."""
+
+    def load(self, e: Environment, moment: str) -> nm.Floats:
+        return _moments.load_linear(e.array(moment), e.array(f"{moment}_scale"))
+
+    def store(self, e: Environment, moment: str, values: nm.Floats) -> dict[str, Array]:
+        codes, scale = _moments.store_linear(values)
+        return {moment: codes.reshape(e.array(moment).shape), f"{moment}_scale": scale}
+
+
+@register
+@dataclass(frozen=True)
+class SGD8(LinearMoment, SGD):
+    """SGD with an 8-bit momentum."""
+
+    mnemonic: ClassVar[str] = "sgd8"
+    operands: ClassVar[tuple[str, ...]] = (*SGD.operands, "momentum", "momentum_scale")
+    optional: ClassVar[tuple[str, ...]] = ()
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        arguments = pointers(n, "accumulator", "momentum", "momentum_scale", "count", "learning_rate")
+        return KernelCall("kt_sgd8", "kt_sgd_params", self.fields(t), arguments, source="optim/sgd8.c")
+
+
+@register
+@dataclass(frozen=True)
+class Lion8(LinearMoment, Lion):
+    """Lion with an 8-bit moment."""
+
+    mnemonic: ClassVar[str] = "lion8"
+    operands: ClassVar[tuple[str, ...]] = (*Lion.operands, "momentum_scale")
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        arguments = pointers(n, "accumulator", "momentum", "momentum_scale", "count", "learning_rate")
+        return KernelCall("kt_lion8", "kt_lion_params", self.fields(t), arguments, source="optim/lion8.c")
+
+
+@register
+@dataclass(frozen=True)
+class Adam8(LinearMoment, Adam):
+    """Adam with 8-bit moments: the first linear, the root of the second linear and rounded stochastically.
+
+    stream: names this tensor's random numbers, whose counter is `updates` and whose seed is `seed`.
+    """
+
+    mnemonic: ClassVar[str] = "adam8"
+    operands: ClassVar[tuple[str, ...]] = (*Adam.operands, "first_moment_scale", "second_moment_scale", "updates", "seed")
+
+    stream: int = 0
+
+    def load(self, e: Environment, moment: str) -> nm.Floats:
+        if moment == "first_moment":
+            return super().load(e, moment)
+        return _moments.load_root(e.array(moment), e.array(f"{moment}_scale"))
+
+    def store(self, e: Environment, moment: str, values: nm.Floats) -> dict[str, Array]:
+        if moment == "first_moment":
+            return super().store(e, moment, values)
+        key = nm.random_key(int(e.array("seed")[0]), int(e.array("updates")[0]), self.stream)
+        codes, scale = _moments.store_root(values, key)
+        return {moment: codes.reshape(e.array(moment).shape), f"{moment}_scale": scale}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        order = ("accumulator", "first_moment", "first_moment_scale", "second_moment", "second_moment_scale", "count", "learning_rate")
+        arguments = pointers(n, *order, "first_power", "second_power", "updates", "seed")
+        fields: Mapping[str, Field] = {"adam": self.fields(t), "stream": self.stream}
+        return KernelCall("kt_adam8", "kt_adam8_params", fields, arguments, source="optim/adam8.c")

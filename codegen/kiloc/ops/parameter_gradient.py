@@ -77,12 +77,13 @@ class WeightGradient(ParameterGradient):
     """dW[c, k] = sum over positions of g[p, c] * (x[p, k] - z_x), x under the window of the layer.
 
     unit: real value of one step of x and of any factor behind the product; exponent_offset: a further power of two
-    (the range of LoRA's inner tensor, or the exponent of its gradient).
+    (the range of LoRA's inner tensor, or the exponent of its gradient). rows: where not every channel is trained, the
+    accumulator's row for each channel, -1 for none.
     """
 
     mnemonic: ClassVar[str] = "weight_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "x", "exponent", "accumulator")
-    optional: ClassVar[tuple[str, ...]] = ("exponent_offset",)
+    optional: ClassVar[tuple[str, ...]] = ("exponent_offset", "rows")
 
     window: Window = Window((1, 1))
     x_image: Image = (1, 1, 1)
@@ -100,12 +101,17 @@ class WeightGradient(ParameterGradient):
         x = e.wide("x") - self._zero_point(e)
         return np.asarray(self.window.patches(x.reshape(x.shape[0], *self.x_image)))
 
-    def sums(self, e: Environment) -> NDArray[np.int64]:
+    def _gradient(self, e: Environment) -> Array:
+        """g of the trained channels."""
         g = batch(e, "g", -1, self.y_image[2])
+        return g[..., e.array("rows") >= 0] if e.has("rows") else g
+
+    def sums(self, e: Environment) -> NDArray[np.int64]:
+        g = self._gradient(e)
         return exact_matmul(g.transpose(0, 2, 1), self._rows(e))
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
-        g = batch(e, "g", -1, self.y_image[2])
+        g = self._gradient(e)
         offset = e.array("exponent_offset").astype(np.float64) if e.has("exponent_offset") else np.zeros(1)
         return (g.transpose(0, 2, 1) @ self._rows(e).astype(np.float64) * (self.unit * 2.0 ** offset.reshape(-1, 1, 1)),)
 
@@ -118,6 +124,8 @@ class WeightGradient(ParameterGradient):
             "input_offset": -self._zero_point(t),
             "scale": self.scale(t),
         }
+        if t.has("rows"):
+            fields["rows"] = Argument(n.inputs["rows"])
         offset: Argument | str = Argument(n.inputs["exponent_offset"]) if t.has("exponent_offset") else "NULL"
         symbol = "kt_weight_gradient"
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))

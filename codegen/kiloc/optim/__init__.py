@@ -1,6 +1,25 @@
-"""Optimizers: what is kept for each parameter and which nodes one update runs."""
+"""Optimizers, their schedules, storage formats: what is kept for each parameter and which nodes one update runs."""
 
 from ._optimizer import LEARNING_RATE, Optimizer, with_accumulators, with_updates
+from .adam import Adam
+from .lion import Lion
+from .schedule import Cosine, Linear, Schedule, Step, parse_schedule
 from .sgd import SGD
+from .storage import STORAGES, with_storage
 
-__all__ = ["LEARNING_RATE", "SGD", "Optimizer", "with_accumulators", "with_updates"]
+__all__ = [
+    "LEARNING_RATE",
+    "SGD",
+    "STORAGES",
+    "Adam",
+    "Cosine",
+    "Linear",
+    "Lion",
+    "Optimizer",
+    "Schedule",
+    "Step",
+    "parse_schedule",
+    "with_accumulators",
+    "with_storage",
+    "with_updates",
+]

@@ -1,48 +1,101 @@
-"""The update phase: for each parameter an optimizer node, then the node of its storage format."""
+"""The update phase: once an update the schedule and the counters, then for each parameter an optimizer node and the node of
+its storage format. An optimizer knows no storage format and a storage format no optimizer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops import Op
-from ..ops._linear import output_scales
+from ..ops._update import Update
 from ..ops.lora import AdaptRange
-from ..ops.optimizer import StepBlock16, StepInt32
+from ..ops.schedule import CountUpdate, NextPower
+from ._checks import number
+from .schedule import Schedule
+from .storage import rounds_stochastically, storage_step
 
 LEARNING_RATE = "learning_rate"
+"""The base rate: what `set_learning_rate` changes."""
+RATE = "rate"
+"""The rate of the update under way, where a schedule makes it from the base."""
 COUNT = "accumulated"
+UPDATES = "updates"
+SEED = "seed"
 
 
 class Optimizer:
-    """Base of all optimizers."""
+    """Base of all optimizers: frozen dataclasses with lr, clip, weight_decay, schedule and state_bits."""
+
+    name: ClassVar[str] = ""
+
+    lr: float
+    clip: float
+    weight_decay: float
+    schedule: Schedule | None
+    state_bits: int
 
     @property
     def initial_learning_rate(self) -> float:
+        return self.lr
+
+    @property
+    def moments_per_parameter(self) -> int:
         raise NotImplementedError
+
+    @property
+    def powers(self) -> Mapping[str, float]:
+        """Running powers that the operator reads: name -> factor of an update."""
+        return {}
+
+    @property
+    def draws(self) -> bool:
+        """Whether the operator draws random numbers."""
+        return False
+
+    @property
+    def state_name(self) -> str:
+        """Names the meaning of the state: another optimizer's is refused, also where it has the same members."""
+        return f"{self.name} {self.state_bits}"
 
     def moments(self, parameter: str, shape: tuple[int, ...]) -> list[Value]:
-        """State that the optimizer keeps for a parameter."""
+        """State that the optimizer keeps for a parameter: `<parameter>.<operand>`."""
         raise NotImplementedError
 
-    def operator(self) -> Op:
+    def operator(self, stream: int = 0) -> Update:
+        """stream: names the random numbers of one parameter."""
         raise NotImplementedError
 
     def describe(self) -> str:
         """One line for reports."""
         raise NotImplementedError
 
+    def _check(self, rate_hint: str) -> None:
+        title = type(self).__name__
+        number(f"{title}(lr=...)", self.lr, 0, 1e18, rate_hint, above=True, below=True)
+        number(f"{title}(clip=...)", self.clip, 0, 1e18, "1 is the default, 0 switches it off")
+        number(f"{title}(weight_decay=...)", self.weight_decay, 0, 1e18, "0.01 is usual, 0 is none")
+        if self.state_bits not in (8, 32) or isinstance(self.state_bits, bool):
+            raise CompileError(f"{title}(state_bits=...)", f"{self.state_bits!r} is neither 8 nor 32", "32 keeps float32 moments, 8 blocks of codes")
+        if self.schedule is not None and not isinstance(self.schedule, Schedule):
+            hint = "pass kt.Cosine(updates=1000), kt.Linear(updates=1000) or kt.Step(every=100)"
+            raise CompileError(f"{title}(schedule=...)", f"{self.schedule!r} is not a schedule", hint)
 
-def with_accumulators(graph: Graph, optimizer: Optimizer) -> Graph:
-    """Add what training keeps besides the parameters: accumulators, moments, learning rate, count of samples."""
-    rate = np.array([optimizer.initial_learning_rate], np.float32)
-    values = [
-        Value(LEARNING_RATE, TensorType((1,), "float32"), "control", rate),
-        Value(COUNT, TensorType((1,), "int32"), "control", np.zeros(1, np.int32)),
-    ]
+    def _extras(self) -> str:
+        found = f" weight_decay={self.weight_decay:g}" if self.weight_decay else ""
+        found += f" schedule={self.schedule.describe()}" if self.schedule else ""
+        return found + (" state_bits=8" if self.state_bits == 8 and self.moments_per_parameter else "")
+
+
+def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0) -> Graph:
+    """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed."""
+    values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph))
     parameters: list[Parameter] = []
     for p in graph.parameters:
         shape = graph.type(p.values["value"]).shape
@@ -54,37 +107,57 @@ def with_accumulators(graph: Graph, optimizer: Optimizer) -> Graph:
     return replace(graph.with_values(values), parameters=tuple(parameters))
 
 
+def _controls(optimizer: Optimizer, seed: int, draws: bool) -> list[Value]:
+    """Scalars of the state; those that nothing reads are left out."""
+
+    def control(name: str, dtype: str, value: float) -> Value:
+        data: NDArray[np.generic] = np.array([value], dtype)
+        return Value(name, TensorType((1,), dtype), "control", data)
+
+    values = [control(LEARNING_RATE, "float32", optimizer.initial_learning_rate), control(COUNT, "int32", 0)]
+    if optimizer.schedule is not None:
+        values.append(control(RATE, "float32", optimizer.initial_learning_rate))
+    values += [control(name, "float32", 1) for name in optimizer.powers]
+    if optimizer.schedule is not None or draws:
+        values.append(control(UPDATES, "int32", 0))
+    if draws:
+        values.append(control(SEED, "int32", seed & 0x7FFFFFFF))
+    return values
+
+
 def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
     """Append the update phase."""
-    nodes: list[Node] = []
-    for p in graph.parameters:
-        v = p.values
-        moments = {role: v[role] for role in optimizer.operator().optional if role in v}
-        inputs = {"accumulator": v["accumulator"], "count": COUNT, "learning_rate": LEARNING_RATE, **moments}
-        changed = (v["accumulator"], *moments.values())
-        nodes.append(Node(f"{p.name}.optimizer", optimizer.operator(), inputs, (), changed, "update"))
-        nodes.append(_step(graph, p))
-        if "saturated" in v:
-            inputs = {"lora_range": v["range"], "saturated": v["saturated"]}
+    shared = {"count": COUNT, **{name: name for name in (*optimizer.powers, UPDATES, SEED) if name in graph.values}}
+    shared["learning_rate"] = LEARNING_RATE if optimizer.schedule is None else RATE
+    nodes = _before(optimizer)
+    for index, p in enumerate(graph.parameters):
+        available = {**shared, **p.values}
+        nodes.append(_update(f"{p.name}.optimizer", optimizer.operator(2 * index), available, shared))
+        step = storage_step(graph, p, float(optimizer.weight_decay), 2 * index + 1)
+        if not optimizer.weight_decay:
+            available.pop("learning_rate")
+        nodes.append(_update(f"{p.name}.step", step, available, shared))
+        if "saturated" in p.values:
+            inputs = {"lora_range": p.values["range"], "saturated": p.values["saturated"]}
             nodes.append(Node(f"{p.name}.range", AdaptRange(), inputs, (), tuple(inputs.values()), "update"))
+    if UPDATES in graph.values:
+        nodes.append(Node("updates.count", CountUpdate(), {"updates": UPDATES}, (), (UPDATES,), "update"))
     return replace(graph, nodes=(*graph.nodes, *nodes))
 
 
-def _step(graph: Graph, p: Parameter) -> Node:
-    v = p.values
-    op: Op
-    roles: tuple[str, ...]
-    if p.storage == "int32":
-        op, roles = StepInt32(_bias_units(graph, p)), ("value", "accumulator")
-    else:
-        op, roles = StepBlock16(), ("value", "exponent", "master", "master_exponent", "accumulator")
-    inputs = {r: v[r] for r in roles}
-    return Node(f"{p.name}.step", op, inputs, (), tuple(inputs.values()), "update")
+def _before(optimizer: Optimizer) -> list[Node]:
+    """What every parameter's update reads: the rate that the schedule makes, and the powers of this update."""
+    nodes = []
+    if optimizer.schedule is not None:
+        inputs = {"base": LEARNING_RATE, "updates": UPDATES, "rate": RATE}
+        nodes.append(Node("rate.schedule", optimizer.schedule.operator(), inputs, (), (RATE,), "update"))
+    for name, factor in optimizer.powers.items():
+        nodes.append(Node(f"{name}.next", NextPower(factor), {"power": name}, (), (name,), "update"))
+    return nodes
 
 
-def _bias_units(graph: Graph, p: Parameter) -> tuple[float, ...]:
-    """Real value of one step of each bias: s_x * s_w[c] as a normal float32, so that steps can be divided by it."""
-    node = graph.node(p.layer)
-    channels = graph.type(p.values["value"]).size
-    scales = output_scales(graph.type(node.inputs["x"]), graph.type(node.inputs["weights"]), channels)
-    return tuple(float(max(np.float32(s), np.finfo(np.float32).tiny)) for s in scales)
+def _update(name: str, op: Op, available: Mapping[str, str], shared: Mapping[str, str]) -> Node:
+    """A node of the update phase with those operands that there are; what is not shared it changes."""
+    inputs = {o: available[o] for o in (*op.operands, *op.optional) if o in available}
+    changed = tuple(v for o, v in inputs.items() if o not in shared)
+    return Node(name, op, inputs, (), changed, "update")

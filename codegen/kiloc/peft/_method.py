@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import numerics as nm
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
@@ -31,6 +32,11 @@ class Calibration:
 
 class Method:
     """Base of all methods. layers: "all", "last:N" (the last N that the method applies to), names or globs."""
+
+    @property
+    def replaces_layers(self) -> bool:
+        """Whether the frozen model itself changes; such methods come first."""
+        return False
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
         raise NotImplementedError
@@ -95,6 +101,24 @@ def with_trainable_bias(graph: Graph, node: Node, method: str) -> Graph:
     parameter = Parameter(name, node.name, method, "int32", {"value": name})
     changed = graph.with_values([replace(bias, kind="trainable")])
     return replace(changed, parameters=(*graph.parameters, parameter))
+
+
+def initial_projection(
+    rows: NDArray[np.int64], x_scale: float, shape: tuple[int, int], name: str, seed: int
+) -> tuple[NDArray[np.int8], int, int]:
+    """Codes and exponent of a down-projection A [r, K], and the power of two that holds u = A x with one bit to spare.
+
+    A is uniform, scaled so that u has unit root mean square over the rows x - z_x [..., K] of the calibration samples. The numbers depend on the
+    name and the seed only.
+    """
+    rows = rows.reshape(-1, shape[1])
+    a = np.random.Generator(np.random.Philox([seed, int.from_bytes(name.encode(), "little") % 2**32])).uniform(-1, 1, shape)
+    a /= np.sqrt(((rows @ a.T) ** 2).mean()) * x_scale + 1e-12
+    exponent = int(nm.exponent_for(np.float32(np.abs(a).max()), 127.0, -24))
+    codes = np.clip(np.floor(a / 2.0**exponent + 0.5), -127, 127).astype(np.int8)
+    largest = np.abs(rows @ codes.T.astype(np.int64)).max() * 2.0**exponent
+    reach = int(np.ceil(np.log2(max(largest, 1e-9) / 127.0))) + 1
+    return codes, exponent, int(np.clip(reach, -24, 30))
 
 
 def block16(name: str, codes: NDArray[np.int8], exponent: int) -> tuple[dict[str, str], list[Value]]:

@@ -1,31 +1,103 @@
-"""Head: train the last layer as a frozen weight plus a full delta, and its bias. Bit-exact with the base model at the start."""
+"""Head: train the last layer as a frozen weight plus a full delta, and its bias.
+
+Head() starts bit-exact. Head(classes=N) first replaces the layer by one with N results, for other classes than the model was made for:
+
+- frozen weights: uniform int8 codes with one scale, so that the logits have a root mean square of 1/4 on the calibration samples: near
+  zero, so that every class starts about equally likely, yet not zero, so that gradients reach the layers before from the first step.
+  The same seed gives the same weights. Bias 0.
+- result: scale 8 / 127, zero point 0, so that logits up to +-8 fit (beyond, a softmax no longer moves in int8).
+- what follows (reshapes to [.., classes], a softmax) is resized; anything else is refused.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Parameter
+from ..ir.graph import Graph, Node, Value
+from ..ir.types import Quantization, TensorType, activation
 from ..ops._linear import Linear
-from ._method import Calibration, Method, block16, replace_node, select, with_trainable_bias
+from ..ops.reshape import Reshape
+from ..ops.softmax import Softmax
+from ._combine import parts
+from ._delta import attach_delta
+from ._method import Calibration, Method, select
+
+LOGIT_SCALE = float(np.float32(8 / 127))
+INITIAL_LOGITS = 0.25
 
 
 @dataclass(frozen=True)
 class Head(Method):
-    """Train the last fully connected layer (or the convolution that stands for it)."""
+    """Train the last fully connected layer (or the convolution that stands for it); with `classes`, replace it."""
+
+    classes: int | None = None
+
+    @property
+    def replaces_layers(self) -> bool:
+        return self.classes is not None
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
         node = select(graph, "last:1", (Linear,), "Head")[0]
-        if "lora_u" in node.inputs:
-            raise CompileError(f"layer '{node.name}'", "a layer takes LoRA or a trained head, not both", 'leave the last layer out of LoRA\'s layers')
-        graph = with_trainable_bias(graph, node, "head")
-        name = f"{node.name}.delta"
-        roles, values = block16(name, np.zeros(graph.type(node.inputs["weights"]).shape, np.int8), -24)
-        changed = replace(node, inputs={**node.inputs, "delta": name, "delta_exponent": roles["exponent"]})
-        graph = replace_node(graph.with_values(values), changed)
-        return replace(graph, parameters=(*graph.parameters, Parameter(name, node.name, "head", "block16", roles)))
+        if self.classes is not None:
+            graph = _with_new_layer(graph, node, self.classes, calibration)
+        return attach_delta(graph, graph.node(node.name), "head", "Head")
 
     def describe(self) -> str:
-        return "head"
+        return "head" if self.classes is None else f"head classes={self.classes}"
+
+
+def _with_new_layer(graph: Graph, node: Node, classes: int, calibration: Calibration) -> Graph:
+    where = f"Head(classes={classes})"
+    if not 2 <= classes <= 4096:
+        raise CompileError(where, "a head has between 2 and 4096 classes", "pass the number of classes of the new task")
+    if parts(graph, node) or graph.values[node.inputs["bias"]].kind == "trainable":
+        raise CompileError(where, f"'{node.name}' is trained by another method that comes before it", "put one Head into the list")
+    weights = graph.type(node.inputs["weights"])
+    old, depth = weights.shape[0], weights.size // weights.shape[0]
+    if graph.type(node.outputs[0]).size != old:
+        raise CompileError(where, f"'{node.name}' gives more than one row of classes", "only a layer with one result a class can be replaced")
+    x = calibration.activations[node.inputs["x"]].astype(np.int64).reshape(-1, depth) - graph.type(node.inputs["x"]).zero_point
+    codes = np.random.Generator(np.random.Philox([calibration.seed, classes])).integers(-127, 128, (classes, depth)).astype(np.int8)
+    scale = np.float32(INITIAL_LOGITS / (np.sqrt(((x @ codes.T.astype(np.int64)) ** 2.0).mean()) * graph.type(node.inputs["x"]).scale + 1e-6))
+    values = [
+        _constant(f"{node.name}.head_weights", codes.reshape(classes, *weights.shape[1:]), Quantization((float(scale),), 0), node),
+        _constant(f"{node.name}.head_bias", np.zeros(classes, np.int32), None, node),
+    ]
+    inputs = {**node.inputs, "weights": values[0].name, "bias": values[1].name}
+    assert isinstance(node.op, Linear)
+    changed = replace(node, inputs=inputs, op=replace(node.op, activation="none"))
+    shape = (*graph.type(node.outputs[0]).shape[:-1], classes)
+    values.append(replace(graph.values[node.outputs[0]], type=activation(shape, LOGIT_SCALE, 0)))
+    nodes = {node.name: changed}
+    for follower, result in _followers(graph, node, old, where):
+        nodes[follower.name] = follower
+        extent = (*result.type.shape[:-1], classes)
+        q = result.type.quantization if isinstance(follower.op, Softmax) else Quantization((LOGIT_SCALE,), 0)
+        values.append(replace(result, type=TensorType(extent, "int8", q)))
+        if isinstance(follower.op, Reshape):
+            nodes[follower.name] = replace(follower, op=replace(follower.op, shape=extent))
+    return graph.with_values(values).with_nodes(nodes.get(n.name, n) for n in graph.nodes)
+
+
+def _constant(name: str, data: NDArray[np.generic], quantization: Quantization | None, node: Node) -> Value:
+    return Value(name, TensorType(data.shape, data.dtype.name, quantization), "constant", data, node.origin)
+
+
+def _followers(graph: Graph, node: Node, classes: int, where: str) -> list[tuple[Node, Value]]:
+    """What stands between the layer and the model's result, with its results."""
+    found: list[tuple[Node, Value]] = []
+    pending = [node.outputs[0]]
+    while pending:
+        name = pending.pop()
+        for follower in graph.consumers().get(name, []):
+            result = graph.values[follower.outputs[0]]
+            if not isinstance(follower.op, Reshape | Softmax) or result.type.shape[-1] != classes:
+                what = f"{follower.op.mnemonic.upper()} stands between '{node.name}' and the result"
+                raise CompileError(where, what, "a new head can be followed by a reshape to the classes and a softmax only")
+            found.append((follower, result))
+            pending.append(result.name)
+    return found

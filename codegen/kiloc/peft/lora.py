@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .. import numerics as nm
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops._linear import Linear
 from ..ops.lora import LoRADown
-from ._method import Calibration, Layers, Method, block16, replace_node, select
+from ._combine import require_free
+from ._method import Calibration, Layers, Method, block16, initial_projection, replace_node, select
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class LoRA(Method):
             if rank < self.rank:
                 note = f"LoRA on '{node.name}' has rank {rank}: its weights have no more rows or columns"
                 graph = replace(graph, notes=(*graph.notes, note))
-            graph = self._attach_layer(graph, node, rank, calibration)
+            graph = self._attach_layer(graph, graph.node(node.name), rank, calibration)
         return graph
 
     def describe(self) -> str:
@@ -51,8 +50,8 @@ class LoRA(Method):
             raise CompileError(where, f"the layers take a rank between 1 and {limit}", "choose a rank in that range, or other layers")
         if self.alpha is not None and not (np.isfinite(self.alpha) and self.alpha > 0):
             raise CompileError(where, f"alpha {self.alpha} is not a positive number", "leave it out, or pass about the rank")
-        if any("delta" in n.inputs for n in nodes):
-            raise CompileError(where, "a layer takes LoRA or a trained head, not both", "leave the last layer out of LoRA's layers")
+        for node in nodes:
+            require_free(graph, node, "lora", "LoRA")
 
     def _attach_layer(self, graph: Graph, node: Node, rank: int, calibration: Calibration) -> Graph:
         assert isinstance(node.op, Linear)
@@ -61,7 +60,7 @@ class LoRA(Method):
         channels, depth = t.type("weights").shape[0], t.type("weights").size // t.type("weights").shape[0]
         shape = (rank, depth)
         x = calibration.activations[node.inputs["x"]].astype(np.int64) - t.type("x").zero_point
-        codes, exponent, reach = self._initial_a(window.patches(x.reshape(-1, *x_image)), t.type("x").scale, shape, node, calibration)
+        codes, exponent, reach = initial_projection(window.patches(x.reshape(-1, *x_image)), t.type("x").scale, shape, node.name, calibration.seed)
 
         a, b, scope = f"{node.name}.lora_a", f"{node.name}.lora_b", f"{node.name}.lora"
         a_roles, a_values = block16(a, codes, exponent)
@@ -87,20 +86,6 @@ class LoRA(Method):
             Parameter(b, node.name, "lora", "block16", b_roles),
         )
         return replace(graph, parameters=(*graph.parameters, *parameters))
-
-    def _initial_a(
-        self, rows: NDArray[np.int64], x_scale: float, shape: tuple[int, int], node: Node, calibration: Calibration
-    ) -> tuple[NDArray[np.int8], int, int]:
-        """Codes and exponent of A, and the power of two that holds u with one bit to spare."""
-        seed = int.from_bytes(node.name.encode(), "little") % 2**32
-        a = np.random.Generator(np.random.Philox([calibration.seed, seed])).uniform(-1, 1, shape)
-        u = rows.reshape(-1, shape[1]) @ a.T
-        a /= np.sqrt((u**2).mean()) * x_scale + 1e-12
-        exponent = int(nm.exponent_for(np.float32(np.abs(a).max()), 127.0, -24))
-        codes = np.clip(np.floor(a / 2.0**exponent + 0.5), -127, 127).astype(np.int8)
-        largest = np.abs(rows.reshape(-1, shape[1]) @ codes.T.astype(np.int64)).max() * 2.0**exponent
-        reach = int(np.ceil(np.log2(max(largest, 1e-9) / 127.0))) + 1
-        return codes, exponent, int(np.clip(reach, -24, 30))
 
 
 def largest_rank(graph: Graph, node: Node) -> int:

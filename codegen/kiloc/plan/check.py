@@ -17,7 +17,7 @@ class PlanError(AssertionError):
 def check_plan(
     graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], arena_bytes: int, scratch: Callable[[Node], int]
 ) -> None:
-    """Raises PlanError naming the step, the value and the owner of its bytes."""
+    """Raises PlanError naming the step, the value and the owner of its bytes. The caller reads the results at the end."""
     shadow: list[str | None] = [None] * arena_bytes
     identity: dict[str, str] = {}
 
@@ -55,3 +55,6 @@ def check_plan(
         for name, bytes_ in writes:
             for byte in bytes_:
                 shadow[byte] = name
+    for name in graph.outputs:
+        if name in offsets and {shadow[i] for i in extent(name, graph.type(name).bytes)} - {identity.get(name, name)}:
+            raise PlanError(f"the result {name} is overwritten before the caller reads it")

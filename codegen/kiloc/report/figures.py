@@ -8,11 +8,15 @@ from typing import Any
 from ..emit.context import Slice, caller_buffers, scratch_bytes, state_layout
 from ..ir.graph import Graph
 from ..ir.verify import node_types
+from ..losses import as_loss
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..pipeline import Compilation
 from ..plan import plan_memory
 from ..plan.place import Plan
+
+PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer")
+"""The part of the state that grows with the parameters."""
 
 
 def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
             "layers": sum(1 for n in c.base.nodes if isinstance(n.op, Linear | DepthwiseConv2D)),
             "methods": [m.describe() for m in c.options.methods],
             "optimizer": c.options.optimizer.describe() if c.train else None,
-            "loss": c.options.loss if c.train else None,
+            "loss": as_loss(c.options.loss).describe() if c.train else None,
             "calibration": _calibration(c),
             "notes": list(c.graph.notes),
         },
@@ -79,7 +83,13 @@ def _trainable(c: Compilation) -> dict[str, Any]:
     count = sum(c.graph.type(p.values["value"]).size for p in c.graph.parameters)
     frozen = sum(v.type.size for v in c.base.values.values() if v.kind == "constant")
     update = c.context.adapter_payload + 24 if c.train else 0
-    return {"parameters": count, "fraction": round(count / frozen, 6) if frozen else 0.0, "update_bytes": update}
+    held = sum(_state_bytes(c.graph, kind) for kind in PARAMETER_KINDS)
+    return {
+        "parameters": count,
+        "fraction": round(count / frozen, 6) if frozen else 0.0,
+        "update_bytes": update,
+        "state_bytes_per_parameter": round(held / count, 4) if count else 0.0,
+    }
 
 
 def _macs(c: Compilation) -> dict[str, int]:
@@ -93,12 +103,12 @@ def _compare(c: Compilation, state: int) -> dict[str, dict[str, int]]:
     """The same training without this planner's work.
 
     standard_peft: every forward activation of the training graph kept to the end, as frameworks do by default.
-    full_finetuning: that, and for every weight and bias a float32 value, gradient and (with momentum) moment.
+    full_finetuning: that, and for every weight and bias a float32 value, gradient and the optimizer's moments.
     """
     assert c.train is not None
     kept = _kept_to_the_end(c.train).arena_bytes
     count = sum(v.type.size for v in c.base.values.values() if v.kind == "constant")
-    moments = 1 if _state_bytes(c.graph, "optimizer") else 0
+    moments = c.options.optimizer.moments_per_parameter
     full_state = 4 * (2 + moments) * count
     return {
         "standard_peft": {"arena": kept, "state": state, "total": kept + state},

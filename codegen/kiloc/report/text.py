@@ -19,6 +19,7 @@ def render_text(report: dict[str, Any]) -> str:
         trained = report["trainable"]
         share = f"{100 * trained['fraction']:.1f} % of the model's"
         lines.append(f"{'trainable':<{WIDTH}}{trained['parameters']:,} parameters ({share}), update {trained['update_bytes']:,} bytes")
+        lines.append(f"{'':<{WIDTH}}{trained['state_bytes_per_parameter']:.2f} bytes of state each")
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))

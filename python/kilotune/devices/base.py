@@ -93,32 +93,43 @@ class Device(ABC):
         outputs = self._infer_all(data.prepare_inputs(x, self.manifest))
         return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
 
-    def evaluate(self, x: Samples, y: ArrayLike, progress: bool = False) -> dict[str, float]:
-        """{"loss", "accuracy"} over N samples; "accuracy" only where targets are labels.
+    def evaluate(self, x: Samples, y: ArrayLike | None = None, progress: bool = False) -> dict[str, float]:
+        """{"loss", "accuracy"} over N samples; "accuracy" where targets are labels, or with "bce" of each output.
 
-        The loss is computed here from the first output, dequantised: cross-entropy for labels, else the mean square
-        difference. Where that output is a softmax, its int8 probabilities bound the loss from above.
+        The loss is computed here from the first output, dequantised: cross-entropy for labels (without smoothing and
+        weights), binary cross-entropy, else the mean square difference to y, or to x where the loss reads the input.
+        Where that output is a softmax, its int8 probabilities bound the loss from above.
         """
         samples = data.prepare_inputs(x, self.manifest)
         if len(samples) == 0:
             raise ValueError("x holds no samples")
         tensor = self.manifest.outputs[0]
+        if self.manifest.targets == "input":
+            self._no_target(y)
+            y = data.dequantize(samples[:, : self.manifest.inputs[0].size], self.manifest.inputs[0])
+        elif y is None:
+            raise ValueError("y is missing: this model's loss takes targets")
         if self._labelled(y):
             labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
             return self._cross_entropy(self._infer_all(samples, progress)[:, : tensor.size], labels)
         values = data.prepare_values(y, len(samples), tensor)
         outputs = data.dequantize(self._infer_all(samples, progress)[:, : tensor.size], tensor)
+        if self.manifest.loss == "bce":
+            return _binary_cross_entropy(outputs.astype(np.float64), values)
         return {"loss": float(np.mean((outputs - values).astype(np.float64) ** 2))}
 
     # ---- Training ----
 
-    def train_step(self, x: Samples, y: ArrayLike) -> float:
-        """Loss of one sample, with or without the batch axis; its gradient is accumulated until apply()."""
+    def train_step(self, x: Samples, y: ArrayLike | None = None) -> float:
+        """Loss of one sample, with or without the batch axis; its gradient is accumulated until apply().
+
+        y: None where the loss reads the input, else a label or values.
+        """
         self._check_training()
         sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
         if len(sample) != 1:
             raise ValueError(f"x holds {len(sample)} samples: train_step takes one")
-        labels, values = self._targets(data.one_target(y, self.manifest), 1)
+        labels, values = self._targets(None if y is None else data.one_target(y, self.manifest), 1)
         return self._train_step(sample[0].tobytes(), int(labels[0]), values[0].tobytes())
 
     def apply(self) -> None:
@@ -136,21 +147,21 @@ class Device(ABC):
     def fit(
         self,
         x: Samples,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         epochs: int = 1,
         seed: int = 0,
         accumulate: int | None = None,
         learning_rate: float | None = None,
         decay: str | None = None,
         shuffle: bool = True,
-        validation: tuple[Samples, ArrayLike] | None = None,
+        validation: tuple[Samples, ArrayLike | None] | None = None,
         progress: bool = False,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
         accumulate: samples an update, None for the build's; what is left at an epoch's end makes an update too.
-        learning_rate: None keeps the device's. decay "linear": it falls from there to 0 over all updates, and is set
-        back at the end. validation: (x, y) to evaluate after every epoch.
+        learning_rate: None keeps the device's; a schedule of the build comes on top. decay "linear": it falls from there to
+        0 over all updates, and is set back at the end. validation: (x, y) to evaluate after every epoch.
         Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
         """
         self._check_training()
@@ -288,12 +299,21 @@ class Device(ABC):
         return shaped[0] if len(shaped) == 1 else shaped
 
     def _labelled(self, y: ArrayLike) -> bool:
-        if self.manifest.loss is None:
+        if self.manifest.targets is None:
             return np.asarray(y).dtype.kind in "iu"
-        return self.manifest.loss == "cross_entropy"
+        return self.manifest.targets == "labels"
 
-    def _targets(self, y: ArrayLike, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        if self.manifest.loss == "cross_entropy":
+    def _no_target(self, y: ArrayLike | None) -> None:
+        if y is not None:
+            raise ValueError("y is given, but this model's loss reads its input: leave y out")
+
+    def _targets(self, y: ArrayLike | None, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        if self.manifest.targets == "input":
+            self._no_target(y)
+            return np.zeros(count, np.int32), np.zeros((count, 0), np.float32)
+        if y is None:
+            raise ValueError("y is missing: this model's loss takes targets")
+        if self.manifest.targets == "labels":
             labels = data.prepare_labels(y, count, self.manifest.classes or 0)
             return labels, np.zeros((count, 0), np.float32)
         return np.zeros(count, np.int32), data.prepare_values(y, count, self.manifest.outputs[0])
@@ -309,6 +329,11 @@ class Device(ABC):
             shifted = real - real.max(axis=1, keepdims=True)
             losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
         return {"accuracy": float(np.mean(outputs.argmax(axis=1) == labels)), "loss": float(losses.mean())}
+
+
+def _binary_cross_entropy(logits: NDArray[np.float64], targets: NDArray[np.float32]) -> dict[str, float]:
+    losses = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+    return {"accuracy": float(np.mean((logits > 0) == (targets > 0.5))), "loss": float(losses.mean())}
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,14 @@ def prepare_labels(y: ArrayLike, count: int, classes: int, what: str = "y") -> N
 
 
 def prepare_values(y: ArrayLike, count: int, tensor: Tensor, what: str = "y") -> NDArray[np.float32]:
-    """Targets of mse as float32 [N, values], for the output that the loss reads: the first."""
+    """Targets that are values as float32 [N, values], for the output that the loss reads: the first."""
     array = np.asarray(y)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{what} has dtype {array.dtype}: targets are numbers in the output's real units")
     if array.shape == (count,) and tensor.size == 1:
         array = array.reshape(count, 1)
+    if array.shape == (count,) and array.dtype.kind in "iu" and tensor.size > 1:
+        raise ValueError(f"{what} has shape {_shape_text(array.shape)}: labels are for cross-entropy, this loss takes {tensor.size} numbers a sample")
     if array.shape not in ((count, *tensor.sample_shape), (count, tensor.size)):
         raise ValueError(f"{what} has shape {_shape_text(array.shape)}, expected {_shape_text([count, *tensor.sample_shape])}")
     with np.errstate(over="ignore"):
@@ -119,7 +121,7 @@ def prepare_values(y: ArrayLike, count: int, tensor: Tensor, what: str = "y") ->
 def one_target(y: ArrayLike, manifest: Manifest) -> NDArray[Any]:
     """One target, given with or without the batch axis, as targets of one sample."""
     array, tensor = np.asarray(y), manifest.outputs[0]
-    if manifest.loss == "cross_entropy":
+    if manifest.targets == "labels":
         return array.reshape(1) if array.size == 1 else array
     bare = array.size == tensor.size and array.shape in ((), tensor.sample_shape, (tensor.size,))
     return array.reshape(1, -1) if bare else array

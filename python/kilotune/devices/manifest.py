@@ -15,6 +15,10 @@ from .errors import DeviceError
 T = TypeVar("T")
 
 
+TARGETS = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
+"""Losses, and what their targets are where the manifest does not say."""
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An int8 input or output: real = (q - zero_point) * scale. shape includes the batch axis, which is 1."""
@@ -44,6 +48,8 @@ class Manifest:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     loss: str | None
+    targets: str | None
+    """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
     accumulate: int
     training: bool
@@ -70,7 +76,7 @@ class Manifest:
     @property
     def target_values(self) -> int:
         """Floats in a target, which is of the first output; 0 when targets are labels or there is no training."""
-        return self.outputs[0].size if self.training and self.loss == "mse" else 0
+        return self.outputs[0].size if self.training and self.targets == "values" else 0
 
     @property
     def arena_bytes(self) -> int:
@@ -101,6 +107,7 @@ class Manifest:
             inputs=tuple(_tensor(t) for t in data["inputs"]),
             outputs=tuple(_tensor(t) for t in data["outputs"]),
             loss=_optional(str, data["loss"]),
+            targets=_optional(str, data.get("targets", TARGETS.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
             training=bool(data["training"]),
@@ -118,9 +125,11 @@ class Manifest:
             raise ValueError(f"the name {manifest.name!r} is not a C name")
         if len(manifest.base_hash) != 8:
             raise ValueError("base_hash is not 8 bytes")
-        if manifest.loss not in (None, "cross_entropy", "mse"):
+        if manifest.loss not in (None, *TARGETS):
             raise ValueError(f"the loss {manifest.loss!r} is unknown")
-        if manifest.training and manifest.loss == "cross_entropy" and not manifest.classes:
+        if manifest.targets not in (None, "labels", "values", "input") or (manifest.training and manifest.targets is None):
+            raise ValueError(f"the targets {manifest.targets!r} are unknown")
+        if manifest.training and manifest.targets == "labels" and not manifest.classes:
             raise ValueError("classes is missing")
         return manifest
 

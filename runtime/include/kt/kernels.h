@@ -45,7 +45,8 @@ typedef struct {
  * multiplier, shift   [output channels]: s_x * s_w[c] / s_y
  * The rest belongs to trainable layers (otherwise 0 and NULL):
  * addend_multiplier, addend_shift   [output channels]: from units of s_x to accumulator units s_x * s_w[c]
- * rank                LoRA: columns of B */
+ * rank                LoRA: columns of B
+ * rows                [output channels]: row of the delta that a channel uses, -1 for none; NULL: its own */
 typedef struct {
     kt_window window;
     int32_t input_offset;
@@ -57,6 +58,7 @@ typedef struct {
     const int32_t *addend_multiplier;
     const int8_t *addend_shift;
     int32_t rank;
+    const int16_t *rows;
 } kt_conv2d_params;
 
 /* y[p, c] = clamp(requantize(bias[c] + sum_k weights[c, k] * (x[p, k] + input_offset)) + output_offset), x under the
@@ -66,35 +68,47 @@ void kt_conv2d_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t
 /* The same, rounded once (half up): what LiteRT computes for FULLY_CONNECTED. */
 void kt_conv2d_once_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* kt_conv2d_s8 with a trained gain: the sum, without the bias, is multiplied by 1 + gain[c] * 2^gain_exponent, as
+ *     sum + requantize(sum, gain[c] * 2^24, gain_exponent + 7), the addend saturated at +-2^30;
+ * the total saturates at int32. gain [output channels]; gain = 0 leaves y as it was, bit for bit. */
+void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                         const int8_t *gain_exponent, int8_t *y);
+
 /* kt_conv2d_s8 with LoRA: before the requantisation the sum takes
  *     requantize(sum_j b[c, j] * u[p, j]) by addend_multiplier[c] * 2^(addend_shift[c] + u_range + b_exponent - 31),
  * saturated at +-2^30; the total saturates at int32.
- * u [positions][rank] is the result of kt_lora_down_s8; b [output channels][rank]. b = 0 leaves y as it was, bit for
- * bit. u_range, b_exponent: one value each. */
+ * u [positions][rank] is the result of kt_down_projection_s8; b [output channels][rank]. b = 0 leaves y as it was, bit
+ * for bit. u_range, b_exponent: one value each. gain: as above, on the sum with the addend; NULL (both) for none. */
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
-                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
+                       const int8_t *gain_exponent, int8_t *y);
 
-/* kt_conv2d_s8 with a trainable delta of the weights' shape: before the requantisation the sum takes
- *     requantize(sum_k delta[c, k] * (x[p, k] + input_offset)) by the addend tables and 2^delta_exponent,
- * saturated at +-2^30; the total saturates at int32. */
+/* kt_conv2d_s8 with a trainable delta of the weights' shape, or with `rows` of some channels only: before the
+ * requantisation the sum takes
+ *     requantize(sum_k delta[row, k] * (x[p, k] + input_offset)) by the addend tables and 2^delta_exponent,
+ * saturated at +-2^30; the total saturates at int32. gain: as above, NULL (both) for none. */
 void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                        const int8_t *delta_exponent, int8_t *y);
+                        const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
 
 /* Gradient of a convolution to its input.
  *
  * prescale        int16 [output channels]: m[c] = s_w[c] / max s_w in 1/2^15
  * prescale_shift  p: G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
  * shift           of the int32 sums; chosen by calibration
- * rank, lora_multiplier, lora_shift: LoRA only; from units of the LoRA product to units of the sums */
+ * The rest belongs to a trained path (otherwise 0 and NULL):
+ * path_channels   channels of the gradient that enters it: rank of LoRA, output channels of a delta
+ * path_rows       [path channels]: row of the path's weights, -1 for none; NULL: channel c uses row c
+ * path_multiplier, path_shift: from units of the path's product to units of the sums */
 typedef struct {
     kt_window window;
     const int8_t *weights;
     const int16_t *prescale;
     int32_t prescale_shift;
     int32_t shift;
-    int32_t rank;
-    int32_t lora_multiplier;
-    int32_t lora_shift;
+    int32_t path_channels;
+    const int16_t *path_rows;
+    int32_t path_multiplier;
+    int32_t path_shift;
 } kt_conv2d_input_gradient_params;
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k],
@@ -102,19 +116,24 @@ typedef struct {
 void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
                                  void *scratch);
 
-/* The same with the share of the LoRA path: before the shift the sum takes
- *     requantize(sum over windows and j of du[p, j] * a[j, tap, k]) by lora_multiplier * 2^(lora_shift + du_exponent +
- *     a_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * scratch: 8 * input channels bytes. */
-void kt_conv2d_lora_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *du,
-                                      const int8_t *du_exponent, const int8_t *a, const int8_t *a_exponent, int8_t *dx,
-                                      void *scratch);
+/* The same with the share of a trained path: before the shift the sum takes
+ *     requantize(sum over windows and c of path_g[p, c] * path_weights[row, tap, k]) by path_multiplier *
+ *     2^(path_shift + path_exponent + weights_exponent - 31), saturated at +-2^30; the total saturates at int32.
+ * LoRA: path_g = du, path_weights = A. A delta: path_g = g itself (path_exponent NULL for 0), path_weights = the delta.
+ * The exponents: one value each. scratch: 8 * input channels bytes. */
+void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
+                                      const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
+                                      const int8_t *weights_exponent, int8_t *dx, void *scratch);
 
 /* ==== depthwise convolution ============================================================================ */
 
 /* weights             int8 [kernel rows][kernel columns][output channels]
  * depth_multiplier    output channels / input channels; output channel c reads input channel c / depth_multiplier
- * multiplier, shift   [output channels] */
+ * multiplier, shift   [output channels]
+ * The rest belongs to a delta (otherwise 0 and NULL):
+ * addend_multiplier, addend_shift   as kt_conv2d_params
+ * columns             of the delta
+ * rows                [output channels]: the column that a channel uses, -1 for none; NULL: its own */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;
@@ -124,13 +143,23 @@ typedef struct {
     const int8_t *weights;
     const int32_t *multiplier;
     const int8_t *shift;
+    const int32_t *addend_multiplier;
+    const int8_t *addend_shift;
+    int32_t columns;
+    const int16_t *rows;
 } kt_depthwise_conv2d_params;
 
 /* y[p, c] = clamp(requantize(bias[c] + sum over taps of weights[tap, c] * (x[p, tap, c / depth_multiplier] +
  * input_offset)) + output_offset). Rounds twice. */
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
-/* As kt_conv2d_input_gradient_params. */
+/* The same with trained parts, formulas as kt_conv2d_delta_s8 and kt_conv2d_scaled_s8: a delta [kernel rows]
+ * [kernel columns][columns] and a gain [output channels]; NULL (value and exponent) for what is not there. */
+void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                    const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
+                                    const int8_t *gain_exponent, int8_t *y);
+
+/* As kt_conv2d_input_gradient_params; columns, rows: of the delta. */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;
@@ -138,6 +167,10 @@ typedef struct {
     const int16_t *prescale;
     int32_t prescale_shift;
     int32_t shift;
+    int32_t path_multiplier;
+    int32_t path_shift;
+    int32_t columns;
+    const int16_t *rows;
 } kt_depthwise_input_gradient_params;
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over the results c of channel k, of
@@ -145,19 +178,28 @@ typedef struct {
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx,
                                     void *scratch);
 
-/* ==== LoRA ============================================================================================= */
+/* The same with the share of a delta: before the shift the sum takes
+ *     requantize(sum over windows and the results c of channel k of g[c] * delta[tap, column]) by path_multiplier *
+ *     2^(path_shift + delta_exponent - 31), saturated at +-2^30; the total saturates at int32.
+ * scratch: 8 * input channels bytes. */
+void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                          const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, void *scratch);
 
-/* The window of the layer; its output channels are the rank. */
+/* ==== LoRA and bottleneck adapters ===================================================================== */
+
+/* window: the layer's, its output channels are the rank; low: -127, or 0 for a rectifier. */
 typedef struct {
     kt_window window;
     int32_t input_offset;
-} kt_lora_down_params;
+    int32_t low;
+} kt_down_projection_params;
 
-/* u[p, j] = saturate8(shift_round(sum_k a[j, k] * (x[p, k] + input_offset), range - a_exponent)).
+/* u[p, j] = clamp(shift_round(sum_k a[j, k] * (x[p, k] + input_offset), range - a_exponent), low, 127).
  * a [rank][kernel rows][kernel columns][input channels], u [positions][rank].
- * saturated: one value, set to 1 when an element of u left [-127, 127], else kept; NULL: not wanted. */
-void kt_lora_down_s8(const kt_lora_down_params *params, const int8_t *x, const int8_t *a, const int8_t *a_exponent,
-                     const int8_t *range, int8_t *saturated, int8_t *u);
+ * saturated: one value, set to 1 when an element exceeded 127 or fell below a low of -127, else kept; NULL: not
+ * wanted. */
+void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a,
+                           const int8_t *a_exponent, const int8_t *range, int8_t *saturated, int8_t *u);
 
 typedef struct {
     int32_t positions;
@@ -170,6 +212,63 @@ typedef struct {
  * du_exponent: one value, min(b_exponent + k, 127). b [channels][rank]. */
 void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent);
+
+/* clamp: the range of y. */
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    int32_t width;
+    int32_t clamp[2];
+} kt_bottleneck_up_params;
+
+/* result[p, c] = clamp(y[p, c] + shift_round(sum_j up[c, j] * h[p, j], -(range + up_exponent))). h [positions][width]
+ * of kt_down_projection_s8, up [channels][width]; up = 0 leaves y as it was. In place on y. */
+void kt_bottleneck_up_s8(const kt_bottleneck_up_params *params, const int8_t *y, const int8_t *h, const int8_t *up,
+                         const int8_t *up_exponent, const int8_t *range, int8_t *result);
+
+/* fraction: bits of the sum below one step of g. */
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    int32_t width;
+    int32_t fraction;
+    int32_t shift;
+} kt_bottleneck_input_gradient_params;
+
+/* dy[p, c] = saturate8(shift_round(g[p, c] * 2^fraction + path, shift)), path = shift_round(sum_j down[j, c] *
+ * dh[p, j], -(fraction + dh_exponent + down_exponent)), saturated at +-2^30. down [width][channels]. In place on g. */
+void kt_bottleneck_input_gradient_s8(const kt_bottleneck_input_gradient_params *params, const int8_t *g,
+                                     const int8_t *dh, const int8_t *dh_exponent, const int8_t *down,
+                                     const int8_t *down_exponent, int8_t *dy);
+
+/* ==== trained gains ==================================================================================== */
+
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    int32_t shift;
+} kt_apply_gain_params;
+
+/* result[p, c] = saturate8(shift_round(g[p, c] * m[c], shift)), m[c] = 2^14 + shift_round(gain[c], -(exponent + 14)),
+ * limited to +-2^23. In place on g. */
+void kt_apply_gain_s8(const kt_apply_gain_params *params, const int8_t *g, const int8_t *gain,
+                      const int8_t *gain_exponent, int8_t *result);
+
+/* result_offset, result_scale: MINUS the zero point of y, and its scale; unit [channels]: real value of one step of
+ * each bias; scale: of g. */
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    int32_t result_offset;
+    float result_scale;
+    const float *unit;
+    float scale;
+} kt_gain_gradient_params;
+
+/* accumulator[c] += (result_scale * sum_p g * (y + result_offset) - bias[c] * unit[c] * sum_p g) /
+ * max(1 + gain[c] * 2^gain_exponent, 1/16) * (scale * 2^exponent), one float32 rounding an operation. */
+void kt_gain_gradient(const kt_gain_gradient_params *params, const int8_t *g, const int8_t *y, const int32_t *bias,
+                      const int8_t *gain, const int8_t *gain_exponent, const int32_t *exponent, float *accumulator);
 
 /* ==== gradients of parameters ========================================================================== */
 
@@ -185,10 +284,13 @@ typedef struct {
 void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent,
                       float *accumulator);
 
+/* rows: where not every channel is trained, the accumulator's row for each output channel in ascending order, -1 for
+ * none; NULL: channel c has row c. */
 typedef struct {
     kt_window window;
     int32_t input_offset;
     float scale;
+    const int16_t *rows;
 } kt_weight_gradient_params;
 
 /* accumulator[c, k] += (float)(sum_p g[p, c] * (x[p, k] + input_offset)) * (scale * 2^(exponent + exponent_offset)),
@@ -197,6 +299,21 @@ typedef struct {
  * At most 66,310 positions, so that the sums fit in int32. */
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
                         const int32_t *exponent, const int8_t *exponent_offset, float *accumulator);
+
+/* columns, rows: as kt_depthwise_conv2d_params, of the accumulator. */
+typedef struct {
+    kt_window window;
+    int32_t depth_multiplier;
+    int32_t input_offset;
+    float scale;
+    int32_t columns;
+    const int16_t *rows;
+} kt_depthwise_weight_gradient_params;
+
+/* accumulator[tap, column] += (float)(sum_p g[p, c] * (x[p, tap, c / depth_multiplier] + input_offset)) * (scale *
+ * 2^exponent), c the channel of the column; accumulator [kernel rows][kernel columns][columns]. */
+void kt_depthwise_weight_gradient(const kt_depthwise_weight_gradient_params *params, const int8_t *g, const int8_t *x,
+                                  const int32_t *exponent, float *accumulator);
 
 /* ==== pools ============================================================================================ */
 

@@ -4,15 +4,20 @@
  * The gradient gets a power of two of its own: exponent = ceil(log2(max(max|g|, 2^-20) / 127)),
  * g = saturate8(floor(real g * 2^-exponent + 0.5)). One exponent carries the thousandfold change between right and
  * wrong samples, so that all other gradients keep constant shifts.
- * A loss that is not finite is written as such; g and exponent mean nothing then and must not be used. */
+ * Results and targets within KT_LARGEST_TARGET give a finite loss; a target beyond it, or NaN, gives a loss that means
+ * nothing: kt_all_within refuses it before the sample is used. */
 #ifndef KT_LOSS_H
 #define KT_LOSS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* (2 * 1e15)^2 * 2^24 elements stay below the largest float32. */
+#define KT_LARGEST_TARGET 1.0e15f
 
 typedef struct {
     int32_t size;
@@ -20,14 +25,41 @@ typedef struct {
     float scale;
 } kt_loss_params;
 
-/* loss = -ln softmax(y)[label], real g = softmax(y) - onehot(label). label: one value in [0, size).
+/* smoothing: how much of the target is spread over all classes, in [0, 1); weights: a factor for each class, or NULL. */
+typedef struct {
+    int32_t size;
+    int32_t zero_point;
+    float scale;
+    float smoothing;
+    const float *weights;
+} kt_cross_entropy_params;
+
+/* loss = -w sum_i q_i ln p_i, real g = w (p - q), with p = softmax(y), w = weights[label] and
+ * q = (1 - smoothing) onehot(label) + smoothing / size. label: one value in [0, size).
  * g [size]; exponent and loss: one value each. */
-void kt_softmax_cross_entropy(const kt_loss_params *params, const int8_t *y, const int32_t *label, int8_t *g,
+void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss);
+
+/* Each y is a logit of its own: s = 1 / (1 + exp(-y)), loss = sum_i (-t ln s - (1 - t) ln(1 - s)) / size,
+ * real g = (s - t) / size. target [size]: t in [0, 1]. */
+void kt_binary_cross_entropy(const kt_loss_params *params, const int8_t *y, const float *target, int8_t *g,
+                             int32_t *exponent, float *loss);
 
 /* loss = sum_i (y[i] - target[i])^2 / size, real g = (y - target) * 2 / size. target [size], in real units. */
 void kt_mean_squared_error(const kt_loss_params *params, const int8_t *y, const float *target, int8_t *g,
                            int32_t *exponent, float *loss);
+
+typedef struct {
+    int32_t size;
+    int32_t zero_point;
+    float scale;
+    int32_t target_zero_point;
+    float target_scale;
+} kt_reconstruction_params;
+
+/* The same with an int8 target, the model's own input: real target = (x - target_zero_point) * target_scale. x [size]. */
+void kt_reconstruction_error(const kt_reconstruction_params *params, const int8_t *y, const int8_t *x, int8_t *g,
+                             int32_t *exponent, float *loss);
 
 #ifdef __cplusplus
 }

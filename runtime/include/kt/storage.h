@@ -9,7 +9,7 @@
  * exponent 8 lower (not below -32). Exact, so an adapter can be trained on. */
 void kt_block16_restore(int16_t *master, int8_t *master_exponent, const int8_t *codes, const int8_t *exponent, size_t size);
 
-/* Whether every value is finite and of magnitude at most 1e18: targets a loss can be computed from. */
-int kt_all_usable(const float *values, size_t size);
+/* Whether every value is in [low, high]: targets a loss can be computed from. NaN is not, NULL holds none. */
+int kt_all_within(const float *values, size_t size, float low, float high);
 
 #endif

@@ -8,14 +8,14 @@ void kt_block16_restore(int16_t *master, int8_t *master_exponent, const int8_t *
     *master_exponent = (int8_t)(*exponent - 8 < -32 ? -32 : *exponent - 8);
 }
 
-int kt_all_usable(const float *values, size_t size)
+int kt_all_within(const float *values, size_t size, float low, float high)
 {
     if (values == NULL) {
         return 0;
     }
     for (size_t i = 0; i < size; i++) {
         /* NaN fails both comparisons. */
-        if (!(values[i] >= -1e18f && values[i] <= 1e18f)) {
+        if (!(values[i] >= low && values[i] <= high)) {
             return 0;
         }
     }

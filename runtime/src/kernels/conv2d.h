@@ -1,23 +1,26 @@
 /* conv2d.h: the loop that all convolutions share. They differ in the rounding of the requantisation and in what a
  * trainable layer adds to the sum; both are functions that the compiler inlines into each kernel.
  *
- *     total = sum_k weights[c, k] * (x[p, k] + input_offset) + bias[c]
+ *     total = sum_k weights[c, k] * (x[p, k] + input_offset)
  *           + clamp(requantize(product(p, c), addend_multiplier[c], addend_shift[c] + exponent), +-2^30)
- *     y[p, c] = clamp(rounding(saturate32(total), multiplier[c], shift[c]) + output_offset) */
+ *     total = total with its gain, where the layer has one (gain.h)
+ *     y[p, c] = clamp(rounding(saturate32(total + bias[c]), multiplier[c], shift[c]) + output_offset) */
 #ifndef KT_CONV2D_H
 #define KT_CONV2D_H
 
 #include <stddef.h>
 
+#include "gain.h"
 #include "window.h"
 
 typedef int32_t kt_rounding(int32_t x, int32_t multiplier, int32_t shift);
 
-/* What a trainable layer multiplies: weights of one kind, and for LoRA the inner tensor u. */
+/* What a trainable layer multiplies: weights of one kind, for LoRA the inner tensor u, and a gain. */
 typedef struct {
     const int8_t *weights;
     const int8_t *u;
     int32_t exponent;
+    kt_gain gain;
 } kt_trainable;
 
 /* The integer product of a trainable layer for result position p and channel c, in units of s_x * 2^exponent. */
@@ -39,7 +42,8 @@ static inline int32_t kt_conv2d_addend(const kt_conv2d_params *params, int32_t p
     return kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
 }
 
-/* All channels of one position. product: NULL for a layer without trainable weights. */
+/* All channels of one position. product: NULL for a layer without trainable weights; trainable: NULL for a layer
+ * without a gain too. */
 static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_patch *patch, const int8_t *x,
                                       const int32_t *bias, const kt_trainable *trainable, int32_t position, int8_t *y,
                                       kt_rounding *rounding, kt_product *product)
@@ -54,11 +58,15 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
         const int32_t done = kt_patch_sums(patch, x, weights, size, channels - channel, offset, sums);
         int32_t i;
         for (i = 0; i < done; i++, channel++) {
-            int64_t total = (int64_t)sums[i] + bias[channel];
+            int64_t total = sums[i];
             if (product != NULL) {
                 const int32_t sum = product(params, trainable, patch, x, position, channel);
                 total += kt_conv2d_addend(params, sum, channel, trainable->exponent);
             }
+            if (trainable != NULL) {
+                total = kt_with_gain(&trainable->gain, total, channel);
+            }
+            total += bias[channel];
             y[channel] = kt_conv2d_result(params, total, channel, rounding);
         }
         weights += done * size;

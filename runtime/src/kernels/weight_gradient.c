@@ -85,6 +85,9 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     kt_block block = {0, 0, 0, 0};
     int32_t c;
     for (c = 0; c < window->output[KT_CHANNELS]; c++) {
+        if (params->rows != NULL && params->rows[c] < 0) {
+            continue;
+        }
         for (block.ky = 0; block.ky < window->kernel[KT_Y]; block.ky++) {
             for (block.kx = 0; block.kx < window->kernel[KT_X]; block.kx += taps) {
                 add_span(params, block, size, g + c, x, scale, accumulator);

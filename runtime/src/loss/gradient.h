@@ -11,9 +11,9 @@
 /* The smallest exponent that is ever useful; never reached because of KT_LOSS_SMALLEST. */
 enum { KT_LOSS_LOWEST_EXPONENT = -100 };
 
-static inline float kt_loss_dequantize(const kt_loss_params *params, int8_t y)
+static inline float kt_loss_dequantize(int8_t y, int32_t zero_point, float scale)
 {
-    return (float)(y - params->zero_point) * params->scale;
+    return (float)(y - zero_point) * scale;
 }
 
 /* Exponent of a gradient whose largest magnitude is `largest`. */

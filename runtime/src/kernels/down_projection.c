@@ -1,18 +1,20 @@
-/* LoRA's down-projection: u = A (x - z_x) under the window of the layer, as int8 with the scale s_x * 2^range.
+/* The down-projection of LoRA and of bottleneck adapters: u = A (x - z_x) under a window, as int8 with the scale
+ * s_x * 2^range.
  *
- *     u = saturate8(shift_round(A (x - z_x), range - a_exponent)), half up
+ *     u = clamp(shift_round(A (x - z_x), range - a_exponent), low, 127), half up
  *
- * Remembers whether an element left [-127, 127], so that the range can grow after the update. */
+ * Remembers whether an element needed a larger range, so that it can grow after the update. */
 #include <stddef.h>
 
 #include "window.h"
 
 /* All of one position; returns 1 where an element saturated. */
-static int8_t project(const kt_lora_down_params *params, const kt_patch *patch, const int8_t *x, const int8_t *a,
+static int8_t project(const kt_down_projection_params *params, const kt_patch *patch, const int8_t *x, const int8_t *a,
                       int32_t shift, int8_t *u)
 {
     const int32_t rank = params->window.output[KT_CHANNELS];
     const int32_t size = kt_kernel_size(&params->window);
+    const int32_t low = params->low;
     int32_t sums[4];
     int32_t j = 0;
     int8_t hit = 0;
@@ -21,16 +23,16 @@ static int8_t project(const kt_lora_down_params *params, const kt_patch *patch, 
         int32_t i;
         for (i = 0; i < done; i++, j++) {
             const int32_t value = kt_shift_round(sums[i], shift);
-            u[j] = kt_saturate8(value);
-            hit = u[j] == value ? hit : 1;
+            u[j] = (int8_t)kt_clamp(value, low, 127);
+            hit = value > 127 || (low < 0 && value < low) ? 1 : hit;
         }
         a += done * size;
     }
     return hit;
 }
 
-void kt_lora_down_s8(const kt_lora_down_params *params, const int8_t *x, const int8_t *a, const int8_t *a_exponent,
-                     const int8_t *range, int8_t *saturated, int8_t *u)
+void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a,
+                           const int8_t *a_exponent, const int8_t *range, int8_t *saturated, int8_t *u)
 {
     const kt_window *window = &params->window;
     const int32_t shift = *range - *a_exponent;

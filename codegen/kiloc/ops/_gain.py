@@ -1,0 +1,54 @@
+"""A trained gain and its gradients: (1 + s[c]) on the accumulator of a layer, in front of its bias.
+
+    acc'[c] = acc[c] + limit(requantize(acc[c], code[c] 2^24, exponent + 7)) + bias[c],  s[c] = code[c] 2^exponent
+
+acc is the product with its trainable addends, saturated at int32, without the bias. requantize rounds twice; limit is +-2^30. Codes of 0 add
+0: the layer starts bit-exact. Shift and gain are those of Lian et al., "Scaling & Shifting Your Features" (2022); the shift is the bias.
+
+    g'[p, c] = g[p, c] (1 + s[c])                             towards weights, addends and input
+    ds[c]    = sum_p g[p, c] acc_real[p, c],  acc_real = (y_real - b_real[c]) / max(1 + s[c], 1/16)
+
+acc_real is recomputed from the int8 result (saved for its clamp mask anyway, and often for the next layer): no accumulator is kept.
+g is 0 where the result was clamped; elsewhere y_real is within half a step of the result before rounding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from .registry import Environment
+
+if TYPE_CHECKING:
+    from ..autodiff import GradientBuilder
+    from ..ir.graph import Node
+
+GAIN_OPERANDS = ("gain", "gain_exponent")
+LIMIT = 2**30
+
+
+def scaled_accumulator(e: Environment, total: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sums [..., channels] of a layer with its gain, where it has one."""
+    if not e.has("gain"):
+        return total
+    total = nm.saturate32(total)
+    addend = nm.requantize(total, e.wide("gain") << 24, e.wide("gain_exponent") + 7)
+    return total + np.clip(addend, -LIMIT, LIMIT)
+
+
+def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
+    """Accumulate the gain's gradient; the gradient of the sums in front of the gain."""
+    if "gain" not in node.inputs:
+        return g
+    from .gain_gradient import ApplyGain, GainGradient
+
+    t = b.types(node)
+    channels = t.type("gain").size
+    scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
+    unit = tuple(float(np.float32(t.type("x").scale * s)) for s in scales)
+    gain = {o: node.inputs[o] for o in GAIN_OPERANDS}
+    b.accumulate(node, "gain", GainGradient(unit), {"g": g, "y": node.outputs[0], "bias": node.inputs["bias"], **gain})
+    return b.add(ApplyGain(), {"g": g, **gain}, f"{node.name}.scaled")[0]

@@ -1,0 +1,103 @@
+"""The backward pass of a trained gain: its own gradient, and what passes it. Formulas: `_gain.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from ._gain import GAIN_OPERANDS
+from ._gradient import Real, RequantizedGradient, batch
+from .kernel import Argument, Field, KernelCall, Table
+from .parameter_gradient import ParameterGradient
+from .registry import Array, Environment, Names, NodeTypes, register
+
+SMALLEST_GAIN = 1 / 16
+ONE = 1 << 14
+"""1 in the factors of `ApplyGain`."""
+
+
+@register
+@dataclass(frozen=True)
+class GainGradient(ParameterGradient):
+    """accumulator[c] += (s_y sum_p g (y - z_y) - bias unit sum_p g) / max(1 + s, 1/16) * scale, float32 after the exact sums.
+
+    unit: real value of one step of each channel's bias.
+    """
+
+    mnemonic: ClassVar[str] = "gain_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "y", "bias", "gain", "gain_exponent", "exponent", "accumulator")
+
+    unit: tuple[float, ...] = ()
+
+    def scale(self, t: NodeTypes) -> float:
+        return t.type("g").scale
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        channels = e.type("gain").size
+        g, y = batch(e, "g", -1, channels), batch(e, "y", -1, channels) - e.type("y").zero_point
+        assert g.shape[0] == 1
+        product = (g * y).sum(1)[0].astype(np.float32) * np.float32(e.type("y").scale)
+        bias = e.array("bias").astype(np.float32) * np.array(self.unit, np.float32)
+        difference = product - bias * g.sum(1)[0].astype(np.float32)
+        gain = np.float32(1) + e.array("gain").astype(np.float32) * nm.power_of_two(np.clip(e.wide("gain_exponent"), -126, 127))
+        quotient = difference / np.maximum(gain, np.float32(SMALLEST_GAIN))
+        scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(e.wide("exponent").reshape(-1), -126, 127))
+        return {"accumulator": e.array("accumulator") + quotient * scale}
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        channels = e.type("gain").size
+        y = (batch(e, "y", -1, channels) - e.type("y").zero_point) * e.type("y").scale
+        gain = 1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64)
+        acc = (y - e.array("bias") * np.array(self.unit)) / np.maximum(gain, SMALLEST_GAIN)
+        return ((batch(e, "g", -1, channels) * acc).sum(1),)
+
+    def macs(self, t: NodeTypes) -> int:
+        return t.type("g").size
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = t.type("gain").size
+        fields: dict[str, Field] = {
+            "positions": t.type("g").size // channels,
+            "channels": channels,
+            "result_offset": -t.type("y").zero_point,
+            "result_scale": t.type("y").scale,
+            "unit": Table("unit", "float", np.array(self.unit, np.float32)),
+            "scale": self.scale(t),
+        }
+        arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
+        return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source="kernels/gain_gradient.c")
+
+
+@register
+@dataclass(frozen=True)
+class ApplyGain(RequantizedGradient):
+    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], shift)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23."""
+
+    mnemonic: ClassVar[str] = "apply_gain"
+    operands: ClassVar[tuple[str, ...]] = ("g", *GAIN_OPERANDS)
+    in_place: ClassVar[str | None] = "g"
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return t.type("g").shape
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale / ONE
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        factor = ONE + nm.shift_round(e.wide("gain"), -(e.wide("gain_exponent") + 14))
+        g = batch(e, "g", -1, e.type("gain").size) * np.clip(factor, -(2**23), 2**23)
+        return np.asarray(g.reshape(-1, *self.shape(e)[1:]))
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        gain = 1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64)
+        return ((batch(e, "g", -1, e.type("gain").size) * gain).reshape(-1, *self.shape(e)[1:]),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = t.type("gain").size
+        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "shift": self.shift}
+        arguments = (*(Argument(n.inputs[o]) for o in self.operands), Argument(n.outputs[0]))
+        return KernelCall("kt_apply_gain_s8", "kt_apply_gain_params", fields, arguments, source="kernels/apply_gain.c")

@@ -1,0 +1,67 @@
+"""Adam, and with weight decay AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..ir.graph import Value
+from ..ops._update import Update
+from ..ops.optimizer import Adam as AdamOperator
+from ..ops.optimizer import Adam8
+from ._checks import number
+from ._moments import linear_moment, root_moment
+from ._optimizer import Optimizer
+from .schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; parameter -= lr * m' / (sqrt(v') + eps), both corrected.
+
+    weight_decay: decoupled (AdamW), parameter *= 1 - lr * weight_decay. state_bits: 8 keeps both moments in blocks of 8-bit
+    codes, the second rounded stochastically. The correction reads beta^t from the state, a product an update.
+    Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015); Loshchilov and Hutter, "Decoupled Weight
+    Decay Regularization" (2019).
+    """
+
+    name: ClassVar[str] = "adam"
+
+    lr: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    schedule: Schedule | None = None
+    state_bits: int = 32
+
+    def __post_init__(self) -> None:
+        self._check("0.01 suits LoRA, 0.03 biases alone")
+        for beta in ("beta1", "beta2"):
+            number(f"Adam({beta}=...)", getattr(self, beta), 0, 1, "0.9 and 0.999 are usual", below=True)
+        number("Adam(eps=...)", self.eps, 1e-30, 1, "1e-8 is usual")
+
+    @property
+    def moments_per_parameter(self) -> int:
+        return 2
+
+    @property
+    def powers(self) -> Mapping[str, float]:
+        return {"first_power": float(self.beta1), "second_power": float(self.beta2)}
+
+    @property
+    def draws(self) -> bool:
+        return self.state_bits == 8
+
+    def moments(self, parameter: str, shape: tuple[int, ...]) -> list[Value]:
+        first = linear_moment(f"{parameter}.first_moment", shape, self.state_bits)
+        return [*first, *root_moment(f"{parameter}.second_moment", shape, self.state_bits)]
+
+    def operator(self, stream: int = 0) -> Update:
+        values = (float(self.clip), float(self.beta1), float(self.beta2), float(self.eps))
+        return Adam8(*values, stream) if self.state_bits == 8 else AdamOperator(*values)
+
+    def describe(self) -> str:
+        return f"adam lr={self.lr:g} betas={self.beta1:g},{self.beta2:g} eps={self.eps:g} clip={self.clip:g}{self._extras()}"

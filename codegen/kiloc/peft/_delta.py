@@ -1,0 +1,58 @@
+"""A trained delta beside frozen weights: what Full, SparseUpdate and Head share.
+
+V has the weights' shape, or rows for some output channels only; int8 codes with one power of two, kept in 16 bits for training. V = 0 adds
+nothing: the layer starts bit-exact. The forward sum is W x + V x, and the gradient to the input is (W + V)^T g: `ops/_linear.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.graph import Graph, Node, Parameter, Value
+from ..ir.types import TensorType
+from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ._combine import require_free
+from ._method import block16, replace_node, with_trainable_bias
+
+LARGEST_SUM = 2**31 - 1
+
+
+def channel_axis(node: Node) -> int:
+    """The axis of the weights that counts output channels."""
+    return 3 if isinstance(node.op, DepthwiseConv2D) else 0
+
+
+def attach_delta(graph: Graph, node: Node, method: str, title: str, chosen: NDArray[np.int64] | None = None) -> Graph:
+    """The layer with a delta and a trained bias. chosen: its output channels that get one, ascending; None for all."""
+    require_free(graph, node, "delta", title)
+    graph = with_trainable_bias(graph, node, method)
+    axis, shape = channel_axis(node), list(graph.type(node.inputs["weights"]).shape)
+    channels = shape[axis]
+    inputs = {**node.inputs, "delta": f"{node.name}.delta", "delta_exponent": f"{node.name}.delta.exponent"}
+    values: list[Value] = []
+    if chosen is not None and len(chosen) < channels:
+        shape[axis] = len(chosen)
+        rows = np.full(channels, -1, np.int16)
+        rows[chosen] = np.arange(len(chosen))
+        inputs["delta_rows"] = f"{node.name}.delta_rows"
+        values.append(Value(inputs["delta_rows"], TensorType((channels,), "int16"), "constant", rows, node.origin))
+    _check_sums(graph, node, shape, axis)
+    roles, state = block16(inputs["delta"], np.zeros(shape, np.int8), -24)
+    graph = replace_node(graph.with_values([*state, *values]), replace(node, inputs=inputs))
+    return replace(graph, parameters=(*graph.parameters, Parameter(inputs["delta"], node.name, method, "block16", roles)))
+
+
+def _check_sums(graph: Graph, node: Node, shape: list[int], axis: int) -> None:
+    """Codes up to 127: the sums over inputs (forward), channels (to the input) and positions (of the gradient) stay in int32."""
+    size, positions = int(np.prod(shape)), graph.type(node.outputs[0]).size // graph.type(node.inputs["weights"]).shape[axis]
+    inputs = size // shape[axis]
+    depthwise = isinstance(node.op, DepthwiseConv2D)
+    across = size if depthwise else size // shape[-1]
+    sums = (("inputs", 127 * 255 * inputs), ("results of one input", 127 * 127 * across), ("positions", 127 * 255 * positions))
+    for what, largest in sums:
+        if largest > LARGEST_SUM:
+            raise CompileError(f"layer '{node.name}'", f"a trained delta has too many {what}: its sums may leave int32", "train it with LoRA")

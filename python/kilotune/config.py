@@ -1,0 +1,100 @@
+"""A trainable set as a JSON file: what `kilotune search` writes and `kilotune build --config` reads.
+
+    {"kilotune": "0.1.0", "model": "kws", "methods": [{"method": "LoRA", "rank": 4, "layers": "last:2"}],
+     "optimizer": {"optimizer": "SGD", "lr": 0.1}, "training": {"epochs": 10, "decay": "linear"}}
+
+Methods and optimizers are named as in Python; a field that is left out has the default of its class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kiloc import optim, peft
+from kiloc.errors import CompileError
+from kiloc.optim import Optimizer
+from kiloc.peft import Method
+
+from ._version import __version__
+
+
+def _subclasses(module: Any, base: type) -> dict[str, type]:
+    """The concrete classes that a package exports, by name."""
+    found = {name: getattr(module, name) for name in module.__all__}
+    return {name: c for name, c in found.items() if isinstance(c, type) and issubclass(c, base) and c is not base}
+
+
+METHODS = _subclasses(peft, Method)
+OPTIMIZERS = _subclasses(optim, Optimizer)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained and how. `training` holds what `Device.fit` takes: epochs and decay."""
+
+    methods: tuple[Method, ...]
+    optimizer: Optimizer
+    model: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kilotune": __version__,
+            "model": self.model,
+            "methods": [_entry("method", m) for m in self.methods],
+            "optimizer": _entry("optimizer", self.optimizer),
+            "training": dict(self.training),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """Read a file that `Config.save` or a person wrote. Raises CompileError naming what is wrong in it."""
+    where, hint = str(path), "make one with `kilotune search MODEL --data NPZ --ram SIZE -o FILE`"
+    try:
+        raw = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise CompileError(where, f"is not a configuration ({error})", hint) from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("methods"), list):
+        raise CompileError(where, 'holds no list "methods"', hint)
+    methods = tuple(_made(entry, "method", METHODS, where) for entry in raw["methods"])
+    optimizer = _made(raw.get("optimizer", {"optimizer": "SGD"}), "optimizer", OPTIMIZERS, where)
+    training = raw.get("training", {})
+    if not isinstance(training, dict):
+        raise CompileError(where, '"training" is not an object', 'write {"epochs": 10, "decay": "linear"}')
+    return Config(methods, optimizer, str(raw.get("model", "")), training)
+
+
+def _entry(kind: str, made: Any) -> dict[str, Any]:
+    """A method or an optimizer as JSON; fields with their default value are left out, layers and lr are not."""
+    found: dict[str, Any] = {kind: type(made).__name__}
+    for f in dataclasses.fields(made):
+        value = getattr(made, f.name)
+        if value != f.default or f.name in ("layers", "rank", "lr"):
+            found[f.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _made(entry: Any, kind: str, classes: Mapping[str, type], where: str) -> Any:
+    name = str(entry.get(kind)) if isinstance(entry, dict) else ""
+    if name not in classes:
+        near = difflib.get_close_matches(name, classes, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise CompileError(where, f"{name!r} is no {kind}", f"{hint}there are {', '.join(classes)}")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != kind}
+    known = {f.name for f in dataclasses.fields(classes[name])}
+    if not fields.keys() <= known:
+        raise CompileError(where, f"{name} has no {', '.join(sorted(fields.keys() - known))}", f"its fields are {', '.join(sorted(known)) or 'none'}")
+    try:
+        return classes[name](**fields)
+    except TypeError as error:
+        raise CompileError(where, f"{name} cannot be made: {error}", "compare with what `kilotune search` writes") from None

@@ -1,0 +1,201 @@
+"""Which sets are worth a look, what they cost, and which of them no other beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kiloc import pipeline
+from kiloc.errors import CompileError
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.optim import SGD, Optimizer
+from kiloc.peft import Method
+
+from .families import FAMILIES, Piece, TrainableSet
+from .sensitivity import Sensitivity
+
+DEPTHS = 12
+"""Values of N tried for "the last N layers"; deeper models are sampled."""
+STEPS = 6
+"""Budgets that the greedy search fills, from the smallest candidate to the whole budget."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits; None is none. ram: arena and state. flash: what the compiled model takes. macs: of one training step."""
+
+    ram: int | None = None
+    flash: int | None = None
+    macs: int | None = None
+
+    def allows(self, c: Candidate) -> bool:
+        return self.exceeded(c) is None
+
+    def exceeded(self, c: Candidate) -> str | None:
+        """The limit that a candidate breaks."""
+        if self.ram is not None and c.bytes > self.ram:
+            return "ram"
+        if self.macs is not None and c.macs > self.macs:
+            return "time"
+        return "flash" if self.flash is not None and c.constant_bytes > self.flash else None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A set with what it costs and what it promises."""
+
+    set: TrainableSet
+    methods: tuple[Method, ...]
+    forecast: pipeline.Forecast
+    gain: float
+
+    @property
+    def name(self) -> str:
+        return "; ".join(_shown(m) for m in self.methods)
+
+    @cached_property
+    def arena_bytes(self) -> int:
+        return self.forecast.arena_bytes
+
+    @cached_property
+    def state_bytes(self) -> int:
+        return self.forecast.state_bytes
+
+    @property
+    def bytes(self) -> int:
+        """Arena and state: the report's "train_total"."""
+        return self.arena_bytes + self.state_bytes
+
+    @cached_property
+    def forward_and_backward(self) -> tuple[int, int]:
+        return self.forecast.macs
+
+    @property
+    def macs(self) -> int:
+        return sum(self.forward_and_backward)
+
+    @cached_property
+    def constant_bytes(self) -> int:
+        """Weights and tables in flash, code not counted."""
+        return self.forecast.constant_bytes()
+
+
+def _shown(method: Method) -> str:
+    layers = getattr(method, "layers", None)
+    text = method.describe()
+    return text.replace(str(layers), ",".join(layers)) if isinstance(layers, tuple) else text
+
+
+class Space:
+    """The candidates of one model; costs are planned once each."""
+
+    def __init__(self, graph: Graph, sensitivity: Sensitivity, optimizer: Optimizer | None = None) -> None:
+        self.graph, self.sensitivity = graph, sensitivity
+        self.optimizer = SGD() if optimizer is None else optimizer
+        sample = np.zeros((1, *graph.type(graph.inputs[0]).shape[1:]), np.int8)
+        self._forward: dict[str, Any] = interp.run(graph, {graph.inputs[0]: sample})
+        self._known: dict[TrainableSet, Candidate | None] = {}
+
+    def candidate(self, chosen: TrainableSet) -> Candidate | None:
+        """The set with its cost, None where it cannot be compiled."""
+        if chosen not in self._known:
+            self._known[chosen] = self._planned(chosen)
+        return self._known[chosen]
+
+    def _planned(self, chosen: TrainableSet) -> Candidate | None:
+        methods = chosen.methods(self.graph)
+        try:
+            plan = pipeline.forecast(self.graph, methods, self.optimizer, self._forward, "cross_entropy")
+        except CompileError:
+            return None
+        return Candidate(chosen, methods, plan, self.sensitivity.gain(chosen))
+
+    def candidates(self, budget: Budget) -> list[Candidate]:
+        """The usual sets and the greedy ones, cheapest first."""
+        found = self._planned_all(self.usual())
+        if found:
+            found = self._planned_all([*(c.set for c in found), *self.greedy(budget, min(c.bytes for c in found))])
+        return found
+
+    def _planned_all(self, sets: Iterable[TrainableSet]) -> list[Candidate]:
+        planned = [self.candidate(s) for s in dict.fromkeys(sets)]
+        return sorted((c for c in planned if c is not None), key=lambda c: (c.bytes, c.macs, c.name))
+
+    # ---- The usual sets ----
+
+    def usual(self) -> list[TrainableSet]:
+        """Each family on its last N layers and on its N most sensitive ones, alone and with each companion.
+
+        A companion takes the layers from the first that the family trains to the last: gradients pass there anyway.
+        """
+        found: list[TrainableSet] = []
+        for name, layers in self.sensitivity.layers.items():
+            for variant in FAMILIES[name].variants:
+                for chosen in self._selections(layers, variant):
+                    found += [chosen, *self._accompanied(chosen)]
+        return list(dict.fromkeys(found))
+
+    def _selections(self, layers: list[list[Piece]], variant: int) -> list[TrainableSet]:
+        sized = [group[min(sum(p.variant <= variant for p in group), len(group)) - 1] for group in layers if group[0].variant <= variant]
+        best = sorted(sized, key=lambda p: -self.sensitivity.gain(TrainableSet.of([p])))
+        found = []
+        for count in _spread(len(sized)):
+            found += [TrainableSet.of(sized[-count:]), TrainableSet.of(best[:count])]
+        return found
+
+    def _accompanied(self, chosen: TrainableSet) -> list[TrainableSet]:
+        found = []
+        order = [n.name for n in self.graph.nodes]
+        for name, layers in self.sensitivity.layers.items():
+            if FAMILIES[name].companion and all(p.family != name for p in chosen.pieces):
+                first = min(order.index(p.layer) for p in chosen.pieces)
+                for since in (first, 0):
+                    more = {group[0] for group in layers if order.index(group[0].layer) >= since}
+                    found.append(TrainableSet.of(chosen.pieces | more))
+        return found
+
+    # ---- Greedy ----
+
+    def greedy(self, budget: Budget, smallest: int) -> list[TrainableSet]:
+        """Sets filled piece by piece, most gain a byte first, for several budgets up to the one given."""
+        singles = [c for p in self.sensitivity.gains if (c := self.candidate(TrainableSet.of([p])))]
+        floor = min((c.forecast.infer.plan.arena_bytes for c in singles), default=0)
+        ranked = sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name))
+        if not ranked:
+            return []
+        top = budget.ram or 4 * max(c.bytes for c in singles)
+        limits = [Budget(round(smallest + (top - smallest) * i / STEPS), budget.flash, budget.macs) for i in range(1, STEPS + 1)]
+        return [s for limit in limits if (s := self._filled([c.set for c in ranked], limit)) is not None]
+
+    def _filled(self, ranked: Sequence[TrainableSet], limit: Budget) -> TrainableSet | None:
+        current: TrainableSet | None = None
+        gain = 0.0
+        for single in ranked:
+            (piece,) = single.pieces
+            grown = single if current is None else current.plus(piece)
+            tried = None if grown is None else self.candidate(grown)
+            if tried is None or not limit.allows(tried):
+                continue
+            promised = self.sensitivity.agreement(tried.set)
+            if promised > gain:
+                current, gain = tried.set, promised
+        return current
+
+
+def _spread(count: int) -> list[int]:
+    """1..count, thinned to DEPTHS values."""
+    return sorted({round(v) for v in np.linspace(1, count, min(count, DEPTHS))})
+
+
+def front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other one beats or equals in bytes, MACs and gain at once (of equal ones the first)."""
+    found: list[Candidate] = []
+    for c in sorted(candidates, key=lambda c: (c.bytes, c.macs, -c.gain, c.name)):
+        if not any(o.bytes <= c.bytes and o.macs <= c.macs and o.gain >= c.gain for o in found):
+            found.append(c)
+    return found

@@ -1,0 +1,90 @@
+"""The Pareto front as a self-contained page: inline SVG, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+WIDTH, HEIGHT, LEFT, BOTTOM, MARGIN = 720, 260, 64, 34, 18
+STYLE = """
+ body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #222; background: #fff }
+ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums } th, td { padding: .2em .6em; text-align: right }
+ th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere } tr + tr { border-top: 1px solid #ddd }
+ .chosen { font-weight: 600; color: #0a6b3c } svg { width: 100%; height: auto } text { font: 12px system-ui, sans-serif; fill: #555 }
+ .axis { stroke: #bbb } .grid { stroke: #eee } .line { fill: none; stroke: #3465a4; stroke-width: 1.5 } .limit { stroke: #c33; stroke-dasharray: 4 3 }
+ circle { fill: #9db4d3 } circle.front { fill: #3465a4 } circle.best { fill: #0a6b3c; stroke: #0a6b3c; stroke-width: 6; stroke-opacity: .25 }
+"""
+
+
+def html(model: str, before: float, ram: int | None, rows: Sequence[dict[str, Any]]) -> str:
+    """The page of a search. rows: `Row.to_dict` of each."""
+    trained = [r for r in rows if r["accuracy"] is not None]
+    figures = [_figure("expected gain", rows, "gain", ram, line=True)]
+    if trained:
+        figures.insert(0, _figure("accuracy on samples held out", trained, "accuracy", ram, line=False))
+    body = "".join(_table_row(r) for r in rows)
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(model)}: what to train</title><style>{STYLE}</style>\n'
+        f"<h1>{escape(model)}: what to train</h1>\n<p>Accuracy before training {before:.3f}.</p>\n{''.join(figures)}"
+        "<table><tr><th>trainable set<th>bytes<th>MACs<th>expected gain<th>lr<th>accuracy<th>loss</tr>\n"
+        f"{body}</table>\n</html>\n"
+    )
+
+
+def _table_row(r: dict[str, Any]) -> str:
+    trained = ["", ""] if r["accuracy"] is None else [f"{r['accuracy']:.3f}", f"{r['loss']:.3f}"]
+    cells = [escape(r["name"]), f"{r['bytes']:,}", f"{r['macs']:,}", f"{r['gain']:.4f}", f"{r['lr']:g}", *trained]
+    return f"<tr{' class=chosen' if r['chosen'] else ''}>" + "".join(f"<td>{c}" for c in cells) + "</tr>\n"
+
+
+def _figure(title: str, rows: Sequence[dict[str, Any]], key: str, ram: int | None, line: bool) -> str:
+    across = _axis([float(r["bytes"]) for r in rows] + ([float(ram)] if ram else []), LEFT, WIDTH - MARGIN)
+    up = _axis([float(r[key]) for r in rows], HEIGHT - BOTTOM, MARGIN)
+    parts = [f'<h2>{escape(title)}</h2>\n<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)} over bytes">']
+    for value, y in _ticks(up):
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - MARGIN}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+    for value, x in _ticks(across):
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{value:,.0f}</text>')
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - MARGIN}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
+    parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 4}" text-anchor="middle">bytes of arena and state</text>')
+    if ram:
+        x = across[0](ram)
+        parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{MARGIN}" y2="{HEIGHT - BOTTOM}"><title>budget {ram:,}</title></line>')
+    if line:
+        parts.append(f'<polyline class="line" points="{" ".join(_steps(rows, key, across[0], up[0]))}"/>')
+    for r in rows:
+        shape = "best" if r["chosen"] else "front" if r["front"] else ""
+        label = escape(f"{r['name']}: {r['bytes']:,} bytes, {r[key]:.4g}")
+        parts.append(f'<circle class="{shape}" cx="{across[0](r["bytes"]):.1f}" cy="{up[0](r[key]):.1f}" r="4.5"><title>{label}</title></circle>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _steps(rows: Sequence[dict[str, Any]], key: str, across: Callable[[float], float], up: Callable[[float], float]) -> list[str]:
+    """The best value for each budget: a staircase."""
+    points: list[str] = []
+    best: float | None = None
+    for r in sorted(rows, key=lambda r: (r["bytes"], -r[key])):
+        if best is None or r[key] > best:
+            if best is not None:
+                points.append(f"{across(r['bytes']):.1f},{up(best):.1f}")
+            best = r[key]
+            points.append(f"{across(r['bytes']):.1f},{up(best):.1f}")
+    return points
+
+
+Axis = tuple[Callable[[float], float], float, float]
+
+
+def _axis(values: Sequence[float], start: float, end: float) -> Axis:
+    low, high = min(values), max(values)
+    room = (high - low) * 0.06 or max(abs(high), 1.0) * 0.1
+    low, high = low - room, high + room
+    return (lambda v: start + (v - low) / (high - low) * (end - start)), low, high
+
+
+def _ticks(axis: Axis, count: int = 5) -> list[tuple[float, float]]:
+    place, low, high = axis
+    values = [low + (high - low) * (i + 0.5) / count for i in range(count)]
+    return [(v, place(v)) for v in values]

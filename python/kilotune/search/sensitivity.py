@@ -1,0 +1,87 @@
+"""How much each piece would help, from gradients on a few samples of the new domain.
+
+The gain of a tensor is the loss that one update on a sample takes from *another* sample, for each unit of learning rate: the
+mean over pairs i != j of c(g_i) . g_j, where g are gradients of single samples and c clips them as the optimizer does.
+Gradients that point everywhere cancel in it, so it measures what carries over to samples not seen, which the
+Fisher information (the mean of |g_i|^2) does not: that is largest where samples are noisiest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kiloc import pipeline
+from kiloc.autodiff import differentiate
+from kiloc.errors import CompileError
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.optim import SGD, with_accumulators
+from kiloc.passes.calibrate import real_gradients
+from kiloc.passes.slices import prune
+
+from .families import FAMILIES, Family, Piece, TrainableSet, pieces_of
+
+SAMPLES = 64
+CLIP = 1.0
+Array = NDArray[Any]
+
+
+class Sensitivity:
+    """Gains of all pieces of a model on some samples of the new domain."""
+
+    def __init__(self, graph: Graph, x: NDArray[np.int8], y: NDArray[np.int32]) -> None:
+        self.gains: dict[Piece, Mapping[str, float]] = {}
+        """By piece: gain of each tensor that it trains."""
+        self.layers: dict[str, list[list[Piece]]] = {}
+        """By family: the pieces of each layer that can be trained, first layer first."""
+        forward = interp.run(graph, {graph.inputs[0]: x[:SAMPLES]})
+        for family in FAMILIES.values():
+            self._probe(graph, family, forward, y[:SAMPLES])
+
+    def _probe(self, graph: Graph, family: Family, forward: dict[str, Array], y: Array) -> None:
+        attached = self._attached(graph, family, forward)
+        if attached is None:
+            return
+        whole, layers = attached
+        inputs = {name: forward[name] for name in graph.inputs}
+        gradients = real_gradients(whole, interp.run(whole, inputs), y)
+        for group in layers:
+            tensors = {p.name: gradients[p.values["accumulator"]] for p in whole.parameters if p.layer == group[0].layer}
+            for piece in group:
+                self.gains[piece] = {name: agreement(family.share(g, piece.variant)) for name, g in tensors.items()}
+        self.layers[family.name] = layers
+
+    def _attached(self, graph: Graph, family: Family, forward: dict[str, Array]) -> tuple[Graph, list[list[Piece]]] | None:
+        """The graph with the family on as many of the last layers as gradients reach, and their pieces."""
+        layers = pieces_of(graph, family, {n.name for n in graph.nodes})
+        while layers:
+            try:
+                largest = TrainableSet.of(group[-1] for group in layers)
+                whole = pipeline.attach(graph, largest.methods(graph), forward)
+                return prune(differentiate(with_accumulators(whole, SGD()), "cross_entropy")), layers
+            except CompileError:
+                layers = layers[1:]
+        return None
+
+    def agreement(self, chosen: TrainableSet) -> float:
+        """Expected loss that one update takes from another sample, for a learning rate of 1."""
+        tensors: dict[str, float] = {}
+        for piece in chosen.pieces:
+            tensors |= self.gains[piece]
+        return sum(max(v, 0.0) for _, v in sorted(tensors.items()))
+
+    def gain(self, chosen: TrainableSet) -> float:
+        """The same at the set's own learning rate."""
+        return chosen.lr * self.agreement(chosen)
+
+
+def agreement(gradients: Array) -> float:
+    """Mean over pairs i != j of c(g_i) . g_j for gradients [N, ...]."""
+    g = gradients.reshape(len(gradients), -1)
+    clipped = g * np.minimum(1.0, CLIP / np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-30))
+    pairs = len(g) * (len(g) - 1)
+    return float((clipped.sum(0) @ g.sum(0) - (clipped * g).sum()) / pairs)
