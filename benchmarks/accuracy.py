@@ -1,83 +1,34 @@
-"""Accuracy after on-device training, by the generated C, beside float head-only training.
+"""Accuracy after on-device training, by the generated C, beside float training.
 
-    make bench-accuracy            all scenarios, five draws
-    .venv/bin/python benchmarks/accuracy.py --scenario gas --draws 2
+    make bench-accuracy                                           three scenarios, five draws, the main methods, float head-only
+    .venv/bin/python benchmarks/accuracy.py --all --draws 3       every scenario, method, optimizer and float reference
 
-For each scenario: before, float32 SGD on the last layer (batch 1, backbone frozen; best of its rates by mean over the draws),
-and each method of ours with its one default rate, linear decay, batch 1. Mean and standard deviation over the draws.
+Float references are the dequantised model in float32 under jax, with the same clipping, decay and batch of one; for each the best of
+its rates by mean over the draws. Ours have one rate a method for all scenarios. Mean and standard deviation over the draws, each
+of which chooses other adaptation samples.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
+from contenders import FLOAT_RATES, OURS, Contender
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from scenarios import DRAWS, SCENARIOS, Scenario
+from scenarios import DATA, DRAWS, MAIN, SCENARIOS, Scenario
 
 import kilotune as kt
 from kiloc.ir import interp
-from kiloc.ir.graph import Graph
-from kiloc.peft import Method
 
-Array = NDArray[Any]
-FLOAT_RATES = (0.003, 0.01, 0.03, 0.1)
-
-METHODS: dict[str, tuple[list[Method], float]] = {
-    "head": ([kt.Head()], 0.3),
-    "bias, all layers": ([kt.BiasOnly()], 0.3),
-    "bias + LoRA r=4, last 2": ([kt.BiasOnly(), kt.LoRA(rank=4, layers="last:2")], 0.1),
-    "bias + LoRA r=4, all": ([kt.BiasOnly(), kt.LoRA(rank=4, layers="all")], 0.1),
-}
-
-
-class FloatHead:
-    """The last layer in float32 on features of the INT8 backbone."""
-
-    def __init__(self, graph: Graph, scenario: Scenario, model: kt.Model) -> None:
-        node = [n for n in graph.nodes if n.op.mnemonic in ("fully_connected", "conv_2d")][-1]
-        features, weights = graph.type(node.inputs["x"]), graph.type(node.inputs["weights"])
-        data, bias = graph.values[node.inputs["weights"]].data, graph.values[node.inputs["bias"]].data
-        assert data is not None and bias is not None
-        scales = np.array(weights.channel_scales)
-        self.weights = (data.reshape(data.shape[0], -1) * scales.reshape(-1, 1)).astype(np.float32)
-        self.bias = (bias * features.scale * scales).astype(np.float32)
-
-        def take(x: Array) -> Array:
-            rows = interp.run(graph, {graph.inputs[0]: model.quantize(x)})[node.inputs["x"]]
-            return ((rows.reshape(len(x), -1).astype(np.float32) - features.zero_point) * np.float32(features.scale)).astype(np.float32)
-
-        self.adapt, self.evaluate, self.scenario = take(scenario.adapt), take(scenario.evaluate), scenario
-
-    def train(self, rate: float, seed: int) -> float:
-        w, b = self.weights.copy(), self.bias.copy()
-        rng, y = np.random.Generator(np.random.PCG64(seed)), self.scenario.adapt_labels
-        for _ in range(self.scenario.epochs):
-            for i in rng.permutation(len(y)):
-                z = self.adapt[i] @ w.T + b
-                p = np.exp(z - z.max())
-                g = p / p.sum()
-                g[y[i]] -= 1
-                w -= rate * np.outer(g, self.adapt[i])
-                b -= rate * g
-        return self.scenario.score((self.evaluate @ w.T + b).argmax(1))
-
-
-def trained(model: kt.Model, scenario: Scenario, methods: list[Method], rate: float, folder: str, seed: int) -> float:
-    """Score after training by the generated C on the host."""
-    calibration = (scenario.original[:256], scenario.original_labels[:256])
-    build = kt.build(model, Path(folder) / "build", method=methods, optimizer=kt.SGD(lr=rate), calibration=calibration)
-    with build.open("host") as device:
-        device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=seed, decay="linear")
-        return scenario.score(device.predict(scenario.evaluate))
+Scores = dict[str, float]
+HEAD = "float head-only"
 
 
 def shuffled(scenario: Scenario) -> Scenario:
@@ -87,75 +38,117 @@ def shuffled(scenario: Scenario) -> Scenario:
     return Scenario(**fields)
 
 
-def measure(make: Callable[[int], Scenario], draws: int, tick: Callable[[], None]) -> tuple[Scenario, dict[str, list[float]]]:
-    results: dict[str, list[float]] = {}
-    heads: dict[float, list[float]] = {}
-    for draw in range(draws):
-        scenario = shuffled(make(draw))
-        model = kt.load(Path(__file__).parents[2] / "shared" / "data" / "models" / scenario.model)
-        outputs = interp.infer(model.graph, model.quantize(scenario.evaluate))[0]
-        results.setdefault("before", []).append(scenario.score(outputs.reshape(len(outputs), -1).argmax(1)))
-        head = FloatHead(model.graph, scenario, model)
-        for rate in FLOAT_RATES:
-            heads.setdefault(rate, []).append(head.train(rate, draw))
-        tick()
-        for name, (methods, rate) in METHODS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                results.setdefault(name, []).append(trained(model, scenario, methods, rate, folder, draw))
-            tick()
-    best = max(heads, key=lambda r: float(np.mean(heads[r])))
-    ordered = {"before": results.pop("before"), f"float head-only, lr {best:g}": heads[best], **results}
-    return scenario, ordered
+def trained(model: kt.Model, scenario: Scenario, contender: Contender, seed: int) -> float:
+    """Score after training by the generated C on the host."""
+    calibration = (scenario.original[:256], scenario.original_labels[:256])
+    with tempfile.TemporaryDirectory() as folder:
+        build = kt.build(
+            model, Path(folder) / "build",
+            method=contender.methods, optimizer=contender.optimizer, storage=contender.storage, calibration=calibration,
+        )  # fmt: skip
+        with build.open("host") as device:
+            device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=seed, decay="linear")
+            return scenario.score(device.predict(scenario.evaluate))
+
+
+def measure(name: str, draw: int, everything: bool) -> tuple[str, str, Scores]:
+    """(title, metric, scores) of one draw of one scenario; float scores are keyed "float METHOD @ RATE"."""
+    from float_engine import FloatEngine
+
+    scenario = shuffled(SCENARIOS[name](draw))
+    model = kt.load(DATA / "models" / scenario.model)
+    outputs = interp.infer(model.graph, model.quantize(scenario.evaluate))[0]
+    scores = {"before": scenario.score(outputs.reshape(len(outputs), -1).argmax(1))}
+    real = [_real(model, x) for x in (scenario.adapt, scenario.evaluate)]
+    engine = FloatEngine(model.graph, real[0], scenario.adapt_labels, real[1], model.quantize(scenario.original[:256]))
+    for method, rates in FLOAT_RATES.items():
+        if method == "head" or everything:
+            for rate in rates:
+                scores[f"float {method} @ {rate:g}"] = scenario.score(engine.train(method, rate, scenario.epochs, draw))
+    for contender in OURS:
+        if contender.main or everything:
+            scores[contender.name] = trained(model, scenario, contender, draw)
+    return scenario.name, scenario.metric, scores
+
+
+def _real(model: kt.Model, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Inputs in real numbers; int8 sets hold the model's own integers."""
+    t = model.graph.type(model.graph.inputs[0])
+    return (x.astype(np.float32) - t.zero_point) * np.float32(t.scale) if x.dtype == np.int8 else x.astype(np.float32)
+
+
+def best_float(draws: list[Scores]) -> dict[str, tuple[list[float], str]]:
+    """For every row its values over the draws and a remark; float rows at their best rate."""
+    rows: dict[str, tuple[list[float], str]] = {}
+    for key in draws[0]:
+        values = [d[key] for d in draws]
+        title, _, rate = key.partition(" @ ")
+        title = HEAD if title == "float head" else title
+        if title not in rows or np.mean(values) > np.mean(rows[title][0]):
+            rows[title] = (values, f"lr {rate}" if rate else "")
+    return rows
 
 
 @click.command()
-@click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Scenario to run; all without it.")
+@click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Scenario to run; the README's without it.")
+@click.option("--all", "everything", is_flag=True, help="Every scenario, method, optimizer and float reference.")
 @click.option("--draws", default=DRAWS, show_default=True, help="Draws of the adaptation samples.")
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
-def main(names: tuple[str, ...], draws: int, write: Path | None) -> None:
+def main(names: tuple[str, ...], everything: bool, draws: int, jobs: int, write: Path | None) -> None:
     """Train on every scenario and print the table; exit code 1 where no method reaches float head-only."""
-    console = Console(width=120)
-    columns: list[tuple[Scenario, dict[str, list[float]]]] = []
-    wanted = names or tuple(SCENARIOS)
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("training", total=len(wanted) * draws * (1 + len(METHODS)))
-        for name in wanted:
-            columns.append(measure(SCENARIOS[name], draws, lambda: progress.advance(task)))
-    missed = report(console, columns, draws, write)
+    console = Console(width=150)
+    wanted = names or (tuple(SCENARIOS) if everything else MAIN)
+    found: dict[str, list[Scores]] = {name: [] for name in wanted}
+    titles: dict[str, tuple[str, str]] = {}
+    with Progress(console=console, transient=True) as progress, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        task = progress.add_task("training", total=len(wanted) * draws)
+        waiting = {pool.submit(measure, n, d, everything): n for d in range(draws) for n in wanted}
+        for done in concurrent.futures.as_completed(waiting):
+            title, metric, scores = done.result()
+            titles[waiting[done]] = (title, metric)
+            found[waiting[done]].append(scores)
+            progress.advance(task)
+    tables = {name: best_float(found[name]) for name in wanted}
+    missed = report(console, titles, tables, draws)
+    if write:
+        write_markdown(write, titles, tables, draws)
     raise SystemExit(1 if missed else 0)
 
 
-def report(console: Console, columns: list[tuple[Scenario, dict[str, list[float]]]], draws: int, write: Path | None) -> bool:
+def report(console: Console, titles: dict[str, tuple[str, str]], tables: dict[str, dict[str, tuple[list[float], str]]], draws: int) -> bool:
     table = Table(title=f"score after training, mean ± standard deviation over {draws} draws")
-    lines = ["| scenario | metric | " + " | ".join(_titles(columns[0][1])) + " |", "|---" * (2 + len(columns[0][1])) + "|"]
     table.add_column("")
-    for scenario, _ in columns:
-        table.add_column(f"{scenario.name}\n({scenario.metric})")
-    for i, title in enumerate(_titles(columns[0][1])):
-        table.add_row(title, *(_cell(list(results.items())[i]) for _, results in columns))
     missed = False
-    for scenario, results in columns:
-        lines.append(f"| {scenario.name} | {scenario.metric} | " + " | ".join(_cell(item) for item in results.items()) + " |")
-        means = {k: float(np.mean(v)) for k, v in results.items()}
-        reference = next(v for k, v in means.items() if k.startswith("float head"))
-        ours = max(v for k, v in means.items() if k in METHODS)
+    for name, rows in tables.items():
+        table.add_column(f"{titles[name][0]}\n({titles[name][1]})")
+        reference = float(np.mean(rows[HEAD][0]))
+        ours = max(float(np.mean(rows[c.name][0])) for c in OURS if c.name in rows)
         missed |= ours < reference
-        console.print(f"{scenario.name}: float head-only {reference:.4f}, best of ours {ours:.4f} {'reached' if ours >= reference else 'MISSED'}")
+        console.print(f"{titles[name][0]}: float head-only {reference:.4f}, best of ours {ours:.4f} {'reached' if ours >= reference else 'MISSED'}")
+    for row in next(iter(tables.values())):
+        table.add_row(row, *(_cell(*rows[row]) for rows in tables.values()))
     console.print(table)
-    if write:
-        head = f"Made by `make bench-accuracy` on {datetime.date.today()}: {draws} draws, batch 1, trained by the generated C on the host.\n\n"
-        write.write_text(head + "\n".join(lines) + "\n")
     return missed
 
 
-def _titles(results: dict[str, list[float]]) -> list[str]:
-    return ["float head-only" if k.startswith("float head") else k for k in results]
+def write_markdown(path: Path, titles: dict[str, tuple[str, str]], tables: dict[str, dict[str, tuple[list[float], str]]], draws: int) -> None:
+    """The table with one line a method."""
+    lines = [
+        f"Made by `benchmarks/accuracy.py` on {datetime.date.today()}: {draws} draws of the adaptation samples, batch 1, trained by the generated C",
+        "on the host. Float rows: jax, float32, the best of a few rates; ours: one rate a method for all scenarios.",
+        "",
+        "| | " + " | ".join(f"{titles[n][0]} ({titles[n][1]})" for n in tables) + " |",
+        "|---" * (1 + len(tables)) + "|",
+    ]
+    for row in next(iter(tables.values())):
+        lines.append(f"| {row} | " + " | ".join(_cell(*rows[row]) for rows in tables.values()) + " |")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
 
 
-def _cell(item: tuple[str, list[float]]) -> str:
-    name, values = item
-    rate = name.partition(", lr ")[2] if name.startswith("float head") else ""
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" + (f" (lr {rate})" if rate else "")
+def _cell(values: list[float], remark: str) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}" + (f" ({remark})" if remark else "")
 
 
 if __name__ == "__main__":

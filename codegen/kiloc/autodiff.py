@@ -140,7 +140,7 @@ def _no_gradient(graph: Graph, node: Node, position: int, count: int, why: str) 
     for earlier in reversed(graph.phase("forward")[:position]):
         if upstream & set(earlier.outputs):
             upstream.update(earlier.inputs.values())
-            layers += [p.layer for p in graph.parameters if p.layer == earlier.name and p.layer not in layers]
+            layers += [earlier.name] * any(p.layer == earlier.name for p in graph.parameters)
     later = [p.layer for p in graph.parameters if p.layer not in layers]
     hint = f'layers="{",".join(dict.fromkeys(later))}" trains what comes after it' if later else "train a layer after it"
     return CompileError(

@@ -10,13 +10,14 @@
 from kiloc.errors import BudgetError, CompileError
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from kiloc.optim import SGD, Adam, Cosine, Linear, Lion, Step
-from kiloc.peft import BiasOnly, Head, LoRA
+from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
 from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
 from .devices import Device, DeviceError, History
+from .merging import merge
 from .model import Model, load
 from .search import SearchResult, search
 
@@ -26,6 +27,7 @@ __all__ = [
     "Adapter",
     "BiasOnly",
     "BinaryCrossEntropy",
+    "BottleneckAdapter",
     "BudgetError",
     "Build",
     "CompileError",
@@ -34,6 +36,7 @@ __all__ = [
     "CrossEntropy",
     "Device",
     "DeviceError",
+    "Full",
     "Head",
     "History",
     "Linear",
@@ -41,12 +44,15 @@ __all__ = [
     "LoRA",
     "MeanSquaredError",
     "Model",
+    "ScaleShift",
     "SearchResult",
+    "SparseUpdate",
     "Step",
     "__version__",
     "build",
     "load",
     "load_config",
+    "merge",
     "open_build",
     "search",
 ]

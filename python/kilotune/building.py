@@ -35,6 +35,8 @@ from .sizes import parse_size
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
+GRAPH = "graph.txt"
+"""Of a training build: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 TARGETS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
 
@@ -74,6 +76,7 @@ def build(
     name: str | None = None,
     dump: str | os.PathLike[str] | None = None,
     config: Config | str | os.PathLike[str] | None = None,
+    measure: bool = True,
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all.
 
@@ -85,6 +88,7 @@ def build(
     shifts come from random inputs, and the report says so.
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     config: methods and optimizer, from `kt.search` or a file that it wrote, instead of `method` and `optimizer`.
+    measure: link for the target, for the report's size of code; without it the build takes half the time.
     """
     if not isinstance(model, Model):
         raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
@@ -111,8 +115,10 @@ def build(
     manifest = _manifest(model, compilation)
     with _whole_directory(Path(directory)) as folder:
         _write_sources(folder, compilation)
+        if compilation.train:
+            (folder / GRAPH).write_text(print_graph(compilation.infer.graph))
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        report = figures(compilation, _measured(folder, target))
+        report = figures(compilation, _measured(folder, target) if measure else None)
         _check_flash(report, options.flash)
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     return Build(Path(directory), manifest, report)
@@ -124,7 +130,9 @@ def open_build(directory: str | os.PathLike[str]) -> Build:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         report = json.loads((path / REPORT).read_text())
-    except (OSError, ValueError) as error:
+        if "kilotune" not in manifest or "memory" not in report:
+            raise ValueError("its manifest or report is not one of kilotune")
+    except (OSError, ValueError, TypeError) as error:
         raise CompileError(str(path), f"is not a build directory ({error})", "make one with `kilotune build MODEL -o DIR`") from None
     return Build(path, manifest, report)
 

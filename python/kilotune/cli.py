@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,24 @@ def size(context: click.Context, option: click.Parameter, value: str | None) -> 
         return parse_size(value, "")
     except kt.CompileError as error:
         raise click.BadParameter(f"{error.what}: {error.hint}", context, option) from None
+
+
+def finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number", context, option)
+    return value
+
+
+METHODS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "bias": (kt.BiasOnly, ()),
+    "head": (kt.Head, ("classes",)),
+    "lora": (kt.LoRA, ("rank", "alpha")),
+    "full": (kt.Full, ()),
+    "sparse": (kt.SparseUpdate, ("fraction",)),
+    "scale-shift": (kt.ScaleShift, ()),
+    "adapter": (kt.BottleneckAdapter, ("width",)),
+}
+"""Name on the command line -> class, and its options beside --layers."""
 
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,21 +129,24 @@ def _tensor(t: Any) -> dict[str, Any]:
 @main.command()
 @click.argument("model", type=click.Path(dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Build directory; it appears whole or not at all.")
-@click.option("--method", "methods", multiple=True, type=click.Choice(["none", "bias", "head", "lora"]), help="What is trained; may be repeated.")
+@click.option("--method", "methods", multiple=True, type=click.Choice(["none", *METHODS]), help="What is trained; may be repeated.")
 @click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
-@click.option("--alpha", type=POSITIVE, default=None, help="Scale of LoRA times its rank; the rank by default.")
-@click.option("--lr", type=POSITIVE, default=None, help="Learning rate; by default what suits optimizer and method.")
+@click.option("--alpha", type=POSITIVE, callback=finite, default=None, help="Scale of LoRA times its rank; the rank by default.")
+@click.option("--fraction", type=click.FloatRange(0, 1, min_open=True), callback=finite, default=0.25, show_default=True, help="Of sparse: channels.")
+@click.option("--width", type=click.IntRange(1), default=8, show_default=True, help="Of adapter: hidden channels.")
+@click.option("--classes", type=click.IntRange(2), default=None, help="Of head: replace the last layer by one with this many results.")
+@click.option("--lr", type=POSITIVE, callback=finite, default=None, help="Learning rate; by default what suits optimizer and method.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adam", "lion"]), default="sgd", show_default=True)
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=None, help="Of sgd; 0 by default.")
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=None, help="Of sgd; 0 by default.")
 @click.option("--nesterov", is_flag=True, help="Nesterov's momentum, of sgd.")
 @click.option("--state-bits", type=click.Choice(["32", "8"]), default="32", show_default=True, help="Bits of the optimizer's moments.")
-@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Decoupled weight decay.")
+@click.option("--weight-decay", type=click.FloatRange(0), callback=finite, default=0.0, show_default=True, help="Decoupled weight decay.")
 @click.option("--schedule", default="constant", show_default=True, help="cosine:UPDATES[:FINAL], linear:UPDATES[:FINAL] or step:EVERY[:FACTOR].")
 @click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors.")
-@click.option("--clip", type=click.FloatRange(0), default=1.0, show_default=True, help="Largest norm of each tensor's gradient; 0 for none.")
+@click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True, help="Largest norm of a gradient; 0: none.")
 @click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True)
-@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True, help="Of cross_entropy.")
+@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0, help="Of cross_entropy.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples an update.")
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
@@ -138,8 +160,12 @@ def _tensor(t: Any) -> dict[str, Any]:
 @reports_errors
 def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Compile MODEL into a folder of C."""
-    chosen = _methods([m for m in methods if m != "none"], options.pop("layers"), options.pop("rank"), options.pop("alpha"))
+    layers, settings = options.pop("layers"), {k: options.pop(k) for k in ("rank", "alpha", "fraction", "width", "classes")}
+    chosen = _methods([m for m in methods if m != "none"], layers, settings)
     optimizer = _optimizer("lora" in methods, options)
+    if options["config"]:
+        _check_alone(("methods", "layers", "rank", "alpha", "lr", "optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip"))
+        optimizer = None
     options["loss"] = _loss(options["loss"], options.pop("label_smoothing"))
     calibration = options.pop("calibration")
     samples = load_samples(calibration, "calibration") if calibration else None
@@ -154,18 +180,15 @@ def _check_alone(names: tuple[str, ...]) -> None:
     context = click.get_current_context()
     given = [n for n in names if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
     if given:
-        raise click.UsageError(f"--config says what is trained: leave out --{', --'.join(given).replace('methods', 'method')}")
+        raise click.UsageError(f"--config says what is trained: leave out --{', --'.join(given).replace('methods', 'method').replace('_', '-')}")
 
 
-def _methods(names: list[str], layers: str | None, rank: int, alpha: float | None) -> list[Any]:
+def _methods(names: list[str], layers: str | None, settings: dict[str, Any]) -> list[Any]:
     made: list[Any] = []
     for name in dict.fromkeys(names):
-        if name == "bias":
-            made.append(kt.BiasOnly(layers=layers or "all"))
-        elif name == "head":
-            made.append(kt.Head())
-        else:
-            made.append(kt.LoRA(rank=rank, layers=layers or "last:4", alpha=alpha))
+        method, fields = METHODS[name]
+        chosen = {} if layers is None or name == "head" else {"layers": layers}
+        made.append(method(**chosen, **{f: settings[f] for f in fields}))
     return made
 
 
@@ -254,6 +277,18 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
         return
     console.print(found.table())
     console.print(f"train {found.best.name} with lr {found.best.lr:g}" + (f": kilotune build {model} --config {output} -o DIR" if output else ""))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.argument("adapter", type=click.Path(dir_okay=False))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The merged model, a .tflite file.")
+@reports_errors
+def merge(directory: str, adapter: str, output: str, as_json: bool) -> None:
+    """Fold ADAPTER, trained by the build in DIRECTORY, into the weights of its model."""
+    merged = kt.merge(kt.open_build(directory), adapter, output)
+    summary = {"model": str(merged.path), "parameters": sum(x["parameters"] for x in merged.layers())}
+    click.echo(json.dumps(summary, indent=1) if as_json else f"{summary['model']}: {summary['parameters']:,} parameters")
 
 
 @main.command()

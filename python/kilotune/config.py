@@ -19,7 +19,7 @@ from typing import Any
 
 from kiloc import optim, peft
 from kiloc.errors import CompileError
-from kiloc.optim import Optimizer
+from kiloc.optim import Optimizer, Schedule, parse_schedule
 from kiloc.peft import Method
 
 from ._version import __version__
@@ -80,7 +80,7 @@ def _entry(kind: str, made: Any) -> dict[str, Any]:
     for f in dataclasses.fields(made):
         value = getattr(made, f.name)
         if value != f.default or f.name in ("layers", "rank", "lr"):
-            found[f.name] = list(value) if isinstance(value, tuple) else value
+            found[f.name] = list(value) if isinstance(value, tuple) else value.describe() if isinstance(value, Schedule) else value
     return found
 
 
@@ -94,6 +94,8 @@ def _made(entry: Any, kind: str, classes: Mapping[str, type], where: str) -> Any
     known = {f.name for f in dataclasses.fields(classes[name])}
     if not fields.keys() <= known:
         raise CompileError(where, f"{name} has no {', '.join(sorted(fields.keys() - known))}", f"its fields are {', '.join(sorted(known)) or 'none'}")
+    if isinstance(fields.get("schedule"), str):
+        fields["schedule"] = parse_schedule(fields["schedule"])
     try:
         return classes[name](**fields)
     except TypeError as error:

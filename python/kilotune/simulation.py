@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,25 @@ Samples = tuple[NDArray[Any], NDArray[Any] | None]
 def load_samples(path: str, what: str) -> Samples:
     """Arrays x and y (None where missing) of an NPZ file."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            if not isinstance(data, np.lib.npyio.NpzFile):
-                raise ValueError("it holds one array without a name")
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+        with opened as data:
             if "x" not in data:
                 found = ", ".join(data.files) or "none"
                 raise DeviceError(path, f"{what} holds no array named x (it has {found})", "numpy.savez(path, x=..., y=...)")
             return data["x"], data.get("y")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DeviceError(path, f"{what} cannot be read: {error}", "pass an .npz file made by numpy.savez(path, x=..., y=...)") from None
+
+
+@contextmanager
+def _read_from(path: str) -> Iterator[None]:
+    """Samples or targets that the model does not take are the fault of the file that they are from."""
+    try:
+        yield
+    except ValueError as error:
+        raise DeviceError(path, str(error), "kilotune analyze shows what the model takes") from None
 
 
 def simulate_build(
@@ -39,13 +51,16 @@ def simulate_build(
     result: dict[str, Any] = {"device": device, "samples": len(x)}
     with build.open(device) as dev:
         if y is None and build.manifest["targets"] != "input":
-            result["classes"] = np.bincount(np.asarray(dev.predict(x))).tolist()
+            with _read_from(data):
+                result["classes"] = np.bincount(np.asarray(dev.predict(x))).tolist()
             return result
         if y_test is None and y is not None:
             raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
-        result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
+        with _read_from(test or data):
+            result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
         if build.manifest["training"]:
-            dev.fit(x, y, epochs=epochs, seed=seed, decay=None if decay == "constant" else decay, progress=progress)
+            with _read_from(data):
+                dev.fit(x, y, epochs=epochs, seed=seed, decay=None if decay == "constant" else decay, progress=progress)
             result |= {f"{k}_after": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
             result["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
             if save:

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import numpy as np
+from gradients.graphs import Maker
 from numpy.typing import NDArray
 
 from kiloc.emit.context import state_layout
@@ -14,8 +15,6 @@ from kiloc.ir.graph import Graph
 from kiloc.ops._window import Window
 from kiloc.ops.softmax import Softmax
 from kiloc.pipeline import Compilation
-
-from gradients.graphs import Maker
 
 
 class Reference:

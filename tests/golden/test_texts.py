@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
 from gradients.graphs import every_operator
+
 from kiloc.ir.graph import Graph
 from kiloc.ir.text import print_graph
 from kiloc.optim import SGD

@@ -35,7 +35,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
     "sparse": (SparseUpdate(fraction=0.4),),
     "scale-shift": (ScaleShift(),),
     "adapter": (BiasOnly(), BottleneckAdapter(width=3, layers="all")),
-    "together": (BiasOnly(), LoRA(rank=2, layers="all"), ScaleShift(), BottleneckAdapter(width=2, layers="last:2")),
+    "together": (BiasOnly(), LoRA(rank=2, layers="all"), ScaleShift(), BottleneckAdapter(width=4, layers="last:3")),
     "full+scale": (Full(), ScaleShift()),
 }
 

@@ -5,16 +5,14 @@ Frozen layers and LoRA have their cases in `test_kernels_against_numpy.py`; here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from test_kernels_against_numpy import (
-    Case, Library, Rng, accumulator, bias, channel_scales, check, codes, depthwise, int8, library, linear, one, pick, scale,
-    weight_gradient, window_and_size, zero_point,
-)  # fmt: skip
+from kernel_driver import Case, Library, Rng, accumulator, bias, check, codes, generated, int8, library, one, pick, scale, seeds, zero_point
+from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window
@@ -215,16 +213,6 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
 }  # fmt: skip
 
 
-def seeds() -> Iterator[tuple[str, int]]:
-    for name, (_, count) in GENERATORS.items():
-        for seed in range(count):
-            yield name, seed
-
-
-def generated(name: str, seed: int) -> Case:
-    return GENERATORS[name][0](np.random.default_rng([seed, *name.encode()]))
-
-
-@pytest.mark.parametrize(("name", "seed"), list(seeds()))
+@pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
 def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
-    check(library, generated(name, seed))
+    check(library, generated(GENERATORS, name, seed))

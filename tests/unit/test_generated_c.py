@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from golden.reference import image, tiny
+from gradients.graphs import every_operator, residual
 
 import kilotune as kt
-from gradients.graphs import every_operator, residual
-from golden.reference import image, tiny
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
@@ -92,6 +92,16 @@ def test_lines_are_short_and_the_file_is_clean(case: str, built: Callable[[str],
         assert [line for line in text.splitlines() if len(line) > 120 or line != line.rstrip()] == [], path.name
 
 
+def test_the_longest_name_breaks_lines_between_arguments(tmp_path: Path) -> None:
+    graph, name = residual(), "a_model_with_a_name_of_forty_characters_"
+    (tmp_path / "model.tflite").write_bytes(tflite.write(graph))
+    folder = kt.build(kt.load(tmp_path / "model.tflite"), tmp_path / "b", method=[kt.LoRA(layers="all", rank=2), kt.BiasOnly()], name=name).directory
+    code = [line for path in folder.glob("*.[ch]") for line in path.read_text().splitlines() if not line.lstrip().startswith(("/*", "*", "#"))]
+    assert [line for line in code if len(line) > 120] == []
+    for source in (f"{name}.c", f"{name}_interface.c"):
+        run("gcc", *STRICT, *includes(folder), "-c", folder / source, "-o", tmp_path / "out.o")
+
+
 # ---- What the program needs ----
 
 
@@ -146,7 +156,8 @@ def test_another_runtime_is_an_error_of_the_compiler(built: Callable[[str], Path
     folder = shutil.copytree(built("head"), tmp_path / "build")
     header = folder / "runtime/include/kt/model.h"
     header.write_text(header.read_text().replace("#define KT_ABI 1", "#define KT_ABI 999"))
-    done = subprocess.run(["gcc", *includes(folder), "-c", str(folder / "head.c"), "-o", str(tmp_path / "x.o")], capture_output=True, text=True, check=False)
+    command = ["gcc", *includes(folder), "-c", str(folder / "head.c"), "-o", str(tmp_path / "x.o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "build it again" in done.stderr
 
 

@@ -28,18 +28,24 @@ def render(context: ModelContext) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"wrapped": c_wrapped, "statement": _statement}
+    environment.filters["statement"] = _statement
     files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
+    files = {name: _wrapped(text) if name.endswith((".c", ".h")) else text for name, text in files.items()}
     files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
     return files
 
 
-def _statement(step: CStep, indent: int = 4) -> str:
+def _statement(step: CStep) -> str:
     """A call with its comment behind it, or above it where the line would be too long."""
-    margin = " " * indent
-    line, comment = f"{margin}{step.text}", f"/* {step.comment} */"
+    line, comment = f"    {step.text}", f"/* {step.comment} */"
     short = f"{line} {comment}"
-    return short if len(short) <= WIDTH else f"{margin}{comment}\n{c_wrapped(line)}"
+    return short if len(short) <= WIDTH else f"    {comment}\n{line}"
+
+
+def _wrapped(text: str) -> str:
+    """Long lines of code broken; the names in them are the model's and may be long. Templates break comments themselves."""
+    lines = text.split("\n")
+    return "\n".join(line if line.lstrip().startswith(("/*", "*", "#")) else c_wrapped(line) for line in lines)
 
 
 def _library(context: ModelContext) -> dict[str, object]:

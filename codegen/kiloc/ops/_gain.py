@@ -36,7 +36,7 @@ def scaled_accumulator(e: Environment, total: NDArray[np.int64]) -> NDArray[np.i
         return total
     total = nm.saturate32(total)
     addend = nm.requantize(total, e.wide("gain") << 24, e.wide("gain_exponent") + 7)
-    return total + np.clip(addend, -LIMIT, LIMIT)
+    return np.asarray(total + np.clip(addend, -LIMIT, LIMIT))
 
 
 def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:

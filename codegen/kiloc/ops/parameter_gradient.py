@@ -104,7 +104,7 @@ class WeightGradient(ParameterGradient):
     def _gradient(self, e: Environment) -> Array:
         """g of the trained channels."""
         g = batch(e, "g", -1, self.y_image[2])
-        return g[..., e.array("rows") >= 0] if e.has("rows") else g
+        return np.asarray(g[..., e.array("rows") >= 0] if e.has("rows") else g)
 
     def sums(self, e: Environment) -> NDArray[np.int64]:
         g = self._gradient(e)

@@ -104,16 +104,18 @@ def with_trainable_bias(graph: Graph, node: Node, method: str) -> Graph:
 
 
 def initial_projection(
-    rows: NDArray[np.int64], x_scale: float, shape: tuple[int, int], name: str, seed: int
+    rows: NDArray[np.int64], x_scale: float, shape: tuple[int, int], name: str, seed: int, rectified: bool = False
 ) -> tuple[NDArray[np.int8], int, int]:
     """Codes and exponent of a down-projection A [r, K], and the power of two that holds u = A x with one bit to spare.
 
-    A is uniform, scaled so that u has unit root mean square over the rows x - z_x [..., K] of the calibration samples. The numbers depend on the
-    name and the seed only.
+    A is uniform, scaled so that u has unit root mean square over the rows x - z_x [..., K] of the calibration samples. rectified: a row is turned
+    around where a rectifier would take away more of its u than it lets through, so that no unit starts dead.
     """
     rows = rows.reshape(-1, shape[1])
     a = np.random.Generator(np.random.Philox([seed, int.from_bytes(name.encode(), "little") % 2**32])).uniform(-1, 1, shape)
     a /= np.sqrt(((rows @ a.T) ** 2).mean()) * x_scale + 1e-12
+    if rectified:
+        a *= np.where((rows @ a.T).sum(0) < 0, -1.0, 1.0)[:, None]
     exponent = int(nm.exponent_for(np.float32(np.abs(a).max()), 127.0, -24))
     codes = np.clip(np.floor(a / 2.0**exponent + 0.5), -127, 127).astype(np.int8)
     largest = np.abs(rows @ codes.T.astype(np.int64)).max() * 2.0**exponent

@@ -1,7 +1,7 @@
 """BottleneckAdapter: a small network with a residual connection on the int8 result of a layer. Formulas: `ops/bottleneck.py`.
 
 U starts at zero, so the model starts bit-exact; D starts uniform, scaled so that D y has unit root mean square on the calibration
-samples, and its range holds the largest D y with one bit to spare.
+samples and each hidden unit passes at least half of what it gets; its range holds the largest D y with one bit to spare.
 Source: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP" (2019).
 """
 
@@ -52,7 +52,7 @@ class BottleneckAdapter(Method):
             graph = replace(graph, notes=(*graph.notes, f"the adapter behind '{node.name}' has width {width}: there are no more channels"))
         positions = y.type.size // channels
         rows = calibration.activations[result].astype(np.int64).reshape(-1, channels) - y.type.zero_point
-        codes, exponent, reach = initial_projection(rows, y.type.scale, (width, channels), scope, calibration.seed)
+        codes, exponent, reach = initial_projection(rows, y.type.scale, (width, channels), scope, calibration.seed, rectified=True)
 
         down, up = f"{scope}_down", f"{scope}_up"
         down_roles, down_values = block16(down, codes, exponent)

@@ -316,7 +316,10 @@ class Device(ABC):
         if self.manifest.targets == "labels":
             labels = data.prepare_labels(y, count, self.manifest.classes or 0)
             return labels, np.zeros((count, 0), np.float32)
-        return np.zeros(count, np.int32), data.prepare_values(y, count, self.manifest.outputs[0])
+        values = data.prepare_values(y, count, self.manifest.outputs[0])
+        if self.manifest.loss == "bce" and ((values < 0) | (values > 1)).any():
+            raise ValueError("y holds values outside [0, 1]: binary cross-entropy takes 0 or 1 for each output")
+        return np.zeros(count, np.int32), values
 
     def _cross_entropy(self, outputs: NDArray[np.int8], labels: NDArray[np.int32]) -> dict[str, float]:
         tensor = self.manifest.outputs[0]

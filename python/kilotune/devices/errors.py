@@ -22,7 +22,7 @@ STATUS = {
     1: ("the arena is missing, misaligned or too small", "rebuild the model: firmware and manifest do not belong together"),
     2: ("the state is missing, misaligned, too small, or of another model", "only a state of this very build can be set"),
     3: ("a label lies outside the model's classes", "labels count from 0"),
-    4: ("the loss is not finite; nothing was accumulated", "lower the learning rate or check the targets"),
+    4: ("the loss is not finite: a target is NaN, infinite or out of range; nothing was accumulated", "check the targets"),
     5: ("the adapter is truncated, damaged, or of another model; nothing was changed", "export it again from this model"),
     6: ("an update was asked for, but no sample was accumulated", "call train_step first"),
     7: ("the model was built without training", "build it with a method, such as kt.LoRA(rank=4)"),

@@ -84,7 +84,7 @@ class Effort:
         """For trainings of so many MACs."""
         if macs > CHEAP:
             return Effort(8, 3, 4, 1)
-        return Effort(16, 16, 12, int(np.clip(np.ceil(ENOUGH / samples), 1, 4)))
+        return Effort(12, 12, 8, int(np.clip(np.ceil(ENOUGH / samples), 1, 4)))
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Trainer:
         with tempfile.TemporaryDirectory() as folder:
             made = build(
                 task.model, Path(folder) / "build",
-                method=candidate.methods, optimizer=SGD(), target=task.target, calibration=task.calibration, seed=task.seed,
+                method=candidate.methods, optimizer=SGD(), target=task.target, calibration=task.calibration, seed=task.seed, measure=False,
             )  # fmt: skip
             with made.open("host") as device:
                 yield device

@@ -26,7 +26,7 @@ extern "C" {
 /* What training changes. Its bytes may be stored and given back to every_operator_resume;
  * they are the same on every core. */
 typedef struct {
-    uint32_t layout; /* 0xfce349cf: version of this struct */
+    uint32_t layout; /* 0xc75cb14d: version of this struct */
     uint8_t base_hash[8];
     int32_t dilated_bias[8]; /* trainable */
     int32_t logits_bias[5]; /* trainable */
@@ -50,16 +50,18 @@ extern const uint8_t every_operator_base_hash[8];
 /* Start from the base model. Errors: KT_ERROR_ARENA, KT_ERROR_STATE.
  * arena: at least EVERY_OPERATOR_ARENA_BYTES_INFER bytes (EVERY_OPERATOR_ARENA_BYTES_TRAIN to train).
  * state: EVERY_OPERATOR_STATE_BYTES bytes. */
-kt_status every_operator_init(every_operator_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
+kt_status every_operator_init(every_operator_model *m, void *arena, size_t arena_bytes, void *state,
+                              size_t state_bytes);
 
 /* Run the model as it is now trained. */
 kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int8_t *output);
 
 /* Go on with a state saved earlier: it must be of this model and layout (KT_ERROR_STATE). */
-kt_status every_operator_resume(every_operator_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
+kt_status every_operator_resume(every_operator_model *m, void *arena, size_t arena_bytes, void *state,
+                                size_t state_bytes);
 
 /* Add the gradient of one sample to the accumulators. loss may be NULL. The state is unchanged after an error:
- * KT_ERROR_ARENA (smaller than EVERY_OPERATOR_ARENA_BYTES_TRAIN), KT_ERROR_LOSS (a target that is not finite). */
+ * KT_ERROR_ARENA (smaller than EVERY_OPERATOR_ARENA_BYTES_TRAIN), KT_ERROR_LOSS (a target outside [-1.0e+15f, 1.0e+15f]). */
 kt_status every_operator_train_step(every_operator_model *m, const int8_t *input, const kt_target *target, float *loss);
 
 /* Move the trained values along the mean gradient since the last update. Error: KT_ERROR_NOT_TRAINED. */

@@ -16,7 +16,7 @@
 #include "kt/storage.h"
 #include "tiny_weights.h"
 
-const uint8_t tiny_base_hash[8] = {0xc1, 0x46, 0x14, 0x6b, 0x68, 0x94, 0x09, 0xb4};
+const uint8_t tiny_base_hash[8] = {0x11, 0xb6, 0xeb, 0xd0, 0x54, 0x4c, 0x2f, 0x1c};
 
 /* first.lora_down: lora_down 8 -> 1x2 */
 static const kt_down_projection_params first_lora_down_params = {
@@ -88,10 +88,12 @@ static const kt_softmax_params classes_params = {
 };
 
 /* loss: softmax_cross_entropy */
-static const kt_loss_params loss_params = {
+static const kt_cross_entropy_params loss_params = {
     .size = 3,
     .zero_point = 5,
     .scale = 0.045f,
+    .smoothing = 0.0f,
+    .weights = NULL,
 };
 
 /* logits.bias.gradient: bias_gradient */
@@ -213,6 +215,7 @@ static const kt_weight_gradient_params first_lora_a_gradient_params = {
 static const kt_sgd_params first_bias_optimizer_params = {
     .size = 10,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
@@ -220,12 +223,14 @@ static const kt_sgd_params first_bias_optimizer_params = {
 static const kt_step_int32_params first_bias_step_params = {
     .size = 10,
     .unit = first_bias_step_unit,
+    .decay = 0.0f,
 };
 
 /* second.bias.optimizer: sgd */
 static const kt_sgd_params second_bias_optimizer_params = {
     .size = 8,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
@@ -233,12 +238,14 @@ static const kt_sgd_params second_bias_optimizer_params = {
 static const kt_step_int32_params second_bias_step_params = {
     .size = 8,
     .unit = second_bias_step_unit,
+    .decay = 0.0f,
 };
 
 /* logits.bias.optimizer: sgd */
 static const kt_sgd_params logits_bias_optimizer_params = {
     .size = 3,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
@@ -246,66 +253,77 @@ static const kt_sgd_params logits_bias_optimizer_params = {
 static const kt_step_int32_params logits_bias_step_params = {
     .size = 3,
     .unit = logits_bias_step_unit,
+    .decay = 0.0f,
 };
 
 /* first.lora_a.optimizer: sgd */
 static const kt_sgd_params first_lora_a_optimizer_params = {
     .size = 16,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
 /* first.lora_a.step: step_block16 */
 static const kt_step_block16_params first_lora_a_step_params = {
     .size = 16,
+    .decay = 0.0f,
 };
 
 /* first.lora_b.optimizer: sgd */
 static const kt_sgd_params first_lora_b_optimizer_params = {
     .size = 20,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
 /* first.lora_b.step: step_block16 */
 static const kt_step_block16_params first_lora_b_step_params = {
     .size = 20,
+    .decay = 0.0f,
 };
 
 /* second.lora_a.optimizer: sgd */
 static const kt_sgd_params second_lora_a_optimizer_params = {
     .size = 20,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
 /* second.lora_a.step: step_block16 */
 static const kt_step_block16_params second_lora_a_step_params = {
     .size = 20,
+    .decay = 0.0f,
 };
 
 /* second.lora_b.optimizer: sgd */
 static const kt_sgd_params second_lora_b_optimizer_params = {
     .size = 16,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
 /* second.lora_b.step: step_block16 */
 static const kt_step_block16_params second_lora_b_step_params = {
     .size = 16,
+    .decay = 0.0f,
 };
 
 /* logits.delta.optimizer: sgd */
 static const kt_sgd_params logits_delta_optimizer_params = {
     .size = 24,
     .momentum = 0.9f,
+    .nesterov = 0,
     .clip = 1.0f,
 };
 
 /* logits.delta.step: step_block16 */
 static const kt_step_block16_params logits_delta_step_params = {
     .size = 24,
+    .decay = 0.0f,
 };
 
 kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output)
@@ -337,7 +355,8 @@ static int usable(const void *pointer, size_t bytes, size_t needed)
 }
 
 /* The struct's size on this compiler is the size that the budget counted. */
-typedef char state_size_is_as_planned[sizeof(tiny_state) == TINY_STATE_BYTES ? 1 : -1];
+enum { PLANNED_BYTES = TINY_STATE_BYTES };
+typedef char state_size_is_as_planned[sizeof(tiny_state) == PLANNED_BYTES ? 1 : -1];
 
 static kt_status attach(tiny_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes)
 {
@@ -376,7 +395,7 @@ kt_status tiny_init(tiny_model *m, void *arena, size_t arena_bytes, void *state,
     }
     tiny_state *const s = m->state;
     memset(s, 0, sizeof *s);
-    s->layout = 0xfbb56e4cu;
+    s->layout = 0x541a39aau;
     memcpy(s->base_hash, tiny_base_hash, 8);
     memcpy(s->first_bias, first_bias_initial, sizeof s->first_bias);
     memcpy(s->second_bias, second_bias_initial, sizeof s->second_bias);
@@ -402,7 +421,8 @@ kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *stat
     if (status != KT_OK) {
         return status;
     }
-    if (attached.state->layout != 0xfbb56e4cu || memcmp(attached.state->base_hash, tiny_base_hash, 8) != 0) {
+    if (attached.state->layout != 0x541a39aau ||
+        memcmp(attached.state->base_hash, tiny_base_hash, 8) != 0) {
         return KT_ERROR_STATE;
     }
     *m = attached;
@@ -496,47 +516,50 @@ kt_status tiny_apply(tiny_model *m)
     /* step 1: first.bias.optimizer */
     kt_sgd(&first_bias_optimizer_params, s->first_bias_accumulator, s->first_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&first_bias_step_params, s->first_bias, s->first_bias_accumulator); /* step 2: first.bias.step */
+    /* step 2: first.bias.step */
+    kt_step_int32(&first_bias_step_params, s->first_bias, s->first_bias_accumulator, NULL);
     /* step 3: second.bias.optimizer */
     kt_sgd(&second_bias_optimizer_params, s->second_bias_accumulator, s->second_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&second_bias_step_params, s->second_bias, s->second_bias_accumulator); /* step 4: second.bias.step */
+    /* step 4: second.bias.step */
+    kt_step_int32(&second_bias_step_params, s->second_bias, s->second_bias_accumulator, NULL);
     /* step 5: logits.bias.optimizer */
     kt_sgd(&logits_bias_optimizer_params, s->logits_bias_accumulator, s->logits_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&logits_bias_step_params, s->logits_bias, s->logits_bias_accumulator); /* step 6: logits.bias.step */
+    /* step 6: logits.bias.step */
+    kt_step_int32(&logits_bias_step_params, s->logits_bias, s->logits_bias_accumulator, NULL);
     /* step 7: first.lora_a.optimizer */
     kt_sgd(&first_lora_a_optimizer_params, s->first_lora_a_accumulator, s->first_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 8: first.lora_a.step */
     kt_step_block16(&first_lora_a_step_params, s->first_lora_a, &s->first_lora_a_exponent, s->first_lora_a_master,
-                    &s->first_lora_a_master_exponent, s->first_lora_a_accumulator);
+                    &s->first_lora_a_master_exponent, s->first_lora_a_accumulator, NULL);
     kt_adapt_range(&s->first_lora_range, &s->first_lora_saturated); /* step 9: first.lora_a.range */
     /* step 10: first.lora_b.optimizer */
     kt_sgd(&first_lora_b_optimizer_params, s->first_lora_b_accumulator, s->first_lora_b_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 11: first.lora_b.step */
     kt_step_block16(&first_lora_b_step_params, s->first_lora_b, &s->first_lora_b_exponent, s->first_lora_b_master,
-                    &s->first_lora_b_master_exponent, s->first_lora_b_accumulator);
+                    &s->first_lora_b_master_exponent, s->first_lora_b_accumulator, NULL);
     /* step 12: second.lora_a.optimizer */
     kt_sgd(&second_lora_a_optimizer_params, s->second_lora_a_accumulator, s->second_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 13: second.lora_a.step */
     kt_step_block16(&second_lora_a_step_params, s->second_lora_a, &s->second_lora_a_exponent, s->second_lora_a_master,
-                    &s->second_lora_a_master_exponent, s->second_lora_a_accumulator);
+                    &s->second_lora_a_master_exponent, s->second_lora_a_accumulator, NULL);
     kt_adapt_range(&s->second_lora_range, &s->second_lora_saturated); /* step 14: second.lora_a.range */
     /* step 15: second.lora_b.optimizer */
     kt_sgd(&second_lora_b_optimizer_params, s->second_lora_b_accumulator, s->second_lora_b_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 16: second.lora_b.step */
     kt_step_block16(&second_lora_b_step_params, s->second_lora_b, &s->second_lora_b_exponent, s->second_lora_b_master,
-                    &s->second_lora_b_master_exponent, s->second_lora_b_accumulator);
+                    &s->second_lora_b_master_exponent, s->second_lora_b_accumulator, NULL);
     /* step 17: logits.delta.optimizer */
     kt_sgd(&logits_delta_optimizer_params, s->logits_delta_accumulator, s->logits_delta_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 18: logits.delta.step */
     kt_step_block16(&logits_delta_step_params, s->logits_delta, &s->logits_delta_exponent, s->logits_delta_master,
-                    &s->logits_delta_master_exponent, s->logits_delta_accumulator);
+                    &s->logits_delta_master_exponent, s->logits_delta_accumulator, NULL);
     s->accumulated = 0;
     return KT_OK;
 }

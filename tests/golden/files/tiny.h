@@ -26,7 +26,7 @@ extern "C" {
 /* What training changes. Its bytes may be stored and given back to tiny_resume;
  * they are the same on every core. */
 typedef struct {
-    uint32_t layout; /* 0xfbb56e4c: version of this struct */
+    uint32_t layout; /* 0x541a39aa: version of this struct */
     uint8_t base_hash[8];
     int32_t first_bias[10]; /* trainable */
     int32_t second_bias[8]; /* trainable */

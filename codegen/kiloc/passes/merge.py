@@ -1,0 +1,119 @@
+"""Folds what was trained back into frozen int8 weights: the inference graph with an adapter's state becomes a plain model.
+
+For each layer, in float64: w = (s_w W + delta + alpha / rank B A) (1 + s), b = s_x s_w bias; then a new scale for each channel,
+
+    s_w'[c] = max(max_k |w[c, k]| / 127, |b[c]| / (2^30 s_x)),  W' = round(w / s_w'),  bias' = round(b / (s_x s_w'))
+
+A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. Elsewhere the result moves by
+the rounding of W' (half a step of 1/127 of the largest weight) and by what the integer addends rounded and LoRA's inner tensor saturated. A bottleneck
+adapter is not linear and cannot be folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..ir.graph import Graph, Node, Value
+from ..ir.types import Quantization, TensorType
+from ..ir.verify import verify
+from ..ops._linear import Linear
+from ..ops.bottleneck import BottleneckUp
+from ..ops.depthwise_conv_2d import DepthwiseConv2D
+
+Arrays = Mapping[str, NDArray[Any]]
+Real = NDArray[np.float64]
+LARGEST_BIAS = 2**30
+WEIGHT_ADDENDS = ("lora_u", "delta", "gain")
+
+
+def merge(graph: Graph, state: Arrays) -> Graph:
+    """The frozen graph that computes, to within rounding, what an inference graph computes with this state. Raises CompileError."""
+    values: dict[str, Value] = {}
+    nodes: list[Node] = []
+    for node in graph.phase("forward"):
+        if isinstance(node.op, BottleneckUp):
+            raise CompileError(node.origin or node.name, "a bottleneck adapter cannot be folded into weights", "merge LoRA, deltas, gains or biases")
+        if isinstance(node.op, Linear | DepthwiseConv2D):
+            node = _folded(graph, node, state, values)
+        nodes.append(node)
+    needed = _needed(nodes, set(graph.outputs))
+    frozen = {k: v for k, v in {**graph.values, **values}.items() if not v.is_state}
+    inputs = tuple(i for i in graph.inputs if graph.type(i).dtype == "int8")
+    return verify(replace(graph, values=frozen, parameters=(), inputs=inputs).with_nodes(needed))
+
+
+def _needed(nodes: list[Node], wanted: set[str]) -> list[Node]:
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if wanted & set(node.outputs):
+            kept.append(node)
+            wanted = wanted | set(node.inputs.values())
+    return kept[::-1]
+
+
+def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -> Node:
+    """The layer with constants only; new constants go into `values`."""
+    bias = graph.values[node.inputs["bias"]]
+    trained = any(o in node.inputs for o in WEIGHT_ADDENDS)
+    if not trained and not bias.is_state:
+        return node
+    codes = np.asarray(state[bias.name] if bias.is_state else bias.data, np.int64)
+    inputs = {o: node.inputs[o] for o in node.op.operands}
+    op = replace(node.op, lora_scale=1.0) if isinstance(node.op, Linear) else node.op
+    if trained:
+        codes = _fold_weights(graph, node, state, codes, values)
+        inputs["weights"] = f"{node.inputs['weights']}.merged"
+    inputs["bias"] = f"{bias.name}.merged"
+    data = np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
+    values[inputs["bias"]] = Value(inputs["bias"], TensorType(data.shape, "int32", bias.type.quantization), "constant", data, bias.origin)
+    return replace(node, op=op, inputs=inputs, updates=())
+
+
+def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int64], values: dict[str, Value]) -> NDArray[np.int64]:
+    """Requantise the weights of a layer; its bias in the new units."""
+    weights, x_scale = graph.values[node.inputs["weights"]], graph.type(node.inputs["x"]).scale
+    axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
+    before = np.broadcast_to(np.array(weights.type.channel_scales, np.float64), (weights.type.shape[axis],))
+    real = _real_weights(graph, node, state, axis, before)
+    magnitude = np.abs(real.reshape(len(real), -1)).max(1)
+    real_bias = bias * before * x_scale
+    scales = np.maximum(magnitude / 127, np.abs(real_bias) / (LARGEST_BIAS * x_scale))
+    scales = np.where(magnitude > 0, scales, np.maximum(before, scales)).astype(np.float32).astype(np.float64)
+    codes = np.clip(np.rint(real / scales.reshape(-1, *(1,) * (real.ndim - 1))), -127, 127).astype(np.int8)
+    type_ = TensorType(weights.type.shape, "int8", Quantization(tuple(float(s) for s in scales), 0, axis))
+    name = f"{weights.name}.merged"
+    values[name] = Value(name, type_, "constant", np.ascontiguousarray(np.moveaxis(codes, 0, axis)), weights.origin)
+    return np.asarray(np.rint(real_bias / (scales * x_scale)).astype(np.int64))
+
+
+def _real_weights(graph: Graph, node: Node, state: Arrays, axis: int, scales: Real) -> Real:
+    """Real weights with everything trained, output channels first."""
+
+    def scaled(name: str, exponent: str) -> Real:
+        return np.asarray(np.asarray(state[name], np.float64) * 2.0 ** float(np.asarray(state[exponent]).reshape(-1)[0]))
+
+    data = graph.values[node.inputs["weights"]].data
+    assert data is not None
+    real = np.moveaxis(np.asarray(data, np.float64), axis, 0).copy()
+    real *= scales.reshape(-1, *(1,) * (real.ndim - 1))
+    if "delta" in node.inputs:
+        delta = np.moveaxis(scaled(node.inputs["delta"], node.inputs["delta_exponent"]), axis, 0)
+        chosen = np.arange(len(real))
+        if "delta_rows" in node.inputs:
+            chosen = np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)
+        real[chosen] += delta
+    if "lora_u" in node.inputs:
+        assert isinstance(node.op, Linear)
+        down = graph.producers()[node.inputs["lora_u"]]
+        a = scaled(down.inputs["lora_a"], down.inputs["lora_a_exponent"])
+        b = scaled(node.inputs["lora_b"], node.inputs["lora_b_exponent"])
+        real += node.op.lora_scale * (b @ a.reshape(len(a), -1)).reshape(real.shape)
+    if "gain" in node.inputs:
+        real *= (1 + scaled(node.inputs["gain"], node.inputs["gain_exponent"])).reshape(-1, *(1,) * (real.ndim - 1))
+    return real

@@ -1,0 +1,459 @@
+"""Optimizers, moments in 8 bits, schedules, storage formats and losses on a real model: the same bits in the NumPy interpreter, in C
+on the host and on an emulated Cortex-M4; what an update of several samples is; and which options are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+import kilotune as kt
+from kiloc import pipeline
+from kiloc.emit.context import StateLayout, state_layout
+from kiloc.ir import interp
+from kiloc.losses import Loss
+from kiloc.optim import Optimizer
+from kilotune.cli import main
+
+METHODS = [kt.BiasOnly(), kt.LoRA(rank=4, layers="all")]
+STEPS = 30
+CLASSES = 6
+
+
+@dataclass(frozen=True)
+class Case:
+    optimizer: Optimizer
+    loss: Loss | str = "cross_entropy"
+    storage: str = "block16"
+    model: str = "gas_mlp_int8"
+
+
+CASES = {
+    "sgd, step schedule": Case(kt.SGD(weight_decay=0.1, schedule=kt.Step(every=4, factor=0.5))),
+    "momentum, mse": Case(kt.SGD(lr=0.01, momentum=0.9), "mse"),
+    "nesterov 8 bits": Case(kt.SGD(lr=0.01, momentum=0.9, nesterov=True, state_bits=8), kt.CrossEntropy(label_smoothing=0.1)),
+    "adam, cosine": Case(kt.Adam(schedule=kt.Cosine(updates=12, final=0.05)), kt.CrossEntropy(class_weights=[1, 2, 0.5, 1, 3, 1])),
+    "adam 8 bits, bce": Case(kt.Adam(weight_decay=0.01, state_bits=8), "bce", "block8"),
+    "lion, linear": Case(kt.Lion(schedule=kt.Linear(updates=10)), "bce"),
+    "lion 8 bits": Case(kt.Lion(lr=0.001, weight_decay=0.1, state_bits=8), kt.CrossEntropy(label_smoothing=0.2, class_weights=[1.5] * CLASSES)),
+    "sgd in 8 bits": Case(kt.SGD(schedule=kt.Cosine(updates=20)), storage="block8"),
+    "adam without clip": Case(kt.Adam(lr=0.001, clip=0, state_bits=8)),
+    "autoencoder": Case(kt.Adam(state_bits=8, schedule=kt.Linear(updates=50, final=0.1)), kt.MeanSquaredError(target="input"), model="ad_toycar_int8"),
+}
+
+
+def gas(data_dir: Path, count: int = STEPS) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    d = np.load(data_dir / "sets" / "gas_drift.npz")
+    rows = np.flatnonzero(d["batch"] == 4)[:count]
+    return d["x"][rows].astype(np.float32), d["y"][rows].astype(np.int32)
+
+
+def material(case: Case, data_dir: Path) -> tuple[kt.Model, NDArray[Any], NDArray[Any] | None]:
+    """The model, samples and the targets of the case's loss."""
+    path = data_dir / "models" / f"{case.model}.tflite"
+    if not path.is_file():
+        pytest.skip(f"shared data not found: {path.name}")
+    model = kt.load(path)
+    if case.model != "gas_mlp_int8":
+        rng = np.random.default_rng(0)
+        return model, rng.integers(-100, 100, (6, *model.graph.type(model.graph.inputs[0]).shape[1:])).astype(np.int8), None
+    x, y = gas(data_dir)
+    onehot = np.eye(CLASSES, dtype=np.float32)[y]
+    return model, x, {"bce": onehot, "mse": 4 * onehot - 2}.get(str(case.loss), y)
+
+
+def make(case: Case, model: kt.Model, x: NDArray[Any], y: Any, folder: Path) -> kt.Build:
+    calibration = x if y is None else (x, y)
+    return kt.build(model, folder, method=METHODS, optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=calibration, seed=5)
+
+
+def train(device: kt.Device, x: NDArray[Any], y: Any, accumulate: int = 2) -> tuple[bytes, list[float]]:
+    losses = []
+    for i in range(len(x)):
+        losses.append(device.train_step(x[i], None if y is None else y[i]))
+        if (i + 1) % accumulate == 0:
+            device.apply()
+    return device.state(), losses
+
+
+# -- the same bits everywhere -----------------------------------------------------------------------------
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", CASES)
+def test_host_and_emulated_board(name: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
+    case = CASES[name]
+    model, x, y = material(case, data_dir)
+    build = make(case, model, x, y, tmp_path / "build")
+    with build.open("host") as device:
+        start = device.state()
+        host = train(device, x, y)
+    with build.open("qemu:mps2-an386") as device:
+        assert device.state() == start
+        board = train(device, x, y)
+    assert host[0] != start, "training changed nothing"
+    assert host == board
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_host_and_interpreter(name: str, data_dir: Path, tmp_path: Path) -> None:
+    case = CASES[name]
+    model, x, y = material(case, data_dir)
+    build = make(case, model, x, y, tmp_path / "build")
+    with build.open("host") as device:
+        got = train(device, x, y)
+    assert got == interpreted(case, model, model.quantize(x), y)
+
+
+def interpreted(case: Case, model: kt.Model, x: NDArray[np.int8], y: Any) -> tuple[bytes, list[float]]:
+    options = pipeline.Options(
+        methods=tuple(METHODS), optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=x, calibration_target=y, seed=5
+    )
+    c = pipeline.compile_graph(model.graph, options, "test")
+    assert c.train is not None
+    graph, state, losses = c.train.graph, interp.initial_state(c.graph), []
+    for i, sample in enumerate(x):
+        inputs: dict[str, Any] = {graph.inputs[0]: sample[None]}
+        if y is not None:
+            target = np.array([y[i]], np.int32) if graph.inputs[-1] == "label" else y[i].reshape(graph.type("target").shape)
+            inputs[graph.inputs[-1]] = target
+        losses.append(float(interp.run(graph, inputs, state, ("forward", "backward"))["loss.value"].ravel()[0]))
+        state["accumulated"] += 1
+        if (i + 1) % 2 == 0:
+            interp.run(c.graph, {}, state, ("update",))
+            state["accumulated"][:] = 0
+    header = int(c.context.layout).to_bytes(4, "little") + bytes(c.context.base_hash)
+    members = b"".join(np.asarray(state[v.name]).astype(v.type.dtype).tobytes() for v in state_layout(c.graph).values)
+    return (header + members).ljust(c.context.state_bytes, b"\0"), losses
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_training_lowers_the_loss(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """20 passes over the samples at least halve the loss that training minimises; the autoencoder has 6 random samples: any less."""
+    case = CASES[name]
+    model, x, y = material(case, data_dir)
+    with make(case, model, x, y, tmp_path / "build").open("host") as device:
+        losses = device.fit(x, y, epochs=20).losses
+    floor = min(losses) if name.startswith("adam, cosine") else 0.0
+    if y is None:
+        assert losses[-1] < losses[0]
+    elif isinstance(case.loss, kt.CrossEntropy) and case.loss.label_smoothing:
+        assert losses[-1] < 0.75 * losses[0]  # smoothing leaves a loss that cannot be lowered
+    else:
+        assert losses[-1] <= max(0.5 * losses[0], floor * (case.optimizer.schedule is not None))
+
+
+def test_an_interrupted_training_goes_on(data_dir: Path, tmp_path: Path) -> None:
+    """The state holds counters, powers, seed and rate: a state given to another device continues as if nothing had been."""
+    case = CASES["adam 8 bits, bce"]
+    model, x, y = material(case, data_dir)
+    assert y is not None
+    build = make(case, model, x, y, tmp_path / "build")
+    with build.open("host") as device:
+        whole = train(device, x, y)[0]
+        device.reset()
+        half = train(device, x[:14], y[:14])[0]
+    with build.open("host") as device:
+        device.set_state(half)
+        assert train(device, x[14:], y[14:])[0] == whole
+
+
+# -- the parts of an update -------------------------------------------------------------------------------
+
+
+def members(c: pipeline.Compilation, state: bytes) -> dict[str, NDArray[Any]]:
+    """Values of a state by name."""
+    found, at = {}, StateLayout.HEADER
+    for v in state_layout(c.graph).values:
+        found[v.name] = np.frombuffer(state, v.type.dtype, v.type.size, at)
+        at += v.type.bytes
+    return found
+
+
+def accumulated(c: pipeline.Compilation, state: bytes) -> dict[str, NDArray[Any]]:
+    return {k: v.astype(np.float64) for k, v in members(c, state).items() if k.endswith(".accumulator")}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13, 30])
+def test_an_update_takes_the_mean_gradient(count: int, data_dir: Path, tmp_path: Path) -> None:
+    """accumulate=N: the sum of N samples' gradients within N float32 roundings of it, then one step along its N-th part.
+
+    SGD without clip at rate 1: biases move by the mean gradient, within half a unit of their format and the roundings above.
+    """
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    optimizer = kt.SGD(lr=1.0, clip=0)
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y))
+    options = pipeline.Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
+    c = pipeline.compile_graph(model.graph, options, "test")
+    with build.open("host") as device:
+        fresh = device.state()
+        single = []
+        for i in range(count):
+            device.set_state(fresh)
+            device.train_step(x[i], y[i])
+            single.append(accumulated(c, device.state()))
+        device.set_state(fresh)
+        for i in range(count):
+            device.train_step(x[i], y[i])
+        together = accumulated(c, device.state())
+        device.apply()
+        after = members(c, device.state())
+    start = members(c, fresh)
+    for name, total in together.items():
+        each = np.array([s[name] for s in single])
+        rounding = count * 2.0**-24 * np.abs(each).sum(0)
+        assert (np.abs(total - each.sum(0)) <= rounding).all(), name
+    assert any(np.abs(t).max() > 0 for t in together.values())
+    for p in (p for p in c.graph.parameters if p.storage == "int32"):
+        unit = np.array(c.graph.node(f"{p.name}.step").op.unit)  # type: ignore[attr-defined]
+        mean = np.array([s[p.values["accumulator"]] for s in single]).mean(0)
+        moved = (start[p.values["value"]].astype(np.float64) - after[p.values["value"]]) * unit
+        assert (np.abs(moved - mean) <= unit * 0.5001 + count * 2.0**-24 * np.abs(mean) + 1e-12).all(), p.name
+
+
+def test_fit_accumulates_what_the_build_says(data_dir: Path, tmp_path: Path) -> None:
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    build = kt.build(model, tmp_path / "build", method=METHODS, accumulate=7, optimizer=kt.Adam(state_bits=8), calibration=(x, y))
+    with build.open("host") as device:
+        assert device.fit(x, y, shuffle=False).updates == 5
+        fitted = device.state()
+        device.reset()
+        for i in range(len(x)):
+            device.train_step(x[i], y[i])
+            if (i + 1) % 7 == 0 or i + 1 == len(x):
+                device.apply()
+        assert device.state() == fitted
+
+
+def test_the_device_evaluates_the_schedule(data_dir: Path, tmp_path: Path) -> None:
+    """From its counter of updates and the base rate, which can be set; what an adapter brings starts anew."""
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    optimizer = kt.SGD(lr=0.1, schedule=kt.Linear(updates=10, final=0.5))
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y))
+    options = pipeline.Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
+    c = pipeline.compile_graph(model.graph, options, "test")
+    with build.open("host") as device:
+        for update in range(13):
+            if update == 5:
+                device.set_learning_rate(0.2)
+            device.train_step(x[update], y[update])
+            device.apply()
+            state = members(c, device.state())
+            base = 0.1 if update < 5 else 0.2
+            assert state["rate"][0] == pytest.approx(base * (1 - 0.5 * min(update / 10, 1)), rel=1e-6)
+            assert state["updates"][0] == update + 1
+        device.load_adapter(device.export_adapter())
+        state = members(c, device.state())
+        assert state["updates"][0] == 0 and state["rate"][0] == np.float32(0.1) and state["learning_rate"][0] == np.float32(0.2)
+
+
+def test_an_adapter_starts_adam_anew(data_dir: Path, tmp_path: Path) -> None:
+    """Powers go back to 1 and the seed stays: as a fresh device that loaded it."""
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=kt.Adam(state_bits=8), calibration=(x, y), seed=9)
+    with build.open("host") as device:
+        train(device, x, y)
+        adapter = device.export_adapter()
+        device.load_adapter(adapter)
+        again = train(device, x, y)
+        device.reset()
+        device.load_adapter(adapter)
+        assert train(device, x, y) == again
+
+
+def test_storages_share_adapters(data_dir: Path, tmp_path: Path) -> None:
+    """An adapter holds codes and exponents; both formats start from them."""
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    builds = [kt.build(model, tmp_path / s, method=METHODS, storage=s, calibration=(x, y), name="gas") for s in ("block16", "block8")]
+    saved = [b.report["memory"]["by_kind"]["trainable"] for b in builds]
+    assert saved[0] - saved[1] > 2 * 900  # two bytes for each LoRA parameter
+    with builds[0].open("host") as device:
+        device.fit(x, y)
+        adapter, results = device.export_adapter(), device.infer(x)
+    with builds[1].open("host") as device:
+        device.load_adapter(adapter)
+        assert np.array_equal(device.infer(x), results)
+
+
+def test_the_report_counts_moments(data_dir: Path, tmp_path: Path) -> None:
+    """float32 moments take 4 bytes a parameter each, 8-bit ones 1 and a scale for each block of 32; all of it is in the state."""
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    found, sizes = {}, []
+    for optimizer in (kt.SGD(), kt.SGD(momentum=0.9), kt.Adam(), kt.Adam(state_bits=8), kt.Lion(state_bits=8)):
+        report = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y)).report
+        found[optimizer.describe().split()[0] + str(optimizer.state_bits)] = report
+        kinds = report["memory"]["by_kind"]
+        state_kinds = ("trainable", "accumulators", "optimizer", "control")
+        assert sum(kinds[k] for k in state_kinds) == report["memory"]["state"]
+        held = sum(kinds[k] for k in state_kinds[:3])
+        assert report["trainable"]["state_bytes_per_parameter"] == round(held / report["trainable"]["parameters"], 4)
+        sizes.append((optimizer, kinds["optimizer"], report["trainable"]["parameters"]))
+    options = pipeline.Options(methods=tuple(METHODS), calibration=model.quantize(x), calibration_target=y)
+    c = pipeline.compile_graph(model.graph, options, "test")
+    blocks = sum(-(-c.graph.type(p.values["value"]).size // 32) for p in c.graph.parameters)
+    expected = [0, 4, 8, 2 + 8 * blocks / sizes[0][2], 1 + 4 * blocks / sizes[0][2]]
+    assert [size / count for _, size, count in sizes] == pytest.approx(expected)
+
+
+# -- targets ----------------------------------------------------------------------------------------------
+
+
+def test_an_autoencoder_needs_no_targets(data_dir: Path, tmp_path: Path) -> None:
+    case = CASES["autoencoder"]
+    model, x, y = material(case, data_dir)
+    build = make(case, model, x, y, tmp_path / "build")
+    assert build.report["model"]["loss"] == "mse to the input"
+    with build.open("host") as device:
+        before = device.evaluate(x)
+        assert device.train_step(x[0]) == pytest.approx(device.evaluate(x[:1])["loss"], rel=1e-4)
+        device.apply()
+        device.fit(x, epochs=10)
+        assert device.evaluate(x)["loss"] < before["loss"]
+        with pytest.raises(ValueError, match="leave y out"):
+            device.train_step(x[0], x[0])
+
+
+def test_targets_that_do_not_fit_the_loss(data_dir: Path, tmp_path: Path) -> None:
+    case = CASES["adam 8 bits, bce"]
+    model, x, y = material(case, data_dir)
+    assert y is not None
+    with pytest.raises(kt.CompileError, match="labels are for cross-entropy"):
+        make(case, model, x, np.arange(len(x)) % CLASSES, tmp_path / "labels")
+    with pytest.raises(kt.CompileError, match="from 0 to 1"):
+        make(case, model, x, 2 * y, tmp_path / "twos")
+    with make(case, model, x, y, tmp_path / "build").open("host") as device:
+        before = device.state()
+        for wrong, message in (((y.argmax(1)), "labels are for cross-entropy"), (2 * y, "outside"), (-y, "outside"), (None, "missing")):
+            with pytest.raises(ValueError, match=message):
+                device.fit(x, wrong)
+        raw: Any = device
+        with pytest.raises(kt.DeviceError, match="out of range"):
+            raw._train_step(model.quantize(x)[0].tobytes(), 0, np.full(CLASSES, 1.5, np.float32).tobytes())
+        assert device.state() == before
+        assert set(device.evaluate(x, y)) == {"accuracy", "loss"}
+
+
+# -- what is refused --------------------------------------------------------------------------------------
+
+NAN = float("nan")
+REFUSED: dict[str, tuple[Any, str]] = {
+    "Adam(beta1": (lambda: kt.Adam(beta1=1.0), r"\[0, 1\)"),
+    "Adam(beta2": (lambda: kt.Adam(beta2=-0.1), r"\[0, 1\)"),
+    "Adam(beta2 rounds to 1": (lambda: kt.Adam(beta2=1 - 1e-9), r"\[0, 1\)"),
+    "Adam(eps": (lambda: kt.Adam(eps=0.0), "eps"),
+    "Lion(beta2": (lambda: kt.Lion(beta2=NAN), r"\[0, 1\)"),
+    "Lion(lr": (lambda: kt.Lion(lr=NAN), "not a number"),
+    "SGD(lr": (lambda: kt.SGD(lr=0), "not a number"),
+    "SGD(lr text": (lambda: kt.SGD(lr="fast"), "not a number"),  # type: ignore[arg-type]
+    "SGD(nesterov": (lambda: kt.SGD(nesterov=True), "momentum"),
+    "SGD(weight_decay": (lambda: kt.SGD(weight_decay=-0.1), "weight_decay"),
+    "Adam(weight_decay": (lambda: kt.Adam(weight_decay=NAN), "weight_decay"),
+    "Adam(clip": (lambda: kt.Adam(clip=-1), "clip"),
+    "Adam(state_bits": (lambda: kt.Adam(state_bits=16), "neither 8 nor 32"),
+    "SGD(schedule": (lambda: kt.SGD(schedule="cosine"), "not a schedule"),  # type: ignore[arg-type]
+    "Cosine(updates": (lambda: kt.Cosine(updates=0), "whole number"),
+    "Linear(final": (lambda: kt.Linear(updates=10, final=1.5), "final"),
+    "Step(factor": (lambda: kt.Step(every=10, factor=NAN), "factor"),
+    "CrossEntropy(label_smoothing": (lambda: kt.CrossEntropy(label_smoothing=1.0), r"\[0, 1\)"),
+    "CrossEntropy(class_weights": (lambda: kt.CrossEntropy(class_weights=[1, NAN]), "positive"),
+    "MeanSquaredError(target": (lambda: kt.MeanSquaredError(target="output"), "neither"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_options_are_refused(name: str) -> None:
+    make_it, message = REFUSED[name]
+    with pytest.raises(kt.CompileError, match=message) as caught:
+        make_it()
+    assert caught.value.where.startswith(name.split(" ")[0]) and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (kt.CrossEntropy(class_weights=[1, 2]), "has 2 weights, gas_mlp_int8 has 6 classes"),
+        (kt.MeanSquaredError(target="input"), "the result has 6 values, the input 128"),
+        ("binary", "losses are cross_entropy, bce, mse"),
+        (3, "unknown loss"),
+    ],
+)
+def test_losses_that_do_not_fit_the_model(loss: Any, message: str, data_dir: Path, tmp_path: Path) -> None:
+    model = kt.load(data_dir / "models" / "gas_mlp_int8.tflite")
+    with pytest.raises(kt.CompileError, match=message):
+        kt.build(model, tmp_path / "build", method=kt.BiasOnly(), loss=loss)
+    assert not (tmp_path / "build").exists()
+
+
+def test_an_unknown_storage(data_dir: Path, tmp_path: Path) -> None:
+    model = kt.load(data_dir / "models" / "gas_mlp_int8.tflite")
+    with pytest.raises(kt.CompileError, match="formats are block16, block8"):
+        kt.build(model, tmp_path / "build", method=kt.BiasOnly(), storage="block4")
+
+
+@pytest.mark.parametrize("other", [kt.Lion(state_bits=8), kt.Lion(), kt.SGD(momentum=0.9, state_bits=8), kt.Adam()], ids=lambda o: o.describe())
+def test_a_state_of_another_optimizer_is_refused(other: Optimizer, data_dir: Path, tmp_path: Path) -> None:
+    """Also where it has the same members: Lion's momentum is not SGD's."""
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    mine = kt.SGD(momentum=0.9)
+    builds = [kt.build(model, tmp_path / n, method=METHODS, optimizer=o, name="gas") for n, o in (("a", mine), ("b", other))]
+    with builds[1].open("host") as device:
+        foreign = train(device, x, y)[0]
+    with builds[0].open("host") as device:
+        before = train(device, x[:7], y[:7])[0]
+        with pytest.raises((kt.DeviceError, ValueError), match="of another model" if len(foreign) == len(before) else "bytes"):
+            device.set_state(foreign)
+        assert device.state() == before
+        raw: Any = device
+        if len(foreign) == len(before):
+            assert isinstance(other, kt.Lion) and other.state_bits == 32
+            with pytest.raises(kt.DeviceError, match="of another model"):
+                raw._write_state(foreign)
+
+
+# -- the command line -------------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(arguments))
+    return result.exit_code, result.output
+
+
+def test_command_line(data_dir: Path, tmp_path: Path) -> None:
+    model, out = str(data_dir / "models" / "gas_mlp_int8.tflite"), str(tmp_path / "build")
+    options = "--optimizer adam --state-bits 8 --weight-decay 0.01 --schedule cosine:100:0.1 --label-smoothing 0.1 --storage block8 --json".split()
+    code, text = run("build", model, "-o", out, "--method", "lora", *options)
+    assert code == 0, text
+    report = json.loads(text)
+    assert report["model"]["optimizer"] == (
+        "adam lr=0.01 betas=0.9,0.999 eps=1e-08 clip=1 weight_decay=0.01 schedule=cosine:100:0.1 state_bits=8"
+    )
+    assert report["model"]["loss"] == "cross_entropy label_smoothing=0.1"
+    code, text = run("build", model, "-o", out, "--method", "bias", "--optimizer", "lion", "--json")
+    assert code == 0 and json.loads(text)["model"]["optimizer"].startswith("lion lr=0.003 ")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ("--optimizer rmsprop", 2),
+        ("--state-bits 16", 2),
+        ("--weight-decay -1", 2),
+        ("--optimizer lion --momentum 0.9", 2),
+        ("--loss mse --label-smoothing 0.1", 2),
+        ("--schedule exponential:3", 3),
+        ("--schedule cosine:0", 3),
+        ("--schedule cosine", 3),
+        ("--nesterov", 3),
+    ],
+)
+def test_command_line_refuses(options: str, code: int, data_dir: Path, tmp_path: Path) -> None:
+    model = str(data_dir / "models" / "gas_mlp_int8.tflite")
+    found, text = run("build", model, "-o", str(tmp_path / "build"), "--method", "bias", *options.split())
+    assert found == code, text
+    assert "Traceback" not in text and not (tmp_path / "build").exists()

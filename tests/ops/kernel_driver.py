@@ -1,0 +1,343 @@
+"""Drives C kernels through the `kernel_call` of their operators, and compares them with the operators' NumPy meaning.
+
+The names and types of parameters, the order of arguments and the size of the scratch are checked as well. Buffers are
+surrounded by guard bytes. KT_TEST_CFLAGS adds compiler flags (sanitizers, for example).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cffi
+import numpy as np
+import pytest
+
+from kiloc.ir.types import TensorType
+from kiloc.ops import Environment, Names, NodeTypes, Op
+from kiloc.ops.kernel import Argument, Scratch, Table
+
+RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
+FOLDERS = ("kernels", "loss", "optim")
+HEADERS = ("kernels.h", "loss.h", "optim.h")
+FLAGS = "-std=c99 -O2 -Wall -Wextra -Wconversion -Werror -pedantic -ffp-contract=off -fPIC".split()
+GUARD = 64
+CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+
+Rng = np.random.Generator
+Array = np.ndarray[Any, Any]
+
+PRIMITIVES = """
+void run_high_multiply(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
+void run_divide_by_power(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
+void run_requantize(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
+void run_requantize_once(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
+void run_shift_round(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
+void run_saturate8(int32_t n, const int32_t *a, int32_t *y);
+void run_bit_length(int32_t n, const int32_t *a, int32_t *y);
+void run_power_of_two(int32_t n, const int32_t *a, float *y);
+void run_exponent_for(int32_t n, const float *a, float limit, int32_t lowest, int32_t *y);
+void run_round_half_up(int32_t n, const float *a, int32_t *y);
+void run_exp(int32_t n, const float *a, float *y);
+void run_log(int32_t n, const float *a, float *y);
+void run_sqrt(int32_t n, const float *a, float *y);
+void run_random_key(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
+void run_random_unit(int32_t n, const int32_t *a, const int32_t *b, float *y);
+void run_round_stochastic(int32_t n, const float *a, const int32_t *b, const int32_t *c, int32_t *y);
+"""
+
+
+def primitives_source() -> str:
+    """A translation unit that applies each primitive of kt/numerics.h to arrays."""
+    text = '#include "kt/numerics.h"\n#include "kt/random.h"\n'
+    for line in PRIMITIVES.strip().splitlines():
+        name = re.findall(r"run_(\w+)\(", line)[0]
+        arguments = re.findall(r"(?:(\*)|float |int32_t )([a-z]+)(?=[,)])", line)[1:-1]
+        actual = ", ".join(a + ("[i]" if pointer else "") for pointer, a in arguments)
+        actual = f"kt_magnitude({actual})" if name == "bit_length" else actual
+        actual = actual.replace("a[i]", "(uint32_t)a[i]") if name == "random_unit" else actual
+        actual = actual.replace("b[i]", "(uint32_t)b[i]") if name == "round_stochastic" else actual
+        prototype, cast = line.rstrip(";"), "(int32_t)" if name == "random_key" else ""
+        text += f"{prototype};\n{prototype} {{ int32_t i; for (i = 0; i < n; i++) {{ y[i] = {cast}kt_{name}({actual}); }} }}\n"
+    return text
+
+
+def declarations() -> str:
+    """The headers' structs and prototypes, as cffi reads them."""
+    text = ""
+    for header in HEADERS:
+        text += (RUNTIME / "include" / "kt" / header).read_text()
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    text = re.sub(r"#ifdef __cplusplus.*?#endif", "", text, flags=re.S)
+    return re.sub(r"^#.*$", "", text, flags=re.M)
+
+
+@dataclass
+class Library:
+    ffi: cffi.FFI
+    lib: Any
+
+    def pointer(self, array: Array, ctype: str | None = None) -> Any:
+        return self.ffi.cast(f"{ctype or CTYPES[array.dtype.name]} *", array.ctypes.data)
+
+
+@cache
+def compiled() -> Library:
+    """Every kernel, loss and update of the runtime as one shared library; built once a process."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        helper = folder / "primitives.c"
+        helper.write_text(primitives_source())
+        flags = [*FLAGS, f"-I{RUNTIME / 'include'}", *shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))]
+        sources = [helper, *(s for f in FOLDERS for s in sorted((RUNTIME / "src" / f).glob("*.c")))]
+        running = []
+        for i in (0, 1):  # two compilers at once
+            part = folder / str(i)
+            part.mkdir()
+            running.append(subprocess.Popen(["gcc", *flags, "-c", *map(str, sources[i::2])], cwd=part))
+        assert [r.wait() for r in running] == [0, 0]
+        shared = folder / "kernels.so"
+        subprocess.run(["gcc", *flags, "-shared", *map(str, folder.glob("*/*.o")), "-o", str(shared)], check=True)
+        ffi = cffi.FFI()
+        ffi.cdef(declarations() + PRIMITIVES)
+        return Library(ffi, ffi.dlopen(str(shared)))
+
+
+@pytest.fixture(scope="session")
+def library() -> Library:
+    return compiled()
+
+
+# -- driving the C through kernel_call --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One node: its operator, the types and arrays of its operands, and the types of its results."""
+
+    op: Op
+    types: Mapping[str, TensorType]
+    arrays: Mapping[str, Array]
+    results: tuple[TensorType, ...] = ()
+
+    def node_types(self) -> NodeTypes:
+        return NodeTypes(self.types, self.result_types())
+
+    def result_types(self) -> tuple[TensorType, ...]:
+        inferred = self.op.infer(NodeTypes(self.types, self.results))
+        return self.results if inferred is None else inferred
+
+    def expected(self) -> dict[str, Array]:
+        e = Environment(self.types, self.result_types(), self.arrays)
+        with np.errstate(divide="ignore", over="ignore"):
+            results = self.op.evaluate(e)
+            return {**{f"result {i}": r for i, r in enumerate(results)}, **self.op.evaluate_update(e)}
+
+
+@dataclass
+class Guarded:
+    """An array between guard bytes."""
+
+    whole: Array
+    array: Array
+
+    @staticmethod
+    def of(size: int, dtype: str) -> Guarded:
+        count = size * np.dtype(dtype).itemsize
+        whole = np.full(count + 2 * GUARD, 0xA5, np.uint8)
+        return Guarded(whole, whole[GUARD : GUARD + count].view(dtype))
+
+    def check(self, name: str) -> None:
+        assert (self.whole[:GUARD] == 0xA5).all() and (self.whole[self.whole.size - GUARD :] == 0xA5).all(), f"write outside {name}"
+
+
+@dataclass
+class Run:
+    """Buffers of one call, and what must outlive it."""
+
+    library: Library
+    case: Case
+    in_place: bool
+    buffers: dict[str, Guarded] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, array in self.case.arrays.items():
+            assert array.dtype.name == self.case.types[name].dtype and array.size == self.case.types[name].size, name
+            self.buffers[name] = Guarded.of(array.size, array.dtype.name)
+            self.buffers[name].array[:] = array.ravel()
+        for i, t in enumerate(self.case.result_types()):
+            shared = self.case.op.in_place if self.in_place and i == 0 else None
+            self.buffers[f"result {i}"] = self.buffers[shared] if shared else Guarded.of(t.size, t.dtype)
+
+    def pointer(self, value: str, expected: Any) -> Any:
+        array = self.buffers[value].array
+        item = expected.item.cname
+        assert item == CTYPES[array.dtype.name], f"{value} is {array.dtype}, the C takes {item}"
+        return self.library.pointer(array)
+
+    def fill(self, struct: Any, fields: Mapping[str, Any]) -> None:
+        members = dict(self.library.ffi.typeof(struct).item.fields)
+        for name, value in fields.items():
+            ctype = members[name].type
+            if isinstance(value, Mapping):
+                self.fill(self.library.ffi.addressof(struct, name), value)
+            elif isinstance(value, Argument):
+                setattr(struct, name, self.pointer(value.value, ctype))
+            elif isinstance(value, Table):
+                assert ctype.item.cname == value.ctype == CTYPES[value.data.dtype.name], name
+                self.kept.append(np.ascontiguousarray(value.data))
+                setattr(struct, name, self.library.pointer(self.kept[-1]))
+            else:
+                if isinstance(value, tuple):
+                    assert len(value) == ctype.length, f"{name} has {ctype.length} entries, given {len(value)}"
+                setattr(struct, name, self.library.ffi.NULL if value == "NULL" else value)
+
+    def prepared(self) -> Callable[[], None]:
+        """The call itself: it may be made again and again on the same buffers."""
+        ffi, op, types = self.library.ffi, self.case.op, self.case.node_types()
+        names = Names({o: o for o in self.case.types}, tuple(f"result {i}" for i in range(len(types.results))))
+        call = op.kernel_call(types, names)
+        assert call is not None and (RUNTIME / "src" / call.file).is_file()
+        function = getattr(self.library.lib, call.symbol)
+        formal = ffi.typeof(function).args
+        actual = []
+        if call.struct:
+            assert formal[0].item.cname == call.struct
+            struct = ffi.new(f"{call.struct} *")
+            self.fill(struct, call.fields)
+            actual.append(struct)
+        for argument in call.arguments:
+            expected = formal[len(actual)]
+            if isinstance(argument, Scratch):
+                self.buffers["scratch"] = Guarded.of(call.scratch, "uint8")
+                actual.append(ffi.cast("void *", self.buffers["scratch"].array.ctypes.data))
+            else:
+                actual.append(ffi.NULL if argument == "NULL" else self.pointer(argument.value, expected))  # type: ignore[union-attr]
+        assert len(actual) == len(formal)
+        self.kept.append(actual)
+        return lambda: function(*actual)
+
+    def call(self) -> dict[str, Array]:
+        self.prepared()()
+        self.check_guards()
+        return {name: buffer.array for name, buffer in self.buffers.items()}
+
+    def check_guards(self) -> None:
+        for name, buffer in self.buffers.items():
+            buffer.check(name)
+
+
+def assert_equal(found: Array, expected: Array, what: str) -> None:
+    expected = np.ascontiguousarray(expected).ravel()
+    assert found.dtype == expected.dtype, what
+    if found.dtype == np.float32:
+        found, expected = found.view(np.int32), expected.view(np.int32)
+    np.testing.assert_array_equal(found, expected, what)
+
+
+def check(library: Library, case: Case) -> None:
+    expected = case.expected()
+    for in_place in (False, True) if case.op.in_place else (False,):
+        found = Run(library, case, in_place).call()
+        for name, array in expected.items():
+            assert_equal(found[name], array, f"{name}, in place: {in_place}")
+        for name, array in case.arrays.items():
+            if name not in expected and not (in_place and name == case.op.in_place):
+                assert_equal(found[name], array, f"{name} is only read")
+
+
+# -- what cases are made of -------------------------------------------------------------------------------
+
+
+def int8(r: Rng, *shape: int, low: int = -128) -> Array:
+    """Mostly uniform, sometimes only extremes or mostly zeros."""
+    kind = r.integers(5)
+    values = r.integers(low, 128, shape)
+    if kind == 0:
+        values = r.choice([low, 127], shape)
+    if kind == 1:
+        values = values * (r.random(shape) < 0.2)
+    return values.astype(np.int8)
+
+
+def codes(r: Rng, *shape: int) -> Array:
+    return int8(r, *shape, low=-127)
+
+
+def coarser(values: Array, step: int) -> Array:
+    """Fewer different values, so that there are ties and small sums."""
+    return (values.astype(np.int32) // step).astype(np.int8)
+
+
+def one(value: int, dtype: str = "int8") -> Array:
+    return np.array([value], dtype)
+
+
+def scale(r: Rng, low: float = -9, high: float = 0) -> float:
+    return float(np.float32(2.0 ** r.uniform(low, high)))
+
+
+def zero_point(r: Rng) -> int:
+    return int(r.choice([-128, -128, 127, 0, int(r.integers(-128, 128))]))
+
+
+def pick(r: Rng, *values: Any) -> Any:
+    return values[int(r.integers(len(values)))]
+
+
+def bias(r: Rng, channels: int) -> Array:
+    return r.integers(-(2**14), 2**14, channels).astype(np.int32) if r.random() < 0.8 else r.choice([-(2**30), 2**30], channels).astype(np.int32)
+
+
+def accumulator(r: Rng, *shape: int) -> Array:
+    return (r.normal(size=shape) * 10.0 ** r.integers(-6, 3)).astype(np.float32)
+
+
+# -- tables of generated cases ----------------------------------------------------------------------------
+
+Generators = Mapping[str, tuple[Callable[[Rng], Case], int]]
+"""Name -> how a case is made, and how many of them."""
+
+
+def seeds(generators: Generators) -> Iterator[tuple[str, int]]:
+    for name, (_, count) in generators.items():
+        for seed in range(count):
+            yield name, seed
+
+
+def generated(generators: Generators, name: str, seed: int) -> Case:
+    return generators[name][0](np.random.default_rng([seed, *name.encode()]))
+
+
+def called(cases: Iterable[Case]) -> dict[str, str]:
+    """Kernel -> source file, as the cases' operators name them."""
+    found = {}
+    for case in cases:
+        names = Names({o: o for o in case.types}, tuple(f"result {i}" for i in range(len(case.result_types()))))
+        call = case.op.kernel_call(case.node_types(), names)
+        assert call is not None
+        found[call.symbol] = call.file
+    return found
+
+
+def defined(*folders: str) -> dict[str, str]:
+    """Kernel -> source file: every file of these folders defines one."""
+    found = {}
+    for folder in folders:
+        for source in (RUNTIME / "src" / folder).glob("*.c"):
+            (symbol,) = re.findall(r"^void (kt_\w+)\(", source.read_text(), re.M)
+            found[symbol] = f"{folder}/{source.name}"
+    return found
+
+
+def declared() -> set[str]:
+    return set(re.findall(r"^void (kt_\w+)\(", declarations(), re.M))

@@ -1,0 +1,450 @@
+"""Losses, optimizers, storage formats and schedules in C against the NumPy meaning of their operators, bit for bit; and that
+meaning against the formulas of the papers in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_driver import (
+    Array,
+    Case,
+    Library,
+    Rng,
+    Run,
+    accumulator,
+    bias,
+    check,
+    codes,
+    generated,
+    int8,
+    library,
+    one,
+    pick,
+    scale,
+    seeds,
+    zero_point,
+)  # fmt: skip
+
+from kiloc.ir.types import TensorType, activation, scalar
+from kiloc.ops import _moments
+from kiloc.ops.lora import AdaptRange
+from kiloc.ops.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
+from kiloc.ops.optimizer import SGD, SGD8, Adam, Adam8, Lion, Lion8
+from kiloc.ops.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, Schedule, StepSchedule
+from kiloc.ops.storage_step import StepBlock8, StepBlock16, StepInt32
+
+__all__ = ["library"]
+
+Types = dict[str, TensorType]
+Arrays = dict[str, Array]
+
+
+def real(value: float) -> Array:
+    return np.array([value], np.float32)
+
+
+# -- losses -----------------------------------------------------------------------------------------------
+
+
+def cross_entropy(r: Rng) -> Case:
+    classes = pick(r, 1, 2, 10, 35, 1000)
+    y = activation((1, classes), scale(r, -10, 3), zero_point(r))
+    arrays = {"y": int8(r, 1, classes), "label": one(int(r.integers(classes)), "int32")}
+    weights = tuple(float(np.float32(w)) for w in r.uniform(0.1, 5, classes)) if r.random() < 0.4 else ()
+    return Case(SoftmaxCrossEntropy(pick(r, 0.0, 0.0, 0.1, 0.9), weights), {"y": y, "label": scalar("int32")}, arrays)
+
+
+def binary_cross_entropy(r: Rng) -> Case:
+    size = pick(r, 1, 3, 64, 640)
+    y = activation((1, size), scale(r, -10, 3), zero_point(r))
+    target = r.random((1, size)) if r.random() < 0.3 else r.integers(0, 2, (1, size))
+    arrays = {"y": int8(r, 1, size), "target": target.astype(np.float32)}
+    return Case(BinaryCrossEntropy(), {"y": y, "target": TensorType((1, size), "float32")}, arrays)
+
+
+def squared_error(r: Rng) -> Case:
+    size = pick(r, 1, 3, 64, 640)
+    y = activation((1, size), scale(r, -10, 3), zero_point(r))
+    values = int8(r, 1, size)
+    near = (values - y.zero_point).astype(np.float32) * np.float32(y.scale)
+    target = near if r.random() < 0.2 else near + accumulator(r, 1, size)
+    return Case(MeanSquaredError(), {"y": y, "target": TensorType((1, size), "float32")}, {"y": values, "target": target.astype(np.float32)})
+
+
+def reconstruction(r: Rng) -> Case:
+    size = pick(r, 1, 3, 64, 640)
+    types = {o: activation((1, size), scale(r, -10, 3), zero_point(r)) for o in ("y", "x")}
+    arrays = {o: int8(r, 1, size) for o in types}
+    if r.random() < 0.2:  # a perfect reconstruction
+        types["x"], arrays["x"] = types["y"], arrays["y"].copy()
+    return Case(ReconstructionError(), types, arrays)
+
+
+# -- optimizers -------------------------------------------------------------------------------------------
+
+
+def size_of(r: Rng) -> int:
+    """Below a block, whole blocks, and one more or less."""
+    return int(pick(r, 1, 2, 31, 32, 33, 64, 95, 96, 100, int(r.integers(1, 200))))
+
+
+def gradients(r: Rng, size: int) -> tuple[Types, Arrays]:
+    """What every optimizer reads."""
+    types = {"accumulator": TensorType((size,), "float32"), "count": scalar("int32"), "learning_rate": scalar("float32")}
+    values = accumulator(r, size) * np.float32(pick(r, 0.0, 1.0, 1.0, 1e-3, 1e25))
+    if r.random() < 0.1:
+        values[int(r.integers(size))] = pick(r, np.inf, -np.inf, np.nan, 3e38)
+    values[r.random(size) < 0.1] = 0
+    return types, {"accumulator": values, "count": one(pick(r, 1, 3, 8, 1000), "int32"), "learning_rate": real(pick(r, 0.0, r.uniform(0, 1), 1e17))}
+
+
+def float_moment(r: Rng, size: int, signed: bool = True) -> Array:
+    values = accumulator(r, size) * np.float32(pick(r, 0.0, 1.0, 1.0, 1e10, 1e-38))
+    return values if signed else values * values
+
+
+def linear8(r: Rng, name: str, size: int) -> tuple[Types, Arrays]:
+    codes8, scales = _moments.store_linear(float_moment(r, size))
+    return {name: TensorType((size,), "int8"), f"{name}_scale": TensorType(scales.shape, "float32")}, {name: codes8, f"{name}_scale": scales}
+
+
+def sgd(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = gradients(r, size)
+    if r.random() < 0.6:
+        types["momentum"], arrays["momentum"] = TensorType((size,), "float32"), float_moment(r, size)
+    return Case(SGD(pick(r, 0.0, 1.0, 0.3), pick(r, 0.0, 0.9), pick(r, False, True)), types, arrays)
+
+
+def sgd8(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = gradients(r, size)
+    more_types, more = linear8(r, "momentum", size)
+    return Case(SGD8(pick(r, 0.0, 1.0, 0.3), pick(r, 0.5, 0.9), pick(r, False, True)), types | more_types, arrays | more)
+
+
+def lion(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = gradients(r, size)
+    types["momentum"], arrays["momentum"] = TensorType((size,), "float32"), float_moment(r, size)
+    return Case(Lion(pick(r, 0.0, 1.0), pick(r, 0.9, 0.0), 0.99), types, arrays)
+
+
+def lion8(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = gradients(r, size)
+    more_types, more = linear8(r, "momentum", size)
+    return Case(Lion8(pick(r, 0.0, 1.0), 0.9, pick(r, 0.99, 0.5)), types | more_types, arrays | more)
+
+
+def with_powers(r: Rng, types: Types, arrays: Arrays) -> tuple[Types, Arrays]:
+    t = int(pick(r, 1, 2, 10, 1000))
+    powers = {"first_power": real(0.9**t), "second_power": real(0.999**t)}
+    return types | {name: scalar("float32") for name in powers}, arrays | powers
+
+
+def adam(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = with_powers(r, *gradients(r, size))
+    types |= {"first_moment": TensorType((size,), "float32"), "second_moment": TensorType((size,), "float32")}
+    arrays |= {"first_moment": float_moment(r, size), "second_moment": float_moment(r, size, signed=False)}
+    return Case(Adam(pick(r, 0.0, 1.0), pick(r, 0.9, 0.0), 0.999, pick(r, 1e-8, 1e-3)), types, arrays)
+
+
+def adam8(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = with_powers(r, *gradients(r, size))
+    more_types, more = linear8(r, "first_moment", size)
+    roots, scales = _moments.store_root(float_moment(r, size, signed=False), np.uint32(5))
+    more_types |= {"second_moment": TensorType((size,), "uint8"), "second_moment_scale": TensorType(scales.shape, "float32")}
+    more_types |= {"updates": scalar("int32"), "seed": scalar("int32")}
+    more |= {"second_moment": roots, "second_moment_scale": scales}
+    more |= {"updates": one(pick(r, 0, 7, 2**31 - 1), "int32"), "seed": one(int(r.integers(0, 2**31)), "int32")}
+    return Case(Adam8(pick(r, 0.0, 1.0), 0.9, 0.999, 1e-8, int(r.integers(0, 50))), types | more_types, arrays | more)
+
+
+# -- storage formats --------------------------------------------------------------------------------------
+
+
+def decayed(r: Rng, types: Types, arrays: Arrays) -> float:
+    """Adds a learning rate where weights decay; returns the decay."""
+    if r.random() < 0.5:
+        return 0.0
+    types["learning_rate"], arrays["learning_rate"] = scalar("float32"), real(pick(r, 0.1, 0.0, 1e17))
+    return float(pick(r, 0.01, 0.5, 1e3))
+
+
+def step_int32(r: Rng) -> Case:
+    size = int(r.integers(1, 40))
+    types = {"value": TensorType((size,), "int32"), "accumulator": TensorType((size,), "float32")}
+    arrays = {"value": bias(r, size), "accumulator": accumulator(r, size) * np.float32(pick(r, 0.0, 1.0, 1e30))}
+    unit = tuple(scale(r, -20, -5) for _ in range(size))
+    return Case(StepInt32(unit, decay=decayed(r, types, arrays)), types, arrays)
+
+
+def step_block16(r: Rng) -> Case:
+    shape = (int(r.integers(1, 6)), int(r.integers(1, 12)))
+    types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "master": TensorType(shape, "int16")}
+    types |= {"master_exponent": scalar("int8"), "accumulator": TensorType(shape, "float32")}
+    master = r.integers(-32767, 32768, shape) * pick(r, 0, 1, 1)
+    if r.random() < 0.2:
+        master.flat[0] = 32767
+    arrays = {"value": codes(r, *shape), "exponent": one(0), "master": master.astype(np.int16)}
+    step = accumulator(r, *shape) * np.float32(pick(r, 0.0, 0.0, 1e-3, 1.0, 1e35))
+    arrays |= {"master_exponent": one(pick(r, -32, -20, -14, 90)), "accumulator": step}
+    return Case(StepBlock16(decay=decayed(r, types, arrays)), types, arrays)
+
+
+def step_block8(r: Rng) -> Case:
+    shape = (int(r.integers(1, 6)), int(r.integers(1, 12)))
+    types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "accumulator": TensorType(shape, "float32")}
+    types |= {"updates": scalar("int32"), "seed": scalar("int32")}
+    step = accumulator(r, *shape) * np.float32(pick(r, 0.0, 0.0, 1e-3, 1.0, 1e35))
+    arrays = {"value": codes(r, *shape), "exponent": one(pick(r, -32, -20, -8, 90)), "accumulator": step}
+    arrays |= {"updates": one(int(r.integers(0, 1000)), "int32"), "seed": one(int(r.integers(0, 2**31)), "int32")}
+    return Case(StepBlock8(int(r.integers(0, 9)), decay=decayed(r, types, arrays)), types, arrays)
+
+
+# -- once an update ---------------------------------------------------------------------------------------
+
+
+def schedule(r: Rng, make: Callable[[int, float], Schedule]) -> Case:
+    length = int(pick(r, 1, 10, 1000, 2**31 - 1))
+    updates = pick(r, 0, length // 3, length - 1, length, 2**31 - 1, int(r.integers(0, length)))
+    types = {"base": scalar("float32"), "updates": scalar("int32"), "rate": scalar("float32")}
+    arrays = {"base": real(r.uniform(0, 1)), "updates": one(int(updates), "int32"), "rate": real(0.5)}
+    return Case(make(length, float(pick(r, 0.0, 0.1, 1.0, 0.99))), types, arrays)
+
+
+def schedule_step(r: Rng) -> Case:
+    return schedule(r, lambda every, factor: StepSchedule(every, factor or 0.5))
+
+
+def schedule_linear(r: Rng) -> Case:
+    return schedule(r, LinearSchedule)
+
+
+def schedule_cosine(r: Rng) -> Case:
+    return schedule(r, CosineSchedule)
+
+
+def next_power(r: Rng) -> Case:
+    return Case(NextPower(pick(r, 0.9, 0.999, 0.0)), {"power": scalar("float32")}, {"power": real(pick(r, 1.0, 0.37, 1e-38, 1e-45))})
+
+
+def count_update(r: Rng) -> Case:
+    return Case(CountUpdate(), {"updates": scalar("int32")}, {"updates": one(pick(r, 0, 41, 2**31 - 1), "int32")})
+
+
+def adapt_range(r: Rng) -> Case:
+    types = {"lora_range": scalar("int8"), "saturated": scalar("int8")}
+    return Case(AdaptRange(), types, {"lora_range": one(pick(r, 0, 29, 30, -4)), "saturated": one(pick(r, 0, 1))})
+
+
+LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
+    f.__name__: (f, count) for f, count in ((cross_entropy, 50), (binary_cross_entropy, 30), (squared_error, 30), (reconstruction, 30))
+}
+UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
+    f.__name__: (f, count)
+    for f, count in (
+        (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60), (step_int32, 40), (step_block16, 50), (step_block8, 50),
+        (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (next_power, 8), (count_update, 6), (adapt_range, 16),
+    )
+}  # fmt: skip
+GENERATORS = {**LOSSES, **UPDATES}
+
+
+@pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
+def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
+    check(library, generated(GENERATORS, name, seed))
+
+
+# -- the meaning against float64 --------------------------------------------------------------------------
+
+
+def loss_and_gradient(case: Case) -> tuple[float, Array]:
+    """Loss, and the dequantised gradient."""
+    found = case.expected()
+    return float(found["result 2"][0]), found["result 0"].ravel() * 2.0 ** float(found["result 1"][0])
+
+
+def numeric(loss: Callable[[Array], float], y: Array) -> Array:
+    """Central differences."""
+    steps = np.eye(y.size) * 1e-5
+    return np.array([(loss(y + s) - loss(y - s)) / 2e-5 for s in steps])
+
+
+def assert_same_loss(case: Case, formula: Callable[[Array], float]) -> None:
+    """Loss to float32 accuracy, gradient to half a code of the largest element."""
+    t = case.types["y"]
+    y = (case.arrays["y"].astype(np.float64).ravel() - t.zero_point) * t.scale
+    loss, g = loss_and_gradient(case)
+    truth = numeric(formula, y)
+    assert loss == pytest.approx(formula(y), rel=2e-5, abs=2e-6)
+    assert np.abs(g - truth).max() <= np.abs(truth).max() / 127 + 2e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("smoothing", "weighted"), [(0.0, False), (0.1, False), (0.3, True)])
+def test_cross_entropy_is_the_formula(smoothing: float, weighted: bool, seed: int) -> None:
+    r = np.random.default_rng(seed)
+    weights = tuple(r.uniform(0.2, 4, 7)) if weighted else ()
+    label = int(r.integers(7))
+    q = np.full(7, smoothing / 7)
+    q[label] += 1 - smoothing
+
+    def formula(y: Array) -> float:
+        log_p = y - y.max() - np.log(np.exp(y - y.max()).sum())
+        return float(-(weights[label] if weighted else 1) * (q * log_p).sum())
+
+    y = activation((1, 7), 0.05, 3)
+    arrays = {"y": int8(r, 1, 7), "label": one(label, "int32")}
+    assert_same_loss(Case(SoftmaxCrossEntropy(smoothing, weights), {"y": y, "label": scalar("int32")}, arrays), formula)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_binary_cross_entropy_is_the_formula(seed: int) -> None:
+    r = np.random.default_rng(seed)
+    t = r.integers(0, 2, (1, 9)).astype(np.float32) if seed else r.random((1, 9)).astype(np.float32)
+
+    def formula(y: Array) -> float:
+        s = 1 / (1 + np.exp(-y))
+        return float(np.mean(-t[0] * np.log(s) - (1 - t[0]) * np.log(1 - s)))
+
+    types = {"y": activation((1, 9), 0.04, -5), "target": TensorType((1, 9), "float32")}
+    assert_same_loss(Case(BinaryCrossEntropy(), types, {"y": int8(r, 1, 9), "target": t}), formula)
+
+
+def test_loss_is_finite_for_every_allowed_target(library: Library) -> None:
+    """At the ends of what is allowed, in C."""
+    types = {"y": activation((1, 1000), 1e12, 127), "target": TensorType((1, 1000), "float32")}
+    arrays = {"y": np.full((1, 1000), -128, np.int8), "target": np.full((1, 1000), 1e15, np.float32)}
+    assert np.isfinite(Run(library, Case(MeanSquaredError(), types, arrays), False).call()["result 2"][0])
+
+
+def run_updates(op: Any, moments: Arrays, steps: list[Array], **shared: Array) -> list[Array]:
+    """Steps of an optimizer on these gradients; `moments` is changed."""
+    taken = []
+    for t, g in enumerate(steps, 1):
+        arrays = {"accumulator": g, "count": one(1, "int32"), "learning_rate": real(0.1), **moments, **{k: v.copy() for k, v in shared.items()}}
+        if isinstance(op, Adam):
+            arrays |= {"first_power": real(op.beta1**t), "second_power": real(op.beta2**t)}
+        if isinstance(op, Adam8):
+            arrays |= {"updates": one(t - 1, "int32"), "seed": one(3, "int32")}
+        types = {o: TensorType(a.shape, a.dtype.name) for o, a in arrays.items()}
+        changed = Case(op, types, arrays).expected()
+        taken.append(changed.pop("accumulator"))
+        moments.update(changed)
+    return taken
+
+
+def noise(n: int, count: int) -> list[Array]:
+    r = np.random.default_rng(0)
+    return [(r.normal(size=n) * 0.1 + 0.05).astype(np.float32) for _ in range(count)]
+
+
+def test_adam_is_the_formula() -> None:
+    m, v = np.zeros(40), np.zeros(40)
+    moments: Arrays = {"first_moment": np.zeros(40, np.float32), "second_moment": np.zeros(40, np.float32)}
+    for t, (g, step) in enumerate(zip(noise(40, 30), run_updates(Adam(0.0), moments, noise(40, 30)), strict=True), 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g.astype(np.float64) ** 2
+        truth = 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        np.testing.assert_allclose(step, truth, rtol=1e-4, atol=1e-7)  # 1 - beta2^t of the first steps has 10 bits
+
+
+def test_lion_is_the_formula() -> None:
+    m = np.zeros(40)
+    moments: Arrays = {"momentum": np.zeros(40, np.float32)}
+    for g, step in zip(noise(40, 30), run_updates(Lion(0.0), moments, noise(40, 30)), strict=True):
+        np.testing.assert_allclose(step, 0.1 * np.sign(0.9 * m + 0.1 * g), rtol=1e-6)
+        m = 0.99 * m + 0.01 * g
+
+
+def test_nesterov_is_the_formula() -> None:
+    m = np.zeros(40)
+    moments: Arrays = {"momentum": np.zeros(40, np.float32)}
+    for g, step in zip(noise(40, 10), run_updates(SGD(0.0, 0.9, True), moments, noise(40, 10)), strict=True):
+        m = 0.9 * m + g
+        np.testing.assert_allclose(step, 0.1 * (g + 0.9 * m), rtol=1e-5, atol=1e-8)
+
+
+def test_the_clip_limits_the_norm_of_every_optimizer() -> None:
+    g = np.full(16, 100, np.float32)
+    (step,) = run_updates(SGD(1.0), {}, [g])
+    assert np.linalg.norm(step) == pytest.approx(0.1, rel=1e-5)
+    for op in (Adam(1.0), Lion(1.0)):
+        moments: Arrays = {name: np.zeros(16, np.float32) for name in op.remembers}
+        run_updates(op, moments, [g])
+        kept = moments[op.remembers[0]] / (np.float32(1) - np.float32(op.beta1 if isinstance(op, Adam) else op.beta2))
+        assert np.linalg.norm(kept) == pytest.approx(1, rel=1e-4)
+
+
+# -- moments in 8 bits ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 5, 31, 32, 33, 100])
+def test_linear_codes_are_within_half_a_code(size: int) -> None:
+    x = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    codes8, scales = _moments.store_linear(x)
+    assert codes8.shape == (size,) and scales.shape == (-(-size // 32),)
+    assert (np.abs(_moments.load_linear(codes8, scales) - x) <= np.repeat(scales, 32)[:size] * 0.5001).all()
+
+
+def test_a_small_second_moment_is_never_forgotten() -> None:
+    """A block of one large and many small elements: code 0 would make Adam divide by epsilon."""
+    x = np.full(64, 1e-12, np.float32)
+    x[[0, 40]] = 1.0
+    x[5] = 0.0
+    codes8, _ = _moments.store_root(x, np.uint32(1))
+    assert codes8[5] == 0 and (np.delete(codes8, 5) >= 1).all() and codes8[0] == codes8[40] == 255
+
+
+def test_the_second_moment_decays_as_in_float32() -> None:
+    """Without gradients v falls by beta2 an update, far less than a code; stochastic rounding follows it on average.
+
+    8,000 elements, 700 updates: half of v is left. The root's mean is unbiased, so v is off by the variance of a code at
+    most; 5 % is ten times the standard error.
+    """
+    n, updates = 8000, 700
+    start = np.full(n, 1e-4, np.float32)
+    start[::32] = 1.0  # so that the others are at code 2 or 3 of 255, where rounding is coarsest
+    codes8, scales = _moments.store_root(start, np.uint32(0))
+    moments: Arrays = {"first_moment": np.zeros(n, np.int8), "first_moment_scale": np.zeros(len(scales), np.float32)}
+    moments |= {"second_moment": codes8, "second_moment_scale": scales}
+    run_updates(Adam8(0.0), moments, [np.zeros(n, np.float32)] * updates)
+    root = np.sqrt(_moments.load_root(moments["second_moment"], moments["second_moment_scale"]).astype(np.float64))
+    expected = np.sqrt(start.astype(np.float64) * 0.999**updates)
+    assert root[::32].mean() == pytest.approx(expected[0], rel=0.05)
+    small = np.arange(n) % 32 != 0
+    assert root[small].mean() == pytest.approx(expected[1], rel=0.05)
+
+
+PAIRS = [(SGD(1.0, 0.9), SGD8(1.0, 0.9), 0.03), (Lion(1.0), Lion8(1.0), 0.25), (Adam(1.0), Adam8(1.0), 0.05)]
+
+
+@pytest.mark.parametrize(("op", "op8", "limit"), PAIRS)
+def test_eight_bit_moments_follow_float32(op: Any, op8: Any, limit: float) -> None:
+    """The sum of 200 steps differs from float32's by less than `limit` of its norm; Lion's signs flip where they are undecided."""
+    full: Arrays = {name: np.zeros(100, np.float32) for name in op.remembers}
+    small: Arrays = {name: np.zeros(100, np.uint8 if name == "second_moment" else np.int8) for name in op.remembers}
+    small |= {f"{name}_scale": np.zeros(4, np.float32) for name in op.remembers}
+    steps = noise(100, 200)
+    a, b = np.sum(run_updates(op, full, steps), axis=0), np.sum(run_updates(op8, small, steps), axis=0)
+    assert np.linalg.norm(a - b) < limit * np.linalg.norm(a)
+
+
+# -- schedules --------------------------------------------------------------------------------------------
+
+
+def test_schedules_are_the_formulas() -> None:
+    """Linear to float32 accuracy, cosine within 2e-7 of the base rate (stated: 1.5e-7 of the share, then one rounding)."""
+    for t in range(0, 1201, 7):
+        share = min(t / 1000, 1.0)
+        assert LinearSchedule(1000, 0.2).share(t) == pytest.approx(1 - 0.8 * share, abs=2e-7)
+        assert CosineSchedule(1000, 0.2).share(t) == pytest.approx(0.2 + 0.8 * (1 + np.cos(np.pi * share)) / 2, abs=2e-7)
+        assert StepSchedule(100, 0.5).share(t) == 0.5 ** (t // 100)
+    assert CosineSchedule(1000).share(0) == LinearSchedule(1000).share(0) == StepSchedule(9).share(0) == 1
+    assert CosineSchedule(1000, 0.0).share(1000) == LinearSchedule(7, 0.0).share(9) == 0
