@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo bench-accuracy bench-memory golden clean
+.PHONY: help setup system test check lint demo bench-accuracy bench-search bench-memory golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ demo: setup  ## train a digit classifier on a new writer's digits, in the memory
 
 bench-accuracy: setup  ## accuracy before and after adaptation, method by method
 	$(BIN)/python benchmarks/accuracy.py --write docs/accuracy.md
+
+bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
+	$(BIN)/python benchmarks/search.py
 
 bench-memory: setup  ## arenas beside TensorFlow Lite Micro's, and what training adds
 	$(BIN)/python benchmarks/memory.py

@@ -28,7 +28,7 @@ from kiloc.ir import interp
 from kilotune.search import Search
 from kilotune.search.candidates import Candidate
 from kilotune.search.families import TrainableSet
-from kilotune.search.trials import FOLDS, RATES, Trial, ranked
+from kilotune.search.trials import Effort, race
 
 NAMES = ("fsdd", "gas", "gas6", "ecg", "kws")
 DEPTHS = (2, 4)
@@ -68,9 +68,8 @@ def last_lora(search: Search, depth: int) -> Candidate:
 
 def tuned_rate(search: Search, lora: Candidate) -> float:
     """The rate that the search's validation picks for a given set."""
-    trials = [Trial(lora, lora.set.lr * rate) for rate in RATES]
-    search.trainer.run(trials, [(0, f) for f in range(FOLDS)], lambda: None)
-    return ranked(trials)[0].lr
+    work = lora.macs * len(search.y) * search.task.epochs
+    return race(search.trainer, [lora], Effort.of(work, len(search.y)))[0].lr
 
 
 def measure(name: str, draw: int, lines: dict[tuple[str, int], Line], folder: Path, console: Console) -> None:

@@ -112,16 +112,21 @@ def build(
         name=name,
     )
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
-    manifest = _manifest(model, compilation)
-    with _whole_directory(Path(directory)) as folder:
+    return _written(model, compilation, Path(directory), measure)
+
+
+def _written(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool) -> Build:
+    """The build directory of a compilation; the flash budget is checked on what was linked."""
+    manifest, options = _manifest(model, compilation), compilation.options
+    with _whole_directory(directory) as folder:
         _write_sources(folder, compilation)
         if compilation.train:
             (folder / GRAPH).write_text(print_graph(compilation.infer.graph))
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        report = figures(compilation, _measured(folder, target) if measure else None)
+        report = figures(compilation, _measured(folder, options.target) if measure else None)
         _check_flash(report, options.flash)
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
-    return Build(Path(directory), manifest, report)
+    return Build(directory, manifest, report)
 
 
 def open_build(directory: str | os.PathLike[str]) -> Build:

@@ -164,7 +164,8 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     chosen = _methods([m for m in methods if m != "none"], layers, settings)
     optimizer = _optimizer("lora" in methods, options)
     if options["config"]:
-        _check_alone(("methods", "layers", "rank", "alpha", "lr", "optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip"))
+        _check_alone(("methods", "layers", "rank", "alpha", "lr", "clip"))
+        _check_alone(("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule"))
         optimizer = None
     options["loss"] = _loss(options["loss"], options.pop("label_smoothing"))
     calibration = options.pop("calibration")

@@ -90,12 +90,12 @@ def _made(entry: Any, kind: str, classes: Mapping[str, type], where: str) -> Any
         near = difflib.get_close_matches(name, classes, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise CompileError(where, f"{name!r} is no {kind}", f"{hint}there are {', '.join(classes)}")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != kind}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != kind}
     known = {f.name for f in dataclasses.fields(classes[name])}
     if not fields.keys() <= known:
         raise CompileError(where, f"{name} has no {', '.join(sorted(fields.keys() - known))}", f"its fields are {', '.join(sorted(known)) or 'none'}")
-    if isinstance(fields.get("schedule"), str):
-        fields["schedule"] = parse_schedule(fields["schedule"])
+    if isinstance(schedule := fields.get("schedule"), str):
+        fields["schedule"] = parse_schedule(schedule)
     try:
         return classes[name](**fields)
     except TypeError as error:

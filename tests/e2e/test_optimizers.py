@@ -4,7 +4,7 @@ on the host and on an emulated Cortex-M4; what an update of several samples is; 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ CASES = {
     "lion 8 bits": Case(kt.Lion(lr=0.001, weight_decay=0.1, state_bits=8), kt.CrossEntropy(label_smoothing=0.2, class_weights=[1.5] * CLASSES)),
     "sgd in 8 bits": Case(kt.SGD(schedule=kt.Cosine(updates=20)), storage="block8"),
     "adam without clip": Case(kt.Adam(lr=0.001, clip=0, state_bits=8)),
-    "autoencoder": Case(kt.Adam(state_bits=8, schedule=kt.Linear(updates=50, final=0.1)), kt.MeanSquaredError(target="input"), model="ad_toycar_int8"),
+    "autoencoder": Case(kt.Adam(state_bits=8, schedule=kt.Linear(updates=50)), kt.MeanSquaredError(target="input"), model="ad01_int8"),
 }
 
 
@@ -135,18 +135,16 @@ def interpreted(case: Case, model: kt.Model, x: NDArray[np.int8], y: Any) -> tup
 
 @pytest.mark.parametrize("name", CASES)
 def test_training_lowers_the_loss(name: str, data_dir: Path, tmp_path: Path) -> None:
-    """20 passes over the samples at least halve the loss that training minimises; the autoencoder has 6 random samples: any less."""
-    case = CASES[name]
+    """At a constant rate, 20 passes over the samples halve the loss that training minimises.
+
+    Smoothing leaves a part that cannot be lowered, and six samples of noise are hard to reconstruct: less is asked of them.
+    """
+    case = replace(CASES[name], optimizer=replace(CASES[name].optimizer, schedule=None))  # type: ignore[type-var]
     model, x, y = material(case, data_dir)
     with make(case, model, x, y, tmp_path / "build").open("host") as device:
         losses = device.fit(x, y, epochs=20).losses
-    floor = min(losses) if name.startswith("adam, cosine") else 0.0
-    if y is None:
-        assert losses[-1] < losses[0]
-    elif isinstance(case.loss, kt.CrossEntropy) and case.loss.label_smoothing:
-        assert losses[-1] < 0.75 * losses[0]  # smoothing leaves a loss that cannot be lowered
-    else:
-        assert losses[-1] <= max(0.5 * losses[0], floor * (case.optimizer.schedule is not None))
+    smoothed = isinstance(case.loss, kt.CrossEntropy) and case.loss.label_smoothing
+    assert losses[-1] < (0.95 if y is None else 0.75 if smoothed else 0.5) * losses[0]
 
 
 def test_an_interrupted_training_goes_on(data_dir: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from kilotune.search import Search
 from kilotune.search.candidates import Budget, Candidate, Space, front
 from kilotune.search.families import FAMILIES, Piece, TrainableSet
 from kilotune.search.sensitivity import Sensitivity, agreement
-from kilotune.search.trials import Outcome, Trial, ranked
+from kilotune.search.trials import Effort, Outcome, Task, Trial, race
 
 COUNT = 30
 
@@ -149,14 +149,55 @@ def test_forecast_and_report(models: dict[str, kt.Model], spaces: dict[str, Spac
 # ---- What wins ----
 
 
-def trial(candidate: Candidate, accuracy: float, loss: float) -> Trial:
-    return Trial(candidate, 0.1, {(0, 0): Outcome(accuracy, loss, 100)})
+class Scripted:
+    """A trainer whose outcomes are written down: (loss, right) for each sample, by (name, rate relative to the set's own)."""
+
+    def __init__(self, script: dict[tuple[str, float], list[tuple[float, int]]]) -> None:
+        self.script, self.trained = script, []
+
+    def run(self, trial: Trial, parts: Any) -> None:
+        losses, right = np.array(self.script[trial.candidate.name, round(trial.lr / trial.candidate.set.lr, 3)]).T
+        for part in parts:
+            if part not in trial.outcomes:
+                self.trained.append((trial.candidate.name, trial.lr, part))
+            trial.outcomes[part] = Outcome(losses + 0.01 * part[1], right)
 
 
-def test_loss_decides_between_accuracies_that_samples_cannot_tell_apart(spaces: dict[str, Space]) -> None:
-    c = spaces["tiny"].candidates(Budget())[0]
-    lucky, sure, wrong = trial(c, 0.92, 0.5), trial(c, 0.91, 0.2), trial(c, 0.7, 0.1)
-    assert ranked([lucky, wrong, sure]) == [sure, lucky, wrong]
+@pytest.fixture
+def five(spaces: dict[str, Space]) -> list[Candidate]:
+    return spaces["tiny"].candidates(Budget())[:5]
+
+
+def script(five: list[Candidate], losses: list[float], slower: float) -> dict[tuple[str, float], list[tuple[float, int]]]:
+    """Samples scatter by 0.1 around the loss of each candidate; smaller rates change it by `slower`."""
+    noise = [0.1, -0.1, 0.05, -0.05]
+    return {(c.name, r): [(v + n + (0 if r == 1 else slower), 1) for n in noise] for c, v in zip(five, losses, strict=True) for r in (1.0, 0.3, 0.1)}
+
+
+def test_the_smallest_loss_wins_and_laggards_are_given_up(five: list[Candidate]) -> None:
+    trainer = Scripted(script(five, [0.5, 0.4, 0.3, 0.2, 0.9], slower=0.1))
+    trials = race(trainer, five, Effort(5, 1, 1))  # type: ignore[arg-type]
+    assert trials[0].candidate is five[3] and trials[0].own_rate
+    parts = {c.name: len({p for n, lr, p in trainer.trained if n == c.name and lr == c.set.lr}) for c in five}
+    assert parts[five[3].name] == parts[five[1].name] == 3 and parts[five[4].name] == 1 and parts[five[0].name] == 1
+
+
+def test_a_smaller_rate_has_to_be_better_by_more_than_the_noise(five: list[Candidate]) -> None:
+    for gain, own in ((-0.2, False), (0.0, True)):
+        written_down = script(five, [0.3, 0.5, 0.5, 0.5, 0.5], slower=gain)
+        assert race(Scripted(written_down), five, Effort(5, 1, 1))[0].own_rate is own  # type: ignore[arg-type]
+    noisy = script(five, [0.3, 0.5, 0.5, 0.5, 0.5], slower=0.0)
+    noisy[five[0].name, 0.3] = [(0.0, 1), (0.6, 1), (0.0, 1), (0.5, 1)]  # smaller on average, but not surely
+    assert race(Scripted(noisy), five, Effort(5, 1, 1))[0].own_rate  # type: ignore[arg-type]
+
+
+def test_folds_deal_classes_evenly(models: dict[str, kt.Model]) -> None:
+    x = samples(models["tiny"].graph, 20)
+    y = np.repeat([0, 1, 2], [9, 9, 2]).astype(np.int32)
+    task = Task(models["tiny"], x, y, x, 1, "cortex-m4", 0)
+    fold = task.folds(0)
+    assert {int(((fold == f) & (y == 0)).sum()) for f in range(3)} == {3} and max(np.bincount(fold)) - min(np.bincount(fold)) <= 1
+    assert not np.array_equal(fold, task.folds(1)) and np.array_equal(fold, task.folds(0))
 
 
 # ---- The search ----

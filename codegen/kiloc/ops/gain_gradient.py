@@ -75,11 +75,15 @@ class GainGradient(ParameterGradient):
 @register
 @dataclass(frozen=True)
 class ApplyGain(RequantizedGradient):
-    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], shift)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23."""
+    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], shift)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
+
+    Calibrated at s = 0, with a bit of headroom: gains below 2 never saturate.
+    """
 
     mnemonic: ClassVar[str] = "apply_gain"
     operands: ClassVar[tuple[str, ...]] = ("g", *GAIN_OPERANDS)
     in_place: ClassVar[str | None] = "g"
+    headroom: ClassVar[int] = 1
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return t.type("g").shape

@@ -4,9 +4,9 @@ For each layer, in float64: w = (s_w W + delta + alpha / rank B A) (1 + s), b = 
 
     s_w'[c] = max(max_k |w[c, k]| / 127, |b[c]| / (2^30 s_x)),  W' = round(w / s_w'),  bias' = round(b / (s_x s_w'))
 
-A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. Elsewhere the result moves by
-the rounding of W' (half a step of 1/127 of the largest weight) and by what the integer addends rounded and LoRA's inner tensor saturated. A bottleneck
-adapter is not linear and cannot be folded.
+A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. Elsewhere the result
+moves by the rounding of W' (half a step of 1/127 of the channel's largest weight) and by what the integer addends rounded and LoRA's inner
+tensor saturated. A bottleneck adapter is not linear and cannot be folded.
 """
 
 from __future__ import annotations

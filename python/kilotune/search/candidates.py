@@ -19,9 +19,9 @@ from kiloc.peft import Method
 from .families import FAMILIES, Piece, TrainableSet
 from .sensitivity import Sensitivity
 
-DEPTHS = 12
+DEPTHS = 8
 """Values of N tried for "the last N layers"; deeper models are sampled."""
-STEPS = 6
+STEPS = 4
 """Budgets that the greedy search fills, from the smallest candidate to the whole budget."""
 
 
@@ -162,15 +162,24 @@ class Space:
     # ---- Greedy ----
 
     def greedy(self, budget: Budget, smallest: int) -> list[TrainableSet]:
-        """Sets filled piece by piece, most gain a byte first, for several budgets up to the one given."""
+        """Sets filled piece by piece, most gain a byte first, for several budgets up to the one given.
+
+        Each family in turn, together with the companions and those of a single layer: sets of more families are no better
+        and hard to understand.
+        """
         singles = [c for p in self.sensitivity.gains if (c := self.candidate(TrainableSet.of([p])))]
-        floor = min((c.forecast.infer.plan.arena_bytes for c in singles), default=0)
-        ranked = sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name))
-        if not ranked:
+        if not singles:
             return []
+        floor = min(c.forecast.infer.plan.arena_bytes for c in singles)
+        ranked = [c.set for c in sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name))]
         top = budget.ram or 4 * max(c.bytes for c in singles)
         limits = [Budget(round(smallest + (top - smallest) * i / STEPS), budget.flash, budget.macs) for i in range(1, STEPS + 1)]
-        return [s for limit in limits if (s := self._filled([c.set for c in ranked], limit)) is not None]
+        along = {name for name, layers in self.sensitivity.layers.items() if FAMILIES[name].companion or len(FAMILIES[name].layers(self.graph)) == 1}
+        found = []
+        for name in self.sensitivity.layers:
+            mine = [s for s in ranked if s.kind == name or s.kind in along]
+            found += [s for limit in limits if (s := self._filled(mine, limit)) is not None]
+        return found
 
     def _filled(self, ranked: Sequence[TrainableSet], limit: Budget) -> TrainableSet | None:
         current: TrainableSet | None = None

@@ -115,7 +115,7 @@ class Search:
         if not finalists:
             raise _flash_error(self.model.name, budget)
         with Progress(transient=True, disable=not progress) as bar:
-            total = len(finalists) + 2 * min(effort.tuned, len(finalists)) + min(effort.kept, 3 * len(finalists))
+            total = len(finalists) * len(effort.parts) + 2 * min(effort.tuned, len(finalists))
             task = bar.add_task(f"training {len(finalists)} of {len(feasible)} sets", total=total)
             return race(self.trainer, finalists, effort, lambda: bar.advance(task))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kiloc.ir.graph import Graph, Node
 from kiloc.ops._linear import Linear
-from kiloc.peft import BiasOnly, Head, LoRA, Method, has_weights
+from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate, has_weights
 from kiloc.peft._method import Layers
 from kiloc.peft.lora import largest_rank
 
@@ -22,6 +22,14 @@ Array = NDArray[Any]
 
 def _linear(graph: Graph) -> list[Node]:
     return [n for n in graph.nodes if isinstance(n.op, Linear)]
+
+
+def _weighted(graph: Graph) -> list[Node]:
+    return [n for n in graph.nodes if has_weights(n)]
+
+
+DELTAS = frozenset({"head", "sparse", "full"})
+"""Families that train a delta of the weights: a layer takes one, and no LoRA beside it."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,27 @@ class Family:
 FAMILIES: dict[str, Family] = {
     f.name: f
     for f in (
-        Family("bias", lambda _, layers: BiasOnly(layers=layers), lambda g: [n for n in g.nodes if has_weights(n)], 0.3, companion=True),
+        Family("bias", lambda _, layers: BiasOnly(layers=layers), _weighted, 0.3, companion=True),
         Family(
             "head", lambda _, layers: Head(), lambda g: _linear(g)[-1:], 0.3,
-            alone_on=frozenset({"lora"}), includes=frozenset({"bias"}),
+            alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
         ),
         Family(
             "lora", lambda rank, layers: LoRA(rank=rank, layers=layers), _linear, 0.1, variants=(1, 2, 4, 8), largest=largest_rank,
-            share=lambda gradient, rank: gradient[..., :rank], alone_on=frozenset({"head"}),
+            share=lambda gradient, rank: gradient[..., :rank], alone_on=DELTAS,
+        ),
+        Family("scale", lambda _, layers: ScaleShift(layers=layers), _weighted, 0.1, includes=frozenset({"bias"})),
+        Family(
+            "sparse", lambda percent, layers: SparseUpdate(layers=layers, fraction=percent / 100), _weighted, 0.1, variants=(25,),
+            largest=lambda graph, node: 25, alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
+        ),
+        Family(
+            "full", lambda _, layers: Full(layers=layers), _weighted, 0.1,
+            alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
+        ),
+        Family(
+            "adapter", lambda width, layers: BottleneckAdapter(width=width, layers=layers), _weighted, 0.1, variants=(4, 8),
+            largest=lambda graph, node: graph.type(node.inputs["bias"]).size, share=lambda gradient, width: gradient[..., :width],
         ),
     )
 }  # fmt: skip

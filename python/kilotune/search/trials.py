@@ -1,10 +1,11 @@
 """Validation: real training of candidates, by the generated C on the host, on part of the labelled samples.
 
-The samples are dealt into folds, each class evenly, so that every one is held out once a round. Candidates race: first each at
-its own learning rate on one fold, then the best at smaller rates too, then only the best of those on the other folds.
+The samples are dealt into folds, each class evenly, so that every one is held out once a round. Candidates race: after each fold those that
+are clearly behind stop. Then the best are tried at smaller learning rates.
 
-What wins: of the trials whose accuracy is within one standard error of the best, that of the smallest held-out loss. A few dozen
-samples cannot tell accuracies apart that differ by a sample or two; the loss still can.
+What decides is the loss of the samples held out, each counted as at most what a guess would cost. A few dozen samples cannot tell accuracies
+apart that differ by a sample or two, the loss can; uncapped it would be the loss of one odd sample. A smaller rate has to
+be better by more than the noise: less confident results have smaller losses, whether they are right more often or not.
 """
 
 from __future__ import annotations
@@ -32,59 +33,73 @@ RATES = (1.0, 0.3, 0.1)
 """Learning rates tried, relative to the set's own."""
 CHEAP = 2e8
 """MACs of one training below which a search can afford many."""
-ENOUGH = 120
-"""Held-out predictions that make an accuracy worth comparing: fewer samples are dealt anew."""
-FIRST = (0, 0)
+ENOUGH = 100
+"""Held-out predictions to judge by: fewer samples are dealt anew."""
+LEAST = 3
+"""Candidates that are never given up."""
+BEHIND = 2.0
+"""Standard errors by which a candidate that is given up lags behind the best."""
+Part = tuple[int, int]
+"""(round, fold)"""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training reached on the samples held out."""
+    """What one training made of the samples held out, one entry each: capped loss, and whether the class was right."""
 
-    accuracy: float
-    loss: float
-    samples: int
+    losses: Array
+    right: Array
 
 
 @dataclass
 class Trial:
-    """A candidate with a learning rate, and its outcomes by (round, fold)."""
+    """A candidate with a learning rate, and its outcomes."""
 
     candidate: Candidate
     lr: float
-    outcomes: dict[tuple[int, int], Outcome] = field(default_factory=dict)
+    outcomes: dict[Part, Outcome] = field(default_factory=dict)
 
-    def _mean(self, values: list[float]) -> float:
-        return float(np.average(values, weights=[o.samples for o in self.outcomes.values()]))
+    @property
+    def own_rate(self) -> bool:
+        return self.lr == self.candidate.set.lr
 
     @property
     def accuracy(self) -> float:
-        return self._mean([o.accuracy for o in self.outcomes.values()])
+        return float(np.concatenate([o.right for o in self.outcomes.values()]).mean())
 
     @property
     def loss(self) -> float:
-        return self._mean([o.loss for o in self.outcomes.values()])
+        return float(np.concatenate([o.losses for o in self.outcomes.values()]).mean())
 
     @property
     def samples(self) -> int:
-        return sum(o.samples for o in self.outcomes.values())
+        return sum(len(o.right) for o in self.outcomes.values())
+
+    def behind(self, other: Trial) -> float:
+        """How much larger its loss is than another's on the parts that both have, in standard errors of the difference."""
+        parts = [p for p in self.outcomes if p in other.outcomes]
+        lag = np.concatenate([self.outcomes[p].losses - other.outcomes[p].losses for p in parts])
+        return float(lag.mean() / max(lag.std() / np.sqrt(len(lag)), 1e-12))
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a race is. finalists: candidates trained at all. tuned: of them, at every rate. kept: to the last fold. rounds."""
+    """How long a race is. finalists: candidates trained at all. tuned: of them, at smaller rates. rounds: of dealing folds."""
 
     finalists: int
     tuned: int
-    kept: int
     rounds: int
 
     @staticmethod
     def of(macs: float, samples: int) -> Effort:
         """For trainings of so many MACs."""
         if macs > CHEAP:
-            return Effort(8, 3, 4, 1)
-        return Effort(12, 12, 8, int(np.clip(np.ceil(ENOUGH / samples), 1, 4)))
+            return Effort(8, 1, 1)
+        return Effort(12, 4, int(np.clip(np.ceil(ENOUGH / samples), 1, 3)))
+
+    @property
+    def parts(self) -> list[Part]:
+        return [(r, f) for r in range(self.rounds) for f in range(FOLDS)]
 
 
 @dataclass(frozen=True)
@@ -114,62 +129,68 @@ class Trainer:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._known: dict[tuple[str, float, tuple[int, int]], Outcome] = {}
+        self.cap = float(np.log(task.model.graph.type(task.model.graph.outputs[0]).size))
+        self._known: dict[tuple[str, float, Part], Outcome] = {}
 
-    def run(self, trials: Sequence[Trial], parts: Sequence[tuple[int, int]], tick: Callable[[], None]) -> None:
-        """Train each trial on each part that it has no outcome of."""
-        for trial in trials:
-            keys = {part: (trial.candidate.name, trial.lr, part) for part in parts}
-            missing = [part for part in parts if keys[part] not in self._known]
-            if missing:
-                with self._opened(trial.candidate) as device:
-                    for part in missing:
-                        self._known[keys[part]] = self._trained(device, trial.lr, part)
-            trial.outcomes |= {part: self._known[keys[part]] for part in parts}
-            tick()
+    def run(self, trial: Trial, parts: Sequence[Part]) -> None:
+        """Train a trial on each part that it has no outcome of."""
+        missing = [part for part in parts if (trial.candidate.name, trial.lr, part) not in self._known]
+        if missing:
+            with self._opened(trial.candidate) as device:
+                for part in missing:
+                    self._known[trial.candidate.name, trial.lr, part] = self._trained(device, trial.lr, part)
+        trial.outcomes |= {part: self._known[trial.candidate.name, trial.lr, part] for part in parts}
 
     @contextmanager
     def _opened(self, candidate: Candidate) -> Iterator[Device]:
         task = self.task
         with tempfile.TemporaryDirectory() as folder:
             made = build(
-                task.model, Path(folder) / "build",
-                method=candidate.methods, optimizer=SGD(), target=task.target, calibration=task.calibration, seed=task.seed, measure=False,
+                task.model, Path(folder) / "build", method=candidate.methods, optimizer=SGD(),
+                target=task.target, calibration=task.calibration, seed=task.seed, measure=False,
             )  # fmt: skip
             with made.open("host") as device:
                 yield device
 
-    def _trained(self, device: Device, lr: float, part: tuple[int, int]) -> Outcome:
+    def _trained(self, device: Device, lr: float, part: Part) -> Outcome:
         task, fold = self.task, self.task.folds(part[0])
-        inside, outside = fold != part[1], fold == part[1]
+        inside = fold != part[1]
         device.reset()
         device.fit(task.x[inside], task.y[inside], epochs=task.epochs, seed=task.seed, learning_rate=lr, decay="linear")
-        reached = device.evaluate(task.x[outside], task.y[outside])
-        return Outcome(reached["accuracy"], reached["loss"], int(outside.sum()))
+        reached = [device.evaluate(task.x[i : i + 1], task.y[i : i + 1]) for i in np.flatnonzero(~inside)]
+        return Outcome(np.minimum([r["loss"] for r in reached], self.cap), np.array([r["accuracy"] for r in reached]))
 
 
 def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick: Callable[[], None] = lambda: None) -> list[Trial]:
-    """Every trial made, the winner first."""
-    trials = [Trial(c, c.set.lr) for c in candidates]
-    trainer.run(trials, [FIRST], tick)
-    for trial in ranked(trials)[: effort.tuned]:
-        slower = [Trial(trial.candidate, trial.lr * rate) for rate in RATES[1:]]
-        trainer.run(slower, [FIRST], tick)
-        trials += slower
-    kept = ranked(trials)[: effort.kept]
-    trainer.run(kept, [(r, f) for r in range(effort.rounds) for f in range(FOLDS)], tick)
-    return [*ranked(kept), *(t for t in ranked(trials) if all(t is not k for k in kept))]
+    """Every trial made, the winner first, those given up last."""
+    trials = _to_the_end(trainer, [Trial(c, c.set.lr) for c in candidates], effort, tick)
+    best = trials[0]
+    slower = [Trial(t.candidate, t.lr * rate) for t in trials[: effort.tuned] for rate in RATES[1:]]
+    kept = [best]
+    for trial in slower:
+        trainer.run(trial, effort.parts[:FOLDS])
+        if best.behind(trial) > 0:
+            trainer.run(trial, effort.parts)
+        if len(trial.outcomes) == len(effort.parts) and best.behind(trial) > 1:
+            kept.append(trial)
+        tick()
+    winner = min(kept, key=_order)
+    return [winner, *(t for t in [*trials, *slower] if t is not winner)]
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Best first; see the head of this file."""
-    if not trials:
-        return []
-    best = max(t.accuracy for t in trials)
-    error = np.sqrt(max(best * (1 - best), 0.0) / max(t.samples for t in trials))
+def _to_the_end(trainer: Trainer, trials: list[Trial], effort: Effort, tick: Callable[[], None]) -> list[Trial]:
+    """Trials through all parts, best first; behind them those that were given up on the way, the last given up first."""
+    given_up: list[Trial] = []
+    for done in range(1, len(effort.parts) + 1):
+        for trial in trials:
+            trainer.run(trial, effort.parts[:done])
+            tick()
+        trials = sorted(trials, key=_order)
+        clearly = [t for t in trials[LEAST:] if t.behind(trials[0]) > BEHIND]
+        given_up = [*clearly, *given_up]
+        trials = [t for t in trials if all(t is not c for c in clearly)]
+    return [*trials, *given_up]
 
-    def key(t: Trial) -> tuple[bool, float, float, int, str, float]:
-        behind = t.accuracy < best - error - 1e-9
-        return behind, -t.accuracy if behind else 0.0, t.loss, t.candidate.bytes, t.candidate.name, t.lr
 
-    return sorted(trials, key=key)
+def _order(t: Trial) -> tuple[float, int, str, float]:
+    return t.loss, t.candidate.bytes, t.candidate.name, -t.lr
