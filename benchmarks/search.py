@@ -13,18 +13,19 @@ from __future__ import annotations
 import datetime
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
 import numpy as np
-from accuracy import shuffled, trained
 from rich.console import Console
 from rich.table import Table
 from scenarios import DATA, SCENARIOS, Scenario
 
 import kilotune as kt
 from kiloc.ir import interp
+from kiloc.peft import Method
 from kilotune.search import Search
 from kilotune.search.candidates import Candidate
 from kilotune.search.families import TrainableSet
@@ -72,6 +73,21 @@ def tuned_rate(search: Search, lora: Candidate) -> float:
     return race(search.trainer, [lora], Effort.of(work, len(search.y)))[0].lr
 
 
+def shuffled(scenario: Scenario) -> Scenario:
+    """Original-domain rows in random order, so that any prefix is a fair sample."""
+    order = np.random.default_rng(5).permutation(len(scenario.original))
+    return replace(scenario, original=scenario.original[order], original_labels=scenario.original_labels[order])
+
+
+def trained(model: kt.Model, scenario: Scenario, methods: Sequence[Method], rate: float, folder: Path, seed: int) -> float:
+    """Score on the evaluation rows after training by the generated C on the host."""
+    calibration = (scenario.original[:256], scenario.original_labels[:256])
+    build = kt.build(model, folder / "build", method=methods, optimizer=kt.SGD(lr=rate), calibration=calibration, measure=False)
+    with build.open("host") as device:
+        device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=seed, decay="linear")
+        return scenario.score(device.predict(scenario.evaluate))
+
+
 def measure(name: str, draw: int, lines: dict[tuple[str, int], Line], folder: Path, console: Console) -> None:
     scenario = shuffled(SCENARIOS[name](draw))
     model = kt.load(DATA / "models" / scenario.model)
@@ -92,7 +108,7 @@ def measure(name: str, draw: int, lines: dict[tuple[str, int], Line], folder: Pa
         }
         line.scores.setdefault("before", []).append(before)
         for column, (methods, rate) in columns.items():
-            line.scores.setdefault(column, []).append(trained(model, scenario, list(methods), rate, str(folder), draw))
+            line.scores.setdefault(column, []).append(trained(model, scenario, methods, rate, folder, draw))
         line.sets.append(f"{found.best.name} lr {found.best.lr:g}")
         line.seconds += spent
         shown = ", ".join(f"{c} {v[-1]:.3f}" for c, v in line.scores.items())

@@ -124,7 +124,8 @@ class BinaryCrossEntropy(Loss):
             return _generator().integers(0, 2, (MOST_TARGETS, *y.shape[1:]))[:count].astype(np.float32)
         values = _values(y, given, count)
         if values.min() < 0 or values.max() > 1:
-            raise CompileError("calibration targets", "of binary cross-entropy are numbers from 0 to 1, one for each result", "pass a 0/1 vector a sample")
+            what = "of binary cross-entropy are numbers from 0 to 1, one for each result"
+            raise CompileError("calibration targets", what, "pass a vector of 0 and 1 a sample")
         return values
 
 

@@ -151,7 +151,8 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     _check_budget(whole, infer, train, options)
     context = build_context(
         whole, infer, train,
-        version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name, methods=_described(options),
+        version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name,
+        methods=_described(options),
     )  # fmt: skip
     return Compilation(whole, base, options, infer, train, context, render(context))
 

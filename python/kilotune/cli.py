@@ -277,7 +277,9 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
         click.echo(json.dumps(found.to_dict(), indent=1))
         return
     console.print(found.table())
-    console.print(f"train {found.best.name} with lr {found.best.lr:g}" + (f": kilotune build {model} --config {output} -o DIR" if output else ""))
+    click.echo(f"train {found.best.name} with lr {found.best.lr:g}")
+    if output:
+        click.echo(f"  kilotune build {model} --config {output} -o DIR")
 
 
 @main.command()

@@ -1,5 +1,5 @@
 """Optimizers, moments in 8 bits, schedules, storage formats and losses on a real model: the same bits in the NumPy interpreter, in C
-on the host and on an emulated Cortex-M4; what an update of several samples is; and which options are refused."""
+on the host and on emulated boards; what an update of several samples is; and which options are refused."""
 
 from __future__ import annotations
 
@@ -85,20 +85,24 @@ def train(device: kt.Device, x: NDArray[Any], y: Any, accumulate: int = 2) -> tu
 # -- the same bits everywhere -----------------------------------------------------------------------------
 
 
+BOARDS = [(name, "mps2-an386") for name in CASES] + [("adam 8 bits, bce", "mps2-an385"), ("adam, cosine", "mps2-an385")]
+"""Every case on a Cortex-M4 with its floating-point unit, two on a Cortex-M3 without one."""
+
+
 @pytest.mark.qemu
-@pytest.mark.parametrize("name", CASES)
-def test_host_and_emulated_board(name: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
+@pytest.mark.parametrize(("name", "board"), BOARDS)
+def test_host_and_emulated_board(name: str, board: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
     case = CASES[name]
     model, x, y = material(case, data_dir)
     build = make(case, model, x, y, tmp_path / "build")
     with build.open("host") as device:
         start = device.state()
         host = train(device, x, y)
-    with build.open("qemu:mps2-an386") as device:
+    with build.open(f"qemu:{board}") as device:
         assert device.state() == start
-        board = train(device, x, y)
+        emulated = train(device, x, y)
     assert host[0] != start, "training changed nothing"
-    assert host == board
+    assert host == emulated
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -249,6 +253,21 @@ def test_the_device_evaluates_the_schedule(data_dir: Path, tmp_path: Path) -> No
         device.load_adapter(device.export_adapter())
         state = members(c, device.state())
         assert state["updates"][0] == 0 and state["rate"][0] == np.float32(0.1) and state["learning_rate"][0] == np.float32(0.2)
+
+
+@pytest.mark.parametrize("optimizer", [kt.SGD(), kt.Adam(state_bits=8), kt.Lion()], ids=lambda o: o.describe())
+def test_a_rate_that_has_fallen_to_zero_moves_nothing(optimizer: Optimizer, data_dir: Path, tmp_path: Path) -> None:
+    """Neither by steps nor by decay: both go by the schedule's rate. Before, every update moves something."""
+    model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
+    chosen: Any = replace(optimizer, schedule=kt.Cosine(updates=4), weight_decay=0.5)  # type: ignore[type-var]
+    with kt.build(model, tmp_path / "build", method=METHODS, optimizer=chosen, calibration=(x, y)).open("host") as device:
+        moved = []
+        for i in range(8):
+            before = device.export_adapter().data
+            device.train_step(x[i], y[i])
+            device.apply()
+            moved.append(device.export_adapter().data != before)
+    assert moved == [True] * 4 + [False] * 4
 
 
 def test_an_adapter_starts_adam_anew(data_dir: Path, tmp_path: Path) -> None:

@@ -37,8 +37,6 @@ def test_search_build_train(drifted: dict[str, Any]) -> None:
     found = json.loads(first.stdout)
     assert found["best"]["bytes"] <= 800 and found["best"]["accuracy"] > found["accuracy_before"] + 0.2
     assert sum(r["chosen"] for r in found["rows"]) == 1 and len([r for r in found["rows"] if r["accuracy"] is not None]) >= 3
-    second = CliRunner().invoke(main, [*command, "--epochs", "10", "--json"], catch_exceptions=False)
-    assert second.stdout == first.stdout, "the search is deterministic"
 
     build = ["build", str(drifted["model"]), "--config", str(folder / "c.json"), "-o", str(folder / "b")]
     done = CliRunner().invoke(main, [*build, "--calibration", str(folder / "base.npz"), "--json"], catch_exceptions=False)
@@ -50,6 +48,11 @@ def test_search_build_train(drifted: dict[str, Any]) -> None:
         device.fit(*drifted["adapt"], **config.training)
         assert device.evaluate(*drifted["rest"])["accuracy"] > before + 0.2
     assert "accuracy on samples held out" in (folder / "front.html").read_text()
+
+
+def test_the_same_twice(drifted: dict[str, Any]) -> None:
+    first, second = (kt.search(kt.load(drifted["model"]), drifted["adapt"], ram=250, epochs=3) for _ in range(2))
+    assert first.to_dict() == second.to_dict() and first.best.accuracy is not None
 
 
 def test_command_line_errors(drifted: dict[str, Any]) -> None:

@@ -97,7 +97,36 @@ def delta_input_gradient(r: Rng) -> Case:
     shape = (channels if whole else int(rows.max()) + 1, *weights.shape[1:])
     types = {"delta": TensorType(shape, "int8"), "delta_exponent": scalar("int8")}
     case = with_operands(case, types, {"delta": codes(r, *shape), "delta_exponent": exponent(r, -24, 8)})
-    return case if whole else with_operands(case, {"delta_rows": TensorType((channels,), "int16")}, {"delta_rows": rows})
+    case = case if whole else with_operands(case, {"delta_rows": TensorType((channels,), "int16")}, {"delta_rows": rows})
+    return gained_input_gradient(case, r, channels, prescale_shift(values, weights.channel_scales, 2)) if r.random() < 0.4 else case
+
+
+def gained_input_gradient(case: Case, r: Rng, channels: int, p: int) -> Case:
+    """The input gradient under a gain; a delta's share then starts from another gradient."""
+    op: Any = case.op
+    case = with_gain(replace(case, op=replace(op, prescale_shift=p)), r, channels)
+    if "delta" not in case.types:
+        return case
+    return with_operands(case, {"delta_g": gradient(case.types["g"].shape, 1.0)}, {"delta_g": codes(r, *case.types["g"].shape)})
+
+
+def without_delta(case: Case) -> Case:
+    """Only the frozen weights, and a gain where there is one."""
+    kept = {o for o in case.types if not o.startswith("delta")}
+    return replace(case, types={o: case.types[o] for o in kept}, arrays={o: case.arrays[o] for o in kept})
+
+
+def gained_gradient(r: Rng) -> Case:
+    case = without_delta(delta_input_gradient(r))
+    p = prescale_shift(case.arrays["weights"], case.types["weights"].channel_scales, 2)
+    return gained_input_gradient(case, r, case.types["weights"].shape[0], p)
+
+
+def gained_depthwise_gradient(r: Rng) -> Case:
+    case = without_delta(depthwise_delta_gradient(r))
+    op: Any = case.op
+    p = depthwise_prescale_shift(case.arrays["weights"], case.types["weights"].channel_scales, op.y_shape[3] // op.x_shape[3], 2)
+    return gained_input_gradient(case, r, op.y_shape[3], p)
 
 
 def depthwise_delta_gradient(r: Rng) -> Case:
@@ -109,7 +138,9 @@ def depthwise_delta_gradient(r: Rng) -> Case:
     p = depthwise_prescale_shift(values, weights.channel_scales, factor)
     op = DepthwiseInputGradient(window, (1, h, w, ci), (1, *out, co), p, shift=int(r.integers(-2, 20)))
     case = Case(op, {"g": gradient((1, *out, co), 1.0), "weights": weights}, {"g": codes(r, 1, *out, co), "weights": values})
-    return depthwise_delta(case, r, co, window.kernel, exponent(r, -24, 8))
+    case = depthwise_delta(case, r, co, window.kernel, exponent(r, -24, 8))
+    p = depthwise_prescale_shift(values, weights.channel_scales, factor, 2)
+    return gained_input_gradient(case, r, co, p) if r.random() < 0.4 else case
 
 
 def sparse_weight_gradient(r: Rng) -> Case:
@@ -154,7 +185,7 @@ def apply_gain(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 40)), channels)
     types = {"g": gradient(shape, 1.0), "gain": TensorType((channels,), "int8"), "gain_exponent": scalar("int8")}
     arrays = {"g": codes(r, *shape), "gain": codes(r, channels), "gain_exponent": exponent(r, -14, 2)}
-    return Case(ApplyGain(shift=int(r.integers(12, 18))), types, arrays)
+    return Case(ApplyGain(), types, arrays)
 
 
 def bottleneck_down(r: Rng) -> Case:
@@ -189,13 +220,13 @@ def bottleneck_input_gradient(r: Rng) -> Case:
 
 def many_channels(r: Rng) -> Case:
     """A delta's sums of 500 channels at their largest."""
-    case = delta_input_gradient(r)
-    op: Any = replace(case.op, window=Window((1, 1)), x_image=(1, 2, 3), y_image=(1, 2, 500), x_shape=(1, 1, 2, 3), shift=24)
+    made: Any = delta_input_gradient(r).op
+    op: Any = replace(made, window=Window((1, 1)), x_image=(1, 2, 3), y_image=(1, 2, 500), x_shape=(1, 1, 2, 3), shift=24)
     weights = TensorType((500, 1, 1, 3), "int8", Quantization((0.5,), 0))
     types = {"g": gradient((1, 1, 2, 500), 1.0), "weights": weights, "delta": TensorType(weights.shape, "int8"), "delta_exponent": scalar("int8")}
     arrays = {"g": np.full((1, 1, 2, 500), 127, np.int8), "weights": np.full(weights.shape, pick(r, 127, -127), np.int8)}
     arrays |= {"delta": np.full(weights.shape, pick(r, 127, -127), np.int8), "delta_exponent": one(pick(r, -10, 10, 60))}
-    return Case(replace(op, prescale_shift=7), types, arrays)
+    return Case(replace(op, prescale_shift=prescale_shift(arrays["weights"], (0.5,))), types, arrays)
 
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
@@ -205,9 +236,9 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, count)
         for f, count in (
-            (sparse, 50), (depthwise_trained, 60), (delta_input_gradient, 60), (many_channels, 8), (depthwise_delta_gradient, 50),
-            (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50), (gain_gradient, 40), (apply_gain, 40), (bottleneck_down, 40),
-            (bottleneck_up, 40), (bottleneck_input_gradient, 40),
+            (sparse, 50), (depthwise_trained, 60), (delta_input_gradient, 60), (many_channels, 8), (gained_gradient, 40),
+            (gained_depthwise_gradient, 40), (depthwise_delta_gradient, 50), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50),
+            (gain_gradient, 40), (apply_gain, 40), (bottleneck_down, 40), (bottleneck_up, 40), (bottleneck_input_gradient, 40),
         )
     },
 }  # fmt: skip

@@ -13,12 +13,14 @@ from golden.reference import image, samples, tiny
 import kilotune as kt
 from kiloc import peft, pipeline
 from kiloc.export import tflite
+from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.peft import BottleneckAdapter
 from kilotune.config import METHODS, load_config
 from kilotune.search import Search
 from kilotune.search.candidates import Budget, Candidate, Space, front
 from kilotune.search.families import FAMILIES, Piece, TrainableSet
-from kilotune.search.sensitivity import Sensitivity, agreement
+from kilotune.search.sensitivity import Sensitivity, _continued, agreement
 from kilotune.search.trials import Effort, Outcome, Task, Trial, race
 
 COUNT = 30
@@ -85,6 +87,15 @@ def test_small_ranks_have_a_part_of_the_gradient(spaces: dict[str, Space]) -> No
     names = [n for n in gains[piece("lora", "first", 8)] if n.endswith("lora_b")]
     values = [gains[piece("lora", "first", rank)][names[0]] for rank in (1, 2, 4, 8)]
     assert len(set(values)) == 4 and gains[piece("lora", "first", 8)]["first.lora_a"] == 0
+
+
+def test_methods_continue_from_the_forward_pass_of_the_base(models: dict[str, kt.Model]) -> None:
+    graph = models["image"].graph
+    forward = interp.run(graph, {"input": samples(graph, 4)})
+    whole = pipeline.attach(graph, (kt.LoRA(rank=2, layers="all"), BottleneckAdapter(width=2, layers="all")), forward)
+    again = interp.run(whole, {"input": forward["input"]})
+    known = _continued(whole, forward)
+    assert again.keys() == known.keys() and all(np.array_equal(again[k], known[k]) for k in again)
 
 
 # ---- Sets ----

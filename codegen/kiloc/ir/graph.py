@@ -19,7 +19,7 @@ STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimiz
 
 trainable: what inference reads (int32 bias, int8 codes); master: the 16-bit values that training updates;
 exponent: the power of two of a block of codes; accumulator: summed gradients; optimizer: its moments;
-control: learning rate and step counts."""
+control: learning rate, counters, powers and seed."""
 
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""
@@ -74,9 +74,10 @@ class Node:
 class Parameter:
     """A trainable tensor and the state values that hold it.
 
-    storage: "int32" (a bias in accumulator units) or "block16" (16-bit values with one power of two, and
-    the int8 copy that inference reads). values: role -> value name; roles are "value" (what inference
-    reads), "exponent", "master", "master_exponent", "accumulator", "momentum", "range" and "saturated".
+    storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two, and the
+    int8 copy that inference reads) or "block8" (the int8 codes alone). values: role -> value name; roles are
+    "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator", "range",
+    "saturated" and the moments of the optimizer, named as its operands.
     """
 
     name: str

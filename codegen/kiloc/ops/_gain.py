@@ -5,7 +5,7 @@
 acc is the product with its trainable addends, saturated at int32, without the bias. requantize rounds twice; limit is +-2^30. Codes of 0 add
 0: the layer starts bit-exact. Shift and gain are those of Lian et al., "Scaling & Shifting Your Features" (2022); the shift is the bias.
 
-    g'[p, c] = g[p, c] (1 + s[c])                             towards weights, addends and input
+    g'[p, c] = g[p, c] (1 + s[c])                             towards delta and LoRA: `ApplyGain`; towards the input: in its pre-scale
     ds[c]    = sum_p g[p, c] acc_real[p, c],  acc_real = (y_real - b_real[c]) / max(1 + s[c], 1/16)
 
 acc_real is recomputed from the int8 result (saved for its clamp mask anyway, and often for the next layer): no accumulator is kept.
@@ -14,7 +14,7 @@ g is 0 where the result was clamped; elsewhere y_real is within half a step of t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 GAIN_OPERANDS = ("gain", "gain_exponent")
 LIMIT = 2**30
+LARGEST_GAIN = 2
+"""In the gradient to the input; the forward pass and the other gradients know no such limit."""
 
 
 def scaled_accumulator(e: Environment, total: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -37,6 +39,22 @@ def scaled_accumulator(e: Environment, total: NDArray[np.int64]) -> NDArray[np.i
     total = nm.saturate32(total)
     addend = nm.requantize(total, e.wide("gain") << 24, e.wide("gain_exponent") + 7)
     return np.asarray(total + np.clip(addend, -LIMIT, LIMIT))
+
+
+def gained(m: NDArray[np.int64], e: Environment) -> NDArray[np.int64]:
+    """Pre-scale factors of an input gradient with the gain, m (1 + s): limited to +-2 m, so that the sums stay in int32."""
+    if not e.has("gain"):
+        return m
+    return np.asarray(m + np.clip(nm.shift_round(m * e.wide("gain"), -e.wide("gain_exponent")), -3 * m, m))
+
+
+def real_gain(e: Environment) -> Any:
+    """1 + s of each channel; 1 where there is no gain."""
+    return 1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64) if e.has("gain") else 1.0
+
+
+def gain_operands(node: Node) -> dict[str, str]:
+    return {o: node.inputs[o] for o in GAIN_OPERANDS if o in node.inputs}
 
 
 def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
@@ -49,6 +67,6 @@ def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
     channels = t.type("gain").size
     scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
     unit = tuple(float(np.float32(t.type("x").scale * s)) for s in scales)
-    gain = {o: node.inputs[o] for o in GAIN_OPERANDS}
+    gain = gain_operands(node)
     b.accumulate(node, "gain", GainGradient(unit), {"g": g, "y": node.outputs[0], "bias": node.inputs["bias"], **gain})
     return b.add(ApplyGain(), {"g": g, **gain}, f"{node.name}.scaled")[0]

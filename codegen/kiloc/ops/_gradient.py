@@ -24,8 +24,6 @@ class RequantizedGradient(Op):
     """
 
     role: ClassVar[str] = "backward"
-    headroom: ClassVar[int] = 0
-    """Bits added to the calibrated shift, where the result grows while the model trains."""
 
     shift: int = field(default=0, kw_only=True)
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .. import numerics as nm
 from ..ir.types import TensorType
 from ._activation import clamp_range
-from ._gain import GAIN_OPERANDS, scaled_accumulator, scaled_gradient
+from ._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, scaled_accumulator, scaled_gradient
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Table
 from .registry import Array, Environment, Names, NodeTypes, Op
@@ -181,14 +181,15 @@ class Linear(Op):
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
         if b.is_trainable(node.inputs["bias"]):
             b.accumulate(node, "bias", BiasGradient(), {"g": g})
-        g = scaled_gradient(b, node, g)
-        path = {**self._delta_gradient(b, node, g), **self._lora_gradient(b, node, g)}
+        scaled = scaled_gradient(b, node, g)
+        path = {**self._delta_gradient(b, node, scaled), **self._lora_gradient(b, node, scaled), **gain_operands(node)}
         if not b.wants(node.inputs["x"]):
             return {}
         from .input_gradient import LinearInputGradient, prescale_shift
 
         weights, window = b.constant(node.inputs["weights"]), self.window_of(t)
-        prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales)
+        factor = LARGEST_GAIN if t.has("gain") else 1
+        prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales, factor)
         op = LinearInputGradient(window, *self.images(t), prescale, self.lora_scale, t.type("x").shape)
         dx = b.add(op, {"g": g, "weights": node.inputs["weights"], **path}, f"{node.name}.dx")[0]
         return {"x": dx}
@@ -203,7 +204,8 @@ class Linear(Op):
         rows = {"rows": node.inputs["delta_rows"]} if "delta_rows" in node.inputs else {}
         op = WeightGradient(self.window_of(t), *self.images(t), t.type("x").scale)
         b.accumulate(node, "delta", op, {"g": g, "x": node.inputs["x"], **rows})
-        return {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
+        share = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
+        return share | ({"delta_g": g} if "gain" in node.inputs else {})
 
     def _lora_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
         """Accumulate the gradients of A and B; what the input gradient needs for LoRA's share."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import numerics as nm
 from ._activation import clamp_range, far_apart
-from ._gain import GAIN_OPERANDS, scaled_accumulator, scaled_gradient
+from ._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, gained, real_gain, scaled_accumulator, scaled_gradient
 from ._gradient import Real, RequantizedGradient, batch
 from ._linear import addend, addend_multipliers, delta_channels, output_scales
 from ._window import Window
@@ -115,17 +115,20 @@ class DepthwiseConv2D(Op):
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
         if b.is_trainable(node.inputs["bias"]):
             b.accumulate(node, "bias", BiasGradient(), {"g": g})
-        g = scaled_gradient(b, node, g)
+        scaled = scaled_gradient(b, node, g)
         delta = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
         if delta:
             rows = {o: v for o, v in delta.items() if o == "delta_rows"}
             op = DepthwiseWeightGradient(self.window, t.type("x").shape, t.result().shape)
-            b.accumulate(node, "delta", op, {"g": g, "x": node.inputs["x"], **rows})
+            b.accumulate(node, "delta", op, {"g": scaled, "x": node.inputs["x"], **rows})
+            delta |= {"delta_g": scaled} if t.has("gain") else {}
         if not b.wants(node.inputs["x"]):
             return {}
-        p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), t.type("weights").channel_scales, self.multiplier_of_depth(t))
+        scales, factor = t.type("weights").channel_scales, LARGEST_GAIN if t.has("gain") else 1
+        p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), scales, self.multiplier_of_depth(t), factor)
         dx = DepthwiseInputGradient(self.window, t.type("x").shape, t.result().shape, p)
-        return {"x": b.add(dx, {"g": g, "weights": node.inputs["weights"], **delta}, f"{node.name}.dx")[0]}
+        operands = {"g": g, "weights": node.inputs["weights"], **delta, **gain_operands(node)}
+        return {"x": b.add(dx, operands, f"{node.name}.dx")[0]}
 
 
 def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
@@ -134,12 +137,12 @@ def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
     return {"columns": columns, **({"rows": Argument(n.inputs["delta_rows"])} if t.has("delta_rows") else {})}
 
 
-def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int) -> int:
-    """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32."""
+def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, factor: int = 1) -> int:
+    """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32, with m `factor` times larger."""
     sums = np.abs(weights.astype(np.int64)).sum((0, 1, 2))
     m = prescale(scales, sums.size)
     p = 7
-    while (sums * prescaled(127, m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
+    while (sums * prescaled(127, factor * m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
         p += 1
     return p
 
@@ -151,7 +154,7 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     mnemonic: ClassVar[str] = "depthwise_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "weights")
-    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows")
+    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS)
 
     window: Window = Window((1, 1))
     x_shape: tuple[int, ...] = ()
@@ -169,7 +172,7 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
         """From units of the delta's product (before its exponent) to units of the accumulator."""
-        return nm.quantize_multiplier(1.0 / self.weight_unit(t))
+        return nm.quantize_multiplier((2.0 if t.has("gain") else 1.0) / self.weight_unit(t))
 
     def _scatter(self, g: Array, weights: Array) -> Array:
         rows = g[:, :, :, None] * weights.reshape(1, 1, 1, -1, weights.shape[-1])
@@ -178,12 +181,16 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         g = batch(e, "g", *self.y_shape[1:])
-        m = prescale(e.type("weights").channel_scales, self.y_shape[3])
+        m = gained(prescale(e.type("weights").channel_scales, self.y_shape[3]), e)
         total = self._scatter(prescaled(g, m, self.prescale_shift), e.wide("weights")[0])
         if e.has("delta"):
             multiplier, shift = self.path_multiplier(e)
-            total = nm.saturate32(total + addend(self._scatter(g, self._spread(e)), multiplier, shift + e.wide("delta_exponent")))
+            total = nm.saturate32(total + addend(self._scatter(self._delta_g(e), self._spread(e)), multiplier, shift + e.wide("delta_exponent")))
         return total
+
+    def _delta_g(self, e: Environment) -> Array:
+        """The gradient that the delta's share starts from."""
+        return np.asarray(batch(e, "delta_g" if e.has("delta_g") else "g", *self.y_shape[1:]))
 
     def _spread(self, e: Environment) -> Array:
         """Codes of the delta [KH, KW, OC], 0 for channels that have none."""
@@ -193,10 +200,10 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         scales = np.array(e.type("weights").channel_scales, np.float64)
-        weights = e.array("weights")[0] * scales
+        total = self._scatter(batch(e, "g", *self.y_shape[1:]), e.array("weights")[0] * (scales * real_gain(e)))
         if e.has("delta"):
-            weights = weights + self._spread(e) * 2.0 ** e.array("delta_exponent").astype(np.float64)
-        return (self._scatter(batch(e, "g", *self.y_shape[1:]), weights),)
+            total = total + self._scatter(self._delta_g(e), self._spread(e) * 2.0 ** e.array("delta_exponent").astype(np.float64))
+        return (total,)
 
     def macs(self, t: NodeTypes) -> int:
         return int(np.prod(self.y_shape)) * self.window.kernel[0] * self.window.kernel[1]
@@ -211,12 +218,13 @@ class DepthwiseInputGradient(RequantizedGradient):
             "prescale_shift": self.prescale_shift,
             "shift": self.shift,
         }
-        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
+        gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"]), *gain]
         symbol, rows = "kt_depthwise_input_gradient_s8", 1
         if t.has("delta"):
             multiplier, shift = self.path_multiplier(t)
             fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n)}
-            arguments += [Argument(n.inputs[o]) for o in ("delta", "delta_exponent")]
+            arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
             symbol, rows = "kt_depthwise_delta_input_gradient_s8", 2
         arguments += [Argument(n.outputs[0]), Scratch()]
         scratch = 4 * rows * self.x_shape[3]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import numerics as nm
-from ._gain import GAIN_OPERANDS
-from ._gradient import Real, RequantizedGradient, batch
+from ..ir.types import TensorType, gradient
+from ._gain import GAIN_OPERANDS, real_gain
+from ._gradient import Real, batch
 from .kernel import Argument, Field, KernelCall, Table
 from .parameter_gradient import ParameterGradient
-from .registry import Array, Environment, Names, NodeTypes, register
+from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 SMALLEST_GAIN = 1 / 16
 ONE = 1 << 14
@@ -51,8 +51,7 @@ class GainGradient(ParameterGradient):
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         channels = e.type("gain").size
         y = (batch(e, "y", -1, channels) - e.type("y").zero_point) * e.type("y").scale
-        gain = 1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64)
-        acc = (y - e.array("bias") * np.array(self.unit)) / np.maximum(gain, SMALLEST_GAIN)
+        acc = (y - e.array("bias") * np.array(self.unit)) / np.maximum(real_gain(e), SMALLEST_GAIN)
         return ((batch(e, "g", -1, channels) * acc).sum(1),)
 
     def macs(self, t: NodeTypes) -> int:
@@ -74,34 +73,30 @@ class GainGradient(ParameterGradient):
 
 @register
 @dataclass(frozen=True)
-class ApplyGain(RequantizedGradient):
-    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], shift)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
+class ApplyGain(Op):
+    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], 15)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
 
-    Calibrated at s = 0, with a bit of headroom: gains below 2 never saturate.
+    The scale of g' is twice that of g, so gains below 2 never saturate.
     """
 
+    role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "apply_gain"
     operands: ClassVar[tuple[str, ...]] = ("g", *GAIN_OPERANDS)
     in_place: ClassVar[str | None] = "g"
-    headroom: ClassVar[int] = 1
 
-    def shape(self, t: NodeTypes) -> tuple[int, ...]:
-        return t.type("g").shape
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (gradient(t.type("g").shape, t.type("g").scale * 2),)
 
-    def unit(self, t: NodeTypes) -> float:
-        return t.type("g").scale / ONE
-
-    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
         factor = ONE + nm.shift_round(e.wide("gain"), -(e.wide("gain_exponent") + 14))
         g = batch(e, "g", -1, e.type("gain").size) * np.clip(factor, -(2**23), 2**23)
-        return np.asarray(g.reshape(-1, *self.shape(e)[1:]))
+        return (nm.saturate8(nm.shift_round(g, 15)).astype(np.int8).reshape(e.array("g").shape),)
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
-        gain = 1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64)
-        return ((batch(e, "g", -1, e.type("gain").size) * gain).reshape(-1, *self.shape(e)[1:]),)
+        return ((batch(e, "g", -1, e.type("gain").size) * real_gain(e)).reshape(e.array("g").shape),)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         channels = t.type("gain").size
-        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "shift": self.shift}
+        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels}
         arguments = (*(Argument(n.inputs[o]) for o in self.operands), Argument(n.outputs[0]))
         return KernelCall("kt_apply_gain_s8", "kt_apply_gain_params", fields, arguments, source="kernels/apply_gain.c")

@@ -6,7 +6,8 @@ for which the int32 sums cannot overflow, proved from the frozen weights.
 
 A trained path adds its share, V^T G or A^T du, to the same sums. Its codes have one scale for the tensor, so G is taken as it is and the
 int32 product is requantised once: acc += limit(requantize(V^T G, M, S + exponent)), M 2^(S-31) = 1 / (max s_w 2^(p-15)). |V^T G| <=
-127 * 127 * terms stays in int32 up to 133,000 terms.
+127 * 127 * terms stays in int32 up to 133,000 terms. Under a gain the path starts from `ApplyGain`'s result, whose scale is 2 s_g, and m becomes
+m (1 + s): limited to +-2 m, which p allows for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numerics as nm
+from ._gain import GAIN_OPERANDS, gained, real_gain
 from ._gradient import Real, RequantizedGradient, batch
 from ._linear import Image, addend, delta_channels, exact_matmul
 from ._window import Window
@@ -36,12 +38,12 @@ def prescaled(g: Array | int, m: Array, p: int) -> Array:
     return (g * m + (1 << (p - 1))) >> p
 
 
-def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float]) -> int:
-    """p for weights [OC, KH, KW, IC]: every tap may meet one input position."""
+def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float], factor: int = 1) -> int:
+    """p for weights [OC, KH, KW, IC]: every tap may meet one input position. factor: how much larger m may become."""
     sums = np.abs(weights.astype(np.int64)).sum((1, 2))
     m = prescale(scales, weights.shape[0])
     p = 7
-    while (sums * prescaled(127, m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
+    while (sums * prescaled(127, factor * m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
         p += 1
     return p
 
@@ -54,7 +56,7 @@ class LinearInputGradient(RequantizedGradient):
     mnemonic: ClassVar[str] = "linear_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "weights")
     optional: ClassVar[tuple[str, ...]] = (
-        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows",
+        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS,
     )  # fmt: skip
 
     window: Window = Window((1, 1))
@@ -75,7 +77,7 @@ class LinearInputGradient(RequantizedGradient):
 
     def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
         """From units of the path's product (before its exponents) to units of the accumulator."""
-        return nm.quantize_multiplier(self.lora_scale / self.weight_unit(t))
+        return nm.quantize_multiplier(self.lora_scale * (2 if t.has("gain") else 1) / self.weight_unit(t))
 
     def _scatter(self, rows: Array) -> Array:
         return self.window.scatter(rows, (rows.shape[0], *self.x_image))
@@ -83,7 +85,7 @@ class LinearInputGradient(RequantizedGradient):
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         channels = self.y_image[2]
         g = batch(e, "g", -1, channels)
-        g = prescaled(g, prescale(e.type("weights").channel_scales, channels), self.prescale_shift)
+        g = prescaled(g, gained(prescale(e.type("weights").channel_scales, channels), e), self.prescale_shift)
         total = self._scatter(exact_matmul(g, e.array("weights").reshape(channels, -1)))
         path = self._path(e)
         if path is not None:
@@ -100,16 +102,20 @@ class LinearInputGradient(RequantizedGradient):
             return self._scatter(product), e.wide("lora_du_exponent") + e.wide("lora_a_exponent")
         if e.has("delta"):
             chosen = delta_channels(e, self.y_image[2])
-            g = batch(e, "g", -1, self.y_image[2])[..., chosen]
+            g = batch(e, self._delta_g(e), -1, self.y_image[2])[..., chosen]
             return self._scatter(exact_matmul(g, e.array("delta").reshape(len(chosen), -1))), e.wide("delta_exponent")
         return None
+
+    def _delta_g(self, t: NodeTypes) -> str:
+        """The operand that the delta's share starts from."""
+        return "delta_g" if t.has("delta_g") else "g"
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         channels = self.y_image[2]
         scales = np.array(e.type("weights").channel_scales, np.float64)
         weights = e.array("weights").reshape(channels, -1).astype(np.float64)
         g = batch(e, "g", -1, channels)
-        total = self._scatter(g * scales @ weights)
+        total = self._scatter(g * (scales * real_gain(e)) @ weights)
         if e.has("lora_du"):
             a = e.array("lora_a").astype(np.float64) * 2.0 ** e.array("lora_a_exponent").astype(np.float64)
             du = batch(e, "lora_du", -1, a.shape[0])
@@ -117,7 +123,7 @@ class LinearInputGradient(RequantizedGradient):
         if e.has("delta"):
             chosen = delta_channels(e, channels)
             delta = e.array("delta").reshape(len(chosen), -1) * 2.0 ** e.array("delta_exponent").astype(np.float64)
-            total = total + self._scatter(g[..., chosen] @ delta)
+            total = total + self._scatter(batch(e, self._delta_g(e), -1, channels)[..., chosen] @ delta)
         return (total.reshape(-1, *self.shape(e)[1:]),)
 
     def macs(self, t: NodeTypes) -> int:
@@ -133,7 +139,8 @@ class LinearInputGradient(RequantizedGradient):
             "prescale_shift": self.prescale_shift,
             "shift": self.shift,
         }
-        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
+        gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"]), *gain]
         symbol, rows = "kt_conv2d_input_gradient_s8", 1
         if t.has("lora_du") or t.has("delta"):
             lora = t.has("lora_du")
@@ -141,7 +148,7 @@ class LinearInputGradient(RequantizedGradient):
             fields |= {"path_channels": t.type("lora_a").shape[0] if lora else channels, "path_multiplier": multiplier, "path_shift": shift}
             if t.has("delta_rows"):
                 fields["path_rows"] = Argument(n.inputs["delta_rows"])
-            names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else ("g", "", "delta", "delta_exponent")
+            names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else (self._delta_g(t), "", "delta", "delta_exponent")
             arguments += [Argument(n.inputs[o]) if o else "NULL" for o in names]
             symbol, rows = "kt_conv2d_path_input_gradient_s8", 2
         arguments += [Argument(n.outputs[0]), Scratch()]

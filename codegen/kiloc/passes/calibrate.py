@@ -46,7 +46,7 @@ def calibrate(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Graph:
             arrays.update(zip(node.outputs, op.evaluate_real(e), strict=True))
         if isinstance(op, RequantizedGradient):
             largest = np.abs(arrays[node.outputs[0]]).reshape(len(exponent), -1).max(1)
-            op = replace(op, shift=_shift(largest / (op.unit(e) * 2.0**exponent)) + op.headroom)
+            op = replace(op, shift=_shift(largest / (op.unit(e) * 2.0**exponent)))
         node = replace(node, op=op)
         types = op.infer(node_types(current, node))
         for name, type_ in zip(node.outputs, types or (), strict=True):

@@ -17,7 +17,10 @@ from .picture import html
 
 @dataclass(frozen=True)
 class Row:
-    """One trainable set. accuracy and loss: on samples held out, None where it was not trained. front: nothing beats it."""
+    """One trainable set. accuracy and loss: of `samples` predictions on samples held out, None where it was not trained.
+
+    The loss counts each sample as at most what a guess would cost. front: nothing beats it.
+    """
 
     name: str
     methods: tuple[Method, ...]
@@ -79,14 +82,19 @@ class SearchResult:
     def table(self) -> Table:
         """For the terminal: the front and what was trained, the choice marked."""
         title = f"{self.model}: {self.feasible} of {self.considered} trainable sets fit; accuracy before {self.before:.3f}"
-        table = Table(title=title, caption="arena and state; MACs of one training step; gain: loss that one update takes from another sample")
-        for heading in ("", "trainable set", "bytes", "MACs", "expected gain", "lr", "held-out accuracy", "loss"):
-            table.add_column(heading, justify="left" if heading in ("", "trainable set") else "right", overflow="fold")
+        caption = (
+            "bytes: arena and state. MACs: of one training step. gain: loss that one update takes from another sample. accuracy and loss: of "
+            "samples held out; with fewer of them the set was given up early. *: the choice, -: beaten in bytes, MACs and gain"
+        )
+        table = Table(title=title, caption=caption)
+        for heading in ("", "trainable set", "bytes", "MACs", "gain", "lr", "accuracy", "loss", "of"):
+            left = heading in ("", "trainable set")
+            table.add_column(heading, justify="left" if left else "right", overflow="fold", min_width=16 if heading == "trainable set" else None)
         for r in self.rows:
-            trained = ("", "") if r.accuracy is None or r.loss is None else (f"{r.accuracy:.3f}", f"{r.loss:.3f}")
+            trained = ("", "", "") if r.accuracy is None or r.loss is None else (f"{r.accuracy:.3f}", f"{r.loss:.3f}", str(r.samples))
             mark = "*" if r.chosen else ("" if r.front else "-")
             style = "bold green" if r.chosen else None
-            table.add_row(mark, r.name, f"{r.bytes:,}", f"{r.macs:,}", f"{r.gain:.4f}", f"{r.lr:g}", *trained, style=style)
+            table.add_row(mark, r.name.replace(",", ", "), f"{r.bytes:,}", f"{r.macs:,}", f"{r.gain:.3g}", f"{r.lr:.2g}", *trained, style=style)
         return table
 
     def html(self) -> str:

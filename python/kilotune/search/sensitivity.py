@@ -47,8 +47,7 @@ class Sensitivity:
         if attached is None:
             return
         whole, layers = attached
-        inputs = {name: forward[name] for name in graph.inputs}
-        gradients = real_gradients(whole, interp.run(whole, inputs), y)
+        gradients = real_gradients(whole, _continued(whole, forward), y)
         for group in layers:
             tensors = {p.name: gradients[p.values["accumulator"]] for p in whole.parameters if p.layer == group[0].layer}
             for piece in group:
@@ -77,6 +76,15 @@ class Sensitivity:
     def gain(self, chosen: TrainableSet) -> float:
         """The same at the set's own learning rate."""
         return chosen.lr * self.agreement(chosen)
+
+
+def _continued(whole: Graph, forward: dict[str, Array]) -> dict[str, Array]:
+    """The forward results of a graph with methods: those of the base model, which it starts as, and what the methods added."""
+    arrays = dict(forward)
+    for node in whole.phase("forward"):
+        if any(name not in arrays for name in node.outputs):
+            arrays.update(zip(node.outputs, node.op.evaluate(interp.environment(whole, node, arrays)), strict=True))
+    return arrays
 
 
 def agreement(gradients: Array) -> float:

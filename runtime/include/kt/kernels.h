@@ -112,17 +112,19 @@ typedef struct {
 } kt_conv2d_input_gradient_params;
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k],
- * shift)). scratch: 4 * input channels bytes. */
-void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
-                                 void *scratch);
+ * shift)). gain [output channels] of the layer: m[c] becomes m[c] + shift_round(m[c] * gain[c], -gain_exponent), limited
+ * to +-2 m[c]; NULL (both) for none. scratch: 4 * input channels bytes. */
+void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                 const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 /* The same with the share of a trained path: before the shift the sum takes
  *     requantize(sum over windows and c of path_g[p, c] * path_weights[row, tap, k]) by path_multiplier *
  *     2^(path_shift + path_exponent + weights_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * LoRA: path_g = du, path_weights = A. A delta: path_g = g itself (path_exponent NULL for 0), path_weights = the delta.
- * The exponents: one value each. scratch: 8 * input channels bytes. */
+ * LoRA: path_g = du, path_weights = A. A delta: path_g = g itself, or with a gain the result of kt_apply_gain_s8
+ * (path_exponent NULL for 0), path_weights = the delta. The exponents: one value each. scratch: 8 * input channels bytes. */
 void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
-                                      const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
+                                      const int8_t *gain, const int8_t *gain_exponent, const int8_t *path_g,
+                                      const int8_t *path_exponent, const int8_t *path_weights,
                                       const int8_t *weights_exponent, int8_t *dx, void *scratch);
 
 /* ==== depthwise convolution ============================================================================ */
@@ -174,15 +176,16 @@ typedef struct {
 } kt_depthwise_input_gradient_params;
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over the results c of channel k, of
- * G'[c] * weights[tap, c], shift)). scratch: 4 * input channels bytes. */
-void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx,
-                                    void *scratch);
+ * G'[c] * weights[tap, c], shift)). gain: as kt_conv2d_input_gradient_s8. scratch: 4 * input channels bytes. */
+void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 /* The same with the share of a delta: before the shift the sum takes
- *     requantize(sum over windows and the results c of channel k of g[c] * delta[tap, column]) by path_multiplier *
+ *     requantize(sum over windows and the results c of channel k of delta_g[c] * delta[tap, column]) by path_multiplier *
  *     2^(path_shift + delta_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * scratch: 8 * input channels bytes. */
+ * delta_g: g itself, or with a gain the result of kt_apply_gain_s8. scratch: 8 * input channels bytes. */
 void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                          const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,
                                           const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, void *scratch);
 
 /* ==== LoRA and bottleneck adapters ===================================================================== */
@@ -246,11 +249,10 @@ void kt_bottleneck_input_gradient_s8(const kt_bottleneck_input_gradient_params *
 typedef struct {
     int32_t positions;
     int32_t channels;
-    int32_t shift;
 } kt_apply_gain_params;
 
-/* result[p, c] = saturate8(shift_round(g[p, c] * m[c], shift)), m[c] = 2^14 + shift_round(gain[c], -(exponent + 14)),
- * limited to +-2^23. In place on g. */
+/* result[p, c] = saturate8(shift_round(g[p, c] * m[c], 15)), m[c] = 2^14 + shift_round(gain[c], -(exponent + 14)),
+ * limited to +-2^23: g * (1 + gain) with twice the scale of g. In place on g. */
 void kt_apply_gain_s8(const kt_apply_gain_params *params, const int8_t *g, const int8_t *gain,
                       const int8_t *gain_exponent, int8_t *result);
 

@@ -22,7 +22,7 @@ typedef enum {
     KT_ERROR_ARENA = 1,       /* arena missing, misaligned or smaller than the call needs */
     KT_ERROR_STATE = 2,       /* state missing, misaligned, too small, or of another model or layout */
     KT_ERROR_LABEL = 3,       /* label outside [0, classes) */
-    KT_ERROR_LOSS = 4,        /* the loss is not finite; nothing was accumulated */
+    KT_ERROR_LOSS = 4,        /* a target is NaN or out of range; nothing was accumulated */
     KT_ERROR_ADAPTER = 5,     /* adapter truncated, damaged, or of another model; nothing was changed */
     KT_ERROR_NOT_TRAINED = 6, /* update asked for with no accumulated sample */
     KT_ERROR_UNSUPPORTED = 7  /* the model was built without training */
@@ -42,7 +42,7 @@ typedef struct {
     uint32_t model_bytes;
     uint32_t input_bytes;
     uint32_t output_bytes;
-    uint32_t target_values; /* floats in a target; 0: targets are labels */
+    uint32_t target_values; /* floats in a target; 0: targets are labels, or the loss reads the input */
     uint32_t arena_bytes_infer;
     uint32_t arena_bytes_train;
     uint32_t state_bytes;

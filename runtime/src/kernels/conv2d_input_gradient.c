@@ -1,20 +1,21 @@
 /* Gradient of CONV_2D and FULLY_CONNECTED to their input.
  *
- *     dx = saturate8(shift_round(W^T G', shift)), G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
+ *     dx = saturate8(shift_round(W^T G', shift)), G'[c] = (g[c] * m[c] + 2^(p-1)) >> p, m[c] with its gain
  *
  * Both roundings are half up; a truncating shift would bias every element and deep networks would not train. */
 #include "conv2d_input_gradient.h"
 
-void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
-                                 void *scratch)
+void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
+                                 const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
 {
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     int32_t *row = (int32_t *)scratch;
     int32_t y, x, k;
     for (y = 0; y < window->input[KT_Y]; y++) {
         for (x = 0; x < window->input[KT_X]; x++) {
-            kt_conv2d_gather(params, g, y, x, row);
+            kt_conv2d_gather(params, g, &trained, y, x, row);
             for (k = 0; k < channels; k++) {
                 *dx++ = kt_saturate8(kt_shift_round(row[k], params->shift));
             }

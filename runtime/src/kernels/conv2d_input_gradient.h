@@ -4,9 +4,9 @@
 
 #include "input_gradient.h"
 
-/* row[k] = sum over the windows that cover (y, x), and over c, of G'[c] * weights[c, tap, k]. */
-static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *params, const int8_t *g, int32_t y,
-                                    int32_t x, int32_t *row)
+/* row[k] = sum over the windows that cover (y, x), and over c, of G'[c] * weights[c, tap, k], m with its gain. */
+static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *params, const int8_t *g,
+                                    const kt_gain *gain, int32_t y, int32_t x, int32_t *row)
 {
     const kt_window *window = &params->window;
     const int32_t size = window->input[KT_CHANNELS];
@@ -21,7 +21,8 @@ static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *param
         int32_t c;
         for (c = 0; c < channels; c++) {
             if (gradient[c] != 0) {
-                const int32_t factor = kt_prescaled(gradient[c], params->prescale[c], params->prescale_shift);
+                const int32_t m = kt_gained(params->prescale[c], gain, c);
+                const int32_t factor = kt_prescaled(gradient[c], m, params->prescale_shift);
                 kt_add_row(row, weights + c * step, factor, size);
             }
         }

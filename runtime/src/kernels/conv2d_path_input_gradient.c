@@ -31,9 +31,11 @@ static void gather_path(const kt_conv2d_input_gradient_params *params, const int
 }
 
 void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
-                                      const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
+                                      const int8_t *gain, const int8_t *gain_exponent, const int8_t *path_g,
+                                      const int8_t *path_exponent, const int8_t *path_weights,
                                       const int8_t *weights_exponent, int8_t *dx, void *scratch)
 {
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t exponent = (path_exponent == NULL ? 0 : *path_exponent) + *weights_exponent;
@@ -42,7 +44,7 @@ void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *par
     int32_t y, x, k;
     for (y = 0; y < window->input[KT_Y]; y++) {
         for (x = 0; x < window->input[KT_X]; x++) {
-            kt_conv2d_gather(params, g, y, x, frozen);
+            kt_conv2d_gather(params, g, &trained, y, x, frozen);
             gather_path(params, path_g, path_weights, y, x, path);
             for (k = 0; k < channels; k++) {
                 const int32_t scaled = kt_requantize(path[k], params->path_multiplier, params->path_shift + exponent);

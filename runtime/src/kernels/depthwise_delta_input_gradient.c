@@ -32,8 +32,10 @@ static void gather_delta(const kt_depthwise_input_gradient_params *params, const
 }
 
 void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                          const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,
                                           const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, void *scratch)
 {
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t path_shift = params->path_shift + *delta_exponent;
@@ -42,8 +44,8 @@ void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_para
     int32_t y, x, k;
     for (y = 0; y < window->input[KT_Y]; y++) {
         for (x = 0; x < window->input[KT_X]; x++) {
-            kt_depthwise_gather(params, g, y, x, frozen);
-            gather_delta(params, g, delta, y, x, path);
+            kt_depthwise_gather(params, g, &trained, y, x, frozen);
+            gather_delta(params, delta_g, delta, y, x, path);
             for (k = 0; k < channels; k++) {
                 const int32_t scaled = kt_requantize(path[k], params->path_multiplier, path_shift);
                 const int32_t addend = kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);

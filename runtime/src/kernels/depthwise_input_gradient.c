@@ -1,20 +1,21 @@
 /* Gradient of DEPTHWISE_CONV_2D to its input.
  *
  *     dx[k] = saturate8(shift_round(sum over windows and the results c of channel k of G'[c] * w[tap, c], shift)),
- *     G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
+ *     G'[c] = (g[c] * m[c] + 2^(p-1)) >> p, m[c] with its gain
  *
  * Both roundings are half up. */
 #include "depthwise_input_gradient.h"
 
-void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx,
-                                    void *scratch)
+void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
 {
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const kt_window *window = &params->window;
     int32_t *row = (int32_t *)scratch;
     int32_t y, x, k;
     for (y = 0; y < window->input[KT_Y]; y++) {
         for (x = 0; x < window->input[KT_X]; x++) {
-            kt_depthwise_gather(params, g, y, x, row);
+            kt_depthwise_gather(params, g, &trained, y, x, row);
             for (k = 0; k < window->input[KT_CHANNELS]; k++) {
                 *dx++ = kt_saturate8(kt_shift_round(row[k], params->shift));
             }

@@ -5,8 +5,8 @@
 #include "input_gradient.h"
 
 /* row[k] = sum over the windows that cover (y, x), and over the results c of channel k, of G'[c] * weights[tap, c]. */
-static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y,
-                                       int32_t x, int32_t *row)
+static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                       const kt_gain *gain, int32_t y, int32_t x, int32_t *row)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];
@@ -21,7 +21,8 @@ static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params 
         for (k = 0; k < window->input[KT_CHANNELS]; k++) {
             int32_t sum = row[k];
             for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
-                sum += kt_prescaled(gradient[c], params->prescale[c], params->prescale_shift) * weights[c];
+                const int32_t m = kt_gained(params->prescale[c], gain, c);
+                sum += kt_prescaled(gradient[c], m, params->prescale_shift) * weights[c];
             }
             row[k] = sum;
         }

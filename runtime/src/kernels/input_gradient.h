@@ -5,12 +5,22 @@
 #ifndef KT_INPUT_GRADIENT_H
 #define KT_INPUT_GRADIENT_H
 
+#include "gain.h"
 #include "window.h"
 
 /* (g * m + 2^(p-1)) >> p, p >= 1. */
 static inline int32_t kt_prescaled(int32_t g, int32_t m, int32_t p)
 {
     return (g * m + (int32_t)(UINT32_C(1) << (p - 1))) >> p;
+}
+
+/* m (1 + s), limited to +-2 m; m where there is no gain. */
+static inline int32_t kt_gained(int32_t m, const kt_gain *gain, int32_t channel)
+{
+    if (gain->codes != NULL) {
+        return m + kt_clamp(kt_shift_round(m * gain->codes[channel], -gain->exponent), -3 * m, m);
+    }
+    return m;
 }
 
 /* row[k] += factor * w[k] */
