@@ -162,9 +162,9 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     """Compile MODEL into a folder of C."""
     layers, settings = options.pop("layers"), {k: options.pop(k) for k in ("rank", "alpha", "fraction", "width", "classes")}
     chosen = _methods([m for m in methods if m != "none"], layers, settings)
-    optimizer = _optimizer("lora" in methods, options)
+    optimizer = _optimizer(not {"bias", "head"}.issuperset(methods), options)
     if options["config"]:
-        _check_alone(("methods", "layers", "rank", "alpha", "lr", "clip"))
+        _check_alone(("methods", "layers", "rank", "alpha", "fraction", "width", "classes", "lr", "clip"))
         _check_alone(("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule"))
         optimizer = None
     options["loss"] = _loss(options["loss"], options.pop("label_smoothing"))
@@ -194,16 +194,16 @@ def _methods(names: list[str], layers: str | None, settings: dict[str, Any]) -> 
 
 
 RATES = {"sgd": (0.1, 0.3), "momentum": (0.01, 0.03), "adam": (0.01, 0.03), "lion": (0.0003, 0.003)}
-"""Measured to suit LoRA, and biases or a head alone."""
+"""Measured to suit LoRA and its like, and biases or a head alone."""
 
 
-def _optimizer(lora: bool, options: dict[str, Any]) -> Any:
+def _optimizer(deep: bool, options: dict[str, Any]) -> Any:
     """Takes its own options out of those of a build."""
     kind, momentum, nesterov, rate = (options.pop(name) for name in ("optimizer", "momentum", "nesterov", "lr"))
     if kind != "sgd" and (momentum is not None or nesterov):
         raise click.UsageError(f"--momentum and --nesterov are of --optimizer sgd, not of {kind}")
     if rate is None:
-        rate = RATES["momentum" if momentum else kind][0 if lora else 1]
+        rate = RATES["momentum" if momentum else kind][0 if deep else 1]
     shared = {"lr": rate, "clip": options.pop("clip"), "weight_decay": options.pop("weight_decay")}
     shared |= {"state_bits": int(options.pop("state_bits")), "schedule": parse_schedule(options.pop("schedule"))}
     if kind == "sgd":

@@ -29,10 +29,10 @@ METHODS: dict[str, list[Method]] = {
 HASHES: dict[tuple[str, str], str] = {
     ("tiny", "bias"): "afabedc84587cbfd11a2395b24e48535d101f1eb91dac715b299e4cd58dc2f04",
     ("tiny", "head"): "f6a16d9ab74f6c22ad18d0b7567aca1cfd19802e4ac5af550721fe37c44f0f16",
-    ("tiny", "lora"): "30998f07a9ff4b60799073f6f38d9bed34bb8b8045fb793b4909552ddb54a9af",
+    ("tiny", "lora"): "f0aba0deac1918019b096c40fa79f2d42975eb96a92b2c9757636c0f5730b476",
     ("image", "bias"): "5979160331b2abda3e62c938b38b8ba3ca179a214013d21fbcab8bb5aca810d3",
     ("image", "head"): "9f7fc5889dd8646db9c0907620f79bc097b33f073989a25313fe0cd1fcad7bfc",
-    ("image", "lora"): "d34068c384a9cd42d0e3352e80ae43c49e4316ca0f79a77225fec007e19ad101",
+    ("image", "lora"): "3503d715b6a999528cc6988bba9b39fb6294fc4c18db19a2bfa8f9e8461e595d",
 }
 
 

@@ -19,6 +19,7 @@ from gradients.graphs import every_operator, residual
 from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.ops._linear import Linear
 from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
@@ -156,6 +157,18 @@ def test_a_wrong_gradient_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DepthwiseInputGradient, "evaluate_real", lambda self, e: (correct(self, e)[0][:, ::-1],))
     with pytest.raises(AssertionError, match="off by"):
         test_made_graphs(every_operator, "cross_entropy", "bias")
+
+
+def test_a_delta_left_out_of_the_input_gradient_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    correct = Linear._delta_gradient
+
+    def frozen_only(self: Any, b: Any, node: Any, g: str) -> dict[str, str]:
+        correct(self, b, node, g)
+        return {}
+
+    monkeypatch.setattr(Linear, "_delta_gradient", frozen_only)
+    with pytest.raises(AssertionError, match="off by"):
+        test_made_graphs(residual, "cross_entropy", "full")
 
 
 def test_accumulators_exist_before_differentiation() -> None:

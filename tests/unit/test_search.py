@@ -206,9 +206,9 @@ def test_folds_deal_classes_evenly(models: dict[str, kt.Model]) -> None:
     x = samples(models["tiny"].graph, 20)
     y = np.repeat([0, 1, 2], [9, 9, 2]).astype(np.int32)
     task = Task(models["tiny"], x, y, x, 1, "cortex-m4", 0)
-    fold = task.folds(0)
+    fold = task.folds(0, 3)
     assert {int(((fold == f) & (y == 0)).sum()) for f in range(3)} == {3} and max(np.bincount(fold)) - min(np.bincount(fold)) <= 1
-    assert not np.array_equal(fold, task.folds(1)) and np.array_equal(fold, task.folds(0))
+    assert not np.array_equal(fold, task.folds(1, 3)) and np.array_equal(fold, task.folds(0, 3))
 
 
 # ---- The search ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,11 +97,25 @@ def with_trainable_bias(graph: Graph, node: Node, method: str) -> Graph:
     if any(p.values["value"] == name for p in graph.parameters):
         return graph
     users = [n.name for n in graph.phase("forward") if name in n.inputs.values()]
-    assert users == [node.name], f"{name} is shared"
+    if users != [node.name]:
+        raise CompileError(f"layer '{node.name}'", f"its bias is shared with {', '.join(u for u in users if u != node.name)}", "name other layers")
+    _check_room(graph, node)
     bias = graph.values[name]
     parameter = Parameter(name, node.name, method, "int32", {"value": name})
     changed = graph.with_values([replace(bias, kind="trainable")])
     return replace(changed, parameters=(*graph.parameters, parameter))
+
+
+def _check_room(graph: Graph, node: Node) -> None:
+    """A trained bias may reach +-2^30, so the frozen sums must stay below: 255 sum |w| < 2^30 for every channel."""
+    weights = graph.values[node.inputs["weights"]].data
+    assert weights is not None
+    channels = graph.type(node.inputs["bias"]).size
+    magnitude = np.abs(weights.astype(np.int64))
+    by_row = weights.shape[0] == channels and not isinstance(node.op, DepthwiseConv2D)
+    sums = magnitude.reshape(channels, -1).sum(1) if by_row else magnitude.reshape(-1, channels).sum(0)
+    if 255 * sums.max() >= 2**30:
+        raise CompileError(f"layer '{node.name}'", "sums over so many weights leave no room in int32 for a trained bias", "name other layers")
 
 
 def initial_projection(
@@ -112,8 +127,9 @@ def initial_projection(
     around where a rectifier would take away more of its u than it lets through, so that no unit starts dead.
     """
     rows = rows.reshape(-1, shape[1])
-    a = np.random.Generator(np.random.Philox([seed, int.from_bytes(name.encode(), "little") % 2**32])).uniform(-1, 1, shape)
-    a /= np.sqrt(((rows @ a.T) ** 2).mean()) * x_scale + 1e-12
+    a = np.random.Generator(np.random.Philox([seed, zlib.crc32(name.encode())])).uniform(-1, 1, shape)
+    size = np.sqrt(((rows @ a.T) ** 2).mean()) * x_scale
+    a /= size if size > 0 else np.sqrt(shape[1])  # samples that are all zero say nothing about the scale
     if rectified:
         a *= np.where((rows @ a.T).sum(0) < 0, -1.0, 1.0)[:, None]
     exponent = int(nm.exponent_for(np.float32(np.abs(a).max()), 127.0, -24))

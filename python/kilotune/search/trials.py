@@ -29,6 +29,7 @@ from .candidates import Candidate
 
 Array = NDArray[Any]
 FOLDS = 3
+"""The fewest: training on two thirds."""
 RATES = (1.0, 0.3, 0.1)
 """Learning rates tried, relative to the set's own."""
 CHEAP = 2e8
@@ -39,8 +40,8 @@ LEAST = 3
 """Candidates that are never given up."""
 BEHIND = 2.0
 """Standard errors by which a candidate that is given up lags behind the best."""
-Part = tuple[int, int]
-"""(round, fold)"""
+Part = tuple[int, int, int]
+"""(round, fold, number of folds)"""
 
 
 @dataclass(frozen=True)
@@ -84,22 +85,26 @@ class Trial:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a race is. finalists: candidates trained at all. tuned: of them, at smaller rates. rounds: of dealing folds."""
+    """How long a race is. finalists: candidates trained at all. tuned: of them, at smaller rates. rounds: of dealing folds.
+
+    folds: more of them train on more of the samples, which is nearer to what the device will do.
+    """
 
     finalists: int
     tuned: int
     rounds: int
+    folds: int = FOLDS
 
     @staticmethod
     def of(macs: float, samples: int) -> Effort:
         """For trainings of so many MACs."""
         if macs > CHEAP:
             return Effort(8, 1, 1)
-        return Effort(12, 4, int(np.clip(np.ceil(ENOUGH / samples), 1, 3)))
+        return Effort(12, 4, int(np.clip(np.ceil(ENOUGH / samples), 1, 3)), 5)
 
     @property
     def parts(self) -> list[Part]:
-        return [(r, f) for r in range(self.rounds) for f in range(FOLDS)]
+        return [(r, f, self.folds) for r in range(self.rounds) for f in range(self.folds)]
 
 
 @dataclass(frozen=True)
@@ -114,12 +119,12 @@ class Task:
     target: str
     seed: int
 
-    def folds(self, round_: int) -> Array:
+    def folds(self, round_: int, count: int) -> Array:
         """The fold of each sample: classes dealt evenly, so that folds differ by one sample at most."""
         rng, fold, dealt = np.random.Generator(np.random.PCG64([self.seed, round_])), np.empty(len(self.y), np.int64), 0
         for label in np.unique(self.y):
             rows = rng.permutation(np.flatnonzero(self.y == label))
-            fold[rows] = (np.arange(len(rows)) + dealt) % FOLDS
+            fold[rows] = (np.arange(len(rows)) + dealt) % count
             dealt += len(rows)
         return fold
 
@@ -153,7 +158,7 @@ class Trainer:
                 yield device
 
     def _trained(self, device: Device, lr: float, part: Part) -> Outcome:
-        task, fold = self.task, self.task.folds(part[0])
+        task, fold = self.task, self.task.folds(part[0], part[2])
         inside = fold != part[1]
         device.reset()
         device.fit(task.x[inside], task.y[inside], epochs=task.epochs, seed=task.seed, learning_rate=lr, decay="linear")
@@ -168,7 +173,7 @@ def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick
     slower = [Trial(t.candidate, t.lr * rate) for t in trials[: effort.tuned] for rate in RATES[1:]]
     kept = [best]
     for trial in slower:
-        trainer.run(trial, effort.parts[:FOLDS])
+        trainer.run(trial, effort.parts[: effort.folds])
         if best.behind(trial) > 0:
             trainer.run(trial, effort.parts)
         if len(trial.outcomes) == len(effort.parts) and best.behind(trial) > 1:

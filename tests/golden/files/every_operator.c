@@ -422,11 +422,11 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
     kt_bias_gradient(&logits_bias_gradient_params, (int8_t *)(a + 40), (int32_t *)(a + 528),
                      s->logits_bias_accumulator);
     /* step 22: logits.dx */
-    kt_conv2d_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 40), (int8_t *)(a + 160), a + 0);
+    kt_conv2d_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 40), NULL, NULL, (int8_t *)(a + 160), a + 0);
     /* step 23: hidden.masked */
     kt_apply_mask_s8(&hidden_masked_params, (int8_t *)(a + 160), (uint8_t *)(a + 48), (int8_t *)(a + 160));
     /* step 24: hidden.dx */
-    kt_conv2d_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 160), (int8_t *)(a + 128), a + 0);
+    kt_conv2d_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 160), NULL, NULL, (int8_t *)(a + 128), a + 0);
     /* step 25: middle.masked */
     kt_apply_mask_s8(&middle_masked_params, (int8_t *)(a + 128), (uint8_t *)(a + 176), (int8_t *)(a + 128));
     kt_mean_gradient_s8(&middle_dx_params, (int8_t *)(a + 128), (int8_t *)(a + 0)); /* step 26: middle.dx */

@@ -408,7 +408,7 @@ kt_status tiny_init(tiny_model *m, void *arena, size_t arena_bytes, void *state,
     memcpy(s->second_lora_a, second_lora_a_initial, sizeof s->second_lora_a);
     s->second_lora_a_exponent = -6;
     s->second_lora_b_exponent = -24;
-    s->second_lora_range = 1;
+    s->second_lora_range = 2;
     s->logits_delta_exponent = -24;
     restore_masters(s);
     return KT_OK;
@@ -468,8 +468,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
     kt_weight_gradient(&logits_delta_gradient_params, (int8_t *)(a + 72), (int8_t *)(a + 64), (int32_t *)(a + 120),
                        NULL, s->logits_delta_accumulator);
     /* step 9: logits.dx */
-    kt_conv2d_path_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 72), (int8_t *)(a + 72), NULL, s->logits_delta,
-                                     &s->logits_delta_exponent, (int8_t *)(a + 112), a + 0);
+    kt_conv2d_path_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 72), NULL, NULL, (int8_t *)(a + 72), NULL,
+                                     s->logits_delta, &s->logits_delta_exponent, (int8_t *)(a + 112), a + 0);
     /* step 10: second.masked */
     kt_mask_gradient_s8(&second_masked_params, (int8_t *)(a + 112), (int8_t *)(a + 64), (int8_t *)(a + 112));
     /* step 11: second.bias.gradient */
@@ -485,8 +485,9 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
     kt_weight_gradient(&second_lora_a_gradient_params, (int8_t *)(a + 144), (int8_t *)(a + 80), (int32_t *)(a + 120),
                        (int8_t *)(a + 152), s->second_lora_a_accumulator);
     /* step 15: second.dx */
-    kt_conv2d_path_input_gradient_s8(&second_dx_params, (int8_t *)(a + 112), (int8_t *)(a + 144), (int8_t *)(a + 152),
-                                     s->second_lora_a, &s->second_lora_a_exponent, (int8_t *)(a + 96), a + 0);
+    kt_conv2d_path_input_gradient_s8(&second_dx_params, (int8_t *)(a + 112), NULL, NULL, (int8_t *)(a + 144),
+                                     (int8_t *)(a + 152), s->second_lora_a, &s->second_lora_a_exponent,
+                                     (int8_t *)(a + 96), a + 0);
     /* step 16: first.masked */
     kt_mask_gradient_s8(&first_masked_params, (int8_t *)(a + 96), (int8_t *)(a + 80), (int8_t *)(a + 96));
     /* step 17: first.bias.gradient */
