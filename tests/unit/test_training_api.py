@@ -221,10 +221,29 @@ def test_fit_lowers_the_loss_and_learns(folder: Path, tmp_path: Path) -> None:
     build = kt.build(kt.load(folder / "tiny.tflite"), tmp_path / "b", method=method, optimizer=kt.SGD(lr=0.05, momentum=0.9), accumulate=4)
     with build.open() as opened:
         before = opened.evaluate(x, y)
-        history = opened.fit(x, y, epochs=12, seed=1)
+        history = opened.fit(x, y, epochs=16, seed=1)
         after = opened.evaluate(x, y)
     assert history.losses[-1] < 0.5 * history.losses[0]
     assert after["loss"] < 0.6 * before["loss"] and after["accuracy"] > max(0.8, before["accuracy"] + 0.2)
+
+
+def test_fit_keeps_the_best_epoch(device: Device, other: Device) -> None:
+    history = device.fit(X, Y, epochs=4, seed=5, validation=(X[:10], Y[:10]), keep_best=True)
+    losses = [v["loss"] for v in history.validation]
+    start = other.evaluate(X[:10], Y[:10])["loss"]
+    assert history.best_epoch == int(np.argmin([start, *losses]))
+    assert device.evaluate(X[:10], Y[:10])["loss"] == pytest.approx(min([start, *losses]))
+
+
+def test_fit_returns_to_the_start_where_training_only_hurts(device: Device) -> None:
+    start, predicted = device.state(), np.asarray(device.predict(X))
+    wrong = (predicted + 1) % 3
+    history = device.fit(X, wrong, epochs=3, learning_rate=1.0, validation=(X, predicted), keep_best=True)
+    assert history.best_epoch == 0 and min(v["loss"] for v in history.validation) > 0
+    device.set_learning_rate(device.manifest.learning_rate or 0)
+    assert device.state() == start
+    with pytest.raises(ValueError, match="validation"):
+        device.fit(X, Y, keep_best=True)
 
 
 def test_regression_learns(mse: kt.Build) -> None:

@@ -38,6 +38,9 @@ class History:
     learning_rates: list[float] = field(default_factory=list)
     """Of each update; empty when the device kept its own."""
 
+    best_epoch: int | None = None
+    """With keep_best: the epoch whose state was kept, 0 for the one before training."""
+
 
 class Device(ABC):
     """A model that runs somewhere. A context manager; `close` may be called more than once."""
@@ -155,13 +158,15 @@ class Device(ABC):
         decay: str | None = None,
         shuffle: bool = True,
         validation: tuple[Samples, ArrayLike | None] | None = None,
+        keep_best: bool = False,
         progress: bool = False,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
         accumulate: samples an update, None for the build's; what is left at an epoch's end makes an update too.
         learning_rate: None keeps the device's; a schedule of the build comes on top. decay "linear": it falls from there to
-        0 over all updates, and is set back at the end. validation: (x, y) to evaluate after every epoch.
+        0 over all updates, and is set back at the end. validation: (x, y) to evaluate after every epoch. keep_best: end with the
+        state that had the lowest validation loss, the one before training included; it stops a few samples from being overfitted.
         Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
         """
         self._check_training()
@@ -174,8 +179,12 @@ class Device(ABC):
             raise ValueError(f"epochs must be at least 0 and accumulate at least 1, not {epochs} and {per_update}")
         schedule = self._schedule(learning_rate, decay, epochs * math.ceil(len(samples) / per_update))
 
+        if keep_best and validation is None:
+            raise ValueError("keep_best needs validation=(x, y)")
+
         generator = np.random.Generator(np.random.PCG64(seed))
         history = History()
+        best = _Best(self, validation) if keep_best and validation is not None else None
         try:
             with _bar("training", epochs * len(samples), progress) as advance:
                 for _ in range(epochs):
@@ -189,6 +198,10 @@ class Device(ABC):
                     history.losses.append(total / len(samples))
                     if validation is not None:
                         history.validation.append(self.evaluate(*validation))
+                    if best is not None:
+                        best.consider(history.validation[-1])
+            if best is not None:
+                history.best_epoch = best.restore()
         finally:
             if schedule.decays and history.learning_rates:
                 self._set_learning_rate(schedule.base)
@@ -351,6 +364,27 @@ class _Schedule:
         if self.base is None:
             return None
         return float(self.base * (1 - update / self.updates)) if self.decays else float(self.base)
+
+
+class _Best:
+    """The state with the lowest validation loss so far."""
+
+    def __init__(self, device: Device, validation: tuple[Samples, ArrayLike | None]) -> None:
+        self.device = device
+        self.epoch, self.epochs = 0, 0
+        self.loss = device.evaluate(*validation)["loss"]
+        self.state = device.state()
+
+    def consider(self, scores: dict[str, float]) -> None:
+        self.epochs += 1
+        if scores["loss"] < self.loss:
+            self.epoch, self.loss, self.state = self.epochs, scores["loss"], self.device.state()
+
+    def restore(self) -> int:
+        """Set the best state; returns the epoch after which it stood, 0 for the start."""
+        if self.epoch != self.epochs:
+            self.device.set_state(self.state)
+        return self.epoch
 
 
 @contextmanager
