@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo bench-accuracy bench-search bench-memory golden clean
+.PHONY: help setup system test check lint demo bench-accuracy bench-search bench-memory bench-loss golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA 
 
 bench-memory: setup  ## arenas beside TensorFlow Lite Micro's, and what training adds
 	$(BIN)/python benchmarks/memory.py
+
+bench-loss: setup  ## training loss of the integer engine beside the float engine's
+	$(BIN)/python benchmarks/loss_curves.py
 
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)

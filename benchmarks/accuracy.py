@@ -64,7 +64,7 @@ def measure(name: str, draw: int, everything: bool) -> tuple[str, str, Scores]:
     for method, rates in FLOAT_RATES.items():
         if method == "head" or everything:
             for rate in rates:
-                scores[f"float {method} @ {rate:g}"] = scenario.score(engine.train(method, rate, scenario.epochs, draw))
+                scores[f"float {method} @ {rate:g}"] = scenario.score(engine.train(method, rate, scenario.epochs, draw)[0])
     for contender in OURS:
         if contender.main or everything:
             scores[contender.name] = trained(model, scenario, contender, draw)

@@ -129,24 +129,24 @@ def trainable(graph: Graph, method: str) -> set[tuple[str, str]]:
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _train(run: Any, layers: Parameters, xs: Any, ys: Any, rates: Any, moves: frozenset[tuple[str, str]]) -> Parameters:
-    """One SGD step a sample, in order; rates has one entry a step."""
+def _train(run: Any, layers: Parameters, xs: Any, ys: Any, rates: Any, moves: frozenset[tuple[str, str]]) -> tuple[Parameters, Any]:
+    """One SGD step a sample, in order; rates has one entry a step. Returns the parameters and the loss of each step."""
 
     def loss(p: Parameters, x: Any, y: Any) -> Any:
         z = run(p, x)
         return jax.nn.logsumexp(z) - z[y]
 
-    def step(p: Parameters, sample: tuple[Any, Any, Any]) -> tuple[Parameters, None]:
+    def step(p: Parameters, sample: tuple[Any, Any, Any]) -> tuple[Parameters, Any]:
         x, y, rate = sample
-        g = jax.grad(loss)(p, x, y)
+        value, g = jax.value_and_grad(loss)(p, x, y)
         moved = {n: dict(t) for n, t in p.items()}
         for name, kind in moves:
             if kind in p[name]:
                 norm = jnp.sqrt((g[name][kind] ** 2).sum())
                 moved[name][kind] = p[name][kind] - rate * g[name][kind] * jnp.minimum(1.0, 1.0 / jnp.maximum(norm, 1e-12))
-        return moved, None
+        return moved, value
 
-    return lax.scan(step, layers, (xs, ys, rates))[0]
+    return lax.scan(step, layers, (xs, ys, rates))
 
 
 class FloatEngine:
@@ -167,8 +167,8 @@ class FloatEngine:
         parts = [np.asarray(self._infer(layers, self.x_evaluate[i : i + 256])) for i in range(0, len(self.x_evaluate), 256)]
         return np.concatenate(parts).argmax(1)
 
-    def train(self, method: str, rate: float, epochs: int, seed: int) -> Array:
-        """Predictions for the evaluation inputs after training."""
+    def train(self, method: str, rate: float, epochs: int, seed: int) -> tuple[Array, Array]:
+        """Predictions for the evaluation inputs after training, and the mean loss of each epoch."""
         layers = self.base
         if method == "lora":
             layers = with_lora(self.graph, layers, 4, self.x_original[:64], seed)
@@ -176,4 +176,5 @@ class FloatEngine:
         order = np.concatenate([rng.permutation(len(self.y)) for _ in range(epochs)])
         rates = rate * (1 - np.arange(len(order)) / len(order)).astype(np.float32)
         moves = frozenset(trainable(self.graph, method))
-        return self.predicted(_train(self._run, layers, self.x[order], self.y[order], rates, moves))
+        layers, losses = _train(self._run, layers, self.x[order], self.y[order], rates, moves)
+        return self.predicted(layers), np.asarray(losses).reshape(epochs, -1).mean(1)

@@ -28,7 +28,6 @@ from kiloc.ir import interp
 from kiloc.peft import Method
 from kilotune.search import Search
 from kilotune.search.candidates import Candidate
-from kilotune.search.families import TrainableSet
 from kilotune.search.trials import Effort, race
 
 NAMES = ("fsdd", "gas", "gas6", "ecg", "kws")
@@ -61,8 +60,7 @@ class Line:
 
 def last_lora(search: Search, depth: int) -> Candidate:
     """LoRA r=4 on the last layers, planned."""
-    groups = search.space.sensitivity.layers["lora"][-depth:]
-    plan = search.space.candidate(TrainableSet.of(max(p for p in group if p.variant <= RANK) for group in groups))
+    plan = search.space.candidate(search.space.last("lora", RANK, depth))
     assert plan is not None
     return plan
 

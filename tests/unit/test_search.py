@@ -122,6 +122,15 @@ def test_the_usual_sets_are_there(spaces: dict[str, Space]) -> None:
     assert {"bias all", "head", "lora r=1 last:1", "lora r=2 all", "bias all; lora r=2 all", "bias all; head"} <= names
 
 
+def test_what_one_would_train_by_hand_is_known(models: dict[str, kt.Model], spaces: dict[str, Space]) -> None:
+    space = spaces["tiny"]
+    every, two = (space.candidate(space.last("lora", 4, n)) for n in (3, 2))
+    assert every is not None and two is not None
+    # the last layer has three classes, so its rank is 2, the largest variant that fits
+    assert two.methods == (kt.LoRA(rank=2, layers="last:1"), kt.LoRA(rank=4, layers=("second",)))
+    assert space.by_hand(Budget(every.bytes)) is every and space.by_hand(Budget(every.bytes - 1)) is two and space.by_hand(Budget(10)) is None
+
+
 def test_the_front_is_what_nothing_beats(spaces: dict[str, Space]) -> None:
     every = spaces["image"].candidates(Budget())
     best = front(every)

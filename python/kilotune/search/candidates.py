@@ -126,6 +126,19 @@ class Space:
         planned = [self.candidate(s) for s in dict.fromkeys(sets)]
         return sorted((c for c in planned if c is not None), key=lambda c: (c.bytes, c.macs, c.name))
 
+    def last(self, family: str, variant: int, count: int) -> TrainableSet:
+        """A family on its last `count` layers, as `layers="last:N"` has it; variants too large for a layer are its largest."""
+        groups = self.sensitivity.layers[family][-count:]
+        return TrainableSet.of(max(p for p in group if p.variant <= variant) for group in groups)
+
+    def by_hand(self, budget: Budget) -> Candidate | None:
+        """What one would train without a search: LoRA of rank 4 on as many of the last layers as fit."""
+        for count in range(len(self.sensitivity.layers.get("lora", ())), 0, -1):
+            found = self.candidate(self.last("lora", 4, count))
+            if found is not None and budget.allows(found):
+                return found
+        return None
+
     # ---- The usual sets ----
 
     def usual(self) -> list[TrainableSet]:

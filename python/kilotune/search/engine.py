@@ -108,7 +108,9 @@ class Search:
         work = max(c.macs for c in feasible) * len(self.y) * self.task.epochs
         effort = Effort.of(work, len(self.y))
         finalists: list[Candidate] = []
-        for candidate in self._fitting(_turns(feasible), budget):
+        plain = self.space.by_hand(budget)
+        turns = _turns(feasible) if plain is None else [plain, *(c for c in _turns(feasible) if c is not plain)]
+        for candidate in self._fitting(turns, budget):
             finalists.append(candidate)
             if len(finalists) == effort.finalists:
                 break

@@ -99,7 +99,7 @@ class Effort:
     def of(macs: float, samples: int) -> Effort:
         """For trainings of so many MACs."""
         if macs > CHEAP:
-            return Effort(8, 1, 1)
+            return Effort(9, 1, 1)
         return Effort(12, 4, int(np.clip(np.ceil(ENOUGH / samples), 1, 3)), 5)
 
     @property
