@@ -18,18 +18,19 @@ from gradients import jax_model
 from gradients.graphs import every_operator, residual
 from kiloc import pipeline
 from kiloc.ir import interp
-from kiloc.ir.graph import Graph
+from kiloc.ir.graph import Graph, Node
 from kiloc.ops._linear import Linear
+from kiloc.ops.parameter_gradient import ParameterGradient
 from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 
-SAMPLES = 12
+SAMPLES = 32
 MOVED = {"lora_b": -12, "delta": -12, "gain": -9, "adapter_up": -9}
 """Exponent of what starts at zero: deltas and B move the results by some steps, gains by up to an eighth."""
 FLOAT_LIMIT = 1e-6
 INTEGER_COSINE = 0.99
-LOWER_COSINE = {"scale-shift": 0.98, "full+scale": 0.98, "together": 0.97}
+LOWER_COSINE = {"scale-shift": 0.96, "full+scale": 0.96, "together": 0.95}
 """A gain's gradient weighs each element by its accumulator, so one that the static shifts clip counts for several; and four methods on every
 layer round more often than one."""
 NEGLIGIBLE = 0.01
@@ -74,8 +75,8 @@ def check(graph: Graph, method: str, loss: str, x: Any, y: Any) -> None:
     values = jax_model.parameter_values(whole, state)
     expected = jax_model.gradients(values, whole, {k: v[chosen] for k, v in forward.items() if k not in state}, state, y[chosen])
     cosines: dict[str, list[tuple[float, float]]] = {}
+    integer = integer_gradients(c, {**inputs, **state, whole.inputs[-1]: y[chosen]})
     for i in range(SAMPLES):
-        integer = integer_gradients(c, state, x[i : i + 1], y[i : i + 1])
         for p in whole.parameters:
             truth = np.asarray(expected[p.name][i]).ravel()
             size = np.linalg.norm(truth)
@@ -83,7 +84,7 @@ def check(graph: Graph, method: str, loss: str, x: Any, y: Any) -> None:
                 continue
             error = np.linalg.norm(real[p.values["accumulator"]][i].ravel() - truth) / size
             assert error <= FLOAT_LIMIT, f"{p.name}, sample {i}: float64 gradient is off by {error:.2e}"
-            got = integer[p.values["accumulator"]].ravel()
+            got = integer[p.values["accumulator"]][i].ravel()
             cosines.setdefault(p.name, []).append((float(size), float(got @ truth / (np.linalg.norm(got) * size + 1e-30))))
     assert set(cosines) == {p.name for p in whole.parameters}, "a parameter never got a gradient"
     means = {name: float(np.mean([c for size, c in found if size > NEGLIGIBLE * max(found)[0]])) for name, found in cosines.items()}
@@ -118,11 +119,29 @@ def with_exact_loss(graph: Graph, forward: Any, targets: Any) -> Graph:
     return replace(graph, nodes=tuple(exact if n.name == "loss" else n for n in graph.nodes))
 
 
-def integer_gradients(c: pipeline.Compilation, state: dict[str, Any], x: Any, y: Any) -> dict[str, Any]:
-    fresh = {k: np.array(v) for k, v in state.items()}
+def integer_gradients(c: pipeline.Compilation, arrays: dict[str, Any]) -> dict[str, Any]:
+    """What each sample adds to the accumulators, [N, ...] by accumulator name: exact sums times their scale."""
     assert c.train is not None
-    interp.run(c.train.graph, {c.graph.inputs[0]: x, c.graph.inputs[-1]: y}, fresh, ("forward", "backward"))
-    return fresh
+    graph = c.train.graph
+    arrays = {**arrays, **interp.run(graph, arrays, None, ("forward", "backward"))}
+    found = {}
+    for node in graph.phase("backward"):
+        if isinstance(node.op, ParameterGradient) and type(node.op).sums is ParameterGradient.sums:
+            found[node.updates[0]] = np.stack([one_update(graph, node, arrays, i) for i in range(SAMPLES)])
+        elif isinstance(node.op, ParameterGradient):
+            e = interp.environment(graph, node, arrays)
+            sums = np.asarray(node.op.sums(e), np.float64)
+            exponent = e.wide("exponent").reshape(-1)
+            if e.has("exponent_offset"):
+                exponent = exponent + e.wide("exponent_offset").reshape(-1)
+            found[node.updates[0]] = sums * (node.op.scale(e) * 2.0 ** exponent.reshape(-1, *[1] * (sums.ndim - 1)))
+    return found
+
+
+def one_update(graph: Graph, node: Node, arrays: dict[str, Any], i: int) -> Any:
+    """What sample i adds to a zero accumulator, by the operator's own update."""
+    one = {k: v if graph.values[k].is_state else v[i : i + 1] for k, v in arrays.items() if k in graph.values}
+    return node.op.evaluate_update(interp.environment(graph, node, one))["accumulator"]
 
 
 def targets(graph: Graph, loss: str, rng: np.random.Generator) -> Any:
