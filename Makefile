@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo bench-accuracy bench-search bench-memory bench-loss golden clean
+.PHONY: help setup system test check lint demo bench-accuracy bench-methods bench-search bench-memory bench-loss golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ demo: setup  ## train a digit classifier on a new writer's digits, in the memory
 
 bench-accuracy: setup  ## accuracy before and after adaptation, method by method
 	$(BIN)/python benchmarks/accuracy.py --write docs/accuracy.md
+
+bench-methods: setup  ## every method and optimizer beside float training, on every scenario (long)
+	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/methods.md
 
 bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
 	$(BIN)/python benchmarks/search.py
