@@ -245,7 +245,8 @@ def simulate(directory: str, as_json: bool, **options: Any) -> None:
         click.echo(json.dumps(result, indent=1))
         return
     for key, value in result.items():
-        console.print(f"{key.replace('_', ' '):<18} {value:.4f}" if isinstance(value, float) else f"{key.replace('_', ' '):<18} {value}")
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        console.print(f"{key.replace('_', ' '):<18} {text}", soft_wrap=True)  # a hash stays on one line
 
 
 @main.command()
