@@ -17,9 +17,8 @@ from . import _moments
 from ._update import Update, pointers
 from .kernel import Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, register
-from .storage_step import StepBlock16, StepInt32
 
-__all__ = ["SGD", "SGD8", "Adam", "Adam8", "Lion", "Lion8", "Optimizer", "StepBlock16", "StepInt32"]
+__all__ = ["SGD", "SGD8", "Adam", "Adam8", "Lion", "Lion8", "Optimizer"]
 
 LARGEST_SQUARES = 3.0e38
 LARGEST_GRADIENT = 1.0e18

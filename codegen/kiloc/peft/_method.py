@@ -18,7 +18,7 @@ from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.optimizer import StepBlock16
+from ..ops.storage_step import StepBlock16
 
 Layers = str | Sequence[str]
 

@@ -65,7 +65,7 @@ typedef struct {
  * window at p. Rounds twice. bias [output channels], in units of s_x * s_w[c]. */
 void kt_conv2d_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
-/* The same, rounded once (half up): what LiteRT computes for FULLY_CONNECTED. */
+/* The same, rounded once (ties away from zero): what LiteRT computes for FULLY_CONNECTED. */
 void kt_conv2d_once_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
 /* kt_conv2d_s8 with a trained gain: the sum, without the bias, is multiplied by 1 + gain[c] * 2^gain_exponent, as
