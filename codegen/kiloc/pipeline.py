@@ -32,7 +32,7 @@ from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, wi
 from .passes.calibrate import calibrate
 from .passes.pack_masks import pack_masks
 from .passes.simplify import simplify
-from .passes.slices import inference_slice, prune, training_slice
+from .passes.slices import adapted_slice, inference_slice, prune, training_slice
 from .peft import Calibration, Method, attach_all
 from .plan import check_plan, plan_memory
 
@@ -67,6 +67,8 @@ class Options:
     calibration_target: NDArray[Any] | None = None
     seed: int = 0
     name: str | None = None
+    train: bool = True
+    """False: the methods' trained values come as adapters only; nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     if options.methods:
         forward, target = _calibration(base, options)
         whole = stage("attach", attach(base, options.methods, forward, options.seed))
+    if options.methods and not options.train:
+        whole = stage("adapted", adapted_slice(whole))
+    elif options.methods:
         whole = with_accumulators(with_storage(whole, options.storage), options.optimizer, options.seed)
         whole = differentiate(whole, options.loss)
         whole = stage("diff", prune(whole))
@@ -147,7 +152,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", with_updates(pack_masks(whole), options.optimizer))
     infer = _planned(inference_slice(whole))
-    train = _planned(training_slice(whole)) if options.methods else None
+    train = _planned(training_slice(whole)) if options.methods and options.train else None
     _check_budget(whole, infer, train, options)
     context = build_context(
         whole, infer, train,
@@ -215,7 +220,7 @@ def _check_options(graph: Graph, options: Options) -> None:
     _check_known("storage", options.storage, STORAGES, "formats")
     _check_known("profile", options.profile, PROFILES, "profiles")
     if options.profile == "litert" and options.methods:
-        raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build inference only")
+        raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
     for node in graph.nodes:
@@ -243,7 +248,7 @@ def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:
 
 def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Options) -> None:
     arena = max(infer.plan.arena_bytes, train.plan.arena_bytes if train else 0)
-    total = arena + (state_layout(graph).bytes if train else 0)
+    total = arena + (state_layout(graph).bytes if graph.state() else 0)
     if options.ram is None or total <= options.ram:
         return
     part = train or infer
@@ -273,9 +278,12 @@ def _attached(base: Graph, whole: Graph) -> list[str]:
 def _layout(graph: Graph, options: Options) -> int:
     """Names the state's members and what they mean: another optimizer's state is refused, also where the members agree."""
     members = [f"{v.name} {v.kind} {v.type}" for v in state_layout(graph).values]
-    return zlib.crc32("\n".join([str(STATE_VERSION), options.optimizer.state_name, *members]).encode())
+    trainer = options.optimizer.state_name if options.train else "adapters"
+    return zlib.crc32("\n".join([str(STATE_VERSION), trainer, *members]).encode())
 
 
 def _described(options: Options) -> str:
     parts: Sequence[str] = [m.describe() for m in options.methods]
-    return "; ".join([*parts, options.optimizer.describe()]) if parts else "inference only"
+    if not parts:
+        return "inference only"
+    return "; ".join([*parts, options.optimizer.describe() if options.train else "adapters only"])

@@ -36,7 +36,7 @@ from .sizes import parse_size
 MANIFEST = "manifest.json"
 REPORT = "report.json"
 GRAPH = "graph.txt"
-"""Of a training build: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
+"""Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 TARGETS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
 
@@ -63,6 +63,7 @@ def build(
     directory: str | os.PathLike[str],
     *,
     method: Method | Sequence[Method] | None = None,
+    train: bool = True,
     optimizer: Optimizer | None = None,
     loss: Loss | str = "cross_entropy",
     storage: str = "block16",
@@ -81,6 +82,8 @@ def build(
     """Compile a model into a directory, which appears whole or not at all.
 
     method: what is trained; None builds inference only.
+    train: False builds inference only that takes adapters of these methods, trained by a build of the same model, methods, seed and (for
+    Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
     loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
     storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
     ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
@@ -95,9 +98,12 @@ def build(
     method, optimizer = _configured(config, method, optimizer)
     _check_options(target, optimizer, accumulate, seed, name)
     methods = _methods(method)
+    if not train and not methods:
+        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=methods,
+        train=train,
         optimizer=SGD() if optimizer is None else optimizer,
         loss=loss,
         storage=storage,
@@ -120,7 +126,7 @@ def _written(model: Model, compilation: pipeline.Compilation, directory: Path, m
     manifest, options = _manifest(model, compilation), compilation.options
     with _whole_directory(directory) as folder:
         _write_sources(folder, compilation)
-        if compilation.train:
+        if compilation.graph.state():
             (folder / GRAPH).write_text(print_graph(compilation.infer.graph))
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         report = figures(compilation, _measured(folder, options.target) if measure else None)
@@ -263,8 +269,10 @@ def _runtime_files(context: ModelContext) -> list[Path]:
     """Sources of the runtime that a model needs, and every header, relative to the runtime folder."""
     runtime = resources.runtime()
     sources = [Path("src") / s for s in context.sources]
+    if context.training or context.adapters:
+        sources.append(Path("src/core/adapter.c"))
     if context.training:
-        sources += [Path("src/core/adapter.c"), Path("src/core/storage.c")]
+        sources.append(Path("src/core/storage.c"))
     return sources + sorted(p.relative_to(runtime) for p in runtime.rglob("*.h"))
 
 
@@ -315,7 +323,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "base_hash": bytes(m.base_hash).hex(),
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_bytes": m.state_bytes,
-        "adapter_bytes": m.adapter_payload + 24 if m.training else 0,
+        "adapter_bytes": m.adapter_payload + 24 if c.graph.state() else 0,
         "sources": sources,
         "include": [".", "runtime/include"],
     }

@@ -130,6 +130,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.argument("model", type=click.Path(dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Build directory; it appears whole or not at all.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(["none", *METHODS]), help="What is trained; may be repeated.")
+@click.option("--inference-only", is_flag=True, help="Train nothing: take adapters that a build with the same methods trained.")
 @click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
 @click.option("--alpha", type=POSITIVE, callback=finite, default=None, help="Scale of LoRA times its rank; the rank by default.")
@@ -172,7 +173,8 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     samples = load_samples(calibration, "calibration") if calibration else None
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
-    result = kt.build(kt.load(model), output, method=chosen or None, optimizer=optimizer, **options)
+    train = not options.pop("inference_only")
+    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
 
 

@@ -48,7 +48,8 @@ TARGETS = {
 """Compiler flags of each target. Helium without its float half, which would flush subnormals to zero."""
 
 INFERENCE_ROOTS = ("init", "infer")
-TRAINING_ROOTS = ("resume", "train_step", "apply", "set_learning_rate", "adapter_export", "adapter_load")
+ADAPTER_ROOTS = ("resume", "adapter_export", "adapter_load")
+TRAINING_ROOTS = ("train_step", "apply", "set_learning_rate")
 
 
 # ---- Tools ----
@@ -353,7 +354,8 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
 
 def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Program:
     """Model and runtime with the public functions as the roots that garbage collection starts from."""
-    roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *(TRAINING_ROOTS if manifest.training else ()))]
+    adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
+    roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
     flags = (*TARGETS[target], *COMMON_FLAGS, *BARE_METAL_FLAGS)
     script = scratch / "measure.ld"
     script.write_text(_MEASURE_SCRIPT, encoding="utf-8")

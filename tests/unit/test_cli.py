@@ -96,6 +96,15 @@ def test_build_without_a_method_infers_only(folder: Path, tmp_path: Path) -> Non
         assert report["compare"] is None and report["memory"]["train_arena"] == 0
 
 
+def test_build_for_inference_with_adapters(folder: Path, tmp_path: Path) -> None:
+    command = ("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "lora", "--method", "bias", "--rank", "2", "--layers", "all")
+    report = as_json(*command, "--inference-only")
+    assert report["compare"] is None and report["memory"]["state"] > 0 and report["memory"]["train_arena"] == 0
+    manifests = [json.loads((d / "manifest.json").read_text()) for d in (tmp_path / "b", folder / "train")]
+    assert manifests[0]["base_hash"] == manifests[1]["base_hash"] and not manifests[0]["training"]
+    assert "what an adapter holds" in fails(MODEL, "build", folder / "tiny.tflite", "-o", tmp_path / "c", "--inference-only")
+
+
 def test_report_as_a_person_reads_it(folder: Path) -> None:
     lines = run("report", folder / "train").stdout.splitlines()
     memory, report = as_json("report", folder / "train")["memory"], as_json("report", folder / "train")

@@ -62,7 +62,7 @@ class CState:
     scalar: bool
     bytes: int
     initial: str
-    """"" (zero), a literal, or the name of a constant array."""
+    """"" (zero), a literal, or the name of a constant array; where nothing is trained a literal or the elements."""
     array_initial: bool
     comment: str
     adapter: bool
@@ -96,6 +96,8 @@ class ModelContext:
     inputs: list[tuple[str, Value]]
     outputs: list[tuple[str, Value]]
     training: bool
+    adapters: bool
+    """Nothing is trained, but adapters are taken: inference reads the trained values where they lie."""
     loss: str
     classes: int
     target_values: int
@@ -132,6 +134,10 @@ class ModelContext:
     @property
     def infer_uses_state(self) -> bool:
         return any("s->" in step.text for step in self.infer_steps)
+
+    @property
+    def infer_uses_adapter(self) -> bool:
+        return any(re.search(r"\bt->", step.text) for step in self.infer_steps)
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ class _Emitter:
         if name in caller:
             return caller[name]
         if value.is_state:
-            return f"{'&' if is_scalar(value) else ''}s->{c_identifier(name)}"
+            return f"{'&' if is_scalar(value) else ''}{'t' if self.context.adapters else 's'}->{c_identifier(name)}"
         if value.kind == "constant":
             return self.constant(name)
         return f"({CTYPES[value.type.dtype]} *)(a + {plan.offsets[name]})"
@@ -304,6 +310,7 @@ def build_context(
         inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,
+        adapters=train is None and bool(graph.state()),
         loss=loss if train else "",
         classes=graph.type(reads["y"]).size if "label" in reads else 0,
         target_values=graph.type(reads["y"]).size if "target" in reads else 0,
@@ -319,8 +326,9 @@ def build_context(
     emitter = _Emitter(graph, context)
     context.infer_steps = emitter.steps(infer.graph.nodes, infer.plan, caller_buffers(infer.graph), 1)
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
+    _add_state(emitter, layout_of_state)
     if train:
-        _add_training(graph, train, emitter, layout_of_state)
+        _add_training(graph, train, emitter)
     context.sources = sorted(emitter.sources)
     return context
 
@@ -331,17 +339,20 @@ def _target_range(graph: Graph) -> tuple[str, ...]:
     return tuple(c_float(end) for end in op.target_range)
 
 
-def _add_training(graph: Graph, train: Slice, emitter: _Emitter, layout: StateLayout) -> None:
+def _add_state(emitter: _Emitter, layout: StateLayout) -> None:
+    offset = 0
+    for v in layout.values:
+        emitter.context.state.append(_state_member(v, emitter, offset))
+        offset += v.type.bytes if v.kind in ADAPTER_KINDS else 0
+
+
+def _add_training(graph: Graph, train: Slice, emitter: _Emitter) -> None:
     context, plan, caller = emitter.context, train.plan, caller_buffers(train.graph)
     context.forward_steps = emitter.steps(train.graph.phase("forward"), plan, caller, 1)
     context.backward_steps = emitter.steps(train.graph.phase("backward"), plan, caller, 1 + len(context.forward_steps))
     context.update_steps = emitter.steps(graph.phase("update"), plan, {}, 1)
     context.loss_offset = plan.offsets[LOSS_VALUE]
     context.train_peak = plan.steps[plan.peak_step].name
-    offset = 0
-    for v in layout.values:
-        context.state.append(_state_member(v, emitter, offset))
-        offset += v.type.bytes if v.kind in ADAPTER_KINDS else 0
     for p in graph.parameters:
         if p.storage == "block16":
             names = {r: c_identifier(p.values[v]) for r, v in CBlock.ROLES.items()}
@@ -351,7 +362,9 @@ def _add_training(graph: Graph, train: Slice, emitter: _Emitter, layout: StateLa
 def _state_member(v: Value, emitter: _Emitter, offset: int) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
-    if np.any(v.data) and v.kind != "master":
+    if emitter.context.adapters:
+        is_array, initial = not scalar, c_array(v.data)
+    elif np.any(v.data) and v.kind != "master":
         is_array = not scalar
         literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
         initial = literal if scalar else emitter.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} of the base model")

@@ -1,11 +1,11 @@
-"""Parts of a graph: what inference runs, what one training sample runs. Both drop nodes that nothing needs."""
+"""Parts of a graph: what inference runs, also with adapters alone, what one training sample runs. All drop nodes that nothing needs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from ..autodiff import LOSS_VALUE
-from ..ir.graph import Graph, Node
+from ..ir.graph import ADAPTER_KINDS, Graph, Node
 
 
 def inference_slice(graph: Graph) -> Graph:
@@ -17,6 +17,14 @@ def inference_slice(graph: Graph) -> Graph:
         pure.append(replace(node, inputs=kept, updates=()))
     inputs = tuple(i for i in graph.inputs if graph.values[i].type.dtype == "int8")
     return replace(graph, inputs=inputs).with_nodes(pure)
+
+
+def adapted_slice(graph: Graph) -> Graph:
+    """The inference slice with the state that an adapter carries and no other: what a device needs that never trains."""
+    part = inference_slice(graph)
+    values = {k: v for k, v in part.values.items() if not v.is_state or v.kind in ADAPTER_KINDS}
+    held = [replace(p, values={r: v for r, v in p.values.items() if v in values}) for p in part.parameters]
+    return replace(part, values=values, parameters=tuple(held))
 
 
 def training_slice(graph: Graph) -> Graph:

@@ -22,7 +22,7 @@ PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer"
 def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
     """The report of the design's schema. sizes: what `toolchain.measure` read from the ELF, None where no compiler was there."""
     part = c.train or c.infer
-    state = state_layout(c.graph).bytes if c.train else 0
+    state = state_layout(c.graph).bytes if c.graph.state() else 0
     infer, train = c.infer.plan.arena_bytes, c.context.arena_train if c.train else c.infer.plan.arena_bytes
     return {
         "model": {
@@ -82,7 +82,7 @@ def _state_bytes(graph: Graph, kind: str) -> int:
 def _trainable(c: Compilation) -> dict[str, Any]:
     count = sum(c.graph.type(p.values["value"]).size for p in c.graph.parameters)
     frozen = sum(v.type.size for v in c.base.values.values() if v.kind == "constant")
-    update = c.context.adapter_payload + 24 if c.train else 0
+    update = c.context.adapter_payload + 24 if c.graph.state() else 0
     held = sum(_state_bytes(c.graph, kind) for kind in PARAMETER_KINDS)
     return {
         "parameters": count,

@@ -15,11 +15,13 @@ def render_text(report: dict[str, Any]) -> str:
     trains = report["compare"] is not None
     heads = [model["name"], " + ".join(model["methods"]) or "inference only", report["target"]]
     lines = ["   ".join(heads + ([model["optimizer"], model["loss"]] if trains else [])), *_memory(report), ""]
-    if trains:
+    if report["trainable"]["parameters"]:
         trained = report["trainable"]
         share = f"{100 * trained['fraction']:.1f} % of the model's"
         lines.append(f"{'trainable':<{WIDTH}}{trained['parameters']:,} parameters ({share}), update {trained['update_bytes']:,} bytes")
         lines.append(f"{'':<{WIDTH}}{trained['state_bytes_per_parameter']:.2f} bytes of state each")
+    if report["trainable"]["parameters"] and not trains:
+        lines.append(f"{'adapters':<{WIDTH}}inference only: trained values come from adapters of the same model and methods")
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
@@ -33,7 +35,10 @@ def render_text(report: dict[str, Any]) -> str:
 def _memory(report: dict[str, Any]) -> list[str]:
     memory = report["memory"]
     if report["compare"] is None:
-        return [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
+        rows = [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
+        if memory["state"]:
+            rows += [_row("active adapter", memory["state"]), _row("total", memory["infer_arena"] + memory["state"])]
+        return rows
     usual = [report["compare"][k] for k in ("standard_peft", "full_finetuning")]
     totals = [memory["infer_arena"], memory["train_total"], *(u["total"] for u in usual)]
     ratios = [f"{total / memory['infer_arena']:,.2f}" if memory["infer_arena"] else "-" for total in totals]

@@ -242,7 +242,7 @@ class Device(ABC):
         """Take over a state of this build; DeviceError, and the old state, if it is another's."""
         if len(state) != self.manifest.state_bytes:
             raise ValueError(f"state has {len(state)} bytes, this build's has {self.manifest.state_bytes}")
-        self._check_training()
+        self._check_adapters()
         before = self._read_state()
         try:
             self._write_state(bytes(state))
@@ -252,7 +252,7 @@ class Device(ABC):
 
     def export_adapter(self) -> Adapter:
         """What training changed, as a file of a few kilobytes."""
-        self._check_training()
+        self._check_adapters()
         try:
             return Adapter(self._export_adapter())
         except ValueError as error:
@@ -260,7 +260,7 @@ class Device(ABC):
 
     def load_adapter(self, adapter: Adapter) -> None:
         """Take over an adapter of the same base model; nothing changes if it is another's or does not fit."""
-        self._check_training()
+        self._check_adapters()
         if adapter.base_hash != self.manifest.base_hash.hex():
             raise DeviceError(
                 self.name,
@@ -296,6 +296,10 @@ class Device(ABC):
     def _check_training(self) -> None:
         if not self.manifest.training:
             raise DeviceError(self.name, "the model was built without training", "build it with a method, such as kt.LoRA(rank=4)")
+
+    def _check_adapters(self) -> None:
+        if self.manifest.adapter_bytes == 0:
+            raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
 
     def _infer_all(self, samples: NDArray[np.int8], progress: bool = False) -> NDArray[np.int8]:
         outputs = np.empty((len(samples), self.manifest.output_bytes), np.int8)
