@@ -1,15 +1,15 @@
 /* startup.c: vectors, reset and faults of any Cortex-M. Needs no C library.
  *
  * A fault is reported as one line of text on the serial port, which no frame of a program looks like, and ends there. */
-#include "board_api.h"
+#include "kt_board.h"
 
-extern uint32_t board_stack_low[], board_stack_high[];
-extern uint32_t board_data_load[], board_data_start[], board_data_end[];
-extern uint32_t board_bss_start[], board_bss_end[];
+extern uint32_t kt_board_stack_low[], kt_board_stack_high[];
+extern uint32_t kt_board_data_load[], kt_board_data_start[], kt_board_data_end[];
+extern uint32_t kt_board_bss_start[], kt_board_bss_end[];
 
 int main(void);
-void board_start(void);
-void board_fault(const uint32_t *frame);
+void kt_board_start(void);
+void kt_board_fault(const uint32_t *frame);
 void Reset_Handler(void);
 void SysTick_Handler(void);
 
@@ -17,13 +17,13 @@ void SysTick_Handler(void);
 #define SCB_CPACR (*(volatile uint32_t *)0xE000ED88u)
 #define SCB_CFSR (*(volatile uint32_t *)0xE000ED28u)
 
-board_stack board_stack_limits(void)
+kt_board_stack kt_board_stack_limits(void)
 {
-    const board_stack limits = {board_stack_low, board_stack_high};
+    const kt_board_stack limits = {kt_board_stack_low, kt_board_stack_high};
     return limits;
 }
 
-void board_exit(int code)
+void kt_board_exit(int code)
 {
     (void)code;
     for (;;)
@@ -38,7 +38,7 @@ static void write_hex(char *text, uint32_t value)
 
 /* A fault may come with a broken stack pointer: Fault_Handler starts again from the stack's top. frame is where the
  * core stacked the registers, to be believed only inside the stack; its seventh word is the address that faulted. */
-__attribute__((noreturn, used)) void board_fault(const uint32_t *frame)
+__attribute__((noreturn, used)) void kt_board_fault(const uint32_t *frame)
 {
     static char line[] = "\0FAULT exception ........ status ........ pc ........\n";
     uint32_t exception;
@@ -48,15 +48,15 @@ __attribute__((noreturn, used)) void board_fault(const uint32_t *frame)
 #if __ARM_ARCH_ISA_THUMB >= 2
     write_hex(line + 33, SCB_CFSR);
 #endif
-    if (frame >= board_stack_low && frame + 8 <= board_stack_high)
+    if (frame >= kt_board_stack_low && frame + 8 <= kt_board_stack_high)
         write_hex(line + 45, frame[6]);
-    board_write((const uint8_t *)line, sizeof line);
-    board_exit(1);
+    kt_board_write((const uint8_t *)line, sizeof line);
+    kt_board_exit(1);
 }
 
 __attribute__((naked, noreturn)) static void Fault_Handler(void)
 {
-    __asm volatile("mov r0, sp\n ldr r1, =board_stack_high\n mov sp, r1\n bl board_fault\n .ltorg");
+    __asm volatile("mov r0, sp\n ldr r1, =kt_board_stack_high\n mov sp, r1\n bl kt_board_fault\n .ltorg");
 }
 
 __attribute__((weak)) void SysTick_Handler(void)
@@ -64,24 +64,24 @@ __attribute__((weak)) void SysTick_Handler(void)
     Fault_Handler();
 }
 
-__attribute__((noreturn, used)) void board_start(void)
+__attribute__((noreturn, used)) void kt_board_start(void)
 {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     SCB_CPACR |= 0xFu << 20;
     __asm volatile("dsb\n isb" ::: "memory");
 #endif
-    const uint32_t *from = board_data_load;
-    for (uint32_t *to = board_data_start; to < board_data_end;)
+    const uint32_t *from = kt_board_data_load;
+    for (uint32_t *to = kt_board_data_start; to < kt_board_data_end;)
         *to++ = *from++;
-    for (uint32_t *to = board_bss_start; to < board_bss_end;)
+    for (uint32_t *to = kt_board_bss_start; to < kt_board_bss_end;)
         *to++ = 0;
-    board_exit(main());
+    kt_board_exit(main());
 }
 
 /* A bootloader or debugger may jump here with another stack. */
 __attribute__((naked, noreturn)) void Reset_Handler(void)
 {
-    __asm volatile("ldr r0, =board_stack_high\n mov sp, r0\n bl board_start\n .ltorg");
+    __asm volatile("ldr r0, =kt_board_stack_high\n mov sp, r0\n bl kt_board_start\n .ltorg");
 }
 
 typedef void (*handler)(void);
@@ -91,7 +91,7 @@ typedef union {
 } vector;
 
 __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
-    {.stack = board_stack_high},
+    {.stack = kt_board_stack_high},
     {.call = Reset_Handler},
     {.call = Fault_Handler}, /* NMI */
     {.call = Fault_Handler}, /* HardFault */

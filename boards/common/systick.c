@@ -1,5 +1,5 @@
-/* systick.c: board_ticks on SysTick, the 24-bit counter that every Cortex-M has, extended by its interrupt. */
-#include "board_api.h"
+/* systick.c: kt_board_ticks on SysTick, the 24-bit counter that every Cortex-M has, extended by its interrupt. */
+#include "kt_board.h"
 
 #define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
 #define SYST_RVR (*(volatile uint32_t *)0xE000E014u)
@@ -15,7 +15,7 @@ void SysTick_Handler(void)
     wraps++;
 }
 
-void board_ticks_reset(void)
+void kt_board_ticks_reset(void)
 {
     SYST_CSR = 0;
     wraps = 0;
@@ -24,7 +24,7 @@ void board_ticks_reset(void)
     SYST_CSR = 7; /* processor clock, interrupt, enabled */
 }
 
-uint64_t board_ticks(void)
+uint64_t kt_board_ticks(void)
 {
     uint32_t high, low;
 

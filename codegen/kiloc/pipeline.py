@@ -214,6 +214,8 @@ def _check_options(graph: Graph, options: Options) -> None:
     name = options.name or graph.name
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         raise CompileError("name", f"{name!r} is not a lower-case C identifier of at most 40 characters", 'pass name="kws"')
+    if name == "kt" or name.startswith("kt_"):
+        raise CompileError("name", f"{name!r} begins as the runtime's own names do", f'pass name="my_{name}", for example')
     if name in C_HEADERS:
         raise CompileError("name", f"{name}.h would hide C's own header <{name}.h>", f'pass name="{name}_model", for example')
     as_loss(options.loss)

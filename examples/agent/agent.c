@@ -1,19 +1,18 @@
 /* agent.c: a model on a board, driven over its serial port. See README.md for the commands.
  *
- * All memory is static. Which model, and how much memory it needs, comes from the build as macros:
- *   AGENT_MODEL_HEADER "kws.h"   AGENT_MODEL kws_model   AGENT_INTERFACE kws_interface
+ * All memory is static. How much the model needs comes from the build as macros, as does what names the build:
  *   AGENT_INPUT_BYTES  AGENT_OUTPUT_BYTES  AGENT_TARGET_VALUES  AGENT_ARENA_BYTES  AGENT_STATE_BYTES  AGENT_ADAPTER_BYTES
+ *   AGENT_BUILD
  *
  * A request is [sequence][command][data], its response [sequence][command | 0x80][status][data]. A sequence number that
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
 #include <string.h>
 
-#include "board_api.h"
-#include "kt/model.h"
-#include "link.h"
-#include AGENT_MODEL_HEADER
+#include "kt_board.h"
+#include "kt_agent.h"
+#include "kt_link.h"
 
-#define AGENT_PROTOCOL 1
+#define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
 #define PAINT 0xA5C3F00Du
 
@@ -27,25 +26,18 @@ enum {
     STATUS_MEMORY = 69   /* the agent was built for a smaller model */
 };
 
-extern const kt_model_interface AGENT_INTERFACE;
-static const kt_model_interface *const interface = &AGENT_INTERFACE;
-
 /* C has no arrays of no size, and a model without training has no state. */
 #define AT_LEAST_1(n) ((n) > 0 ? (n) : 1)
 #define WORDS(bytes) AT_LEAST_1(((bytes) + 7) / 8)
 
-static union {
-    AGENT_MODEL model;
-    uint64_t alignment;
-} model;
 static uint64_t arena[WORDS(AGENT_ARENA_BYTES)];
 static uint64_t state[WORDS(AGENT_STATE_BYTES)];
 static uint64_t input[WORDS(AGENT_INPUT_BYTES)];
 static uint64_t output[WORDS(AGENT_OUTPUT_BYTES)];
 static uint64_t adapter[WORDS(AGENT_ADAPTER_BYTES)];
 static float target[AT_LEAST_1(AGENT_TARGET_VALUES)];
-static uint8_t received[LINK_BUFFER];
-static uint8_t response[LINK_CONTENT + LINK_CRC];
+static uint8_t received[KT_LINK_BUFFER];
+static uint8_t response[KT_LINK_CONTENT + KT_LINK_CRC];
 
 static struct {
     int open;         /* a HELLO was answered */
@@ -103,7 +95,7 @@ static float get_float(const uint8_t *from)
  * caller's frame is where counting begins. */
 static NOINLINE void measure_start(const volatile uint32_t *caller)
 {
-    const board_stack stack = board_stack_limits();
+    const kt_board_stack stack = kt_board_stack_limits();
     volatile uint32_t here = 0;
 
     measured.base = (uintptr_t)caller;
@@ -113,16 +105,16 @@ static NOINLINE void measure_start(const volatile uint32_t *caller)
         for (volatile uint32_t *word = stack.lowest; word < measured.painted; word++)
             *word = PAINT;
     }
-    board_ticks_reset();
+    kt_board_ticks_reset();
 }
 
 static NOINLINE void measure_stop(uint8_t command)
 {
-    measured.ticks = board_ticks();
+    measured.ticks = kt_board_ticks();
     measured.command = command;
     measured.stack_bytes = 0;
     if (measured.painted != NULL) {
-        const volatile uint32_t *word = board_stack_limits().lowest;
+        const volatile uint32_t *word = kt_board_stack_limits().lowest;
         while (word < measured.painted && *word == PAINT)
             word++;
         measured.stack_bytes = (uint32_t)(measured.base - (uintptr_t)word);
@@ -151,7 +143,7 @@ static uint8_t write_area(area a, const uint8_t *data, size_t length)
 
 static uint8_t read_area(area a, const uint8_t *data, size_t length, uint8_t **end)
 {
-    if (length != 8 || get32(data + 4) > LINK_CHUNK || !in_area(a, get32(data), get32(data + 4)))
+    if (length != 8 || get32(data + 4) > KT_LINK_CHUNK || !in_area(a, get32(data), get32(data + 4)))
         return STATUS_REQUEST;
     memcpy(*end, a.bytes + get32(data), get32(data + 4));
     *end += get32(data + 4);
@@ -160,47 +152,47 @@ static uint8_t read_area(area a, const uint8_t *data, size_t length, uint8_t **e
 
 static area input_area(void)
 {
-    return (area){(uint8_t *)input, interface->input_bytes};
+    return (area){(uint8_t *)input, kt_agent.interface->input_bytes};
 }
 
 static area output_area(void)
 {
-    return (area){(uint8_t *)output, interface->output_bytes};
+    return (area){(uint8_t *)output, kt_agent.interface->output_bytes};
 }
 
 static area target_area(void)
 {
-    return (area){(uint8_t *)target, interface->target_values * 4};
+    return (area){(uint8_t *)target, kt_agent.interface->target_values * 4};
 }
 
 static area state_area(void)
 {
-    return (area){(uint8_t *)state, interface->state_bytes};
+    return (area){(uint8_t *)state, kt_agent.interface->state_bytes};
 }
 
 static area adapter_area(void)
 {
-    return (area){(uint8_t *)adapter, interface->adapter_bytes};
+    return (area){(uint8_t *)adapter, kt_agent.interface->adapter_bytes};
 }
 
 static uint8_t start_model(kt_status (*start)(void *, void *, size_t, void *, size_t))
 {
     session.ready = 0;
-    if (interface->model_bytes > sizeof model || interface->input_bytes > sizeof input ||
-        interface->output_bytes > sizeof output || interface->target_values * 4 > sizeof target ||
-        interface->arena_bytes_infer > sizeof arena || interface->arena_bytes_train > sizeof arena ||
-        interface->state_bytes > sizeof state || interface->adapter_bytes > sizeof adapter)
+    if (kt_agent.interface->model_bytes > kt_agent.bytes || kt_agent.interface->input_bytes > sizeof input ||
+        kt_agent.interface->output_bytes > sizeof output || kt_agent.interface->target_values * 4 > sizeof target ||
+        kt_agent.interface->arena_bytes_infer > sizeof arena || kt_agent.interface->arena_bytes_train > sizeof arena ||
+        kt_agent.interface->state_bytes > sizeof state || kt_agent.interface->adapter_bytes > sizeof adapter)
         return STATUS_MEMORY;
     if (start == NULL)
         return KT_ERROR_UNSUPPORTED;
-    const kt_status status = start(&model, arena, AGENT_ARENA_BYTES, state, AGENT_STATE_BYTES);
+    const kt_status status = start(kt_agent.storage, arena, AGENT_ARENA_BYTES, state, AGENT_STATE_BYTES);
     session.ready = status == KT_OK;
     return (uint8_t)status;
 }
 
 static uint8_t hello(const uint8_t *data, size_t length, uint8_t **end)
 {
-    const size_t name = strlen(interface->name);
+    const size_t name = strlen(kt_agent.interface->name);
     uint8_t *to = *end;
 
     if (length != 4)
@@ -208,19 +200,21 @@ static uint8_t hello(const uint8_t *data, size_t length, uint8_t **end)
     to = put32(to, get32(data)); /* the host's own number: this answer is to this question */
     *to++ = AGENT_PROTOCOL;
     *to++ = KT_ABI;
-    *to++ = interface->train_step != NULL;
+    *to++ = kt_agent.interface->train_step != NULL;
     *to++ = (uint8_t)(name < 255 ? name : 255);
-    memcpy(to, interface->base_hash, 8);
-    to = put32(to + 8, interface->model_bytes);
-    to = put32(to, interface->input_bytes);
-    to = put32(to, interface->output_bytes);
-    to = put32(to, interface->target_values);
-    to = put32(to, interface->arena_bytes_infer);
-    to = put32(to, interface->arena_bytes_train);
-    to = put32(to, interface->state_bytes);
-    to = put32(to, interface->adapter_bytes);
-    to = put32(to, LINK_CHUNK);
-    memcpy(to, interface->name, name < 255 ? name : 255);
+    memcpy(to, kt_agent.interface->base_hash, 8);
+    to = put32(to + 8, (uint32_t)AGENT_BUILD);
+    to = put32(to, (uint32_t)(AGENT_BUILD >> 32));
+    to = put32(to, kt_agent.interface->model_bytes);
+    to = put32(to, kt_agent.interface->input_bytes);
+    to = put32(to, kt_agent.interface->output_bytes);
+    to = put32(to, kt_agent.interface->target_values);
+    to = put32(to, kt_agent.interface->arena_bytes_infer);
+    to = put32(to, kt_agent.interface->arena_bytes_train);
+    to = put32(to, kt_agent.interface->state_bytes);
+    to = put32(to, kt_agent.interface->adapter_bytes);
+    to = put32(to, KT_LINK_CHUNK);
+    memcpy(to, kt_agent.interface->name, name < 255 ? name : 255);
     *end = to + (name < 255 ? name : 255);
     session.open = 1;
     return KT_OK;
@@ -229,13 +223,13 @@ static uint8_t hello(const uint8_t *data, size_t length, uint8_t **end)
 static uint8_t reset(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
-    return start_model(interface->init);
+    return start_model(kt_agent.interface->init);
 }
 
 static uint8_t resume(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
-    return start_model(interface->resume);
+    return start_model(kt_agent.interface->resume);
 }
 
 static uint8_t write_input(const uint8_t *data, size_t length, uint8_t **end)
@@ -284,7 +278,7 @@ static uint8_t read_adapter(const uint8_t *data, size_t length, uint8_t **end)
 static uint8_t infer(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
-    return (uint8_t)interface->infer(&model, (const int8_t *)input, (int8_t *)output);
+    return (uint8_t)kt_agent.interface->infer(kt_agent.storage, (const int8_t *)input, (int8_t *)output);
 }
 
 static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
@@ -293,10 +287,10 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
 
     if (length != 4)
         return STATUS_REQUEST;
-    if (interface->train_step == NULL)
+    if (kt_agent.interface->train_step == NULL)
         return KT_ERROR_UNSUPPORTED;
     const kt_target wanted = {(int32_t)get32(data), target};
-    const kt_status status = interface->train_step(&model, (const int8_t *)input, &wanted, &loss);
+    const kt_status status = kt_agent.interface->train_step(kt_agent.storage, (const int8_t *)input, &wanted, &loss);
     *end = put_float(*end, loss);
     return (uint8_t)status;
 }
@@ -304,7 +298,9 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
-    return interface->apply == NULL ? KT_ERROR_UNSUPPORTED : (uint8_t)interface->apply(&model);
+    if (kt_agent.interface->apply == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    return (uint8_t)kt_agent.interface->apply(kt_agent.storage);
 }
 
 static uint8_t set_learning_rate(const uint8_t *data, size_t length, uint8_t **end)
@@ -312,17 +308,18 @@ static uint8_t set_learning_rate(const uint8_t *data, size_t length, uint8_t **e
     (void)end;
     if (length != 4)
         return STATUS_REQUEST;
-    if (interface->set_learning_rate == NULL)
+    if (kt_agent.interface->set_learning_rate == NULL)
         return KT_ERROR_UNSUPPORTED;
-    return (uint8_t)interface->set_learning_rate(&model, get_float(data));
+    return (uint8_t)kt_agent.interface->set_learning_rate(kt_agent.storage, get_float(data));
 }
 
 static uint8_t export_adapter(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length;
-    if (interface->adapter_export == NULL)
+    if (kt_agent.interface->adapter_export == NULL)
         return KT_ERROR_UNSUPPORTED;
-    *end = put32(*end, (uint32_t)interface->adapter_export(&model, adapter, interface->adapter_bytes));
+    const uint32_t capacity = kt_agent.interface->adapter_bytes;
+    *end = put32(*end, (uint32_t)kt_agent.interface->adapter_export(kt_agent.storage, adapter, capacity));
     return KT_OK;
 }
 
@@ -331,14 +328,14 @@ static uint8_t load_adapter(const uint8_t *data, size_t length, uint8_t **end)
     (void)end;
     if (length != 4 || !in_area(adapter_area(), 0, get32(data)))
         return STATUS_REQUEST;
-    if (interface->adapter_load == NULL)
+    if (kt_agent.interface->adapter_load == NULL)
         return KT_ERROR_UNSUPPORTED;
-    return (uint8_t)interface->adapter_load(&model, adapter, get32(data));
+    return (uint8_t)kt_agent.interface->adapter_load(kt_agent.storage, adapter, get32(data));
 }
 
 static uint8_t stats(const uint8_t *data, size_t length, uint8_t **end)
 {
-    const board_stack stack = board_stack_limits();
+    const kt_board_stack stack = kt_board_stack_limits();
     uint8_t *to = *end;
 
     (void)data, (void)length;
@@ -415,26 +412,26 @@ static void answer(size_t length)
         session.sequence = sequence;
         session.length = (size_t)(end - response);
     }
-    link_send(response, session.length);
+    kt_link_send(response, session.length);
 }
 
 int main(void)
 {
-    board_init();
-    start_model(interface->init);
+    kt_board_init();
+    start_model(kt_agent.interface->init);
     for (;;) {
         size_t length;
-        switch (link_receive(received, &length)) {
-        case LINK_FRAME:
+        switch (kt_link_receive(received, &length)) {
+        case KT_LINK_FRAME:
             answer(length);
             break;
-        case LINK_DAMAGED: {
-            uint8_t complaint[3 + LINK_CRC] = {0, RESPONSE, STATUS_DAMAGED};
-            link_send(complaint, 3);
+        case KT_LINK_DAMAGED: {
+            uint8_t complaint[3 + KT_LINK_CRC] = {0, RESPONSE, STATUS_DAMAGED};
+            kt_link_send(complaint, 3);
             break;
         }
-        case LINK_CLOSED:
-            board_exit(0);
+        case KT_LINK_CLOSED:
+            kt_board_exit(0);
         }
     }
 }

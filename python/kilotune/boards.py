@@ -25,7 +25,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Counter:
-    """What board_ticks counts: `per_tick` of `counts` ("instructions", "cycles" or "nanoseconds")."""
+    """What kt_board_ticks counts: `per_tick` of `counts` ("instructions", "cycles" or "nanoseconds")."""
 
     counts: str
     per_tick: float
@@ -33,10 +33,11 @@ class Counter:
 
 @dataclass(frozen=True)
 class Emulator:
-    """How to emulate the board. `counting` are the extra options that make its counter exact."""
+    """How to emulate the board. `options` are always given; `counting` make its counter exact."""
 
     program: str
     machine: str
+    options: tuple[str, ...]
     counting: tuple[str, ...]
 
 
@@ -157,6 +158,7 @@ class _Reader:
         result = Emulator(
             self.take(table, "program", str, where),
             self.take(table, "machine", str, where),
+            self.texts(table, "options", where, default=[]),
             self.texts(table, "counting", where, default=[]),
         )
         self.done(table, where)

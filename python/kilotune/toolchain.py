@@ -183,6 +183,13 @@ def _headers(folder: Path) -> str:
     return _digest(part for path in sorted(folder.rglob("*.h")) for part in (str(path.relative_to(folder)), _read(path)))
 
 
+def build_identity(manifest: Manifest) -> bytes:
+    """8 bytes that name the generated sources: firmware of other options, or of another version, has others."""
+    folders = [manifest.directory / folder for folder in manifest.include]
+    sources = (part for name in manifest.sources for part in (name, _read(manifest.directory / name)))
+    return bytes.fromhex(_digest([*sources, *map(_headers, folders)]))[:8]
+
+
 def _run(command: Sequence[str], where: str, what: str) -> bytes:
     # The messages of the compiler are quoted to the user: no colours, no typographic quotes.
     done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C"}, check=False)
@@ -249,6 +256,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
     agent = resources.agent()
     common = (resources.boards(), resources.boards() / "common", agent)
     sizes = {
+        "BUILD": f"0x{build_identity(manifest).hex()}u",
         "INPUT_BYTES": manifest.input_bytes,
         "OUTPUT_BYTES": manifest.output_bytes,
         "TARGET_VALUES": manifest.target_values,
@@ -256,16 +264,17 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         "STATE_BYTES": manifest.state_bytes,
         "ADAPTER_BYTES": manifest.adapter_bytes,
     }
-    defines = (
-        f'-DAGENT_MODEL_HEADER="{manifest.name}.h"',
+    model = (
+        f"-DAGENT_MODEL_HEADER=<{manifest.name}.h>",
         f"-DAGENT_MODEL={manifest.name}_model",
         f"-DAGENT_INTERFACE={manifest.name}_interface",
-        *(f"-DAGENT_{name}={value}" for name, value in sizes.items()),
     )
     include = tuple(manifest.directory / folder for folder in manifest.include)
+    runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [
-        _Unit(agent / "agent.c", (*flags, *defines), (*common, *include)),
-        _Unit(agent / "link.c", flags, common),
+        _Unit(agent / "agent.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in sizes.items())), (*common, *runtime)),
+        _Unit(agent / "model.c", (*flags, *model), (*include, *common)),
+        _Unit(agent / "kt_link.c", flags, common),
         *(_Unit(source, flags, common) for source in board.sources),
     ]
 
@@ -306,14 +315,33 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     try:
         return _link(program, f"{manifest.name}-{board.name}")
     except DeviceError as error:
-        overflows = re.findall(r"region `(\w+)' overflowed by (\d+) bytes", error.what)
+        overflows = {region: int(size) for region, size in re.findall(r"region `(\w+)' overflowed by (\d+) bytes", error.what)}
         if not overflows:
             raise
-        what = " and ".join(f"{region} is {int(size):,} bytes too small" for region, size in overflows)
-        raise DeviceError(board.name, f"the model does not fit this board: {what}", "build it for less memory, or use a larger board") from None
+        raise _does_not_fit(board, overflows) from None
+
+
+def _does_not_fit(board: boards.Board, overflows: dict[str, int]) -> DeviceError:
+    """Which region, by how much, and which boards have the room."""
+    needed = {m.name: m.size + overflows.get(m.name, 0) for m in board.memories if m.name in ("FLASH", "RAM")}
+    known = [boards.load(name) for name in boards.names()]
+    larger = [b for b in known if all(size <= sum(m.size for m in b.memories if m.name == name) for name, size in needed.items())]
+    larger.sort(key=lambda b: sum(m.size for m in b.memories))
+    what = " and ".join(f"{region} is {size:,} bytes too small" for region, size in overflows.items())
+    names = f", or use a larger board: {', '.join(b.name for b in larger[:3])}" if larger else ""
+    return DeviceError(board.name, f"the model does not fit this board: {what}", f"build it for less memory (`--ram`, fewer layers){names}")
 
 
 # ---- Measure ----
+
+
+def memory_use(elf: Path) -> dict[str, int]:
+    """Bytes of a linked firmware: "code" (with constants), "data" (in flash and RAM), "bss" and "stack"."""
+    with elf.open("rb") as file:
+        found = {section.name: int(section["sh_size"]) for section in ELFFile(file).iter_sections()}
+    code = sum(found.get(name, 0) for name in (".vectors", ".boot2", ".text", ".rodata"))
+    return {"code": code, "data": found.get(".data", 0), "bss": found.get(".bss", 0), "stack": found.get(".stack", 0)}
+
 
 _MEASURE_SCRIPT = """\
 SECTIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import os
-import random
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lossy_link import LossyTransport
 
 from kilotune import boards, resources, toolchain
 from kilotune.adapters import Adapter
@@ -276,51 +277,25 @@ def test_a_model_without_training(tmp_path: Path) -> None:
 # ---- The link ----
 
 
-class LossyTransport:
-    """Drops, flips and invents bytes in both directions."""
-
-    def __init__(self, inner: ProcessTransport, seed: int, rate: float) -> None:
-        self.inner = inner
-        self.random = random.Random(seed)
-        self.rate = rate
-        self.damage = 0
-
-    def mangle(self, data: bytes) -> bytes:
-        out = bytearray()
-        for byte in data:
-            if self.random.random() >= self.rate:
-                out.append(byte)
-                continue
-            self.damage += 1
-            out += self.random.choice((b"", bytes([byte ^ (1 << self.random.randrange(8))]), bytes([byte, self.random.randrange(256)])))
-        return bytes(out)
-
-    def read(self, timeout: float) -> bytes:
-        return self.mangle(self.inner.read(timeout))
-
-    def write(self, data: bytes, timeout: float) -> bool:
-        return self.inner.write(self.mangle(data), timeout)
-
-    def close(self) -> None:
-        self.inner.close()
-
-
 def open_lossy(toy: Path, seed: int, rate: float) -> tuple[AgentDevice, LossyTransport]:
     transport = LossyTransport(ProcessTransport([str(toolchain.host_agent(toy))], "agent:host", patience=5.0), seed, rate)
-    device = AgentDevice(Manifest.load(toy), transport, "agent:host", boards.load("posix"), timeout=0.02, deadline=20.0)
+    device = AgentDevice(Manifest.load(toy), transport, "agent:host", boards.load("posix"), timeout=0.005, deadline=20.0)
     return device, transport
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_nothing_is_lost_or_done_twice_on_a_lossy_link(toy: Path, host: Device, seed: int) -> None:
-    host.fit(X, Y, epochs=2, seed=seed)
-    device, transport = open_lossy(toy, seed, 0.01)
+def test_ten_thousand_frames_on_a_lossy_link(toy: Path, host: Device) -> None:
+    """Nothing is lost and nothing is done twice: the model counts its steps and updates in its own state."""
+    steps = 3334
+    samples, labels = np.tile(X, (steps // 40 + 1, 1))[:steps], np.tile(Y, steps // 40 + 1)[:steps]
+    host.fit(samples, labels, accumulate=1)
+    device, transport = open_lossy(toy, 0, 0.004)
     with device:
-        device.fit(X, Y, epochs=2, seed=seed)
-        assert counters(device) == (80, 40, 0)
+        device.fit(samples, labels, accumulate=1)
+        assert device.link.requests >= 10_000
+        assert counters(device) == (steps, steps, 0)
         assert device.state() == host.state()
-        assert transport.damage > 50
-        assert device.link.retries > 20
+    assert device.link.retries > 1000
+    assert len(transport.damage) == 6 and min(transport.damage.values()) > 100, transport.damage
 
 
 def test_an_interrupted_request_does_not_confuse_the_next(toy: Path) -> None:
@@ -420,6 +395,40 @@ def test_a_device_with_another_model_is_refused(tmp_path: Path, name: str) -> No
     folder = make_toy(tmp_path / "b", base_hash="ff23456789abcdef")
     with pytest.raises(DeviceError, match="another model: its base_hash is 0123456789abcdef, the manifest's ff23456789abcdef"):
         open_device(folder, name)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"), [("learning_rate = 0.5f;", "another build of toy: its options"), ("#define AGENT_PROTOCOL 2", "protocol 1, this is 2")]
+)
+def test_firmware_of_another_build_or_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, message: str) -> None:
+    """What was flashed last month: same model, same sizes."""
+    old, now = make_toy(tmp_path / "old"), make_toy(tmp_path / "now")
+    if entry.startswith("#"):
+        shutil.copytree(resources.agent(), tmp_path / "agent")
+        edit(tmp_path / "agent/agent.c", entry, entry.replace("2", "1"))
+        monkeypatch.setattr(resources, "agent", lambda: tmp_path / "agent")
+    else:
+        edit(old / "toy.c", entry, entry.replace("0.5", "0.25"))
+    transport = ProcessTransport([str(toolchain.host_agent(old))], "agent:host", patience=5.0)
+    with pytest.raises(DeviceError, match=rf"{message}(?s:.*)kilotune flash {now}"):
+        AgentDevice(Manifest.load(now), transport, "agent:host", boards.load("posix"))
+    assert not alive(transport.pid)
+
+
+@pytest.mark.parametrize("name", ["link", "agent", "model", "board", "read", "write", "start", "main", "sleep"])
+def test_a_model_may_have_any_name(tmp_path: Path, name: str, host: Device) -> None:
+    """Neither headers nor functions of agent and board can meet a model's."""
+    folder = make_toy(tmp_path / "b")
+    for old in ("toy.c", "toy.h", "toy_interface.c", "manifest.json"):
+        text = re.sub(r"\btoy(?=\.[ch]|_(?!kernels|weights|linear|crc32))|(?<=\")toy(?=\")", name, (folder / old).read_text())
+        (folder / old).unlink()
+        (folder / old.replace("toy", name)).write_text(text)
+    host.fit(X, Y)
+    with open_device(folder, "agent:host") as device:
+        device.fit(X, Y)
+        assert device.state() == host.state()
+    if HAVE_ARM:
+        toolchain.firmware(folder, "mps2-an386")
 
 
 def test_code_that_does_not_compile_is_quoted(tmp_path: Path) -> None:

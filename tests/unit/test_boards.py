@@ -53,7 +53,7 @@ def test_unknown_board_names_the_nearest() -> None:
         ("origin = 0x2000_0000", 'origin = "0x20000000"', r"memory\.RAM\.origin must be an integer"),
         ('core = "cortex-m4"', 'kore = "cortex-m4"', r"cpu\.core is missing"),
         ("[counter]", "[counter]\nspeed = 3", r"unknown entry counter\.speed"),
-        ('"board.c"', '"bord.c"', "there is no file .*bord.c"),
+        ('"common/mps2.c"', '"common/mps9.c"', "there is no file .*mps9.c"),
         ("[serial]", "[serial", "cannot be read"),
     ],
 )

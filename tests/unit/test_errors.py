@@ -68,6 +68,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "name with a digit first": ({"name": "2nd"}, ("'2nd'",)),
     "name too long": ({"name": "x" * 41}, ("at most 40",)),
     "empty name": ({"name": "1"}, ("'1'",)),
+    "name of the runtime": ({"name": "kt_conv"}, ("begins as the runtime's own names do", "my_kt_conv")),
     "name of a header": ({"name": "string"}, ("would hide C's own header <string.h>",)),
     "name of another kind": ({"name": 5}, ("5 is not text",)),
     "ram": ({"ram": "64 apples"}, ("ram", "'64 apples' is not a size", "64K")),

@@ -20,8 +20,8 @@ from kilotune.devices.agent import Command, Link
 from kilotune.devices.errors import DeviceError
 
 STREAM = """
-#include "board_api.h"
-#include "link.h"
+#include "kt_board.h"
+#include "kt_link.h"
 #include <string.h>
 
 static uint8_t in[70000], out[70000];
@@ -29,17 +29,17 @@ static size_t in_next, in_end, out_end;
 
 void give(const uint8_t *bytes, size_t n) { memcpy(in, bytes, n); in_next = 0; in_end = n; out_end = 0; }
 size_t take(uint8_t *bytes) { memcpy(bytes, out, out_end); return out_end; }
-int board_read(void) { return in_next < in_end ? in[in_next++] : -1; }
-void board_write(const uint8_t *bytes, size_t n) { memcpy(out + out_end, bytes, n); out_end += n; }
+int kt_board_read(void) { return in_next < in_end ? in[in_next++] : -1; }
+void kt_board_write(const uint8_t *bytes, size_t n) { memcpy(out + out_end, bytes, n); out_end += n; }
 """
 
 DECLARATIONS = """
 void give(const uint8_t *bytes, size_t n);
 size_t take(uint8_t *bytes);
-int link_receive(uint8_t *buffer, size_t *length);
-void link_send(uint8_t *content, size_t length);
-uint32_t link_crc32(const uint8_t *bytes, size_t length);
-size_t link_unstuff(uint8_t *bytes, size_t length);
+int kt_link_receive(uint8_t *buffer, size_t *length);
+void kt_link_send(uint8_t *content, size_t length);
+uint32_t kt_link_crc32(const uint8_t *bytes, size_t length);
+size_t kt_link_unstuff(uint8_t *bytes, size_t length);
 """
 
 FRAME, DAMAGED, CLOSED = 0, 1, 2
@@ -53,7 +53,7 @@ def agent_link(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     include = [f"-I{resources.agent()}", f"-I{resources.boards()}"]
     flags = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-shared", "-fPIC"]
     library = folder / "link.so"
-    subprocess.run(["gcc", *flags, *include, folder / "stream.c", resources.agent() / "link.c", "-o", library], check=True)
+    subprocess.run(["gcc", *flags, *include, folder / "stream.c", resources.agent() / "kt_link.c", "-o", library], check=True)
     ffi = cffi.FFI()
     ffi.cdef(DECLARATIONS)
     return ffi, ffi.dlopen(str(library))
@@ -89,7 +89,7 @@ def test_stuffing_is_cobs(plain: bytes, stuffed: bytes) -> None:
 def test_agent_crc_is_zlibs(agent_link: tuple[Any, Any]) -> None:
     _, lib = agent_link
     for content in samples():
-        assert lib.link_crc32(content, len(content)) == zlib.crc32(content)
+        assert lib.kt_link_crc32(content, len(content)) == zlib.crc32(content)
 
 
 def test_agent_sends_what_python_encodes(agent_link: tuple[Any, Any]) -> None:
@@ -98,7 +98,7 @@ def test_agent_sends_what_python_encodes(agent_link: tuple[Any, Any]) -> None:
     for content in samples():
         buffer = ffi.new("uint8_t[]", content + b"\xaa" * 4)
         lib.give(b"", 0)
-        lib.link_send(buffer, len(content))
+        lib.kt_link_send(buffer, len(content))
         assert bytes(ffi.buffer(out, lib.take(out))) == frames.encode(content)
 
 
@@ -108,7 +108,7 @@ def receive(agent_link: tuple[Any, Any], stream: bytes) -> list[bytes | None]:
     buffer, length = ffi.new("uint8_t[]", 600), ffi.new("size_t *")
     lib.give(stream, len(stream))
     found: list[bytes | None] = []
-    while (event := lib.link_receive(buffer, length)) != CLOSED:
+    while (event := lib.kt_link_receive(buffer, length)) != CLOSED:
         found.append(bytes(ffi.buffer(buffer, length[0])) if event == FRAME else None)
     return found
 

@@ -1,6 +1,6 @@
 /* A process: standard input and output are the serial port. */
 #define _POSIX_C_SOURCE 200809L
-#include "board_api.h"
+#include "kt_board.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,12 +18,12 @@ static uint64_t nanoseconds(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void board_init(void)
+void kt_board_init(void)
 {
-    board_ticks_reset();
+    kt_board_ticks_reset();
 }
 
-int board_read(void)
+int kt_board_read(void)
 {
     static uint8_t buffer[4096];
     static size_t next, filled;
@@ -38,12 +38,12 @@ int board_read(void)
     return buffer[next++];
 }
 
-void board_write(const uint8_t *bytes, size_t length)
+void kt_board_write(const uint8_t *bytes, size_t length)
 {
     while (length > 0) {
         const ssize_t sent = write(1, bytes, length);
         if (sent < 0 && errno != EINTR)
-            board_exit(1);
+            kt_board_exit(1);
         if (sent > 0) {
             bytes += sent;
             length -= (size_t)sent;
@@ -51,23 +51,23 @@ void board_write(const uint8_t *bytes, size_t length)
     }
 }
 
-void board_ticks_reset(void)
+void kt_board_ticks_reset(void)
 {
     start = nanoseconds();
 }
 
-uint64_t board_ticks(void)
+uint64_t kt_board_ticks(void)
 {
     return nanoseconds() - start;
 }
 
-board_stack board_stack_limits(void)
+kt_board_stack kt_board_stack_limits(void)
 {
-    const board_stack unknown = {NULL, NULL};
+    const kt_board_stack unknown = {NULL, NULL};
     return unknown;
 }
 
-void board_exit(int code)
+void kt_board_exit(int code)
 {
     exit(code);
 }

@@ -1,5 +1,5 @@
 /* Arm MPS2 with the AN505 image, as QEMU emulates it. */
-#include "board_api.h"
+#include "kt_board.h"
 #include "cmsdk_uart.h"
 
 #define CLOCK 20000000u
@@ -7,18 +7,18 @@
 
 static cmsdk_uart *const uart = (cmsdk_uart *)0x50200000u;
 
-void board_init(void)
+void kt_board_init(void)
 {
     cmsdk_uart_init(uart, CLOCK, 115200u);
-    board_ticks_reset();
+    kt_board_ticks_reset();
 }
 
-int board_read(void)
+int kt_board_read(void)
 {
     return cmsdk_uart_read(uart, UART0_RECEIVE);
 }
 
-void board_write(const uint8_t *bytes, size_t length)
+void kt_board_write(const uint8_t *bytes, size_t length)
 {
     cmsdk_uart_write(uart, bytes, length);
 }

@@ -9,19 +9,21 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .. import boards
+from .. import boards, toolchain
 from . import frames
 from .base import Device
 from .errors import DeviceError, check_status
 from .host import compare_with_manifest
 from .manifest import Manifest
 
-PROTOCOL = 1
+PROTOCOL = 2
+ABI = 1
+"""KT_ABI of kt/model.h."""
 CHUNK = 512
 _RESPONSE = 0x80
 _DAMAGED = 64
 _MAX_REQUESTS = 1000
-_HELLO = "<4B8s9I"
+_HELLO = "<4B8s8s9I"
 
 
 class Command(enum.IntEnum):
@@ -68,6 +70,7 @@ class Hello:
     abi: int
     training: bool
     base_hash: bytes
+    build: bytes
     model_bytes: int
     input_bytes: int
     output_bytes: int
@@ -81,9 +84,9 @@ class Hello:
     @classmethod
     def parse(cls, data: bytes) -> Hello:
         """The response's data without the echoed number; struct.error if it is too short."""
-        protocol, abi, training, length, *fields = struct.unpack_from(_HELLO, data)
+        protocol, abi, training, length, base_hash, build, *fields = struct.unpack_from(_HELLO, data)
         name = data[struct.calcsize(_HELLO) :][:length].decode(errors="replace")
-        return cls(name, protocol, abi, bool(training), *fields)
+        return cls(name, protocol, abi, bool(training), base_hash, build[::-1], *fields)
 
 
 class Link:
@@ -98,6 +101,7 @@ class Link:
         self.name = name
         self.timeout = timeout
         self.deadline = deadline
+        self.requests = 0
         self.retries = 0
         self._sequence = secrets.randbelow(256)
         self._pending = bytearray()
@@ -105,6 +109,7 @@ class Link:
 
     def request(self, command: Command, data: bytes = b"") -> bytes:
         """The response's data; DeviceError for any status but 0."""
+        self.requests += 1
         self._sequence = (self._sequence + 1) % 256
         frame = frames.encode(bytes([self._sequence, command]) + data)
         deadline = time.monotonic() + self.deadline
@@ -179,16 +184,23 @@ class AgentDevice(Device):
     def _greet(self) -> Hello:
         number = secrets.token_bytes(4)
         data = self.link.request(Command.HELLO, number)
+        remedy = f"flash it again: kilotune flash {self.manifest.directory} --board BOARD"
+        if data[:4] != number:
+            raise DeviceError(self.name, "the device answers another program's question", "make sure that nothing else uses the port")
+        if data[4:5] != bytes([PROTOCOL]):
+            spoken = f"protocol {data[4]}" if len(data) > 4 else "another protocol"
+            raise DeviceError(self.name, f"the firmware speaks {spoken}, this is {PROTOCOL}: it is of another version", remedy)
         try:
-            if data[:4] != number:
-                raise DeviceError(self.name, "the device answers another program's question", "make sure that nothing else uses the port")
             hello = Hello.parse(data[4:])
         except struct.error:
-            raise DeviceError(self.name, "the device's greeting is too short: its firmware is of another version", "flash it again") from None
-        if hello.protocol != PROTOCOL:
-            raise DeviceError(self.name, f"the firmware speaks protocol {hello.protocol}, this is {PROTOCOL}", "flash it again")
+            raise DeviceError(self.name, "the device's greeting is too short: its firmware is of another version", remedy) from None
+        if hello.abi != ABI:
+            raise DeviceError(self.name, f"the firmware's runtime is of version {hello.abi}, this is {ABI}", remedy)
         names = "base_hash training input_bytes output_bytes target_values arena_infer arena_train state_bytes adapter_bytes"
-        compare_with_manifest(self.manifest, self.name, {n: getattr(hello, n) for n in names.split()})
+        compare_with_manifest(self.manifest, self.name, {n: getattr(hello, n) for n in names.split()}, remedy)
+        if hello.build != toolchain.build_identity(self.manifest):
+            what = f"the device holds another build of {hello.name}: its options or its version of kilotune differ from this directory's"
+            raise DeviceError(self.name, what, remedy)
         return hello
 
     # ---- Areas larger than a frame ----

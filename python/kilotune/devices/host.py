@@ -165,14 +165,14 @@ class HostDevice(Device):
         self._closed = True
 
 
-def compare_with_manifest(manifest: Manifest, where: str, found: dict[str, Any]) -> None:
+def compare_with_manifest(manifest: Manifest, where: str, found: dict[str, Any], remedy: str = "build it again") -> None:
     """DeviceError if what a device says of its model is not what the manifest says."""
     for name, value in found.items():
         expected = getattr(manifest, name)
         if value != expected:
             shown = (value.hex(), expected.hex()) if isinstance(value, bytes) else (value, expected)
             what = f"the device holds another model: its {name} is {shown[0]}, the manifest's {shown[1]}"
-            raise DeviceError(where, what, "rebuild, and flash again")
+            raise DeviceError(where, what, remedy)
 
 
 def _declarations(manifest: Manifest) -> str:

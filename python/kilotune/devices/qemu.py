@@ -17,6 +17,7 @@ def start(board: boards.Board, elf: Path, count: bool) -> ProcessTransport:
         toolchain.require_emulator(board.emulator.program),
         *("-M", board.emulator.machine, "-kernel", str(elf)),
         *("-display", "none", "-monitor", "none", "-serial", "stdio"),
+        *board.emulator.options,
         *(board.emulator.counting if count else ()),
     ]
     return ProcessTransport(command, f"qemu:{board.name}")

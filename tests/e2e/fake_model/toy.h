@@ -32,5 +32,6 @@ size_t toy_adapter_export(const toy_model *m, void *buffer, size_t capacity);
 kt_status toy_adapter_load(toy_model *m, const void *buffer, size_t length);
 
 extern const uint8_t toy_base_hash[8];
+extern const kt_model_interface toy_interface;
 
 #endif

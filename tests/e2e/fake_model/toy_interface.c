@@ -40,7 +40,6 @@ static kt_status adapter_load(void *m, const void *buffer, size_t length)
     return toy_adapter_load(m, buffer, length);
 }
 
-extern const kt_model_interface toy_interface;
 const kt_model_interface toy_interface = {
     .name = "toy",
     .base_hash = toy_base_hash,

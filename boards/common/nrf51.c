@@ -1,5 +1,5 @@
-/* BBC micro:bit (Nordic nRF51822), as QEMU emulates it. */
-#include "board_api.h"
+/* nrf51.c: BBC micro:bit (Nordic nRF51822), as QEMU emulates it. */
+#include "kt_board.h"
 #include "sleep.h"
 
 #define UART ((volatile uint32_t *)0x40002000u)
@@ -20,7 +20,7 @@ enum {
     BAUD_RATE = 0x524 / 4
 };
 
-void board_init(void)
+void kt_board_init(void)
 {
     UART[PIN_TRANSMIT] = 24;
     UART[PIN_RECEIVE] = 25;
@@ -29,10 +29,10 @@ void board_init(void)
     UART[INTERRUPT_ENABLE] = 1u << 2; /* received */
     UART[START_RECEIVE] = 1;
     UART[START_TRANSMIT] = 1;
-    board_ticks_reset();
+    kt_board_ticks_reset();
 }
 
-int board_read(void)
+int kt_board_read(void)
 {
     while (UART[RECEIVED] == 0)
         sleep_unless(&UART[RECEIVED], 1, UART_INTERRUPT);
@@ -40,7 +40,7 @@ int board_read(void)
     return (int)(UART[RECEIVE_DATA] & 0xFFu);
 }
 
-void board_write(const uint8_t *bytes, size_t length)
+void kt_board_write(const uint8_t *bytes, size_t length)
 {
     while (length-- > 0) {
         UART[TRANSMITTED] = 0;

@@ -1,9 +1,9 @@
-#include "link.h"
+#include "kt_link.h"
 
-#include "board_api.h"
+#include "kt_board.h"
 
 /* Half a byte at a time: a table of 64 bytes instead of 1024. */
-uint32_t link_crc32(const uint8_t *bytes, size_t length)
+uint32_t kt_link_crc32(const uint8_t *bytes, size_t length)
 {
     static const uint32_t table[16] = {
         0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u, 0x4db26158u, 0x5005713cu,
@@ -21,7 +21,7 @@ uint32_t link_crc32(const uint8_t *bytes, size_t length)
 
 /* COBS: a code byte c stands before c - 1 bytes that are not zero, and means a zero after them unless c is 255 or the
  * block is the last. The data moves down by at least one byte, so unstuffing in place never overtakes itself. */
-size_t link_unstuff(uint8_t *bytes, size_t length)
+size_t kt_link_unstuff(uint8_t *bytes, size_t length)
 {
     size_t from = 0, to = 0;
 
@@ -37,7 +37,7 @@ size_t link_unstuff(uint8_t *bytes, size_t length)
     return to;
 }
 
-void link_stuff(const uint8_t *bytes, size_t length, void (*write)(const uint8_t *bytes, size_t length))
+void kt_link_stuff(const uint8_t *bytes, size_t length, void (*write)(const uint8_t *bytes, size_t length))
 {
     size_t from = 0;
     int more = 1;
@@ -58,45 +58,45 @@ void link_stuff(const uint8_t *bytes, size_t length, void (*write)(const uint8_t
     }
 }
 
-link_event link_receive(uint8_t buffer[LINK_BUFFER], size_t *length)
+kt_link_event kt_link_receive(uint8_t buffer[KT_LINK_BUFFER], size_t *length)
 {
     size_t filled = 0;
 
     for (;;) {
-        const int byte = board_read();
+        const int byte = kt_board_read();
         if (byte < 0)
-            return LINK_CLOSED;
+            return KT_LINK_CLOSED;
         if (byte != 0) {
-            if (filled < LINK_BUFFER)
+            if (filled < KT_LINK_BUFFER)
                 buffer[filled] = (uint8_t)byte;
-            if (filled <= LINK_BUFFER)
+            if (filled <= KT_LINK_BUFFER)
                 filled++;
         } else if (filled > 0) {
             break;
         }
     }
-    if (filled > LINK_BUFFER)
-        return LINK_DAMAGED;
+    if (filled > KT_LINK_BUFFER)
+        return KT_LINK_DAMAGED;
 
-    const size_t plain = link_unstuff(buffer, filled);
-    if (plain < LINK_CRC + 2)
-        return LINK_DAMAGED;
-    *length = plain - LINK_CRC;
+    const size_t plain = kt_link_unstuff(buffer, filled);
+    if (plain < KT_LINK_CRC + 2)
+        return KT_LINK_DAMAGED;
+    *length = plain - KT_LINK_CRC;
 
     uint32_t crc = 0;
-    for (size_t i = 0; i < LINK_CRC; i++)
+    for (size_t i = 0; i < KT_LINK_CRC; i++)
         crc |= (uint32_t)buffer[*length + i] << (8 * i);
-    return crc == link_crc32(buffer, *length) ? LINK_FRAME : LINK_DAMAGED;
+    return crc == kt_link_crc32(buffer, *length) ? KT_LINK_FRAME : KT_LINK_DAMAGED;
 }
 
-void link_send(uint8_t *content, size_t length)
+void kt_link_send(uint8_t *content, size_t length)
 {
     static const uint8_t delimiter = 0;
-    const uint32_t crc = link_crc32(content, length);
+    const uint32_t crc = kt_link_crc32(content, length);
 
-    for (size_t i = 0; i < LINK_CRC; i++)
+    for (size_t i = 0; i < KT_LINK_CRC; i++)
         content[length + i] = (uint8_t)(crc >> (8 * i));
-    board_write(&delimiter, 1); /* ends whatever noise came before */
-    link_stuff(content, length + LINK_CRC, board_write);
-    board_write(&delimiter, 1);
+    kt_board_write(&delimiter, 1); /* ends whatever noise came before */
+    kt_link_stuff(content, length + KT_LINK_CRC, kt_board_write);
+    kt_board_write(&delimiter, 1);
 }
