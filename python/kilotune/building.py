@@ -97,9 +97,7 @@ def build(
         raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
     method, optimizer = _configured(config, method, optimizer)
     _check_options(target, optimizer, accumulate, seed, name)
-    methods = _methods(method)
-    if not train and not methods:
-        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
+    methods = _methods(method, train)
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=methods,
@@ -175,10 +173,12 @@ def _configured(
     return read.methods, read.optimizer
 
 
-def _methods(method: Any) -> tuple[Method, ...]:
+def _methods(method: Any, train: bool) -> tuple[Method, ...]:
     if method is None or isinstance(method, Method):
-        return () if method is None else (method,)
+        method = [] if method is None else [method]
     given = tuple(method) if isinstance(method, list | tuple) else (method,)
+    if not train and not given:
+        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
     for m in given:
         if not isinstance(m, Method):
             raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
