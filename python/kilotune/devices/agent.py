@@ -17,8 +17,6 @@ from .host import compare_with_manifest
 from .manifest import Manifest
 
 PROTOCOL = 2
-ABI = 1
-"""KT_ABI of kt/model.h."""
 CHUNK = 512
 _RESPONSE = 0x80
 _DAMAGED = 64
@@ -194,8 +192,6 @@ class AgentDevice(Device):
             hello = Hello.parse(data[4:])
         except struct.error:
             raise DeviceError(self.name, "the device's greeting is too short: its firmware is of another version", remedy) from None
-        if hello.abi != ABI:
-            raise DeviceError(self.name, f"the firmware's runtime is of version {hello.abi}, this is {ABI}", remedy)
         names = "base_hash training input_bytes output_bytes target_values arena_infer arena_train state_bytes adapter_bytes"
         compare_with_manifest(self.manifest, self.name, {n: getattr(hello, n) for n in names.split()}, remedy)
         if hello.build != toolchain.build_identity(self.manifest):
