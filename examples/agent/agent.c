@@ -2,7 +2,7 @@
  *
  * All memory is static. How much the model needs comes from the build as macros, as does what names the build:
  *   AGENT_INPUT_BYTES  AGENT_OUTPUT_BYTES  AGENT_TARGET_VALUES  AGENT_ARENA_BYTES  AGENT_STATE_BYTES  AGENT_ADAPTER_BYTES
- *   AGENT_BUILD
+ *   AGENT_BUILD  AGENT_BOARD
  *
  * A request is [sequence][command][data], its response [sequence][command | 0x80][status][data]. A sequence number that
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
@@ -190,9 +190,16 @@ static uint8_t start_model(kt_status (*start)(void *, void *, size_t, void *, si
     return (uint8_t)status;
 }
 
+static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t length)
+{
+    memcpy(to, bytes, length);
+    return to + length;
+}
+
 static uint8_t hello(const uint8_t *data, size_t length, uint8_t **end)
 {
-    const size_t name = strlen(kt_agent.interface->name);
+    const kt_model_interface *const m = kt_agent.interface;
+    const size_t name = strlen(m->name);
     uint8_t *to = *end;
 
     if (length != 4)
@@ -200,22 +207,22 @@ static uint8_t hello(const uint8_t *data, size_t length, uint8_t **end)
     to = put32(to, get32(data)); /* the host's own number: this answer is to this question */
     *to++ = AGENT_PROTOCOL;
     *to++ = KT_ABI;
-    *to++ = kt_agent.interface->train_step != NULL;
-    *to++ = (uint8_t)(name < 255 ? name : 255);
-    memcpy(to, kt_agent.interface->base_hash, 8);
-    to = put32(to + 8, (uint32_t)AGENT_BUILD);
+    *to++ = m->train_step != NULL;
+    *to++ = (uint8_t)name; /* the compiler permits 40 */
+    to = put_bytes(to, m->base_hash, 8);
+    to = put32(to, (uint32_t)AGENT_BUILD);
     to = put32(to, (uint32_t)(AGENT_BUILD >> 32));
-    to = put32(to, kt_agent.interface->model_bytes);
-    to = put32(to, kt_agent.interface->input_bytes);
-    to = put32(to, kt_agent.interface->output_bytes);
-    to = put32(to, kt_agent.interface->target_values);
-    to = put32(to, kt_agent.interface->arena_bytes_infer);
-    to = put32(to, kt_agent.interface->arena_bytes_train);
-    to = put32(to, kt_agent.interface->state_bytes);
-    to = put32(to, kt_agent.interface->adapter_bytes);
+    to = put32(to, m->model_bytes);
+    to = put32(to, m->input_bytes);
+    to = put32(to, m->output_bytes);
+    to = put32(to, m->target_values);
+    to = put32(to, m->arena_bytes_infer);
+    to = put32(to, m->arena_bytes_train);
+    to = put32(to, m->state_bytes);
+    to = put32(to, m->adapter_bytes);
     to = put32(to, KT_LINK_CHUNK);
-    memcpy(to, kt_agent.interface->name, name < 255 ? name : 255);
-    *end = to + (name < 255 ? name : 255);
+    to = put_bytes(to, m->name, name);
+    *end = put_bytes(to, AGENT_BOARD, sizeof AGENT_BOARD - 1);
     session.open = 1;
     return KT_OK;
 }

@@ -234,7 +234,8 @@ def report(directory: str, as_json: bool) -> None:
 @click.argument("directory", type=click.Path(file_okay=False))
 @click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y to train on (y may be missing: then it only infers).")
 @click.option("--test", type=click.Path(dir_okay=False), help="NPZ with x and y to evaluate on; --data without it.")
-@click.option("--device", default="host", show_default=True, help='"host", "agent:host" or "qemu:mps2-an386".')
+@click.option("--device", default="host", show_default=True, help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".')
+@click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Of a serial port; 115200 by default.")
 @click.option("--epochs", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the samples.")
 @click.option("--decay", type=click.Choice(["constant", "linear"]), default="constant", show_default=True, help="Learning rate over the updates.")
@@ -242,7 +243,11 @@ def report(directory: str, as_json: bool) -> None:
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:
     """Run the build in DIRECTORY on a device: evaluate, train, evaluate."""
-    result = simulate_build(kt.open_build(directory), progress=not as_json, **options)
+    baud = options.pop("baud")
+    if baud is not None and not options["device"].startswith("serial:"):
+        raise click.UsageError("--baud is of --device serial:PORT")
+    chosen = {} if baud is None else {"baud": baud}
+    result = simulate_build(kt.open_build(directory), progress=not as_json, device_options=chosen, **options)
     if as_json:
         click.echo(json.dumps(result, indent=1))
         return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,23 @@ def _read_from(path: str) -> Iterator[None]:
 
 
 def simulate_build(
-    build: Build, *, data: str, test: str | None, device: str, epochs: int, seed: int, decay: str, save: str | None, progress: bool
+    build: Build,
+    *,
+    data: str,
+    test: str | None,
+    device: str,
+    epochs: int,
+    seed: int,
+    decay: str,
+    save: str | None,
+    progress: bool,
+    device_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Run a build on a device. Returns accuracy (or loss) before and after, the state's hash and the device's statistics."""
     x, y = load_samples(data, "--data")
     x_test, y_test = load_samples(test, "--test") if test else (x, y)
     result: dict[str, Any] = {"device": device, "samples": len(x)}
-    with build.open(device) as dev:
+    with build.open(device, **device_options) as dev:
         if y is None and build.manifest["targets"] != "input":
             with _read_from(data):
                 result["classes"] = np.bincount(np.asarray(dev.predict(x))).tolist()

@@ -255,7 +255,8 @@ def _model_units(manifest: Manifest, flags: tuple[str, ...], without_interface: 
 def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]) -> list[_Unit]:
     agent = resources.agent()
     common = (resources.boards(), resources.boards() / "common", agent)
-    sizes = {
+    macros = {
+        "BOARD": f'"{board.name}"',
         "BUILD": f"0x{build_identity(manifest).hex()}u",
         "INPUT_BYTES": manifest.input_bytes,
         "OUTPUT_BYTES": manifest.output_bytes,
@@ -272,7 +273,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
     include = tuple(manifest.directory / folder for folder in manifest.include)
     runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [
-        _Unit(agent / "agent.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in sizes.items())), (*common, *runtime)),
+        _Unit(agent / "agent.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in macros.items())), (*common, *runtime)),
         _Unit(agent / "model.c", (*flags, *model), (*include, *common)),
         _Unit(agent / "kt_link.c", flags, common),
         *(_Unit(source, flags, common) for source in board.sources),

@@ -374,7 +374,7 @@ def test_agent_refuses_ranges_outside_its_buffers(toy: Path) -> None:
 # ---- Opening, dying, measuring ----
 
 
-@pytest.mark.parametrize("name", ["hots", "qemu:mps2-an368", "qemu:", "agent:x", "serial", "host:x", "qemu:posix", ""])
+@pytest.mark.parametrize("name", ["hots", "qemu:mps2-an368", "qemu:", "agent:x", "seriall:x", "host:x", "qemu:posix", ""])
 def test_unknown_device_lists_what_exists(toy: Path, name: str) -> None:
     with pytest.raises(DeviceError, match=r"no device of this name(?s:.*)devices: host, agent:host, qemu:"):
         open_device(toy, name)

@@ -16,8 +16,9 @@ from .errors import DeviceError
 from .host import HostDevice
 from .manifest import Manifest
 from .pipe import ProcessTransport
+from .serial_port import BAUD, SerialTransport, ports
 
-__all__ = ["Device", "DeviceError", "History", "available", "open_device"]
+__all__ = ["AgentDevice", "Device", "DeviceError", "History", "available", "open_device"]
 
 
 def _open_host(manifest: Manifest, board: str) -> Device:
@@ -42,12 +43,19 @@ def _open_qemu(manifest: Manifest, board: str, count: bool = False, timeout: flo
     return AgentDevice(manifest, transport, f"qemu:{board}", description, counting=count, timeout=timeout)
 
 
-_KINDS: dict[str, Callable[..., Device]] = {"host": _open_host, "agent": _open_host_agent, "qemu": _open_qemu}
+def _open_serial(manifest: Manifest, port: str, baud: int = BAUD, timeout: float = 1.0, patience: float = 10.0) -> Device:
+    if not port:
+        raise DeviceError("serial:", "the port is missing", f"serial:/dev/ttyACM0, for example; ports here: {', '.join(ports()) or 'none'}")
+    transport = SerialTransport(port, baud)
+    return AgentDevice(manifest, transport, f"serial:{port}", None, timeout=timeout, hello_deadline=patience)
+
+
+_KINDS: dict[str, Callable[..., Device]] = {"host": _open_host, "agent": _open_host_agent, "qemu": _open_qemu, "serial": _open_serial}
 
 
 def available() -> list[str]:
     """All names that open_device knows."""
-    return ["host", "agent:host", *(f"qemu:{name}" for name in boards.emulated())]
+    return ["host", "agent:host", *(f"qemu:{name}" for name in boards.emulated()), "serial:PORT"]
 
 
 def _unknown(name: str) -> DeviceError:
@@ -60,7 +68,8 @@ def open_device(build_dir: str | os.PathLike[str], name: str = "host", **options
     """The model of a build directory on a device, compiled first if need be.
 
     "host": in this process. "agent:host": the agent as a process (option sanitize=True). "qemu:BOARD": the agent on an
-    emulated board (option count=True makes stats() count instructions). The last two take timeout=seconds.
+    emulated board (option count=True makes stats() count instructions). "serial:PORT": a board on a serial port that runs the
+    agent of this build (options baud=115200, patience=seconds to wait for its greeting). All but the host take timeout=seconds.
     """
     kind, _, board = name.partition(":")
     opener = _KINDS.get(kind)

@@ -64,6 +64,7 @@ class Hello:
     """What the agent says of itself."""
 
     name: str
+    board: str
     protocol: int
     abi: int
     training: bool
@@ -83,8 +84,9 @@ class Hello:
     def parse(cls, data: bytes) -> Hello:
         """The response's data without the echoed number; struct.error if it is too short."""
         protocol, abi, training, length, base_hash, build, *fields = struct.unpack_from(_HELLO, data)
-        name = data[struct.calcsize(_HELLO) :][:length].decode(errors="replace")
-        return cls(name, protocol, abi, bool(training), base_hash, build[::-1], *fields)
+        names = data[struct.calcsize(_HELLO) :]
+        name, board = (part.decode(errors="replace") for part in (names[:length], names[length:]))
+        return cls(name, board, protocol, abi, bool(training), base_hash, build[::-1], *fields)
 
 
 class Link:
@@ -104,6 +106,7 @@ class Link:
         self._sequence = secrets.randbelow(256)
         self._pending = bytearray()
         self._text = b""
+        self._noise = 0
 
     def request(self, command: Command, data: bytes = b"") -> bytes:
         """The response's data; DeviceError for any status but 0."""
@@ -125,7 +128,9 @@ class Link:
             if time.monotonic() >= until:
                 wait *= 2
         said = f"; it said: {self._text.decode(errors='replace').strip()}" if self._text else ""
-        hint = "check that the agent firmware runs and that nothing else uses the port"
+        if not said and self._noise:
+            said = f", only {self._noise} bytes that are no frames"
+        hint = "check that the agent firmware runs there (kilotune flash) at this baud rate, and that the port is the board's"
         raise DeviceError(f"{self.name}, {command.name.lower()}", f"no answer from the device{said}", hint)
 
     def _response(self, command: Command, until: float) -> bytes | None:
@@ -147,6 +152,7 @@ class Link:
 
     def _note(self, received: bytes) -> None:
         """Text between frames comes from the board's start-up code: the report of a fault, or a boot message."""
+        self._noise += len(received)
         if len(received) > 3 and received.strip().isascii() and received.strip().replace(b"\n", b" ").decode().isprintable():
             self._text = (self._text + received)[-2000:]
             if received.startswith(b"FAULT"):
@@ -162,21 +168,22 @@ class AgentDevice(Device):
         manifest: Manifest,
         transport: Transport,
         name: str,
-        board: boards.Board,
+        board: boards.Board | None = None,
         counting: bool = True,
         timeout: float = 1.0,
         deadline: float = 300.0,
         hello_deadline: float = 20.0,
     ) -> None:
+        """board: None where only the firmware can say on which it runs; counting: whether the board's counter is exact."""
         super().__init__(manifest, name)
-        self.board = board
         self.link = Link(transport, name, timeout, hello_deadline)
-        self._counting = counting
         try:
             self.hello = self._greet()
         except BaseException:
             transport.close()
             raise
+        self.board = boards.load(self.hello.board) if board is None and self.hello.board in boards.names() else board
+        self._counting = counting and (board is not None or (self.board is not None and self.board.emulator is None))
         self.link.deadline = deadline
 
     def _greet(self) -> Hello:
@@ -257,8 +264,9 @@ class AgentDevice(Device):
     def _stats(self) -> dict[str, Any]:
         code, ticks, stack, stack_size, arena, state = struct.unpack("<IQ4I", self.link.request(Command.STATS))
         call = {Command.INFER: "infer", Command.TRAIN: "train_step", Command.APPLY: "apply"}.get(code)
-        counted = round(ticks * self.board.counter.per_tick) if call and self._counting else None
-        counts = self.board.counter.counts
+        counted, counts = None, ""
+        if self.board is not None and call and self._counting:
+            counted, counts = round(ticks * self.board.counter.per_tick), self.board.counter.counts
         return {
             "call": call,
             **{unit: counted if counts == unit else None for unit in ("instructions", "cycles", "nanoseconds")},
