@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 
 from . import frontend
 from .autodiff import differentiate
-from .emit import ModelContext, build_context, render
+from .emit import ModelContext, adapter_table, build_context, render
 from .emit.context import Slice, caller_buffers, scratch_bytes, state_layout
 from .errors import BudgetError, CompileError
 from .ir import interp
-from .ir.graph import Graph
+from .ir.graph import Graph, Node
 from .ir.text import print_graph
 from .ir.verify import node_types, verify
 from .losses import Loss, as_loss
 from .ops._linear import Linear
+from .ops.lora import DownProjection
 from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, with_updates
 from .passes.calibrate import calibrate
 from .passes.pack_masks import pack_masks
@@ -69,6 +70,10 @@ class Options:
     name: str | None = None
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
+    public_key: bytes | None = None
+    """32 bytes: adapters must be signed with the secret key that belongs to it."""
+    rollback_protection: bool = False
+    """Only an adapter with a higher sequence number replaces one in a slot."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name,
         methods=_described(options),
     )  # fmt: skip
+    if whole.state():
+        methods = "; ".join(m.describe() for m in options.methods)
+        context.adapter = adapter_table.describe(whole, methods, options.public_key, options.rollback_protection)
     return Compilation(whole, base, options, infer, train, context, render(context))
 
 
@@ -266,14 +274,24 @@ def _base_hash(base: Graph, whole: Graph) -> bytes:
     values = {k: replace(v, origin="") for k, v in base.values.items()}
     nodes = tuple(replace(n, origin="") for n in base.nodes)
     frozen = print_graph(replace(base, name="", origin="", notes=(), values=values, nodes=nodes))
-    held = [f"{v.name} {v.type}" for v in state_layout(whole).adapter]
+    held = [" ".join((e.name, e.dtype, *_fixed_extents(e))) for e in adapter_table.entries_of(whole)]
     return hashlib.sha256("\n".join([frozen, *held, *_attached(base, whole)]).encode()).digest()[:8]
+
+
+def _fixed_extents(entry: adapter_table.Entry) -> list[str]:
+    """Rows and columns, but for a rank: an adapter of a lower one fits too."""
+    axis = adapter_table.RANK_AXIS.get(entry.role) if entry.part == "value" else None
+    return ["rank" if i == axis else str(n) for i, n in enumerate((entry.rows, entry.columns))]
+
+
+def _without_rank(node: Node) -> Node:
+    return replace(node, op=replace(node.op, u_image=(*node.op.u_image[:2], 0))) if isinstance(node.op, DownProjection) else node
 
 
 def _attached(base: Graph, whole: Graph) -> list[str]:
     """What the methods added to the frozen model and an adapter relies on: constants, and the nodes that read trained values."""
     added = {k: replace(v, origin="") for k, v in whole.values.items() if v.kind == "constant" and k not in base.values}
-    changed = [replace(n, origin="", updates=()) for n in inference_slice(whole).nodes if n not in base.nodes]
+    changed = [_without_rank(replace(n, origin="", updates=())) for n in inference_slice(whole).nodes if n not in base.nodes]
     return [print_graph(replace(whole, name="", origin="", notes=(), inputs=(), outputs=(), parameters=(), values=added, nodes=tuple(changed)))]
 
 

@@ -323,7 +323,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "base_hash": bytes(m.base_hash).hex(),
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_bytes": m.state_bytes,
-        "adapter_bytes": m.adapter_payload + 24 if c.graph.state() else 0,
+        "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "sources": sources,
         "include": [".", "runtime/include"],
     }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiloc.emit.adapter_table import entries_of
 from kiloc.emit.context import state_layout
 from kiloc.errors import CompileError
 from kiloc.export.tflite import write
@@ -49,11 +50,11 @@ def _graph(directory: Path) -> Graph:
 
 
 def _state(graph: Graph, adapter: Adapter) -> dict[str, NDArray[Any]]:
-    """The adapter's values by name; everything is little-endian, in the order of the state."""
-    found, offset = {}, 0
-    for value in state_layout(graph).adapter:
-        dtype = np.dtype(value.type.dtype).newbyteorder("<")
-        found[value.name] = np.frombuffer(adapter.payload, dtype, value.type.size, offset).reshape(value.type.shape)
-        offset += value.type.bytes
-    assert offset == len(adapter.payload), "the payload fits the hash"
+    """The adapter's values by name; what a lower rank does not have is zero."""
+    values, found = adapter.values(), {}
+    for value, entry in zip(state_layout(graph).adapter, entries_of(graph), strict=True):
+        given = values[entry.name]
+        whole = np.zeros((entry.rows, entry.columns), given.dtype)
+        whole[: given.shape[0], : given.shape[1]] = given
+        found[value.name] = whole.reshape(value.type.shape)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.peft import Method
 from kiloc.pipeline import Compilation, Options, compile_graph
-from kilotune.adapters import HEADER_BYTES
 from kilotune.devices import Device
 from kilotune.devices.data import dequantize, quantize
 from kilotune.devices.host import HostDevice
@@ -402,6 +402,9 @@ def test_an_adapter_of_another_model_or_method_is_refused(device: Device, mse: k
     for build in (mse, rank):
         with build.open() as opened, pytest.raises(kt.DeviceError, match="belongs to base model"):
             device.load_adapter(opened.export_adapter())
+    wider = kt.build(kt.load(folder / "tiny.tflite"), tmp_path / "w", method=[kt.LoRA(rank=3, layers="first,second"), *METHODS[1:]])
+    with wider.open() as opened, pytest.raises(kt.DeviceError, match="has a higher rank"):
+        device.load_adapter(opened.export_adapter())
     assert device.state() == before
 
 
@@ -410,13 +413,16 @@ def test_every_byte_of_an_adapter_is_guarded_on_the_device(device: HostDevice, o
     data, before = device._export_adapter(), other.state()
     for at in range(len(data)):
         for bit in (1, 128):
-            with pytest.raises(kt.DeviceError, match="truncated, damaged"):
+            with pytest.raises(kt.DeviceError, match="version of the format" if at in (4, 5) else "truncated, oversized or damaged"):
                 other._load_adapter(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
-        with pytest.raises(kt.DeviceError, match="truncated, damaged"):
+        with pytest.raises(kt.DeviceError, match="truncated, oversized or damaged"):
             other._load_adapter(data[:at])
-    huge = data[: HEADER_BYTES - 4] + struct.pack("<I", 0xFFFFFFFF) + data[HEADER_BYTES:]
-    with pytest.raises(kt.DeviceError, match="truncated, damaged"):
-        other._load_adapter(huge)
+    for at in (16, 20, 24):
+        header = bytearray(data[:124])
+        struct.pack_into("<I", header, at, 0xFFFFFFFC)
+        huge = bytes(header) + struct.pack("<I", zlib.crc32(header)) + data[128:]
+        with pytest.raises(kt.DeviceError, match="truncated, oversized or damaged"):
+            other._load_adapter(huge)
     assert other.state() == before
     other._load_adapter(data)
     assert np.array_equal(other.infer(X), device.infer(X))

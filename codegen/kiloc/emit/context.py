@@ -85,6 +85,23 @@ class CBlock:
     ROLES: ClassVar[dict[str, str]] = {"master": "master", "master_exponent": "master_exponent", "codes": "value", "exponent": "exponent"}
 
 
+@dataclass(frozen=True)
+class CAdapter:
+    """The adapters that a model takes: made by `adapter_table.describe`."""
+
+    methods: str
+    table: str
+    table_bytes: int
+    comment: str
+    entries: int
+    layers: int
+    file_bytes: int
+    """The largest file: with digest and signature."""
+    public_key: str
+    """Elements of the key that adapters must be signed for; "" where the origin is not checked."""
+    ascending: bool
+
+
 @dataclass
 class ModelContext:
     """What the templates read."""
@@ -122,6 +139,8 @@ class ModelContext:
     loss_offset: int = 0
     infer_peak: str = ""
     train_peak: str = ""
+    adapter: CAdapter | None = None
+    """None where no adapter is taken."""
 
     @property
     def constant_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..emit.adapter_table import SIGNATURE_BYTES
 from ..emit.context import Slice, caller_buffers, scratch_bytes, state_layout
 from ..ir.graph import Graph
 from ..ir.verify import node_types
@@ -82,7 +83,7 @@ def _state_bytes(graph: Graph, kind: str) -> int:
 def _trainable(c: Compilation) -> dict[str, Any]:
     count = sum(c.graph.type(p.values["value"]).size for p in c.graph.parameters)
     frozen = sum(v.type.size for v in c.base.values.values() if v.kind == "constant")
-    update = c.context.adapter_payload + 24 if c.graph.state() else 0
+    update = c.context.adapter.file_bytes - SIGNATURE_BYTES if c.context.adapter else 0
     held = sum(_state_bytes(c.graph, kind) for kind in PARAMETER_KINDS)
     return {
         "parameters": count,

@@ -254,7 +254,7 @@ class Device(ABC):
         """What training changed, as a file of a few kilobytes."""
         self._check_adapters()
         try:
-            return Adapter(self._export_adapter())
+            return Adapter(self._export_adapter()).with_digest()
         except ValueError as error:
             raise DeviceError(self.name, f"the device exported no valid adapter: {error}", "rebuild the model") from error
 

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Version of the contract between generated code and runtime; generated headers refuse another one. */
-#define KT_ABI 1
+#define KT_ABI 2
 
 #define KT_ALIGNMENT 8
 
@@ -23,10 +23,21 @@ typedef enum {
     KT_ERROR_STATE = 2,       /* state missing, misaligned, too small, or of another model or layout */
     KT_ERROR_LABEL = 3,       /* label outside [0, classes) */
     KT_ERROR_LOSS = 4,        /* a target is NaN or out of range; nothing was accumulated */
-    KT_ERROR_ADAPTER = 5,     /* adapter truncated, damaged, or of another model; nothing was changed */
+    KT_ERROR_ADAPTER = 5,     /* adapter truncated, oversized or damaged; nothing was changed */
     KT_ERROR_NOT_TRAINED = 6, /* update asked for with no accumulated sample */
-    KT_ERROR_UNSUPPORTED = 7  /* the model was built without training */
+    KT_ERROR_UNSUPPORTED = 7, /* the model was built without training */
+    KT_ERROR_BASE = 8,        /* adapter of another base model, other methods or layers, or of a higher rank */
+    KT_ERROR_VERSION = 9,     /* adapter in another version of the format, or older than the one it would replace */
+    KT_ERROR_SIGNATURE = 10,  /* adapter not signed by the key that the model was built with */
+    KT_ERROR_FULL = 11,       /* no room for the adapter */
+    KT_ERROR_EXISTS = 12,     /* an adapter of this name is there */
+    KT_ERROR_MISSING = 13,    /* no adapter of this name, or no update under way */
+    KT_ERROR_BUSY = 14,       /* another update is under way, or the adapter is in use */
+    KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
+    KT_ERROR_SELF_TEST = 16   /* the adapter makes the stored samples' results worse than permitted; the old one is active */
 } kt_status;
+
+typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */
 
 /* What a training sample should give: a class number, or values in the output's real units. */
 typedef struct {
@@ -35,7 +46,7 @@ typedef struct {
 } kt_target;
 
 /* Any generated model behind one table. `model` is storage of model_bytes, aligned to KT_ALIGNMENT.
- * Inputs (and outputs) are concatenated in the model's order. Functions are NULL where training was not built. */
+ * Inputs (and outputs) are concatenated in the model's order. Functions are NULL where the model was built without them. */
 typedef struct {
     const char *name;
     const uint8_t *base_hash; /* first 8 bytes of the SHA-256 of the base model's frozen part */
@@ -46,7 +57,7 @@ typedef struct {
     uint32_t arena_bytes_infer;
     uint32_t arena_bytes_train;
     uint32_t state_bytes;
-    uint32_t adapter_bytes;
+    uint32_t adapter_bytes; /* the largest file: with digest and signature */
     kt_status (*init)(void *model, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
     kt_status (*resume)(void *model, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
     kt_status (*infer)(void *model, const int8_t *input, int8_t *output);
@@ -55,6 +66,8 @@ typedef struct {
     kt_status (*set_learning_rate)(void *model, float learning_rate);
     size_t (*adapter_export)(const void *model, void *buffer, size_t capacity);
     kt_status (*adapter_load)(void *model, const void *buffer, size_t length);
+    const kt_adapter_layout *adapter_layout; /* NULL where no adapter is taken */
+    void (*adapter_select)(void *model, const void *values);
 } kt_model_interface;
 
 #ifdef __cplusplus

@@ -1,8 +1,17 @@
+/* The file of an adapter: every check before the first byte is used. The layout is in kt/adapter.h. */
 #include "kt/adapter.h"
 
 #include <string.h>
 
-static const char magic[8] = {'K', 'T', 'A', 'D', 'A', 'P', 'T', '1'};
+static const uint8_t magic[4] = {'K', 'T', 'A', 0x1A};
+
+enum { HAS_DIGEST = 1, HAS_SIGNATURE = 2 };
+
+/* The part of an entry's role that says which extent is a rank: kiloc/emit/adapter_table.py. */
+enum { ROLE_LORA_A = 2, ROLE_LORA_B = 3, ROLE_ADAPTER_DOWN = 6, ROLE_ADAPTER_UP = 7 };
+
+/* Larger sections are damage; sums of them cannot overflow. */
+#define LARGEST 0x08000000u
 
 uint32_t kt_crc32(uint32_t crc, const void *data, size_t length)
 {
@@ -28,30 +37,164 @@ static void put32(uint8_t *p, uint32_t v)
     }
 }
 
+static void put16(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
 static uint32_t get32(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-size_t kt_adapter_seal(uint8_t *buffer, const uint8_t base_hash[8], uint32_t payload_length)
+static uint32_t get16(const uint8_t *p)
 {
-    const size_t covered = KT_ADAPTER_HEADER + (size_t)payload_length;
-    memcpy(buffer, magic, 8);
-    memcpy(buffer + 8, base_hash, 8);
-    put32(buffer + 16, payload_length);
-    put32(buffer + covered, kt_crc32(0, buffer, covered));
-    return covered + 4;
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
 }
 
-const uint8_t *kt_adapter_open(const void *buffer, size_t length, const uint8_t base_hash[8], uint32_t payload_length)
+static uint32_t filled(uint32_t bytes)
 {
-    const uint8_t *bytes = buffer;
-    const size_t covered = KT_ADAPTER_HEADER + (size_t)payload_length;
-    if (bytes == NULL || length != covered + 4 || memcmp(bytes, magic, 8) != 0 || memcmp(bytes + 8, base_hash, 8) != 0) {
-        return NULL;
+    return (bytes + 3u) & ~3u;
+}
+
+static int intact(const uint8_t *section, uint32_t bytes)
+{
+    return kt_crc32(0, section, bytes) == get32(section + bytes);
+}
+
+typedef struct {
+    uint32_t rows;
+    uint32_t columns;
+    uint32_t width; /* bytes of an element */
+} extent;
+
+static extent extent_of(const uint8_t *entry)
+{
+    const extent e = {get32(entry + 4), get32(entry + 8), entry[3] == 2 ? 4u : 1u};
+    return e;
+}
+
+/* Layer, role and type agree, and the extents too, but for a rank that may be lower. */
+static int fits(const uint8_t *from, const uint8_t *to)
+{
+    const extent e = extent_of(from), wanted = extent_of(to);
+    const uint8_t role = to[2];
+    const int by_row = role == ROLE_LORA_A || role == ROLE_ADAPTER_DOWN;
+    const int by_column = role == ROLE_LORA_B || role == ROLE_ADAPTER_UP;
+    return memcmp(from, to, 4) == 0 && (e.rows == wanted.rows || (by_row && e.rows > 0 && e.rows < wanted.rows)) &&
+           (e.columns == wanted.columns || (by_column && e.columns > 0 && e.columns < wanted.columns));
+}
+
+static kt_status check_table(kt_adapter *adapter, uint32_t payload_bytes, const kt_adapter_layout *layout)
+{
+    uint32_t total = 0;
+    adapter->in_place = 1;
+    for (uint32_t i = 0; i < layout->entries; i++) {
+        const uint8_t *const from = adapter->table + KT_ADAPTER_ENTRY * i, *const to = layout->table + KT_ADAPTER_ENTRY * i;
+        if (!fits(from, to)) {
+            return KT_ERROR_BASE;
+        }
+        const extent e = extent_of(from);
+        total += e.rows * e.columns * e.width;
+        adapter->in_place &= memcmp(from, to, KT_ADAPTER_ENTRY) == 0;
     }
-    if (get32(bytes + 16) != payload_length || get32(bytes + covered) != kt_crc32(0, bytes, covered)) {
-        return NULL;
+    return total == payload_bytes ? KT_OK : KT_ERROR_ADAPTER;
+}
+
+kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout)
+{
+    const uint8_t *const bytes = file;
+    if (bytes == NULL || length < KT_ADAPTER_HEADER || memcmp(bytes, magic, sizeof magic) != 0) {
+        return KT_ERROR_ADAPTER;
     }
-    return bytes + KT_ADAPTER_HEADER;
+    if (get16(bytes + 4) != KT_ADAPTER_VERSION) {
+        return KT_ERROR_VERSION;
+    }
+    const uint32_t flags = get16(bytes + 6), table = get32(bytes + 20), payload = get32(bytes + 24), entries = get16(bytes + 28);
+    if (!intact(bytes, KT_ADAPTER_HEADER - 4) || flags > 3u || table > LARGEST || payload > LARGEST || table % 8 != 4 ||
+        entries * KT_ADAPTER_ENTRY > table) {
+        return KT_ERROR_ADAPTER;
+    }
+    const uint32_t digest = KT_ADAPTER_PAYLOAD(table) + filled(payload) + 4;
+    const uint32_t signature = digest + (flags & HAS_DIGEST ? KT_ADAPTER_DIGEST : 0);
+    const uint32_t end = signature + (flags & HAS_SIGNATURE ? KT_ADAPTER_SIGNATURE : 0);
+    if (length != end || get32(bytes + 16) != end || !intact(bytes + KT_ADAPTER_HEADER, table) ||
+        !intact(bytes + KT_ADAPTER_PAYLOAD(table), filled(payload)) || ((flags & HAS_DIGEST) && !intact(bytes + digest, KT_ADAPTER_DIGEST - 4)) ||
+        ((flags & HAS_SIGNATURE) && !intact(bytes + signature, KT_ADAPTER_SIGNATURE - 4))) {
+        return KT_ERROR_ADAPTER;
+    }
+    if (memcmp(bytes + 8, layout->base_hash, 8) != 0 || entries != layout->entries) {
+        return KT_ERROR_BASE;
+    }
+    kt_adapter found = {bytes, bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(table), end, get32(bytes + 32), 0};
+    const kt_status status = check_table(&found, payload, layout);
+    if (status != KT_OK) {
+        return status;
+    }
+    if (layout->public_key != NULL && (!(flags & HAS_SIGNATURE) || !layout->verify(bytes, signature, layout->public_key))) {
+        return KT_ERROR_SIGNATURE;
+    }
+    *adapter = found;
+    return KT_OK;
+}
+
+kt_adapter_reader kt_adapter_read(const kt_adapter *adapter, const kt_adapter_layout *layout)
+{
+    const kt_adapter_reader reader = {adapter->table, layout->table, adapter->payload};
+    return reader;
+}
+
+void kt_adapter_next(kt_adapter_reader *reader, void *value)
+{
+    const extent e = extent_of(reader->from), wanted = extent_of(reader->to);
+    const size_t row = (size_t)e.columns * e.width, wanted_row = (size_t)wanted.columns * e.width;
+    uint8_t *to = value;
+    for (uint32_t i = 0; i < wanted.rows; i++, to += wanted_row) {
+        const size_t given = i < e.rows ? row : 0;
+        memcpy(to, reader->bytes, given);
+        memset(to + given, 0, wanted_row - given);
+        reader->bytes += given;
+    }
+    reader->from += KT_ADAPTER_ENTRY;
+    reader->to += KT_ADAPTER_ENTRY;
+}
+
+void kt_adapter_copy(const kt_adapter *adapter, const kt_adapter_layout *layout, void *values)
+{
+    uint8_t *to = values;
+    kt_adapter_reader reader = kt_adapter_read(adapter, layout);
+    for (uint32_t i = 0; i < layout->entries; i++) {
+        const extent e = extent_of(reader.to);
+        kt_adapter_next(&reader, to);
+        to += e.rows * e.columns * e.width;
+    }
+}
+
+size_t kt_adapter_bytes(const kt_adapter_layout *layout)
+{
+    return KT_ADAPTER_PAYLOAD(layout->table_bytes) + filled(layout->payload_bytes) + 4;
+}
+
+size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
+{
+    const uint32_t payload = KT_ADAPTER_PAYLOAD(layout->table_bytes), end = payload + filled(layout->payload_bytes);
+    size_t methods = strlen(layout->methods);
+    methods = methods < 60 ? methods : 60;
+    memset(buffer, 0, KT_ADAPTER_HEADER);
+    memcpy(buffer, magic, sizeof magic);
+    put16(buffer + 4, KT_ADAPTER_VERSION);
+    memcpy(buffer + 8, layout->base_hash, 8);
+    put32(buffer + 16, end + 4);
+    put32(buffer + 20, layout->table_bytes);
+    put32(buffer + 24, layout->payload_bytes);
+    put16(buffer + 28, layout->entries);
+    put16(buffer + 30, layout->layers);
+    memcpy(buffer + 64, layout->methods, methods);
+    put32(buffer + KT_ADAPTER_HEADER - 4, kt_crc32(0, buffer, KT_ADAPTER_HEADER - 4));
+    memcpy(buffer + KT_ADAPTER_HEADER, layout->table, layout->table_bytes);
+    put32(buffer + payload - 4, kt_crc32(0, layout->table, layout->table_bytes));
+    memset(buffer + payload + layout->payload_bytes, 0, end - payload - layout->payload_bytes);
+    put32(buffer + end, kt_crc32(0, buffer + payload, end - payload));
+    return end + 4;
 }

@@ -16,7 +16,7 @@
 #include "kt/storage.h"
 #include "every_operator_weights.h"
 
-const uint8_t every_operator_base_hash[8] = {0x20, 0xb1, 0x37, 0x63, 0x2f, 0x6d, 0x0d, 0x32};
+const uint8_t every_operator_base_hash[8] = {0x9d, 0xaf, 0xbb, 0xdc, 0x52, 0x3e, 0x30, 0xee};
 
 /* stem: conv_2d 11x9x2 -> 11x9x6 */
 static const kt_conv2d_params stem_params = {
@@ -348,6 +348,13 @@ static kt_status attach(every_operator_model *m, void *arena, size_t arena_bytes
     return KT_OK;
 }
 
+/* The trained values of the base model. */
+static void base_values(every_operator_state *s)
+{
+    memcpy(s->dilated_bias, dilated_bias_initial, sizeof s->dilated_bias);
+    memcpy(s->logits_bias, logits_bias_initial, sizeof s->logits_bias);
+}
+
 kt_status every_operator_init(every_operator_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes)
 {
     const kt_status status = attach(m, arena, arena_bytes, state, state_bytes);
@@ -358,8 +365,7 @@ kt_status every_operator_init(every_operator_model *m, void *arena, size_t arena
     memset(s, 0, sizeof *s);
     s->layout = 0xc75cb14du;
     memcpy(s->base_hash, every_operator_base_hash, 8);
-    memcpy(s->dilated_bias, dilated_bias_initial, sizeof s->dilated_bias);
-    memcpy(s->logits_bias, logits_bias_initial, sizeof s->logits_bias);
+    base_values(s);
     s->learning_rate = 0.1f;
     return KT_OK;
 }
@@ -475,31 +481,69 @@ kt_status every_operator_set_learning_rate(every_operator_model *m, float learni
     return KT_OK;
 }
 
+/* What an adapter of this model holds, as its file says it: 2 values of 2 layers. */
+static const uint8_t adapter_table[44] = {
+    0, 0, 1, 2, 1, 0, 0, 0, 8, 0, 0, 0, /* dilated.bias */
+    1, 0, 1, 2, 1, 0, 0, 0, 5, 0, 0, 0, /* logits.bias */
+    100, 105, 108, 97, 116, 101, 100, 0, 108, 111, 103, 105, 116, 115, 0, 0, 0, 0, 0, 0,
+};
+
+const kt_adapter_layout every_operator_adapter_layout = {
+    .base_hash = every_operator_base_hash,
+    .table = adapter_table,
+    .methods = "bias dilated,logits",
+    .table_bytes = sizeof adapter_table,
+    .payload_bytes = EVERY_OPERATOR_VALUES_BYTES,
+    .entries = 2,
+    .layers = 2,
+};
+
 size_t every_operator_adapter_export(const every_operator_model *m, void *buffer, size_t capacity)
 {
     const every_operator_state *const s = m->state;
-    if (buffer == NULL || capacity < EVERY_OPERATOR_ADAPTER_BYTES) {
+    if (buffer == NULL || capacity < kt_adapter_bytes(&every_operator_adapter_layout)) {
         return 0;
     }
-    uint8_t *const payload = (uint8_t *)buffer + KT_ADAPTER_HEADER;
+    uint8_t *const payload = (uint8_t *)buffer + KT_ADAPTER_PAYLOAD(44u);
     memcpy(payload + 0, s->dilated_bias, 32);
     memcpy(payload + 32, s->logits_bias, 20);
-    return kt_adapter_seal(buffer, every_operator_base_hash, 52u);
+    return kt_adapter_seal(buffer, &every_operator_adapter_layout);
 }
 
-kt_status every_operator_adapter_load(every_operator_model *m, const void *buffer, size_t length)
+/* Forget what belongs to the training before another adapter, and start from its values. */
+static void begin_training(every_operator_state *s)
 {
-    const uint8_t *const payload = kt_adapter_open(buffer, length, every_operator_base_hash, 52u);
-    every_operator_state *const s = m->state;
-    if (payload == NULL) {
-        return KT_ERROR_ADAPTER;
-    }
-    memcpy(s->dilated_bias, payload + 0, 32);
-    memcpy(s->logits_bias, payload + 32, 20);
     s->accumulated = 0;
     memset(s->dilated_bias_accumulator, 0, sizeof s->dilated_bias_accumulator);
     memset(s->dilated_bias_momentum, 0, sizeof s->dilated_bias_momentum);
     memset(s->logits_bias_accumulator, 0, sizeof s->logits_bias_accumulator);
     memset(s->logits_bias_momentum, 0, sizeof s->logits_bias_momentum);
+}
+
+kt_status every_operator_adapter_load(every_operator_model *m, const void *buffer, size_t length)
+{
+    every_operator_state *const s = m->state;
+    kt_adapter adapter;
+    const kt_status status = kt_adapter_open(&adapter, buffer, length, &every_operator_adapter_layout);
+    if (status != KT_OK) {
+        return status;
+    }
+    kt_adapter_reader reader = kt_adapter_read(&adapter, &every_operator_adapter_layout);
+    kt_adapter_next(&reader, s->dilated_bias);
+    kt_adapter_next(&reader, s->logits_bias);
+    begin_training(s);
     return KT_OK;
+}
+
+void every_operator_adapter_select(every_operator_model *m, const void *values)
+{
+    every_operator_state *const s = m->state;
+    const uint8_t *const from = values;
+    if (from == NULL) {
+        base_values(s);
+    } else {
+        memcpy(s->dilated_bias, from + 0, 32);
+        memcpy(s->logits_bias, from + 32, 20);
+    }
+    begin_training(s);
 }

@@ -16,7 +16,7 @@
 #include "kt/storage.h"
 #include "tiny_weights.h"
 
-const uint8_t tiny_base_hash[8] = {0x11, 0xb6, 0xeb, 0xd0, 0x54, 0x4c, 0x2f, 0x1c};
+const uint8_t tiny_base_hash[8] = {0x5d, 0xb3, 0xa3, 0x8c, 0x27, 0xda, 0x61, 0xa2};
 
 /* first.lora_down: lora_down 8 -> 1x2 */
 static const kt_down_projection_params first_lora_down_params = {
@@ -387,6 +387,26 @@ static void restore_masters(tiny_state *s)
                        &s->logits_delta_exponent, 24);
 }
 
+/* The trained values of the base model. */
+static void base_values(tiny_state *s)
+{
+    memcpy(s->first_bias, first_bias_initial, sizeof s->first_bias);
+    memcpy(s->second_bias, second_bias_initial, sizeof s->second_bias);
+    memcpy(s->logits_bias, logits_bias_initial, sizeof s->logits_bias);
+    memcpy(s->first_lora_a, first_lora_a_initial, sizeof s->first_lora_a);
+    s->first_lora_a_exponent = -7;
+    memset(s->first_lora_b, 0, sizeof s->first_lora_b);
+    s->first_lora_b_exponent = -24;
+    s->first_lora_range = 2;
+    memcpy(s->second_lora_a, second_lora_a_initial, sizeof s->second_lora_a);
+    s->second_lora_a_exponent = -6;
+    memset(s->second_lora_b, 0, sizeof s->second_lora_b);
+    s->second_lora_b_exponent = -24;
+    s->second_lora_range = 2;
+    memset(s->logits_delta, 0, sizeof s->logits_delta);
+    s->logits_delta_exponent = -24;
+}
+
 kt_status tiny_init(tiny_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes)
 {
     const kt_status status = attach(m, arena, arena_bytes, state, state_bytes);
@@ -397,19 +417,8 @@ kt_status tiny_init(tiny_model *m, void *arena, size_t arena_bytes, void *state,
     memset(s, 0, sizeof *s);
     s->layout = 0x541a39aau;
     memcpy(s->base_hash, tiny_base_hash, 8);
-    memcpy(s->first_bias, first_bias_initial, sizeof s->first_bias);
-    memcpy(s->second_bias, second_bias_initial, sizeof s->second_bias);
-    memcpy(s->logits_bias, logits_bias_initial, sizeof s->logits_bias);
+    base_values(s);
     s->learning_rate = 0.1f;
-    memcpy(s->first_lora_a, first_lora_a_initial, sizeof s->first_lora_a);
-    s->first_lora_a_exponent = -7;
-    s->first_lora_b_exponent = -24;
-    s->first_lora_range = 2;
-    memcpy(s->second_lora_a, second_lora_a_initial, sizeof s->second_lora_a);
-    s->second_lora_a_exponent = -6;
-    s->second_lora_b_exponent = -24;
-    s->second_lora_range = 2;
-    s->logits_delta_exponent = -24;
     restore_masters(s);
     return KT_OK;
 }
@@ -574,13 +583,43 @@ kt_status tiny_set_learning_rate(tiny_model *m, float learning_rate)
     return KT_OK;
 }
 
+/* What an adapter of this model holds, as its file says it: 15 values of 3 layers. */
+static const uint8_t adapter_table[204] = {
+    0, 0, 1, 2, 1, 0, 0, 0, 10, 0, 0, 0, /* first.bias */
+    1, 0, 1, 2, 1, 0, 0, 0, 8, 0, 0, 0, /* second.bias */
+    2, 0, 1, 2, 1, 0, 0, 0, 3, 0, 0, 0, /* logits.bias */
+    0, 0, 2, 1, 2, 0, 0, 0, 8, 0, 0, 0, /* first.lora_a */
+    0, 0, 66, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* first.lora_a.exponent */
+    0, 0, 3, 1, 10, 0, 0, 0, 2, 0, 0, 0, /* first.lora_b */
+    0, 0, 67, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* first.lora_b.exponent */
+    0, 0, 130, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* first.lora_a.range */
+    1, 0, 2, 1, 2, 0, 0, 0, 10, 0, 0, 0, /* second.lora_a */
+    1, 0, 66, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* second.lora_a.exponent */
+    1, 0, 3, 1, 8, 0, 0, 0, 2, 0, 0, 0, /* second.lora_b */
+    1, 0, 67, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* second.lora_b.exponent */
+    1, 0, 130, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* second.lora_a.range */
+    2, 0, 4, 1, 3, 0, 0, 0, 8, 0, 0, 0, /* logits.delta */
+    2, 0, 68, 1, 1, 0, 0, 0, 1, 0, 0, 0, /* logits.delta.exponent */
+    102, 105, 114, 115, 116, 0, 115, 101, 99, 111, 110, 100, 0, 108, 111, 103, 105, 116, 115, 0, 0, 0, 0, 0,
+};
+
+const kt_adapter_layout tiny_adapter_layout = {
+    .base_hash = tiny_base_hash,
+    .table = adapter_table,
+    .methods = "bias all; lora r=2 first,second; head",
+    .table_bytes = sizeof adapter_table,
+    .payload_bytes = TINY_VALUES_BYTES,
+    .entries = 15,
+    .layers = 3,
+};
+
 size_t tiny_adapter_export(const tiny_model *m, void *buffer, size_t capacity)
 {
     const tiny_state *const s = m->state;
-    if (buffer == NULL || capacity < TINY_ADAPTER_BYTES) {
+    if (buffer == NULL || capacity < kt_adapter_bytes(&tiny_adapter_layout)) {
         return 0;
     }
-    uint8_t *const payload = (uint8_t *)buffer + KT_ADAPTER_HEADER;
+    uint8_t *const payload = (uint8_t *)buffer + KT_ADAPTER_PAYLOAD(204u);
     memcpy(payload + 0, s->first_bias, 40);
     memcpy(payload + 40, s->second_bias, 32);
     memcpy(payload + 72, s->logits_bias, 12);
@@ -596,31 +635,12 @@ size_t tiny_adapter_export(const tiny_model *m, void *buffer, size_t capacity)
     memcpy(payload + 161, &s->second_lora_range, 1);
     memcpy(payload + 162, s->logits_delta, 24);
     memcpy(payload + 186, &s->logits_delta_exponent, 1);
-    return kt_adapter_seal(buffer, tiny_base_hash, 187u);
+    return kt_adapter_seal(buffer, &tiny_adapter_layout);
 }
 
-kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length)
+/* Forget what belongs to the training before another adapter, and start from its values. */
+static void begin_training(tiny_state *s)
 {
-    const uint8_t *const payload = kt_adapter_open(buffer, length, tiny_base_hash, 187u);
-    tiny_state *const s = m->state;
-    if (payload == NULL) {
-        return KT_ERROR_ADAPTER;
-    }
-    memcpy(s->first_bias, payload + 0, 40);
-    memcpy(s->second_bias, payload + 40, 32);
-    memcpy(s->logits_bias, payload + 72, 12);
-    memcpy(s->first_lora_a, payload + 84, 16);
-    memcpy(&s->first_lora_a_exponent, payload + 100, 1);
-    memcpy(s->first_lora_b, payload + 101, 20);
-    memcpy(&s->first_lora_b_exponent, payload + 121, 1);
-    memcpy(&s->first_lora_range, payload + 122, 1);
-    memcpy(s->second_lora_a, payload + 123, 20);
-    memcpy(&s->second_lora_a_exponent, payload + 143, 1);
-    memcpy(s->second_lora_b, payload + 144, 16);
-    memcpy(&s->second_lora_b_exponent, payload + 160, 1);
-    memcpy(&s->second_lora_range, payload + 161, 1);
-    memcpy(s->logits_delta, payload + 162, 24);
-    memcpy(&s->logits_delta_exponent, payload + 186, 1);
     s->accumulated = 0;
     memset(s->first_bias_accumulator, 0, sizeof s->first_bias_accumulator);
     memset(s->first_bias_momentum, 0, sizeof s->first_bias_momentum);
@@ -641,5 +661,58 @@ kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length)
     s->first_lora_saturated = 0;
     s->second_lora_saturated = 0;
     restore_masters(s);
+}
+
+kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length)
+{
+    tiny_state *const s = m->state;
+    kt_adapter adapter;
+    const kt_status status = kt_adapter_open(&adapter, buffer, length, &tiny_adapter_layout);
+    if (status != KT_OK) {
+        return status;
+    }
+    kt_adapter_reader reader = kt_adapter_read(&adapter, &tiny_adapter_layout);
+    kt_adapter_next(&reader, s->first_bias);
+    kt_adapter_next(&reader, s->second_bias);
+    kt_adapter_next(&reader, s->logits_bias);
+    kt_adapter_next(&reader, s->first_lora_a);
+    kt_adapter_next(&reader, &s->first_lora_a_exponent);
+    kt_adapter_next(&reader, s->first_lora_b);
+    kt_adapter_next(&reader, &s->first_lora_b_exponent);
+    kt_adapter_next(&reader, &s->first_lora_range);
+    kt_adapter_next(&reader, s->second_lora_a);
+    kt_adapter_next(&reader, &s->second_lora_a_exponent);
+    kt_adapter_next(&reader, s->second_lora_b);
+    kt_adapter_next(&reader, &s->second_lora_b_exponent);
+    kt_adapter_next(&reader, &s->second_lora_range);
+    kt_adapter_next(&reader, s->logits_delta);
+    kt_adapter_next(&reader, &s->logits_delta_exponent);
+    begin_training(s);
     return KT_OK;
+}
+
+void tiny_adapter_select(tiny_model *m, const void *values)
+{
+    tiny_state *const s = m->state;
+    const uint8_t *const from = values;
+    if (from == NULL) {
+        base_values(s);
+    } else {
+        memcpy(s->first_bias, from + 0, 40);
+        memcpy(s->second_bias, from + 40, 32);
+        memcpy(s->logits_bias, from + 72, 12);
+        memcpy(s->first_lora_a, from + 84, 16);
+        memcpy(&s->first_lora_a_exponent, from + 100, 1);
+        memcpy(s->first_lora_b, from + 101, 20);
+        memcpy(&s->first_lora_b_exponent, from + 121, 1);
+        memcpy(&s->first_lora_range, from + 122, 1);
+        memcpy(s->second_lora_a, from + 123, 20);
+        memcpy(&s->second_lora_a_exponent, from + 143, 1);
+        memcpy(s->second_lora_b, from + 144, 16);
+        memcpy(&s->second_lora_b_exponent, from + 160, 1);
+        memcpy(&s->second_lora_range, from + 161, 1);
+        memcpy(s->logits_delta, from + 162, 24);
+        memcpy(&s->logits_delta_exponent, from + 186, 1);
+    }
+    begin_training(s);
 }
