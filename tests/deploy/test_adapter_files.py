@@ -102,6 +102,20 @@ def test_the_table_reads_back() -> None:
     assert len(table) % 8 == 4 and read_table(table, 3, 2) == entries
 
 
+def test_save_leaves_the_old_file_when_it_fails(training: kt.Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, old = tmp_path / "me.kta", trained(training)[0]
+    old.save(path)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        old.labelled("new").save(path)
+    assert kt.Adapter.load(path) == old
+    assert [p.name for p in tmp_path.iterdir()] == ["me.kta"]
+
+
 # ---- Lower ranks ----
 
 
@@ -140,7 +154,7 @@ def test_another_alpha_is_another_base(model: kt.Model, tmp_path: Path) -> None:
 # ---- What is refused ----
 
 
-def test_damage_is_named(training: kt.Build) -> None:
+def test_damage_is_named(training: kt.Build, tmp_path: Path) -> None:
     data = trained(training)[0].data
     (table,) = struct.unpack_from("<I", data, 20)
     cases = {
@@ -157,6 +171,9 @@ def test_damage_is_named(training: kt.Build) -> None:
     for words, wrong in cases.items():
         with pytest.raises(ValueError, match=words):
             kt.Adapter(wrong)
+        (tmp_path / "a.kta").write_bytes(wrong)
+        with pytest.raises(ValueError, match=rf"a\.kta: .*{words}"):
+            kt.Adapter.load(tmp_path / "a.kta")
     swapped = bytearray(data[:-36])  # a payload that fits its checksum, but not the digest
     payload = slice(HEADER_BYTES + table + 4, len(swapped) - 4)
     swapped[payload.start] ^= 1

@@ -155,7 +155,7 @@ def test_sizes_are_numbers_of_the_preprocessor(case: str, built: Callable[[str],
 def test_another_runtime_is_an_error_of_the_compiler(built: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shutil.copytree(built("head"), tmp_path / "build")
     header = folder / "runtime/include/kt/model.h"
-    header.write_text(header.read_text().replace("#define KT_ABI 1", "#define KT_ABI 999"))
+    header.write_text(re.sub(r"#define KT_ABI \d+", "#define KT_ABI 999", header.read_text()))
     command = ["gcc", *includes(folder), "-c", str(folder / "head.c"), "-o", str(tmp_path / "x.o")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "build it again" in done.stderr
@@ -258,27 +258,28 @@ int main(void)
         }
         CHECK(loss > 0.0f && isfinite(loss) && memcmp(before, state, PREFIX_STATE_BYTES) != 0);
 
-        CHECK(NAME_adapter_export(&m, adapter, PREFIX_ADAPTER_BYTES - 1) == 0 && NAME_adapter_export(&m, NULL, 99999) == 0);
-        CHECK(NAME_adapter_export(&m, adapter, PREFIX_ADAPTER_BYTES) == PREFIX_ADAPTER_BYTES);
+        const size_t bytes = kt_adapter_bytes(&NAME_adapter_layout), start = KT_ADAPTER_PAYLOAD(NAME_adapter_layout.table_bytes);
+        CHECK(bytes + KT_ADAPTER_DIGEST + KT_ADAPTER_SIGNATURE == PREFIX_ADAPTER_BYTES);
+        CHECK(NAME_adapter_export(&m, adapter, bytes - 1) == 0 && NAME_adapter_export(&m, NULL, 99999) == 0);
+        CHECK(NAME_adapter_export(&m, adapter, bytes) == bytes);
         memcpy(before, second, PREFIX_STATE_BYTES);
-        for (i = 0; i < PREFIX_ADAPTER_BYTES; i++) {
+        for (i = 0; i < bytes; i++) {
             for (flip = 1; flip < 256; flip = flip * 2 + (flip == 128)) {
                 adapter[i] ^= (uint8_t)flip;
-                CHECK(NAME_adapter_load(&other, adapter, PREFIX_ADAPTER_BYTES) == KT_ERROR_ADAPTER);
+                CHECK(NAME_adapter_load(&other, adapter, bytes) == (i == 4 || i == 5 ? KT_ERROR_VERSION : KT_ERROR_ADAPTER));
                 adapter[i] ^= (uint8_t)flip;
             }
             CHECK(NAME_adapter_load(&other, adapter, i) == KT_ERROR_ADAPTER);
         }
-        CHECK(NAME_adapter_load(&other, NULL, PREFIX_ADAPTER_BYTES) == KT_ERROR_ADAPTER);
+        CHECK(NAME_adapter_load(&other, NULL, bytes) == KT_ERROR_ADAPTER);
         CHECK(memcmp(before, second, PREFIX_STATE_BYTES) == 0);
-        CHECK(NAME_adapter_load(&other, adapter, PREFIX_ADAPTER_BYTES) == KT_OK);
+        CHECK(NAME_adapter_load(&other, adapter, bytes) == KT_OK);
         CHECK(NAME_infer(&m, x, y) == KT_OK && NAME_infer(&other, x, z) == KT_OK && memcmp(y, z, PREFIX_OUTPUT_BYTES) == 0);
 
         /* A payload of noise under a true seal: whatever it computes, it stays within its memory and within C. */
         for (step = 0; step < 200; step++) {
-            for (i = 0; i < PREFIX_ADAPTER_BYTES - 24; i++) adapter[20 + i] = noise();
-            kt_adapter_seal(adapter, NAME_base_hash, PREFIX_ADAPTER_BYTES - 24);
-            CHECK(NAME_adapter_load(&other, adapter, PREFIX_ADAPTER_BYTES) == KT_OK);
+            for (i = 0; i < PREFIX_VALUES_BYTES; i++) adapter[start + i] = noise();
+            CHECK(kt_adapter_seal(adapter, &NAME_adapter_layout) == bytes && NAME_adapter_load(&other, adapter, bytes) == KT_OK);
             CHECK(NAME_infer(&other, x, z) == KT_OK);
             CHECK(NAME_train_step(&other, x, &target, &loss) == KT_OK && NAME_apply(&other) == KT_OK);
         }

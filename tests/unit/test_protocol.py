@@ -1,20 +1,17 @@
-"""Frames, link and adapter files: the C of the agent against the Python, and both against hand-made damage."""
+"""Frames and link: the C of the agent against the Python, and both against hand-made damage."""
 
 from __future__ import annotations
 
 import random
-import struct
 import subprocess
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cffi
 import pytest
 
 from kilotune import resources
-from kilotune.adapters import Adapter
 from kilotune.devices import frames
 from kilotune.devices.agent import Command, Link
 from kilotune.devices.errors import DeviceError
@@ -197,45 +194,3 @@ def test_link_names_an_error_status() -> None:
     link = Link(Echo(lambda frame: frames.encode(bytes([frames.decode(frame.strip(b"\0"))[0], 0x87, 3]))), "board", 0.01, 0.05)  # type: ignore[index]
     with pytest.raises(DeviceError, match="a label lies outside the model's classes"):
         link.request(Command.TRAIN)
-
-
-def adapter_bytes(payload: bytes = b"payload") -> bytes:
-    body = b"KTADAPT1" + bytes(range(8)) + struct.pack("<I", len(payload)) + payload
-    return body + struct.pack("<I", zlib.crc32(body))
-
-
-def test_adapter_round_trip(tmp_path: Path) -> None:
-    adapter = Adapter(adapter_bytes())
-    adapter.save(tmp_path / "me.kta")
-    assert Adapter.load(tmp_path / "me.kta") == adapter
-    assert (adapter.base_hash, adapter.payload, len(adapter)) == ("0001020304050607", b"payload", 31)
-    assert [p.name for p in tmp_path.iterdir()] == ["me.kta"]
-
-
-def test_adapter_save_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "me.kta"
-    Adapter(adapter_bytes(b"old")).save(path)
-
-    def fail(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        Adapter(adapter_bytes(b"new")).save(path)
-    assert Adapter.load(path).payload == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["me.kta"]
-
-
-def test_adapter_refuses_every_truncation_and_every_flipped_byte(tmp_path: Path) -> None:
-    whole = adapter_bytes()
-    for n in range(len(whole)):
-        (tmp_path / "a.kta").write_bytes(whole[:n])
-        with pytest.raises(ValueError, match=r"a\.kta: adapter truncated"):
-            Adapter.load(tmp_path / "a.kta")
-    for n in range(len(whole)):
-        with pytest.raises(ValueError, match=r"not an adapter|truncated|damaged"):
-            Adapter(whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :])
-    with pytest.raises(ValueError, match="1 bytes follow its end"):
-        Adapter(whole + b"\0")
-    with pytest.raises(ValueError, match="not an adapter"):
-        Adapter(b"PK\3\4" + whole)

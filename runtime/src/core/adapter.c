@@ -179,8 +179,6 @@ size_t kt_adapter_bytes(const kt_adapter_layout *layout)
 size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
 {
     const uint32_t payload = KT_ADAPTER_PAYLOAD(layout->table_bytes), end = payload + filled(layout->payload_bytes);
-    size_t methods = strlen(layout->methods);
-    methods = methods < 60 ? methods : 60;
     memset(buffer, 0, KT_ADAPTER_HEADER);
     memcpy(buffer, magic, sizeof magic);
     put16(buffer + 4, KT_ADAPTER_VERSION);
@@ -190,7 +188,9 @@ size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
     put32(buffer + 24, layout->payload_bytes);
     put16(buffer + 28, layout->entries);
     put16(buffer + 30, layout->layers);
-    memcpy(buffer + 64, layout->methods, methods);
+    for (size_t i = 0; i < 60 && layout->methods[i] != 0; i++) {
+        buffer[64 + i] = (uint8_t)layout->methods[i];
+    }
     put32(buffer + KT_ADAPTER_HEADER - 4, kt_crc32(0, buffer, KT_ADAPTER_HEADER - 4));
     memcpy(buffer + KT_ADAPTER_HEADER, layout->table, layout->table_bytes);
     put32(buffer + payload - 4, kt_crc32(0, layout->table, layout->table_bytes));

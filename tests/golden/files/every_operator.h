@@ -82,8 +82,8 @@ size_t every_operator_adapter_export(const every_operator_model *m, void *buffer
  * Errors are those of kt_adapter_open. Accumulators and moments are cleared. */
 kt_status every_operator_adapter_load(every_operator_model *m, const void *buffer, size_t length);
 
-/* Take over values of a checked adapter or of a pool (EVERY_OPERATOR_VALUES_BYTES); NULL: of the base model. They are copied; not while
- * infer runs. Accumulators and moments are cleared. */
+/* Take over the values of a checked adapter or of a pool; NULL: of the base model. They are copied; not while infer
+ * runs. Accumulators and moments are cleared. */
 void every_operator_adapter_select(every_operator_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */

@@ -117,8 +117,8 @@ size_t tiny_adapter_export(const tiny_model *m, void *buffer, size_t capacity);
  * Errors are those of kt_adapter_open. Accumulators and moments are cleared. */
 kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length);
 
-/* Take over values of a checked adapter or of a pool (TINY_VALUES_BYTES); NULL: of the base model. They are copied; not while
- * infer runs. Accumulators and moments are cleared. */
+/* Take over the values of a checked adapter or of a pool; NULL: of the base model. They are copied; not while infer
+ * runs. Accumulators and moments are cleared. */
 void tiny_adapter_select(tiny_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
