@@ -51,7 +51,9 @@ Y = RNG.integers(0, 3, 40)
 def make_toy(folder: Path, **changes: Any) -> Path:
     """A build directory with the hand-written model; changes go into its manifest."""
     shutil.copytree(Path(__file__).parent / "fake_model", folder)
-    shutil.copyfile(resources.runtime() / "include/kt/model.h", folder / "runtime/include/kt/model.h")
+    for name in ("include/kt/model.h", "include/kt/adapter.h", "src/core/adapter.c"):
+        (folder / "runtime" / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(resources.runtime() / name, folder / "runtime" / name)
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     return folder
@@ -129,7 +131,8 @@ def test_a_foreign_state_or_adapter_changes_nothing(device: Device, host: Device
     adapter = device.export_adapter()
     forged = object.__new__(Adapter)  # gets past Adapter's own check, so that the device's is seen
     object.__setattr__(forged, "data", adapter.data[:-1] + bytes([adapter.data[-1] ^ 1]))
-    with pytest.raises(DeviceError, match="adapter is truncated, damaged, or of another model"):
+    object.__setattr__(forged, "_parts", adapter._parts)
+    with pytest.raises(DeviceError, match="adapter is truncated, oversized or damaged"):
         device.load_adapter(forged)
     assert device.state() == before
 
@@ -362,7 +365,7 @@ def test_agent_refuses_ranges_outside_its_buffers(toy: Path) -> None:
             (Command.READ_STATE, b"\0\0\0\0" + b"\x31\0\0\0"),
             (Command.READ_STATE, b"\0\0"),
             (Command.TRAIN, b""),
-            (Command.LOAD_ADAPTER, b"\x25\0\0\0"),
+            (Command.LOAD_ADAPTER, b"\x31\x01\0\0"),  # one byte more than the area has
         ):
             with pytest.raises(DeviceError, match="refuses this request's length or range"):
                 device.link.request(command, data)
@@ -587,7 +590,7 @@ def test_cache_is_shared_and_keyed_by_content(toy: Path, tmp_path: Path, monkeyp
     edit(copy / "toy_weights.h", "{1, 2, 3, 4}", "{1, 2, 3, 5}")
     assert toolchain.host_library(copy) != results[0]
     kernels = [p for p in (tmp_path / "cache").iterdir() if p.name.startswith("object-")]
-    assert len(kernels) == 4  # toy.c twice, the interface and the kernel once
+    assert len(kernels) == 5  # toy.c twice, the interface, the kernel and adapter.c once
     assert not [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
 
 

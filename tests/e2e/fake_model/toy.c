@@ -2,11 +2,11 @@
 
 #include <string.h>
 
+#include "kt/adapter.h"
 #include "kt/toy_kernels.h"
 #include "toy_weights.h"
 
 #define VERSION 0x31594F54u /* "TOY1" */
-#define HEADER 20
 
 const uint8_t toy_base_hash[8] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
 
@@ -111,33 +111,40 @@ kt_status toy_set_learning_rate(toy_model *m, float learning_rate)
     return KT_OK;
 }
 
-/* "KTADAPT1", base hash, length, three floats, CRC-32. */
+/* The bits of three floats, as int32. */
+static const uint8_t table[20] = {0, 0, 1, 2, 1, 0, 0, 0, 3, 0, 0, 0, 'd', 'e', 'n', 's', 'e', 0, 0, 0};
+
+const kt_adapter_layout toy_adapter_layout = {
+    .base_hash = toy_base_hash,
+    .table = table,
+    .methods = "bias",
+    .table_bytes = sizeof table,
+    .payload_bytes = 12,
+    .entries = 1,
+    .layers = 1,
+};
+
 size_t toy_adapter_export(const toy_model *m, void *buffer, size_t capacity)
 {
-    static const uint32_t length = sizeof m->state->bias;
-    uint8_t *const bytes = buffer;
-
-    if (capacity < TOY_ADAPTER_BYTES)
+    if (capacity < kt_adapter_bytes(&toy_adapter_layout))
         return 0;
-    memcpy(bytes, "KTADAPT1", 8);
-    memcpy(bytes + 8, toy_base_hash, 8);
-    memcpy(bytes + 16, &length, 4);
-    memcpy(bytes + HEADER, m->state->bias, length);
-    const uint32_t crc = toy_crc32(bytes, HEADER + length);
-    memcpy(bytes + HEADER + length, &crc, 4);
-    return TOY_ADAPTER_BYTES;
+    memcpy((uint8_t *)buffer + KT_ADAPTER_PAYLOAD(sizeof table), m->state->bias, sizeof m->state->bias);
+    return kt_adapter_seal(buffer, &toy_adapter_layout);
 }
 
 kt_status toy_adapter_load(toy_model *m, const void *buffer, size_t length)
 {
-    const uint8_t *const bytes = buffer;
-    uint32_t crc;
+    kt_adapter adapter;
+    const kt_status status = kt_adapter_open(&adapter, buffer, length, &toy_adapter_layout);
 
-    if (length != TOY_ADAPTER_BYTES || memcmp(bytes + 8, toy_base_hash, 8) != 0)
-        return KT_ERROR_ADAPTER;
-    memcpy(&crc, bytes + TOY_ADAPTER_BYTES - 4, 4);
-    if (crc != toy_crc32(bytes, TOY_ADAPTER_BYTES - 4))
-        return KT_ERROR_ADAPTER;
-    memcpy(m->state->bias, bytes + HEADER, sizeof m->state->bias);
-    return KT_OK;
+    if (status == KT_OK)
+        kt_adapter_copy(&adapter, &toy_adapter_layout, m->state->bias);
+    return status;
+}
+
+void toy_adapter_select(toy_model *m, const void *values)
+{
+    memset(m->state->bias, 0, sizeof m->state->bias);
+    if (values != NULL)
+        memcpy(m->state->bias, values, sizeof m->state->bias);
 }

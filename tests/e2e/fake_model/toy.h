@@ -5,8 +5,8 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 1
-#error "toy.h was written for KT_ABI 1"
+#if KT_ABI != 2
+#error "toy.h was written for KT_ABI 2"
 #endif
 
 #define TOY_INPUTS 4
@@ -14,7 +14,7 @@
 #define TOY_ARENA_BYTES_INFER 16
 #define TOY_ARENA_BYTES_TRAIN 32
 #define TOY_STATE_BYTES 48
-#define TOY_ADAPTER_BYTES 36
+#define TOY_ADAPTER_BYTES 304
 
 typedef struct toy_state toy_state;
 typedef struct {
@@ -30,8 +30,10 @@ kt_status toy_apply(toy_model *m);
 kt_status toy_set_learning_rate(toy_model *m, float learning_rate);
 size_t toy_adapter_export(const toy_model *m, void *buffer, size_t capacity);
 kt_status toy_adapter_load(toy_model *m, const void *buffer, size_t length);
+void toy_adapter_select(toy_model *m, const void *values);
 
 extern const uint8_t toy_base_hash[8];
+extern const kt_adapter_layout toy_adapter_layout;
 extern const kt_model_interface toy_interface;
 
 #endif

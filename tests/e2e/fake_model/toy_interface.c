@@ -40,6 +40,11 @@ static kt_status adapter_load(void *m, const void *buffer, size_t length)
     return toy_adapter_load(m, buffer, length);
 }
 
+static void adapter_select(void *m, const void *values)
+{
+    toy_adapter_select(m, values);
+}
+
 const kt_model_interface toy_interface = {
     .name = "toy",
     .base_hash = toy_base_hash,
@@ -59,4 +64,6 @@ const kt_model_interface toy_interface = {
     .set_learning_rate = set_learning_rate,
     .adapter_export = adapter_export,
     .adapter_load = adapter_load,
+    .adapter_layout = &toy_adapter_layout,
+    .adapter_select = adapter_select,
 };
