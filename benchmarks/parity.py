@@ -24,7 +24,7 @@ from scenarios import DATA
 
 import kilotune as kt
 from kiloc.peft import Method
-from kilotune import boards, toolchain
+from kilotune import boards, firmware_file, toolchain
 from kilotune.devices.agent import AgentDevice
 from kilotune.devices.manifest import Manifest
 from kilotune.devices.pipe import ProcessTransport
@@ -182,15 +182,15 @@ SIZES = ("gas_mlp", "bias+lora")
 
 
 def sizes(folder: Path) -> list[list[str]]:
-    """Bytes of flash a core: the model with its runtime, what the agent adds to it (with the board's code), the whole firmware."""
+    """Bytes on every board: the model with its runtime, what agent and board add, and the share of the board's memories."""
     build, lines = make(MODELS[SIZES[0]](DATA), SIZES[1], folder / "build"), []
-    for core, names in CORES.items():
-        library = toolchain.measure(build.directory, "cortex-m0plus" if core == "cortex-m0" else core)
-        used = toolchain.memory_use(toolchain.firmware(build.directory, names[0]))
-        flash = used["code"] + used["data"]
-        shown = [library["code"], library["constants"], flash - library["flash"], flash, used["data"] + used["bss"]]
-        lines.append([core, names[0], *(f"{n:,}" for n in shown)])
-    return lines
+    for board in [b for b in map(boards.load, boards.names()) if b.linker_script]:
+        library = toolchain.measure(build.directory, "cortex-m0plus" if board.core == "cortex-m0" else board.core)
+        used = firmware_file.memory_use(toolchain.firmware(build.directory, board), board)
+        agent = used["FLASH"].used - library["flash"]
+        shares = [f"{u.used:,} of {u.size:,}" for u in (used["FLASH"], used["RAM"])]
+        lines.append([board.core, board.name, f"{library['code']:,}", f"{library['constants']:,}", f"{agent:,}", *shares])
+    return sorted(lines)
 
 
 def lossy_frames(folder: Path, requests: int = 10_000) -> list[str]:
@@ -241,7 +241,7 @@ def main() -> int:
     header = ["model", "method", "host", *(f"{core} ({names[0]})" for core, names in CORES.items())]
     note = "`=`: state, losses and outputs are the host's, bit for bit. `*`: on microbit-1m, as the micro:bit's 16 KB are too few."
     text = show(f"Bits after {STEPS} training steps", header, lines) + f"\n{note}\n\n"
-    header = ["core", "board", "model: code", "model: constants", "agent and board", "firmware's flash", "firmware's RAM without stack"]
+    header = ["core", "board", "model: code", "model: constants", "agent and board", "flash", "RAM, with the stack"]
     text += show(f"Bytes of the firmware with {SIZES[0]}, {SIZES[1]}", header, firmware)
     text += "\n## A lossy line\n\n" + "\n".join(link) + "\n"
     print(note, *link, sep="\n")

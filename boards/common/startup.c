@@ -2,10 +2,18 @@
  *
  * A fault is reported as one line of text on the serial port, which no frame of a program looks like, and ends there. */
 #include "kt_board.h"
+#include "sleep.h"
 
 extern uint32_t kt_board_stack_low[], kt_board_stack_high[];
 extern uint32_t kt_board_data_load[], kt_board_data_start[], kt_board_data_end[];
 extern uint32_t kt_board_bss_start[], kt_board_bss_end[];
+
+typedef void (*handler)(void);
+typedef union {
+    uint32_t *stack;
+    handler call;
+} vector;
+static const vector vectors[16];
 
 int main(void);
 void kt_board_start(void);
@@ -14,6 +22,8 @@ void Reset_Handler(void);
 void SysTick_Handler(void);
 
 /* SCB registers, the same on every Cortex-M that has them. */
+#define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
+#define SCB_VTOR (*(volatile uint32_t *)0xE000ED08u)
 #define SCB_CPACR (*(volatile uint32_t *)0xE000ED88u)
 #define SCB_CFSR (*(volatile uint32_t *)0xE000ED28u)
 
@@ -64,8 +74,26 @@ __attribute__((weak)) void SysTick_Handler(void)
     Fault_Handler();
 }
 
+/* A bootloader may leave interrupts enabled and its own vectors in place; a Cortex-M0 has no choice of vectors. */
+static void forget_bootloader(void)
+{
+    SYST_CSR = 0;
+#if __ARM_ARCH_ISA_THUMB >= 2
+    for (int i = 0; i < 8; i++) {
+        NVIC_DISABLE[i] = 0xFFFFFFFFu;
+        NVIC_CLEAR[i] = 0xFFFFFFFFu;
+    }
+    SCB_VTOR = (uint32_t)(uintptr_t)vectors;
+#else
+    NVIC_DISABLE[0] = 0xFFFFFFFFu;
+    NVIC_CLEAR[0] = 0xFFFFFFFFu;
+#endif
+    __asm volatile("dsb\n isb\n cpsie i" ::: "memory");
+}
+
 __attribute__((noreturn, used)) void kt_board_start(void)
 {
+    forget_bootloader();
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     SCB_CPACR |= 0xFu << 20;
     __asm volatile("dsb\n isb" ::: "memory");
@@ -83,12 +111,6 @@ __attribute__((naked, noreturn)) void Reset_Handler(void)
 {
     __asm volatile("ldr r0, =kt_board_stack_high\n mov sp, r0\n bl kt_board_start\n .ltorg");
 }
-
-typedef void (*handler)(void);
-typedef union {
-    uint32_t *stack;
-    handler call;
-} vector;
 
 __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
     {.stack = kt_board_stack_high},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,17 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A program that writes firmware to the board, and the arguments that name it: a configuration, or a chip."""
+
+    tool: str
+    arguments: tuple[str, ...]
+
+
+UPLOAD_TOOLS = ("openocd", "pyocd")
+
+
+@dataclass(frozen=True)
 class Board:
     """One board. `sources` and `linker_script` are absolute; a host "board" has no linker script."""
 
@@ -58,16 +70,27 @@ class Board:
     counter: Counter
     emulator: Emulator | None
     serial: Mapping[str, Any]
+    uploads: tuple[Upload, ...] = ()
+    platformio: Mapping[str, str] | None = None
+    """"platform" and "board" as PlatformIO names them."""
 
 
 def _key(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-@cache
 def _folders() -> dict[str, Path]:
+    return _found(os.environ.get("KILOTUNE_BOARDS", ""))
+
+
+@cache
+def _found(own: str) -> dict[str, Path]:
+    """Name -> folder, of the package's boards and of those in $KILOTUNE_BOARDS (as FOLDER/board.toml below it)."""
     folders: dict[str, Path] = {}
-    for path in sorted(resources.boards().glob("*/*/board.toml")):
+    if own and not Path(own).is_dir():
+        raise DeviceError(own, "KILOTUNE_BOARDS names no folder", "it holds one folder a board, with board.toml, board.c and link.ld")
+    added = sorted(Path(own).rglob("board.toml")) if own else []
+    for path in [*sorted(resources.boards().glob("*/*/board.toml")), *added]:
         name = _key(str(_parse(path).get("name", path.parent.name)))
         if name in folders:
             raise DeviceError(str(path), f"the name {name!r} is taken by {folders[name]}", "give the board another name")
@@ -90,6 +113,23 @@ def names() -> list[str]:
 def emulated() -> list[str]:
     """Names of the boards that QEMU emulates, sorted."""
     return [name for name in names() if load(name).emulator is not None]
+
+
+def overview() -> list[dict[str, Any]]:
+    """One entry a board that firmware is linked for: board, title, core, memory, serial, device, tools."""
+    return [
+        {
+            "board": b.name,
+            "title": b.title,
+            "core": b.core,
+            "memory": {m.name: m.size for m in b.memories},
+            "serial": str(b.serial.get("port", "")),
+            "device": f"qemu:{b.name}" if b.emulator else "serial:PORT",
+            "tools": [u.tool for u in b.uploads] + (["platformio"] if b.platformio else []),
+        }
+        for b in map(load, names())
+        if b.linker_script
+    ]
 
 
 def load(name: str) -> Board:
@@ -164,6 +204,20 @@ class _Reader:
         self.done(table, where)
         return result
 
+    def uploads(self, data: dict[str, Any]) -> tuple[Upload, ...]:
+        table = self.take(data, "upload", dict, default={})
+        found = tuple(Upload(tool, self.texts(table, tool, "upload.")) for tool in list(table) if tool in UPLOAD_TOOLS)
+        self.done(table, "upload.")
+        return found
+
+    def platformio(self, data: dict[str, Any]) -> Mapping[str, str] | None:
+        table = data.pop("platformio", None)
+        if table is None:
+            return None
+        found = {name: self.take(table, name, str, "platformio.") for name in ("platform", "board")}
+        self.done(table, "platformio.")
+        return found
+
     def board(self) -> Board:
         data = self.data
         cpu = self.take(data, "cpu", dict)
@@ -183,6 +237,8 @@ class _Reader:
             counter=Counter(self.take(counter, "counts", str, "counter."), float(self.take(counter, "per_tick", float, "counter."))),
             emulator=self.emulator(data),
             serial=self.take(data, "serial", dict),
+            uploads=self.uploads(data),
+            platformio=self.platformio(data),
         )
         self.done(cpu, "cpu.")
         self.done(counter, "counter.")

@@ -18,7 +18,9 @@ from rich.table import Table
 import kilotune as kt
 from kiloc.optim import STORAGES, parse_schedule
 
+from . import boards as board_files
 from . import doctor as checks
+from . import flashing
 from .building import TARGETS
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
@@ -254,6 +256,41 @@ def simulate(directory: str, as_json: bool, **options: Any) -> None:
     for key, value in result.items():
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
         console.print(f"{key.replace('_', ' '):<18} {text}", soft_wrap=True)  # a hash stays on one line
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--board", required=True, help="A board of `kilotune boards`.")
+@click.option("--tool", type=click.Choice(flashing.TOOLS), default=None, help="By default the first that is installed.")
+@click.option("--elf", type=click.Path(dir_okay=False), help="Firmware of your own instead of the agent; it is checked for the board.")
+@reports_errors
+def flash(directory: str, as_json: bool, **options: Any) -> None:
+    """Write the agent with the model of the build in DIRECTORY to a board."""
+    done = flashing.flash(directory, **options)
+    if as_json:
+        memory = {name: {"used": use.used, "size": use.size} for name, use in done.memory.items()}
+        click.echo(json.dumps({"board": done.board, "tool": done.tool, "elf": str(done.elf), "memory": memory}, indent=1))
+        return
+    for name, use in done.memory.items():
+        click.echo(f"{name:<6} {use.used:>9,} of {use.size:,} bytes")
+    click.echo(f"written by {done.tool}; now: kilotune simulate {directory} --data NPZ --device serial:PORT")
+
+
+@main.command()
+@reports_errors
+def boards(as_json: bool) -> None:
+    """Boards that firmware is built for, and how to reach them."""
+    rows = board_files.overview()
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    table = Table()
+    for title in ("board", "core", "flash", "RAM", "device", "flashed by", "serial port"):
+        table.add_column(title, no_wrap=title == "board")
+    for row in rows:
+        sizes = [f"{row['memory'][name] >> 10}K" for name in ("FLASH", "RAM")]
+        table.add_row(row["board"], row["core"].removeprefix("cortex-"), *sizes, row["device"].split(":")[0], "\n".join(row["tools"]), row["serial"])
+    console.print(table)
 
 
 @main.command()

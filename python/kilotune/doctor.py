@@ -15,6 +15,9 @@ _PROGRAMS = (
     ("gcc", "the host device", "apt-get install gcc", True),
     ("arm-none-eabi-gcc", "Cortex-M code and its sizes", "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi", False),
     ("qemu-system-arm", "emulated boards", "apt-get install qemu-system-arm", False),
+    ("openocd", "flashing boards", "apt-get install openocd", False),
+    ("pyocd", "flashing boards", "pip install 'kilotune[flash]'", False),
+    ("pio", "flashing boards, PlatformIO projects", "pip install 'kilotune[flash]'", False),
     ("renode", "emulated boards with peripherals", "https://renode.io (not on a package registry)", False),
 )
 _PACKAGES = ("numpy", "tflite", "onnx", "jinja2", "cffi", "click", "rich", "pyserial", "pyelftools")

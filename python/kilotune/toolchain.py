@@ -37,6 +37,9 @@ COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic"
 
 BARE_METAL_FLAGS = ("-O2", "-ffunction-sections", "-fdata-sections", "-fno-common", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
 
+FIRMWARE_LINK_FLAGS = ("-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-Wl,-n")
+"""-n: no page before the first section, which on a board with a bootloader would be the bootloader's."""
+
 TARGETS = {
     "cortex-m0plus": ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
     "cortex-m3": ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
@@ -308,7 +311,7 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     program = _Program(
         arm_compiler(),
         (*_model_units(manifest, flags), *_agent_units(manifest, board, flags)),
-        (*board.flags, "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"),
+        (*board.flags, *FIRMWARE_LINK_FLAGS),
         ".elf",
         (board.linker_script, *sorted(common.glob("*.ld"))),
         (common,),
@@ -322,27 +325,24 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
         raise _does_not_fit(board, overflows) from None
 
 
+def convert(elf: Path, output: Path, kind: str) -> None:
+    """An ELF image as "binary" or "ihex"."""
+    program = _tool(("arm-none-eabi-objcopy",), "binutils-arm-none-eabi").program
+    _run([program, "-O", kind, str(elf), str(output)], str(elf), "the image cannot be converted")
+
+
 def _does_not_fit(board: boards.Board, overflows: dict[str, int]) -> DeviceError:
     """Which region, by how much, and which boards have the room."""
-    needed = {m.name: m.size + overflows.get(m.name, 0) for m in board.memories if m.name in ("FLASH", "RAM")}
-    known = [boards.load(name) for name in boards.names()]
+    needed = {m.name: m.size + overflows[m.name] for m in board.memories if m.name in overflows}
+    known = [b for b in map(boards.load, boards.names()) if (b.emulator is None) == (board.emulator is None)]
     larger = [b for b in known if all(size <= sum(m.size for m in b.memories if m.name == name) for name, size in needed.items())]
-    larger.sort(key=lambda b: sum(m.size for m in b.memories))
+    larger.sort(key=lambda b: sum(m.size for m in b.memories if m.name in needed))
     what = " and ".join(f"{region} is {size:,} bytes too small" for region, size in overflows.items())
     names = f", or use a larger board: {', '.join(b.name for b in larger[:3])}" if larger else ""
     return DeviceError(board.name, f"the model does not fit this board: {what}", f"build it for less memory (`--ram`, fewer layers){names}")
 
 
 # ---- Measure ----
-
-
-def memory_use(elf: Path) -> dict[str, int]:
-    """Bytes of a linked firmware: "code" (with constants), "data" (in flash and RAM), "bss" and "stack"."""
-    with elf.open("rb") as file:
-        found = {section.name: int(section["sh_size"]) for section in ELFFile(file).iter_sections()}
-    code = sum(found.get(name, 0) for name in (".vectors", ".boot2", ".text", ".rodata"))
-    return {"code": code, "data": found.get(".data", 0), "bss": found.get(".bss", 0), "stack": found.get(".stack", 0)}
-
 
 _MEASURE_SCRIPT = """\
 SECTIONS

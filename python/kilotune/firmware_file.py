@@ -1,0 +1,96 @@
+"""Firmware as an ELF file: is it a board's, and how much of its memories does it take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from .boards import Board
+from .devices.errors import DeviceError
+
+_ARCHITECTURES = {10: "v7-M", 11: "v6-M", 12: "v6-M", 13: "v7E-M", 16: "v8-M.base", 17: "v8-M.main", 21: "v8.1-M.main"}
+"""Tag_CPU_arch of the ARM ABI's build attributes; v6S-M is v6-M with SVC, which every Cortex-M has."""
+
+_TAKES = {
+    "cortex-m0": ("v6-M",),
+    "cortex-m0plus": ("v6-M",),
+    "cortex-m3": ("v6-M", "v7-M"),
+    "cortex-m4": ("v6-M", "v7-M", "v7E-M"),
+    "cortex-m7": ("v6-M", "v7-M", "v7E-M"),
+    "cortex-m33": ("v6-M", "v7-M", "v7E-M", "v8-M.base", "v8-M.main"),
+    "cortex-m55": ("v6-M", "v7-M", "v7E-M", "v8-M.base", "v8-M.main", "v8.1-M.main"),
+}
+"""Core -> the instruction sets that it takes, its own last."""
+
+_FPUS = {None: (0, False), "fpv4-sp-d16": (6, False), "fpv5-sp-d16": (8, False), "fpv5-d16": (8, True), "helium": (8, True)}
+"""FPU -> highest Tag_FP_arch, and whether it has doubles, which a program needs unless its Tag_ABI_HardFP_use is 1."""
+
+_HINT = "build it for this board: kilotune flash DIR --board BOARD"
+
+
+@dataclass(frozen=True)
+class Use:
+    """Bytes of one memory of a board."""
+
+    used: int
+    size: int
+
+
+def _open(path: Path) -> ELFFile:
+    try:
+        return ELFFile(path.open("rb"))
+    except OSError as error:
+        raise DeviceError(str(path), f"the firmware cannot be read: {error.strerror}", _HINT) from None
+    except ELFError:
+        raise DeviceError(str(path), "this is no ELF file", _HINT) from None
+
+
+def _attributes(elf: ELFFile) -> dict[str, Any]:
+    section: Any = elf.get_section_by_name(".ARM.attributes")
+    if section is None:
+        return {}
+    return {a.tag: a.value for part in section.iter_subsections() for whole in part.iter_subsubsections() for a in whole.iter_attributes()}
+
+
+def check(path: Path, board: Board) -> None:
+    """DeviceError unless the file holds a program for the board's core that lies in the board's flash."""
+    elf = _open(path)
+    with elf.stream:
+        if elf["e_machine"] != "EM_ARM":
+            raise DeviceError(str(path), "this is not a program for Arm", _HINT)
+        found = _attributes(elf)
+        core = board.core.replace("cortex-m", "Cortex-M").replace("plus", "+")
+        architecture = _ARCHITECTURES.get(found.get("TAG_CPU_ARCH", 0), "another core")
+        takes = _TAKES.get(board.core, ())
+        if architecture not in takes:
+            raise DeviceError(
+                str(path), f"the program is for {architecture}, the {core} of {board.name} takes {takes[-1] if takes else 'none'}", _HINT
+            )
+        needs, highest = found.get("TAG_FP_ARCH", 0), _FPUS.get(board.fpu, (0, False))
+        if needs > highest[0] or (needs and found.get("TAG_ABI_HARDFP_USE") != 1 and not highest[1]):
+            raise DeviceError(str(path), f"the program is for another FPU than that of {board.name}: {board.fpu or 'none'}", _HINT)
+        flash = [m for m in board.memories if m.name != "RAM"]
+        for segment in elf.iter_segments("PT_LOAD"):
+            start, end = segment["p_paddr"], segment["p_paddr"] + segment["p_filesz"]
+            if start != end and not any(m.origin <= start and end <= m.origin + m.size for m in flash):
+                raise DeviceError(str(path), f"the program is loaded at 0x{start:08x}, which is not in the FLASH of {board.name}", _HINT)
+
+
+def sections(path: Path) -> dict[str, int]:
+    """Section -> bytes, of those that take memory on the device."""
+    elf = _open(path)
+    with elf.stream:
+        return {s.name: int(s["sh_size"]) for s in elf.iter_sections() if s["sh_flags"] & 2}
+
+
+def memory_use(path: Path, board: Board) -> dict[str, Use]:
+    """ "FLASH" and "RAM" of a board -> what a firmware takes of it; the stack counts with its whole reserve."""
+    found = sections(path)
+    size = {m.name: m.size for m in board.memories}
+    ram = sum(found.get(name, 0) for name in (".data", ".bss", ".stack"))
+    flash = sum(n for name, n in found.items() if name not in (".bss", ".stack"))
+    return {"FLASH": Use(flash, size.get("FLASH", 0)), "RAM": Use(ram, size.get("RAM", 0))}
