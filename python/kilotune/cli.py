@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import kilotune as kt
@@ -22,6 +23,7 @@ from . import boards as board_files
 from . import doctor as checks
 from . import flashing
 from .building import TARGETS
+from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
 
@@ -363,8 +365,9 @@ def doctor(as_json: bool) -> None:
     else:
         table = Table("tool", "found", "needed for", "get it with")
         for row in found:
-            table.add_row(row["tool"], row["version"] or "missing", row["purpose"], "" if row["version"] else row["remedy"])
+            table.add_row(row["tool"], row["version"] or "missing", row["purpose"], "" if row["version"] else escape(row["remedy"]))
         console.print(table)
+        click.echo(f"serial ports: {', '.join(ports()) or 'none'}")
     raise SystemExit(0 if all(row["version"] for row in found if row["required"]) else EXIT_FAILED)
 
 

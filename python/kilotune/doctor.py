@@ -42,8 +42,9 @@ def _version(program: str) -> str:
     if path is None:
         return ""
     result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    number = re.search(r"\b\d+\.\d+\.\d+\b", result.stdout)
-    return number[0] if number else (result.stdout.splitlines() or ["yes"])[0]
+    said = result.stdout + result.stderr  # OpenOCD answers on standard error
+    number = re.search(r"\b\d+\.\d+\.\d+\b", said)
+    return number[0] if number else (said.splitlines() or ["yes"])[0]
 
 
 def operators() -> list[dict[str, Any]]:
