@@ -7,6 +7,7 @@ continuous integration that skips says nothing.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from kilotune import monocypher_source
+from kilotune.devices import DeviceError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -94,6 +98,17 @@ def arm_gcc() -> str:
     if header.returncode != 0:
         unavailable("the C library of arm-none-eabi-gcc", "libnewlib-arm-none-eabi")
     return program
+
+
+@pytest.fixture(scope="session")
+def monocypher() -> Path:
+    """The folder of monocypher.c, for firmware that checks signatures; and the package that signs on the host."""
+    if importlib.util.find_spec("monocypher") is None:
+        unavailable("pymonocypher", "python3-dev, then pip install 'kilotune[sign]'")
+    try:
+        return monocypher_source.folder()
+    except DeviceError as error:
+        unavailable(f"monocypher.c ({error.what})", "python3-pip, or set MONOCYPHER_DIR")
 
 
 @pytest.fixture(scope="session")

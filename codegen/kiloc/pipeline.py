@@ -70,10 +70,7 @@ class Options:
     name: str | None = None
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
-    public_key: bytes | None = None
-    """32 bytes: adapters must be signed with the secret key that belongs to it."""
-    rollback_protection: bool = False
-    """Only an adapter with a higher sequence number replaces one in a slot."""
+    adapters: adapter_table.AdapterOptions = field(default_factory=adapter_table.AdapterOptions)
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     )  # fmt: skip
     if whole.state():
         methods = "; ".join(m.describe() for m in options.methods)
-        context.adapter = adapter_table.describe(whole, methods, options.public_key, options.rollback_protection)
+        context.adapter = adapter_table.describe(whole, methods, options.adapters)
     return Compilation(whole, base, options, infer, train, context, render(context))
 
 
@@ -258,7 +255,7 @@ def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:
 
 def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Options) -> None:
     arena = max(infer.plan.arena_bytes, train.plan.arena_bytes if train else 0)
-    total = arena + (state_layout(graph).bytes if graph.state() else 0)
+    total = arena + (state_layout(graph).bytes + resident_bytes(graph, options) if graph.state() else 0)
     if options.ram is None or total <= options.ram:
         return
     part = train or infer
@@ -266,6 +263,11 @@ def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Opti
     peak = part.plan.steps[part.plan.peak_step].name
     hint = "train fewer layers (layers=\"last:1\"), a lower rank, or drop momentum" if train else "choose a smaller model"
     raise BudgetError(f"ram={options.ram}", f"{what} needs at least {total:,} bytes (arena {arena:,}, peak at {peak})", hint)
+
+
+def resident_bytes(graph: Graph, options: Options) -> int:
+    """Memory of the adapters that wait beside the active one."""
+    return options.adapters.resident * adapter_table.slot_bytes(sum(v.type.bytes for v in state_layout(graph).adapter))
 
 
 # -- identity -----------------------------------------------------------------------------------------

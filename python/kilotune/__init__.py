@@ -7,6 +7,7 @@
         device.fit(x, y, epochs=3)
 """
 
+from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.errors import BudgetError, CompileError
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from kiloc.optim import SGD, Adam, Cosine, Linear, Lion, Step
@@ -25,6 +26,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Adapter",
+    "AdapterOptions",
     "BiasOnly",
     "BinaryCrossEntropy",
     "BottleneckAdapter",

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import pipeline
+from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
 from kiloc.errors import BudgetError, CompileError
 from kiloc.ir.text import print_graph
@@ -26,8 +27,9 @@ from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 from kiloc.report import figures, render_text
 
-from . import resources, toolchain
+from . import monocypher_source, resources, toolchain
 from ._version import __version__
+from .adapters.signing import public_key
 from .config import Config, load_config
 from .devices import Device, DeviceError, open_device
 from .model import Model
@@ -37,6 +39,8 @@ MANIFEST = "manifest.json"
 REPORT = "report.json"
 GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
+MONOCYPHER = "monocypher"
+"""Of a build that checks signatures: the folder of monocypher.c."""
 TARGETS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
 
@@ -73,6 +77,7 @@ def build(
     flash: int | str | None = None,
     calibration: Samples | None = None,
     profile: str = "tflm",
+    adapters: AdapterOptions | None = None,
     seed: int = 0,
     name: str | None = None,
     dump: str | os.PathLike[str] | None = None,
@@ -90,6 +95,7 @@ def build(
     calibration: inputs of the original domain [N, ...] (float32 or int8), or (inputs, targets); without it the gradients'
     shifts come from random inputs, and the report says so.
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
+    adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
     config: methods and optimizer, from `kt.search` or a file that it wrote, instead of `method` and `optimizer`.
     measure: link for the target, for the report's size of code; without it the build takes half the time.
     """
@@ -100,21 +106,10 @@ def build(
     methods = _methods(method, train)
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
-        methods=methods,
-        train=train,
-        optimizer=SGD() if optimizer is None else optimizer,
-        loss=loss,
-        storage=storage,
-        accumulate=accumulate,
-        target=target,
-        ram=parse_size(ram, "ram"),
-        flash=parse_size(flash, "flash"),
-        profile=profile,
-        calibration=x,
-        calibration_target=y,
-        seed=seed,
-        name=name,
-    )
+        methods=methods, train=train, adapters=_adapters(adapters, methods), optimizer=SGD() if optimizer is None else optimizer,
+        loss=loss, storage=storage, accumulate=accumulate, target=target, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
+        profile=profile, calibration=x, calibration_target=y, seed=seed, name=name,
+    )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
     return _written(model, compilation, Path(directory), measure)
 
@@ -183,6 +178,19 @@ def _methods(method: Any, train: bool) -> tuple[Method, ...]:
         if not isinstance(m, Method):
             raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
     return given
+
+
+def _adapters(given: Any, methods: Sequence[Method]) -> AdapterOptions:
+    """The adapter options, checked: what they ask for is nothing where no adapter is taken."""
+    options = AdapterOptions() if given is None else given
+    if not isinstance(options, AdapterOptions):
+        raise CompileError("adapters", f"{given!r} is no kt.AdapterOptions", "pass kt.AdapterOptions(public_key=..., resident=2)")
+    if not isinstance(options.resident, int) or not 0 <= options.resident <= 1000:
+        raise CompileError(f"AdapterOptions(resident={options.resident!r})", "is not a number of adapters from 0 to 1000", "2, for example")
+    if options != AdapterOptions() and not methods:
+        raise CompileError("adapters", "options for adapters, but no method says what an adapter holds", "name the methods, or leave adapters out")
+    key = options.public_key
+    return options if key is None else replace(options, public_key=public_key(key))
 
 
 def _calibration(model: Model, samples: Samples | None) -> tuple[NDArray[np.int8] | None, NDArray[Any] | None]:
@@ -271,6 +279,8 @@ def _runtime_files(context: ModelContext) -> list[Path]:
     sources = [Path("src") / s for s in context.sources]
     if context.training or context.adapters:
         sources.append(Path("src/core/adapter.c"))
+    if _signed(context):
+        sources.append(Path("src/core/adapter_verify.c"))
     if context.training:
         sources.append(Path("src/core/storage.c"))
     return sources + sorted(p.relative_to(runtime) for p in runtime.rglob("*.h"))
@@ -283,6 +293,12 @@ def _write_sources(folder: Path, compilation: pipeline.Compilation) -> None:
         destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(resources.runtime() / path, destination)
+    if _signed(compilation.context):
+        shutil.copytree(monocypher_source.folder(), folder / MONOCYPHER, ignore=lambda _, names: set(names) - set(monocypher_source.FILES))
+
+
+def _signed(context: ModelContext) -> bool:
+    return context.adapter is not None and context.adapter.public_key != ""
 
 
 def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
@@ -297,6 +313,8 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{f}" for f in map(str, _runtime_files(m)) if f.endswith(".c")]
+    signed = [MONOCYPHER] if _signed(m) else []
+    sources += [f"{folder}/monocypher.c" for folder in signed]
     return {
         "kilotune": __version__,
         "name": m.name,
@@ -325,7 +343,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "state_bytes": m.state_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "sources": sources,
-        "include": [".", "runtime/include"],
+        "include": [".", "runtime/include", *signed],
     }
 
 

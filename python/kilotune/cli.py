@@ -5,14 +5,11 @@ Exit codes: 0 ok, 1 a check, a budget or a device failed, 2 wrong usage, 3 the m
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,13 +20,11 @@ from . import boards as board_files
 from . import doctor as checks
 from . import flashing
 from .building import TARGETS
+from .commands import adapter as adapters
+from .commands.reporting import EXIT_FAILED, console, reports_errors
 from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
-
-EXIT_FAILED, EXIT_MODEL = 1, 3
-console = Console()
-
 
 POSITIVE = click.FloatRange(0, 1e18, min_open=True, max_open=True)
 
@@ -60,39 +55,14 @@ METHODS: dict[str, tuple[Any, tuple[str, ...]]] = {
 """Name on the command line -> class, and its options beside --layers."""
 
 
-def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the exceptions that a user can cause into a message and an exit code; add --json."""
-
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-    @functools.wraps(command)
-    def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> None:
-        try:
-            command(*args, as_json=as_json, **kwargs)
-        except (kt.CompileError, kt.DeviceError) as error:
-            code = EXIT_MODEL if type(error) is kt.CompileError else EXIT_FAILED
-            fail(error.where, error.what, error.hint, as_json, code)
-        except (ValueError, OSError) as error:
-            fail("", str(error), "", as_json, EXIT_FAILED)
-
-    return wrapped
-
-
-def fail(where: str, what: str, hint: str, as_json: bool, code: int) -> None:
-    if as_json:
-        click.echo(json.dumps({"error": {"where": where, "what": what, "hint": hint}}, indent=1))
-    else:
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(what, err=True)
-        for title, text in (("at", where), ("hint:", hint)):
-            if text:
-                click.echo(f"  {title} {text}", err=True)
-    raise SystemExit(code)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(kt.__version__, prog_name="kilotune")
 def main() -> None:
     """Fine-tune in kilobytes: compile INT8 models into C that infers and trains on a microcontroller."""
+
+
+main.add_command(adapters.adapter)
+main.add_command(adapters.merge)
 
 
 @main.command()
@@ -135,6 +105,9 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Build directory; it appears whole or not at all.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(["none", *METHODS]), help="What is trained; may be repeated.")
 @click.option("--inference-only", is_flag=True, help="Train nothing: take adapters that a build with the same methods trained.")
+@click.option("--public-key", type=click.Path(dir_okay=False), help="Take only adapters that this key's owner signed (`kilotune adapter keys`).")
+@click.option("--rollback-protection", is_flag=True, help="In a slot, only an adapter with a higher sequence number replaces another.")
+@click.option("--resident", type=click.IntRange(0, 1000), default=0, show_default=True, help="Adapters that wait in memory, counted in --ram.")
 @click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
 @click.option("--alpha", type=POSITIVE, callback=finite, default=None, help="Scale of LoRA times its rank; the rank by default.")
@@ -178,6 +151,8 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
     train = not options.pop("inference_only")
+    asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident")})
+    options["adapters"] = None if asked == kt.AdapterOptions() else asked
     result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
 
@@ -327,18 +302,6 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
     click.echo(f"train {found.best.name} with lr {found.best.lr:g}")
     if output:
         click.echo(f"  kilotune build {model} --config {output} -o DIR")
-
-
-@main.command()
-@click.argument("directory", type=click.Path(file_okay=False))
-@click.argument("adapter", type=click.Path(dir_okay=False))
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The merged model, a .tflite file.")
-@reports_errors
-def merge(directory: str, adapter: str, output: str, as_json: bool) -> None:
-    """Fold ADAPTER, trained by the build in DIRECTORY, into the weights of its model."""
-    merged = kt.merge(kt.open_build(directory), adapter, output)
-    summary = {"model": str(merged.path), "parameters": sum(x["parameters"] for x in merged.layers())}
-    click.echo(json.dumps(summary, indent=1) if as_json else f"{summary['model']}: {summary['parameters']:,} parameters")
 
 
 @main.command()

@@ -245,12 +245,12 @@ def _link(program: _Program, name: str) -> Path:
 def _model_units(manifest: Manifest, flags: tuple[str, ...], without_interface: bool = False) -> list[_Unit]:
     include = tuple(manifest.directory / folder for folder in manifest.include)
     # Kernels see only the runtime's headers, so that their objects cannot depend on the model.
-    shared = tuple(manifest.directory / folder for folder in manifest.include if Path(folder).parts[:1] == ("runtime",))
+    shared = tuple(manifest.directory / folder for folder in manifest.include if Path(folder).parts[:1] in (("runtime",), ("monocypher",)))
     units = []
     for source in manifest.sources:
         if without_interface and source == f"{manifest.name}_interface.c":
             continue
-        kernel = Path(source).parts[0] == "runtime"
+        kernel = Path(source).parts[0] in ("runtime", "monocypher")
         units.append(_Unit(manifest.directory / source, flags, shared if kernel else include))
     return units
 

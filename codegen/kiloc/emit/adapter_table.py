@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,20 @@ HEADER_BYTES, CRC_BYTES = 128, 4
 DIGEST_BYTES, SIGNATURE_BYTES = 32 + CRC_BYTES, 96 + CRC_BYTES
 """Sections of the file that may follow the payload, with their CRC."""
 METHODS_BYTES = 60
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """What a build asks of the adapters that it takes.
+
+    public_key: 32 bytes, or the path of a key file; an adapter must be signed with the secret key that belongs to it. None: adapters
+    are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a higher sequence number replaces
+    another. resident: adapters that wait in memory beside the active one; they count in the RAM budget.
+    """
+
+    public_key: bytes | str | os.PathLike[str] | None = None
+    rollback_protection: bool = False
+    resident: int = 0
+
 
 ROLES = {"bias": 1, "lora_a": 2, "lora_b": 3, "delta": 4, "gain": 5, "adapter_down": 6, "adapter_up": 7}
 PARTS = {"value": 0, "exponent": 0x40, "range": 0x80}
@@ -104,10 +119,16 @@ def file_bytes(table_bytes: int, payload_bytes: int) -> int:
     return HEADER_BYTES + table_bytes + CRC_BYTES + -(-payload_bytes // 4) * 4 + CRC_BYTES + DIGEST_BYTES + SIGNATURE_BYTES
 
 
-def describe(graph: Graph, methods: str, public_key: bytes | None, ascending: bool) -> CAdapter:
+def slot_bytes(payload_bytes: int) -> int:
+    """Of one resident adapter: its values, aligned to 8."""
+    return -(-payload_bytes // 8) * 8
+
+
+def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
     """What the generated code says of the adapters that a graph takes."""
     entries = entries_of(graph)
-    table, layers = write_table(entries), layers_of(entries)
+    table, layers, key = write_table(entries), layers_of(entries), options.public_key
+    assert key is None or isinstance(key, bytes), "files of keys are read before"
     return CAdapter(
         methods=methods.encode()[:METHODS_BYTES].decode(errors="ignore").replace("\\", "/").replace('"', "'"),
         table=_text(entries, table),
@@ -116,6 +137,8 @@ def describe(graph: Graph, methods: str, public_key: bytes | None, ascending: bo
         entries=len(entries),
         layers=len(layers),
         file_bytes=file_bytes(len(table), sum(e.bytes for e in entries)),
-        public_key=c_array(np.frombuffer(public_key, np.uint8)) if public_key else "",
-        ascending=ascending,
+        public_key=c_array(np.frombuffer(key, np.uint8)) if key else "",
+        ascending=options.rollback_protection,
+        resident=options.resident,
+        slot_bytes=slot_bytes(sum(e.bytes for e in entries)),
     )

@@ -100,6 +100,8 @@ class CAdapter:
     public_key: str
     """Elements of the key that adapters must be signed for; "" where the origin is not checked."""
     ascending: bool
+    resident: int
+    slot_bytes: int
 
 
 @dataclass

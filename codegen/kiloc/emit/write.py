@@ -50,11 +50,16 @@ def _wrapped(text: str) -> str:
 
 def _library(context: ModelContext) -> dict[str, object]:
     """A PlatformIO library manifest."""
+    signed = context.adapter is not None and context.adapter.public_key
     return {
         "name": f"kilotune_{context.name}",
         "version": "1.0.0",
         "description": f"{context.name} compiled by kilotune {context.version}",
         "frameworks": "*",
         "platforms": "*",
-        "build": {"flags": ["-I.", "-Iruntime/include", "-ffp-contract=off"], "srcDir": ".", "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>"]},
+        "build": {
+            "flags": ["-I.", "-Iruntime/include", *(["-Imonocypher"] if signed else []), "-ffp-contract=off"],
+            "srcDir": ".",
+            "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>", *(["+<monocypher/*.c>"] if signed else [])],
+        },
     }

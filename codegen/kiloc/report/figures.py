@@ -53,6 +53,7 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
             "total": sizes["constants"] + sizes["code"] if sizes else None,
         },
         "trainable": _trainable(c),
+        "adapters": _adapters(c),
         "macs": _macs(c),
         "compare": _compare(c, state) if c.train else None,
     }
@@ -90,6 +91,23 @@ def _trainable(c: Compilation) -> dict[str, Any]:
         "fraction": round(count / frozen, 6) if frozen else 0.0,
         "update_bytes": update,
         "state_bytes_per_parameter": round(held / count, 4) if count else 0.0,
+    }
+
+
+def _adapters(c: Compilation) -> dict[str, Any] | None:
+    """Memory of the adapters that a build takes, and what they are checked for; None where it takes none."""
+    if c.context.adapter is None:
+        return None
+    options, a = c.options.adapters, c.context.adapter
+    return {
+        "base": sum(v.type.bytes for v in c.base.values.values() if v.kind == "constant"),
+        "active": c.context.adapter_payload,
+        "resident": a.resident,
+        "slot": a.slot_bytes,
+        "resident_total": a.resident * a.slot_bytes,
+        "file": a.file_bytes - (0 if options.public_key else SIGNATURE_BYTES),
+        "checked_for": "damage and origin" if options.public_key else "damage",
+        "rollback_protection": options.rollback_protection,
     }
 
 

@@ -21,7 +21,9 @@ def render_text(report: dict[str, Any]) -> str:
         lines.append(f"{'trainable':<{WIDTH}}{trained['parameters']:,} parameters ({share}), update {trained['update_bytes']:,} bytes")
         lines.append(f"{'':<{WIDTH}}{trained['state_bytes_per_parameter']:.2f} bytes of state each")
     if report["trainable"]["parameters"] and not trains:
-        lines.append(f"{'adapters':<{WIDTH}}inference only: trained values come from adapters of the same model and methods")
+        lines.append(f"{'':<{WIDTH}}inference only: trained values come from adapters of the same model and methods")
+    if report["adapters"]:
+        lines += _adapters(report["adapters"])
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
@@ -30,6 +32,17 @@ def render_text(report: dict[str, Any]) -> str:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
     lines += [f"{'note':<{WIDTH}}{note}" for note in model["notes"]]
     return "\n".join(lines)
+
+
+def _adapters(adapters: dict[str, Any]) -> list[str]:
+    """What base, active and resident adapters take, and what a file is checked for before it is used."""
+    resident = f"{adapters['resident']} resident of {adapters['slot']:,} each" if adapters["resident"] else "none resident"
+    origin = "damage and origin" if adapters["checked_for"] == "damage and origin" else "damage, not for origin"
+    versions = "; only a newer one replaces another" if adapters["rollback_protection"] else ""
+    return [
+        f"{'adapters':<{WIDTH}}base {adapters['base']:,} (flash), active {adapters['active']:,}, {resident}: {adapters['resident_total']:,} bytes",
+        f"{'':<{WIDTH}}a file of {adapters['file']:,} bytes, checked for {origin}{versions}",
+    ]
 
 
 def _memory(report: dict[str, Any]) -> list[str]:
