@@ -172,7 +172,7 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
         """From units of the delta's product (before its exponent) to units of the accumulator."""
-        return nm.quantize_multiplier((2.0 if t.has("gain") else 1.0) / self.weight_unit(t))
+        return nm.quantize_multiplier(1.0 / self.weight_unit(t))
 
     def _scatter(self, g: Array, weights: Array) -> Array:
         rows = g[:, :, :, None] * weights.reshape(1, 1, 1, -1, weights.shape[-1])

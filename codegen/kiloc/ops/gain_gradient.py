@@ -74,9 +74,10 @@ class GainGradient(ParameterGradient):
 @register
 @dataclass(frozen=True)
 class ApplyGain(Op):
-    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], 15)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
+    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], 14)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
 
-    The scale of g' is twice that of g, so gains below 2 never saturate.
+    The scale of g' is that of g: a gain of 1 loses nothing, and few codes are so large that a gain of 1.1 saturates them. A larger
+    scale would round every element to fewer codes instead.
     """
 
     role: ClassVar[str] = "backward"
@@ -85,12 +86,12 @@ class ApplyGain(Op):
     in_place: ClassVar[str | None] = "g"
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
-        return (gradient(t.type("g").shape, t.type("g").scale * 2),)
+        return (gradient(t.type("g").shape, t.type("g").scale),)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         factor = ONE + nm.shift_round(e.wide("gain"), -(e.wide("gain_exponent") + 14))
         g = batch(e, "g", -1, e.type("gain").size) * np.clip(factor, -(2**23), 2**23)
-        return (nm.saturate8(nm.shift_round(g, 15)).astype(np.int8).reshape(e.array("g").shape),)
+        return (nm.saturate8(nm.shift_round(g, 14)).astype(np.int8).reshape(e.array("g").shape),)
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         return ((batch(e, "g", -1, e.type("gain").size) * real_gain(e)).reshape(e.array("g").shape),)

@@ -6,7 +6,7 @@ for which the int32 sums cannot overflow, proved from the frozen weights.
 
 A trained path adds its share, V^T G or A^T du, to the same sums. Its codes have one scale for the tensor, so G is taken as it is and the
 int32 product is requantised once: acc += limit(requantize(V^T G, M, S + exponent)), M 2^(S-31) = 1 / (max s_w 2^(p-15)). |V^T G| <=
-127 * 127 * terms stays in int32 up to 133,000 terms. Under a gain the path starts from `ApplyGain`'s result, whose scale is 2 s_g, and m becomes
+127 * 127 * terms stays in int32 up to 133,000 terms. Under a gain the path starts from `ApplyGain`'s result, and m becomes
 m (1 + s): limited to +-2 m, which p allows for.
 """
 
@@ -77,7 +77,7 @@ class LinearInputGradient(RequantizedGradient):
 
     def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
         """From units of the path's product (before its exponents) to units of the accumulator."""
-        return nm.quantize_multiplier(self.lora_scale * (2 if t.has("gain") else 1) / self.weight_unit(t))
+        return nm.quantize_multiplier(self.lora_scale / self.weight_unit(t))
 
     def _scatter(self, rows: Array) -> Array:
         return self.window.scatter(rows, (rows.shape[0], *self.x_image))

@@ -252,8 +252,8 @@ typedef struct {
     int32_t channels;
 } kt_apply_gain_params;
 
-/* result[p, c] = saturate8(shift_round(g[p, c] * m[c], 15)), m[c] = 2^14 + shift_round(gain[c], -(exponent + 14)),
- * limited to +-2^23: g * (1 + gain) with twice the scale of g. In place on g. */
+/* result[p, c] = saturate8(shift_round(g[p, c] * m[c], 14)), m[c] = 2^14 + shift_round(gain[c], -(exponent + 14)),
+ * limited to +-2^23: g * (1 + gain) with the scale of g. In place on g. */
 void kt_apply_gain_s8(const kt_apply_gain_params *params, const int8_t *g, const int8_t *gain,
                       const int8_t *gain_exponent, int8_t *result);
 

@@ -1,4 +1,4 @@
-/* A gradient passes a trained gain: result = saturate8(shift_round(g * m[c], 15)), half up;
+/* A gradient passes a trained gain: result = saturate8(shift_round(g * m[c], 14)), half up;
  * m[c] = 2^14 + gain[c] * 2^(exponent + 14), limited to +-2^23. */
 #include "kt/kernels.h"
 #include "kt/numerics.h"
@@ -15,7 +15,7 @@ void kt_apply_gain_s8(const kt_apply_gain_params *params, const int8_t *g, const
         const int32_t factor = kt_clamp(moved + (INT32_C(1) << 14), -limit, limit);
         for (position = 0; position < params->positions; position++) {
             const int32_t product = g[position * channels + c] * factor;
-            result[position * channels + c] = kt_saturate8(kt_shift_round(product, 15));
+            result[position * channels + c] = kt_saturate8(kt_shift_round(product, 14));
         }
     }
 }

@@ -205,7 +205,7 @@ static const kt_conv2d_input_gradient_params logits_dx_params = {
     .weights = logits_weights,
     .prescale = logits_dx_prescale,
     .prescale_shift = 7,
-    .shift = 14,
+    .shift = 15,
 };
 
 /* hidden.masked: apply_mask 10 -> 10 */
@@ -252,7 +252,7 @@ static const kt_pool2d_gradient_params average_dx_params = {
     .window = {.input = {7, 6, 8}, .output = {4, 3, 8}, .kernel = {3, 3}, .stride = {2, 2}, .dilation = {1, 1},
                .pad = {1, 1}},
     .smallest_count = 4,
-    .shift = 16,
+    .shift = 15,
 };
 
 /* rescale.masked: apply_mask 7x6x8 -> 7x6x8 */
