@@ -16,6 +16,7 @@ FILES = {
     "weights.h.j2": "{name}_weights.h",
     "interface.c.j2": "{name}_interface.c",
     "CMakeLists.txt.j2": "CMakeLists.txt",
+    "config.cmake.j2": "kilotune_{name}-config.cmake",
 }
 
 
