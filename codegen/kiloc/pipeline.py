@@ -63,8 +63,8 @@ class Options:
     ram: int | None = None
     flash: int | None = None
     profile: str = "tflm"
-    calibration: NDArray[np.int8] | None = None
-    """Inputs of the original domain, int8 [N, ...]; None: random inputs, and the report says so."""
+    calibration: NDArray[np.int8] | tuple[NDArray[np.int8], ...] | None = None
+    """Inputs of the original domain, int8 [N, ...], several in a tuple; None: random inputs, and the report says so."""
     calibration_target: NDArray[Any] | None = None
     seed: int = 0
     name: str | None = None
@@ -123,10 +123,14 @@ def attach(base: Graph, methods: Sequence[Method], forward: Mapping[str, NDArray
     return attach_all(base, methods, Calibration(forward, seed))
 
 
-def forecast(base: Graph, methods: Sequence[Method], optimizer: Optimizer, forward: Mapping[str, NDArray[Any]], loss: Loss | str) -> Forecast:
-    """Plan the training of a graph that `load` gave. Raises CompileError where a method cannot train what it names."""
-    whole = prune(differentiate(with_accumulators(attach(base, methods, forward), optimizer), loss))
-    whole = with_updates(pack_masks(whole), optimizer)
+def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]]) -> Forecast:
+    """Plan the training of a graph that `load` gave. Raises CompileError where a method cannot train what it names.
+
+    Of the options those count that decide what is trained and how; forward: activations of a few samples by value name.
+    """
+    whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
+    whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed), options.loss))
+    whole = with_updates(pack_masks(whole), options.optimizer)
     return Forecast(whole, _planned(inference_slice(whole), check=False), _planned(training_slice(whole), check=False))
 
 
@@ -197,14 +201,20 @@ def _calibration(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]]
         inputs = [np.clip(rng.normal(0, 42, (SAMPLES, *base.type(i).shape[1:])).round(), -128, 127).astype(np.int8) for i in base.inputs]
         return interp.run(base, dict(zip(base.inputs, inputs, strict=True))), None
     x, y = options.calibration, options.calibration_target
-    expected = base.type(base.inputs[0]).shape[1:]
-    if len(base.inputs) > 1 or x.dtype != np.int8 or x.shape[1:] != expected or len(x) == 0:
-        takes = f"the model takes int8 [N, {', '.join(map(str, expected))}]"
-        raise CompileError("calibration", f"is {x.dtype}{x.shape}, {takes}", "pass samples of the original domain")
-    if y is not None and len(y) != len(x):
-        raise CompileError("calibration", f"{len(y)} targets for {len(x)} samples", "pass as many targets as samples")
-    chosen = rng.permutation(len(x))[:SAMPLES]
-    return interp.run(base, {base.inputs[0]: x[chosen]}), None if y is None else np.asarray(y)[chosen]
+    arrays = x if isinstance(x, tuple) else (x,)
+    if len(arrays) != len(base.inputs):
+        raise CompileError("calibration", f"holds {len(arrays)} inputs, {base.name} has {len(base.inputs)}", "pass one array for each")
+    count = len(arrays[0])
+    for name, a in zip(base.inputs, arrays, strict=True):
+        expected = base.type(name).shape[1:]
+        if a.dtype != np.int8 or a.shape[1:] != expected or len(a) == 0 or len(a) != count:
+            takes = f"the model takes int8 [N, {', '.join(map(str, expected))}]"
+            raise CompileError("calibration", f"is {a.dtype}{a.shape}, {takes}", "pass samples of the original domain")
+    if y is not None and len(y) != count:
+        raise CompileError("calibration", f"{len(y)} targets for {count} samples", "pass as many targets as samples")
+    chosen = rng.permutation(count)[:SAMPLES]
+    given = {name: a[chosen] for name, a in zip(base.inputs, arrays, strict=True)}
+    return interp.run(base, given), None if y is None else np.asarray(y)[chosen]
 
 
 def _target_of(graph: Graph, options: Options, target: NDArray[Any] | None, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -261,7 +271,7 @@ def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Opti
     part = train or infer
     what = "training" if train else "inference"
     peak = part.plan.steps[part.plan.peak_step].name
-    hint = "train fewer layers (layers=\"last:1\"), a lower rank, or drop momentum" if train else "choose a smaller model"
+    hint = 'train fewer layers (layers="last:1"), a lower rank, or drop momentum' if train else "choose a smaller model"
     raise BudgetError(f"ram={options.ram}", f"{what} needs at least {total:,} bytes (arena {arena:,}, peak at {peak})", hint)
 
 

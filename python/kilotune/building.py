@@ -22,7 +22,7 @@ from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
 from kiloc.errors import BudgetError, CompileError
 from kiloc.ir.text import print_graph
-from kiloc.losses import Loss
+from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 from kiloc.report import figures, render_text
@@ -92,22 +92,23 @@ def build(
     loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
     storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
     ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
-    calibration: inputs of the original domain [N, ...] (float32 or int8), or (inputs, targets); without it the gradients'
-    shifts come from random inputs, and the report says so.
+    calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
+    (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
-    config: methods and optimizer, from `kt.search` or a file that it wrote, instead of `method` and `optimizer`.
+    config: from `kt.search` or a file that it wrote, instead of method, optimizer, loss, storage and accumulate.
     measure: link for the target, for the report's size of code; without it the build takes half the time.
     """
     if not isinstance(model, Model):
         raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
-    method, optimizer = _configured(config, method, optimizer)
+    chosen = _configured(config, method, optimizer, loss, storage, accumulate)
     _check_options(target, optimizer, accumulate, seed, name)
-    methods = _methods(method, train)
+    if not train and not chosen.methods:
+        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
-        methods=methods, train=train, adapters=_adapters(adapters, methods), optimizer=SGD() if optimizer is None else optimizer,
-        loss=loss, storage=storage, accumulate=accumulate, target=target, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
+        methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods), optimizer=chosen.optimizer, loss=chosen.loss,
+        storage=chosen.storage, accumulate=chosen.accumulate, target=target, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
         profile=profile, calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
@@ -157,23 +158,26 @@ def _check_options(target: Any, optimizer: Any, accumulate: Any, seed: Any, name
 
 
 def _configured(
-    config: Config | str | os.PathLike[str] | None, method: Method | Sequence[Method] | None, optimizer: Optimizer | None
-) -> tuple[Method | Sequence[Method] | None, Optimizer | None]:
-    """Method and optimizer of a configuration, or those given."""
+    config: Config | str | os.PathLike[str] | None, method: Any, optimizer: Optimizer | None, loss: Loss | str, storage: str, accumulate: int
+) -> Config:
+    """A configuration, or what is given instead of one."""
     if config is None:
-        return method, optimizer
+        made = SGD() if optimizer is None else optimizer
+        return Config(_methods(method), made, loss=as_loss(loss), storage=storage, accumulate=accumulate)
     if method is not None or optimizer is not None:
         raise CompileError("config", "says what is trained, and so do method and optimizer", "pass either")
     read = config if isinstance(config, Config) else load_config(config)
-    return read.methods, read.optimizer
+    given = {"loss": (as_loss(loss), as_loss("cross_entropy")), "storage": (storage, "block16"), "accumulate": (accumulate, 1)}
+    for option, (value, default) in given.items():
+        if value not in (default, getattr(read, option)):
+            raise CompileError("config", f"says {option} is {getattr(read, option)!r}, and {option}={value!r} is given", f"leave {option} out")
+    return read
 
 
-def _methods(method: Any, train: bool) -> tuple[Method, ...]:
+def _methods(method: Any) -> tuple[Method, ...]:
     if method is None or isinstance(method, Method):
-        method = [] if method is None else [method]
+        return () if method is None else (method,)
     given = tuple(method) if isinstance(method, list | tuple) else (method,)
-    if not train and not given:
-        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
     for m in given:
         if not isinstance(m, Method):
             raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
@@ -193,24 +197,22 @@ def _adapters(given: Any, methods: Sequence[Method]) -> AdapterOptions:
     return options if key is None else replace(options, public_key=public_key(key))
 
 
-def _calibration(model: Model, samples: Samples | None) -> tuple[NDArray[np.int8] | None, NDArray[Any] | None]:
-    """Inputs as int8 [N, ...], and targets where they are given, of equal number."""
+def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[np.int8], ...] | None, NDArray[Any] | None]:
+    """Inputs as int8 [N, ...], one array each, and targets where they are given, of equal number."""
     if samples is None:
         return None, None
-    graph, hint = model.graph, "pass samples [N, ...] of the original domain, or (samples, targets)"
-    if len(graph.inputs) > 1:
-        raise CompileError("calibration", f"{graph.name} has {len(graph.inputs)} inputs, samples are of one", "leave it out")
+    hint = "pass samples [N, ...] of the original domain, or (samples, targets)"
     if isinstance(samples, tuple) and len(samples) != 2:
         raise CompileError("calibration", f"is a tuple of {len(samples)}, not of samples and targets", hint)
     x, y = samples if isinstance(samples, tuple) else (samples, None)
     try:
-        x = model.quantize(x)
+        arrays = model.quantize_inputs(x)
         y = None if y is None else np.asarray(y)
     except (ValueError, TypeError) as error:
         raise CompileError("calibration", str(error), hint) from None
-    if y is not None and (y.ndim == 0 or len(y) != len(x)):
-        raise CompileError("calibration", f"has {len(x)} samples, but targets of shape {list(y.shape)}", hint)
-    return x, y
+    if y is not None and (y.ndim == 0 or len(y) != len(arrays[0])):
+        raise CompileError("calibration", f"has {len(arrays[0])} samples, but targets of shape {list(y.shape)}", hint)
+    return arrays, y
 
 
 def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:

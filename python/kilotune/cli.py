@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +28,7 @@ from .building import TARGETS
 from .commands import adapter as adapters
 from .commands.reporting import EXIT_FAILED, console, reports_errors
 from .devices.serial_port import ports
+from .rates import usual_rate
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
 
@@ -41,6 +47,35 @@ def finite(context: click.Context, option: click.Parameter, value: float | None)
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number", context, option)
     return value
+
+
+def writable(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A file that can be written, found out before the work is done."""
+    if value is not None and not os.access(Path(value).parent, os.W_OK):
+        raise click.BadParameter(f"the folder {Path(value).parent} does not exist, or cannot be written", context, option)
+    return value
+
+
+TRAINING_OPTIONS = (
+    click.option("--optimizer", type=click.Choice(["sgd", "adam", "lion"]), default="sgd", show_default=True),
+    click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=None, help="Of sgd; 0 by default."),
+    click.option("--nesterov", is_flag=True, help="Nesterov's momentum, of sgd."),
+    click.option("--state-bits", type=click.Choice(["32", "8"]), default="32", show_default=True, help="Bits of the optimizer's moments."),
+    click.option("--weight-decay", type=click.FloatRange(0), callback=finite, default=0.0, show_default=True, help="Decoupled weight decay."),
+    click.option("--schedule", default="constant", show_default=True, help="cosine:UPDATES[:FINAL], linear:UPDATES[:FINAL] or step:EVERY[:FACTOR]."),
+    click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors."),
+    click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True, help="Largest norm of a gradient; 0: none."),
+    click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True),
+    click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0, help="Of cross_entropy."),
+    click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples an update."),
+)
+"""How a device trains: the same for a build and a search."""
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(TRAINING_OPTIONS):
+        command = option(command)
+    return command
 
 
 METHODS: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -115,17 +150,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--width", type=click.IntRange(1), default=8, show_default=True, help="Of adapter: hidden channels.")
 @click.option("--classes", type=click.IntRange(2), default=None, help="Of head: replace the last layer by one with this many results.")
 @click.option("--lr", type=POSITIVE, callback=finite, default=None, help="Learning rate; by default what suits optimizer and method.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adam", "lion"]), default="sgd", show_default=True)
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=None, help="Of sgd; 0 by default.")
-@click.option("--nesterov", is_flag=True, help="Nesterov's momentum, of sgd.")
-@click.option("--state-bits", type=click.Choice(["32", "8"]), default="32", show_default=True, help="Bits of the optimizer's moments.")
-@click.option("--weight-decay", type=click.FloatRange(0), callback=finite, default=0.0, show_default=True, help="Decoupled weight decay.")
-@click.option("--schedule", default="constant", show_default=True, help="cosine:UPDATES[:FINAL], linear:UPDATES[:FINAL] or step:EVERY[:FACTOR].")
-@click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors.")
-@click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True, help="Largest norm of a gradient; 0: none.")
-@click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True)
-@click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0, help="Of cross_entropy.")
-@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples an update.")
+@training_options
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
@@ -143,7 +168,9 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     optimizer = _optimizer(not {"bias", "head"}.issuperset(methods), options)
     if options["config"]:
         _check_alone(("methods", "layers", "rank", "alpha", "fraction", "width", "classes", "lr", "clip"))
-        _check_alone(("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule"))
+        _check_alone(
+            ("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "loss", "label_smoothing", "storage", "accumulate")
+        )
         optimizer = None
     options["loss"] = _loss(options["loss"], options.pop("label_smoothing"))
     calibration = options.pop("calibration")
@@ -174,22 +201,19 @@ def _methods(names: list[str], layers: str | None, settings: dict[str, Any]) -> 
     return made
 
 
-RATES = {"sgd": (0.1, 0.3), "momentum": (0.01, 0.03), "adam": (0.01, 0.03), "lion": (0.0003, 0.003)}
-"""Measured to suit LoRA and its like, and biases or a head alone."""
-
-
 def _optimizer(deep: bool, options: dict[str, Any]) -> Any:
     """Takes its own options out of those of a build."""
     kind, momentum, nesterov, rate = (options.pop(name) for name in ("optimizer", "momentum", "nesterov", "lr"))
     if kind != "sgd" and (momentum is not None or nesterov):
         raise click.UsageError(f"--momentum and --nesterov are of --optimizer sgd, not of {kind}")
-    if rate is None:
-        rate = RATES["momentum" if momentum else kind][0 if deep else 1]
-    shared = {"lr": rate, "clip": options.pop("clip"), "weight_decay": options.pop("weight_decay")}
+    shared = {"clip": options.pop("clip"), "weight_decay": options.pop("weight_decay")}
     shared |= {"state_bits": int(options.pop("state_bits")), "schedule": parse_schedule(options.pop("schedule"))}
+    made: kt.SGD | kt.Adam | kt.Lion
     if kind == "sgd":
-        return kt.SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
-    return kt.Adam(**shared) if kind == "adam" else kt.Lion(**shared)
+        made = kt.SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
+    else:
+        made = kt.Adam(**shared) if kind == "adam" else kt.Lion(**shared)
+    return replace(made, lr=usual_rate(made, deep) if rate is None else rate)
 
 
 def _loss(name: str, smoothing: float) -> Any:
@@ -275,14 +299,19 @@ def boards(as_json: bool) -> None:
 @click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y: labelled samples of the new domain.")
 @click.option("--ram", callback=size, required=True, help="Budget of arena and state, as bytes or 64K.")
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
-@click.option("--time", type=click.IntRange(1), default=None, help="Budget of MACs of one training step.")
+@click.option("--time", default=None, help="Budget of one training step: as 20ms, estimated for --clock, or a number of MACs.")
+@click.option("--clock", default="100M", show_default=True, help="Clock of the device in Hz.")
+@training_options
 @click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the samples that the device will make.")
+@click.option("--layers", default="all", show_default=True, help='Layers that may be trained: "all", "last:N", names or globs, separated by commas.')
 @click.option("--train/--no-train", default=True, help="Judge by training on part of the samples, or by gradients alone.")
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--html", type=click.Path(dir_okay=False), help="Write a page with a picture of the Pareto front.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the choice as a configuration for `kilotune build --config`.")
+@click.option("--html", type=click.Path(dir_okay=False), callback=writable, help="Write a page with a picture of the Pareto front.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), callback=writable, help="Write the choice as a configuration for `kilotune build --config`."
+)
 @reports_errors
 def search(model: str, data: str, output: str | None, html: str | None, as_json: bool, **options: Any) -> None:
     """Find the trainable set of MODEL that promises most within a budget."""
@@ -290,7 +319,12 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
     samples = load_samples(calibration, "calibration") if calibration else None
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
-    found = kt.search(kt.load(model), load_samples(data, "--data"), progress=not as_json, **options)  # type: ignore[arg-type]
+    options["optimizer"] = _optimizer(True, options | {"lr": None})
+    options["loss"] = _loss(options["loss"], options["label_smoothing"])
+    of_optimizer = ("momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip", "label_smoothing")
+    settings = {k: v for k, v in options.items() if k not in of_optimizer}
+    start = time.perf_counter()
+    found = kt.search(kt.load(model), load_samples(data, "--data"), progress=not as_json, **settings)
     if output:
         found.config.save(output)
     if html:
@@ -299,7 +333,7 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
         click.echo(json.dumps(found.to_dict(), indent=1))
         return
     console.print(found.table())
-    click.echo(f"train {found.best.name} with lr {found.best.lr:g}")
+    click.echo(f"train {found.best.name} with lr {found.best.lr:g}: {found.best.bytes:,} bytes of RAM, found in {time.perf_counter() - start:.0f} s")
     if output:
         click.echo(f"  kilotune build {model} --config {output} -o DIR")
 
@@ -332,5 +366,3 @@ def doctor(as_json: bool) -> None:
         console.print(table)
         click.echo(f"serial ports: {', '.join(ports()) or 'none'}")
     raise SystemExit(0 if all(row["version"] for row in found if row["required"]) else EXIT_FAILED)
-
-

@@ -1,9 +1,10 @@
 """A trainable set as a JSON file: what `kilotune search` writes and `kilotune build --config` reads.
 
     {"kilotune": "0.1.0", "model": "kws", "methods": [{"method": "LoRA", "rank": 4, "layers": "last:2"}],
-     "optimizer": {"optimizer": "SGD", "lr": 0.1}, "training": {"epochs": 10, "decay": "linear"}}
+     "optimizer": {"optimizer": "SGD", "lr": 0.1}, "loss": {"loss": "CrossEntropy"}, "storage": "block16", "accumulate": 1,
+     "training": {"epochs": 10, "decay": "linear"}}
 
-Methods and optimizers are named as in Python; a field that is left out has the default of its class.
+Methods, optimizers and losses are named as in Python; a field that is left out has the default of its class.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kiloc import optim, peft
+from kiloc import losses, optim, peft
 from kiloc.errors import CompileError
-from kiloc.optim import Optimizer, Schedule, parse_schedule
+from kiloc.losses import CrossEntropy, Loss
+from kiloc.optim import STORAGES, Optimizer, Schedule, parse_schedule
 from kiloc.peft import Method
 
 from ._version import __version__
@@ -33,16 +35,20 @@ def _subclasses(module: Any, base: type) -> dict[str, type]:
 
 METHODS = _subclasses(peft, Method)
 OPTIMIZERS = _subclasses(optim, Optimizer)
+LOSSES: dict[str, type] = {kind.__name__: kind for kind in losses.LOSSES.values()}
 
 
 @dataclass(frozen=True)
 class Config:
-    """What is trained and how. `training` holds what `Device.fit` takes: epochs and decay."""
+    """What is trained and how: options of `kt.build`, and in `training` what `Device.fit` takes: epochs and decay."""
 
     methods: tuple[Method, ...]
     optimizer: Optimizer
     model: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+    loss: Loss = field(default_factory=CrossEntropy)
+    storage: str = "block16"
+    accumulate: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -50,6 +56,9 @@ class Config:
             "model": self.model,
             "methods": [_entry("method", m) for m in self.methods],
             "optimizer": _entry("optimizer", self.optimizer),
+            "loss": _entry("loss", self.loss),
+            "storage": self.storage,
+            "accumulate": self.accumulate,
             "training": dict(self.training),
         }
 
@@ -71,7 +80,13 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     training = raw.get("training", {})
     if not isinstance(training, dict):
         raise CompileError(where, '"training" is not an object', 'write {"epochs": 10, "decay": "linear"}')
-    return Config(methods, optimizer, str(raw.get("model", "")), training)
+    loss = _made(raw.get("loss", {"loss": "CrossEntropy"}), "loss", LOSSES, where)
+    storage, accumulate = raw.get("storage", "block16"), raw.get("accumulate", 1)
+    if storage not in STORAGES:
+        raise CompileError(where, f"{storage!r} is no storage", f"formats are {', '.join(STORAGES)}")
+    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        raise CompileError(where, f"accumulate is {accumulate!r}, not a number of samples", 'write "accumulate": 1')
+    return Config(methods, optimizer, str(raw.get("model", "")), training, loss, storage, accumulate)
 
 
 def _entry(kind: str, made: Any) -> dict[str, Any]:

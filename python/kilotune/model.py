@@ -32,7 +32,23 @@ class Model:
 
     def quantize(self, x: ArrayLike) -> NDArray[np.int8]:
         """Real inputs [N, ...] of the first input as the int8 that the model takes; int8 passes through. ValueError."""
-        array, t = np.asarray(x), self.graph.type(self.graph.inputs[0])
+        return self._quantized(x, self.graph.inputs[0])
+
+    def quantize_inputs(self, x: Any) -> tuple[NDArray[np.int8], ...]:
+        """The same of every input: x is an array, or for a model of several inputs a list of arrays of equally many samples."""
+        names = self.graph.inputs
+        if len(names) == 1:
+            return (self.quantize(x),)
+        if not isinstance(x, list | tuple) or len(x) != len(names):
+            given = f"{len(x)} arrays" if isinstance(x, list | tuple) else f"one {type(x).__name__}"
+            raise ValueError(f"{self.name} has {len(names)} inputs, the samples are {given}: pass a list of one array for each")
+        arrays = tuple(self._quantized(a, name) for a, name in zip(x, names, strict=True))
+        if len({len(a) for a in arrays}) > 1:
+            raise ValueError(f"the inputs have different numbers of samples: {', '.join(str(len(a)) for a in arrays)}")
+        return arrays
+
+    def _quantized(self, x: ArrayLike, name: str) -> NDArray[np.int8]:
+        array, t = np.asarray(x), self.graph.type(name)
         expected = "[" + ", ".join(["N", *map(str, t.shape[1:])]) + "]"
         if array.shape[1:] != t.shape[1:] or array.ndim != len(t.shape) or len(array) == 0:
             raise ValueError(f"the samples have shape {list(array.shape)}, the model takes {expected}")

@@ -6,6 +6,7 @@ import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,20 +17,21 @@ from numpy.typing import NDArray
 from .building import Build
 from .devices import DeviceError
 
-Samples = tuple[NDArray[Any], NDArray[Any] | None]
+Samples = tuple[NDArray[Any] | list[NDArray[Any]], NDArray[Any] | None]
 
 
 def load_samples(path: str, what: str) -> Samples:
-    """Arrays x and y (None where missing) of an NPZ file."""
+    """Arrays x and y (None where missing) of an NPZ file; for a model of several inputs x is the list of x0, x1, ..."""
     try:
         opened = np.load(path, allow_pickle=False)
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise ValueError("it holds one array without a name")
         with opened as data:
-            if "x" not in data:
+            several = list(takewhile(lambda name: name in data, (f"x{i}" for i in count())))
+            if "x" not in data and not several:
                 found = ", ".join(data.files) or "none"
                 raise DeviceError(path, f"{what} holds no array named x (it has {found})", "numpy.savez(path, x=..., y=...)")
-            return data["x"], data.get("y")
+            return data["x"] if "x" in data else [data[name] for name in several], data.get("y")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DeviceError(path, f"{what} cannot be read: {error}", "pass an .npz file made by numpy.savez(path, x=..., y=...)") from None
 
@@ -59,7 +61,7 @@ def simulate_build(
     """Run a build on a device. Returns accuracy (or loss) before and after, the state's hash and the device's statistics."""
     x, y = load_samples(data, "--data")
     x_test, y_test = load_samples(test, "--test") if test else (x, y)
-    result: dict[str, Any] = {"device": device, "samples": len(x)}
+    result: dict[str, Any] = {"device": device, "samples": len(x[0] if isinstance(x, list) else x)}
     with build.open(device, **device_options) as dev:
         if y is None and build.manifest["targets"] != "input":
             with _read_from(data):

@@ -62,7 +62,10 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
 def _calibration(c: Compilation) -> str:
     if not c.train:
         return "none"
-    return "random inputs" if c.options.calibration is None else f"{min(len(c.options.calibration), 32)} samples"
+    given = c.options.calibration
+    if given is None:
+        return "random inputs"
+    return f"{min(len(given[0] if isinstance(given, tuple) else given), 32)} samples"
 
 
 def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:

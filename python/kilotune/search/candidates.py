@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,13 @@ from kiloc import pipeline
 from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 
+from ..rates import usual_rate
 from .families import FAMILIES, Piece, TrainableSet
 from .sensitivity import Sensitivity
+from .setting import Setting
+from .speed import instructions
 
 DEPTHS = 8
 """Values of N tried for "the last N layers"; deeper models are sampled."""
@@ -27,22 +29,16 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits; None is none. ram: arena and state. flash: what the compiled model takes. macs: of one training step."""
+    """Limits; None is none. ram: arena and state. flash: what the compiled model takes. macs, instructions: of one training step."""
 
     ram: int | None = None
     flash: int | None = None
     macs: int | None = None
+    instructions: int | None = None
 
     def allows(self, c: Candidate) -> bool:
-        return self.exceeded(c) is None
-
-    def exceeded(self, c: Candidate) -> str | None:
-        """The limit that a candidate breaks."""
-        if self.ram is not None and c.bytes > self.ram:
-            return "ram"
-        if self.macs is not None and c.macs > self.macs:
-            return "time"
-        return "flash" if self.flash is not None and c.constant_bytes > self.flash else None
+        limits = ((name, getattr(self, name)) for name in ("ram", "macs", "instructions", "flash"))
+        return all(limit is None or cost(c, name) <= limit for name, limit in limits)
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ class Candidate:
     methods: tuple[Method, ...]
     forecast: pipeline.Forecast
     gain: float
+    setting: Setting
 
     @property
     def name(self) -> str:
@@ -79,10 +76,27 @@ class Candidate:
     def macs(self) -> int:
         return sum(self.forward_and_backward)
 
+    @property
+    def lr(self) -> float:
+        """The usual rate of the set and the optimizer."""
+        return usual_rate(self.setting.optimizer, self.set.deep)
+
+    @cached_property
+    def instructions(self) -> int:
+        """Of one training step, as `speed` estimates them."""
+        return instructions(self.forecast, self.setting.accumulate)
+
     @cached_property
     def constant_bytes(self) -> int:
         """Weights and tables in flash, code not counted."""
         return self.forecast.constant_bytes()
+
+
+def cost(c: Candidate, limit: str) -> int:
+    """What a limit of a budget counts."""
+    if limit == "ram":
+        return c.bytes
+    return c.constant_bytes if limit == "flash" else c.macs if limit == "macs" else c.instructions
 
 
 def _shown(method: Method) -> str:
@@ -94,11 +108,10 @@ def _shown(method: Method) -> str:
 class Space:
     """The candidates of one model; costs are planned once each."""
 
-    def __init__(self, graph: Graph, sensitivity: Sensitivity, optimizer: Optimizer | None = None) -> None:
-        self.graph, self.sensitivity = graph, sensitivity
-        self.optimizer = SGD() if optimizer is None else optimizer
-        sample = np.zeros((1, *graph.type(graph.inputs[0]).shape[1:]), np.int8)
-        self._forward: dict[str, Any] = interp.run(graph, {graph.inputs[0]: sample})
+    def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting) -> None:
+        self.graph, self.sensitivity, self.setting = graph, sensitivity, setting
+        samples = {name: np.zeros((1, *graph.type(name).shape[1:]), np.int8) for name in graph.inputs}
+        self._forward: dict[str, Any] = interp.run(graph, samples)
         self._known: dict[TrainableSet, Candidate | None] = {}
 
     def candidate(self, chosen: TrainableSet) -> Candidate | None:
@@ -110,10 +123,10 @@ class Space:
     def _planned(self, chosen: TrainableSet) -> Candidate | None:
         methods = chosen.methods(self.graph)
         try:
-            plan = pipeline.forecast(self.graph, methods, self.optimizer, self._forward, "cross_entropy")
+            plan = pipeline.forecast(self.graph, self.setting.options(methods), self._forward)
         except CompileError:
             return None
-        return Candidate(chosen, methods, plan, self.sensitivity.gain(chosen))
+        return Candidate(chosen, methods, plan, self.sensitivity.gain(chosen), self.setting)
 
     def candidates(self, budget: Budget) -> list[Candidate]:
         """The usual sets and the greedy ones, cheapest first."""
@@ -186,7 +199,7 @@ class Space:
         floor = min(c.forecast.infer.plan.arena_bytes for c in singles)
         ranked = [c.set for c in sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name))]
         top = budget.ram or 4 * max(c.bytes for c in singles)
-        limits = [Budget(round(smallest + (top - smallest) * i / STEPS), budget.flash, budget.macs) for i in range(1, STEPS + 1)]
+        limits = [replace(budget, ram=round(smallest + (top - smallest) * i / STEPS)) for i in range(1, STEPS + 1)]
         along = {name for name, layers in self.sensitivity.layers.items() if FAMILIES[name].companion or len(FAMILIES[name].layers(self.graph)) == 1}
         found = []
         for name in self.sensitivity.layers:

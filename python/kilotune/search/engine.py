@@ -3,123 +3,136 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kiloc.errors import BudgetError, CompileError
-from kiloc.ir import interp
-from kiloc.optim import SGD
+from kiloc.losses import Loss, as_loss
+from kiloc.optim import SGD, Optimizer
+from kiloc.peft._method import Layers
 
-from ..building import Samples, build
+from ..building import TARGETS, Samples, build
 from ..config import Config
 from ..model import Model
 from ..sizes import parse_size
-from .candidates import Budget, Candidate, Space, front
+from .candidates import Budget, Candidate, Space, cost, front
 from .result import Row, SearchResult
 from .sensitivity import Sensitivity
-from .trials import FOLDS, Effort, Task, Trainer, Trial, race
-
-HINT = "pass labelled samples of the new domain: (x, y), with y class numbers"
-Tick = Callable[[], None]
+from .setting import LEAST, Data, Setting, checked
+from .speed import CLOCK, parse_clock, parse_time
+from .trials import Effort, Task, Trainer, Trial, race, untrained
 
 
 def search(
     model: Model,
-    data: tuple[ArrayLike, ArrayLike],
+    data: tuple[Any, Any],
     *,
     ram: int | str | None = None,
     flash: int | str | None = None,
-    time: int | None = None,
+    time: int | str | None = None,
+    clock: int | str = CLOCK,
+    optimizer: Optimizer | None = None,
+    loss: Loss | str = "cross_entropy",
+    storage: str = "block16",
+    accumulate: int = 1,
     calibration: Samples | None = None,
     train: bool = True,
     epochs: int = 10,
+    layers: Layers = "all",
     target: str = "cortex-m4",
     seed: int = 0,
     progress: bool = False,
 ) -> SearchResult:
-    """The trainable set that promises most within a budget.
+    """The trainable set and learning rate that promise most within a budget.
 
-    data: labelled samples of the new domain, (x [N, ...], y [N]). ram: bytes of arena and state, or "64K". flash: bytes of the
-    compiled model. time: MACs of one training step. calibration: samples of the original domain, as in `kt.build`; without
-    it those of the new domain serve. train: judge by real training on part of the samples, else by gradients alone.
-    epochs: passes over the samples, as they are meant for the device. The same arguments give the same result.
-    Raises BudgetError, naming the smallest set, where nothing fits.
+    data: samples of the new domain with what the loss takes, (x [N, ...], y [N, ...]); x is a list of arrays for a model of several
+    inputs, y None where the loss reads the input. ram: bytes of arena and state, or "64K". flash: bytes of the compiled
+    model. time: of one training step, as "20ms" at `clock` Hz (instructions are estimated, see `search/speed.py`), or as a number of
+    MACs. optimizer, loss, storage, accumulate: as in `kt.build`; the optimizer's learning rate is chosen here. calibration: samples of the
+    original domain, as in `kt.build`; without it those of the new domain serve. train: judge by real training on part of
+    the samples, else by gradients alone. epochs: passes over the samples, as they are meant for the device. layers: those that may
+    be trained, as methods name them.
+    The same arguments give the same result. Raises BudgetError, naming the smallest set, where nothing fits.
     """
-    prepared = Search(model, data, calibration=calibration, epochs=epochs, target=target, seed=seed)
-    return prepared.choose(ram=ram, flash=flash, time=time, train=train, progress=progress)
+    setting = Setting(SGD() if optimizer is None else optimizer, as_loss(loss), storage, accumulate, epochs, target, seed, layers)
+    prepared = Search(model, data, setting, calibration=calibration)
+    return prepared.choose(ram=ram, flash=flash, time=time, clock=clock, train=train, progress=progress)
 
 
 class Search:
     """A model and samples, ready to be asked for several budgets; what was planned and trained is remembered."""
 
-    def __init__(
-        self,
-        model: Model,
-        data: tuple[ArrayLike, ArrayLike],
-        *,
-        calibration: Samples | None = None,
-        epochs: int = 10,
-        target: str = "cortex-m4",
-        seed: int = 0,
-    ) -> None:
-        x, y = _samples(model, data)
-        if epochs < 1:
-            raise CompileError(f"epochs={epochs}", "no training", "pass 1 or more")
-        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(x))
-        self.model, self.x, self.y = model, x[order], y[order]
-        self.space = Space(model.graph, Sensitivity(model.graph, self.x, self.y))
-        self.task = Task(model, self.x, self.y, self.x if calibration is None else calibration, epochs, target, seed)
+    def __init__(self, model: Model, data: tuple[Any, Any], setting: Setting | None = None, *, calibration: Samples | None = None) -> None:
+        if not isinstance(model, Model):
+            raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+        self.model, self.setting = model, Setting() if setting is None else setting
+        self.setting.check(model.graph)
+        if self.setting.target not in TARGETS:
+            raise CompileError(f"target={self.setting.target!r}", "is not a known core", f"targets are {', '.join(TARGETS)}")
+        given = checked(model, data, self.setting.loss)
+        self.data = given.taken(np.random.Generator(np.random.PCG64(self.setting.seed)).permutation(len(given)))
+        base = self.data if calibration is None else _calibration(model, calibration, self.setting.loss)
+        self.task = Task(model, self.data, self.setting, base)
         self.trainer = Trainer(self.task)
+        self._space: Space | None = None
+
+    @property
+    def space(self) -> Space:
+        if self._space is None:
+            self._space = Space(self.model.graph, Sensitivity(self.model.graph, self.data, self.setting), self.setting)
+        return self._space
 
     def choose(
         self,
         *,
         ram: int | str | None = None,
         flash: int | str | None = None,
-        time: int | None = None,
+        time: int | str | None = None,
+        clock: int | str = CLOCK,
         train: bool = True,
         progress: bool = False,
     ) -> SearchResult:
         """The choice for one budget; see `search`."""
-        budget = Budget(parse_size(ram, "ram"), parse_size(flash, "flash"), time)
-        planned = self.space.candidates(budget)
-        feasible = [c for c in planned if budget.allows(c)]
-        if not feasible:
-            raise _nothing_fits(self.model.name, budget, planned)
-        trials: list[Trial] = []
-        if train:
-            if len(self.y) < 2 * FOLDS:
-                raise CompileError("data", f"{len(self.y)} samples are too few to hold some out", "pass more, or --no-train")
-            trials = self._raced(feasible, budget, progress)
+        macs, seconds = parse_time(time)
+        hertz = parse_clock(clock)
+        budget = Budget(parse_size(ram, "ram"), parse_size(flash, "flash"), macs, None if seconds is None else int(seconds * hertz))
+        if train and len(self.data) < LEAST:
+            raise CompileError("data", f"{len(self.data)} samples are too few to hold some out", f"pass {LEAST} or more, or train=False (--no-train)")
+        with _bar(progress) as bar:
+            stage = bar.add_task("planning", total=None)
+            planned = self.space.candidates(budget)
+            feasible = [c for c in planned if budget.allows(c)]
+            if not feasible:
+                raise _nothing_fits(self.model.name, budget, planned, hertz)
+            trials = self._raced(feasible, budget, bar, stage) if train else []
+        if trials:
             best = trials[0].candidate, trials[0].lr
         else:
             candidate = next(self._fitting(sorted(feasible, key=lambda c: (-c.gain, c.bytes, c.name)), budget), None)
             if candidate is None:
-                raise _flash_error(self.model.name, budget)
-            best = candidate, candidate.set.lr
-        return self._result(budget, len(planned), feasible, trials, best)
+                raise self._flash_error(feasible, budget)
+            best = candidate, candidate.lr
+        return self._result(budget, hertz, len(planned), feasible, trials, best)
 
-    def _raced(self, feasible: Sequence[Candidate], budget: Budget, progress: bool) -> list[Trial]:
-        work = max(c.macs for c in feasible) * len(self.y) * self.task.epochs
-        effort = Effort.of(work, len(self.y))
-        finalists: list[Candidate] = []
+    def _raced(self, feasible: Sequence[Candidate], budget: Budget, bar: Progress, stage: Any) -> list[Trial]:
         plain = self.space.by_hand(budget)
         turns = _turns(feasible) if plain is None else [plain, *(c for c in _turns(feasible) if c is not plain)]
+        finalists: list[Candidate] = []
+        effort = Effort.of([], len(self.data))
         for candidate in self._fitting(turns, budget):
             finalists.append(candidate)
-            if len(finalists) == effort.finalists:
+            effort = Effort.of([self.task.work(c) for c in finalists], len(self.data))
+            if len(finalists) >= effort.most:
                 break
         if not finalists:
-            raise _flash_error(self.model.name, budget)
-        with Progress(transient=True, disable=not progress) as bar:
-            total = len(finalists) * len(effort.parts) + 2 * min(effort.tuned, len(finalists))
-            task = bar.add_task(f"training {len(finalists)} of {len(feasible)} sets", total=total)
-            return race(self.trainer, finalists, effort, lambda: bar.advance(task))
+            raise self._flash_error(feasible, budget)
+        bar.update(stage, description=f"training {len(finalists)} of {len(feasible)} sets", total=effort.trainings(len(finalists)), completed=0)
+        return race(self.trainer, finalists, effort, lambda count: bar.advance(stage, count))
 
     def _fitting(self, candidates: Sequence[Candidate], budget: Budget) -> Iterator[Candidate]:
         """Those whose flash, code included, is within the budget: what a build measures."""
@@ -128,12 +141,22 @@ class Search:
                 yield candidate
 
     def _flash(self, candidate: Candidate) -> int:
+        setting, x = self.setting, self.data.x
         with tempfile.TemporaryDirectory() as folder:
-            report = build(self.model, Path(folder) / "build", method=candidate.methods, calibration=self.x, target=self.task.target).report["flash"]
+            report = build(
+                self.model, Path(folder) / "build", method=candidate.methods, optimizer=setting.optimizer, loss=setting.loss,
+                storage=setting.storage, accumulate=setting.accumulate, target=setting.target, calibration=x,
+            ).report["flash"]  # fmt: skip
         return int(report["total"] or report["weights"])
 
+    def _flash_error(self, feasible: Sequence[Candidate], budget: Budget) -> BudgetError:
+        smallest = min(feasible, key=lambda c: (c.constant_bytes, c.name))
+        need = self._flash(smallest)
+        what = f"no trainable set of {self.model.name} fits with its code: the smallest, {smallest.name}, takes {need:,} bytes of flash"
+        return BudgetError(f"flash={budget.flash}", what, f"allow {need:,}")
+
     def _result(
-        self, budget: Budget, considered: int, feasible: Sequence[Candidate], trials: Sequence[Trial], best: tuple[Candidate, float]
+        self, budget: Budget, hertz: int, considered: int, feasible: Sequence[Candidate], trials: Sequence[Trial], best: tuple[Candidate, float]
     ) -> SearchResult:
         best_trials: dict[str, Trial] = {}
         for trial in trials:
@@ -141,33 +164,36 @@ class Search:
         pareto = front(feasible)
         shown = {c.name: c for c in (*pareto, *(t.candidate for t in trials), best[0])}
         names = {c.name for c in pareto}
-        rows = [_row(c, best_trials.get(c.name), c.name in names, best) for c in shown.values()]
-        outputs = interp.infer(self.model.graph, self.x)[0]
-        before = float((outputs.reshape(len(outputs), -1).argmax(1) == self.y).mean())
-        training = {"epochs": self.task.epochs, "decay": "linear"}
+        rows = [_row(c, best_trials.get(c.name), c.name in names, best, hertz) for c in shown.values()]
+        accuracy, loss = untrained(self.task, best[0])
+        setting, training = self.setting, {"epochs": self.setting.epochs, "decay": "linear"}
+        optimizer = replace(setting.optimizer, lr=best[1])  # type: ignore[type-var]
         return SearchResult(
             model=self.model.name,
-            budget={"ram": budget.ram, "flash": budget.flash, "time": budget.macs},
-            before=before,
+            budget={"ram": budget.ram, "flash": budget.flash, "macs": budget.macs, "instructions": budget.instructions},
+            clock=hertz,
+            before=accuracy,
+            loss_before=loss,
             considered=considered,
             feasible=len(feasible),
             rows=tuple(sorted(rows, key=lambda r: (r.bytes, r.macs, r.name))),
-            config=Config(best[0].methods, SGD(lr=best[1]), self.model.name, training),
+            config=Config(best[0].methods, optimizer, self.model.name, training, setting.loss, setting.storage, setting.accumulate),
         )
 
 
-def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidate, float]) -> Row:
+def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidate, float], hertz: int) -> Row:
     forward, backward = c.forward_and_backward
     chosen = c is best[0]
     return Row(
         name=c.name,
         methods=c.methods,
-        lr=best[1] if chosen else trial.lr if trial else c.set.lr,
+        lr=best[1] if chosen else trial.lr if trial else c.lr,
         bytes=c.bytes,
         arena=c.arena_bytes,
         state=c.state_bytes,
         macs_forward=forward,
         macs_backward=backward,
+        seconds=c.instructions / hertz,
         weights=c.constant_bytes,
         gain=c.gain,
         accuracy=trial.accuracy if trial else None,
@@ -190,45 +216,49 @@ def _turns(feasible: Sequence[Candidate]) -> list[Candidate]:
     return [members[turn] for turn in range(longest) for members in kinds.values() if turn < len(members)]
 
 
+def _bar(show: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("at most"), TimeRemainingColumn())
+    return Progress(*columns, transient=True, disable=not show)
+
+
 # ---- Checks ----
 
+UNITS = {"ram": "bytes", "macs": "MACs a step", "instructions": "instructions", "flash": "bytes of weights and tables"}
+"""Of the limits of a budget."""
 
-def _samples(model: Model, data: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    if not isinstance(data, tuple) or len(data) != 2 or data[1] is None:
-        raise CompileError("data", "holds no labels", HINT)
-    graph = model.graph
-    if len(graph.inputs) > 1:
-        raise CompileError("data", f"{graph.name} has {len(graph.inputs)} inputs, the search takes models of one", "choose the set by hand")
+
+def _calibration(model: Model, samples: Samples, loss: Loss) -> Data:
+    """Samples of the original domain, with targets where they are given."""
+    x, y = samples if isinstance(samples, tuple) and len(samples) == 2 else (samples, None)
     try:
-        x, y = model.quantize(data[0]), np.asarray(data[1])
+        inputs = model.quantize_inputs(x)
     except (ValueError, TypeError) as error:
-        raise CompileError("data", str(error), HINT) from None
-    if y.ndim != 1 or len(y) != len(x):
-        raise CompileError("data", f"has {len(x)} samples, but labels of shape {list(y.shape)}", HINT)
-    classes = graph.type(graph.outputs[0]).size
-    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:
-        raise CompileError("data", f"the labels are not class numbers below {classes}", HINT)
-    if len(np.unique(y)) < 2:
-        raise CompileError("data", f"every sample has the label {y[0]}", "pass samples of at least two classes: one teaches nothing about the others")
-    return x, y.astype(np.int32)
+        raise CompileError("calibration", str(error), "pass samples [N, ...] of the original domain, or (samples, targets)") from None
+    targets = None if y is None or loss.attach(model.graph).target is None else np.asarray(y)
+    if targets is not None and (targets.ndim == 0 or len(targets) != len(inputs[0])):
+        raise CompileError(
+            "calibration", f"has {len(inputs[0])} samples, but targets of shape {list(targets.shape)}", "pass as many targets as samples"
+        )
+    return Data(inputs, targets)
 
 
-def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate]) -> CompileError:
+def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate], hertz: int) -> CompileError:
+    """Names the limit that keeps everything out, and the least that would let something in."""
     if not planned:
         return CompileError(model, "no layer of this model can be trained", "`kilotune ops` lists the operators with a gradient")
-    broken = {budget.exceeded(c) for c in planned}
-    where, what = f"ram={budget.ram}", "bytes"
-    smallest = min(planned, key=lambda c: c.bytes)
-    need = smallest.bytes
-    if "ram" not in broken or (budget.ram is not None and smallest.bytes <= budget.ram):
-        if "time" in broken:
-            smallest = min(planned, key=lambda c: c.macs)
-            where, what, need = f"time={budget.macs}", "MACs a step", smallest.macs
-        else:
-            smallest = min(planned, key=lambda c: c.constant_bytes)
-            where, what, need = f"flash={budget.flash}", "bytes of weights and tables", smallest.constant_bytes
-    return BudgetError(where, f"no trainable set of {model} fits: the smallest, {smallest.name}, takes {need:,} {what}", f"allow {need:,}")
-
-
-def _flash_error(model: str, budget: Budget) -> BudgetError:
-    return BudgetError(f"flash={budget.flash}", f"no trainable set of {model} fits with its code", "allow more flash, or use a smaller model")
+    for name, unit in UNITS.items():
+        limit = getattr(budget, name)
+        others = [c for c in planned if replace(budget, **{name: None}).allows(c)]
+        if limit is None or not others:
+            continue
+        smallest = min(others, key=lambda c: (cost(c, name), c.name))
+        need = cost(smallest, name)
+        shown, hint, where = f"{need:,} {unit}", f"allow {need:,}", f"{name}={limit}"
+        if name == "instructions":
+            milliseconds = f"{np.ceil(1e6 * need / hertz) / 1e3:g}ms"
+            shown, hint, where = f"{milliseconds} a step at {hertz / 1e6:g} MHz", f"allow {milliseconds}", f"time={1e3 * limit / hertz:g}ms"
+        return BudgetError(where, f"no trainable set of {model} fits: the smallest, {smallest.name}, takes {shown}", hint)
+    smallest = min(planned, key=lambda c: (c.bytes, c.name))
+    needs = f"{smallest.bytes:,} bytes, {smallest.macs:,} MACs a step and {smallest.constant_bytes:,} bytes of weights and tables"
+    what = f"no trainable set of {model} fits all limits: the smallest, {smallest.name}, takes {needs}"
+    return BudgetError("budget", what, "relax more than one limit")

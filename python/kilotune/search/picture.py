@@ -17,24 +17,35 @@ STYLE = """
 """
 
 
-def html(model: str, before: float, ram: int | None, rows: Sequence[dict[str, Any]]) -> str:
+def html(model: str, before: float | None, loss_before: float, ram: int | None, rows: Sequence[dict[str, Any]]) -> str:
     """The page of a search. rows: `Row.to_dict` of each."""
-    trained = [r for r in rows if r["accuracy"] is not None]
+    trained = [r for r in rows if r["loss"] is not None]
+    judged = "loss" if before is None else "accuracy"
     figures = [_figure("expected gain", rows, "gain", ram, line=True)]
     if trained:
-        figures.insert(0, _figure("accuracy on samples held out", trained, "accuracy", ram, line=False))
+        figures.insert(0, _figure(f"{judged} on samples held out", trained, judged, ram, line=False))
+    start = f"Loss before training {loss_before:.3f}." if before is None else f"Accuracy before training {before:.3f}."
     body = "".join(_table_row(r) for r in rows)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(model)}: what to train</title><style>{STYLE}</style>\n'
-        f"<h1>{escape(model)}: what to train</h1>\n<p>Accuracy before training {before:.3f}.</p>\n{''.join(figures)}"
-        "<table><tr><th>trainable set<th>bytes<th>MACs<th>expected gain<th>lr<th>accuracy<th>loss</tr>\n"
+        f"<h1>{escape(model)}: what to train</h1>\n<p>{start}</p>\n{''.join(figures)}"
+        "<table><tr><th>trainable set<th>RAM<th>flash<th>MACs<th>ms<th>expected gain<th>lr<th>accuracy<th>loss</tr>\n"
         f"{body}</table>\n</html>\n"
     )
 
 
 def _table_row(r: dict[str, Any]) -> str:
-    trained = ["", ""] if r["accuracy"] is None else [f"{r['accuracy']:.3f}", f"{r['loss']:.3f}"]
-    cells = [escape(r["name"]), f"{r['bytes']:,}", f"{r['macs']:,}", f"{r['gain']:.4f}", f"{r['lr']:g}", *trained]
+    trained = ["" if r[key] is None else f"{r[key]:.3f}" for key in ("accuracy", "loss")]
+    cells = [
+        escape(r["name"]),
+        f"{r['bytes']:,}",
+        f"{r['weights']:,}",
+        f"{r['macs']:,}",
+        f"{1e3 * r['seconds']:.3g}",
+        f"{r['gain']:.4f}",
+        f"{r['lr']:g}",
+        *trained,
+    ]
     return f"<tr{' class=chosen' if r['chosen'] else ''}>" + "".join(f"<td>{c}" for c in cells) + "</tr>\n"
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from kiloc.peft import Method
@@ -14,12 +15,19 @@ from kiloc.peft import Method
 from ..config import Config
 from .picture import html
 
+CAPTION = (
+    "RAM: bytes of arena and state. flash: bytes of weights and tables. MACs and ms: of one training step. gain: loss that one update takes from "
+    "another sample. held out: accuracy, or loss where there are no classes, of so many predictions; with fewer of them the set was given up "
+    "early. *: the choice, -: beaten in RAM, MACs and gain"
+)
+
 
 @dataclass(frozen=True)
 class Row:
     """One trainable set. accuracy and loss: of `samples` predictions on samples held out, None where it was not trained.
 
-    The loss counts each sample as at most what a guess would cost. front: nothing beats it.
+    The loss counts each sample as at most what a guess would cost; accuracy is None too where the loss has no classes.
+    seconds: of one training step, estimated. gain: loss that one update takes from another sample. front: nothing beats it.
     """
 
     name: str
@@ -30,7 +38,8 @@ class Row:
     state: int
     macs_forward: int
     macs_backward: int
-    weights: int | None
+    seconds: float
+    weights: int
     gain: float
     accuracy: float | None = None
     loss: float | None = None
@@ -51,12 +60,15 @@ class Row:
 class SearchResult:
     """`rows`: the Pareto front of bytes, MACs and expected gain, and every set that was trained; cheapest first.
 
-    before: accuracy of the model on the samples as it is. considered, feasible: how many sets were planned, and fit.
+    before, loss_before: accuracy, None where the loss has no classes, and loss of the model on the samples as it is. clock: Hz that the
+    seconds of a training step are for. considered, feasible: how many sets were planned, and fit.
     """
 
     model: str
     budget: dict[str, int | None]
-    before: float
+    clock: int
+    before: float | None
+    loss_before: float
     considered: int
     feasible: int
     rows: tuple[Row, ...]
@@ -71,7 +83,9 @@ class SearchResult:
         return {
             "model": self.model,
             "budget": self.budget,
+            "clock": self.clock,
             "accuracy_before": self.before,
+            "loss_before": self.loss_before,
             "considered": self.considered,
             "feasible": self.feasible,
             "best": self.best.to_dict(),
@@ -81,25 +95,28 @@ class SearchResult:
 
     def table(self) -> Table:
         """For the terminal: the front and what was trained, the choice marked."""
-        title = f"{self.model}: {self.feasible} of {self.considered} trainable sets fit; accuracy before {self.before:.3f}"
-        caption = (
-            "bytes: arena and state. MACs: of one training step. gain: loss that one update takes from another sample. accuracy and loss: of "
-            "samples held out; with fewer of them the set was given up early. *: the choice, -: beaten in bytes, MACs and gain"
-        )
-        table = Table(title=title, caption=caption)
-        for heading in ("", "trainable set", "bytes", "MACs", "gain", "lr", "accuracy", "loss", "of"):
+        before = f"loss before {self.loss_before:.3f}" if self.before is None else f"accuracy before {self.before:.3f}"
+        title = f"{self.model}: {self.feasible} of {self.considered} trainable sets fit; {before}"
+        table = Table(title=title, caption=CAPTION, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for heading in ("", "trainable set", "RAM", "flash", "MACs", "ms", "gain", "lr", "held out"):
             left = heading in ("", "trainable set")
             table.add_column(heading, justify="left" if left else "right", overflow="fold", min_width=16 if heading == "trainable set" else None)
         for r in self.rows:
-            trained = ("", "", "") if r.accuracy is None or r.loss is None else (f"{r.accuracy:.3f}", f"{r.loss:.3f}", str(r.samples))
             mark = "*" if r.chosen else ("" if r.front else "-")
             style = "bold green" if r.chosen else None
-            table.add_row(mark, r.name.replace(",", ", "), f"{r.bytes:,}", f"{r.macs:,}", f"{r.gain:.3g}", f"{r.lr:.2g}", *trained, style=style)
+            cost = (f"{r.bytes:,}", f"{r.weights:,}", f"{r.macs:,}", f"{1e3 * r.seconds:.3g}")
+            table.add_row(mark, r.name.replace(",", ", "), *cost, f"{r.gain:.2g}", f"{r.lr:.2g}", _held_out(r), style=style)
         return table
 
     def html(self) -> str:
         """A self-contained page with the front as a picture."""
-        return html(self.model, self.before, self.budget["ram"], [r.to_dict() for r in self.rows])
+        return html(self.model, self.before, self.loss_before, self.budget["ram"], [r.to_dict() for r in self.rows])
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
         Path(path).write_text(self.html(), encoding="utf-8")
+
+
+def _held_out(r: Row) -> str:
+    if r.loss is None:
+        return ""
+    return f"{r.loss if r.accuracy is None else r.accuracy:.3f} of {r.samples}"

@@ -23,45 +23,50 @@ from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
 from kiloc.passes.slices import prune
 
+from ..rates import usual_rate
 from .families import FAMILIES, Family, Piece, TrainableSet, pieces_of
+from .setting import Data, Setting
 
 SAMPLES = 64
-CLIP = 1.0
 Array = NDArray[Any]
 
 
 class Sensitivity:
     """Gains of all pieces of a model on some samples of the new domain."""
 
-    def __init__(self, graph: Graph, x: NDArray[np.int8], y: NDArray[np.int32]) -> None:
+    def __init__(self, graph: Graph, data: Data, setting: Setting) -> None:
+        self.setting = setting
         self.gains: dict[Piece, Mapping[str, float]] = {}
         """By piece: gain of each tensor that it trains."""
         self.layers: dict[str, list[list[Piece]]] = {}
         """By family: the pieces of each layer that can be trained, first layer first."""
-        forward = interp.run(graph, {graph.inputs[0]: x[:SAMPLES]})
+        some = data.taken(slice(SAMPLES))
+        forward = interp.run(graph, some.named(graph))
         for family in FAMILIES.values():
-            self._probe(graph, family, forward, y[:SAMPLES])
+            self._probe(graph, family, forward, some.inputs[0] if some.targets is None else some.targets)
 
-    def _probe(self, graph: Graph, family: Family, forward: dict[str, Array], y: Array) -> None:
+    def _probe(self, graph: Graph, family: Family, forward: dict[str, Array], target: Array) -> None:
         attached = self._attached(graph, family, forward)
         if attached is None:
             return
         whole, layers = attached
-        gradients = real_gradients(whole, _continued(whole, forward), y)
+        gradients = real_gradients(whole, _continued(whole, forward), target)
         for group in layers:
             tensors = {p.name: gradients[p.values["accumulator"]] for p in whole.parameters if p.layer == group[0].layer}
             for piece in group:
-                self.gains[piece] = {name: agreement(family.share(g, piece.variant)) for name, g in tensors.items()}
+                self.gains[piece] = {
+                    name: agreement(family.share(g, piece.variant), float(self.setting.optimizer.clip)) for name, g in tensors.items()
+                }
         self.layers[family.name] = layers
 
     def _attached(self, graph: Graph, family: Family, forward: dict[str, Array]) -> tuple[Graph, list[list[Piece]]] | None:
         """The graph with the family on as many of the last layers as gradients reach, and their pieces."""
-        layers = pieces_of(graph, family, {n.name for n in graph.nodes})
+        layers = pieces_of(graph, family, self.setting.allowed(graph))
         while layers:
             try:
                 largest = TrainableSet.of(group[-1] for group in layers)
                 whole = pipeline.attach(graph, largest.methods(graph), forward)
-                return prune(differentiate(with_accumulators(whole, SGD()), "cross_entropy")), layers
+                return prune(differentiate(with_accumulators(whole, SGD()), self.setting.loss)), layers
             except CompileError:
                 layers = layers[1:]
         return None
@@ -74,8 +79,8 @@ class Sensitivity:
         return sum(max(v, 0.0) for _, v in sorted(tensors.items()))
 
     def gain(self, chosen: TrainableSet) -> float:
-        """The same at the set's own learning rate."""
-        return chosen.lr * self.agreement(chosen)
+        """The same at the usual rate of the set and the optimizer."""
+        return usual_rate(self.setting.optimizer, chosen.deep) * self.agreement(chosen)
 
 
 def _continued(whole: Graph, forward: dict[str, Array]) -> dict[str, Array]:
@@ -87,9 +92,9 @@ def _continued(whole: Graph, forward: dict[str, Array]) -> dict[str, Array]:
     return arrays
 
 
-def agreement(gradients: Array) -> float:
-    """Mean over pairs i != j of c(g_i) . g_j for gradients [N, ...]."""
+def agreement(gradients: Array, clip: float = 1.0) -> float:
+    """Mean over pairs i != j of c(g_i) . g_j for gradients [N, ...]; clip 0 is none."""
     g = gradients.reshape(len(gradients), -1)
-    clipped = g * np.minimum(1.0, CLIP / np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-30))
+    clipped = g * np.minimum(1.0, clip / np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-30)) if clip else g
     pairs = len(g) * (len(g) - 1)
     return float((clipped.sum(0) @ g.sum(0) - (clipped * g).sum()) / pairs)

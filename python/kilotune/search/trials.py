@@ -1,58 +1,83 @@
 """Validation: real training of candidates, by the generated C on the host, on part of the labelled samples.
 
 The samples are dealt into folds, each class evenly, so that every one is held out once a round. Candidates race: after each fold those that
-are clearly behind stop. Then the best are tried at smaller learning rates.
+are clearly behind stop. The best are then tried at other learning rates.
 
-What decides is the loss of the samples held out, each counted as at most what a guess would cost. A few dozen samples cannot tell accuracies
-apart that differ by a sample or two, the loss can; uncapped it would be the loss of one odd sample. A smaller rate has to
-be better by more than the noise: less confident results have smaller losses, whether they are right more often or not.
+What decides is the penalty of the samples held out: the loss, in units of what a guess costs and at most that, and 1 where the class
+is wrong. The loss alone prefers confident results, the errors alone are too few to tell candidates apart.
+
+A few dozen samples cannot rank twenty candidates, and the best of many scores is the luckiest. So the choice is measured against
+an anchor, what one would train without a search: another candidate has to be better by more than the noise of the difference.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.optim import SGD
+from kiloc.ir import interp
+from kiloc.ir.verify import node_types
+from kiloc.losses import BinaryCrossEntropy
 
-from ..building import Samples, build
+from ..building import build
 from ..devices import Device
 from ..model import Model
 from .candidates import Candidate
+from .prefix import after, before, last_cut
+from .setting import Data, Setting
 
 Array = NDArray[Any]
-FOLDS = 3
-"""The fewest: training on two thirds."""
-RATES = (1.0, 0.3, 0.1)
-"""Learning rates tried, relative to the set's own."""
-CHEAP = 2e8
-"""MACs of one training below which a search can afford many."""
+FOLDS = 5
+RATES = (3.0, 0.3, 0.1)
+"""Learning rates tried beside the usual one, relative to it."""
+WORK = 2e11
+"""MACs that a race may take, about: two minutes on one core."""
+MOST, FEWEST = 14, 6
+"""Candidates trained at all."""
+TUNED = 4
+"""Of them, tried at other rates."""
 ENOUGH = 100
-"""Held-out predictions to judge by: fewer samples are dealt anew."""
-LEAST = 3
-"""Candidates that are never given up."""
+"""Held-out predictions to judge by: fewer samples are dealt anew, up to MOST_ROUNDS times."""
+MOST_ROUNDS = 2
 BEHIND = 2.0
 """Standard errors by which a candidate that is given up lags behind the best."""
+CAUTION = 1.5
+"""Standard errors by which a candidate has to be better than the anchor, beyond a"""
+TOLERANCE = 0.01
+"""difference of penalty that means nothing: where every candidate is right, the least of the tiny losses says little."""
+Tick = Callable[[int], None]
 Part = tuple[int, int, int]
 """(round, fold, number of folds)"""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training made of the samples held out, one entry each: capped loss, and whether the class was right."""
+    """What one training made of the samples held out, one entry each.
 
+    rows: which they are. losses: at most what a guess costs. right: whether the class was, None where there are no classes. guess:
+    its loss.
+    """
+
+    rows: Array
     losses: Array
-    right: Array
+    right: Array | None
+    guess: float
+
+    @property
+    def penalties(self) -> Array:
+        share = self.losses / self.guess
+        return share if self.right is None else share + 1.0 - self.right
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """A candidate with a learning rate, and its outcomes."""
 
@@ -61,12 +86,9 @@ class Trial:
     outcomes: dict[Part, Outcome] = field(default_factory=dict)
 
     @property
-    def own_rate(self) -> bool:
-        return self.lr == self.candidate.set.lr
-
-    @property
-    def accuracy(self) -> float:
-        return float(np.concatenate([o.right for o in self.outcomes.values()]).mean())
+    def accuracy(self) -> float | None:
+        right = [o.right for o in self.outcomes.values() if o.right is not None]
+        return float(np.concatenate(right).mean()) if right else None
 
     @property
     def loss(self) -> float:
@@ -74,33 +96,41 @@ class Trial:
 
     @property
     def samples(self) -> int:
-        return sum(len(o.right) for o in self.outcomes.values())
+        return sum(len(o.losses) for o in self.outcomes.values())
 
-    def behind(self, other: Trial) -> float:
-        """How much larger its loss is than another's on the parts that both have, in standard errors of the difference."""
+    def lag(self, other: Trial) -> tuple[float, float]:
+        """How much larger its penalty is than another's on the parts that both have, and the standard error of that.
+
+        A sample that was held out more than once counts once, with its mean.
+        """
         parts = [p for p in self.outcomes if p in other.outcomes]
-        lag = np.concatenate([self.outcomes[p].losses - other.outcomes[p].losses for p in parts])
-        return float(lag.mean() / max(lag.std() / np.sqrt(len(lag)), 1e-12))
+        rows = np.concatenate([self.outcomes[p].rows for p in parts])
+        difference = np.concatenate([self.outcomes[p].penalties - other.outcomes[p].penalties for p in parts])
+        held = np.bincount(rows) > 0
+        means = (np.bincount(rows, difference)[held]) / np.bincount(rows)[held]
+        return float(means.mean()), float(means.std() / np.sqrt(len(means)))
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a race is. finalists: candidates trained at all. tuned: of them, at smaller rates. rounds: of dealing folds.
+    """How long a race is. most: candidates trained at all. tuned: of them, at other rates. rounds: of dealing folds."""
 
-    folds: more of them train on more of the samples, which is nearer to what the device will do.
-    """
-
-    finalists: int
+    most: int
     tuned: int
     rounds: int
-    folds: int = FOLDS
+    folds: int
 
     @staticmethod
-    def of(macs: float, samples: int) -> Effort:
-        """For trainings of so many MACs."""
-        if macs > CHEAP:
-            return Effort(9, 1, 1)
-        return Effort(12, 4, int(np.clip(np.ceil(ENOUGH / samples), 1, 3)), 5)
+    def of(works: Sequence[float], samples: int) -> Effort:
+        """For candidates of which one training takes so many MACs, the first ones first."""
+        rounds = int(np.clip(ENOUGH // samples, 1, MOST_ROUNDS))
+        total = np.cumsum(works) * (FOLDS - 1) * rounds
+        affordable = int((total <= WORK).sum())
+        return Effort(int(np.clip(affordable, FEWEST, MOST)), TUNED if affordable >= FEWEST else min(TUNED, 2), rounds, FOLDS)
+
+    def trainings(self, candidates: int) -> int:
+        """The most that a race of so many candidates makes."""
+        return len(self.parts) * (candidates + min(self.tuned, candidates) * len(RATES) + 1)
 
     @property
     def parts(self) -> list[Part]:
@@ -109,24 +139,64 @@ class Effort:
 
 @dataclass(frozen=True)
 class Task:
-    """What candidates are trained for: labelled samples of the new domain, and how long."""
+    """What candidates are trained for. calibration: of the original domain, as `kt.build` takes it."""
 
     model: Model
-    x: NDArray[np.int8]
-    y: NDArray[np.int32]
-    calibration: Samples
-    epochs: int
-    target: str
-    seed: int
+    data: Data
+    setting: Setting
+    calibration: Data
 
     def folds(self, round_: int, count: int) -> Array:
         """The fold of each sample: classes dealt evenly, so that folds differ by one sample at most."""
-        rng, fold, dealt = np.random.Generator(np.random.PCG64([self.seed, round_])), np.empty(len(self.y), np.int64), 0
-        for label in np.unique(self.y):
-            rows = rng.permutation(np.flatnonzero(self.y == label))
+        labels = np.zeros(len(self.data), np.int32) if self.data.labels is None else self.data.labels
+        rng, fold, dealt = np.random.Generator(np.random.PCG64([self.setting.seed, round_])), np.empty(len(labels), np.int64), 0
+        for label in np.unique(labels):
+            rows = rng.permutation(np.flatnonzero(labels == label))
             fold[rows] = (np.arange(len(rows)) + dealt) % count
             dealt += len(rows)
         return fold
+
+    @cached_property
+    def guess(self) -> float:
+        """The loss of a guess: even odds for each class or result, or the targets' mean."""
+        if self.data.labels is not None:
+            return float(np.log(self.model.graph.type(self.model.graph.outputs[0]).size))
+        if isinstance(self.setting.loss, BinaryCrossEntropy):
+            return float(np.log(2))
+        if self.data.targets is not None:
+            return float(np.mean((self.data.targets - self.data.targets.mean(0)) ** 2))
+        t = self.model.graph.type(self.model.graph.inputs[0])
+        return float(np.mean(((self.data.inputs[0] - self.data.inputs[0].mean(0)) * t.scale) ** 2))
+
+    def rest(self, layers: Collection[str]) -> Task:
+        """The same task without the frozen part before the first of these layers, whose results take the place of the inputs."""
+        cut = self._cut(layers)
+        if cut is None:
+            return self
+        if cut not in self._rests:
+            model = replace(self.model, graph=after(self.model.graph, cut))
+            self._rests[cut] = replace(self, model=model, data=self._at(cut, self.data), calibration=self._at(cut, self.calibration))
+        return self._rests[cut]
+
+    def _cut(self, layers: Collection[str]) -> str | None:
+        graph = self.model.graph
+        if len(graph.inputs) > 1 or self.data.targets is None:  # a reconstruction reads the input
+            return None
+        cut = last_cut(graph, layers)
+        return None if cut in graph.inputs else cut
+
+    def work(self, candidate: Candidate) -> float:
+        """MACs of training a candidate on all samples."""
+        graph, cut = self.model.graph, self._cut({p.layer for p in candidate.set.pieces})
+        skipped = 0 if cut is None else sum(n.op.macs(node_types(graph, n)) for n in before(graph, cut))
+        return float(candidate.macs - skipped) * len(self.data) * self.setting.epochs
+
+    def _at(self, cut: str, data: Data) -> Data:
+        return replace(data, inputs=(interp.run(self.model.graph, data.named(self.model.graph))[cut],))
+
+    @cached_property
+    def _rests(self) -> dict[str, Task]:
+        return {}
 
 
 class Trainer:
@@ -134,68 +204,96 @@ class Trainer:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.cap = float(np.log(task.model.graph.type(task.model.graph.outputs[0]).size))
         self._known: dict[tuple[str, float, Part], Outcome] = {}
 
     def run(self, trial: Trial, parts: Sequence[Part]) -> None:
         """Train a trial on each part that it has no outcome of."""
         missing = [part for part in parts if (trial.candidate.name, trial.lr, part) not in self._known]
         if missing:
-            with self._opened(trial.candidate) as device:
+            rest = self.task.rest({p.layer for p in trial.candidate.set.pieces})
+            with _opened(rest, trial.candidate) as device:
                 for part in missing:
-                    self._known[trial.candidate.name, trial.lr, part] = self._trained(device, trial.lr, part)
+                    self._known[trial.candidate.name, trial.lr, part] = self._trained(device, rest.data, trial.lr, part)
         trial.outcomes |= {part: self._known[trial.candidate.name, trial.lr, part] for part in parts}
 
-    @contextmanager
-    def _opened(self, candidate: Candidate) -> Iterator[Device]:
-        task = self.task
-        with tempfile.TemporaryDirectory() as folder:
-            made = build(
-                task.model, Path(folder) / "build", method=candidate.methods, optimizer=SGD(),
-                target=task.target, calibration=task.calibration, seed=task.seed, measure=False,
-            )  # fmt: skip
-            with made.open("host") as device:
-                yield device
-
-    def _trained(self, device: Device, lr: float, part: Part) -> Outcome:
-        task, fold = self.task, self.task.folds(part[0], part[2])
-        inside = fold != part[1]
+    def _trained(self, device: Device, data: Data, lr: float, part: Part) -> Outcome:
+        setting, fold = self.task.setting, self.task.folds(part[0], part[2])
+        inside, outside = data.taken(fold != part[1]), np.flatnonzero(fold == part[1])
         device.reset()
-        device.fit(task.x[inside], task.y[inside], epochs=task.epochs, seed=task.seed, learning_rate=lr, decay="linear")
-        reached = [device.evaluate(task.x[i : i + 1], task.y[i : i + 1]) for i in np.flatnonzero(~inside)]
-        return Outcome(np.minimum([r["loss"] for r in reached], self.cap), np.array([r["accuracy"] for r in reached]))
+        device.fit(inside.x, inside.targets, epochs=setting.epochs, seed=setting.seed, learning_rate=lr, decay="linear")
+        return _evaluated(device, data, outside, self.task.guess)
 
 
-def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick: Callable[[], None] = lambda: None) -> list[Trial]:
-    """Every trial made, the winner first, those given up last."""
-    trials = _to_the_end(trainer, [Trial(c, c.set.lr) for c in candidates], effort, tick)
-    best = trials[0]
-    slower = [Trial(t.candidate, t.lr * rate) for t in trials[: effort.tuned] for rate in RATES[1:]]
-    kept = [best]
-    for trial in slower:
-        trainer.run(trial, effort.parts[: effort.folds])
-        if best.behind(trial) > 0:
-            trainer.run(trial, effort.parts)
-        if len(trial.outcomes) == len(effort.parts) and best.behind(trial) > 1:
-            kept.append(trial)
-        tick()
-    winner = min(kept, key=_order)
-    return [winner, *(t for t in [*trials, *slower] if t is not winner)]
+def _evaluated(device: Device, data: Data, rows: Array, guess: float) -> Outcome:
+    reached = []
+    for i in rows:
+        one = data.taken(slice(i, i + 1))
+        reached.append(device.evaluate(one.x, one.targets))
+    right = np.array([r["accuracy"] for r in reached]) if "accuracy" in reached[0] else None
+    return Outcome(rows, np.minimum([r["loss"] for r in reached], guess), right, guess)
 
 
-def _to_the_end(trainer: Trainer, trials: list[Trial], effort: Effort, tick: Callable[[], None]) -> list[Trial]:
+@contextmanager
+def _opened(task: Task, candidate: Candidate) -> Iterator[Device]:
+    setting, calibration = task.setting, task.calibration
+    with tempfile.TemporaryDirectory() as folder:
+        made = build(
+            task.model, Path(folder) / "build", method=candidate.methods, optimizer=setting.optimizer, loss=setting.loss, storage=setting.storage,
+            accumulate=setting.accumulate, target=setting.target, seed=setting.seed, measure=False,
+            calibration=calibration.x if calibration.targets is None else (calibration.x, calibration.targets),
+        )  # fmt: skip
+        with made.open("host") as device:
+            yield device
+
+
+def untrained(task: Task, candidate: Candidate) -> tuple[float | None, float]:
+    """Accuracy, None where there are no classes, and mean loss of the model as it is, which every candidate starts from."""
+    rest = task.rest({p.layer for p in candidate.set.pieces})
+    with _opened(rest, candidate) as device:
+        outcome = _evaluated(device, rest.data, np.arange(len(rest.data)), task.guess)
+    return None if outcome.right is None else float(outcome.right.mean()), float(outcome.losses.mean())
+
+
+def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick: Tick = lambda count: None) -> list[Trial]:
+    """Every trial made, the winner first, those given up last. The first candidate is the anchor.
+
+    tick: called with a number of trainings done, or spared by giving a candidate up.
+    """
+    anchor = Trial(candidates[0], candidates[0].lr)
+    trials = _to_the_end(trainer, anchor, [anchor, *(Trial(c, c.lr) for c in candidates[1:])], effort, tick)
+    best = [t for t in trials if len(t.outcomes) == len(effort.parts)][: effort.tuned]
+    if anchor not in best:
+        best[-1:] = [anchor]
+    tuned = [Trial(t.candidate, t.lr * rate) for t in best for rate in RATES]
+    others = _to_the_end(trainer, anchor, [anchor, *tuned], effort, tick)
+    return _ranked([*trials, *(t for t in others if t is not anchor)], anchor)
+
+
+def _to_the_end(trainer: Trainer, anchor: Trial, trials: list[Trial], effort: Effort, tick: Tick) -> list[Trial]:
     """Trials through all parts, best first; behind them those that were given up on the way, the last given up first."""
-    given_up: list[Trial] = []
+    running = list(trials)
     for done in range(1, len(effort.parts) + 1):
-        for trial in trials:
+        for trial in running:
             trainer.run(trial, effort.parts[:done])
-            tick()
-        trials = sorted(trials, key=_order)
-        clearly = [t for t in trials[LEAST:] if t.behind(trials[0]) > BEHIND]
-        given_up = [*clearly, *given_up]
-        trials = [t for t in trials if all(t is not c for c in clearly)]
-    return [*trials, *given_up]
+            tick(1)
+        best = _ranked(running, anchor)[0]
+        kept = [t for t in running if t is anchor or t is best or not _clearly_behind(t, best)]
+        tick((len(running) - len(kept)) * (len(effort.parts) - done))
+        running = kept
+    return _ranked(trials, anchor)
 
 
-def _order(t: Trial) -> tuple[float, int, str, float]:
-    return t.loss, t.candidate.bytes, t.candidate.name, -t.lr
+def _clearly_behind(trial: Trial, best: Trial) -> bool:
+    lag, error = trial.lag(best)
+    return lag > BEHIND * error and lag > 0
+
+
+def _ranked(trials: Sequence[Trial], anchor: Trial) -> list[Trial]:
+    """Those that ran longest first; among them the surest gain over the anchor first, of equal ones the smaller."""
+
+    def order(t: Trial) -> tuple[int, float, bool, int, str, float]:
+        lag, error = t.lag(anchor)
+        surplus = 0.0 if t is anchor else lag + CAUTION * error + TOLERANCE
+        return -len(t.outcomes), surplus, t is not anchor, t.candidate.bytes, t.candidate.name, t.lr
+
+    return sorted(trials, key=order)
