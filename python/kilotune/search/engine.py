@@ -25,7 +25,7 @@ from .result import Row, SearchResult
 from .sensitivity import Sensitivity
 from .setting import LEAST, Data, Setting, checked
 from .speed import CLOCK, parse_clock, parse_time
-from .trials import Effort, Task, Trainer, Trial, race, untrained
+from .trials import Effort, Task, Trainer, Trial, race
 
 
 def search(
@@ -165,7 +165,8 @@ class Search:
         shown = {c.name: c for c in (*pareto, *(t.candidate for t in trials), best[0])}
         names = {c.name for c in pareto}
         rows = [_row(c, best_trials.get(c.name), c.name in names, best, hertz) for c in shown.values()]
-        accuracy, loss = untrained(self.task, best[0])
+        accuracy, loss = self.trainer.untrained(best[0])
+        self.trainer.close()
         setting, training = self.setting, {"epochs": self.setting.epochs, "decay": "linear"}
         optimizer = replace(setting.optimizer, lr=best[1])  # type: ignore[type-var]
         return SearchResult(

@@ -13,8 +13,7 @@ an anchor, what one would train without a search: another candidate has to be be
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +48,7 @@ ENOUGH = 100
 MOST_ROUNDS = 2
 BEHIND = 2.0
 """Standard errors by which a candidate that is given up lags behind the best."""
-CAUTION = 1.5
+CAUTION = 1.0
 """Standard errors by which a candidate has to be better than the anchor, beyond a"""
 TOLERANCE = 0.01
 """difference of penalty that means nothing: where every candidate is right, the least of the tiny losses says little."""
@@ -205,16 +204,37 @@ class Trainer:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._known: dict[tuple[str, float, Part], Outcome] = {}
+        self._devices: dict[str, Device] = {}
 
     def run(self, trial: Trial, parts: Sequence[Part]) -> None:
         """Train a trial on each part that it has no outcome of."""
-        missing = [part for part in parts if (trial.candidate.name, trial.lr, part) not in self._known]
-        if missing:
-            rest = self.task.rest({p.layer for p in trial.candidate.set.pieces})
-            with _opened(rest, trial.candidate) as device:
-                for part in missing:
-                    self._known[trial.candidate.name, trial.lr, part] = self._trained(device, rest.data, trial.lr, part)
-        trial.outcomes |= {part: self._known[trial.candidate.name, trial.lr, part] for part in parts}
+        for part in parts:
+            key = (trial.candidate.name, trial.lr, part)
+            if key not in self._known:
+                self._known[key] = self._trained(self._device(trial.candidate), self._rest(trial.candidate).data, trial.lr, part)
+            trial.outcomes[part] = self._known[key]
+
+    def untrained(self, candidate: Candidate) -> tuple[float | None, float]:
+        """Accuracy, None where there are no classes, and mean loss of the model as it is, which every candidate starts from."""
+        device, data = self._device(candidate), self._rest(candidate).data
+        device.reset()
+        outcome = _evaluated(device, data, np.arange(len(data)), self.task.guess)
+        return None if outcome.right is None else float(outcome.right.mean()), float(outcome.losses.mean())
+
+    def close(self) -> None:
+        """Forget the devices, not the outcomes."""
+        for device in self._devices.values():
+            device.close()
+        self._devices.clear()
+
+    def _rest(self, candidate: Candidate) -> Task:
+        return self.task.rest({p.layer for p in candidate.set.pieces})
+
+    def _device(self, candidate: Candidate) -> Device:
+        """The candidate on the host, built once."""
+        if candidate.name not in self._devices:
+            self._devices[candidate.name] = _opened(self._rest(candidate), candidate)
+        return self._devices[candidate.name]
 
     def _trained(self, device: Device, data: Data, lr: float, part: Part) -> Outcome:
         setting, fold = self.task.setting, self.task.folds(part[0], part[2])
@@ -233,8 +253,7 @@ def _evaluated(device: Device, data: Data, rows: Array, guess: float) -> Outcome
     return Outcome(rows, np.minimum([r["loss"] for r in reached], guess), right, guess)
 
 
-@contextmanager
-def _opened(task: Task, candidate: Candidate) -> Iterator[Device]:
+def _opened(task: Task, candidate: Candidate) -> Device:
     setting, calibration = task.setting, task.calibration
     with tempfile.TemporaryDirectory() as folder:
         made = build(
@@ -242,16 +261,7 @@ def _opened(task: Task, candidate: Candidate) -> Iterator[Device]:
             accumulate=setting.accumulate, target=setting.target, seed=setting.seed, measure=False,
             calibration=calibration.x if calibration.targets is None else (calibration.x, calibration.targets),
         )  # fmt: skip
-        with made.open("host") as device:
-            yield device
-
-
-def untrained(task: Task, candidate: Candidate) -> tuple[float | None, float]:
-    """Accuracy, None where there are no classes, and mean loss of the model as it is, which every candidate starts from."""
-    rest = task.rest({p.layer for p in candidate.set.pieces})
-    with _opened(rest, candidate) as device:
-        outcome = _evaluated(device, rest.data, np.arange(len(rest.data)), task.guess)
-    return None if outcome.right is None else float(outcome.right.mean()), float(outcome.losses.mean())
+        return made.open("host")
 
 
 def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick: Tick = lambda count: None) -> list[Trial]:
