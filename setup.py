@@ -1,7 +1,7 @@
 """Puts the C sources into the package; everything else about it is in pyproject.toml.
 
-The runtime, the boards and the agent firmware are folders of their own in the repository and data of the package when
-installed: kilotune/_data/{runtime,boards,agent}, where kilotune.resources finds them. An editable install leaves them
+The runtime, the boards, the agent firmware and the scripts for Renode are folders of their own in the repository and data of the package when
+installed: kilotune/_data/{runtime,boards,agent,renode}, where kilotune.resources finds them. An editable install leaves them
 where they are.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-DATA = {"runtime": "runtime", "boards": "boards", "agent": "examples/agent"}
+DATA = {"runtime": "runtime", "boards": "boards", "agent": "examples/agent", "renode": "renode"}
 """Name under kilotune/_data -> folder of the repository."""
 
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.o", "*.a", "*.so", "*.elf", "*.py[cod]", "*~", "*.orig", "*.rej")

@@ -24,8 +24,8 @@ static inline void cmsdk_uart_init(cmsdk_uart *uart, uint32_t clock, uint32_t ba
 static inline int cmsdk_uart_read(cmsdk_uart *uart, uint32_t interrupt)
 {
     while ((uart->state & 2u) == 0) {
+        uart->interrupt = 2; /* of bytes that are taken already: it would stay pending, and the next would not be noticed */
         sleep_unless(&uart->state, 2u, interrupt);
-        uart->interrupt = 2; /* it would stay pending */
     }
     return (int)(uart->data & 0xFFu);
 }

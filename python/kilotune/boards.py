@@ -43,6 +43,14 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Renode:
+    """How Renode emulates the board: the device's name after `renode:`, and the script that starts it, in renode/."""
+
+    name: str
+    script: Path
+
+
+@dataclass(frozen=True)
 class Upload:
     """A program that writes firmware to the board, and the arguments that name it: a configuration, or a chip."""
 
@@ -73,6 +81,7 @@ class Board:
     uploads: tuple[Upload, ...] = ()
     platformio: Mapping[str, str] | None = None
     """"platform" and "board" as PlatformIO names them."""
+    renode: Renode | None = None
 
 
 def _key(name: str) -> str:
@@ -113,6 +122,11 @@ def names() -> list[str]:
 def emulated() -> list[str]:
     """Names of the boards that QEMU emulates, sorted."""
     return [name for name in names() if load(name).emulator is not None]
+
+
+def in_renode() -> dict[str, Board]:
+    """Name after `renode:` -> board, of those that Renode emulates."""
+    return {b.renode.name: b for b in map(load, names()) if b.renode is not None}
 
 
 def overview() -> list[dict[str, Any]]:
@@ -218,8 +232,19 @@ class _Reader:
         self.done(table, "platformio.")
         return found
 
+    def renode(self, data: dict[str, Any], board: str) -> Renode | None:
+        table = data.pop("renode", None)
+        if table is None:
+            return None
+        name, script = self.take(table, "name", str, "renode.", default=_key(board)), self.take(table, "script", str, "renode.")
+        self.done(table, "renode.")
+        path = self.path.parent / script if (self.path.parent / script).is_file() else resources.renode() / script
+        if not path.is_file():
+            raise self.fail(f"there is no file {path}")
+        return Renode(name, path)
+
     def board(self) -> Board:
-        data = self.data
+        data, name = self.data, str(self.data.get("name", ""))
         cpu = self.take(data, "cpu", dict)
         counter = self.take(data, "counter", dict)
         script = self.take(data, "linker_script", str)
@@ -239,6 +264,7 @@ class _Reader:
             serial=self.take(data, "serial", dict),
             uploads=self.uploads(data),
             platformio=self.platformio(data),
+            renode=self.renode(data, name),
         )
         self.done(cpu, "cpu.")
         self.done(counter, "counter.")

@@ -28,3 +28,8 @@ def boards() -> Path:
 def agent() -> Path:
     """The folder of the agent firmware."""
     return _folder("agent", "examples/agent")
+
+
+def renode() -> Path:
+    """The folder of *.repl and *.resc."""
+    return _folder("renode", "renode")

@@ -27,6 +27,7 @@ INSTALLED_AS = {
     "runtime": "kilotune/_data/runtime",
     "boards": "kilotune/_data/boards",
     "examples/agent": "kilotune/_data/agent",
+    "renode": "kilotune/_data/renode",
 }
 """Folder of the repository -> folder of the wheel."""
 
@@ -163,11 +164,12 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Install
 
 
 def test_installed_package_finds_its_files(installed: Installed) -> None:
-    code = "import kilotune, kiloc; from kilotune import resources as r; print(kilotune.__file__, kiloc.__file__, r.runtime(), r.boards(), r.agent())"
+    found = "r.runtime(), r.boards(), r.agent(), r.renode()"
+    code = f"import kilotune, kiloc; from kilotune import resources as r; print(kilotune.__file__, kiloc.__file__, {found})"
     package, compiler, *data = map(Path, installed.python(code).split())
     assert package == installed.packages / "kilotune" / "__init__.py"
     assert compiler == installed.packages / "kiloc" / "__init__.py"
-    assert data == [installed.packages / "kilotune" / "_data" / name for name in ("runtime", "boards", "agent")]
+    assert data == [installed.packages / "kilotune" / "_data" / name for name in ("runtime", "boards", "agent", "renode")]
     assert {path.name for path in data[0].rglob("*.c")} == {path.name for path in (ROOT / "runtime").rglob("*.c")}
 
 

@@ -16,6 +16,7 @@ from .errors import DeviceError
 from .host import HostDevice
 from .manifest import Manifest
 from .pipe import ProcessTransport
+from .renode import RenodeTransport
 from .serial_port import BAUD, SerialTransport, ports
 
 __all__ = ["AgentDevice", "Device", "DeviceError", "History", "available", "open_device"]
@@ -50,12 +51,27 @@ def _open_serial(manifest: Manifest, port: str, baud: int = BAUD, timeout: float
     return AgentDevice(manifest, transport, f"serial:{port}", None, timeout=timeout, hello_deadline=patience)
 
 
-_KINDS: dict[str, Callable[..., Device]] = {"host": _open_host, "agent": _open_host_agent, "qemu": _open_qemu, "serial": _open_serial}
+def _open_renode(manifest: Manifest, board: str, timeout: float = 1.0) -> Device:
+    description = boards.in_renode().get(board)
+    if description is None:
+        raise _unknown(f"renode:{board}")
+    transport = RenodeTransport(description, toolchain.firmware(manifest.directory, description))
+    return AgentDevice(manifest, transport, f"renode:{board}", description, counting=False, timeout=timeout)
+
+
+_KINDS: dict[str, Callable[..., Device]] = {
+    "host": _open_host,
+    "agent": _open_host_agent,
+    "qemu": _open_qemu,
+    "renode": _open_renode,
+    "serial": _open_serial,
+}
 
 
 def available() -> list[str]:
     """All names that open_device knows."""
-    return ["host", "agent:host", *(f"qemu:{name}" for name in boards.emulated()), "serial:PORT"]
+    emulated = [*(f"qemu:{name}" for name in boards.emulated()), *(f"renode:{name}" for name in boards.in_renode())]
+    return ["host", "agent:host", *emulated, "serial:PORT"]
 
 
 def _unknown(name: str) -> DeviceError:
@@ -67,9 +83,13 @@ def _unknown(name: str) -> DeviceError:
 def open_device(build_dir: str | os.PathLike[str], name: str = "host", **options: Any) -> Device:
     """The model of a build directory on a device, compiled first if need be.
 
-    "host": in this process. "agent:host": the agent as a process (option sanitize=True). "qemu:BOARD": the agent on an
-    emulated board (option count=True makes stats() count instructions). "serial:PORT": a board on a serial port that runs the
-    agent of this build (options baud=115200, patience=seconds to wait for its greeting). All but the host take timeout=seconds.
+    "host": in this process.
+    "agent:host": the agent as a process (option sanitize=True).
+    "qemu:BOARD": the agent on an emulated board (option count=True makes stats() count instructions).
+    "renode:NAME": the same in Renode, which counts nothing.
+    "serial:PORT": a board on a serial port that runs the agent of this build (options baud=115200, patience=seconds to
+    wait for its greeting).
+    All but the host take timeout=seconds.
     """
     kind, _, board = name.partition(":")
     opener = _KINDS.get(kind)

@@ -1,0 +1,162 @@
+"""Boards in Renode. What can be checked without it is; the rest is skipped where `renode` is not on PATH."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import parity
+import pytest
+from test_agent import X, Y, alive, make_toy, needs_qemu
+from test_own_firmware import CMAKE, ROOT, expected, project, run  # noqa: F401 (a fixture)
+
+from kilotune import boards, resources
+from kilotune.devices import DeviceError, available, open_device
+from kilotune.devices.renode import RenodeTransport
+
+NAMES = sorted(boards.in_renode())
+needs_renode = pytest.mark.skipif(shutil.which("renode") is None, reason="renode is not on PATH; it is on no package registry: https://renode.io")
+needs_renode_test = pytest.mark.skipif(
+    shutil.which("renode-test") is None, reason="renode-test is not on PATH; it comes with Renode: https://renode.io"
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_toy(tmp_path_factory.mktemp("toy") / "build")
+
+
+# ---- With Renode ----
+
+
+@needs_renode
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("model", "method"), [("gas_mlp", "bias+lora"), ("ecg_cnn", "full")])
+def test_training_in_renode_gives_the_bits_of_the_host(name: str, model: str, method: str, data_dir: Path, tmp_path: Path) -> None:
+    material = parity.MODELS[model](data_dir)
+    build = parity.make(material, method, tmp_path / "build")
+    assert parity.trained(build, material, method, f"renode:{name}") == parity.trained(build, material, method, "host")
+
+
+@needs_renode_test
+def test_robot_suite(project: Path) -> None:  # noqa: F811
+    """One image for QEMU and Renode: what test_own_firmware.py runs there."""
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'cmake/arm-none-eabi.cmake'}"
+    for board in boards.in_renode().values():
+        options = [toolchain, f"-DKILOTUNE_CPU={board.core}", f"-DBOARD={board.folder}"]
+        run([CMAKE, "-S", ".", "-B", f"build/{board.name}", *options], project)
+        run([CMAKE, "--build", f"build/{board.name}"], project)
+        assert board.renode is not None
+        shutil.copyfile(project / f"build/{board.name}/firmware.elf", project / f"build/{board.renode.script.stem}.elf")
+    (state,) = (line.split()[1] for line in expected(project) if line.startswith("state"))
+    suite = resources.renode() / "parity.robot"
+    run(["renode-test", "--variable", f"FIRMWARE:{project / 'build'}", "--variable", f"STATE:{state}", str(suite)], project)
+
+
+# ---- Without ----
+
+
+def test_the_platforms_are_there() -> None:
+    assert NAMES == ["mps2-an386", "mps2-an500", "mps2-an505", "stm32f746"]
+    assert {f"renode:{name}" for name in NAMES} <= set(available())
+    assert {boards.in_renode()[name].core for name in NAMES} == {"cortex-m4", "cortex-m7", "cortex-m33"}
+
+
+def numbers(text: str) -> dict[str, int]:
+    """What a .repl says of each memory: name -> address and size, by the order of the file."""
+    found = {}
+    for address, size in re.findall(r"Memory\.MappedMemory @ sysbus (0x[0-9a-fA-F]+)\n    size: (0x[0-9a-fA-F]+)", text):
+        found[address.lower()] = int(size, 16)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_platform_and_script_agree_with_the_board(name: str) -> None:
+    board = boards.in_renode()[name]
+    assert board.renode is not None
+    script = board.renode.script.read_text()
+    (platform,) = re.findall(r"machine LoadPlatformDescription @(\S+)", script)
+    description = (board.renode.script.parent / platform).read_text()
+    memories = numbers(description)
+    for memory in board.memories:
+        assert memories[f"0x{memory.origin:08x}"] == memory.size, memory.name
+    assert re.findall(r'cpuType: "([^"]+)"', description) == [board.core]
+    (frequency,) = re.findall(r"systickFrequency: (\d+)", description)
+    assert int(frequency) == board.clock_hz
+    (uart,) = re.findall(r"connector Connect sysbus\.(\w+) link", script)
+    assert re.search(rf"^{uart}: UART\.", description, re.MULTILINE)
+    assert 'emulation CreateServerSocketTerminal $port "link" false' in script
+    assert "ApplySVD" not in description, "it fetches a file from the network"
+    assert f"Train On                    {platform.removesuffix('.repl')}    {uart}" in (resources.renode() / "parity.robot").read_text()
+
+
+def test_without_renode_the_device_says_where_to_get_it(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match=r"no device of this name(?s:.*)renode:mps2-an386"):
+        open_device(toy, "renode:mps2-an999")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceError, match=r"renode is not installed, or not on PATH(?s:.*)https://renode\.io"):
+        RenodeTransport(boards.load("mps2-an386"), tmp_path / "x.elf")
+    with pytest.raises(DeviceError, match="Renode has no description of this board"):
+        RenodeTransport(boards.load("pico"), tmp_path / "x.elf")
+
+
+STAND_IN = """\
+#!{python}
+import os, re, subprocess, sys
+commands = sys.argv[sys.argv.index("-e") + 1]
+elf, port, script = re.fullmatch(r"\\$elf=@(\\S+); \\$port=(\\d+); include @(\\S+)", commands).groups()
+assert sys.argv[1:-2] == ["--disable-gui", "--console", "--plain"] and os.path.isfile(script)
+open({log!r}, "w").write(f"{{os.getpid()}} {{script}}")
+{before}
+machine = {{"mps2_an386.resc": "mps2-an386", "mps2_an505.resc": "mps2-an505"}}[script]
+subprocess.run(["qemu-system-arm", "-M", machine, "-kernel", elf, "-display", "none", "-monitor", "none",
+                "-serial", f"tcp:127.0.0.1:{{port}},server=on,wait=off"])
+"""
+
+
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str = "") -> Path:
+    """A program `renode` that takes the same command line and is QEMU behind a TCP port; returns where it notes its process."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    log = tmp_path / "log"
+    (folder / "renode").write_text(STAND_IN.format(python=sys.executable, log=str(log), before=before))
+    (folder / "renode").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return log
+
+
+@pytest.mark.qemu
+@needs_qemu
+@pytest.mark.parametrize("name", ["mps2-an386", "mps2-an505"])
+def test_the_device_drives_a_board_over_tcp(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    log = stand_in(tmp_path, monkeypatch)
+    with open_device(toy, f"renode:{name}") as device, open_device(toy, "host") as host:
+        for d in (device, host):
+            d.fit(X, Y, epochs=2)
+        assert device.state() == host.state()
+        assert device.stats()["instructions"] is None
+        pid = int(log.read_text().split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert alive(pid) and children
+    assert not [p for p in (pid, *map(int, children)) if alive(p)], "something was left running"
+
+
+@pytest.mark.qemu
+@needs_qemu
+def test_a_renode_that_fails_is_quoted(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, monkeypatch, 'sys.exit("There was an error executing command: no such peripheral")')
+    with pytest.raises(DeviceError, match=r"Renode exited with code 1: There was an error executing command: no such peripheral"):
+        open_device(toy, "renode:mps2-an386")
+
+
+@pytest.mark.qemu
+@needs_qemu
+def test_a_renode_that_opens_no_port_is_ended(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kilotune.devices.renode._START_SECONDS", 1.0)
+    log = stand_in(tmp_path, monkeypatch, 'print("No such command", flush=True); import time; time.sleep(60)')
+    with pytest.raises(DeviceError, match="has not opened the board's serial port within 1 seconds: No such command"):
+        open_device(toy, "renode:mps2-an386")
+    assert not alive(int(log.read_text().split()[0]))
