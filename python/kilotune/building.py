@@ -280,7 +280,7 @@ def _runtime_files(context: ModelContext) -> list[Path]:
     runtime = resources.runtime()
     sources = [Path("src") / s for s in context.sources]
     if context.training or context.adapters:
-        sources.append(Path("src/core/adapter.c"))
+        sources += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
     if _signed(context):
         sources.append(Path("src/core/adapter_verify.c"))
     if context.training:

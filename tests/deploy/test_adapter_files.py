@@ -177,9 +177,22 @@ def test_damage_is_named(training: kt.Build, tmp_path: Path) -> None:
     swapped = bytearray(data[:-36])  # a payload that fits its checksum, but not the digest
     payload = slice(HEADER_BYTES + table + 4, len(swapped) - 4)
     swapped[payload.start] ^= 1
-    swapped[-4:] = struct.pack("<I", zlib.crc32(swapped[payload]))
+    swapped[-4:] = struct.pack("<I", zlib.crc32(swapped[payload], *struct.unpack("<I", swapped[payload.start - 4 : payload.start])))
     with pytest.raises(ValueError, match="digest does not fit"):
-        kt.Adapter(bytes(swapped) + data[-36:])
+        kt.Adapter(bytes(swapped) + data[-36:-4] + struct.pack("<I", zlib.crc32(data[-36:-4], *struct.unpack("<I", swapped[-4:]))))
+
+
+def test_sections_of_two_files_do_not_go_together(training: kt.Build, inference: kt.Build) -> None:
+    """Each section is whole, but one belongs to another file: what an interrupted update could leave behind."""
+    (one, _), (two, _) = trained(training), trained(training, epochs=3)
+    named = one.labelled("one")
+    start = HEADER_BYTES + struct.unpack_from("<I", one.data, 20)[0] + 4
+    mixed = named.data[:start] + two.data[start:]
+    assert named.data[start:] != two.data[start:] and len(mixed) == len(two.data)
+    with pytest.raises(ValueError, match="its payload does not fit"):
+        kt.Adapter(mixed)
+    with inference.open() as device, pytest.raises(kt.DeviceError, match="damaged"):
+        device._load_adapter(mixed)
 
 
 def test_no_damage_gets_through_in_python(training: kt.Build) -> None:

@@ -131,7 +131,7 @@ class Adapter:
         """The same, signed anew. signature_of: 64 bytes for the bytes to sign."""
         signed = _with_flags(self.labelled().data, DIGEST | SIGNATURE)
         section = public_key + signature_of(signed)
-        return Adapter(signed + section + _crc(section))
+        return Adapter(signed + section + _crc(section, signed[-CRC_BYTES:]))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -162,8 +162,9 @@ class Adapter:
 # ---- Writing ----
 
 
-def _crc(section: bytes) -> bytes:
-    return struct.pack("<I", zlib.crc32(section))
+def _crc(section: bytes, before: bytes = bytes(CRC_BYTES)) -> bytes:
+    """The checksum of a section, continued from that of the section before: sections of two files do not go together."""
+    return struct.pack("<I", zlib.crc32(section, *struct.unpack("<I", before)))
 
 
 def _text(value: str, size: int, what: str) -> bytes:
@@ -181,20 +182,30 @@ def _unsigned(base_hash: bytes, methods: str, entries: Sequence[Entry], payload:
     sizes = (total, len(table), len(payload), len(entries), len(layers_of(entries)))
     shortened = methods.encode()[:METHODS_BYTES].decode(errors="ignore").encode()
     header = struct.pack(_HEADER, MAGIC, VERSION, 0, base_hash, *sizes, sequence, 0, _text(name, NAME_BYTES, "the name"), shortened)
-    return b"".join(part + _crc(part) for part in (header, table, filled))
+    return _chained(header, table, filled)
+
+
+def _chained(*sections: bytes) -> bytes:
+    data, crc = b"", bytes(CRC_BYTES)
+    for section in sections:
+        crc = _crc(section, crc)
+        data += section + crc
+    return data
 
 
 def _with_flags(data: bytes, flags: int) -> bytes:
     """An unsigned file with a digest where the flags ask for one, and a header that announces what they ask for."""
     present = struct.unpack_from("<H", data, 6)[0]
     body = data[HEADER_BYTES : len(data) - (DIGEST_BYTES if present & DIGEST else 0)]
+    table = body[: struct.unpack_from("<I", data, 20)[0]]
+    filled = body[len(table) + CRC_BYTES : -CRC_BYTES]
     sections = (DIGEST_BYTES if flags & DIGEST else 0) + (SIGNATURE_BYTES if flags & SIGNATURE else 0)
     header = bytearray(data[: HEADER_BYTES - CRC_BYTES])
     struct.pack_into("<H", header, 6, flags)
     struct.pack_into("<I", header, 16, HEADER_BYTES + len(body) + sections)
-    start = bytes(header) + _crc(bytes(header)) + body
+    start = _chained(bytes(header), table, filled)
     digest = hashlib.blake2b(start, digest_size=32).digest()
-    return start + digest + _crc(digest) if flags & DIGEST else start
+    return start + digest + _crc(digest, start[-CRC_BYTES:]) if flags & DIGEST else start
 
 
 def _with_digest(data: bytes) -> bytes:
@@ -246,7 +257,7 @@ def _sections(data: bytes, sizes: Sequence[int]) -> tuple[list[bytes], list[int]
     starts, at = [], HEADER_BYTES
     for size in sizes:
         section = data[at : at + size]
-        if _crc(section) != data[at + size : at + size + CRC_BYTES]:
+        if _crc(section, data[at - CRC_BYTES : at]) != data[at + size : at + size + CRC_BYTES]:
             what = ("layer table", "payload", "digest or signature", "signature")[len(found)]
             raise ValueError(f"adapter damaged: the checksum of its {what} does not fit")
         found.append(section)

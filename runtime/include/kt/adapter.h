@@ -13,16 +13,17 @@
  *   36   4   0
  *   40  24   name, UTF-8, filled up with zeros
  *   64  60   methods, as text, filled up with zeros
- *   124  4   CRC-32 of the 124 bytes before
+ *   124  4   CRC
  *   128  t   layer table: entries of 12 bytes, then the names of the layers, each ended by a zero; filled up with zeros
- *        4   CRC-32 of the table
+ *        4   CRC
  *        p   payload: the values in the order of the table, filled up with zeros to a multiple of 4
- *        4   CRC-32 of the payload as filled up
- *   [    32  BLAKE2b-256 of everything before it;  4  CRC-32 of those 32 bytes ]
- *   [    32  public key;  64  EdDSA signature (Monocypher's, with BLAKE2b) of everything before the key;  4  CRC-32 of those 96 bytes ]
+ *        4   CRC
+ *   [    32  BLAKE2b-256 of everything before it;  4  CRC ]
+ *   [    32  public key;  64  EdDSA signature (Monocypher's, with BLAKE2b) of everything before the key;  4  CRC ]
  *
  * An entry: layer (u16), role (u8), type (u8: 1 int8, 2 int32), rows (u32), columns (u32). The payload starts at a multiple of 8.
- * CRC-32 is that of IEEE 802.3, reflected. */
+ * A CRC is the CRC-32 of IEEE 802.3 (reflected) of its section, continued from the CRC of the section before: sections of two files do not go
+ * together. */
 #ifndef KT_ADAPTER_H
 #define KT_ADAPTER_H
 

@@ -58,9 +58,10 @@ static uint32_t filled(uint32_t bytes)
     return (bytes + 3u) & ~3u;
 }
 
+/* Whether a section has the CRC behind it, which continues the one in front of it. */
 static int intact(const uint8_t *section, uint32_t bytes)
 {
-    return kt_crc32(0, section, bytes) == get32(section + bytes);
+    return kt_crc32(get32(section - 4), section, bytes) == get32(section + bytes);
 }
 
 typedef struct {
@@ -112,7 +113,7 @@ kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, 
         return KT_ERROR_VERSION;
     }
     const uint32_t flags = get16(bytes + 6), table = get32(bytes + 20), payload = get32(bytes + 24), entries = get16(bytes + 28);
-    if (!intact(bytes, KT_ADAPTER_HEADER - 4) || flags > 3u || table > LARGEST || payload > LARGEST || table % 8 != 4 ||
+    if (kt_crc32(0, bytes, KT_ADAPTER_HEADER - 4) != get32(bytes + KT_ADAPTER_HEADER - 4) || flags > 3u || table > LARGEST || payload > LARGEST || table % 8 != 4 ||
         entries * KT_ADAPTER_ENTRY > table) {
         return KT_ERROR_ADAPTER;
     }
@@ -193,8 +194,8 @@ size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
     }
     put32(buffer + KT_ADAPTER_HEADER - 4, kt_crc32(0, buffer, KT_ADAPTER_HEADER - 4));
     memcpy(buffer + KT_ADAPTER_HEADER, layout->table, layout->table_bytes);
-    put32(buffer + payload - 4, kt_crc32(0, layout->table, layout->table_bytes));
+    put32(buffer + payload - 4, kt_crc32(get32(buffer + KT_ADAPTER_HEADER - 4), layout->table, layout->table_bytes));
     memset(buffer + payload + layout->payload_bytes, 0, end - payload - layout->payload_bytes);
-    put32(buffer + end, kt_crc32(0, buffer + payload, end - payload));
+    put32(buffer + end, kt_crc32(get32(buffer + payload - 4), buffer + payload, end - payload));
     return end + 4;
 }

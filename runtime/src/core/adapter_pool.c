@@ -1,0 +1,163 @@
+/* A table of names and checked values. An entry is published by its last write, the pointer to its values. */
+#include "kt/adapter_pool.h"
+
+#include <string.h>
+
+enum { NAME = 40 }; /* offset in a file's header */
+
+static void copy_name(uint8_t to[KT_ADAPTER_NAME], const char *name)
+{
+    memset(to, 0, KT_ADAPTER_NAME);
+    for (uint32_t i = 0; i < KT_ADAPTER_NAME && name[i] != 0; i++) {
+        to[i] = (uint8_t)name[i];
+    }
+}
+
+static kt_resident *entry_of(const kt_adapter_pool *pool, const uint8_t name[KT_ADAPTER_NAME])
+{
+    for (uint32_t i = 0; i < pool->entries; i++) {
+        if (pool->residents[i].values != NULL && memcmp(pool->residents[i].name, name, KT_ADAPTER_NAME) == 0) {
+            return &pool->residents[i];
+        }
+    }
+    return NULL;
+}
+
+static kt_resident *named(const kt_adapter_pool *pool, const char *name)
+{
+    uint8_t wanted[KT_ADAPTER_NAME];
+    copy_name(wanted, name);
+    return entry_of(pool, wanted);
+}
+
+static int in_use(const kt_adapter_pool *pool, const void *values)
+{
+    for (uint32_t i = 0; i < pool->entries; i++) {
+        if (pool->residents[i].values == values) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void kt_pool_init(kt_adapter_pool *pool, const kt_adapter_layout *layout, kt_resident *residents, uint16_t entries, void *memory, size_t memory_bytes)
+{
+    const uint32_t slot = (layout->payload_bytes + 7u) & ~7u;
+    memset(residents, 0, entries * sizeof *residents);
+    pool->layout = layout;
+    pool->residents = residents;
+    pool->memory = memory;
+    pool->active = NULL;
+    pool->slot_bytes = slot;
+    pool->entries = entries;
+    pool->slots = memory == NULL ? 0 : (uint16_t)(memory_bytes / slot);
+}
+
+/* The file checked, a free entry found, the name free: nothing is changed yet. */
+static kt_status prepare(const kt_adapter_pool *pool, const char *name, const void *file, size_t length, kt_adapter *adapter, kt_resident **entry,
+                         uint8_t title[KT_ADAPTER_NAME])
+{
+    const kt_status status = kt_adapter_open(adapter, file, length, pool->layout);
+    if (status != KT_OK) {
+        return status;
+    }
+    if (name == NULL) {
+        memcpy(title, adapter->file + NAME, KT_ADAPTER_NAME);
+    } else {
+        copy_name(title, name);
+    }
+    if (entry_of(pool, title) != NULL) {
+        return KT_ERROR_EXISTS;
+    }
+    for (uint32_t i = 0; i < pool->entries; i++) {
+        if (pool->residents[i].values == NULL) {
+            *entry = &pool->residents[i];
+            return KT_OK;
+        }
+    }
+    return KT_ERROR_FULL;
+}
+
+kt_status kt_pool_add(kt_adapter_pool *pool, const char *name, const void *file, size_t length)
+{
+    kt_adapter adapter;
+    kt_resident *entry = NULL;
+    uint8_t title[KT_ADAPTER_NAME];
+    const kt_status status = prepare(pool, name, file, length, &adapter, &entry, title);
+    if (status != KT_OK) {
+        return status;
+    }
+    if (!adapter.in_place || (uintptr_t)adapter.payload % KT_ALIGNMENT != 0) {
+        return KT_ERROR_BASE;
+    }
+    memcpy(entry->name, title, KT_ADAPTER_NAME);
+    entry->values = adapter.payload;
+    return KT_OK;
+}
+
+kt_status kt_pool_add_region(kt_adapter_pool *pool, const void *region, size_t bytes)
+{
+    const uint8_t *file = region;
+    while (bytes >= KT_ADAPTER_HEADER && memcmp(file, "KTA\x1a", 4) == 0) {
+        const size_t length = (size_t)file[16] | (size_t)file[17] << 8 | (size_t)file[18] << 16 | (size_t)file[19] << 24;
+        const size_t step = (length + 7u) & ~(size_t)7u;
+        const kt_status status = kt_pool_add(pool, NULL, file, length <= bytes ? length : bytes);
+        if (status != KT_OK || step >= bytes) {
+            return status;
+        }
+        file += step;
+        bytes -= step;
+    }
+    return KT_OK;
+}
+
+kt_status kt_pool_store(kt_adapter_pool *pool, const char *name, const void *file, size_t length)
+{
+    kt_adapter adapter;
+    kt_resident *entry = NULL;
+    uint8_t title[KT_ADAPTER_NAME];
+    const kt_status status = prepare(pool, name, file, length, &adapter, &entry, title);
+    if (status != KT_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < pool->slots; i++) {
+        uint8_t *const slot = pool->memory + (size_t)i * pool->slot_bytes;
+        if (!in_use(pool, slot)) {
+            kt_adapter_copy(&adapter, pool->layout, slot);
+            memcpy(entry->name, title, KT_ADAPTER_NAME);
+            entry->values = slot;
+            return KT_OK;
+        }
+    }
+    return KT_ERROR_FULL;
+}
+
+kt_status kt_pool_remove(kt_adapter_pool *pool, const char *name)
+{
+    kt_resident *const entry = named(pool, name);
+    if (entry == NULL) {
+        return KT_ERROR_MISSING;
+    }
+    if (entry->values == pool->active) {
+        return KT_ERROR_BUSY;
+    }
+    entry->values = NULL;
+    return KT_OK;
+}
+
+const void *kt_pool_find(const kt_adapter_pool *pool, const char *name)
+{
+    const kt_resident *const entry = named(pool, name);
+    return entry == NULL ? NULL : entry->values;
+}
+
+kt_status kt_pool_select(kt_adapter_pool *pool, const char *name, const kt_model_interface *interface, void *model)
+{
+    const void *const values = name == NULL ? NULL : kt_pool_find(pool, name);
+    if (name != NULL && values == NULL) {
+        return KT_ERROR_MISSING;
+    }
+    interface->adapter_select(model, values);
+    pool->active = values;
+    return KT_OK;
+}
