@@ -101,7 +101,8 @@ def _run(board: Board, upload: Upload, command: Sequence[str]) -> None:
     told = [line for line in lines if "error" in line.lower() or "no connected" in line.lower() or "not" in line.lower().split()] or lines
     looked = f"looked for a debug probe and the board as `{' '.join([upload.tool, *upload.arguments])}` describes them"
     others = [u.tool for u in _uploads(board) if u.tool != upload.tool]
-    hint = f"connect the board by USB{f', or try --tool {others[0]}' if others else ''}"
+    first = "PlatformIO downloads its platform once: it needs the network; " if any("HTTPClientError" in line for line in told) else ""
+    hint = f"{first}connect the board by USB{f', or try --tool {others[0]}' if others else ''}"
     raise DeviceError(where, f"{upload.tool} could not write the firmware: {told[0] if told else 'it says nothing'} ({looked})", hint)
 
 

@@ -384,6 +384,8 @@ def test_unknown_device_lists_what_exists(toy: Path, name: str) -> None:
 
 
 def test_other_errors_of_opening(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"QEMU does not emulate this board(?s:.*)kilotune flash \S+ --board pico, then the device serial:PORT"):
+        open_device(toy, "qemu:pico")
     with pytest.raises(DeviceError, match="no option 'count'"):
         open_device(toy, "host", count=True)
     with pytest.raises(DeviceError, match="not a build directory"):

@@ -86,6 +86,12 @@ def test_a_tool_without_a_probe_says_what_it_looked_for(toy: Path, tool: Tool) -
     assert "--tool pyocd" in result.output and "Traceback" not in result.output
 
 
+def test_platformio_without_a_network(toy: Path, tool: Tool) -> None:
+    tool("pio", "echo 'HTTPClientError: '; exit 1")
+    result = flash(str(toy), "--board", "pico")
+    assert result.exit_code == 1 and "PlatformIO downloads its platform once: it needs the network" in result.output
+
+
 def test_a_tool_that_hangs_is_ended(toy: Path, tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flashing, "_SECONDS", 1)
     tool("openocd", f"echo $$ > {tmp_path}/pid; sleep 60 & echo $! >> {tmp_path}/pid; wait")

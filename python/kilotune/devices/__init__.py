@@ -38,7 +38,7 @@ def _open_host_agent(manifest: Manifest, board: str, sanitize: bool = False, tim
 
 def _open_qemu(manifest: Manifest, board: str, count: bool = False, timeout: float = 1.0) -> Device:
     if board not in boards.emulated():
-        raise _unknown(f"qemu:{board}")
+        raise _unknown(f"qemu:{board}") if board not in boards.names() or board == "posix" else _real(manifest, board)
     description = boards.load(board)
     transport = qemu.start(description, toolchain.firmware(manifest.directory, description), count)
     return AgentDevice(manifest, transport, f"qemu:{board}", description, counting=count, timeout=timeout)
@@ -72,6 +72,11 @@ def available() -> list[str]:
     """All names that open_device knows."""
     emulated = [*(f"qemu:{name}" for name in boards.emulated()), *(f"renode:{name}" for name in boards.in_renode())]
     return ["host", "agent:host", *emulated, "serial:PORT"]
+
+
+def _real(manifest: Manifest, board: str) -> DeviceError:
+    hint = f"on the board itself: kilotune flash {manifest.directory} --board {board}, then the device serial:PORT"
+    return DeviceError(f"qemu:{board}", "QEMU does not emulate this board", hint)
 
 
 def _unknown(name: str) -> DeviceError:
