@@ -58,6 +58,7 @@ golden: setup  ## write the expected texts of tests/golden anew; read the diff b
 
 clean:  ## remove everything that is made, .venv included
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	cd examples/own_firmware && rm -rf model build .pio
 	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
 # What pip cannot install. As root on a system with apt it is installed, elsewhere named: the tests that need it are

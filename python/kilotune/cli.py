@@ -238,6 +238,7 @@ def report(directory: str, as_json: bool) -> None:
 @click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y to train on (y may be missing: then it only infers).")
 @click.option("--test", type=click.Path(dir_okay=False), help="NPZ with x and y to evaluate on; --data without it.")
 @click.option("--device", default="host", show_default=True, help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".')
+@click.option("--count", is_flag=True, help="Count instructions, which makes an emulated board slower: of qemu:BOARD.")
 @click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Of a serial port; 115200 by default.")
 @click.option("--epochs", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the samples.")
@@ -246,10 +247,7 @@ def report(directory: str, as_json: bool) -> None:
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:
     """Run the build in DIRECTORY on a device: evaluate, train, evaluate."""
-    baud = options.pop("baud")
-    if baud is not None and not options["device"].startswith("serial:"):
-        raise click.UsageError("--baud is of --device serial:PORT")
-    chosen = {} if baud is None else {"baud": baud}
+    chosen = _device_options(options["device"], {"serial": ("baud", options.pop("baud")), "qemu": ("count", options.pop("count") or None)})
     result = simulate_build(kt.open_build(directory), progress=not as_json, device_options=chosen, **options)
     if as_json:
         click.echo(json.dumps(result, indent=1))
@@ -336,6 +334,15 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
     click.echo(f"train {found.best.name} with lr {found.best.lr:g}: {found.best.bytes:,} bytes of RAM, found in {time.perf_counter() - start:.0f} s")
     if output:
         click.echo(f"  kilotune build {model} --config {output} -o DIR")
+
+
+def _device_options(device: str, given: dict[str, tuple[str, Any]]) -> dict[str, Any]:
+    """Options of a kind of device; usage error where one is given for another kind. None: not given."""
+    kind = device.partition(":")[0]
+    for of, (name, value) in given.items():
+        if value is not None and of != kind:
+            raise click.UsageError(f"--{name} is of --device {of}:..., not of {device}")
+    return {name: value for of, (name, value) in given.items() if value is not None}
 
 
 @main.command()

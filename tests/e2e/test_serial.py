@@ -92,7 +92,10 @@ def test_the_command_line_takes_a_port(toy: Path, tmp_path: Path) -> None:
     digest = r"state sha256\s+(\w{64})"
     assert re.search(digest, board.output)[1] == re.search(digest, host.output)[1]  # type: ignore[index]
     refused = CliRunner().invoke(main, [*arguments, "host", "--baud", "9600"])
-    assert refused.exit_code == 2 and "--baud" in refused.output
+    assert refused.exit_code == 2 and "--baud is of --device serial:..., not of host" in refused.output
+    counted = CliRunner().invoke(main, [*arguments, "qemu:mps2-an386", "--count", "--epochs", "0", "--json"])
+    assert counted.exit_code == 0 and '"instructions": ' in counted.output
+    assert CliRunner().invoke(main, [*arguments, "host", "--count"]).exit_code == 2
 
 
 # ---- Bad input ----
