@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo bench-accuracy bench-methods bench-search bench-memory bench-loss bench-merge parity golden clean
+.PHONY: help setup system test check lint demo bench-accuracy bench-methods bench-search bench-memory bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ parity: setup  ## the bits after training on every emulated core, sizes of firmw
 
 bench-merge: setup  ## what merging an adapter into plain weights costs in accuracy
 	$(BIN)/python benchmarks/merge.py --write docs/merge.md
+
+bench-interchange: setup  ## LoRA trained in float elsewhere, quantised on import: accuracy before and after
+	$(BIN)/python benchmarks/interchange.py --write docs/interchange.md
 
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)

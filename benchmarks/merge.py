@@ -4,7 +4,8 @@
 
 For each draw of the adaptation samples the model is trained by the generated C on the host. The adapted score is the device's; the
 merged score is that of the .tflite file which `kt.merge` writes, run by the generated C and by tflite-micro, which must agree bit for
-bit. The loss is adapted minus merged, in points (1 point: 0.01 of the score). Exit code 1 where a mean loss is above the target.
+bit, and that of the .onnx file in onnxruntime, which rounds in float.
+The loss is adapted minus merged, in points (1 point: 0.01 of the score). Exit code 1 where a mean loss is above the target.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Row:
 
     adapted: float
     merged: float
+    onnx: float
     changed: float
 
     @property
@@ -59,9 +61,10 @@ def measure(name: str, contender: str, draw: int) -> tuple[str, Row]:
         with kt.build(merged, Path(folder) / "m", measure=False).open("host") as device:
             outputs = np.asarray(device.infer(scenario.evaluate))
         oracle = tflite_micro(merged.path, merged.quantize(scenario.evaluate))
+        floats = onnx_runtime(kt.merge(build, adapter, Path(folder) / "merged.onnx").path, merged.quantize(scenario.evaluate))
     assert np.array_equal(outputs.reshape(oracle.shape), oracle), f"{name}, {contender}: tflite-micro computes other integers"
-    found = oracle.reshape(len(oracle), -1).argmax(1)
-    return scenario.name, Row(scenario.score(adapted), scenario.score(found), float((adapted != found).mean()))
+    found, rounded = (results.reshape(len(results), -1).argmax(1) for results in (oracle, floats))
+    return scenario.name, Row(scenario.score(adapted), scenario.score(found), scenario.score(rounded), float((adapted != found).mean()))
 
 
 def tflite_micro(path: Path, x: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -75,6 +78,15 @@ def tflite_micro(path: Path, x: NDArray[np.int8]) -> NDArray[np.int8]:
         interpreter.invoke()
         results.append(interpreter.get_output(0)[0].copy())
     return np.asarray(results)
+
+
+def onnx_runtime(path: Path, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """int8 results [N, ...] of onnxruntime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: sample[None]})[0] for sample in x])
 
 
 @click.command()
@@ -107,9 +119,9 @@ def main(wanted: tuple[str, ...], draws: int, jobs: int, write: Path | None) -> 
 
 def cell(rows: list[Row]) -> str:
     losses = [r.loss for r in rows]
-    adapted, merged = (np.mean([getattr(r, k) for r in rows]) for k in ("adapted", "merged"))
+    adapted, merged, onnx = (np.mean([getattr(r, k) for r in rows]) for k in ("adapted", "merged", "onnx"))
     changed = 100 * np.mean([r.changed for r in rows])
-    return f"{adapted:.4f} → {merged:.4f}: {np.mean(losses):+.2f} ± {np.std(losses):.2f} ({changed:.1f} %)"
+    return f"{adapted:.4f} → {merged:.4f}: {np.mean(losses):+.2f} ± {np.std(losses):.2f} ({changed:.1f} %; ONNX {onnx:.4f})"
 
 
 def head(draws: int) -> list[str]:
@@ -119,10 +131,10 @@ def head(draws: int) -> list[str]:
         "    make bench-merge",
         "",
         f"{datetime.date.today()}, {draws} draws of the adaptation samples, trained by the generated C on the host as in [methods.md](methods.md).",
-        "`kilotune merge` folds an adapter into int8 weights with a new scale for each output channel, and writes a `.tflite` file. Each cell: mean",
-        "score (F1 for ecg, else accuracy) with the adapter → merged: loss in points, mean ± standard deviation (share of evaluation samples whose",
-        "class changed). The merged file gives the same integers in the generated C and in tflite-micro. A bottleneck adapter is not linear and is",
-        "refused.",
+        "`kilotune merge` folds an adapter into int8 weights with a new scale for each output channel, and writes a `.tflite` or a QDQ `.onnx` file.",
+        "Each cell: mean score (F1 for ecg, else accuracy) with the adapter → merged: loss in points, mean ± standard deviation (share of evaluation",
+        "samples whose class changed; score of the .onnx file in onnxruntime). The .tflite file gives the same integers in the generated C and in",
+        "tflite-micro. A bottleneck adapter is not linear and is refused.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""From a trained adapter back to a plain model: its values folded into the frozen weights, as a .tflite file."""
+"""From a trained adapter back to a plain model: its values folded into the frozen weights, as a .tflite or .onnx file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kiloc.emit.adapter_table import entries_of
 from kiloc.emit.context import state_layout
 from kiloc.errors import CompileError
-from kiloc.export.tflite import write
+from kiloc.export import onnx, tflite
 from kiloc.ir.graph import Graph
 from kiloc.ir.text import parse_graph
 from kiloc.passes import merge as merging
@@ -21,20 +21,22 @@ from .adapters import Adapter
 from .building import GRAPH, Build
 from .model import Model, load
 
+WRITERS = {".tflite": tflite.write, ".onnx": onnx.write}
+"""Formats of a merged model, by the suffix of its file."""
+
 
 def merge(build: Build, adapter: Adapter | str | os.PathLike[str], path: str | os.PathLike[str]) -> Model:
-    """Write the base model of a build with an adapter folded into its weights, and load it.
+    """Write the base model of a build with an adapter folded into its weights, as .tflite or QDQ .onnx, and load it.
 
     Weights are requantised with a scale for each channel, so results differ from the adapted model's by rounding. CompileError where
     the adapter belongs to another build, or where a method cannot be folded (bottleneck adapters); ValueError for a damaged adapter.
     """
     given = adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
-    if given.base_hash != build.manifest["base_hash"]:
-        what = f"belongs to base model {given.base_hash}, the build has {build.manifest['base_hash']}"
-        raise CompileError("adapter", what, "merge with the build that trained it, or one of the same model and methods")
-    graph = _graph(build.directory)
     target = Path(path)
-    data = write(merging.merge(graph, _state(graph, given)))
+    if target.suffix not in WRITERS:
+        raise CompileError(str(target), "the format of the file is not known by its name", "name it .tflite or .onnx")
+    graph = inference_graph(build)
+    data = WRITERS[target.suffix](merging.merge(graph, adapter_state(build, graph, given)))
     try:
         target.write_bytes(data)
     except OSError as error:
@@ -42,15 +44,20 @@ def merge(build: Build, adapter: Adapter | str | os.PathLike[str], path: str | o
     return load(target)
 
 
-def _graph(directory: Path) -> Graph:
+def inference_graph(build: Build) -> Graph:
+    """What a build with methods infers, with its trainable values."""
+    path = build.directory / GRAPH
     try:
-        return parse_graph((directory / GRAPH).read_text())
+        return parse_graph(path.read_text())
     except OSError as error:
-        raise CompileError(str(directory / GRAPH), f"cannot be read: {error.strerror}", "only builds that train can be merged; build again") from None
+        raise CompileError(str(path), f"cannot be read: {error.strerror}", "only builds with a method take adapters; build again") from None
 
 
-def _state(graph: Graph, adapter: Adapter) -> dict[str, NDArray[Any]]:
-    """The adapter's values by name; what a lower rank does not have is zero."""
+def adapter_state(build: Build, graph: Graph, adapter: Adapter) -> dict[str, NDArray[Any]]:
+    """The adapter's values by name, as the graph of its build has them; what a lower rank does not have is zero. CompileError for another base."""
+    if adapter.base_hash != build.manifest["base_hash"]:
+        what = f"belongs to base model {adapter.base_hash}, the build has {build.manifest['base_hash']}"
+        raise CompileError("adapter", what, "use the build that trained it, or one of the same model and methods")
     values, found = adapter.values(), {}
     for value, entry in zip(state_layout(graph).adapter, entries_of(graph), strict=True):
         given = values[entry.name]

@@ -1,5 +1,5 @@
 """Writers: a Graph to a model file that other tools read."""
 
-from . import tflite
+from . import onnx, tflite
 
-__all__ = ["tflite"]
+__all__ = ["onnx", "tflite"]

@@ -11,8 +11,10 @@ from rich.table import Table
 
 from ..adapters import Adapter, signing
 from ..adapters.compare import compare
+from ..adapters.interchange import export_peft, import_peft
 from ..building import open_build
 from ..merging import merge as merge_adapter
+from ..simulation import load_samples
 from .reporting import console, reports_errors
 
 FILE = click.Path(dir_okay=False)
@@ -146,13 +148,40 @@ def push(directory: str, file: str, device: str, as_json: bool) -> None:
 @adapter.command()
 @click.argument("directory", type=BUILD)
 @click.argument("file", type=FILE)
-@click.option("-o", "--output", required=True, type=FILE, help="The merged model.")
+@click.option("-o", "--output", required=True, type=FILE, help="The merged model: .tflite, or .onnx in QDQ form.")
 @reports_errors
 def merge(directory: str, file: str, output: str, as_json: bool) -> None:
     """Fold FILE, trained by the build in DIRECTORY, into the weights of its model."""
     merged = merge_adapter(open_build(directory), file, Path(output))
     summary = {"model": str(merged.path), "parameters": sum(x["parameters"] for x in merged.layers())}
     click.echo(json.dumps(summary, indent=1) if as_json else f"{summary['model']}: {summary['parameters']:,} parameters")
+
+
+@adapter.command("export")
+@click.argument("directory", type=BUILD)
+@click.argument("file", type=FILE)
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder of adapter_model.safetensors and adapter_config.json.")
+@reports_errors
+def export_command(directory: str, file: str, output: str, as_json: bool) -> None:
+    """Write the LoRA weights of FILE, trained by the build in DIRECTORY, as PEFT names them."""
+    export_peft(open_build(directory), Adapter.load(file), output)
+    click.echo(json.dumps({"folder": output}, indent=1) if as_json else output)
+
+
+@adapter.command("import")
+@click.argument("directory", type=BUILD)
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--calibration", required=True, type=FILE, help="NPZ with x, inputs like those to come.")
+@click.option("--name", default="", help="Name of the adapter, at most 24 bytes.")
+@click.option("--sequence", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("-o", "--output", required=True, type=FILE, help="The adapter, a .kta file.")
+@reports_errors
+def import_command(directory: str, folder: str, calibration: str, name: str, sequence: int, output: str, as_json: bool) -> None:
+    """Quantise LoRA weights of another trainer, in a PEFT FOLDER, for the build in DIRECTORY."""
+    x, _ = load_samples(calibration, "calibration")
+    found = import_peft(open_build(directory), folder, x, name, sequence)
+    found.save(output)
+    _report(found, output, as_json)
 
 
 def _report(given: Adapter, file: str, as_json: bool) -> None:

@@ -1,0 +1,58 @@
+"""Graphs as QDQ .onnx files: read back they give the same integers, and onnxruntime runs them to within a step or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from golden.reference import image, samples, tiny
+from gradients.graphs import every_operator, residual
+
+import kilotune as kt
+from kiloc import frontend, pipeline
+from kiloc.errors import CompileError
+from kiloc.export import onnx, tflite
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.peft import BiasOnly
+
+GRAPHS: dict[str, Callable[[], Graph]] = {f.__name__: f for f in (tiny, image, residual, every_operator)}
+MODELS = ("kws_dscnn_int8", "ic_resnet8_int8", "fsdd_dscnn_int8", "gas_mlp_int8", "ecg_cnn_int8", "ad01_int8", "micro_speech_int8", "mcunet_vww_int8")
+
+
+def check(graph: Graph, x: np.ndarray, path: Path, steps: int, share: float) -> None:
+    """The file read back: bit for bit. onnxruntime, which rounds in float: a share within a step, none beyond `steps`."""
+    path.write_bytes(onnx.write(graph))
+    expected = interp.infer(graph, x)[0]
+    assert np.array_equal(interp.infer(pipeline.simplify(frontend.load(path)), x)[0], expected)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = np.concatenate([session.run(None, {graph.inputs[0]: sample[None]})[0] for sample in x])
+    distance = np.abs(found.astype(int).reshape(expected.shape) - expected)
+    assert (distance <= 1).mean() >= share and distance.max() <= steps, np.bincount(distance.ravel())
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_small_graphs(name: str, tmp_path: Path) -> None:
+    graph = GRAPHS[name]()
+    check(graph, samples(graph, 20), tmp_path / "m.onnx", 3, 0.9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_real_models(name: str, data_dir: Path, tmp_path: Path) -> None:
+    graph = kt.load(data_dir / "models" / f"{name}.tflite").graph
+    rng = np.random.default_rng(1)
+    x = np.clip(rng.normal(0, 40, (6, *graph.type(graph.inputs[0]).shape[1:])).round(), -128, 127).astype(np.int8)
+    check(graph, x, tmp_path / "m.onnx", 40, 0.75)  # noise as input: probabilities between classes move where a logit moves by a step
+
+
+def test_every_operator_of_the_other_format_is_written() -> None:
+    assert onnx.WRITABLE == tflite.WRITABLE
+
+
+def test_training_is_refused() -> None:
+    c = pipeline.compile_graph(tiny(), pipeline.Options(methods=(BiasOnly(),)), "0")
+    with pytest.raises(CompileError, match=r"merge what was trained first|is trainable"):
+        onnx.write(c.infer.graph)
