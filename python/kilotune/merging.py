@@ -61,6 +61,8 @@ def adapter_state(build: Build, graph: Graph, adapter: Adapter) -> dict[str, NDA
     values, found = adapter.values(), {}
     for value, entry in zip(state_layout(graph).adapter, entries_of(graph), strict=True):
         given = values[entry.name]
+        if given.shape[0] > entry.rows or given.shape[1] > entry.columns:
+            raise CompileError("adapter", f"{entry.name} has a higher rank than the build's", "use the build that trained it")
         whole = np.zeros((entry.rows, entry.columns), given.dtype)
         whole[: given.shape[0], : given.shape[1]] = given
         found[value.name] = whole.reshape(value.type.shape)

@@ -52,11 +52,14 @@ def test_merged_model_agrees(method: str, data_dir: Path, tmp_path: Path) -> Non
 def test_a_foreign_adapter_is_refused(data_dir: Path, tmp_path: Path) -> None:
     model, x, _ = drifted(data_dir)
     one = kt.build(model, tmp_path / "one", method=kt.LoRA(rank=2, layers="all"), calibration=x)
-    other = kt.build(model, tmp_path / "other", method=kt.LoRA(rank=3, layers="all"), calibration=x)
+    other = kt.build(model, tmp_path / "other", method=kt.BiasOnly(), calibration=x)
+    higher = kt.build(model, tmp_path / "higher", method=kt.LoRA(rank=3, layers="all"), calibration=x)
     with one.open("host") as device:
         adapter = device.export_adapter()
     with pytest.raises(kt.CompileError, match="belongs to base model"):
         kt.merge(other, adapter, tmp_path / "merged.tflite")
+    with higher.open("host") as device, pytest.raises(kt.CompileError, match="higher rank"):
+        kt.merge(one, device.export_adapter(), tmp_path / "merged.tflite")
     inference = kt.build(model, tmp_path / "inference")
     with pytest.raises(kt.CompileError):
         kt.merge(inference, adapter, tmp_path / "merged.tflite")
