@@ -166,6 +166,8 @@ class Run:
     library: Library
     case: Case
     in_place: bool
+    overlap: int | None = None
+    """Bytes from the start of the operand of `Op.reach` to that of the first result, which lies over it; None: apart."""
     buffers: dict[str, Guarded] = field(default_factory=dict)
     kept: list[Any] = field(default_factory=list)
 
@@ -177,6 +179,19 @@ class Run:
         for i, t in enumerate(self.case.result_types()):
             shared = self.case.op.in_place if self.in_place and i == 0 else None
             self.buffers[f"result {i}"] = self.buffers[shared] if shared else Guarded.of(t.size, t.dtype)
+        if self.overlap is not None:
+            self.lay_over(self.overlap)
+
+    def lay_over(self, distance: int) -> None:
+        """Put operand and first result into one block."""
+        reached = self.case.op.reach(self.case.node_types())
+        assert reached is not None
+        operand, result = self.buffers[reached[0]].array, self.buffers["result 0"].array
+        block = Guarded.of(max(operand.size - min(distance, 0), result.size + max(distance, 0)), "int8")
+        at, to = max(-distance, 0), max(distance, 0)
+        block.array[at : at + operand.size] = operand
+        self.buffers[reached[0]] = Guarded(block.whole, block.array[at : at + operand.size])
+        self.buffers["result 0"] = Guarded(block.whole, block.array[to : to + result.size])
 
     def pointer(self, value: str, expected: Any) -> Any:
         array = self.buffers[value].array
@@ -253,6 +268,20 @@ def check(library: Library, case: Case) -> None:
         for name, array in case.arrays.items():
             if name not in expected and not (in_place and name == case.op.in_place):
                 assert_equal(found[name], array, f"{name} is only read")
+    check_overlapping(library, case, expected)
+
+
+def check_overlapping(library: Library, case: Case, expected: Mapping[str, Array]) -> None:
+    """The first result over the operand that it may overwrite, as near as `Op.reach` allows, below and above it."""
+    reached = case.op.reach(case.node_types())
+    if reached is None:
+        return
+    operand, reach = reached
+    below, above = reach.distances(case.result_types()[0].bytes, case.types[operand].bytes)
+    for distance in (-below, above):
+        found = Run(library, case, False, distance).call()
+        for name, array in expected.items():
+            assert_equal(found[name], array, f"{name}, {distance} bytes from {operand}")
 
 
 # -- what cases are made of -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from .. import numerics as nm
 from ..ir.types import TensorType
 from ._activation import clamp_range
 from ._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, scaled_accumulator, scaled_gradient
+from ._reach import Reach, window_reach
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Table
 from .registry import Array, Environment, Names, NodeTypes, Op
@@ -136,6 +137,9 @@ class Linear(Op):
         if t.has("lora_u"):
             count += positions * t.type("lora_b").size
         return count + (positions * t.type("delta").size if t.has("delta") else 0)
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "x", window_reach(self.window_of(t), *self.images(t))
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ._activation import clamp_range
 from ._gradient import Real, RequantizedGradient, batch
+from ._reach import Reach, window_reach
 from ._window import Window
 from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
@@ -45,6 +46,9 @@ class Pool2D(Op):
         if self.activation == "none":
             return dy
         return masked(b, node, dy, *clamp_range(self.activation, b.types(node).result()))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
 
     def pool_call(self, t: NodeTypes, n: Names, symbol: str) -> KernelCall:
         fields: dict[str, Field] = {

@@ -19,6 +19,7 @@ from ._activation import clamp_range, far_apart
 from ._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, gained, real_gain, scaled_accumulator, scaled_gradient
 from ._gradient import Real, RequantizedGradient, batch
 from ._linear import addend, addend_multipliers, delta_channels, output_scales
+from ._reach import Reach, window_gradient_reach, window_reach
 from ._window import Window
 from .input_gradient import prescale, prescaled
 from .kernel import Argument, Field, KernelCall, Scratch, Table
@@ -82,6 +83,9 @@ class DepthwiseConv2D(Op):
     def macs(self, t: NodeTypes) -> int:
         channels = t.type("weights").shape[3] + (t.type("delta").shape[3] if t.has("delta") else 0)
         return t.result().size // t.type("weights").shape[3] * channels * self.window.kernel[0] * self.window.kernel[1]
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         multiplier, shift = self.multipliers(t)
@@ -207,6 +211,9 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def macs(self, t: NodeTypes) -> int:
         return int(np.prod(self.y_shape)) * self.window.kernel[0] * self.window.kernel[1]
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "g", window_gradient_reach(self.window, self.x_shape, self.y_shape)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         m = prescale(t.type("weights").channel_scales, self.y_shape[3]).astype(np.int16)

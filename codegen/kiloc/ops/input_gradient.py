@@ -23,6 +23,7 @@ from .. import numerics as nm
 from ._gain import GAIN_OPERANDS, gained, real_gain
 from ._gradient import Real, RequantizedGradient, batch
 from ._linear import Image, addend, delta_channels, exact_matmul
+from ._reach import Reach, window_gradient_reach
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, register
@@ -129,6 +130,9 @@ class LinearInputGradient(RequantizedGradient):
     def macs(self, t: NodeTypes) -> int:
         positions = self.y_image[0] * self.y_image[1]
         return positions * (t.type("weights").size + sum(t.type(o).size for o in ("lora_a", "delta") if t.has(o)))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "g", window_gradient_reach(self.window, self.x_image, self.y_image)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         channels = self.y_image[2]

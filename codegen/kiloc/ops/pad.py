@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..ir.types import TensorType, gradient
+from ._reach import Reach
 from .kernel import Argument, Field, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
@@ -40,6 +41,13 @@ class Pad(Op):
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         return {"x": b.add(PadGradient(self.pad), {"g": dy}, f"{node.name}.dx")[0]}
 
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        (_, height, width, channels), line = t.type("x").shape, t.result().shape[2] * t.type("x").shape[3]
+        source = np.arange(t.result().shape[1]) - self.pad[0]
+        inside = (source >= 0) & (source < height)
+        first = np.where(inside, source, height) * (width * channels)
+        return "x", Reach(first, np.where(inside, source + 1, 0) * (width * channels), line)
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"input": t.type("x").shape[1:], "output": t.result().shape[1:], "pad": self.pad[:2], "value": self.value}
         return KernelCall("kt_pad_s8", "kt_pad_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/pad.c")
@@ -66,6 +74,11 @@ class PadGradient(Op):
         return (g[:, top : g.shape[1] - bottom, left : g.shape[2] - right],)
 
     evaluate_real = evaluate
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        (_, _, width, channels), (_, rows, columns, _) = t.type("g").shape, t.result().shape
+        first = ((np.arange(rows) + self.pad[0]) * width + self.pad[1]) * channels
+        return "g", Reach(first, first + columns * channels, columns * channels)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"input": t.result().shape[1:], "output": t.type("g").shape[1:], "pad": self.pad[:2], "value": 0}

@@ -20,6 +20,7 @@ from ..ir.types import TensorType
 if TYPE_CHECKING:
     from ..autodiff import GradientBuilder
     from ..ir.graph import Node
+    from ._reach import Reach
     from .kernel import KernelCall
 
 Array = NDArray[Any]
@@ -84,7 +85,7 @@ class Op:
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
-    """Operand whose buffer the first result may reuse."""
+    """Operand, of the result's size, that the kernel overwrites element by element: the first result may be the same buffer."""
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         """Result types where operands and attributes determine them, else None (then `check` decides)."""
@@ -109,6 +110,10 @@ class Op:
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         """Add backward nodes; returns operand -> gradient value. Raises NoGradient."""
         raise NoGradient(f"{self.mnemonic.upper()} has no gradient")
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        """The operand that the first result may overlap, and what the kernel reads of it when; None: they lie apart."""
+        return None
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall | None:
         """The C call of a node; None for views."""

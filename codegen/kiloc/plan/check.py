@@ -1,13 +1,17 @@
 """An independent check of a plan: runs the steps on a shadow of the arena that knows whose bytes are whose.
 
-It shares no code with the planner: lifetimes are not derived but observed.
+It shares no code with the planner: lifetimes are not derived but observed, and a result that lies over an operand is written
+piece by piece into bytes that must have been read for the last time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from ..ir.graph import Graph, Node
+from ..ir.verify import node_types
 
 
 class PlanError(AssertionError):
@@ -47,7 +51,7 @@ def check_plan(
         for i, (name, bytes_) in enumerate(writes):
             for operand, other in reads:
                 overlaps = bytes_.start < other.stop and other.start < bytes_.stop
-                if overlaps and not (operand == node.op.in_place and i == 0 and bytes_ == other):
+                if overlaps and not (i == 0 and name in node.outputs and _may_overwrite(graph, node, operand, bytes_, other)):
                     raise PlanError(f"step {number} {node.name} writes {name} over its operand {operand}")
             for _, other in writes[:i]:
                 if bytes_.start < other.stop and other.start < bytes_.stop:
@@ -58,3 +62,22 @@ def check_plan(
     for name in graph.outputs:
         if name in offsets and {shadow[i] for i in extent(name, graph.type(name).bytes)} - {identity.get(name, name)}:
             raise PlanError(f"the result {name} is overwritten before the caller reads it")
+
+
+def _may_overwrite(graph: Graph, node: Node, operand: str, result: range, read: range) -> bool:
+    """Whether the first result may be written to these bytes while the operand is read from those."""
+    if operand == node.op.in_place and result == read:
+        return True
+    reached = node.op.reach(node_types(graph, node))
+    if reached is None or node.inputs[reached[0]] != node.inputs[operand]:
+        return False
+    reach = reached[1]
+    walk = range(len(reach.first)) if result.start <= read.start else range(len(reach.first) - 1, -1, -1)
+    last_read = np.full(len(read), -1)
+    for time, piece in enumerate(walk):
+        last_read[reach.first[piece] : reach.end[piece]] = time
+    for time, piece in enumerate(walk):
+        start = result.start + piece * reach.piece - read.start
+        if (last_read[max(start, 0) : max(start + reach.piece, 0)] >= time).any():
+            return False
+    return True

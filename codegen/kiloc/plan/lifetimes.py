@@ -1,4 +1,8 @@
-"""Buffers and their lifetimes: views share their operand's bytes, in-place operators reuse an operand that dies."""
+"""Buffers, their lifetimes, and how near two of them may lie.
+
+Views share their operand's bytes and elementwise operators reuse an operand that dies. Any other result that is written while an
+operand dies may still overlap it, as far as the kernel's reading stays ahead of its writing (`Op.reach`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..ir.graph import Graph, Node
+from ..ir.verify import node_types
 
 ARENA_KINDS = ("activation", "saved", "gradient", "scalar")
 
@@ -21,7 +26,26 @@ class Buffer:
     kinds: set[str] = field(default_factory=set)
 
 
-def buffers(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> list[Buffer]:
+@dataclass(frozen=True)
+class Overlap:
+    """Two buffers, by number, of which one dies in the step that makes the other.
+
+    The result may begin at least `below` bytes before the operand, or at least `above` bytes after it.
+    """
+
+    result: int
+    operand: int
+    below: int
+    above: int
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    buffers: tuple[Buffer, ...]
+    overlaps: tuple[Overlap, ...]
+
+
+def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> Lifetimes:
     """Every buffer of the arena. `outside`: values in buffers of the caller (inputs, results)."""
     last_use = _last_uses(graph)
     owner: dict[str, Buffer | None] = dict.fromkeys(outside)
@@ -44,7 +68,7 @@ def buffers(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str
         size = scratch(node)
         if size:
             found.append(Buffer([scratch_name(node)], size, step, step, {"scratch"}))
-    return found
+    return Lifetimes(tuple(found), tuple(_overlaps(graph, owner, found)))
 
 
 def scratch_name(node: Node) -> str:
@@ -74,3 +98,20 @@ def _shared(node: Node, position: int, step: int, owner: dict[str, Buffer | None
         return None
     others = [owner.get(v) for o, v in node.inputs.items() if o != operand]
     return None if any(other is buffer for other in others) else buffer
+
+
+def _overlaps(graph: Graph, owner: dict[str, Buffer | None], found: list[Buffer]) -> list[Overlap]:
+    number = {id(b): i for i, b in enumerate(found)}
+    overlaps = []
+    for step, node in enumerate(graph.nodes):
+        result = owner.get(node.outputs[0]) if node.outputs else None
+        if result is None or result.first != step:
+            continue
+        reached = node.op.reach(node_types(graph, node))
+        operand = owner.get(node.inputs[reached[0]]) if reached else None
+        if reached is None or operand is None or operand is result or operand.last != step:
+            continue
+        if any(owner.get(v) is operand for o, v in node.inputs.items() if v != node.inputs[reached[0]]):
+            continue
+        overlaps.append(Overlap(number[id(result)], number[id(operand)], *reached[1].distances(result.size, operand.size)))
+    return overlaps

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..ir.graph import Graph, Node
-from .lifetimes import Buffer, buffers
+from .lifetimes import Buffer, Lifetimes, Overlap, lifetimes
 
 ALIGNMENT = 8
 
@@ -16,7 +16,8 @@ class Plan:
     """Where everything lies.
 
     offsets: value (or scratch name) -> byte offset. arena_bytes: the peak. lower_bound: the most bytes that are alive at
-    one step, which no placement can beat. live: bytes alive at each step by kind.
+    one step, which no placement can beat. live: bytes alive at each step by kind; what a result shares with the operand
+    that it overwrites counts for the operand.
     """
 
     offsets: dict[str, int]
@@ -38,16 +39,23 @@ def aligned(size: int) -> int:
 
 def plan_memory(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> Plan:
     """Place every value of a slice in the arena."""
-    found = buffers(graph, scratch, outside)
-    live: list[dict[str, int]] = [{} for _ in graph.nodes]
-    for b in found:
-        for step in range(b.first, b.last + 1):
-            kind = _kind(b)
-            live[step][kind] = live[step].get(kind, 0) + aligned(b.size)
+    found = lifetimes(graph, scratch, outside)
+    live = _live(found, len(graph.nodes))
     bound = max((sum(k.values()) for k in live), default=0)
     offsets, height = _best(found, bound)
-    named = {name: offset for b, offset in zip(found, offsets, strict=True) for name in b.values}
-    return Plan(named, height, bound, graph.nodes, tuple(live), tuple(found))
+    named = {name: offset for b, offset in zip(found.buffers, offsets, strict=True) for name in b.values}
+    return Plan(named, height, bound, graph.nodes, tuple(live), found.buffers)
+
+
+def _live(found: Lifetimes, steps: int) -> list[dict[str, int]]:
+    live: list[dict[str, int]] = [{} for _ in range(steps)]
+    for b in found.buffers:
+        for step in range(b.first, b.last + 1):
+            live[step][_kind(b)] = live[step].get(_kind(b), 0) + aligned(b.size)
+    for overlap in found.overlaps:
+        result = found.buffers[overlap.result]
+        live[result.first][_kind(result)] -= _shared_bytes(found, overlap)
+    return live
 
 
 def _kind(b: Buffer) -> str:
@@ -55,17 +63,27 @@ def _kind(b: Buffer) -> str:
     return next(k for k in ("scratch", "gradient", "activation", "saved", "scalar") if k in b.kinds)
 
 
-def _best(found: Sequence[Buffer], bound: int) -> tuple[list[int], int]:
+def _shared_bytes(found: Lifetimes, overlap: Overlap) -> int:
+    """What the two buffers save by lying as near as they may."""
+    result, operand = aligned(found.buffers[overlap.result].size), aligned(found.buffers[overlap.operand].size)
+    before = max(result, aligned(overlap.below) + operand)
+    after = max(operand, aligned(overlap.above) + result)
+    return result + operand - min(before, after)
+
+
+def _best(found: Lifetimes, bound: int) -> tuple[list[int], int]:
+    buffers = found.buffers
     orders: list[Callable[[int], tuple[int, ...]]] = [
-        lambda i: (-found[i].size, found[i].first),
-        lambda i: (-(found[i].last - found[i].first), -found[i].size),
-        lambda i: (-found[i].size * (found[i].last - found[i].first + 1), found[i].first),
-        lambda i: (found[i].first, -found[i].size),
-        lambda i: (-found[i].last, -found[i].size),
+        lambda i: (-buffers[i].size, buffers[i].first),
+        lambda i: (-(buffers[i].last - buffers[i].first), -buffers[i].size),
+        lambda i: (-buffers[i].size * (buffers[i].last - buffers[i].first + 1), buffers[i].first),
+        lambda i: (buffers[i].first, -buffers[i].size),
+        lambda i: (-buffers[i].last, -buffers[i].size),
     ]
+    conflicts = _conflicts(found)
     best: tuple[list[int], int] | None = None
     for key in orders:
-        placed = _first_fit(found, sorted(range(len(found)), key=key))
+        placed = _first_fit(buffers, conflicts, sorted(range(len(buffers)), key=key))
         if best is None or placed[1] < best[1]:
             best = placed
         if best[1] == bound:
@@ -74,19 +92,36 @@ def _best(found: Sequence[Buffer], bound: int) -> tuple[list[int], int]:
     return best
 
 
-def _first_fit(found: Sequence[Buffer], order: Sequence[int]) -> tuple[list[int], int]:
-    offsets = [0] * len(found)
-    done: list[int] = []
+Conflicts = list[dict[int, tuple[int, int]]]
+"""For each buffer i, the buffers j alive with it: i must begin at least d[0] bytes before j, or d[1] after it."""
+
+
+def _conflicts(found: Lifetimes) -> Conflicts:
+    sizes = [aligned(b.size) for b in found.buffers]
+    conflicts: Conflicts = [{} for _ in sizes]
+    by_start = sorted(range(len(sizes)), key=lambda i: found.buffers[i].first)
+    alive: list[int] = []
+    for i in by_start:
+        alive = [j for j in alive if found.buffers[j].last >= found.buffers[i].first]
+        for j in alive:
+            conflicts[i][j], conflicts[j][i] = (sizes[i], sizes[j]), (sizes[j], sizes[i])
+        alive.append(i)
+    for o in found.overlaps:
+        below, above = aligned(o.below), aligned(o.above)
+        conflicts[o.result][o.operand], conflicts[o.operand][o.result] = (below, above), (above, below)
+    return conflicts
+
+
+def _first_fit(buffers: Sequence[Buffer], conflicts: Conflicts, order: Sequence[int]) -> tuple[list[int], int]:
+    offsets: dict[int, int] = {}
     height = 0
     for i in order:
-        b, size = found[i], aligned(found[i].size)
-        taken = sorted((offsets[j], aligned(found[j].size)) for j in done if found[j].first <= b.last and b.first <= found[j].last)
+        taken = sorted((offsets[j] - before, offsets[j] + after) for j, (before, after) in conflicts[i].items() if j in offsets)
         position = 0
-        for start, length in taken:
-            if position + size <= start:
+        for low, high in taken:
+            if position <= low:
                 break
-            position = max(position, start + length)
+            position = max(position, high)
         offsets[i] = position
-        height = max(height, position + size)
-        done.append(i)
-    return offsets, height
+        height = max(height, position + aligned(buffers[i].size))
+    return [offsets[i] for i in range(len(buffers))], height

@@ -14,7 +14,11 @@
  * - Products are summed exactly in int32; the compiler proves from the weights that they fit.
  * - `scratch` is aligned to 4 bytes and needs no initial value; its size is stated per kernel. Other pointers need
  *   the alignment of their type.
- * - Buffers must not overlap, except where "in place" is stated: then result and named operand may be one buffer.
+ * - Buffers must not overlap, with two exceptions. "In place": result and named operand may be one buffer. "Behind": the
+ *   result may lie over the operand x (or g), which is lost, as long as no result position covers bytes that it or a
+ *   later one still reads; positions are taken forwards, or backwards where the result begins above the operand, as
+ *   memmove does. Convolutions, pools and pads work behind, and so do the gradients of convolutions and pads to their
+ *   input; the compiler derives the distance from the window (kiloc/ops/_reach.py).
  * - Rounding: "twice" is TensorFlow Lite Micro's, "half up" is to nearest with ties towards plus infinity. */
 #ifndef KT_KERNELS_H
 #define KT_KERNELS_H

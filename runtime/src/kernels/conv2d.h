@@ -78,15 +78,17 @@ static inline void kt_conv2d_walk(const kt_conv2d_params *params, const int8_t *
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];
-    int32_t position = 0;
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
     int32_t oy, ox;
-    for (oy = 0; oy < window->output[KT_Y]; oy++) {
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
-        for (ox = 0; ox < window->output[KT_X]; ox++) {
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
             const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
-            kt_conv2d_position(params, &patch, x, bias, trainable, position, y, rounding, product);
-            y += channels;
-            position++;
+            const int32_t position = oy * width + ox;
+            int8_t *const result = y + position * channels;
+            kt_conv2d_position(params, &patch, x, bias, trainable, position, result, rounding, product);
         }
     }
 }

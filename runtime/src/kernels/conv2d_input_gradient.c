@@ -12,12 +12,14 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     int32_t *row = (int32_t *)scratch;
+    const int32_t direction = kt_direction(g, dx);
     int32_t y, x, k;
-    for (y = 0; y < window->input[KT_Y]; y++) {
-        for (x = 0; x < window->input[KT_X]; x++) {
+    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
+        for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
+            int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
             kt_conv2d_gather(params, g, &trained, y, x, row);
             for (k = 0; k < channels; k++) {
-                *dx++ = kt_saturate8(kt_shift_round(row[k], params->shift));
+                result[k] = kt_saturate8(kt_shift_round(row[k], params->shift));
             }
         }
     }

@@ -86,18 +86,20 @@ static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, c
                                      const kt_depthwise_trained *trained, int8_t *y)
 {
     const kt_window *window = &params->window;
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
     int32_t oy, ox;
-    for (oy = 0; oy < window->output[KT_Y]; oy++) {
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
-        for (ox = 0; ox < window->output[KT_X]; ox++) {
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
             const kt_taps columns = kt_taps_at(window, KT_X, ox);
             kt_depthwise_patch patch;
             patch.rows = rows.count;
             patch.columns = columns.count;
             patch.x = (rows.index * window->input[KT_X] + columns.index) * window->input[KT_CHANNELS];
             patch.tap = rows.first * window->kernel[KT_X] + columns.first;
-            kt_depthwise_position(params, &patch, x, bias, trained, y);
-            y += window->output[KT_CHANNELS];
+            kt_depthwise_position(params, &patch, x, bias, trained, y + (oy * width + ox) * window->output[KT_CHANNELS]);
         }
     }
 }

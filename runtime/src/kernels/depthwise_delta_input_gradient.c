@@ -41,15 +41,17 @@ void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_para
     const int32_t path_shift = params->path_shift + *delta_exponent;
     int32_t *frozen = (int32_t *)scratch;
     int32_t *path = frozen + channels;
+    const int32_t direction = kt_direction(g, dx);
     int32_t y, x, k;
-    for (y = 0; y < window->input[KT_Y]; y++) {
-        for (x = 0; x < window->input[KT_X]; x++) {
+    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
+        for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
+            int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
             kt_depthwise_gather(params, g, &trained, y, x, frozen);
             gather_delta(params, delta_g, delta, y, x, path);
             for (k = 0; k < channels; k++) {
                 const int32_t scaled = kt_requantize(path[k], params->path_multiplier, path_shift);
                 const int32_t addend = kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
-                *dx++ = kt_saturate8(kt_shift_round(kt_add_saturated(frozen[k], addend), params->shift));
+                result[k] = kt_saturate8(kt_shift_round(kt_add_saturated(frozen[k], addend), params->shift));
             }
         }
     }

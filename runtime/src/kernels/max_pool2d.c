@@ -23,15 +23,19 @@ void kt_max_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_t *y
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
     int32_t oy, ox, c;
-    for (oy = 0; oy < window->output[KT_Y]; oy++) {
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
-        for (ox = 0; ox < window->output[KT_X]; ox++) {
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            int8_t *const result = y + (oy * width + ox) * channels;
             const kt_taps columns = kt_taps_at(window, KT_X, ox);
             const kt_patch patch = kt_patch_of(window, rows, columns);
             for (c = 0; c < channels; c++) {
                 const int32_t largest = channel_maximum(&patch, x + patch.x + c, columns.count);
-                *y++ = (int8_t)kt_clamp(largest, params->clamp[0], params->clamp[1]);
+                result[c] = (int8_t)kt_clamp(largest, params->clamp[0], params->clamp[1]);
             }
         }
     }

@@ -11,6 +11,25 @@
 
 enum { KT_Y = 0, KT_X = 1, KT_CHANNELS = 2 };
 
+/* A result may lie over an operand that dies with the step, if it stays behind the reading (the compiler places it so).
+ * As memmove does, a kernel walks its result positions forwards, and backwards where the result lies above the operand:
+ *
+ *     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) */
+static inline int32_t kt_direction(const void *operand, const void *result)
+{
+    return (uintptr_t)result > (uintptr_t)operand ? -1 : 1;
+}
+
+static inline int32_t kt_first(int32_t direction, int32_t count)
+{
+    return direction > 0 ? 0 : count - 1;
+}
+
+static inline int kt_within(int32_t index, int32_t count)
+{
+    return index >= 0 && index < count;
+}
+
 /* Neighbouring taps inside the input: number of the first, how many, input index of the first. */
 typedef struct {
     int32_t first;

@@ -1,0 +1,83 @@
+"""How far a kernel's reading runs ahead of its writing: what lets a result overwrite an operand that dies with the step.
+
+A kernel writes its first result in equal pieces (a position with all its channels, or a row), walking forwards or, where the
+result lies above the operand, backwards (`kt_direction` in the runtime). While it writes a piece it may still read what that
+piece needs, so a piece must not touch what itself or a later one reads.
+Source of the idea: Hoy et al., "Diagonal Memory Optimisation for Machine Learning on Micro-controllers" (2020).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._window import Window
+
+Bounds = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Bytes of one operand that each piece reads: from `first` up to, not including, `end` (first = operand size, end = 0 where none).
+
+    piece: bytes of the result in one piece; there are len(first) pieces. The operand is named by `Op.reach`.
+    """
+
+    first: Bounds
+    end: Bounds
+    piece: int
+
+    def distances(self, result: int, operand: int) -> tuple[int, int]:
+        """How far before the operand, or else after it, the result must begin, in bytes, given the sizes of both.
+
+        No piece, walked forwards or backwards, then touches what itself or a later one reads. At distance 0 kernels walk forwards.
+        """
+        start = np.arange(len(self.first), dtype=np.int64) * self.piece
+        needed_from = np.minimum.accumulate(self.first[::-1])[::-1]
+        needed_to = np.maximum.accumulate(self.end)
+        below = int((start + self.piece - needed_from).max())
+        above = int((needed_to - start).max())
+        return min(max(below, 0), result), min(max(above, 1), operand)
+
+
+def window_reach(window: Window, x: tuple[int, ...], y: tuple[int, ...]) -> Reach:
+    """A window sliding over x [.., H, W, C] for y [.., OH, OW, OC], int8: pieces are positions of y."""
+    rows = [_taps(window, 0, x[-3], o) for o in range(y[-3])]
+    columns = [_taps(window, 1, x[-2], o) for o in range(y[-2])]
+    return _rectangles(rows, columns, x[-3:], y[-1])
+
+
+def window_gradient_reach(window: Window, x: tuple[int, ...], y: tuple[int, ...]) -> Reach:
+    """The gradient of that window, gathered: pieces are positions of x, read is the gradient of y."""
+    rows = _windows_of([_taps(window, 0, x[-3], o) for o in range(y[-3])], x[-3])
+    columns = _windows_of([_taps(window, 1, x[-2], o) for o in range(y[-2])], x[-2])
+    return _rectangles(rows, columns, y[-3:], x[-1])
+
+
+def _taps(window: Window, axis: int, size: int, output: int) -> list[int]:
+    """Indices of the input that the window at one result index covers, along one axis."""
+    start = output * window.stride[axis] - window.pad[axis]
+    return [i for i in range(start, start + window.kernel[axis] * window.dilation[axis], window.dilation[axis]) if 0 <= i < size]
+
+
+def _windows_of(taps: list[list[int]], size: int) -> list[list[int]]:
+    """The other way round: windows that cover each input index."""
+    found: list[list[int]] = [[] for _ in range(size)]
+    for output, covered in enumerate(taps):
+        for index in covered:
+            found[index].append(output)
+    return found
+
+
+def _rectangles(rows: list[list[int]], columns: list[list[int]], image: tuple[int, ...], piece: int) -> Reach:
+    height, width, channels = image
+    first = np.full((len(rows), len(columns)), height * width * channels, np.int64)
+    end = np.zeros_like(first)
+    for i, r in enumerate(rows):
+        for j, c in enumerate(columns):
+            if r and c:
+                first[i, j] = (r[0] * width + c[0]) * channels
+                end[i, j] = (r[-1] * width + c[-1] + 1) * channels
+    return Reach(first.ravel(), end.ravel(), piece)
