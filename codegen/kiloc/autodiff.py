@@ -14,6 +14,7 @@ from .ir.verify import node_types
 from .losses import Loss, as_loss
 from .ops import NodeTypes, NoGradient, Op
 from .ops.bottleneck import BottleneckUp
+from .ops.clear_gradient import ClearGradient
 from .ops.gradient_sum import GradientSum
 
 LOSS_EXPONENT = "loss.exponent"
@@ -71,6 +72,9 @@ class GradientBuilder:
         value = node.inputs[operand]
         parameter = next(p for p in self.graph.parameters if p.values["value"] == value)
         accumulator = parameter.values["accumulator"]
+        if not self.graph.values[accumulator].is_state:
+            clear = ClearGradient(self.graph.type(accumulator).shape)
+            self.nodes.append(Node(f"{parameter.name}.clear", clear, {}, (accumulator,), phase="backward"))
         operands = {**inputs, "exponent": LOSS_EXPONENT, "accumulator": accumulator}
         self.nodes.append(Node(f"{parameter.name}.gradient", op, operands, (), (accumulator,), "backward"))
 

@@ -34,6 +34,7 @@ from .passes.calibrate import calibrate
 from .passes.pack_masks import pack_masks
 from .passes.simplify import simplify
 from .passes.slices import adapted_slice, inference_slice, prune, training_slice
+from .passes.update_early import update_early
 from .peft import Calibration, Method, attach_all
 from .plan import check_plan, plan_memory
 
@@ -59,6 +60,7 @@ class Options:
     storage: str = "block16"
     """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
     accumulate: int = 1
+    """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
@@ -129,8 +131,8 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     Of the options those count that decide what is trained and how; forward: activations of a few samples by value name.
     """
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
-    whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed), options.loss))
-    whole = with_updates(pack_masks(whole), options.optimizer)
+    whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
+    whole = _scheduled(whole, options.optimizer)
     return Forecast(whole, _planned(inference_slice(whole), check=False), _planned(training_slice(whole), check=False))
 
 
@@ -151,12 +153,13 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     if options.methods and not options.train:
         whole = stage("adapted", adapted_slice(whole))
     elif options.methods:
-        whole = with_accumulators(with_storage(whole, options.storage), options.optimizer, options.seed)
+        stored = with_storage(whole, options.storage)
+        whole = with_accumulators(stored, options.optimizer, options.seed, at_once=options.accumulate == 1)
         whole = differentiate(whole, options.loss)
         whole = stage("diff", prune(whole))
         inputs = {name: forward[name] for name in base.inputs}
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
-        whole = stage("schedule", with_updates(pack_masks(whole), options.optimizer))
+        whole = stage("schedule", _scheduled(whole, options.optimizer))
     infer = _planned(inference_slice(whole))
     train = _planned(training_slice(whole)) if options.methods and options.train else None
     _check_budget(whole, infer, train, options)
@@ -172,6 +175,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
 
 
 # -- stages -------------------------------------------------------------------------------------------
+def _scheduled(graph: Graph, optimizer: Optimizer) -> Graph:
+    return update_early(with_updates(pack_masks(graph), optimizer))
+
+
 def _planned(part: Graph, check: bool = True) -> Slice:
     def scratch(node: Any) -> int:
         return scratch_bytes(part, node)

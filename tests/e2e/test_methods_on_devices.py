@@ -93,11 +93,9 @@ def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any]) 
     assert c.train is not None
     state, losses = interp.initial_state(c.graph), []
     for i in range(len(q)):
-        arrays = interp.run(c.train.graph, {"input": q[i : i + 1], "label": y[i : i + 1]}, state, ("forward", "backward"))
+        arrays = interp.train_step(c.train.graph, {"input": q[i : i + 1], "label": y[i : i + 1]}, state)
         losses.append(float(arrays["loss.value"][0]))
-        state["accumulated"][:] = 1
-        interp.run(c.graph, {}, state, ("update",))
-        state["accumulated"][:] = 0
+        interp.apply(c.graph, state)
     return c, state, losses
 
 

@@ -68,9 +68,10 @@ def material(case: Case, data_dir: Path) -> tuple[kt.Model, NDArray[Any], NDArra
     return model, x, {"bce": onehot, "mse": 4 * onehot - 2}.get(str(case.loss), y)
 
 
-def make(case: Case, model: kt.Model, x: NDArray[Any], y: Any, folder: Path) -> kt.Build:
+def make(case: Case, model: kt.Model, x: NDArray[Any], y: Any, folder: Path, accumulate: int = 2) -> kt.Build:
     calibration = x if y is None else (x, y)
-    return kt.build(model, folder, method=METHODS, optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=calibration, seed=5)
+    return kt.build(model, folder, method=METHODS, optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=calibration, seed=5,
+                    accumulate=accumulate)  # fmt: skip
 
 
 def train(device: kt.Device, x: NDArray[Any], y: Any, accumulate: int = 2) -> tuple[bytes, list[float]]:
@@ -117,8 +118,9 @@ def test_host_and_interpreter(name: str, data_dir: Path, tmp_path: Path) -> None
 
 def interpreted(case: Case, model: kt.Model, x: NDArray[np.int8], y: Any) -> tuple[bytes, list[float]]:
     options = pipeline.Options(
-        methods=tuple(METHODS), optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=x, calibration_target=y, seed=5
-    )
+        methods=tuple(METHODS), optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=x, calibration_target=y, seed=5,
+        accumulate=2,
+    )  # fmt: skip
     c = pipeline.compile_graph(model.graph, options, "test")
     assert c.train is not None
     graph, state, losses = c.train.graph, interp.initial_state(c.graph), []
@@ -127,11 +129,9 @@ def interpreted(case: Case, model: kt.Model, x: NDArray[np.int8], y: Any) -> tup
         if y is not None:
             target = np.array([y[i]], np.int32) if graph.inputs[-1] == "label" else y[i].reshape(graph.type("target").shape)
             inputs[graph.inputs[-1]] = target
-        losses.append(float(interp.run(graph, inputs, state, ("forward", "backward"))["loss.value"].ravel()[0]))
-        state["accumulated"] += 1
+        losses.append(float(interp.train_step(graph, inputs, state)["loss.value"].ravel()[0]))
         if (i + 1) % 2 == 0:
-            interp.run(c.graph, {}, state, ("update",))
-            state["accumulated"][:] = 0
+            interp.apply(c.graph, state)
     header = int(c.context.layout).to_bytes(4, "little") + bytes(c.context.base_hash)
     members = b"".join(np.asarray(state[v.name]).astype(v.type.dtype).tobytes() for v in state_layout(c.graph).values)
     return (header + members).ljust(c.context.state_bytes, b"\0"), losses
@@ -182,6 +182,36 @@ def accumulated(c: pipeline.Compilation, state: bytes) -> dict[str, NDArray[Any]
     return {k: v.astype(np.float64) for k, v in members(c, state).items() if k.endswith(".accumulator")}
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_updates_at_once_are_the_updates_of_accumulated_single_samples(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """accumulate=1 keeps no gradients and updates each layer in the middle of the backward pass: the trained bits are the same."""
+    case = CASES[name]
+    model, x, y = material(case, data_dir)
+    adapters, losses = [], []
+    for accumulate in (1, 2):
+        with make(case, model, x, y, tmp_path / f"build{accumulate}", accumulate).open("host") as device:
+            losses.append(train(device, x, y, accumulate=1)[1])
+            adapters.append(device.export_adapter().payload)
+    assert losses[0] == losses[1]
+    assert adapters[0] == adapters[1]
+
+
+def test_with_updates_at_once_apply_has_nothing_left_to_do(data_dir: Path, tmp_path: Path) -> None:
+    case = CASES[next(iter(CASES))]
+    model, x, y = material(case, data_dir)
+    with make(case, model, x, y, tmp_path / "build", 1).open("host") as device:
+        with pytest.raises(kt.DeviceError, match="no sample was accumulated"):
+            device.apply()
+        device.train_step(x[0], None if y is None else y[0])
+        trained = device.export_adapter()
+        device.apply()
+        assert device.export_adapter() == trained
+        with pytest.raises(ValueError, match="build with accumulate=3"):
+            device.fit(x, y, accumulate=3)
+        device.train_step(x[1], None if y is None else y[1])
+        assert device.export_adapter() != trained
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13, 30])
 def test_an_update_takes_the_mean_gradient(count: int, data_dir: Path, tmp_path: Path) -> None:
     """accumulate=N: the sum of N samples' gradients within N float32 roundings of it, then one step along its N-th part.
@@ -190,8 +220,8 @@ def test_an_update_takes_the_mean_gradient(count: int, data_dir: Path, tmp_path:
     """
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     optimizer = kt.SGD(lr=1.0, clip=0)
-    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y))
-    options = pipeline.Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y), accumulate=30)
+    options = pipeline.Options(tuple(METHODS), optimizer, calibration=model.quantize(x), calibration_target=y, accumulate=30)
     c = pipeline.compile_graph(model.graph, options, "test")
     with build.open("host") as device:
         fresh = device.state()
@@ -273,7 +303,7 @@ def test_a_rate_that_has_fallen_to_zero_moves_nothing(optimizer: Optimizer, data
 def test_an_adapter_starts_adam_anew(data_dir: Path, tmp_path: Path) -> None:
     """Powers go back to 1 and the seed stays: as a fresh device that loaded it."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
-    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=kt.Adam(state_bits=8), calibration=(x, y), seed=9)
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=kt.Adam(state_bits=8), calibration=(x, y), seed=9, accumulate=2)
     with build.open("host") as device:
         train(device, x, y)
         adapter = device.export_adapter()
@@ -418,7 +448,7 @@ def test_a_state_of_another_optimizer_is_refused(other: Optimizer, data_dir: Pat
     """Also where it has the same members: Lion's momentum is not SGD's."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     mine = kt.SGD(momentum=0.9)
-    builds = [kt.build(model, tmp_path / n, method=METHODS, optimizer=o, name="gas") for n, o in (("a", mine), ("b", other))]
+    builds = [kt.build(model, tmp_path / n, method=METHODS, optimizer=o, name="gas", accumulate=2) for n, o in (("a", mine), ("b", other))]
     with builds[1].open("host") as device:
         foreign = train(device, x, y)[0]
     with builds[0].open("host") as device:

@@ -59,7 +59,8 @@ def test_residual_network(data_dir: Path, tmp_path: Path) -> None:
 
 
 def same_as_interpreter(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any], steps: int, tmp_path: Path) -> None:
-    build = kt.build(model, tmp_path / "build", method=METHODS[method], optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=(x, y))
+    build = kt.build(model, tmp_path / "build", method=METHODS[method], optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=(x, y),
+                     accumulate=2)  # fmt: skip
     with build.open("host") as device:
         got = train(device, x[:steps], y[:steps], accumulate=2)
     assert got == interpreted(model, method, x, y, steps)
@@ -68,18 +69,17 @@ def same_as_interpreter(model: kt.Model, method: str, x: NDArray[Any], y: NDArra
 def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any], steps: int) -> tuple[bytes, list[float]]:
     """The same training in NumPy: state bytes in the layout of the C struct, and losses."""
     options = pipeline.Options(
-        methods=tuple(METHODS[method]), optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=model.quantize(x), calibration_target=y
-    )
+        methods=tuple(METHODS[method]), optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=model.quantize(x), calibration_target=y,
+        accumulate=2,
+    )  # fmt: skip
     c = pipeline.compile_graph(model.graph, options, "test")
     assert c.train is not None
     state, losses = interp.initial_state(c.graph), []
     for i, sample in enumerate(model.quantize(x)[:steps]):
-        arrays = interp.run(c.train.graph, {"input": sample[None], "label": np.array([y[i]], np.int32)}, state, ("forward", "backward"))
+        arrays = interp.train_step(c.train.graph, {"input": sample[None], "label": np.array([y[i]], np.int32)}, state)
         losses.append(float(arrays["loss.value"][0]))
-        state["accumulated"] += 1
         if (i + 1) % 2 == 0:
-            interp.run(c.graph, {}, state, ("update",))
-            state["accumulated"][:] = 0
+            interp.apply(c.graph, state)
     header = int(c.context.layout).to_bytes(4, "little") + bytes(c.context.base_hash)
     members = b"".join(state[v.name].astype(v.type.dtype).tobytes() for v in state_layout(c.graph).values)
     return (header + members).ljust(c.context.state_bytes, b"\0"), losses
@@ -89,7 +89,7 @@ def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any], 
 def test_sanitizers(method: str, data_dir: Path, tmp_path: Path) -> None:
     """The agent as a process under address and undefined-behaviour sanitizers trains without a complaint, with the same bits."""
     model, x, y = material("fsdd_dscnn_int8", data_dir)
-    build = kt.build(model, tmp_path / "build", method=METHODS[method], calibration=x)
+    build = kt.build(model, tmp_path / "build", method=METHODS[method], calibration=x, accumulate=3)
     with build.open("agent:host", sanitize=True) as device:
         checked = train(device, x[:6], y[:6], accumulate=3)
         adapter = device.export_adapter()

@@ -29,13 +29,11 @@ class Reference:
         assert self.c.train is not None
         graph = self.c.train.graph
         target = np.asarray([y], np.int32) if graph.inputs[-1] == "label" else np.asarray(y, np.float32).reshape(graph.type("target").shape)
-        arrays = interp.run(graph, {graph.inputs[0]: x[np.newaxis], graph.inputs[-1]: target}, self.values, ("forward", "backward"))
-        self.values["accumulated"] += 1
+        arrays = interp.train_step(graph, {graph.inputs[0]: x[np.newaxis], graph.inputs[-1]: target}, self.values)
         return float(arrays["loss.value"].ravel()[0])
 
     def apply(self) -> None:
-        interp.run(self.c.graph, {}, self.values, ("update",))
-        self.values["accumulated"][:] = 0
+        interp.apply(self.c.graph, self.values)
 
     def infer(self, x: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         graph = self.c.infer.graph

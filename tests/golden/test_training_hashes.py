@@ -44,7 +44,7 @@ def test_training_gives_the_bits_it_always_gave(model: str, method: str, tmp_pat
     loaded = kt.load(tmp_path / f"{model}.tflite")
     optimizer = kt.SGD(lr=0.1, momentum=0.9)
     build = kt.build(loaded, tmp_path / "build", method=METHODS[method], optimizer=optimizer, loss=loss, accumulate=2)
-    reference = Reference(compile_graph(loaded.graph, Options(tuple(METHODS[method]), optimizer, loss), "0"))
+    reference = Reference(compile_graph(loaded.graph, Options(tuple(METHODS[method]), optimizer, loss, accumulate=2), "0"))
 
     rng = np.random.default_rng(1)
     x, labels, values = samples(graph, STEPS), rng.integers(0, 3, STEPS), rng.normal(0, 1, (STEPS, 4)).astype(np.float32)

@@ -37,6 +37,7 @@ from kiloc.ops import Op
 from kiloc.ops._window import Window, same_padding
 from kiloc.ops.add import Add
 from kiloc.ops.average_pool_2d import AveragePool2D, AveragePoolGradient, window_counts
+from kiloc.ops.clear_gradient import ClearGradient
 from kiloc.ops.conv_2d import Conv2D
 from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.fully_connected import FullyConnected
@@ -206,6 +207,10 @@ def lora_inner(r: Rng) -> Case:
     return Case(LoRAInnerGradient(1.0), types, arrays)
 
 
+def clear_gradient(r: Rng) -> Case:
+    return Case(ClearGradient((int(r.integers(1, 40)),)), {}, {})
+
+
 def bias_gradient(r: Rng) -> Case:
     positions, channels = int(r.integers(1, 60)), int(r.integers(1, 20))
     types = {"g": gradient((1, positions, channels), scale(r)), "exponent": scalar("int32"), "accumulator": TensorType((channels,), "float32")}
@@ -358,7 +363,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, 16)
         for f in (
-            lora_inner, bias_gradient, mean, mean_gradient, add, requantize, mask_gradient, save_mask, apply_mask,
+            lora_inner, clear_gradient, bias_gradient, mean, mean_gradient, add, requantize, mask_gradient, save_mask, apply_mask,
             gradient_sum, pad, pad_gradient, transpose, softmax_gradient,
         )
     },

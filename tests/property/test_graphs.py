@@ -21,7 +21,6 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.text import parse_graph, print_graph
 from kiloc.ir.verify import verify
 from kiloc.optim import SGD
-from kiloc.optim._optimizer import COUNT
 from kiloc.passes.simplify import simplify
 from kiloc.peft import BiasOnly, Head, LoRA, Method
 from kiloc.pipeline import Compilation, Options, compile_graph
@@ -98,9 +97,8 @@ def test_a_training_step_runs(graph: Graph, chosen: tuple[Method, ...]) -> None:
 
     def step() -> tuple[float, dict[str, bytes]]:
         state = interp.initial_state(c.graph)
-        arrays = interp.run(c.graph, feeds, state, ("forward", "backward"))
-        state[COUNT][:] = 1
-        interp.run(c.graph, {}, state, ("update",))
+        arrays = interp.train_step(c.graph, feeds, state)
+        interp.apply(c.graph, state)
         for value in c.graph.state():
             assert value.kind != "accumulator" or not state[value.name].any(), value.name
         return float(arrays["loss.value"][0]), {k: v.tobytes() for k, v in state.items()}

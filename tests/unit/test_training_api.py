@@ -43,7 +43,7 @@ def build(folder: Path) -> kt.Build:
 
 @pytest.fixture(scope="module")
 def mse(folder: Path) -> kt.Build:
-    return kt.build(kt.load(folder / "image.tflite"), folder / "mse", method=kt.Head(), loss="mse")
+    return kt.build(kt.load(folder / "image.tflite"), folder / "mse", method=kt.Head(), loss="mse", accumulate=8)
 
 
 @pytest.fixture

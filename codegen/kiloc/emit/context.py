@@ -138,6 +138,7 @@ class ModelContext:
     state: list[CState] = field(default_factory=list)
     blocks: list[CBlock] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    updates_at_once: bool = False
     loss_offset: int = 0
     infer_peak: str = ""
     train_peak: str = ""
@@ -370,8 +371,11 @@ def _add_state(emitter: _Emitter, layout: StateLayout) -> None:
 def _add_training(graph: Graph, train: Slice, emitter: _Emitter) -> None:
     context, plan, caller = emitter.context, train.plan, caller_buffers(train.graph)
     context.forward_steps = emitter.steps(train.graph.phase("forward"), plan, caller, 1)
-    context.backward_steps = emitter.steps(train.graph.phase("backward"), plan, caller, 1 + len(context.forward_steps))
-    context.update_steps = emitter.steps(graph.phase("update"), plan, {}, 1)
+    backward = train.graph.phase("backward", "update")
+    context.backward_steps = emitter.steps(backward, plan, caller, 1 + len(context.forward_steps))
+    context.updates_at_once = graph.updates_at_once
+    if not graph.updates_at_once:
+        context.update_steps = emitter.steps(graph.phase("update"), plan, {}, 1)
     context.loss_offset = plan.offsets[LOSS_VALUE]
     context.train_peak = plan.steps[plan.peak_step].name
     for p in graph.parameters:

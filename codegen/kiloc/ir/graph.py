@@ -24,6 +24,9 @@ control: learning rate, counters, powers and seed."""
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""
 
+ACCUMULATED: Final = "accumulated"
+"""State: samples whose gradients are in the accumulators."""
+
 KINDS: Final = ("input", "constant", "activation", "saved", "gradient", "scalar", *STATE_KINDS)
 
 
@@ -57,7 +60,7 @@ class Node:
     """One operation.
 
     inputs: operand name -> value name. outputs: value names, in the operator's order.
-    updates: state values that the node changes in place (also listed in inputs).
+    updates: values that the node changes in place (also listed in inputs): state, or a parameter's gradient in the arena.
     phase: "forward", "backward" (one sample) or "update" (one optimizer step).
     """
 
@@ -76,7 +79,8 @@ class Parameter:
 
     storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two, and the
     int8 copy that inference reads) or "block8" (the int8 codes alone). values: role -> value name; roles are
-    "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator", "range",
+    "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator" (of gradients; in the arena
+    where each sample updates by itself), "range",
     "saturated" and the moments of the optimizer, named as its operands.
     """
 
@@ -115,6 +119,11 @@ class Graph:
             for name in dict.fromkeys(node.inputs.values()):
                 found.setdefault(name, []).append(node)
         return found
+
+    @property
+    def updates_at_once(self) -> bool:
+        """Whether each sample updates the parameters by itself: then no state accumulates gradients."""
+        return any(not self.values[p.values["accumulator"]].is_state for p in self.parameters if "accumulator" in p.values)
 
     def node(self, name: str) -> Node:
         return next(n for n in self.nodes if n.name == name)

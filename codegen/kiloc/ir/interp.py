@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ops import Environment
-from .graph import Graph, Node
+from .graph import ACCUMULATED, Graph, Node
 
 Arrays = dict[str, NDArray[Any]]
 Observer = Callable[[Node, Mapping[str, NDArray[Any]]], None]
@@ -53,8 +53,28 @@ def run(graph: Graph, inputs: Mapping[str, NDArray[Any]], state: Arrays | None =
         if state is None or not node.updates:
             continue
         for operand, array in node.op.evaluate_update(e).items():
-            state[node.inputs[operand]] = arrays[node.inputs[operand]] = array
+            name = node.inputs[operand]
+            arrays[name] = array
+            if graph.values[name].is_state:
+                state[name] = array
     return arrays
+
+
+def train_step(graph: Graph, inputs: Mapping[str, NDArray[Any]], state: Arrays) -> Arrays:
+    """What a device's train_step does with one sample, given the whole graph or its training slice."""
+    if graph.updates_at_once:
+        state[ACCUMULATED] = np.ones(1, np.int32)
+        return run(graph, inputs, state, ("forward", "backward", "update"))
+    arrays = run(graph, inputs, state, ("forward", "backward"))
+    state[ACCUMULATED] = state[ACCUMULATED] + np.int32(1)
+    return arrays
+
+
+def apply(graph: Graph, state: Arrays) -> None:
+    """What a device's apply does, given the whole graph."""
+    if not graph.updates_at_once:
+        run(graph, {}, state, ("update",))
+    state[ACCUMULATED] = np.zeros(1, np.int32)
 
 
 def infer(graph: Graph, *inputs: NDArray[np.int8], state: Arrays | None = None) -> list[NDArray[np.int8]]:

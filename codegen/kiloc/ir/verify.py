@@ -43,7 +43,8 @@ def _check_operands(graph: Graph, node: Node, known: set[str], where: str) -> No
     for value in node.outputs:
         _require(value in graph.values and value not in known, where, f"{value} is computed twice or unknown")
     for value in node.updates:
-        _require(graph.values[value].is_state and value in node.inputs.values(), where, f"{value} is not state that {node.name} reads")
+        changeable = graph.values[value].is_state or (graph.values[value].kind == "gradient" and node.phase != "forward")
+        _require(changeable and value in node.inputs.values(), where, f"{value} is nothing that {node.name} reads and may change")
     types = node_types(graph, node)
     inferred = node.op.infer(types)
     if inferred is not None:

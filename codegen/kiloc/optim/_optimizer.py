@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node, Parameter, Value
+from ..ir.graph import ACCUMULATED, Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops import Op
 from ..ops._update import Update
@@ -25,7 +25,6 @@ LEARNING_RATE = "learning_rate"
 """The base rate: what `set_learning_rate` changes."""
 RATE = "rate"
 """The rate of the update under way, where a schedule makes it from the base."""
-COUNT = "accumulated"
 UPDATES = "updates"
 SEED = "seed"
 
@@ -93,18 +92,26 @@ class Optimizer:
         return found + (" state_bits=8" if self.state_bits == 8 and self.moments_per_parameter else "")
 
 
-def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0) -> Graph:
-    """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed."""
+def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False) -> Graph:
+    """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed.
+
+    at_once: each sample updates by itself, so gradients need no state: they stand in the arena until their update.
+    """
     values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph))
     parameters: list[Parameter] = []
     for p in graph.parameters:
         shape = graph.type(p.values["value"]).shape
-        accumulator = Value(f"{p.name}.accumulator", TensorType(shape, "float32"), "accumulator", np.zeros(shape, np.float32))
+        accumulator = _accumulator(f"{p.name}.accumulator", shape, at_once)
         moments = optimizer.moments(p.name, shape)
         roles = {**p.values, "accumulator": accumulator.name, **{m.name.rsplit(".", 1)[1]: m.name for m in moments}}
         parameters.append(replace(p, values=roles))
         values += [accumulator, *moments]
     return replace(graph.with_values(values), parameters=tuple(parameters))
+
+
+def _accumulator(name: str, shape: tuple[int, ...], at_once: bool) -> Value:
+    type_ = TensorType(shape, "float32")
+    return Value(name, type_, "gradient") if at_once else Value(name, type_, "accumulator", np.zeros(shape, np.float32))
 
 
 def _controls(optimizer: Optimizer, seed: int, draws: bool) -> list[Value]:
@@ -114,7 +121,7 @@ def _controls(optimizer: Optimizer, seed: int, draws: bool) -> list[Value]:
         data: NDArray[np.generic] = np.array([value], dtype)
         return Value(name, TensorType((1,), dtype), "control", data)
 
-    values = [control(LEARNING_RATE, "float32", optimizer.initial_learning_rate), control(COUNT, "int32", 0)]
+    values = [control(LEARNING_RATE, "float32", optimizer.initial_learning_rate), control(ACCUMULATED, "int32", 0)]
     if optimizer.schedule is not None:
         values.append(control(RATE, "float32", optimizer.initial_learning_rate))
     values += [control(name, "float32", 1) for name in optimizer.powers]
@@ -127,7 +134,7 @@ def _controls(optimizer: Optimizer, seed: int, draws: bool) -> list[Value]:
 
 def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
     """Append the update phase."""
-    shared = {"count": COUNT, **{name: name for name in (*optimizer.powers, UPDATES, SEED) if name in graph.values}}
+    shared = {"count": ACCUMULATED, **{name: name for name in (*optimizer.powers, UPDATES, SEED) if name in graph.values}}
     shared["learning_rate"] = LEARNING_RATE if optimizer.schedule is None else RATE
     nodes = _before(optimizer)
     for index, p in enumerate(graph.parameters):

@@ -28,8 +28,8 @@ def adapted_slice(graph: Graph) -> Graph:
 
 
 def training_slice(graph: Graph) -> Graph:
-    """Forward and backward nodes of one sample: those that change an accumulator or give the loss, and what they need."""
-    nodes = _needed(graph.phase("forward", "backward"), {LOSS_VALUE})
+    """What one sample runs: nodes that change an accumulator, the update of each parameter where it is made at once, the loss."""
+    nodes = _needed(graph.nodes if graph.updates_at_once else graph.phase("forward", "backward"), {LOSS_VALUE})
     return replace(graph, outputs=(LOSS_VALUE,)).with_nodes(nodes)
 
 
@@ -43,8 +43,8 @@ def prune(graph: Graph) -> Graph:
 def _needed(nodes: tuple[Node, ...], wanted: set[str]) -> list[Node]:
     kept: list[Node] = []
     for node in reversed(nodes):
-        changes_gradient = node.phase == "backward" and node.updates
-        if changes_gradient or wanted & set(node.outputs):
+        trains = node.phase != "forward" and node.updates
+        if trains or wanted & set(node.outputs):
             kept.append(node)
             wanted = wanted | set(node.inputs.values())
     return kept[::-1]

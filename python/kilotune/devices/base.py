@@ -126,6 +126,7 @@ class Device(ABC):
     def train_step(self, x: Samples, y: ArrayLike | None = None) -> float:
         """Loss of one sample, with or without the batch axis; its gradient is accumulated until apply().
 
+        A build with accumulate=1 updates here already, at the learning rate of now; apply() then has nothing left to do.
         y: None where the loss reads the input, else a label or values.
         """
         self._check_training()
@@ -172,16 +173,14 @@ class Device(ABC):
         self._check_training()
         samples = data.prepare_inputs(x, self.manifest)
         labels, values = self._targets(y, len(samples))
-        per_update = self.manifest.accumulate if accumulate is None else accumulate
+        per_update = self._samples_an_update(accumulate)
         if len(samples) == 0:
             raise ValueError("x holds no samples")
-        if epochs < 0 or per_update < 1:
-            raise ValueError(f"epochs must be at least 0 and accumulate at least 1, not {epochs} and {per_update}")
+        if epochs < 0:
+            raise ValueError(f"epochs must be at least 0, not {epochs}")
         schedule = self._schedule(learning_rate, decay, epochs * math.ceil(len(samples) / per_update))
-
         if keep_best and validation is None:
             raise ValueError("keep_best needs validation=(x, y)")
-
         generator = np.random.Generator(np.random.PCG64(seed))
         history = History()
         best = _Best(self, validation) if keep_best and validation is not None else None
@@ -191,9 +190,12 @@ class Device(ABC):
                     order = generator.permutation(len(samples)) if shuffle else np.arange(len(samples))
                     total = 0.0
                     for done, i in enumerate(order, start=1):
+                        if (done - 1) % per_update == 0:
+                            self._begin_update(history, schedule)
                         total += self._train_step(samples[i].tobytes(), int(labels[i]), values[i].tobytes())
                         if done % per_update == 0 or done == len(samples):
-                            self._update(history, schedule)
+                            self._apply()
+                            history.updates += 1
                         advance()
                     history.losses.append(total / len(samples))
                     if validation is not None:
@@ -207,14 +209,21 @@ class Device(ABC):
                 self._set_learning_rate(schedule.base)
         return history
 
-    def _update(self, history: History, schedule: _Schedule) -> None:
+    def _begin_update(self, history: History, schedule: _Schedule) -> None:
+        """Before the samples of an update: a build that updates after each sample reads the rate with the sample."""
         rate = schedule.rate(history.updates)
         if rate is not None:
             if not history.learning_rates or history.learning_rates[-1] != rate:
                 self._set_learning_rate(rate)
             history.learning_rates.append(rate)
-        self._apply()
-        history.updates += 1
+
+    def _samples_an_update(self, accumulate: int | None) -> int:
+        count = self.manifest.accumulate if accumulate is None else accumulate
+        if count < 1:
+            raise ValueError(f"accumulate must be at least 1, not {count}")
+        if self.manifest.accumulate == 1 and count > 1:
+            raise ValueError(f"accumulate is {count}, but this build updates after each sample: build with accumulate={count}")
+        return count
 
     def _schedule(self, learning_rate: float | None, decay: str | None, updates: int) -> _Schedule:
         if decay not in (None, "linear"):

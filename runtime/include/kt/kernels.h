@@ -279,6 +279,13 @@ void kt_gain_gradient(const kt_gain_gradient_params *params, const int8_t *g, co
 
 /* ==== gradients of parameters ========================================================================== */
 
+typedef struct {
+    int32_t size;
+} kt_clear_gradient_params;
+
+/* gradient[i] = 0: where each sample updates at once, a gradient starts in the arena instead of an accumulator. */
+void kt_clear_gradient(const kt_clear_gradient_params *params, float *gradient);
+
 /* scale: real value of one unit of the sums, without the exponents. */
 typedef struct {
     int32_t positions;

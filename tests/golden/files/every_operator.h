@@ -7,7 +7,7 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 2
+#if KT_ABI != 1
 #error "every_operator was generated for another version of the kilotune runtime: build it again"
 #endif
 
@@ -17,11 +17,8 @@ extern "C" {
 
 #define EVERY_OPERATOR_ARENA_BYTES_INFER 1008
 #define EVERY_OPERATOR_ARENA_BYTES_TRAIN 1008
-#define EVERY_OPERATOR_STATE_BYTES 176
-#define EVERY_OPERATOR_ADAPTER_BYTES 368 /* the largest file: with digest and signature */
-#define EVERY_OPERATOR_VALUES_BYTES 52 /* trained values alone */
-#define EVERY_OPERATOR_SLOT_BYTES 56 /* one resident adapter of a kt_adapter_pool */
-#define EVERY_OPERATOR_RESIDENT 0 /* of them, as planned */
+#define EVERY_OPERATOR_STATE_BYTES 124
+#define EVERY_OPERATOR_ADAPTER_BYTES 76
 #define EVERY_OPERATOR_INPUT_BYTES 198 /* 1 x 11 x 9 x 2 int8, real = 0.015625 * (q - 3) */
 #define EVERY_OPERATOR_OUTPUT_BYTES 5 /* 1 x 5 int8, real = 0.00390625 * (q + 128) */
 #define EVERY_OPERATOR_TARGET_VALUES 5 /* floats behind kt_target.values, in the output's real units */
@@ -29,15 +26,13 @@ extern "C" {
 /* What training changes. Its bytes may be stored and given back to every_operator_resume;
  * they are the same on every core. */
 typedef struct {
-    uint32_t layout; /* 0xc75cb14d: version of this struct */
+    uint32_t layout; /* 0x3ba51eb5: version of this struct */
     uint8_t base_hash[8];
     int32_t dilated_bias[8]; /* trainable */
     int32_t logits_bias[5]; /* trainable */
     float learning_rate; /* control */
     int32_t accumulated; /* control */
-    float dilated_bias_accumulator[8]; /* accumulator */
     float dilated_bias_momentum[8]; /* optimizer */
-    float logits_bias_accumulator[5]; /* accumulator */
     float logits_bias_momentum[5]; /* optimizer */
 } every_operator_state;
 
@@ -63,30 +58,24 @@ kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int
 kt_status every_operator_resume(every_operator_model *m, void *arena, size_t arena_bytes, void *state,
                                 size_t state_bytes);
 
-/* Add the gradient of one sample to the accumulators. loss may be NULL. The state is unchanged after an error:
+/* Train on one sample: each trained value is updated as soon as its gradient exists, at the rate that is set now.
+ * loss may be NULL. The state is unchanged after an error:
  * KT_ERROR_ARENA (smaller than EVERY_OPERATOR_ARENA_BYTES_TRAIN), KT_ERROR_LOSS (a target outside [-1.0e+15f, 1.0e+15f]). */
 kt_status every_operator_train_step(every_operator_model *m, const int8_t *input, const kt_target *target, float *loss);
 
-/* Move the trained values along the mean gradient since the last update. Error: KT_ERROR_NOT_TRAINED. */
+/* Nothing is left to do: train_step has updated. A program written for builds that accumulate samples works unchanged.
+ * Error: KT_ERROR_NOT_TRAINED where no sample was trained since. */
 kt_status every_operator_apply(every_operator_model *m);
 
 /* Learning rate of the following updates, from 0 to 1e18 (KT_ERROR_LOSS otherwise). */
 kt_status every_operator_set_learning_rate(every_operator_model *m, float learning_rate);
 
-/* What an adapter of this model is, for kt/adapter.h and the pools and slots that hold some. */
-extern const kt_adapter_layout every_operator_adapter_layout;
-
-/* Write what inference needs of the trained values as a file without digest and signature.
- * Returns its bytes, or 0 where capacity is smaller. */
+/* Write what inference needs of the trained values.
+ * Returns EVERY_OPERATOR_ADAPTER_BYTES, or 0 where capacity is smaller. */
 size_t every_operator_adapter_export(const every_operator_model *m, void *buffer, size_t capacity);
 
-/* Copy an adapter into the model, all or nothing; its ranks may be lower than the model's. Not while infer runs.
- * Errors are those of kt_adapter_open. Accumulators and moments are cleared. */
+/* Take over an exported adapter, all or nothing (KT_ERROR_ADAPTER). Accumulators and moments are cleared. */
 kt_status every_operator_adapter_load(every_operator_model *m, const void *buffer, size_t length);
-
-/* Take over the values of a checked adapter or of a pool; NULL: of the base model. They are copied; not while infer
- * runs. Accumulators and moments are cleared. */
-void every_operator_adapter_select(every_operator_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface every_operator_interface;

@@ -7,7 +7,7 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 2
+#if KT_ABI != 1
 #error "tiny was generated for another version of the kilotune runtime: build it again"
 #endif
 
@@ -16,12 +16,9 @@ extern "C" {
 #endif
 
 #define TINY_ARENA_BYTES_INFER 32
-#define TINY_ARENA_BYTES_TRAIN 160
-#define TINY_STATE_BYTES 1344
-#define TINY_ADAPTER_BYTES 664 /* the largest file: with digest and signature */
-#define TINY_VALUES_BYTES 187 /* trained values alone */
-#define TINY_SLOT_BYTES 192 /* one resident adapter of a kt_adapter_pool */
-#define TINY_RESIDENT 0 /* of them, as planned */
+#define TINY_ARENA_BYTES_TRAIN 240
+#define TINY_STATE_BYTES 876
+#define TINY_ADAPTER_BYTES 211
 #define TINY_INPUT_BYTES 8 /* 1 x 8 int8, real = 0.015625 * (q - 3) */
 #define TINY_OUTPUT_BYTES 3 /* 1 x 3 int8, real = 0.00390625 * (q + 128) */
 #define TINY_CLASSES 3
@@ -29,28 +26,20 @@ extern "C" {
 /* What training changes. Its bytes may be stored and given back to tiny_resume;
  * they are the same on every core. */
 typedef struct {
-    uint32_t layout; /* 0x541a39aa: version of this struct */
+    uint32_t layout; /* 0xb4373b31: version of this struct */
     uint8_t base_hash[8];
     int32_t first_bias[10]; /* trainable */
     int32_t second_bias[8]; /* trainable */
     int32_t logits_bias[3]; /* trainable */
     float learning_rate; /* control */
     int32_t accumulated; /* control */
-    float first_bias_accumulator[10]; /* accumulator */
     float first_bias_momentum[10]; /* optimizer */
-    float second_bias_accumulator[8]; /* accumulator */
     float second_bias_momentum[8]; /* optimizer */
-    float logits_bias_accumulator[3]; /* accumulator */
     float logits_bias_momentum[3]; /* optimizer */
-    float first_lora_a_accumulator[16]; /* accumulator */
     float first_lora_a_momentum[16]; /* optimizer */
-    float first_lora_b_accumulator[20]; /* accumulator */
     float first_lora_b_momentum[20]; /* optimizer */
-    float second_lora_a_accumulator[20]; /* accumulator */
     float second_lora_a_momentum[20]; /* optimizer */
-    float second_lora_b_accumulator[16]; /* accumulator */
     float second_lora_b_momentum[16]; /* optimizer */
-    float logits_delta_accumulator[24]; /* accumulator */
     float logits_delta_momentum[24]; /* optimizer */
     int16_t first_lora_a_master[16]; /* master */
     int16_t first_lora_b_master[20]; /* master */
@@ -98,30 +87,24 @@ kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output);
 /* Go on with a state saved earlier: it must be of this model and layout (KT_ERROR_STATE). */
 kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
 
-/* Add the gradient of one sample to the accumulators. loss may be NULL. The state is unchanged after an error:
+/* Train on one sample: each trained value is updated as soon as its gradient exists, at the rate that is set now.
+ * loss may be NULL. The state is unchanged after an error:
  * KT_ERROR_ARENA (smaller than TINY_ARENA_BYTES_TRAIN), KT_ERROR_LABEL. */
 kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *target, float *loss);
 
-/* Move the trained values along the mean gradient since the last update. Error: KT_ERROR_NOT_TRAINED. */
+/* Nothing is left to do: train_step has updated. A program written for builds that accumulate samples works unchanged.
+ * Error: KT_ERROR_NOT_TRAINED where no sample was trained since. */
 kt_status tiny_apply(tiny_model *m);
 
 /* Learning rate of the following updates, from 0 to 1e18 (KT_ERROR_LOSS otherwise). */
 kt_status tiny_set_learning_rate(tiny_model *m, float learning_rate);
 
-/* What an adapter of this model is, for kt/adapter.h and the pools and slots that hold some. */
-extern const kt_adapter_layout tiny_adapter_layout;
-
-/* Write what inference needs of the trained values as a file without digest and signature.
- * Returns its bytes, or 0 where capacity is smaller. */
+/* Write what inference needs of the trained values.
+ * Returns TINY_ADAPTER_BYTES, or 0 where capacity is smaller. */
 size_t tiny_adapter_export(const tiny_model *m, void *buffer, size_t capacity);
 
-/* Copy an adapter into the model, all or nothing; its ranks may be lower than the model's. Not while infer runs.
- * Errors are those of kt_adapter_open. Accumulators and moments are cleared. */
+/* Take over an exported adapter, all or nothing (KT_ERROR_ADAPTER). Accumulators and moments are cleared. */
 kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length);
-
-/* Take over the values of a checked adapter or of a pool; NULL: of the base model. They are copied; not while infer
- * runs. Accumulators and moments are cleared. */
-void tiny_adapter_select(tiny_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface tiny_interface;
