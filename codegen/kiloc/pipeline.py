@@ -34,6 +34,7 @@ from .passes.calibrate import calibrate
 from .passes.pack_masks import pack_masks
 from .passes.simplify import simplify
 from .passes.slices import adapted_slice, inference_slice, prune, training_slice
+from .passes.stream_updates import stream_updates
 from .passes.update_early import update_early
 from .peft import Calibration, Method, attach_all
 from .plan import check_plan, plan_memory
@@ -176,7 +177,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
 
 # -- stages -------------------------------------------------------------------------------------------
 def _scheduled(graph: Graph, optimizer: Optimizer) -> Graph:
-    return update_early(with_updates(pack_masks(graph), optimizer))
+    return update_early(stream_updates(with_updates(pack_masks(graph), optimizer)))
 
 
 def _planned(part: Graph, check: bool = True) -> Slice:

@@ -28,13 +28,14 @@ from kernel_driver import (
     zero_point,
 )  # fmt: skip
 
-from kiloc.ir.types import TensorType, activation, scalar
+from kiloc.ir.types import TensorType, activation, gradient, scalar
 from kiloc.ops import _moments
 from kiloc.ops.lora import AdaptRange
 from kiloc.ops.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
 from kiloc.ops.optimizer import SGD, SGD8, Adam, Adam8, Lion, Lion8
 from kiloc.ops.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, Schedule, StepSchedule
 from kiloc.ops.storage_step import StepBlock8, StepBlock16, StepInt32
+from kiloc.ops.streamed_update import StreamedBias, StreamedWeights
 
 __all__ = ["library"]
 
@@ -198,6 +199,31 @@ def step_block16(r: Rng) -> Case:
     return Case(StepBlock16(decay=decayed(r, types, arrays)), types, arrays)
 
 
+def streamed_bias(r: Rng) -> Case:
+    size = int(r.integers(1, 40))
+    g = gradient((1, size), scale(r, -12, 0))
+    types = {"g": g, "exponent": scalar("int32"), "value": TensorType((size,), "int32"), "count": scalar("int32"), "learning_rate": scalar("float32")}
+    arrays = {"g": codes(r, 1, size), "exponent": one(int(r.integers(-20, 4)), "int32"), "value": bias(r, size), "count": one(1, "int32")}
+    arrays["learning_rate"] = np.array([pick(r, 0.1, 1.0, 1e-4)], np.float32)
+    unit = tuple(scale(r, -20, -5) for _ in range(size))
+    return Case(StreamedBias(pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), unit), types, arrays)
+
+
+def streamed_weights(r: Rng) -> Case:
+    rows, columns = int(r.integers(1, 9)), int(r.integers(1, 12))
+    stored, case = step_block16(r), streamed_bias(r)
+    shape = (rows, columns)
+    types = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}
+    types |= {"value": TensorType(shape, "int8"), "value_exponent": scalar("int8"), "master": TensorType(shape, "int16")}
+    types |= {"master_exponent": scalar("int8")}
+    arrays = {**case.arrays, "g": codes(r, 1, rows), "x": int8(r, 1, columns), "value": codes(r, *shape), "value_exponent": one(0)}
+    arrays |= {"master": r.integers(-32767, 32768, shape).astype(np.int16) * np.int16(pick(r, 0, 1, 1))}
+    arrays |= {"master_exponent": stored.arrays["master_exponent"]}
+    if r.random() < 0.5:
+        types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(int(r.integers(-9, 9)))
+    return Case(StreamedWeights(pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), scale(r, -6, 2)), types, arrays)
+
+
 def step_block8(r: Rng) -> Case:
     shape = (int(r.integers(1, 6)), int(r.integers(1, 12)))
     types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "accumulator": TensorType(shape, "float32")}
@@ -251,6 +277,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
         (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60), (step_int32, 40), (step_block16, 50), (step_block8, 50),
+        (streamed_bias, 40), (streamed_weights, 60),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

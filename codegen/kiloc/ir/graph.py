@@ -79,8 +79,8 @@ class Parameter:
 
     storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two, and the
     int8 copy that inference reads) or "block8" (the int8 codes alone). values: role -> value name; roles are
-    "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator" (of gradients; in the arena
-    where each sample updates by itself), "range",
+    "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator" (of gradients; in the arena,
+    or nowhere, if each sample updates by itself), "range",
     "saturated" and the moments of the optimizer, named as its operands.
     """
 
@@ -123,7 +123,8 @@ class Graph:
     @property
     def updates_at_once(self) -> bool:
         """Whether each sample updates the parameters by itself: then no state accumulates gradients."""
-        return any(not self.values[p.values["accumulator"]].is_state for p in self.parameters if "accumulator" in p.values)
+        accumulators = [p.values["accumulator"] for p in self.parameters if "accumulator" in p.values]
+        return bool(accumulators) and not any(a in self.values and self.values[a].is_state for a in accumulators)
 
     def node(self, name: str) -> Node:
         return next(n for n in self.nodes if n.name == name)

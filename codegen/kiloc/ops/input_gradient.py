@@ -25,7 +25,7 @@ from ._gradient import Real, RequantizedGradient, batch
 from ._linear import Image, addend, delta_channels, exact_matmul
 from ._reach import Reach, window_gradient_reach
 from ._window import Window
-from .kernel import Argument, Field, KernelCall, Scratch, Table
+from .kernel import Argument, Field, KernelCall, Table
 from .registry import Array, Environment, Names, NodeTypes, register
 
 
@@ -144,8 +144,8 @@ class LinearInputGradient(RequantizedGradient):
             "shift": self.shift,
         }
         gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
-        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"]), *gain]
-        symbol, rows = "kt_conv2d_input_gradient_s8", 1
+        arguments: list[Argument | str] = [Argument(n.inputs["g"]), *gain]
+        symbol = "kt_conv2d_input_gradient_s8"
         if t.has("lora_du") or t.has("delta"):
             lora = t.has("lora_du")
             multiplier, shift = self.path_multiplier(t)
@@ -154,7 +154,6 @@ class LinearInputGradient(RequantizedGradient):
                 fields["path_rows"] = Argument(n.inputs["delta_rows"])
             names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else (self._delta_g(t), "", "delta", "delta_exponent")
             arguments += [Argument(n.inputs[o]) if o else "NULL" for o in names]
-            symbol, rows = "kt_conv2d_path_input_gradient_s8", 2
-        arguments += [Argument(n.outputs[0]), Scratch()]
-        scratch = 4 * rows * self.x_image[2]
-        return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c")
+            symbol = "kt_conv2d_path_input_gradient_s8"
+        arguments.append(Argument(n.outputs[0]))
+        return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), source=f"kernels/{symbol[3:-3]}.c")

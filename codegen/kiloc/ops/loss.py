@@ -31,6 +31,7 @@ class Loss(Op):
     """Results: gradient int8, exponent int32, loss float32."""
 
     role: ClassVar[str] = "backward"
+    in_place: ClassVar[str | None] = "y"
     target_range: ClassVar[tuple[float, float]] = (-LARGEST_VALUE, LARGEST_VALUE)
     """Of targets that are values."""
 

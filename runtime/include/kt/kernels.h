@@ -117,20 +117,19 @@ typedef struct {
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k],
  * shift)). gain [output channels] of the layer: m[c] becomes m[c] + shift_round(m[c] * gain[c], -gain_exponent),
- * limited to +-2 m[c]; NULL (both) for none. scratch: 4 * input channels bytes. */
+ * limited to +-2 m[c]; NULL (both) for none. */
 void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
-                                 const int8_t *gain_exponent, int8_t *dx, void *scratch);
+                                 const int8_t *gain_exponent, int8_t *dx);
 
 /* The same with the share of a trained path: before the shift the sum takes
  *     requantize(sum over windows and c of path_g[p, c] * path_weights[row, tap, k]) by path_multiplier *
  *     2^(path_shift + path_exponent + weights_exponent - 31), saturated at +-2^30; the total saturates at int32.
  * LoRA: path_g = du, path_weights = A. A delta: path_g = g itself, or with a gain the result of kt_apply_gain_s8
- * (path_exponent NULL for 0), path_weights = the delta. The exponents: one value each.
- * scratch: 8 * input channels bytes. */
+ * (path_exponent NULL for 0), path_weights = the delta. The exponents: one value each. */
 void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
                                       const int8_t *gain, const int8_t *gain_exponent, const int8_t *path_g,
                                       const int8_t *path_exponent, const int8_t *path_weights,
-                                      const int8_t *weights_exponent, int8_t *dx, void *scratch);
+                                      const int8_t *weights_exponent, int8_t *dx);
 
 /* ==== depthwise convolution ============================================================================ */
 

@@ -114,6 +114,30 @@ typedef struct {
 void kt_step_block8(const kt_step_block8_params *params, int8_t *value, int8_t *exponent, float *accumulator,
                     const int32_t *updates, const int32_t *seed, const float *learning_rate);
 
+/* ==== updates without a gradient in memory ============================================================= *
+ *
+ * SGD without momentum, for one sample and one position: the gradient is computed again whenever it is read, then
+ * clipped and taken as above. gradient[r, k] = (float)(g[r] * (x[k] + input_offset)) * (scale * 2^exponents), g[r] alone
+ * for a bias. decay: as in the steps above, 0 for none; unit: of a bias, NULL for weights. */
+typedef struct {
+    int32_t rows;
+    int32_t columns;
+    int32_t input_offset;
+    float scale;
+    float clip;
+    float decay;
+    const float *unit;
+} kt_streamed_params;
+
+/* The int32 format of kt_step_int32. */
+void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
+                      const int32_t *count, const float *learning_rate);
+
+/* The 16-bit format of kt_step_block16. exponent_offset: added to the exponent, NULL for none. */
+void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
+                         const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master,
+                         int8_t *master_exponent, const int32_t *count, const float *learning_rate);
+
 /* ==== once an update =================================================================================== */
 
 typedef struct {

@@ -23,6 +23,9 @@ static inline int32_t kt_gained(int32_t m, const kt_gain *gain, int32_t channel)
     return m;
 }
 
+/* Input channels that are summed at once, on the stack: a position with more of them is walked again for each block. */
+enum { KT_GATHER_BLOCK = 32 };
+
 /* row[k] += factor * w[k] */
 static inline void kt_add_row(int32_t *row, const int8_t *w, int32_t factor, int32_t size)
 {

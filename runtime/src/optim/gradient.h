@@ -16,6 +16,11 @@
 /* Largest magnitude of an element of a gradient. */
 #define KT_LARGEST_GRADIENT 1.0e18f
 
+static inline float kt_norm_of(float squares)
+{
+    return kt_sqrt(squares > KT_LARGEST_SQUARES ? KT_LARGEST_SQUARES : squares);
+}
+
 static inline float kt_gradient_norm(const float *accumulator, int32_t size, float factor)
 {
     float total = 0.0f;
@@ -25,21 +30,24 @@ static inline float kt_gradient_norm(const float *accumulator, int32_t size, flo
         const float square = g * g;
         total = total + square;
     }
-    return kt_sqrt(total > KT_LARGEST_SQUARES ? KT_LARGEST_SQUARES : total);
+    return kt_norm_of(total);
+}
+
+/* factor, reduced where the norm `length` exceeds clip. */
+static inline float kt_clipped_factor(float factor, float length, float clip)
+{
+    if (length > clip) {
+        const float reduction = clip / length;
+        factor = factor * reduction;
+    }
+    return factor;
 }
 
 /* count: samples accumulated, > 0; clip: largest norm, 0 for no clipping. */
 static inline float kt_gradient_factor(const float *accumulator, int32_t size, int32_t count, float clip)
 {
-    float factor = 1.0f / (float)count;
-    if (clip > 0.0f) {
-        const float length = kt_gradient_norm(accumulator, size, factor);
-        if (length > clip) {
-            const float reduction = clip / length;
-            factor = factor * reduction;
-        }
-    }
-    return factor;
+    const float factor = 1.0f / (float)count;
+    return clip > 0.0f ? kt_clipped_factor(factor, kt_gradient_norm(accumulator, size, factor), clip) : factor;
 }
 
 static inline float kt_gradient(float accumulated, float factor)

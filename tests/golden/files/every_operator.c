@@ -444,11 +444,11 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
            &s->learning_rate);
     kt_step_int32(&logits_bias_step_params, s->logits_bias, (float *)(a + 48), NULL); /* step 24: logits.bias.step */
     /* step 25: logits.dx */
-    kt_conv2d_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 8), NULL, NULL, (int8_t *)(a + 176), a + 48);
+    kt_conv2d_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 8), NULL, NULL, (int8_t *)(a + 48));
     /* step 26: hidden.masked */
-    kt_apply_mask_s8(&hidden_masked_params, (int8_t *)(a + 176), (uint8_t *)(a + 0), (int8_t *)(a + 176));
+    kt_apply_mask_s8(&hidden_masked_params, (int8_t *)(a + 48), (uint8_t *)(a + 0), (int8_t *)(a + 48));
     /* step 27: hidden.dx */
-    kt_conv2d_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 176), NULL, NULL, (int8_t *)(a + 0), a + 48);
+    kt_conv2d_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 48), NULL, NULL, (int8_t *)(a + 0));
     /* step 28: middle.masked */
     kt_apply_mask_s8(&middle_masked_params, (int8_t *)(a + 0), (uint8_t *)(a + 40), (int8_t *)(a + 0));
     kt_mean_gradient_s8(&middle_dx_params, (int8_t *)(a + 0), (int8_t *)(a + 40)); /* step 29: middle.dx */

@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 #define TINY_ARENA_BYTES_INFER 32
-#define TINY_ARENA_BYTES_TRAIN 240
+#define TINY_ARENA_BYTES_TRAIN 168
 #define TINY_STATE_BYTES 876
 #define TINY_ADAPTER_BYTES 211
 #define TINY_INPUT_BYTES 8 /* 1 x 8 int8, real = 0.015625 * (q - 3) */

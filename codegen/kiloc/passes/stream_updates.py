@@ -1,0 +1,56 @@
+"""Updates that read their gradient's factors instead of a buffer, where each sample updates by itself.
+
+The gradient of a fully connected layer's bias or weights (its own, or LoRA's) is g, or the outer product of g and x. Where SGD has no
+momentum, that is computed again for the norm, the step and the rounding, and no float32 gradient stands in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..ir.graph import Graph, Node, Parameter
+from ..ops.optimizer import SGD
+from ..ops.parameter_gradient import BiasGradient, WeightGradient
+from ..ops.storage_step import StepBlock16, StepInt32
+from ..ops.streamed_update import StreamedBias, StreamedWeights
+
+
+def stream_updates(graph: Graph) -> Graph:
+    """Replace clearing, gradient, optimizer and step of a parameter by one node, where there is such a node."""
+    if not graph.updates_at_once:
+        return graph
+    named = {n.name: n for n in graph.nodes}
+    dropped: set[str] = set()
+    replaced: dict[str, Node] = {}
+    for p in graph.parameters:
+        parts = [named[f"{p.name}.{part}"] for part in ("clear", "gradient", "optimizer", "step")]
+        streamed = _streamed(graph, p, *parts[1:])
+        if streamed is not None:
+            dropped.update(n.name for n in parts[:3])
+            replaced[parts[3].name] = streamed
+    nodes = [replaced.get(n.name, n) for n in graph.nodes if n.name not in dropped]
+    return graph.with_nodes(nodes)
+
+
+def _streamed(graph: Graph, p: Parameter, gradient: Node, optimizer: Node, step: Node) -> Node | None:
+    if type(optimizer.op) is not SGD or "momentum" in optimizer.inputs:
+        return None
+    inputs = {"g": gradient.inputs["g"], "exponent": gradient.inputs["exponent"], "value": p.values["value"]}
+    inputs |= {o: optimizer.inputs[o] for o in ("count", "learning_rate")}
+    op, rows = optimizer.op, graph.type(gradient.inputs["g"]).size
+    if isinstance(gradient.op, BiasGradient) and isinstance(step.op, StepInt32) and rows == graph.type(p.values["value"]).size:
+        bias = StreamedBias(op.clip, step.op.decay, step.op.unit)
+        return replace(step, op=bias, inputs=inputs, updates=(p.values["value"],))
+    if not (isinstance(gradient.op, WeightGradient) and isinstance(step.op, StepBlock16) and _one_position(gradient)):
+        return None
+    held = {"value": "value", "value_exponent": "exponent", "master": "master", "master_exponent": "master_exponent"}
+    inputs |= {"x": gradient.inputs["x"], **{o: p.values[role] for o, role in held.items()}}
+    inputs |= {o: v for o, v in gradient.inputs.items() if o == "exponent_offset"}
+    weights = StreamedWeights(op.clip, step.op.decay, gradient.op.unit)
+    return replace(step, op=weights, inputs=inputs, updates=tuple(p.values[role] for role in held.values()))
+
+
+def _one_position(gradient: Node) -> bool:
+    op = gradient.op
+    assert isinstance(op, WeightGradient)
+    return op.window.pointwise and op.y_image[:2] == (1, 1) and "rows" not in gradient.inputs

@@ -1,0 +1,62 @@
+/* streamed.h: an SGD step whose gradient is computed again whenever it is read, so that no buffer holds it.
+ *
+ * For one sample and one position the gradient of weights is an outer product, gradient[r, k] = (float)(g[r] (x[k] +
+ * input_offset)) * scale, and that of a bias is g itself: reading it costs less than keeping it. The arithmetic is that
+ * of kt_weight_gradient or kt_bias_gradient, kt_sgd and the storage step, in the same order. */
+#ifndef KT_OPTIM_STREAMED_H
+#define KT_OPTIM_STREAMED_H
+
+#include <stddef.h>
+
+#include "gradient.h"
+#include "kt/optim.h"
+
+/* x: NULL for a bias, which has one column. */
+typedef struct {
+    const int8_t *g;
+    const int8_t *x;
+    int32_t offset;
+    float scale;
+    float factor;
+    float rate;
+} kt_streamed;
+
+static inline float kt_streamed_sum(const kt_streamed *s, int32_t row, int32_t column)
+{
+    const int32_t sum = s->x == NULL ? s->g[row] : s->g[row] * (s->x[column] + s->offset);
+    const float product = (float)sum * s->scale;
+    return 0.0f + product;
+}
+
+/* What the optimizer would leave in an accumulator. */
+static inline float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t column)
+{
+    return s->rate * kt_gradient(kt_streamed_sum(s, row, column), s->factor);
+}
+
+static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
+                                         int32_t exponent, int32_t count, float rate)
+{
+    kt_streamed s;
+    s.g = g;
+    s.x = x;
+    s.offset = params->input_offset;
+    s.scale = params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127));
+    s.factor = 1.0f / (float)count;
+    s.rate = rate;
+    if (params->clip > 0.0f) {
+        float total = 0.0f;
+        int32_t row, column;
+        for (row = 0; row < params->rows; row++) {
+            for (column = 0; column < params->columns; column++) {
+                const float gradient = kt_streamed_sum(&s, row, column) * s.factor;
+                const float square = gradient * gradient;
+                total = total + square;
+            }
+        }
+        s.factor = kt_clipped_factor(s.factor, kt_norm_of(total), params->clip);
+    }
+    return s;
+}
+
+#endif
