@@ -7,7 +7,7 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 1
+#if KT_ABI != 2
 #error "every_operator was generated for another version of the kilotune runtime: build it again"
 #endif
 
@@ -18,7 +18,8 @@ extern "C" {
 #define EVERY_OPERATOR_ARENA_BYTES_INFER 1008
 #define EVERY_OPERATOR_ARENA_BYTES_TRAIN 1008
 #define EVERY_OPERATOR_STATE_BYTES 124
-#define EVERY_OPERATOR_ADAPTER_BYTES 76
+#define EVERY_OPERATOR_ADAPTER_BYTES 368 /* the largest file: with digest and signature */
+#define EVERY_OPERATOR_VALUES_BYTES 52 /* trained values alone */
 #define EVERY_OPERATOR_INPUT_BYTES 198 /* 1 x 11 x 9 x 2 int8, real = 0.015625 * (q - 3) */
 #define EVERY_OPERATOR_OUTPUT_BYTES 5 /* 1 x 5 int8, real = 0.00390625 * (q + 128) */
 #define EVERY_OPERATOR_TARGET_VALUES 5 /* floats behind kt_target.values, in the output's real units */
@@ -70,12 +71,20 @@ kt_status every_operator_apply(every_operator_model *m);
 /* Learning rate of the following updates, from 0 to 1e18 (KT_ERROR_LOSS otherwise). */
 kt_status every_operator_set_learning_rate(every_operator_model *m, float learning_rate);
 
-/* Write what inference needs of the trained values.
- * Returns EVERY_OPERATOR_ADAPTER_BYTES, or 0 where capacity is smaller. */
+/* What an adapter of this model is, for kt/adapter.h and the pools and slots that hold some. */
+extern const kt_adapter_layout every_operator_adapter_layout;
+
+/* Write what inference needs of the trained values as a file without digest and signature.
+ * Returns its bytes, or 0 where capacity is smaller. */
 size_t every_operator_adapter_export(const every_operator_model *m, void *buffer, size_t capacity);
 
-/* Take over an exported adapter, all or nothing (KT_ERROR_ADAPTER). Accumulators and moments are cleared. */
+/* Copy an adapter into the model, all or nothing; its ranks may be lower than the model's. Not while infer runs.
+ * Errors are those of kt_adapter_open. Accumulators and moments are cleared. */
 kt_status every_operator_adapter_load(every_operator_model *m, const void *buffer, size_t length);
+
+/* Take over the values of a checked adapter or of a pool; NULL: of the base model. They are copied; not while infer
+ * runs. Accumulators and moments are cleared. */
+void every_operator_adapter_select(every_operator_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface every_operator_interface;

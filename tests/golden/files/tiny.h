@@ -7,7 +7,7 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 1
+#if KT_ABI != 2
 #error "tiny was generated for another version of the kilotune runtime: build it again"
 #endif
 
@@ -18,7 +18,8 @@ extern "C" {
 #define TINY_ARENA_BYTES_INFER 32
 #define TINY_ARENA_BYTES_TRAIN 168
 #define TINY_STATE_BYTES 876
-#define TINY_ADAPTER_BYTES 211
+#define TINY_ADAPTER_BYTES 664 /* the largest file: with digest and signature */
+#define TINY_VALUES_BYTES 187 /* trained values alone */
 #define TINY_INPUT_BYTES 8 /* 1 x 8 int8, real = 0.015625 * (q - 3) */
 #define TINY_OUTPUT_BYTES 3 /* 1 x 3 int8, real = 0.00390625 * (q + 128) */
 #define TINY_CLASSES 3
@@ -99,12 +100,20 @@ kt_status tiny_apply(tiny_model *m);
 /* Learning rate of the following updates, from 0 to 1e18 (KT_ERROR_LOSS otherwise). */
 kt_status tiny_set_learning_rate(tiny_model *m, float learning_rate);
 
-/* Write what inference needs of the trained values.
- * Returns TINY_ADAPTER_BYTES, or 0 where capacity is smaller. */
+/* What an adapter of this model is, for kt/adapter.h and the pools and slots that hold some. */
+extern const kt_adapter_layout tiny_adapter_layout;
+
+/* Write what inference needs of the trained values as a file without digest and signature.
+ * Returns its bytes, or 0 where capacity is smaller. */
 size_t tiny_adapter_export(const tiny_model *m, void *buffer, size_t capacity);
 
-/* Take over an exported adapter, all or nothing (KT_ERROR_ADAPTER). Accumulators and moments are cleared. */
+/* Copy an adapter into the model, all or nothing; its ranks may be lower than the model's. Not while infer runs.
+ * Errors are those of kt_adapter_open. Accumulators and moments are cleared. */
 kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length);
+
+/* Take over the values of a checked adapter or of a pool; NULL: of the base model. They are copied; not while infer
+ * runs. Accumulators and moments are cleared. */
+void tiny_adapter_select(tiny_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface tiny_interface;
