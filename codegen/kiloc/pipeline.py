@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from . import frontend
 from .autodiff import differentiate
+from .budget import advice, fitted, planned, smallest
 from .emit import ModelContext, adapter_table, build_context, render
-from .emit.context import Slice, caller_buffers, scratch_bytes, state_layout
+from .emit.context import Slice, state_layout
 from .errors import BudgetError, CompileError
 from .ir import interp
 from .ir.graph import Graph, Node
@@ -37,7 +38,6 @@ from .passes.slices import adapted_slice, inference_slice, prune, training_slice
 from .passes.stream_updates import stream_updates
 from .passes.update_early import update_early
 from .peft import Calibration, Method, attach_all
-from .plan import check_plan, plan_memory
 
 STATE_VERSION = 1
 SAMPLES = 32
@@ -111,6 +111,10 @@ class Forecast:
         return state_layout(self.graph).bytes
 
     @property
+    def total_bytes(self) -> int:
+        return self.arena_bytes + self.state_bytes
+
+    @property
     def macs(self) -> tuple[int, int]:
         """Of one sample: forward, backward."""
         forward, backward = self.infer.graph.nodes, self.graph.phase("backward")
@@ -134,7 +138,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    return Forecast(whole, _planned(inference_slice(whole), check=False), _planned(training_slice(whole), check=False))
+    return Forecast(whole, planned(inference_slice(whole), check=False), planned(training_slice(whole), check=False))
 
 
 def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | None = None) -> Compilation:
@@ -161,9 +165,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         inputs = {name: forward[name] for name in base.inputs}
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
-    infer = _planned(inference_slice(whole))
-    train = _planned(training_slice(whole)) if options.methods and options.train else None
-    _check_budget(whole, infer, train, options)
+    infer = planned(inference_slice(whole))
+    train = planned(training_slice(whole)) if options.methods and options.train else None
+    if options.ram is not None:
+        train = _within(options.ram, base, whole, infer, train, options)
     context = build_context(
         whole, infer, train,
         version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name,
@@ -178,16 +183,6 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
 # -- stages -------------------------------------------------------------------------------------------
 def _scheduled(graph: Graph, optimizer: Optimizer) -> Graph:
     return update_early(stream_updates(with_updates(pack_masks(graph), optimizer)))
-
-
-def _planned(part: Graph, check: bool = True) -> Slice:
-    def scratch(node: Any) -> int:
-        return scratch_bytes(part, node)
-
-    plan = plan_memory(part, scratch, frozenset(caller_buffers(part)))
-    if check:
-        check_plan(part, part.nodes, plan.offsets, plan.arena_bytes, scratch)
-    return Slice(part, plan)
 
 
 def _profiled(graph: Graph, profile: str) -> Graph:
@@ -271,16 +266,22 @@ def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:
         raise CompileError(where, f"the sums of channel {int(worst.argmax())} may leave int32", "export with smaller biases or fewer inputs a layer")
 
 
-def _check_budget(graph: Graph, infer: Slice, train: Slice | None, options: Options) -> None:
-    arena = max(infer.plan.arena_bytes, train.plan.arena_bytes if train else 0)
-    total = arena + (state_layout(graph).bytes + resident_bytes(graph, options) if graph.state() else 0)
-    if options.ram is None or total <= options.ram:
-        return
-    part = train or infer
-    what = "training" if train else "inference"
-    peak = part.plan.steps[part.plan.peak_step].name
-    hint = 'train fewer layers (layers="last:1"), a lower rank, or drop momentum' if train else "choose a smaller model"
-    raise BudgetError(f"ram={options.ram}", f"{what} needs at least {total:,} bytes (arena {arena:,}, peak at {peak})", hint)
+def _within(ram: int, base: Graph, graph: Graph, infer: Slice, train: Slice | None, options: Options) -> Slice | None:
+    """The training slice that fits the budget, with recomputation where it needs it. Raises BudgetError."""
+    state = state_layout(graph).bytes + resident_bytes(graph, options) if graph.state() else 0
+    arena, part = infer.plan.arena_bytes, train or infer
+    peak = part.plan.steps[part.plan.peak_step].name if part.plan.steps else "no step"
+    if train is None:
+        if arena + state > ram:
+            raise BudgetError(f"ram={ram}", f"inference needs at least {arena + state:,} bytes (peak at {peak})", "choose a smaller model")
+        return None
+    found = fitted(train, ram - state) if arena + state <= ram else None
+    if found is not None:
+        return found
+    least, usual = max(arena, smallest(train).plan.arena_bytes) + state, max(arena, train.plan.arena_bytes) + state
+    forward = _calibration(base, options)[0]
+    need = f"training needs at least {least:,} bytes ({usual:,} without recomputation, peak at {peak})"
+    raise BudgetError(f"ram={ram}", need, advice(options, lambda other: forecast(base, other, forward).total_bytes, usual))
 
 
 def resident_bytes(graph: Graph, options: Options) -> int:

@@ -198,7 +198,7 @@ class _Emitter:
         self.graph = graph
         self.context = context
         self.by_content: dict[tuple[str, bytes], str] = {}
-        self.structs: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
+        self.structs: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
         self.sources: set[str] = set()
 
     def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> str:
@@ -259,15 +259,13 @@ class _Emitter:
         return CStep(f"{call.symbol}({', '.join(arguments)});", f"step {number}: {node.name}")
 
     def struct(self, node: Node, call: KernelCall) -> str:
-        """Name of the parameter struct of a call; the slices share it."""
+        """Name of the parameter struct of a call; equal ones are one: the slices share them, and what is computed again."""
         fields = tuple((k, self.field_text(node, v)) for k, v in call.fields.items())
-        name = c_identifier(node.name) + "_params"
-        known = self.structs.get(name)
-        assert known is None or known == (call.struct, fields), name
-        if known is None:
-            self.structs[name] = (call.struct, fields)
-            self.context.structs.append(CStruct(name, call.struct, fields, self.describe(node)))
-        return name
+        content = (call.struct, fields)
+        if content not in self.structs:
+            self.structs[content] = c_identifier(node.name) + "_params"
+            self.context.structs.append(CStruct(self.structs[content], call.struct, fields, self.describe(node)))
+        return self.structs[content]
 
     def describe(self, node: Node) -> str:
         def shape(name: str) -> str:
@@ -345,7 +343,7 @@ def build_context(
         adapter_payload=sum(v.type.bytes for v in layout_of_state.adapter),
         methods=methods,
     )
-    emitter = _Emitter(graph, context)
+    emitter = _Emitter(graph.with_values(train.graph.values.values()) if train else graph, context)
     context.infer_steps = emitter.steps(infer.graph.nodes, infer.plan, caller_buffers(infer.graph), 1)
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
     _add_state(emitter, layout_of_state)

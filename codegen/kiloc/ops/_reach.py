@@ -9,6 +9,7 @@ Source of the idea: Hoy et al., "Diagonal Memory Optimisation for Machine Learni
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class Reach:
     end: Bounds
     piece: int
 
+    @lru_cache(64)  # noqa: B019 (a Reach of a window lives as long as the process)
     def distances(self, result: int, operand: int) -> tuple[int, int]:
         """How far before the operand, or else after it, the result must begin, in bytes, given the sizes of both.
 
@@ -42,6 +44,7 @@ class Reach:
         return min(max(below, 0), result), min(max(above, 1), operand)
 
 
+@lru_cache(512)
 def window_reach(window: Window, x: tuple[int, ...], y: tuple[int, ...]) -> Reach:
     """A window sliding over x [.., H, W, C] for y [.., OH, OW, OC], int8: pieces are positions of y."""
     rows = [_taps(window, 0, x[-3], o) for o in range(y[-3])]
@@ -49,6 +52,7 @@ def window_reach(window: Window, x: tuple[int, ...], y: tuple[int, ...]) -> Reac
     return _rectangles(rows, columns, x[-3:], y[-1])
 
 
+@lru_cache(512)
 def window_gradient_reach(window: Window, x: tuple[int, ...], y: tuple[int, ...]) -> Reach:
     """The gradient of that window, gathered: pieces are positions of x, read is the gradient of y."""
     rows = _windows_of([_taps(window, 0, x[-3], o) for o in range(y[-3])], x[-3])

@@ -136,7 +136,7 @@ def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
     """Append the update phase."""
     shared = {"count": ACCUMULATED, **{name: name for name in (*optimizer.powers, UPDATES, SEED) if name in graph.values}}
     shared["learning_rate"] = LEARNING_RATE if optimizer.schedule is None else RATE
-    nodes = _before(optimizer)
+    nodes, ranges = _before(optimizer), []
     for index, p in enumerate(graph.parameters):
         available = {**shared, **p.values}
         nodes.append(_update(f"{p.name}.optimizer", optimizer.operator(2 * index), available, shared))
@@ -146,7 +146,8 @@ def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
         nodes.append(_update(f"{p.name}.step", step, available, shared))
         if "saturated" in p.values:
             inputs = {"lora_range": p.values["range"], "saturated": p.values["saturated"]}
-            nodes.append(Node(f"{p.name}.range", AdaptRange(), inputs, (), tuple(inputs.values()), "update"))
+            ranges.append(Node(f"{p.name}.range", AdaptRange(), inputs, (), tuple(inputs.values()), "update"))
+    nodes += ranges
     if UPDATES in graph.values:
         nodes.append(Node("updates.count", CountUpdate(), {"updates": UPDATES}, (), (UPDATES,), "update"))
     return replace(graph, nodes=(*graph.nodes, *nodes))

@@ -40,14 +40,15 @@ def aligned(size: int) -> int:
 def plan_memory(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> Plan:
     """Place every value of a slice in the arena."""
     found = lifetimes(graph, scratch, outside)
-    live = _live(found, len(graph.nodes))
+    live = live_bytes(found, len(graph.nodes))
     bound = max((sum(k.values()) for k in live), default=0)
     offsets, height = _best(found, bound)
     named = {name: offset for b, offset in zip(found.buffers, offsets, strict=True) for name in b.values}
     return Plan(named, height, bound, graph.nodes, tuple(live), found.buffers)
 
 
-def _live(found: Lifetimes, steps: int) -> list[dict[str, int]]:
+def live_bytes(found: Lifetimes, steps: int) -> list[dict[str, int]]:
+    """Bytes alive at each step, by kind."""
     live: list[dict[str, int]] = [{} for _ in range(steps)]
     for b in found.buffers:
         for step in range(b.first, b.last + 1):

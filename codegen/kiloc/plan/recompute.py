@@ -1,0 +1,131 @@
+"""Which saved values to recompute: the fewest extra MACs for a budget, and what each further byte costs.
+
+A candidate is a set of saved values that are dropped. Its memory is the most bytes alive at one step, its cost the MACs of what is
+computed again. `Recomputations.choose` grows a set greedily: the value that brings the steps above the budget down most for its cost.
+`Recomputations.exact` tries every set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from ..ir.graph import Graph, Node
+from ..ir.verify import node_types
+from ..passes.recompute import AGAIN, recompute, saved_values
+from .lifetimes import lifetimes
+from .place import live_bytes
+
+Profile = list[int]
+MOST_EXACT = 12
+"""Saved values up to which every set is tried."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Saved values to recompute. bytes: the most alive at one step; macs: of one sample, on top of the usual ones.
+
+    nested: as in `passes.recompute`.
+    """
+
+    dropped: tuple[str, ...]
+    nested: bool
+    bytes: int
+    macs: int
+
+    def apply(self, part: Graph) -> Graph:
+        return recompute(part, self.dropped, self.nested)
+
+
+class Recomputations:
+    """Memory and cost of dropping saved values of one training slice; every set is looked at once."""
+
+    def __init__(self, part: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> None:
+        self.part = part
+        self.outside = outside
+        self.candidates = [v for v in saved_values(part) if v not in outside]
+        self._scratch = {n.name: scratch(n) for n in part.nodes}
+        self._known: dict[tuple[frozenset[str], bool], tuple[Choice, Profile]] = {}
+
+    def scratch(self, node: Node) -> int:
+        """Bytes of a node's scratch; what is computed again needs as much as the first time."""
+        return self._scratch[AGAIN.sub("", node.name)]
+
+    def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
+        if (dropped, nested) not in self._known:
+            part = recompute(self.part, dropped, nested)
+            live = live_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes))
+            profile = [sum(kinds.values()) for kinds in live]
+            macs = sum(n.op.macs(node_types(part, n)) for n in part.nodes if AGAIN.search(n.name))
+            ordered = tuple(v for v in self.candidates if v in dropped)
+            self._known[dropped, nested] = Choice(ordered, nested, max(profile, default=0), macs), profile
+        return self._known[dropped, nested]
+
+    # -- search ---------------------------------------------------------------------------------------
+    def choose(self, budget: int) -> Choice | None:
+        """The cheapest set found whose bytes are within the budget; None where none was found."""
+        found = [c for c in (self._grown(budget, False), self._grown(budget, True)) if c is not None]
+        return min(found, key=lambda c: (c.macs, c.bytes), default=None)
+
+    def _grown(self, budget: int, nested: bool) -> Choice | None:
+        dropped: frozenset[str] = frozenset()
+        choice, profile = self.look(dropped, nested)
+        while choice.bytes > budget:
+            excess = _excess(profile, budget)
+            best: tuple[float, frozenset[str]] | None = None
+            for value in self.candidates:
+                if value in dropped:
+                    continue
+                found, after = self.look(dropped | {value}, nested)
+                gain = excess - _excess(after, budget)
+                rank = gain / max(found.macs - choice.macs, 1)
+                if gain > 0 and (best is None or rank > best[0]):
+                    best = rank, dropped | {value}
+            if best is None:
+                return None
+            dropped = best[1]
+            choice, profile = self.look(dropped, nested)
+        return self._pruned(dropped, nested, budget)
+
+    def _pruned(self, dropped: frozenset[str], nested: bool, budget: int) -> Choice:
+        """Without what later choices have made needless."""
+        for value in sorted(dropped, key=self.candidates.index):
+            fewer = self.look(dropped - {value}, nested)[0]
+            if fewer.bytes <= budget and fewer.macs <= self.look(dropped, nested)[0].macs:
+                dropped = dropped - {value}
+        return self.look(dropped, nested)[0]
+
+    def front(self) -> list[Choice]:
+        """A Pareto front, from nothing recomputed to the least memory that was found."""
+        found = [self.look(frozenset())[0]]
+        step = max(found[0].bytes // 16, 8)
+        while (further := self.choose(found[-1].bytes - step)) is not None:
+            found.append(further)
+        while (further := self.choose(found[-1].bytes - 8)) is not None:
+            found.append(further)
+        return pareto(found)
+
+    def exact(self) -> list[Choice]:
+        """The Pareto front over every set. Takes 2^(candidates + 1) looks: for at most MOST_EXACT candidates."""
+        assert len(self.candidates) <= MOST_EXACT, len(self.candidates)
+        return pareto([self.look(s, nested)[0] for s in _subsets(self.candidates) for nested in (False, True)])
+
+
+def pareto(choices: Sequence[Choice]) -> list[Choice]:
+    """Those that no other beats in both bytes and MACs, cheapest first."""
+    front: list[Choice] = []
+    for choice in sorted(choices, key=lambda c: (c.macs, c.bytes, len(c.dropped))):
+        if not front or choice.bytes < front[-1].bytes:
+            front.append(choice)
+    return front
+
+
+def _excess(profile: Profile, budget: int) -> int:
+    """How far the steps lie above the budget, all together."""
+    return sum(max(bytes_ - budget, 0) for bytes_ in profile)
+
+
+def _subsets(values: Sequence[str]) -> Iterator[frozenset[str]]:
+    for size in range(len(values) + 1):
+        yield from map(frozenset, combinations(values, size))

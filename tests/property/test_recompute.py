@@ -1,0 +1,75 @@
+"""Recomputation changes memory and work, never bits; what the search finds holds against trying every set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kiloc import budget
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.ir.verify import verify
+from kiloc.optim import SGD
+from kiloc.passes.recompute import recompute, saved_values
+from kiloc.passes.simplify import simplify
+from kiloc.peft import BiasOnly, Full, LoRA, Method
+from kiloc.pipeline import Options, compile_graph
+from kiloc.plan.recompute import pareto
+
+from .graphs import graphs, inputs_of
+
+pytestmark = pytest.mark.filterwarnings("error")
+quick = settings(
+    max_examples=20, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)  # fmt: skip
+METHODS: tuple[tuple[Method, ...], ...] = ((BiasOnly(),), (LoRA(rank=1, layers="all"), BiasOnly()), (Full(),))
+
+
+def training(graph: Graph, methods: tuple[Method, ...], accumulate: int = 1) -> tuple[Graph, budget.Slice]:
+    options = Options(methods=methods, optimizer=SGD(lr=0.5), calibration=inputs_of(graph, 4), accumulate=accumulate)
+    compiled = compile_graph(simplify(graph), options, "0")
+    assert compiled.train is not None
+    return compiled.graph, compiled.train
+
+
+@quick
+@given(graphs(), st.sampled_from(METHODS), st.sampled_from((1, 2)), st.booleans(), st.data())
+def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, nested: bool, data: st.DataObject) -> None:
+    """Loss and state after two samples, whichever values are dropped; the plan of the longer step list holds."""
+    whole, train = training(graph, methods, accumulate)
+    saved = saved_values(train.graph)
+    dropped = data.draw(st.sets(st.sampled_from(saved))) if saved else set()
+    again = verify(recompute(train.graph, dropped, nested))
+    budget.planned(again)
+    results = []
+    for part in (train.graph, again):
+        state = interp.initial_state(whole)
+        losses = []
+        for label in (1, 0):
+            feeds: dict[str, Any] = {part.inputs[0]: inputs_of(graph, 1), "label": np.array([label], np.int32)}
+            losses.append(float(interp.train_step(part, feeds, state)["loss.value"][0]))
+        results.append((losses, {k: v.tobytes() for k, v in state.items()}))
+    assert results[0] == results[1]
+    assert not set(saved_values(again)) & {v for v in dropped if v in part.producers()}
+
+
+@quick
+@given(graphs(), st.sampled_from(METHODS))
+def test_greedy_choices_beside_every_set(graph: Graph, methods: tuple[Method, ...]) -> None:
+    """Each point of the exact front is reached by the greedy search, within its bytes, for at most half as many MACs again."""
+    _, train = training(graph, methods)
+    possible = budget.recomputations(train.graph)
+    if len(possible.candidates) > 7:
+        return
+    exact = possible.exact()
+    assert exact[0].macs == 0 and pareto(exact) == exact
+    for point in exact:
+        found = possible.choose(point.bytes)
+        assert found is not None and found.bytes <= point.bytes
+        assert point.macs <= found.macs <= 1.5 * point.macs
+    assert possible.front()[0] == exact[0]
