@@ -142,13 +142,6 @@ static const kt_mask_params dilated_mask_params = {
     .high = 127,
 };
 
-/* rescale.mask: save_mask */
-static const kt_mask_params rescale_mask_params = {
-    .size = 336,
-    .low = -128,
-    .high = 127,
-};
-
 /* middle.mask: save_mask */
 static const kt_mask_params middle_mask_params = {
     .size = 32,
@@ -282,13 +275,6 @@ static const kt_mask_params rescale_masked_params = {
     .high = 0,
 };
 
-/* dilated.masked: apply_mask 7x6x8 -> 7x6x8 */
-static const kt_mask_params dilated_masked_params = {
-    .size = 336,
-    .low = 0,
-    .high = 0,
-};
-
 /* dilated.bias.clear: clear_gradient */
 static const kt_clear_gradient_params dilated_bias_clear_params = {
     .size = 8,
@@ -415,7 +401,7 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
     kt_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 480)); /* step 5: dilated */
     kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 480), (uint8_t *)(a + 384)); /* step 6: dilated.mask */
     kt_requantize_s8(&rescale_params, (int8_t *)(a + 480), (int8_t *)(a + 480)); /* step 7: rescale */
-    kt_save_mask_s8(&rescale_mask_params, (int8_t *)(a + 480), (uint8_t *)(a + 432)); /* step 8: rescale.mask */
+    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 480), (uint8_t *)(a + 432)); /* step 8: rescale.mask */
     kt_average_pool2d_s8(&average_params, (int8_t *)(a + 480), (int8_t *)(a + 176)); /* step 9: average */
     kt_transpose_s8(&turn_params, (int8_t *)(a + 176), (int8_t *)(a + 80)); /* step 10: turn */
     kt_mean_s8(&middle_params, (int8_t *)(a + 80), (int8_t *)(a + 48)); /* step 11: middle */
@@ -458,7 +444,7 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
     /* step 32: rescale.masked */
     kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 40), (uint8_t *)(a + 432), (int8_t *)(a + 40));
     /* step 33: dilated.masked */
-    kt_apply_mask_s8(&dilated_masked_params, (int8_t *)(a + 40), (uint8_t *)(a + 384), (int8_t *)(a + 40));
+    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 40), (uint8_t *)(a + 384), (int8_t *)(a + 40));
     kt_clear_gradient(&dilated_bias_clear_params, (float *)(a + 0)); /* step 34: dilated.bias.clear */
     /* step 35: dilated.bias.gradient */
     kt_bias_gradient(&dilated_bias_gradient_params, (int8_t *)(a + 40), (int32_t *)(a + 376), (float *)(a + 0));

@@ -20,6 +20,8 @@ extern "C" {
 #define EVERY_OPERATOR_STATE_BYTES 124
 #define EVERY_OPERATOR_ADAPTER_BYTES 368 /* the largest file: with digest and signature */
 #define EVERY_OPERATOR_VALUES_BYTES 52 /* trained values alone */
+#define EVERY_OPERATOR_SLOT_BYTES 56 /* one resident adapter of a kt_adapter_pool */
+#define EVERY_OPERATOR_RESIDENT 0 /* of them, as planned */
 #define EVERY_OPERATOR_INPUT_BYTES 198 /* 1 x 11 x 9 x 2 int8, real = 0.015625 * (q - 3) */
 #define EVERY_OPERATOR_OUTPUT_BYTES 5 /* 1 x 5 int8, real = 0.00390625 * (q + 128) */
 #define EVERY_OPERATOR_TARGET_VALUES 5 /* floats behind kt_target.values, in the output's real units */

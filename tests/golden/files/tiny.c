@@ -305,25 +305,12 @@ static const kt_step_int32_params first_bias_step_params = {
     .decay = 0.0f,
 };
 
-/* first.lora_b.clear: clear_gradient */
-static const kt_clear_gradient_params first_lora_b_clear_params = {
-    .size = 20,
-};
-
 /* first.lora_b.gradient: weight_gradient */
 static const kt_weight_gradient_params first_lora_b_gradient_params = {
     .window = {.input = {1, 1, 2}, .output = {1, 1, 10}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
     .input_offset = 0,
     .scale = 0.034198366f,
-};
-
-/* first.lora_b.optimizer: sgd */
-static const kt_sgd_params first_lora_b_optimizer_params = {
-    .size = 20,
-    .momentum = 0.9f,
-    .nesterov = 0,
-    .clip = 1.0f,
 };
 
 /* first.du: lora_inner_gradient 10 -> 1x2, 1 */
@@ -333,37 +320,12 @@ static const kt_lora_inner_gradient_params first_du_params = {
     .rank = 2,
 };
 
-/* first.lora_b.step: step_block16 */
-static const kt_step_block16_params first_lora_b_step_params = {
-    .size = 20,
-    .decay = 0.0f,
-};
-
-/* first.lora_a.clear: clear_gradient */
-static const kt_clear_gradient_params first_lora_a_clear_params = {
-    .size = 16,
-};
-
 /* first.lora_a.gradient: weight_gradient */
 static const kt_weight_gradient_params first_lora_a_gradient_params = {
     .window = {.input = {1, 1, 8}, .output = {1, 1, 2}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
     .input_offset = -3,
     .scale = 0.034198366f,
-};
-
-/* first.lora_a.optimizer: sgd */
-static const kt_sgd_params first_lora_a_optimizer_params = {
-    .size = 16,
-    .momentum = 0.9f,
-    .nesterov = 0,
-    .clip = 1.0f,
-};
-
-/* first.lora_a.step: step_block16 */
-static const kt_step_block16_params first_lora_a_step_params = {
-    .size = 16,
-    .decay = 0.0f,
 };
 
 kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output)
@@ -545,10 +507,10 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
     /* step 22: second.lora_b.gradient */
     kt_weight_gradient(&second_lora_b_gradient_params, (int8_t *)(a + 120), (int8_t *)(a + 160), (int32_t *)(a + 128),
                        &s->second_lora_range, (float *)(a + 0));
-    /* step 23: second.lora_b.optimizer */
+    kt_adapt_range(&s->second_lora_range, &s->second_lora_saturated); /* step 23: second.lora_a.range */
+    /* step 24: second.lora_b.optimizer */
     kt_sgd(&second_lora_b_optimizer_params, (float *)(a + 0), s->second_lora_b_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_adapt_range(&s->second_lora_range, &s->second_lora_saturated); /* step 24: second.lora_a.range */
     /* step 25: second.du */
     kt_lora_inner_gradient_s8(&second_du_params, (int8_t *)(a + 120), s->second_lora_b, &s->second_lora_b_exponent,
                               (int8_t *)(a + 112), (int8_t *)(a + 144));
@@ -577,29 +539,29 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
     /* step 35: first.bias.optimizer */
     kt_sgd(&first_bias_optimizer_params, (float *)(a + 0), s->first_bias_momentum, &s->accumulated, &s->learning_rate);
     kt_step_int32(&first_bias_step_params, s->first_bias, (float *)(a + 0), NULL); /* step 36: first.bias.step */
-    kt_clear_gradient(&first_lora_b_clear_params, (float *)(a + 0)); /* step 37: first.lora_b.clear */
+    kt_clear_gradient(&second_lora_a_clear_params, (float *)(a + 0)); /* step 37: first.lora_b.clear */
     /* step 38: first.lora_b.gradient */
     kt_weight_gradient(&first_lora_b_gradient_params, (int8_t *)(a + 80), (int8_t *)(a + 152), (int32_t *)(a + 128),
                        &s->first_lora_range, (float *)(a + 0));
-    /* step 39: first.lora_b.optimizer */
-    kt_sgd(&first_lora_b_optimizer_params, (float *)(a + 0), s->first_lora_b_momentum, &s->accumulated,
+    kt_adapt_range(&s->first_lora_range, &s->first_lora_saturated); /* step 39: first.lora_a.range */
+    /* step 40: first.lora_b.optimizer */
+    kt_sgd(&second_lora_a_optimizer_params, (float *)(a + 0), s->first_lora_b_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_adapt_range(&s->first_lora_range, &s->first_lora_saturated); /* step 40: first.lora_a.range */
     /* step 41: first.du */
     kt_lora_inner_gradient_s8(&first_du_params, (int8_t *)(a + 80), s->first_lora_b, &s->first_lora_b_exponent,
                               (int8_t *)(a + 96), (int8_t *)(a + 104));
     /* step 42: first.lora_b.step */
-    kt_step_block16(&first_lora_b_step_params, s->first_lora_b, &s->first_lora_b_exponent, s->first_lora_b_master,
+    kt_step_block16(&second_lora_a_step_params, s->first_lora_b, &s->first_lora_b_exponent, s->first_lora_b_master,
                     &s->first_lora_b_master_exponent, (float *)(a + 0), NULL);
-    kt_clear_gradient(&first_lora_a_clear_params, (float *)(a + 0)); /* step 43: first.lora_a.clear */
+    kt_clear_gradient(&second_lora_b_clear_params, (float *)(a + 0)); /* step 43: first.lora_a.clear */
     /* step 44: first.lora_a.gradient */
     kt_weight_gradient(&first_lora_a_gradient_params, (int8_t *)(a + 96), input, (int32_t *)(a + 128),
                        (int8_t *)(a + 104), (float *)(a + 0));
     /* step 45: first.lora_a.optimizer */
-    kt_sgd(&first_lora_a_optimizer_params, (float *)(a + 0), s->first_lora_a_momentum, &s->accumulated,
+    kt_sgd(&second_lora_b_optimizer_params, (float *)(a + 0), s->first_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 46: first.lora_a.step */
-    kt_step_block16(&first_lora_a_step_params, s->first_lora_a, &s->first_lora_a_exponent, s->first_lora_a_master,
+    kt_step_block16(&second_lora_b_step_params, s->first_lora_a, &s->first_lora_a_exponent, s->first_lora_a_master,
                     &s->first_lora_a_master_exponent, (float *)(a + 0), NULL);
     if (loss != NULL) {
         *loss = *(float *)(a + 136);

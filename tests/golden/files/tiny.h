@@ -20,6 +20,8 @@ extern "C" {
 #define TINY_STATE_BYTES 876
 #define TINY_ADAPTER_BYTES 664 /* the largest file: with digest and signature */
 #define TINY_VALUES_BYTES 187 /* trained values alone */
+#define TINY_SLOT_BYTES 192 /* one resident adapter of a kt_adapter_pool */
+#define TINY_RESIDENT 0 /* of them, as planned */
 #define TINY_INPUT_BYTES 8 /* 1 x 8 int8, real = 0.015625 * (q - 3) */
 #define TINY_OUTPUT_BYTES 3 /* 1 x 3 int8, real = 0.00390625 * (q + 128) */
 #define TINY_CLASSES 3
