@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
@@ -12,8 +12,8 @@ from .ir.graph import Graph, Node
 from .plan import check_plan, plan_memory
 from .plan.recompute import Choice, Recomputations
 
-if TYPE_CHECKING:
-    from .pipeline import Options
+Options = Any
+"""`pipeline.Options`, which stands after this stage."""
 
 ATTEMPTS = 4
 """Placements may need a few bytes more than are alive at once: so often a smaller budget is tried."""
@@ -83,15 +83,15 @@ def _changes(options: Options) -> Iterator[tuple[str, Options]]:
         yield 'storage="block8"', replace(options, storage="block8")
     if options.optimizer.moments_per_parameter:
         if options.optimizer.state_bits == 32:
-            yield "state_bits=8", replace(options, optimizer=replace(options.optimizer, state_bits=8))  # type: ignore[type-var]
+            yield "state_bits=8", replace(options, optimizer=replace(options.optimizer, state_bits=8))
         if getattr(options.optimizer, "momentum", 0):
-            yield "momentum=0", replace(options, optimizer=replace(options.optimizer, momentum=0.0, nesterov=False))  # type: ignore[type-var]
+            yield "momentum=0", replace(options, optimizer=replace(options.optimizer, momentum=0.0, nesterov=False))
     for i, method in enumerate(options.methods):
         name = type(method).__name__
         others = options.methods[:i], options.methods[i + 1 :]
         if getattr(method, "layers", "last:1") != "last:1":
-            yield f'{name}(layers="last:1")', replace(options, methods=(*others[0], replace(method, layers="last:1"), *others[1]))  # type: ignore[type-var]
+            yield f'{name}(layers="last:1")', replace(options, methods=(*others[0], replace(method, layers="last:1"), *others[1]))
         if getattr(method, "rank", 1) > 1:
-            yield f"{name}(rank=1)", replace(options, methods=(*others[0], replace(method, rank=1), *others[1]))  # type: ignore[type-var]
+            yield f"{name}(rank=1)", replace(options, methods=(*others[0], replace(method, rank=1), *others[1]))
         if len(options.methods) > 1:
             yield f"without {name}", replace(options, methods=(*others[0], *others[1]))

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = ROOT / "codegen" / "kiloc"
 
-STAGES = ("frontend", "peft", "optim", "losses", "autodiff", "passes", "plan", "emit", "pipeline", "report")
+STAGES = ("frontend", "peft", "optim", "losses", "autodiff", "passes", "plan", "emit", "budget", "pipeline", "report")
 """In the order of the data's way. A module may import what stands to the left of its own stage."""
 
 COMMON = {"errors", "numerics", "ir", "ops"}
