@@ -8,6 +8,7 @@
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
 #include <string.h>
 
+#include "kt_adapters.h"
 #include "kt_board.h"
 #include "kt_agent.h"
 #include "kt_link.h"
@@ -187,6 +188,7 @@ static uint8_t start_model(kt_status (*start)(void *, void *, size_t, void *, si
         return KT_ERROR_UNSUPPORTED;
     const kt_status status = start(kt_agent.storage, arena, AGENT_ARENA_BYTES, state, AGENT_STATE_BYTES);
     session.ready = status == KT_OK;
+    kt_adapters_forget_active();
     return (uint8_t)status;
 }
 
@@ -337,7 +339,10 @@ static uint8_t load_adapter(const uint8_t *data, size_t length, uint8_t **end)
         return STATUS_REQUEST;
     if (kt_agent.interface->adapter_load == NULL)
         return KT_ERROR_UNSUPPORTED;
-    return (uint8_t)kt_agent.interface->adapter_load(kt_agent.storage, adapter, get32(data));
+    const kt_status status = kt_agent.interface->adapter_load(kt_agent.storage, adapter, get32(data));
+    if (status == KT_OK)
+        kt_adapters_forget_active();
+    return (uint8_t)status;
 }
 
 static uint8_t stats(const uint8_t *data, size_t length, uint8_t **end)
@@ -367,6 +372,9 @@ typedef struct {
 
 #define HELLO 1
 
+/* Those of kt_adapters.c. */
+enum { FIRST_ADAPTER_COMMAND = 18, REBOOT = 26 };
+
 static const command commands[] = {
     [HELLO] = {hello, ANY_TIME},
     [2] = {reset, ANY_TIME},
@@ -387,8 +395,28 @@ static const command commands[] = {
     [17] = {stats, ANY_TIME},
 };
 
+/* As after a reset of the board: what is in flash is left. */
+static uint8_t reboot(void)
+{
+    const uint8_t status = start_model(kt_agent.interface->init);
+    if (status == KT_OK)
+        kt_adapters_boot();
+    return status;
+}
+
+static uint8_t adapter_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end)
+{
+    if (!session.open)
+        return STATUS_SESSION;
+    if (code == REBOOT)
+        return reboot();
+    return session.ready ? kt_adapters_command(code, data, length, end, (const uint8_t *)adapter, AGENT_ADAPTER_BYTES, (int8_t *)output) : STATUS_STATE;
+}
+
 static uint8_t carry_out(uint8_t code, const uint8_t *data, size_t length, uint8_t **end)
 {
+    if (code >= FIRST_ADAPTER_COMMAND && code <= REBOOT)
+        return adapter_command(code, data, length, end);
     if (code >= sizeof commands / sizeof commands[0] || commands[code].call == NULL)
         return STATUS_COMMAND;
     const command *const c = &commands[code];
@@ -425,7 +453,7 @@ static void answer(size_t length)
 int main(void)
 {
     kt_board_init();
-    start_model(kt_agent.interface->init);
+    (void)reboot();
     for (;;) {
         size_t length;
         switch (kt_link_receive(received, &length)) {

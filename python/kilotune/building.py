@@ -107,9 +107,9 @@ def build(
         raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
-        methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods), optimizer=chosen.optimizer, loss=chosen.loss,
-        storage=chosen.storage, accumulate=chosen.accumulate, target=target, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
-        profile=profile, calibration=x, calibration_target=y, seed=seed, name=name,
+        methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile,
+        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
     return _written(model, compilation, Path(directory), measure)
@@ -184,7 +184,7 @@ def _methods(method: Any) -> tuple[Method, ...]:
     return given
 
 
-def _adapters(given: Any, methods: Sequence[Method]) -> AdapterOptions:
+def _adapters(given: Any, methods: Sequence[Method], model: Model, train: bool) -> AdapterOptions:
     """The adapter options, checked: what they ask for is nothing where no adapter is taken."""
     options = AdapterOptions() if given is None else given
     if not isinstance(options, AdapterOptions):
@@ -193,8 +193,19 @@ def _adapters(given: Any, methods: Sequence[Method]) -> AdapterOptions:
         raise CompileError(f"AdapterOptions(resident={options.resident!r})", "is not a number of adapters from 0 to 1000", "2, for example")
     if options != AdapterOptions() and not methods:
         raise CompileError("adapters", "options for adapters, but no method says what an adapter holds", "name the methods, or leave adapters out")
+    if (options.slots or options.self_test is not None) and train:
+        what = "slots and self_test are for builds that only infer: training changes the values where they lie"
+        raise CompileError("AdapterOptions", what, "pass train=False, or leave them out")
     key = options.public_key
-    return options if key is None else replace(options, public_key=public_key(key))
+    options = options if key is None else replace(options, public_key=public_key(key))
+    return options if options.self_test is None else replace(options, self_test=_self_test(model, options.self_test))
+
+
+def _self_test(model: Model, given: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    x, y = _calibration(model, tuple(given))
+    if x is None or y is None or y.ndim != 1 or y.dtype.kind not in "iu" or len(y) == 0:
+        raise CompileError("AdapterOptions(self_test=...)", "is not samples [N, ...] and class numbers [N]", "pass (x, y) of a few samples")
+    return np.concatenate([array.reshape(len(y), -1) for array in x], 1), y.astype(np.int32)
 
 
 def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[np.int8], ...] | None, NDArray[Any] | None]:
@@ -344,6 +355,9 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_bytes": m.state_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
+        "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
+        "resident": m.adapter.resident if m.adapter else 0,
+        "adapter_slots": c.options.adapters.slots,
         "sources": sources,
         "include": [".", "runtime/include", *signed],
     }

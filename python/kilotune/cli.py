@@ -143,6 +143,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--public-key", type=click.Path(dir_okay=False), help="Take only adapters that this key's owner signed (`kilotune adapter keys`).")
 @click.option("--rollback-protection", is_flag=True, help="In a slot, only an adapter with a higher sequence number replaces another.")
 @click.option("--resident", type=click.IntRange(0, 1000), default=0, show_default=True, help="Adapters that wait in memory, counted in --ram.")
+@click.option("--slots", is_flag=True, help="With --inference-only: two slots in flash, for updates over the air.")
 @click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
 @click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
 @click.option("--alpha", type=POSITIVE, callback=finite, default=None, help="Scale of LoRA times its rank; the rank by default.")
@@ -178,7 +179,7 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
     train = not options.pop("inference_only")
-    asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident")})
+    asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
     result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())

@@ -50,6 +50,9 @@ TARGETS = {
 }
 """Compiler flags of each target. Helium without its float half, which would flush subnormals to zero."""
 
+FLASH_PAGE = 256
+"""Bytes of a page of the flash that the agent simulates for updates."""
+
 INFERENCE_ROOTS = ("init", "infer")
 ADAPTER_ROOTS = ("resume", "adapter_export", "adapter_load")
 TRAINING_ROOTS = ("train_step", "apply", "set_learning_rate")
@@ -268,6 +271,8 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         "STATE_BYTES": manifest.state_bytes,
         "ADAPTER_BYTES": manifest.adapter_bytes,
     }
+    stored = {"ADAPTER_BYTES": manifest.adapter_bytes, "RESIDENT": manifest.resident, "SLOT_BYTES": manifest.adapter_slot_bytes}
+    stored["FLASH_PAGE"] = FLASH_PAGE if manifest.adapter_slots else 0
     model = (
         f"-DAGENT_MODEL_HEADER=<{manifest.name}.h>",
         f"-DAGENT_MODEL={manifest.name}_model",
@@ -278,6 +283,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
     return [
         _Unit(agent / "agent.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in macros.items())), (*common, *runtime)),
         _Unit(agent / "model.c", (*flags, *model), (*include, *common)),
+        _Unit(agent / "kt_adapters.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in stored.items())), (*common, *runtime)),
         _Unit(agent / "kt_link.c", flags, common),
         *(_Unit(source, flags, common) for source in board.sources),
     ]

@@ -108,7 +108,7 @@ static kt_status update(const adapter_file *file, const kt_self_test *test)
 {
     kt_status status = kt_update_begin(&slots, file->length);
     if (status == KT_OK) status = send(file, 0);
-    return status == KT_OK ? kt_update_install(&slots, test) : status;
+    return status == KT_OK ? kt_update_install(&slots, test, scratch) : status;
 }
 
 static uint32_t hash(const uint8_t *bytes, uint32_t from, uint32_t to)
@@ -134,7 +134,7 @@ static kt_status resume(const adapter_file *file, const kt_self_test *test, uint
         status = kt_update_begin(&slots, file->length);
     }
     if (status == KT_OK) status = send(file, *kept);
-    return status == KT_OK ? kt_update_install(&slots, test) : status;
+    return status == KT_OK ? kt_update_install(&slots, test, scratch) : status;
 }
 
 /* The flash with the first `installed` adapters installed one after the other. */
@@ -200,14 +200,14 @@ static void bad_updates(void)
     prepare(1);
     const long before = operations;
     CHECK(kt_update_begin(&slots, kt_slots_capacity(&slots) + 1) == KT_ERROR_FULL && operations == before);
-    CHECK(kt_update_write(&slots, 0, files[1].bytes, 8) == KT_ERROR_MISSING && kt_update_install(&slots, NULL) == KT_ERROR_MISSING);
+    CHECK(kt_update_write(&slots, 0, files[1].bytes, 8) == KT_ERROR_MISSING && kt_update_install(&slots, NULL, NULL) == KT_ERROR_MISSING);
     CHECK(kt_update_begin(&slots, files[1].length) == KT_OK);
     CHECK(kt_update_begin(&slots, files[2].length) == KT_ERROR_BUSY && kt_update_resume(&slots, files[2].length, 0) == KT_ERROR_BUSY);
     CHECK(kt_update_write(&slots, 8, files[1].bytes, 8) == KT_ERROR_MISSING);
     CHECK(kt_update_write(&slots, 0, files[1].bytes, files[1].length + 1) == KT_ERROR_FULL);
-    CHECK(kt_update_install(&slots, NULL) == KT_ERROR_MISSING);
+    CHECK(kt_update_install(&slots, NULL, NULL) == KT_ERROR_MISSING);
     CHECK(kt_update_write(&slots, 0, files[1].bytes, 96) == KT_OK && kt_update_write(&slots, 0, files[1].bytes, 96) == KT_OK);
-    CHECK(send(&files[1], 0) == KT_OK && kt_update_install(&slots, NULL) == KT_OK && running() == 1);
+    CHECK(send(&files[1], 0) == KT_OK && kt_update_install(&slots, NULL, NULL) == KT_OK && running() == 1);
     for (uint32_t i = 0; i < files[2].length; i += 7) { /* what arrives damaged is not installed */
         wrong = files[2];
         wrong.bytes[i] ^= 4;
@@ -244,14 +244,14 @@ int main(int count, char **arguments)
             labels[i] = y[k] > y[labels[i]] ? k : labels[i];
         }
     }
-    const kt_self_test test = {inputs, labels, SAMPLES, 0, scratch};
+    const kt_self_test test = {inputs, labels, SAMPLES, 0};
     bad_updates();
     every_cut(0, 0, NULL, 0);
     every_cut(1, 1, NULL, 0);
     every_cut(2, 2, NULL, 0);
     every_cut(2, 2, &test, 0);
     every_cut(1, 1, NULL, 1);
-    const kt_self_test lenient = {inputs, labels, SAMPLES, SAMPLES, scratch};
+    const kt_self_test lenient = {inputs, labels, SAMPLES, SAMPLES};
     prepare(2);
     CHECK(update(&files[2], &test) == KT_ERROR_SELF_TEST && running() == 1 && boot() == 1);
     CHECK(update(&files[2], &lenient) == KT_OK && running() == 2 && boot() == 2);

@@ -74,7 +74,7 @@ int main(int count, char **arguments)
         fclose(file);
         kt_update_begin(&slots, length);
         kt_update_write(&slots, 0, bytes, length);
-        printf("%d ", kt_update_install(&slots, NULL));
+        printf("%d ", kt_update_install(&slots, NULL, NULL));
         kt_slots_boot(&slots, &flash, &tiny_interface, &m);
     }
     return 0;

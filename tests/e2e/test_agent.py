@@ -51,7 +51,8 @@ Y = RNG.integers(0, 3, 40)
 def make_toy(folder: Path, **changes: Any) -> Path:
     """A build directory with the hand-written model; changes go into its manifest."""
     shutil.copytree(Path(__file__).parent / "fake_model", folder)
-    for name in ("include/kt/model.h", "include/kt/adapter.h", "src/core/adapter.c"):
+    headers = [f"include/kt/{name}.h" for name in ("model", "adapter", "adapter_pool", "adapter_slots")]
+    for name in (*headers, *(f"src/core/{name}.c" for name in ("adapter", "adapter_pool", "adapter_slots"))):
         (folder / "runtime" / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(resources.runtime() / name, folder / "runtime" / name)
     path = folder / "manifest.json"
@@ -592,7 +593,7 @@ def test_cache_is_shared_and_keyed_by_content(toy: Path, tmp_path: Path, monkeyp
     edit(copy / "toy_weights.h", "{1, 2, 3, 4}", "{1, 2, 3, 5}")
     assert toolchain.host_library(copy) != results[0]
     kernels = [p for p in (tmp_path / "cache").iterdir() if p.name.startswith("object-")]
-    assert len(kernels) == 5  # toy.c twice, the interface, the kernel and adapter.c once
+    assert len(kernels) == 7  # toy.c twice, the interface, the kernel and the three files of adapters once
     assert not [p for p in (tmp_path / "cache").iterdir() if p.is_dir()]
 
 

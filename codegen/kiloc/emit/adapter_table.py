@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Parameter
 from .c_names import c_array
@@ -24,12 +26,17 @@ class AdapterOptions:
 
     public_key: 32 bytes, or the path of a key file; an adapter must be signed with the secret key that belongs to it. None: adapters
     are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a higher sequence number replaces
-    another. resident: adapters that wait in memory beside the active one; they count in the RAM budget.
+    another. resident: adapters that wait in memory beside the active one; they count in the RAM budget. slots: two in flash, for updates
+    over the air. self_test: samples [N, ...] and labels that stay in the firmware; an update that makes more than `permitted` of them
+    wrong that were right is not taken.
     """
 
     public_key: bytes | str | os.PathLike[str] | None = None
     rollback_protection: bool = False
     resident: int = 0
+    slots: bool = False
+    self_test: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, compare=False)
+    permitted: int = 0
 
 
 ROLES = {"bias": 1, "lora_a": 2, "lora_b": 3, "delta": 4, "gain": 5, "adapter_down": 6, "adapter_up": 7}
@@ -141,4 +148,8 @@ def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
         ascending=options.rollback_protection,
         resident=options.resident,
         slot_bytes=slot_bytes(sum(e.bytes for e in entries)),
+        test_inputs="" if options.self_test is None else c_array(np.asarray(options.self_test[0], np.int8)),
+        test_labels="" if options.self_test is None else c_array(np.asarray(options.self_test[1], np.int32)),
+        test_samples=0 if options.self_test is None else len(options.self_test[1]),
+        test_permitted=options.permitted,
     )

@@ -102,6 +102,11 @@ class CAdapter:
     ascending: bool
     resident: int
     slot_bytes: int
+    test_inputs: str
+    test_labels: str
+    """Of the self test; "" where there is none."""
+    test_samples: int
+    test_permitted: int
 
 
 @dataclass

@@ -111,6 +111,8 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
         "file": a.file_bytes - (0 if options.public_key else SIGNATURE_BYTES),
         "checked_for": "damage and origin" if options.public_key else "damage",
         "rollback_protection": options.rollback_protection,
+        "slots": options.slots,
+        "self_test": a.test_samples,
     }
 
 

@@ -38,10 +38,12 @@ def _adapters(adapters: dict[str, Any]) -> list[str]:
     """What base, active and resident adapters take, and what a file is checked for before it is used."""
     resident = f"{adapters['resident']} resident of {adapters['slot']:,} each" if adapters["resident"] else "none resident"
     origin = "damage and origin" if adapters["checked_for"] == "damage and origin" else "damage, not for origin"
+    slots = "; two slots in flash" if adapters["slots"] else ""
+    slots += f", self test of {adapters['self_test']} samples" if adapters["self_test"] else ""
     versions = "; only a newer one replaces another" if adapters["rollback_protection"] else ""
     return [
         f"{'adapters':<{WIDTH}}base {adapters['base']:,} (flash), active {adapters['active']:,}, {resident}: {adapters['resident_total']:,} bytes",
-        f"{'':<{WIDTH}}a file of {adapters['file']:,} bytes, checked for {origin}{versions}",
+        f"{'':<{WIDTH}}a file of {adapters['file']:,} bytes, checked for {origin}{versions}{slots}",
     ]
 
 

@@ -15,6 +15,7 @@ from .base import Device
 from .errors import DeviceError, check_status
 from .host import compare_with_manifest
 from .manifest import Manifest
+from .stored_adapters import StoredAdapters
 
 PROTOCOL = 2
 CHUNK = 512
@@ -44,6 +45,15 @@ class Command(enum.IntEnum):
     WRITE_ADAPTER = 15
     LOAD_ADAPTER = 16
     STATS = 17
+    STORE_ADAPTER = 18
+    SELECT_ADAPTER = 19
+    REMOVE_ADAPTER = 20
+    LIST_ADAPTERS = 21
+    UPDATE_BEGIN = 22
+    UPDATE_WRITE = 23
+    UPDATE_HASH = 24
+    UPDATE_INSTALL = 25
+    REBOOT = 26
 
 
 class Transport(Protocol):
@@ -257,8 +267,15 @@ class AgentDevice(Device):
         (length,) = struct.unpack("<I", self.link.request(Command.EXPORT_ADAPTER))
         return self._read(Command.READ_ADAPTER, length)
 
-    def _load_adapter(self, adapter: bytes) -> None:
+    def _stored(self) -> StoredAdapters:
+        self._check_adapters()
+        return StoredAdapters(lambda command, data: self.link.request(Command(command), data), min(CHUNK, self.hello.chunk))
+
+    def _write_adapter(self, adapter: bytes) -> None:
         self._write(Command.WRITE_ADAPTER, adapter)
+
+    def _load_adapter(self, adapter: bytes) -> None:
+        self._write_adapter(adapter)
         self.link.request(Command.LOAD_ADAPTER, struct.pack("<I", len(adapter)))
 
     def _stats(self) -> dict[str, Any]:

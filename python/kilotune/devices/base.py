@@ -23,6 +23,7 @@ from . import data
 from .data import Samples
 from .errors import DeviceError
 from .manifest import Manifest
+from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[np.int8] | list[NDArray[np.int8]]
 """int8 [N, ...], or a list of them for a model of several outputs."""
@@ -269,6 +270,10 @@ class Device(ABC):
 
     def load_adapter(self, adapter: Adapter) -> None:
         """Take over an adapter of the same base model; nothing changes if it is another's or does not fit."""
+        self._check_adapter(adapter)
+        self._load_adapter(adapter.data)
+
+    def _check_adapter(self, adapter: Adapter) -> None:
         self._check_adapters()
         if adapter.base_hash != self.manifest.base_hash.hex():
             raise DeviceError(
@@ -282,7 +287,54 @@ class Device(ABC):
                 f"the adapter has {len(adapter)} bytes, this build's have {self.manifest.adapter_bytes}",
                 "build with the method, rank and layers that the adapter was trained with",
             )
-        self._load_adapter(adapter.data)
+
+    # ---- Stored adapters ----
+
+    def store_adapter(self, adapter: Adapter, name: str | None = None) -> None:
+        """Keep an adapter in the device's memory, by its own or another name; the active one stays. The build plans the room: resident=."""
+        stored = self._stored()
+        self._check_adapter(adapter)
+        if not (name or adapter.name):
+            raise ValueError("the adapter has no name: pass one")
+        self._write_adapter(adapter.data)
+        stored.store(len(adapter), name)
+
+    def select_adapter(self, name: str | None) -> None:
+        """Make a stored adapter the active one; None: the base model. A training build copies it, and forgets accumulators and moments."""
+        self._stored().select(name)
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget a stored adapter that is not active."""
+        self._stored().remove(name)
+
+    def stored_adapters(self) -> tuple[list[str], str | None]:
+        """Names of the stored adapters, and which is active."""
+        return self._stored().names()
+
+    def update_adapter(self, adapter: Adapter) -> Update:
+        """Replace the adapter in flash over the air; what an update that was cut off has left there is not sent again.
+
+        DeviceError, and the adapter before stays, where it is refused: damaged, of another base, not signed, older, or worse on the self test.
+        """
+        if not self.manifest.adapter_slots:
+            raise DeviceError(self.name, "the build has no slots for updates", "build with train=False and kt.AdapterOptions(slots=True)")
+        stored = self._stored()
+        self._check_adapter(adapter)
+        begun = stored.begin(adapter.data)
+        sent = stored.write(adapter.data, begun.kept)
+        stored.install()
+        return Update(sent, begun.kept)
+
+    def reboot(self) -> None:
+        """As after a reset of the board: what is in flash is left."""
+        self._stored().reboot()
+
+    def _stored(self) -> StoredAdapters:
+        self._check_adapters()
+        raise DeviceError(self.name, "this device keeps no adapters", "open agent:host or a board")
+
+    def _write_adapter(self, adapter: bytes) -> None:
+        raise NotImplementedError
 
     def stats(self) -> dict[str, Any]:
         """Cost of the last infer, train_step or apply, and memory.

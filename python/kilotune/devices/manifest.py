@@ -59,6 +59,11 @@ class Manifest:
     arena_infer: int
     arena_train: int
     adapter_bytes: int
+    adapter_slot_bytes: int
+    resident: int
+    """Adapters that a pool in memory holds."""
+    adapter_slots: bool
+    """Whether two slots in flash take updates."""
     learning_rate: float | None
     sources: tuple[str, ...]
     include: tuple[str, ...]
@@ -117,6 +122,9 @@ class Manifest:
             arena_infer=int(data["arena_bytes"]["infer"]),
             arena_train=int(data["arena_bytes"].get("train") or 0),
             adapter_bytes=int(data["adapter_bytes"]),
+            adapter_slot_bytes=int(data.get("adapter_slot_bytes", 0)),
+            resident=int(data.get("resident", 0)),
+            adapter_slots=bool(data.get("adapter_slots", False)),
             learning_rate=_optional(float, data.get("learning_rate")),
             sources=tuple(data["sources"]),
             include=tuple(data["include"]),

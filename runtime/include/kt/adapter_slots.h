@@ -42,13 +42,12 @@ typedef struct {
 } kt_adapter_slots;
 
 /* Samples with labels that stay in the firmware: an adapter that makes more of them wrong is not taken. */
-typedef struct {
+struct kt_self_test {
     const int8_t *inputs;  /* samples x the model's input_bytes */
     const int32_t *labels; /* the class: the largest of the model's output_bytes */
     uint32_t samples;
     uint32_t permitted; /* how many more may be wrong than with the adapter before */
-    int8_t *output;     /* memory of the model's output_bytes */
-} kt_self_test;
+};
 
 /* Find the adapter in flash and make it the active one, or the base model where there is none. The model is initialised; it is one built for
  * inference with adapters (KT_ERROR_UNSUPPORTED otherwise: training changes its values where they lie). */
@@ -76,16 +75,17 @@ uint32_t kt_update_hash(const kt_adapter_slots *slots, uint32_t from, uint32_t t
  * KT_ERROR_FULL beyond the announced size, KT_ERROR_FLASH: the update is over. */
 kt_status kt_update_write(kt_adapter_slots *slots, uint32_t offset, const void *data, uint32_t bytes);
 
-/* Check what was written, try it on the self test (NULL: none), and make it the active adapter, also after the next boot. On any error the
+/* Check what was written, try it on the self test (NULL: none), and make it the active adapter, also after the next boot. output: memory of
+ * the model's output_bytes for the test. On any error the
  * adapter before stays active and the update is over: those of kt_adapter_open; KT_ERROR_MISSING where bytes are missing (the update goes
  * on); KT_ERROR_VERSION where rollback protection is on and its sequence number is not higher; KT_ERROR_SELF_TEST; KT_ERROR_FLASH. */
-kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test);
+kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test, int8_t *output);
 
 /* Give up the update under way. */
 void kt_update_abandon(kt_adapter_slots *slots);
 
 /* How many samples of the test the model gets wrong as it is now; UINT32_MAX where it cannot infer. */
-uint32_t kt_self_test_errors(const kt_self_test *test, const kt_model_interface *interface, void *model);
+uint32_t kt_self_test_errors(const kt_self_test *test, const kt_model_interface *interface, void *model, int8_t *output);
 
 #ifdef __cplusplus
 }

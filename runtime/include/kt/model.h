@@ -38,6 +38,7 @@ typedef enum {
 } kt_status;
 
 typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */
+typedef struct kt_self_test kt_self_test;           /* kt/adapter_slots.h */
 
 /* What a training sample should give: a class number, or values in the output's real units. */
 typedef struct {
@@ -68,6 +69,7 @@ typedef struct {
     kt_status (*adapter_load)(void *model, const void *buffer, size_t length);
     const kt_adapter_layout *adapter_layout; /* NULL where no adapter is taken */
     void (*adapter_select)(void *model, const void *values);
+    const kt_self_test *self_test; /* NULL where the build has none */
 } kt_model_interface;
 
 #ifdef __cplusplus

@@ -216,12 +216,12 @@ static kt_status commit(kt_adapter_slots *slots, uint32_t bytes)
 }
 
 /* Let the new adapter work, unless it makes the self test worse than permitted; the old one is active after an error. */
-static kt_status try_out(kt_adapter_slots *slots, const kt_adapter *adapter, const kt_self_test *test)
+static kt_status try_out(kt_adapter_slots *slots, const kt_adapter *adapter, const kt_self_test *test, int8_t *output)
 {
-    const uint32_t before = test == NULL ? 0 : kt_self_test_errors(test, slots->interface, slots->model);
+    const uint32_t before = test == NULL ? 0 : kt_self_test_errors(test, slots->interface, slots->model, output);
     kt_status status = activate(slots, adapter);
     if (status == KT_OK && test != NULL) {
-        const uint32_t after = kt_self_test_errors(test, slots->interface, slots->model);
+        const uint32_t after = kt_self_test_errors(test, slots->interface, slots->model, output);
         status = after > before && after - before > test->permitted ? KT_ERROR_SELF_TEST : KT_OK;
     }
     if (status == KT_OK) {
@@ -233,7 +233,7 @@ static kt_status try_out(kt_adapter_slots *slots, const kt_adapter *adapter, con
     return status;
 }
 
-kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test)
+kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test, int8_t *output)
 {
     const kt_adapter_layout *const layout = slots->interface->adapter_layout;
     kt_adapter adapter;
@@ -247,7 +247,7 @@ kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test)
         status = KT_ERROR_VERSION;
     }
     if (status == KT_OK) {
-        status = try_out(slots, &adapter, test);
+        status = try_out(slots, &adapter, test, output);
     }
     if (status == KT_OK) {
         slots->active = adapter;
@@ -257,16 +257,16 @@ kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test)
     return status;
 }
 
-uint32_t kt_self_test_errors(const kt_self_test *test, const kt_model_interface *interface, void *model)
+uint32_t kt_self_test_errors(const kt_self_test *test, const kt_model_interface *interface, void *model, int8_t *output)
 {
     uint32_t errors = 0;
     for (uint32_t i = 0; i < test->samples; i++) {
-        if (interface->infer(model, test->inputs + (size_t)i * interface->input_bytes, test->output) != KT_OK) {
+        if (interface->infer(model, test->inputs + (size_t)i * interface->input_bytes, output) != KT_OK) {
             return UINT32_MAX;
         }
         uint32_t best = 0;
         for (uint32_t k = 1; k < interface->output_bytes; k++) {
-            best = test->output[k] > test->output[best] ? k : best;
+            best = output[k] > output[best] ? k : best;
         }
         errors += test->labels[i] != (int32_t)best;
     }

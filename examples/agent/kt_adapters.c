@@ -1,0 +1,174 @@
+/* kt_adapters.c: stored adapters behind commands 18 to 26 (README.md).
+ *
+ * The flash is simulated: memory that survives REBOOT, erased and written as flash is. A product hands the functions of its own flash
+ * driver to kt_flash instead. AGENT_RESIDENT and AGENT_SLOT_BYTES are as the build planned them, AGENT_FLASH_PAGE is 0 without slots. */
+#include "kt_adapters.h"
+
+#include <string.h>
+
+enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDATE_WRITE = 23, UPDATE_HASH = 24, UPDATE_INSTALL = 25, REBOOT = 26 };
+
+#define STATUS_REQUEST 66
+
+#if AGENT_ADAPTER_BYTES > 0
+#include "kt/adapter_pool.h"
+#include "kt/adapter_slots.h"
+
+#define AT_LEAST_1(n) ((n) > 0 ? (n) : 1)
+
+static kt_resident residents[AT_LEAST_1(AGENT_RESIDENT)];
+static uint64_t memory[AT_LEAST_1(AGENT_RESIDENT * AGENT_SLOT_BYTES / 8)];
+static kt_adapter_pool pool;
+
+static uint32_t get32(const uint8_t *from)
+{
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+static uint8_t *put32(uint8_t *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        *to++ = (uint8_t)(value >> (8 * i));
+    return to;
+}
+
+/* ---- The pool ---- */
+
+static void start_pool(void)
+{
+    if (pool.layout == NULL)
+        kt_pool_init(&pool, kt_agent.interface->adapter_layout, residents, AGENT_RESIDENT, memory, AGENT_RESIDENT * AGENT_SLOT_BYTES);
+}
+
+void kt_adapters_forget_active(void)
+{
+    start_pool();
+    pool.active = NULL;
+}
+
+/* A name of 24 bytes behind `before` others. */
+static const char *name_in(const uint8_t *data, size_t length, size_t before)
+{
+    static char name[KT_ADAPTER_NAME + 1];
+    if (length != before + KT_ADAPTER_NAME)
+        return NULL;
+    memcpy(name, data + before, KT_ADAPTER_NAME);
+    return name;
+}
+
+static uint8_t list(const uint8_t *data, size_t length, uint8_t **end)
+{
+    uint32_t index = length == 4 ? get32(data) : 0;
+    for (int room = 20; room > 0 && index < pool.entries; index++) {
+        if (pool.residents[index].values != NULL) {
+            *(*end)++ = pool.residents[index].values == pool.active;
+            memcpy(*end, pool.residents[index].name, KT_ADAPTER_NAME);
+            *end += KT_ADAPTER_NAME;
+            room--;
+        }
+    }
+    *end = put32(*end, index);
+    return length == 4 ? KT_OK : STATUS_REQUEST;
+}
+
+static uint8_t pool_command(uint8_t code, const uint8_t *data, size_t length, const uint8_t *file, uint32_t size)
+{
+    const char *const name = name_in(data, length, code == STORE ? 4 : 0);
+    if (name == NULL || (code == STORE && get32(data) > size))
+        return STATUS_REQUEST;
+    if (code == STORE)
+        return (uint8_t)kt_pool_store(&pool, name[0] == 0 ? NULL : name, file, get32(data));
+    if (code == REMOVE)
+        return (uint8_t)kt_pool_remove(&pool, name);
+    return (uint8_t)kt_pool_select(&pool, name[0] == 0 ? NULL : name, kt_agent.interface, kt_agent.storage);
+}
+
+/* ---- The slots ---- */
+
+#if AGENT_FLASH_PAGE > 0
+#define SLOT_PAGES ((KT_SLOT_RECORD + AGENT_ADAPTER_BYTES + AGENT_FLASH_PAGE - 1) / AGENT_FLASH_PAGE)
+#define WORD 8
+
+static uint64_t cells[2 * SLOT_PAGES * AGENT_FLASH_PAGE / 8];
+static kt_adapter_slots slots;
+
+static int erase_page(void *context, uint32_t page)
+{
+    (void)context;
+    memset((uint8_t *)cells + page * AGENT_FLASH_PAGE, 0xFF, AGENT_FLASH_PAGE);
+    return 0;
+}
+
+static int write_word(void *context, uint32_t offset, const uint8_t *word)
+{
+    uint8_t *const cell = (uint8_t *)cells + offset;
+    (void)context;
+    for (int i = 0; i < WORD; i++)
+        cell[i] &= word[i];
+    return 0;
+}
+
+static const kt_flash flash = {(const uint8_t *)cells, AGENT_FLASH_PAGE, 2 * SLOT_PAGES, WORD, erase_page, write_word, NULL};
+
+void kt_adapters_boot(void)
+{
+    start_pool();
+    (void)kt_slots_boot(&slots, &flash, kt_agent.interface, kt_agent.storage);
+}
+
+static uint8_t slots_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, int8_t *output)
+{
+    switch (code) {
+    case UPDATE_BEGIN: /* bytes, offset: 0 begins anew, else goes on there */
+        if (length != 8)
+            return STATUS_REQUEST;
+        *end = put32(*end, AGENT_FLASH_PAGE);
+        return (uint8_t)(get32(data + 4) == 0 ? kt_update_begin(&slots, get32(data)) : kt_update_resume(&slots, get32(data), get32(data + 4)));
+    case UPDATE_WRITE:
+        return length < 4 ? STATUS_REQUEST : (uint8_t)kt_update_write(&slots, get32(data), data + 4, (uint32_t)length - 4);
+    case UPDATE_HASH:
+        if (length != 8)
+            return STATUS_REQUEST;
+        *end = put32(*end, kt_update_hash(&slots, get32(data), get32(data + 4)));
+        *end = put32(*end, AGENT_FLASH_PAGE);
+        return KT_OK;
+    default:
+        return (uint8_t)kt_update_install(&slots, kt_agent.interface->self_test, output);
+    }
+}
+#else
+void kt_adapters_boot(void)
+{
+    start_pool();
+}
+
+static uint8_t slots_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, int8_t *output)
+{
+    (void)code, (void)data, (void)length, (void)end, (void)output;
+    return KT_ERROR_UNSUPPORTED;
+}
+#endif
+
+uint8_t kt_adapters_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, const uint8_t *file, uint32_t size, int8_t *output)
+{
+    if (code == LIST)
+        return list(data, length, end);
+    if (code <= REMOVE)
+        return pool_command(code, data, length, file, size);
+    return slots_command(code, data, length, end, output);
+}
+#else
+void kt_adapters_boot(void)
+{
+}
+
+void kt_adapters_forget_active(void)
+{
+}
+
+uint8_t kt_adapters_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, const uint8_t *file, uint32_t size, int8_t *output)
+{
+    (void)code, (void)data, (void)length, (void)end, (void)file, (void)size, (void)output;
+    return KT_ERROR_UNSUPPORTED;
+}
+#endif

@@ -1,0 +1,158 @@
+"""Adapters that a device keeps: the pool and the slots behind the agent, on the host under sanitizers and on an emulated board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden.reference import samples, tiny
+
+import kilotune as kt
+from kiloc.export import tflite
+from kiloc.peft import Method
+from kilotune.devices import stored_adapters
+
+X = samples(tiny(), 20)
+METHODS: list[Method] = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training and an inference-only build with pools, and three adapters with their results."""
+    folder, rng = tmp_path_factory.mktemp("stored"), np.random.default_rng(2)
+    (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    model, two = kt.load(folder / "tiny.tflite"), kt.AdapterOptions(resident=2)
+    training = kt.build(model, folder / "training", method=METHODS, optimizer=kt.SGD(lr=0.3), adapters=two, measure=False)
+    with training.open() as device:
+        for i, name in enumerate(("alice", "bob", "carol")):
+            device.reset()
+            device.fit(X, rng.integers(0, 3, 20), epochs=10)
+            device.export_adapter().labelled(name, sequence=i + 1).save(folder / f"{name}.kta")
+            np.save(folder / f"{name}.npy", device.infer(X))
+            np.save(folder / f"{name}_labels.npy", device.predict(X))
+    test = (X, np.load(folder / "bob_labels.npy"))
+    options = kt.AdapterOptions(resident=2, slots=True, rollback_protection=True, self_test=test, permitted=1)
+    kt.build(model, folder / "inference", method=METHODS, train=False, adapters=options, measure=False)
+    return folder
+
+
+def adapter(folder: Path, name: str) -> tuple[kt.Adapter, Any]:
+    return kt.Adapter.load(folder / f"{name}.kta"), np.load(folder / f"{name}.npy")
+
+
+DEVICES = [pytest.param(("agent:host", {"sanitize": True}), id="agent"), pytest.param(("qemu:mps2-an386", {}), id="an386", marks=pytest.mark.qemu)]
+
+
+@pytest.fixture(params=DEVICES)
+def place(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    if request.param[0].startswith("qemu"):
+        request.getfixturevalue("qemu")
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def inference(folder: Path, place: Any) -> Iterator[kt.Device]:
+    with kt.open_build(folder / "inference").open(place[0], **place[1]) as device:
+        yield device
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_a_pool_on_a_device(kind: str, folder: Path, place: Any) -> None:
+    (alice, a), (bob, b), (carol, _) = (adapter(folder, n) for n in ("alice", "bob", "carol"))
+    with kt.open_build(folder / kind).open(place[0], **place[1]) as device:
+        base = device.infer(X)
+        device.store_adapter(alice)
+        device.store_adapter(bob, name="robert")
+        assert device.stored_adapters() == (["alice", "robert"], None) and np.array_equal(device.infer(X), base)
+        for name, expected in (("robert", b), ("alice", a), (None, base), ("robert", b)):
+            device.select_adapter(name)
+            assert np.array_equal(device.infer(X), expected) and device.stored_adapters()[1] == name
+        for call, words in (
+            (lambda: device.store_adapter(alice), "of this name is there"),
+            (lambda: device.store_adapter(carol), "no room"),
+            (lambda: device.select_adapter("dave"), "no adapter of this name"),
+            (lambda: device.remove_adapter("dave"), "no adapter of this name"),
+            (lambda: device.remove_adapter("robert"), "in use"),
+        ):
+            with pytest.raises(kt.DeviceError, match=words):
+                call()
+        assert np.array_equal(device.infer(X), b) and device.stored_adapters() == (["alice", "robert"], "robert")
+        device.remove_adapter("alice")
+        device.store_adapter(carol)
+        assert device.stored_adapters()[0] == ["carol", "robert"]
+        with pytest.raises(ValueError, match="has no name"):
+            device.store_adapter(alice.labelled(""))
+
+
+def test_an_update_over_the_air(inference: kt.Device, folder: Path) -> None:
+    """First install, a replacement, and after each a reboot; what is older, worse or foreign is refused and the adapter before stays."""
+    (alice, a), (bob, b), (carol, _) = (adapter(folder, n) for n in ("alice", "bob", "carol"))
+    base = inference.infer(X)
+    assert inference.update_adapter(bob).sent == len(bob) and np.array_equal(inference.infer(X), b)
+    for adapter_in, words in ((alice, "older than the one"), (carol, "stored samples' results worse")):
+        with pytest.raises(kt.DeviceError, match=words):
+            inference.update_adapter(adapter_in)
+        assert np.array_equal(inference.infer(X), b)
+    inference.reset()
+    assert np.array_equal(inference.infer(X), base)
+    inference.reboot()
+    assert np.array_equal(inference.infer(X), b), "flash outlives a reset"
+    newer = bob.labelled("bob 2", sequence=9)
+    inference.update_adapter(newer)
+    inference.reboot()
+    assert np.array_equal(inference.infer(X), b) and not np.array_equal(a, b)
+
+
+def test_a_cut_update_goes_on_where_it_was(inference: kt.Device, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line breaks after every number of chunks and the board resets; the next try sends only what is missing."""
+    bob, b = adapter(folder, "bob")
+    base = inference.infer(X)
+    original = stored_adapters.StoredAdapters.__init__
+
+    def small(self: Any, request: Any, chunk: int) -> None:
+        original(self, request, 100)
+
+    monkeypatch.setattr(stored_adapters.StoredAdapters, "__init__", small)
+    total = -(-len(bob) // 96)
+    for chunks in range(1, total):
+        stored = inference._stored()
+        start = stored.begin(bob.data).kept
+        whole = bob.data[: min(len(bob), start + chunks * 96)]
+        stored.write(whole, start)
+        inference.reboot()
+        assert np.array_equal(inference.infer(X), base), "what is half written is not used"
+    result = inference.update_adapter(bob)
+    assert result.kept > 0 and result.sent == len(bob) - result.kept
+    assert np.array_equal(inference.infer(X), b)
+
+
+def test_two_updates_at_once(inference: kt.Device, folder: Path) -> None:
+    bob, b = adapter(folder, "bob")
+    stored = inference._stored()
+    begun = stored.begin(bob.data)
+    with pytest.raises(kt.DeviceError, match="another update is under way"):
+        inference._stored().begin(bob.data)
+    stored.write(bob.data, begun.kept)
+    stored.install()
+    assert np.array_equal(inference.infer(X), b)
+
+
+def test_what_a_build_does_not_have_is_said(folder: Path, tmp_path: Path) -> None:
+    bob, _ = adapter(folder, "bob")
+    with kt.open_build(folder / "training").open("host") as device, pytest.raises(kt.DeviceError, match="keeps no adapters"):
+        device.store_adapter(bob)
+    with kt.open_build(folder / "training").open("agent:host") as device, pytest.raises(kt.DeviceError, match="has no slots"):
+        device.update_adapter(bob)
+    model = kt.load(folder / "tiny.tflite")
+    for options, words in (
+        (kt.AdapterOptions(slots=True), "for builds that only infer"),
+        (kt.AdapterOptions(self_test=(X, np.zeros(20, np.int64))), "for builds that only infer"),
+    ):
+        with pytest.raises(kt.CompileError, match=words):
+            kt.build(model, tmp_path / "b", method=METHODS, adapters=options)
+    with pytest.raises(kt.CompileError, match="targets of shape"):
+        options = kt.AdapterOptions(self_test=(X, np.zeros(3, np.int64)))
+        kt.build(model, tmp_path / "b", method=METHODS, train=False, adapters=options)
