@@ -58,6 +58,10 @@ METHODS: dict[str, list[Method]] = {
 }
 
 
+ACCUMULATE = {"head": 2, "bias+lora": 2, "full+scale": 2}
+"""Samples an update, 1 for the others: those update within the step and keep no accumulators."""
+
+
 @dataclass(frozen=True)
 class Material:
     """A model and STEPS samples from another domain than it was made in."""
@@ -111,7 +115,8 @@ def make(material: Material, method: str, folder: Path) -> kt.Build:
     """The build that is compared; with momentum in one method, so that the moments are too."""
     y = _labels(material, method)
     optimizer = kt.SGD(lr=RATE, momentum=0.9 if method == "bias" else 0.0)
-    return kt.build(material.model, folder, method=METHODS[method], optimizer=optimizer, calibration=(material.x, y), measure=False)
+    given = {"accumulate": ACCUMULATE.get(method, 1), "calibration": (material.x, y), "measure": False}
+    return kt.build(material.model, folder, method=METHODS[method], optimizer=optimizer, **given)
 
 
 def _labels(material: Material, method: str) -> NDArray[np.int32]:
@@ -120,13 +125,14 @@ def _labels(material: Material, method: str) -> NDArray[np.int32]:
 
 
 def trained(build: kt.Build, material: Material, method: str, device: str) -> Outcome:
-    """STEPS training steps with an update each on one device."""
-    y = _labels(material, method)
+    """STEPS training steps on one device."""
+    y, accumulate = _labels(material, method), ACCUMULATE.get(method, 1)
     with build.open(device) as opened:
         start, losses = opened.state(), []
         for i in range(STEPS):
             losses.append(opened.train_step(material.x[i], y[i]))
-            opened.apply()
+            if (i + 1) % accumulate == 0:
+                opened.apply()
         return Outcome(start, tuple(losses), opened.state(), np.asarray(opened.infer(material.x[:5])).tobytes())
 
 

@@ -178,7 +178,7 @@ def test_int8_is_taken_as_is_and_float_is_quantised(host: Device) -> None:
         (lambda d: d.fit(X, Y[:-1]), r"y has shape \[39\], expected \[40\]"),
         (lambda d: d.fit(X, np.where(np.arange(40) == 9, 3, Y)), r"y holds label 3 at \[9\]: the model has 3 classes"),
         (lambda d: d.fit(X, Y.astype(float)), "y has dtype float64: labels are integers"),
-        (lambda d: d.fit(X, Y, accumulate=0), "accumulate at least 1"),
+        (lambda d: d.fit(X, Y, accumulate=0), "accumulate must be at least 1"),
         (lambda d: d.fit(X, Y, decay="cosine"), 'None or "linear"'),
         (lambda d: d.fit(X[:0], Y[:0]), "x holds no samples"),
         (lambda d: d.evaluate(X[:0], Y[:0]), "x holds no samples"),
