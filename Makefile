@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo bench-accuracy bench-methods bench-search bench-memory bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-methods bench-search bench-memory bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ lint: setup  ## ruff and mypy
 
 demo: setup  ## train a digit classifier on a new writer's digits, in the memory of a microcontroller
 	$(BIN)/python examples/digits/run.py
+
+personalise: setup  ## one emulated board learns two speakers, a second one of another core takes an adapter over
+	$(BIN)/python examples/personalise/run.py
 
 bench-accuracy: setup  ## accuracy before and after adaptation, method by method
 	$(BIN)/python benchmarks/accuracy.py --write docs/accuracy.md

@@ -200,3 +200,39 @@ def test_devices_that_are_not_there(name: str, model: kt.Model, tmp_path: Path) 
     assert "no device of this name" in caught.value.what and "host" in caught.value.hint
     with pytest.raises(kt.DeviceError, match="has no option 'speed'"):
         build.open("host", speed=3)
+
+
+# ---- Training: each error is clear and leaves the state as it was ----
+
+
+def test_what_training_is_given_wrongly(model: kt.Model, tmp_path: Path) -> None:
+    """A rate that is no number, labels outside the classes, a state of another optimizer, of another build and of another version."""
+    x, y = np.zeros((2, 8), np.int8), np.array([0, 1])
+    build = kt.build(model, tmp_path / "sgd", method=kt.LoRA(rank=2, layers="all"), optimizer=kt.SGD(lr=0.1), measure=False)
+    adam = kt.build(model, tmp_path / "adam", method=kt.LoRA(rank=2, layers="all"), optimizer=kt.Adam(lr=0.1), measure=False)
+    lion = kt.build(model, tmp_path / "lion", method=kt.LoRA(rank=2, layers="all"), optimizer=kt.Lion(lr=0.1), measure=False)
+    momentum = kt.build(model, tmp_path / "momentum", method=kt.LoRA(rank=2, layers="all"), optimizer=kt.SGD(lr=0.1, momentum=0.5), measure=False)
+    states = {}
+    for name, other in (("adam", adam), ("lion", lion), ("momentum", momentum)):
+        with other.open() as device:
+            device.fit(x, y)
+            states[name] = device.state()
+    assert len(states["lion"]) == len(states["momentum"]), "the same members, another meaning"
+    with momentum.open() as device:
+        device.fit(x, y)
+        before = device.state()
+        version = bytes([before[0] ^ 1]) + before[1:]
+        cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
+            (lambda: device.set_learning_rate(float("nan")), ValueError, "learning_rate is nan"),
+            (lambda: device.fit(x, y, learning_rate=float("nan")), ValueError, "learning_rate is nan"),
+            (lambda: device.fit(x, np.array([0, 3])), ValueError, "3"),
+            (lambda: device.train_step(x[0], -1), ValueError, "-1"),
+            (lambda: device.set_state(states["adam"]), ValueError, "bytes"),
+            (lambda: device.set_state(states["lion"]), kt.DeviceError, "of another model"),
+            (lambda: device.set_state(version), kt.DeviceError, "of another model"),
+        ]
+        for call, kind, words in cases:
+            with pytest.raises(kind, match=words):
+                call()
+            assert device.state() == before, words
+    assert build.manifest["base_hash"] == adam.manifest["base_hash"], "an adapter moves between optimizers, a state does not"
