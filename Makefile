@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-methods bench-search bench-memory bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-methods bench-search bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA 
 
 bench-memory: setup  ## arenas beside TensorFlow Lite Micro's, and what training adds
 	$(BIN)/python benchmarks/memory.py
+
+bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
+	$(BIN)/python benchmarks/placement.py --write docs/placement.md
 
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py

@@ -80,9 +80,9 @@ def model_path(data_dir: Path) -> Callable[[str], Path]:
 # ---- Tools ----
 
 
-def unavailable(what: str, package: str) -> NoReturn:
+def unavailable(what: str, remedy: str) -> NoReturn:
     """Skip for want of a tool; fail where the tool must be there."""
-    reason = f"{what} not found: on Debian, apt install {package}"
+    reason = f"{what} not found: {remedy}"
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -93,10 +93,10 @@ def arm_gcc() -> str:
     """The cross compiler with its C library."""
     program = shutil.which("arm-none-eabi-gcc")
     if program is None:
-        unavailable("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+        unavailable("arm-none-eabi-gcc", "on Debian, apt install gcc-arm-none-eabi")
     header = subprocess.run([program, "-E", "-"], input="#include <string.h>\n", capture_output=True, text=True, check=False)
     if header.returncode != 0:
-        unavailable("the C library of arm-none-eabi-gcc", "libnewlib-arm-none-eabi")
+        unavailable("the C library of arm-none-eabi-gcc", "on Debian, apt install libnewlib-arm-none-eabi")
     return program
 
 
@@ -104,11 +104,18 @@ def arm_gcc() -> str:
 def monocypher() -> Path:
     """The folder of monocypher.c, for firmware that checks signatures; and the package that signs on the host."""
     if importlib.util.find_spec("monocypher") is None:
-        unavailable("pymonocypher", "python3-dev, then pip install 'kilotune[sign]'")
+        unavailable("pymonocypher", "on Debian, apt install python3-dev, then pip install 'kilotune[sign]'")
     try:
         return monocypher_source.folder()
     except DeviceError as error:
-        unavailable(f"monocypher.c ({error.what})", "python3-pip, or set MONOCYPHER_DIR")
+        unavailable(f"monocypher.c ({error.what})", "on Debian, apt install python3-pip, or set MONOCYPHER_DIR")
+
+
+@pytest.fixture(scope="session")
+def ortools() -> None:
+    """The solver behind `optimal=True`."""
+    if importlib.util.find_spec("ortools") is None:
+        unavailable("OR-Tools", "pip install 'kilotune[optimal]'")
 
 
 @pytest.fixture(scope="session")
@@ -116,5 +123,5 @@ def qemu(arm_gcc: str) -> str:
     """The emulator of boards, and the compiler of what runs on it."""
     program = shutil.which("qemu-system-arm")
     if program is None:
-        unavailable("qemu-system-arm", "qemu-system-arm")
+        unavailable("qemu-system-arm", "on Debian, apt install qemu-system-arm")
     return program

@@ -9,7 +9,7 @@ from typing import Any
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
-from .plan import check_plan, plan_memory
+from .plan import WORD, check_plan, plan_memory
 from .plan.recompute import Choice, Recomputations
 
 Options = Any
@@ -19,33 +19,39 @@ ATTEMPTS = 4
 """Placements may need a few bytes more than are alive at once: so often a smaller budget is tried."""
 
 
-def planned(part: Graph, check: bool = True) -> Slice:
-    """A slice with its plan; the plan is checked independently."""
+def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = True) -> Slice:
+    """A slice with its plan (align, prove: see `plan_memory`); the plan is checked independently."""
 
     def scratch(node: Node) -> int:
         return scratch_bytes(part, node)
 
-    plan = plan_memory(part, scratch, frozenset(caller_buffers(part)))
+    plan = plan_memory(part, scratch, frozenset(caller_buffers(part)), align, prove)
     if check:
         check_plan(part, part.nodes, plan.offsets, plan.arena_bytes, scratch)
     return Slice(part, plan)
 
 
-def recomputations(part: Graph) -> Recomputations:
+def recomputations(train: Slice) -> Recomputations:
     """What a training slice may recompute."""
-    return Recomputations(part, lambda node: scratch_bytes(part, node), frozenset(caller_buffers(part)))
+    part = train.graph
+    return Recomputations(part, lambda node: scratch_bytes(part, node), frozenset(caller_buffers(part)), train.plan.alignment)
+
+
+def _with(choice: Choice, train: Slice) -> Slice:
+    """The slice with what was chosen recomputed, planned as it was itself."""
+    return planned(choice.apply(train.graph), train.plan.alignment, train.plan.proved)
 
 
 def fitted(train: Slice, arena: int) -> Slice | None:
     """The training slice with the fewest extra MACs whose plan fits the arena; None where none was found."""
     if train.plan.arena_bytes <= arena:
         return train
-    possible, budget = recomputations(train.graph), arena
+    possible, budget = recomputations(train), arena
     for _ in range(ATTEMPTS):
         choice = possible.choose(budget)
         if choice is None:
             return None
-        found = planned(choice.apply(train.graph))
+        found = _with(choice, train)
         if found.plan.arena_bytes <= arena:
             return found
         budget -= found.plan.arena_bytes - arena
@@ -54,12 +60,12 @@ def fitted(train: Slice, arena: int) -> Slice | None:
 
 def smallest(train: Slice) -> Slice:
     """The least memory that recomputation reaches, whatever it costs."""
-    plans = [train, planned(recomputations(train.graph).front()[-1].apply(train.graph))]
+    plans = [train, _with(recomputations(train).front()[-1], train)]
     return min(plans, key=lambda s: s.plan.arena_bytes)
 
 
 def front(train: Slice) -> list[Choice]:
-    return recomputations(train.graph).front()
+    return recomputations(train).front()
 
 
 def advice(options: Options, total: Callable[[Options], int], now: int) -> str:

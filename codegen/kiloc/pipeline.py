@@ -38,6 +38,7 @@ from .passes.slices import adapted_slice, inference_slice, prune, training_slice
 from .passes.stream_updates import stream_updates
 from .passes.update_early import update_early
 from .peft import Calibration, Method, attach_all
+from .plan import alignment
 
 STATE_VERSION = 1
 SAMPLES = 32
@@ -71,6 +72,8 @@ class Options:
     calibration_target: NDArray[Any] | None = None
     seed: int = 0
     name: str | None = None
+    optimal: bool = False
+    """Search for the best placement and prove how good it is."""
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
     adapters: adapter_table.AdapterOptions = field(default_factory=adapter_table.AdapterOptions)
@@ -138,7 +141,8 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    return Forecast(whole, planned(inference_slice(whole), check=False), planned(training_slice(whole), check=False))
+    infer, train = (planned(s, alignment(options.target), options.optimal, check=False) for s in (inference_slice(whole), training_slice(whole)))
+    return Forecast(whole, infer, train)
 
 
 def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | None = None) -> Compilation:
@@ -165,8 +169,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         inputs = {name: forward[name] for name in base.inputs}
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
-    infer = planned(inference_slice(whole))
-    train = planned(training_slice(whole)) if options.methods and options.train else None
+    align = alignment(options.target)
+    infer = planned(inference_slice(whole), align, options.optimal)
+    train = planned(training_slice(whole), align, options.optimal) if options.methods and options.train else None
     if options.ram is not None:
         train = _within(options.ram, base, whole, infer, train, options)
     context = build_context(

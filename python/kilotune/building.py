@@ -77,6 +77,7 @@ def build(
     flash: int | str | None = None,
     calibration: Samples | None = None,
     profile: str = "tflm",
+    optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
     name: str | None = None,
@@ -94,6 +95,7 @@ def build(
     ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
+    optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
     config: from `kt.search` or a file that it wrote, instead of method, optimizer, loss, storage and accumulate.
@@ -108,7 +110,7 @@ def build(
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, optimal=optimal,
         ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))

@@ -157,6 +157,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
 @click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
+@click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--dump", type=click.Path(file_okay=False), help="Write the text form after every stage to this folder.")

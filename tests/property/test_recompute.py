@@ -63,7 +63,7 @@ def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, n
 def test_greedy_choices_beside_every_set(graph: Graph, methods: tuple[Method, ...]) -> None:
     """Each point of the exact front is reached by the greedy search, within its bytes, for at most half as many MACs again."""
     _, train = training(graph, methods)
-    possible = budget.recomputations(train.graph)
+    possible = budget.recomputations(train)
     if len(possible.candidates) > 7:
         return
     exact = possible.exact()

@@ -2,5 +2,6 @@
 
 from .check import check_plan
 from .place import Plan, plan_memory
+from .problem import WORD, alignment
 
-__all__ = ["Plan", "check_plan", "plan_memory"]
+__all__ = ["WORD", "Plan", "alignment", "check_plan", "plan_memory"]

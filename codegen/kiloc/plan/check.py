@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..ir.graph import Graph, Node
+from ..ir.types import ELEMENT_BYTES
 from ..ir.verify import node_types
+
+SCRATCH_ALIGNMENT = 4
 
 
 class PlanError(AssertionError):
@@ -24,6 +27,10 @@ def check_plan(
     """Raises PlanError naming the step, the value and the owner of its bytes. The caller reads the results at the end."""
     shadow: list[str | None] = [None] * arena_bytes
     identity: dict[str, str] = {}
+    for name, offset in offsets.items():
+        width = ELEMENT_BYTES[graph.type(name).dtype] if name in graph.values else SCRATCH_ALIGNMENT
+        if offset % width:
+            raise PlanError(f"{name} at {offset} is not aligned to {width} bytes")
 
     def extent(name: str, size: int) -> range:
         start = offsets[name]

@@ -15,7 +15,7 @@ from ..ir.graph import Graph, Node
 from ..ir.verify import node_types
 from ..passes.recompute import AGAIN, recompute, saved_values
 from .lifetimes import lifetimes
-from .place import live_bytes
+from .problem import WORD, live_bytes
 
 Profile = list[int]
 MOST_EXACT = 12
@@ -41,9 +41,10 @@ class Choice:
 class Recomputations:
     """Memory and cost of dropping saved values of one training slice; every set is looked at once."""
 
-    def __init__(self, part: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> None:
+    def __init__(self, part: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int = WORD) -> None:
         self.part = part
         self.outside = outside
+        self.align = align
         self.candidates = [v for v in saved_values(part) if v not in outside]
         self._scratch = {n.name: scratch(n) for n in part.nodes}
         self._known: dict[tuple[frozenset[str], bool], tuple[Choice, Profile]] = {}
@@ -55,7 +56,7 @@ class Recomputations:
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
             part = recompute(self.part, dropped, nested)
-            live = live_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes))
+            live = live_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes), self.align)
             profile = [sum(kinds.values()) for kinds in live]
             macs = sum(n.op.macs(node_types(part, n)) for n in part.nodes if AGAIN.search(n.name))
             ordered = tuple(v for v in self.candidates if v in dropped)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..emit.adapter_table import SIGNATURE_BYTES
 from ..emit.context import Slice, caller_buffers, scratch_bytes, state_layout
-from ..ir.graph import Graph
+from ..ir.graph import Graph, Node
 from ..ir.verify import node_types
 from ..losses import as_loss
 from ..ops._linear import Linear
@@ -43,7 +43,7 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
             "state": state,
             "train_total": train + state if c.train else 0,
             "train_to_infer": round((train + state) / infer, 4) if c.train and infer else None,
-            "lower_bound": part.plan.lower_bound,
+            **_bound(c, train if c.train else infer),
             "by_kind": _by_kind(c.graph, part.plan),
             "peak_step": part.plan.steps[part.plan.peak_step].name if part.plan.steps else "",
         },
@@ -57,6 +57,14 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
         "macs": _macs(c),
         "compare": _compare(c, state) if c.train else None,
     }
+
+
+def _bound(c: Compilation, arena: int) -> dict[str, Any]:
+    """What no placement can beat, how that is known, and how far above it the arena is."""
+    plans = [part.plan for part in (c.infer, c.train) if part]
+    bound = max(plan.lower_bound for plan in plans)
+    kind = "proved" if all(plan.proved for plan in plans) else "per step"
+    return {"lower_bound": bound, "lower_bound_kind": kind, "gap": round(arena / bound - 1, 6) if bound else 0.0}
 
 
 def _calibration(c: Compilation) -> str:
@@ -147,4 +155,8 @@ def _kept_to_the_end(train: Slice) -> Plan:
     last = graph.nodes[-1]
     held = {f"kept {name}": name for name in sorted(forward)}
     extended = replace(graph, nodes=(*graph.nodes[:-1], replace(last, inputs={**last.inputs, **held})))
-    return plan_memory(extended, lambda n: scratch_bytes(graph, n) if n.name != last.name else 0, frozenset(caller_buffers(graph)))
+
+    def scratch(node: Node) -> int:
+        return scratch_bytes(graph, node) if node.name != last.name else 0
+
+    return plan_memory(extended, scratch, frozenset(caller_buffers(graph)), train.plan.alignment)

@@ -50,7 +50,8 @@ class Setting:
     def options(self, methods: Sequence[Method]) -> pipeline.Options:
         """What the compiler has to know to plan a build."""
         return pipeline.Options(
-            methods=tuple(methods), optimizer=self.optimizer, loss=self.loss, storage=self.storage, accumulate=self.accumulate, seed=self.seed
+            methods=tuple(methods), optimizer=self.optimizer, loss=self.loss, storage=self.storage, accumulate=self.accumulate, seed=self.seed,
+            target=self.target,
         )
 
     def check(self, graph: Graph) -> None:

@@ -1,0 +1,151 @@
+"""Greedy placement: each buffer at the lowest offset that is free for it, in an order that is then improved step by step.
+
+Where the arena ends above the bound, one buffer after the other is moved in the order: mostly one that ends above the bound to
+an earlier place, sometimes one that is in its way to any place. A move that makes the arena no larger stays; where moves bring nothing
+for a while, the search goes on from the next order, and at last from the best one with a few buffers moved at random. The moves come
+from a seeded generator, and their number from work counted, never from a clock: a plan depends on the problem and nothing else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .problem import Problem
+
+WORK = 2_400_000
+"""Distances looked at before the search ends: about a third of a second. Most problems reach the bound far earlier."""
+MOVES = 8_000
+"""Moves before the search ends: where buffers are few, more find nothing."""
+PATIENCE = 40
+"""Moves without gain before the search goes on elsewhere."""
+SHAKEN = 4
+"""Buffers moved at random then."""
+ABOVE = 0.7
+"""Share of moves that take a buffer above the bound."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Offset of each buffer, and where the last one ends."""
+
+    offsets: tuple[int, ...]
+    height: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    height: int
+    order: list[int]
+    offsets: list[int]
+
+
+def greedy(p: Problem) -> Placement:
+    """The lowest arena that several orders and their improvement find."""
+    if not p.sizes:
+        return Placement((), 0)
+    found = _Search(p).run()
+    return Placement(tuple(found.offsets), found.height)
+
+
+class _Search:
+    """Orders of one problem, placed by first fit; counts its work."""
+
+    def __init__(self, p: Problem) -> None:
+        self.p = p
+        self.count = len(p.sizes)
+        self.distances = [[(d.other, d.before, d.after) for d in near] for near in p.distances]
+        self.choose = random.Random(0)
+        self.work = 0
+
+    def run(self) -> _Found:
+        starts = iter(sorted((self.placed(order) for order in _orders(self.p)), key=lambda f: f.height))
+        best = current = next(starts)
+        waited = 0
+        for _ in range(MOVES):
+            if best.height == self.p.bound or self.work > WORK:
+                break
+            moved = self.moved(current)
+            waited = waited + 1 if moved is None or moved.height == current.height else 0
+            current = moved or current
+            if waited > PATIENCE:
+                current, waited = self.elsewhere(starts, best), 0
+            if current.height < best.height:
+                best = current
+        return best
+
+    def placed(self, order: list[int]) -> _Found:
+        offsets = [-1] * self.count
+        height = self.fit(order, offsets, 0, None)
+        assert height is not None
+        return _Found(height, order, offsets)
+
+    def fit(self, order: list[int], offsets: list[int], start: int, limit: int | None) -> int | None:
+        """Set the offsets of order[start:], each the lowest that is free, and return the height; None as soon as it exceeds `limit`."""
+        sizes = self.p.sizes
+        height = max((offsets[i] + sizes[i] for i in order[:start]), default=0)
+        for i in order[start:]:
+            near = self.distances[i]
+            self.work += len(near) + 1
+            taken = [(offsets[other] - before, offsets[other] + after) for other, before, after in near if offsets[other] >= 0]
+            taken.sort()
+            position = 0
+            for low, high in taken:
+                if position <= low:
+                    break
+                if high > position:
+                    position = high
+            offsets[i] = position
+            height = max(height, position + sizes[i])
+            if limit is not None and height > limit:
+                return None
+        return height
+
+    def moved(self, found: _Found) -> _Found | None:
+        """One buffer elsewhere in the order; None where that makes the arena larger."""
+        p, choose, order = self.p, self.choose, found.order
+        top = choose.choice([i for i in range(self.count) if found.offsets[i] + p.sizes[i] > p.bound])
+        near = p.distances[top]
+        if not near or choose.random() < ABOVE:
+            source = order.index(top)
+            target = choose.randrange(source + 1)
+        else:
+            source = order.index(choose.choice(near).other)
+            target = choose.randrange(self.count)
+        changed, first = list(order), min(source, target)
+        changed.insert(target, changed.pop(source))
+        offsets = list(found.offsets)
+        for i in changed[first:]:
+            offsets[i] = -1
+        height = self.fit(changed, offsets, first, found.height)
+        return None if height is None else _Found(height, changed, offsets)
+
+    def elsewhere(self, starts: Iterator[_Found], best: _Found) -> _Found:
+        """The next order, or after the last the best one shaken."""
+        found = next(starts, None)
+        if found is not None:
+            return found
+        order = list(best.order)
+        for _ in range(SHAKEN):
+            order.insert(self.choose.randrange(self.count), order.pop(self.choose.randrange(self.count)))
+        return self.placed(order)
+
+
+def _orders(p: Problem) -> list[list[int]]:
+    """Large first, long-lived first, both, as made, as freed; and the first two with what lives in fuller steps in front."""
+    buffers, sizes, totals = p.buffers, p.sizes, p.totals
+    fullest = [max(totals[b.first : b.last + 1]) for b in buffers]
+    length = [b.last - b.first + 1 for b in buffers]
+    keys: list[Callable[[int], tuple[int, ...]]] = [
+        lambda i: (-sizes[i], buffers[i].first),
+        lambda i: (-length[i], -sizes[i]),
+        lambda i: (-sizes[i] * length[i], buffers[i].first),
+        lambda i: (buffers[i].first, -sizes[i]),
+        lambda i: (-buffers[i].last, -sizes[i]),
+        lambda i: (-fullest[i], -sizes[i], buffers[i].first),
+        lambda i: (-fullest[i], -length[i], -sizes[i]),
+        lambda i: (fullest[i] < p.bound, -sizes[i], buffers[i].first),
+        lambda i: (fullest[i] < p.bound, -length[i], -sizes[i]),
+    ]
+    return [sorted(range(len(buffers)), key=key) for key in keys]
