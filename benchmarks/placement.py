@@ -3,7 +3,7 @@
     make bench-placement
 
 For every model of the shared data and every training: the arena of the default planner, the bound that the solver proved, the gap
-between them, and the seconds that both took on this machine. Exit code 1 where a gap exceeds 2 %. Takes OR-Tools.
+between them, and the seconds of a processor that both took. Exit code 1 where a gap exceeds 2 %. Takes OR-Tools.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Row:
 
 
 def planned(part: Slice, prove: bool) -> tuple[Plan, float]:
-    """The plan of a slice, checked, and the seconds that planning took."""
+    """The plan of a slice, checked, and the seconds of a processor that planning took."""
 
     def scratch(node: object) -> int:
         return scratch_bytes(part.graph, node)  # type: ignore[arg-type]
 
-    start = time.perf_counter()
+    start = time.process_time()
     plan = plan_memory(part.graph, scratch, frozenset(caller_buffers(part.graph)), alignment("cortex-m4"), prove)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     check_plan(part.graph, part.graph.nodes, plan.offsets, plan.arena_bytes, scratch)
     return plan, seconds
 
@@ -93,7 +93,7 @@ def markdown(rows: list[Row], refused: list[str]) -> str:
     reached, longest = sum(r.proved for r in rows), f"{slowest.seconds:.2f} s ({slowest.model}, {slowest.what})"
     lines = [
         f"Made by `make bench-placement` on {datetime.date.today()}: arenas of the default planner in bytes, offsets aligned to 4, beside the",
-        "least that the solver proved possible; seconds of both on one processor of the machine that ran it. The solver starts from the plan.",
+        "least that the solver proved possible; seconds of a processor for both. The solver starts from the plan.",
         "",
         f"Largest gap {100 * worst.gap:.2f} % ({worst.model}, {worst.what}); longest planning {longest}.",
         f"The solver's plan reaches its bound in {reached} of {len(rows)} rows.",
