@@ -75,9 +75,11 @@ def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:
     def listed(names: list[str]) -> str:
         return ", ".join(f"{k} {kinds[k]:,}" for k in names if kinds[k]) or "nothing"
 
-    known = "proved" if memory["lower_bound_kind"] == "proved" else "alive at once"
-    bound = f"; no placement below {memory['lower_bound']:,} ({known}), plan {100 * memory['gap']:.1f} % above"
-    lines = [f"{'peak':<{WIDTH}}{memory['peak_step'] or 'none'}: {listed([k for k in kinds if k in ARENA_KINDS])}{bound}"]
+    known = "proved" if memory["lower_bound_kind"] == "proved" else "alive at one step"
+    lines = [
+        f"{'peak':<{WIDTH}}{memory['peak_step'] or 'none'}: {listed([k for k in kinds if k in ARENA_KINDS])}",
+        f"{'bound':<{WIDTH}}no placement below {memory['lower_bound']:,} ({known}), this one {100 * memory['gap']:.1f} % above",
+    ]
     if trains:
         lines.append(f"{'state':<{WIDTH}}{listed([k for k in kinds if k not in ARENA_KINDS])}")
     return lines

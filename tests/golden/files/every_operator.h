@@ -15,8 +15,8 @@
 extern "C" {
 #endif
 
-#define EVERY_OPERATOR_ARENA_BYTES_INFER 1008
-#define EVERY_OPERATOR_ARENA_BYTES_TRAIN 1008
+#define EVERY_OPERATOR_ARENA_BYTES_INFER 936
+#define EVERY_OPERATOR_ARENA_BYTES_TRAIN 936
 #define EVERY_OPERATOR_STATE_BYTES 124
 #define EVERY_OPERATOR_ADAPTER_BYTES 368 /* the largest file: with digest and signature */
 #define EVERY_OPERATOR_VALUES_BYTES 52 /* trained values alone */

@@ -15,8 +15,8 @@
 extern "C" {
 #endif
 
-#define TINY_ARENA_BYTES_INFER 32
-#define TINY_ARENA_BYTES_TRAIN 168
+#define TINY_ARENA_BYTES_INFER 24
+#define TINY_ARENA_BYTES_TRAIN 144
 #define TINY_STATE_BYTES 876
 #define TINY_ADAPTER_BYTES 664 /* the largest file: with digest and signature */
 #define TINY_VALUES_BYTES 187 /* trained values alone */
