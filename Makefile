@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-methods bench-search bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-methods bench-search bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,7 +42,10 @@ bench-methods: setup  ## every method and optimizer beside float training, on ev
 	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/methods.md
 
 bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
-	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/search.py --write docs/search.md
+
+bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
+	$(BIN)/python benchmarks/step_time.py
 
 bench-memory: setup  ## arenas beside TensorFlow Lite Micro's, and what training adds
 	$(BIN)/python benchmarks/memory.py

@@ -11,7 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import kilotune as kt
+from kiloc import pipeline
+from kiloc.ir import interp
 from kilotune.cli import main
+from kilotune.search.setting import Setting
+from kilotune.search.speed import instructions
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +67,19 @@ def test_command_line_errors(drifted: dict[str, Any]) -> None:
     assert bare.exit_code == 3 and "no labels" in bare.output
     both = CliRunner().invoke(main, ["build", model, "--config", "c.json", "--method", "bias", "-o", str(folder / "x")])
     assert both.exit_code == 2 and "--method" in both.output
+
+
+@pytest.mark.parametrize("name", ["gas_mlp_int8", "ecg_cnn_int8"])
+@pytest.mark.parametrize("methods", [[kt.BiasOnly()], [kt.LoRA(rank=4, layers="last:2")]], ids=["bias", "lora"])
+def test_the_estimate_of_a_step_is_near_the_count(name: str, methods: list[Any], data_dir: Path, qemu: str, tmp_path: Path) -> None:
+    """A dense and a convolutional model: instructions that QEMU counts, within a factor of 1.5 either way."""
+    model = kt.load(data_dir / "models" / f"{name}.tflite")
+    sample = {n: np.zeros((1, *model.graph.type(n).shape[1:]), np.int8) for n in model.graph.inputs}
+    estimate = instructions(pipeline.forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)))
+    built = kt.build(model, tmp_path / "b", method=methods, measure=False)
+    with built.open("qemu:mps2-an386", count=True) as device:
+        device.train_step(np.full_like(sample[model.graph.inputs[0]], 25), 0)
+        counted = device.stats()["instructions"]
+        device.apply()
+        counted += device.stats()["instructions"]
+    assert counted / 1.5 < estimate < counted * 1.5, (estimate, counted)

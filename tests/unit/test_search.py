@@ -20,6 +20,7 @@ from kiloc.ir.graph import Graph
 from kiloc.ops.add import Add
 from kiloc.peft import BottleneckAdapter
 from kilotune.config import METHODS, load_config
+from kilotune.search import trials
 from kilotune.search.candidates import Budget, Candidate, Space, front
 from kilotune.search.families import FAMILIES, Piece, TrainableSet
 from kilotune.search.prefix import after, last_cut
@@ -126,13 +127,17 @@ def test_the_usual_sets_are_there(spaces: dict[str, Space]) -> None:
     assert {"bias all", "head", "lora r=1 last:1", "lora r=2 all", "bias all; lora r=2 all", "bias all; head"} <= names
 
 
-def test_what_one_would_train_by_hand_is_known(models: dict[str, kt.Model], spaces: dict[str, Space]) -> None:
+def test_what_one_would_train_by_hand_is_known(spaces: dict[str, Space]) -> None:
     space = spaces["tiny"]
+    whole = space.candidate(TrainableSet.of([piece("head", "logits"), piece("bias", "first"), piece("bias", "second")]))
     every, two = (space.candidate(space.last("lora", 4, n)) for n in (3, 2))
-    assert every is not None and two is not None
+    assert whole is not None and every is not None and two is not None
     # the last layer has three classes, so its rank is 2, the largest variant that fits
     assert two.methods == (kt.LoRA(rank=2, layers="last:1"), kt.LoRA(rank=4, layers=("second",)))
-    assert space.by_hand(Budget(every.bytes)) is every and space.by_hand(Budget(every.bytes - 1)) is two and space.by_hand(Budget(10)) is None
+    assert space.by_hand(Budget()) == [whole, every]
+    assert space.by_hand(Budget(every.bytes - 1))[1] is two and space.by_hand(Budget(10)) == []
+    (less, *_) = space.by_hand(Budget(whole.bytes - 1))
+    assert less.methods == (kt.BiasOnly(layers="last:2"), kt.Head())
 
 
 def test_the_front_is_what_nothing_beats(spaces: dict[str, Space]) -> None:
@@ -173,7 +178,7 @@ def test_forecast_and_report(models: dict[str, kt.Model], spaces: dict[str, Spac
 # ---- What wins ----
 
 
-class Scripted:
+class Scripted(Trainer):
     """A trainer whose outcomes are written down: the losses of four samples, by (name, rate relative to the candidate's own)."""
 
     def __init__(self, script: dict[tuple[str, float], list[float]]) -> None:
@@ -186,6 +191,10 @@ class Scripted:
             self.trained.add((trial.candidate.name, trial.lr, (round_, fold, folds)))
             rows = np.arange(4) + 4 * fold
             trial.outcomes[round_, fold, folds] = Outcome(rows, losses + 0.01 * fold, np.ones(4), 1.0)
+
+    def run_all(self, trials: Any, parts: Any, tick: Any) -> None:
+        for trial in trials:
+            self.run(trial, parts)
 
     def parts_of(self, c: Candidate) -> int:
         return len([1 for name, lr, _ in self.trained if name == c.name and lr == c.lr])
@@ -210,7 +219,7 @@ def script(five: list[Candidate], losses: list[float], other_rates: float = 0.05
 
 def test_the_best_wins_and_laggards_are_given_up(five: list[Candidate]) -> None:
     trainer = Scripted(script(five, [0.5, 0.45, 0.45, 0.2, 0.9]))
-    trials = race(trainer, five, Effort(5, 1, 1, 3))  # type: ignore[arg-type]
+    trials = race(trainer, five, Effort(5, 1, 1, 3))
     assert trials[0].candidate is five[3] and trials[0].lr == five[3].lr
     assert [trainer.parts_of(c) for c in five] == [3, 1, 1, 3, 1], "the anchor, first, is never given up"
     assert trials[-1].outcomes.keys() == {(0, 0, 3)}
@@ -219,20 +228,20 @@ def test_the_best_wins_and_laggards_are_given_up(five: list[Candidate]) -> None:
 def test_the_anchor_stays_unless_another_is_surely_better(five: list[Candidate]) -> None:
     """The difference of two candidates scatters by about 0.1 a sample, its mean over twelve samples by 0.03."""
     for lead, moved in ((0.0, False), (0.04, False), (0.15, True)):
-        trials = race(Scripted(script(five, [0.5, 0.5 - lead, 0.9, 0.9, 0.9])), five, Effort(5, 1, 1, 3))  # type: ignore[arg-type]
+        trials = race(Scripted(script(five, [0.5, 0.5 - lead, 0.9, 0.9, 0.9])), five, Effort(5, 1, 1, 3))
         assert (trials[0].candidate is five[1]) is moved, lead
 
 
 def test_losses_that_are_all_tiny_do_not_move_the_choice(five: list[Candidate]) -> None:
     written_down = script(five, [0.0] * 5, other_rates=0.0)
     flat = {(name, rate): [0.004 if name == five[0].name else 0.001] * 4 for name, rate in written_down}
-    assert race(Scripted(flat), five, Effort(5, 1, 1, 3))[0].candidate is five[0]  # type: ignore[arg-type]
+    assert race(Scripted(flat), five, Effort(5, 1, 1, 3))[0].candidate is five[0]
 
 
 def test_another_rate_wins_where_it_is_better(five: list[Candidate]) -> None:
     written_down = script(five, [0.3, 0.5, 0.5, 0.5, 0.5])
     written_down[five[0].name, 3.0] = [0.1, 0.12, 0.1, 0.12]
-    best = race(Scripted(written_down), five, Effort(5, 1, 1, 3))[0]  # type: ignore[arg-type]
+    best = race(Scripted(written_down), five, Effort(5, 1, 1, 3))[0]
     assert best.candidate is five[0] and best.lr == pytest.approx(3 * five[0].lr)
 
 
@@ -265,6 +274,26 @@ def test_folds_deal_classes_evenly(models: dict[str, kt.Model]) -> None:
     fold = made.folds(0, 3)
     assert {int(((fold == f) & (y == 0)).sum()) for f in range(3)} == {3} and max(np.bincount(fold)) - min(np.bincount(fold)) <= 1
     assert not np.array_equal(fold, made.folds(1, 3)) and np.array_equal(fold, made.folds(0, 3))
+
+
+def test_effort_follows_the_work() -> None:
+    small, large = Effort.of([1e7] * 14, 25), Effort.of([2e10] * 14, 25)
+    assert small.most == 14 and small.rounds == 2 and small.tuned == trials.TUNED
+    assert large.most == trials.FEWEST and large.rounds == 1 and large.tuned == 2
+    assert Effort.of([1e7] * 14, 120).rounds == 1, "120 predictions are enough to judge by"
+    assert small.trainings(14) > large.trainings(6)
+
+
+def test_all_processors_give_what_one_gives(models: dict[str, kt.Model], spaces: dict[str, Space]) -> None:
+    made, planned = task(models["tiny"]), spaces["tiny"].candidates(Budget())[:3]
+    alone, together = ([Trial(c, rate) for c in planned for rate in (0.1, 0.3)] for _ in range(2))
+    parts, done = [(0, f, 3) for f in range(3)], []
+    one, several = Trainer(made), Trainer(made)
+    for trial in alone:
+        one.run(trial, parts)
+    several.run_all(together, parts, done.append)
+    assert all(np.array_equal(a.outcomes[p].losses, b.outcomes[p].losses) for a, b in zip(alone, together, strict=True) for p in parts)
+    assert sum(done) == len(together) and len({t.loss for t in alone}) > 3
 
 
 # ---- The frozen part ----
@@ -316,8 +345,9 @@ def test_training_the_rest_is_training_the_whole(storage: str, models: dict[str,
 
 def test_search_by_gradients(models: dict[str, kt.Model]) -> None:
     model = models["tiny"]
-    wide, narrow = (kt.search(model, data(model), ram=ram, train=False) for ram in ("64K", 300))
-    assert narrow.best.bytes <= 300 < wide.best.bytes and narrow.best.gain < wide.best.gain
+    wide = kt.search(model, data(model), ram="64K", train=False)
+    narrow = kt.search(model, data(model), ram=wide.best.bytes - 1, train=False)
+    assert narrow.best.bytes < wide.best.bytes and narrow.best.gain < wide.best.gain
     assert wide.best.gain == max(r.gain for r in wide.rows) and wide.best.accuracy is None
     assert wide.to_dict() == kt.search(model, data(model), ram="64K", train=False).to_dict()
     limited = kt.search(model, data(model), ram="64K", time=wide.best.macs - 1, train=False)

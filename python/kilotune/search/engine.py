@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .result import Row, SearchResult
 from .sensitivity import Sensitivity
 from .setting import LEAST, Data, Setting, checked
 from .speed import CLOCK, parse_clock, parse_time
-from .trials import Effort, Task, Trainer, Trial, race
+from .trials import MOST, Effort, Task, Trainer, Trial, race
 
 
 def search(
@@ -120,17 +121,12 @@ class Search:
         return self._result(budget, hertz, len(planned), feasible, trials, best)
 
     def _raced(self, feasible: Sequence[Candidate], budget: Budget, bar: Progress, stage: Any) -> list[Trial]:
-        plain = self.space.by_hand(budget)
-        turns = _turns(feasible) if plain is None else [plain, *(c for c in _turns(feasible) if c is not plain)]
-        finalists: list[Candidate] = []
-        effort = Effort.of([], len(self.data))
-        for candidate in self._fitting(turns, budget):
-            finalists.append(candidate)
-            effort = Effort.of([self.task.work(c) for c in finalists], len(self.data))
-            if len(finalists) >= effort.most:
-                break
+        turns = list({c.name: c for c in (*self.space.by_hand(budget), *_turns(feasible))}.values())
+        finalists = list(islice(self._fitting(turns, budget), MOST))
         if not finalists:
             raise self._flash_error(feasible, budget)
+        effort = Effort.of([self.task.work(c) for c in finalists], len(self.data))
+        finalists = finalists[: effort.most]
         bar.update(stage, description=f"training {len(finalists)} of {len(feasible)} sets", total=effort.trainings(len(finalists)), completed=0)
         return race(self.trainer, finalists, effort, lambda count: bar.advance(stage, count))
 

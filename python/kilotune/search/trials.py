@@ -7,13 +7,15 @@ What decides is the penalty of the samples held out: the loss, in units of what 
 is wrong. The loss alone prefers confident results, the errors alone are too few to tell candidates apart.
 
 A few dozen samples cannot rank twenty candidates, and the best of many scores is the luckiest. So the choice is measured against
-an anchor, what one would train without a search: another candidate has to be better by more than the noise of the difference.
+an anchor, what one would train without one: another candidate has to be better by more than the noise of the difference.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +39,8 @@ Array = NDArray[Any]
 FOLDS = 5
 RATES = (3.0, 0.3, 0.1)
 """Learning rates tried beside the usual one, relative to it."""
-WORK = 2e11
-"""MACs that a race may take, about: two minutes on one core."""
+WORK = 1e11
+"""MACs that the candidates' trainings may take, about: a minute on one core."""
 MOST, FEWEST = 14, 6
 """Candidates trained at all."""
 TUNED = 4
@@ -122,10 +124,10 @@ class Effort:
     @staticmethod
     def of(works: Sequence[float], samples: int) -> Effort:
         """For candidates of which one training takes so many MACs, the first ones first."""
-        rounds = int(np.clip(ENOUGH // samples, 1, MOST_ROUNDS))
-        total = np.cumsum(works) * (FOLDS - 1) * rounds
+        total = np.cumsum(works) * (FOLDS - 1)
         affordable = int((total <= WORK).sum())
-        return Effort(int(np.clip(affordable, FEWEST, MOST)), TUNED if affordable >= FEWEST else min(TUNED, 2), rounds, FOLDS)
+        rounds = int(np.clip(ENOUGH // samples, 1, MOST_ROUNDS)) if 2 * total[-1] <= WORK else 1
+        return Effort(max(affordable, FEWEST), TUNED if affordable == len(works) else min(TUNED, 2), rounds, FOLDS)
 
     def trainings(self, candidates: int) -> int:
         """The most that a race of so many candidates makes."""
@@ -214,6 +216,22 @@ class Trainer:
                 self._known[key] = self._trained(self._device(trial.candidate), self._rest(trial.candidate).data, trial.lr, part)
             trial.outcomes[part] = self._known[key]
 
+    def run_all(self, trials: Sequence[Trial], parts: Sequence[Part], tick: Tick) -> None:
+        """The same of several, on all processors: the generated C runs beside Python. What comes out depends on no order."""
+        for candidate in {t.candidate.name: t.candidate for t in trials}.values():
+            self._rest(candidate)  # shared: not to be made by two at once
+        turns: dict[str, list[Trial]] = {}
+        for trial in trials:  # a candidate has one device
+            turns.setdefault(trial.candidate.name, []).append(trial)
+
+        def together(group: list[Trial]) -> None:
+            for trial in group:
+                self.run(trial, parts)
+                tick(1)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(together, turns.values()))
+
     def untrained(self, candidate: Candidate) -> tuple[float | None, float]:
         """Accuracy, None where there are no classes, and mean loss of the model as it is, which every candidate starts from."""
         device, data = self._device(candidate), self._rest(candidate).data
@@ -283,9 +301,7 @@ def _to_the_end(trainer: Trainer, anchor: Trial, trials: list[Trial], effort: Ef
     """Trials through all parts, best first; behind them those that were given up on the way, the last given up first."""
     running = list(trials)
     for done in range(1, len(effort.parts) + 1):
-        for trial in running:
-            trainer.run(trial, effort.parts[:done])
-            tick(1)
+        trainer.run_all(running, effort.parts[:done], tick)
         best = _ranked(running, anchor)[0]
         kept = [t for t in running if t is anchor or t is best or not _clearly_behind(t, best)]
         tick((len(running) - len(kept)) * (len(effort.parts) - done))
