@@ -61,7 +61,7 @@ def test_the_same_twice(drifted: dict[str, Any]) -> None:
 
 def test_command_line_errors(drifted: dict[str, Any]) -> None:
     folder, model = drifted["folder"], str(drifted["model"])
-    tight = CliRunner().invoke(main, ["search", model, "--data", str(folder / "adapt.npz"), "--ram", "100"])
+    tight = CliRunner().invoke(main, ["search", model, "--data", str(folder / "adapt.npz"), "--ram", "40"])
     assert tight.exit_code == 1 and "the smallest" in tight.output
     bare = CliRunner().invoke(main, ["search", model, "--data", str(folder / "base.npz"), "--ram", "800"])
     assert bare.exit_code == 3 and "no labels" in bare.output
