@@ -50,9 +50,9 @@ class Setting:
     def options(self, methods: Sequence[Method]) -> pipeline.Options:
         """What the compiler has to know to plan a build."""
         return pipeline.Options(
-            methods=tuple(methods), optimizer=self.optimizer, loss=self.loss, storage=self.storage, accumulate=self.accumulate, seed=self.seed,
-            target=self.target,
-        )
+            methods=tuple(methods), optimizer=self.optimizer, loss=self.loss, storage=self.storage, accumulate=self.accumulate,
+            target=self.target, seed=self.seed,
+        )  # fmt: skip
 
     def check(self, graph: Graph) -> None:
         """Raises CompileError where an option, or the loss on this model, makes no sense."""
