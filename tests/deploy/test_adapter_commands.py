@@ -81,6 +81,11 @@ def test_keys_sign_verify(folder: Path, tmp_path: Path, monocypher: Path) -> Non
 def test_pull_push_merge(folder: Path, tmp_path: Path) -> None:
     assert as_json("pull", folder / "b", tmp_path / "base.kta", "--device", "host", "--name", "base", "--sequence", "1")["name"] == "base"
     assert "not signed" in run("push", folder / "b", folder / "two.kta", "--device", "host").stdout
+    options = kt.AdapterOptions(slots=True, rollback_protection=True)
+    methods = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
+    kt.build(kt.load(folder / "tiny.tflite"), tmp_path / "slots", method=methods, train=False, adapters=options, measure=False)
+    assert "not signed" in run("push", tmp_path / "slots", folder / "two.kta", "--device", "agent:host").stdout
+    assert "keeps no adapters" in run("push", tmp_path / "slots", folder / "two.kta", "--device", "host", code=1).stderr
     assert "no device of this name" in run("push", folder / "b", folder / "two.kta", "--device", "hots", code=1).stderr
     assert as_json("merge", folder / "b", folder / "two.kta", "-o", tmp_path / "m.tflite")["parameters"] == 205
     assert kt.load(tmp_path / "m.tflite").name == "m"

@@ -138,10 +138,13 @@ def pull(directory: str, file: str, device: str, name: str, sequence: int, as_js
 @click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune simulate` takes it.")
 @reports_errors
 def push(directory: str, file: str, device: str, as_json: bool) -> None:
-    """Load FILE into the model on a device; it changes nothing where the device refuses it."""
+    """Load FILE into the model on a device, into flash where the build has slots; nothing changes where the device refuses it."""
     given = Adapter.load(file)
     with open_build(directory).open(device) as opened:
-        opened.load_adapter(given)
+        if opened.manifest.adapter_slots:
+            opened.update_adapter(given)
+        else:
+            opened.load_adapter(given)
     _report(given, file, as_json)
 
 
