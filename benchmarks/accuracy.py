@@ -1,31 +1,35 @@
 """Accuracy after on-device training, by the generated C, beside float training.
 
-    make bench-accuracy                                           three scenarios, five draws, the main methods, float head-only
-    .venv/bin/python benchmarks/accuracy.py --all --draws 3       every scenario, method, optimizer and float reference
+    make bench-accuracy                                           every scenario, method, optimizer and float reference, three draws
+    .venv/bin/python benchmarks/accuracy.py --scenario ecg        one scenario, the main methods, float head-only
 
-Float references are the dequantised model in float32 under jax, with the same clipping, decay and batch of one; for each the best of
-its rates by mean over the draws. Ours have one rate a method for all scenarios. Mean and standard deviation over the draws, each
-of which chooses other adaptation samples.
+Ours are trained by the default recipe: `kt.build(model, folder, method=...)` and `device.fit(x, y)` with no rate, decay or number of
+epochs. Float references are the dequantised model in float32 under jax, with the same number of epochs, clipping, falling rate and batch of one;
+for each the best of its rates by mean over the draws. Mean and standard deviation over the draws, each of which chooses other
+adaptation samples.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import datetime
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from contenders import FLOAT_RATES, OURS, Contender
+from contenders import FLOAT_RATES, OURS, Contender, with_new_head
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from scenarios import DATA, DRAWS, MAIN, SCENARIOS, Scenario
 
 import kilotune as kt
+from kiloc import pipeline
 from kiloc.ir import interp
+from kilotune.devices.recipe import default_epochs
 
 Scores = dict[str, float]
 HEAD = "float head-only"
@@ -41,13 +45,17 @@ def shuffled(scenario: Scenario) -> Scenario:
 def trained(model: kt.Model, scenario: Scenario, contender: Contender, seed: int) -> float:
     """Score after training by the generated C on the host."""
     calibration = (scenario.original[:256], scenario.original_labels[:256])
+    methods = contender.methods
+    if scenario.new_classes:
+        methods = with_new_head(methods, scenario.new_classes, model.graph)
+        calibration = (scenario.original[:256], scenario.original_labels[:256] % scenario.new_classes)
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(
             model, Path(folder) / "build",
-            method=contender.methods, optimizer=contender.optimizer, storage=contender.storage, calibration=calibration,
+            method=methods, optimizer=contender.optimizer, storage=contender.storage, calibration=calibration, measure=False,
         )  # fmt: skip
         with build.open("host") as device:
-            device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=seed, decay="linear")
+            device.fit(scenario.adapt, scenario.adapt_labels, seed=seed)
             return scenario.score(device.predict(scenario.evaluate))
 
 
@@ -57,14 +65,21 @@ def measure(name: str, draw: int, everything: bool) -> tuple[str, str, Scores]:
 
     scenario = shuffled(SCENARIOS[name](draw))
     model = kt.load(DATA / "models" / scenario.model)
-    outputs = interp.infer(model.graph, model.quantize(scenario.evaluate))[0]
-    scores = {"before": scenario.score(outputs.reshape(len(outputs), -1).argmax(1))}
+    original = model.quantize(scenario.original[:256])
+    graph, new = model.graph, scenario.new_classes
+    if new:
+        graph = pipeline.attach(graph, [kt.Head(classes=new)], interp.run(graph, {graph.inputs[0]: original[:32]}))
+        scores = {"before": 1 / new}
+    else:
+        outputs = interp.infer(graph, model.quantize(scenario.evaluate))[0]
+        scores = {"before": scenario.score(outputs.reshape(len(outputs), -1).argmax(1))}
     real = [_real(model, x) for x in (scenario.adapt, scenario.evaluate)]
-    engine = FloatEngine(model.graph, real[0], scenario.adapt_labels, real[1], model.quantize(scenario.original[:256]))
+    engine = FloatEngine(graph, real[0], scenario.adapt_labels, real[1], original, bool(new))
     for method, rates in FLOAT_RATES.items():
         if method == "head" or everything:
             for rate in rates:
-                scores[f"float {method} @ {rate:g}"] = scenario.score(engine.train(method, rate, scenario.epochs, draw)[0])
+                predicted = engine.train(method, rate, default_epochs(len(scenario.adapt)), draw)[0]
+                scores[f"float {method} @ {rate:g}"] = scenario.score(predicted)
     for contender in OURS:
         if contender.main or everything:
             scores[contender.name] = trained(model, scenario, contender, draw)
@@ -94,8 +109,9 @@ def best_float(draws: list[Scores]) -> dict[str, tuple[list[float], str]]:
 @click.option("--all", "everything", is_flag=True, help="Every scenario, method, optimizer and float reference.")
 @click.option("--draws", default=DRAWS, show_default=True, help="Draws of the adaptation samples.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep finished draws in this file, and take those that it has.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
-def main(names: tuple[str, ...], everything: bool, draws: int, jobs: int, write: Path | None) -> None:
+def main(names: tuple[str, ...], everything: bool, draws: int, jobs: int, results: Path | None, write: Path | None) -> None:
     """Train on every scenario and print the table; exit code 1 where no method reaches float head-only."""
     console = Console(width=150)
     wanted = names or (tuple(SCENARIOS) if everything else MAIN)
@@ -103,17 +119,32 @@ def main(names: tuple[str, ...], everything: bool, draws: int, jobs: int, write:
     titles: dict[str, tuple[str, str]] = {}
     with Progress(console=console, transient=True) as progress, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         task = progress.add_task("training", total=len(wanted) * draws)
-        waiting = {pool.submit(measure, n, d, everything): n for d in range(draws) for n in wanted}
+        known = _finished(results)
+        waiting = {pool.submit(measure, n, d, everything): (n, d) for d in range(draws) for n in wanted if (n, d) not in known}
         for done in concurrent.futures.as_completed(waiting):
-            title, metric, scores = done.result()
-            titles[waiting[done]] = (title, metric)
-            found[waiting[done]].append(scores)
+            known[waiting[done]] = done.result()
             progress.advance(task)
+            if results:
+                with results.open("a") as file:
+                    file.write(json.dumps([*waiting[done], *done.result()]) + "\n")
+    for name in wanted:
+        for draw in range(draws):
+            title, metric, scores = known[name, draw]
+            titles[name] = (title, metric)
+            found[name].append(scores)
     tables = {name: best_float(found[name]) for name in wanted}
     missed = report(console, titles, tables, draws)
     if write:
         write_markdown(write, titles, tables, draws)
     raise SystemExit(1 if missed else 0)
+
+
+def _finished(results: Path | None) -> dict[tuple[str, int], tuple[str, str, Scores]]:
+    """Draws that an earlier run has finished, by scenario and draw."""
+    if results is None or not results.exists():
+        return {}
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    return {(name, draw): (title, metric, scores) for name, draw, title, metric, scores in lines}
 
 
 def report(console: Console, titles: dict[str, tuple[str, str]], tables: dict[str, dict[str, tuple[list[float], str]]], draws: int) -> bool:
@@ -136,7 +167,8 @@ def write_markdown(path: Path, titles: dict[str, tuple[str, str]], tables: dict[
     """The table with one line a method."""
     lines = [
         f"Made by `benchmarks/accuracy.py` on {datetime.date.today()}: {draws} draws of the adaptation samples, batch 1, trained by the generated C",
-        "on the host. Float rows: jax, float32, the best of a few rates; ours: one rate a method for all scenarios.",
+        "on the host with the default recipe (no rate, decay or epochs given). Float rows: jax, float32, the best of a few rates. A model with a",
+        "new head starts at chance.",
         "",
         "| | " + " | ".join(f"{titles[n][0]} ({titles[n][1]})" for n in tables) + " |",
         "|---" * (1 + len(tables)) + "|",

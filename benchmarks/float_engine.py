@@ -50,7 +50,7 @@ def parameters(graph: Graph) -> Parameters:
 def with_lora(graph: Graph, base: Parameters, rank: int, x: Array, seed: int) -> Parameters:
     """LoRA on every convolution and fully connected layer: A uniform with rms(A x) = 1 on the samples x (int8), B zero."""
     rng = np.random.default_rng(seed)
-    activations = interp.run(graph, {graph.inputs[0]: x})
+    activations = interp.run(graph, {graph.inputs[0]: x, **interp.initial_state(graph)})
     found = {name: dict(layer) for name, layer in base.items()}
     for node in graph.nodes:
         if not isinstance(node.op, Linear):
@@ -121,9 +121,11 @@ _OPS: dict[str, Any] = {
 }
 
 
-def trainable(graph: Graph, method: str) -> set[tuple[str, str]]:
-    """(layer, tensor) pairs that a method trains."""
+def trainable(graph: Graph, method: str, new_head: bool = False) -> set[tuple[str, str]]:
+    """(layer, tensor) pairs that a method trains; a new head is trained with every method."""
     names = list(parameters(graph))
+    if new_head and method != "head":
+        return trainable(graph, "head") | {pair for pair in trainable(graph, method) if pair[0] != names[-1]}
     kinds = {"bias": ("bias",), "lora": ("bias", "a", "b"), "full": ("weights", "bias"), "head": ("weights", "bias")}[method]
     return {(name, kind) for name in (names[-1:] if method == "head" else names) for kind in kinds}
 
@@ -152,13 +154,13 @@ def _train(run: Any, layers: Parameters, xs: Any, ys: Any, rates: Any, moves: fr
 class FloatEngine:
     """Trains one model on one set of samples, method by method. Inputs are real [N, ...]."""
 
-    def __init__(self, graph: Graph, x: Array, y: Array, x_evaluate: Array, x_original: Array) -> None:
+    def __init__(self, graph: Graph, x: Array, y: Array, x_evaluate: Array, x_original: Array, new_head: bool = False) -> None:
         t = graph.type(graph.inputs[0])
         self.graph, self.y = graph, y
         self.shape = t.shape
         low, high = (-128 - t.zero_point) * t.scale, (127 - t.zero_point) * t.scale
         self.x, self.x_evaluate = (np.clip(v.reshape(-1, *t.shape).astype(np.float32), low, high) for v in (x, x_evaluate))
-        self.x_original = x_original
+        self.x_original, self.new_head = x_original, new_head
         self.base = parameters(graph)
         self._run = lambda p, v: forward(graph, p, v)
         self._infer = jax.jit(jax.vmap(self._run, (None, 0)))
@@ -175,6 +177,6 @@ class FloatEngine:
         rng = np.random.Generator(np.random.PCG64(seed))
         order = np.concatenate([rng.permutation(len(self.y)) for _ in range(epochs)])
         rates = rate * (1 - np.arange(len(order)) / len(order)).astype(np.float32)
-        moves = frozenset(trainable(self.graph, method))
+        moves = frozenset(trainable(self.graph, method, self.new_head))
         layers, losses = _train(self._run, layers, self.x[order], self.y[order], rates, moves)
         return self.predicted(layers), np.asarray(losses).reshape(epochs, -1).mean(1)

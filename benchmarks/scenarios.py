@@ -34,6 +34,8 @@ class Scenario:
     adapt_labels: Array
     evaluate: Array
     evaluate_labels: Array
+    new_classes: int | None = None
+    """The model gets a new head for so many classes; what it told apart before does not matter."""
 
     def score(self, predicted: Array) -> float:
         y = self.evaluate_labels
@@ -113,6 +115,32 @@ def usps(draw: int) -> Scenario:
     return Scenario("lenet300, USPS", "lenet300_mnist_ptq.tflite", "accuracy", 10, base, labels, x[chosen], y[chosen], x[rest], y[rest])
 
 
+def wuw(draw: int) -> Scenario:
+    """Five new words through a new head: said once each by five speakers to train on, by all others to evaluate."""
+    d = _set("wuw_mfcc.npz")
+    x, y = d["x"].astype(np.float32)[..., None], d["y"].astype(np.int32)
+    chosen = np.isin(d["session"], np.random.default_rng(draw).choice(np.unique(d["session"]), 5, replace=False))
+    base = _set("kws01_mfcc_int8.npz")
+    original, labels = base["x"].reshape(-1, 49, 10, 1), base["y"].astype(np.int32)
+    return Scenario(
+        "kws_dscnn, five new words", "kws_dscnn_int8.tflite", "accuracy", 40, original, labels, x[chosen], y[chosen], x[~chosen], y[~chosen], 5
+    )
+
+
+def residual(draw: int) -> Scenario:
+    """A residual network of CIFAR-10 gets a new head for the digits of USPS: ten a digit to train on, 300 others to evaluate."""
+    d = _set("mnist_usps.npz")
+    x = np.pad(d["usps_x"], ((0, 0), (2, 2), (2, 2)))[..., None].repeat(3, 3)
+    y = d["usps_y"].astype(np.int32)
+    rng = np.random.default_rng(draw)
+    chosen = np.concatenate([rng.choice(np.flatnonzero(y == c), 10, replace=False) for c in range(10)])
+    rest = rng.permutation(np.setdiff1d(np.arange(len(y)), chosen))[:300]
+    codes = (x.astype(np.int16) - 128).astype(np.int8)
+    return Scenario(
+        "resnet8 of CIFAR-10, USPS digits", "ic_resnet8_int8.tflite", "accuracy", 10, codes, y, codes[chosen], y[chosen], codes[rest], y[rest], 10
+    )
+
+
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {
     "fsdd": fsdd,
     "gas": gas,
@@ -123,6 +151,8 @@ SCENARIOS: dict[str, Callable[[int], Scenario]] = {
     "kws": kws,
     "kws-band": partial(kws, variant="bandpass"),
     "usps": usps,
+    "wuw": wuw,
+    "residual": residual,
 }
 MAIN = ("fsdd", "gas", "ecg")
 """The scenarios that the README shows."""

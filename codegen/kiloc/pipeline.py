@@ -162,6 +162,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     if options.methods and not options.train:
         whole = stage("adapted", adapted_slice(whole))
     elif options.methods:
+        options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
         stored = with_storage(whole, options.storage)
         whole = with_accumulators(stored, options.optimizer, options.seed, at_once=options.accumulate == 1)
         whole = differentiate(whole, options.loss)

@@ -28,7 +28,6 @@ from .building import TARGETS
 from .commands import adapter as adapters
 from .commands.reporting import EXIT_FAILED, console, reports_errors
 from .devices.serial_port import ports
-from .rates import usual_rate
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
 
@@ -167,7 +166,7 @@ def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **op
     """Compile MODEL into a folder of C."""
     layers, settings = options.pop("layers"), {k: options.pop(k) for k in ("rank", "alpha", "fraction", "width", "classes")}
     chosen = _methods([m for m in methods if m != "none"], layers, settings)
-    optimizer = _optimizer(not {"bias", "head"}.issuperset(methods), options)
+    optimizer = _optimizer(options)
     if options["config"]:
         _check_alone(("methods", "layers", "rank", "alpha", "fraction", "width", "classes", "lr", "clip"))
         _check_alone(
@@ -203,19 +202,16 @@ def _methods(names: list[str], layers: str | None, settings: dict[str, Any]) -> 
     return made
 
 
-def _optimizer(deep: bool, options: dict[str, Any]) -> Any:
+def _optimizer(options: dict[str, Any]) -> Any:
     """Takes its own options out of those of a build."""
     kind, momentum, nesterov, rate = (options.pop(name) for name in ("optimizer", "momentum", "nesterov", "lr"))
     if kind != "sgd" and (momentum is not None or nesterov):
         raise click.UsageError(f"--momentum and --nesterov are of --optimizer sgd, not of {kind}")
-    shared = {"clip": options.pop("clip"), "weight_decay": options.pop("weight_decay")}
+    shared = {"lr": rate, "clip": options.pop("clip"), "weight_decay": options.pop("weight_decay")}
     shared |= {"state_bits": int(options.pop("state_bits")), "schedule": parse_schedule(options.pop("schedule"))}
-    made: kt.SGD | kt.Adam | kt.Lion
     if kind == "sgd":
-        made = kt.SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
-    else:
-        made = kt.Adam(**shared) if kind == "adam" else kt.Lion(**shared)
-    return replace(made, lr=usual_rate(made, deep) if rate is None else rate)
+        return kt.SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
+    return kt.Adam(**shared) if kind == "adam" else kt.Lion(**shared)
 
 
 def _loss(name: str, smoothing: float) -> Any:
@@ -242,9 +238,9 @@ def report(directory: str, as_json: bool) -> None:
 @click.option("--device", default="host", show_default=True, help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".')
 @click.option("--count", is_flag=True, help="Count instructions, which makes an emulated board slower: of qemu:BOARD.")
 @click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Of a serial port; 115200 by default.")
-@click.option("--epochs", type=click.IntRange(0), default=1, show_default=True)
+@click.option("--epochs", type=click.IntRange(0), default=None, help="Passes over the samples; by default about 1000 steps, see Device.fit.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the samples.")
-@click.option("--decay", type=click.Choice(["constant", "linear"]), default="constant", show_default=True, help="Learning rate over the updates.")
+@click.option("--decay", type=click.Choice(["constant", "linear"]), default=None, help="Of the rate; linear by default, constant with --epochs.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Write the trained adapter to this file.")
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:
@@ -319,7 +315,7 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
     samples = load_samples(calibration, "calibration") if calibration else None
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
-    options["optimizer"] = _optimizer(True, options | {"lr": None})
+    options["optimizer"] = _optimizer(options | {"lr": None})
     options["loss"] = _loss(options["loss"], options["label_smoothing"])
     of_optimizer = ("momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip", "label_smoothing")
     settings = {k: v for k, v in options.items() if k not in of_optimizer}

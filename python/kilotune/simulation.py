@@ -51,9 +51,9 @@ def simulate_build(
     data: str,
     test: str | None,
     device: str,
-    epochs: int,
+    epochs: int | None,
     seed: int,
-    decay: str,
+    decay: str | None,
     save: str | None,
     progress: bool,
     device_options: Mapping[str, Any] = MappingProxyType({}),
@@ -73,7 +73,7 @@ def simulate_build(
             result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
         if build.manifest["training"]:
             with _read_from(data):
-                dev.fit(x, y, epochs=epochs, seed=seed, decay=None if decay == "constant" else decay, progress=progress)
+                dev.fit(x, y, epochs=epochs, seed=seed, decay=decay, progress=progress)
             result |= {f"{k}_after": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
             result["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
             if save:

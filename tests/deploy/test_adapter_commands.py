@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = kt.build(kt.load(folder / "tiny.tflite"), folder / "b", method=methods, optimizer=kt.SGD(lr=0.1), measure=False)
     with build.open() as device:
         for name in ("one", "two"):
-            device.fit(X, Y)
+            device.fit(X, Y, epochs=1)
             device.export_adapter().save(folder / f"{name}.kta")
     return folder
 

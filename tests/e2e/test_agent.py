@@ -114,7 +114,7 @@ def test_training_gives_the_bits_of_the_host(device: Device, host: Device) -> No
 
 
 def test_state_and_adapter_move_between_devices(device: Device, host: Device) -> None:
-    host.fit(X, Y)
+    host.fit(X, Y, epochs=1)
     device.set_state(host.state())
     assert device.state() == host.state()
     device.reset()
@@ -124,7 +124,7 @@ def test_state_and_adapter_move_between_devices(device: Device, host: Device) ->
 
 
 def test_a_foreign_state_or_adapter_changes_nothing(device: Device, host: Device) -> None:
-    device.fit(X, Y)
+    device.fit(X, Y, epochs=1)
     before = device.state()
     with pytest.raises(DeviceError, match="state is missing, misaligned, too small, or of another model"):
         device.set_state(b"\0" * len(before))
@@ -175,12 +175,12 @@ def test_int8_is_taken_as_is_and_float_is_quantised(host: Device) -> None:
         (lambda d: d.infer(X.astype(np.int32)), "x has dtype int32: give float32"),
         (lambda d: d.infer([[1.0, 2.0], [3.0]]), "x is not an array"),
         (lambda d: d.infer(np.array([[0, 1, np.nan, 3]])), r"x holds nan at \[0, 2\]"),
-        (lambda d: d.fit(X, Y[:-1]), r"y has shape \[39\], expected \[40\]"),
+        (lambda d: d.fit(X, Y[:-1], epochs=1), r"y has shape \[39\], expected \[40\]"),
         (lambda d: d.fit(X, np.where(np.arange(40) == 9, 3, Y)), r"y holds label 3 at \[9\]: the model has 3 classes"),
-        (lambda d: d.fit(X, Y.astype(float)), "y has dtype float64: labels are integers"),
-        (lambda d: d.fit(X, Y, accumulate=0), "accumulate must be at least 1"),
-        (lambda d: d.fit(X, Y, decay="cosine"), 'None or "linear"'),
-        (lambda d: d.fit(X[:0], Y[:0]), "x holds no samples"),
+        (lambda d: d.fit(X, Y.astype(float), epochs=1), "y has dtype float64: labels are integers"),
+        (lambda d: d.fit(X, Y, accumulate=0, epochs=1), "accumulate must be at least 1"),
+        (lambda d: d.fit(X, Y, decay="cosine", epochs=1), 'None, "linear" or "constant"'),
+        (lambda d: d.fit(X[:0], Y[:0], epochs=1), "x holds no samples"),
         (lambda d: d.evaluate(X[:0], Y[:0]), "x holds no samples"),
         (lambda d: d.train_step(X[:2], Y[:2]), "train_step takes one"),
         (lambda d: d.train_step(X[0], -1), r"label -1 at \[0\]"),
@@ -203,7 +203,7 @@ def test_fit_updates_after_each_group_and_what_is_left(host: Device) -> None:
 
 
 def test_linear_decay_reaches_its_last_step_and_is_taken_back(host: Device) -> None:
-    history = host.fit(X[:4], Y[:4], accumulate=1, learning_rate=0.5, decay="linear")
+    history = host.fit(X[:4], Y[:4], accumulate=1, learning_rate=0.5, decay="linear", epochs=1)
     assert history.learning_rates == [0.5, 0.375, 0.25, 0.125]
     assert np.frombuffer(host.state()[16:20], "<f4")[0] == np.float32(0.5)
 
@@ -212,7 +212,7 @@ def test_order_depends_on_seed_and_shuffle(host: Device) -> None:
     states = []
     for seed, shuffle in ((0, True), (0, True), (1, True), (0, False), (1, False)):
         host.reset()
-        host.fit(X, Y, seed=seed, shuffle=shuffle, accumulate=1)
+        host.fit(X, Y, seed=seed, shuffle=shuffle, accumulate=1, epochs=1)
         states.append(host.state())
     assert states[0] == states[1] and states[3] == states[4]
     assert len(set(states)) == 3
@@ -251,7 +251,7 @@ def test_mse_targets_reach_the_model(tmp_path: Path) -> None:
         real = np.asarray(host.infer(X)) * 0.0625
         assert host.evaluate(X, targets) == {"loss": pytest.approx(np.mean((real - targets) ** 2), rel=1e-5)}
         with pytest.raises(ValueError, match=r"y has shape \[40, 2\], expected \[40, 3\]"):
-            host.fit(X, targets[:, :2])
+            host.fit(X, targets[:, :2], epochs=1)
         with pytest.raises(ValueError, match=r"y holds inf at \[3, 1\]"):
             host.fit(X, np.where(np.arange(120).reshape(40, 3) == 10, np.inf, targets))
 
@@ -275,7 +275,7 @@ def test_a_model_without_training(tmp_path: Path) -> None:
             assert set(device.evaluate(X, Y)) == {"accuracy", "loss"}
             assert device.state() == b""
             with pytest.raises(DeviceError, match="built without training"):
-                device.fit(X, Y)
+                device.fit(X, Y, epochs=1)
 
 
 # ---- The link ----
@@ -291,10 +291,10 @@ def test_ten_thousand_frames_on_a_lossy_link(toy: Path, host: Device) -> None:
     """Nothing is lost and nothing is done twice: the model counts its steps and updates in its own state."""
     steps = 3334
     samples, labels = np.tile(X, (steps // 40 + 1, 1))[:steps], np.tile(Y, steps // 40 + 1)[:steps]
-    host.fit(samples, labels, accumulate=1)
+    host.fit(samples, labels, accumulate=1, epochs=1)
     device, transport = open_lossy(toy, 0, 0.004)
     with device:
-        device.fit(samples, labels, accumulate=1)
+        device.fit(samples, labels, accumulate=1, epochs=1)
         assert device.link.requests >= 10_000
         assert counters(device) == (steps, steps, 0)
         assert device.state() == host.state()
@@ -319,11 +319,11 @@ def test_an_interrupted_request_does_not_confuse_the_next(toy: Path) -> None:
         for _ in range(5):
             transport.armed = True
             with pytest.raises(KeyboardInterrupt):
-                device.fit(X, Y)
+                device.fit(X, Y, epochs=1)
             time.sleep(0.01)
             device.infer(X[:1])
         device.reset()
-        device.fit(X, Y)
+        device.fit(X, Y, epochs=1)
         assert counters(device) == (40, 20, 0)
 
 
@@ -372,7 +372,7 @@ def test_agent_refuses_ranges_outside_its_buffers(toy: Path) -> None:
                 device.link.request(command, data)
         with pytest.raises(DeviceError, match="does not know this command"):
             device.link.request(Unknown.NONE)  # type: ignore[arg-type]
-        device.fit(X, Y)
+        device.fit(X, Y, epochs=1)
 
 
 # ---- Opening, dying, measuring ----
@@ -429,9 +429,9 @@ def test_a_model_may_have_any_name(tmp_path: Path, name: str, host: Device) -> N
         text = re.sub(r"\btoy(?=\.[ch]|_(?!kernels|weights|linear|crc32))|(?<=\")toy(?=\")", name, (folder / old).read_text())
         (folder / old).unlink()
         (folder / old.replace("toy", name)).write_text(text)
-    host.fit(X, Y)
+    host.fit(X, Y, epochs=1)
     with open_device(folder, "agent:host") as device:
-        device.fit(X, Y)
+        device.fit(X, Y, epochs=1)
         assert device.state() == host.state()
     if HAVE_ARM:
         toolchain.firmware(folder, "mps2-an386")
@@ -480,7 +480,7 @@ def test_a_killed_process_is_reported_and_collected(toy: Path) -> None:
         assert isinstance(device.link.transport, ProcessTransport)
         os.kill(device.link.transport.pid, signal.SIGKILL)
         with pytest.raises(DeviceError, match="ended by signal 9"):
-            device.fit(X, Y)
+            device.fit(X, Y, epochs=1)
 
 
 def alive(pid: int) -> bool:
@@ -602,4 +602,4 @@ def test_options_of_the_manifest_can_be_overridden_in_place(toy: Path) -> None:
     manifest = replace(Manifest.load(toy), accumulate=5)
     with open_device(toy, "host") as device:
         device.manifest = manifest
-        assert device.fit(X, Y).updates == 8
+        assert device.fit(X, Y, epochs=1).updates == 8

@@ -122,7 +122,7 @@ def test_adding_a_board_is_one_folder(toy: Path, tmp_path: Path, monkeypatch: py
     assert "tiny-m4" in boards.emulated()
     with open_device(toy, "qemu:tiny-m4") as device, open_device(toy, "host") as host:
         for d in (device, host):
-            d.fit(X, Y)
+            d.fit(X, Y, epochs=1)
         assert device.state() == host.state()
     large = make_toy(tmp_path / "large", arena_bytes={"infer": 16, "train": 40000})
     with pytest.raises(DeviceError, match=r"RAM is \d+,\d{3} bytes too small(?s:.*)use a larger board: microbit-1m, mps2-an385"):

@@ -207,7 +207,7 @@ def test_with_updates_at_once_apply_has_nothing_left_to_do(data_dir: Path, tmp_p
         device.apply()
         assert device.export_adapter() == trained
         with pytest.raises(ValueError, match="build with accumulate=3"):
-            device.fit(x, y, accumulate=3)
+            device.fit(x, y, accumulate=3, epochs=1)
         device.train_step(x[1], None if y is None else y[1])
         assert device.export_adapter() != trained
 
@@ -253,7 +253,7 @@ def test_fit_accumulates_what_the_build_says(data_dir: Path, tmp_path: Path) -> 
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     build = kt.build(model, tmp_path / "build", method=METHODS, accumulate=7, optimizer=kt.Adam(state_bits=8), calibration=(x, y))
     with build.open("host") as device:
-        assert device.fit(x, y, shuffle=False).updates == 5
+        assert device.fit(x, y, shuffle=False, epochs=1).updates == 5
         fitted = device.state()
         device.reset()
         for i in range(len(x)):
@@ -321,7 +321,7 @@ def test_storages_share_adapters(data_dir: Path, tmp_path: Path) -> None:
     saved = [b.report["memory"]["by_kind"]["trainable"] for b in builds]
     assert saved[0] - saved[1] > 2 * 900  # two bytes for each LoRA parameter
     with builds[0].open("host") as device:
-        device.fit(x, y)
+        device.fit(x, y, epochs=1)
         adapter, results = device.export_adapter(), device.infer(x)
     with builds[1].open("host") as device:
         device.load_adapter(adapter)
@@ -378,7 +378,7 @@ def test_targets_that_do_not_fit_the_loss(data_dir: Path, tmp_path: Path) -> Non
         before = device.state()
         for wrong, message in (((y.argmax(1)), "labels are for cross-entropy"), (2 * y, "outside"), (-y, "outside"), (None, "missing")):
             with pytest.raises(ValueError, match=message):
-                device.fit(x, wrong)
+                device.fit(x, wrong, epochs=1)
         raw: Any = device
         with pytest.raises(kt.DeviceError, match="out of range"):
             raw._train_step(model.quantize(x)[0].tobytes(), 0, np.full(CLASSES, 1.5, np.float32).tobytes())

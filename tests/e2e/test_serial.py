@@ -200,7 +200,7 @@ def test_at_115200_baud_nothing_has_to_be_asked_twice(toy: Path) -> None:
     with agent_port(toy, 11_520) as (port, _), open_device(toy, f"serial:{port}", timeout=20.0) as device, open_device(toy, "host") as host:
         assert isinstance(device, AgentDevice)
         for d in (device, host):
-            d.fit(X, Y)
+            d.fit(X, Y, epochs=1)
         assert device.state() == host.state()
         assert device.link.retries == 0
 

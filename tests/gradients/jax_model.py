@@ -60,10 +60,25 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
         free = _unclamped(graph, forward, node, is_logits=_reads(graph, loss_node.inputs["y"], node.outputs[0]))
         kept = pre.reshape(exact.shape) * free
         reals[node.outputs[0]] = kept + lax.stop_gradient(exact - kept)
-    y = reals[loss_node.inputs["y"]].ravel()
-    if "label" in loss_node.inputs:
-        return jax.nn.logsumexp(y) - y[target]
-    return jnp.mean((y - jnp.asarray(target).ravel()) ** 2)
+    return loss_of(loss_node, reals[loss_node.inputs["y"]], target)
+
+
+def loss_of(node: Node, y: Any, target: Any) -> Any:
+    """Loss of the real results y of one sample, by textbook formulas."""
+    y, op = y.ravel(), node.op
+    if op.mnemonic == "softmax_cross_entropy":
+        classes, weights = y.size, op.weights or (1.0,) * y.size  # type: ignore[attr-defined]
+        aim = (1 - op.smoothing) * jax.nn.one_hot(target, classes) + op.smoothing / classes  # type: ignore[attr-defined]
+        return -jnp.asarray(weights)[target] * (aim * jax.nn.log_softmax(y)).sum()
+    t = jnp.asarray(target, jnp.float64).ravel()
+    if op.mnemonic == "binary_cross_entropy":
+        return -(t * jax.nn.log_sigmoid(y) + (1 - t) * jax.nn.log_sigmoid(-y)).mean()
+    return jnp.mean((y - t) ** 2)
+
+
+def loss_gradients(node: Node, y: Any, targets: Any) -> Any:
+    """Gradient of the loss of each sample with respect to its results y [N, values]."""
+    return np.asarray(jax.vmap(jax.grad(lambda v, t: loss_of(node, v, t)))(jnp.asarray(y), jnp.asarray(targets)))
 
 
 def _dequantized(graph: Graph, forward: Arrays, name: str) -> Any:

@@ -19,6 +19,7 @@ from gradients.graphs import every_operator, residual
 from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
+from kiloc.losses import CrossEntropy, Loss
 from kiloc.ops._linear import Linear
 from kiloc.ops.parameter_gradient import ParameterGradient
 from kiloc.optim import SGD, with_accumulators
@@ -45,7 +46,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
 }
 
 
-def compiled(graph: Graph, methods: tuple[Method, ...], loss: str, x: Any, y: Any) -> pipeline.Compilation:
+def compiled(graph: Graph, methods: tuple[Method, ...], loss: str | Loss, x: Any, y: Any) -> pipeline.Compilation:
     options = pipeline.Options(methods=methods, optimizer=SGD(), loss=loss, calibration=x, calibration_target=y)
     return pipeline.compile_graph(graph, options, "test")
 
@@ -61,7 +62,7 @@ def moved_state(graph: Graph, rng: np.random.Generator) -> dict[str, Any]:
     return state
 
 
-def check(graph: Graph, method: str, loss: str, x: Any, y: Any) -> None:
+def check(graph: Graph, method: str, loss: str | Loss, x: Any, y: Any) -> None:
     c = compiled(graph, METHODS[method], loss, x, y)
     whole, rng = c.graph, np.random.default_rng(1)
     state = moved_state(whole, rng)
@@ -104,11 +105,7 @@ def with_exact_loss(graph: Graph, forward: Any, targets: Any) -> Graph:
     node = graph.node("loss")
     t = graph.type(node.inputs["y"])
     y = (np.asarray(forward[node.inputs["y"]], np.float64).reshape(len(targets), -1) - t.zero_point) * t.scale
-    if "label" in node.inputs:
-        p = np.exp(y - y.max(1, keepdims=True))
-        g = p / p.sum(1, keepdims=True) - np.eye(y.shape[1])[targets]
-    else:
-        g = 2 * (y - np.asarray(targets).reshape(y.shape)) / y.shape[1]
+    g = jax_model.loss_gradients(node, y, targets)
     e = interp.environment(graph, node, {**forward, graph.inputs[-1]: targets})
     own = node.op.evaluate_real(e)[0].reshape(g.shape)
     assert np.abs(own - g).max() <= FLOAT_LIMIT * np.abs(g).max(), "gradient of the loss"
@@ -143,6 +140,8 @@ def one_update(graph: Graph, node: Node, arrays: dict[str, Any], i: int) -> Any:
 
 def targets(graph: Graph, loss: str, rng: np.random.Generator) -> Any:
     result = graph.type(graph.outputs[0])
+    if loss == "bce":
+        return rng.uniform(0, 1, (32, *result.shape[1:])).round(1).astype(np.float32)
     if loss == "cross_entropy":
         return rng.integers(0, result.size, 32).astype(np.int32)
     return rng.normal(0, 40 * result.scale, (32, *result.shape[1:])).astype(np.float32)
@@ -155,6 +154,15 @@ def test_made_graphs(make: Any, loss: str, method: str) -> None:
     graph, rng = make(), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
     check(graph, method, loss, x, targets(graph, loss, rng))
+
+
+@pytest.mark.parametrize("method", ["bias", "scale-shift"])
+@pytest.mark.parametrize("loss", ["bce", CrossEntropy(label_smoothing=0.2), CrossEntropy(class_weights=(0.5, 2.0, 1.0, 4.0))], ids=str)
+def test_other_losses(loss: str | Loss, method: str) -> None:
+    """On the graph without a softmax, whose probabilities binary cross-entropy cannot read."""
+    graph, rng = residual(), np.random.default_rng(0)
+    x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    check(graph, method, loss, x, targets(graph, loss if isinstance(loss, str) else "cross_entropy", rng))
 
 
 @pytest.mark.parametrize("method", METHODS)

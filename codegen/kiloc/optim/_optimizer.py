@@ -3,9 +3,9 @@ its storage format. An optimizer knows no storage format and a storage format no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ..ops._update import Update
 from ..ops.lora import AdaptRange
 from ..ops.schedule import CountUpdate, NextPower
 from ._checks import number
+from .rates import default_rate
 from .schedule import Schedule
 from .storage import rounds_stochastically, storage_step
 
@@ -34,7 +35,7 @@ class Optimizer:
 
     name: ClassVar[str] = ""
 
-    lr: float
+    lr: float | None
     clip: float
     weight_decay: float
     schedule: Schedule | None
@@ -42,7 +43,15 @@ class Optimizer:
 
     @property
     def initial_learning_rate(self) -> float:
+        """The rate that training starts with; of an optimizer that `with_rate` made, or whose user named one."""
+        assert self.lr is not None, "the rate depends on what is trained: with_rate"
         return self.lr
+
+    def with_rate(self, parameters: Sequence[Parameter]) -> Self:
+        """This optimizer with a learning rate: its own, or what suits the parameters."""
+        if self.lr is not None or not parameters:
+            return self
+        return replace(self, lr=default_rate(self.name, parameters, getattr(self, "momentum", 0.0)))  # type: ignore[type-var]
 
     @property
     def moments_per_parameter(self) -> int:
@@ -77,7 +86,8 @@ class Optimizer:
 
     def _check(self, rate_hint: str) -> None:
         title = type(self).__name__
-        number(f"{title}(lr=...)", self.lr, 0, 1e18, rate_hint, above=True, below=True)
+        if self.lr is not None:
+            number(f"{title}(lr=...)", self.lr, 0, 1e18, rate_hint, above=True, below=True)
         number(f"{title}(clip=...)", self.clip, 0, 1e18, "1 is the default, 0 switches it off")
         number(f"{title}(weight_decay=...)", self.weight_decay, 0, 1e18, "0.01 is usual, 0 is none")
         if self.state_bits not in (8, 32) or isinstance(self.state_bits, bool):
@@ -85,6 +95,9 @@ class Optimizer:
         if self.schedule is not None and not isinstance(self.schedule, Schedule):
             hint = "pass kt.Cosine(updates=1000), kt.Linear(updates=1000) or kt.Step(every=100)"
             raise CompileError(f"{title}(schedule=...)", f"{self.schedule!r} is not a schedule", hint)
+
+    def _rate(self) -> str:
+        return "lr=default" if self.lr is None else f"lr={self.lr:g}"
 
     def _extras(self) -> str:
         found = f" weight_decay={self.weight_decay:g}" if self.weight_decay else ""
@@ -97,6 +110,7 @@ def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_o
 
     at_once: each sample updates by itself, so gradients need no state: they stand in the arena until their update.
     """
+    optimizer = optimizer.with_rate(graph.parameters)
     values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph))
     parameters: list[Parameter] = []
     for p in graph.parameters:

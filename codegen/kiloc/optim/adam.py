@@ -20,28 +20,30 @@ from .schedule import Schedule
 class Adam(Optimizer):
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; parameter -= lr * m' / (sqrt(v') + eps), both corrected.
 
-    weight_decay: decoupled (AdamW), parameter *= 1 - lr * weight_decay. state_bits: 8 keeps both moments in blocks of 8-bit
-    codes, the second rounded stochastically. The correction reads beta^t from the state, a product an update.
+    lr: None is what suits the methods (`rates.py`). eps: gradients are clipped to a norm of 1, and where nearly all samples are right
+    already they are so small that the usual 1e-8 makes full steps of noise. weight_decay: decoupled (AdamW), parameter *= 1 - lr *
+    weight_decay. state_bits: 8 keeps both moments in blocks of 8-bit codes, the second rounded stochastically. The correction reads
+    beta^t from the state, a product an update.
     Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015); Loshchilov and Hutter, "Decoupled Weight
     Decay Regularization" (2019).
     """
 
     name: ClassVar[str] = "adam"
 
-    lr: float = 0.01
+    lr: float | None = None
     beta1: float = 0.9
     beta2: float = 0.999
-    eps: float = 1e-8
+    eps: float = 1e-3
     weight_decay: float = 0.0
     clip: float = 1.0
     schedule: Schedule | None = None
     state_bits: int = 32
 
     def __post_init__(self) -> None:
-        self._check("0.01 suits LoRA, 0.03 biases alone")
+        self._check("leave it out for what suits the methods; 0.01 suits LoRA")
         for beta in ("beta1", "beta2"):
             number(f"Adam({beta}=...)", getattr(self, beta), 0, 1, "0.9 and 0.999 are usual", below=True)
-        number("Adam(eps=...)", self.eps, 1e-30, 1, "1e-8 is usual")
+        number("Adam(eps=...)", self.eps, 1e-30, 1, "0.001 is the default")
 
     @property
     def moments_per_parameter(self) -> int:
@@ -64,4 +66,4 @@ class Adam(Optimizer):
         return Adam8(*values, stream) if self.state_bits == 8 else AdamOperator(*values)
 
     def describe(self) -> str:
-        return f"adam lr={self.lr:g} betas={self.beta1:g},{self.beta2:g} eps={self.eps:g} clip={self.clip:g}{self._extras()}"
+        return f"adam {self._rate()} betas={self.beta1:g},{self.beta2:g} eps={self.eps:g} clip={self.clip:g}{self._extras()}"

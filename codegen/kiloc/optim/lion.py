@@ -19,14 +19,14 @@ from .schedule import Schedule
 class Lion(Optimizer):
     """parameter -= lr * sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g.
 
-    Every element moves by lr, so lr is small: 0.0003 suits LoRA, 0.003 biases alone. weight_decay: decoupled,
+    Every element moves by lr, so lr is small; None: what suits the methods (`rates.py`). weight_decay: decoupled,
     parameter *= 1 - lr * weight_decay. state_bits: 8 keeps the moment in blocks of 8-bit codes.
     Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
     """
 
     name: ClassVar[str] = "lion"
 
-    lr: float = 0.0003
+    lr: float | None = None
     beta1: float = 0.9
     beta2: float = 0.99
     weight_decay: float = 0.0
@@ -35,7 +35,7 @@ class Lion(Optimizer):
     state_bits: int = 32
 
     def __post_init__(self) -> None:
-        self._check("0.0003 suits LoRA, 0.003 biases alone")
+        self._check("leave it out for what suits the methods; 0.0003 suits LoRA")
         for beta in ("beta1", "beta2"):
             number(f"Lion({beta}=...)", getattr(self, beta), 0, 1, "0.9 and 0.99 are usual", below=True)
 
@@ -50,4 +50,4 @@ class Lion(Optimizer):
         return (Lion8 if self.state_bits == 8 else LionOperator)(float(self.clip), float(self.beta1), float(self.beta2))
 
     def describe(self) -> str:
-        return f"lion lr={self.lr:g} betas={self.beta1:g},{self.beta2:g} clip={self.clip:g}{self._extras()}"
+        return f"lion {self._rate()} betas={self.beta1:g},{self.beta2:g} clip={self.clip:g}{self._extras()}"

@@ -20,14 +20,14 @@ from .schedule import Schedule
 class SGD(Optimizer):
     """m = momentum * m + g; parameter -= lr * m (with Nesterov: lr * (g + momentum * m)).
 
-    lr: starting learning rate (the device can change it). momentum: 0 keeps no state. clip: largest Euclidean norm of each
-    tensor's gradient, 0 for none. weight_decay: decoupled, parameter *= 1 - lr * weight_decay; it pulls LoRA and deltas
-    towards the base model, biases towards 0. state_bits: 8 keeps the momentum in blocks of 8-bit codes.
+    lr: starting learning rate (the device can change it); None: what suits the methods (`rates.py`). momentum: 0 keeps no state.
+    clip: largest Euclidean norm of each tensor's gradient, 0 for none. weight_decay: decoupled, parameter *= 1 - lr * weight_decay;
+    it pulls LoRA and deltas towards the base model, biases towards 0. state_bits: 8 keeps the momentum in blocks of 8-bit codes.
     """
 
     name: ClassVar[str] = "sgd"
 
-    lr: float = 0.1
+    lr: float | None = None
     momentum: float = 0.0
     clip: float = 1.0
     weight_decay: float = 0.0
@@ -36,7 +36,7 @@ class SGD(Optimizer):
     state_bits: int = 32
 
     def __post_init__(self) -> None:
-        self._check("0.1 suits LoRA, 0.3 biases and heads")
+        self._check("leave it out for what suits the methods; 0.1 is usual")
         number("SGD(momentum=...)", self.momentum, 0, 1, "0.9 is usual, with a tenth of the rate", below=True)
         if self.nesterov and self.momentum == 0:
             raise CompileError("SGD(nesterov=True)", "Nesterov's step needs a momentum", "pass momentum=0.9, for example")
@@ -53,4 +53,4 @@ class SGD(Optimizer):
         return kind(float(self.clip), float(self.momentum), bool(self.nesterov))
 
     def describe(self) -> str:
-        return f"sgd lr={self.lr:g} momentum={self.momentum:g}{' nesterov' if self.nesterov else ''} clip={self.clip:g}{self._extras()}"
+        return f"sgd {self._rate()} momentum={self.momentum:g}{' nesterov' if self.nesterov else ''} clip={self.clip:g}{self._extras()}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..adapters import Adapter
-from . import data
+from . import data, recipe
 from .data import Samples
 from .errors import DeviceError
 from .manifest import Manifest
@@ -40,7 +40,7 @@ class History:
     """Of each update; empty when the device kept its own."""
 
     best_epoch: int | None = None
-    """With keep_best: the epoch whose state was kept, 0 for the one before training."""
+    """With keep_best or hold_out: the epoch whose state was kept, 0 for the one before training."""
 
 
 class Device(ABC):
@@ -153,7 +153,7 @@ class Device(ABC):
         self,
         x: Samples,
         y: ArrayLike | None = None,
-        epochs: int = 1,
+        epochs: int | None = None,
         seed: int = 0,
         accumulate: int | None = None,
         learning_rate: float | None = None,
@@ -161,56 +161,76 @@ class Device(ABC):
         shuffle: bool = True,
         validation: tuple[Samples, ArrayLike | None] | None = None,
         keep_best: bool = False,
+        hold_out: float | None = None,
         progress: bool = False,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
+        epochs: None for the default recipe: about 1000 samples' worth, a rate that falls linearly, and a fifth of the samples held out
+        where there are 100 with labels or more and no class is rare; `devices/recipe.py` has the numbers and reasons.
         accumulate: samples an update, None for the build's; what is left at an epoch's end makes an update too.
-        learning_rate: None keeps the device's; a schedule of the build comes on top. decay "linear": it falls from there to
-        0 over all updates, and is set back at the end. validation: (x, y) to evaluate after every epoch. keep_best: end with the
-        state that had the lowest validation loss, the one before training included; it stops a few samples from being overfitted.
+        learning_rate: None keeps the device's; a schedule of the build comes on top. decay: "linear", it falls from there to 0 over all updates,
+        and is set back at the end; "constant", or None with epochs given, it stays. validation: (x, y) to evaluate after every epoch.
+        keep_best: end with the state that had the lowest validation loss, the one before training included. After an epoch that did not
+        lower it training goes on from that state at a third of the rate, so a rate that is too high, or an overfitted sample, does no harm.
+        hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on.
         Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
         """
         self._check_training()
         samples = data.prepare_inputs(x, self.manifest)
-        labels, values = self._targets(y, len(samples))
+        targets = self._targets(y, len(samples))
         per_update = self._samples_an_update(accumulate)
-        if len(samples) == 0:
-            raise ValueError("x holds no samples")
-        if epochs < 0:
-            raise ValueError(f"epochs must be at least 0, not {epochs}")
-        schedule = self._schedule(learning_rate, decay, epochs * math.ceil(len(samples) / per_update))
-        if keep_best and validation is None:
-            raise ValueError("keep_best needs validation=(x, y)")
+        _check_fit(len(samples), epochs, keep_best and validation is None)
+        held = self._held_out(targets[0], hold_out, epochs is None and validation is None, seed)
+        if held.any():
+            if validation is not None:
+                raise ValueError("hold_out makes its own validation samples: leave validation out")
+            validation, keep_best = (data.rows(x, held, self.manifest), None if y is None else np.asarray(y)[held]), True
+        rows = np.flatnonzero(~held)
+        if epochs is None:
+            epochs, decay = recipe.default_epochs(len(samples)), decay or self._default_decay(learning_rate)
+        schedule = self._schedule(learning_rate, decay, epochs * math.ceil(len(rows) / per_update))
+
         generator = np.random.Generator(np.random.PCG64(seed))
         history = History()
-        best = _Best(self, validation) if keep_best and validation is not None else None
         try:
-            with _bar("training", epochs * len(samples), progress) as advance:
+            best = self._best(validation) if keep_best and validation is not None else None
+            with _bar("training", epochs * len(rows), progress) as advance:
                 for _ in range(epochs):
-                    order = generator.permutation(len(samples)) if shuffle else np.arange(len(samples))
-                    total = 0.0
-                    for done, i in enumerate(order, start=1):
-                        if (done - 1) % per_update == 0:
-                            self._begin_update(history, schedule)
-                        total += self._train_step(samples[i].tobytes(), int(labels[i]), values[i].tobytes())
-                        if done % per_update == 0 or done == len(samples):
-                            self._apply()
-                            history.updates += 1
-                        advance()
-                    history.losses.append(total / len(samples))
+                    order = rows[generator.permutation(len(rows))] if shuffle else rows
+                    self._epoch(samples[order], (targets[0][order], targets[1][order]), per_update, history, schedule, advance)
                     if validation is not None:
                         history.validation.append(self.evaluate(*validation))
                     if best is not None:
-                        best.consider(history.validation[-1])
-            if best is not None:
-                history.best_epoch = best.restore()
+                        best.consider(history.validation[-1]["loss"], schedule)
+            history.best_epoch = best.epoch if best else None
         finally:
-            if schedule.decays and history.learning_rates:
+            if schedule.base is not None and (schedule.decays or schedule.share < 1) and history.learning_rates:
                 self._set_learning_rate(schedule.base)
         return history
 
-    def _begin_update(self, history: History, schedule: _Schedule) -> None:
+    def _epoch(
+        self,
+        samples: NDArray[np.int8],
+        targets: tuple[NDArray[np.int32], NDArray[np.float32]],
+        per_update: int,
+        history: History,
+        schedule: recipe.Schedule,
+        advance: Callable[[], None],
+    ) -> None:
+        """Train on samples in their order; notes the mean loss."""
+        total = 0.0
+        for done, (sample, label, values) in enumerate(zip(samples, *targets, strict=True), start=1):
+            if (done - 1) % per_update == 0:
+                self._begin_update(history, schedule)
+            total += self._train_step(sample.tobytes(), int(label), values.tobytes())
+            if done % per_update == 0 or done == len(samples):
+                self._apply()
+                history.updates += 1
+            advance()
+        history.losses.append(total / len(samples))
+
+    def _begin_update(self, history: History, schedule: recipe.Schedule) -> None:
         """Before the samples of an update: a build that updates after each sample reads the rate with the sample."""
         rate = schedule.rate(history.updates)
         if rate is not None:
@@ -226,17 +246,35 @@ class Device(ABC):
             raise ValueError(f"accumulate is {count}, but this build updates after each sample: build with accumulate={count}")
         return count
 
-    def _schedule(self, learning_rate: float | None, decay: str | None, updates: int) -> _Schedule:
-        if decay not in (None, "linear"):
-            raise ValueError(f'decay is {decay!r}: it must be None or "linear"')
+    def _held_out(self, labels: NDArray[np.int32], share: float | None, default: bool, seed: int) -> recipe.Mask:
+        """Which samples are held out: the share asked for, or where None by `default` what the recipe says."""
+        count = len(labels)
+        known = labels if self.manifest.targets == "labels" else None
+        if share is None:
+            share = recipe.default_share(known, count) if default else 0.0
+        if not 0 <= share < 1 or (share > 0 and max(1, round(share * count)) >= count):
+            raise ValueError(f"hold_out is {share}: it must be at least 0 and leave a sample of {count} to train on")
+        return recipe.held_out(known, count, share, seed) if share else np.zeros(count, np.bool_)
+
+    def _best(self, validation: tuple[Samples, ArrayLike | None]) -> recipe.Best:
+        return recipe.Best(lambda: self.evaluate(*validation)["loss"], self.state, self.set_state)
+
+    def _default_decay(self, learning_rate: float | None) -> str:
+        """Linear, unless the device knows no rate to start from or has a schedule of its own."""
+        known = learning_rate is not None or self.manifest.learning_rate is not None
+        return "linear" if known and self.manifest.schedule is None else "constant"
+
+    def _schedule(self, learning_rate: float | None, decay: str | None, updates: int) -> recipe.Schedule:
+        if decay not in (None, "linear", "constant"):
+            raise ValueError(f'decay is {decay!r}: it must be None, "linear" or "constant"')
         if learning_rate is not None and not (math.isfinite(learning_rate) and 0 <= learning_rate < 3e38):
             raise ValueError(f"learning_rate is {learning_rate}: it must be a number of at least 0")
-        if decay is None:
-            return _Schedule(None if learning_rate is None else float(learning_rate), updates, False)
+        if decay != "linear":
+            return recipe.Schedule(None if learning_rate is None else float(learning_rate), updates, False)
         base = self.manifest.learning_rate if learning_rate is None else learning_rate
         if base is None:
             raise ValueError("decay needs a learning_rate: the build does not name one")
-        return _Schedule(float(base), updates, True)
+        return recipe.Schedule(float(base), updates, True)
 
     # ---- State, adapter, statistics ----
 
@@ -417,39 +455,14 @@ def _binary_cross_entropy(logits: NDArray[np.float64], targets: NDArray[np.float
     return {"accuracy": float(np.mean((logits > 0) == (targets > 0.5))), "loss": float(losses.mean())}
 
 
-@dataclass(frozen=True)
-class _Schedule:
-    """The learning rate of each update; base None: the device keeps its own."""
-
-    base: Any
-    updates: int
-    decays: bool
-
-    def rate(self, update: int) -> float | None:
-        if self.base is None:
-            return None
-        return float(self.base * (1 - update / self.updates)) if self.decays else float(self.base)
-
-
-class _Best:
-    """The state with the lowest validation loss so far."""
-
-    def __init__(self, device: Device, validation: tuple[Samples, ArrayLike | None]) -> None:
-        self.device = device
-        self.epoch, self.epochs = 0, 0
-        self.loss = device.evaluate(*validation)["loss"]
-        self.state = device.state()
-
-    def consider(self, scores: dict[str, float]) -> None:
-        self.epochs += 1
-        if scores["loss"] < self.loss:
-            self.epoch, self.loss, self.state = self.epochs, scores["loss"], self.device.state()
-
-    def restore(self) -> int:
-        """Set the best state; returns the epoch after which it stood, 0 for the start."""
-        if self.epoch != self.epochs:
-            self.device.set_state(self.state)
-        return self.epoch
+def _check_fit(samples: int, epochs: int | None, blind: bool) -> None:
+    """blind: the best state is asked for, but there is nothing to judge by."""
+    if samples == 0:
+        raise ValueError("x holds no samples")
+    if epochs is not None and epochs < 0:
+        raise ValueError(f"epochs must be at least 0, not {epochs}")
+    if blind:
+        raise ValueError("keep_best needs validation=(x, y)")
 
 
 @contextmanager

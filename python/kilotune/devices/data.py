@@ -73,6 +73,13 @@ def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[n
     return np.ascontiguousarray(np.concatenate([a.reshape(len(a), math.prod(a.shape[1:])) for a in arrays], axis=1))
 
 
+def rows(x: Samples, chosen: NDArray[np.bool_], manifest: Manifest) -> Samples:
+    """Some of the samples [N, ...]."""
+    if len(manifest.inputs) == 1:
+        return np.asarray(x)[chosen]
+    return [np.asarray(array)[chosen] for array in x]  # type: ignore[union-attr]
+
+
 def with_batch_axis(x: Samples, manifest: Manifest) -> Samples:
     """One sample, given with or without the batch axis, as samples [1, ...]."""
 

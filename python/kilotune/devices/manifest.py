@@ -65,6 +65,7 @@ class Manifest:
     adapter_slots: bool
     """Whether two slots in flash take updates."""
     learning_rate: float | None
+    schedule: str | None
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -126,6 +127,7 @@ class Manifest:
             resident=int(data.get("resident", 0)),
             adapter_slots=bool(data.get("adapter_slots", False)),
             learning_rate=_optional(float, data.get("learning_rate")),
+            schedule=_optional(str, data.get("schedule")),
             sources=tuple(data["sources"]),
             include=tuple(data["include"]),
         )

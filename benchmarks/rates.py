@@ -1,0 +1,80 @@
+"""How near the default rate of each method is to the best one, by the generated C.
+
+    make bench-rates
+
+The default recipe with the default rate and with a tenth, a third and three times of it, on scenarios that want different ones. Mean over
+the draws. "short" is what the default falls short of the best of the four.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+from contenders import OURS, with_new_head
+from scenarios import DATA, SCENARIOS
+
+import kilotune as kt
+
+FACTORS = (0.1, 1 / 3, 1.0, 3.0)
+METHODS = (
+    "head", "bias, all layers", "bias + LoRA r=4, all", "scale and shift, all", "sparse update 1/4, all", "full", "bias, Adam",
+    "bias + LoRA all, Adam", "bias, Lion", "bias + LoRA all, Lion",
+)  # fmt: skip
+DEFAULT = ("gas", "gas6", "ecg", "fsdd", "kws")
+
+
+def measure(name: str, method: str, draw: int) -> tuple[float, list[float]]:
+    """The default rate, and the scores at its multiples."""
+    from accuracy import shuffled
+
+    scenario = shuffled(SCENARIOS[name](draw))
+    contender = next(c for c in OURS if c.name == method)
+    model = kt.load(DATA / "models" / scenario.model)
+    new = scenario.new_classes
+    methods = with_new_head(contender.methods, new, model.graph) if new else contender.methods
+    calibration = (scenario.original[:256], scenario.original_labels[:256] % (new or 1000))
+    with tempfile.TemporaryDirectory() as folder:
+        build = kt.build(model, Path(folder) / "build", method=methods, optimizer=contender.optimizer, calibration=calibration, measure=False)
+        rate = float(build.manifest["learning_rate"])
+        scores = []
+        with build.open("host") as device:
+            for factor in FACTORS:
+                device.reset()
+                device.fit(scenario.adapt, scenario.adapt_labels, learning_rate=rate * factor, seed=draw)
+                scores.append(scenario.score(device.predict(scenario.evaluate)))
+    return rate, scores
+
+
+@click.command()
+@click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), default=DEFAULT, show_default=True)
+@click.option("--method", "methods", multiple=True, type=click.Choice(METHODS), default=METHODS)
+@click.option("--draws", default=3, show_default=True, help="Draws of the adaptation samples.")
+@click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
+def main(names: tuple[str, ...], methods: tuple[str, ...], draws: int, jobs: int, write: Path | None) -> None:
+    """Train at multiples of the default rates and print the table."""
+    lines = [
+        f"Made by `benchmarks/rates.py` on {datetime.date.today()}: mean score over {draws} draws at multiples of the default rate, default recipe.",
+        "",
+        "| | default rate | x 0.1 | x 0.33 | **default** | x 3 | short |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        waiting = {(n, m): [pool.submit(measure, n, m, d) for d in range(draws)] for n in names for m in methods}
+        for (name, method), parts in waiting.items():
+            found = [p.result() for p in parts]
+            means = np.mean([scores for _, scores in found], axis=0)
+            cells = " | ".join(f"{v:.3f}" for v in means)
+            lines.append(f"| {name}, {method} | {found[0][0]:g} | {cells} | {means.max() - means[FACTORS.index(1.0)]:.3f} |")
+            click.echo(lines[-1])
+    if write:
+        write.write_text("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()

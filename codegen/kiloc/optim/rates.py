@@ -1,0 +1,45 @@
+"""The learning rate of an optimizer whose user names none: what suits the methods and the number of tensors that they train.
+
+The clip bounds each tensor's gradient by itself, so with T tensors one update of SGD moves the model T times as far: the rate is `reach` / T,
+within `highest`. What a step of Adam or Lion moves is the rate alone, whatever the gradient. Of several methods the most careful
+decides. Figures behind the table: docs/methods.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ir.graph import Parameter
+
+
+@dataclass(frozen=True)
+class Rates:
+    """reach: sum of the rates of all tensors under SGD. highest: rate of SGD where few tensors are trained."""
+
+    reach: float
+    highest: float
+    adam: float
+    lion: float
+
+
+RATES = {
+    "bias": Rates(3, 0.5, 0.03, 0.002),
+    "head": Rates(3, 0.5, 0.03, 0.002),
+    "lora": Rates(2, 0.3, 0.01, 0.0003),
+    "adapter": Rates(2, 0.3, 0.01, 0.0003),
+    "scale-shift": Rates(2, 0.3, 0.01, 0.0003),
+    "sparse": Rates(2, 0.3, 0.001, 0.0003),
+    "full": Rates(0.3, 0.3, 0.001, 0.0003),
+}
+"""By the method that a parameter names."""
+
+
+def default_rate(optimizer: str, parameters: Sequence[Parameter], momentum: float = 0.0) -> float:
+    """Rate of "sgd", "adam" or "lion". With momentum m SGD's steps add up to 1 / (1 - m) of one: the rate is so much lower."""
+    used = [RATES[p.method] for p in parameters]
+    if optimizer == "sgd":
+        rate = min(min(r.reach / len(used), r.highest) for r in used) * (1 - momentum)
+    else:
+        rate = min(r.adam if optimizer == "adam" else r.lion for r in used)
+    return float(f"{rate:.2g}")

@@ -1,0 +1,84 @@
+"""How `Device.fit` trains: for how long, at which rate, and on which samples it judges the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS, FEWEST_EPOCHS = 1000, 3
+"""Training steps of the default recipe: enough for five samples a class and for 300 of a few classes (docs/methods.md)."""
+
+HELD_OUT = 0.2
+ENOUGH_SAMPLES, SMALLEST_CLASS = 100, 0.25
+"""What holding out asks for: of fewer samples a fifth is missed more than an early stop gains; and each class that occurs has this share of an
+equal share or more, because the held-out loss says nothing of a class of which it has seen none."""
+
+STEP_BACK = 1 / 3
+"""Factor of the learning rate after an epoch that made the held-out loss worse."""
+
+Mask = NDArray[np.bool_]
+
+
+def default_epochs(samples: int) -> int:
+    return max(FEWEST_EPOCHS, math.ceil(STEPS / samples))
+
+
+def default_share(labels: NDArray[np.int32] | None, samples: int) -> float:
+    """Share of the samples that the default recipe holds out: none where there are too few, in all or of a class, or no labels."""
+    if labels is None or samples < ENOUGH_SAMPLES:
+        return 0.0
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    return HELD_OUT if counts.min() >= SMALLEST_CLASS * samples / counts.size else 0.0
+
+
+def held_out(labels: NDArray[np.int32] | None, samples: int, share: float, seed: int) -> Mask:
+    """Which samples are held out: `share` of them, at least one, and of each class in proportion."""
+    generator = np.random.Generator(np.random.PCG64([seed, 1]))
+    places = np.empty(samples)
+    classes = np.zeros(samples, np.int32) if labels is None else labels
+    for c in np.unique(classes):
+        rows = generator.permutation(np.flatnonzero(classes == c))
+        places[rows] = (np.arange(len(rows)) + generator.random(len(rows))) / len(rows)
+    mask = np.zeros(samples, np.bool_)
+    mask[np.argsort(places)[: max(1, round(share * samples))]] = True
+    return mask
+
+
+@dataclass
+class Schedule:
+    """The learning rate of each update; base None: the device keeps its own. share falls with every step back."""
+
+    base: Any
+    updates: int
+    decays: bool
+    share: float = 1.0
+
+    def rate(self, update: int) -> float | None:
+        if self.base is None:
+            return None
+        base = self.base * self.share
+        return float(base * (1 - update / self.updates)) if self.decays else float(base)
+
+
+class Best:
+    """The state with the lowest loss so far. After a worse epoch training goes on from it, more slowly."""
+
+    def __init__(self, loss: Callable[[], float], read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+        self.read, self.write = read, write
+        self.epoch, self.epochs = 0, 0
+        self.loss, self.state = loss(), read()
+
+    def consider(self, loss: float, schedule: Schedule) -> None:
+        """The state of the device after an epoch with its loss: kept, or replaced by the best."""
+        self.epochs += 1
+        if loss < self.loss:
+            self.epoch, self.loss, self.state = self.epochs, loss, self.read()
+            return
+        self.write(self.state)
+        schedule.share *= STEP_BACK

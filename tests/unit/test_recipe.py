@@ -1,0 +1,143 @@
+"""The default recipe: the rate that suits the methods, and what `fit` does when it is told nothing but the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden.reference import image, samples, tiny
+
+import kilotune as kt
+from kiloc.export import tflite
+from kiloc.ir.graph import Parameter
+from kiloc.optim.rates import RATES, default_rate
+from kiloc.peft import Calibration
+from kilotune.devices import Device
+from kilotune.devices.recipe import default_epochs, default_share, held_out
+
+X = samples(tiny(), 120)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
+    folder = tmp_path_factory.mktemp("recipe")
+    (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    return kt.build(kt.load(folder / "tiny.tflite"), folder / "tiny", method=kt.BiasOnly(), calibration=X)
+
+
+@pytest.fixture
+def device(build: kt.Build) -> Iterator[Device]:
+    with build.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+def labels(device: Device) -> Any:
+    """What the model says, every third wrong: it has something to learn and to overfit."""
+    y = device.predict(X)
+    y[::3] = (y[::3] + 1) % 3
+    return y
+
+
+def parameters(*methods: str) -> list[Parameter]:
+    return [Parameter(f"p{i}", "layer", m, "block16", {}) for i, m in enumerate(methods)]
+
+
+def test_rate_falls_with_the_number_of_tensors() -> None:
+    assert default_rate("sgd", parameters(*["bias"] * 10)) == 0.3
+    assert default_rate("sgd", parameters(*["bias"] * 3)) == 0.5, "no more than the highest"
+    assert default_rate("sgd", parameters(*["full"] * 20)) == 0.015
+
+
+def test_most_careful_method_decides() -> None:
+    assert default_rate("sgd", parameters(*["bias"] * 10, *["lora"] * 10)) == 0.1
+    assert default_rate("adam", parameters("bias", "lora")) == 0.01
+    assert default_rate("lion", parameters("head")) == 0.002
+
+
+def test_momentum_adds_up() -> None:
+    assert default_rate("sgd", parameters(*["lora"] * 20), momentum=0.9) == 0.01
+
+
+def test_every_method_has_a_rate() -> None:
+    methods = (kt.BiasOnly(), kt.Head(), kt.LoRA(rank=2), kt.Full(), kt.SparseUpdate(), kt.ScaleShift(), kt.BottleneckAdapter(width=2))
+    graph = image()
+    from kiloc.ir import interp
+
+    activations = interp.run(graph, {graph.inputs[0]: samples(graph, 4)})
+    for method in methods:
+        found = method.attach(graph, Calibration(activations)).parameters
+        assert found and {p.method for p in found} <= RATES.keys(), method
+
+
+def test_build_starts_with_the_rate(build: kt.Build, tmp_path: Path, device: Device) -> None:
+    rate = default_rate("sgd", parameters(*["bias"] * 3))
+    assert build.manifest["learning_rate"] == rate and f"lr={rate:g}" in build.manifest["options"]["optimizer"]
+    assert np.float32(rate).tobytes() in device.state()
+    model = tmp_path / "tiny.tflite"
+    model.write_bytes(tflite.write(tiny()))
+    named = kt.build(kt.load(model), tmp_path / "named", method=kt.BiasOnly(), optimizer=kt.SGD(lr=0.07))
+    assert named.manifest["learning_rate"] == 0.07, "a rate that the user names is taken as it is"
+    assert kt.build(kt.load(model), tmp_path / "inference").manifest["learning_rate"] is None
+
+
+def test_epochs_make_a_thousand_steps() -> None:
+    assert [default_epochs(n) for n in (1, 25, 50, 331, 120, 5000)] == [1000, 40, 20, 4, 9, 3]
+
+
+def test_few_or_unequal_samples_are_all_trained_on() -> None:
+    assert default_share(np.arange(120, dtype=np.int32) % 12, 120) == 0.2
+    assert default_share(np.arange(90, dtype=np.int32) % 12, 90) == 0
+    assert default_share(np.repeat(np.array([0, 1], np.int32), [313, 2]), 315) == 0, "the held-out loss would know nothing of class 1"
+    assert default_share(np.repeat(np.array([0, 2], np.int32), [271, 60]), 331) == 0.2, "a class that never occurs does not count"
+    assert default_share(None, 1000) == 0
+
+
+def test_held_out_samples_are_of_every_class() -> None:
+    y = np.random.default_rng(0).permutation(np.repeat(np.arange(4, dtype=np.int32), [40, 30, 20, 10]))
+    mask = held_out(y, 100, 0.2, seed=3)
+    assert mask.sum() == 20
+    assert np.abs(np.bincount(y[mask], minlength=4) - [8, 6, 4, 2]).max() <= 1
+    assert np.array_equal(mask, held_out(y, 100, 0.2, seed=3)) and not np.array_equal(mask, held_out(y, 100, 0.2, seed=4))
+
+
+def test_fit_told_nothing_follows_the_recipe(device: Device, labels: Any) -> None:
+    history = device.fit(X, labels)
+    rate, rates = device.manifest.learning_rate, np.array(history.learning_rates)
+    assert history.updates == 9 * 96 and len(history.validation) == 9 and rates[0] == rate
+    assert (np.diff(rates) < 0).all() and rates[-1] < 0.01 * rates[0]
+    assert history.best_epoch is not None
+
+
+def test_fit_of_few_samples_trains_on_all(device: Device, labels: Any) -> None:
+    history = device.fit(X[:40], labels[:40])
+    assert history.updates == 25 * 40 and history.validation == [] and history.best_epoch is None
+    again = device.fit(X[:40], labels[:40], epochs=2)
+    assert again.updates == 80 and again.learning_rates == [], "with epochs given the rate stays"
+
+
+def test_worse_epochs_are_undone_at_a_lower_rate(device: Device, labels: Any) -> None:
+    predicted = device.predict(X)
+    start = device.evaluate(X, predicted)["loss"]
+    history = device.fit(X, (predicted + 1) % 3, epochs=4, learning_rate=0.9, validation=(X, predicted), keep_best=True)
+    firsts = history.learning_rates[:: len(X)]
+    assert firsts == pytest.approx([0.9, 0.3, 0.1, 0.1 / 3]), "every epoch hurts"
+    assert history.best_epoch == 0 and device.evaluate(X, predicted)["loss"] == start
+
+
+def test_held_out_state_is_the_best(device: Device, labels: Any) -> None:
+    history = device.fit(X, labels, epochs=5, seed=2, hold_out=0.25)
+    mask = held_out(labels.astype(np.int32), len(X), 0.25, 2)
+    assert history.updates == 5 * 90 and mask.sum() == 30
+    assert device.evaluate(X[mask], labels[mask])["loss"] <= min(v["loss"] for v in history.validation)
+
+
+def test_bad_shares_are_refused(device: Device, labels: Any) -> None:
+    for share in (-0.1, 1.0, 0.999):
+        with pytest.raises(ValueError, match="hold_out"):
+            device.fit(X, labels, epochs=1, hold_out=share)
+    with pytest.raises(ValueError, match="leave validation out"):
+        device.fit(X, labels, epochs=1, hold_out=0.2, validation=(X, labels))
