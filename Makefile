@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-methods bench-search bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-rates bench-search bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,9 +37,11 @@ personalise: setup  ## one emulated board learns two speakers, a second one of a
 
 bench-accuracy: setup  ## accuracy before and after adaptation, method by method
 	$(BIN)/python benchmarks/accuracy.py --write docs/accuracy.md
+bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
+	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/accuracy.md
 
-bench-methods: setup  ## every method and optimizer beside float training, on every scenario (long)
-	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/methods.md
+bench-rates: setup  ## how near the default rate of each method is to its best
+	$(BIN)/python benchmarks/rates.py --write docs/rates.md
 
 bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
 	$(BIN)/python benchmarks/search.py --write docs/search.md
