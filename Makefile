@@ -35,8 +35,6 @@ demo: setup  ## train a digit classifier on a new writer's digits, in the memory
 personalise: setup  ## one emulated board learns two speakers, a second one of another core takes an adapter over
 	$(BIN)/python examples/personalise/run.py
 
-bench-accuracy: setup  ## accuracy before and after adaptation, method by method
-	$(BIN)/python benchmarks/accuracy.py --write docs/accuracy.md
 bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
 	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/accuracy.md
 
