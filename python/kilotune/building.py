@@ -25,7 +25,7 @@ from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
-from kiloc.report import figures, render_text
+from kiloc.report import figures, render_html, render_text, timeline
 
 from . import monocypher_source, resources, toolchain
 from ._version import __version__
@@ -37,6 +37,8 @@ from .sizes import parse_size
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
+PLANS = "plan.json"
+"""Where each value lies in the arena, step by step."""
 GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
@@ -60,6 +62,21 @@ class Build:
     def report_text(self) -> str:
         """The report as the terminal shows it."""
         return render_text(self.report)
+
+    def plans(self) -> dict[str, Any]:
+        """Where each value lies in the arena, step by step: {"infer": ..., "train": ... or None}. Raises CompileError where it is missing."""
+        path = self.directory / PLANS
+        try:
+            found = json.loads(path.read_text())
+            if not isinstance(found, dict) or not {"infer", "train"} <= set(found):
+                raise ValueError("it holds no plans")
+        except (OSError, ValueError) as error:
+            raise CompileError(str(path), f"cannot be read ({error})", "build the model again") from None
+        return dict(found)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """The report as a self-contained page with the memory timelines of inference and training."""
+        Path(path).write_text(render_html(self.report, self.plans()), encoding="utf-8")
 
 
 def build(
@@ -128,6 +145,7 @@ def _written(model: Model, compilation: pipeline.Compilation, directory: Path, m
         report = figures(compilation, _measured(folder, options.target) if measure else None)
         _check_flash(report, options.flash)
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+        (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
     return Build(directory, manifest, report)
 
 

@@ -223,10 +223,13 @@ def _loss(name: str, smoothing: float) -> Any:
 
 @main.command()
 @click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a page with a picture of the memory over the steps.")
 @reports_errors
-def report(directory: str, as_json: bool) -> None:
+def report(directory: str, html: str | None, as_json: bool) -> None:
     """Memory, flash and work of the build in DIRECTORY."""
     made = kt.open_build(directory)
+    if html:
+        made.save_html(html)
     click.echo(json.dumps(made.report, indent=1) if as_json else made.report_text())
 
 

@@ -2,6 +2,6 @@
 
 from .check import check_plan
 from .place import Plan, plan_memory
-from .problem import WORD, alignment
+from .problem import WORD, alignment, kind_of
 
-__all__ = ["WORD", "Plan", "alignment", "check_plan", "plan_memory"]
+__all__ = ["WORD", "Plan", "alignment", "check_plan", "kind_of", "plan_memory"]

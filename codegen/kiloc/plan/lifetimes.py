@@ -45,8 +45,8 @@ class Lifetimes:
     overlaps: tuple[Overlap, ...]
 
 
-def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str]) -> Lifetimes:
-    """Every buffer of the arena. `outside`: values in buffers of the caller (inputs, results)."""
+def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], sharing: bool = True) -> Lifetimes:
+    """Every buffer of the arena. outside: values in buffers of the caller (inputs, results); sharing: False lets only views share bytes."""
     last_use = _last_uses(graph)
     owner: dict[str, Buffer | None] = dict.fromkeys(outside)
     found: list[Buffer] = []
@@ -57,7 +57,7 @@ def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[s
             if node.op.view and owner.get(node.inputs["x"], found) is None:
                 owner[name] = None
                 continue
-            source = _shared(node, position, step, owner, graph)
+            source = _shared(node, position, step, owner, graph) if sharing or node.op.view else None
             if source is None:
                 source = Buffer([], graph.type(name).bytes, step, step)
                 found.append(source)
@@ -68,7 +68,7 @@ def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[s
         size = scratch(node)
         if size:
             found.append(Buffer([scratch_name(node)], size, step, step, {"scratch"}))
-    return Lifetimes(tuple(found), tuple(_overlaps(graph, owner, found)))
+    return Lifetimes(tuple(found), tuple(_overlaps(graph, owner, found)) if sharing else ())
 
 
 def scratch_name(node: Node) -> str:

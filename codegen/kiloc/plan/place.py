@@ -36,12 +36,15 @@ class Plan:
         return totals.index(max(totals)) if totals else 0
 
 
-def plan_memory(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int, prove: bool = False) -> Plan:
+def plan_memory(
+    graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int, prove: bool = False, sharing: bool = True
+) -> Plan:
     """Place every value of a slice in the arena, at multiples of `align`.
 
     outside: values in buffers of the caller. prove: search for the best placement and prove how good it is, which takes OR-Tools.
+    sharing: see `lifetimes`.
     """
-    p = problem(lifetimes(graph, scratch, outside), len(graph.nodes), align)
+    p = problem(lifetimes(graph, scratch, outside, sharing), len(graph.nodes), align)
     placed, bound = greedy(p), p.bound
     if prove:
         placed, bound = optimal(p, placed)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ..emit.adapter_table import SIGNATURE_BYTES
-from ..emit.context import Slice, caller_buffers, scratch_bytes, state_layout
-from ..ir.graph import Graph, Node
+from ..emit.context import state_layout
+from ..ir.graph import Graph
 from ..ir.verify import node_types
 from ..losses import as_loss
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..pipeline import Compilation
-from ..plan import plan_memory
-from ..plan.place import Plan
+from ..plan import Plan, kind_of
+from .compare import compare
 
+ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
 PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer")
 """The part of the state that grows with the parameters."""
 
@@ -45,6 +45,8 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
             "train_to_infer": round((train + state) / infer, 4) if c.train and infer else None,
             **_bound(c, train if c.train else infer),
             "by_kind": _by_kind(c.graph, part.plan),
+            "above_inference": _above_inference(c, train + state) if c.train else None,
+            "at_peak": _at_peak(part.plan),
             "peak_step": part.plan.steps[part.plan.peak_step].name if part.plan.steps else "",
         },
         "flash": {
@@ -55,7 +57,7 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
         "trainable": _trainable(c),
         "adapters": _adapters(c),
         "macs": _macs(c),
-        "compare": _compare(c, state) if c.train else None,
+        "compare": compare(c) if c.train else None,
     }
 
 
@@ -86,6 +88,22 @@ def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:
     found["optimizer"] = _state_bytes(graph, "optimizer")
     rest = state_layout(graph).bytes - sum(found[k] for k in ("trainable", "accumulators", "optimizer"))
     return {**found, "control": rest if graph.state() else 0}
+
+
+def _above_inference(c: Compilation, total: int) -> dict[str, int]:
+    """What makes training take more than inference, by kind: the difference of the peaks, the state, and of what placement adds to both."""
+    assert c.train is not None
+    peak, usual = _by_kind(c.graph, c.train.plan), _by_kind(c.infer.graph, c.infer.plan)
+    found = {kind: size - (usual[kind] if kind in ARENA_KINDS else 0) for kind, size in peak.items()}
+    found["placement"] = total - c.infer.plan.arena_bytes - sum(found.values())
+    return {kind: size for kind, size in found.items() if size}
+
+
+def _at_peak(plan: Plan) -> list[dict[str, Any]]:
+    """The buffers alive at the peak step, largest first."""
+    step = plan.peak_step
+    alive = [b for b in plan.buffers if b.first <= step <= b.last]
+    return [{"values": b.values, "kind": kind_of(b), "bytes": b.size} for b in sorted(alive, key=lambda b: -b.size)]
 
 
 def _state_bytes(graph: Graph, kind: str) -> int:
@@ -129,34 +147,3 @@ def _macs(c: Compilation) -> dict[str, int]:
     forward = sum(n.op.macs(node_types(c.infer.graph, n)) for n in c.infer.graph.nodes)
     backward = sum(n.op.macs(node_types(graph, n)) for n in graph.phase("backward"))
     return {"forward": forward, "backward": backward}
-
-
-def _compare(c: Compilation, state: int) -> dict[str, dict[str, int]]:
-    """The same training without this planner's work.
-
-    standard_peft: every forward activation of the training graph kept to the end, as frameworks do by default.
-    full_finetuning: that, and for every weight and bias a float32 value, gradient and the optimizer's moments.
-    """
-    assert c.train is not None
-    kept = _kept_to_the_end(c.train).arena_bytes
-    count = sum(v.type.size for v in c.base.values.values() if v.kind == "constant")
-    moments = c.options.optimizer.moments_per_parameter
-    full_state = 4 * (2 + moments) * count
-    return {
-        "standard_peft": {"arena": kept, "state": state, "total": kept + state},
-        "full_finetuning": {"arena": kept, "state": full_state, "total": kept + full_state},
-    }
-
-
-def _kept_to_the_end(train: Slice) -> Plan:
-    """The plan of a slice in which no forward activation is freed or reused before the last step."""
-    graph = train.graph
-    forward = {name for n in graph.phase("forward") for name in n.outputs}
-    last = graph.nodes[-1]
-    held = {f"kept {name}": name for name in sorted(forward)}
-    extended = replace(graph, nodes=(*graph.nodes[:-1], replace(last, inputs={**last.inputs, **held})))
-
-    def scratch(node: Node) -> int:
-        return scratch_bytes(graph, node) if node.name != last.name else 0
-
-    return plan_memory(extended, scratch, frozenset(caller_buffers(graph)), train.plan.alignment)

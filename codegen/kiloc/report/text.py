@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
+NEAR = 1.1
+"""Ratio of training to inference from which the report says what makes the difference."""
 WIDTH = 13
 """Columns of a line's title."""
 
@@ -30,6 +32,8 @@ def render_text(report: dict[str, Any]) -> str:
     lines += _kinds(report["memory"], trains)
     if trains:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
+        refused = report["compare"]["full_finetuning"].get("refused")
+        lines += [f"{'note':<{WIDTH}}cannot be fine-tuned whole: {refused}"] if refused else []
     lines += [f"{'note':<{WIDTH}}{note}" for note in model["notes"]]
     return "\n".join(lines)
 
@@ -58,7 +62,7 @@ def _memory(report: dict[str, Any]) -> list[str]:
         return rows
     usual = [report["compare"][k] for k in ("standard_peft", "full_finetuning")]
     totals = [memory["infer_arena"], memory["train_total"], *(u["total"] for u in usual)]
-    ratios = [f"{total / memory['infer_arena']:,.2f}" if memory["infer_arena"] else "-" for total in totals]
+    ratios = [f"{total / memory['infer_arena']:,.2f}" if memory["infer_arena"] and total is not None else "-" for total in totals]
     return [
         _row("bytes", "inference", "training", "standard PEFT", "full fine-tuning"),
         _row("arena", memory["infer_arena"], memory["train_arena"], *(u["arena"] for u in usual)),
@@ -82,9 +86,21 @@ def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:
     ]
     if trains:
         lines.append(f"{'state':<{WIDTH}}{listed([k for k in kinds if k not in ARENA_KINDS])}")
+    if (memory["train_to_infer"] or 0) > NEAR:
+        lines += _above(memory)
     return lines
 
 
+def _above(memory: dict[str, Any]) -> list[str]:
+    """Which bytes training takes more than inference, and the largest buffers of its peak."""
+    differences = sorted(memory["above_inference"].items(), key=lambda d: -abs(d[1]))
+    largest = [f"{buffer['values'][-1]} {buffer['bytes']:,} ({buffer['kind']})" for buffer in memory["at_peak"][:3]]
+    return [
+        f"{'above infer.':<{WIDTH}}{', '.join(f'{kind} {size:+,}' for kind, size in differences)}",
+        f"{'':<{WIDTH}}largest at the peak: {', '.join(largest)}",
+    ]
+
+
 def _row(title: str, *cells: object) -> str:
-    texts = [f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
+    texts = ["-" if c is None else f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
     return f"{title:<20}" + "".join(f"{t:>18}" for t in texts)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
+from kiloc.report import page
+
 WIDTH, HEIGHT, LEFT, BOTTOM, MARGIN = 720, 260, 64, 34, 18
 STYLE = """
- body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #222; background: #fff }
- table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums } th, td { padding: .2em .6em; text-align: right }
- th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere } tr + tr { border-top: 1px solid #ddd }
- .chosen { font-weight: 600; color: #0a6b3c } svg { width: 100%; height: auto } text { font: 12px system-ui, sans-serif; fill: #555 }
- .axis { stroke: #bbb } .grid { stroke: #eee } .line { fill: none; stroke: #3465a4; stroke-width: 1.5 } .limit { stroke: #c33; stroke-dasharray: 4 3 }
- circle { fill: #9db4d3 } circle.front { fill: #3465a4 } circle.best { fill: #0a6b3c; stroke: #0a6b3c; stroke-width: 6; stroke-opacity: .25 }
+ table { width: 100% } .chosen { font-weight: 600; color: var(--good) } svg { width: 100%; height: auto }
+ .line { fill: none; stroke: var(--accent); stroke-width: 1.5 } .limit { stroke: var(--limit); stroke-dasharray: 4 3 }
+ circle { fill: var(--accent); fill-opacity: .45 } circle.front { fill-opacity: 1 }
+ circle.best { fill: var(--good); fill-opacity: 1; stroke: var(--good); stroke-width: 6; stroke-opacity: .25 }
 """
 
 
@@ -26,12 +26,8 @@ def html(model: str, before: float | None, loss_before: float, ram: int | None, 
         figures.insert(0, _figure(f"{judged} on samples held out", trained, judged, ram, line=False))
     start = f"Loss before training {loss_before:.3f}." if before is None else f"Accuracy before training {before:.3f}."
     body = "".join(_table_row(r) for r in rows)
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(model)}: what to train</title><style>{STYLE}</style>\n'
-        f"<h1>{escape(model)}: what to train</h1>\n<p>{start}</p>\n{''.join(figures)}"
-        "<table><tr><th>trainable set<th>RAM<th>flash<th>MACs<th>ms<th>expected gain<th>lr<th>accuracy<th>loss</tr>\n"
-        f"{body}</table>\n</html>\n"
-    )
+    heads = "<tr><th>trainable set<th>RAM<th>flash<th>MACs<th>ms<th>expected gain<th>lr<th>accuracy<th>loss</tr>"
+    return page(f"{model}: what to train", f"<p>{start}</p>\n{''.join(figures)}<table>{heads}\n{body}</table>\n", STYLE)
 
 
 def _table_row(r: dict[str, Any]) -> str:
