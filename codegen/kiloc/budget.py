@@ -1,4 +1,4 @@
-"""Meeting a memory budget: recomputation first, and where that is not enough, what would help."""
+"""Meeting a memory budget with stripes and recomputation, and where that is not enough, what would help."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from .errors import CompileError
 from .ir.graph import Graph, Node
 from .plan import WORD, check_plan, plan_memory
 from .plan.recompute import Choice, Recomputations
+from .plan.stripes import stripe, total_macs
 
 Options = Any
 """`pipeline.Options`, which stands after this stage."""
 
-ATTEMPTS = 4
-"""Placements may need a few bytes more than are alive at once: so often a smaller budget is tried."""
+ATTEMPTS = 6
+"""Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
 
 
 def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = True) -> Slice:
@@ -31,41 +32,58 @@ def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = T
     return Slice(part, plan)
 
 
-def recomputations(train: Slice) -> Recomputations:
+def recomputations(part: Graph, align: int = WORD) -> Recomputations:
     """What a training slice may recompute."""
-    part = train.graph
-    return Recomputations(part, lambda node: scratch_bytes(part, node), frozenset(caller_buffers(part)), train.plan.alignment)
+    return Recomputations(part, lambda node: scratch_bytes(part, node), frozenset(caller_buffers(part)), align)
 
 
-def _with(choice: Choice, train: Slice) -> Slice:
-    """The slice with what was chosen recomputed, planned as it was itself."""
-    return planned(choice.apply(train.graph), train.plan.alignment, train.plan.proved)
+def fitted(part: Slice, arena: int) -> Slice | None:
+    """The slice, with layers in stripes and values computed again, whose plan fits the arena for the fewest extra MACs that were found.
 
-
-def fitted(train: Slice, arena: int) -> Slice | None:
-    """The training slice with the fewest extra MACs whose plan fits the arena; None where none was found."""
-    if train.plan.arena_bytes <= arena:
-        return train
-    possible, budget = recomputations(train), arena
+    None where none was found.
+    """
+    if part.plan.arena_bytes <= arena:
+        return part
+    budget = arena
     for _ in range(ATTEMPTS):
-        choice = possible.choose(budget)
-        if choice is None:
+        found = [_like(part, graph) for graph in _variants(part, budget)]
+        if not found:
             return None
-        found = _with(choice, train)
-        if found.plan.arena_bytes <= arena:
-            return found
-        budget -= found.plan.arena_bytes - arena
+        fitting = [f for f in found if f.plan.arena_bytes <= arena]
+        if fitting:
+            return min(fitting, key=lambda f: (total_macs(f.graph), f.plan.arena_bytes))
+        budget = min(budget, *(f.plan.lower_bound for f in found)) - 1
     return None
 
 
-def smallest(train: Slice) -> Slice:
-    """The least memory that recomputation reaches, whatever it costs."""
-    plans = [train, _with(recomputations(train).front()[-1], train)]
-    return min(plans, key=lambda s: s.plan.arena_bytes)
+def _variants(part: Slice, budget: int) -> Iterator[Graph]:
+    """Graphs whose bytes alive are within the budget: with recomputation, with stripes, with both."""
+    in_stripes = _striped(part, budget)
+    for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
+        choice = recomputations(graph, part.plan.alignment).choose(budget)
+        if choice is not None:
+            yield choice.apply(graph)
+
+
+def _striped(part: Slice, budget: int) -> Graph:
+    graph = part.graph
+    return stripe(graph, budget, lambda node: scratch_bytes(graph, node), frozenset(caller_buffers(graph)), part.plan.alignment)
+
+
+def _like(part: Slice, graph: Graph) -> Slice:
+    """Another graph of a slice, planned as the slice is."""
+    return planned(graph, part.plan.alignment, part.plan.proved)
+
+
+def smallest(part: Slice) -> Slice:
+    """The least memory that stripes and recomputation reach, whatever they cost."""
+    in_stripes = _striped(part, 0)
+    least = (recomputations(g, part.plan.alignment).front()[-1].apply(g) for g in (part.graph, in_stripes))
+    return min([part, *(_like(part, g) for g in (in_stripes, *least))], key=lambda s: s.plan.arena_bytes)
 
 
 def front(train: Slice) -> list[Choice]:
-    return recomputations(train).front()
+    return recomputations(train.graph, train.plan.alignment).front()
 
 
 def advice(options: Options, total: Callable[[Options], int], now: int) -> str:

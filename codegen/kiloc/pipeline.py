@@ -174,7 +174,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     infer = planned(inference_slice(whole), align, options.optimal)
     train = planned(training_slice(whole), align, options.optimal) if options.methods and options.train else None
     if options.ram is not None:
-        train = _within(options.ram, base, whole, infer, train, options)
+        infer, train = _within(options.ram, base, whole, infer, train, options)
     context = build_context(
         whole, infer, train,
         version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name,
@@ -272,21 +272,20 @@ def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:
         raise CompileError(where, f"the sums of channel {int(worst.argmax())} may leave int32", "export with smaller biases or fewer inputs a layer")
 
 
-def _within(ram: int, base: Graph, graph: Graph, infer: Slice, train: Slice | None, options: Options) -> Slice | None:
-    """The training slice that fits the budget, with recomputation where it needs it. Raises BudgetError."""
+def _within(ram: int, base: Graph, graph: Graph, infer: Slice, train: Slice | None, options: Options) -> tuple[Slice, Slice | None]:
+    """The slices that fit the budget, with layers in stripes and values computed again where they must. Raises BudgetError."""
     state = state_layout(graph).bytes + resident_bytes(graph, options) if graph.state() else 0
-    arena, part = infer.plan.arena_bytes, train or infer
-    peak = part.plan.steps[part.plan.peak_step].name if part.plan.steps else "no step"
+    parts = [infer] if train is None else [infer, train]
+    found = [fitted(part, ram - state) for part in parts]
+    if all(found):
+        return found[0], found[1] if train else None  # type: ignore[return-value]
+    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [smallest(p) for p in parts]))
+    what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
+    peak = widest.plan.steps[widest.plan.peak_step].name if widest.plan.steps else "no step"
+    need = f"{what} needs at least {least:,} bytes ({usual:,} with nothing computed twice, peak at {peak})"
     if train is None:
-        if arena + state > ram:
-            raise BudgetError(f"ram={ram}", f"inference needs at least {arena + state:,} bytes (peak at {peak})", "choose a smaller model")
-        return None
-    found = fitted(train, ram - state) if arena + state <= ram else None
-    if found is not None:
-        return found
-    least, usual = max(arena, smallest(train).plan.arena_bytes) + state, max(arena, train.plan.arena_bytes) + state
+        raise BudgetError(f"ram={ram}", need, "choose a smaller model")
     forward = _calibration(base, options)[0]
-    need = f"training needs at least {least:,} bytes ({usual:,} without recomputation, peak at {peak})"
     raise BudgetError(f"ram={ram}", need, advice(options, lambda other: forecast(base, other, forward).total_bytes, usual))
 
 

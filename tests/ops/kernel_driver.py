@@ -261,7 +261,7 @@ def assert_equal(found: Array, expected: Array, what: str) -> None:
 
 def check(library: Library, case: Case) -> None:
     expected = case.expected()
-    for in_place in (False, True) if case.op.in_place else (False,):
+    for in_place in (False, True) if case.op.in_place in case.types else (False,):
         found = Run(library, case, in_place).call()
         for name, array in expected.items():
             assert_equal(found[name], array, f"{name}, in place: {in_place}")

@@ -52,6 +52,7 @@ from kiloc.ops.parameter_gradient import BiasGradient, WeightGradient
 from kiloc.ops.requantize import Requantize
 from kiloc.ops.softmax import Softmax, SoftmaxGradient
 from kiloc.ops.transpose import Transpose
+from kiloc.ops.write_rows import WriteRows
 
 __all__ = ["library"]
 
@@ -205,6 +206,20 @@ def lora_inner(r: Rng) -> Case:
     g = coarser(codes(r, 1, positions, channels), pick(r, 1, 1, 20, 128))
     arrays = {"g": g, "lora_b": codes(r, channels, rank), "lora_b_exponent": one(pick(r, -24, -9, 0, 120))}
     return Case(LoRAInnerGradient(1.0), types, arrays)
+
+
+def write_rows(r: Rng) -> Case:
+    """A stripe into an image; where no image is given, one that covers all of it."""
+    h, w, c = (int(n) for n in r.integers(1, 7, 3))
+    whole = activation((1, h, w, c), scale(r), zero_point(r))
+    given = r.random() < 0.7
+    rows = int(r.integers(1, h + 1)) if given else h
+    first = int(r.integers(0, h - rows + 1))
+    part = activation((1, rows, w, c), whole.scale, whole.zero_point)
+    types, arrays = {"part": part}, {"part": int8(r, 1, rows, w, c)}
+    if given:
+        types["x"], arrays["x"] = whole, int8(r, 1, h, w, c)
+    return Case(WriteRows(first), types, arrays, (whole,))
 
 
 def clear_gradient(r: Rng) -> Case:
@@ -363,7 +378,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, 16)
         for f in (
-            lora_inner, clear_gradient, bias_gradient, mean, mean_gradient, add, requantize, mask_gradient, save_mask, apply_mask,
+            lora_inner, write_rows, clear_gradient, bias_gradient, mean, mean_gradient, add, requantize, mask_gradient, save_mask, apply_mask,
             gradient_sum, pad, pad_gradient, transpose, softmax_gradient,
         )
     },

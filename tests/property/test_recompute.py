@@ -1,4 +1,4 @@
-"""Recomputation changes memory and work, never bits; what the search finds holds against trying every set."""
+"""Recomputation and stripes change memory and work, never bits; what the search finds holds against trying every set."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from kiloc.ir.verify import verify
 from kiloc.optim import SGD
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.simplify import simplify
+from kiloc.passes.slices import inference_slice
+from kiloc.passes.stripes import chains, striped
 from kiloc.peft import BiasOnly, Full, LoRA, Method
 from kiloc.pipeline import Options, compile_graph
 from kiloc.plan.recompute import pareto
@@ -59,11 +61,38 @@ def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, n
 
 
 @quick
+@given(graphs(), st.sampled_from(METHODS), st.integers(2, 5), st.data())
+def test_stripes_keep_the_bits(graph: Graph, methods: tuple[Method, ...], count: int, data: st.DataObject) -> None:
+    """Inference and training with a part of a chain in stripes; the plan of the longer step list holds."""
+    whole, train = training(graph, methods)
+    infer = inference_slice(whole)
+    for part in (infer, train.graph):
+        runs = [r for r in chains(part) if part.type(r[-1].outputs[0]).shape[1] > 1]
+        if not runs:
+            continue
+        run = data.draw(st.sampled_from(runs))
+        first = data.draw(st.integers(0, len(run) - 2))
+        cut = verify(striped(part, run[first:], min(count, part.type(run[-1].outputs[0]).shape[1])))
+        budget.planned(cut)
+        feeds: dict[str, Any] = {part.inputs[0]: inputs_of(graph, 1)}
+        if part is infer:
+            feeds[part.inputs[0]] = inputs_of(graph, 5)
+            assert np.array_equal(*(interp.run(g, feeds, interp.initial_state(whole))[part.outputs[0]] for g in (part, cut)))
+            continue
+        feeds["label"] = np.array([1], np.int32)
+        states = []
+        for g in (part, cut):
+            states.append(interp.initial_state(whole))
+            interp.train_step(g, feeds, states[-1])
+        assert all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
+
+
+@quick
 @given(graphs(), st.sampled_from(METHODS))
 def test_greedy_choices_beside_every_set(graph: Graph, methods: tuple[Method, ...]) -> None:
     """Each point of the exact front is reached by the greedy search, within its bytes, for at most half as many MACs again."""
     _, train = training(graph, methods)
-    possible = budget.recomputations(train)
+    possible = budget.recomputations(train.graph)
     if len(possible.candidates) > 7:
         return
     exact = possible.exact()

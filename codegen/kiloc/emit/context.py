@@ -348,7 +348,8 @@ def build_context(
         adapter_payload=sum(v.type.bytes for v in layout_of_state.adapter),
         methods=methods,
     )
-    emitter = _Emitter(graph.with_values(train.graph.values.values()) if train else graph, context)
+    planned = [v for part in (infer, train) if part for v in part.graph.values.values()]
+    emitter = _Emitter(graph.with_values(planned), context)
     context.infer_steps = emitter.steps(infer.graph.nodes, infer.plan, caller_buffers(infer.graph), 1)
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
     _add_state(emitter, layout_of_state)

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, stride and dilation as (height, width); pad as (top, left, bottom, right)."""
+    """Kernel, stride and dilation as (height, width); pad as (top, left, bottom, right), negative where rows or columns are left out."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
@@ -50,9 +50,12 @@ class Window:
 
     def padded(self, x: Array, fill: Any = 0) -> Array:
         """x [N, H, W, C] with its border filled."""
-        top, left, bottom, right = self.pad
         if not any(self.pad):
             return x
+        height, width = x.shape[1:3]
+        outside = [max(-p, 0) for p in self.pad]
+        x = x[:, outside[0] : height - outside[2], outside[1] : width - outside[3]]
+        top, left, bottom, right = (max(p, 0) for p in self.pad)
         return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
 
     def patches(self, x: Array) -> Array:

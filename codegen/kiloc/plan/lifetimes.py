@@ -93,7 +93,7 @@ def _shared(node: Node, position: int, step: int, owner: dict[str, Buffer | None
     operand = node.op.in_place
     if operand is None:
         return None
-    buffer = owner.get(node.inputs[operand])
+    buffer = owner.get(node.inputs.get(operand, ""))
     if buffer is None or buffer.last != step or buffer.size != graph.type(node.outputs[0]).bytes:
         return None
     others = [owner.get(v) for o, v in node.inputs.items() if o != operand]

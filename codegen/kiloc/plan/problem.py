@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from .lifetimes import Buffer, Lifetimes, Overlap
 
@@ -68,6 +69,20 @@ def live_bytes(found: Lifetimes, steps: int, align: int) -> list[dict[str, int]]
         result = found.buffers[overlap.result]
         live[result.first][kind_of(result)] -= _shared_bytes(overlap, sizes, align)
     return live
+
+
+def total_bytes(found: Lifetimes, steps: int, align: int) -> list[int]:
+    """Bytes alive at each step: the sums of `live_bytes`, for searches that look at many graphs."""
+    sizes = tuple(_rounded(b.size, align) for b in found.buffers)
+    changes = [0] * (steps + 1)
+    for b, size in zip(found.buffers, sizes, strict=True):
+        changes[b.first] += size
+        changes[b.last + 1] -= size
+    for overlap in found.overlaps:
+        step, shared = found.buffers[overlap.result].first, _shared_bytes(overlap, sizes, align)
+        changes[step] -= shared
+        changes[step + 1] += shared
+    return list(accumulate(changes[:-1]))
 
 
 def kind_of(b: Buffer) -> str:

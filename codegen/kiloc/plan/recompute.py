@@ -15,7 +15,7 @@ from ..ir.graph import Graph, Node
 from ..ir.verify import node_types
 from ..passes.recompute import AGAIN, recompute, saved_values
 from .lifetimes import lifetimes
-from .problem import WORD, live_bytes
+from .problem import WORD, total_bytes
 
 Profile = list[int]
 MOST_EXACT = 12
@@ -56,8 +56,7 @@ class Recomputations:
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
             part = recompute(self.part, dropped, nested)
-            live = live_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes), self.align)
-            profile = [sum(kinds.values()) for kinds in live]
+            profile = total_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes), self.align)
             macs = sum(n.op.macs(node_types(part, n)) for n in part.nodes if AGAIN.search(n.name))
             ordered = tuple(v for v in self.candidates if v in dropped)
             self._known[dropped, nested] = Choice(ordered, nested, max(profile, default=0), macs), profile

@@ -11,8 +11,10 @@ from ..ir.verify import node_types
 from ..losses import as_loss
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..passes.slices import inference_slice
 from ..pipeline import Compilation
 from ..plan import Plan, kind_of
+from ..plan.stripes import total_macs
 from .compare import compare
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
@@ -143,7 +145,7 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
 
 
 def _macs(c: Compilation) -> dict[str, int]:
-    graph = c.graph
-    forward = sum(n.op.macs(node_types(c.infer.graph, n)) for n in c.infer.graph.nodes)
-    backward = sum(n.op.macs(node_types(graph, n)) for n in graph.phase("backward"))
-    return {"forward": forward, "backward": backward}
+    """Of one sample: inference, and what a training step does beyond it; what is computed twice included."""
+    forward = sum(n.op.macs(node_types(c.graph, n)) for n in inference_slice(c.graph).nodes)
+    return {"forward": total_macs(c.infer.graph), "backward": total_macs(c.train.graph) - forward if c.train else 0}
+

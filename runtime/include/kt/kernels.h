@@ -30,7 +30,8 @@ extern "C" {
 #endif
 
 /* How a kernel slides over an image. Sizes are {height, width, channels} or {height, width}.
- * pad is {top, left}; what is needed at the bottom and on the right follows from the output size. Positions outside
+ * pad is {top, left}, negative where the walk starts inside; what is needed at the bottom and on the right follows from
+ * the output size. Positions outside
  * the input read as its zero point. */
 typedef struct {
     int32_t input[3];
@@ -442,6 +443,16 @@ void kt_pad_s8(const kt_pad_params *params, const int8_t *x, int8_t *y);
 
 /* dx = g without the border; `input` is the shape of dx, `output` that of g. */
 void kt_pad_gradient_s8(const kt_pad_params *params, const int8_t *g, int8_t *dx);
+
+/* offset, count: where the stripe begins and how many values it has; size: values of the image. */
+typedef struct {
+    int32_t offset;
+    int32_t count;
+    int32_t size;
+} kt_write_rows_params;
+
+/* y = x with y[offset + i] = part[i]; x NULL: the other values of y are left alone. In place on x. */
+void kt_write_rows_s8(const kt_write_rows_params *params, const int8_t *part, const int8_t *x, int8_t *y);
 
 /* output: shape of the result, four axes (1 in front where there are fewer); stride: elements of x from one index to
  * the next of each result axis. */
