@@ -47,8 +47,8 @@ bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA 
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
 	$(BIN)/python benchmarks/step_time.py
 
-bench-memory: setup  ## arenas beside TensorFlow Lite Micro's, and what training adds
-	$(BIN)/python benchmarks/memory.py
+bench-memory: setup  ## memory of inference and training beside the peers and the targets
+	$(BIN)/python benchmarks/memory.py --write docs/memory.md
 
 bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
 	$(BIN)/python benchmarks/placement.py --write docs/placement.md
