@@ -18,7 +18,7 @@ MODELS = (
 @pytest.mark.parametrize("name", MODELS)
 def test_plans_are_near_what_is_proved_possible(name: str, model_path: Callable[[str], Path], ortools: None) -> None:
     rows = list(measure(model_path(name)))
-    assert [r.what for r in rows] == ["inference", *(what for what, _ in TRAININGS)]
+    assert [r.what for r in rows] == ["inference", *(what for what, _, _ in TRAININGS)]
     for r in rows:
         assert 0 < r.bound <= r.plan <= (1 + ALLOWED) * r.bound, r
         assert r.proved, f"the solver did not finish: {r}"
