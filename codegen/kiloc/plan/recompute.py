@@ -1,8 +1,8 @@
 """Which saved values to recompute: the fewest extra MACs for a budget, and what each further byte costs.
 
 A candidate is a set of saved values that are dropped. Its memory is the most bytes alive at one step, its cost the MACs of what is
-computed again. `Recomputations.choose` grows a set greedily: the value that brings the steps above the budget down most for its cost.
-`Recomputations.exact` tries every set.
+computed again. Where few values are saved every set is tried; else a set grows greedily: by the cheapest value that meets the budget, or
+else by the one that brings the steps above it down most for its cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
 
 Profile = list[int]
-MOST_EXACT = 12
+MOST_EXACT = 8
 """Saved values up to which every set is tried."""
 
 
@@ -65,6 +65,12 @@ class Recomputations:
     # -- search ---------------------------------------------------------------------------------------
     def choose(self, budget: int) -> Choice | None:
         """The cheapest set found whose bytes are within the budget; None where none was found."""
+        if len(self.candidates) <= MOST_EXACT:
+            return next((c for c in self.exact() if c.bytes <= budget), None)
+        return self.greedy(budget)
+
+    def greedy(self, budget: int) -> Choice | None:
+        """The same without trying every set."""
         found = [c for c in (self._grown(budget, False), self._grown(budget, True)) if c is not None]
         return min(found, key=lambda c: (c.macs, c.bytes), default=None)
 
@@ -73,13 +79,13 @@ class Recomputations:
         choice, profile = self.look(dropped, nested)
         while choice.bytes > budget:
             excess = _excess(profile, budget)
-            best: tuple[float, frozenset[str]] | None = None
+            best: tuple[tuple[int, float], frozenset[str]] | None = None
             for value in self.candidates:
                 if value in dropped:
                     continue
                 found, after = self.look(dropped | {value}, nested)
                 gain = excess - _excess(after, budget)
-                rank = gain / max(found.macs - choice.macs, 1)
+                rank = (1, -float(found.macs)) if found.bytes <= budget else (0, gain / max(found.macs - choice.macs, 1))
                 if gain > 0 and (best is None or rank > best[0]):
                     best = rank, dropped | {value}
             if best is None:
