@@ -108,12 +108,12 @@ def main(wanted: tuple[str, ...], draws: int, jobs: int, write: Path | None) -> 
     table = ["| | " + " | ".join(titles[n] for n in wanted) + " |", "|---" * (1 + len(wanted)) + "|"]
     for contender in NAMES:
         table.append(f"| {contender} | " + " | ".join(cell(rows[n, contender]) for n in wanted) + " |")
-        missed += [(titles[n], contender) for n in wanted if np.mean([r.loss for r in rows[n, contender]]) > TARGET]
+        missed += [(titles[n], contender) for n in wanted if np.mean([r.loss for r in rows[n, contender]]) > TARGET + 1e-9]
     console.print("\n".join(table), markup=False)
     verdict = [f"{title}, {contender}: the mean loss is above {TARGET} points" for title, contender in missed]
     console.print("\n".join(verdict) or f"every mean loss is at most {TARGET} points")
     if write:
-        write.write_text("\n".join([*head(draws), *table, "", *(verdict or [f"Every mean loss is at most {TARGET} points."]), ""]))
+        write.write_text("\n".join([*head(draws), *table, "", *(verdict or [f"Every mean loss is at most {TARGET} points. One evaluation sample of fsdd is 0.4 points, one of kws 0.2."]), ""]))
     raise SystemExit(1 if missed else 0)
 
 
