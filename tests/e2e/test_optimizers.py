@@ -478,7 +478,7 @@ def test_command_line(data_dir: Path, tmp_path: Path) -> None:
     assert code == 0, text
     report = json.loads(text)
     assert report["model"]["optimizer"] == (
-        "adam lr=0.01 betas=0.9,0.999 eps=1e-08 clip=1 weight_decay=0.01 schedule=cosine:100:0.1 state_bits=8"
+        "adam lr=0.01 betas=0.9,0.999 eps=0.001 clip=1 weight_decay=0.01 schedule=cosine:100:0.1 state_bits=8"
     )
     assert report["model"]["loss"] == "cross_entropy label_smoothing=0.1"
     code, text = run("build", model, "-o", out, "--method", "bias", "--optimizer", "lion", "--json")
