@@ -482,7 +482,7 @@ def test_command_line(data_dir: Path, tmp_path: Path) -> None:
     )
     assert report["model"]["loss"] == "cross_entropy label_smoothing=0.1"
     code, text = run("build", model, "-o", out, "--method", "bias", "--optimizer", "lion", "--json")
-    assert code == 0 and json.loads(text)["model"]["optimizer"].startswith("lion lr=0.003 ")
+    assert code == 0 and json.loads(text)["model"]["optimizer"].startswith("lion lr=0.002 ")
 
 
 @pytest.mark.parametrize(
