@@ -47,7 +47,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
 
 
 def compiled(graph: Graph, methods: tuple[Method, ...], loss: str | Loss, x: Any, y: Any) -> pipeline.Compilation:
-    options = pipeline.Options(methods=methods, optimizer=SGD(), loss=loss, calibration=x, calibration_target=y)
+    options = pipeline.Options(methods=methods, optimizer=SGD(), loss=loss, calibration=x, calibration_target=y, accumulate=2)
     return pipeline.compile_graph(graph, options, "test")
 
 
