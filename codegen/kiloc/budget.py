@@ -10,7 +10,7 @@ from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
 from .plan import WORD, check_plan, plan_memory
-from .plan.recompute import Choice, Recomputations
+from .plan.recompute import Recomputations
 from .plan.stripes import stripe, total_macs
 
 Options = Any
@@ -80,10 +80,6 @@ def smallest(part: Slice) -> Slice:
     in_stripes = _striped(part, 0)
     least = (recomputations(g, part.plan.alignment).front()[-1].apply(g) for g in (part.graph, in_stripes))
     return min([part, *(_like(part, g) for g in (in_stripes, *least))], key=lambda s: s.plan.arena_bytes)
-
-
-def front(train: Slice) -> list[Choice]:
-    return recomputations(train.graph, train.plan.alignment).front()
 
 
 def advice(options: Options, total: Callable[[Options], int], now: int) -> str:
