@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from test_agent import X, Y, edit, make_toy, needs_arm, needs_qemu
+from toy_model import X, Y, edit, make_toy, needs_arm, needs_qemu
 
 from kilotune import boards, firmware_file, toolchain
 from kilotune.devices import open_device

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from test_agent import alive, edit, make_toy, needs_arm
+from toy_model import alive, edit, make_toy, needs_arm
 
 from kilotune import boards, flashing, toolchain
 from kilotune.cli import main

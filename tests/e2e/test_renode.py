@@ -11,8 +11,8 @@ from pathlib import Path
 
 import parity
 import pytest
-from test_agent import X, Y, alive, make_toy, needs_qemu
 from test_own_firmware import CMAKE, ROOT, expected, project, run  # noqa: F401 (a fixture)
+from toy_model import X, Y, alive, make_toy, needs_qemu
 
 from kilotune import boards, resources
 from kilotune.devices import DeviceError, available, open_device

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import serial
 from click.testing import CliRunner
-from test_agent import X, Y, make_toy, needs_qemu
+from toy_model import X, Y, make_toy, needs_qemu
 
 from kilotune import boards, toolchain
 from kilotune.cli import main
