@@ -16,6 +16,16 @@ static inline void stm32_pin(uint32_t gpio, uint32_t pin, uint32_t function)
     reg_set(reg32(gpio), 3u << 2 * pin, 2u << 2 * pin);                                        /* MODER, last */
 }
 
+/* F4 and F7: APB1 at a quarter of the core's clock, APB2 at half of it, the PLL on, and the core on the PLL. */
+static inline void stm32_run_from_pll(uint32_t rcc)
+{
+    reg_set(reg32(rcc + 0x08), 7u << 13 | 7u << 10 | 15u << 4, 4u << 13 | 5u << 10); /* CFGR */
+    *reg32(rcc) |= 1u << 24;                                                         /* CR: PLLON */
+    reg_wait(reg32(rcc), 1u << 25, 1u << 25);
+    reg_set(reg32(rcc + 0x08), 3u, 2u);
+    reg_wait(reg32(rcc + 0x08), 3u << 2, 2u << 2);
+}
+
 /* The USART of the F4: one data register, and an overrun that reading it clears. */
 static inline void stm32_usart_f4_init(uint32_t usart, uint32_t clock, uint32_t baud)
 {

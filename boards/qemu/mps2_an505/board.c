@@ -1,24 +1,5 @@
 /* Arm MPS2 with the AN505 image, as QEMU emulates it. */
-#include "kt_board.h"
-#include "cmsdk_uart.h"
-
 #define CLOCK 20000000u
-#define UART0_RECEIVE 32u /* interrupt */
-
-static cmsdk_uart *const uart = (cmsdk_uart *)0x50200000u;
-
-void kt_board_init(void)
-{
-    cmsdk_uart_init(uart, CLOCK, 115200u);
-    kt_board_ticks_reset();
-}
-
-int kt_board_read(void)
-{
-    return cmsdk_uart_read(uart, UART0_RECEIVE);
-}
-
-void kt_board_write(const uint8_t *bytes, size_t length)
-{
-    cmsdk_uart_write(uart, bytes, length);
-}
+#define UART 0x50200000u
+#define UART_RECEIVE 32u
+#include "cmsdk_board.h"

@@ -16,11 +16,7 @@ static void clock_init(void)
     *reg32(FLASH_ACR) = 5u | 1u << 8 | 1u << 9; /* five wait states, prefetch, accelerator */
     reg_wait(reg32(FLASH_ACR), 15u, 5u);
     reg_set(reg32(RCC + 0x04), 0x0F437FFFu, 8u << 24 | 180u << 6 | 8u); /* PLLCFGR */
-    reg_set(reg32(RCC + 0x08), 7u << 13 | 7u << 10 | 15u << 4, 4u << 13 | 5u << 10);
-    *reg32(RCC) |= 1u << 24;
-    reg_wait(reg32(RCC), 1u << 25, 1u << 25);
-    reg_set(reg32(RCC + 0x08), 3u, 2u);
-    reg_wait(reg32(RCC + 0x08), 3u << 2, 2u << 2);
+    stm32_run_from_pll(RCC);
 }
 
 void kt_board_init(void)
