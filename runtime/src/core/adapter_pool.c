@@ -53,45 +53,54 @@ void kt_pool_init(kt_adapter_pool *pool, const kt_adapter_layout *layout, kt_res
     pool->slots = memory == NULL ? 0 : (uint16_t)(memory_bytes / slot);
 }
 
+/* A file that may join: what it holds, the entry it will take, and its name. */
+typedef struct {
+    kt_adapter adapter;
+    kt_resident *entry;
+    uint8_t name[KT_ADAPTER_NAME];
+} newcomer;
+
 /* The file checked, a free entry found, the name free: nothing is changed yet. */
-static kt_status prepare(const kt_adapter_pool *pool, const char *name, const void *file, size_t length, kt_adapter *adapter, kt_resident **entry,
-                         uint8_t title[KT_ADAPTER_NAME])
+static kt_status prepare(const kt_adapter_pool *pool, const char *name, const void *file, size_t length, newcomer *next)
 {
-    const kt_status status = kt_adapter_open(adapter, file, length, pool->layout);
+    const kt_status status = kt_adapter_open(&next->adapter, file, length, pool->layout);
     if (status != KT_OK) {
         return status;
     }
     if (name == NULL) {
-        memcpy(title, adapter->file + NAME, KT_ADAPTER_NAME);
+        memcpy(next->name, next->adapter.file + NAME, KT_ADAPTER_NAME);
     } else {
-        copy_name(title, name);
+        copy_name(next->name, name);
     }
-    if (entry_of(pool, title) != NULL) {
+    if (entry_of(pool, next->name) != NULL) {
         return KT_ERROR_EXISTS;
     }
     for (uint32_t i = 0; i < pool->entries; i++) {
         if (pool->residents[i].values == NULL) {
-            *entry = &pool->residents[i];
+            next->entry = &pool->residents[i];
             return KT_OK;
         }
     }
     return KT_ERROR_FULL;
 }
 
+static void publish(const newcomer *next, const uint8_t *values)
+{
+    memcpy(next->entry->name, next->name, KT_ADAPTER_NAME);
+    next->entry->values = values;
+}
+
 kt_status kt_pool_add(kt_adapter_pool *pool, const char *name, const void *file, size_t length)
 {
-    kt_adapter adapter;
-    kt_resident *entry = NULL;
-    uint8_t title[KT_ADAPTER_NAME];
-    const kt_status status = prepare(pool, name, file, length, &adapter, &entry, title);
+    newcomer next;
+    const kt_status status = prepare(pool, name, file, length, &next);
     if (status != KT_OK) {
         return status;
     }
-    if (!adapter.in_place || (uintptr_t)adapter.payload % KT_ALIGNMENT != 0) {
+    if (!next.adapter.in_place || (uintptr_t)next.adapter.payload % KT_ALIGNMENT != 0) {
         return KT_ERROR_BASE;
     }
-    memcpy(entry->name, title, KT_ADAPTER_NAME);
-    entry->values = adapter.payload;
+    publish(&next, next.adapter.payload);
     return KT_OK;
 }
 
@@ -113,19 +122,16 @@ kt_status kt_pool_add_region(kt_adapter_pool *pool, const void *region, size_t b
 
 kt_status kt_pool_store(kt_adapter_pool *pool, const char *name, const void *file, size_t length)
 {
-    kt_adapter adapter;
-    kt_resident *entry = NULL;
-    uint8_t title[KT_ADAPTER_NAME];
-    const kt_status status = prepare(pool, name, file, length, &adapter, &entry, title);
+    newcomer next;
+    const kt_status status = prepare(pool, name, file, length, &next);
     if (status != KT_OK) {
         return status;
     }
     for (uint32_t i = 0; i < pool->slots; i++) {
         uint8_t *const slot = pool->memory + (size_t)i * pool->slot_bytes;
         if (!in_use(pool, slot)) {
-            kt_adapter_copy(&adapter, pool->layout, slot);
-            memcpy(entry->name, title, KT_ADAPTER_NAME);
-            entry->values = slot;
+            kt_adapter_copy(&next.adapter, pool->layout, slot);
+            publish(&next, slot);
             return KT_OK;
         }
     }

@@ -1,0 +1,58 @@
+/* storage_step.h: how a step is taken by the int32 and the 16-bit format, whether the step lies in an accumulator or is computed
+ * again each time it is read. */
+#ifndef KT_OPTIM_STORAGE_STEP_H
+#define KT_OPTIM_STORAGE_STEP_H
+
+#include "decay.h"
+#include "kt/numerics.h"
+
+enum { KT_LOWEST_EXPONENT = -32, KT_HIGHEST_EXPONENT = 100, KT_MASTER_LIMIT = 32767 };
+
+/* value - floor(step / unit + lost * value + 0.5), limited to +-2^30. */
+static inline int32_t kt_int32_moved(int32_t value, float step, float unit, float lost)
+{
+    const int32_t limit = INT32_C(1) << 30;
+    const float scaled = step / unit;
+    const float decayed = lost * (float)value;
+    const int32_t steps = kt_round_half_up(scaled + decayed);
+    return kt_clamp(kt_saturate32((int64_t)value - steps), -limit, limit);
+}
+
+/* code * unit * kept - step */
+static inline float kt_block_moved(int32_t code, float unit, float kept, float step)
+{
+    const float old = (float)code * unit;
+    const float left = old * kept;
+    return left - step;
+}
+
+/* The smallest exponent, within what the formats hold, that brings magnitudes up to `largest` within `limit`. */
+static inline int32_t kt_fitting_exponent(float largest, float limit)
+{
+    return kt_minimum(kt_exponent_for(largest, limit, KT_LOWEST_EXPONENT), KT_HIGHEST_EXPONENT);
+}
+
+/* moved * factor in 16 bits, half up. */
+static inline int16_t kt_master_of(float moved, float factor)
+{
+    return (int16_t)kt_clamp(kt_round_half_up(moved * factor), -KT_MASTER_LIMIT, KT_MASTER_LIMIT);
+}
+
+/* The int8 codes of 16-bit values with their exponents. */
+static inline void kt_block16_codes(int8_t *value, int8_t *exponent, const int16_t *master, int8_t *master_exponent, int32_t size,
+                                    int32_t chosen)
+{
+    int32_t largest = 0;
+    int32_t shift, i;
+    for (i = 0; i < size; i++) {
+        largest = kt_maximum(largest, master[i] < 0 ? -master[i] : master[i]);
+    }
+    shift = largest <= 127 * 256 ? 8 : 9;
+    for (i = 0; i < size; i++) {
+        value[i] = kt_saturate8(kt_shift_round(master[i], shift));
+    }
+    *master_exponent = (int8_t)chosen;
+    *exponent = (int8_t)(chosen + shift);
+}
+
+#endif
