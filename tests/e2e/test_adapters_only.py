@@ -6,26 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import parity
 import pytest
 from numpy.typing import NDArray
 
 import kilotune as kt
 from kiloc.peft import Method
 
-METHODS: dict[str, list[Method]] = {
-    "bias": [kt.BiasOnly()],
-    "head": [kt.Head()],
-    "new-head": [kt.Head(classes=4), kt.BiasOnly()],
-    "lora": [kt.LoRA(rank=4, layers="all")],
-    "bias+lora": [kt.BiasOnly(), kt.LoRA(rank=2, layers="last:3", alpha=3.0)],
-    "full": [kt.Full()],
-    "sparse": [kt.SparseUpdate(fraction=0.3)],
-    "scale-shift": [kt.ScaleShift()],
-    "adapter": [kt.BottleneckAdapter(width=4, layers="all")],
-    "lora+scale+adapter": [kt.BiasOnly(), kt.LoRA(rank=2, layers="all"), kt.ScaleShift(), kt.BottleneckAdapter(width=2, layers="last:2")],
-    "full+scale": [kt.Full(layers="last:2"), kt.ScaleShift()],
-    "sparse+lora": [kt.SparseUpdate(layers="last:1"), kt.LoRA(rank=2, layers="*_1")],
-}
+METHODS: dict[str, list[Method]] = {**parity.METHODS, "sparse+lora": [kt.SparseUpdate(layers="last:1"), kt.LoRA(rank=2, layers="*_1")]}
 OPTIONS: dict[str, dict[str, Any]] = {"bias": {"optimizer": kt.Adam(lr=0.01)}, "lora": {"storage": "block8"}, "full": {"accumulate": 2}}
 """Other ways to train: they do not change what an adapter is."""
 MODELS = ("gas_mlp_int8", "ecg_cnn_int8")

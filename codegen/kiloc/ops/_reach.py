@@ -3,7 +3,7 @@
 A kernel writes its first result in equal pieces (a position with all its channels, or a row), walking forwards or, where the
 result lies above the operand, backwards (`kt_direction` in the runtime). While it writes a piece it may still read what that
 piece needs, so a piece must not touch what itself or a later one reads.
-Source of the idea: Hoy et al., "Diagonal Memory Optimisation for Machine Learning on Micro-controllers" (2020).
+Source of the idea: Blacker et al., "Diagonal Memory Optimisation for Machine Learning on Micro-controllers" (2020).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _safetensors() -> Any:
         import safetensors.numpy
     except ImportError:
         raise DeviceError("safetensors", "the package is not installed", "pip install 'kilotune[peft]'") from None
-    return safetensors.numpy
+    return safetensors
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def export_peft(build: Build, adapter: Adapter, folder: str | os.PathLike[str]) 
     ranks = {n: int(tensors[f"{PREFIX}{n}.lora_A.weight"].shape[0]) for n in layers}
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    (target / WEIGHTS).write_bytes(_safetensors().save(tensors, metadata={"format": "pt"}))
+    (target / WEIGHTS).write_bytes(_safetensors().numpy.save(tensors, metadata={"format": "pt"}))
     (target / CONFIG).write_text(json.dumps(_config(build, ranks, layers, bool(units)), indent=1) + "\n")
 
 
@@ -167,14 +167,13 @@ def import_peft(build: Build, folder: str | os.PathLike[str], calibration: Array
 
 def _read(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     hint = f"a PEFT folder holds {WEIGHTS} and {CONFIG}"
+    package = _safetensors()
     try:
         config = json.loads((folder / CONFIG).read_text())
-        tensors = {k: np.asarray(v, np.float64) for k, v in _safetensors().load((folder / WEIGHTS).read_bytes()).items()}
+        tensors = {k: np.asarray(v, np.float64) for k, v in package.numpy.load((folder / WEIGHTS).read_bytes()).items()}
         if config.get("peft_type") != "LORA" or not float(config["lora_alpha"]) > 0 or not int(config["r"]) > 0:
             raise ValueError(f"{CONFIG} names no LoRA with r and lora_alpha")
-    except DeviceError:
-        raise
-    except Exception as error:  # safetensors has an exception class of its own, derived from Exception
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, package.SafetensorError) as error:
         raise CompileError(str(folder), f"is not read: {error}", hint) from None
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
