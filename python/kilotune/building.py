@@ -309,7 +309,7 @@ def _put_in_place(folder: Path, target: Path, replaced: Path) -> None:
 def _runtime_files(context: ModelContext) -> list[Path]:
     """Sources of the runtime that a model needs, and every header, relative to the runtime folder."""
     runtime = resources.runtime()
-    sources = [Path("src") / s for s in context.sources]
+    sources = [file for s in context.sources for file in resources.with_variants(Path("src") / s)]
     if context.training or context.adapters:
         sources += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
     if _signed(context):

@@ -20,6 +20,15 @@ def runtime() -> Path:
     return _folder("runtime", "runtime")
 
 
+ARCHITECTURES = ("dsp", "mve")
+"""Folders beside kernels, with the same for cores that have these instructions (kt/architecture.h)."""
+
+
+def with_variants(source: Path) -> list[Path]:
+    """A source of the runtime, relative to its folder, and its variants: on any core exactly one of them is not empty."""
+    return [source, *(v for a in ARCHITECTURES if (runtime() / (v := source.parent / a / source.name)).is_file())]
+
+
 def boards() -> Path:
     """The folder of <family>/<board>/board.toml."""
     return _folder("boards", "boards")

@@ -355,6 +355,7 @@ def called(cases: Iterable[Case]) -> dict[str, str]:
         call = case.op.kernel_call(case.node_types(), names)
         assert call is not None
         found[call.symbol] = call.file
+        assert all((RUNTIME / "src" / file).is_file() for file in call.files), call
     return found
 
 

@@ -252,7 +252,7 @@ class _Emitter:
         return found
 
     def step(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], number: int) -> CStep:
-        self.sources.add(call.file)
+        self.sources.update(call.files)
         arguments = [f"&{self.struct(node, call)}"] if call.struct else []
         for argument in call.arguments:
             if isinstance(argument, Argument):

@@ -36,7 +36,10 @@ Field = int | float | str | tuple[int, ...] | Argument | Table | Mapping[str, "F
 
 @dataclass(frozen=True)
 class KernelCall:
-    """symbol(&parameters, arguments...); scratch in bytes, aligned to 4."""
+    """symbol(&parameters, arguments...); scratch in bytes, aligned to 4.
+
+    source: the translation unit under runtime/src that defines the symbol; needs: others that it calls.
+    """
 
     symbol: str
     struct: str
@@ -44,9 +47,15 @@ class KernelCall:
     arguments: tuple[Argument | Scratch | str, ...]
     scratch: int = 0
     source: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
         """The translation unit under runtime/src that defines the symbol."""
         assert self.source, self.symbol
         return self.source
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every translation unit of the call."""
+        return (self.file, *self.needs)

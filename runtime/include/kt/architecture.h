@@ -1,0 +1,28 @@
+/* kt/architecture.h: which instructions the compiler may use for this core.
+ *
+ * A kernel in runtime/src/kernels is portable C. Where a folder below it (dsp, mve) has a file of the same name, that file defines
+ * the same symbol for cores with those instructions, and the portable file is empty there:
+ *
+ *     KT_DSP   the DSP extension of Armv7E-M and Armv8-M: Cortex-M4, M7, M33, M55
+ *     KT_MVE   integer Helium: Cortex-M55
+ *
+ * Both give the same bits. Define KT_PORTABLE to build the portable C everywhere. */
+#ifndef KT_ARCHITECTURE_H
+#define KT_ARCHITECTURE_H
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(KT_PORTABLE)
+#if __ARM_ARCH_PROFILE == 'M'
+#define KT_DSP 1
+#endif
+#endif
+#ifndef KT_DSP
+#define KT_DSP 0
+#endif
+
+#if KT_DSP && defined(__ARM_FEATURE_MVE)
+#define KT_MVE 1
+#else
+#define KT_MVE 0
+#endif
+
+#endif

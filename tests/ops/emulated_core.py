@@ -1,0 +1,246 @@
+"""Runs the cases of `kernel_driver` on an emulated Cortex-M: all of one core's in one firmware, each in buffers of its own between guards."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kernel_driver import CTYPES, GUARD, RUNTIME, Case, assert_equal, compiled
+
+from kiloc.ops import Names
+from kiloc.ops.kernel import Argument, Scratch, Table
+from kilotune import boards, resources, toolchain
+
+HERE = Path(__file__).parent / "emulated"
+ALIGN = 8
+
+
+@dataclass
+class Image:
+    """Bytes with offsets in them that become addresses on the core."""
+
+    data: bytearray = field(default_factory=bytearray)
+    pointers: list[int] = field(default_factory=list)
+    calls: list[list[int]] = field(default_factory=list)
+
+    def add(self, raw: bytes) -> int:
+        """Offset of these bytes, between guards."""
+        self.data += b"\xa5" * GUARD
+        self.data += b"\xa5" * (-len(self.data) % ALIGN)
+        at = len(self.data)
+        self.data += raw + b"\xa5" * GUARD
+        return at
+
+    def pointer(self, at: int, target: int) -> None:
+        self.data[at : at + 4] = target.to_bytes(4, "little")
+        self.pointers.append(at)
+
+
+@dataclass
+class Placed:
+    """Where the buffers of one case lie in the image."""
+
+    case: Case
+    what: str
+    offsets: dict[str, int]
+    sizes: dict[str, int]
+
+
+class Batch:
+    """Cases collected into one image."""
+
+    def __init__(self) -> None:
+        self.ffi = compiled().ffi
+        self.lib = compiled().lib
+        self.image = Image()
+        self.placed: list[Placed] = []
+        self.kernels: dict[str, int] = {}
+        self.files: set[str] = set()
+
+    def add(self, case: Case, what: str) -> None:
+        """The case apart, in place where its operator can work so, and over its operand as near as `Op.reach` allows."""
+        self._add(case, what, False, None)
+        if case.op.in_place in case.types:
+            self._add(case, f"{what}, in place", True, None)
+        reached = case.op.reach(case.node_types())
+        if reached is not None:
+            below, above = reached[1].distances(case.result_types()[0].bytes, case.types[reached[0]].bytes)
+            for distance in (-below, above):
+                self._add(case, f"{what}, {distance} bytes from {reached[0]}", False, distance)
+
+    def _add(self, case: Case, what: str, in_place: bool, distance: int | None) -> None:
+        types = case.node_types()
+        names = Names({o: o for o in case.types}, tuple(f"result {i}" for i in range(len(types.results))))
+        call = case.op.kernel_call(types, names)
+        assert call is not None
+        offsets = {name: self.image.add(array.tobytes()) for name, array in case.arrays.items()}
+        sizes = {name: array.nbytes for name, array in case.arrays.items()}
+        for i, t in enumerate(types.results):
+            shared = case.op.in_place if in_place and i == 0 else None
+            offsets[f"result {i}"] = offsets[shared] if shared else self.image.add(b"\xa5" * t.bytes)
+            sizes[f"result {i}"] = t.bytes
+        if distance is not None:
+            operand = case.op.reach(types)[0]  # type: ignore[index]
+            size = max(sizes[operand] - min(distance, 0), sizes["result 0"] + max(distance, 0))
+            block = self.image.add(b"\xa5" * size)
+            offsets[operand], offsets["result 0"] = block + max(-distance, 0), block + max(distance, 0)
+            raw = case.arrays[operand].tobytes()
+            self.image.data[offsets[operand] : offsets[operand] + len(raw)] = raw
+        symbol = call.symbol
+        number = self.kernels.setdefault(symbol, len(self.kernels))
+        self.files |= set(call.files)
+        words: list[tuple[bool, int]] = []
+        if call.struct:
+            words.append((True, self._struct(call.struct, call.fields, offsets)))
+        for argument in call.arguments:
+            if isinstance(argument, Scratch):
+                words.append((True, self.image.add(b"\xa5" * call.scratch)))
+            elif argument == "NULL":
+                words.append((False, 0))
+            else:
+                assert isinstance(argument, Argument)
+                words.append((True, offsets[argument.value]))
+        self.image.calls.append([number, len(words), *(v if not p else -1 - v for p, v in words)])
+        self.placed.append(Placed(case, what, offsets, sizes))
+
+    def _struct(self, name: str, fields: Mapping[str, Any], offsets: Mapping[str, int]) -> int:
+        size, _ = self._layout(self.ffi.typeof(name))
+        pending = self._fields(self.ffi.typeof(name), fields, offsets)
+        at = self.image.add(bytes(size))
+        for offset, raw, target in pending:
+            if target is None:
+                self.image.data[at + offset : at + offset + len(raw)] = raw
+            else:
+                self.image.pointer(at + offset, target)
+        return at
+
+    def _fields(self, ctype: Any, fields: Mapping[str, Any], offsets: Mapping[str, int]) -> list[tuple[int, bytes, int | None]]:
+        """(offset in the struct, bytes or the offset that a pointer holds)."""
+        found: list[tuple[int, bytes, int | None]] = []
+        at = 0
+        for name, member in ctype.fields:
+            size, align = self._layout(member.type)
+            at += -at % align
+            value = fields.get(name)
+            if isinstance(value, Mapping):
+                found += [(at + o, raw, target) for o, raw, target in self._fields(member.type, value, offsets)]
+            elif isinstance(value, Argument):
+                found.append((at, b"", offsets[value.value]))
+            elif isinstance(value, Table):
+                assert CTYPES[value.data.dtype.name] == value.ctype
+                found.append((at, b"", self.image.add(np.ascontiguousarray(value.data).tobytes())))
+            elif value is not None and value != "NULL":
+                item = member.type.item if member.type.kind == "array" else member.type
+                values = value if isinstance(value, tuple) else (value,)
+                kind = np.dtype(item.cname.removesuffix("_t")) if item.cname != "float" else np.dtype(np.float32)
+                found.append((at, np.array(values).astype(kind).tobytes(), None))
+            at += size
+        return found
+
+    def _layout(self, ctype: Any) -> tuple[int, int]:
+        """(bytes, alignment) of a type on a 32-bit core."""
+        if ctype.kind == "struct":
+            at, widest = 0, 1
+            for _, member in ctype.fields:
+                size, align = self._layout(member.type)
+                at += -at % align + size
+                widest = max(widest, align)
+            return at + -at % widest, widest
+        if ctype.kind == "array":
+            size, align = self._layout(ctype.item)
+            return size * ctype.length, align
+        size = 4 if ctype.kind == "pointer" else self.ffi.sizeof(ctype)
+        return size, size
+
+    # -- the run --------------------------------------------------------------------------------------
+    def words(self) -> bytes:
+        """The image as the program reads it."""
+        head = 2 + sum(map(len, self.image.calls))
+        argument_pointers: list[int] = []
+        call_words: list[int] = []
+        relocations = len(self.image.pointers) + sum(w < 0 for call in self.image.calls for w in call[2:])
+        start = 4 * (head + relocations)
+        start += -start % ALIGN
+        position = 2 + relocations
+        for call in self.image.calls:
+            for i, word in enumerate(call):
+                if i >= 2 and word < 0:
+                    argument_pointers.append(4 * (position + i))
+                    call_words.append(start + -1 - word)
+                else:
+                    call_words.append(word)
+            position += len(call)
+        data = bytearray(self.image.data)
+        for at in self.image.pointers:
+            data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + start).to_bytes(4, "little")
+        pointers = [*(start + at for at in self.image.pointers), *argument_pointers]
+        words = np.array([relocations, len(self.image.calls), *pointers, *call_words], np.uint32).tobytes()
+        return words + b"\0" * (start - len(words)) + bytes(data)
+
+    def run(self, board: str, folder: Path) -> bytes:
+        """The image after all calls, without its head."""
+        raw = self.words()
+        head = len(raw) - len(self.image.data)
+        (folder / "image.raw").write_bytes(raw)
+        table = "".join(f"void {symbol}(void);\n" for symbol in self.kernels)
+        table += f"void (*const kernels[])(void) = {{{', '.join(self.kernels)}}};\n"
+        table += f"const unsigned long image_bytes = {len(raw)};\n"
+        table += f'__asm__(".data\\n.balign 8\\n.global image\\nimage: .incbin \\"{folder}/image.raw\\"\\n.balign 8\\n.text\\n");\n'
+        (folder / "table.c").write_text("extern const unsigned long image_bytes;\nextern void (*const kernels[])(void);\n" + table)
+        b = boards.load(board)
+        sources = [
+            HERE / "main.c",
+            folder / "table.c",
+            *b.sources,
+            *(RUNTIME / v for f in sorted(self.files) for v in resources.with_variants(Path("src") / f)),
+        ]
+        assert b.linker_script is not None and b.emulator is not None
+        common = HERE.parents[2] / "boards"
+        flags = [*b.flags, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, f"-I{RUNTIME / 'include'}", f"-I{common}", f"-I{common / 'common'}"]
+        link = [*toolchain.FIRMWARE_LINK_FLAGS, "-T", str(b.linker_script), f"-L{common / 'common'}"]
+        elf = folder / "cases.elf"
+        subprocess.run(["arm-none-eabi-gcc", *flags, *map(str, sources), *link, "-o", str(elf)], check=True)
+        command = [b.emulator.program, "-M", b.emulator.machine, "-kernel", str(elf), "-display", "none", "-monitor", "none", "-serial", "stdio"]
+        done = subprocess.run(
+            [*command, *b.emulator.options, "-semihosting-config", "enable=on,target=native"],
+            cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0 and not done.stdout, (done.returncode, done.stdout, done.stderr)
+        return (folder / "image.bin").read_bytes()[head:]
+
+    def compare(self, data: bytes) -> None:
+        """Results equal to the NumPy meaning, and nothing written outside them."""
+        for placed in self.placed:
+            for name, array in placed.case.expected().items():
+                at, size = placed.offsets[name], placed.sizes[name]
+                assert_equal(np.frombuffer(data[at : at + size], array.dtype), array, f"{placed.what}: {name}")
+            for name, at in placed.offsets.items():
+                after = at + placed.sizes[name]
+                assert data[at - GUARD : at] + data[after : after + GUARD] == b"\xa5" * 2 * GUARD or self._overlapped(placed, name), (
+                    f"{placed.what}: write outside {name}"
+                )
+
+    def _overlapped(self, placed: Placed, name: str) -> bool:
+        """Another buffer of the case lies within this one's guards."""
+        at, after = placed.offsets[name] - GUARD, placed.offsets[name] + placed.sizes[name] + GUARD
+        return any(o < after and o + placed.sizes[n] > at for n, o in placed.offsets.items() if n != name)
+
+
+LARGEST_IMAGE = 1_000_000
+"""Bytes; an image stands in the board's flash and in its memory."""
+
+
+def run_cases(cases: Iterable[tuple[str, Case]], board: str, folder: Path) -> None:
+    """Every case on a board; raises AssertionError where one differs."""
+    batch = Batch()
+    for what, case in cases:
+        batch.add(case, what)
+        if len(batch.image.data) > LARGEST_IMAGE:
+            batch.compare(batch.run(board, folder))
+            batch = Batch()
+    if batch.placed:
+        batch.compare(batch.run(board, folder))

@@ -1,0 +1,30 @@
+"""Every kernel on every emulated core: the variants for its instructions give the bits of the NumPy meaning, and so of the portable C."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import test_kernels_against_numpy
+import test_method_kernels_against_numpy
+from emulated_core import run_cases
+from kernel_driver import generated, seeds
+
+from kilotune import boards
+
+BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+TABLES = {"kernels": test_kernels_against_numpy.GENERATORS, "methods": test_method_kernels_against_numpy.GENERATORS}
+EACH = 24
+"""Cases of each kernel on a core; the host runs more."""
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("table", TABLES)
+def test_kernels_give_the_same_bits(board: str, table: str, tmp_path: Path) -> None:
+    emulator = boards.load(board).emulator
+    if shutil.which("arm-none-eabi-gcc") is None or emulator is None or shutil.which(emulator.program) is None:
+        pytest.skip("no cross compiler or emulator")
+    generators = TABLES[table]
+    chosen = [(name, seed) for name, seed in seeds(generators) if seed < EACH]
+    run_cases(((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen), board, tmp_path)
