@@ -30,7 +30,7 @@ from kilotune.sizes import parse_size
 SCHEMA: dict[str, set[str] | None] = {
     "model": None,
     "target": None,
-    "memory": {"infer_arena", "train_arena", "state", "train_total", "train_to_infer", "lower_bound", "by_kind", "peak_step"},
+    "memory": {"infer_arena", "train_arena", "state", "train_total", "train_to_infer", "lower_bound", "by_kind", "peak_step", "recompute_front"},
     "flash": {"weights", "code", "total"},
     "trainable": {"parameters", "fraction", "update_bytes"},
     "adapters": {"base", "active", "resident", "slot", "resident_total", "file", "checked_for", "rollback_protection"},

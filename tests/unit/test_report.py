@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from golden.reference import image, tiny
 from gradients.graphs import every_operator, residual
 
 import kilotune as kt
+from kiloc.budget import planned, recomputations
 from kiloc.emit.context import caller_buffers, scratch_bytes
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.optim import Optimizer
+from kiloc.passes.recompute import recompute, saved_values
+from kiloc.passes.slices import training_slice
 from kiloc.peft import Method
 from kiloc.pipeline import Compilation, Options, compile_graph
 from kiloc.plan import check_plan
+from kiloc.plan.stripes import total_macs
 from kiloc.report import figures, render_html, render_text, timeline
 from kiloc.report.compare import _training, kept_plan, on_the_way
 from kilotune.cli import main
@@ -154,6 +158,76 @@ def test_the_difference_to_inference_is_explained_to_the_byte() -> None:
         text = render_text(report)
         assert ("above infer." in text) == (memory["train_to_infer"] > 1.1)
         assert max(map(len, text.splitlines())) <= 150
+
+
+# ---- Recomputation ----
+
+
+def test_the_front_of_recomputation_is_that_of_every_set() -> None:
+    """Every set of saved values is dropped and planned here; no choice of the report is beaten, and none is missing."""
+    c = compiled("forks")
+    part, usual = training_slice(c.graph), total_macs(training_slice(c.graph))
+    saved, found = saved_values(part), []
+    for size in range(len(saved) + 1):
+        for dropped in combinations(saved, size):
+            for again in (recompute(part, dropped, nested) for nested in (False, True)):
+                found.append((total_macs(again) - usual, planned(again, check=False).plan.arena_bytes))
+    best: list[tuple[int, int]] = []
+    for macs, arena in sorted(found):
+        if not best or arena < best[-1][1]:
+            best.append((macs, arena))
+    memory = figures(c, None)["memory"]
+    assert memory["recompute_front_exact"] and len(best) >= 3
+    assert [(p["extra_macs"], p["arena_bytes"]) for p in memory["recompute_front"]] == best
+    assert [p["extra"] for p in memory["recompute_front"]] == [pytest.approx(macs / usual, abs=1e-6) for macs, _ in best]
+
+
+@pytest.mark.parametrize("case", ["lora", "forks"])
+def test_budgets_of_the_front_are_met_for_its_macs(case: str) -> None:
+    c = compiled(case)
+    memory, usual = figures(c, None)["memory"], total_macs(training_slice(c.graph))
+    assert len(memory["recompute_front"]) > 1 and memory["recompute_front"][0]["arena_bytes"] == memory["train_arena"]
+    for point in memory["recompute_front"]:
+        ram = point["arena_bytes"] + memory["state"]
+        tight = compiled(case, ram=ram)
+        assert tight.train is not None and total_macs(tight.train.graph) - usual <= point["extra_macs"]
+        report = figures(tight, None)
+        assert report["memory"]["train_total"] <= ram and report["memory"]["recompute_front"] == memory["recompute_front"]
+
+
+def test_the_search_for_a_front_ends_where_its_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less work, a shorter front that begins alike; with more of it a proof where every set can be tried."""
+    c = compiled("lora")
+    found = figures(c, None)["memory"]
+    assert not found["recompute_front_exact"]
+    part = training_slice(c.graph)
+    monkeypatch.setattr("kiloc.plan.recompute.FRONT_WORK", 1)
+    tried = recomputations(part)
+    assert [choice.dropped for choice in tried.shown().choices] == [()] and tried.work <= 2 * len(part.nodes) * len(tried.candidates)
+    monkeypatch.setattr("kiloc.plan.recompute.PROVING", 2 * 2 ** (len(tried.candidates) + 1) * len(part.nodes))
+    proved = recomputations(part).shown(proving=True)
+    assert proved.exact and proved.choices[0].bytes == found["recompute_front"][0]["arena_bytes"]
+    for point in found["recompute_front"]:
+        assert any(p.bytes <= point["arena_bytes"] and p.macs <= point["extra_macs"] for p in proved.choices)
+
+
+def test_text_and_page_show_the_front() -> None:
+    c = compiled("forks")
+    report = figures(c, None)
+    points = report["memory"]["recompute_front"]
+    text, page = render_text(report), render_html(report, timeline(c))
+    dots = [ElementTree.fromstring(dot) for dot in re.findall(r'<circle class="front".*?</circle>', page)]
+    assert [dot.findtext("title") for dot in dots] == [f"{p['arena_bytes']:,} bytes for {100 * p['extra']:.2f} % more MACs" for p in points]
+    places = [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in dots]
+    for axis, values in enumerate(([p["extra_macs"] for p in points], [p["arena_bytes"] for p in points])):
+        first, last = places[0][axis], places[-1][axis]
+        share = [(value - values[0]) / (values[-1] - values[0]) for value in values]
+        assert last > first and [at[axis] for at in places] == pytest.approx([first + (last - first) * s for s in share], abs=0.1)
+    for p in points[1:]:
+        assert f"{p['arena_bytes']:,} for {100 * p['extra']:.1f} %" in text
+        assert f"<tr><td>{p['arena_bytes']:,}<td>{p['extra_macs']:,}<td>{100 * p['extra']:.2f} %" in page
+    report["memory"]["recompute_front"] = points[:1]
+    assert "recompute" not in render_text(report) and "recomputation would save" not in render_html(report, timeline(c))
 
 
 # ---- Comparisons ----

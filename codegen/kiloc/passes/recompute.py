@@ -33,7 +33,8 @@ def recompute(part: Graph, dropped: Collection[str], nested: bool = False) -> Gr
     again = _Again(part, frozenset(dropped), nested)
     for node in part.nodes:
         if node.phase != "forward":
-            node = replace(node, inputs={o: again.demanded(v) if v in again.dropped else v for o, v in node.inputs.items()})
+            if not again.dropped.isdisjoint(node.inputs.values()):
+                node = replace(node, inputs={o: again.demanded(v) if v in again.dropped else v for o, v in node.inputs.items()})
             again.changed.update(node.updates)
         again.nodes.append(node)
     return part.with_values(again.values.values()).with_nodes(again.nodes)

@@ -7,6 +7,7 @@ else by the one that brings the steps above it down most for its cost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,6 +21,10 @@ from .problem import WORD, total_bytes
 Profile = list[int]
 MOST_EXACT = 8
 """Saved values up to which every set is tried."""
+FRONT_WORK = 80_000
+"""Nodes that the search for a report's front walks, all graphs it looks at together: about a third of a second."""
+PROVING = 10
+"""Times that many with `optimal`: every set of some 11 saved values."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,14 @@ class Choice:
         return recompute(part, self.dropped, self.nested)
 
 
+@dataclass(frozen=True)
+class Front:
+    """Choices that no other beats in both bytes and MACs, cheapest first. exact: no set does, for all were tried."""
+
+    choices: tuple[Choice, ...]
+    exact: bool
+
+
 class Recomputations:
     """Memory and cost of dropping saved values of one training slice; every set is looked at once."""
 
@@ -48,17 +61,21 @@ class Recomputations:
         self.candidates = [v for v in saved_values(part) if v not in outside]
         self._scratch = {n.name: scratch(n) for n in part.nodes}
         self._known: dict[tuple[frozenset[str], bool], tuple[Choice, Profile]] = {}
+        self.work = 0
+        """Nodes walked so far, of all graphs looked at."""
 
     def scratch(self, node: Node) -> int:
         """Bytes of a node's scratch; what is computed again needs as much as the first time."""
-        return self._scratch[AGAIN.sub("", node.name)]
+        found = self._scratch.get(node.name)
+        return self._scratch[AGAIN.sub("", node.name)] if found is None else found
 
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
             part = recompute(self.part, dropped, nested)
             profile = total_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes), self.align)
-            macs = sum(n.op.macs(node_types(part, n)) for n in part.nodes if AGAIN.search(n.name))
+            macs = sum(n.op.macs(node_types(part, n)) for n in part.nodes if n.name not in self._scratch)
             ordered = tuple(v for v in self.candidates if v in dropped)
+            self.work += len(part.nodes)
             self._known[dropped, nested] = Choice(ordered, nested, max(profile, default=0), macs), profile
         return self._known[dropped, nested]
 
@@ -69,15 +86,17 @@ class Recomputations:
             return next((c for c in self.exact() if c.bytes <= budget), None)
         return self.greedy(budget)
 
-    def greedy(self, budget: int) -> Choice | None:
-        """The same without trying every set."""
-        found = [c for c in (self._grown(budget, False), self._grown(budget, True)) if c is not None]
+    def greedy(self, budget: int, work: float = math.inf) -> Choice | None:
+        """The same without trying every set; None also where so much work is done before one was found."""
+        found = [c for c in (self._grown(budget, False, work), self._grown(budget, True, work)) if c is not None]
         return min(found, key=lambda c: (c.macs, c.bytes), default=None)
 
-    def _grown(self, budget: int, nested: bool) -> Choice | None:
+    def _grown(self, budget: int, nested: bool, work: float) -> Choice | None:
         dropped: frozenset[str] = frozenset()
         choice, profile = self.look(dropped, nested)
         while choice.bytes > budget:
+            if self.work > work:
+                return None
             excess = _excess(profile, budget)
             best: tuple[tuple[int, float], frozenset[str]] | None = None
             for value in self.candidates:
@@ -104,17 +123,36 @@ class Recomputations:
 
     def front(self) -> list[Choice]:
         """A Pareto front, from nothing recomputed to the least memory that was found."""
-        found = [self.look(frozenset())[0]]
-        step = max(found[0].bytes // 16, 8)
-        while (further := self.choose(found[-1].bytes - step)) is not None:
-            found.append(further)
-        while (further := self.choose(found[-1].bytes - 8)) is not None:
-            found.append(further)
+        found = self._descended(self.choose, self._step())
+        found += self._descended(self.choose, 8, found[-1])[1:]
         return pareto(found)
+
+    def shown(self, proving: bool = False) -> Front:
+        """The front that a report shows, within FRONT_WORK: over every set where that is enough, else what the greedy search meets.
+
+        proving: with PROVING times the work.
+        """
+        work = FRONT_WORK * (PROVING if proving else 1)
+        if 2 ** (len(self.candidates) + 1) * len(self.part.nodes) <= work:
+            return Front(tuple(self._every_set()), True)
+        return Front(tuple(pareto(self._descended(lambda budget: self.greedy(budget, work), self._step()))), False)
+
+    def _step(self) -> int:
+        return max(self.look(frozenset())[0].bytes // 16, 8)
+
+    def _descended(self, choose: Callable[[int], Choice | None], step: int, start: Choice | None = None) -> list[Choice]:
+        """Choices for budgets that fall by `step` at least, until there is none."""
+        found = [start or self.look(frozenset())[0]]
+        while (further := choose(found[-1].bytes - step)) is not None:
+            found.append(further)
+        return found
 
     def exact(self) -> list[Choice]:
         """The Pareto front over every set. Takes 2^(candidates + 1) looks: for at most MOST_EXACT candidates."""
         assert len(self.candidates) <= MOST_EXACT, len(self.candidates)
+        return self._every_set()
+
+    def _every_set(self) -> list[Choice]:
         return pareto([self.look(s, nested)[0] for s in _subsets(self.candidates) for nested in (False, True)])
 
 
@@ -129,7 +167,7 @@ def pareto(choices: Sequence[Choice]) -> list[Choice]:
 
 def _excess(profile: Profile, budget: int) -> int:
     """How far the steps lie above the budget, all together."""
-    return sum(max(bytes_ - budget, 0) for bytes_ in profile)
+    return sum(bytes_ - budget for bytes_ in profile if bytes_ > budget)
 
 
 def _subsets(values: Sequence[str]) -> Iterator[frozenset[str]]:

@@ -16,6 +16,7 @@ from ..pipeline import Compilation
 from ..plan import Plan, kind_of
 from ..plan.stripes import total_macs
 from .compare import compare
+from .front import recompute_front
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
 PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer")
@@ -49,6 +50,7 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
             "by_kind": _by_kind(c.graph, part.plan),
             "above_inference": _above_inference(c, train + state) if c.train else None,
             "at_peak": _at_peak(part.plan),
+            **(recompute_front(c) if c.train else {"recompute_front": [], "recompute_front_exact": True}),
             "peak_step": part.plan.steps[part.plan.peak_step].name if part.plan.steps else "",
         },
         "flash": {
@@ -148,4 +150,3 @@ def _macs(c: Compilation) -> dict[str, int]:
     """Of one sample: inference, and what a training step does beyond it; what is computed twice included."""
     forward = sum(n.op.macs(node_types(c.graph, n)) for n in inference_slice(c.graph).nodes)
     return {"forward": total_macs(c.infer.graph), "backward": total_macs(c.train.graph) - forward if c.train else 0}
-

@@ -25,7 +25,7 @@ def render_html(report: dict[str, Any], plans: dict[str, Any]) -> str:
     head = f"<p>{escape(', '.join([*filter(None, trained), report['target']]))}</p>\n"
     parts = [head, _memory(report), _timelines(plans), _peak(report)]
     if report["compare"]:
-        parts += [_difference(report["memory"]), _explained(report)]
+        parts += [_difference(report["memory"]), _front(report["memory"]), _explained(report)]
     return page(f"{model['name']}: memory", "".join(parts), picture.STYLE)
 
 
@@ -83,6 +83,16 @@ def _difference(memory: dict[str, Any]) -> str:
     rows.append(["together", f"{memory['train_total'] - memory['infer_arena']:+,}"])
     text = "<p>Both at their peak, and the state; placement is what offsets add to the bytes alive.</p>\n"
     return f"<h2>What training takes more than inference</h2>\n{text}{_table(['kind', 'bytes'], rows)}"
+
+
+def _front(memory: dict[str, Any]) -> str:
+    points = memory["recompute_front"]
+    if len(points) < 2:
+        return ""
+    rows = [[f"{p['arena_bytes']:,}", f"{p['extra_macs']:,}", f"{100 * p['extra']:.2f} %"] for p in points]
+    how = "No other set of saved values takes less of both." if memory["recompute_front_exact"] else "Found by a greedy search."
+    text = f"<p>Values that backward computes again instead of keeping them, where a budget (ram=) asks for it. {how}</p>\n"
+    return f"<h2>What recomputation would save</h2>\n{text}{picture.front(points)}{_table(['arena', 'extra MACs', 'of a step'], rows)}"
 
 
 def _explained(report: dict[str, Any]) -> str:

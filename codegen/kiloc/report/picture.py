@@ -18,6 +18,7 @@ STYLE = """
  .pair svg { width: 100%; height: auto } .buffers rect { stroke: var(--page); stroke-width: 1; vector-effect: non-scaling-stroke; fill-opacity: .85 }
  .buffers rect:hover { fill-opacity: 1; stroke: var(--text) } .bound { stroke: var(--limit); stroke-dasharray: 4 3 }
  .peak { fill: var(--limit); fill-opacity: .15; pointer-events: none }
+ path { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke } circle.front { fill: var(--accent) }
  .legend span { display: inline-block; margin-right: 1.2em } .legend i { display: inline-block; width: .9em; height: .9em; margin-right: .4em }
 """ + "".join(f" rect.{kind} {{ fill: var(--{kind}) }} i.{kind} {{ background: var(--{kind}) }}\n" for kind in (*KINDS, "state"))
 
@@ -43,6 +44,29 @@ def live(plan: dict[str, Any], scale: int, label: str) -> str:
     bars = [bar for number, step in enumerate(plan["steps"]) for bar in _stack(number, step, height)]
     parts = [*_frame(plan, LIVE_HEIGHT, height), _inner("live", steps, height, LIVE_HEIGHT, bars), _peak(plan, LIVE_HEIGHT)]
     return _svg(f"bytes alive in {label} at each step", LIVE_HEIGHT, parts)
+
+
+def front(points: list[dict[str, Any]]) -> str:
+    """Arena bytes over extra MACs (a share of a step's): the least that each share buys, as stairs with a dot at each choice.
+
+    The stairs stand in an inner drawing whose unit is one byte up and one extra MAC across.
+    """
+    high, low = points[0]["arena_bytes"], points[-1]["arena_bytes"]
+    across, up = points[-1]["extra_macs"], high - low
+    stairs = " ".join(["M0 0", *(f"H{p['extra_macs']} V{high - p['arena_bytes']}" for p in points[1:])])
+    box = f'x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{LIVE_HEIGHT}" viewBox="0 0 {across} {up}" preserveAspectRatio="none"'
+    parts = [f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{TOP + LIVE_HEIGHT}" y2="{TOP + LIVE_HEIGHT}"/>']
+    parts.append(f'<svg class="front" {box} overflow="visible"><path d="{stairs}"/></svg>')
+    for p in points:
+        x = LEFT + (WIDTH - LEFT - RIGHT) * p["extra_macs"] / across
+        y = TOP + LIVE_HEIGHT * (high - p["arena_bytes"]) / up
+        title = f"{p['arena_bytes']:,} bytes for {100 * p['extra']:.2f} % more MACs"
+        parts.append(f'<circle class="front" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{title}</title></circle>')
+    for y, value in ((TOP, high), (TOP + LIVE_HEIGHT, low)):
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{value:,}</text>')
+    for x, anchor, words in ((LEFT, "start", "no more MACs"), (WIDTH - RIGHT, "end", f"{100 * points[-1]['extra']:.1f} % more MACs")):
+        parts.append(f'<text x="{x}" y="{TOP + LIVE_HEIGHT + 20}" text-anchor="{anchor}">{words}</text>')
+    return f'<div class="pair"><figure>{_svg("arena over extra MACs", LIVE_HEIGHT, parts)}</figure><figure></figure></div>\n'
 
 
 def _rectangle(b: dict[str, Any], plan: dict[str, Any], height: int) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
 NEAR = 1.1
 """Ratio of training to inference from which the report says what makes the difference."""
+SHOWN = 4
+"""Points of the front of recomputation on its line."""
 WIDTH = 13
 """Columns of a line's title."""
 
@@ -88,7 +90,7 @@ def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:
         lines.append(f"{'state':<{WIDTH}}{listed([k for k in kinds if k not in ARENA_KINDS])}")
     if (memory["train_to_infer"] or 0) > NEAR:
         lines += _above(memory)
-    return lines
+    return lines + _front(memory["recompute_front"])
 
 
 def _above(memory: dict[str, Any]) -> list[str]:
@@ -99,6 +101,17 @@ def _above(memory: dict[str, Any]) -> list[str]:
         f"{'above infer.':<{WIDTH}}{', '.join(f'{kind} {size:+,}' for kind, size in differences)}",
         f"{'':<{WIDTH}}largest at the peak: {', '.join(largest)}",
     ]
+
+
+def _front(points: list[dict[str, Any]]) -> list[str]:
+    """What computing something twice would save: some points of the front, the cheapest and the smallest among them."""
+    further = points[1:]
+    if not further:
+        return []
+    count = min(len(further), SHOWN)
+    shown = [further[i * (len(further) - 1) // max(count - 1, 1)] for i in range(count)]
+    costs = ", ".join(f"{p['arena_bytes']:,} for {100 * p['extra']:.1f} %" for p in shown)
+    return [f"{'recompute':<{WIDTH}}arena {points[0]['arena_bytes']:,}; with more MACs {costs}"]
 
 
 def _row(title: str, *cells: object) -> str:

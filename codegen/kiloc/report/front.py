@@ -1,0 +1,30 @@
+"""What recomputation would take from the arena of training, and what it would cost: a Pareto front, planned for real.
+
+Stripes are not among its choices, nor is what the build's own budget made of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..budget import planned, recomputations
+from ..passes.slices import training_slice
+from ..pipeline import Compilation
+from ..plan.stripes import total_macs
+
+
+def recompute_front(c: Compilation) -> dict[str, Any]:
+    """The front, from nothing computed twice to the least memory, and whether every set of saved values was tried for it.
+
+    arena_bytes: of inference and training, which share it; extra_macs: of a training step; extra: as a share of its usual MACs. A budget
+    (`ram`) of arena_bytes and the state is met with at most these MACs.
+    """
+    part, align = training_slice(c.graph), c.infer.plan.alignment
+    front = recomputations(part, align).shown(c.options.optimal)
+    usual, inference = total_macs(part), c.infer.plan.arena_bytes
+    points: list[dict[str, Any]] = []
+    for choice in front.choices:
+        arena = max(planned(choice.apply(part), align, check=False).plan.arena_bytes, inference)
+        if not points or arena < points[-1]["arena_bytes"]:
+            points.append({"arena_bytes": arena, "extra_macs": choice.macs, "extra": round(choice.macs / usual, 6)})
+    return {"recompute_front": points, "recompute_front_exact": front.exact}
