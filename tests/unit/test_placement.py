@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from golden.reference import image, tiny
+from gradients.graphs import Maker
 
 import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
+from kiloc.ops.softmax import Softmax
 from kiloc.pipeline import Compilation, Options, compile_graph
 from kiloc.plan.first_fit import Placement, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap
@@ -228,6 +230,20 @@ def test_optimal_on_the_command_line(tmp_path: Path, ortools: None) -> None:
     code = "import sys; from kilotune.cli import main; main(sys.argv[1:])"
     run = subprocess.run([sys.executable, "-c", code, *command[3:]], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(run.stdout)["memory"]["lower_bound_kind"] == "proved"
+
+
+# ---- In place ----
+
+
+def test_a_softmax_between_layers_works_in_place() -> None:
+    """A gate of 16 classes in the middle of a model: neither its result nor its gradient takes bytes of its own."""
+    m = Maker("gate", (1, 8), 3)
+    y = m.op(m.dense("input", "first", 16), "gate", Softmax(), (1, 16), 1 / 256, -128)
+    c = compile_graph(m.finish(m.dense(y, "head", 4)), Options(methods=(kt.BiasOnly(),), loss="mse"), "0")
+    assert c.train is not None
+    shared = [b.values for part in (c.infer, c.train) for b in part.plan.buffers]
+    assert c.infer.plan.arena_bytes == 16 and ["first", "gate"] in shared
+    assert any({"head.dx", "gate.dx"} <= set(values) for values in shared), shared
 
 
 # ---- The bound ----

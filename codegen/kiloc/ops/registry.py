@@ -85,7 +85,7 @@ class Op:
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
-    """Operand, of the result's size, that the kernel overwrites element by element: the first result may be the same buffer."""
+    """Operand, of the result's size, of which the kernel reads no element after writing it: the first result may be the same buffer."""
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         """Result types where operands and attributes determine them, else None (then `check` decides)."""

@@ -58,6 +58,7 @@ def _reciprocal(x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 @dataclass(frozen=True)
 class Softmax(Op):
     mnemonic: ClassVar[str] = "softmax"
+    in_place: ClassVar[str | None] = "x"
 
     beta: float = 1.0
 
@@ -110,6 +111,7 @@ class SoftmaxGradient(RequantizedGradient):
 
     mnemonic: ClassVar[str] = "softmax_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y")
+    in_place: ClassVar[str | None] = "g"
 
     x_shape: tuple[int, ...] = ()
     beta: float = 1.0

@@ -406,20 +406,20 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
     kt_transpose_s8(&turn_params, (int8_t *)(a + 168), (int8_t *)(a + 72)); /* step 10: turn */
     kt_mean_s8(&middle_params, (int8_t *)(a + 72), (int8_t *)(a + 40)); /* step 11: middle */
     kt_save_mask_s8(&middle_mask_params, (int8_t *)(a + 40), (uint8_t *)(a + 36)); /* step 12: middle.mask */
-    kt_conv2d_s8(&hidden_params, (int8_t *)(a + 40), hidden_bias, (int8_t *)(a + 12)); /* step 13: hidden */
-    kt_save_mask_s8(&hidden_mask_params, (int8_t *)(a + 12), (uint8_t *)(a + 0)); /* step 14: hidden.mask */
-    kt_conv2d_s8(&logits_params, (int8_t *)(a + 12), s->logits_bias, (int8_t *)(a + 4)); /* step 15: logits */
-    kt_save_mask_s8(&logits_mask_params, (int8_t *)(a + 4), (uint8_t *)(a + 12)); /* step 16: logits.mask */
-    kt_softmax_s8(&probabilities_params, (int8_t *)(a + 4), (int8_t *)(a + 16)); /* step 17: probabilities */
+    kt_conv2d_s8(&hidden_params, (int8_t *)(a + 40), hidden_bias, (int8_t *)(a + 4)); /* step 13: hidden */
+    kt_save_mask_s8(&hidden_mask_params, (int8_t *)(a + 4), (uint8_t *)(a + 0)); /* step 14: hidden.mask */
+    kt_conv2d_s8(&logits_params, (int8_t *)(a + 4), s->logits_bias, (int8_t *)(a + 16)); /* step 15: logits */
+    kt_save_mask_s8(&logits_mask_params, (int8_t *)(a + 16), (uint8_t *)(a + 12)); /* step 16: logits.mask */
+    kt_softmax_s8(&probabilities_params, (int8_t *)(a + 16), (int8_t *)(a + 16)); /* step 17: probabilities */
 
     s->accumulated = 1;
 
     /* loss, backward, and each update as soon as its gradient exists */
     /* step 18: loss */
-    kt_mean_squared_error(&loss_params, (int8_t *)(a + 16), target->values, (int8_t *)(a + 24), (int32_t *)(a + 372),
+    kt_mean_squared_error(&loss_params, (int8_t *)(a + 16), target->values, (int8_t *)(a + 4), (int32_t *)(a + 372),
                           (float *)(a + 32));
     /* step 19: probabilities.dx */
-    kt_softmax_gradient_s8(&probabilities_dx_params, (int8_t *)(a + 24), (int8_t *)(a + 16), (int8_t *)(a + 4));
+    kt_softmax_gradient_s8(&probabilities_dx_params, (int8_t *)(a + 4), (int8_t *)(a + 16), (int8_t *)(a + 4));
     /* step 20: logits.masked */
     kt_apply_mask_s8(&logits_masked_params, (int8_t *)(a + 4), (uint8_t *)(a + 12), (int8_t *)(a + 4));
     kt_clear_gradient(&logits_bias_clear_params, (float *)(a + 12)); /* step 21: logits.bias.clear */
