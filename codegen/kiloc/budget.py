@@ -9,6 +9,7 @@ from typing import Any
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
+from .passes.kernels import with_kernels
 from .plan import WORD, check_plan, plan_memory
 from .plan.recompute import Recomputations
 from .plan.stripes import stripe, total_macs
@@ -20,16 +21,17 @@ ATTEMPTS = 6
 """Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
 
 
-def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = True) -> Slice:
-    """A slice with its plan (align, prove: see `plan_memory`); the plan is checked independently."""
+def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = True, target: str = "") -> Slice:
+    """A slice with its plan (align, prove: see `plan_memory`), for the kernels of a target; the plan is checked independently."""
+    kernels = with_kernels(part, target)
 
     def scratch(node: Node) -> int:
-        return scratch_bytes(part, node)
+        return scratch_bytes(kernels, node)
 
-    plan = plan_memory(part, scratch, frozenset(caller_buffers(part)), align, prove)
+    plan = plan_memory(kernels, scratch, frozenset(caller_buffers(kernels)), align, prove)
     if check:
-        check_plan(part, part.nodes, plan.offsets, plan.arena_bytes, scratch)
-    return Slice(part, plan)
+        check_plan(kernels, kernels.nodes, plan.offsets, plan.arena_bytes, scratch)
+    return Slice(part, plan, kernels, target)
 
 
 def recomputations(part: Graph, align: int = WORD) -> Recomputations:
@@ -72,7 +74,7 @@ def _striped(part: Slice, budget: int) -> Graph:
 
 def _like(part: Slice, graph: Graph) -> Slice:
     """Another graph of a slice, planned as the slice is."""
-    return planned(graph, part.plan.alignment, part.plan.proved)
+    return planned(graph, part.plan.alignment, part.plan.proved, target=part.target)
 
 
 def smallest(part: Slice) -> Slice:

@@ -141,7 +141,8 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    infer, train = (planned(s, alignment(options.target), options.optimal, check=False) for s in (inference_slice(whole), training_slice(whole)))
+    parts = (inference_slice(whole), training_slice(whole))
+    infer, train = (planned(s, alignment(options.target), options.optimal, check=False, target=options.target) for s in parts)
     return Forecast(whole, infer, train)
 
 
@@ -171,8 +172,8 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
     align = alignment(options.target)
-    infer = planned(inference_slice(whole), align, options.optimal)
-    train = planned(training_slice(whole), align, options.optimal) if options.methods and options.train else None
+    infer = planned(inference_slice(whole), align, options.optimal, target=options.target)
+    train = planned(training_slice(whole), align, options.optimal, target=options.target) if options.methods and options.train else None
     if options.ram is not None:
         infer, train = _within(options.ram, base, whole, infer, train, options)
     context = build_context(

@@ -313,10 +313,16 @@ def caller_buffers(graph: Graph) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the graph with its plan."""
+    """A part of the graph with its plan.
+
+    graph: layers as the model has them. kernels: the same nodes as they are emitted and planned, each with its kernel for the
+    target, "" where all are portable.
+    """
 
     graph: Graph
     plan: Plan
+    kernels: Graph
+    target: str
 
 
 def build_context(
@@ -348,9 +354,9 @@ def build_context(
         adapter_payload=sum(v.type.bytes for v in layout_of_state.adapter),
         methods=methods,
     )
-    planned = [v for part in (infer, train) if part for v in part.graph.values.values()]
+    planned = [v for part in (infer, train) if part for v in part.kernels.values.values()]
     emitter = _Emitter(graph.with_values(planned), context)
-    context.infer_steps = emitter.steps(infer.graph.nodes, infer.plan, caller_buffers(infer.graph), 1)
+    context.infer_steps = emitter.steps(infer.kernels.nodes, infer.plan, caller_buffers(infer.graph), 1)
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
     _add_state(emitter, layout_of_state)
     if train:
@@ -374,8 +380,8 @@ def _add_state(emitter: _Emitter, layout: StateLayout) -> None:
 
 def _add_training(graph: Graph, train: Slice, emitter: _Emitter) -> None:
     context, plan, caller = emitter.context, train.plan, caller_buffers(train.graph)
-    context.forward_steps = emitter.steps(train.graph.phase("forward"), plan, caller, 1)
-    backward = train.graph.phase("backward", "update")
+    context.forward_steps = emitter.steps(train.kernels.phase("forward"), plan, caller, 1)
+    backward = train.kernels.phase("backward", "update")
     context.backward_steps = emitter.steps(backward, plan, caller, 1 + len(context.forward_steps))
     context.updates_at_once = graph.updates_at_once
     if not graph.updates_at_once:

@@ -1,0 +1,187 @@
+"""Constants of a layer in the order in which the fast kernels read them, and the proofs that those kernels need.
+
+Layout: runtime/src/product/product.h and panel.h. Every function here is exact; what cannot be proved is refused with a reason, and the
+layer takes a kernel that needs no such proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+
+QUAD = 4
+"""Channels that a product computes at once."""
+
+LARGEST_SUM = 2**23 - 1
+"""A sum is used 256 times as large in int32."""
+
+SHIFTS = range(1, 17)
+"""Right shifts of a requantisation that its short form can do."""
+
+EPILOGUE = 3
+"""Words of a channel's requantisation: multiplier, addend, shift."""
+
+Ints = NDArray[np.int64]
+
+
+class NotProved(Exception):
+    """Why a layer cannot be packed in some form."""
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """What TensorFlow Lite's requantisation of a layer is made of; shift as there: negative to the right."""
+
+    multiplier: Ints
+    shift: Ints
+    zero_point: int
+    clamp: tuple[int, int]
+
+    def result(self, sums: Ints, channel: int) -> Ints:
+        scaled = nm.requantize(sums, self.multiplier[channel], self.shift[channel]) + self.zero_point
+        return np.clip(scaled, *self.clamp)
+
+
+def padded(channels: int) -> int:
+    return -(-channels // QUAD) * QUAD
+
+
+def run_order(length: int) -> list[tuple[int, int]]:
+    """Pairs of a run of values; -1 meets a weight of zero."""
+    pairs = [(at + first, at + first + 2) for at in range(0, length - 3, 4) for first in (0, 1)]
+    rest = length - length % 4
+    return pairs + {0: [], 1: [(rest, -1)], 2: [(rest, rest + 1)], 3: [(rest, rest + 2), (rest + 1, -1)]}[length % 4]
+
+
+def window_order(kernel: tuple[int, int], dilation: int, channels: int) -> list[tuple[int, int]]:
+    """Pairs of the values under a window [KH, KW, C]: runs are kernel rows, or taps where the window is dilated."""
+    taps = kernel[0] * kernel[1]
+    runs, length = (kernel[0], kernel[1] * channels) if dilation == 1 else (taps, channels)
+    return [(run * length + a, run * length + b if b >= 0 else -1) for run in range(runs) for a, b in run_order(length)]
+
+
+def _paired_values(weights: Ints, order: list[tuple[int, int]]) -> tuple[Ints, Ints]:
+    """The first and second weight of each pair, [padded channels, pairs], of weights [channels, K]."""
+    whole = np.zeros((padded(len(weights)), weights.shape[1] + 1), np.int64)
+    whole[: len(weights), :-1] = weights
+    first, second = np.array(order, np.int64).T
+    return whole[:, first], whole[:, second]
+
+
+def paired_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
+    """[quads, pairs, 2] words of two channels: b * 256 + a in each half."""
+    first, second = _paired_values(weights, order)
+    low, high = first[1::2] * 256 + first[::2], second[1::2] * 256 + second[::2]
+    words = (low & 0xFFFF) | (high & 0xFFFF) << 16
+    return words.reshape(-1, 2, len(order)).transpose(0, 2, 1)
+
+
+def plain_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
+    """[quads, pairs, 2] words of two channels: bytes a, b of the first value and a, b of the second."""
+    first, second = _paired_values(weights, order)
+    words = sum((part & 0xFF) << shift for part, shift in ((first[::2], 0), (first[1::2], 8), (second[::2], 16), (second[1::2], 24)))
+    return np.asarray(words).reshape(-1, 2, len(order)).transpose(0, 2, 1)
+
+
+def unpaired(words: Ints, channels: int, size: int, order: list[tuple[int, int]]) -> Ints:
+    """Weights [channels, size] of paired words: the inverse of `paired_words`."""
+    lanes = words.reshape(-1, len(order), 2).transpose(0, 2, 1).reshape(-1, len(order))
+    weights = np.zeros((2 * len(lanes), size + 1), np.int64)
+    for half, side in ((lanes & 0xFFFF, 0), (lanes >> 16 & 0xFFFF, 1)):
+        a = ((half & 0xFF) ^ 0x80) - 0x80
+        b = (((half - a) >> 8 & 0xFF) ^ 0x80) - 0x80
+        positions = [pair[side] for pair in order]
+        weights[::2, positions], weights[1::2, positions] = a, b
+    return weights[:channels, :-1]
+
+
+def as_stream(words: Ints) -> NDArray[np.int32]:
+    return words.astype(np.uint32).view(np.int32).ravel()
+
+
+def sum_range(weights: Ints, zero_point: int) -> tuple[Ints, Ints]:
+    """Least and greatest of sum w (x - z) for each channel, x any int8 or outside the input."""
+    low, high = weights * (-128 - zero_point), weights * (127 - zero_point)
+    return np.minimum(low, high).sum(1), np.maximum(low, high).sum(1)
+
+
+def check_sums(weights: Ints, zero_point: int) -> None:
+    """The product's own sums are exact."""
+    low, high = sum_range(weights, zero_point)
+    worst = np.maximum(np.abs(low), np.abs(high)).max()
+    if worst > LARGEST_SUM:
+        raise NotProved(f"sums reach {worst:,}, above 2^23")
+
+
+@dataclass(frozen=True)
+class Epilogues:
+    """The short form of every channel's requantisation: words [channels, 3], and what the bias takes in addition."""
+
+    words: Ints
+    added: Ints
+
+
+def rounds_half_up(q: Requantization) -> bool:
+    """No negative product survives the clamp, so that both ways to round give the same."""
+    return q.zero_point == q.clamp[0] == -128
+
+
+def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
+    """Short forms for sums in [low, high] of each channel. Raises NotProved."""
+    if q.clamp != (-128, 127):
+        raise NotProved(f"results are clamped to {q.clamp}")
+    worst = int(np.maximum(np.abs(low), np.abs(high)).max())
+    if worst > LARGEST_SUM:
+        raise NotProved(f"sums with their bias reach {worst:,}, above 2^23")
+    words, added = np.zeros((len(low), EPILOGUE), np.int64), np.zeros(len(low), np.int64)
+    for c in range(len(low)):
+        words[c], added[c] = _epilogue(q, c, int(low[c]), int(high[c]))
+    return Epilogues(words, added)
+
+
+def _epilogue(q: Requantization, channel: int, low: int, high: int) -> tuple[tuple[int, int, int], int]:
+    right = -int(q.shift[channel])
+    if right in SHIFTS:
+        addend = (1 << 6) + (1 << (right + 6)) + (q.zero_point << (right + 7))
+        return (int(q.multiplier[channel]), addend, right + 7), 0
+    first, last = (int(q.result(np.array([s]), channel)[0]) for s in (low, high))
+    if first == last:
+        return (0, first << 7, 7), 0
+    if last == first + 1 and high - low <= LARGEST_SUM:
+        # With the step at a sum of 0, 256 * sum * 2^16 >> 32 is negative below the step and not above it, and within +-2^15.
+        return (1 << 16, last << 16, 16), -_step(q, channel, low, high, last)
+    raise NotProved(f"channel {channel} is shifted by {right}")
+
+
+def _step(q: Requantization, channel: int, low: int, high: int, last: int) -> int:
+    """The least sum that gives the last result: requantisation is monotonous."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if int(q.result(np.array([middle]), channel)[0]) == last else (middle + 1, high)
+    return low
+
+
+def short_result(words: Ints, sums: Ints, half_up: bool) -> Ints:
+    """What the kernels compute from sums [..., channels]."""
+    multiplier, addend, shift = words.T
+    negative = 0 if half_up else np.where(sums < 0, 128, 0)
+    return np.clip((((sums * 256 * multiplier) >> 32) + addend - negative) >> shift, -128, 127)
+
+
+def bias_limit(q: Requantization, low: Ints, high: Ints) -> int:
+    """The largest L for which every sum of a product in [low, high] and a bias beyond +-L gives what it gives with +-L.
+
+    Raises NotProved where a result is not at its clamp there.
+    """
+    worst = int(np.maximum(np.abs(low), np.abs(high)).max())
+    limit = LARGEST_SUM - worst
+    for c in range(len(low)):
+        least = int(q.result(np.array([limit + low[c]]), c)[0])
+        greatest = int(q.result(np.array([high[c] - limit]), c)[0])
+        if limit <= 0 or least < q.clamp[1] or greatest > q.clamp[0]:
+            raise NotProved(f"a trained bias of channel {c} has no bound")
+    return limit

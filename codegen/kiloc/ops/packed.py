@@ -1,0 +1,217 @@
+"""CONV_2D and FULLY_CONNECTED with their constants packed for the fast kernels: the same results, from another form of the weights.
+
+`passes/kernels.py` puts them in place of the layers. Three forms: "relu" and "any" requantise in the product's epilogue, by what rounding a
+layer needs (`_packing.rounds_half_up`); "sums" takes int32 sums, adds what a trained layer adds, and requantises as the layer itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.graph import Node, Value
+from ..ir.types import TensorType
+from . import _packing as packing
+from ._activation import clamp_range
+from ._gain import GAIN_OPERANDS
+from ._linear import Linear, addend_multipliers
+from ._reach import Reach
+from .fully_connected import FullyConnected
+from .kernel import Argument, Field, KernelCall, Scratch, Table
+from .registry import Array, Environment, Names, NodeTypes, Op, register
+
+LORA_OPERANDS = ("lora_u", "lora_b", "lora_range", "lora_b_exponent")
+NEEDS = {
+    "relu": ("product/half_up.c",), "any": ("product/away.c",), "sums": ("product/sums.c",),
+    "row_relu": ("product/row_half_up.c",), "row_any": ("product/row_away.c",),
+}  # fmt: skip
+SYMBOLS = {
+    "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8",
+    "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
+}  # fmt: skip
+
+
+@register
+@dataclass(frozen=True)
+class PackedLinear(Op):
+    """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
+
+    layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias.
+    """
+
+    mnemonic: ClassVar[str] = "packed_linear"
+    operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("fold", *LORA_OPERANDS, *GAIN_OPERANDS)
+
+    layer: Linear = FullyConnected()
+    weights: TensorType = TensorType((1, 1), "int8")
+    form: str = "sums"
+    limit: int = 0
+
+    @property
+    def window(self) -> object:
+        """Of a convolution."""
+        return getattr(self.layer, "window", None)
+
+    def plain(self, t: NodeTypes) -> NodeTypes:
+        """Types of the layer that this stands for."""
+        channels = self.weights.shape[0]
+        operands = {o: v for o, v in t.operands.items() if o not in ("stream", "fold")}
+        return NodeTypes({**operands, "weights": self.weights, "bias": TensorType((channels,), "int32")}, t.results)
+
+    def check(self, t: NodeTypes) -> str | None:
+        return self.layer.check(self.plain(t))
+
+    def order(self, t: NodeTypes) -> list[tuple[int, int]]:
+        window = self.layer.window_of(self.plain(t))
+        return packing.window_order(window.kernel, window.dilation[1], self.layer.images(self.plain(t))[0][2])
+
+    def requantization(self, t: NodeTypes) -> packing.Requantization:
+        return requantization(self.layer, self.plain(t))
+
+    # -- meaning --------------------------------------------------------------------------------------
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        channels, order = self.weights.shape[0], self.order(e)
+        words = e.array("stream").view(np.uint32).astype(np.int64).reshape(packing.padded(channels) // packing.QUAD, -1)
+        weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, self.weights.size // channels, order)
+        plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
+        if self.form == "sums":
+            return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
+        bias = e.wide("bias")[:channels]
+        if e.has("fold"):
+            bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")[:channels]
+        plain["bias"] = bias + e.type("x").zero_point * weights.sum(1)
+        sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, plain))
+        assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
+        epilogue = words[:, 2 * len(order) :].astype(np.uint32).view(np.int32).astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
+        y = packing.short_result(epilogue, sums, self.form.endswith("relu"))
+        return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.layer.macs(self.plain(t))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return self.layer.reach(self.plain(t))
+
+    # -- C --------------------------------------------------------------------------------------------
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        x, y = self.layer.images(self.plain(t))
+        pairs = len(self.order(t))
+        row = self.form.startswith("row")
+        product: dict[str, Field] = {
+            "window": self.layer.window_of(self.plain(t)).fields(x, y),
+            "outside": t.type("x").zero_point,
+            "stream": Argument(n.inputs["stream"]),
+            "pairs": pairs,
+            "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
+            "bias_limit": self.limit,
+        }
+        scratch = (0 if row else 8 * pairs) + (4 * packing.padded(y[2]) if t.has("fold") else 0)
+        symbol = SYMBOLS[self.form]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        struct, fields = "kt_packed_conv2d_params", product
+        if self.form == "sums":
+            scratch = 8 * pairs + 8 * packing.padded(y[2])
+            struct, fields = "kt_packed_conv2d_lora_params", {"product": product, **self._requantization_fields(t)}
+            operands = ("lora_u", "lora_b", "lora_range", "lora_b_exponent", *GAIN_OPERANDS)
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
+        arguments += [Argument(n.outputs[0]), Scratch() if scratch else "NULL"]
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
+
+    def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
+        q = self.requantization(t)
+        fields: dict[str, Field] = {
+            "output_offset": q.zero_point,
+            "clamp": q.clamp,
+            "multiplier": Table("multiplier", "int32_t", q.multiplier.astype(np.int32)),
+            "shift": Table("shift", "int8_t", q.shift.astype(np.int8)),
+        }
+        if t.has("lora_u"):
+            scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale)
+            fields["addend_multiplier"] = Table("lora_multiplier", "int32_t", scale.astype(np.int32))
+            fields["addend_shift"] = Table("lora_shift", "int8_t", offset.astype(np.int8))
+            fields["rank"] = t.type("lora_b").shape[1]
+        return fields
+
+
+def requantization(layer: Linear, t: NodeTypes) -> packing.Requantization:
+    multiplier, shift = layer.multipliers(t)
+    return packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
+
+
+def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a layer, the constants that it adds, and why it is not the fastest of its kind ("" where it is).
+
+    Raises NotProved where no packed form holds.
+    """
+    layer = node.op
+    assert isinstance(layer, Linear)
+    if layer.rounding != "twice":
+        raise packing.NotProved("rounds once")
+    if t.has("delta"):
+        raise packing.NotProved("its weights are trained")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
+    packing.check_sums(weights, z)
+    fold = -z * weights.sum(1)
+    slow = ""
+    op = PackedLinear(layer, t.type("weights"), "sums")
+    bias = values[node.inputs["bias"]]
+    if not (t.has("lora_u") or t.has("gain")):
+        try:
+            return _fused(node, t, op, bias, weights, fold)
+        except packing.NotProved as reason:
+            slow = str(reason)
+    order = op.order(t)
+    stream = packing.as_stream(packing.paired_words(weights, order))
+    return (*_node(node, op, stream, {"fold": _whole(fold)}), slow)
+
+
+def _fused(
+    node: Node, t: NodeTypes, op: PackedLinear, bias: Value, weights: NDArray[np.int64], fold: NDArray[np.int64]
+) -> tuple[Node, list[Value], str]:
+    """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
+    q = requantization(op.layer, t)
+    low, high = packing.sum_range(weights, t.type("x").zero_point)
+    form = "relu" if packing.rounds_half_up(q) else "any"
+    x, y = op.layer.images(t)
+    if isinstance(op.layer, FullyConnected) and y[0] == 1 and x[2] % packing.QUAD == 0:
+        form = f"row_{form}"
+    if bias.kind == "constant":
+        assert bias.data is not None
+        short = packing.epilogues(q, low + bias.data, high + bias.data)
+        extra, limit = {"bias": _whole(fold + bias.data + short.added)}, 0
+    else:
+        limit = packing.bias_limit(q, low, high)
+        short = packing.epilogues(q, low - limit, high + limit)
+        if short.added.any():
+            raise packing.NotProved("a trained bias of a channel with two results")
+        extra = {"fold": _whole(fold)}
+    op = replace(op, form=form, limit=limit)
+    words = packing.paired_words(weights, op.order(t))
+    epilogue = np.zeros((packing.padded(len(weights)), packing.EPILOGUE), np.int64)
+    epilogue[: len(weights)] = short.words
+    quads = len(words)
+    stream = packing.as_stream(np.concatenate([words.reshape(quads, -1), epilogue.reshape(quads, -1)], 1))
+    return (*_node(node, op, stream, extra), "")
+
+
+def _whole(channels: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Entries for whole quads."""
+    return np.pad(channels, (0, packing.padded(len(channels)) - len(channels))).astype(np.int32)
+
+
+def _node(node: Node, op: PackedLinear, stream: NDArray[np.int32], extra: Mapping[str, NDArray[np.int32]]) -> tuple[Node, list[Value]]:
+    layer = node.inputs["weights"]
+    names = {"stream": f"{layer}.packed", **{o: f"{node.inputs['bias'] if o == 'bias' else layer}.{'folded' if o == 'bias' else o}" for o in extra}}
+    values = [
+        Value(names[o], TensorType(data.shape, "int32"), "constant", data, origin=f"{node.origin or node.name}, packed")
+        for o, data in {"stream": stream, **extra}.items()
+    ]
+    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, **names}
+    return replace(node, op=op, inputs=inputs), values

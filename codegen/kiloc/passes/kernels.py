@@ -1,0 +1,71 @@
+"""Which kernel computes each node on a target: layers are packed for the fast ones where a proof holds.
+
+Runs last, on a slice: everything before sees layers as the model has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..ir.graph import Graph, Node, Value
+from ..ir.verify import node_types
+from ..ops import NodeTypes
+from ..ops._linear import Linear
+from ..ops._packing import NotProved
+from ..ops.packed import packed
+
+DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
+"""Targets whose cores multiply two pairs of 16-bit values at once."""
+
+Packer = Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A node with its kernel, the constants that the kernel adds, and why it is not the fastest of its kind ("" where it is)."""
+
+    node: Node
+    values: tuple[Value, ...] = ()
+    slow: str = ""
+
+
+def choose(graph: Graph, node: Node, target: str) -> Choice:
+    """The kernel of one node. target "": portable."""
+    packer = _packer(node)
+    if packer is None or target not in DSP:
+        return Choice(node)
+    try:
+        chosen, values, slow = packer(node, node_types(graph, node), graph.values)
+    except NotProved as reason:
+        return Choice(node, (), str(reason))
+    return Choice(chosen, tuple(values), slow)
+
+
+def _packer(node: Node) -> Packer | None:
+    return packed if isinstance(node.op, Linear) else None
+
+
+def with_kernels(graph: Graph, target: str) -> Graph:
+    """The slice with each node's kernel chosen; constants that nothing reads any more are gone."""
+    nodes, added = list[Node](), dict[str, Value]()
+    for node in graph.nodes:
+        choice = choose(graph, node, target)
+        nodes.append(_with_values(choice, added))
+    read = {v for n in nodes for v in n.inputs.values()}
+    values = {k: v for k, v in graph.values.items() if v.kind != "constant" or k in read}
+    return replace(graph, values={**values, **added}, nodes=tuple(nodes))
+
+
+def _with_values(choice: Choice, added: dict[str, Value]) -> Node:
+    """Collects the constants of a choice: layers with the same constants share them, others get names of their own."""
+    renamed = {}
+    for value in choice.values:
+        name = value.name
+        while name in added and not np.array_equal(added[name].data, value.data):  # type: ignore[arg-type]
+            name = f"{name}.{choice.node.name}"
+        added.setdefault(name, replace(value, name=name))
+        renamed[value.name] = name
+    return replace(choice.node, inputs={o: renamed.get(v, v) for o, v in choice.node.inputs.items()})

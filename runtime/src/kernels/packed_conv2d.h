@@ -1,0 +1,98 @@
+/* packed_conv2d.h: the walk that packed convolutions share. Two neighbouring positions at a time are laid into a panel and multiplied by
+ * all channels.
+ *
+ * Both positions are read before either is written, so that the result may lie as near to x as that of kt_conv2d_s8. */
+#ifndef KT_PACKED_CONV2D_H
+#define KT_PACKED_CONV2D_H
+
+#include "../product/panel.h"
+#include "../product/product.h"
+#include "window.h"
+
+enum { KT_QUAD = 4, KT_EPILOGUE = 12 }; /* channels, and words of their requantisation */
+
+/* Channels rounded up to whole quads. */
+static inline int32_t kt_padded_channels(int32_t channels)
+{
+    return (channels + KT_QUAD - 1) & -KT_QUAD;
+}
+
+/* What the sums start from: a frozen bias as it is, a trained one limited, with the share of the zero point, in `start`. */
+static inline const int32_t *kt_packed_bias(const kt_packed_conv2d_params *params, const int32_t *bias, int32_t *start)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    int32_t c;
+    if (params->fold == NULL) {
+        return bias;
+    }
+    for (c = 0; c < channels; c++) {
+        start[c] = params->fold[c] + kt_clamp(bias[c], -params->bias_limit, params->bias_limit);
+    }
+    for (; c < kt_padded_channels(channels); c++) {
+        start[c] = 0;
+    }
+    return start;
+}
+
+/* The product of one panel with every channel, int8 results. The last quad of channels that are no multiple of 4 is
+ * computed beside the result. */
+static inline void kt_packed_results(const kt_packed_conv2d_params *params, const int32_t *bias, const void *panel,
+                                     int8_t *y, int32_t stride, kt_product_kernel *product)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int32_t whole = channels & -KT_QUAD;
+    if (whole > 0) {
+        product(y, stride, y + whole, bias, panel, params->pairs, params->stream);
+    }
+    if (whole < channels) {
+        const int32_t *const stream = params->stream + whole / KT_QUAD * (2 * params->pairs + KT_EPILOGUE);
+        int8_t quads[2 * KT_QUAD];
+        int32_t c;
+        product(quads, KT_QUAD, quads + KT_QUAD, bias + whole, panel, params->pairs, stream);
+        for (c = whole; c < channels && stride != 0; c++) {
+            y[stride + c] = quads[KT_QUAD + c - whole];
+        }
+        for (c = whole; c < channels; c++) {
+            y[c] = quads[c - whole];
+        }
+    }
+}
+
+/* Position of a walk over [height][width], forwards or backwards. */
+typedef struct {
+    int32_t y, x;
+} kt_position;
+
+KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_position *at)
+{
+    at->x += direction;
+    if (!kt_within(at->x, window->output[KT_X])) {
+        at->x = kt_first(direction, window->output[KT_X]);
+        at->y += direction;
+    }
+}
+
+KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                              void *scratch, kt_product_kernel *product)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t direction = kt_direction(x, y);
+    const int32_t step = direction * channels;
+    int32_t *const panel = scratch;
+    const int32_t *const start = kt_packed_bias(params, bias, panel + 2 * params->pairs);
+    int32_t left = window->output[KT_Y] * window->output[KT_X];
+    kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
+    y += (at.y * window->output[KT_X] + at.x) * channels;
+    for (; left > 0; left -= 2, y += 2 * step) {
+        kt_fill_column(window, panel, x, at.y, at.x, params->outside, 2);
+        kt_next_position(window, direction, &at);
+        if (left > 1) {
+            kt_fill_column(window, panel + 1, x, at.y, at.x, params->outside, 2);
+            kt_next_position(window, direction, &at);
+        }
+        kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
+    }
+}
+
+#endif

@@ -1,0 +1,206 @@
+/* product.h: the products of ../product.h for cores with the DSP extension, as pieces of assembly.
+ *
+ * The loops need all 14 general registers; gcc spills accumulators when it is given the same flow of data in C. A function is naked:
+ * it holds nothing but this text. Registers:
+ *
+ *     r4..r7    sums of the first position, channels a, b, c, d; while they grow b holds 256 B + A, d holds 256 D + C
+ *     r8..r11   the same of the second position
+ *     r12, lr   stream, panel
+ *     r0..r3    words of both, and whatever else
+ *
+ * The loop over pairs is unrolled and entered in the middle, so that any number of them runs without a second loop. For that all of
+ * its instructions are 32 bits wide. */
+#ifndef KT_DSP_PRODUCT_H
+#define KT_DSP_PRODUCT_H
+
+#include "../product.h"
+
+/* The first four arguments come in r0..r3: pushed, they stand before the others. Offsets of all from sp,
+ * after two more words: bytes of the stream and of the code that the first pass leaves out. */
+#define KT_SKIP "[sp]"
+#define KT_RESULT "[sp, #44]"
+#define KT_STRIDE "[sp, #48]"
+#define KT_END "[sp, #52]"
+#define KT_BIAS "[sp, #56]"
+#define KT_PANEL "[sp, #60]"
+#define KT_PANEL_END "[sp, #64]" /* was pairs */
+#define KT_STREAM "[sp, #68]"
+
+/* A step takes one pair of a panel, or two pairs of a row. last: steps in one pass of the loop, a power of two, less one; code: bytes
+ * of its instructions; panel_shift, stream_shift: log2 of the bytes that it reads of each; count: from pairs to steps. */
+#define KT_ENTER(last, code, panel_shift, stream_shift, count) \
+    "push {r0-r3}\n\t" \
+    "push {r4-r11, lr}\n\t" \
+    "sub sp, #8\n\t" \
+    "ldr r0, " KT_PANEL_END "\n\t" /* pairs */ \
+    count \
+    "ldr r1, " KT_PANEL "\n\t" \
+    "add r2, r1, r0, lsl #" panel_shift "\n\t" /* end of the panel */ \
+    "str r2, " KT_PANEL_END "\n\t" \
+    "rsb r3, r0, #0\n\t" \
+    "and r3, #" last "\n\t"                    /* steps left out of the first pass */ \
+    "sub r1, r1, r3, lsl #" panel_shift "\n\t" /* the panel as if they were there */ \
+    "str r1, " KT_PANEL "\n\t" \
+    "lsl r2, r3, #" stream_shift "\n\t" \
+    "mov r0, #" code "\n\t" \
+    "mul r3, r3, r0\n\t" \
+    "strd r2, r3, " KT_SKIP "\n\t" \
+    "ldr r12, " KT_STREAM "\n\t" \
+    "2:\n\t"
+#define KT_ENTER_PAIRS KT_ENTER("15", "56", "3", "3", "")
+#define KT_ENTER_PLAIN KT_ENTER("15", "64", "3", "3", "")
+#define KT_ENTER_ROW KT_ENTER("7", "76", "2", "4", "lsr r0, #1\n\t")
+
+/* Sums start from the bias. The stream steps back by what is left out, and so does the code forwards: pc reads as the address of
+ * label 1, two halfwords behind the addition. */
+#define KT_START_SUMS \
+    "ldr r0, " KT_BIAS "\n\t" \
+    "ldm r0!, {r4-r7}\n\t" \
+    "str r0, " KT_BIAS "\n\t" \
+    "ldr lr, " KT_PANEL "\n\t" \
+    "ldrd r2, r3, " KT_SKIP "\n\t"
+#define KT_PAIR_SUMS "add r5, r4, r5, lsl #8\n\t" "add r7, r6, r7, lsl #8\n\t"
+#define KT_BOTH_POSITIONS "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
+#define KT_JUMP "sub r12, r2\n\t" "add pc, r3\n\t" "nop\n"
+
+/* The next pass, until the panel ends. stream_bytes, panel_bytes: what a pass reads of them. */
+#define KT_NEXT_PASS(stream_bytes, panel_bytes) \
+    "ldr r0, " KT_PANEL_END "\n\t" \
+    "add r12, #" stream_bytes "\n\t" \
+    "add lr, #" panel_bytes "\n\t" \
+    "cmp lr, r0\n\t" \
+    "bne 1b\n\t"
+
+/* One pair, two positions, four channels: 16 products in 14 instructions. The four loads are pipelined. */
+#define KT_PAIR_STEPS \
+    "1:\n\t" \
+    ".irp j, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t" \
+    "ldr.w r0, [r12, #8 * \\j]\n\t"     /* channels a and b */ \
+    "ldr.w r1, [r12, #8 * \\j + 4]\n\t" /* channels c and d */ \
+    "ldr.w r2, [lr, #8 * \\j]\n\t"      /* first position */ \
+    "ldr.w r3, [lr, #8 * \\j + 4]\n\t"  /* second position */ \
+    "smlad r5, r0, r2, r5\n\t"          /* 256 B + A */ \
+    "smlad r9, r0, r3, r9\n\t" \
+    "smlad r7, r1, r2, r7\n\t"          /* 256 D + C */ \
+    "smlad r11, r1, r3, r11\n\t" \
+    "sxtb16.w r0, r0\n\t" \
+    "sxtb16.w r1, r1\n\t" \
+    "smlad r4, r0, r2, r4\n\t"          /* A */ \
+    "smlad r8, r0, r3, r8\n\t" \
+    "smlad r6, r1, r2, r6\n\t"          /* C */ \
+    "smlad r10, r1, r3, r10\n\t" \
+    ".endr\n\t" \
+    KT_NEXT_PASS("128", "128")
+
+/* The same with plain words: bytes 0 and 2 belong to the first channel, 1 and 3 to the second. */
+#define KT_PLAIN_STEPS \
+    "1:\n\t" \
+    ".irp j, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t" \
+    "ldr.w r2, [lr, #8 * \\j]\n\t" \
+    "ldr.w r3, [lr, #8 * \\j + 4]\n\t" \
+    "ldr.w r0, [r12, #8 * \\j]\n\t" \
+    "sxtb16.w r1, r0\n\t" \
+    "sxtb16.w r0, r0, ror #8\n\t" \
+    "smlad r4, r1, r2, r4\n\t" \
+    "smlad r8, r1, r3, r8\n\t" \
+    "smlad r5, r0, r2, r5\n\t" \
+    "smlad r9, r0, r3, r9\n\t" \
+    "ldr.w r0, [r12, #8 * \\j + 4]\n\t" \
+    "sxtb16.w r1, r0\n\t" \
+    "sxtb16.w r0, r0, ror #8\n\t" \
+    "smlad r6, r1, r2, r6\n\t" \
+    "smlad r10, r1, r3, r10\n\t" \
+    "smlad r7, r0, r2, r7\n\t" \
+    "smlad r11, r0, r3, r11\n\t" \
+    ".endr\n\t" \
+    KT_NEXT_PASS("128", "128")
+
+/* Four values as they lie, one position: 16 products. Word j of x gives the pairs (0, 2) and (1, 3). */
+#define KT_ROW_STEPS \
+    "1:\n\t" \
+    ".irp j, 0, 1, 2, 3, 4, 5, 6, 7\n\t" \
+    "ldr.w r2, [lr, #4 * \\j]\n\t" \
+    "ldr.w r0, [r12, #16 * \\j]\n\t" \
+    "ldr.w r1, [r12, #16 * \\j + 4]\n\t" \
+    "ldr.w r8, [r12, #16 * \\j + 8]\n\t" \
+    "ldr.w r9, [r12, #16 * \\j + 12]\n\t" \
+    "sxtb16.w r3, r2, ror #8\n\t" \
+    "sxtb16.w r2, r2\n\t" \
+    "smlad r5, r0, r2, r5\n\t" \
+    "smlad r7, r1, r2, r7\n\t" \
+    "sxtb16.w r0, r0\n\t" \
+    "sxtb16.w r1, r1\n\t" \
+    "smlad r4, r0, r2, r4\n\t" \
+    "smlad r6, r1, r2, r6\n\t" \
+    "smlad r5, r8, r3, r5\n\t" \
+    "smlad r7, r9, r3, r7\n\t" \
+    "sxtb16.w r8, r8\n\t" \
+    "sxtb16.w r9, r9\n\t" \
+    "smlad r4, r8, r3, r4\n\t" \
+    "smlad r6, r9, r3, r6\n\t" \
+    ".endr\n\t" \
+    KT_NEXT_PASS("128", "32")
+
+/* 256 * sum of all eight: the epilogue wants them so. */
+#define KT_SCALED_SUMS \
+    "sub r5, r4\n\t" "sub r9, r8\n\t" "sub r7, r6\n\t" "sub r11, r10\n\t" \
+    "lsl r4, #8\n\t" "lsl r8, #8\n\t" "lsl r6, #8\n\t" "lsl r10, #8\n\t"
+#define KT_SCALED_ROW_SUMS "sub r5, r4\n\t" "sub r7, r6\n\t" "lsl r4, #8\n\t" "lsl r6, #8\n\t"
+#define KT_PLAIN_SUMS_OF_PAIRED \
+    "sub r5, r4\n\t" "sub r9, r8\n\t" "sub r7, r6\n\t" "sub r11, r10\n\t" \
+    "asr r5, #8\n\t" "asr r9, #8\n\t" "asr r7, #8\n\t" "asr r11, #8\n\t"
+
+/* Requantise the sums a, b of one channel: r0, r2, r3 are multiplier, addend, shift. */
+#define KT_HALF_UP(a, b) \
+    "ldm r12!, {r0, r2, r3}\n\t" \
+    "smmla " a ", " a ", r0, r2\n\t" "smmla " b ", " b ", r0, r2\n\t" \
+    "asr " a ", r3\n\t"              "asr " b ", r3\n\t" \
+    "ssat " a ", #8, " a "\n\t"      "ssat " b ", #8, " b "\n\t"
+/* lr is free by now: 128 less where the sum is negative. */
+#define KT_AWAY(a, b) \
+    "ldm r12!, {r0, r2, r3}\n\t" \
+    "asr r1, " a ", #31\n\t"         "asr lr, " b ", #31\n\t" \
+    "smmla " a ", " a ", r0, r2\n\t" "smmla " b ", " b ", r0, r2\n\t" \
+    "add " a ", " a ", r1, lsl #7\n\t" "add " b ", " b ", lr, lsl #7\n\t" \
+    "asr " a ", r3\n\t"              "asr " b ", r3\n\t" \
+    "ssat " a ", #8, " a "\n\t"      "ssat " b ", #8, " b "\n\t"
+#define KT_HALF_UP_ROW(a) \
+    "ldm r12!, {r0, r2, r3}\n\t" "smmla " a ", " a ", r0, r2\n\t" "asr " a ", r3\n\t" "ssat " a ", #8, " a "\n\t"
+#define KT_AWAY_ROW(a) \
+    "ldm r12!, {r0, r2, r3}\n\t" "asr r1, " a ", #31\n\t" "smmla " a ", " a ", r0, r2\n\t" \
+    "add " a ", " a ", r1, lsl #7\n\t" "asr " a ", r3\n\t" "ssat " a ", #8, " a "\n\t"
+
+#define KT_STORE_BYTES \
+    "ldr r0, " KT_RESULT "\n\t" \
+    "ldr r1, " KT_STRIDE "\n\t" \
+    "add r1, r0\n\t" \
+    "strb r8, [r1]\n\t" "strb r9, [r1, #1]\n\t" "strb r10, [r1, #2]\n\t" "strb r11, [r1, #3]\n\t" \
+    "strb r4, [r0]\n\t" "strb r5, [r0, #1]\n\t" "strb r6, [r0, #2]\n\t" "strb r7, [r0, #3]\n\t" \
+    "adds r0, #4\n\t"
+#define KT_STORE_ROW \
+    "ldr r0, " KT_RESULT "\n\t" \
+    "strb r4, [r0]\n\t" "strb r5, [r0, #1]\n\t" "strb r6, [r0, #2]\n\t" "strb r7, [r0, #3]\n\t" \
+    "adds r0, #4\n\t"
+#define KT_STORE_WORDS \
+    "ldr r0, " KT_RESULT "\n\t" \
+    "ldr r1, " KT_STRIDE "\n\t" \
+    "add r1, r0\n\t" \
+    "stm r1, {r8-r11}\n\t" \
+    "stm r0!, {r4-r7}\n\t"
+
+/* The next four channels, or return. */
+#define KT_LEAVE \
+    "str r0, " KT_RESULT "\n\t" \
+    "ldr r3, " KT_END "\n\t" \
+    "cmp r0, r3\n\t" \
+    "bne.w 2b\n\t" \
+    "add sp, #8\n\t" \
+    "pop {r4-r11, lr}\n\t" \
+    "add sp, #16\n\t" \
+    "bx lr\n\t"
+
+#define KT_NAKED __attribute__((naked))
+/* The text reads the arguments, not C. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+#endif

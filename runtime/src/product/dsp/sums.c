@@ -1,0 +1,9 @@
+/* Two positions, int32 sums. */
+#include "product.h"
+
+#if KT_DSP
+KT_NAKED void kt_product_sums(KT_PRODUCT_ARGUMENTS)
+{
+    __asm__ volatile(KT_ENTER_PAIRS KT_START_SUMS KT_PAIR_SUMS KT_BOTH_POSITIONS KT_JUMP KT_PAIR_STEPS KT_PLAIN_SUMS_OF_PAIRED KT_STORE_WORDS KT_LEAVE);
+}
+#endif

@@ -1,0 +1,125 @@
+/* portable.h: the products of product.h in portable C. */
+#ifndef KT_PRODUCT_PORTABLE_H
+#define KT_PRODUCT_PORTABLE_H
+
+#include "kt/numerics.h"
+#include "product.h"
+
+enum { KT_EPILOGUE_WORDS = 12 };
+
+/* Low and high half of a word, as signed values. */
+static inline int32_t kt_low_half(uint32_t word)
+{
+    return (int16_t)(uint16_t)word;
+}
+
+static inline int32_t kt_high_half(uint32_t word)
+{
+    return (int16_t)(uint16_t)(word >> 16);
+}
+
+/* Adds the products of one word of a stream, two channels, with one pair of values. paired: see product.h. */
+static inline void kt_add_products(uint32_t word, uint32_t pair, int paired, int32_t *low, int32_t *high)
+{
+    const int32_t first = (int8_t)(uint8_t)word, second = (int8_t)(uint8_t)(word >> 16);
+    const int32_t x = kt_low_half(pair), z = kt_high_half(pair);
+    *low += first * x + second * z;
+    if (paired) {
+        *high += ((kt_low_half(word) - first) >> 8) * x + ((kt_high_half(word) - second) >> 8) * z;
+    } else {
+        *high += (int8_t)(uint8_t)(word >> 8) * x + (int8_t)(uint8_t)(word >> 24) * z;
+    }
+}
+
+/* The sums of one position and four channels; step: words of the panel from pair to pair. */
+static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int32_t step, int32_t pairs, int paired,
+                                int32_t sums[4])
+{
+    int32_t i;
+    for (i = 0; i < pairs; i++) {
+        const uint32_t pair = (uint32_t)panel[i * step];
+        kt_add_products((uint32_t)stream[2 * i], pair, paired, &sums[0], &sums[1]);
+        kt_add_products((uint32_t)stream[2 * i + 1], pair, paired, &sums[2], &sums[3]);
+    }
+}
+
+/* One result from its sum; negative: what a negative sum takes from the addend. */
+static inline int8_t kt_scaled_result(int32_t sum, const int32_t *epilogue, int32_t negative)
+{
+    const int32_t scaled = (int32_t)(((int64_t)sum * 256 * epilogue[0]) >> 32);
+    const int32_t addend = epilogue[1] - (sum < 0 ? negative : 0);
+    return (int8_t)kt_clamp((scaled + addend) >> epilogue[2], -128, 127);
+}
+
+/* The arguments of a product. */
+typedef struct {
+    void *result;
+    int32_t stride;
+    const void *end;
+    const int32_t *bias;
+    const void *panel;
+    int32_t pairs;
+    const int32_t *stream;
+} kt_product;
+#define KT_PRODUCT_OF_ARGUMENTS {result, stride, end, bias, panel, pairs, stream}
+
+/* int8 results of two positions. */
+static inline void kt_product_results(kt_product p, int32_t negative)
+{
+    const int32_t *const panel = p.panel;
+    int8_t *result = p.result;
+    int32_t position, i;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += 4) {
+        const int32_t *const epilogue = p.stream + 2 * p.pairs;
+        for (position = 1; position >= 0; position--) {
+            int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
+            kt_quad_sums(p.stream, panel + position, 2, p.pairs, 1, sums);
+            for (i = 0; i < 4; i++) {
+                result[position * p.stride + i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
+            }
+        }
+        p.stream = epilogue + KT_EPILOGUE_WORDS;
+    }
+}
+
+/* int32 sums of two positions. */
+static inline void kt_product_totals(kt_product p, int paired)
+{
+    const int32_t *const panel = p.panel;
+    int32_t *result = p.result;
+    const int32_t stride = p.stride / (int32_t)sizeof *result;
+    int32_t position, i;
+    for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {
+        for (position = 1; position >= 0; position--) {
+            int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
+            kt_quad_sums(p.stream, panel + position, 2, p.pairs, paired, sums);
+            for (i = 0; i < 4; i++) {
+                result[position * stride + i] = sums[i];
+            }
+        }
+    }
+}
+
+/* int8 results of one position whose values are int8. */
+static inline void kt_product_row(kt_product p, int32_t negative)
+{
+    const int8_t *const x = p.panel;
+    int8_t *result = p.result;
+    int32_t i;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += 4) {
+        int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
+        for (i = 0; i < p.pairs; i++) {
+            const int8_t *const first = x + i / 2 * 4 + i % 2;
+            const uint32_t pair = (uint16_t)first[0] | (uint32_t)(uint16_t)first[2] << 16;
+            kt_add_products((uint32_t)p.stream[2 * i], pair, 1, &sums[0], &sums[1]);
+            kt_add_products((uint32_t)p.stream[2 * i + 1], pair, 1, &sums[2], &sums[3]);
+        }
+        p.stream += 2 * p.pairs;
+        for (i = 0; i < 4; i++) {
+            result[i] = kt_scaled_result(sums[i], p.stream + 3 * i, negative);
+        }
+        p.stream += KT_EPILOGUE_WORDS;
+    }
+}
+
+#endif

@@ -1,0 +1,44 @@
+/* product.h: the matrix product behind every packed layer: a panel of two positions times all channels of a stream.
+ *
+ * A panel holds the values under the windows of two neighbouring positions as int16 pairs: word [pair][position]. A stream holds the
+ * weights, four channels a, b, c, d at a time, in the order in which the product reads them:
+ *
+ *     pairs x {word of a and b, word of c and d}, then what the channels' epilogue needs
+ *
+ * In a paired word each half holds one of the pair's two weights of both channels, as b * 256 + a. One multiplication of the word
+ * by a pair of values gives 256 B + A, one of its low bytes gives A, so that two channels cost one load and one extension; exact
+ * while |B| < 2^23, which the compiler proves. In a plain word the bytes are a, b of the first value, then a, b of the second. */
+#ifndef KT_PRODUCT_H
+#define KT_PRODUCT_H
+
+#include "kt/architecture.h"
+#include "kt/kernels.h"
+
+/* result: of the first position, int8 or int32; stride: bytes from there to the second position's, which is stored first: with stride
+ * 0 only the first one remains. end: behind the result's last channel; channels are a multiple of 4.
+ * bias [channels]: the sums start from it. panel [pairs][2]. */
+#define KT_PRODUCT_ARGUMENTS \
+    void *result, int32_t stride, const void *end, const int32_t *bias, const void *panel, int32_t pairs, \
+        const int32_t *stream
+
+typedef void kt_product_kernel(KT_PRODUCT_ARGUMENTS);
+
+/* int8 results; the epilogue is 4 x {multiplier, addend, shift}: with q = 256 * sum,
+ *     result = saturate_to_int8(((q * multiplier >> 32) + addend) >> shift)
+ * Equal to rounding twice where no negative result survives the clamp. */
+void kt_product_half_up(KT_PRODUCT_ARGUMENTS);
+
+/* The same with 128 less in the addend where the sum is negative: ties away from zero, as rounding twice does. */
+void kt_product_away(KT_PRODUCT_ARGUMENTS);
+
+/* int32 sums [channels]; no epilogue. */
+void kt_product_sums(KT_PRODUCT_ARGUMENTS);
+
+/* int32 sums of a stream of plain words, exact for any sum in int32. */
+void kt_product_plain_sums(KT_PRODUCT_ARGUMENTS);
+
+/* One position whose values are read as int8 where they lie: panel is an int8 pointer, pairs are even, stride is not used. */
+void kt_product_row_half_up(KT_PRODUCT_ARGUMENTS);
+void kt_product_row_away(KT_PRODUCT_ARGUMENTS);
+
+#endif
