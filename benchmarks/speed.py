@@ -9,9 +9,7 @@ Cycles are those of the Cortex-M4 model of the counter: zero wait states, three 
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 import kilotune as kt
-from kiloc.peft import Method
-from kilotune import toolchain
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS = SHARED / "data" / "models"

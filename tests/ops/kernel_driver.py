@@ -97,7 +97,7 @@ def compiled() -> Library:
         helper = folder / "primitives.c"
         helper.write_text(primitives_source())
         flags = [*FLAGS, f"-I{RUNTIME / 'include'}", *shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))]
-        sources = [helper, *(s for f in FOLDERS for s in sorted((RUNTIME / "src" / f).glob("*.c")))]
+        sources = [helper, *(s for f in (*FOLDERS, "product") for s in sorted((RUNTIME / "src" / f).glob("*.c")))]
         running = []
         for i in (0, 1):  # two compilers at once
             part = folder / str(i)

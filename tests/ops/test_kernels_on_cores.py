@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 import test_kernels_against_numpy
 import test_method_kernels_against_numpy
+import test_packed_kernels_against_numpy
 from emulated_core import run_cases
 from kernel_driver import generated, seeds
 
 from kilotune import boards
 
 BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
-TABLES = {"kernels": test_kernels_against_numpy.GENERATORS, "methods": test_method_kernels_against_numpy.GENERATORS}
+TABLES = {
+    "kernels": test_kernels_against_numpy.GENERATORS,
+    "methods": test_method_kernels_against_numpy.GENERATORS,
+    "packed": test_packed_kernels_against_numpy.GENERATORS,
+}
 EACH = 24
 """Cases of each kernel on a core; the host runs more."""
 

@@ -91,12 +91,18 @@ def unpaired(words: Ints, channels: int, size: int, order: list[tuple[int, int]]
     """Weights [channels, size] of paired words: the inverse of `paired_words`."""
     lanes = words.reshape(-1, len(order), 2).transpose(0, 2, 1).reshape(-1, len(order))
     weights = np.zeros((2 * len(lanes), size + 1), np.int64)
-    for half, side in ((lanes & 0xFFFF, 0), (lanes >> 16 & 0xFFFF, 1)):
-        a = ((half & 0xFF) ^ 0x80) - 0x80
-        b = (((half - a) >> 8 & 0xFF) ^ 0x80) - 0x80
+    for word, side in ((lanes, 0), (lanes >> 16, 1)):
+        half, a = _signed(word, 16), _signed(word, 8)
+        b = (half - a) >> 8
         positions = [pair[side] for pair in order]
         weights[::2, positions], weights[1::2, positions] = a, b
     return weights[:channels, :-1]
+
+
+def _signed(words: Ints, bits: int) -> Ints:
+    """The lowest bits of each word as a signed value."""
+    sign = 1 << (bits - 1)
+    return ((words & (2 * sign - 1)) ^ sign) - sign
 
 
 def as_stream(words: Ints) -> NDArray[np.int32]:
@@ -110,7 +116,9 @@ def sum_range(weights: Ints, zero_point: int) -> tuple[Ints, Ints]:
 
 
 def check_sums(weights: Ints, zero_point: int) -> None:
-    """The product's own sums are exact."""
+    """Two weights fit into 16 bits, and the product's own sums are exact."""
+    if weights.min() < -127:
+        raise NotProved("a weight is -128")
     low, high = sum_range(weights, zero_point)
     worst = np.maximum(np.abs(low), np.abs(high)).max()
     if worst > LARGEST_SUM:
@@ -150,7 +158,7 @@ def _epilogue(q: Requantization, channel: int, low: int, high: int) -> tuple[tup
         return (int(q.multiplier[channel]), addend, right + 7), 0
     first, last = (int(q.result(np.array([s]), channel)[0]) for s in (low, high))
     if first == last:
-        return (0, first << 7, 7), 0
+        return (0, (first << 16) + (1 << 15), 16), 0  # half a result more, which rounding away from zero cannot undo
     if last == first + 1 and high - low <= LARGEST_SUM:
         # With the step at a sum of 0, 256 * sum * 2^16 >> 32 is negative below the step and not above it, and within +-2^15.
         return (1 << 16, last << 16, 16), -_step(q, channel, low, high, last)

@@ -7,7 +7,7 @@ layer needs (`_packing.rounds_half_up`); "sums" takes int32 sums, adds what a tr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -47,8 +47,8 @@ class PackedLinear(Op):
     operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
     optional: ClassVar[tuple[str, ...]] = ("fold", *LORA_OPERANDS, *GAIN_OPERANDS)
 
-    layer: Linear = FullyConnected()
-    weights: TensorType = TensorType((1, 1), "int8")
+    layer: Linear = field(default_factory=FullyConnected)
+    weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
     form: str = "sums"
     limit: int = 0
 

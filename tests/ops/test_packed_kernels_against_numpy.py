@@ -1,0 +1,168 @@
+"""Packed layers: what the packed constants mean is what the layer means, and the C kernels compute it, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_driver import Case, Library, Rng, check, generated, library, pick, scale, seeds
+from test_kernels_against_numpy import linear
+from test_method_kernels_against_numpy import with_gain
+
+from kiloc.ir.graph import Node, Value
+from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ops import Environment, NodeTypes
+from kiloc.ops import _packing as packing
+from kiloc.ops._packing import NotProved
+from kiloc.ops.fully_connected import FullyConnected
+from kiloc.ops.packed import PackedLinear, packed
+from kiloc.passes.kernels import choose
+
+__all__ = ["library"]
+
+CONSTANT = ("weights", "bias")
+
+
+def repacked(case: Case, packer: Callable[..., tuple[Node, list[Value], str]], trained: bool = False) -> tuple[Case, str]:
+    """The case with its layer packed, and why it is not in the fastest form. Raises NotProved."""
+    kinds = {"weights": "constant", "bias": "trainable" if trained else "constant"}
+    values = {o: Value(o, t, kinds.get(o, "activation"), case.arrays[o] if o in CONSTANT else None) for o, t in case.types.items()}
+    node = Node("layer", case.op, {o: o for o in case.types}, ("y",))
+    chosen, added, slow = packer(node, NodeTypes(case.types, case.result_types()), values)
+    every = {**values, **{v.name: v for v in added}}
+    types = {o: every[name].type for o, name in chosen.inputs.items()}
+    arrays: dict[str, Any] = {}
+    for o, name in chosen.inputs.items():
+        data = every[name].data
+        arrays[o] = case.arrays[o] if name in case.arrays else data
+    return Case(chosen.op, types, arrays, case.results), slow
+
+
+def in_form(case: Case, r: Rng, relu: bool) -> Case:
+    """The case with a result whose clamp is all of int8: a ReLU from -128 on, or no activation."""
+    (y,) = case.results
+    assert y.quantization is not None
+    zero_point = -128 if relu else y.zero_point
+    name = "relu" if relu else "none"
+    return replace(case, op=replace(case.op, activation=name), results=(replace(y, quantization=replace(y.quantization, zero_point=zero_point)),))  # type: ignore[call-arg]
+
+
+def wide(r: Rng, rows: int = 1) -> Case:
+    """A fully connected layer as wide as real ones, its input channels a multiple of 4."""
+    ci, co = 4 * int(r.integers(1, 60)), int(r.integers(1, 30))
+    x = activation((1, rows, ci), scale(r), int(r.choice([-128, 0, 127, 5])))
+    weights = TensorType((co, ci), "int8", Quantization(tuple(float(np.float32(s)) for s in 2.0 ** r.uniform(-9, -6, co)), 0, 0))
+    y = activation((1, rows, co), float(np.float32(x.scale * 2.0**-7.5 * ci**0.5 * pick(r, 60, 100, 300))), int(r.integers(-128, 128)))
+    low = pick(r, -127, -127, -3)
+    arrays = {
+        "x": r.integers(-128, 128, x.shape).astype(np.int8),
+        "weights": r.integers(low, -low + 1, weights.shape).astype(np.int8),
+        "bias": r.integers(-(2**13), 2**13, co).astype(np.int32),
+    }
+    return Case(FullyConnected(), {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}, arrays, (y,))
+
+
+def packed_layer(r: Rng, kind: str) -> Case:
+    """A layer in one of the packed forms; layers that cannot be proved are drawn again."""
+    for _ in range(1000):
+        if kind.startswith("row") or r.random() < 0.3:
+            case = wide(r, 1 if kind.startswith("row") else 3)
+        else:
+            case = linear(r, "lora" if kind == "lora" else "")
+        np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
+        if kind == "gain":
+            case = with_gain(case, r, case.types["bias"].size)
+        trained = bool(r.random() < 0.4)
+        if kind not in ("lora", "gain", "sums"):
+            case = in_form(case, r, kind.endswith("relu"))
+        try:
+            found, _ = repacked(case, packed, trained)
+        except NotProved:
+            continue
+        assert isinstance(found.op, PackedLinear)
+        wanted = {"lora": "sums", "gain": "sums"}.get(kind, kind)
+        if found.op.form == wanted:
+            return found
+    raise AssertionError(f"no case of {kind}")
+
+
+GENERATORS = {
+    "packed_relu": (partial(packed_layer, kind="relu"), 40),
+    "packed_any": (partial(packed_layer, kind="any"), 40),
+    "packed_sums": (partial(packed_layer, kind="sums"), 30),
+    "packed_lora": (partial(packed_layer, kind="lora"), 40),
+    "packed_gain": (partial(packed_layer, kind="gain"), 16),
+    "packed_row_relu": (partial(packed_layer, kind="row_relu"), 24),
+    "packed_row_any": (partial(packed_layer, kind="row_any"), 24),
+}
+
+
+@pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
+def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
+    check(library, generated(GENERATORS, name, seed))
+
+
+def meaning(case: Case) -> np.ndarray[Any, Any]:
+    with np.errstate(divide="ignore", over="ignore"):
+        return case.op.evaluate(Environment(case.types, case.result_types(), case.arrays))[0]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("seed", range(150))
+def test_packed_layer_means_what_the_layer_means(seed: int, trained: bool) -> None:
+    """Layers of any shape, scale, clamp and bias, dead channels and channels with two results among them."""
+    r = np.random.default_rng([seed, 7])
+    for _ in range(20):
+        case = linear(r, "") if r.random() < 0.7 else wide(r, 2)
+        case = in_form(case, r, bool(r.random() < 0.5)) if r.random() < 0.7 else case
+        if r.random() < 0.8:
+            np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
+        if r.random() < 0.3:  # scales far below the result's: shifts beyond those of the short form
+            q = case.types["weights"].quantization
+            assert q is not None
+            far = tuple(float(np.float32(s * 2.0 ** -r.integers(8, 30))) for s in q.scale)
+            case = replace(case, types={**case.types, "weights": replace(case.types["weights"], quantization=replace(q, scale=far))})
+        if trained and r.random() < 0.5:
+            case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, -(2**23), 0], case.arrays["bias"].shape)  # type: ignore[index]
+        try:
+            found, _ = repacked(case, packed, trained)
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+def test_short_requantisation_at_every_sum() -> None:
+    """Ties and ends among all sums within the bound, for shifts of both ends and both ways to round."""
+    sums = np.arange(-packing.LARGEST_SUM, packing.LARGEST_SUM + 1, 7)
+    r = np.random.default_rng(3)
+    for shift in (1, 2, 9, 16):
+        for zero_point in (-128, 0, 127):
+            multiplier = np.array([pick(r, 2**30, 2**31 - 1, int(r.integers(2**30, 2**31)))])
+            q = packing.Requantization(multiplier, np.array([-shift]), zero_point, (-128, 127))
+            low = np.array([-packing.LARGEST_SUM])
+            words = packing.epilogues(q, low, -low).words
+            found = packing.short_result(words, sums[:, None], packing.rounds_half_up(q))
+            np.testing.assert_array_equal(found[:, 0], q.result(sums, 0))
+
+
+def test_what_is_not_proved_is_refused() -> None:
+    case = wide(np.random.default_rng(0))
+    x = case.types["x"]
+    many = replace(case, types={**case.types, "weights": TensorType((4, 600), "int8", Quantization((0.01,), 0)), "x": replace(x, shape=(1, 1, 600))})
+    arrays = {"weights": np.full((4, 600), 127, np.int8), "bias": np.zeros(4, np.int32), "x": np.zeros((1, 1, 600), np.int8)}
+    many = replace(many, types={**many.types, "bias": TensorType((4,), "int32")}, arrays=arrays, results=(replace(case.results[0], shape=(1, 1, 4)),))
+    with pytest.raises(NotProved, match=r"2\^23"):
+        repacked(many, packed)
+    case.arrays["weights"][0, 0] = -128  # type: ignore[index]
+    with pytest.raises(NotProved, match="-128"):
+        repacked(case, packed)
+
+
+def test_portable_targets_keep_their_layers() -> None:
+    case = wide(np.random.default_rng(1))
+    node = Node("layer", case.op, {o: o for o in case.types}, ("y",))
+    assert choose(None, node, "cortex-m3").node is node  # type: ignore[arg-type]
