@@ -130,9 +130,10 @@ def linear(r: Rng, kind: str) -> Case:
     return Case(op, types, arrays, (y,))
 
 
-def depthwise(r: Rng) -> Case:
+def depthwise(r: Rng, channels: int = 0) -> Case:
+    """channels: what their number is a multiple of, with one result each; 0: any number, several results."""
     window, h, w = window_and_size(r)
-    ci, factor = int(r.integers(1, 9)), pick(r, 1, 1, 2, 3)
+    ci, factor = (channels * int(r.integers(1, 4)), 1) if channels else (int(r.integers(1, 9)), pick(r, 1, 1, 2, 3))
     co = ci * factor
     x = activation((1, h, w, ci), scale(r), zero_point(r))
     weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, generated, library, pick, scale, seeds
-from test_kernels_against_numpy import linear
+from test_kernels_against_numpy import depthwise, linear
 from test_method_kernels_against_numpy import with_gain
 
 from kiloc.ir.graph import Node, Value
@@ -20,6 +20,7 @@ from kiloc.ops import _packing as packing
 from kiloc.ops._packing import NotProved
 from kiloc.ops.fully_connected import FullyConnected
 from kiloc.ops.packed import PackedLinear, packed
+from kiloc.ops.packed_depthwise import packed_depthwise
 from kiloc.passes.kernels import choose
 
 __all__ = ["library"]
@@ -90,7 +91,20 @@ def packed_layer(r: Rng, kind: str) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
+def packed_depthwise_layer(r: Rng, relu: bool) -> Case:
+    """A depthwise layer of one result a channel; what cannot be proved is drawn again."""
+    for _ in range(1000):
+        case = in_form(depthwise(r, 4), r, relu)
+        try:
+            return repacked(case, packed_depthwise, bool(r.random() < 0.4))[0]
+        except NotProved:
+            continue
+    raise AssertionError("no case")
+
+
 GENERATORS = {
+    "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 40),
+    "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 40),
     "packed_relu": (partial(packed_layer, kind="relu"), 40),
     "packed_any": (partial(packed_layer, kind="any"), 40),
     "packed_sums": (partial(packed_layer, kind="sums"), 30),
@@ -130,6 +144,22 @@ def test_packed_layer_means_what_the_layer_means(seed: int, trained: bool) -> No
             case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, -(2**23), 0], case.arrays["bias"].shape)  # type: ignore[index]
         try:
             found, _ = repacked(case, packed, trained)
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_packed_depthwise_layer_means_what_the_layer_means(seed: int, trained: bool) -> None:
+    r = np.random.default_rng([seed, 8])
+    for _ in range(20):
+        case = depthwise(r, 4)
+        case = in_form(case, r, bool(r.random() < 0.5)) if r.random() < 0.8 else case
+        if trained and r.random() < 0.5:
+            case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, 0], case.arrays["bias"].shape)  # type: ignore[index]
+        try:
+            found, _ = repacked(case, packed_depthwise, trained)
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numerics as nm
+from ..ir.graph import Node, Value
+from ..ir.types import TensorType
 
 QUAD = 4
 """Channels that a product computes at once."""
@@ -171,6 +173,50 @@ def _step(q: Requantization, channel: int, low: int, high: int, last: int) -> in
         middle = (low + high) // 2
         low, high = (low, middle) if int(q.result(np.array([middle]), channel)[0]) == last else (middle + 1, high)
     return low
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a packed layer's sums start, and how they end.
+
+    operand, data: the constant to add, "bias" where the bias is frozen, "fold" beside a trained one. limit: of a trained bias.
+    words: of the requantisation, [padded channels, 3].
+    """
+
+    operand: str
+    data: NDArray[np.int32]
+    limit: int
+    words: Ints
+
+
+def start(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None) -> Start:
+    """Of a layer with weights [channels, K]; bias: None where it is trained. Raises NotProved."""
+    low, high = sum_range(weights, zero_point)
+    fold, limit = -zero_point * weights.sum(1), 0
+    if bias is None:
+        limit = bias_limit(q, low, high)
+        short = epilogues(q, low - limit, high + limit)
+        if short.added.any():
+            raise NotProved("a trained bias of a channel with two results")
+    else:
+        short = epilogues(q, low + bias, high + bias)
+        fold = fold + bias + short.added
+    words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
+    words[: len(weights)] = short.words
+    return Start("fold" if bias is None else "bias", whole_quads(fold), limit, words)
+
+
+def whole_quads(channels: Ints) -> NDArray[np.int32]:
+    return np.pad(channels, (0, padded(len(channels)) - len(channels))).astype(np.int32)
+
+
+def packed_values(node: Node, stream: NDArray[np.int32], operand: str, data: NDArray[np.int32]) -> tuple[dict[str, str], list[Value]]:
+    """Inputs of a packed node, and the constants among them: the stream in place of the weights, and what the sums start from."""
+    weights = node.inputs["weights"]
+    names = {"stream": f"{weights}.packed", operand: f"{node.inputs['bias']}.folded" if operand == "bias" else f"{weights}.{operand}"}
+    origin = f"{node.origin or node.name}, packed"
+    values = [Value(names[o], TensorType(a.shape, "int32"), "constant", a, origin) for o, a in (("stream", stream), (operand, data))]
+    return {**{o: v for o, v in node.inputs.items() if o != "weights"}, **names}, values
 
 
 def short_result(words: Ints, sums: Ints, half_up: bool) -> Ints:

@@ -158,60 +158,36 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     packing.check_sums(weights, z)
-    fold = -z * weights.sum(1)
-    slow = ""
-    op = PackedLinear(layer, t.type("weights"), "sums")
-    bias = values[node.inputs["bias"]]
+    op, slow = PackedLinear(layer, t.type("weights"), "sums"), ""
     if not (t.has("lora_u") or t.has("gain")):
         try:
-            return _fused(node, t, op, bias, weights, fold)
+            return (*_requantized(node, t, op, values, weights), slow)
         except packing.NotProved as reason:
             slow = str(reason)
-    order = op.order(t)
-    stream = packing.as_stream(packing.paired_words(weights, order))
-    return (*_node(node, op, stream, {"fold": _whole(fold)}), slow)
+    stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
+    inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-z * weights.sum(1)))
+    return replace(node, op=op, inputs=inputs), added, slow
 
 
-def _fused(
-    node: Node, t: NodeTypes, op: PackedLinear, bias: Value, weights: NDArray[np.int64], fold: NDArray[np.int64]
-) -> tuple[Node, list[Value], str]:
+def _requantized(
+    node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64]
+) -> tuple[Node, list[Value]]:
     """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
-    q = requantization(op.layer, t)
-    low, high = packing.sum_range(weights, t.type("x").zero_point)
+    q, (_, y) = requantization(op.layer, t), op.layer.images(t)
     form = "relu" if packing.rounds_half_up(q) else "any"
-    x, y = op.layer.images(t)
-    if isinstance(op.layer, FullyConnected) and y[0] == 1 and x[2] % packing.QUAD == 0:
+    if isinstance(op.layer, FullyConnected) and y[0] == 1 and weights.shape[1] % packing.QUAD == 0:
         form = f"row_{form}"
-    if bias.kind == "constant":
-        assert bias.data is not None
-        short = packing.epilogues(q, low + bias.data, high + bias.data)
-        extra, limit = {"bias": _whole(fold + bias.data + short.added)}, 0
-    else:
-        limit = packing.bias_limit(q, low, high)
-        short = packing.epilogues(q, low - limit, high + limit)
-        if short.added.any():
-            raise packing.NotProved("a trained bias of a channel with two results")
-        extra = {"fold": _whole(fold)}
-    op = replace(op, form=form, limit=limit)
+    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    op = replace(op, form=form, limit=start.limit)
     words = packing.paired_words(weights, op.order(t))
-    epilogue = np.zeros((packing.padded(len(weights)), packing.EPILOGUE), np.int64)
-    epilogue[: len(weights)] = short.words
-    quads = len(words)
-    stream = packing.as_stream(np.concatenate([words.reshape(quads, -1), epilogue.reshape(quads, -1)], 1))
-    return (*_node(node, op, stream, extra), "")
+    stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    return replace(node, op=op, inputs=inputs), added
 
 
-def _whole(channels: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Entries for whole quads."""
-    return np.pad(channels, (0, packing.padded(len(channels)) - len(channels))).astype(np.int32)
-
-
-def _node(node: Node, op: PackedLinear, stream: NDArray[np.int32], extra: Mapping[str, NDArray[np.int32]]) -> tuple[Node, list[Value]]:
-    layer = node.inputs["weights"]
-    names = {"stream": f"{layer}.packed", **{o: f"{node.inputs['bias'] if o == 'bias' else layer}.{'folded' if o == 'bias' else o}" for o in extra}}
-    values = [
-        Value(names[o], TensorType(data.shape, "int32"), "constant", data, origin=f"{node.origin or node.name}, packed")
-        for o, data in {"stream": stream, **extra}.items()
-    ]
-    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, **names}
-    return replace(node, op=op, inputs=inputs), values
+def frozen(bias: Value) -> NDArray[np.int64] | None:
+    """The values of a frozen bias, None of a trained one."""
+    if bias.kind != "constant":
+        return None
+    assert bias.data is not None
+    return bias.data.astype(np.int64)

@@ -15,7 +15,9 @@ from ..ir.verify import node_types
 from ..ops import NodeTypes
 from ..ops._linear import Linear
 from ..ops._packing import NotProved
+from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.packed import packed
+from ..ops.packed_depthwise import packed_depthwise
 
 DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 """Targets whose cores multiply two pairs of 16-bit values at once."""
@@ -45,7 +47,9 @@ def choose(graph: Graph, node: Node, target: str) -> Choice:
 
 
 def _packer(node: Node) -> Packer | None:
-    return packed if isinstance(node.op, Linear) else None
+    if isinstance(node.op, Linear):
+        return packed
+    return packed_depthwise if isinstance(node.op, DepthwiseConv2D) else None
 
 
 def with_kernels(graph: Graph, target: str) -> Graph:

@@ -211,6 +211,25 @@ typedef struct {
  * input_offset)) + output_offset). Rounds twice. */
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
+ *
+ * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16
+ *                     pairs, then 4 x {multiplier, addend, shift}
+ * scratch             with `fold` 4 bytes a channel */
+typedef struct {
+    kt_window window;
+    int32_t outside;
+    const int32_t *stream;
+    const int32_t *fold;
+    int32_t bias_limit;
+} kt_packed_depthwise_params;
+
+/* kt_depthwise_conv2d_s8 where the clamp is all of int8 and no negative result survives it, and where the clamp is all of int8. */
+void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                 int8_t *y, void *scratch);
+void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                            void *scratch);
+
 /* The same with trained parts, formulas as kt_conv2d_delta_s8 and kt_conv2d_scaled_s8: a delta [kernel rows]
  * [kernel columns][columns] and a gain [output channels]; NULL (value and exponent) for what is not there. */
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,

@@ -7,31 +7,12 @@
 
 #include "../product/panel.h"
 #include "../product/product.h"
+#include "packed_bias.h"
 #include "window.h"
 
-enum { KT_QUAD = 4, KT_EPILOGUE = 12 }; /* channels, and words of their requantisation */
-
-/* Channels rounded up to whole quads. */
-static inline int32_t kt_padded_channels(int32_t channels)
+static inline const int32_t *kt_start_of(const kt_packed_conv2d_params *params, const int32_t *bias, int32_t *start)
 {
-    return (channels + KT_QUAD - 1) & -KT_QUAD;
-}
-
-/* What the sums start from: a frozen bias as it is, a trained one limited, with the share of the zero point, in `start`. */
-static inline const int32_t *kt_packed_bias(const kt_packed_conv2d_params *params, const int32_t *bias, int32_t *start)
-{
-    const int32_t channels = params->window.output[KT_CHANNELS];
-    int32_t c;
-    if (params->fold == NULL) {
-        return bias;
-    }
-    for (c = 0; c < channels; c++) {
-        start[c] = params->fold[c] + kt_clamp(bias[c], -params->bias_limit, params->bias_limit);
-    }
-    for (; c < kt_padded_channels(channels); c++) {
-        start[c] = 0;
-    }
-    return start;
+    return kt_packed_bias(bias, params->fold, params->bias_limit, params->window.output[KT_CHANNELS], start);
 }
 
 /* The product of one panel with every channel, int8 results. The last quad of channels that are no multiple of 4 is
@@ -80,7 +61,7 @@ KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_
     const int32_t direction = kt_direction(x, y);
     const int32_t step = direction * channels;
     int32_t *const panel = scratch;
-    const int32_t *const start = kt_packed_bias(params, bias, panel + 2 * params->pairs);
+    const int32_t *const start = kt_start_of(params, bias, panel + 2 * params->pairs);
     int32_t left = window->output[KT_Y] * window->output[KT_X];
     kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
     y += (at.y * window->output[KT_X] + at.x) * channels;

@@ -3,5 +3,5 @@
 
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch)
 {
-    kt_packed_results(params, kt_packed_bias(params, bias, scratch), x, y, 0, kt_product_row_away);
+    kt_packed_results(params, kt_start_of(params, bias, scratch), x, y, 0, kt_product_row_away);
 }

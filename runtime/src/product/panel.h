@@ -6,45 +6,20 @@
 #ifndef KT_PANEL_H
 #define KT_PANEL_H
 
-#include <stdint.h>
-#include <string.h>
-
-#include "kt/architecture.h"
+#include "halves.h"
 #include "kt/kernels.h"
 #include "kt/numerics.h"
-
-#define KT_INLINE static inline __attribute__((always_inline))
-
-/* Word of two values. */
-KT_INLINE int32_t kt_pair_of(int32_t first, int32_t second)
-{
-    return (int32_t)((uint32_t)(first & 0xFFFF) | (uint32_t)second << 16);
-}
-
-/* The pairs (0, 2) and (1, 3) of four bytes. */
-KT_INLINE void kt_put_four(const int8_t *x, int32_t *first, int32_t *second)
-{
-#if KT_DSP
-    uint32_t bytes;
-    memcpy(&bytes, x, 4); /* one load: these cores take any address */
-    __asm__("sxtb16 %0, %1" : "=r"(*first) : "r"(bytes));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(*second) : "r"(bytes));
-#else
-    *first = kt_pair_of(x[0], x[2]);
-    *second = kt_pair_of(x[1], x[3]);
-#endif
-}
 
 KT_INLINE int32_t *kt_fill_run(int32_t *word, const int8_t *x, int32_t length, int32_t step)
 {
     for (; length >= 16; length -= 16, x += 16, word += 8 * step) {
-        kt_put_four(x, word, word + step);
-        kt_put_four(x + 4, word + 2 * step, word + 3 * step);
-        kt_put_four(x + 8, word + 4 * step, word + 5 * step);
-        kt_put_four(x + 12, word + 6 * step, word + 7 * step);
+        kt_split_four(x, word, word + step);
+        kt_split_four(x + 4, word + 2 * step, word + 3 * step);
+        kt_split_four(x + 8, word + 4 * step, word + 5 * step);
+        kt_split_four(x + 12, word + 6 * step, word + 7 * step);
     }
     for (; length >= 4; length -= 4, x += 4, word += 2 * step) {
-        kt_put_four(x, word, word + step);
+        kt_split_four(x, word, word + step);
     }
     if (length > 0) {
         *word = kt_pair_of(x[0], length == 1 ? 0 : length == 2 ? x[1] : x[2]);

@@ -2,32 +2,21 @@
 #ifndef KT_PRODUCT_PORTABLE_H
 #define KT_PRODUCT_PORTABLE_H
 
-#include "kt/numerics.h"
+#include "halves.h"
 #include "product.h"
 
 enum { KT_EPILOGUE_WORDS = 12 };
 
-/* Low and high half of a word, as signed values. */
-static inline int32_t kt_low_half(uint32_t word)
-{
-    return (int16_t)(uint16_t)word;
-}
-
-static inline int32_t kt_high_half(uint32_t word)
-{
-    return (int16_t)(uint16_t)(word >> 16);
-}
-
 /* Adds the products of one word of a stream, two channels, with one pair of values. paired: see product.h. */
-static inline void kt_add_products(uint32_t word, uint32_t pair, int paired, int32_t *low, int32_t *high)
+static inline void kt_add_products(int32_t word, int32_t pair, int paired, int32_t *low, int32_t *high)
 {
-    const int32_t first = (int8_t)(uint8_t)word, second = (int8_t)(uint8_t)(word >> 16);
-    const int32_t x = kt_low_half(pair), z = kt_high_half(pair);
+    const int32_t first = (int8_t)(uint8_t)kt_low(word), second = (int8_t)(uint8_t)kt_high(word);
+    const int32_t x = kt_low(pair), z = kt_high(pair);
     *low += first * x + second * z;
     if (paired) {
-        *high += ((kt_low_half(word) - first) >> 8) * x + ((kt_high_half(word) - second) >> 8) * z;
+        *high += ((kt_low(word) - first) >> 8) * x + ((kt_high(word) - second) >> 8) * z;
     } else {
-        *high += (int8_t)(uint8_t)(word >> 8) * x + (int8_t)(uint8_t)(word >> 24) * z;
+        *high += (kt_low(word) >> 8) * x + (kt_high(word) >> 8) * z;
     }
 }
 
@@ -37,18 +26,16 @@ static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int
 {
     int32_t i;
     for (i = 0; i < pairs; i++) {
-        const uint32_t pair = (uint32_t)panel[i * step];
-        kt_add_products((uint32_t)stream[2 * i], pair, paired, &sums[0], &sums[1]);
-        kt_add_products((uint32_t)stream[2 * i + 1], pair, paired, &sums[2], &sums[3]);
+        const int32_t pair = panel[i * step];
+        kt_add_products(stream[2 * i], pair, paired, &sums[0], &sums[1]);
+        kt_add_products(stream[2 * i + 1], pair, paired, &sums[2], &sums[3]);
     }
 }
 
 /* One result from its sum; negative: what a negative sum takes from the addend. */
 static inline int8_t kt_scaled_result(int32_t sum, const int32_t *epilogue, int32_t negative)
 {
-    const int32_t scaled = (int32_t)(((int64_t)sum * 256 * epilogue[0]) >> 32);
-    const int32_t addend = epilogue[1] - (sum < 0 ? negative : 0);
-    return (int8_t)kt_clamp((scaled + addend) >> epilogue[2], -128, 127);
+    return kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
 }
 
 /* The arguments of a product. */
@@ -110,9 +97,9 @@ static inline void kt_product_row(kt_product p, int32_t negative)
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
         for (i = 0; i < p.pairs; i++) {
             const int8_t *const first = x + i / 2 * 4 + i % 2;
-            const uint32_t pair = (uint16_t)first[0] | (uint32_t)(uint16_t)first[2] << 16;
-            kt_add_products((uint32_t)p.stream[2 * i], pair, 1, &sums[0], &sums[1]);
-            kt_add_products((uint32_t)p.stream[2 * i + 1], pair, 1, &sums[2], &sums[3]);
+            const int32_t pair = kt_pair_of(first[0], first[2]);
+            kt_add_products(p.stream[2 * i], pair, 1, &sums[0], &sums[1]);
+            kt_add_products(p.stream[2 * i + 1], pair, 1, &sums[2], &sums[3]);
         }
         p.stream += 2 * p.pairs;
         for (i = 0; i < 4; i++) {

@@ -1,0 +1,78 @@
+/* halves.h: arithmetic on the halves of words, one instruction each on cores with the DSP extension. */
+#ifndef KT_HALVES_H
+#define KT_HALVES_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kt/architecture.h"
+
+#if KT_DSP
+#include <arm_acle.h>
+#endif
+
+#define KT_INLINE static inline __attribute__((always_inline))
+
+/* Word of two values. */
+KT_INLINE int32_t kt_pair_of(int32_t low, int32_t high)
+{
+    return (int32_t)((uint32_t)(low & 0xFFFF) | (uint32_t)high << 16);
+}
+
+KT_INLINE int32_t kt_low(int32_t word)
+{
+    return (int16_t)(uint16_t)(uint32_t)word;
+}
+
+KT_INLINE int32_t kt_high(int32_t word)
+{
+    return (int16_t)(uint16_t)((uint32_t)word >> 16);
+}
+
+/* Four bytes as the pairs (0, 2) and (1, 3). */
+KT_INLINE void kt_split_four(const int8_t *x, int32_t *even, int32_t *odd)
+{
+#if KT_DSP
+    uint32_t bytes;
+    memcpy(&bytes, x, 4); /* one load: these cores take any address */
+    __asm__("sxtb16 %0, %1" : "=r"(*even) : "r"(bytes));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(*odd) : "r"(bytes));
+#else
+    *even = kt_pair_of(x[0], x[2]);
+    *odd = kt_pair_of(x[1], x[3]);
+#endif
+}
+
+/* sum + low(a) * low(b), and the same of the high halves */
+KT_INLINE int32_t kt_add_low(int32_t sum, int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __smlabb(a, b, sum);
+#else
+    return sum + kt_low(a) * kt_low(b);
+#endif
+}
+
+KT_INLINE int32_t kt_add_high(int32_t sum, int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __smlatt(a, b, sum);
+#else
+    return sum + kt_high(a) * kt_high(b);
+#endif
+}
+
+/* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
+KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
+{
+#if KT_DSP
+    int32_t scaled;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
+    return (int8_t)__ssat(scaled >> shift, 8);
+#else
+    const int32_t scaled = ((int32_t)(((int64_t)sum * 256 * multiplier) >> 32) + addend) >> shift;
+    return (int8_t)(scaled > 127 ? 127 : scaled < -128 ? -128 : scaled);
+#endif
+}
+
+#endif
