@@ -229,9 +229,13 @@ def clear_gradient(r: Rng) -> Case:
 
 def bias_gradient(r: Rng) -> Case:
     positions, channels = int(r.integers(1, 60)), int(r.integers(1, 20))
-    types = {"g": gradient((1, positions, channels), scale(r)), "exponent": scalar("int32"), "accumulator": TensorType((channels,), "float32")}
+    g = codes(r, 1, positions, channels)
+    if r.random() < 0.25:  # the largest sums
+        positions = pick(r, 256, 257, 600)
+        g = np.full((1, positions, channels), pick(r, 127, -127), np.int8)
+    types = {"g": gradient(g.shape, scale(r)), "exponent": scalar("int32"), "accumulator": TensorType((channels,), "float32")}
     exponent = one(pick(r, -26, -7, 0, -140, 130), "int32")
-    return Case(BiasGradient(), types, {"g": codes(r, 1, positions, channels), "exponent": exponent, "accumulator": accumulator(r, channels)})
+    return Case(BiasGradient(), types, {"g": g, "exponent": exponent, "accumulator": accumulator(r, channels)})
 
 
 def weight_gradient(r: Rng) -> Case:
@@ -301,15 +305,20 @@ def requantize(r: Rng) -> Case:
     return Case(Requantize(pick(r, "none", "relu", "relu6")), {"x": x}, {"x": int8(r, *shape)}, (y,))
 
 
+def clamps(r: Rng) -> tuple[int, int]:
+    """The usual ones, narrow ones, and such as nothing lies between."""
+    return pick(r, (-128, 127), (-128, 50), (0, 127), (0, 50), (-128, -126), (125, 127), (3, 4), (3, 3), (-128, -128))  # type: ignore[no-any-return]
+
+
 def mask_gradient(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 70)))
     types = {"g": gradient(shape, 1.0), "y": activation(shape, 0.1, 0)}
-    return Case(MaskGradient(pick(r, -128, 0), pick(r, 127, 50)), types, {"g": codes(r, *shape), "y": int8(r, *shape)})
+    return Case(MaskGradient(*clamps(r)), types, {"g": codes(r, *shape), "y": int8(r, *shape)})
 
 
 def save_mask(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 70)))
-    return Case(SaveMask(pick(r, -128, 0), pick(r, 127, 50)), {"y": activation(shape, 0.1, 0)}, {"y": int8(r, *shape)})
+    return Case(SaveMask(*clamps(r)), {"y": activation(shape, 0.1, 0)}, {"y": int8(r, *shape)})
 
 
 def apply_mask(r: Rng) -> Case:

@@ -1,0 +1,91 @@
+/* simd.h: instructions of the DSP extension that C has no words for, one a function.
+ *
+ * Included where KT_DSP holds. Words hold four int8 values or two int16 values, the first in the low bits. Data of int8 may
+ * lie at any address: single loads and stores of words need no alignment on these cores. */
+#ifndef KT_DSP_SIMD_H
+#define KT_DSP_SIMD_H
+
+#include <arm_acle.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint32_t kt_load_word(const void *address)
+{
+    uint32_t word;
+    memcpy(&word, address, sizeof word);
+    return word;
+}
+
+static inline uint32_t kt_load_half(const void *address)
+{
+    uint16_t half;
+    memcpy(&half, address, sizeof half);
+    return half;
+}
+
+static inline void kt_store_word(void *address, uint32_t word)
+{
+    memcpy(address, &word, sizeof word);
+}
+
+/* The same value in four bytes. */
+static inline uint32_t kt_four(int32_t value)
+{
+    return (uint8_t)value * UINT32_C(0x01010101);
+}
+
+/* {b0, b2} of four int8 as two int16. */
+static inline uint32_t kt_even(uint32_t bytes)
+{
+    uint32_t halves;
+    __asm__("sxtb16 %0, %1" : "=r"(halves) : "r"(bytes));
+    return halves;
+}
+
+/* {b1, b3} */
+static inline uint32_t kt_odd(uint32_t bytes)
+{
+    uint32_t halves;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(bytes));
+    return halves;
+}
+
+/* sums + {b0, b2}, each in 16 bits */
+static inline uint32_t kt_add_even(uint32_t sums, uint32_t bytes)
+{
+    __asm__("sxtab16 %0, %0, %1" : "+r"(sums) : "r"(bytes));
+    return sums;
+}
+
+/* sums + {b1, b3} */
+static inline uint32_t kt_add_odd(uint32_t sums, uint32_t bytes)
+{
+    __asm__("sxtab16 %0, %0, %1, ror #8" : "+r"(sums) : "r"(bytes));
+    return sums;
+}
+
+/* {low half of a, low half of b} */
+static inline uint32_t kt_low_halves(uint32_t a, uint32_t b)
+{
+    uint32_t halves;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(halves) : "r"(a), "r"(b));
+    return halves;
+}
+
+/* {high half of a, high half of b} */
+static inline uint32_t kt_high_halves(uint32_t a, uint32_t b)
+{
+    uint32_t halves;
+    __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(halves) : "r"(a), "r"(b));
+    return halves;
+}
+
+/* sum + a0 * b0 + a1 * b1 of int16 halves; exact modulo 2^32 */
+static inline int32_t kt_add_products(uint32_t a, uint32_t b, int32_t sum)
+{
+    int32_t total;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum));
+    return total;
+}
+
+#endif
