@@ -20,7 +20,7 @@ TABLES = {
     "methods": test_method_kernels_against_numpy.GENERATORS,
     "packed": test_packed_kernels_against_numpy.GENERATORS,
 }
-EACH = 24
+EACH = 40
 """Cases of each kernel on a core; the host runs more."""
 
 

@@ -18,6 +18,7 @@ from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ops import Environment, NodeTypes
 from kiloc.ops import _packing as packing
 from kiloc.ops._packing import NotProved
+from kiloc.ops._window import Window
 from kiloc.ops.fully_connected import FullyConnected
 from kiloc.ops.packed import PackedLinear, packed
 from kiloc.ops.packed_depthwise import packed_depthwise
@@ -91,10 +92,22 @@ def packed_layer(r: Rng, kind: str) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
+def small_window(case: Case, r: Rng) -> Case:
+    """The depthwise case with a 3x3 window of stride 1 or 2 over an image of another size, padded by up to 2."""
+    stride, pads = pick(r, (1, 1), (2, 2)), tuple(int(p) for p in r.integers(0, 3, 4))
+    window = Window((3, 3), stride, pads)  # type: ignore[arg-type]
+    h, w, c = int(r.integers(3, 16)), int(r.integers(3, 13)), case.types["x"].shape[3]
+    types = {**case.types, "x": replace(case.types["x"], shape=(1, h, w, c)), "weights": replace(case.types["weights"], shape=(1, 3, 3, c))}
+    arrays = {**case.arrays, "x": r.integers(-128, 128, (1, h, w, c)).astype(np.int8), "weights": r.integers(-128, 128, (1, 3, 3, c)).astype(np.int8)}
+    result = replace(case.results[0], shape=(1, *window.output(h, w), c))
+    return Case(replace(case.op, window=window), types, arrays, (result,))  # type: ignore[call-arg]
+
+
 def packed_depthwise_layer(r: Rng, relu: bool) -> Case:
     """A depthwise layer of one result a channel; what cannot be proved is drawn again."""
     for _ in range(1000):
         case = in_form(depthwise(r, 4), r, relu)
+        case = small_window(case, r) if r.random() < 0.7 else case
         try:
             return repacked(case, packed_depthwise, bool(r.random() < 0.4))[0]
         except NotProved:
@@ -103,8 +116,8 @@ def packed_depthwise_layer(r: Rng, relu: bool) -> Case:
 
 
 GENERATORS = {
-    "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 40),
-    "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 40),
+    "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
+    "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     "packed_relu": (partial(packed_layer, kind="relu"), 40),
     "packed_any": (partial(packed_layer, kind="any"), 40),
     "packed_sums": (partial(packed_layer, kind="sums"), 30),
@@ -154,7 +167,7 @@ def test_packed_layer_means_what_the_layer_means(seed: int, trained: bool) -> No
 def test_packed_depthwise_layer_means_what_the_layer_means(seed: int, trained: bool) -> None:
     r = np.random.default_rng([seed, 8])
     for _ in range(20):
-        case = depthwise(r, 4)
+        case = small_window(depthwise(r, 4), r) if r.random() < 0.5 else depthwise(r, 4)
         case = in_form(case, r, bool(r.random() < 0.5)) if r.random() < 0.8 else case
         if trained and r.random() < 0.5:
             case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, 0], case.arrays["bias"].shape)  # type: ignore[index]

@@ -44,6 +44,12 @@ class Reach:
         return min(max(below, 0), result), min(max(above, 1), operand)
 
 
+    def in_bands(self, count: int) -> Reach:
+        """Of a kernel that reads all that `count` neighbouring pieces need before it has written the last of them."""
+        starts = np.arange(0, len(self.first), count)
+        return Reach(np.minimum.reduceat(self.first, starts), np.maximum.reduceat(self.end, starts), self.piece * count)
+
+
 @lru_cache(512)
 def window_reach(window: Window, x: tuple[int, ...], y: tuple[int, ...]) -> Reach:
     """A window sliding over x [.., H, W, C] for y [.., OH, OW, OC], int8: pieces are positions of y."""

@@ -20,13 +20,19 @@ from .kernel import Argument, Field, KernelCall, Scratch
 from .packed import frozen
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
+BAND_ROWS = {(1, 1): 4, (2, 2): 2}
+"""Result rows of a band, by stride."""
+
+COLUMN_PAIR = 96
+"""Bytes of two columns of four channels of a band: six rows of int16."""
+
 
 @register
 @dataclass(frozen=True)
 class PackedDepthwise(Op):
     """stream: int32 [words]. bias, fold, limit: as `PackedLinear`.
 
-    layer: the operator that this stands for, weights its weights' type. relu: rounded half up.
+    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. banded: several rows at a time.
     """
 
     mnemonic: ClassVar[str] = "packed_depthwise"
@@ -36,6 +42,7 @@ class PackedDepthwise(Op):
     layer: DepthwiseConv2D = field(default_factory=DepthwiseConv2D)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
     relu: bool = False
+    banded: bool = False
     limit: int = 0
 
     @property
@@ -52,6 +59,7 @@ class PackedDepthwise(Op):
 
     # -- meaning --------------------------------------------------------------------------------------
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        unpacked = banded_weights if self.banded else packed_weights
         weights, epilogue = unpacked(e.array("stream"), self.weights.shape[3])
         bias = e.wide("bias")
         if e.has("fold"):
@@ -66,7 +74,8 @@ class PackedDepthwise(Op):
         return self.layer.macs(self.plain(t))
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
-        return self.layer.reach(self.plain(t))
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach.in_bands(BAND_ROWS[self.window.stride] * t.result().shape[2]) if self.banded else reach
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
@@ -78,9 +87,14 @@ class PackedDepthwise(Op):
             "bias_limit": self.limit,
         }
         scratch = 4 * self.weights.shape[3] if t.has("fold") else 0
-        symbol = "kt_packed_depthwise_relu_s8" if self.relu else "kt_packed_depthwise_s8"
+        name, needs = "packed_depthwise", list[str]()
+        if self.banded:
+            strided = "_strided" if self.window.stride == (2, 2) else ""
+            scratch += COLUMN_PAIR * (-(-t.result().shape[2] // 2) * self.window.stride[1] + 1)
+            name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
+        name += "_relu" if self.relu else ""
         arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")
-        return KernelCall(symbol, "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/{symbol[3:-3]}.c")
+        return KernelCall(f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/{name}.c", tuple(needs))
 
 
 def stream_of(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -90,13 +104,27 @@ def stream_of(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[n
     return packing.as_stream(np.concatenate([pairs.reshape(len(quads), -1), words.reshape(len(quads), -1)], 1))
 
 
-def unpacked(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def packed_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Weights [channels, taps] and requantisation [channels, 3]: the inverse of `stream_of`."""
     words = stream.astype(np.int32).reshape(channels // packing.QUAD, -1)
     pairs, epilogue = np.ascontiguousarray(words[:, : -4 * packing.EPILOGUE]), words[:, -4 * packing.EPILOGUE :]
     halves = pairs.view(np.int16).reshape(len(words), -1, 2, 2)  # [quad, tap, even or odd, low or high]
     weights = halves.transpose(0, 3, 2, 1).reshape(channels, -1)
     return weights.astype(np.int64), epilogue.reshape(channels, packing.EPILOGUE).astype(np.int64)
+
+
+def banded_stream(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Of weights [channels, 9]: for each channel three kernel rows as the bytes {w1, w0, w2, w1}, then its requantisation."""
+    rows = weights.reshape(-1, 3, 3)[..., [1, 0, 2, 1]] & 0xFF
+    packed_rows = (rows << np.array([0, 8, 16, 24])).sum(2)
+    return packing.as_stream(np.concatenate([packed_rows, words], 1))
+
+
+def banded_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Weights [channels, 9] and requantisation [channels, 3]: the inverse of `banded_stream`."""
+    words = stream.astype(np.int32).reshape(channels, -1)
+    rows = np.ascontiguousarray(words[:, :3]).view(np.int8).reshape(channels, 3, 4)
+    return rows[..., [1, 0, 2]].reshape(channels, 9).astype(np.int64), words[:, 3:].astype(np.int64)
 
 
 def packed_depthwise(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
@@ -115,6 +143,9 @@ def packed_depthwise(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> t
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
     start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
-    op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), start.limit)
-    inputs, added = packing.packed_values(node, stream_of(weights, start.words), start.operand, start.data)
+    window = layer.window
+    banded = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride in BAND_ROWS
+    op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), banded, start.limit)
+    stream = (banded_stream if banded else stream_of)(weights, start.words[: len(weights)])
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
     return replace(node, op=op, inputs=inputs), added, ""

@@ -230,6 +230,19 @@ void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const
 void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                             void *scratch);
 
+/* The same for 3x3 windows without dilation whose stride is 1, or strided: 2, in both directions.
+ * stream: for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, then {multiplier, addend, shift}.
+ * scratch: 96 * (ceil(result width / 2) * stride + 1) bytes, with `fold` 4 bytes a channel more. The result may lie behind x by whole bands
+ * of 4 rows, strided of 2. */
+void kt_banded_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                 int8_t *y, void *scratch);
+void kt_banded_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                            void *scratch);
+void kt_banded_depthwise_strided_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                         int8_t *y, void *scratch);
+void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                    int8_t *y, void *scratch);
+
 /* The same with trained parts, formulas as kt_conv2d_delta_s8 and kt_conv2d_scaled_s8: a delta [kernel rows]
  * [kernel columns][columns] and a gain [output channels]; NULL (value and exponent) for what is not there. */
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,

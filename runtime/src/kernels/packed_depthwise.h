@@ -6,48 +6,66 @@
 #include "packed_bias.h"
 #include "window.h"
 
-/* One tap of four channels. */
-KT_INLINE void kt_add_tap(int32_t even, int32_t odd, const int32_t *weights, int32_t sums[4])
+/* Sums of four channels. */
+typedef struct {
+    int32_t a, b, c, d;
+} kt_four_sums;
+
+/* One tap: its values as the pairs of the first and third channel, and of the second and fourth. */
+KT_INLINE kt_four_sums kt_with_tap(kt_four_sums sums, int32_t even, int32_t odd, const int32_t *weights)
 {
-    sums[0] = kt_add_low(sums[0], even, weights[0]);
-    sums[2] = kt_add_high(sums[2], even, weights[0]);
-    sums[1] = kt_add_low(sums[1], odd, weights[1]);
-    sums[3] = kt_add_high(sums[3], odd, weights[1]);
+    sums.a = kt_add_low(sums.a, even, weights[0]);
+    sums.c = kt_add_high(sums.c, even, weights[0]);
+    sums.b = kt_add_low(sums.b, odd, weights[1]);
+    sums.d = kt_add_high(sums.d, odd, weights[1]);
+    return sums;
 }
 
-/* A window inside the image; taps: of a row; step, next: bytes from tap to tap and from row to row. */
-KT_INLINE void kt_add_taps(const int8_t *x, int32_t rows, int32_t taps, int32_t step, int32_t next, const int32_t *weights,
-                           int32_t sums[4])
+/* A window inside the image; taps: of a row, which the caller knows, so that the loop over them is unrolled. step, next: bytes from tap
+ * to tap and from row to row. */
+KT_INLINE kt_four_sums kt_with_taps(kt_four_sums sums, const int8_t *x, int32_t rows, int32_t taps, int32_t step,
+                                    int32_t next, const int32_t *weights)
 {
     int32_t row, tap, even, odd;
-    for (row = 0; row < rows; row++, x += next) {
+    for (row = rows; row > 0; row--, x += next) {
         const int8_t *at = x;
+#pragma GCC unroll 7
         for (tap = 0; tap < taps; tap++, at += step, weights += 2) {
             kt_split_four(at, &even, &odd);
-            kt_add_tap(even, odd, weights, sums);
+            sums = kt_with_tap(sums, even, odd, weights);
         }
     }
+    return sums;
 }
 
 /* A window that the border cuts. */
-static inline void kt_add_cut_taps(const kt_window *window, int32_t outside, const int8_t *x, int32_t top, int32_t left,
-                                   const int32_t *weights, int32_t sums[4])
+static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
+                                            int32_t top, int32_t left, const int32_t *weights)
 {
     const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t height = window->input[KT_Y], width = window->input[KT_X];
     const int32_t pair = kt_pair_of(outside, outside);
+    const int32_t taps = window->kernel[KT_X], step = window->dilation[KT_X];
     int32_t ky, kx, even, odd;
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         const int32_t y = top + ky * window->dilation[KT_Y];
-        for (kx = 0; kx < window->kernel[KT_X]; kx++, weights += 2) {
-            const int32_t at = left + kx * window->dilation[KT_X];
-            if (kt_within(y, window->input[KT_Y]) && kt_within(at, window->input[KT_X])) {
-                kt_split_four(x + (y * window->input[KT_X] + at) * channels, &even, &odd);
-            } else {
-                even = odd = pair;
+        const int32_t columns = kt_within(y, height) ? width : 0;
+        const int8_t *const row = x + y * width * channels;
+        int32_t at = left;
+        for (kx = 0; kx < taps; kx++, at += step, weights += 2) {
+            even = odd = pair;
+            if (kt_within(at, columns)) {
+                kt_split_four(row + at * channels, &even, &odd);
             }
-            kt_add_tap(even, odd, weights, sums);
+            sums = kt_with_tap(sums, even, odd, weights);
         }
     }
+    return sums;
+}
+
+KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32_t negative)
+{
+    return kt_short_requantize(sum, epilogue[0], epilogue[1] - ((sum >> 31) & negative), epilogue[2]);
 }
 
 /* All channels of one position. negative: what a negative sum takes from the addend. */
@@ -64,25 +82,25 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
     const int inside = (top | left) >= 0 && bottom < window->input[KT_Y] && right < window->input[KT_X];
     const int8_t *at = x + (top * window->input[KT_X] + left) * channels;
     const int32_t *stream = params->stream;
-    int32_t c, i;
-    for (c = 0; c < channels; c += KT_QUAD, at += KT_QUAD, x += KT_QUAD, y += KT_QUAD, bias += KT_QUAD) {
-        int32_t sums[4] = {bias[0], bias[1], bias[2], bias[3]};
+    int8_t *const end = y + channels;
+    for (; y != end; at += KT_QUAD, x += KT_QUAD, y += KT_QUAD, bias += KT_QUAD, stream += KT_EPILOGUE) {
+        kt_four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
         if (!inside) {
-            kt_add_cut_taps(window, params->outside, x, top, left, stream, sums);
+            sums = kt_with_cut_taps(sums, window, params->outside, x, top, left, stream);
         } else if (taps == 3) {
-            kt_add_taps(at, rows, 3, step, next, stream, sums);
+            sums = kt_with_taps(sums, at, rows, 3, step, next, stream);
         } else if (taps == 5) {
-            kt_add_taps(at, rows, 5, step, next, stream, sums);
+            sums = kt_with_taps(sums, at, rows, 5, step, next, stream);
         } else if (taps == 7) {
-            kt_add_taps(at, rows, 7, step, next, stream, sums);
+            sums = kt_with_taps(sums, at, rows, 7, step, next, stream);
         } else {
-            kt_add_taps(at, rows, taps, step, next, stream, sums);
+            sums = kt_with_taps(sums, at, rows, taps, step, next, stream);
         }
         stream += 2 * rows * taps;
-        for (i = 0; i < KT_QUAD; i++, stream += KT_EPILOGUE / KT_QUAD) {
-            const int32_t addend = stream[1] - ((sums[i] >> 31) & negative);
-            y[i] = kt_short_requantize(sums[i], stream[0], addend, stream[2]);
-        }
+        y[0] = kt_depthwise_result(sums.a, stream, negative);
+        y[1] = kt_depthwise_result(sums.b, stream + 3, negative);
+        y[2] = kt_depthwise_result(sums.c, stream + 6, negative);
+        y[3] = kt_depthwise_result(sums.d, stream + 9, negative);
     }
 }
 

@@ -1,0 +1,10 @@
+/* A band of a depthwise layer. Ties away from zero. */
+#include "band.h"
+
+#if KT_DSP
+KT_NAKED void kt_band_away(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias, const kt_band *band)
+{
+    __asm__ volatile(KT_ENTER_BAND KT_NEXT_CHANNEL KT_TILE("0") KT_BAND_AWAY KT_STORE_TOP KT_SKIP_BOTTOM KT_TILE("8")
+                     KT_BAND_AWAY KT_STORE_BOTTOM KT_LEAVE_BAND("96"));
+}
+#endif
