@@ -33,39 +33,71 @@ KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *r
 #endif
 }
 
-/* Column pairs that a band of this width covers. */
-static inline int32_t kt_band_pairs(const kt_window *window)
+/* Column pairs of a row of the buffer, from left to right: outside the image, cut by its left border, inside, cut by its right border,
+ * outside again. */
+typedef struct {
+    int32_t before, cut_left, inside, cut_right, after;
+} kt_columns;
+
+static inline kt_columns kt_columns_of(const kt_window *window)
 {
+    const int32_t width = window->input[KT_X];
     const int32_t tiles = (window->output[KT_X] + 1) / 2;
-    return tiles * window->stride[KT_X] + 1;
+    const int32_t pairs = tiles * window->stride[KT_X] + 1;
+    const int32_t pad = kt_maximum(window->pad[KT_X], 0);
+    kt_columns columns;
+    int32_t left;
+    columns.before = kt_minimum(pad / 2, pairs);
+    columns.cut_left = kt_minimum(pad % 2, pairs - columns.before);
+    left = pairs - columns.before - columns.cut_left;
+    columns.inside = kt_minimum((width - columns.cut_left - kt_maximum(-window->pad[KT_X], 0)) / 2, left);
+    left -= columns.inside;
+    columns.cut_right = kt_minimum((width - columns.cut_left - kt_maximum(-window->pad[KT_X], 0)) % 2, left);
+    columns.after = left - columns.cut_right;
+    return columns;
 }
 
-/* One row of four channels: x points to the first of them in the first column; NULL for a row outside the image. */
-static inline void kt_unzip_row(const kt_window *window, const int8_t *x, const int8_t *outside, int32_t *words)
+static inline int32_t kt_columns_count(const kt_columns *columns)
 {
-    const int32_t step = window->input[KT_CHANNELS];
-    const int32_t width = x == NULL ? 0 : window->input[KT_X];
-    int32_t left = -window->pad[KT_X];
-    int32_t pairs = kt_band_pairs(window);
-    for (; pairs > 0 && left < 0; pairs--, left += 2, words += KT_COLUMN_PAIR) {
-        const int8_t *const first = kt_within(left, width) ? x + left * step : outside;
-        const int8_t *const second = kt_within(left + 1, width) ? x + (left + 1) * step : outside;
-        kt_unzip_pair(words, first, second);
+    return columns->before + columns->cut_left + columns->inside + columns->cut_right + columns->after;
+}
+
+KT_INLINE int32_t *kt_outside_pairs(int32_t *words, int32_t value, int32_t count)
+{
+    const int32_t pair = kt_pair_of(value, value);
+    for (; count > 0; count--, words += KT_COLUMN_PAIR) {
+        words[0] = pair;
+        words[KT_BAND_INPUT_ROWS] = pair;
+        words[2 * KT_BAND_INPUT_ROWS] = pair;
+        words[3 * KT_BAND_INPUT_ROWS] = pair;
     }
-    if (width > 0) {
-        const int8_t *at = x + left * step;
-        for (; pairs > 0 && left + 1 < width; pairs--, left += 2, words += KT_COLUMN_PAIR, at += 2 * step) {
-            kt_unzip_pair(words, at, at + step);
-        }
+    return words;
+}
+
+/* One row of four channels; x points to the first of them in the first column that is read, step: bytes from column to column. */
+KT_INLINE void kt_unzip_row(const kt_columns *columns, const int8_t *x, int32_t step, const int8_t *outside, int32_t *words)
+{
+    int32_t i;
+    words = kt_outside_pairs(words, *outside, columns->before);
+    if (columns->cut_left) {
+        kt_unzip_pair(words, outside, x);
+        words += KT_COLUMN_PAIR;
+        x += step;
     }
-    for (; pairs > 0; pairs--, left += 2, words += KT_COLUMN_PAIR) {
-        kt_unzip_pair(words, kt_within(left, width) ? x + left * step : outside, outside);
+    for (i = columns->inside; i > 0; i--, x += 2 * step, words += KT_COLUMN_PAIR) {
+        kt_unzip_pair(words, x, x + step);
     }
+    if (columns->cut_right) {
+        kt_unzip_pair(words, x, outside);
+        words += KT_COLUMN_PAIR;
+    }
+    kt_outside_pairs(words, *outside, columns->after);
 }
 
 /* The band of `rows` result rows from oy on, every channel. */
-KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                              int32_t *columns, int32_t oy, int32_t rows, kt_band_kernel *kernel)
+KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const kt_columns *columns, const int8_t *x,
+                              const int32_t *bias, int8_t *y, int32_t *words, int32_t oy, int32_t rows,
+                              kt_band_kernel *kernel)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -75,15 +107,24 @@ KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const in
     const int8_t outside[4] = {zero, zero, zero, zero};
     const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
     const int32_t inputs = (rows - 1) * window->stride[KT_Y] + 3;
+    const int32_t low = kt_clamp(-top, 0, inputs), high = kt_clamp(window->input[KT_Y] - top, low, inputs);
     const kt_band band = {channels, rows > 1 ? next : 0, rows > 2 ? 2 * next : 0, rows > 3 ? next : 0,
                           window->output[KT_X] / 2, window->output[KT_X] % 2};
+    const int32_t *stream = params->stream;
     int32_t c, row;
-    for (c = 0; c < channels; c += KT_QUAD) {
-        for (row = 0; row < inputs; row++) {
-            const int within = kt_within(top + row, window->input[KT_Y]);
-            kt_unzip_row(window, within ? x + (top + row) * line + c : NULL, outside, columns + row);
+    x += top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
+    y += oy * next;
+    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, y += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
+        for (row = 0; row < low; row++) {
+            kt_outside_pairs(words + row, zero, kt_columns_count(columns));
         }
-        kernel(y + oy * next + c, columns, params->stream + c * KT_BAND_STREAM, bias + c, &band);
+        for (; row < high; row++) {
+            kt_unzip_row(columns, x + row * line, channels, outside, words + row);
+        }
+        for (; row < inputs; row++) {
+            kt_outside_pairs(words + row, zero, kt_columns_count(columns));
+        }
+        kernel(y, words, stream, bias + c, &band);
     }
 }
 
@@ -92,17 +133,18 @@ KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const in
                               void *scratch, int32_t height, kt_band_kernel *kernel)
 {
     const kt_window *const window = &params->window;
+    const kt_columns columns = kt_columns_of(window);
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t bands = (window->output[KT_Y] + height - 1) / height;
     const int32_t direction = kt_direction(x, y);
-    int32_t *const columns = scratch;
-    int32_t *const sums = columns + kt_band_pairs(window) * KT_COLUMN_PAIR;
+    int32_t *const words = scratch;
+    int32_t *const sums = words + kt_columns_count(&columns) * KT_COLUMN_PAIR;
     const int32_t *const start = kt_packed_bias(bias, params->fold, params->bias_limit, channels, sums);
     int32_t band;
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
         const int32_t rows = kt_minimum(window->output[KT_Y] - oy, height);
-        kt_banded_rows(params, x, start, y, columns, oy, rows, kernel);
+        kt_banded_rows(params, &columns, x, start, y, words, oy, rows, kernel);
     }
 }
 

@@ -53,25 +53,53 @@ KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_p
     }
 }
 
+/* The columns of two positions, of which the second may not exist; moves on by both. */
+KT_INLINE void kt_fill_two(const kt_packed_conv2d_params *params, int32_t *panel, const int8_t *x, int32_t direction,
+                           int32_t left, kt_position *at)
+{
+    const kt_window *const window = &params->window;
+    kt_fill_column(window, panel, x, at->y, at->x, params->outside, 2);
+    kt_next_position(window, direction, at);
+    if (left > 1) {
+        kt_fill_column(window, panel + 1, x, at->y, at->x, params->outside, 2);
+        kt_next_position(window, direction, at);
+    }
+}
+
+/* Whether every position reads its own values and nothing else. */
+static inline int kt_pointwise(const kt_window *window)
+{
+    return window->kernel[0] == 1 && window->kernel[1] == 1 && window->stride[0] == 1 && window->stride[1] == 1 &&
+           window->pad[0] == 0 && window->pad[1] == 0;
+}
+
 KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                               void *scratch, kt_product_kernel *product)
 {
     const kt_window *const window = &params->window;
+    const int32_t depth = window->input[KT_CHANNELS];
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t direction = kt_direction(x, y);
     const int32_t step = direction * channels;
     int32_t *const panel = scratch;
     const int32_t *const start = kt_start_of(params, bias, panel + 2 * params->pairs);
     int32_t left = window->output[KT_Y] * window->output[KT_X];
+    const int32_t first = direction > 0 ? 0 : left - 1;
     kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
-    y += (at.y * window->output[KT_X] + at.x) * channels;
-    for (; left > 0; left -= 2, y += 2 * step) {
-        kt_fill_column(window, panel, x, at.y, at.x, params->outside, 2);
-        kt_next_position(window, direction, &at);
-        if (left > 1) {
-            kt_fill_column(window, panel + 1, x, at.y, at.x, params->outside, 2);
-            kt_next_position(window, direction, &at);
+    y += first * channels;
+    if (kt_pointwise(window)) {
+        x += first * depth;
+        for (; left > 0; left -= 2, x += 2 * direction * depth, y += 2 * step) {
+            kt_fill_run(panel, x, depth, 2);
+            if (left > 1) {
+                kt_fill_run(panel + 1, x + direction * depth, depth, 2);
+            }
+            kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
         }
+        return;
+    }
+    for (; left > 0; left -= 2, y += 2 * step) {
+        kt_fill_two(params, panel, x, direction, left, &at);
         kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
     }
 }

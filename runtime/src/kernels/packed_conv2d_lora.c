@@ -62,10 +62,7 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
     }
     for (; left > 0; left -= 2, position += 2 * direction) {
         int32_t i;
-        for (i = 0; i < 2 && i < left; i++) {
-            kt_fill_column(window, panel + i, x, at.y, at.x, p->outside, 2);
-            kt_next_position(window, direction, &at);
-        }
+        kt_fill_two(p, panel, x, direction, left, &at);
         kt_product_sums(sums, 4 * padded, sums + padded, p->fold, panel, p->pairs, p->stream);
         for (i = 0; i < 2 && i < left; i++) {
             const int32_t here = position + i * direction;

@@ -47,64 +47,93 @@ KT_INLINE int32_t kt_run_pairs(int32_t length)
     return (length + 3) / 4 * 2 - ((length & 3) == 1 || (length & 3) == 2 ? 1 : 0);
 }
 
-/* One kernel row that is cut by the image's left or right border; inside: [low, high) of the row's taps. */
-static inline int32_t *kt_fill_cut_row(const kt_window *window, int32_t *word, const int8_t *x, int32_t low, int32_t high,
-                                       int32_t outside, int32_t step)
+enum { KT_ROW_PART = 32 };
+
+/* Up to a whole part of a kernel row of which [first, end) lies inside the image. */
+KT_INLINE int32_t *kt_fill_part(int32_t *word, const int8_t *x, int32_t first, int32_t end, int32_t count, int32_t outside,
+                                int32_t step)
 {
-    const int32_t channels = window->input[2];
-    const int32_t taps = window->kernel[1];
-    if ((channels & 3) == 0) {
-        word = kt_fill_outside(word, outside, low * channels / 2, step);
-        word = kt_fill_run(word, x + low * channels, (high - low) * channels, step);
-        return kt_fill_outside(word, outside, (taps - high) * channels / 2, step);
+    int8_t part[KT_ROW_PART];
+    int32_t i;
+    memset(part, (int)outside, (size_t)count);
+    for (i = first; i < end; i++) {
+        part[i] = x[i];
     }
-    /* Pairs may join both sides of the border: four values at a time are put together first. */
-    {
-        const int32_t length = taps * channels;
-        int32_t at, i;
-        for (at = 0; at < length; at += 4) {
-            int8_t four[4] = {0, 0, 0, 0};
-            const int32_t count = kt_minimum(length - at, 4);
-            for (i = 0; i < count; i++) {
-                four[i] = at + i >= low * channels && at + i < high * channels ? x[at + i] : (int8_t)outside;
-            }
-            word = kt_fill_run(word, four, count, step);
-        }
+    return kt_fill_run(word, part, count, step);
+}
+
+/* One kernel row that is cut by the image's left or right border: its values [first, end) lie inside. */
+static inline int32_t *kt_fill_cut_row(int32_t *word, const int8_t *x, int32_t channels, int32_t first, int32_t end,
+                                       int32_t length, int32_t outside, int32_t step)
+{
+    int32_t at;
+    if ((channels & 3) == 0) {
+        word = kt_fill_outside(word, outside, first / 2, step);
+        word = kt_fill_run(word, x + first, end - first, step);
+        return kt_fill_outside(word, outside, (length - end) / 2, step);
+    }
+    /* Pairs may join both sides of the border: values are put together first. */
+    if (length == 3) {
+        return kt_fill_part(word, x, first, end, 3, outside, step);
+    }
+    if (length == 4) {
+        return kt_fill_part(word, x, first, end, 4, outside, step);
+    }
+    for (at = 0; at < length; at += KT_ROW_PART) {
+        const int32_t count = kt_minimum(length - at, KT_ROW_PART);
+        const int32_t low = kt_clamp(first - at, 0, count), high = kt_clamp(end - at, 0, count);
+        word = kt_fill_part(word, x + at, low, high, count, outside, step);
     }
     return word;
 }
 
-/* The column of the window whose first tap is at (top, left), for windows that meet the border or are dilated. */
-static inline void kt_fill_any(const kt_window *window, int32_t *word, const int8_t *x, int32_t top, int32_t left,
-                               int32_t outside, int32_t step)
+/* The column of a dilated window whose first tap is at (top, left). */
+static inline void kt_fill_dilated(const kt_window *window, int32_t *word, const int8_t *x, int32_t top, int32_t left,
+                                   int32_t outside, int32_t step)
 {
     const int32_t channels = window->input[2];
     const int32_t width = window->input[1];
-    const int32_t taps = window->kernel[1];
-    const int32_t dilation = window->dilation[1];
     int32_t ky, kx;
     for (ky = 0; ky < window->kernel[0]; ky++) {
         const int32_t y = top + ky * window->dilation[0];
-        const int8_t *const row = x + (y * width + left) * channels;
         const int within = y >= 0 && y < window->input[0];
-        if (dilation == 1) {
-            const int32_t low = within ? kt_clamp(-left, 0, taps) : taps;
-            const int32_t high = kt_clamp(width - left, low, taps);
-            if (low == taps) {
-                word = kt_fill_outside(word, outside, kt_run_pairs(taps * channels), step);
-            } else {
-                word = kt_fill_cut_row(window, word, row, low, high, outside, step);
-            }
-            continue;
-        }
-        for (kx = 0; kx < taps; kx++) {
-            const int32_t at = left + kx * dilation;
+        for (kx = 0; kx < window->kernel[1]; kx++) {
+            const int32_t at = left + kx * window->dilation[1];
             if (within && at >= 0 && at < width) {
-                word = kt_fill_run(word, row + kx * dilation * channels, channels, step);
+                word = kt_fill_run(word, x + (y * width + at) * channels, channels, step);
             } else {
                 word = kt_fill_outside(word, outside, kt_run_pairs(channels), step);
             }
         }
+    }
+}
+
+/* The same of a window that the border cuts, or whose rows alone are dilated. */
+static inline void kt_fill_cut(const kt_window *window, int32_t *word, const int8_t *x, int32_t top, int32_t left,
+                               int32_t outside, int32_t step)
+{
+    const int32_t channels = window->input[2];
+    const int32_t width = window->input[1];
+    const int32_t length = window->kernel[1] * channels;
+    const int32_t first = kt_clamp(-left * channels, 0, length), end = kt_clamp((width - left) * channels, 0, length);
+    int32_t ky, y = top;
+    for (ky = window->kernel[0]; ky > 0; ky--, y += window->dilation[0]) {
+        const int8_t *const row = x + (y * width + left) * channels;
+        if (y < 0 || y >= window->input[0] || first >= end) {
+            word = kt_fill_outside(word, outside, kt_run_pairs(length), step);
+        } else if (end - first == length) {
+            word = kt_fill_run(word, row, length, step);
+        } else {
+            word = kt_fill_cut_row(word, row, channels, first, end, length, outside, step);
+        }
+    }
+}
+
+/* Kernel rows inside the image; next: values from row to row. A length that the caller knows leaves no branches. */
+KT_INLINE void kt_fill_rows(int32_t *word, const int8_t *x, int32_t rows, int32_t length, int32_t next, int32_t step)
+{
+    for (; rows > 0; rows--, x += next) {
+        word = kt_fill_run(word, x, length, step);
     }
 }
 
@@ -114,18 +143,26 @@ KT_INLINE void kt_fill_column(const kt_window *window, int32_t *word, const int8
 {
     const int32_t top = oy * window->stride[0] - window->pad[0];
     const int32_t left = ox * window->stride[1] - window->pad[1];
+    const int32_t rows = window->kernel[0];
     const int32_t length = window->kernel[1] * window->input[2];
     const int32_t width = window->input[1];
-    if ((top | left) >= 0 && top + window->kernel[0] <= window->input[0] && left + window->kernel[1] <= width &&
+    if ((top | left) >= 0 && top + rows <= window->input[0] && left + window->kernel[1] <= width &&
         window->dilation[0] == 1 && window->dilation[1] == 1) {
-        const int8_t *row = x + (top * width + left) * window->input[2];
+        const int8_t *const row = x + (top * width + left) * window->input[2];
         const int32_t next = width * window->input[2];
-        int32_t ky;
-        for (ky = window->kernel[0]; ky > 0; ky--, row += next) {
-            word = kt_fill_run(word, row, length, step);
+        if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
+            kt_fill_rows(word, row, rows, 3, next, step);
+        } else if (length == 4) {
+            kt_fill_rows(word, row, rows, 4, next, step);
+        } else if (length == 9) {
+            kt_fill_rows(word, row, rows, 9, next, step);
+        } else {
+            kt_fill_rows(word, row, rows, length, next, step);
         }
+    } else if (window->dilation[1] == 1) {
+        kt_fill_cut(window, word, x, top, left, outside, step);
     } else {
-        kt_fill_any(window, word, x, top, left, outside, step);
+        kt_fill_dilated(window, word, x, top, left, outside, step);
     }
 }
 
