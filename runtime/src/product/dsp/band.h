@@ -16,18 +16,17 @@
 #define KT_SHIFT "[sp, #12]"
 #define KT_AT "[sp, #16]"
 #define KT_LEFT "[sp, #20]"
-#define KT_STEP "[sp, #24]"
-#define KT_CHANNELS_LEFT "[sp, #28]"
-#define KT_STEP_X "[sp, #32]"
-#define KT_TOP_STEP "[sp, #36]"
-#define KT_BOTTOM "[sp, #40]"
-#define KT_BOTTOM_STEP "[sp, #44]"
-#define KT_PAIRS "[sp, #48]"
-#define KT_ODD "[sp, #52]"
-#define KT_Y "[sp, #92]"
-#define KT_COLUMNS "[sp, #96]"
-#define KT_STREAM "[sp, #100]"
-#define KT_BIASES "[sp, #104]"
+#define KT_CHANNELS_LEFT "[sp, #24]"
+#define KT_STEP_X "[sp, #28]"
+#define KT_TOP_STEP "[sp, #32]"
+#define KT_BOTTOM "[sp, #36]"
+#define KT_BOTTOM_STEP "[sp, #40]"
+#define KT_PAIRS "[sp, #44]"
+#define KT_ODD "[sp, #48]"
+#define KT_Y "[sp, #88]"
+#define KT_COLUMNS "[sp, #92]"
+#define KT_STREAM "[sp, #96]"
+#define KT_BIASES "[sp, #100]"
 
 #define KT_ENTER_BAND \
     "push {r0-r3}\n\t" \
@@ -35,7 +34,7 @@
     "ldr r4, [sp, #52]\n\t" /* band, the fifth argument */ \
     "ldm r4, {r5-r10}\n\t" \
     "push {r5-r10}\n\t" \
-    "sub sp, #32\n\t" \
+    "sub sp, #28\n\t" \
     "mov r0, #4\n\t" \
     "str r0, " KT_CHANNELS_LEFT "\n\t"
 
@@ -64,8 +63,6 @@
     "str r3, " KT_AT "\n\t" \
     "add r3, #1\n\t" \
     "str r3, " KT_Y "\n\t" \
-    "ldr r1, " KT_STEP_X "\n\t" \
-    "str r1, " KT_STEP "\n\t" \
     "ldr r0, " KT_PAIRS "\n\t" \
     "str r0, " KT_LEFT "\n\t" \
     "cmp r0, #0\n\t" \
@@ -117,9 +114,9 @@
     "ldr r12, " KT_SHIFT "\n\t" \
     KT_SATURATED
 
-/* Stored last row and last column first: where either does not exist its step is 0, and what is stored there is overwritten. */
+/* The second row first: where it does not exist its step is 0, and what is stored there is overwritten. */
 #define KT_STORE_TILE(step) \
-    "ldr r11, " KT_STEP "\n\t" \
+    "ldr r11, " KT_STEP_X "\n\t" \
     "ldr r12, " step "\n\t" \
     "add r12, r10\n\t" \
     "strb r3, [r12, r11]\n\t"  "strb r2, [r12]\n\t" \
@@ -128,11 +125,39 @@
 #define KT_STORE_BOTTOM "ldr r10, " KT_AT "\n\t" "ldr r11, " KT_BOTTOM "\n\t" "add r10, r11\n\t" KT_STORE_TILE(KT_BOTTOM_STEP)
 #define KT_SKIP_BOTTOM "ldr r12, " KT_BOTTOM "\n\t" "cmp r12, #0\n\t" "beq.w 2f\n\t"
 
-/* The next two columns, then a last one alone, then the next channel. */
-#define KT_LEAVE_BAND(advance) \
+/* A last column alone: two rows, results in r0 and r2. Windows of both strides read the same two column pairs. */
+#define KT_NARROW_ROW(a, from, u, v) "smlad " a ", r10, " u ", " from "\n\t" "smlabt " a ", r11, " v ", " a "\n\t"
+#define KT_NARROW_TILE(offset) \
+    "ldr r2, " KT_BIAS "\n\t" \
+    KT_WORDS(offset) KT_NARROW_ROW("r0", "r2", "r4", "r5") \
+    KT_WORDS(offset " + 4") KT_NARROW_ROW("r0", "r0", "r6", "r7") KT_NARROW_ROW("r2", "r2", "r4", "r5") \
+    KT_WORDS(offset " + 8") KT_NARROW_ROW("r0", "r0", "r8", "r9") KT_NARROW_ROW("r2", "r2", "r6", "r7") \
+    KT_WORDS(offset " + 12") KT_NARROW_ROW("r2", "r2", "r8", "r9")
+#define KT_NARROW_TILE_STRIDED \
+    "ldr r2, " KT_BIAS "\n\t" \
+    KT_WORDS("0") KT_NARROW_ROW("r0", "r2", "r4", "r5") \
+    KT_WORDS("4") KT_NARROW_ROW("r0", "r0", "r6", "r7") \
+    KT_WORDS("8") KT_NARROW_ROW("r0", "r0", "r8", "r9") KT_NARROW_ROW("r2", "r2", "r4", "r5") \
+    KT_WORDS("12") KT_NARROW_ROW("r2", "r2", "r6", "r7") \
+    KT_WORDS("16") KT_NARROW_ROW("r2", "r2", "r8", "r9")
+#define KT_NARROW_SATURATED \
+    "ldr r12, " KT_SHIFT "\n\t" \
+    "asr r0, r12\n\t"      "asr r2, r12\n\t" \
+    "ssat r0, #8, r0\n\t"  "ssat r2, #8, r2\n\t"
+#define KT_NARROW_HALF_UP \
+    "ldrd r10, r11, " KT_MULTIPLIER "\n\t" \
+    "smmla r0, r0, r10, r11\n\t"  "smmla r2, r2, r10, r11\n\t" KT_NARROW_SATURATED
+#define KT_NARROW_AWAY "ldrd r10, r11, " KT_MULTIPLIER "\n\t" KT_AWAY_ONE("r0") KT_AWAY_ONE("r2") KT_NARROW_SATURATED
+#define KT_STORE_NARROW(step) "ldr r12, " step "\n\t" "strb r2, [r10, r12]\n\t" "strb r0, [r10]\n\t"
+#define KT_STORE_NARROW_TOP "ldr r10, " KT_AT "\n\t" KT_STORE_NARROW(KT_TOP_STEP)
+#define KT_STORE_NARROW_BOTTOM "ldr r10, " KT_AT "\n\t" "ldr r11, " KT_BOTTOM "\n\t" "add r10, r11\n\t" KT_STORE_NARROW(KT_BOTTOM_STEP)
+#define KT_SKIP_NARROW_BOTTOM "ldr r12, " KT_BOTTOM "\n\t" "cmp r12, #0\n\t" "beq.w 4f\n\t"
+
+/* The next two columns; then the last one, where it stands alone. */
+#define KT_NEXT_COLUMNS(advance) \
     "2:\n\t" \
     "ldr r10, " KT_AT "\n\t" \
-    "ldr r11, " KT_STEP "\n\t" \
+    "ldr r11, " KT_STEP_X "\n\t" \
     "ldr r12, " KT_LEFT "\n\t" \
     "add r10, r10, r11, lsl #1\n\t" \
     "str r10, " KT_AT "\n\t" \
@@ -142,21 +167,17 @@
     "bne.w 1b\n\t" \
     "3:\n\t" \
     "ldr r0, " KT_ODD "\n\t" \
-    "ldr r1, " KT_STEP "\n\t" \
     "cmp r0, #0\n\t" \
-    "it ne\n\t" \
-    "cmpne r1, #0\n\t" \
-    "beq.w 4f\n\t" \
-    "mov r1, #0\n\t" \
-    "str r1, " KT_STEP "\n\t" \
-    "str r0, " KT_LEFT "\n\t" \
-    "b.w 1b\n\t" \
+    "beq.w 4f\n\t"
+
+/* The next channel, or return. */
+#define KT_LEAVE_BAND \
     "4:\n\t" \
     "ldr r0, " KT_CHANNELS_LEFT "\n\t" \
     "subs r0, #1\n\t" \
     "str r0, " KT_CHANNELS_LEFT "\n\t" \
     "bne.w 5b\n\t" \
-    "add sp, #56\n\t" \
+    "add sp, #52\n\t" \
     "pop {r4-r11, lr}\n\t" \
     "add sp, #16\n\t" \
     "bx lr\n\t"
