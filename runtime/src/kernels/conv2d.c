@@ -3,9 +3,13 @@
  *     y = clamp(requantize(W (x - z_x) + bias) + z_y)
  *
  * Source: TensorFlow Lite 8-bit quantisation specification; rounded twice, as TensorFlow Lite Micro. */
+#include "kt/architecture.h"
 #include "conv2d.h"
+
+#if !KT_MVE
 
 void kt_conv2d_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
     kt_conv2d_walk(params, x, bias, NULL, y, kt_requantize, NULL);
 }
+#endif

@@ -3,9 +3,13 @@
  *     y[c] = clamp(requantize(sum over taps of w[tap, c] * (x[tap, c / depth_multiplier] - z_x) + bias[c]) + z_y)
  *
  * Source: TensorFlow Lite 8-bit quantisation specification; rounded twice, as TensorFlow Lite Micro. */
+#include "kt/architecture.h"
 #include "depthwise_conv2d.h"
+
+#if !KT_MVE
 
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
     kt_depthwise_walk(params, x, bias, NULL, y);
 }
+#endif
