@@ -9,6 +9,7 @@ import pytest
 import test_kernels_against_numpy
 import test_method_kernels_against_numpy
 import test_packed_kernels_against_numpy
+import test_wide_kernels_against_numpy
 from emulated_core import run_cases
 from kernel_driver import generated, seeds
 
@@ -19,6 +20,7 @@ TABLES = {
     "kernels": test_kernels_against_numpy.GENERATORS,
     "methods": test_method_kernels_against_numpy.GENERATORS,
     "packed": test_packed_kernels_against_numpy.GENERATORS,
+    "wide": test_wide_kernels_against_numpy.GENERATORS,
 }
 EACH = 40
 """Cases of each kernel on a core; the host runs more."""

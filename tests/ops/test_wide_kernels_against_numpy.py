@@ -1,0 +1,82 @@
+"""Kernels on layers as wide as real ones: what blocks of channels and positions, panels and vectors of 16 reach only there.
+
+A case of each is run on every emulated core as well (`test_kernels_on_cores.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int8, library, pick, scale, seeds, zero_point
+from test_kernels_against_numpy import channel_scales, result_scale
+
+from kiloc.ir.types import TensorType, activation
+from kiloc.ops._window import Window, same_padding
+from kiloc.ops.conv_2d import Conv2D
+from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.fully_connected import FullyConnected
+
+__all__ = ["library"]
+
+
+def weights_of(r: Rng, *shape: int) -> np.ndarray:
+    """Mostly as a converter writes them, without -128; sometimes with it."""
+    return codes(r, *shape) if r.random() < 0.8 else int8(r, *shape)
+
+
+def same_window(r: Rng, h: int, w: int, *kernels: tuple[int, int]) -> Window:
+    kernel = kernels[int(r.integers(len(kernels)))]
+    stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2))
+    dilation = (1, 1) if r.random() < 0.8 else (2, 2)
+    (top, bottom), (left, right) = (same_padding(n, kernel[a], stride[a], dilation[a]) for a, n in enumerate((h, w)))
+    return Window(kernel, stride, (top, left, bottom, right) if r.random() < 0.8 or min(h, w) < 9 else (0, 0, 0, 0), dilation)
+
+
+def conv2d(r: Rng) -> Case:
+    """One to three chunks of channels; windows from one value to more than a panel holds."""
+    ci, co = pick(r, 1, 3, 16, 24, 40, 64, 130), pick(r, 4, 15, 16, 63, 64, 65, 130)
+    h, w = int(r.integers(1, 6)), int(r.integers(1, 6))
+    window = Window((1, 1)) if r.random() < 0.4 else same_window(r, h, w, (3, 3), (10, 4), (1, 1), (2, 5))
+    x = activation((1, h, w, ci), scale(r), zero_point(r))
+    weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
+    y = activation((1, *window.output(h, w), co), result_scale(r, x, weights, ci * window.kernel[0] * window.kernel[1]), zero_point(r))
+    types = {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}
+    arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, *weights.shape), "bias": bias(r, co)}
+    return Case(Conv2D(pick(r, "none", "relu", "relu6"), "twice", 1.0, window), types, arrays, (y,))
+
+
+def fully_connected(r: Rng) -> Case:
+    rows, ci, co = pick(r, 1, 1, 2, 5), pick(r, 7, 16, 64, 577, 700, 1200), pick(r, 1, 12, 64, 100)
+    x = activation((1, rows, ci), scale(r), zero_point(r))
+    weights = TensorType((co, ci), "int8", channel_scales(r, co))
+    y = activation((1, rows, co), result_scale(r, x, weights, ci), zero_point(r))
+    types = {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}
+    arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, co, ci), "bias": bias(r, co)}
+    return Case(FullyConnected(pick(r, "none", "relu"), "twice", 1.0), types, arrays, (y,))
+
+
+def depthwise(r: Rng) -> Case:
+    ci, factor = pick(r, 8, 16, 24, 33, 64, 80, 100, 260), pick(r, 1, 1, 1, 1, 2)
+    h, w = int(r.integers(1, 8)), int(r.integers(1, 8))
+    window = same_window(r, h, w, (3, 3), (3, 3), (1, 1), (5, 5), (5, 1), (2, 3), (7, 7), (8, 8))
+    x = activation((1, h, w, ci), scale(r), zero_point(r))
+    co = ci * factor
+    weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
+    y = activation((1, *window.output(h, w), co), result_scale(r, x, weights, window.kernel[0] * window.kernel[1]), zero_point(r))
+    types = {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}
+    arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, *weights.shape), "bias": bias(r, co)}
+    return Case(DepthwiseConv2D(window, pick(r, "none", "relu", "relu6")), types, arrays, (y,))
+
+
+GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
+    "conv2d": (conv2d, 40),
+    "fully_connected": (fully_connected, 24),
+    "depthwise": (depthwise, 40),
+}
+
+
+@pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
+def test_wide_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
+    check(library, generated(GENERATORS, name, seed))
