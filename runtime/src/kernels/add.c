@@ -2,8 +2,11 @@
  *
  * The common scale is twice the larger one, so that each term has at most 28 bits and their sum fits in int32.
  * Source: TensorFlow Lite 8-bit quantisation specification; every requantisation rounds twice. */
+#include "kt/architecture.h"
 #include "kt/kernels.h"
 #include "kt/numerics.h"
+
+#if !KT_MVE
 
 enum { ONE = 1 << 20 };
 
@@ -18,3 +21,4 @@ void kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other
         y[i] = kt_clamp_with_offset(sum, p.output_offset, p.clamp[0], p.clamp[1]);
     }
 }
+#endif

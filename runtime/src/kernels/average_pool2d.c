@@ -1,17 +1,10 @@
 /* AVERAGE_POOL_2D, int8: mean over the part of a window inside the input, rounded half away from zero.
  *
  * Source: TensorFlow Lite 8-bit quantisation specification; input and result share their quantisation. */
-#include "window.h"
+#include "average_pool2d.h"
+#include "kt/architecture.h"
 
-/* (sum +- count / 2) / count, truncated: half away from zero. A window outside the input gives 0. */
-static int32_t rounded_mean(int32_t sum, int32_t count)
-{
-    const int32_t half = count / 2;
-    if (count == 0) {
-        return 0;
-    }
-    return (sum > 0 ? sum + half : sum - half) / count;
-}
+#if !KT_MVE
 
 /* Sum of one channel; x points to its first element. */
 static int32_t channel_sum(const kt_patch *patch, const int8_t *x, int32_t columns)
@@ -44,8 +37,9 @@ void kt_average_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_
             const int32_t count = rows.count * columns.count;
             for (c = 0; c < channels; c++) {
                 const int32_t sum = channel_sum(&patch, x + patch.x + c, columns.count);
-                result[c] = (int8_t)kt_clamp(rounded_mean(sum, count), params->clamp[0], params->clamp[1]);
+                result[c] = (int8_t)kt_clamp(kt_rounded_mean(sum, count), params->clamp[0], params->clamp[1]);
             }
         }
     }
 }
+#endif

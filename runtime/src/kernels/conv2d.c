@@ -3,8 +3,8 @@
  *     y = clamp(requantize(W (x - z_x) + bias) + z_y)
  *
  * Source: TensorFlow Lite 8-bit quantisation specification; rounded twice, as TensorFlow Lite Micro. */
-#include "kt/architecture.h"
 #include "conv2d.h"
+#include "kt/architecture.h"
 
 #if !KT_MVE
 

@@ -3,8 +3,8 @@
  *     y[c] = clamp(requantize(sum over taps of w[tap, c] * (x[tap, c / depth_multiplier] - z_x) + bias[c]) + z_y)
  *
  * Source: TensorFlow Lite 8-bit quantisation specification; rounded twice, as TensorFlow Lite Micro. */
-#include "kt/architecture.h"
 #include "depthwise_conv2d.h"
+#include "kt/architecture.h"
 
 #if !KT_MVE
 

@@ -3,8 +3,11 @@
  *     y = saturate(requantize(sum (x - z_x)) + z_y), the multiplier holds s_x / (s_y * count)
  *
  * Source: TensorFlow Lite reference kernel QuantizedMeanOrSum; rounded twice. */
+#include "kt/architecture.h"
 #include "kt/kernels.h"
 #include "kt/numerics.h"
+
+#if !KT_MVE
 
 void kt_mean_s8(const kt_mean_params *params, const int8_t *x, int8_t *y)
 {
@@ -25,3 +28,4 @@ void kt_mean_s8(const kt_mean_params *params, const int8_t *x, int8_t *y)
         x += count * inner;
     }
 }
+#endif

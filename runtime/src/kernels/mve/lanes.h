@@ -24,6 +24,15 @@ static inline int32x4_t kt_requantize_lanes(int32x4_t x, int32x4_t multiplier, i
     return vrshlq_s32(x, right);
 }
 
+/* kt_divide_by_power on lanes, all by 2^-shift; shift in [-31, 0]. */
+static inline int32x4_t kt_divide_lanes(int32x4_t x, int32_t shift)
+{
+    if (shift != 0) {
+        x = vqaddq_s32(x, vshrq_n_s32(x, 31));
+    }
+    return vrshlq_n_s32(x, shift);
+}
+
 /* The kind of `channels` shifts, for results that are clamped to [low, ...] with zero point `offset`. */
 static inline kt_shift_kind kt_shift_kind_of(const int8_t *shift, int32_t channels, int32_t offset, int32_t low)
 {
