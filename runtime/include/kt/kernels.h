@@ -558,7 +558,7 @@ typedef struct {
     int32_t smallest;
 } kt_softmax_params;
 
-/* y[r, i] = 256 * softmax(x[r])[i] - 128 in gemmlowp's fixed point. */
+/* y[r, i] = 256 * softmax(x[r])[i] - 128 in gemmlowp's fixed point. In place on x. */
 void kt_softmax_s8(const kt_softmax_params *params, const int8_t *x, int8_t *y);
 
 typedef struct {
@@ -567,7 +567,8 @@ typedef struct {
     int32_t shift;
 } kt_softmax_gradient_params;
 
-/* dx[i] = saturate8(shift_round(p[i] * (256 * g[i] - sum_j p[j] * g[j]), shift)), p = y + 128, y of kt_softmax_s8. */
+/* dx[i] = saturate8(shift_round(p[i] * (256 * g[i] - sum_j p[j] * g[j]), shift)), p = y + 128, y of kt_softmax_s8.
+ * In place on g. */
 void kt_softmax_gradient_s8(const kt_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx);
 
 #ifdef __cplusplus
