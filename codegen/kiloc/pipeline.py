@@ -45,6 +45,7 @@ SAMPLES = 32
 """Calibration samples used: more change no shift (the exponents move by less than a bit)."""
 
 PROFILES = ("tflm", "litert")
+BUFFERS = ("caller", "arena")
 C_HEADERS = frozenset(
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
     "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
@@ -72,6 +73,8 @@ class Options:
     calibration_target: NDArray[Any] | None = None
     seed: int = 0
     name: str | None = None
+    buffers: str = "caller"
+    """Where inputs and results lie: in buffers of the caller, or in the "arena", which the caller then writes and reads without a copy."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
     train: bool = True
@@ -141,7 +144,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    parts = (inference_slice(whole), training_slice(whole))
+    parts = (inference_slice(whole, options.buffers), training_slice(whole, options.buffers))
     infer, train = (planned(s, alignment(options.target), options.optimal, check=False, target=options.target) for s in parts)
     return Forecast(whole, infer, train)
 
@@ -172,8 +175,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
     align = alignment(options.target)
-    infer = planned(inference_slice(whole), align, options.optimal, target=options.target)
-    train = planned(training_slice(whole), align, options.optimal, target=options.target) if options.methods and options.train else None
+    infer = planned(inference_slice(whole, options.buffers), align, options.optimal, target=options.target)
+    trains = bool(options.methods) and options.train
+    train = planned(training_slice(whole, options.buffers), align, options.optimal, target=options.target) if trains else None
     if options.ram is not None:
         infer, train = _within(options.ram, base, whole, infer, train, options)
     context = build_context(
@@ -246,6 +250,7 @@ def _check_options(graph: Graph, options: Options) -> None:
     as_loss(options.loss)
     _check_known("storage", options.storage, STORAGES, "formats")
     _check_known("profile", options.profile, PROFILES, "profiles")
+    _check_known("buffers", options.buffers, BUFFERS, "places")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.accumulate < 1:

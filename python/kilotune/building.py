@@ -94,6 +94,7 @@ def build(
     flash: int | str | None = None,
     calibration: Samples | None = None,
     profile: str = "tflm",
+    buffers: str = "caller",
     optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
@@ -112,6 +113,8 @@ def build(
     ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
+    buffers: where inputs and results lie, "caller" or "arena": then the caller writes and reads them there, without a copy, by functions such as
+    kws_input(&model), and the arena of the report holds them.
     optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -127,7 +130,7 @@ def build(
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, optimal=optimal,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers, optimal=optimal,
         ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
@@ -361,6 +364,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
             "seed": c.options.seed,
             "ram": c.options.ram,
             "flash": c.options.flash,
+            "buffers": c.options.buffers,
         },
         "target": c.options.target,
         "training": m.training,

@@ -19,6 +19,7 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc.optim import STORAGES, parse_schedule
+from kiloc.pipeline import BUFFERS
 
 from . import boards as board_files
 from . import doctor as checks
@@ -155,6 +156,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
 @click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
+@click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -16,18 +16,19 @@ from kiloc.emit.context import CStep, Slice
 from kiloc.peft import Method
 from kilotune.building import _written
 
-CASES: dict[str, tuple[str, list[Method], int | None]] = {
-    "bias": ("kws_dscnn_int8", [kt.BiasOnly()], None),
-    "lora, recomputed": ("kws_dscnn_int8", [kt.LoRA(rank=4, layers="last:4")], 27000),
-    "residual": ("ic_resnet8_int8", [kt.BiasOnly(), kt.LoRA(rank=2, layers="last:3")], None),
-    "stripes": ("person_detect_int8", [kt.BiasOnly(layers="last:1")], 28000),
+CASES: dict[str, tuple[str, list[Method], dict[str, Any]]] = {
+    "bias": ("kws_dscnn_int8", [kt.BiasOnly()], {}),
+    "lora, recomputed": ("kws_dscnn_int8", [kt.LoRA(rank=4, layers="last:4")], {"ram": 27000}),
+    "residual": ("ic_resnet8_int8", [kt.BiasOnly(), kt.LoRA(rank=2, layers="last:3")], {}),
+    "stripes": ("person_detect_int8", [kt.BiasOnly(layers="last:1")], {"ram": 28000}),
+    "input and result": ("kws_dscnn_int8", [kt.BiasOnly(), kt.Full(layers="conv2d")], {"buffers": "arena"}),
 }
 
 
 def compiled(case: str, data_dir: Path) -> tuple[kt.Model, pipeline.Compilation]:
-    file, methods, ram = CASES[case]
+    file, methods, options = CASES[case]
     model = kt.load(data_dir / "models" / f"{file}.tflite")
-    return model, pipeline.compile_graph(model.graph, pipeline.Options(methods=tuple(methods), ram=ram), "test")
+    return model, pipeline.compile_graph(model.graph, pipeline.Options(methods=tuple(methods), **options), "test")
 
 
 def dead_ranges(part: Slice, step: int, arena: int, extra: frozenset[str]) -> list[tuple[int, int]]:

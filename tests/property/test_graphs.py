@@ -127,6 +127,27 @@ def test_a_planted_overlap_is_refused(graph: Graph, chosen: tuple[Method, ...], 
 
 @quick
 @given(graphs(), methods, st.data())
+def test_inputs_and_results_in_the_arena(graph: Graph, chosen: tuple[Method, ...], data: st.DataObject) -> None:
+    """The input is where both slices read it, alive from the start, the result until the end; who else takes its bytes is refused."""
+    c = compile_graph(simplify(graph), Options(methods=chosen, buffers="arena", calibration=inputs_of(graph, 4)), "0")
+    name, result = c.infer.graph.inputs[0], c.infer.graph.outputs[0]
+    assert result in c.infer.plan.offsets and c.context.offsets == {"input": 0, "output": c.infer.plan.offsets[result]}
+    for part in slices(c):
+        check(part, part.plan.offsets)
+        assert part.plan.offsets[name] == 0 and parse_graph(print_graph(part.graph)) == part.graph
+    last = next(b for b in c.infer.plan.buffers if result in b.values)
+    assert last.last == len(c.infer.graph.nodes) - 1
+    part = data.draw(st.sampled_from(list(slices(c))))
+    (first,) = (b for b in part.plan.buffers if name in b.values)
+    others = [b for b in part.plan.buffers if b is not first and b.first < first.last]
+    assume(others)
+    moved = data.draw(st.sampled_from(others))
+    with pytest.raises(PlanError):
+        check(part, {**part.plan.offsets, **dict.fromkeys(moved.values, part.plan.offsets[name])})
+
+
+@quick
+@given(graphs(), methods, st.data())
 def test_a_buffer_outside_the_arena_is_refused(graph: Graph, chosen: tuple[Method, ...], data: st.DataObject) -> None:
     part = data.draw(st.sampled_from(list(slices(compiled(graph, chosen)))))
     assume(part.plan.buffers)

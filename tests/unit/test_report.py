@@ -162,10 +162,13 @@ def test_the_difference_to_inference_is_explained_to_the_byte() -> None:
 
 # ---- Recomputation ----
 
+PORTABLE = "cortex-m0plus"
+"""A core whose kernels need no scratch: every byte is a value's."""
+
 
 def test_the_front_of_recomputation_is_that_of_every_set() -> None:
     """Every set of saved values is dropped and planned here; no choice of the report is beaten, and none is missing."""
-    c = compiled("forks")
+    c = compiled("forks", target=PORTABLE)
     part, usual = training_slice(c.graph), total_macs(training_slice(c.graph))
     saved, found = saved_values(part), []
     for size in range(len(saved) + 1):
@@ -184,12 +187,12 @@ def test_the_front_of_recomputation_is_that_of_every_set() -> None:
 
 @pytest.mark.parametrize("case", ["lora", "forks"])
 def test_budgets_of_the_front_are_met_for_its_macs(case: str) -> None:
-    c = compiled(case)
+    c = compiled(case, target=PORTABLE)
     memory, usual = figures(c, None)["memory"], total_macs(training_slice(c.graph))
     assert len(memory["recompute_front"]) > 1 and memory["recompute_front"][0]["arena_bytes"] == memory["train_arena"]
     for point in memory["recompute_front"]:
         ram = point["arena_bytes"] + memory["state"]
-        tight = compiled(case, ram=ram)
+        tight = compiled(case, ram=ram, target=PORTABLE)
         assert tight.train is not None and total_macs(tight.train.graph) - usual <= point["extra_macs"]
         report = figures(tight, None)
         assert report["memory"]["train_total"] <= ram and report["memory"]["recompute_front"] == memory["recompute_front"]
@@ -197,7 +200,7 @@ def test_budgets_of_the_front_are_met_for_its_macs(case: str) -> None:
 
 def test_the_search_for_a_front_ends_where_its_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less work, a shorter front that begins alike; with more of it a proof where every set can be tried."""
-    c = compiled("lora")
+    c = compiled("lora", target=PORTABLE)
     found = figures(c, None)["memory"]
     assert not found["recompute_front_exact"]
     part = training_slice(c.graph)
@@ -212,7 +215,7 @@ def test_the_search_for_a_front_ends_where_its_work_does(monkeypatch: pytest.Mon
 
 
 def test_text_and_page_show_the_front() -> None:
-    c = compiled("forks")
+    c = compiled("forks", target=PORTABLE)
     report = figures(c, None)
     points = report["memory"]["recompute_front"]
     text, page = render_text(report), render_html(report, timeline(c))

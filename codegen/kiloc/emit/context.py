@@ -149,10 +149,22 @@ class ModelContext:
     train_peak: str = ""
     adapter: CAdapter | None = None
     """None where no adapter is taken."""
+    offsets: dict[str, int] = field(default_factory=dict)
+    """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
     @property
     def constant_bytes(self) -> int:
         return sum(a.bytes for a in self.arrays)
+
+    @property
+    def input_parameters(self) -> str:
+        """Of a C function that reads the inputs, behind the model."""
+        return "" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs)
+
+    @property
+    def output_parameters(self) -> str:
+        """Of one that writes the results, behind the inputs."""
+        return "" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs)
 
     @property
     def infer_uses_arena(self) -> bool:
@@ -292,10 +304,12 @@ def scratch_bytes(graph: Graph, node: Node) -> int:
 
 
 def caller_buffers(graph: Graph) -> dict[str, str]:
-    """Values that lie in the caller's memory: inputs, targets, and results with the views that make them."""
-    names = [n for n in graph.inputs if n not in ("label", "target")]
-    found = {name: ("input" if i == 0 else f"input_{i + 1}") for i, name in enumerate(names)}
-    found |= {"label": "&target->label", "target": "target->values"}
+    """Values that lie in the caller's memory: targets, and unless the arena holds them inputs and results with the views that make them."""
+    targets = {"label": "&target->label", "target": "target->values"}
+    if graph.buffers == "arena":
+        return targets
+    names = [n for n in graph.inputs if n not in targets]
+    found = {name: ("input" if i == 0 else f"input_{i + 1}") for i, name in enumerate(names)} | targets
     producers = graph.producers()
     for i, name in enumerate(graph.outputs):
         if name == LOSS_VALUE:
@@ -358,6 +372,10 @@ def build_context(
     emitter = _Emitter(graph.with_values(planned), context)
     context.infer_steps = emitter.steps(infer.kernels.nodes, infer.plan, caller_buffers(infer.graph), 1)
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
+    if infer.graph.buffers == "arena":
+        names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
+        context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
+        assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
     _add_state(emitter, layout_of_state)
     if train:
         _add_training(graph, train, emitter)

@@ -103,6 +103,8 @@ class Graph:
     parameters: tuple[Parameter, ...] = ()
     origin: str = ""
     notes: tuple[str, ...] = field(default=())
+    buffers: str = "caller"
+    """Where inputs and results of a slice lie: in the caller's buffers, or in the "arena"."""
 
     def type(self, name: str) -> TensorType:
         return self.values[name].type

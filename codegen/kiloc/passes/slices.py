@@ -8,15 +8,15 @@ from ..autodiff import LOSS_VALUE
 from ..ir.graph import ADAPTER_KINDS, Graph, Node
 
 
-def inference_slice(graph: Graph) -> Graph:
-    """Forward nodes that the results need. Inference changes no state: updates are dropped with their operands."""
+def inference_slice(graph: Graph, buffers: str = "caller") -> Graph:
+    """Forward nodes that the results need. Inference changes no state: updates are dropped with their operands. buffers: see `Graph`."""
     nodes = _needed(graph.phase("forward"), set(graph.outputs))
     pure = []
     for node in nodes:
         kept = {o: v for o, v in node.inputs.items() if v not in node.updates or o in node.op.operands}
         pure.append(replace(node, inputs=kept, updates=()))
     inputs = tuple(i for i in graph.inputs if graph.values[i].type.dtype == "int8")
-    return replace(graph, inputs=inputs).with_nodes(pure)
+    return replace(graph, inputs=inputs, buffers=buffers).with_nodes(pure)
 
 
 def adapted_slice(graph: Graph) -> Graph:
@@ -27,10 +27,10 @@ def adapted_slice(graph: Graph) -> Graph:
     return replace(part, values=values, parameters=tuple(held))
 
 
-def training_slice(graph: Graph) -> Graph:
+def training_slice(graph: Graph, buffers: str = "caller") -> Graph:
     """What one sample runs: nodes that change an accumulator, the update of each parameter where it is made at once, the loss."""
     nodes = _needed(graph.nodes if graph.updates_at_once else graph.phase("forward", "backward"), {LOSS_VALUE})
-    return replace(graph, outputs=(LOSS_VALUE,)).with_nodes(nodes)
+    return replace(graph, outputs=(LOSS_VALUE,), buffers=buffers).with_nodes(nodes)
 
 
 def prune(graph: Graph) -> Graph:

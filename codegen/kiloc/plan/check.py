@@ -24,7 +24,10 @@ class PlanError(AssertionError):
 def check_plan(
     graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], arena_bytes: int, scratch: Callable[[Node], int]
 ) -> None:
-    """Raises PlanError naming the step, the value and the owner of its bytes. The caller reads the results at the end."""
+    """Raises PlanError naming the step, the value and the owner of its bytes.
+
+    The caller writes the inputs before the first step, and reads the results at the end.
+    """
     shadow: list[str | None] = [None] * arena_bytes
     identity: dict[str, str] = {}
     for name, offset in offsets.items():
@@ -37,6 +40,14 @@ def check_plan(
         if start < 0 or start + size > arena_bytes:
             raise PlanError(f"{name} at {start}, {size} bytes, leaves the arena of {arena_bytes}")
         return range(start, start + size)
+
+    for name in graph.inputs:
+        if name not in offsets:
+            continue
+        if any(shadow[i] is not None for i in extent(name, graph.type(name).bytes)):
+            raise PlanError(f"the input {name} lies over another")
+        for byte in extent(name, graph.type(name).bytes):
+            shadow[byte] = name
 
     for number, node in enumerate(steps):
         reads: list[tuple[str, range]] = []

@@ -56,6 +56,7 @@ class _Search:
         self.p = p
         self.count = len(p.sizes)
         self.distances = [[(d.other, d.before, d.after) for d in near] for near in p.distances]
+        self.start = [-1 if offset is None else offset for offset in p.fixed]
         self.choose = random.Random(0)
         self.work = 0
 
@@ -76,7 +77,7 @@ class _Search:
         return best
 
     def placed(self, order: list[int]) -> _Found:
-        offsets = [-1] * self.count
+        offsets = list(self.start)
         height = self.fit(order, offsets, 0, None)
         assert height is not None
         return _Found(height, order, offsets)
@@ -86,21 +87,26 @@ class _Search:
         sizes = self.p.sizes
         height = max((offsets[i] + sizes[i] for i in order[:start]), default=0)
         for i in order[start:]:
-            near = self.distances[i]
-            self.work += len(near) + 1
-            taken = [(offsets[other] - before, offsets[other] + after) for other, before, after in near if offsets[other] >= 0]
-            taken.sort()
-            position = 0
-            for low, high in taken:
-                if position <= low:
-                    break
-                if high > position:
-                    position = high
-            offsets[i] = position
-            height = max(height, position + sizes[i])
+            if self.start[i] < 0:
+                offsets[i] = self.lowest(i, offsets)
+            height = max(height, offsets[i] + sizes[i])
             if limit is not None and height > limit:
                 return None
         return height
+
+    def lowest(self, i: int, offsets: list[int]) -> int:
+        """The lowest offset that is free for a buffer, given those of others (-1: not placed yet)."""
+        near = self.distances[i]
+        self.work += len(near) + 1
+        taken = [(offsets[other] - before, offsets[other] + after) for other, before, after in near if offsets[other] >= 0]
+        taken.sort()
+        position = 0
+        for low, high in taken:
+            if position <= low:
+                break
+            if high > position:
+                position = high
+        return position
 
     def moved(self, found: _Found) -> _Found | None:
         """One buffer elsewhere in the order; None where that makes the arena larger."""
@@ -117,7 +123,7 @@ class _Search:
         changed.insert(target, changed.pop(source))
         offsets = list(found.offsets)
         for i in changed[first:]:
-            offsets[i] = -1
+            offsets[i] = self.start[i]
         height = self.fit(changed, offsets, first, found.height)
         return None if height is None else _Found(height, changed, offsets)
 

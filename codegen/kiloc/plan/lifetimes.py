@@ -24,6 +24,8 @@ class Buffer:
     first: int
     last: int
     kinds: set[str] = field(default_factory=set)
+    pinned: bool = False
+    """An input of the arena: its offset is the same in every slice of the model."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,14 @@ class Lifetimes:
 
 
 def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], sharing: bool = True) -> Lifetimes:
-    """Every buffer of the arena. outside: values in buffers of the caller (inputs, results); sharing: False lets only views share bytes."""
+    """Every buffer of the arena.
+
+    outside: values in buffers of the caller (targets; inputs and results by default). sharing: False lets only views share bytes.
+    """
     last_use = _last_uses(graph)
     owner: dict[str, Buffer | None] = dict.fromkeys(outside)
-    found: list[Buffer] = []
+    found = [Buffer([i], graph.type(i).bytes, 0, last_use.get(i, 0), {"activation"}, True) for i in graph.inputs if i not in owner]
+    owner.update((b.values[0], b) for b in found)
     for step, node in enumerate(graph.nodes):
         for position, name in enumerate(node.outputs):
             if name in owner:

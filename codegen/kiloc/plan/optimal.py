@@ -27,6 +27,9 @@ def optimal(p: Problem, start: Placement) -> tuple[Placement, int]:
     unit, highest = p.alignment, start.height // p.alignment
     model = cp_model.CpModel()
     offsets = [model.new_int_var(0, highest - size // unit, f"offset_{i}") for i, size in enumerate(p.sizes)]
+    for offset, fixed in zip(offsets, p.fixed, strict=True):
+        if fixed is not None:
+            model.add(offset == fixed // unit)
     height = model.new_int_var(p.bound // unit, highest, "height")
     for i, size in enumerate(p.sizes):
         model.add(offsets[i] + size // unit <= height)

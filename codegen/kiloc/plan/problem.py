@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -32,6 +33,7 @@ class Distance:
 class Problem:
     """Buffers by number. Sizes and distances are bytes, rounded up to the alignment.
 
+    fixed: the offset of each buffer that has one from the start: inputs lie one behind the other at the beginning of the arena.
     live: bytes alive at each step by kind; what a result shares with the operand that it overwrites counts for the operand.
     """
 
@@ -40,6 +42,7 @@ class Problem:
     distances: tuple[tuple[Distance, ...], ...]
     live: tuple[dict[str, int], ...]
     alignment: int
+    fixed: tuple[int | None, ...]
 
     @cached_property
     def totals(self) -> list[int]:
@@ -55,7 +58,8 @@ class Problem:
 def problem(found: Lifetimes, steps: int, align: int) -> Problem:
     """The placement of these buffers in an arena, over so many steps."""
     sizes = tuple(_rounded(b.size, align) for b in found.buffers)
-    return Problem(found.buffers, sizes, _distances(found, sizes, align), tuple(live_bytes(found, steps, align)), align)
+    live = tuple(live_bytes(found, steps, align))
+    return Problem(found.buffers, sizes, _distances(found, sizes, align), live, align, tuple(_fixed(found, sizes)))
 
 
 def live_bytes(found: Lifetimes, steps: int, align: int) -> list[dict[str, int]]:
@@ -92,6 +96,13 @@ def kind_of(b: Buffer) -> str:
 
 def _rounded(size: int, align: int) -> int:
     return -(-size // align) * align
+
+
+def _fixed(found: Lifetimes, sizes: tuple[int, ...]) -> Iterator[int | None]:
+    end = 0
+    for b, size in zip(found.buffers, sizes, strict=True):
+        yield end if b.pinned else None
+        end += size if b.pinned else 0
 
 
 def _distances(found: Lifetimes, sizes: tuple[int, ...], align: int) -> tuple[tuple[Distance, ...], ...]:

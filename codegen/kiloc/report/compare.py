@@ -57,7 +57,8 @@ def _training(c: Compilation, methods: Sequence[Method]) -> Graph:
     options = c.options
     samples = {name: np.zeros((1, *c.base.type(name).shape[1:]), np.int8) for name in c.base.inputs}
     stored = with_storage(attach(c.base, methods, interp.run(c.base, samples), options.seed), options.storage)
-    return training_slice(prune(differentiate(with_accumulators(stored, options.optimizer, options.seed), options.loss)))
+    whole = prune(differentiate(with_accumulators(stored, options.optimizer, options.seed), options.loss))
+    return training_slice(whole, options.buffers)
 
 
 def kept_plan(graph: Graph, align: int) -> Plan:
