@@ -34,9 +34,10 @@ def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = T
     return Slice(part, plan, kernels, target)
 
 
-def recomputations(part: Graph, align: int = WORD) -> Recomputations:
-    """What a training slice may recompute."""
-    return Recomputations(part, lambda node: scratch_bytes(part, node), frozenset(caller_buffers(part)), align)
+def recomputations(part: Graph, align: int = WORD, target: str = "") -> Recomputations:
+    """What a training slice may recompute, with the memory of a target's kernels."""
+    kernels = with_kernels(part, target)
+    return Recomputations(kernels, lambda node: scratch_bytes(kernels, node), frozenset(caller_buffers(kernels)), align)
 
 
 def fitted(part: Slice, arena: int) -> Slice | None:
@@ -62,14 +63,14 @@ def _variants(part: Slice, budget: int) -> Iterator[Graph]:
     """Graphs whose bytes alive are within the budget: with recomputation, with stripes, with both."""
     in_stripes = _striped(part, budget)
     for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
-        choice = recomputations(graph, part.plan.alignment).choose(budget)
+        choice = recomputations(graph, part.plan.alignment, part.target).choose(budget)
         if choice is not None:
             yield choice.apply(graph)
 
 
 def _striped(part: Slice, budget: int) -> Graph:
-    graph = part.graph
-    return stripe(graph, budget, lambda node: scratch_bytes(graph, node), frozenset(caller_buffers(graph)), part.plan.alignment)
+    scratch = {node.name: scratch_bytes(part.kernels, node) for node in part.kernels.nodes}
+    return stripe(part.graph, budget, lambda node: scratch[node.name], frozenset(caller_buffers(part.graph)), part.plan.alignment)
 
 
 def _like(part: Slice, graph: Graph) -> Slice:
@@ -80,7 +81,7 @@ def _like(part: Slice, graph: Graph) -> Slice:
 def smallest(part: Slice) -> Slice:
     """The least memory that stripes and recomputation reach, whatever they cost."""
     in_stripes = _striped(part, 0)
-    least = (recomputations(g, part.plan.alignment).front()[-1].apply(g) for g in (part.graph, in_stripes))
+    least = (recomputations(g, part.plan.alignment, part.target).front()[-1].apply(g) for g in (part.graph, in_stripes))
     return min([part, *(_like(part, g) for g in (in_stripes, *least))], key=lambda s: s.plan.arena_bytes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from ..ir.graph import Graph, Node
@@ -11,16 +12,21 @@ from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
 
 COUNTS = (2, 3, 4, 6, 8, 12, 16)
+STRIPED = re.compile(re.escape(STRIPE) + r"\d+$")
+"""Ends the name of a node that computes one stripe; writing it into the image takes no scratch."""
 LONGEST = 8
 """Layers of a chain that are looked at: every further one adds rows to each stripe."""
 
 
 def stripe(part: Graph, budget: int, scratch: Callable[[Node], int], outside: frozenset[str], align: int = WORD) -> Graph:
-    """The slice with chains striped until its bytes alive are within the budget, or no chain lowers the peak any more."""
+    """The slice with chains striped until its bytes alive are within the budget, or no chain lowers the peak any more.
+
+    scratch: of each node of the slice; a stripe of it is taken to need as much.
+    """
     own = {n.name: scratch(n) for n in part.nodes}
 
     def profile(graph: Graph) -> list[int]:
-        return total_bytes(lifetimes(graph, lambda n: own.get(n.name, 0), outside), len(graph.nodes), align)
+        return total_bytes(lifetimes(graph, lambda n: own.get(STRIPED.sub("", n.name), 0), outside), len(graph.nodes), align)
 
     now = profile(part)
     usual = total_macs(part)

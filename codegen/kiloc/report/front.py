@@ -20,7 +20,7 @@ def recompute_front(c: Compilation) -> dict[str, Any]:
     (`ram`) of arena_bytes and the state is met with at most these MACs.
     """
     part, align = training_slice(c.graph, c.options.buffers), c.infer.plan.alignment
-    front = recomputations(part, align).shown(c.options.optimal)
+    front = recomputations(part, align, c.options.target).shown(c.options.optimal)
     usual, inference = total_macs(part), c.infer.plan.arena_bytes
     points: list[dict[str, Any]] = []
     for choice in front.choices:
