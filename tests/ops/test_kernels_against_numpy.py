@@ -170,14 +170,21 @@ def input_gradient(r: Rng, lora: bool) -> Case:
     return Case(op, types, arrays)
 
 
+def rows_of_three(r: Rng) -> tuple[Window, int, int]:
+    """A 3x3 window of stride 1 over rows of up to 40 columns."""
+    h, w = int(r.integers(3, 8)), int(r.integers(3, 41))
+    return Window((3, 3), pad=pick(r, (1, 1, 1, 1), (1, 1, 1, 1), (0, 2, 1, 0), (2, 0, 0, 2))), h, w
+
+
 def depthwise_gradient(r: Rng) -> Case:
-    window, h, w = window_and_size(r)
-    ci, factor = int(r.integers(1, 9)), pick(r, 1, 2, 3)
+    plain = r.random() < 0.4
+    window, h, w = rows_of_three(r) if plain else window_and_size(r)
+    ci, factor = pick(r, 4, 8, int(r.integers(1, 9))), 1 if plain else pick(r, 1, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
     weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
     values = int8(r, *weights.shape)
     p = depthwise_prescale_shift(values, weights.channel_scales, factor)
-    op = DepthwiseInputGradient(window, (1, h, w, ci), (1, *out, co), p, shift=int(r.integers(-2, 20)))
+    op = DepthwiseInputGradient(window, (1, h, w, ci), (1, *out, co), p, shift=int(r.integers(1, 20)) if plain else int(r.integers(-2, 20)))
     return Case(op, {"g": gradient((1, *out, co), 1.0), "weights": weights}, {"g": codes(r, 1, *out, co), "weights": values})
 
 
@@ -240,7 +247,10 @@ def bias_gradient(r: Rng) -> Case:
 
 def weight_gradient(r: Rng) -> Case:
     window, h, w = window_and_size(r)
-    ci, co = int(r.integers(1, 12)) if r.random() < 0.8 else 45, int(r.integers(1, 6))
+    ci, co = int(r.integers(1, 12)) if r.random() < 0.7 else pick(r, 45, 64, 70), int(r.integers(1, 6))
+    if r.random() < 0.4:  # fully connected layers, LoRA's A and B
+        window, h, w = Window((1, 1)), pick(r, 1, 1, 9), pick(r, 1, 5, 8)
+        ci, co = pick(r, (70, 12), (64, 4), (4, 64), (3, 33), (2, 12))
     out, shape = window.output(h, w), (co, *window.kernel, ci)
     x = activation((1, h, w, ci), scale(r), zero_point(r)) if r.random() < 0.8 else TensorType((1, h, w, ci), "int8")
     types = {"g": gradient((1, *out, co), scale(r)), "x": x, "exponent": scalar("int32"), "accumulator": TensorType(shape, "float32")}
@@ -379,9 +389,9 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "average_pool2d": (lambda r: pool(r, AveragePool2D), 30),
     "max_pool2d": (lambda r: pool(r, MaxPool2D), 30),
     "depthwise": (depthwise, 40),
-    "depthwise_gradient": (depthwise_gradient, 40),
+    "depthwise_gradient": (depthwise_gradient, 60),
     "lora_down": (lora_down, 40),
-    "weight_gradient": (weight_gradient, 50),
+    "weight_gradient": (weight_gradient, 70),
     "average_pool_gradient": (average_pool_gradient, 30),
     "max_pool_gradient": (max_pool_gradient, 30),
     "softmax": (softmax, 40),

@@ -227,15 +227,22 @@ class DepthwiseInputGradient(RequantizedGradient):
         }
         gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"]), *gain]
-        symbol, rows = "kt_depthwise_input_gradient_s8", 1
+        symbol, scratch = "kt_depthwise_input_gradient_s8", self._piece()
         if t.has("delta"):
             multiplier, shift = self.path_multiplier(t)
             fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n)}
             arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
-            symbol, rows = "kt_depthwise_delta_input_gradient_s8", 2
+            symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8
         arguments += [Argument(n.outputs[0]), Scratch()]
-        scratch = 4 * rows * self.x_shape[3]
-        return KernelCall(symbol, "kt_depthwise_input_gradient_params", fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c")
+        return KernelCall(
+            symbol, "kt_depthwise_input_gradient_params", fields, tuple(arguments), scratch * self.x_shape[3], f"kernels/{symbol[3:-3]}.c"
+        )
+
+    def _piece(self) -> int:
+        """Bytes of scratch for each input channel: an int32 sum, or the results of a piece of a row where variants compute one at once."""
+        w = self.window
+        at_once = w.kernel == (3, 3) and w.stride == w.dilation == (1, 1)
+        return min(max(self.x_shape[2], 4), 16) if at_once else 4
 
 
 @register

@@ -5,23 +5,15 @@
  *
  * Both roundings are half up. */
 #include "depthwise_input_gradient.h"
+#include "kt/architecture.h"
+
+#if !KT_DSP
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
 {
     const kt_gain trained = kt_gain_of(gain, gain_exponent);
-    const kt_window *window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS];
-    int32_t *row = (int32_t *)scratch;
-    const int32_t direction = kt_direction(g, dx);
-    int32_t y, x, k;
-    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
-        for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
-            int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
-            kt_depthwise_gather(params, g, &trained, y, x, row);
-            for (k = 0; k < channels; k++) {
-                result[k] = kt_saturate8(kt_shift_round(row[k], params->shift));
-            }
-        }
-    }
+    kt_depthwise_input_gradient_walk(params, g, &trained, dx, (int32_t *)scratch);
 }
+
+#endif

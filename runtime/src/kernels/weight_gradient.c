@@ -1,98 +1,14 @@
-/* Gradient of weights: accumulator[c, k] += (float)(sum_p g[p, c] * (x[p, k] - z_x)) * (scale * 2^exponents).
- *
- * The sum over all positions must be exact before it meets the accumulator, so the kernel is cut into blocks of
- * neighbouring taps whose int32 sums fit on the stack; each block walks all positions once. Positions with a zero
- * gradient cost one load. Then one float32 rounding for each operation. */
-#include <stddef.h>
+/* Gradient of weights: accumulator[c, k] += (float)(sum_p g[p, c] * (x[p, k] - z_x)) * (scale * 2^exponents). */
+#include "weight_gradient.h"
+#include "kt/architecture.h"
 
-#include "parameter_gradient.h"
-#include "window.h"
-
-enum { BLOCK = 32 };
-
-/* A block: `count` values from `first` on of a span of taps; the span starts at tap (ky, kx). */
-typedef struct {
-    int32_t ky, kx;
-    int32_t first, count;
-} kt_block;
-
-/* sums[i] += g * (x + offset) for the part of a block inside the image row; start: index in the row of the span's
- * first value (negative left of the image), length: values in the row. */
-static void add_position(const kt_block *block, const int8_t *row, int32_t start, int32_t length, int32_t g,
-                         int32_t offset, int32_t *sums)
-{
-    const int32_t base = start + block->first;
-    const int32_t low = kt_maximum(base, 0);
-    const int32_t high = kt_minimum(base + block->count, length);
-    int32_t i;
-    for (i = low; i < high; i++) {
-        sums[i - base] += g * (row[i] + offset);
-    }
-}
-
-/* Sums of one block over all positions; g points to the gradient of the output channel at the first position. */
-static void sum_block(const kt_weight_gradient_params *params, const kt_block *block, const int8_t *g, const int8_t *x,
-                      int32_t *sums)
-{
-    const kt_window *window = &params->window;
-    const int32_t channels = window->output[KT_CHANNELS];
-    const int32_t depth = window->input[KT_CHANNELS];
-    const int32_t length = window->input[KT_X] * depth;
-    const int32_t left = (block->kx * window->dilation[KT_X] - window->pad[KT_X]) * depth;
-    const int32_t step = window->stride[KT_X] * depth;
-    int32_t iy = block->ky * window->dilation[KT_Y] - window->pad[KT_Y];
-    int32_t oy, ox;
-    for (oy = 0; oy < window->output[KT_Y]; oy++, iy += window->stride[KT_Y]) {
-        const int8_t *gradient = g + oy * window->output[KT_X] * channels;
-        int32_t start = left;
-        if (iy < 0 || iy >= window->input[KT_Y]) {
-            continue;
-        }
-        for (ox = 0; ox < window->output[KT_X]; ox++, start += step) {
-            const int32_t value = gradient[ox * channels];
-            if (value != 0) {
-                add_position(block, x + iy * length, start, length, value, params->input_offset, sums);
-            }
-        }
-    }
-}
-
-/* All of one span of taps (a kernel row, or one tap where the window is dilated), `size` values. */
-static void add_span(const kt_weight_gradient_params *params, kt_block block, int32_t size, const int8_t *g,
-                     const int8_t *x, float scale, float *accumulator)
-{
-    int32_t sums[BLOCK];
-    int32_t i;
-    for (block.first = 0; block.first < size; block.first += BLOCK) {
-        block.count = kt_minimum(size - block.first, BLOCK);
-        memset(sums, 0, sizeof sums);
-        sum_block(params, &block, g, x, sums);
-        for (i = 0; i < block.count; i++) {
-            float *entry = accumulator + block.first + i;
-            *entry = kt_accumulate(*entry, sums[i], scale);
-        }
-    }
-}
+#if !KT_DSP
 
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
                         const int32_t *exponent, const int8_t *exponent_offset, float *accumulator)
 {
-    const kt_window *window = &params->window;
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
-    const float scale = kt_gradient_scale(params->scale, power);
-    const int32_t taps = window->dilation[KT_X] == 1 ? window->kernel[KT_X] : 1;
-    const int32_t size = taps * window->input[KT_CHANNELS];
-    kt_block block = {0, 0, 0, 0};
-    int32_t c;
-    for (c = 0; c < window->output[KT_CHANNELS]; c++) {
-        if (params->rows != NULL && params->rows[c] < 0) {
-            continue;
-        }
-        for (block.ky = 0; block.ky < window->kernel[KT_Y]; block.ky++) {
-            for (block.kx = 0; block.kx < window->kernel[KT_X]; block.kx += taps) {
-                add_span(params, block, size, g + c, x, scale, accumulator);
-                accumulator += size;
-            }
-        }
-    }
+    kt_weight_gradient_walk(params, g, x, kt_gradient_scale(params->scale, power), accumulator);
 }
+
+#endif

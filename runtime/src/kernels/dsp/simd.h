@@ -88,4 +88,11 @@ static inline int32_t kt_add_products(uint32_t a, uint32_t b, int32_t sum)
     return total;
 }
 
+/* saturate8(shift_round(sum, n)) (kt/numerics.h), n in [1, 31] */
+static inline int8_t kt_rounded8(int32_t sum, int32_t n)
+{
+    const int32_t rounded = __ssat((sum >> n) + ((sum >> (n - 1)) & 1), 8);
+    return (int8_t)(rounded < -127 ? -127 : rounded);
+}
+
 #endif
