@@ -27,7 +27,7 @@ from kiloc.ops.kernel import Argument, Scratch, Table
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 FOLDERS = ("kernels", "loss", "optim")
-HEADERS = ("kernels.h", "loss.h", "optim.h")
+HEADERS = ("kernels.h", "packed.h", "loss.h", "optim.h")
 FLAGS = "-std=c99 -O2 -Wall -Wextra -Wconversion -Werror -pedantic -ffp-contract=off -fPIC".split()
 GUARD = 64
 CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}

@@ -102,23 +102,25 @@ class PackedLinear(Op):
         x, y = self.layer.images(self.plain(t))
         pairs = len(self.order(t))
         row = self.form.startswith("row")
-        product: dict[str, Field] = {
+        fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
             "stream": Argument(n.inputs["stream"]),
             "pairs": pairs,
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
-            "bias_limit": self.limit,
         }
         scratch = (0 if row else 8 * pairs) + (4 * packing.padded(y[2]) if t.has("fold") else 0)
         symbol = SYMBOLS[self.form]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
-        struct, fields = "kt_packed_conv2d_params", product
+        struct = "kt_packed_conv2d_params"
         if self.form == "sums":
             scratch = 8 * pairs + 8 * packing.padded(y[2])
-            struct, fields = "kt_packed_conv2d_lora_params", {"product": product, **self._requantization_fields(t)}
+            struct = "kt_packed_conv2d_lora_params"
+            fields |= self._requantization_fields(t)
             operands = ("lora_u", "lora_b", "lora_range", "lora_b_exponent", *GAIN_OPERANDS)
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
+        else:
+            fields["bias_limit"] = self.limit
         arguments += [Argument(n.outputs[0]), Scratch() if scratch else "NULL"]
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
 

@@ -29,7 +29,7 @@ static inline void kt_packed_results(const kt_packed_conv2d_params *params, cons
         const int32_t *const stream = params->stream + whole / KT_QUAD * (2 * params->pairs + KT_EPILOGUE);
         int8_t quads[2 * KT_QUAD];
         int32_t c;
-        product(quads, KT_QUAD, quads + KT_QUAD, bias + whole, panel, params->pairs, stream);
+        product(quads, stride == 0 ? 0 : KT_QUAD, quads + KT_QUAD, bias + whole, panel, params->pairs, stream);
         for (c = whole; c < channels && stride != 0; c++) {
             y[stride + c] = quads[KT_QUAD + c - whole];
         }
@@ -54,14 +54,13 @@ KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_p
 }
 
 /* The columns of two positions, of which the second may not exist; moves on by both. */
-KT_INLINE void kt_fill_two(const kt_packed_conv2d_params *params, int32_t *panel, const int8_t *x, int32_t direction,
+KT_INLINE void kt_fill_two(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, int32_t direction,
                            int32_t left, kt_position *at)
 {
-    const kt_window *const window = &params->window;
-    kt_fill_column(window, panel, x, at->y, at->x, params->outside, 2);
+    kt_fill_column(window, panel, x, at->y, at->x, outside, 2);
     kt_next_position(window, direction, at);
     if (left > 1) {
-        kt_fill_column(window, panel + 1, x, at->y, at->x, params->outside, 2);
+        kt_fill_column(window, panel + 1, x, at->y, at->x, outside, 2);
         kt_next_position(window, direction, at);
     }
 }
@@ -99,7 +98,7 @@ KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_
         return;
     }
     for (; left > 0; left -= 2, y += 2 * step) {
-        kt_fill_two(params, panel, x, direction, left, &at);
+        kt_fill_two(window, params->outside, panel, x, direction, left, &at);
         kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
     }
 }

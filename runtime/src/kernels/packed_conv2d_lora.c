@@ -28,7 +28,7 @@ static int32_t lora_addend(const kt_packed_conv2d_lora_params *params, const kt_
 static void finish_position(const kt_packed_conv2d_lora_params *params, const kt_addends *addends, const int32_t *sums,
                             const int32_t *bias, int32_t position, int8_t *y)
 {
-    const int32_t channels = params->product.window.output[KT_CHANNELS];
+    const int32_t channels = params->window.output[KT_CHANNELS];
     int32_t c;
     for (c = 0; c < channels; c++) {
         int64_t total = sums[c];
@@ -46,13 +46,12 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    const kt_packed_conv2d_params *const p = &params->product;
-    const kt_window *const window = &p->window;
+    const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t padded = kt_padded_channels(channels);
     const int32_t direction = kt_direction(x, y);
     int32_t *const panel = scratch;
-    int32_t *const sums = panel + 2 * p->pairs;
+    int32_t *const sums = panel + 2 * params->pairs;
     int32_t left = window->output[KT_Y] * window->output[KT_X];
     kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
     int32_t position = at.y * window->output[KT_X] + at.x;
@@ -62,8 +61,8 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
     }
     for (; left > 0; left -= 2, position += 2 * direction) {
         int32_t i;
-        kt_fill_two(p, panel, x, direction, left, &at);
-        kt_product_sums(sums, 4 * padded, sums + padded, p->fold, panel, p->pairs, p->stream);
+        kt_fill_two(window, params->outside, panel, x, direction, left, &at);
+        kt_product_sums(sums, left > 1 ? 4 * padded : 0, sums + padded, params->fold, panel, params->pairs, params->stream);
         for (i = 0; i < 2 && i < left; i++) {
             const int32_t here = position + i * direction;
             finish_position(params, &addends, sums + i * padded, bias, here, y + here * channels);

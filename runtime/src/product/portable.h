@@ -58,7 +58,7 @@ static inline void kt_product_results(kt_product p, int32_t negative)
     int32_t position, i;
     for (; result != (const int8_t *)p.end; result += 4, p.bias += 4) {
         const int32_t *const epilogue = p.stream + 2 * p.pairs;
-        for (position = 1; position >= 0; position--) {
+        for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
             int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
             kt_quad_sums(p.stream, panel + position, 2, p.pairs, 1, sums);
             for (i = 0; i < 4; i++) {
@@ -77,7 +77,7 @@ static inline void kt_product_totals(kt_product p, int paired)
     const int32_t stride = p.stride / (int32_t)sizeof *result;
     int32_t position, i;
     for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {
-        for (position = 1; position >= 0; position--) {
+        for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
             int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
             kt_quad_sums(p.stream, panel + position, 2, p.pairs, paired, sums);
             for (i = 0; i < 4; i++) {

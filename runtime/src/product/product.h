@@ -14,8 +14,8 @@
 #include "kt/architecture.h"
 #include "kt/kernels.h"
 
-/* result: of the first position, int8 or int32; stride: bytes from there to the second position's, which is stored first: with stride
- * 0 only the first one remains. end: behind the result's last channel; channels are a multiple of 4.
+/* result: of the first position, int8 or int32; stride: bytes from there to the second position's; 0: there is none, and what the
+ * panel holds of it does not matter. end: behind the result's last channel; channels are a multiple of 4.
  * bias [channels]: the sums start from it. panel [pairs][2]. */
 #define KT_PRODUCT_ARGUMENTS \
     void *result, int32_t stride, const void *end, const int32_t *bias, const void *panel, int32_t pairs, \

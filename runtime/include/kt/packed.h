@@ -1,0 +1,103 @@
+/* kt/packed.h: kernels of layers whose constants the compiler packed for cores with the DSP extension. The conventions are those of
+ * kt/kernels.h, and so are the results. */
+#ifndef KT_PACKED_H
+#define KT_PACKED_H
+
+#include "kt/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Packed layers: the same results from weights in the order in which the fast kernels read them. The compiler packs a layer after
+ * it has proved what the form needs (kiloc/ops/_packing.py); runtime/src/product/product.h describes stream and panel.
+ *
+ * outside             zero point of the input: what the window reads outside it
+ * stream              weights, and the requantisation of each channel where there is one
+ * pairs               pairs of values under the window
+ * fold                where the bias is trained, [output channels, rounded up to 4]: what the input's zero point adds to the sums; NULL: the
+ *                     bias holds it already, and has as many entries
+ * bias_limit          a trained bias counts as within +-bias_limit: beyond it every result is clamped anyway
+ * scratch             8 * pairs bytes; with `fold` 4 bytes a channel, rounded up to 4, more */
+typedef struct {
+    kt_window window;
+    int32_t outside;
+    const int32_t *stream;
+    int32_t pairs;
+    const int32_t *fold;
+    int32_t bias_limit;
+} kt_packed_conv2d_params;
+
+/* kt_conv2d_s8 where the clamp is all of int8 and no negative result survives it: ReLU with the zero point at -128. */
+void kt_packed_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                              void *scratch);
+
+/* kt_conv2d_s8 where the clamp is all of int8. */
+void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                         void *scratch);
+
+/* The same for one row of a fully connected layer whose input channels are a multiple of 4. scratch: only what `fold` takes. */
+void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                           void *scratch);
+void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+
+/* The fields of kt_packed_conv2d_params, with fold and without bias_limit; the stream has no requantisation. The rest as
+ * kt_conv2d_params. */
+typedef struct {
+    kt_window window;
+    int32_t outside;
+    const int32_t *stream;
+    int32_t pairs;
+    const int32_t *fold;
+    int32_t output_offset;
+    int32_t clamp[2];
+    const int32_t *multiplier;
+    const int8_t *shift;
+    const int32_t *addend_multiplier;
+    const int8_t *addend_shift;
+    int32_t rank;
+} kt_packed_conv2d_lora_params;
+
+/* kt_conv2d_lora_s8, kt_conv2d_scaled_s8 or kt_conv2d_s8, for any clamp and rounding twice: u, b, u_range and b_exponent NULL where there
+ * is no LoRA, gain and gain_exponent NULL where there is no gain. scratch: 8 * pairs + 8 * output channels, rounded up to 4, bytes. */
+void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
+                              const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
+                              const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+
+/* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
+ *
+ * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16
+ *                     pairs, then 4 x {multiplier, addend, shift}
+ * scratch             with `fold` 4 bytes a channel */
+typedef struct {
+    kt_window window;
+    int32_t outside;
+    const int32_t *stream;
+    const int32_t *fold;
+    int32_t bias_limit;
+} kt_packed_depthwise_params;
+
+/* kt_depthwise_conv2d_s8 where the clamp is all of int8 and no negative result survives it, and where the clamp is all of int8. */
+void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                 int8_t *y, void *scratch);
+void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                            void *scratch);
+
+/* The same for 3x3 windows without dilation whose stride is 1, or strided: 2, in both directions.
+ * stream: for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, then {multiplier, addend, shift}.
+ * scratch: 96 * (ceil(result width / 2) * stride + 1) bytes, with `fold` 4 bytes a channel more. The result may lie behind x by whole bands
+ * of 4 rows, strided of 2. */
+void kt_banded_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                 int8_t *y, void *scratch);
+void kt_banded_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                            void *scratch);
+void kt_banded_depthwise_strided_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                         int8_t *y, void *scratch);
+void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                    int8_t *y, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
