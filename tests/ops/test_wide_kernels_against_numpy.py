@@ -6,13 +6,17 @@ A case of each is run on every emulated core as well (`test_kernels_on_cores.py`
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int8, library, pick, scale, seeds, zero_point
 from test_kernels_against_numpy import channel_scales, result_scale
 
+from kiloc.ir.graph import Node, Value
 from kiloc.ir.types import TensorType, activation
+from kiloc.ops import NodeTypes
+from kiloc.ops._offset_sums import OPERAND, with_offset_sums
 from kiloc.ops._window import Window, same_padding
 from kiloc.ops.conv_2d import Conv2D
 from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -24,6 +28,17 @@ __all__ = ["library"]
 def weights_of(r: Rng, *shape: int) -> np.ndarray:
     """Mostly as a converter writes them, without -128; sometimes with it."""
     return codes(r, *shape) if r.random() < 0.8 else int8(r, *shape)
+
+
+def summed(r: Rng, case: Case) -> Case:
+    """Mostly with the table of the weights' sums that a target with Helium has."""
+    node = Node("layer", case.op, {o: o for o in case.types}, ("y",))
+    values = {o: Value(o, t, "constant", case.arrays[o]) for o, t in case.types.items()}
+    chosen, added, _ = with_offset_sums(node, NodeTypes(case.types, case.results), values)
+    if not added or r.random() < 0.3:
+        return case
+    assert chosen.inputs[OPERAND] == added[0].name and added[0].data is not None
+    return replace(case, types={**case.types, OPERAND: added[0].type}, arrays={**case.arrays, OPERAND: added[0].data})
 
 
 def same_window(r: Rng, h: int, w: int, *kernels: tuple[int, int]) -> Window:
@@ -44,7 +59,7 @@ def conv2d(r: Rng) -> Case:
     y = activation((1, *window.output(h, w), co), result_scale(r, x, weights, ci * window.kernel[0] * window.kernel[1]), zero_point(r))
     types = {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}
     arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, *weights.shape), "bias": bias(r, co)}
-    return Case(Conv2D(pick(r, "none", "relu", "relu6"), "twice", 1.0, window), types, arrays, (y,))
+    return summed(r, Case(Conv2D(pick(r, "none", "relu", "relu6"), "twice", 1.0, window), types, arrays, (y,)))
 
 
 def fully_connected(r: Rng) -> Case:
@@ -54,7 +69,7 @@ def fully_connected(r: Rng) -> Case:
     y = activation((1, rows, co), result_scale(r, x, weights, ci), zero_point(r))
     types = {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}
     arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, co, ci), "bias": bias(r, co)}
-    return Case(FullyConnected(pick(r, "none", "relu"), "twice", 1.0), types, arrays, (y,))
+    return summed(r, Case(FullyConnected(pick(r, "none", "relu"), "twice", 1.0), types, arrays, (y,)))
 
 
 def depthwise(r: Rng) -> Case:
@@ -69,7 +84,7 @@ def depthwise(r: Rng) -> Case:
     arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, *weights.shape), "bias": bias(r, co)}
     if r.random() < 0.25:  # the largest products
         arrays["x"][:], arrays["weights"][:] = -128, -128
-    return Case(DepthwiseConv2D(window, pick(r, "none", "relu", "relu6")), types, arrays, (y,))
+    return summed(r, Case(DepthwiseConv2D(window, pick(r, "none", "relu", "relu6")), types, arrays, (y,)))
 
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {

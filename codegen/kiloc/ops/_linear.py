@@ -24,6 +24,7 @@ from .. import numerics as nm
 from ..ir.types import TensorType
 from ._activation import clamp_range
 from ._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, scaled_accumulator, scaled_gradient
+from ._offset_sums import OPERAND, offset_sums_field
 from ._reach import Reach, window_reach
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Table
@@ -80,7 +81,7 @@ class Linear(Op):
 
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
     optional: ClassVar[tuple[str, ...]] = (
-        "lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS,
+        "lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND,
     )  # fmt: skip
 
     activation: str = "none"
@@ -153,6 +154,7 @@ class Linear(Op):
             "weights": Argument(n.inputs["weights"]),
             "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
             "shift": Table("shift", "int8_t", shift.astype(np.int8)),
+            **offset_sums_field(t, n),
         }
         arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         symbol = "kt_conv2d_s8" if self.rounding == "twice" else "kt_conv2d_once_s8"

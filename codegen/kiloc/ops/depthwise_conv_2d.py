@@ -19,6 +19,7 @@ from ._activation import clamp_range, far_apart
 from ._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, gained, real_gain, scaled_accumulator, scaled_gradient
 from ._gradient import Real, RequantizedGradient, batch
 from ._linear import addend, addend_multipliers, delta_channels, output_scales
+from ._offset_sums import OPERAND, offset_sums_field
 from ._reach import Reach, window_gradient_reach, window_reach
 from ._window import Window
 from .input_gradient import prescale, prescaled
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 class DepthwiseConv2D(Op):
     mnemonic: ClassVar[str] = "depthwise_conv_2d"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS)
+    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND)
 
     window: Window = Window((1, 1))
     activation: str = "none"
@@ -98,6 +99,7 @@ class DepthwiseConv2D(Op):
             "weights": Argument(n.inputs["weights"]),
             "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
             "shift": Table("shift", "int8_t", shift.astype(np.int8)),
+            **offset_sums_field(t, n),
         }
         arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         symbol = "kt_depthwise_conv2d_s8"

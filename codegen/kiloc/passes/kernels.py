@@ -14,6 +14,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.verify import node_types
 from ..ops import NodeTypes
 from ..ops._linear import Linear
+from ..ops._offset_sums import with_offset_sums
 from ..ops._packing import NotProved
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.packed import packed
@@ -21,6 +22,12 @@ from ..ops.packed_depthwise import packed_depthwise
 
 DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 """Targets whose cores multiply two pairs of 16-bit values at once."""
+
+HELIUM = frozenset({"cortex-m55"})
+"""Targets whose kernels multiply 16 values at once, weights as the model has them, and take the sums of weights as a table."""
+
+TRAINED = frozenset({"lora_u", "delta", "gain"})
+"""Operands of what a layer's trained weights add: kernels of their own."""
 
 Packer = Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]]
 
@@ -36,8 +43,8 @@ class Choice:
 
 def choose(graph: Graph, node: Node, target: str) -> Choice:
     """The kernel of one node. target "": portable."""
-    packer = _packer(node)
-    if packer is None or target not in DSP:
+    packer = _packer(node, target)
+    if packer is None:
         return Choice(node)
     try:
         chosen, values, slow = packer(node, node_types(graph, node), graph.values)
@@ -46,10 +53,15 @@ def choose(graph: Graph, node: Node, target: str) -> Choice:
     return Choice(chosen, tuple(values), slow)
 
 
-def _packer(node: Node) -> Packer | None:
-    if isinstance(node.op, Linear):
+def _packer(node: Node, target: str) -> Packer | None:
+    linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
+    if target in DSP and linear:
         return packed
-    return packed_depthwise if isinstance(node.op, DepthwiseConv2D) else None
+    if target in DSP and depthwise:
+        return packed_depthwise
+    if target in HELIUM and (linear or depthwise) and not TRAINED & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
+        return with_offset_sums
+    return None
 
 
 def with_kernels(graph: Graph, target: str) -> Graph:

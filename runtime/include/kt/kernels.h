@@ -51,7 +51,9 @@ typedef struct {
  * The rest belongs to trainable layers (otherwise 0 and NULL):
  * addend_multiplier, addend_shift   [output channels]: from units of s_x to accumulator units s_x * s_w[c]
  * rank                LoRA: columns of B
- * rows                [output channels]: row of the delta that a channel uses, -1 for none; NULL: its own */
+ * rows                [output channels]: row of the delta that a channel uses, -1 for none; NULL: its own
+ * offset_sums         [output channels]: input_offset times the sum of the channel's weights; NULL: kernels that need them sum
+ *                     the weights themselves */
 typedef struct {
     kt_window window;
     int32_t input_offset;
@@ -64,6 +66,7 @@ typedef struct {
     const int8_t *addend_shift;
     int32_t rank;
     const int16_t *rows;
+    const int32_t *offset_sums;
 } kt_conv2d_params;
 
 /* y[p, c] = clamp(requantize(bias[c] + sum_k weights[c, k] * (x[p, k] + input_offset)) + output_offset), x under the
@@ -140,7 +143,8 @@ void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *par
  * The rest belongs to a delta (otherwise 0 and NULL):
  * addend_multiplier, addend_shift   as kt_conv2d_params
  * columns             of the delta
- * rows                [output channels]: the column that a channel uses, -1 for none; NULL: its own */
+ * rows                [output channels]: the column that a channel uses, -1 for none; NULL: its own
+ * offset_sums         as kt_conv2d_params; given only where no weight is -128 */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;
@@ -154,6 +158,7 @@ typedef struct {
     const int8_t *addend_shift;
     int32_t columns;
     const int16_t *rows;
+    const int32_t *offset_sums;
 } kt_depthwise_conv2d_params;
 
 /* y[p, c] = clamp(requantize(bias[c] + sum over taps of weights[tap, c] * (x[p, tap, c / depth_multiplier] +

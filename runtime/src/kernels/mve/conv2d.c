@@ -99,8 +99,8 @@ void kt_conv2d_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t
     l.chunk.params = params;
     l.chunk.size = kt_kernel_size(window);
     l.finish = kt_finish_of(bias, params->multiplier, params->shift, channels, params->output_offset, params->clamp);
-    l.initial = NULL;
-    if (channels <= KT_CHUNK) {
+    l.initial = params->offset_sums;
+    if (l.initial == NULL && channels <= KT_CHUNK) {
         kt_initial_sums(params->weights, l.chunk.size, channels, params->input_offset, initial);
         l.initial = initial;
     }

@@ -14,7 +14,8 @@
 enum {
     TAPS = 52,         /* 7x7, rounded up to whole vectors of addresses */
     CHUNK = 64,        /* channels whose sums are kept */
-    CHANNELS = 256     /* whose zero points and sums of weights are kept */
+    CHANNELS = 512,    /* of the line of zero points */
+    OWN_SUMS = 256     /* channels whose weights are summed here */
 };
 
 /* A layer, and where the taps of the present position are. */
@@ -218,14 +219,20 @@ static int initial_sums(const layer *l, int32_t *initial)
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
     const kt_window *window = &params->window;
-    int32_t initial[CHANNELS];
+    int32_t initial[OWN_SUMS];
     int8_t line[CHANNELS];
     layer l;
+    int fast;
     l.params = params;
-    l.initial = initial;
+    l.initial = params->offset_sums;
     l.channels = window->output[KT_CHANNELS];
     l.taps = window->kernel[KT_Y] * window->kernel[KT_X];
-    if (params->depth_multiplier != 1 || l.channels > CHANNELS || l.taps > TAPS || initial_sums(&l, initial)) {
+    fast = params->depth_multiplier == 1 && l.channels <= CHANNELS && l.taps <= TAPS;
+    if (fast && l.initial == NULL) {
+        fast = l.channels <= OWN_SUMS && !initial_sums(&l, initial);
+        l.initial = initial;
+    }
+    if (!fast) {
         kt_depthwise_walk(params, x, bias, NULL, y);
         return;
     }
