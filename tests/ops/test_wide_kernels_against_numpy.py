@@ -14,13 +14,14 @@ from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int
 from test_kernels_against_numpy import channel_scales, result_scale
 
 from kiloc.ir.graph import Node, Value
-from kiloc.ir.types import TensorType, activation
+from kiloc.ir.types import TensorType, activation, gradient
 from kiloc.ops import NodeTypes
 from kiloc.ops._offset_sums import OPERAND, with_offset_sums
 from kiloc.ops._window import Window, same_padding
 from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.fully_connected import FullyConnected
+from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
 
 __all__ = ["library"]
 
@@ -87,10 +88,36 @@ def depthwise(r: Rng) -> Case:
     return summed(r, Case(DepthwiseConv2D(window, pick(r, "none", "relu", "relu6")), types, arrays, (y,)))
 
 
+def conv2d_input_gradient(r: Rng) -> Case:
+    ci, co = pick(r, 1, 4, 13, 16, 64, 96, 100, 200), pick(r, 3, 16, 64, 65, 130)
+    h, w = int(r.integers(1, 6)), int(r.integers(1, 6))
+    window = Window((1, 1)) if r.random() < 0.4 else same_window(r, h, w, (3, 3), (1, 1), (2, 3))
+    out = window.output(h, w)
+    weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
+    types = {"g": gradient((1, *out, co), scale(r)), "weights": weights}
+    arrays = {"g": codes(r, 1, *out, co), "weights": weights_of(r, *weights.shape)}
+    p = prescale_shift(arrays["weights"], weights.channel_scales)
+    return Case(LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(-2, 24))), types, arrays)
+
+
+def depthwise_input_gradient(r: Rng) -> Case:
+    ci, factor = pick(r, 7, 8, 16, 33, 64, 100), pick(r, 1, 1, 1, 2)
+    h, w = int(r.integers(1, 8)), int(r.integers(1, 8))
+    window = same_window(r, h, w, (3, 3), (3, 3), (5, 1), (7, 7), (8, 8))
+    co, out = ci * factor, window.output(h, w)
+    weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
+    values = weights_of(r, *weights.shape)
+    p = depthwise_prescale_shift(values, weights.channel_scales, factor)
+    op = DepthwiseInputGradient(window, (1, h, w, ci), (1, *out, co), p, shift=int(r.integers(-2, 20)))
+    return Case(op, {"g": gradient((1, *out, co), 1.0), "weights": weights}, {"g": codes(r, 1, *out, co), "weights": values})
+
+
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d": (conv2d, 40),
     "fully_connected": (fully_connected, 24),
     "depthwise": (depthwise, 40),
+    "conv2d_input_gradient": (conv2d_input_gradient, 30),
+    "depthwise_input_gradient": (depthwise_input_gradient, 30),
 }
 
 

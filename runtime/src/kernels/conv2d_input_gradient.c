@@ -4,6 +4,9 @@
  *
  * Both roundings are half up; a truncating shift would bias every element and deep networks would not train. */
 #include "conv2d_input_gradient.h"
+#include "kt/architecture.h"
+
+#if !KT_MVE
 
 void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
                                  const int8_t *gain, const int8_t *gain_exponent, int8_t *dx)
@@ -27,3 +30,4 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
         }
     }
 }
+#endif

@@ -10,7 +10,7 @@
 #include "../depthwise_input_gradient.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "prescale.h"
 

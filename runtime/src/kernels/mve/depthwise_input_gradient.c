@@ -1,0 +1,80 @@
+/* kt_depthwise_input_gradient_s8 on cores with Helium: eight channels at a time. The formula and its roundings are those of
+ * ../depthwise_input_gradient.c.
+ *
+ * The pre-scaling is a VQRDMULH of g * 2^(15 - p): (g * 2^(15 - p) * m + 2^14) >> 15 = (g * m + 2^(p - 1)) >> p. It needs p in
+ * [7, 15], factors without a gain, and one result a channel; any other layer takes the portable loop. */
+#include "kt/architecture.h"
+#include "kt/kernels.h"
+
+#if KT_MVE
+#include "../depthwise_input_gradient.h"
+#include "gradient_lanes.h"
+
+enum { TAPS = 49 };
+
+/* The windows that a position meets. */
+typedef struct {
+    const int8_t *g[TAPS], *w[TAPS];
+    int32_t count;
+} meetings;
+
+static void meet(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x, meetings *met)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    kt_meeting_walk walk = kt_meetings_of(y, x);
+    kt_meeting meeting;
+    met->count = 0;
+    while (kt_next_meeting(&params->window, &walk, &meeting)) {
+        met->g[met->count] = g + meeting.position * channels;
+        met->w[met->count++] = params->weights + meeting.tap * channels;
+    }
+}
+
+/* Eight channels from c on, of them those in `lanes`. */
+static inline void eight(const kt_depthwise_input_gradient_params *params, const meetings *met, int32_t c,
+                         mve_pred16_t lanes, int8_t *dx)
+{
+    const int16x8_t m = vldrhq_z_s16(params->prescale + c, lanes);
+    const int32_t left = 15 - params->prescale_shift;
+    int32x4_t even = vdupq_n_s32(0);
+    int32x4_t odd = vdupq_n_s32(0);
+    int16x8_t result;
+    int32_t i;
+    for (i = 0; i < met->count; i++) {
+        const int16x8_t g = vqrdmulhq_s16(vshlq_r_s16(vldrbq_z_s16(met->g[i] + c, lanes), left), m);
+        const int16x8_t w = vldrbq_z_s16(met->w[i] + c, lanes);
+        even = vaddq_s32(even, vmullbq_int_s16(g, w));
+        odd = vaddq_s32(odd, vmulltq_int_s16(g, w));
+    }
+    result = vqmovnbq_s32(vdupq_n_s16(0), kt_shift_round_lanes(even, params->shift));
+    result = vqmovntq_s32(result, kt_shift_round_lanes(odd, params->shift));
+    result = vminq_s16(vmaxq_s16(result, vdupq_n_s16(-127)), vdupq_n_s16(127));
+    vstrbq_p_s16(dx + c, result, lanes);
+}
+
+void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
+                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
+{
+    const kt_window *window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t direction = kt_direction(g, dx);
+    const int32_t p = params->prescale_shift;
+    const int few = window->kernel[KT_Y] * window->kernel[KT_X] <= TAPS;
+    meetings met;
+    int32_t y, x, c;
+    if (gain != NULL || params->depth_multiplier != 1 || p < 7 || p > 15 || !few) {
+        const kt_gain trained = kt_gain_of(gain, gain_exponent);
+        kt_depthwise_input_gradient_walk(params, g, &trained, dx, (int32_t *)scratch);
+        return;
+    }
+    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
+        for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
+            int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
+            meet(params, g, y, x, &met);
+            for (c = 0; c < channels; c += 8) {
+                eight(params, &met, c, vctp16q((uint32_t)(channels - c)), result);
+            }
+        }
+    }
+}
+#endif
