@@ -1,5 +1,4 @@
-/* kt/kernels.h: every kernel that generated code calls, forward and backward. It also includes kt/loss.h,
- * kt/optim.h and kt/packed.h.
+/* kt/kernels.h: every kernel that generated code calls, forward and backward, with kt/loss.h, kt/optim.h and kt/packed.h.
  *
  * Conventions
  * - A kernel takes its parameter struct first, then pointers: operands, results, scratch. It returns nothing and
@@ -31,8 +30,7 @@ extern "C" {
 
 /* How a kernel slides over an image. Sizes are {height, width, channels} or {height, width}.
  * pad is {top, left}, negative where the walk starts inside; what is needed at the bottom and on the right follows from
- * the output size. Positions outside
- * the input read as its zero point. */
+ * the output size. Positions outside the input read as its zero point. */
 typedef struct {
     int32_t input[3];
     int32_t output[3];
@@ -52,8 +50,7 @@ typedef struct {
  * addend_multiplier, addend_shift   [output channels]: from units of s_x to accumulator units s_x * s_w[c]
  * rank                LoRA: columns of B
  * rows                [output channels]: row of the delta that a channel uses, -1 for none; NULL: its own
- * offset_sums         [output channels]: input_offset times the sum of the channel's weights; NULL: kernels that need them sum
- *                     the weights themselves */
+ * offset_sums         [output channels]: input_offset * sum of the weights; NULL: a kernel that needs it sums them itself */
 typedef struct {
     kt_window window;
     int32_t input_offset;
@@ -139,12 +136,11 @@ void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *par
 
 /* weights             int8 [kernel rows][kernel columns][output channels]
  * depth_multiplier    output channels / input channels; output channel c reads input channel c / depth_multiplier
- * multiplier, shift   [output channels]
+ * multiplier, shift, offset_sums   as kt_conv2d_params; offset_sums only where no weight is -128
  * The rest belongs to a delta (otherwise 0 and NULL):
  * addend_multiplier, addend_shift   as kt_conv2d_params
  * columns             of the delta
- * rows                [output channels]: the column that a channel uses, -1 for none; NULL: its own
- * offset_sums         as kt_conv2d_params; given only where no weight is -128 */
+ * rows                [output channels]: the column that a channel uses, -1 for none; NULL: its own */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;

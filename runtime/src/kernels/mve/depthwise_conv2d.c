@@ -36,10 +36,8 @@ static inline void sum16(const layer *l, int32_t c, int32_t *sums)
     const int8_t *x0, *x1;
     const int8_t *w = l->params->weights + c;
     const uint32_t *x = l->x;
-    __asm__ volatile("vld40.32 {q4, q5, q6, q7}, [%[initial]]\n\t"
-            "vld41.32 {q4, q5, q6, q7}, [%[initial]]\n\t"
-            "vld42.32 {q4, q5, q6, q7}, [%[initial]]\n\t"
-            "vld43.32 {q4, q5, q6, q7}, [%[initial]]\n\t"
+    __asm__ volatile("vld40.32 {q4, q5, q6, q7}, [%[initial]]\n\tvld41.32 {q4, q5, q6, q7}, [%[initial]]\n\t"
+            "vld42.32 {q4, q5, q6, q7}, [%[initial]]\n\tvld43.32 {q4, q5, q6, q7}, [%[initial]]\n\t"
             "wls lr, %[pairs], 2f\n"                  /* none: skip */
             "1:\n\t"
             "ldrd %[x0], %[x1], [%[x]], #8\n\t"       /* where two taps are */
@@ -85,10 +83,8 @@ static inline void sum16(const layer *l, int32_t c, int32_t *sums)
             "vadd.i32 q5, q5, q2\n\t"
             "vadd.i32 q7, q7, q3\n"
             "3:\n\t"
-            "vst40.32 {q4, q5, q6, q7}, [%[sums]]\n\t"
-            "vst41.32 {q4, q5, q6, q7}, [%[sums]]\n\t"
-            "vst42.32 {q4, q5, q6, q7}, [%[sums]]\n\t"
-            "vst43.32 {q4, q5, q6, q7}, [%[sums]]\n"
+            "vst40.32 {q4, q5, q6, q7}, [%[sums]]\n\tvst41.32 {q4, q5, q6, q7}, [%[sums]]\n\t"
+            "vst42.32 {q4, q5, q6, q7}, [%[sums]]\n\tvst43.32 {q4, q5, q6, q7}, [%[sums]]\n"
             : [x] "+r"(x), [w] "+r"(w), [x0] "=&r"(x0), [x1] "=&r"(x1)
             : [step] "r"(l->channels), [c] "r"(c), [pairs] "r"(l->taps >> 1), [odd] "l"(l->taps & 1), [sums] "r"(sums),
               [initial] "r"(l->initial + c)
