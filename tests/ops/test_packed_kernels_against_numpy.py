@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, generated, library, pick, scale, seeds
-from test_kernels_against_numpy import depthwise, linear
+from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, pick, scale, seeds
+from test_kernels_against_numpy import channel_scales, depthwise, input_gradient, linear
 from test_method_kernels_against_numpy import with_gain
 
 from kiloc.ir.graph import Node, Value
-from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ir.types import Quantization, TensorType, activation, gradient
 from kiloc.ops import Environment, NodeTypes
 from kiloc.ops import _packing as packing
 from kiloc.ops._packing import NotProved
 from kiloc.ops._window import Window
 from kiloc.ops.fully_connected import FullyConnected
+from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.packed import PackedLinear, packed
 from kiloc.ops.packed_depthwise import packed_depthwise
+from kiloc.ops.packed_input_gradient import packed_input_gradient
 from kiloc.passes.kernels import choose
 
 __all__ = ["library"]
@@ -115,7 +117,33 @@ def packed_depthwise_layer(r: Rng, relu: bool) -> Case:
     raise AssertionError("no case")
 
 
+def wide_gradient(r: Rng) -> Case:
+    """As wide as real layers."""
+    window, ci, co = pick(r, Window((1, 1)), Window((3, 3), pad=(1, 1, 1, 1)), Window((3, 3), (2, 2), (0, 0, 1, 1))), 4 * int(r.integers(1, 12)), 32
+    h, w = int(r.integers(3, 7)), int(r.integers(3, 7))
+    out = window.output(h, w)
+    weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
+    arrays = {"g": codes(r, 1, *out, co), "weights": int8(r, *weights.shape)}
+    p = prescale_shift(arrays["weights"], weights.channel_scales)
+    op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(8, 24)))
+    return Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays)
+
+
+def packed_gradient(r: Rng, lora: bool) -> Case:
+    """The gradient of a layer to its input; dilated windows are drawn again."""
+    while True:
+        case = input_gradient(r, lora)
+        if r.random() < 0.3:
+            case = wide_gradient(r)
+        try:
+            return repacked(case, packed_input_gradient)[0]
+        except NotProved:
+            continue
+
+
 GENERATORS = {
+    "packed_input_gradient": (partial(packed_gradient, lora=False), 60),
+    "packed_path_input_gradient": (partial(packed_gradient, lora=True), 40),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     "packed_relu": (partial(packed_layer, kind="relu"), 40),
@@ -173,6 +201,17 @@ def test_packed_depthwise_layer_means_what_the_layer_means(seed: int, trained: b
             case.arrays["bias"][:] = r.choice([-(2**31), 2**31 - 1, 2**23, 0], case.arrays["bias"].shape)  # type: ignore[index]
         try:
             found, _ = repacked(case, packed_depthwise, trained)
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
+    r = np.random.default_rng([seed, 9])
+    for case in (input_gradient(r, False), input_gradient(r, True), wide_gradient(r)):
+        try:
+            found, _ = repacked(case, packed_input_gradient)
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))

@@ -101,6 +101,16 @@ def unpaired(words: Ints, channels: int, size: int, order: list[tuple[int, int]]
     return weights[:channels, :-1]
 
 
+def unplain(words: Ints, channels: int, size: int, order: list[tuple[int, int]]) -> Ints:
+    """Weights [channels, size] of plain words: the inverse of `plain_words`."""
+    lanes = words.reshape(-1, len(order), 2).transpose(0, 2, 1).reshape(padded(channels) // 2, len(order))
+    weights = np.zeros((padded(channels), size + 1), np.int64)
+    for byte in range(4):
+        positions = [pair[byte // 2] for pair in order]
+        weights[byte % 2 :: 2, positions] = _signed(lanes >> (8 * byte), 8)
+    return weights[:channels, :-1]
+
+
 def _signed(words: Ints, bits: int) -> Ints:
     """The lowest bits of each word as a signed value."""
     sign = 1 << (bits - 1)

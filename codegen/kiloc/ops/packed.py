@@ -44,6 +44,7 @@ class PackedLinear(Op):
     """
 
     mnemonic: ClassVar[str] = "packed_linear"
+    role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
     optional: ClassVar[tuple[str, ...]] = ("fold", *LORA_OPERANDS, *GAIN_OPERANDS)
 

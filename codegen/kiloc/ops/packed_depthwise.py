@@ -36,6 +36,7 @@ class PackedDepthwise(Op):
     """
 
     mnemonic: ClassVar[str] = "packed_depthwise"
+    role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
     optional: ClassVar[tuple[str, ...]] = ("fold",)
 

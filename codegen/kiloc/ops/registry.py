@@ -79,7 +79,7 @@ class Op:
 
     mnemonic: ClassVar[str] = ""
     role: ClassVar[str] = "forward"
-    """"forward" (a model's or an adapter's own operator), "backward" or "update"."""
+    """"forward" (a model's or an adapter's own operator), "backward", "update", or "kernel" (stands for another in a fast form)."""
     operands: ClassVar[tuple[str, ...]] = ("x",)
     optional: ClassVar[tuple[str, ...]] = ()
     view: ClassVar[bool] = False

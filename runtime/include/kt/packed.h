@@ -64,6 +64,39 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* kt_conv2d_input_gradient_s8 without a gain, of a window without dilation, from transposed weights.
+ *
+ * stream              plain words of product.h. Positions of the input fall into stride[0] * stride[1] phases by what is left of
+ *                     y + pad and of x + pad; each has the taps that meet it, last tap first. Phases follow one another.
+ * prescale            [output channels, rounded up to 4]
+ * scratch             8 * the most pairs of a phase + 12 * input channels, rounded up to 4, bytes
+ * The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by whole rows. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+} kt_packed_input_gradient_params;
+
+void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+
+/* kt_conv2d_path_input_gradient_s8 with LoRA, in the same way. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+    int32_t path_channels;
+    int32_t path_multiplier;
+    int32_t path_shift;
+} kt_packed_path_input_gradient_params;
+
+void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params *params, const int8_t *g,
+                                      const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
+                                      const int8_t *weights_exponent, int8_t *dx, void *scratch);
+
 /* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
  *
  * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16

@@ -62,6 +62,25 @@ KT_INLINE int32_t kt_add_high(int32_t sum, int32_t a, int32_t b)
 #endif
 }
 
+/* sum + low(a) * high(b), and sum + high(a) * low(b) */
+KT_INLINE int32_t kt_add_low_high(int32_t sum, int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __smlabt(a, b, sum);
+#else
+    return sum + kt_low(a) * kt_high(b);
+#endif
+}
+
+KT_INLINE int32_t kt_add_high_low(int32_t sum, int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __smlatb(a, b, sum);
+#else
+    return sum + kt_high(a) * kt_low(b);
+#endif
+}
+
 /* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
 KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {

@@ -1,0 +1,137 @@
+"""The gradient of a convolution or fully connected layer to its input, from transposed weights packed for the fast kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.graph import Node, Value
+from ..ir.types import TensorType
+from . import _packing as packing
+from ._gain import GAIN_OPERANDS
+from ._reach import Reach
+from ._window import Window
+from .input_gradient import LinearInputGradient, prescale
+from .kernel import Argument, Field, KernelCall, Scratch, Table
+from .registry import Array, Environment, Names, NodeTypes, Op, register
+
+PATH = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
+
+
+@register
+@dataclass(frozen=True)
+class PackedInputGradient(Op):
+    """stream: int32 [words]: for each phase of the positions (kt/packed.h) its taps, last first, of every input channel.
+
+    layer: the operator that this stands for, weights its weights' type.
+    """
+
+    mnemonic: ClassVar[str] = "packed_input_gradient"
+    role: ClassVar[str] = "kernel"
+    operands: ClassVar[tuple[str, ...]] = ("g", "stream")
+    optional: ClassVar[tuple[str, ...]] = PATH
+
+    layer: LinearInputGradient = field(default_factory=LinearInputGradient)
+    weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
+
+    def plain(self, t: NodeTypes) -> NodeTypes:
+        """Types of the operator that this stands for."""
+        return NodeTypes({**{o: v for o, v in t.operands.items() if o != "stream"}, "weights": self.weights}, t.results)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return self.layer.infer(self.plain(t))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        weights = unpacked(e.array("stream"), self.layer.window, self.weights)
+        arrays = {**{o: a for o, a in dict(e.arrays).items() if o != "stream"}, "weights": weights}
+        return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.layer.macs(self.plain(t))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach if self.layer.window.stride == (1, 1) else reach.in_bands(self.layer.x_image[1])
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        op, channels = self.layer, self.layer.y_image[2]
+        m = prescale(self.weights.channel_scales, channels)
+        fields: dict[str, Field] = {
+            "window": op.window.fields(op.x_image, op.y_image),
+            "stream": Argument(n.inputs["stream"]),
+            "prescale": Table("prescale", "int16_t", np.pad(m, (0, packing.padded(channels) - channels)).astype(np.int16)),
+            "prescale_shift": op.prescale_shift,
+            "shift": op.shift,
+        }
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
+        struct, symbol = "kt_packed_input_gradient_params", "kt_packed_input_gradient_s8"
+        if t.has("lora_du"):
+            multiplier, shift = op.path_multiplier(self.plain(t))
+            fields |= {"path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
+            arguments += [Argument(n.inputs[o]) for o in PATH]
+            struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
+        arguments += [Argument(n.outputs[0]), Scratch()]
+        pairs = max(len(order) for _, _, order in phases(op.window, channels))
+        scratch = 8 * pairs + 12 * packing.padded(op.x_image[2])
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", ("product/plain_sums.c",))
+
+
+def phases(window: Window, channels: int) -> Iterator[tuple[list[int], list[int], list[tuple[int, int]]]]:
+    """For each phase the kernel rows and columns that meet its positions, last first, and the order of its pairs."""
+    for fy in range(window.stride[0]):
+        for fx in range(window.stride[1]):
+            rows = list(range(fy, window.kernel[0], window.stride[0]))[::-1]
+            columns = list(range(fx, window.kernel[1], window.stride[1]))[::-1]
+            taps = len(rows) * len(columns)
+            order = [(tap * channels + a, tap * channels + b if b >= 0 else -1) for tap in range(taps) for a, b in packing.run_order(channels)]
+            yield rows, columns, order
+
+
+def transposed_stream(weights: NDArray[np.int64], window: Window) -> NDArray[np.int32]:
+    """Of weights [OC, KH, KW, IC]."""
+    parts = []
+    for rows, columns, order in phases(window, weights.shape[0]):
+        if order:
+            part = weights[:, rows][:, :, columns].transpose(3, 1, 2, 0).reshape(weights.shape[3], -1)
+            parts.append(packing.plain_words(part, order).ravel())
+    return packing.as_stream(np.concatenate(parts))
+
+
+def unpacked(stream: NDArray[np.generic], window: Window, weights: TensorType) -> NDArray[np.int8]:
+    """The inverse of `transposed_stream`, of the weights' shape."""
+    channels, depth = weights.shape[0], weights.size // weights.shape[0] // (window.kernel[0] * window.kernel[1])
+    found = np.zeros((channels, *window.kernel, depth), np.int64)
+    words, at = stream.view(np.uint32).astype(np.int64).ravel(), 0
+    for rows, columns, order in phases(window, channels):
+        if not order:
+            continue
+        size = packing.padded(depth) // 2 * len(order)
+        part = packing.unplain(words[at : at + size], depth, len(rows) * len(columns) * channels, order)
+        at += size
+        for i, ky in enumerate(rows):
+            for j, kx in enumerate(columns):
+                found[:, ky, kx] = part.reshape(depth, len(rows), len(columns), channels)[:, i, j].T
+    return found.astype(np.int8).reshape(weights.shape)
+
+
+def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a gradient, and the constant that it adds. Raises NotProved."""
+    layer = node.op
+    assert isinstance(layer, LinearInputGradient)
+    if any(t.has(o) for o in ("delta", *GAIN_OPERANDS)):
+        raise packing.NotProved("its weights or gains are trained")
+    if layer.window.dilation != (1, 1) or min(layer.window.pad) < 0:
+        raise packing.NotProved("its window is dilated or cut")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
+    op = PackedInputGradient(layer, t.type("weights"))
+    stream = transposed_stream(weights, layer.window)
+    name = f"{node.inputs['weights']}.transposed"
+    value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, transposed")
+    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": name}
+    return replace(node, op=op, inputs=inputs), [value], ""

@@ -1,0 +1,268 @@
+/* packed_input_gradient.h: W^T dY as a product: what a position of the input receives is a window over the gradient.
+ *
+ * Without strides two neighbouring positions are computed at once, both read before either is written. With strides neighbours have other
+ * taps: rows are taken one after the other, and in each the positions of one phase after those of another. */
+#ifndef KT_PACKED_INPUT_GRADIENT_H
+#define KT_PACKED_INPUT_GRADIENT_H
+
+#include "../product/halves.h"
+#include "../product/product.h"
+#include "packed_bias.h"
+#include "path_gradient.h"
+
+/* The gradient as the product reads it. */
+typedef struct {
+    const kt_window *window;
+    const int8_t *g;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+} kt_scaled_gradient;
+
+/* The taps of one phase, and their weights. */
+typedef struct {
+    int32_t rows, columns;
+    int32_t pairs;
+    const int32_t *stream;
+} kt_phase;
+
+/* (g * m + half) >> shift of four values, as the pairs (0, 2) and (1, 3). */
+KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t half, int32_t shift, int32_t *even,
+                             int32_t *odd)
+{
+    int32_t first, second, m[2];
+    memcpy(m, prescale, sizeof m);
+    kt_split_four(g, &first, &second);
+    *even = kt_pair_of(kt_add_low(half, first, m[0]) >> shift, kt_add_high_low(half, first, m[1]) >> shift);
+    *odd = kt_pair_of(kt_add_low_high(half, second, m[0]) >> shift, kt_add_high(half, second, m[1]) >> shift);
+}
+
+/* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
+KT_INLINE int32_t *kt_fill_scaled(const kt_scaled_gradient *from, int32_t *word, const int8_t *g)
+{
+    const int32_t shift = from->prescale_shift;
+    const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1));
+    const int16_t *m = from->prescale;
+    int32_t left = from->window->output[KT_CHANNELS];
+    for (; left >= 4; left -= 4, g += 4, m += 4, word += 4) {
+        kt_scale_four(g, m, half, shift, word, word + 2);
+    }
+    if (left > 0) {
+        int8_t rest[4] = {0, 0, 0, 0};
+        int32_t even, odd, i;
+        for (i = 0; i < left; i++) {
+            rest[i] = g[i];
+        }
+        kt_scale_four(rest, m, half, shift, &even, &odd);
+        *word = left == 2 ? kt_pair_of(kt_low(even), kt_low(odd)) : even;
+        word += 2;
+        if (left == 3) {
+            *word = odd;
+            word += 2;
+        }
+    }
+    return word;
+}
+
+static inline int32_t kt_channel_pairs(int32_t channels)
+{
+    return channels / 4 * 2 + (channels % 4 + 1) / 2;
+}
+
+/* The panel's column of the input position whose first result is (top, left). */
+KT_INLINE void kt_fill_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
+                                int32_t left)
+{
+    const kt_window *const window = from->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t width = window->output[KT_X];
+    const int32_t pairs = kt_channel_pairs(channels);
+    int32_t row, column, i;
+    for (row = 0; row < phase->rows; row++) {
+        const int within = kt_within(top + row, window->output[KT_Y]);
+        const int8_t *const line = from->g + (top + row) * width * channels;
+        for (column = 0; column < phase->columns; column++) {
+            if (within && kt_within(left + column, width)) {
+                word = kt_fill_scaled(from, word, line + (left + column) * channels);
+            } else {
+                for (i = 0; i < pairs; i++, word += 2) {
+                    *word = 0;
+                }
+            }
+        }
+    }
+}
+
+/* Taps of a phase along one axis. */
+static inline int32_t kt_phase_taps(const kt_window *window, int axis, int32_t phase)
+{
+    const int32_t left = window->kernel[axis] - phase;
+    return left <= 0 ? 0 : (left + window->stride[axis] - 1) / window->stride[axis];
+}
+
+/* Result that the last tap of a phase meets at an input index; it may lie outside. */
+static inline int32_t kt_first_met(const kt_window *window, int axis, int32_t index, int32_t taps)
+{
+    return (index + window->pad[axis]) / window->stride[axis] - (taps - 1);
+}
+
+/* The phase of (fy, fx), found by walking over those before it. */
+static inline kt_phase kt_phase_of(const kt_window *window, const int32_t *stream, int32_t fy, int32_t fx)
+{
+    const int32_t quads = kt_padded_channels(window->input[KT_CHANNELS]) / KT_QUAD;
+    const int32_t pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
+    kt_phase phase = {0, 0, 0, NULL};
+    int32_t y, x;
+    for (y = 0; y <= fy; y++) {
+        for (x = 0; x < window->stride[KT_X] && (y < fy || x <= fx); x++) {
+            stream += 2 * quads * phase.pairs;
+            phase.rows = kt_phase_taps(window, KT_Y, y);
+            phase.columns = kt_phase_taps(window, KT_X, x);
+            phase.pairs = phase.rows * phase.columns * pairs;
+        }
+    }
+    phase.stream = stream;
+    return phase;
+}
+
+/* Everything that a walk needs. path: NULL for none. panel, sums [2][padded channels] and zeros [padded channels] lie in the
+ * scratch. */
+typedef struct {
+    kt_scaled_gradient from;
+    const int32_t *stream;
+    int32_t shift;
+    const kt_path *path;
+    int8_t *dx;
+    int32_t *panel, *sums, *zeros;
+} kt_gradient_walk;
+
+/* The most pairs of a phase: that of the first tap. */
+static inline int32_t kt_most_pairs(const kt_window *window)
+{
+    return kt_phase_taps(window, KT_Y, 0) * kt_phase_taps(window, KT_X, 0) *
+           kt_channel_pairs(window->output[KT_CHANNELS]);
+}
+
+static inline void kt_lay_out_scratch(kt_gradient_walk *walk, void *scratch)
+{
+    const int32_t padded = kt_padded_channels(walk->from.window->input[KT_CHANNELS]);
+    walk->panel = scratch;
+    walk->sums = walk->panel + 2 * kt_most_pairs(walk->from.window);
+    walk->zeros = walk->sums + 2 * padded;
+    memset(walk->zeros, 0, (size_t)padded * sizeof *walk->zeros);
+}
+
+/* The sums of one position to its gradient. */
+KT_INLINE void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sums, int32_t y, int32_t x)
+{
+    const kt_window *const window = walk->from.window;
+    const int32_t channels = window->input[KT_CHANNELS];
+    int8_t *const dx = walk->dx + (y * window->input[KT_X] + x) * channels;
+    const int32_t shift = walk->shift;
+    int32_t k;
+    if (walk->path != NULL) {
+        for (k = 0; k < channels; k += KT_GATHER_BLOCK) {
+            kt_add_path(window, walk->path, sums + k, y, x, k, kt_minimum(channels - k, KT_GATHER_BLOCK));
+        }
+    }
+    if (shift > 0 && shift < 32) {
+        for (k = 0; k < channels; k++) {
+            dx[k] = kt_saturate8((sums[k] >> shift) + ((sums[k] >> (shift - 1)) & 1));
+        }
+    } else {
+        for (k = 0; k < channels; k++) {
+            dx[k] = kt_saturate8(kt_shift_round(sums[k], shift));
+        }
+    }
+}
+
+KT_INLINE void kt_fill_at(const kt_gradient_walk *walk, const kt_phase *phase, int32_t *word, int32_t y, int32_t x)
+{
+    const kt_window *const window = walk->from.window;
+    const int32_t top = kt_first_met(window, KT_Y, y, phase->rows);
+    kt_fill_gradient(&walk->from, phase, word, top, kt_first_met(window, KT_X, x, phase->columns));
+}
+
+/* The panel times the phase's weights; two: whether it holds a second position. */
+static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int two)
+{
+    const int32_t padded = kt_padded_channels(walk->from.window->input[KT_CHANNELS]);
+    if (phase->pairs == 0) {
+        memset(walk->sums, 0, 2 * (size_t)padded * sizeof *walk->sums);
+    } else {
+        kt_product_plain_sums(walk->sums, two ? 4 * padded : 0, walk->sums + padded, walk->zeros, walk->panel, phase->pairs,
+                              phase->stream);
+    }
+}
+
+/* Two positions at (y0, x0) and (y1, x1), or only the first. */
+KT_INLINE void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
+                                int32_t y1, int32_t x1)
+{
+    const int32_t padded = kt_padded_channels(walk->from.window->input[KT_CHANNELS]);
+    kt_fill_at(walk, phase, walk->panel, y0, x0);
+    if (two) {
+        kt_fill_at(walk, phase, walk->panel + 1, y1, x1);
+    }
+    kt_multiply_panel(walk, phase, two);
+    kt_finish_gradient(walk, walk->sums, y0, x0);
+    if (two) {
+        kt_finish_gradient(walk, walk->sums + padded, y1, x1);
+    }
+}
+
+/* Every position has the same taps: neighbours go together, across the ends of rows too. */
+KT_INLINE void kt_walk_positions(const kt_gradient_walk *walk)
+{
+    const kt_window *const window = walk->from.window;
+    const kt_phase phase = kt_phase_of(window, walk->stream, 0, 0);
+    const int32_t width = window->input[KT_X];
+    const int32_t direction = kt_direction(walk->from.g, walk->dx);
+    int32_t left = window->input[KT_Y] * width;
+    int32_t y = kt_first(direction, window->input[KT_Y]), x = kt_first(direction, width);
+    for (; left > 0; left -= 2) {
+        const int32_t y0 = y, x0 = x;
+        int32_t i;
+        for (i = 0; i < 2; i++) {
+            const int32_t y1 = y, x1 = x;
+            x += direction;
+            if (!kt_within(x, width)) {
+                x = kt_first(direction, width);
+                y += direction;
+            }
+            if (i == 1) {
+                kt_two_gradients(walk, &phase, y0, x0, left > 1, y1, x1);
+            }
+        }
+    }
+}
+
+/* Row by row; in each the positions of one phase after those of another. */
+KT_INLINE void kt_walk_rows(const kt_gradient_walk *walk)
+{
+    const kt_window *const window = walk->from.window;
+    const int32_t height = window->input[KT_Y], width = window->input[KT_X];
+    const int32_t step = window->stride[KT_X];
+    const int32_t direction = kt_direction(walk->from.g, walk->dx);
+    int32_t y, first, x;
+    for (y = kt_first(direction, height); kt_within(y, height); y += direction) {
+        for (first = 0; first < step && first < width; first++) {
+            const int32_t fy = (y + window->pad[KT_Y]) % window->stride[KT_Y];
+            const kt_phase phase = kt_phase_of(window, walk->stream, fy, (first + window->pad[KT_X]) % step);
+            for (x = first; x < width; x += 2 * step) {
+                kt_two_gradients(walk, &phase, y, x, x + step < width, y, x + step);
+            }
+        }
+    }
+}
+
+KT_INLINE void kt_walk_gradient(const kt_gradient_walk *walk)
+{
+    const kt_window *const window = walk->from.window;
+    if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
+        kt_walk_positions(walk);
+    } else {
+        kt_walk_rows(walk);
+    }
+}
+
+#endif

@@ -1,0 +1,55 @@
+/* path_gradient.h: the share that a trained path, LoRA or a delta, adds to the sums of an input gradient. */
+#ifndef KT_PATH_GRADIENT_H
+#define KT_PATH_GRADIENT_H
+
+#include <stddef.h>
+
+#include "input_gradient.h"
+
+/* gradient [positions][channels] enters the path through weights [rows][kernel rows][kernel columns][input channels]; rows: of each
+ * channel, -1 for none, NULL: its own. multiplier, shift: to units of the frozen sums. */
+typedef struct {
+    const int8_t *gradient;
+    const int8_t *weights;
+    int32_t channels;
+    const int16_t *rows;
+    int32_t multiplier;
+    int32_t shift;
+} kt_path;
+
+/* row[k] = sum over the windows that cover (y, x), and over c, of gradient[c] * weights[row of c, tap, first + k]. */
+static inline void kt_gather_path(const kt_window *window, const kt_path *path, int32_t y, int32_t x, int32_t first,
+                                  int32_t count, int32_t *row)
+{
+    const int32_t size = window->input[KT_CHANNELS];
+    const int32_t step = kt_kernel_size(window);
+    kt_meeting_walk walk = kt_meetings_of(y, x);
+    kt_meeting meeting;
+    memset(row, 0, (size_t)count * sizeof *row);
+    while (kt_next_meeting(window, &walk, &meeting)) {
+        const int8_t *const g = path->gradient + meeting.position * path->channels;
+        int32_t c;
+        for (c = 0; c < path->channels; c++) {
+            const int32_t index = path->rows == NULL ? c : path->rows[c];
+            if (g[c] != 0 && index >= 0) {
+                kt_add_row(row, path->weights + (index * step + meeting.tap * size + first), g[c], count);
+            }
+        }
+    }
+}
+
+/* sums[k] takes the path's share of channel first + k, rounded twice and limited to +-2^30; the total saturates at int32.
+ * count: at most KT_GATHER_BLOCK. */
+static inline void kt_add_path(const kt_window *window, const kt_path *path, int32_t *sums, int32_t y, int32_t x,
+                               int32_t first, int32_t count)
+{
+    int32_t row[KT_GATHER_BLOCK];
+    int32_t k;
+    kt_gather_path(window, path, y, x, first, count, row);
+    for (k = 0; k < count; k++) {
+        const int32_t scaled = kt_requantize(row[k], path->multiplier, path->shift);
+        sums[k] = kt_add_saturated(sums[k], kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT));
+    }
+}
+
+#endif
