@@ -45,7 +45,7 @@ class Requantization:
 
     def result(self, sums: Ints, channel: int) -> Ints:
         scaled = nm.requantize(sums, self.multiplier[channel], self.shift[channel]) + self.zero_point
-        return np.clip(scaled, *self.clamp)
+        return np.asarray(np.clip(scaled, *self.clamp))
 
 
 def padded(channels: int) -> int:
@@ -233,7 +233,7 @@ def short_result(words: Ints, sums: Ints, half_up: bool) -> Ints:
     """What the kernels compute from sums [..., channels]."""
     multiplier, addend, shift = words.T
     negative = 0 if half_up else np.where(sums < 0, 128, 0)
-    return np.clip((((sums * 256 * multiplier) >> 32) + addend - negative) >> shift, -128, 127)
+    return np.asarray(np.clip((((sums * 256 * multiplier) >> 32) + addend - negative) >> shift, -128, 127))
 
 
 def bias_limit(q: Requantization, low: Ints, high: Ints) -> int:

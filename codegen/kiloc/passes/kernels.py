@@ -17,8 +17,10 @@ from ..ops._linear import Linear
 from ..ops._offset_sums import with_offset_sums
 from ..ops._packing import NotProved
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.input_gradient import LinearInputGradient
 from ..ops.packed import packed
 from ..ops.packed_depthwise import packed_depthwise
+from ..ops.packed_input_gradient import packed_input_gradient
 
 DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 """Targets whose cores multiply two pairs of 16-bit values at once."""
@@ -59,6 +61,8 @@ def _packer(node: Node, target: str) -> Packer | None:
         return packed
     if target in DSP and depthwise:
         return packed_depthwise
+    if target in DSP and isinstance(node.op, LinearInputGradient):
+        return packed_input_gradient
     if target in HELIUM and (linear or depthwise) and not TRAINED & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
         return with_offset_sums
     return None
