@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int8, library, pick, scale, seeds, zero_point
+from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int8, library, one, pick, scale, seeds, zero_point
 from test_kernels_against_numpy import channel_scales, result_scale
 
 from kiloc.ir.graph import Node, Value
-from kiloc.ir.types import TensorType, activation, gradient
+from kiloc.ir.types import TensorType, activation, gradient, scalar
 from kiloc.ops import NodeTypes
 from kiloc.ops._offset_sums import OPERAND, with_offset_sums
 from kiloc.ops._window import Window, same_padding
@@ -61,6 +61,17 @@ def conv2d(r: Rng) -> Case:
     types = {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}
     arrays = {"x": int8(r, *x.shape), "weights": weights_of(r, *weights.shape), "bias": bias(r, co)}
     return summed(r, Case(Conv2D(pick(r, "none", "relu", "relu6"), "twice", 1.0, window), types, arrays, (y,)))
+
+
+def conv2d_lora(r: Rng) -> Case:
+    """The same with LoRA of ranks up to 16."""
+    case = conv2d(r)
+    rank, positions, co = pick(r, 1, 4, 8, 16), case.results[0].shape[1] * case.results[0].shape[2], case.results[0].shape[3]
+    types = {"lora_u": TensorType((1, positions, rank), "int8"), "lora_b": TensorType((co, rank), "int8")}
+    types |= {"lora_range": scalar("int8"), "lora_b_exponent": scalar("int8")}
+    arrays = {"lora_u": codes(r, 1, positions, rank), "lora_b": codes(r, co, rank)}
+    arrays |= {"lora_range": one(int(r.integers(0, 12))), "lora_b_exponent": one(pick(r, *range(-20, 4), 90))}
+    return replace(case, types={**case.types, **types}, arrays={**case.arrays, **arrays})
 
 
 def fully_connected(r: Rng) -> Case:
@@ -114,6 +125,7 @@ def depthwise_input_gradient(r: Rng) -> Case:
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d": (conv2d, 40),
+    "conv2d_lora": (conv2d_lora, 30),
     "fully_connected": (fully_connected, 24),
     "depthwise": (depthwise, 40),
     "conv2d_input_gradient": (conv2d_input_gradient, 30),

@@ -28,8 +28,8 @@ DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 HELIUM = frozenset({"cortex-m55"})
 """Targets whose kernels multiply 16 values at once, weights as the model has them, and take the sums of weights as a table."""
 
-TRAINED = frozenset({"lora_u", "delta", "gain"})
-"""Operands of what a layer's trained weights add: kernels of their own."""
+PORTABLE = frozenset({"delta", "gain"})
+"""Operands of layers whose kernels are portable there."""
 
 Packer = Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]]
 
@@ -63,7 +63,7 @@ def _packer(node: Node, target: str) -> Packer | None:
         return packed_depthwise
     if target in DSP and isinstance(node.op, LinearInputGradient):
         return packed_input_gradient
-    if target in HELIUM and (linear or depthwise) and not TRAINED & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
+    if target in HELIUM and (linear or depthwise) and not PORTABLE & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
         return with_offset_sums
     return None
 

@@ -3,7 +3,7 @@
  * The values under a window are multiplied as they are stored, with their zero point; input_offset times the sum of the
  * channel's weights is where each sum starts. That needs all of a window: where it is not one piece of memory inside the
  * image (and where the result lies over the image), its values are copied to a panel, with the zero point in the border.
- * Sums of up to CHUNK channels wait on the stack to be requantised, four channels at a time. */
+ * Sums of up to KT_CHUNK channels wait on the stack to be requantised, four channels at a time. */
 #ifndef KT_CONV2D_LANES_H
 #define KT_CONV2D_LANES_H
 
@@ -18,13 +18,26 @@ enum {
     KT_CHUNK = 64      /* channels whose sums are kept */
 };
 
-/* What does not change from position to position. */
+/* A layer; what a trained layer adds to the sums is up to its kernel. */
 typedef struct {
     const kt_conv2d_params *params;
-    const int32_t *initial;    /* of the chunk: input_offset * sum of the weights */
+    const int32_t *initial;    /* input_offset * sum of the weights of each channel; NULL: found for each chunk again */
     int32_t size;              /* values under a window */
-    int32_t first, count;      /* channels of the chunk */
-} kt_conv2d_chunk;
+    kt_finish finish;
+    const void *trained;
+} kt_conv2d_layer;
+
+/* One or two positions: the values under their windows, their results and their numbers. */
+typedef struct {
+    int32_t count;
+    const int8_t *x[2];
+    int8_t *y[2];
+    int32_t number[2];
+} kt_conv2d_positions;
+
+/* Adds to the sums of `count` channels from the first on, of each position KT_CHUNK sums. */
+typedef void kt_addend_lanes(const kt_conv2d_layer *layer, const kt_conv2d_positions *positions, int32_t first,
+                             int32_t count, int32_t (*sums)[KT_CHUNK]);
 
 /* Nothing is copied: each window is one piece inside the image. */
 static inline int kt_windows_are_pieces(const kt_window *window)
@@ -90,11 +103,11 @@ static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count,
     }
 }
 
-static inline void kt_chunk_sums_of_two(const kt_conv2d_chunk *chunk, const int8_t *const x[2], int32_t (*sums)[KT_CHUNK])
+/* Sums of `count` channels, w their weights. */
+static inline void kt_sums_of_two(const int8_t *w, int32_t size, int32_t count, const int32_t *initial,
+                                  const int8_t *const x[2], int32_t (*sums)[KT_CHUNK])
 {
-    const int32_t size = chunk->size;
-    const int8_t *w = chunk->params->weights + chunk->first * size;
-    const int32_t threes = chunk->count / 3 * 3;
+    const int32_t threes = count / 3 * 3;
     int32_t c;
     if (threes > 0) {
         kt_dot_block block;
@@ -102,28 +115,150 @@ static inline void kt_chunk_sums_of_two(const kt_conv2d_chunk *chunk, const int8
         block.x1 = x[1];
         block.w = w;
         block.size = size;
-        block.initial = chunk->initial;
+        block.initial = initial;
         block.sums0 = sums[0];
         block.sums1 = sums[1];
         block.end = sums[0] + threes;
         kt_dot_three_by_two(&block);
     }
-    for (c = threes, w += threes * size; c < chunk->count; c++, w += size) {
-        kt_dot_one_by_two(x[0], x[1], w, size, chunk->initial[c], sums[0] + c, sums[1] + c);
+    for (c = threes, w += threes * size; c < count; c++, w += size) {
+        kt_dot_one_by_two(x[0], x[1], w, size, initial[c], sums[0] + c, sums[1] + c);
     }
 }
 
-static inline void kt_chunk_sums_of_one(const kt_conv2d_chunk *chunk, const int8_t *x, int32_t *sums)
+static inline void kt_sums_of_one(const int8_t *w, int32_t size, int32_t count, const int32_t *initial, const int8_t *x,
+                                  int32_t *sums)
 {
-    const int32_t size = chunk->size;
-    const int8_t *w = chunk->params->weights + chunk->first * size;
     int32_t c = 0;
-    for (; c + 4 <= chunk->count; c += 4, w += 4 * size) {
-        kt_dot_four(x, w, size, chunk->initial + c, sums + c);
+    for (; c + 4 <= count; c += 4, w += 4 * size) {
+        kt_dot_four(x, w, size, initial + c, sums + c);
     }
-    for (; c < chunk->count; c++, w += size) {
-        sums[c] = kt_dot_one(x, w, size, chunk->initial[c]);
+    for (; c < count; c++, w += size) {
+        sums[c] = kt_dot_one(x, w, size, initial[c]);
     }
+}
+
+/* All channels of one or two positions. addend: NULL for a frozen layer. */
+static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, kt_addend_lanes *addend)
+{
+    const kt_conv2d_params *params = layer->params;
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    int32_t sums[2][KT_CHUNK];
+    int32_t own[KT_CHUNK];
+    int32_t first;
+    for (first = 0; first < channels; first += KT_CHUNK) {
+        const int32_t count = kt_minimum(channels - first, KT_CHUNK);
+        const int8_t *w = params->weights + first * layer->size;
+        const int32_t *initial = layer->initial + first;
+        kt_finish_positions results;
+        if (layer->initial == NULL) {
+            kt_initial_sums(w, layer->size, count, params->input_offset, own);
+            initial = own;
+        }
+        results.sums = sums[0];
+        results.distance = KT_CHUNK;
+        results.y0 = at->y[0] + first;
+        results.y1 = at->y[1] + first;
+        if (at->count == 2) {
+            kt_sums_of_two(w, layer->size, count, initial, at->x, sums);
+        } else {
+            kt_sums_of_one(w, layer->size, count, initial, at->x[0], sums[0]);
+        }
+        if (addend != NULL) {
+            addend(layer, at, first, count, sums);
+        }
+        if (at->count == 2) {
+            kt_finish_two(&layer->finish, first, count, results);
+        } else {
+            kt_finish_one(&layer->finish, first, count, results);
+        }
+    }
+}
+
+/* How a layer is walked. */
+typedef struct {
+    int32_t at_once;    /* positions, 1 or 2 */
+    int copied;         /* windows are copied to panels */
+} kt_conv2d_plan;
+
+static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, kt_conv2d_plan plan,
+                                        kt_addend_lanes *addend)
+{
+    const kt_conv2d_params *params = layer->params;
+    const kt_window *window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t depth = window->input[KT_CHANNELS];
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
+    int8_t panel[2 * KT_PANEL];
+    kt_conv2d_positions at;
+    int32_t oy, ox;
+    at.count = 0;
+    at.y[1] = y;
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            at.number[at.count] = oy * width + ox;
+            at.y[at.count] = y + (oy * width + ox) * channels;
+            at.x[at.count] = panel + at.count * KT_PANEL;
+            if (plan.copied) {
+                kt_fill_panel(params, &rows, ox, x, layer->size, panel + at.count * KT_PANEL);
+            } else {
+                const int32_t ix = ox * window->stride[KT_X] - window->pad[KT_X];
+                at.x[at.count] = x + (rows.index * window->input[KT_X] + ix) * depth;
+            }
+            if (++at.count == plan.at_once) {
+                kt_conv2d_compute(layer, &at, addend);
+                at.count = 0;
+            }
+        }
+    }
+    if (at.count != 0) {
+        kt_conv2d_compute(layer, &at, addend);
+    }
+}
+
+/* Whether the image and the result share no memory. */
+static inline int kt_conv2d_apart(const kt_window *window, const int8_t *x, const int8_t *y)
+{
+    const int32_t values = window->input[KT_Y] * window->input[KT_X] * window->input[KT_CHANNELS];
+    const int32_t results = window->output[KT_Y] * window->output[KT_X] * window->output[KT_CHANNELS];
+    return (uintptr_t)y >= (uintptr_t)(x + values) || (uintptr_t)x >= (uintptr_t)(y + results);
+}
+
+/* The layer without its sums of weights. */
+static inline kt_conv2d_layer kt_conv2d_layer_of(const kt_conv2d_params *params, const int32_t *bias, const void *trained)
+{
+    kt_conv2d_layer layer;
+    layer.params = params;
+    layer.initial = params->offset_sums;
+    layer.size = kt_kernel_size(&params->window);
+    layer.finish = kt_finish_of(bias, params->multiplier, params->shift, params->window.output[KT_CHANNELS],
+                                params->output_offset, params->clamp);
+    layer.trained = trained;
+    return layer;
+}
+
+/* All of a layer; 0 where a window is too large to be copied, and nothing is done. */
+static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int8_t *y, kt_addend_lanes *addend)
+{
+    const kt_conv2d_params *params = layer.params;
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int pieces = kt_windows_are_pieces(&params->window);
+    int32_t initial[KT_CHUNK];
+    kt_conv2d_plan plan;
+    plan.copied = !(pieces && (kt_conv2d_apart(&params->window, x, y) || layer.size > KT_PANEL));
+    plan.at_once = plan.copied ? (layer.size <= KT_PANEL ? 2 : 1) : (kt_conv2d_apart(&params->window, x, y) ? 2 : 1);
+    if (plan.copied && layer.size > 2 * KT_PANEL) {
+        return 0;
+    }
+    if (layer.initial == NULL && channels <= KT_CHUNK) {
+        kt_initial_sums(params->weights, layer.size, channels, params->input_offset, initial);
+        layer.initial = initial;
+    }
+    kt_conv2d_walk_lanes(&layer, x, y, plan, addend);
+    return 1;
 }
 
 #endif
