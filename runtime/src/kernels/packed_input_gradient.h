@@ -37,14 +37,17 @@ KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t h
 }
 
 /* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
-KT_INLINE int32_t *kt_fill_scaled(const kt_scaled_gradient *from, int32_t *word, const int8_t *g)
+KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t channels, int32_t half, int32_t shift,
+                                  int32_t *word)
 {
-    const int32_t shift = from->prescale_shift;
-    const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1));
-    const int16_t *m = from->prescale;
-    int32_t left = from->window->output[KT_CHANNELS];
-    for (; left >= 4; left -= 4, g += 4, m += 4, word += 4) {
+    int32_t left;
+    for (left = channels; left >= 8; left -= 8, g += 8, m += 8, word += 8) {
         kt_scale_four(g, m, half, shift, word, word + 2);
+        kt_scale_four(g + 4, m + 4, half, shift, word + 4, word + 6);
+    }
+    if (left >= 4) {
+        kt_scale_four(g, m, half, shift, word, word + 2);
+        left -= 4, g += 4, m += 4, word += 4;
     }
     if (left > 0) {
         int8_t rest[4] = {0, 0, 0, 0};
@@ -68,27 +71,52 @@ static inline int32_t kt_channel_pairs(int32_t channels)
     return channels / 4 * 2 + (channels % 4 + 1) / 2;
 }
 
-/* The panel's column of the input position whose first result is (top, left). */
-KT_INLINE void kt_fill_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
-                                int32_t left)
+/* A panel's column whose window the border cuts. */
+static inline void kt_fill_cut_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
+                                        int32_t left)
 {
     const kt_window *const window = from->window;
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t width = window->output[KT_X];
     const int32_t pairs = kt_channel_pairs(channels);
+    const int32_t half = (int32_t)(UINT32_C(1) << (from->prescale_shift - 1));
     int32_t row, column, i;
     for (row = 0; row < phase->rows; row++) {
         const int within = kt_within(top + row, window->output[KT_Y]);
         const int8_t *const line = from->g + (top + row) * width * channels;
         for (column = 0; column < phase->columns; column++) {
             if (within && kt_within(left + column, width)) {
-                word = kt_fill_scaled(from, word, line + (left + column) * channels);
+                const int8_t *const g = line + (left + column) * channels;
+                word = kt_fill_scaled(g, from->prescale, channels, half, from->prescale_shift, word);
             } else {
                 for (i = 0; i < pairs; i++, word += 2) {
                     *word = 0;
                 }
             }
         }
+    }
+}
+
+/* The panel's column of the input position whose first result is (top, left). */
+KT_INLINE void kt_fill_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
+                                int32_t left)
+{
+    const kt_window *const window = from->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t line = window->output[KT_X] * channels;
+    const int32_t shift = from->prescale_shift;
+    const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1));
+    if ((top | left) >= 0 && top + phase->rows <= window->output[KT_Y] && left + phase->columns <= window->output[KT_X]) {
+        const int8_t *g = from->g + top * line + left * channels;
+        const int32_t next = line - phase->columns * channels;
+        int32_t row, column;
+        for (row = phase->rows; row > 0; row--, g += next) {
+            for (column = phase->columns; column > 0; column--, g += channels) {
+                word = kt_fill_scaled(g, from->prescale, channels, half, shift, word);
+            }
+        }
+    } else {
+        kt_fill_cut_gradient(from, phase, word, top, left);
     }
 }
 
@@ -151,6 +179,17 @@ static inline void kt_lay_out_scratch(kt_gradient_walk *walk, void *scratch)
     memset(walk->zeros, 0, (size_t)padded * sizeof *walk->zeros);
 }
 
+/* kt_saturate8 in the fewest instructions. */
+KT_INLINE int8_t kt_limited8(int32_t x)
+{
+#if KT_DSP
+    const int32_t limited = __ssat(x, 8);
+    return (int8_t)(limited < -127 ? -127 : limited);
+#else
+    return kt_saturate8(x);
+#endif
+}
+
 /* The sums of one position to its gradient. */
 KT_INLINE void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sums, int32_t y, int32_t x)
 {
@@ -164,9 +203,9 @@ KT_INLINE void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sums, i
             kt_add_path(window, walk->path, sums + k, y, x, k, kt_minimum(channels - k, KT_GATHER_BLOCK));
         }
     }
-    if (shift > 0 && shift < 32) {
+    if (shift > 1 && shift < 32) {
         for (k = 0; k < channels; k++) {
-            dx[k] = kt_saturate8((sums[k] >> shift) + ((sums[k] >> (shift - 1)) & 1));
+            dx[k] = kt_limited8(((sums[k] >> (shift - 1)) + 1) >> 1);
         }
     } else {
         for (k = 0; k < channels; k++) {
