@@ -395,7 +395,7 @@ def _sha256(path: Path) -> str:
         raise CompileError(str(path), f"cannot be read any more: {error.strerror}", "load the model again") from None
 
 
-def _measured(folder: Path, target: str) -> dict[str, int] | None:
+def _measured(folder: Path, target: str) -> dict[str, Any] | None:
     """Sizes from the linked ELF, None where there is no cross compiler."""
     try:
         toolchain.arm_compiler()

@@ -20,14 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from . import boards, resources
 from .devices.errors import DeviceError
 from .devices.manifest import Manifest
 
-_FORMAT = "1"
+_FORMAT = "2"
 """Part of every key: change it when the meaning of a cache entry changes."""
 
 _KEEP_DAYS = 30
@@ -362,11 +364,12 @@ SECTIONS
 """
 
 
-def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dict[str, int]:
+def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dict[str, Any]:
     """Bytes of the model and its runtime on a target core, as linked: what a program pays for using the model.
 
     "code" (.text), "constants" (.rodata: weights and parameters), "data" (.data), "bss", "flash" (code, constants and
-    data), and "library": what of code and constants comes from the compiler's and C libraries (memcpy, soft float).
+    data), "library": what of code and constants comes from the compiler's and C libraries (memcpy, soft float), and "kernels":
+    the code of each function of the runtime.
     target: a core of TARGETS; None is the manifest's. Neither agent nor board code is counted.
     """
     manifest = Manifest.load(build_dir)
@@ -383,7 +386,7 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
             _build(replace(program, link_flags=flags), manifest.name, output)
             result.write_text(json.dumps(_sizes(output, link_map)), encoding="utf-8")
             found = _store(result, name)
-    sizes: dict[str, int] = json.loads(found.read_text(encoding="utf-8"))
+    sizes: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
     return sizes
 
 
@@ -410,13 +413,25 @@ def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Progra
     )
 
 
-def _sizes(elf: Path, link_map: Path) -> dict[str, int]:
+def _sizes(elf: Path, link_map: Path) -> dict[str, Any]:
     with elf.open("rb") as file:
-        sections = {section.name: int(section["sh_size"]) for section in ELFFile(file).iter_sections()}
+        program = ELFFile(file)
+        sections = {section.name: int(section["sh_size"]) for section in program.iter_sections()}
+        kernels = _functions(program)
     code, constants, data, bss = (sections.get(name, 0) for name in (".text", ".rodata", ".data", ".bss"))
     text = link_map.read_text(encoding="utf-8", errors="replace").partition("Linker script and memory map")[2]
     library = sum(int(size, 16) for size in _FROM_LIBRARY.findall(text))
-    return {"code": code, "constants": constants, "data": data, "bss": bss, "flash": code + constants + data, "library": library}
+    sizes = {"code": code, "constants": constants, "data": data, "bss": bss, "flash": code + constants + data, "library": library}
+    return {**sizes, "kernels": kernels}
+
+
+def _functions(program: ELFFile) -> dict[str, int]:
+    """Bytes of the runtime's functions, largest first."""
+    table = program.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)
+    functions = [s for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC" and s.name.startswith("kt_")]
+    found = {str(s.name): int(s["st_size"]) for s in functions}
+    return dict(sorted(found.items(), key=lambda f: (-f[1], f[0])))
 
 
 _FROM_LIBRARY = re.compile(r"^ \.(?:text|rodata)\S*\s+0x[0-9a-f]+\s+0x([0-9a-f]+) \S.*\.a\(.*\)$", re.MULTILINE)

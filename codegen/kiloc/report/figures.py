@@ -17,13 +17,14 @@ from ..plan import Plan, kind_of
 from ..plan.stripes import total_macs
 from .compare import compare
 from .front import recompute_front
+from .kernels import kernels
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
 PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer")
 """The part of the state that grows with the parameters."""
 
 
-def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
+def figures(c: Compilation, sizes: dict[str, Any] | None) -> dict[str, Any]:
     """The report of the design's schema. sizes: what `toolchain.measure` read from the ELF, None where no compiler was there."""
     part = c.train or c.infer
     state = state_layout(c.graph).bytes if c.graph.state() else 0
@@ -53,10 +54,12 @@ def figures(c: Compilation, sizes: dict[str, int] | None) -> dict[str, Any]:
             **(recompute_front(c) if c.train else {"recompute_front": [], "recompute_front_exact": True}),
             "peak_step": part.plan.steps[part.plan.peak_step].name if part.plan.steps else "",
         },
+        "kernels": kernels(c),
         "flash": {
             "weights": sizes["constants"] if sizes else c.context.constant_bytes,
             "code": sizes["code"] if sizes else None,
             "total": sizes["constants"] + sizes["code"] if sizes else None,
+            "kernels": sizes["kernels"] if sizes else {},
         },
         "trainable": _trainable(c),
         "adapters": _adapters(c),

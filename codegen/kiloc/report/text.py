@@ -31,6 +31,7 @@ def render_text(report: dict[str, Any]) -> str:
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
+    lines += _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
     if trains:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
@@ -72,6 +73,19 @@ def _memory(report: dict[str, Any]) -> list[str]:
         _row("total", *totals),
         _row("ratio to inference", *ratios),
     ]
+
+
+def _kernels(kernels: dict[str, Any]) -> list[str]:
+    """Steps that do not run in the fastest form of their kind, each with the reason."""
+    reasons: dict[str, list[str]] = {}
+    for step in kernels["train"] or kernels["infer"]:
+        if step["slow"]:
+            reasons.setdefault(step["slow"], []).append(step["step"])
+    found = []
+    for reason, steps in reasons.items():
+        more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
+        found.append(f"{'slower' if not found else '':<{WIDTH}}{steps[0]}{more}: {reason}")
+    return found
 
 
 def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:
