@@ -5,7 +5,7 @@
 #include "kt/architecture.h"
 #include "../mask.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "simd.h"
 

@@ -2,7 +2,7 @@
 #include "kt/architecture.h"
 #include "../mask.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "mask.h"
 

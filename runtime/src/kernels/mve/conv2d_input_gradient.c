@@ -26,11 +26,15 @@ typedef struct {
     int32_t pairs[OUTPUTS][2];
 } state;
 
-/* Pre-scaled gradients of `count` output channels from c on; g: of the windows at both positions, NULL for none. */
+/* Pre-scaled gradients of `count` output channels from c on; g: of the windows at both positions, NULL for one that is not there. */
 static void prescale(state *s, const int8_t *const g[2], int32_t c, int32_t count)
 {
     const kt_conv2d_input_gradient_params *params = s->params;
     const int32_t p = params->prescale_shift;
+    const int8_t *first = g[0] == NULL ? g[1] : g[0];
+    const int8_t *second = g[1] == NULL ? g[0] : g[1];
+    const int32x4_t present0 = vdupq_n_s32(g[0] == NULL ? 0 : -1);
+    const int32x4_t present1 = vdupq_n_s32(g[1] == NULL ? 0 : -1);
     int32_t i, j;
     if (s->gain.codes != NULL) {
         for (j = 0; j < count; j++) {
@@ -41,17 +45,16 @@ static void prescale(state *s, const int8_t *const g[2], int32_t c, int32_t coun
         }
         return;
     }
-    for (j = 0; j < count; j += 4) {
-        const mve_pred16_t rest = vctp32q((uint32_t)(count - j));
-        const int32x4_t m = vldrhq_z_s32(params->prescale + c + j, rest);
+    for (j = 0; j + 4 <= count; j += 4) {
+        const int32x4_t m = vldrhq_s32(params->prescale + c + j);
         int32x4x2_t both;
-        for (i = 0; i < 2; i++) {
-            both.val[i] = vdupq_n_s32(0);
-            if (g[i] != NULL) {
-                both.val[i] = vrshlq_n_s32(vmulq_s32(vldrbq_z_s32(g[i] + c + j, rest), m), -p);
-            }
-        }
+        both.val[0] = vandq_s32(vrshlq_n_s32(vmulq_s32(vldrbq_s32(first + c + j), m), -p), present0);
+        both.val[1] = vandq_s32(vrshlq_n_s32(vmulq_s32(vldrbq_s32(second + c + j), m), -p), present1);
         vst2q_s32(s->pairs[j], both);
+    }
+    for (; j < count; j++) {
+        s->pairs[j][0] = g[0] == NULL ? 0 : kt_prescaled(g[0][c + j], params->prescale[c + j], p);
+        s->pairs[j][1] = g[1] == NULL ? 0 : kt_prescaled(g[1][c + j], params->prescale[c + j], p);
     }
 }
 
@@ -92,8 +95,30 @@ static inline void add_twelve(int32_t (*pairs)[2], const int8_t *w, int32_t step
                      : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory");
 }
 
-/* The same for the input channels in `lanes`. */
+/* The same for four. */
 static inline void add_four(int32_t (*pairs)[2], const int8_t *w, int32_t step, int32_t count, int32_t *sums0,
+                            int32_t *sums1)
+{
+    int32_t g0, g1;
+    __asm__ volatile("vldrw.32 q0, [%[sums0]]\n\t"
+                     "vldrw.32 q1, [%[sums1]]\n\t"
+                     "dls lr, %[count]\n"
+                     "1:\n\t"
+                     "ldrd %[g0], %[g1], [%[pairs]], #8\n\t"
+                     "vldrb.s32 q2, [%[w]]\n\t"
+                     "add %[w], %[w], %[step]\n\t"
+                     "vmla.s32 q0, q2, %[g0]\n\t"
+                     "vmla.s32 q1, q2, %[g1]\n\t"
+                     "le lr, 1b\n\t"
+                     "vstrw.32 q0, [%[sums0]]\n\t"
+                     "vstrw.32 q1, [%[sums1]]\n"
+                     : [pairs] "+r"(pairs), [w] "+l"(w), [g0] "=&r"(g0), [g1] "=&r"(g1)
+                     : [step] "r"(step), [count] "r"(count), [sums0] "r"(sums0), [sums1] "r"(sums1)
+                     : "lr", "q0", "q1", "q2", "memory");
+}
+
+/* The same for fewer, those in `lanes`. */
+static void add_rest(int32_t (*pairs)[2], const int8_t *w, int32_t step, int32_t count, int32_t *sums0,
                             int32_t *sums1, mve_pred16_t lanes)
 {
     int32x4_t a = vldrwq_s32(sums0);
@@ -119,9 +144,12 @@ static void add_tap(state *s, const int8_t *const g[2], const int8_t *w)
         for (k = 0; k + BLOCK <= s->count; k += BLOCK) {
             add_twelve(s->pairs, weights + k, s->step, count, s->sums[0] + k, s->sums[1] + k);
         }
-        for (; k < s->count; k += 4) {
+        for (; k + 4 <= s->count; k += 4) {
+            add_four(s->pairs, weights + k, s->step, count, s->sums[0] + k, s->sums[1] + k);
+        }
+        if (k < s->count) {
             const mve_pred16_t lanes = vctp32q((uint32_t)(s->count - k));
-            add_four(s->pairs, weights + k, s->step, count, s->sums[0] + k, s->sums[1] + k, lanes);
+            add_rest(s->pairs, weights + k, s->step, count, s->sums[0] + k, s->sums[1] + k, lanes);
         }
     }
 }
@@ -132,7 +160,10 @@ static void gather(state *s, const int8_t *g, int32_t y, const int32_t x[2])
     const kt_window *window = &s->params->window;
     const int32_t channels = window->output[KT_CHANNELS];
     int32_t ky, kx, i;
-    memset(s->sums, 0, sizeof s->sums);
+    for (i = 0; i < s->count; i += 4) {
+        vstrwq_s32(s->sums[0] + i, vdupq_n_s32(0));
+        vstrwq_s32(s->sums[1] + i, vdupq_n_s32(0));
+    }
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         const int32_t oy = kt_output_at(window, KT_Y, y, ky);
         for (kx = 0; oy >= 0 && kx < window->kernel[KT_X]; kx++) {
