@@ -10,7 +10,9 @@ from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
 from .passes.kernels import with_kernels
-from .plan import WORD, check_plan, plan_memory
+from .passes.slices import inference_slice, training_slice
+from .plan import WORD, alignment, check_plan, plan_memory
+from .plan.order import best_order, branches, forward_in_order
 from .plan.recompute import Recomputations
 from .plan.stripes import stripe, total_macs
 
@@ -19,6 +21,27 @@ Options = Any
 
 ATTEMPTS = 6
 """Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
+
+
+def inference(whole: Graph, target: str, buffers: str) -> Graph:
+    """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`."""
+    part = inference_slice(whole, buffers)
+    if not branches(part):
+        return part
+    kernels = with_kernels(part, target)
+    order = best_order(kernels, lambda node: scratch_bytes(kernels, node), frozenset(caller_buffers(kernels)), alignment(target))
+    named = {n.name: n for n in part.nodes}
+    return part.with_nodes(named[n.name] for n in order)
+
+
+def training(whole: Graph, target: str, buffers: str) -> Graph:
+    """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once."""
+    part = training_slice(whole, buffers)
+    usual, order = inference_slice(whole, buffers).nodes, inference(whole, target, buffers).nodes
+    if order == usual:
+        return part
+    other = forward_in_order(part, order)
+    return min(part, other, key=lambda p: recomputations(p, alignment(target), target).look(frozenset())[0].bytes)
 
 
 def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = True, target: str = "") -> Slice:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import frontend
 from .autodiff import differentiate
-from .budget import advice, fitted, planned, smallest
+from .budget import advice, fitted, inference, planned, smallest, training
 from .emit import ModelContext, adapter_table, build_context, render
 from .emit.context import Slice, state_layout
 from .errors import BudgetError, CompileError
@@ -34,7 +34,7 @@ from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, wi
 from .passes.calibrate import calibrate
 from .passes.pack_masks import pack_masks
 from .passes.simplify import simplify
-from .passes.slices import adapted_slice, inference_slice, prune, training_slice
+from .passes.slices import adapted_slice, inference_slice, prune
 from .passes.stream_updates import stream_updates
 from .passes.update_early import update_early
 from .peft import Calibration, Method, attach_all
@@ -144,7 +144,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    parts = (inference_slice(whole, options.buffers), training_slice(whole, options.buffers))
+    parts = (part(whole, options.target, options.buffers) for part in (inference, training))
     infer, train = (planned(s, alignment(options.target), options.optimal, check=False, target=options.target) for s in parts)
     return Forecast(whole, infer, train)
 
@@ -175,9 +175,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
     align = alignment(options.target)
-    infer = planned(inference_slice(whole, options.buffers), align, options.optimal, target=options.target)
+    infer = planned(inference(whole, options.target, options.buffers), align, options.optimal, target=options.target)
     trains = bool(options.methods) and options.train
-    train = planned(training_slice(whole, options.buffers), align, options.optimal, target=options.target) if trains else None
+    train = planned(training(whole, options.target, options.buffers), align, options.optimal, target=options.target) if trains else None
     if options.ram is not None:
         infer, train = _within(options.ram, base, whole, infer, train, options)
     context = build_context(

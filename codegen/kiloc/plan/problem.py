@@ -57,33 +57,33 @@ class Problem:
 
 def problem(found: Lifetimes, steps: int, align: int) -> Problem:
     """The placement of these buffers in an arena, over so many steps."""
-    sizes = tuple(_rounded(b.size, align) for b in found.buffers)
+    sizes = tuple(rounded(b.size, align) for b in found.buffers)
     live = tuple(live_bytes(found, steps, align))
     return Problem(found.buffers, sizes, _distances(found, sizes, align), live, align, tuple(_fixed(found, sizes)))
 
 
 def live_bytes(found: Lifetimes, steps: int, align: int) -> list[dict[str, int]]:
     """Bytes alive at each step, by kind."""
-    sizes = tuple(_rounded(b.size, align) for b in found.buffers)
+    sizes = tuple(rounded(b.size, align) for b in found.buffers)
     live: list[dict[str, int]] = [{} for _ in range(steps)]
     for b, size in zip(found.buffers, sizes, strict=True):
         for step in range(b.first, b.last + 1):
             live[step][kind_of(b)] = live[step].get(kind_of(b), 0) + size
     for overlap in found.overlaps:
         result = found.buffers[overlap.result]
-        live[result.first][kind_of(result)] -= _shared_bytes(overlap, sizes, align)
+        live[result.first][kind_of(result)] -= shared_bytes(overlap, sizes, align)
     return live
 
 
 def total_bytes(found: Lifetimes, steps: int, align: int) -> list[int]:
     """Bytes alive at each step: the sums of `live_bytes`, for searches that look at many graphs."""
-    sizes = tuple(_rounded(b.size, align) for b in found.buffers)
+    sizes = tuple(rounded(b.size, align) for b in found.buffers)
     changes = [0] * (steps + 1)
     for b, size in zip(found.buffers, sizes, strict=True):
         changes[b.first] += size
         changes[b.last + 1] -= size
     for overlap in found.overlaps:
-        step, shared = found.buffers[overlap.result].first, _shared_bytes(overlap, sizes, align)
+        step, shared = found.buffers[overlap.result].first, shared_bytes(overlap, sizes, align)
         changes[step] -= shared
         changes[step + 1] += shared
     return list(accumulate(changes[:-1]))
@@ -94,7 +94,8 @@ def kind_of(b: Buffer) -> str:
     return next(k for k in ("scratch", "gradient", "activation", "saved", "scalar") if k in b.kinds)
 
 
-def _rounded(size: int, align: int) -> int:
+def rounded(size: int, align: int) -> int:
+    """Bytes up to the next multiple of the alignment."""
     return -(-size // align) * align
 
 
@@ -114,14 +115,14 @@ def _distances(found: Lifetimes, sizes: tuple[int, ...], align: int) -> tuple[tu
             apart[i][j], apart[j][i] = Distance(j, sizes[i], sizes[j]), Distance(i, sizes[j], sizes[i])
         alive.append(i)
     for o in found.overlaps:
-        below, above = _rounded(o.below, align), _rounded(o.above, align)
+        below, above = rounded(o.below, align), rounded(o.above, align)
         apart[o.result][o.operand], apart[o.operand][o.result] = Distance(o.operand, below, above), Distance(o.result, above, below)
     return tuple(tuple(a.values()) for a in apart)
 
 
-def _shared_bytes(overlap: Overlap, sizes: tuple[int, ...], align: int) -> int:
+def shared_bytes(overlap: Overlap, sizes: tuple[int, ...], align: int) -> int:
     """What the two buffers save by lying as near as they may."""
     result, operand = sizes[overlap.result], sizes[overlap.operand]
-    before = max(result, _rounded(overlap.below, align) + operand)
-    after = max(operand, _rounded(overlap.above, align) + result)
+    before = max(result, rounded(overlap.below, align) + operand)
+    after = max(operand, rounded(overlap.above, align) + result)
     return result + operand - min(before, after)

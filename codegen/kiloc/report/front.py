@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..budget import planned, recomputations
-from ..passes.slices import training_slice
+from ..budget import planned, recomputations, training
 from ..pipeline import Compilation
 from ..plan.stripes import total_macs
 
@@ -19,7 +18,7 @@ def recompute_front(c: Compilation) -> dict[str, Any]:
     arena_bytes: of inference and training, which share it; extra_macs: of a training step; extra: as a share of its usual MACs. A budget
     (`ram`) of arena_bytes and the state is met with at most these MACs.
     """
-    part, align = training_slice(c.graph, c.options.buffers), c.infer.plan.alignment
+    part, align = training(c.graph, c.options.target, c.options.buffers), c.infer.plan.alignment
     front = recomputations(part, align, c.options.target).shown(c.options.optimal)
     usual, inference = total_macs(part), c.infer.plan.arena_bytes
     points: list[dict[str, Any]] = []
