@@ -26,7 +26,8 @@ from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 LORA_OPERANDS = ("lora_u", "lora_b", "lora_range", "lora_b_exponent")
 NEEDS = {
-    "relu": ("product/half_up.c",), "any": ("product/away.c",), "sums": ("product/sums.c",),
+    "relu": ("product/half_up.c", "product/panel.c"), "any": ("product/away.c", "product/panel.c"),
+    "sums": ("product/sums.c", "product/panel.c"),
     "row_relu": ("product/row_half_up.c",), "row_any": ("product/row_away.c",),
 }  # fmt: skip
 SYMBOLS = {
@@ -110,19 +111,19 @@ class PackedLinear(Op):
             "pairs": pairs,
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
         }
-        scratch = (0 if row else 8 * pairs) + (4 * packing.padded(y[2]) if t.has("fold") else 0)
+        scratch = 0 if row else 8 * pairs + (4 * packing.padded(y[2]) if t.has("fold") else 0)
         symbol = SYMBOLS[self.form]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         struct = "kt_packed_conv2d_params"
         if self.form == "sums":
-            scratch = 8 * pairs + 8 * packing.padded(y[2])
+            scratch = 8 * pairs
             struct = "kt_packed_conv2d_lora_params"
             fields |= self._requantization_fields(t)
             operands = ("lora_u", "lora_b", "lora_range", "lora_b_exponent", *GAIN_OPERANDS)
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
-        arguments += [Argument(n.outputs[0]), Scratch() if scratch else "NULL"]
+        arguments += [Argument(n.outputs[0]), *([] if row else [Scratch()])]
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:

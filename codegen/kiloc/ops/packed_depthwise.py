@@ -20,8 +20,8 @@ from .kernel import Argument, Field, KernelCall, Scratch
 from .packed import frozen
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
-BAND_ROWS = {(1, 1): 4, (2, 2): 2}
-"""Result rows of a band, by stride."""
+BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
+"""Result rows that a band may have, by stride: more are faster, fewer let the result lie nearer to the input."""
 
 COLUMN_PAIR = 96
 """Bytes of two columns of four channels of a band: six rows of int16."""
@@ -32,7 +32,7 @@ COLUMN_PAIR = 96
 class PackedDepthwise(Op):
     """stream: int32 [words]. bias, fold, limit: as `PackedLinear`.
 
-    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. banded: several rows at a time.
+    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. rows: of a band; 0: position by position.
     """
 
     mnemonic: ClassVar[str] = "packed_depthwise"
@@ -43,7 +43,7 @@ class PackedDepthwise(Op):
     layer: DepthwiseConv2D = field(default_factory=DepthwiseConv2D)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
     relu: bool = False
-    banded: bool = False
+    rows: int = 0
     limit: int = 0
 
     @property
@@ -60,7 +60,7 @@ class PackedDepthwise(Op):
 
     # -- meaning --------------------------------------------------------------------------------------
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        unpacked = banded_weights if self.banded else packed_weights
+        unpacked = banded_weights if self.rows else packed_weights
         weights, epilogue = unpacked(e.array("stream"), self.weights.shape[3])
         bias = e.wide("bias")
         if e.has("fold"):
@@ -76,7 +76,7 @@ class PackedDepthwise(Op):
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         operand, reach = self.layer.reach(self.plain(t))
-        return operand, reach.in_bands(BAND_ROWS[self.window.stride] * t.result().shape[2]) if self.banded else reach
+        return operand, reach.in_bands(self.rows * t.result().shape[2]) if self.rows else reach
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
@@ -86,12 +86,13 @@ class PackedDepthwise(Op):
             "stream": Argument(n.inputs["stream"]),
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
             "bias_limit": self.limit,
+            "rows": self.rows,
         }
         scratch = 4 * self.weights.shape[3] if t.has("fold") else 0
         name, needs = "packed_depthwise", list[str]()
-        if self.banded:
+        if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
-            scratch += COLUMN_PAIR * (-(-t.result().shape[2] // 2) * self.window.stride[1] + 1)
+            scratch = COLUMN_PAIR * (-(-t.result().shape[2] // 2) * self.window.stride[1] + 1)
             name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
         name += "_relu" if self.relu else ""
         arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")
@@ -128,8 +129,15 @@ def banded_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[
     return rows[..., [1, 0, 2]].reshape(channels, 9).astype(np.int64), words[:, 3:].astype(np.int64)
 
 
-def packed_depthwise(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The node that stands for a layer, and the constants that it adds. Raises NotProved."""
+def band_rows(node: Node) -> tuple[int, ...]:
+    """Rows of a band that the layer's window allows, most first."""
+    window = node.op.window  # type: ignore[attr-defined]
+    small = window.kernel == (3, 3) and window.dilation == (1, 1)
+    return BAND_ROWS.get(window.stride, ()) if small else ()
+
+
+def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a layer, in bands of so many rows or 0, and the constants that it adds. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
     if t.has("delta") or t.has("gain"):
@@ -144,9 +152,7 @@ def packed_depthwise(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> t
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
     start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
-    window = layer.window
-    banded = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride in BAND_ROWS
-    op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), banded, start.limit)
-    stream = (banded_stream if banded else stream_of)(weights, start.words[: len(weights)])
+    op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
+    stream = (banded_stream if rows else stream_of)(weights, start.words[: len(weights)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data)
     return replace(node, op=op, inputs=inputs), added, ""

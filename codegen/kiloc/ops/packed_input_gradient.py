@@ -76,7 +76,7 @@ class PackedInputGradient(Op):
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), Scratch()]
         pairs = max(len(order) for _, _, order in phases(op.window, channels))
-        scratch = 8 * pairs + 12 * packing.padded(op.x_image[2])
+        scratch = 8 * pairs
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", ("product/plain_sums.c",))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ..ops._packing import NotProved
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.input_gradient import LinearInputGradient
 from ..ops.packed import packed
-from ..ops.packed_depthwise import packed_depthwise
+from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_input_gradient import packed_input_gradient
 
 DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
@@ -43,36 +44,44 @@ class Choice:
     slow: str = ""
 
 
-def choose(graph: Graph, node: Node, target: str) -> Choice:
-    """The kernel of one node. target "": portable."""
-    packer = _packer(node, target)
-    if packer is None:
+def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
+    """The kernel of one node. target "": portable; saving: how many of the fastest forms are left out, because they take memory."""
+    packers = _packers(node, target)
+    if not packers:
         return Choice(node)
+    if saving >= len(packers):
+        return Choice(node, (), "faster kernels take more memory")
     try:
-        chosen, values, slow = packer(node, node_types(graph, node), graph.values)
+        chosen, values, slow = packers[saving](node, node_types(graph, node), graph.values)
     except NotProved as reason:
         return Choice(node, (), str(reason))
-    return Choice(chosen, tuple(values), slow)
+    return Choice(chosen, tuple(values), slow or ("faster kernels take more memory" if saving else ""))
 
 
-def _packer(node: Node, target: str) -> Packer | None:
+def forms(node: Node, target: str) -> int:
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory."""
+    return len(_packers(node, target)) + 1
+
+
+def _packers(node: Node, target: str) -> list[Packer]:
+    """The fast forms of a node, fastest first."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if target in DSP and linear:
-        return packed
+        return [packed]
     if target in DSP and depthwise:
-        return packed_depthwise
+        return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if target in DSP and isinstance(node.op, LinearInputGradient):
-        return packed_input_gradient
+        return [packed_input_gradient]
     if target in HELIUM and (linear or depthwise) and not PORTABLE & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
-        return with_offset_sums
-    return None
+        return [with_offset_sums]
+    return []
 
 
-def with_kernels(graph: Graph, target: str) -> Graph:
-    """The slice with each node's kernel chosen; constants that nothing reads any more are gone."""
+def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = None) -> Graph:
+    """The slice with each node's kernel chosen; constants that nothing reads any more are gone. saving: of nodes, by name."""
     nodes, added = list[Node](), dict[str, Value]()
     for node in graph.nodes:
-        choice = choose(graph, node, target)
+        choice = choose(graph, node, target, (saving or {}).get(node.name, 0))
         nodes.append(_with_values(choice, added))
     read = {v for n in nodes for v in n.inputs.values()}
     values = {k: v for k, v in graph.values.items() if v.kind != "constant" or k in read}

@@ -81,7 +81,7 @@ def _kernels(kernels: dict[str, Any]) -> list[str]:
     for step in kernels["train"] or kernels["infer"]:
         if step["slow"]:
             reasons.setdefault(step["slow"], []).append(step["step"])
-    found = []
+    found: list[str] = []
     for reason, steps in reasons.items():
         more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
         found.append(f"{'slower' if not found else '':<{WIDTH}}{steps[0]}{more}: {reason}")

@@ -36,10 +36,9 @@ void kt_packed_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_
 void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                          void *scratch);
 
-/* The same for one row of a fully connected layer whose input channels are a multiple of 4. scratch: only what `fold` takes. */
-void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                           void *scratch);
-void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+/* The same for one row of a fully connected layer whose input channels are a multiple of 4, without scratch. */
+void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
 /* The fields of kt_packed_conv2d_params, with fold and without bias_limit; the stream has no requantisation. The rest as
  * kt_conv2d_params. */
@@ -59,7 +58,7 @@ typedef struct {
 } kt_packed_conv2d_lora_params;
 
 /* kt_conv2d_lora_s8, kt_conv2d_scaled_s8 or kt_conv2d_s8, for any clamp and rounding twice: u, b, u_range and b_exponent NULL where there
- * is no LoRA, gain and gain_exponent NULL where there is no gain. scratch: 8 * pairs + 8 * output channels, rounded up to 4, bytes. */
+ * is no LoRA, gain and gain_exponent NULL where there is no gain. scratch: 8 * pairs bytes. */
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
@@ -69,7 +68,7 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
  * stream              plain words of product.h. Positions of the input fall into stride[0] * stride[1] phases by what is left of
  *                     y + pad and of x + pad; each has the taps that meet it, last tap first. Phases follow one another.
  * prescale            [output channels, rounded up to 4]
- * scratch             8 * the most pairs of a phase + 12 * input channels, rounded up to 4, bytes
+ * scratch             8 * the most pairs of a phase bytes
  * The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by whole rows. */
 typedef struct {
     kt_window window;
@@ -101,6 +100,7 @@ void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params
  *
  * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16
  *                     pairs, then 4 x {multiplier, addend, shift}
+ * rows                of a band, for the kernels that work so; see there
  * scratch             with `fold` 4 bytes a channel */
 typedef struct {
     kt_window window;
@@ -108,6 +108,7 @@ typedef struct {
     const int32_t *stream;
     const int32_t *fold;
     int32_t bias_limit;
+    int32_t rows;
 } kt_packed_depthwise_params;
 
 /* kt_depthwise_conv2d_s8 where the clamp is all of int8 and no negative result survives it, and where the clamp is all of int8. */
@@ -118,8 +119,8 @@ void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8
 
 /* The same for 3x3 windows without dilation whose stride is 1, or strided: 2, in both directions.
  * stream: for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, then {multiplier, addend, shift}.
- * scratch: 96 * (ceil(result width / 2) * stride + 1) bytes, with `fold` 4 bytes a channel more. The result may lie behind x by whole bands
- * of 4 rows, strided of 2. */
+ * rows: of a band, 4 or 2, strided 2 or 1. scratch: 96 * (ceil(result width / 2) * stride + 1) bytes. The result may lie behind x by
+ * whole bands. */
 void kt_banded_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                  int8_t *y, void *scratch);
 void kt_banded_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,

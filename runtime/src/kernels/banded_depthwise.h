@@ -111,7 +111,9 @@ KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const kt
     const kt_band band = {channels, rows > 1 ? next : 0, rows > 2 ? 2 * next : 0, rows > 3 ? next : 0,
                           window->output[KT_X] / 2, window->output[KT_X] % 2};
     const int32_t *stream = params->stream;
-    int32_t c, row;
+    const int32_t *start = bias;
+    int32_t folded[KT_QUAD];
+    int32_t c, row, i;
     x += top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
     y += oy * next;
     for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, y += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
@@ -124,27 +126,30 @@ KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const kt
         for (; row < inputs; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(columns));
         }
-        kernel(y, words, stream, bias + c, &band);
+        if (params->fold != NULL) {
+            for (i = 0; i < KT_QUAD; i++) {
+                folded[i] = params->fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);
+            }
+            start = folded;
+        }
+        kernel(y, words, stream, start, &band);
+        start += KT_QUAD;
     }
 }
 
-/* height: result rows of a band. */
 KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                              void *scratch, int32_t height, kt_band_kernel *kernel)
+                              void *scratch, kt_band_kernel *kernel)
 {
     const kt_window *const window = &params->window;
     const kt_columns columns = kt_columns_of(window);
-    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t height = params->rows;
     const int32_t bands = (window->output[KT_Y] + height - 1) / height;
     const int32_t direction = kt_direction(x, y);
-    int32_t *const words = scratch;
-    int32_t *const sums = words + kt_columns_count(&columns) * KT_COLUMN_PAIR;
-    const int32_t *const start = kt_packed_bias(bias, params->fold, params->bias_limit, channels, sums);
     int32_t band;
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
         const int32_t rows = kt_minimum(window->output[KT_Y] - oy, height);
-        kt_banded_rows(params, &columns, x, start, y, words, oy, rows, kernel);
+        kt_banded_rows(params, &columns, x, bias, y, scratch, oy, rows, kernel);
     }
 }
 

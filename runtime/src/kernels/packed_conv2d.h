@@ -39,6 +39,29 @@ static inline void kt_packed_results(const kt_packed_conv2d_params *params, cons
     }
 }
 
+enum { KT_START_BLOCK = 32 };
+
+/* One row of a fully connected layer, read where it lies. A trained bias is folded a block of channels at a time. */
+KT_INLINE void kt_packed_row(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                             kt_product_kernel *product)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int32_t words = 2 * params->pairs + KT_EPILOGUE;
+    kt_packed_conv2d_params block = *params;
+    int32_t start[KT_START_BLOCK];
+    int32_t c;
+    if (params->fold == NULL) {
+        kt_packed_results(params, bias, x, y, 0, product);
+        return;
+    }
+    for (c = 0; c < channels; c += KT_START_BLOCK) {
+        block.window.output[KT_CHANNELS] = kt_minimum(channels - c, KT_START_BLOCK);
+        block.fold = params->fold + c;
+        block.stream = params->stream + c / KT_QUAD * words;
+        kt_packed_results(&block, kt_start_of(&block, bias + c, start), x, y + c, 0, product);
+    }
+}
+
 /* Position of a walk over [height][width], forwards or backwards. */
 typedef struct {
     int32_t y, x;
@@ -54,13 +77,13 @@ KT_INLINE void kt_next_position(const kt_window *window, int32_t direction, kt_p
 }
 
 /* The columns of two positions, of which the second may not exist; moves on by both. */
-KT_INLINE void kt_fill_two(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, int32_t direction,
+static inline void kt_fill_two(const kt_window *window, int32_t outside, int32_t *panel, const int8_t *x, int32_t direction,
                            int32_t left, kt_position *at)
 {
-    kt_fill_column(window, panel, x, at->y, at->x, outside, 2);
+    kt_fill_column(window, outside, panel, x, at->y, at->x);
     kt_next_position(window, direction, at);
     if (left > 1) {
-        kt_fill_column(window, panel + 1, x, at->y, at->x, outside, 2);
+        kt_fill_column(window, outside, panel + 1, x, at->y, at->x);
         kt_next_position(window, direction, at);
     }
 }
@@ -89,9 +112,9 @@ KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_
     if (kt_pointwise(window)) {
         x += first * depth;
         for (; left > 0; left -= 2, x += 2 * direction * depth, y += 2 * step) {
-            kt_fill_run(panel, x, depth, 2);
+            kt_fill_run(panel, x, depth);
             if (left > 1) {
-                kt_fill_run(panel + 1, x + direction * depth, depth, 2);
+                kt_fill_run(panel + 1, x + direction * depth, depth);
             }
             kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
         }

@@ -3,8 +3,7 @@
 
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch)
 {
-    kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
-                             NULL, dx, NULL, NULL, NULL};
-    kt_lay_out_scratch(&walk, scratch);
+    const kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
+                                   NULL, dx, scratch};
     kt_walk_gradient(&walk);
 }

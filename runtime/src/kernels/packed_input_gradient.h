@@ -98,7 +98,7 @@ static inline void kt_fill_cut_gradient(const kt_scaled_gradient *from, const kt
 }
 
 /* The panel's column of the input position whose first result is (top, left). */
-KT_INLINE void kt_fill_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
+static inline void kt_fill_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
                                 int32_t left)
 {
     const kt_window *const window = from->window;
@@ -152,32 +152,15 @@ static inline kt_phase kt_phase_of(const kt_window *window, const int32_t *strea
     return phase;
 }
 
-/* Everything that a walk needs. path: NULL for none. panel, sums [2][padded channels] and zeros [padded channels] lie in the
- * scratch. */
+/* Everything that a walk needs. path: NULL for none. */
 typedef struct {
     kt_scaled_gradient from;
     const int32_t *stream;
     int32_t shift;
     const kt_path *path;
     int8_t *dx;
-    int32_t *panel, *sums, *zeros;
+    int32_t *panel;
 } kt_gradient_walk;
-
-/* The most pairs of a phase: that of the first tap. */
-static inline int32_t kt_most_pairs(const kt_window *window)
-{
-    return kt_phase_taps(window, KT_Y, 0) * kt_phase_taps(window, KT_X, 0) *
-           kt_channel_pairs(window->output[KT_CHANNELS]);
-}
-
-static inline void kt_lay_out_scratch(kt_gradient_walk *walk, void *scratch)
-{
-    const int32_t padded = kt_padded_channels(walk->from.window->input[KT_CHANNELS]);
-    walk->panel = scratch;
-    walk->sums = walk->panel + 2 * kt_most_pairs(walk->from.window);
-    walk->zeros = walk->sums + 2 * padded;
-    memset(walk->zeros, 0, (size_t)padded * sizeof *walk->zeros);
-}
 
 /* kt_saturate8 in the fewest instructions. */
 KT_INLINE int8_t kt_limited8(int32_t x)
@@ -190,67 +173,66 @@ KT_INLINE int8_t kt_limited8(int32_t x)
 #endif
 }
 
-/* The sums of one position to its gradient. */
-KT_INLINE void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sums, int32_t y, int32_t x)
+/* The sums of one position to its gradient: `count` channels from `first` on. */
+static inline void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sums, int32_t y, int32_t x, int32_t first,
+                                      int32_t count)
 {
     const kt_window *const window = walk->from.window;
-    const int32_t channels = window->input[KT_CHANNELS];
-    int8_t *const dx = walk->dx + (y * window->input[KT_X] + x) * channels;
+    int8_t *const dx = walk->dx + (y * window->input[KT_X] + x) * window->input[KT_CHANNELS] + first;
     const int32_t shift = walk->shift;
     int32_t k;
     if (walk->path != NULL) {
-        for (k = 0; k < channels; k += KT_GATHER_BLOCK) {
-            kt_add_path(window, walk->path, sums + k, y, x, k, kt_minimum(channels - k, KT_GATHER_BLOCK));
-        }
+        kt_add_path(window, walk->path, sums, y, x, first, count);
     }
     if (shift > 1 && shift < 32) {
-        for (k = 0; k < channels; k++) {
+        for (k = 0; k < count; k++) {
             dx[k] = kt_limited8(((sums[k] >> (shift - 1)) + 1) >> 1);
         }
     } else {
-        for (k = 0; k < channels; k++) {
+        for (k = 0; k < count; k++) {
             dx[k] = kt_saturate8(kt_shift_round(sums[k], shift));
         }
     }
 }
 
-KT_INLINE void kt_fill_at(const kt_gradient_walk *walk, const kt_phase *phase, int32_t *word, int32_t y, int32_t x)
+static inline void kt_fill_at(const kt_gradient_walk *walk, const kt_phase *phase, int32_t *word, int32_t y, int32_t x)
 {
     const kt_window *const window = walk->from.window;
     const int32_t top = kt_first_met(window, KT_Y, y, phase->rows);
     kt_fill_gradient(&walk->from, phase, word, top, kt_first_met(window, KT_X, x, phase->columns));
 }
 
-/* The panel times the phase's weights; two: whether it holds a second position. */
-static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int two)
+/* Two positions at (y0, x0) and (y1, x1), or only the first: a block of channels after the other. */
+static inline void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
+                                    int32_t y1, int32_t x1)
 {
-    const int32_t padded = kt_padded_channels(walk->from.window->input[KT_CHANNELS]);
-    if (phase->pairs == 0) {
-        memset(walk->sums, 0, 2 * (size_t)padded * sizeof *walk->sums);
-    } else {
-        kt_product_plain_sums(walk->sums, two ? 4 * padded : 0, walk->sums + padded, walk->zeros, walk->panel, phase->pairs,
-                              phase->stream);
-    }
-}
-
-/* Two positions at (y0, x0) and (y1, x1), or only the first. */
-KT_INLINE void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
-                                int32_t y1, int32_t x1)
-{
-    const int32_t padded = kt_padded_channels(walk->from.window->input[KT_CHANNELS]);
+    static const int32_t zeros[KT_GATHER_BLOCK] = {0};
+    const int32_t channels = walk->from.window->input[KT_CHANNELS];
+    const int32_t *stream = phase->stream;
+    int32_t sums[2 * KT_GATHER_BLOCK];
+    int32_t first;
     kt_fill_at(walk, phase, walk->panel, y0, x0);
     if (two) {
         kt_fill_at(walk, phase, walk->panel + 1, y1, x1);
     }
-    kt_multiply_panel(walk, phase, two);
-    kt_finish_gradient(walk, walk->sums, y0, x0);
-    if (two) {
-        kt_finish_gradient(walk, walk->sums + padded, y1, x1);
+    for (first = 0; first < channels; first += KT_GATHER_BLOCK) {
+        const int32_t count = kt_minimum(channels - first, KT_GATHER_BLOCK);
+        const int32_t padded = kt_padded_channels(count);
+        if (phase->pairs == 0) {
+            memset(sums, 0, sizeof sums);
+        } else {
+            kt_product_plain_sums(sums, two ? 4 * padded : 0, sums + padded, zeros, walk->panel, phase->pairs, stream);
+            stream += padded / KT_QUAD * 2 * phase->pairs;
+        }
+        kt_finish_gradient(walk, sums, y0, x0, first, count);
+        if (two) {
+            kt_finish_gradient(walk, sums + padded, y1, x1, first, count);
+        }
     }
 }
 
 /* Every position has the same taps: neighbours go together, across the ends of rows too. */
-KT_INLINE void kt_walk_positions(const kt_gradient_walk *walk)
+static inline void kt_walk_positions(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const kt_phase phase = kt_phase_of(window, walk->stream, 0, 0);
@@ -276,7 +258,7 @@ KT_INLINE void kt_walk_positions(const kt_gradient_walk *walk)
 }
 
 /* Row by row; in each the positions of one phase after those of another. */
-KT_INLINE void kt_walk_rows(const kt_gradient_walk *walk)
+static inline void kt_walk_rows(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
@@ -294,7 +276,7 @@ KT_INLINE void kt_walk_rows(const kt_gradient_walk *walk)
     }
 }
 
-KT_INLINE void kt_walk_gradient(const kt_gradient_walk *walk)
+static inline void kt_walk_gradient(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {

@@ -8,8 +8,7 @@ void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params
     const int32_t exponent = (path_exponent == NULL ? 0 : *path_exponent) + *weights_exponent;
     const kt_path path = {path_g, path_weights, params->path_channels, NULL, params->path_multiplier,
                           params->path_shift + exponent};
-    kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
-                             &path, dx, NULL, NULL, NULL};
-    kt_lay_out_scratch(&walk, scratch);
+    const kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
+                                   &path, dx, scratch};
     kt_walk_gradient(&walk);
 }

@@ -12,7 +12,7 @@
 
 #include "halves.h"
 
-enum { KT_BAND_ROWS = 4, KT_BAND_INPUT_ROWS = 6, KT_BAND_STREAM = 6 };
+enum { KT_BAND_INPUT_ROWS = 6, KT_BAND_STREAM = 6 };
 
 /* Result rows and columns of a band, in steps of bytes: 2 x 2 results are computed at once.
  * top_step: to the second row, 0 where there is none; bottom: to the third row, 0 where there is none; bottom_step: to the fourth from the

@@ -1,0 +1,119 @@
+/* The column of a panel under any window: kernel rows as they lie where the window is inside the image, put together at its border. */
+#include "panel.h"
+
+enum { ROW_PART = 32 };
+
+/* Up to a whole part of a kernel row of which [first, end) lies inside the image. */
+static inline int32_t *fill_part(int32_t *word, const int8_t *x, int32_t first, int32_t end, int32_t count,
+                                int32_t outside)
+{
+    int8_t part[ROW_PART];
+    int32_t i;
+    memset(part, (int)outside, (size_t)count);
+    for (i = first; i < end; i++) {
+        part[i] = x[i];
+    }
+    return kt_fill_run(word, part, count);
+}
+
+/* One kernel row that is cut by the image's left or right border: its values [first, end) lie inside. */
+static int32_t *fill_cut_row(int32_t *word, const int8_t *x, int32_t channels, int32_t first, int32_t end,
+                                       int32_t length, int32_t outside)
+{
+    int32_t at;
+    if ((channels & 3) == 0) {
+        word = kt_fill_outside(word, outside, first / 2);
+        word = kt_fill_run(word, x + first, end - first);
+        return kt_fill_outside(word, outside, (length - end) / 2);
+    }
+    /* Pairs may join both sides of the border: values are put together first. */
+    if (length == 3) {
+        return fill_part(word, x, first, end, 3, outside);
+    }
+    if (length == 4) {
+        return fill_part(word, x, first, end, 4, outside);
+    }
+    for (at = 0; at < length; at += ROW_PART) {
+        const int32_t count = kt_minimum(length - at, ROW_PART);
+        const int32_t low = kt_clamp(first - at, 0, count), high = kt_clamp(end - at, 0, count);
+        word = fill_part(word, x + at, low, high, count, outside);
+    }
+    return word;
+}
+
+/* The column of a dilated window whose first tap is at (top, left). */
+static void fill_dilated(const kt_window *window, int32_t *word, const int8_t *x, int32_t top, int32_t left,
+                                   int32_t outside)
+{
+    const int32_t channels = window->input[2];
+    const int32_t width = window->input[1];
+    int32_t ky, kx;
+    for (ky = 0; ky < window->kernel[0]; ky++) {
+        const int32_t y = top + ky * window->dilation[0];
+        const int within = y >= 0 && y < window->input[0];
+        for (kx = 0; kx < window->kernel[1]; kx++) {
+            const int32_t at = left + kx * window->dilation[1];
+            if (within && at >= 0 && at < width) {
+                word = kt_fill_run(word, x + (y * width + at) * channels, channels);
+            } else {
+                word = kt_fill_outside(word, outside, kt_run_pairs(channels));
+            }
+        }
+    }
+}
+
+/* The same of a window that the border cuts, or whose rows alone are dilated. */
+static void fill_cut(const kt_window *window, int32_t *word, const int8_t *x, int32_t top, int32_t left,
+                               int32_t outside)
+{
+    const int32_t channels = window->input[2];
+    const int32_t width = window->input[1];
+    const int32_t length = window->kernel[1] * channels;
+    const int32_t first = kt_clamp(-left * channels, 0, length), end = kt_clamp((width - left) * channels, 0, length);
+    int32_t ky, y = top;
+    for (ky = window->kernel[0]; ky > 0; ky--, y += window->dilation[0]) {
+        const int8_t *const row = x + (y * width + left) * channels;
+        if (y < 0 || y >= window->input[0] || first >= end) {
+            word = kt_fill_outside(word, outside, kt_run_pairs(length));
+        } else if (end - first == length) {
+            word = kt_fill_run(word, row, length);
+        } else {
+            word = fill_cut_row(word, row, channels, first, end, length, outside);
+        }
+    }
+}
+
+/* Kernel rows inside the image; next: values from row to row. A length that the caller knows leaves no branches. */
+KT_INLINE void fill_rows(int32_t *word, const int8_t *x, int32_t rows, int32_t length, int32_t next)
+{
+    for (; rows > 0; rows--, x += next) {
+        word = kt_fill_run(word, x, length);
+    }
+}
+
+void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy, int32_t ox)
+{
+    const int32_t top = oy * window->stride[0] - window->pad[0];
+    const int32_t left = ox * window->stride[1] - window->pad[1];
+    const int32_t rows = window->kernel[0];
+    const int32_t length = window->kernel[1] * window->input[2];
+    const int32_t width = window->input[1];
+    if ((top | left) >= 0 && top + rows <= window->input[0] && left + window->kernel[1] <= width &&
+        window->dilation[0] == 1 && window->dilation[1] == 1) {
+        const int8_t *const row = x + (top * width + left) * window->input[2];
+        const int32_t next = width * window->input[2];
+        if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
+            fill_rows(word, row, rows, 3, next);
+        } else if (length == 4) {
+            fill_rows(word, row, rows, 4, next);
+        } else if (length == 9) {
+            fill_rows(word, row, rows, 9, next);
+        } else {
+            fill_rows(word, row, rows, length, next);
+        }
+    } else if (window->dilation[1] == 1) {
+        fill_cut(window, word, x, top, left, outside);
+    } else {
+        fill_dilated(window, word, x, top, left, outside);
+    }
+}
