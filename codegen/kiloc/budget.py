@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
-from .passes.kernels import with_kernels
+from .passes.kernels import forms, with_kernels
 from .passes.slices import inference_slice, training_slice
 from .plan import WORD, alignment, check_plan, plan_memory
 from .plan.order import best_order, branches, forward_in_order
@@ -18,6 +18,13 @@ from .plan.stripes import stripe, total_macs
 
 Options = Any
 """`pipeline.Options`, which stands after this stage."""
+
+INFERENCE_GROWTH = 0.05, 1024
+TRAINING_GROWTH = 0.01, 0
+"""Share of the arena and bytes that faster kernels may add to it."""
+
+ROUNDS = 12
+"""Forms are given up in so many rounds at most; then every kernel is portable."""
 
 ATTEMPTS = 6
 """Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
@@ -44,9 +51,11 @@ def training(whole: Graph, target: str, buffers: str) -> Graph:
     return min(part, other, key=lambda p: recomputations(p, alignment(target), target).look(frozenset())[0].bytes)
 
 
-def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = True, target: str = "") -> Slice:
+def planned(
+    part: Graph, align: int = WORD, prove: bool = False, check: bool = True, target: str = "", saving: Mapping[str, int] | None = None
+) -> Slice:
     """A slice with its plan (align, prove: see `plan_memory`), for the kernels of a target; the plan is checked independently."""
-    kernels = with_kernels(part, target)
+    kernels = with_kernels(part, target, saving)
 
     def scratch(node: Node) -> int:
         return scratch_bytes(kernels, node)
@@ -54,12 +63,49 @@ def planned(part: Graph, align: int = WORD, prove: bool = False, check: bool = T
     plan = plan_memory(kernels, scratch, frozenset(caller_buffers(kernels)), align, prove)
     if check:
         check_plan(kernels, kernels.nodes, plan.offsets, plan.arena_bytes, scratch)
-    return Slice(part, plan, kernels, target)
+    return Slice(part, plan, kernels, target, saving or {})
 
 
-def recomputations(part: Graph, align: int = WORD, target: str = "") -> Recomputations:
+def economical(parts: Sequence[Graph], align: int, prove: bool, target: str, ram: int = 0, check: bool = True) -> list[Slice]:
+    """The slices of a build, which share an arena, with the fastest kernels that the arena has room for.
+
+    Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, or up to `ram`
+    bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
+    """
+    least = [planned(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
+    arena = max(part.plan.arena_bytes for part in least)
+    growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
+    limit = max(int(arena * (1 + growth)) + spare, ram)
+    saving: dict[str, int] = {}
+    for _ in range(ROUNDS):
+        found = [planned(part, align, check=False, target=target, saving=saving) for part in parts]
+        wide = [part for part in found if part.plan.arena_bytes > limit]
+        changed = [name for part in wide for name in _at_fault(part, limit)]
+        if not changed:
+            break
+        saving |= {name: saving.get(name, 0) + 1 for name in changed}
+    if wide:
+        found = least
+    return [planned(part.graph, align, prove, check, target, part.saving) for part in found]
+
+
+def _portable(part: Graph, target: str) -> dict[str, int]:
+    """Every node in its last form."""
+    return {node.name: forms(node, target) - 1 for node in part.nodes}
+
+
+def _at_fault(part: Slice, limit: int) -> list[str]:
+    """Nodes with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest."""
+    totals = [sum(kinds.values()) for kinds in part.plan.live]
+    threshold = min(limit, max(totals) - 1, limit - (part.plan.arena_bytes - max(totals)))
+    crowded = [node.name for node, total in zip(part.graph.nodes, totals, strict=True) if total > threshold]
+    count = {node.name: forms(node, part.target) for node in part.graph.nodes}
+    return [name for name in crowded if part.saving.get(name, 0) + 1 < count[name]]
+
+
+def recomputations(part: Graph, align: int = WORD, target: str = "", saving: Mapping[str, int] | None = None) -> Recomputations:
     """What a training slice may recompute, with the memory of a target's kernels."""
-    kernels = with_kernels(part, target)
+    kernels = with_kernels(part, target, saving)
     return Recomputations(kernels, lambda node: scratch_bytes(kernels, node), frozenset(caller_buffers(kernels)), align)
 
 
@@ -86,7 +132,7 @@ def _variants(part: Slice, budget: int) -> Iterator[Graph]:
     """Graphs whose bytes alive are within the budget: with recomputation, with stripes, with both."""
     in_stripes = _striped(part, budget)
     for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
-        choice = recomputations(graph, part.plan.alignment, part.target).choose(budget)
+        choice = recomputations(graph, part.plan.alignment, part.target, part.saving).choose(budget)
         if choice is not None:
             yield choice.apply(graph)
 
@@ -98,13 +144,18 @@ def _striped(part: Slice, budget: int) -> Graph:
 
 def _like(part: Slice, graph: Graph) -> Slice:
     """Another graph of a slice, planned as the slice is."""
-    return planned(graph, part.plan.alignment, part.plan.proved, target=part.target)
+    return planned(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving)
+
+
+def portable(part: Slice) -> Slice:
+    """The slice with the kernels that take least memory."""
+    return planned(part.graph, part.plan.alignment, part.plan.proved, target=part.target, saving=_portable(part.graph, part.target))
 
 
 def smallest(part: Slice) -> Slice:
     """The least memory that stripes and recomputation reach, whatever they cost."""
     in_stripes = _striped(part, 0)
-    least = (recomputations(g, part.plan.alignment, part.target).front()[-1].apply(g) for g in (part.graph, in_stripes))
+    least = (recomputations(g, part.plan.alignment, part.target, part.saving).front()[-1].apply(g) for g in (part.graph, in_stripes))
     return min([part, *(_like(part, g) for g in (in_stripes, *least))], key=lambda s: s.plan.arena_bytes)
 
 

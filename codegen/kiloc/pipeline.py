@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import frontend
 from .autodiff import differentiate
-from .budget import advice, fitted, inference, planned, smallest, training
+from .budget import advice, economical, fitted, inference, portable, smallest, training
 from .emit import ModelContext, adapter_table, build_context, render
 from .emit.context import Slice, state_layout
 from .errors import BudgetError, CompileError
@@ -144,8 +144,8 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    parts = (part(whole, options.target, options.buffers) for part in (inference, training))
-    infer, train = (planned(s, alignment(options.target), options.optimal, check=False, target=options.target) for s in parts)
+    parts = [part(whole, options.target, options.buffers) for part in (inference, training)]
+    infer, train = economical(parts, alignment(options.target), options.optimal, options.target, check=False)
     return Forecast(whole, infer, train)
 
 
@@ -175,11 +175,13 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
     align = alignment(options.target)
-    infer = planned(inference(whole, options.target, options.buffers), align, options.optimal, target=options.target)
-    trains = bool(options.methods) and options.train
-    train = planned(training(whole, options.target, options.buffers), align, options.optimal, target=options.target) if trains else None
+    parts = [inference(whole, options.target, options.buffers)]
+    if options.methods and options.train:
+        parts.append(training(whole, options.target, options.buffers))
+    slices = economical(parts, align, options.optimal, options.target, _arena_budget(whole, options))
     if options.ram is not None:
-        infer, train = _within(options.ram, base, whole, infer, train, options)
+        slices = _within(base, whole, slices, options)
+    infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
         version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name,
@@ -278,21 +280,33 @@ def _check_sums(graph: Graph, weights: str, bias: str, where: str) -> None:
         raise CompileError(where, f"the sums of channel {int(worst.argmax())} may leave int32", "export with smaller biases or fewer inputs a layer")
 
 
-def _within(ram: int, base: Graph, graph: Graph, infer: Slice, train: Slice | None, options: Options) -> tuple[Slice, Slice | None]:
-    """The slices that fit the budget, with layers in stripes and values computed again where they must. Raises BudgetError."""
-    state = state_layout(graph).bytes + resident_bytes(graph, options) if graph.state() else 0
-    parts = [infer] if train is None else [infer, train]
-    found = [fitted(part, ram - state) for part in parts]
-    if all(found):
-        return found[0], found[1] if train else None  # type: ignore[return-value]
+def _arena_budget(graph: Graph, options: Options) -> int:
+    """What a budget leaves for the arena; 0 without one."""
+    if options.ram is None:
+        return 0
+    return options.ram - (state_layout(graph).bytes + resident_bytes(graph, options) if graph.state() else 0)
+
+
+def _within(base: Graph, graph: Graph, parts: list[Slice], options: Options) -> list[Slice]:
+    """The slices that fit the budget, with portable kernels, layers in stripes and values computed again where they must.
+
+    Raises BudgetError.
+    """
+    arena = _arena_budget(graph, options)
+    for kind in (parts, [portable(part) for part in parts]):
+        found = [fitted(part, arena) for part in kind]
+        if all(found):
+            return [part for part in found if part]
+    parts, state = kind, (options.ram or 0) - arena
+    train = len(parts) > 1
     usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [smallest(p) for p in parts]))
     what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
     peak = widest.plan.steps[widest.plan.peak_step].name if widest.plan.steps else "no step"
     need = f"{what} needs at least {least:,} bytes ({usual:,} with nothing computed twice, peak at {peak})"
-    if train is None:
-        raise BudgetError(f"ram={ram}", need, "choose a smaller model")
+    if not train:
+        raise BudgetError(f"ram={options.ram}", need, "choose a smaller model")
     forward = _calibration(base, options)[0]
-    raise BudgetError(f"ram={ram}", need, advice(options, lambda other: forecast(base, other, forward).total_bytes, usual))
+    raise BudgetError(f"ram={options.ram}", need, advice(options, lambda other: forecast(base, other, forward).total_bytes, usual))
 
 
 def resident_bytes(graph: Graph, options: Options) -> int:

@@ -337,6 +337,8 @@ class Slice:
     plan: Plan
     kernels: Graph
     target: str
+    saving: Mapping[str, int] = field(default_factory=dict)
+    """Of nodes whose fastest forms take too much memory; see `passes/kernels.py`."""
 
 
 def build_context(

@@ -43,9 +43,14 @@ class Requantization:
     zero_point: int
     clamp: tuple[int, int]
 
-    def result(self, sums: Ints, channel: int) -> Ints:
-        scaled = nm.requantize(sums, self.multiplier[channel], self.shift[channel]) + self.zero_point
+    def result(self, sums: Ints) -> Ints:
+        """Of sums [..., channels]."""
+        scaled = nm.requantize(sums, self.multiplier, self.shift) + self.zero_point
         return np.asarray(np.clip(scaled, *self.clamp))
+
+    def of(self, channel: int) -> Requantization:
+        """One channel alone."""
+        return Requantization(self.multiplier[[channel]], self.shift[[channel]], self.zero_point, self.clamp)
 
 
 def padded(channels: int) -> int:
@@ -157,31 +162,32 @@ def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
     worst = int(np.maximum(np.abs(low), np.abs(high)).max())
     if worst > LARGEST_SUM:
         raise NotProved(f"sums with their bias reach {worst:,}, above 2^23")
-    words, added = np.zeros((len(low), EPILOGUE), np.int64), np.zeros(len(low), np.int64)
-    for c in range(len(low)):
-        words[c], added[c] = _epilogue(q, c, int(low[c]), int(high[c]))
+    right = -q.shift
+    short = np.isin(right, SHIFTS)
+    shift = np.where(short, right, 0)
+    addend = (1 << 6) + (np.int64(1) << (shift + 6)) + (q.zero_point << (shift + 7))
+    words, added = np.stack([q.multiplier, addend, shift + 7], 1), np.zeros(len(low), np.int64)
+    for c in np.flatnonzero(~short):
+        words[c], added[c] = _constant_or_step(q.of(c), int(low[c]), int(high[c]), int(c))
     return Epilogues(words, added)
 
 
-def _epilogue(q: Requantization, channel: int, low: int, high: int) -> tuple[tuple[int, int, int], int]:
-    right = -int(q.shift[channel])
-    if right in SHIFTS:
-        addend = (1 << 6) + (1 << (right + 6)) + (q.zero_point << (right + 7))
-        return (int(q.multiplier[channel]), addend, right + 7), 0
-    first, last = (int(q.result(np.array([s]), channel)[0]) for s in (low, high))
+def _constant_or_step(q: Requantization, low: int, high: int, channel: int) -> tuple[tuple[int, int, int], int]:
+    """The short form of a channel whose shift is too large for any other: one result, or two."""
+    first, last = (int(q.result(np.array([s]))[0]) for s in (low, high))
     if first == last:
         return (0, (first << 16) + (1 << 15), 16), 0  # half a result more, which rounding away from zero cannot undo
     if last == first + 1 and high - low <= LARGEST_SUM:
         # With the step at a sum of 0, 256 * sum * 2^16 >> 32 is negative below the step and not above it, and within +-2^15.
-        return (1 << 16, last << 16, 16), -_step(q, channel, low, high, last)
-    raise NotProved(f"channel {channel} is shifted by {right}")
+        return (1 << 16, last << 16, 16), -_step(q, low, high, last)
+    raise NotProved(f"channel {channel} is shifted by {-int(q.shift[0])}")
 
 
-def _step(q: Requantization, channel: int, low: int, high: int, last: int) -> int:
+def _step(q: Requantization, low: int, high: int, last: int) -> int:
     """The least sum that gives the last result: requantisation is monotonous."""
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if int(q.result(np.array([middle]), channel)[0]) == last else (middle + 1, high)
+        low, high = (low, middle) if int(q.result(np.array([middle]))[0]) == last else (middle + 1, high)
     return low
 
 
@@ -243,9 +249,7 @@ def bias_limit(q: Requantization, low: Ints, high: Ints) -> int:
     """
     worst = int(np.maximum(np.abs(low), np.abs(high)).max())
     limit = LARGEST_SUM - worst
-    for c in range(len(low)):
-        least = int(q.result(np.array([limit + low[c]]), c)[0])
-        greatest = int(q.result(np.array([high[c] - limit]), c)[0])
-        if limit <= 0 or least < q.clamp[1] or greatest > q.clamp[0]:
-            raise NotProved(f"a trained bias of channel {c} has no bound")
+    free = (q.result(limit + low) < q.clamp[1]) | (q.result(high - limit) > q.clamp[0])
+    if limit <= 0 or free.any():
+        raise NotProved(f"a trained bias of channel {int(free.argmax())} has no bound")
     return limit

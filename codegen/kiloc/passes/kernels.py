@@ -22,6 +22,8 @@ from ..ops.input_gradient import LinearInputGradient
 from ..ops.packed import packed
 from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_input_gradient import packed_input_gradient
+from .recompute import AGAIN
+from .stripes import STRIPE
 
 DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 """Targets whose cores multiply two pairs of 16-bit values at once."""
@@ -81,11 +83,16 @@ def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = N
     """The slice with each node's kernel chosen; constants that nothing reads any more are gone. saving: of nodes, by name."""
     nodes, added = list[Node](), dict[str, Value]()
     for node in graph.nodes:
-        choice = choose(graph, node, target, (saving or {}).get(node.name, 0))
+        choice = choose(graph, node, target, (saving or {}).get(_layer(node), 0))
         nodes.append(_with_values(choice, added))
     read = {v for n in nodes for v in n.inputs.values()}
     values = {k: v for k, v in graph.values.items() if v.kind != "constant" or k in read}
     return replace(graph, values={**values, **added}, nodes=tuple(nodes))
+
+
+def _layer(node: Node) -> str:
+    """The node that this one computes again, or a stripe of."""
+    return AGAIN.sub("", node.name).partition(STRIPE)[0]
 
 
 def _with_values(choice: Choice, added: dict[str, Value]) -> Node:

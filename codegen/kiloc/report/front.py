@@ -19,11 +19,12 @@ def recompute_front(c: Compilation) -> dict[str, Any]:
     (`ram`) of arena_bytes and the state is met with at most these MACs.
     """
     part, align = training(c.graph, c.options.target, c.options.buffers), c.infer.plan.alignment
-    front = recomputations(part, align, c.options.target).shown(c.options.optimal)
+    saving = c.train.saving if c.train else {}
+    front = recomputations(part, align, c.options.target, saving).shown(c.options.optimal)
     usual, inference = total_macs(part), c.infer.plan.arena_bytes
     points: list[dict[str, Any]] = []
     for choice in front.choices:
-        arena = max(planned(choice.apply(part), align, check=False, target=c.options.target).plan.arena_bytes, inference)
+        arena = max(planned(choice.apply(part), align, check=False, target=c.options.target, saving=saving).plan.arena_bytes, inference)
         if not points or arena < points[-1]["arena_bytes"]:
             points.append({"arena_bytes": arena, "extra_macs": choice.macs, "extra": round(choice.macs / usual, 6)})
     return {"recompute_front": points, "recompute_front_exact": front.exact}
