@@ -209,7 +209,7 @@ def lora_down(r: Rng) -> Case:
 
 
 def lora_inner(r: Rng) -> Case:
-    positions, channels, rank = int(r.integers(1, 20)), int(r.integers(1, 40)), pick(r, 1, 4, 7)
+    positions, channels, rank = int(r.integers(1, 20)), int(r.integers(1, 40)), pick(r, 1, 4, 7, 8)
     types = {"g": gradient((1, positions, channels), 1.0), "lora_b": TensorType((channels, rank), "int8"), "lora_b_exponent": scalar("int8")}
     g = coarser(codes(r, 1, positions, channels), pick(r, 1, 1, 20, 128))
     arrays = {"g": g, "lora_b": codes(r, channels, rank), "lora_b_exponent": one(pick(r, -24, -9, 0, 120))}
@@ -263,7 +263,7 @@ def weight_gradient(r: Rng) -> Case:
 
 def pool(r: Rng, op: type[Op]) -> Case:
     window, h, w = window_and_size(r)
-    channels = int(r.integers(1, 9))
+    channels = int(r.integers(1, 20))
     x = activation((1, h, w, channels), scale(r), zero_point(r))
     y = activation((1, *window.output(h, w), channels), x.scale, x.zero_point)
     return Case(op(window, pick(r, "none", "relu", "relu6")), {"x": x}, {"x": int8(r, *x.shape)}, (y,))  # type: ignore[call-arg]
@@ -290,9 +290,13 @@ def max_pool_gradient(r: Rng) -> Case:
 def mean(r: Rng) -> Case:
     shape = (1, *(int(n) for n in r.integers(1, 9, 3)))
     axes = pick(r, (1, 2), (1,), (2,), (3,), (1, 2, 3))
+    values = int8(r, *shape)
+    if r.random() < 0.25:  # the largest sums
+        shape, axes = (1, pick(r, 16, 17, 24), 16, pick(r, 4, 15)), (1, 2)
+        values = np.full(shape, pick(r, 127, -128), np.int8)
     x = activation(shape, scale(r), zero_point(r))
     y = activation(tuple(1 if i in axes else n for i, n in enumerate(shape)), x.scale * pick(r, 0.2, 1.0, 3.0), zero_point(r))
-    return Case(Mean(axes), {"x": x}, {"x": int8(r, *shape)}, (y,))
+    return Case(Mean(axes), {"x": x}, {"x": values}, (y,))
 
 
 def mean_gradient(r: Rng) -> Case:
@@ -304,12 +308,14 @@ def mean_gradient(r: Rng) -> Case:
 def add(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 70)))
     types = {o: activation(shape, scale(r), zero_point(r)) for o in ("x", "other")}
-    y = activation(shape, types["x"].scale * pick(r, 1.0, 2.5, 1e-6), zero_point(r))
+    if r.random() < 0.2:
+        types["other"] = activation(shape, types["x"].scale, zero_point(r))
+    y = activation(shape, types["x"].scale * pick(r, 1.0, 2.0, 2.0, 2.5, 20.0, 1e-6), zero_point(r))
     return Case(Add(pick(r, "none", "relu", "relu6")), types, {o: int8(r, *shape) for o in types}, (y,))
 
 
 def requantize(r: Rng) -> Case:
-    shape = (1, int(r.integers(1, 70)))
+    shape = (1, pick(r, int(r.integers(1, 70)), 700))
     x = activation(shape, scale(r), zero_point(r))
     y = activation(shape, float(np.float32(x.scale * pick(r, 0.5, 1.0, 3.0, 1e-9, 1e12))), zero_point(r))
     return Case(Requantize(pick(r, "none", "relu", "relu6")), {"x": x}, {"x": int8(r, *shape)}, (y,))
@@ -395,10 +401,11 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "average_pool_gradient": (average_pool_gradient, 30),
     "max_pool_gradient": (max_pool_gradient, 30),
     "softmax": (softmax, 40),
+    "add": (add, 40),
     **{
         f.__name__: (f, 16)
         for f in (
-            lora_inner, write_rows, clear_gradient, bias_gradient, mean, mean_gradient, add, requantize, mask_gradient, save_mask, apply_mask,
+            lora_inner, write_rows, clear_gradient, bias_gradient, mean, mean_gradient, requantize, mask_gradient, save_mask, apply_mask,
             gradient_sum, pad, pad_gradient, transpose, softmax_gradient,
         )
     },

@@ -4,20 +4,10 @@
  *
  * The exponent follows the growth of B and is found for each sample. Two passes over the products instead of a
  * buffer: rank * channels products a position are few beside the layer's own. */
-#include "kt/kernels.h"
-#include "kt/numerics.h"
+#include "kt/architecture.h"
+#include "lora_inner_gradient.h"
 
-/* sum_c b[c, j] * g[c]; b points to column j. */
-static int32_t product(const int8_t *g, const int8_t *b, int32_t channels, int32_t rank)
-{
-    int32_t sum = 0;
-    int32_t c;
-    for (c = 0; c < channels; c++) {
-        sum += g[c] * *b;
-        b += rank;
-    }
-    return sum;
-}
+#if !KT_DSP
 
 static uint32_t largest_sum(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b)
 {
@@ -25,7 +15,7 @@ static uint32_t largest_sum(const kt_lora_inner_gradient_params *params, const i
     int32_t position, j;
     for (position = 0; position < params->positions; position++) {
         for (j = 0; j < params->rank; j++) {
-            const uint32_t magnitude = kt_magnitude(product(g, b + j, params->channels, params->rank));
+            const uint32_t magnitude = kt_magnitude(kt_lora_product(g, b + j, params->channels, params->rank));
             largest = magnitude > largest ? magnitude : largest;
         }
         g += params->channels;
@@ -40,9 +30,11 @@ void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, cons
     int32_t position, j;
     for (position = 0; position < params->positions; position++) {
         for (j = 0; j < params->rank; j++) {
-            *du++ = kt_saturate8(kt_shift_round(product(g, b + j, params->channels, params->rank), shift));
+            *du++ = kt_saturate8(kt_shift_round(kt_lora_product(g, b + j, params->channels, params->rank), shift));
         }
         g += params->channels;
     }
     *du_exponent = (int8_t)kt_minimum(*b_exponent + shift, 127);
 }
+
+#endif

@@ -78,6 +78,16 @@ static inline int32_t kt_output_at(const kt_window *window, int axis, int32_t in
     return output < window->output[axis] ? output : -1;
 }
 
+/* The results [first, end) of an axis whose windows have this tap inside the input. */
+static inline void kt_outputs_of(const kt_window *window, int axis, int32_t tap, int32_t *first, int32_t *end)
+{
+    const int32_t start = tap * window->dilation[axis] - window->pad[axis];
+    const int32_t stride = window->stride[axis];
+    const int32_t left = kt_divide_up(kt_maximum(window->input[axis] - start, 0), stride);
+    *first = start < 0 ? kt_divide_up(-start, stride) : 0;
+    *end = kt_minimum(left, window->output[axis]);
+}
+
 /* One patch as offsets of int8 values in the image x [H][W][C] and in one kernel w [KH][KW][C].
  * It has `rows` rows of `spans` spans of `length` neighbouring values; without dilation a row is one span. */
 typedef struct {

@@ -88,6 +88,31 @@ static inline int32_t kt_add_products(uint32_t a, uint32_t b, int32_t sum)
     return total;
 }
 
+/* sum + (a * b rounded to 2^32, ties towards plus infinity) */
+static inline int32_t kt_add_high_product(int32_t a, int32_t b, int32_t sum)
+{
+    int32_t total;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum));
+    return total;
+}
+
+/* The low bytes of four values as a word. */
+static inline uint32_t kt_bytes(int32_t first, int32_t second, int32_t third, int32_t fourth)
+{
+    const uint32_t even = kt_low_halves((uint32_t)first, (uint32_t)third);
+    const uint32_t odd = kt_low_halves((uint32_t)second, (uint32_t)fourth);
+    return (even & UINT32_C(0x00FF00FF)) | (odd & UINT32_C(0x00FF00FF)) << 8;
+}
+
+/* Four int8 limited to [low, high], which hold the same value in each byte. */
+static inline uint32_t kt_clamp_bytes(uint32_t bytes, uint32_t low, uint32_t high)
+{
+    (void)__ssub8(bytes, low);
+    bytes = __sel(bytes, low);
+    (void)__ssub8(high, bytes);
+    return __sel(bytes, high);
+}
+
 /* saturate8(shift_round(sum, n)) (kt/numerics.h), n in [1, 31] */
 static inline int8_t kt_rounded8(int32_t sum, int32_t n)
 {

@@ -236,15 +236,6 @@ static lanes next_lanes(const int16_t *rows, int32_t count, int32_t *next)
 
 /* -- windows ---------------------------------------------------------------------------------------------- */
 
-/* The first and behind the last result index of an axis whose window has this tap inside the input. */
-static void meeting(const kt_window *window, int axis, int32_t tap, int32_t *first, int32_t *end)
-{
-    const int32_t at = tap * window->dilation[axis] - window->pad[axis];
-    const int32_t stride = window->stride[axis];
-    *first = at < 0 ? kt_divide_up(-at, stride) : 0;
-    *end = at < window->input[axis] ? kt_minimum(kt_divide_up(window->input[axis] - at, stride), window->output[axis]) : 0;
-}
-
 /* All weights of one tap; accumulator: of the first channel. */
 static void add_tap(const kt_weight_gradient_params *params, int32_t ky, int32_t kx, const int8_t *g, const int8_t *x, float scale,
                     float *accumulator)
@@ -263,8 +254,8 @@ static void add_tap(const kt_weight_gradient_params *params, int32_t ky, int32_t
     walk all;
     int32_t next = 0;
     int32_t y, end_y, first_x, end_x;
-    meeting(window, KT_Y, ky, &y, &end_y);
-    meeting(window, KT_X, kx, &first_x, &end_x);
+    kt_outputs_of(window, KT_Y, ky, &y, &end_y);
+    kt_outputs_of(window, KT_X, kx, &first_x, &end_x);
     all.rows = end_y - y;
     all.width = all.columns = kt_maximum(end_x - first_x, 0);
     all.values = side->values + (side->first + y * side->row + first_x * side->column);
