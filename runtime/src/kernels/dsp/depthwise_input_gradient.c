@@ -111,10 +111,9 @@ static void sum_columns(const piece *p, const scaled_column *column, const int8_
 /* result = scratch with -127 for -128; size bytes. */
 static void store_piece(const int8_t *scratch, int8_t *result, int32_t size)
 {
-    const uint32_t one = kt_four(1);
     int32_t i;
     for (i = 0; i + 4 <= size; i += 4) {
-        kt_store_word(result + i, __sadd8(__qsub8(kt_load_word(scratch + i), one), one));
+        kt_store_word(result + i, kt_symmetric(kt_load_word(scratch + i)));
     }
     for (; i < size; i++) {
         result[i] = (int8_t)kt_maximum(scratch[i], -127);

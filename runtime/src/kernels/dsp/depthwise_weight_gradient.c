@@ -23,7 +23,7 @@ static void sum_four(const positions *p, const int8_t *g, const int8_t *x, uint3
         for (column = p->columns; column > 0; column--, g += step_g, x += step_x) {
             const uint32_t gradient = kt_load_word(g), value = kt_load_word(x);
             const int32_t g02 = (int32_t)kt_even(gradient), g13 = (int32_t)kt_odd(gradient);
-            const int32_t x02 = (int32_t)__sadd16(kt_even(value), added), x13 = (int32_t)__sadd16(kt_odd(value), added);
+            const int32_t x02 = (int32_t)kt_add_halves(kt_even(value), added), x13 = (int32_t)kt_add_halves(kt_odd(value), added);
             sum0 = __smlabb(g02, x02, sum0);
             sum1 = __smlabb(g13, x13, sum1);
             sum2 = __smlatt(g02, x02, sum2);

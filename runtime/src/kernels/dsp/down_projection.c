@@ -22,7 +22,7 @@ static void span_sums(const int8_t *x, const int8_t *w, int32_t length, int32_t 
     int32_t left;
     for (left = length; left >= 4; left -= 4) {
         const uint32_t word = kt_load_word(x);
-        const uint32_t even = __sadd16(kt_even(word), added), odd = __sadd16(kt_odd(word), added);
+        const uint32_t even = kt_add_halves(kt_even(word), added), odd = kt_add_halves(kt_odd(word), added);
         sum0 = add_four(w0, even, odd, sum0);
         sum1 = add_four(w1, even, odd, sum1);
         sum2 = add_four(w2, even, odd, sum2);

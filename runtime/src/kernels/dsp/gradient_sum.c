@@ -15,7 +15,6 @@ void kt_gradient_sum_s8(const kt_gradient_sum_params *params, const int8_t *g, c
     const int32_t m = params->multiplier[0], n = params->multiplier[1];
     const int32_t whole = shift >= 1 && shift <= LARGEST_SHIFT ? params->size & ~3 : 0;
     const int32_t half = (int32_t)(UINT32_C(1) << ((shift - 1) & 31));
-    const uint32_t one = kt_four(1);
     int32_t i;
     for (i = 0; i < whole; i += 4) {
         const uint32_t u = kt_load_word(g + i), v = kt_load_word(other + i);
@@ -25,8 +24,7 @@ void kt_gradient_sum_s8(const kt_gradient_sum_params *params, const int8_t *g, c
         const int32_t y1 = __ssat(__smlabb(v13, n, __smlabb(u13, m, half)) >> shift, 8);
         const int32_t y2 = __ssat(__smlatb(v02, n, __smlatb(u02, m, half)) >> shift, 8);
         const int32_t y3 = __ssat(__smlatb(v13, n, __smlatb(u13, m, half)) >> shift, 8);
-        /* -127 for -128 */
-        kt_store_word(result + i, __sadd8(__qsub8(kt_bytes(y0, y1, y2, y3), one), one));
+        kt_store_word(result + i, kt_symmetric(kt_bytes(y0, y1, y2, y3)));
     }
     kt_gradient_sum_from(params, g, other, result, whole);
 }

@@ -88,6 +88,19 @@ static inline int32_t kt_add_products(uint32_t a, uint32_t b, int32_t sum)
     return total;
 }
 
+/* Sums of two int16 halves, modulo 2^16 each. */
+static inline uint32_t kt_add_halves(uint32_t a, uint32_t b)
+{
+    return (uint32_t)__sadd16((int16x2_t)a, (int16x2_t)b);
+}
+
+/* Four int8 with -127 for -128. */
+static inline uint32_t kt_symmetric(uint32_t bytes)
+{
+    const int8x4_t one = 0x01010101;
+    return (uint32_t)__sadd8(__qsub8((int8x4_t)bytes, one), one);
+}
+
 /* sum + (a * b rounded to 2^32, ties towards plus infinity) */
 static inline int32_t kt_add_high_product(int32_t a, int32_t b, int32_t sum)
 {
@@ -107,9 +120,9 @@ static inline uint32_t kt_bytes(int32_t first, int32_t second, int32_t third, in
 /* Four int8 limited to [low, high], which hold the same value in each byte. */
 static inline uint32_t kt_clamp_bytes(uint32_t bytes, uint32_t low, uint32_t high)
 {
-    (void)__ssub8(bytes, low);
+    (void)__ssub8((int8x4_t)bytes, (int8x4_t)low);
     bytes = __sel(bytes, low);
-    (void)__ssub8(high, bytes);
+    (void)__ssub8((int8x4_t)high, (int8x4_t)bytes);
     return __sel(bytes, high);
 }
 

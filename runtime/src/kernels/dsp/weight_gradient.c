@@ -116,11 +116,11 @@ static __attribute__((noinline)) position_pair *fill(walk *rest, int32_t added, 
     }
     for (i = pairs - 1; i >= 0; i--) {
         const position first = filled->position[2 * i], second = filled->position[2 * i + 1];
-        const uint32_t even0 = __sadd16(kt_even(first.bytes), halves), even1 = __sadd16(kt_even(second.bytes), halves);
-        const uint32_t odd0 = __sadd16(kt_odd(first.bytes), halves), odd1 = __sadd16(kt_odd(second.bytes), halves);
+        const uint32_t even0 = kt_add_halves(kt_even(first.bytes), halves), even1 = kt_add_halves(kt_even(second.bytes), halves);
+        const uint32_t odd0 = kt_add_halves(kt_odd(first.bytes), halves), odd1 = kt_add_halves(kt_odd(second.bytes), halves);
         position_pair *const pair = &filled->pair[i];
-        even_total = __sadd16(__sadd16(even_total, even0), even1);
-        odd_total = __sadd16(__sadd16(odd_total, odd0), odd1);
+        even_total = kt_add_halves(kt_add_halves(even_total, even0), even1);
+        odd_total = kt_add_halves(kt_add_halves(odd_total, odd0), odd1);
         pair->offset[0] = first.offset;
         pair->offset[1] = second.offset;
         pair->lane[0] = kt_low_halves(even0, even1);
