@@ -4,7 +4,7 @@
  * the same symbol for cores with those instructions, and the portable file is empty there:
  *
  *     KT_DSP   the DSP extension of Armv7E-M and Armv8-M: Cortex-M4, M7, M33, M55
- *     KT_MVE   integer Helium: Cortex-M55
+ *     KT_MVE   integer Helium: Cortex-M55; its inline assembly takes more registers than a build without optimisation has free
  *
  * Both give the same bits. Define KT_PORTABLE to build the portable C everywhere. */
 #ifndef KT_ARCHITECTURE_H
@@ -19,7 +19,7 @@
 #define KT_DSP 0
 #endif
 
-#if KT_DSP && defined(__ARM_FEATURE_MVE)
+#if KT_DSP && defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__)
 #define KT_MVE 1
 #else
 #define KT_MVE 0

@@ -67,28 +67,48 @@ static inline void kt_copy_patch(const kt_patch *patch, const int8_t *x, int8_t 
     }
 }
 
-/* The values under the window at column ox, in the order of the weights; rows: its taps inside the image. */
-static inline void kt_fill_panel(const kt_conv2d_params *params, const kt_taps *rows, int32_t ox, const int8_t *x,
+/* What the windows of one row of results have in common. */
+typedef struct {
+    kt_taps taps;            /* inside the image, along the height */
+    const int8_t *from;      /* the first of them, at column 0 of the image */
+    int32_t last;            /* column where the last window starts that lies inside; -1: none does, or taps are apart */
+    int32_t length, step;    /* values of a kernel row, and from row to row of the image */
+} kt_panel_row;
+
+static inline kt_panel_row kt_panel_row_at(const kt_window *window, const int8_t *x, int32_t oy)
+{
+    const int32_t depth = window->input[KT_CHANNELS];
+    const int32_t line = window->input[KT_X] * depth;
+    kt_panel_row row;
+    row.taps = kt_taps_at(window, KT_Y, oy);
+    row.from = x + row.taps.index * line;
+    row.last = window->input[KT_X] - window->kernel[KT_X];
+    if (row.taps.count != window->kernel[KT_Y] || window->dilation[KT_X] != 1 || row.last < 0) {
+        row.last = -1;
+    }
+    row.length = window->kernel[KT_X] * depth;
+    row.step = window->dilation[KT_Y] * line;
+    return row;
+}
+
+/* The values under the window at column ox, in the order of the weights. */
+static inline void kt_fill_panel(const kt_conv2d_params *params, const kt_panel_row *row, int32_t ox, const int8_t *x,
                                  int32_t size, int8_t *panel)
 {
     const kt_window *window = &params->window;
-    const int32_t depth = window->input[KT_CHANNELS];
-    const int32_t height = window->kernel[KT_Y];
-    const int32_t width = window->kernel[KT_X];
     const int32_t start = ox * window->stride[KT_X] - window->pad[KT_X];
-    const int inside = start >= 0 && start + width <= window->input[KT_X] && rows->count == height;
-    if (inside && window->dilation[KT_X] == 1) {
-        const int8_t *from = x + (rows->index * window->input[KT_X] + start) * depth;
-        const int32_t step = window->dilation[KT_Y] * window->input[KT_X] * depth;
-        const int32_t length = width * depth;
-        int32_t row;
-        for (row = height; row > 0; row--) {
+    if (start >= 0 && start <= row->last) {
+        const int8_t *from = row->from + start * window->input[KT_CHANNELS];
+        const int32_t length = row->length;
+        const int32_t step = row->step;
+        int32_t n;
+        for (n = row->taps.count; n > 0; n--) {
             kt_copy_lanes(panel, from, length);
             panel += length;
             from += step;
         }
     } else {
-        const kt_patch patch = kt_patch_of(window, *rows, kt_taps_at(window, KT_X, ox));
+        const kt_patch patch = kt_patch_of(window, row->taps, kt_taps_at(window, KT_X, ox));
         kt_fill_lanes(panel, -params->input_offset, size);
         kt_copy_patch(&patch, x, panel);
     }
@@ -103,38 +123,34 @@ static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count,
     }
 }
 
-/* Sums of `count` channels, w their weights. */
-static inline void kt_sums_of_two(const int8_t *w, int32_t size, int32_t count, const int32_t *initial,
-                                  const int8_t *const x[2], int32_t (*sums)[KT_CHUNK])
+/* Sums of `count` channels, w their weights, at one or two positions. */
+static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, int32_t size, int32_t count,
+                              const int32_t *initial, int32_t (*sums)[KT_CHUNK])
 {
-    const int32_t threes = count / 3 * 3;
+    const int32_t blocked = at->count == 2 ? count / 3 * 3 : count & ~3;
     int32_t c;
-    if (threes > 0) {
+    if (blocked > 0) {
         kt_dot_block block;
-        block.x0 = x[0];
-        block.x1 = x[1];
+        block.x0 = at->x[0];
+        block.x1 = at->x[1];
         block.w = w;
         block.size = size;
         block.initial = initial;
         block.sums0 = sums[0];
         block.sums1 = sums[1];
-        block.end = sums[0] + threes;
-        kt_dot_three_by_two(&block);
+        block.end = sums[0] + blocked;
+        if (at->count == 2) {
+            kt_dot_three_by_two(&block);
+        } else {
+            kt_dot_four(&block);
+        }
     }
-    for (c = threes, w += threes * size; c < count; c++, w += size) {
-        kt_dot_one_by_two(x[0], x[1], w, size, initial[c], sums[0] + c, sums[1] + c);
-    }
-}
-
-static inline void kt_sums_of_one(const int8_t *w, int32_t size, int32_t count, const int32_t *initial, const int8_t *x,
-                                  int32_t *sums)
-{
-    int32_t c = 0;
-    for (; c + 4 <= count; c += 4, w += 4 * size) {
-        kt_dot_four(x, w, size, initial + c, sums + c);
-    }
-    for (; c < count; c++, w += size) {
-        sums[c] = kt_dot_one(x, w, size, initial[c]);
+    for (c = blocked, w += blocked * size; c < count; c++, w += size) {
+        if (at->count == 2) {
+            kt_dot_one_by_two(at->x[0], at->x[1], w, size, initial[c], sums[0] + c, sums[1] + c);
+        } else {
+            sums[0][c] = kt_dot_one(at->x[0], w, size, initial[c]);
+        }
     }
 }
 
@@ -159,11 +175,7 @@ static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv
         results.distance = KT_CHUNK;
         results.y0 = at->y[0] + first;
         results.y1 = at->y[1] + first;
-        if (at->count == 2) {
-            kt_sums_of_two(w, layer->size, count, initial, at->x, sums);
-        } else {
-            kt_sums_of_one(w, layer->size, count, initial, at->x[0], sums[0]);
-        }
+        kt_sums_at(at, w, layer->size, count, initial, sums);
         if (addend != NULL) {
             addend(layer, at, first, count, sums);
         }
@@ -195,18 +207,19 @@ static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8
     kt_conv2d_positions at;
     int32_t oy, ox;
     at.count = 0;
+    at.x[1] = panel;
     at.y[1] = y;
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
-        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        const kt_panel_row row = kt_panel_row_at(window, x, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
             at.number[at.count] = oy * width + ox;
             at.y[at.count] = y + (oy * width + ox) * channels;
             at.x[at.count] = panel + at.count * KT_PANEL;
             if (plan.copied) {
-                kt_fill_panel(params, &rows, ox, x, layer->size, panel + at.count * KT_PANEL);
+                kt_fill_panel(params, &row, ox, x, layer->size, panel + at.count * KT_PANEL);
             } else {
                 const int32_t ix = ox * window->stride[KT_X] - window->pad[KT_X];
-                at.x[at.count] = x + (rows.index * window->input[KT_X] + ix) * depth;
+                at.x[at.count] = row.from + ix * depth;
             }
             if (++at.count == plan.at_once) {
                 kt_conv2d_compute(layer, &at, addend);

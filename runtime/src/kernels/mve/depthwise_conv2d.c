@@ -130,24 +130,39 @@ static void position(const layer *l, int8_t *y)
     }
 }
 
+/* Points `count` taps of a row at addresses `distance` apart. */
+static inline uint32_t *point_row(uint32_t *tap, int32_t count, uint32_t address, uint32_t distance)
+{
+    for (; count > 0; count--, address += distance) {
+        *tap++ = address;
+    }
+    return tap;
+}
+
 /* Points all taps of the position at (oy, left) at the image or, outside it, at the line. */
 static void point(layer *l, const int8_t *x, const int8_t *line, int32_t oy, int32_t left)
 {
     const kt_window *window = &l->params->window;
     const int32_t width = window->input[KT_X];
+    const int32_t height = window->input[KT_Y];
     const int32_t step = window->dilation[KT_X];
     const int32_t columns = window->kernel[KT_X];
     const int inside = left >= 0 && left + (columns - 1) * step < width;
-    const int32_t distance = step * l->channels;
+    const uint32_t distance = (uint32_t)(step * l->channels);
+    const uint32_t outside = (uint32_t)(uintptr_t)line;
     int32_t iy = oy * window->stride[KT_Y] - window->pad[KT_Y];
     uint32_t *tap = l->x;
     int32_t ky, kx;
-    for (ky = 0; ky < window->kernel[KT_Y]; ky++, iy += window->dilation[KT_Y]) {
-        const int present = kt_within(iy, window->input[KT_Y]);
-        uint32_t address = (uint32_t)(uintptr_t)(x + (iy * width + left) * l->channels);
-        for (kx = 0; kx < columns; kx++, address += (uint32_t)distance) {
-            const int seen = present && (inside || kt_within(left + kx * step, width));
-            *tap++ = seen ? address : (uint32_t)(uintptr_t)line;
+    for (ky = window->kernel[KT_Y]; ky > 0; ky--, iy += window->dilation[KT_Y]) {
+        const uint32_t address = (uint32_t)(uintptr_t)(x + (iy * width + left) * l->channels);
+        if (!kt_within(iy, height)) {
+            tap = point_row(tap, columns, outside, 0);
+        } else if (inside) {
+            tap = point_row(tap, columns, address, distance);
+        } else {
+            for (kx = 0; kx < columns; kx++) {
+                *tap++ = kt_within(left + kx * step, width) ? address + (uint32_t)kx * distance : outside;
+            }
         }
     }
 }

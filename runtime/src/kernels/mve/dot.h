@@ -8,19 +8,23 @@
 #define KT_DOT_H
 
 #include <arm_mve.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* The operands of kt_dot_three_by_two, which changes them; it knows their places. */
+/* The operands of kt_dot_three_by_two and kt_dot_four, which change them; they know their places. */
 typedef struct {
     const int8_t *x0, *x1;     /* values of two positions */
     const int8_t *w;           /* weights of the first channel, each has `size` */
     int32_t size;
     const int32_t *initial;    /* what the sums start from, one a channel */
     int32_t *sums0, *sums1;    /* of the two positions */
-    const int32_t *end;        /* of sums0: a multiple of three channels, at least three */
+    const int32_t *end;        /* of sums0 */
 } kt_dot_block;
 
-/* sums0[c] = initial[c] + w[c] . x0, sums1[c] = initial[c] + w[c] . x1. Three channels and two positions are all that the even
+/* Does not compile where the assembly below would look in the wrong places. */
+typedef char kt_dot_block_has_its_places[offsetof(kt_dot_block, size) == 12 && offsetof(kt_dot_block, end) == 28 ? 1 : -1];
+
+/* sums0[c] = initial[c] + w[c] . x0, sums1[c] = initial[c] + w[c] . x1; a multiple of three channels, at least three. Three channels and two positions are all that the even
  * registers hold; with five pointers, nothing is left for a compiler. */
 __attribute__((naked, noinline, unused)) static void kt_dot_three_by_two(kt_dot_block *block)
 {
@@ -85,33 +89,43 @@ static inline void kt_dot_one_by_two(const int8_t *x0, const int8_t *x1, const i
     *sum1 = b;
 }
 
-/* sums[c] = initial[c] + w[c] . x for four channels. */
-static inline void kt_dot_four(const int8_t *x, const int8_t *w, int32_t size, const int32_t *initial, int32_t *sums)
+/* sums0[c] = initial[c] + w[c] . x0; the channels are a multiple of four, at least four, and x1 and sums1 are not used. */
+__attribute__((naked, noinline, unused)) static void kt_dot_four(kt_dot_block *block)
 {
-    const int8_t *w1 = w + size;
-    const int8_t *w2 = w1 + size;
-    const int8_t *w3 = w2 + size;
-    int32_t a0 = initial[0], a1 = initial[1], a2 = initial[2], a3 = initial[3];
-    __asm__ volatile("dlstp.8 lr, %[n]\n"
+    (void)block;
+    __asm__("push {r4-r11, lr}\n\t"
+            "mov r12, r0\n\t"                    /* r12: block */
+            "ldr r11, [r12, #12]\n"               /* r11: size */
             "1:\n\t"
-            "vldrb.8 q0, [%[x]], #16\n\t"
-            "vldrb.8 q1, [%[w0]], #16\n\t"
-            "vmladava.s8 %[a0], q0, q1\n\t"
-            "vldrb.8 q2, [%[w1]], #16\n\t"
-            "vmladava.s8 %[a1], q0, q2\n\t"
-            "vldrb.8 q1, [%[w2]], #16\n\t"
-            "vmladava.s8 %[a2], q0, q1\n\t"
-            "vldrb.8 q2, [%[w3]], #16\n\t"
-            "vmladava.s8 %[a3], q0, q2\n\t"
-            "letp lr, 1b\n"
-            : [a0] "+Te"(a0), [a1] "+Te"(a1), [a2] "+Te"(a2), [a3] "+Te"(a3), [x] "+r"(x), [w0] "+r"(w),
-              [w1] "+r"(w1), [w2] "+r"(w2), [w3] "+r"(w3)
-            : [n] "r"(size)
-            : "lr", "q0", "q1", "q2", "memory");
-    sums[0] = a0;
-    sums[1] = a1;
-    sums[2] = a2;
-    sums[3] = a3;
+            "ldr r0, [r12, #16]\n\t"              /* initial */
+            "ldr r3, [r12, #8]\n\t"               /* r3, r5, r7, r9: weights of four channels */
+            "ldmia r0!, {r4, r6, r8, r10}\n\t"    /* their sums */
+            "str r0, [r12, #16]\n\t"              /* initial of the next four */
+            "add r5, r3, r11\n\t"
+            "add r7, r5, r11\n\t"
+            "add r9, r7, r11\n\t"
+            "add r0, r9, r11\n\t"
+            "str r0, [r12, #8]\n\t"               /* weights of the next four */
+            "ldr r1, [r12]\n\t"                   /* r1: values */
+            "dlstp.8 lr, r11\n"
+            "2:\n\t"
+            "vldrb.8 q0, [r1], #16\n\t"
+            "vldrb.8 q1, [r3], #16\n\t"
+            "vmladava.s8 r4, q0, q1\n\t"
+            "vldrb.8 q2, [r5], #16\n\t"
+            "vmladava.s8 r6, q0, q2\n\t"
+            "vldrb.8 q1, [r7], #16\n\t"
+            "vmladava.s8 r8, q0, q1\n\t"
+            "vldrb.8 q2, [r9], #16\n\t"
+            "vmladava.s8 r10, q0, q2\n\t"
+            "letp lr, 2b\n\t"
+            "ldr r1, [r12, #20]\n\t"              /* where the sums go */
+            "ldr r3, [r12, #28]\n\t"              /* and end */
+            "stmia r1!, {r4, r6, r8, r10}\n\t"
+            "str r1, [r12, #20]\n\t"
+            "cmp r1, r3\n\t"
+            "bne 1b\n\t"
+            "pop {r4-r11, pc}\n");
 }
 
 /* initial + w . x */
