@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-rates bench-search bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-rates bench-search bench-speed bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ bench-rates: setup  ## how near the default rate of each method is to its best
 
 bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
 	$(BIN)/python benchmarks/search.py --write docs/search.md
+
+bench-speed: setup  ## instructions and cycles of inference and training on every core, beside the peers and the targets
+	$(BIN)/python benchmarks/speed.py --write docs/speed.md
 
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
 	$(BIN)/python benchmarks/step_time.py

@@ -168,7 +168,7 @@ def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
     addend = (1 << 6) + (np.int64(1) << (shift + 6)) + (q.zero_point << (shift + 7))
     words, added = np.stack([q.multiplier, addend, shift + 7], 1), np.zeros(len(low), np.int64)
     for c in np.flatnonzero(~short):
-        words[c], added[c] = _constant_or_step(q.of(c), int(low[c]), int(high[c]), int(c))
+        words[c], added[c] = _constant_or_step(q.of(int(c)), int(low[c]), int(high[c]), int(c))
     return Epilogues(words, added)
 
 
