@@ -46,6 +46,7 @@ SAMPLES = 32
 
 PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")
+OFFLOADS = ("none", "optimizer")
 C_HEADERS = frozenset(
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
     "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
@@ -75,6 +76,8 @@ class Options:
     name: str | None = None
     buffers: str = "caller"
     """Where inputs and results lie: in buffers of the caller, or in the "arena", which the caller then writes and reads without a copy."""
+    offload: str = "none"
+    """What lies in slow memory: nothing, or the moments of the "optimizer", paged in for the update that reads them and out again."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
     train: bool = True
@@ -142,7 +145,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     Of the options those count that decide what is trained and how; forward: activations of a few samples by value name.
     """
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
-    whole = prune(differentiate(with_accumulators(whole, options.optimizer, options.seed, at_once=options.accumulate == 1), options.loss))
+    whole = prune(differentiate(_remembering(whole, options), options.loss))
     whole = _scheduled(whole, options.optimizer)
     parts = [part(whole, options.target, options.buffers) for part in (inference, training)]
     infer, train = economical(parts, alignment(options.target), options.optimal, options.target, check=False)
@@ -168,7 +171,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     elif options.methods:
         options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
         stored = with_storage(whole, options.storage)
-        whole = with_accumulators(stored, options.optimizer, options.seed, at_once=options.accumulate == 1)
+        whole = _remembering(stored, options)
         whole = differentiate(whole, options.loss)
         whole = stage("diff", prune(whole))
         inputs = {name: forward[name] for name in base.inputs}
@@ -194,6 +197,11 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
 
 
 # -- stages -------------------------------------------------------------------------------------------
+def _remembering(graph: Graph, options: Options) -> Graph:
+    at_once, paged = options.accumulate == 1, options.offload == "optimizer"
+    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, paged=paged)
+
+
 def _scheduled(graph: Graph, optimizer: Optimizer) -> Graph:
     return update_early(stream_updates(with_updates(pack_masks(graph), optimizer)))
 
@@ -253,6 +261,9 @@ def _check_options(graph: Graph, options: Options) -> None:
     _check_known("storage", options.storage, STORAGES, "formats")
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
+    _check_known("offload", options.offload, OFFLOADS, "values")
+    if options.offload == "optimizer":
+        _check_offload(options)
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.accumulate < 1:
@@ -260,6 +271,16 @@ def _check_options(graph: Graph, options: Options) -> None:
     for node in graph.nodes:
         if isinstance(node.op, Linear) or node.op.mnemonic == "depthwise_conv_2d":
             _check_sums(graph, node.inputs["weights"], node.inputs["bias"], node.origin)
+
+
+def _check_offload(options: Options) -> None:
+    where = "offload='optimizer'"
+    if not options.methods or not options.train:
+        raise CompileError(where, "nothing is trained, so there are no moments", "leave offload out, or train")
+    if not options.optimizer.moments_per_parameter:
+        raise CompileError(where, f"{options.optimizer.name} without momentum keeps no moments", "leave offload out, or pass kt.Adam(), for example")
+    if options.accumulate > 1:
+        raise CompileError(where, "moments are paged within a training step, which updates only with accumulate=1", "pass accumulate=1")
 
 
 def _check_known(option: str, value: str, known: Sequence[str], plural: str) -> None:

@@ -62,6 +62,15 @@ UPLOAD_TOOLS = ("openocd", "pyocd")
 
 
 @dataclass(frozen=True)
+class SlowMemory:
+    """Memory beside the linker's, for `kt_port_page_in` and `kt_port_page_out`, which `source` defines. size 0: what the computer has."""
+
+    source: Path
+    origin: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Board:
     """One board. `sources` and `linker_script` are absolute; a host "board" has no linker script."""
 
@@ -78,6 +87,7 @@ class Board:
     counter: Counter
     emulator: Emulator | None
     serial: Mapping[str, Any]
+    slow_memory: SlowMemory | None = None
     uploads: tuple[Upload, ...] = ()
     platformio: Mapping[str, str] | None = None
     """"platform" and "board" as PlatformIO names them."""
@@ -204,6 +214,16 @@ class _Reader:
             self.done(table, f"memory.{name}.")
         return tuple(found)
 
+    def slow_memory(self, data: dict[str, Any]) -> SlowMemory | None:
+        table = data.pop("slow_memory", None)
+        if table is None:
+            return None
+        where = "slow_memory."
+        origin, size = (self.take(table, name, int, where, default=0) for name in ("origin", "size"))
+        result = SlowMemory(self.file(self.take(table, "source", str, where)), origin, size)
+        self.done(table, where)
+        return result
+
     def emulator(self, data: dict[str, Any]) -> Emulator | None:
         table = data.pop("emulator", None)
         if table is None:
@@ -262,6 +282,7 @@ class _Reader:
             counter=Counter(self.take(counter, "counts", str, "counter."), float(self.take(counter, "per_tick", float, "counter."))),
             emulator=self.emulator(data),
             serial=self.take(data, "serial", dict),
+            slow_memory=self.slow_memory(data),
             uploads=self.uploads(data),
             platformio=self.platformio(data),
             renode=self.renode(data, name),

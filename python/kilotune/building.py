@@ -95,6 +95,7 @@ def build(
     calibration: Samples | None = None,
     profile: str = "tflm",
     buffers: str = "caller",
+    offload: str = "none",
     optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
@@ -115,6 +116,8 @@ def build(
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
     buffers: where inputs and results lie, "caller" or "arena": then the caller writes and reads them there, without a copy, by functions such as
     kws_input(&model), and the arena of the report holds them.
+    offload: "optimizer" keeps the moments in slow memory, such as external RAM: the state holds none, and each update pages its own in and out by
+    two functions of the firmware (kt/port.h).
     optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -130,7 +133,8 @@ def build(
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers, optimal=optimal,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile,
+        buffers=buffers, offload=offload, optimal=optimal,
         ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
@@ -365,6 +369,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
             "ram": c.options.ram,
             "flash": c.options.flash,
             "buffers": c.options.buffers,
+            "offload": c.options.offload,
         },
         "target": c.options.target,
         "training": m.training,
@@ -379,6 +384,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "base_hash": bytes(m.base_hash).hex(),
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_bytes": m.state_bytes,
+        "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
         "resident": m.adapter.resident if m.adapter else 0,

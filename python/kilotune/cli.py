@@ -19,7 +19,7 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc.optim import STORAGES, parse_schedule
-from kiloc.pipeline import BUFFERS
+from kiloc.pipeline import BUFFERS, OFFLOADS
 
 from . import boards as board_files
 from . import doctor as checks
@@ -157,6 +157,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
+@click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments.")
 @click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

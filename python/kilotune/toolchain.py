@@ -288,14 +288,28 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         _Unit(agent / "kt_adapters.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in stored.items())), (*common, *runtime)),
         _Unit(agent / "kt_link.c", flags, common),
         *(_Unit(source, flags, common) for source in board.sources),
+        *_page_units(manifest, board, flags, (*common, *runtime)),
     ]
+
+
+def _page_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...], include: tuple[Path, ...]) -> list[_Unit]:
+    """What keeps the pages of a model whose moments lie in slow memory."""
+    memory = board.slow_memory
+    if not manifest.page_bytes:
+        return []
+    if memory is None or 0 < memory.size < manifest.page_bytes:
+        what = "has no slow memory" if memory is None else f"has {memory.size:,} bytes of slow memory"
+        hint = "name one in its board.toml, [slow_memory], or build without offload"
+        raise DeviceError(board.name, f"{what}, and {manifest.name} keeps {manifest.page_bytes:,} bytes of moments there", hint)
+    return [_Unit(memory.source, (*flags, f"-DSLOW_MEMORY_ORIGIN={memory.origin:#x}u"), include)]
 
 
 def host_library(build_dir: str | os.PathLike[str]) -> Path:
     """The model as a shared library for this computer."""
     manifest = Manifest.load(build_dir)
     flags = (*COMMON_FLAGS, "-O3", "-fPIC")
-    program = _Program(host_compiler(), tuple(_model_units(manifest, flags)), ("-shared", "-Wl,-z,defs"), ".so")
+    pages = _page_units(manifest, boards.load("posix"), flags, tuple(manifest.directory / folder for folder in manifest.include))
+    program = _Program(host_compiler(), (*_model_units(manifest, flags), *pages), ("-shared", "-Wl,-z,defs"), ".so")
     return _link(program, manifest.name)
 
 
@@ -407,6 +421,7 @@ def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Progra
             "-Wl,--no-warn-rwx-segments",
             f"-Wl,--entry={roots[0]}",
             *(f"-Wl,--require-defined={root}" for root in roots),
+            *(f"-Wl,--defsym=kt_port_page_{way}=0" for way in ("in", "out") if manifest.page_bytes),
         ),
         ".elf",
         (script,),

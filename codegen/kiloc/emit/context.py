@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,8 +17,9 @@ from ..ops import Names
 from ..ops.kernel import Argument, Field, KernelCall, Scratch, Table
 from ..ops.loss import Loss
 from ..optim import LEARNING_RATE
-from ..plan import Plan
+from ..plan import WORD, Plan
 from ..plan.lifetimes import scratch_name
+from ..plan.problem import rounded
 from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
 
 
@@ -149,6 +150,8 @@ class ModelContext:
     train_peak: str = ""
     adapter: CAdapter | None = None
     """None where no adapter is taken."""
+    page_bytes: int = 0
+    """Of the values in slow memory, all together."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
@@ -205,7 +208,27 @@ def is_scalar(v: Value) -> bool:
 
 def state_layout(graph: Graph) -> StateLayout:
     width = {"float32": 4, "int32": 4, "int16": 2, "int8": 1, "uint8": 1}
-    return StateLayout(tuple(sorted(graph.state(), key=lambda v: -width[v.type.dtype])))
+    return StateLayout(tuple(sorted((v for v in graph.state() if v.kind != "paged"), key=lambda v: -width[v.type.dtype])))
+
+
+def page_layout(graph: Graph) -> tuple[dict[str, int], int]:
+    """Where each value of slow memory lies there, and the bytes of all."""
+    return _stacked(graph, [v.name for v in graph.state() if v.kind == "paged"], 0)
+
+
+def pages_of(graph: Graph, node: Node) -> tuple[dict[str, int], int]:
+    """Where a node's pages of values in slow memory lie in its scratch, behind the kernel's own; and the bytes of the whole scratch."""
+    call = kernel_call(graph, node)
+    names = [v for v in dict.fromkeys(node.inputs.values()) if graph.values[v].kind == "paged"]
+    return _stacked(graph, names, call.scratch if call else 0)
+
+
+def _stacked(graph: Graph, names: Sequence[str], end: int) -> tuple[dict[str, int], int]:
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = rounded(end, WORD)
+        end = found[name] + rounded(graph.type(name).bytes, WORD)
+    return found, end
 
 
 class _Emitter:
@@ -217,6 +240,7 @@ class _Emitter:
         self.by_content: dict[tuple[str, bytes], str] = {}
         self.structs: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
         self.sources: set[str] = set()
+        self.pages, context.page_bytes = page_layout(graph)
 
     def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> str:
         """Name of a constant array with this content; equal contents share one."""
@@ -260,14 +284,27 @@ class _Emitter:
         for node in nodes:
             call = kernel_call(self.graph, node)
             if call is not None:
-                found.append(self.step(node, call, plan, caller, first + len(found)))
+                found += self.with_pages(node, plan, self.step(node, call, plan, caller, first))
+                first += 1
         return found
+
+    def with_pages(self, node: Node, plan: Plan, step: CStep) -> list[CStep]:
+        """A call between the transfers of what it reads and changes in slow memory."""
+        before, after = [], []
+        for name, offset in pages_of(self.graph, node)[0].items():
+            page = f"m, {self.pages[name]}, a + {plan.offsets[scratch_name(node)] + offset}, {self.graph.type(name).bytes}"
+            before.append(CStep(f"failed |= kt_port_page_in({page});", name))
+            after.append(CStep(f"failed |= kt_port_page_out({page});", name))
+        return [*before, step, *after]
 
     def step(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], number: int) -> CStep:
         self.sources.update(call.files)
-        arguments = [f"&{self.struct(node, call)}"] if call.struct else []
+        arguments, pages = [f"&{self.struct(node, call)}"] if call.struct else [], pages_of(self.graph, node)[0]
         for argument in call.arguments:
-            if isinstance(argument, Argument):
+            if isinstance(argument, Argument) and argument.value in pages:
+                ctype = CTYPES[self.graph.type(argument.value).dtype]
+                arguments.append(f"({ctype} *)(a + {plan.offsets[scratch_name(node)] + pages[argument.value]})")
+            elif isinstance(argument, Argument):
                 arguments.append(self.pointer(argument.value, plan, caller))
             elif isinstance(argument, Scratch):
                 arguments.append(f"a + {plan.offsets[scratch_name(node)]}")
@@ -299,8 +336,8 @@ def kernel_call(graph: Graph, node: Node) -> KernelCall | None:
 
 
 def scratch_bytes(graph: Graph, node: Node) -> int:
-    call = kernel_call(graph, node)
-    return call.scratch if call else 0
+    """Bytes of the arena that a node needs while it runs: of its kernel, and pages of values in slow memory."""
+    return pages_of(graph, node)[1]
 
 
 def caller_buffers(graph: Graph) -> dict[str, str]:

@@ -14,12 +14,13 @@ from .types import TensorType
 if TYPE_CHECKING:
     from ..ops.registry import Op
 
-STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control")
+STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged")
 """Kinds of value that outlive a step: they live in the state, not in the arena.
 
 trainable: what inference reads (int32 bias, int8 codes); master: the 16-bit values that training updates;
 exponent: the power of two of a block of codes; accumulator: summed gradients; optimizer: its moments;
-control: learning rate, counters, powers and seed."""
+control: learning rate, counters, powers and seed; paged: moments that lie in slow memory, and in the arena only during the
+update that reads them."""
 
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""

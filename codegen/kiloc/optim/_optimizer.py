@@ -105,10 +105,11 @@ class Optimizer:
         return found + (" state_bits=8" if self.state_bits == 8 and self.moments_per_parameter else "")
 
 
-def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False) -> Graph:
+def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False, paged: bool = False) -> Graph:
     """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed.
 
     at_once: each sample updates by itself, so gradients need no state: they stand in the arena until their update.
+    paged: the moments lie in slow memory.
     """
     optimizer = optimizer.with_rate(graph.parameters)
     values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph))
@@ -116,7 +117,7 @@ def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_o
     for p in graph.parameters:
         shape = graph.type(p.values["value"]).shape
         accumulator = _accumulator(f"{p.name}.accumulator", shape, at_once)
-        moments = optimizer.moments(p.name, shape)
+        moments = [replace(m, kind="paged") if paged else m for m in optimizer.moments(p.name, shape)]
         roles = {**p.values, "accumulator": accumulator.name, **{m.name.rsplit(".", 1)[1]: m.name for m in moments}}
         parameters.append(replace(p, values=roles))
         values += [accumulator, *moments]

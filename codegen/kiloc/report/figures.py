@@ -45,6 +45,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None) -> dict[str, Any]:
             "infer_arena": infer,
             "train_arena": train if c.train else 0,
             "state": state,
+            "slow": c.context.page_bytes,
             "train_total": train + state if c.train else 0,
             "train_to_infer": round((train + state) / infer, 4) if c.train and infer else None,
             **_bound(c, train if c.train else infer),

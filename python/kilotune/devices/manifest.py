@@ -56,6 +56,8 @@ class Manifest:
     target: str
     base_hash: bytes
     state_bytes: int
+    page_bytes: int
+    """Of the moments in slow memory; 0 where they are part of the state."""
     arena_infer: int
     arena_train: int
     adapter_bytes: int
@@ -120,6 +122,7 @@ class Manifest:
             target=str(data["target"]),
             base_hash=bytes.fromhex(data["base_hash"]),
             state_bytes=int(data["state_bytes"]),
+            page_bytes=int(data.get("page_bytes", 0)),
             arena_infer=int(data["arena_bytes"]["infer"]),
             arena_train=int(data["arena_bytes"].get("train") or 0),
             adapter_bytes=int(data["adapter_bytes"]),

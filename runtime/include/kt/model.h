@@ -34,7 +34,8 @@ typedef enum {
     KT_ERROR_MISSING = 13,    /* no adapter of this name, or no update under way */
     KT_ERROR_BUSY = 14,       /* another update is under way, or the adapter is in use */
     KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
-    KT_ERROR_SELF_TEST = 16   /* the adapter makes the stored samples' results worse than permitted; the old one is active */
+    KT_ERROR_SELF_TEST = 16,  /* the adapter makes the stored samples' results worse than permitted; the old one is active */
+    KT_ERROR_PAGE = 17        /* slow memory did not give or take a page: the update is incomplete, start with init or resume */
 } kt_status;
 
 typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */

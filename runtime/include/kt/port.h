@@ -1,0 +1,23 @@
+/* kt/port.h: what a program provides for a model whose moments lie in slow memory (offload="optimizer").
+ *
+ * Slow memory is whatever the board has beside the arena: external RAM, FRAM, a file. Its content need not outlive a reset:
+ * init and resume fill it. Transfers come in pairs around each update, in the same order in every training step. */
+#ifndef KT_PORT_H
+#define KT_PORT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Copy bytes [offset, offset + bytes) of a model's slow memory into the arena, and back. Returns 0, or anything else where it
+ * failed. model: the one that was given to init, which tells several models of a program apart. offset: a multiple of 4, as `to` and
+ * `from` are; offset + bytes <= <NAME>_PAGE_BYTES. */
+int kt_port_page_in(const void *model, uint32_t offset, void *to, uint32_t bytes);
+int kt_port_page_out(const void *model, uint32_t offset, const void *from, uint32_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
