@@ -241,10 +241,11 @@ class DepthwiseInputGradient(RequantizedGradient):
         )
 
     def _piece(self) -> int:
-        """Bytes of scratch for each input channel: an int32 sum, or the results of a piece of a row where variants compute one at once."""
-        w = self.window
-        at_once = w.kernel == (3, 3) and w.stride == w.dilation == (1, 1)
-        return min(max(self.x_shape[2], 4), 16) if at_once else 4
+        """Bytes of scratch for each input channel: an int32 sum, or the results that variants compute at once, of a row or of two."""
+        w, width = self.window, self.x_shape[2]
+        if w.kernel != (3, 3) or w.stride != (1, 1) or w.dilation != (1, 1):
+            return 4
+        return max(2 * width, 4) if width <= 8 else min(width, 16)
 
 
 @register

@@ -4,7 +4,7 @@
 
 #include "input_gradient.h"
 
-/* Results of a row that a variant may compute at once, in a byte of scratch each. */
+/* Results that a variant may compute at once, in a byte of scratch each: of a row, or of two rows. */
 enum { KT_DEPTHWISE_COLUMNS = 16 };
 
 /* row[k] = sum over the windows that cover (y, x), and over the results c of channel k, of G'[c] * weights[tap, c]. */
