@@ -21,7 +21,7 @@ from kiloc.ops._window import Window, same_padding
 from kiloc.ops.conv_2d import Conv2D
 from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
+from kiloc.ops.input_gradient import TRANSPOSED, LinearInputGradient, prescale_shift, with_transposed
 
 __all__ = ["library"]
 
@@ -33,13 +33,18 @@ def weights_of(r: Rng, *shape: int) -> np.ndarray:
 
 def summed(r: Rng, case: Case) -> Case:
     """Mostly with the table of the weights' sums that a target with Helium has."""
+    return extended(r, case, OPERAND, with_offset_sums)
+
+
+def extended(r: Rng, case: Case, operand: str, extend: Callable[..., tuple[Node, list[Value], str]]) -> Case:
+    """Mostly with the constant that a target with Helium adds, where it adds one."""
     node = Node("layer", case.op, {o: o for o in case.types}, ("y",))
     values = {o: Value(o, t, "constant", case.arrays[o]) for o, t in case.types.items()}
-    chosen, added, _ = with_offset_sums(node, NodeTypes(case.types, case.results), values)
+    chosen, added, _ = extend(node, NodeTypes(case.types, case.results), values)
     if not added or r.random() < 0.3:
         return case
-    assert chosen.inputs[OPERAND] == added[0].name and added[0].data is not None
-    return replace(case, types={**case.types, OPERAND: added[0].type}, arrays={**case.arrays, OPERAND: added[0].data})
+    assert chosen.inputs[operand] == added[0].name and added[0].data is not None
+    return replace(case, types={**case.types, operand: added[0].type}, arrays={**case.arrays, operand: added[0].data})
 
 
 def same_window(r: Rng, h: int, w: int, *kernels: tuple[int, int]) -> Window:
@@ -108,7 +113,8 @@ def conv2d_input_gradient(r: Rng) -> Case:
     types = {"g": gradient((1, *out, co), scale(r)), "weights": weights}
     arrays = {"g": codes(r, 1, *out, co), "weights": weights_of(r, *weights.shape)}
     p = prescale_shift(arrays["weights"], weights.channel_scales)
-    return Case(LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(-2, 24))), types, arrays)
+    op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(-2, 24)))
+    return extended(r, Case(op, types, arrays), TRANSPOSED, with_transposed)
 
 
 def depthwise_input_gradient(r: Rng) -> Case:
@@ -128,7 +134,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d_lora": (conv2d_lora, 30),
     "fully_connected": (fully_connected, 24),
     "depthwise": (depthwise, 40),
-    "conv2d_input_gradient": (conv2d_input_gradient, 30),
+    "conv2d_input_gradient": (conv2d_input_gradient, 40),
     "depthwise_input_gradient": (depthwise_input_gradient, 30),
 }
 

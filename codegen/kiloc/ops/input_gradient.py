@@ -12,14 +12,16 @@ m (1 + s): limited to +-2 m, which p allows for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import numerics as nm
+from ..ir.graph import Node, Value
+from ..ir.types import TensorType
 from ._gain import GAIN_OPERANDS, gained, real_gain
 from ._gradient import Real, RequantizedGradient, batch
 from ._linear import Image, addend, delta_channels, exact_matmul
@@ -27,6 +29,32 @@ from ._reach import Reach, window_gradient_reach
 from ._window import Window
 from .kernel import Argument, Field, KernelCall, Table
 from .registry import Array, Environment, Names, NodeTypes, register
+
+TRANSPOSED = "transposed"
+"""Operand for kernels of Helium: the weights as [input channel, kernel row, kernel column, output channel]."""
+
+LONGEST_RUN = 640
+"""Products of one sum, taps * output channels, that such a kernel has room for (runtime/src/kernels/mve/transposed_gradient.h)."""
+
+
+MOST_PHASES = 4
+"""Of `stride[0] * stride[1]` taps, one meets a window; such a kernel multiplies all."""
+
+
+def with_transposed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The gradient of a layer with its weights transposed, these, and why it has none ("" where it has)."""
+    op, weights = node.op, values[node.inputs["weights"]].data
+    assert isinstance(op, LinearInputGradient) and weights is not None
+    run = op.window.kernel[0] * op.window.kernel[1] * op.y_image[2]
+    if op.window.stride[0] * op.window.stride[1] > MOST_PHASES:
+        return node, [], "with this stride most taps meet no window"
+    if run > LONGEST_RUN:
+        return node, [], f"a sum has {run} products, more than {LONGEST_RUN}"
+    if not 7 <= op.prescale_shift <= 15 or t.has("gain") or t.has("lora_du") or t.has("delta"):
+        return node, [], "its gradients need more than 16 bits, or a trained path adds to the sums"
+    data = np.ascontiguousarray(weights.reshape(op.y_image[2], -1, op.x_image[2]).transpose(2, 1, 0))
+    value = Value(f"{node.inputs['weights']}.{TRANSPOSED}", TensorType(data.shape, "int8"), "constant", data)
+    return replace(node, inputs={**node.inputs, TRANSPOSED: value.name}), [value], ""
 
 
 def prescale(scales: Sequence[float], channels: int) -> Array:
@@ -57,7 +85,7 @@ class LinearInputGradient(RequantizedGradient):
     mnemonic: ClassVar[str] = "linear_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "weights")
     optional: ClassVar[tuple[str, ...]] = (
-        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS,
+        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS, TRANSPOSED,
     )  # fmt: skip
 
     window: Window = Window((1, 1))
@@ -143,6 +171,8 @@ class LinearInputGradient(RequantizedGradient):
             "prescale_shift": self.prescale_shift,
             "shift": self.shift,
         }
+        if t.has(TRANSPOSED):
+            fields[TRANSPOSED] = Argument(n.inputs[TRANSPOSED])
         gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
         arguments: list[Argument | str] = [Argument(n.inputs["g"]), *gain]
         symbol = "kt_conv2d_input_gradient_s8"

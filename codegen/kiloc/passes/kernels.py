@@ -18,7 +18,7 @@ from ..ops._linear import Linear
 from ..ops._offset_sums import with_offset_sums
 from ..ops._packing import NotProved
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.input_gradient import LinearInputGradient
+from ..ops.input_gradient import LinearInputGradient, with_transposed
 from ..ops.packed import packed
 from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_input_gradient import packed_input_gradient
@@ -29,7 +29,7 @@ DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 """Targets whose cores multiply two pairs of 16-bit values at once."""
 
 HELIUM = frozenset({"cortex-m55"})
-"""Targets whose kernels multiply 16 values at once, weights as the model has them, and take the sums of weights as a table."""
+"""Targets whose kernels multiply 16 values at once: weights stay as the model has them, beside tables that are read with them."""
 
 PORTABLE = frozenset({"delta", "gain"})
 """Operands of layers whose kernels are portable there."""
@@ -51,6 +51,7 @@ def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
     packers = _packers(node, target)
     if not packers:
         return Choice(node)
+    saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
         return Choice(node, (), "faster kernels take more memory")
     try:
@@ -61,8 +62,8 @@ def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
 
 
 def forms(node: Node, target: str) -> int:
-    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory."""
-    return len(_packers(node, target)) + 1
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
+    return 1 if target in HELIUM else len(_packers(node, target)) + 1
 
 
 def _packers(node: Node, target: str) -> list[Packer]:
@@ -76,6 +77,8 @@ def _packers(node: Node, target: str) -> list[Packer]:
         return [packed_input_gradient]
     if target in HELIUM and (linear or depthwise) and not PORTABLE & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
         return [with_offset_sums]
+    if target in HELIUM and isinstance(node.op, LinearInputGradient):
+        return [with_transposed]
     return []
 
 

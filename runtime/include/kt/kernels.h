@@ -99,7 +99,7 @@ void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const i
  *
  * prescale        int16 [output channels]: m[c] = s_w[c] / max s_w in 1/2^15
  * prescale_shift  p: G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
- * shift           of the int32 sums; chosen by calibration
+ * shift           of the int32 sums; transposed: weights [input channel][kernel row][kernel column][output channel], or NULL
  * The rest belongs to a trained path (otherwise 0 and NULL):
  * path_channels   channels of the gradient that enters it: rank of LoRA, output channels of a delta
  * path_rows       [path channels]: row of the path's weights, -1 for none; NULL: channel c uses row c
@@ -110,6 +110,7 @@ typedef struct {
     const int16_t *prescale;
     int32_t prescale_shift;
     int32_t shift;
+    const int8_t *transposed;
     int32_t path_channels;
     const int16_t *path_rows;
     int32_t path_multiplier;
@@ -297,8 +298,7 @@ typedef struct {
 
 /* accumulator[c] += (float)(sum_p g[p, c]) * (scale * 2^exponent): one float32 rounding an operation.
  * exponent: one value (of the loss), limited to [-126, 127]. */
-void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent,
-                      float *accumulator);
+void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent, float *accumulator);
 
 /* rows: where not every channel is trained, the accumulator's row for each output channel in ascending order, -1 for
  * none; NULL: channel c has row c. */

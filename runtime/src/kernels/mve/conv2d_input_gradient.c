@@ -1,6 +1,6 @@
 /* kt_conv2d_input_gradient_s8 on cores with Helium: two neighbouring positions and twelve input channels at a time, so that
- * weights, which are neighbours along the input channels, are loaded once for both. The formula and its roundings are those of
- * ../conv2d_input_gradient.c.
+ * weights, which are neighbours along the input channels, are loaded once for both; or from transposed weights. The formula and its
+ * roundings are those of ../conv2d_input_gradient.c.
  *
  * Pre-scaled gradients of the two windows that a tap meets wait in pairs; a window that is not there is a gradient of 0. */
 #include "kt/architecture.h"
@@ -8,7 +8,7 @@
 
 #if KT_MVE
 #include "../conv2d_input_gradient.h"
-#include "gradient_lanes.h"
+#include "transposed_gradient.h"
 
 enum {
     BLOCK = 12,      /* input channels whose sums are registers */
@@ -180,15 +180,6 @@ static void gather(state *s, const int8_t *g, int32_t y, const int32_t x[2])
     }
 }
 
-static void finish(const state *s, const int32_t *sums, int8_t *dx)
-{
-    int32_t k;
-    for (k = 0; k < s->count; k += 4) {
-        const int32x4_t rounded = kt_shift_round_lanes(vldrwq_s32(sums + k), s->params->shift);
-        vstrbq_p_s32(dx + k, kt_saturate_lanes(rounded), vctp32q((uint32_t)(s->count - k)));
-    }
-}
-
 /* With more input channels than INPUTS a gradient is read again after a part of the results is written, which where they share
  * memory only one position at a time may do. */
 static int32_t positions_at_once(const kt_window *window, const int8_t *g, const int8_t *dx)
@@ -209,6 +200,10 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
     const int32_t stride = direction * positions_at_once(window, g, dx);
     state s;
     int32_t y, first;
+    if (kt_is_transposed(params, gain)) {
+        kt_transposed_input_gradient(params, g, dx);
+        return;
+    }
     s.params = params;
     s.gain = kt_gain_of(gain, gain_exponent);
     s.step = kt_kernel_size(window);
@@ -220,9 +215,9 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
                 s.first = first;
                 s.count = kt_minimum(channels - first, INPUTS);
                 gather(&s, g, y, x);
-                finish(&s, s.sums[0], dx + (y * width + x[0]) * channels + first);
+                kt_finish_gradient(s.sums[0], s.count, params->shift, dx + (y * width + x[0]) * channels + first);
                 if (x[1] >= 0) {
-                    finish(&s, s.sums[1], dx + (y * width + x[1]) * channels + first);
+                    kt_finish_gradient(s.sums[1], s.count, params->shift, dx + (y * width + x[1]) * channels + first);
                 }
             }
         }

@@ -1,4 +1,4 @@
-"""Which layers carry the sums of their weights: those whose kernels read them, on targets with Helium."""
+"""Constants that targets with Helium add: sums of weights, and for gradients to inputs weights transposed, where kernels read them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from kiloc.ir.graph import Graph, Node, Value
-from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ir.types import Quantization, TensorType, activation, gradient
+from kiloc.ops import NodeTypes
 from kiloc.ops._offset_sums import OPERAND
 from kiloc.ops._window import Window
 from kiloc.ops.conv_2d import Conv2D
 from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.input_gradient import LONGEST_RUN, TRANSPOSED, LinearInputGradient, with_transposed
 from kiloc.passes.kernels import with_kernels
 
 
@@ -49,3 +51,29 @@ def test_other_targets_have_no_tables(target: str) -> None:
 def test_layers_whose_kernels_do_not_read_them_have_none() -> None:
     """A depthwise kernel adds two products in 16 bits, which weights of -128 leave; layers rounded once are portable."""
     assert tables(with_kernels(graph(smallest=-128, rounding="once"), "cortex-m55")) == {}
+
+
+def input_gradient(channels: int = 6, stride: tuple[int, int] = (1, 1), shift: int = 9) -> tuple[Node, NodeTypes, dict[str, Value]]:
+    window = Window((2, 3), stride)
+    out = window.output(7, 8)
+    op = LinearInputGradient(window, (7, 8, 4), (*out, channels), shift, 1.0, (1, 7, 8, 4))
+    types = {"g": gradient((1, *out, channels), 1.0), "weights": TensorType((channels, 2, 3, 4), "int8", Quantization((0.1,), 0))}
+    w = np.random.default_rng(4).integers(-127, 128, types["weights"].shape).astype(np.int8)
+    node = Node("dx", op, {"g": "g", "weights": "w"}, ("dx",), phase="backward")
+    return node, NodeTypes(types), {"w": Value("w", types["weights"], "constant", w)}
+
+
+def test_transposed_weights_are_ordered_by_input_channel() -> None:
+    node, types, values = input_gradient()
+    chosen, added, slow = with_transposed(node, types, values)
+    assert chosen.inputs[TRANSPOSED] == added[0].name and slow == ""
+    found, w = np.asarray(added[0].data).reshape(4, 2, 3, 6), np.asarray(values["w"].data)
+    assert all(found[k, y, x, c] == w[c, y, x, k] for k in range(4) for y in range(2) for x in range(3) for c in range(6))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"), [({"channels": LONGEST_RUN // 6 + 1}, "products"), ({"stride": (3, 2)}, "stride"), ({"shift": 16}, "bits")]
+)
+def test_gradients_that_a_transposed_product_does_not_fit_keep_their_weights(changed: dict[str, object], reason: str) -> None:
+    chosen, added, slow = with_transposed(*input_gradient(**changed))  # type: ignore[arg-type]
+    assert added == [] and TRANSPOSED not in chosen.inputs and reason in slow
