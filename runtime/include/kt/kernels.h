@@ -264,8 +264,7 @@ typedef struct {
 void kt_apply_gain_s8(const kt_apply_gain_params *params, const int8_t *g, const int8_t *gain,
                       const int8_t *gain_exponent, int8_t *result);
 
-/* result_offset, result_scale: MINUS the zero point of y, and its scale; unit [channels]: real value of one step of
- * each bias; scale: of g. */
+/* result_offset, result_scale: MINUS the zero point of y, its scale; unit [channels]: value of a bias's step; scale: of g. */
 typedef struct {
     int32_t positions;
     int32_t channels;
