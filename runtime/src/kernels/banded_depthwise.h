@@ -74,24 +74,40 @@ KT_INLINE int32_t *kt_outside_pairs(int32_t *words, int32_t value, int32_t count
     return words;
 }
 
-/* One row of four channels; x points to the first of them in the first column that is read, step: bytes from column to column. */
-KT_INLINE void kt_unzip_row(const kt_columns *columns, const int8_t *x, int32_t step, const int8_t *outside, int32_t *words)
+/* Rows of one column pair; left, right: its two columns in the first of them, each with the bytes from row to row. */
+KT_INLINE void kt_unzip_rows(int32_t *words, const int8_t *left, int32_t left_step, const int8_t *right,
+                             int32_t right_step, int32_t rows)
+{
+    for (; rows > 0; rows--, left += left_step, right += right_step, words++) {
+        kt_unzip_pair(words, left, right);
+    }
+}
+
+/* Rows inside the image of four channels; x points to the first of them in the first row and the first column that is read. step, line: bytes
+ * from column to column and from row to row. */
+KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32_t step, int32_t line, const int8_t *outside,
+                               int32_t *words, int32_t rows)
 {
     int32_t i;
-    words = kt_outside_pairs(words, *outside, columns->before);
+    for (i = 0; columns->before > 0 && i < rows; i++) {
+        kt_outside_pairs(words + i, *outside, columns->before);
+    }
+    words += columns->before * KT_COLUMN_PAIR;
     if (columns->cut_left) {
-        kt_unzip_pair(words, outside, x);
+        kt_unzip_rows(words, outside, 0, x, line, rows);
         words += KT_COLUMN_PAIR;
         x += step;
     }
     for (i = columns->inside; i > 0; i--, x += 2 * step, words += KT_COLUMN_PAIR) {
-        kt_unzip_pair(words, x, x + step);
+        kt_unzip_rows(words, x, line, x + step, line, rows);
     }
     if (columns->cut_right) {
-        kt_unzip_pair(words, x, outside);
+        kt_unzip_rows(words, x, line, outside, 0, rows);
         words += KT_COLUMN_PAIR;
     }
-    kt_outside_pairs(words, *outside, columns->after);
+    for (i = 0; columns->after > 0 && i < rows; i++) {
+        kt_outside_pairs(words + i, *outside, columns->after);
+    }
 }
 
 /* The band of `rows` result rows from oy on, every channel. */
@@ -120,10 +136,8 @@ KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const kt
         for (row = 0; row < low; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(columns));
         }
-        for (; row < high; row++) {
-            kt_unzip_row(columns, x + row * line, channels, outside, words + row);
-        }
-        for (; row < inputs; row++) {
+        kt_unzip_inside(columns, x + low * line, channels, line, outside, words + low, high - low);
+        for (row = high; row < inputs; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(columns));
         }
         if (params->fold != NULL) {

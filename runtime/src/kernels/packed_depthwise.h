@@ -38,29 +38,37 @@ KT_INLINE kt_four_sums kt_with_taps(kt_four_sums sums, const int8_t *x, int32_t 
     return sums;
 }
 
-/* A window that the border cuts. */
-static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
-                                            int32_t top, int32_t left, const int32_t *weights)
+/* Taps outside the image: they read its zero point. */
+KT_INLINE kt_four_sums kt_with_outside(kt_four_sums sums, int32_t pair, int32_t taps, const int32_t **weights)
 {
-    const int32_t channels = window->input[KT_CHANNELS];
-    const int32_t height = window->input[KT_Y], width = window->input[KT_X];
+    const int32_t *w = *weights;
+    for (; taps > 0; taps--, w += 2) {
+        sums = kt_with_tap(sums, pair, pair, w);
+    }
+    *weights = w;
+    return sums;
+}
+
+/* A window that the border cuts: rows and columns are its taps inside; x points to the first of them. */
+static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
+                                            kt_taps rows, kt_taps columns, int32_t step, int32_t next,
+                                            const int32_t *weights)
+{
     const int32_t pair = kt_pair_of(outside, outside);
-    const int32_t taps = window->kernel[KT_X], step = window->dilation[KT_X];
-    int32_t ky, kx, even, odd;
-    for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
-        const int32_t y = top + ky * window->dilation[KT_Y];
-        const int32_t columns = kt_within(y, height) ? width : 0;
-        const int8_t *const row = x + y * width * channels;
-        int32_t at = left;
-        for (kx = 0; kx < taps; kx++, at += step, weights += 2) {
-            even = odd = pair;
-            if (kt_within(at, columns)) {
-                kt_split_four(row + at * channels, &even, &odd);
-            }
+    const int32_t taps = window->kernel[KT_X];
+    const int32_t after = taps - columns.first - columns.count;
+    int32_t row, tap, even, odd;
+    sums = kt_with_outside(sums, pair, rows.first * taps, &weights);
+    for (row = rows.count; row > 0; row--, x += next) {
+        const int8_t *at = x;
+        sums = kt_with_outside(sums, pair, columns.first, &weights);
+        for (tap = columns.count; tap > 0; tap--, at += step, weights += 2) {
+            kt_split_four(at, &even, &odd);
             sums = kt_with_tap(sums, even, odd, weights);
         }
+        sums = kt_with_outside(sums, pair, after, &weights);
     }
-    return sums;
+    return kt_with_outside(sums, pair, (window->kernel[KT_Y] - rows.first - rows.count) * taps, &weights);
 }
 
 KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32_t negative)
@@ -68,25 +76,23 @@ KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32
     return kt_short_requantize(sum, epilogue[0], epilogue[1] - ((sum >> 31) & negative), epilogue[2]);
 }
 
-/* All channels of one position. negative: what a negative sum takes from the addend. */
+/* All channels of one position, whose taps inside the image are given. negative: what a negative sum takes from the addend. */
 KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *params, const int8_t *x,
-                                            const int32_t *bias, int32_t top, int32_t left, int8_t *y, int32_t negative)
+                                            const int32_t *bias, kt_taps ys, kt_taps xs, int8_t *y, int32_t negative)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t rows = window->kernel[KT_Y], taps = window->kernel[KT_X];
     const int32_t step = window->dilation[KT_X] * channels;
     const int32_t next = window->dilation[KT_Y] * window->input[KT_X] * channels;
-    const int32_t bottom = top + (rows - 1) * window->dilation[KT_Y];
-    const int32_t right = left + (taps - 1) * window->dilation[KT_X];
-    const int inside = (top | left) >= 0 && bottom < window->input[KT_Y] && right < window->input[KT_X];
-    const int8_t *at = x + (top * window->input[KT_X] + left) * channels;
+    const int inside = ys.count == rows && xs.count == taps;
+    const int8_t *at = x + (ys.index * window->input[KT_X] + xs.index) * channels;
     const int32_t *stream = params->stream;
     int8_t *const end = y + channels;
-    for (; y != end; at += KT_QUAD, x += KT_QUAD, y += KT_QUAD, bias += KT_QUAD, stream += KT_EPILOGUE) {
+    for (; y != end; at += KT_QUAD, y += KT_QUAD, bias += KT_QUAD, stream += KT_EPILOGUE) {
         kt_four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
         if (!inside) {
-            sums = kt_with_cut_taps(sums, window, params->outside, x, top, left, stream);
+            sums = kt_with_cut_taps(sums, window, params->outside, at, ys, xs, step, next, stream);
         } else if (taps == 3) {
             sums = kt_with_taps(sums, at, rows, 3, step, next, stream);
         } else if (taps == 5) {
@@ -114,11 +120,11 @@ KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params
     const int32_t *const start = kt_packed_bias(bias, params->fold, params->bias_limit, channels, scratch);
     int32_t oy, ox;
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
-        const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
-            const int32_t left = ox * window->stride[KT_X] - window->pad[KT_X];
+            kt_taps columns = kt_taps_at(window, KT_X, ox);
             int8_t *const result = y + (oy * width + ox) * channels;
-            kt_packed_depthwise_position(params, x, start, top, left, result, negative);
+            kt_packed_depthwise_position(params, x, start, rows, columns, result, negative);
         }
     }
 }

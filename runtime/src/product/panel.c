@@ -1,4 +1,4 @@
-/* The column of a panel under any window: kernel rows as they lie where the window is inside the image, put together at its border. */
+/* The column of a panel under a window at the border of the image, or dilated: what lies outside is put in between. */
 #include "panel.h"
 
 enum { ROW_PART = 32 };
@@ -9,9 +9,8 @@ static inline int32_t *fill_part(int32_t *word, const int8_t *x, int32_t first, 
 {
     int8_t part[ROW_PART];
     int32_t i;
-    memset(part, (int)outside, (size_t)count);
-    for (i = first; i < end; i++) {
-        part[i] = x[i];
+    for (i = 0; i < count; i++) {
+        part[i] = (int8_t)(i >= first && i < end ? x[i] : outside);
     }
     return kt_fill_run(word, part, count);
 }
@@ -83,35 +82,9 @@ static void fill_cut(const kt_window *window, int32_t *word, const int8_t *x, in
     }
 }
 
-/* Kernel rows inside the image; next: values from row to row. A length that the caller knows leaves no branches. */
-KT_INLINE void fill_rows(int32_t *word, const int8_t *x, int32_t rows, int32_t length, int32_t next)
+void kt_fill_border(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t top, int32_t left)
 {
-    for (; rows > 0; rows--, x += next) {
-        word = kt_fill_run(word, x, length);
-    }
-}
-
-void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy, int32_t ox)
-{
-    const int32_t top = oy * window->stride[0] - window->pad[0];
-    const int32_t left = ox * window->stride[1] - window->pad[1];
-    const int32_t rows = window->kernel[0];
-    const int32_t length = window->kernel[1] * window->input[2];
-    const int32_t width = window->input[1];
-    if ((top | left) >= 0 && top + rows <= window->input[0] && left + window->kernel[1] <= width &&
-        window->dilation[0] == 1 && window->dilation[1] == 1) {
-        const int8_t *const row = x + (top * width + left) * window->input[2];
-        const int32_t next = width * window->input[2];
-        if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
-            fill_rows(word, row, rows, 3, next);
-        } else if (length == 4) {
-            fill_rows(word, row, rows, 4, next);
-        } else if (length == 9) {
-            fill_rows(word, row, rows, 9, next);
-        } else {
-            fill_rows(word, row, rows, length, next);
-        }
-    } else if (window->dilation[1] == 1) {
+    if (window->dilation[1] == 1) {
         fill_cut(window, word, x, top, left, outside);
     } else {
         fill_dilated(window, word, x, top, left, outside);

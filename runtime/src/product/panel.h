@@ -47,7 +47,41 @@ KT_INLINE int32_t kt_run_pairs(int32_t length)
     return (length + 3) / 4 * 2 - ((length & 3) == 1 || (length & 3) == 2 ? 1 : 0);
 }
 
-/* One column of a panel, two words from pair to pair: what lies under the window at result position (oy, ox). */
-void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy, int32_t ox);
+/* The column of the window whose first tap is at (top, left), for windows that meet the border or are dilated. */
+void kt_fill_border(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t top, int32_t left);
+
+/* Kernel rows inside the image; next: values from row to row. A length that the caller knows leaves no branches. */
+KT_INLINE void kt_fill_rows(int32_t *word, const int8_t *x, int32_t rows, int32_t length, int32_t next)
+{
+    for (; rows > 0; rows--, x += next) {
+        word = kt_fill_run(word, x, length);
+    }
+}
+
+/* One column of a panel: what lies under the window at result position (oy, ox). */
+KT_INLINE void kt_fill_column(const kt_window *window, int32_t outside, int32_t *word, const int8_t *x, int32_t oy, int32_t ox)
+{
+    const int32_t top = oy * window->stride[0] - window->pad[0];
+    const int32_t left = ox * window->stride[1] - window->pad[1];
+    const int32_t rows = window->kernel[0];
+    const int32_t length = window->kernel[1] * window->input[2];
+    const int32_t width = window->input[1];
+    if ((top | left) >= 0 && top + rows <= window->input[0] && left + window->kernel[1] <= width &&
+        window->dilation[0] == 1 && window->dilation[1] == 1) {
+        const int8_t *const row = x + (top * width + left) * window->input[2];
+        const int32_t next = width * window->input[2];
+        if (length == 3) { /* 3 columns of one channel, 4 of one, 3 of three: first layers, whose rows are short */
+            kt_fill_rows(word, row, rows, 3, next);
+        } else if (length == 4) {
+            kt_fill_rows(word, row, rows, 4, next);
+        } else if (length == 9) {
+            kt_fill_rows(word, row, rows, 9, next);
+        } else {
+            kt_fill_rows(word, row, rows, length, next);
+        }
+    } else {
+        kt_fill_border(window, outside, word, x, top, left);
+    }
+}
 
 #endif

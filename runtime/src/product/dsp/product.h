@@ -47,7 +47,7 @@
     "strd r2, r3, " KT_SKIP "\n\t" \
     "ldr r12, " KT_STREAM "\n\t" \
     "2:\n\t"
-#define KT_ENTER_PAIRS KT_ENTER("15", "56", "3", "3", "")
+#define KT_ENTER_PAIRS KT_ENTER("31", "56", "3", "3", "")
 #define KT_ENTER_PLAIN KT_ENTER("15", "64", "3", "3", "")
 #define KT_ENTER_ROW KT_ENTER("7", "76", "2", "4", "lsr r0, #1\n\t")
 
@@ -74,7 +74,7 @@
 /* One pair, two positions, four channels: 16 products in 14 instructions. The four loads are pipelined. */
 #define KT_PAIR_STEPS \
     "1:\n\t" \
-    ".irp j, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t" \
+    ".irp j, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n\t" \
     "ldr.w r0, [r12, #8 * \\j]\n\t"     /* channels a and b */ \
     "ldr.w r1, [r12, #8 * \\j + 4]\n\t" /* channels c and d */ \
     "ldr.w r2, [lr, #8 * \\j]\n\t"      /* first position */ \
@@ -90,7 +90,7 @@
     "smlad r6, r1, r2, r6\n\t"          /* C */ \
     "smlad r10, r1, r3, r10\n\t" \
     ".endr\n\t" \
-    KT_NEXT_PASS("128", "128")
+    KT_NEXT_PASS("256", "256")
 
 /* The same with plain words: bytes 0 and 2 belong to the first channel, 1 and 3 to the second. */
 #define KT_PLAIN_STEPS \
