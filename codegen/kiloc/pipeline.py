@@ -21,7 +21,7 @@ from . import frontend
 from .autodiff import differentiate
 from .budget import advice, economical, fitted, inference, portable, smallest, training
 from .emit import ModelContext, adapter_table, build_context, render
-from .emit.context import Slice, state_layout
+from .emit.context import Slice, state_layout, update_bytes
 from .errors import BudgetError, CompileError
 from .ir import interp
 from .ir.graph import Graph, Node
@@ -279,8 +279,6 @@ def _check_offload(options: Options) -> None:
         raise CompileError(where, "nothing is trained, so there are no moments", "leave offload out, or train")
     if not options.optimizer.moments_per_parameter:
         raise CompileError(where, f"{options.optimizer.name} without momentum keeps no moments", "leave offload out, or pass kt.Adam(), for example")
-    if options.accumulate > 1:
-        raise CompileError(where, "moments are paged within a training step, which updates only with accumulate=1", "pass accumulate=1")
 
 
 def _check_known(option: str, value: str, known: Sequence[str], plural: str) -> None:
@@ -314,6 +312,9 @@ def _within(base: Graph, graph: Graph, parts: list[Slice], options: Options) -> 
     Raises BudgetError.
     """
     arena = _arena_budget(graph, options)
+    if update_bytes(graph) > arena:
+        need = f"an update pages {update_bytes(graph):,} bytes of moments into the arena, for which {max(arena, 0):,} are left"
+        raise BudgetError(f"ram={options.ram}", need, "leave offload out, or pass accumulate=1")
     for kind in (parts, [portable(part) for part in parts]):
         found = [fitted(part, arena) for part in kind]
         if all(found):

@@ -50,6 +50,27 @@ def test_the_same_bits_as_in_the_state(name: str, data_dir: Path, tmp_path: Path
     assert after["train_total"] < before["train_total"] - 0.7 * after["slow"]
 
 
+@pytest.mark.parametrize("name", ["adam", "adam8"])
+def test_accumulated_gradients(name: str, tmp_path: Path) -> None:
+    """`apply` pages the moments into the arena; the state is that of the interpreter, and the results those of moments in the state."""
+    loaded, optimizer = model(tmp_path), OPTIMIZERS[name]
+    options = Options(methods=tuple(OPTIONS["method"]), loss="mse", optimizer=optimizer, offload="optimizer", accumulate=2)
+    reference = Reference(compile_graph(loaded.graph, options, "0"))
+    given = {**OPTIONS, "optimizer": optimizer, "accumulate": 2}
+    builds = [kt.build(loaded, tmp_path / offload, **{**given, "offload": offload}) for offload in ("none", "optimizer")]
+    x, y = samples(image(), 6), np.random.default_rng(1).uniform(-1, 1, (6, 4)).astype(np.float32)
+    with builds[0].open() as usual, builds[1].open() as paged, builds[1].open("agent:host") as agent:
+        for i, (sample, target) in enumerate(zip(x, y, strict=True)):
+            losses = {d.train_step(sample, target) for d in (usual, paged, agent)} | {reference.train_step(sample, target)}
+            assert len(losses) == 1
+            if i % 2:
+                for d in (usual, paged, agent, reference):
+                    d.apply()
+        assert paged.state() == agent.state() and paged.state()[12:] == reference.state()[12:]
+        assert bytes(usual.export_adapter().payload) == bytes(paged.export_adapter().payload)
+        assert np.array_equal(usual.infer(x), paged.infer(x))
+
+
 @pytest.mark.qemu
 def test_the_same_bits_with_the_memory_of_a_board(data_dir: Path, tmp_path: Path, qemu: Any) -> None:
     paged = build(data_dir, tmp_path, "optimizer", kt.Adam())
@@ -166,7 +187,7 @@ def test_what_is_refused(tmp_path: Path, arm_gcc: str) -> None:
     loaded = model(tmp_path)
     cases = (
         ({"optimizer": kt.SGD()}, "keeps no moments"),
-        ({"accumulate": 2}, "accumulate=1"),
+        ({"accumulate": 2, "ram": 1300}, "pages 1,152 bytes of moments"),
         ({"method": None, "loss": "cross_entropy", "optimizer": None}, "nothing is trained"),
         ({"offload": "moments"}, "unknown offload"),
     )

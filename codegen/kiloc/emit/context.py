@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -158,6 +158,15 @@ class ModelContext:
     @property
     def constant_bytes(self) -> int:
         return sum(a.bytes for a in self.arrays)
+
+    @property
+    def pages_in_step(self) -> bool:
+        """Whether a training step, rather than an update behind it, reads slow memory."""
+        return self.page_bytes > 0 and self.updates_at_once
+
+    @property
+    def pages_in_apply(self) -> bool:
+        return self.page_bytes > 0 and not self.updates_at_once
 
     @property
     def input_parameters(self) -> str:
@@ -340,6 +349,13 @@ def scratch_bytes(graph: Graph, node: Node) -> int:
     return pages_of(graph, node)[1]
 
 
+def update_bytes(graph: Graph) -> int:
+    """Bytes of the arena that an update of accumulated gradients needs: between training steps, where it is empty, so at its beginning."""
+    if graph.updates_at_once:
+        return 0
+    return max((scratch_bytes(graph, node) for node in graph.phase("update")), default=0)
+
+
 def caller_buffers(graph: Graph) -> dict[str, str]:
     """Values that lie in the caller's memory: targets, and unless the arena holds them inputs and results with the views that make them."""
     targets = {"label": "&target->label", "target": "target->values"}
@@ -402,7 +418,7 @@ def build_context(
         base_hash=list(base_hash),
         layout=layout,
         arena_infer=infer.plan.arena_bytes,
-        arena_train=max(train.plan.arena_bytes, infer.plan.arena_bytes) if train else 0,
+        arena_train=max(train.plan.arena_bytes, infer.plan.arena_bytes, update_bytes(graph)) if train else 0,
         state_bytes=layout_of_state.bytes if graph.state() else 0,
         adapter_payload=sum(v.type.bytes for v in layout_of_state.adapter),
         methods=methods,
@@ -442,7 +458,8 @@ def _add_training(graph: Graph, train: Slice, emitter: _Emitter) -> None:
     context.backward_steps = emitter.steps(backward, plan, caller, 1 + len(context.forward_steps))
     context.updates_at_once = graph.updates_at_once
     if not graph.updates_at_once:
-        context.update_steps = emitter.steps(graph.phase("update"), plan, {}, 1)
+        updates = graph.phase("update")
+        context.update_steps = emitter.steps(updates, replace(plan, offsets={scratch_name(n): 0 for n in updates}), {}, 1)
     context.loss_offset = plan.offsets[LOSS_VALUE]
     context.train_peak = plan.steps[plan.peak_step].name
     for p in graph.parameters:

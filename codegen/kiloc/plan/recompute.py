@@ -21,7 +21,7 @@ from .problem import WORD, total_bytes
 Profile = list[int]
 MOST_EXACT = 8
 """Saved values up to which every set is tried."""
-FRONT_WORK = 80_000
+FRONT_WORK = 50_000
 """Nodes that the search for a report's front walks, all graphs it looks at together: about a third of a second."""
 PROVING = 10
 """Times that many with `optimal`: every set of some 11 saved values."""

@@ -49,6 +49,7 @@ def _memory(report: dict[str, Any]) -> str:
     rows = [
         ["arena", *(_bytes(arena) for arena, _ in columns.values())],
         ["state", *(_bytes(state) for _, state in columns.values())],
+        *([["slow memory, not in the total", *("-" if c != "training" else _bytes(memory["slow"]) for c in columns)]] if memory["slow"] else []),
         ["total", *map(_bytes, totals)],
         ["ratio to inference", *("-" if total is None or not infer else f"{total / infer:.2f}" for total in totals)],
     ]
