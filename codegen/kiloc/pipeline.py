@@ -312,7 +312,7 @@ def _within(base: Graph, graph: Graph, parts: list[Slice], options: Options) -> 
     Raises BudgetError.
     """
     arena = _arena_budget(graph, options)
-    if update_bytes(graph) > arena:
+    if update_bytes(graph) > max(arena, 0):
         need = f"an update pages {update_bytes(graph):,} bytes of moments into the arena, for which {max(arena, 0):,} are left"
         raise BudgetError(f"ram={options.ram}", need, "leave offload out, or pass accumulate=1")
     for kind in (parts, [portable(part) for part in parts]):
