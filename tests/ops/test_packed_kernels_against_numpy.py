@@ -96,7 +96,7 @@ def packed_layer(r: Rng, kind: str) -> Case:
 
 def small_window(case: Case, r: Rng) -> Case:
     """The depthwise case with a 3x3 window of stride 1 or 2 over an image of another size, padded by up to 2."""
-    stride, pads = pick(r, (1, 1), (2, 2)), tuple(int(p) for p in r.integers(0, 3, 4))
+    stride, pads = pick(r, (1, 1), (2, 2)), pick(r, (1, 1, 1, 1), tuple(int(p) for p in r.integers(0, 3, 4)))
     window = Window((3, 3), stride, pads)  # type: ignore[arg-type]
     h, w, c = int(r.integers(3, 16)), int(r.integers(3, 13)), case.types["x"].shape[3]
     types = {**case.types, "x": replace(case.types["x"], shape=(1, h, w, c)), "weights": replace(case.types["weights"], shape=(1, 3, 3, c))}

@@ -74,7 +74,14 @@ class PackedDepthwise(Op):
     def macs(self, t: NodeTypes) -> int:
         return self.layer.macs(self.plain(t))
 
-    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+    @property
+    def in_place(self) -> str | None:  # type: ignore[override]
+        """Bands keep the last row that they overwrite for the next one: enough where the window reaches one row up and down."""
+        return "x" if self.rows and self.window.stride == (1, 1) and self.window.pad == (1, 1, 1, 1) else None
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        if self.in_place:
+            return None
         operand, reach = self.layer.reach(self.plain(t))
         return operand, reach.in_bands(self.rows * t.result().shape[2]) if self.rows else reach
 
@@ -93,6 +100,7 @@ class PackedDepthwise(Op):
         if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
             scratch = COLUMN_PAIR * (-(-t.result().shape[2] // 2) * self.window.stride[1] + 1)
+            scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
             name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
         name += "_relu" if self.relu else ""
         arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")

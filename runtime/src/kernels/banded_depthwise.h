@@ -1,7 +1,8 @@
 /* banded_depthwise.h: depthwise convolutions with a 3x3 window, a band of rows at a time.
  *
- * A band reads the rows of four channels, writes its results, and goes on with the next four: the results of a whole band may not lie
- * over what it reads. Bands are taken forwards or backwards, as positions are elsewhere. */
+ * A band reads the rows of four channels, writes its results, and goes on with the next four. Where result and input are one buffer, a
+ * channel's results lie over nothing but what was read for them, and the last row of a band is kept for the next one (the halo).
+ * Otherwise the results of a whole band may not lie over what it reads; bands are taken forwards or backwards, as positions are elsewhere. */
 #ifndef KT_BANDED_DEPTHWISE_H
 #define KT_BANDED_DEPTHWISE_H
 
@@ -110,44 +111,77 @@ KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32
     }
 }
 
-/* The band of `rows` result rows from oy on, every channel. */
-KT_INLINE void kt_banded_rows(const kt_packed_depthwise_params *params, const kt_columns *columns, const int8_t *x,
-                              const int32_t *bias, int8_t *y, int32_t *words, int32_t oy, int32_t rows,
-                              kt_band_kernel *kernel)
+/* What the bands of a layer share. halo: one row of the input [width][channels], as it was before a band was written; NULL where
+ * the result lies elsewhere. */
+typedef struct {
+    const kt_packed_depthwise_params *params;
+    kt_columns columns;
+    const int8_t *x;
+    const int32_t *bias;
+    int8_t *y;
+    int32_t *words;
+    int8_t *halo;
+    kt_band_kernel *kernel;
+} kt_bands;
+
+/* Four channels of a row of the image, `step` bytes from column to column. */
+KT_INLINE void kt_keep_row(int8_t *halo, const int8_t *row, int32_t width, int32_t step)
 {
-    const kt_window *const window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS];
-    const int32_t line = window->input[KT_X] * channels;
+    for (; width > 0; width--, halo += step, row += step) {
+        memcpy(halo, row, 4);
+    }
+}
+
+/* What the sums of four channels start from. */
+KT_INLINE const int32_t *kt_band_start(const kt_packed_depthwise_params *params, const int32_t *bias, int32_t c,
+                                       int32_t *folded)
+{
+    int32_t i;
+    if (params->fold == NULL) {
+        return bias + c;
+    }
+    for (i = 0; i < KT_QUAD; i++) {
+        folded[i] = params->fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);
+    }
+    return folded;
+}
+
+/* The band of `rows` result rows from oy on, every channel. */
+static inline void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows)
+{
+    const kt_window *const window = &b->params->window;
+    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
+    const int32_t line = width * channels;
     const int32_t next = window->output[KT_X] * channels;
-    const int8_t zero = (int8_t)params->outside;
+    const int8_t zero = (int8_t)b->params->outside;
     const int8_t outside[4] = {zero, zero, zero, zero};
     const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
     const int32_t inputs = (rows - 1) * window->stride[KT_Y] + 3;
     const int32_t low = kt_clamp(-top, 0, inputs), high = kt_clamp(window->input[KT_Y] - top, low, inputs);
+    const int32_t kept = b->halo != NULL && low == 0 ? 1 : 0; /* rows that were overwritten */
     const kt_band band = {channels, rows > 1 ? next : 0, rows > 2 ? 2 * next : 0, rows > 3 ? next : 0,
                           window->output[KT_X] / 2, window->output[KT_X] % 2};
-    const int32_t *stream = params->stream;
-    const int32_t *start = bias;
-    int32_t folded[KT_QUAD];
-    int32_t c, row, i;
-    x += top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
-    y += oy * next;
-    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, y += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
+    const int8_t *x = b->x + top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
+    const int32_t *stream = b->params->stream;
+    int32_t *const words = b->words;
+    int32_t c, row;
+    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
+        int32_t folded[KT_QUAD];
         for (row = 0; row < low; row++) {
-            kt_outside_pairs(words + row, zero, kt_columns_count(columns));
+            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns));
         }
-        kt_unzip_inside(columns, x + low * line, channels, line, outside, words + low, high - low);
+        if (kept) {
+            kt_unzip_inside(&b->columns, b->halo + c, channels, 0, outside, words, 1);
+        }
+        row = low + kept;
+        kt_unzip_inside(&b->columns, x + row * line, channels, line, outside, words + row, high - row);
         for (row = high; row < inputs; row++) {
-            kt_outside_pairs(words + row, zero, kt_columns_count(columns));
+            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns));
         }
-        if (params->fold != NULL) {
-            for (i = 0; i < KT_QUAD; i++) {
-                folded[i] = params->fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);
-            }
-            start = folded;
+        if (b->halo != NULL) {
+            kt_keep_row(b->halo + c, b->x + (oy + rows - 1) * line + c, width, channels);
         }
-        kernel(y, words, stream, start, &band);
-        start += KT_QUAD;
+        b->kernel(b->y + oy * next + c, words, stream, kt_band_start(b->params, b->bias, c, folded), &band);
     }
 }
 
@@ -155,15 +189,17 @@ KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const in
                               void *scratch, kt_band_kernel *kernel)
 {
     const kt_window *const window = &params->window;
-    const kt_columns columns = kt_columns_of(window);
     const int32_t height = params->rows;
     const int32_t bands = (window->output[KT_Y] + height - 1) / height;
     const int32_t direction = kt_direction(x, y);
+    kt_bands b = {params, kt_columns_of(window), x, bias, y, scratch, NULL, kernel};
     int32_t band;
+    if (x == y) {
+        b.halo = (int8_t *)(b.words + kt_columns_count(&b.columns) * KT_COLUMN_PAIR);
+    }
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
-        const int32_t rows = kt_minimum(window->output[KT_Y] - oy, height);
-        kt_banded_rows(params, &columns, x, bias, y, scratch, oy, rows, kernel);
+        kt_banded_rows(&b, oy, kt_minimum(window->output[KT_Y] - oy, height));
     }
 }
 
