@@ -26,6 +26,10 @@ from kiloc.ops.input_gradient import TRANSPOSED, LinearInputGradient, prescale_s
 __all__ = ["library"]
 
 
+LARGEST_WEIGHTS = 100_000
+"""Of a layer: an image of cases holds them several times."""
+
+
 def weights_of(r: Rng, *shape: int) -> np.ndarray:
     """Mostly as a converter writes them, without -128; sometimes with it."""
     return codes(r, *shape) if r.random() < 0.8 else int8(r, *shape)
@@ -60,6 +64,7 @@ def conv2d(r: Rng) -> Case:
     ci, co = pick(r, 1, 3, 16, 24, 40, 64, 130), pick(r, 4, 15, 16, 63, 64, 65, 130)
     h, w = int(r.integers(1, 6)), int(r.integers(1, 6))
     window = Window((1, 1)) if r.random() < 0.4 else same_window(r, h, w, (3, 3), (10, 4), (1, 1), (2, 5))
+    co = min(co, max(1, LARGEST_WEIGHTS // (ci * window.kernel[0] * window.kernel[1])))
     x = activation((1, h, w, ci), scale(r), zero_point(r))
     weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
     y = activation((1, *window.output(h, w), co), result_scale(r, x, weights, ci * window.kernel[0] * window.kernel[1]), zero_point(r))
@@ -76,6 +81,21 @@ def conv2d_lora(r: Rng) -> Case:
     types |= {"lora_range": scalar("int8"), "lora_b_exponent": scalar("int8")}
     arrays = {"lora_u": codes(r, 1, positions, rank), "lora_b": codes(r, co, rank)}
     arrays |= {"lora_range": one(int(r.integers(0, 12))), "lora_b_exponent": one(pick(r, *range(-20, 4), 90))}
+    return replace(case, types={**case.types, **types}, arrays={**case.arrays, **arrays})
+
+
+def conv2d_delta(r: Rng) -> Case:
+    """With a delta of all channels or of some."""
+    case = conv2d(r)
+    shape = case.types["weights"].shape
+    types, arrays = {"delta_exponent": scalar("int8")}, {"delta_exponent": one(pick(r, *range(-20, 4), 90))}
+    if r.random() < 0.4:
+        chosen = np.sort(r.permutation(shape[0])[: int(r.integers(1, shape[0] + 1))])
+        rows = np.full(shape[0], -1, np.int16)
+        rows[chosen] = np.arange(len(chosen))
+        types["delta_rows"], arrays["delta_rows"] = TensorType(rows.shape, "int16"), rows
+        shape = (len(chosen), *shape[1:])
+    types["delta"], arrays["delta"] = TensorType(shape, "int8"), codes(r, *shape)
     return replace(case, types={**case.types, **types}, arrays={**case.arrays, **arrays})
 
 
@@ -132,6 +152,7 @@ def depthwise_input_gradient(r: Rng) -> Case:
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d": (conv2d, 40),
     "conv2d_lora": (conv2d_lora, 30),
+    "conv2d_delta": (conv2d_delta, 30),
     "fully_connected": (fully_connected, 24),
     "depthwise": (depthwise, 40),
     "conv2d_input_gradient": (conv2d_input_gradient, 40),

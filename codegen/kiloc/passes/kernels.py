@@ -31,8 +31,6 @@ DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
 HELIUM = frozenset({"cortex-m55"})
 """Targets whose kernels multiply 16 values at once: weights stay as the model has them, beside tables that are read with them."""
 
-PORTABLE = frozenset({"delta", "gain"})
-"""Operands of layers whose kernels are portable there."""
 
 Packer = Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]]
 
@@ -75,11 +73,17 @@ def _packers(node: Node, target: str) -> list[Packer]:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if target in DSP and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient]
-    if target in HELIUM and (linear or depthwise) and not PORTABLE & node.inputs.keys() and getattr(node.op, "rounding", "twice") == "twice":
+    if target in HELIUM and (linear or depthwise) and not _is_portable(node):
         return [with_offset_sums]
     if target in HELIUM and isinstance(node.op, LinearInputGradient):
         return [with_transposed]
     return []
+
+
+def _is_portable(node: Node) -> bool:
+    """A layer whose kernel has no form for Helium."""
+    delta = node.op.mnemonic == "depthwise_conv_2d" and "delta" in node.inputs
+    return delta or "gain" in node.inputs or getattr(node.op, "rounding", "twice") != "twice"
 
 
 def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = None) -> Graph:

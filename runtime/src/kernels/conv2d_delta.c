@@ -4,26 +4,15 @@
  *
  * The second product is rounded twice and saturates at +-2^30. A gain, where there is one, multiplies what stands
  * before the bias. */
-#include "conv2d.h"
+#include "conv2d_delta.h"
+#include "kt/architecture.h"
 
-static int32_t delta_product(const kt_conv2d_params *params, const kt_trainable *delta, const kt_patch *patch,
-                             const int8_t *x, int32_t position, int32_t channel)
-{
-    const int32_t row = params->rows == NULL ? channel : params->rows[channel];
-    (void)position;
-    if (row < 0) {
-        return 0;
-    }
-    return kt_patch_dot(patch, x, delta->weights + row * kt_kernel_size(&params->window), params->input_offset);
-}
+#if !KT_MVE
 
 void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
                         const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y)
 {
-    kt_trainable trainable;
-    trainable.weights = delta;
-    trainable.u = NULL;
-    trainable.exponent = *delta_exponent;
-    trainable.gain = kt_gain_of(gain, gain_exponent);
-    kt_conv2d_walk(params, x, bias, &trainable, y, kt_requantize, delta_product);
+    kt_conv2d_delta_walk(params, x, bias, delta, delta_exponent, gain, gain_exponent, y);
 }
+
+#endif

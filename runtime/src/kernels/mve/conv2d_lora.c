@@ -10,8 +10,6 @@
 #include "../conv2d_lora.h"
 #include "conv2d_lanes.h"
 
-enum { SMALL = 32768 };    /* values under a window whose sum is below 2^30: 255 * 128 each */
-
 /* u [positions][rank], b [channels][rank] and the exponent of their product. */
 typedef struct {
     const int8_t *u, *b;
@@ -31,8 +29,7 @@ static int32x4_t products(const kt_conv2d_params *params, const lora *trained, c
     for (j = 0; j < params->rank; j++) {
         sum = vmlaq_n_s32(sum, vldrbq_gather_offset_z_s32(b + j, offsets, lanes), u[j]);
     }
-    sum = kt_requantize_lanes(sum, multiplier, shift);
-    return vminq_s32(vmaxq_s32(sum, vdupq_n_s32(-KT_ADDEND_LIMIT)), vdupq_n_s32(KT_ADDEND_LIMIT));
+    return kt_addend_of(sum, multiplier, shift);
 }
 
 static void add_products(const kt_conv2d_layer *layer, const kt_conv2d_positions *positions, int32_t first, int32_t count,
@@ -60,7 +57,7 @@ void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const in
     trained.b = b;
     trained.exponent = *u_range + *b_exponent;
     layer = kt_conv2d_layer_of(params, bias, &trained);
-    if (gain != NULL || layer.size > SMALL || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
+    if (gain != NULL || layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
         kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, gain, gain_exponent, y);
     }
 }
