@@ -52,6 +52,9 @@ TARGETS = {
 }
 """Compiler flags of each target. Helium without its float half, which would flush subnormals to zero."""
 
+WITHOUT_DSP = frozenset({"cortex-m0", "cortex-m0plus", "cortex-m3"})
+"""Cores that run a build for a larger one with portable kernels."""
+
 FLASH_PAGE = 256
 """Bytes of a page of the flash that the agent simulates for updates."""
 
@@ -328,7 +331,7 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     board = boards.load(board) if isinstance(board, str) else board
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
-    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS)
+    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(board.core))
     common = resources.boards() / "common"
     program = _Program(
         arm_compiler(),
@@ -345,6 +348,10 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
         if not overflows:
             raise
         raise _does_not_fit(board, overflows) from None
+
+
+def _portable(core: str) -> tuple[str, ...]:
+    return ("-DKT_PORTABLE",) if core in WITHOUT_DSP else ()
 
 
 def convert(elf: Path, output: Path, kind: str) -> None:
@@ -408,7 +415,7 @@ def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Progra
     """Model and runtime with the public functions as the roots that garbage collection starts from."""
     adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
     roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
-    flags = (*TARGETS[target], *COMMON_FLAGS, *BARE_METAL_FLAGS)
+    flags = (*TARGETS[target], *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(target))
     script = scratch / "measure.ld"
     script.write_text(_MEASURE_SCRIPT, encoding="utf-8")
     return _Program(

@@ -56,6 +56,11 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
     return done.stdout
 
 
+def portable(target: str) -> list[str]:
+    """What lets a core without the DSP extension take a build for another one."""
+    return ["-DKT_PORTABLE"] if target in toolchain.WITHOUT_DSP else []
+
+
 def includes(folder: Path) -> list[str]:
     return [f"-I{folder}", f"-I{folder / 'runtime/include'}"]
 
@@ -72,7 +77,7 @@ def test_strict_warnings_of_the_host_compiler(case: str, built: Callable[[str], 
 def test_strict_warnings_of_the_cross_compiler(case: str, target: str, built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
     folder = built(case)
     for source in (f"{case}.c", f"{case}_interface.c"):
-        run(arm_gcc, *toolchain.TARGETS[target], *STRICT, "-Os", *includes(folder), "-c", folder / source, "-o", tmp_path / "out.o")
+        run(arm_gcc, *toolchain.TARGETS[target], *portable(target), *STRICT, "-Os", *includes(folder), "-c", folder / source, "-o", tmp_path / "out.o")
 
 
 @pytest.mark.parametrize("case", ["infer", "lora", "mse"])
@@ -126,7 +131,7 @@ def test_no_allocation_no_system_no_mathematics_library(case: str, built: Callab
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])
 def test_the_cross_compiler_adds_only_its_own_helpers(target: str, built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
-    flags = (*toolchain.TARGETS[target], "-std=c99", "-O1", "-ffp-contract=off")
+    flags = (*toolchain.TARGETS[target], *portable(target), "-std=c99", "-O1", "-ffp-contract=off")
     found = undefined(arm_gcc, "arm-none-eabi-nm", flags, built("all_operators"), tmp_path) - FREESTANDING
     assert {name for name in found if not name.startswith(("__aeabi_", "__gnu_thumb1_case_"))} == set()
     assert {name for name in found if re.match(r"__aeabi_(d|[fil]+2d)", name)} == set(), "double precision is emulated on every core"
@@ -150,6 +155,15 @@ def test_sizes_are_numbers_of_the_preprocessor(case: str, built: Callable[[str],
     checks = "\n".join(f"#if {name}_{key} != {value}\n#error {key}\n#endif" for key, value in sizes.items())
     source.write_text(f'#include "{case}.h"\n{checks}\nint main(void) {{ return 0; }}\n')
     run("gcc", "-std=c99", "-Wundef", "-Werror", *includes(folder), "-c", source, "-o", tmp_path / "sizes.o")
+
+
+def test_a_core_without_the_instructions_is_an_error_of_the_compiler(built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
+    source, command = built("lora") / "lora.c", [arm_gcc, *toolchain.TARGETS["cortex-m3"], "-std=c99", *includes(built("lora"))]
+    done = subprocess.run([*command, "-c", str(source), "-o", str(tmp_path / "x.o")], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "which this one lacks" in done.stderr and "--target" in done.stderr
+    run(*command, *portable("cortex-m3"), "-c", source, "-o", tmp_path / "x.o")
+    own = kt.build(kt.load(built("lora").parent / "lora.tflite"), tmp_path / "own", target="cortex-m3", name="own", measure=False).directory
+    run(arm_gcc, *toolchain.TARGETS["cortex-m3"], "-std=c99", *includes(own), "-c", own / "own.c", "-o", tmp_path / "x.o")
 
 
 def test_another_runtime_is_an_error_of_the_compiler(built: Callable[[str], Path], tmp_path: Path) -> None:

@@ -156,6 +156,11 @@ class ModelContext:
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
     @property
+    def packed(self) -> bool:
+        """Constants are in the order of kernels that need the DSP extension."""
+        return any(source.startswith("product/") for source in self.sources)
+
+    @property
     def constant_bytes(self) -> int:
         return sum(a.bytes for a in self.arrays)
 

@@ -19,6 +19,14 @@
 #define KT_DSP 0
 #endif
 
+/* Generated code whose constants are packed for the DSP extension says so: elsewhere it would run, and slowly. Not on a host: there the
+ * portable C is what a device is compared with. */
+#if defined(KT_PACKED_FOR_DSP) && !KT_DSP && !defined(KT_PORTABLE) && defined(__ARM_ARCH_PROFILE)
+#if __ARM_ARCH_PROFILE == 'M'
+#error "packed for a core with the DSP extension, which this one lacks: build with its own --target, or define KT_PORTABLE"
+#endif
+#endif
+
 #if KT_DSP && defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__)
 #define KT_MVE 1
 #else
