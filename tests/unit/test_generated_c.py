@@ -77,7 +77,8 @@ def test_strict_warnings_of_the_host_compiler(case: str, built: Callable[[str], 
 def test_strict_warnings_of_the_cross_compiler(case: str, target: str, built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
     folder = built(case)
     for source in (f"{case}.c", f"{case}_interface.c"):
-        run(arm_gcc, *toolchain.TARGETS[target], *portable(target), *STRICT, "-Os", *includes(folder), "-c", folder / source, "-o", tmp_path / "out.o")
+        flags = (*toolchain.TARGETS[target], *portable(target), *STRICT, "-Os", *includes(folder))
+        run(arm_gcc, *flags, "-c", folder / source, "-o", tmp_path / "out.o")
 
 
 @pytest.mark.parametrize("case", ["infer", "lora", "mse"])
