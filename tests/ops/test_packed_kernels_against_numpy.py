@@ -19,10 +19,12 @@ from kiloc.ops import Environment, NodeTypes
 from kiloc.ops import _packing as packing
 from kiloc.ops._packing import NotProved
 from kiloc.ops._window import Window
+from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.fully_connected import FullyConnected
 from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.packed import PackedLinear, packed
 from kiloc.ops.packed_depthwise import band_rows, packed_depthwise
+from kiloc.ops.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
 from kiloc.ops.packed_input_gradient import packed_input_gradient
 from kiloc.passes.kernels import choose
 
@@ -147,7 +149,20 @@ def packed_gradient(r: Rng, lora: bool) -> Case:
             continue
 
 
+def packed_depthwise_gradient_case(r: Rng) -> Case:
+    """The gradient of a depthwise layer over an image of any size, in bands of 4 or 2 rows."""
+    h, w, c = int(r.integers(1, 14)), int(r.integers(1, 12)), 4 * int(r.integers(1, 5))
+    weights = TensorType((1, 3, 3, c), "int8", channel_scales(r, c))
+    arrays = {"g": codes(r, 1, h, w, c), "weights": int8(r, 1, 3, 3, c)}
+    p = depthwise_prescale_shift(arrays["weights"], weights.channel_scales, 1)
+    window = Window((3, 3), pad=(1, 1, 1, 1))
+    op = DepthwiseInputGradient(window, (1, h, w, c), (1, h, w, c), p, shift=int(r.integers(2, 32 if r.random() < 0.3 else 20)))
+    case = Case(op, {"g": gradient((1, h, w, c), 1.0), "weights": weights}, arrays)
+    return repacked(case, partial(packed_depthwise_gradient, pick(r, 4, 2)))[0]
+
+
 GENERATORS = {
+    "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, lora=False), 60),
     "packed_path_input_gradient": (partial(packed_gradient, lora=True), 40),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
@@ -221,6 +236,11 @@ def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+def test_turned_weights_are_those_of_the_layer() -> None:
+    weights = np.random.default_rng(2).integers(-128, 128, (8, 3, 3))
+    np.testing.assert_array_equal(unpacked(stream_of(weights)), weights.transpose(1, 2, 0))
 
 
 def test_short_requantisation_at_every_sum() -> None:

@@ -17,10 +17,12 @@ from ..ops import NodeTypes
 from ..ops._linear import Linear
 from ..ops._offset_sums import with_offset_sums
 from ..ops._packing import NotProved
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.input_gradient import LinearInputGradient, with_transposed
 from ..ops.packed import packed
 from ..ops.packed_depthwise import band_rows, packed_depthwise
+from ..ops.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
+from ..ops.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.packed_input_gradient import packed_input_gradient
 from .recompute import AGAIN
 from .stripes import STRIPE
@@ -73,6 +75,8 @@ def _packers(node: Node, target: str) -> list[Packer]:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if target in DSP and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient]
+    if target in DSP and isinstance(node.op, DepthwiseInputGradient):
+        return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
     if target in HELIUM and (linear or depthwise) and not _is_portable(node):
         return [with_offset_sums]
     if target in HELIUM and isinstance(node.op, LinearInputGradient):

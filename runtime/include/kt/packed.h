@@ -130,6 +130,25 @@ void kt_banded_depthwise_strided_relu_s8(const kt_packed_depthwise_params *param
 void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                     int8_t *y, void *scratch);
 
+/* kt_depthwise_input_gradient_s8 without a gain, of a 3x3 window of stride 1 with a border of 1 on all sides, one result an input channel.
+ *
+ * stream              for each channel the pairs (w0, w1) and (w1, w2) of three kernel rows as int16, taps turned round
+ * prescale            [channels]; shift in [2, 31]; the rest as kt_depthwise_input_gradient_params
+ * rows                of a band, 4 or 2
+ * scratch             96 * (ceil(width / 2) + 1) + width * channels bytes
+ * In place on g. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+    int32_t rows;
+} kt_banded_depthwise_input_gradient_params;
+
+void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
+                                           int8_t *dx, void *scratch);
+
 #ifdef __cplusplus
 }
 #endif

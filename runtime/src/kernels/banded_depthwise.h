@@ -13,11 +13,39 @@
 /* Words from one column pair of the buffer to the next. */
 enum { KT_COLUMN_PAIR = 4 * KT_BAND_INPUT_ROWS };
 
+/* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). */
+typedef struct {
+    const int16_t *prescale;
+    int32_t half;
+    int32_t shift;
+} kt_scaling;
+
+/* Two columns of four channels as one word a channel, scaled. */
+KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
+{
+    const int32_t half = scaling->half, shift = scaling->shift;
+    int32_t m[2], l[2], r[2];
+    memcpy(m, scaling->prescale, sizeof m);
+    kt_split_four(left, &l[0], &l[1]);
+    kt_split_four(right, &r[0], &r[1]);
+    words[0] = kt_pair_of(kt_add_low(half, l[0], m[0]) >> shift, kt_add_low(half, r[0], m[0]) >> shift);
+    words[KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_low_high(half, l[1], m[0]) >> shift,
+                                           kt_add_low_high(half, r[1], m[0]) >> shift);
+    words[2 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high_low(half, l[0], m[1]) >> shift,
+                                               kt_add_high_low(half, r[0], m[1]) >> shift);
+    words[3 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high(half, l[1], m[1]) >> shift,
+                                               kt_add_high(half, r[1], m[1]) >> shift);
+}
+
 /* Two columns of four channels as one word a channel. */
-KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *right)
+KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
 {
 #if KT_DSP
     uint32_t l, r, low, high;
+    if (scaling != NULL) {
+        kt_unzip_scaled(words, left, right, scaling);
+        return;
+    }
     memcpy(&l, left, 4);
     memcpy(&r, right, 4);
     __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(low) : "r"(l), "r"(r));
@@ -28,6 +56,10 @@ KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *r
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[3 * KT_BAND_INPUT_ROWS]) : "r"(high));
 #else
     int32_t c;
+    if (scaling != NULL) {
+        kt_unzip_scaled(words, left, right, scaling);
+        return;
+    }
     for (c = 0; c < 4; c++) {
         words[c * KT_BAND_INPUT_ROWS] = kt_pair_of(left[c], right[c]);
     }
@@ -77,17 +109,17 @@ KT_INLINE int32_t *kt_outside_pairs(int32_t *words, int32_t value, int32_t count
 
 /* Rows of one column pair; left, right: its two columns in the first of them, each with the bytes from row to row. */
 KT_INLINE void kt_unzip_rows(int32_t *words, const int8_t *left, int32_t left_step, const int8_t *right,
-                             int32_t right_step, int32_t rows)
+                             int32_t right_step, int32_t rows, const kt_scaling *scaling)
 {
     for (; rows > 0; rows--, left += left_step, right += right_step, words++) {
-        kt_unzip_pair(words, left, right);
+        kt_unzip_pair(words, left, right, scaling);
     }
 }
 
 /* Rows inside the image of four channels; x points to the first of them in the first row and the first column that is read. step, line: bytes
  * from column to column and from row to row. */
 KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32_t step, int32_t line, const int8_t *outside,
-                               int32_t *words, int32_t rows)
+                               int32_t *words, int32_t rows, const kt_scaling *scaling)
 {
     int32_t i;
     for (i = 0; columns->before > 0 && i < rows; i++) {
@@ -95,15 +127,15 @@ KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32
     }
     words += columns->before * KT_COLUMN_PAIR;
     if (columns->cut_left) {
-        kt_unzip_rows(words, outside, 0, x, line, rows);
+        kt_unzip_rows(words, outside, 0, x, line, rows, scaling);
         words += KT_COLUMN_PAIR;
         x += step;
     }
     for (i = columns->inside; i > 0; i--, x += 2 * step, words += KT_COLUMN_PAIR) {
-        kt_unzip_rows(words, x, line, x + step, line, rows);
+        kt_unzip_rows(words, x, line, x + step, line, rows, scaling);
     }
     if (columns->cut_right) {
-        kt_unzip_rows(words, x, line, outside, 0, rows);
+        kt_unzip_rows(words, x, line, outside, 0, rows, scaling);
         words += KT_COLUMN_PAIR;
     }
     for (i = 0; columns->after > 0 && i < rows; i++) {
@@ -111,11 +143,15 @@ KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32
     }
 }
 
-/* What the bands of a layer share. halo: one row of the input [width][channels], as it was before a band was written; NULL where
- * the result lies elsewhere. */
+/* What the bands of a layer share. fold: as in kt_packed_depthwise_params. halo: one row of the input [width][channels], as it was before a
+ * band was written; NULL where the result lies elsewhere. */
 typedef struct {
-    const kt_packed_depthwise_params *params;
+    const kt_window *window;
     kt_columns columns;
+    int32_t outside;
+    const int32_t *stream;
+    const int32_t *fold;
+    int32_t bias_limit;
     const int8_t *x;
     const int32_t *bias;
     int8_t *y;
@@ -133,27 +169,26 @@ KT_INLINE void kt_keep_row(int8_t *halo, const int8_t *row, int32_t width, int32
 }
 
 /* What the sums of four channels start from. */
-KT_INLINE const int32_t *kt_band_start(const kt_packed_depthwise_params *params, const int32_t *bias, int32_t c,
-                                       int32_t *folded)
+KT_INLINE const int32_t *kt_band_start(const kt_bands *b, int32_t c, int32_t *folded)
 {
     int32_t i;
-    if (params->fold == NULL) {
-        return bias + c;
+    if (b->fold == NULL) {
+        return b->bias + c;
     }
     for (i = 0; i < KT_QUAD; i++) {
-        folded[i] = params->fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);
+        folded[i] = b->fold[c + i] + kt_clamp(b->bias[c + i], -b->bias_limit, b->bias_limit);
     }
     return folded;
 }
 
-/* The band of `rows` result rows from oy on, every channel. */
-static inline void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows)
+/* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. */
+KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, const kt_scaling *scaling)
 {
-    const kt_window *const window = &b->params->window;
+    const kt_window *const window = b->window;
     const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
     const int32_t line = width * channels;
     const int32_t next = window->output[KT_X] * channels;
-    const int8_t zero = (int8_t)b->params->outside;
+    const int8_t zero = (int8_t)b->outside;
     const int8_t outside[4] = {zero, zero, zero, zero};
     const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
     const int32_t inputs = (rows - 1) * window->stride[KT_Y] + 3;
@@ -162,45 +197,55 @@ static inline void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows)
     const kt_band band = {channels, rows > 1 ? next : 0, rows > 2 ? 2 * next : 0, rows > 3 ? next : 0,
                           window->output[KT_X] / 2, window->output[KT_X] % 2};
     const int8_t *x = b->x + top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
-    const int32_t *stream = b->params->stream;
+    const int32_t *stream = b->stream;
     int32_t *const words = b->words;
+    kt_scaling own = {NULL, 0, 0};
     int32_t c, row;
-    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
+    if (scaling != NULL) {
+        own = *scaling;
+    }
+    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM, own.prescale += KT_QUAD) {
+        const kt_scaling *const scale = scaling == NULL ? NULL : &own;
         int32_t folded[KT_QUAD];
         for (row = 0; row < low; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns));
         }
         if (kept) {
-            kt_unzip_inside(&b->columns, b->halo + c, channels, 0, outside, words, 1);
+            kt_unzip_inside(&b->columns, b->halo + c, channels, 0, outside, words, 1, scale);
         }
         row = low + kept;
-        kt_unzip_inside(&b->columns, x + row * line, channels, line, outside, words + row, high - row);
+        kt_unzip_inside(&b->columns, x + row * line, channels, line, outside, words + row, high - row, scale);
         for (row = high; row < inputs; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns));
         }
         if (b->halo != NULL) {
             kt_keep_row(b->halo + c, b->x + (oy + rows - 1) * line + c, width, channels);
         }
-        b->kernel(b->y + oy * next + c, words, stream, kt_band_start(b->params, b->bias, c, folded), &band);
+        b->kernel(b->y + oy * next + c, words, stream, scaling == NULL ? kt_band_start(b, c, folded) : b->bias, &band);
+    }
+}
+
+/* height: rows of a band. */
+KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, const kt_scaling *scaling)
+{
+    const int32_t bands = (b->window->output[KT_Y] + height - 1) / height;
+    const int32_t direction = kt_direction(b->x, b->y);
+    int32_t band;
+    b->columns = kt_columns_of(b->window);
+    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * KT_COLUMN_PAIR) : NULL;
+    for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
+        const int32_t oy = band * height;
+        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling);
     }
 }
 
 KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                               void *scratch, kt_band_kernel *kernel)
 {
-    const kt_window *const window = &params->window;
-    const int32_t height = params->rows;
-    const int32_t bands = (window->output[KT_Y] + height - 1) / height;
-    const int32_t direction = kt_direction(x, y);
-    kt_bands b = {params, kt_columns_of(window), x, bias, y, scratch, NULL, kernel};
-    int32_t band;
-    if (x == y) {
-        b.halo = (int8_t *)(b.words + kt_columns_count(&b.columns) * KT_COLUMN_PAIR);
-    }
-    for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
-        const int32_t oy = band * height;
-        kt_banded_rows(&b, oy, kt_minimum(window->output[KT_Y] - oy, height));
-    }
+    kt_bands b = {&params->window,    {0, 0, 0, 0, 0}, params->outside, params->stream, params->fold,
+                  params->bias_limit, x,               bias,            y,              scratch,
+                  NULL,               kernel};
+    kt_walk_bands(&b, params->rows, NULL);
 }
 
 #endif

@@ -25,12 +25,17 @@ static inline int8_t kt_band_result(const int32_t *columns, const int32_t *strea
     return kt_short_requantize(sum, stream[3], stream[4] - ((sum >> 31) & negative), stream[5]);
 }
 
+static inline int32_t kt_band_rows(const kt_band *band)
+{
+    return band->top_step == 0 ? 1 : band->bottom == 0 ? 2 : band->bottom_step == 0 ? 3 : 4;
+}
+
 /* stride: of the window, in both directions. */
 static inline void kt_band_results(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
                                    const kt_band *band, int32_t stride, int32_t negative)
 {
     const int32_t width = 2 * band->pairs + band->odd;
-    const int32_t rows = band->top_step == 0 ? 1 : band->bottom == 0 ? 2 : band->bottom_step == 0 ? 3 : 4;
+    const int32_t rows = kt_band_rows(band);
     int32_t c, row, x;
     for (c = 0; c < 4; c++, y++, columns += KT_BAND_INPUT_ROWS, stream += KT_BAND_STREAM) {
         for (row = 0; row < rows; row++) {

@@ -38,6 +38,21 @@
     "mov r0, #4\n\t" \
     "str r0, " KT_CHANNELS_LEFT "\n\t"
 
+/* Results and columns of the next channel. */
+#define KT_OPEN_CHANNEL \
+    "ldr lr, " KT_COLUMNS "\n\t" \
+    "add r3, lr, #24\n\t" \
+    "str r3, " KT_COLUMNS "\n\t" \
+    "ldr r3, " KT_Y "\n\t" \
+    "str r3, " KT_AT "\n\t" \
+    "add r3, #1\n\t" \
+    "str r3, " KT_Y "\n\t" \
+    "ldr r0, " KT_PAIRS "\n\t" \
+    "str r0, " KT_LEFT "\n\t" \
+    "cmp r0, #0\n\t" \
+    "beq.w 3f\n\t" \
+    "1:\n\t"
+
 /* The next channel: its weights, requantisation and bias; its results and columns. */
 #define KT_NEXT_CHANNEL \
     "5:\n\t" \
@@ -56,18 +71,20 @@
     "str r12, " KT_BIASES "\n\t" \
     "lsl r3, #8\n\t" \
     "str r3, " KT_BIAS "\n\t" \
-    "ldr lr, " KT_COLUMNS "\n\t" \
-    "add r3, lr, #24\n\t" \
-    "str r3, " KT_COLUMNS "\n\t" \
-    "ldr r3, " KT_Y "\n\t" \
-    "str r3, " KT_AT "\n\t" \
-    "add r3, #1\n\t" \
-    "str r3, " KT_Y "\n\t" \
-    "ldr r0, " KT_PAIRS "\n\t" \
-    "str r0, " KT_LEFT "\n\t" \
-    "cmp r0, #0\n\t" \
-    "beq.w 3f\n\t" \
-    "1:\n\t"
+    KT_OPEN_CHANNEL
+
+/* The same of a gradient: weights as they are, one shift, sums that start from 0. */
+#define KT_NEXT_GRADIENT_CHANNEL \
+    "5:\n\t" \
+    "ldr r12, " KT_STREAM "\n\t" \
+    "ldm r12!, {r4-r9}\n\t" \
+    "str r12, " KT_STREAM "\n\t" \
+    "mov r3, #0\n\t" \
+    "str r3, " KT_BIAS "\n\t" \
+    "ldr r12, " KT_BIASES "\n\t" \
+    "ldr r3, [r12]\n\t" \
+    "str r3, " KT_SHIFT "\n\t" \
+    KT_OPEN_CHANNEL
 
 /* One kernel row of two results a, b; first: what a and b start from. e, f: two column pairs. */
 #define KT_ROW(a, b, from_a, from_b, u, v) \
@@ -113,6 +130,14 @@
     KT_AWAY_ONE("r0") KT_AWAY_ONE("r1") KT_AWAY_ONE("r2") KT_AWAY_ONE("r3") \
     "ldr r12, " KT_SHIFT "\n\t" \
     KT_SATURATED
+
+/* ((sum >> shift) + 1) >> 1 within [-127, 127]: one less and one more, of which the first saturates. */
+#define KT_LIMITED(a) \
+    "asr " a ", r12\n\t" "add " a ", #1\n\t" "ssat " a ", #8, " a ", asr #1\n\t" \
+    "qsub8 " a ", " a ", r10\n\t" "sadd8 " a ", " a ", r10\n\t"
+#define KT_BAND_LIMITED \
+    "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0") KT_LIMITED("r1") KT_LIMITED("r2") KT_LIMITED("r3")
+#define KT_NARROW_LIMITED "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0") KT_LIMITED("r2")
 
 /* The second row first: where it does not exist its step is 0, and what is stored there is overwritten. */
 #define KT_STORE_TILE(step) \
