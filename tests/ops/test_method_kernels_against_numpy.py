@@ -131,7 +131,7 @@ def gained_depthwise_gradient(r: Rng) -> Case:
 
 def depthwise_delta_gradient(r: Rng) -> Case:
     window, h, w = window_and_size(r)
-    ci, factor = int(r.integers(1, 9)), pick(r, 1, 2, 3)
+    ci, factor = pick(r, 4, 8, int(r.integers(1, 9))), pick(r, 1, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
     weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
     values = int8(r, *weights.shape)

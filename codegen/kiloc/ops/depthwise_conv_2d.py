@@ -243,7 +243,7 @@ class DepthwiseInputGradient(RequantizedGradient):
     def _piece(self) -> int:
         """Bytes of scratch for each input channel: an int32 sum, or the results that variants compute at once, of a row or of two."""
         w, width = self.window, self.x_shape[2]
-        if w.kernel != (3, 3) or w.stride != (1, 1) or w.dilation != (1, 1):
+        if w.kernel != (3, 3) or w.stride not in ((1, 1), (2, 2)) or w.dilation != (1, 1):
             return 4
         return max(2 * width, 4) if width <= 8 else min(width, 16)
 

@@ -184,7 +184,7 @@ typedef struct {
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over the results c of channel k, of
  * G'[c] * weights[tap, c], shift)). gain: as kt_conv2d_input_gradient_s8. scratch: 4 bytes an input channel; for a
- * 3x3 kernel with stride 1 as many as two rows of up to 8 columns have, or a row of more, from 4 to 16. */
+ * 3x3 kernel with stride 1 or 2 as many as two rows of up to 8 columns have, or a row of more, from 4 to 16. */
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch);
 

@@ -4,6 +4,8 @@
  * once and adds to the results that it meets, two products an instruction. The finished piece lies in the scratch until all
  * channels have been read: the results may lie over g.
  *
+ * 3x3 with stride 2: the same by pieces of a row; a row of results meets two rows of gradients, or one.
+ *
  * Other windows: position by position, four channels at a time, whose sums stay in registers over all taps.
  *
  * What is left goes to the portable code: results of several channels for one input channel, gains (G' may need 17 bits). */
@@ -12,9 +14,10 @@
 
 #if KT_DSP && !KT_MVE
 
+#include "meetings.h"
 #include "prescale.h"
 
-enum { KERNEL = 3, ROWS = 4, COLUMNS = KT_DEPTHWISE_COLUMNS, TAPS = 10, LARGEST_SHIFT = 29 };
+enum { KERNEL = 3, ROWS = 4, COLUMNS = KT_DEPTHWISE_COLUMNS, LARGEST_SHIFT = 29 };
 
 /* -- 3x3, stride 1 --------------------------------------------------------------------------------------- */
 
@@ -34,6 +37,12 @@ typedef struct {
     uint32_t pair[ROWS / 2];
 } scaled_column;
 
+/* Two gradients of a channel, scaled. */
+static inline uint32_t scaled_pair(const int8_t *upper, const int8_t *lower, int32_t factor)
+{
+    return kt_halved(kt_doubled_low(factor, (uint32_t)*upper), kt_doubled_low(factor, (uint32_t)*lower));
+}
+
 /* What one row of results reads: three rows. c: channel. */
 static __attribute__((noinline)) void scale_three(const piece *p, int32_t c, int32_t factor, scaled_column *column)
 {
@@ -41,7 +50,7 @@ static __attribute__((noinline)) void scale_three(const piece *p, int32_t c, int
     const int8_t *row0 = p->row[0] + (step0 ? c : 0), *row1 = p->row[1] + (step1 ? c : 0), *row2 = p->row[2] + (step2 ? c : 0);
     const scaled_column *const end = column + p->before + p->within;
     for (; column != end; column++, row0 += step0, row1 += step1, row2 += step2) {
-        column->pair[0] = kt_halved(kt_doubled_low(factor, (uint32_t)*row0), kt_doubled_low(factor, (uint32_t)*row1));
+        column->pair[0] = scaled_pair(row0, row1, factor);
         column->pair[1] = (uint32_t)(kt_doubled_low(factor, (uint32_t)*row2) >> 1);
     }
 }
@@ -54,8 +63,8 @@ static __attribute__((noinline)) void scale_four(const piece *p, int32_t c, int3
     const int8_t *row2 = p->row[2] + (step2 ? c : 0), *row3 = p->row[3] + (step3 ? c : 0);
     const scaled_column *const end = column + p->before + p->within;
     for (; column != end; column++) {
-        column->pair[0] = kt_halved(kt_doubled_low(factor, (uint32_t)*row0), kt_doubled_low(factor, (uint32_t)*row1));
-        column->pair[1] = kt_halved(kt_doubled_low(factor, (uint32_t)*row2), kt_doubled_low(factor, (uint32_t)*row3));
+        column->pair[0] = scaled_pair(row0, row1, factor);
+        column->pair[1] = scaled_pair(row2, row3, factor);
         row0 += step0;
         row1 += step1;
         row2 += step2;
@@ -198,47 +207,149 @@ static void three_by_three(const kt_depthwise_input_gradient_params *params, con
     }
 }
 
-static int is_three_by_three(const kt_window *window)
+/* Whether a 3x3 window has this stride, and results beyond the last gradient are the last two columns or rows at most. */
+static int is_three_by_three(const kt_window *window, int32_t stride)
 {
     int axis;
     for (axis = KT_Y; axis <= KT_X; axis++) {
-        const int32_t trailing = window->output[axis] - window->input[axis] - window->pad[axis] + KERNEL - 1;
-        if (window->kernel[axis] != KERNEL || window->stride[axis] != 1 || window->dilation[axis] != 1) {
+        const int32_t behind = window->input[axis] - ((window->output[axis] - 1) * stride - window->pad[axis] + KERNEL);
+        if (window->kernel[axis] != KERNEL || window->stride[axis] != stride || window->dilation[axis] != 1) {
             return 0;
         }
-        if (window->pad[axis] < 0 || window->pad[axis] >= KERNEL || trailing < 0) {
+        if (window->pad[axis] < 0 || window->pad[axis] >= KERNEL || (stride == 1 && behind > 0)) {
             return 0;
         }
     }
     return 1;
 }
 
-/* -- other windows ---------------------------------------------------------------------------------------- */
+/* -- 3x3, stride 2 --------------------------------------------------------------------------------------- */
 
-/* The taps of an axis that meet an input index: offsets of the gradients and weights. */
+/* A column of gradients meets three neighbouring results of a row; its last one is the next column's first. A row of results meets
+ * two rows of gradients, or one. */
 typedef struct {
-    int32_t count;
-    int32_t gradient[TAPS];
-    int32_t weight[TAPS];
-} axis_meetings;
+    const int8_t *row[2]; /* at the first column; kernel rows below */
+    int32_t step[2];      /* to the next column; 0: the row does not exist */
+    int32_t kernel_row[2];
+    int32_t channels;
+    int32_t lead;   /* 1: the first column begins before the piece, with its first result */
+    int32_t before; /* 1: with its first two */
+    int32_t within; /* columns with both of their first two results in the piece */
+    int32_t last;   /* 1: a column with the first alone */
+    int32_t after;  /* results that no column is left for */
+    int32_t shift;
+} strided_piece;
 
-/* step_g, step_w: from result to result of the axis, and from tap to tap. */
-static void meet(const kt_window *window, int axis, int32_t input, int32_t step_g, int32_t step_w, axis_meetings *found)
+/* All results of one channel, in [-128, 127]. */
+static __attribute__((noinline)) void strided_channel(const strided_piece *p, int32_t c, int32_t factor, const int8_t *weights,
+                                                      int8_t *result)
 {
-    int32_t tap;
-    found->count = 0;
-    for (tap = 0; tap < window->kernel[axis]; tap++) {
-        const int32_t output = kt_output_at(window, axis, input, tap);
-        if (output >= 0) {
-            found->gradient[found->count] = output * step_g;
-            found->weight[found->count++] = tap * step_w;
+    const int32_t upper_step = p->step[0], lower_step = p->step[1], step = p->channels;
+    const int32_t shift = p->shift, half = INT32_C(1) << (shift - 1);
+    const int8_t *upper = p->row[0] + (upper_step ? c : 0), *lower = p->row[1] + (lower_step ? c : 0);
+    const int8_t *const upper_weight = weights + p->kernel_row[0] * KERNEL * step;
+    const int8_t *const lower_weight = weights + p->kernel_row[1] * KERNEL * step;
+    const uint32_t w0 = kt_low_halves((uint32_t)upper_weight[0], (uint32_t)lower_weight[0]);
+    const uint32_t w1 = kt_low_halves((uint32_t)upper_weight[step], (uint32_t)lower_weight[step]);
+    const uint32_t w2 = kt_low_halves((uint32_t)upper_weight[2 * step], (uint32_t)lower_weight[2 * step]);
+    int32_t current = half;
+    int32_t i;
+    if (p->lead || p->before) {
+        const uint32_t pair = scaled_pair(upper, lower, factor);
+        if (p->lead) {
+            *result = (int8_t)__ssat(kt_add_products(pair, w1, half) >> shift, 8);
+            result += step;
+        }
+        current = kt_add_products(pair, w2, half);
+        upper += upper_step;
+        lower += lower_step;
+    }
+    for (i = p->within; i > 0; i--, upper += upper_step, lower += lower_step) {
+        const uint32_t pair = scaled_pair(upper, lower, factor);
+        *result = (int8_t)__ssat(kt_add_products(pair, w0, current) >> shift, 8);
+        result += step;
+        *result = (int8_t)__ssat(kt_add_products(pair, w1, half) >> shift, 8);
+        result += step;
+        current = kt_add_products(pair, w2, half);
+    }
+    if (p->last) {
+        *result = (int8_t)__ssat(kt_add_products(scaled_pair(upper, lower, factor), w0, current) >> shift, 8);
+        result += step;
+        current = kt_add_products(scaled_pair(upper, lower, factor), w2, half);
+    }
+    for (i = p->after; i > 0; i--, result += step) {
+        *result = (int8_t)__ssat(current >> shift, 8);
+        current = half;
+    }
+}
+
+/* The rows of gradients that meet row y, at column `left`. */
+static void set_strided_rows(const kt_window *window, const int8_t *g, int32_t y, int32_t left, strided_piece *p)
+{
+    static const int8_t zero = 0;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t at = y + window->pad[KT_Y];
+    const int32_t odd = at & 1;
+    const int32_t row[2] = {odd ? at >> 1 : (at >> 1) - 1, odd ? -1 : at >> 1};
+    int32_t i;
+    p->kernel_row[0] = odd ? 1 : 2;
+    p->kernel_row[1] = 0;
+    for (i = 0; i < 2; i++) {
+        const int exists = kt_within(row[i], window->output[KT_Y]);
+        p->row[i] = exists ? g + (row[i] * window->output[KT_X] + left) * channels : &zero;
+        p->step[i] = exists ? channels : 0;
+    }
+}
+
+/* Results [x, end) of row y; x + pad is even, or x = 0. */
+static void strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x, int32_t end,
+                        int8_t *dx, int8_t *scratch)
+{
+    const kt_window *window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t columns = window->output[KT_X];
+    const int32_t at = x + window->pad[KT_X];
+    const int32_t column = at >> 1; /* of the first result */
+    int32_t left;
+    strided_piece p;
+    int32_t c;
+    p.channels = channels;
+    p.shift = params->shift;
+    p.lead = (at & 1) != 0 && column < columns ? 1 : 0;
+    p.before = (at & 1) == 0 && column > 0 && column <= columns ? 1 : 0;
+    left = end - x - p.lead;
+    p.within = kt_clamp(columns - column - p.lead, 0, left / 2);
+    p.last = left - 2 * p.within > 0 && column + p.lead + p.within < columns ? 1 : 0;
+    p.after = left - 2 * p.within - p.last;
+    set_strided_rows(window, g, y, column - p.before, &p);
+    for (c = 0; c < channels; c++) {
+        const int32_t factor = kt_prescale_factor(params->prescale[c], params->prescale_shift);
+        strided_channel(&p, c, factor, params->weights + c, scratch + c);
+    }
+    store_piece(scratch, dx + (y * window->input[KT_X] + x) * channels, (end - x) * channels);
+}
+
+static void strided(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+{
+    const kt_window *window = &params->window;
+    const int32_t width = window->input[KT_X];
+    const int32_t odd = window->pad[KT_X] & 1;
+    const int32_t pieces = (width + odd + COLUMNS - 1) / COLUMNS;
+    const int32_t direction = kt_direction(g, dx);
+    int32_t y, i;
+    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
+        for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
+            const int32_t x = kt_maximum(i * COLUMNS - odd, 0);
+            strided_row(params, g, y, x, kt_minimum((i + 1) * COLUMNS - odd, width), dx, scratch);
         }
     }
 }
 
+/* -- other windows ---------------------------------------------------------------------------------------- */
+
 /* dx of four channels at one position; g, weights and m (the prescale) of the first of them. */
-static void four_channels(const kt_depthwise_input_gradient_params *params, const axis_meetings *rows,
-                          const axis_meetings *columns, const int8_t *g, const int8_t *weights, const int16_t *m, int8_t *dx)
+static void four_channels(const kt_depthwise_input_gradient_params *params, const kt_axis_meetings *rows,
+                          const kt_axis_meetings *columns, const int8_t *g, const int8_t *weights, const int16_t *m, int8_t *dx)
 {
     const int32_t p = params->prescale_shift, shift = params->shift;
     const int32_t factor0 = kt_prescale_factor(m[0], p), factor1 = kt_prescale_factor(m[1], p);
@@ -270,13 +381,13 @@ static void any_window(const kt_depthwise_input_gradient_params *params, const i
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t direction = kt_direction(g, dx);
-    axis_meetings rows, columns;
+    kt_axis_meetings rows, columns;
     int32_t y, x, c;
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
-        meet(window, KT_Y, y, window->output[KT_X] * channels, window->kernel[KT_X] * channels, &rows);
+        kt_meet(window, KT_Y, y, window->output[KT_X] * channels, window->kernel[KT_X] * channels, &rows);
         for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
             int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
-            meet(window, KT_X, x, channels, channels, &columns);
+            kt_meet(window, KT_X, x, channels, channels, &columns);
             for (c = 0; c < channels; c += 4) {
                 four_channels(params, &rows, &columns, g + c, params->weights + c, params->prescale + c, result + c);
             }
@@ -288,12 +399,13 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
                                     const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
 {
     const kt_window *window = &params->window;
-    const int small = window->kernel[KT_Y] <= TAPS && window->kernel[KT_X] <= TAPS;
     const int shifts = params->shift > 0 && params->shift <= LARGEST_SHIFT && kt_has_prescale(params->prescale_shift);
     const int simple = params->depth_multiplier == 1 && gain == NULL && shifts;
-    if (simple && is_three_by_three(window)) {
+    if (simple && is_three_by_three(window, 1)) {
         three_by_three(params, g, dx, (int8_t *)scratch);
-    } else if (simple && small && window->input[KT_CHANNELS] % 4 == 0) {
+    } else if (simple && is_three_by_three(window, 2)) {
+        strided(params, g, dx, (int8_t *)scratch);
+    } else if (simple && kt_meetings_fit(window) && window->input[KT_CHANNELS] % 4 == 0) {
         any_window(params, g, dx);
     } else {
         const kt_gain trained = kt_gain_of(gain, gain_exponent);
