@@ -176,8 +176,7 @@ def rows_of_three(r: Rng) -> tuple[Window, int, int]:
     return Window((3, 3), (stride, stride), pick(r, (1, 1, 1, 1), (0, 0, 1, 1), (0, 2, 1, 0), (2, 0, 0, 2), (1, 2, 1, 2))), h, w
 
 
-def depthwise_gradient(r: Rng) -> Case:
-    plain = r.random() < 0.5
+def depthwise_gradient(r: Rng, plain: bool = False) -> Case:
     window, h, w = rows_of_three(r) if plain else window_and_size(r)
     ci, factor = pick(r, 4, 8, int(r.integers(1, 9))), 1 if plain else pick(r, 1, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
@@ -395,7 +394,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "average_pool2d": (lambda r: pool(r, AveragePool2D), 30),
     "max_pool2d": (lambda r: pool(r, MaxPool2D), 30),
     "depthwise": (depthwise, 40),
-    "depthwise_gradient": (depthwise_gradient, 90),
+    "depthwise_gradient": (depthwise_gradient, 40),
+    "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),
     "lora_down": (lora_down, 40),
     "weight_gradient": (weight_gradient, 70),
     "average_pool_gradient": (average_pool_gradient, 30),

@@ -301,7 +301,7 @@ static void set_strided_rows(const kt_window *window, const int8_t *g, int32_t y
     }
 }
 
-/* Results [x, end) of row y; x + pad is even, or x = 0. */
+/* Results [x, end) of row y. */
 static void strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x, int32_t end,
                         int8_t *dx, int8_t *scratch)
 {
@@ -333,14 +333,12 @@ static void strided(const kt_depthwise_input_gradient_params *params, const int8
 {
     const kt_window *window = &params->window;
     const int32_t width = window->input[KT_X];
-    const int32_t odd = window->pad[KT_X] & 1;
-    const int32_t pieces = (width + odd + COLUMNS - 1) / COLUMNS;
+    const int32_t pieces = (width + COLUMNS - 1) / COLUMNS;
     const int32_t direction = kt_direction(g, dx);
     int32_t y, i;
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
         for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
-            const int32_t x = kt_maximum(i * COLUMNS - odd, 0);
-            strided_row(params, g, y, x, kt_minimum((i + 1) * COLUMNS - odd, width), dx, scratch);
+            strided_row(params, g, y, i * width / pieces, (i + 1) * width / pieces, dx, scratch);
         }
     }
 }
