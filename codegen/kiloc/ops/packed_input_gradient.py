@@ -77,7 +77,8 @@ class PackedInputGradient(Op):
         arguments += [Argument(n.outputs[0]), Scratch()]
         pairs = max(len(order) for _, _, order in phases(op.window, channels))
         scratch = 8 * pairs
-        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", ("product/plain_sums.c",))
+        needs = ("product/plain_sums.c", "product/gradient.c")
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", needs)
 
 
 def phases(window: Window, channels: int) -> Iterator[tuple[list[int], list[int], list[tuple[int, int]]]]:

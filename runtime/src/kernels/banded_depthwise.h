@@ -24,17 +24,17 @@ typedef struct {
 KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
 {
     const int32_t half = scaling->half, shift = scaling->shift;
-    int32_t m[2], l[2], r[2];
-    memcpy(m, scaling->prescale, sizeof m);
-    kt_split_four(left, &l[0], &l[1]);
-    kt_split_four(right, &r[0], &r[1]);
-    words[0] = kt_pair_of(kt_add_low(half, l[0], m[0]) >> shift, kt_add_low(half, r[0], m[0]) >> shift);
-    words[KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_low_high(half, l[1], m[0]) >> shift,
-                                           kt_add_low_high(half, r[1], m[0]) >> shift);
-    words[2 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high_low(half, l[0], m[1]) >> shift,
-                                               kt_add_high_low(half, r[0], m[1]) >> shift);
-    words[3 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high(half, l[1], m[1]) >> shift,
-                                               kt_add_high(half, r[1], m[1]) >> shift);
+    const int32_t m01 = kt_word_at(scaling->prescale), m23 = kt_word_at(scaling->prescale + 2);
+    int32_t l02, l13, r02, r13;
+    kt_split_four(left, &l02, &l13);
+    kt_split_four(right, &r02, &r13);
+    words[0] = kt_pair_of(kt_add_low(half, l02, m01) >> shift, kt_add_low(half, r02, m01) >> shift);
+    words[KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_low_high(half, l13, m01) >> shift,
+                                           kt_add_low_high(half, r13, m01) >> shift);
+    words[2 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high_low(half, l02, m23) >> shift,
+                                               kt_add_high_low(half, r02, m23) >> shift);
+    words[3 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high(half, l13, m23) >> shift,
+                                               kt_add_high(half, r13, m23) >> shift);
 }
 
 /* Two columns of four channels as one word a channel. */

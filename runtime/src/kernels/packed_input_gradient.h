@@ -29,11 +29,11 @@ typedef struct {
 KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t half, int32_t shift, int32_t *even,
                              int32_t *odd)
 {
-    int32_t first, second, m[2];
-    memcpy(m, prescale, sizeof m);
+    const int32_t m01 = kt_word_at(prescale), m23 = kt_word_at(prescale + 2);
+    int32_t first, second;
     kt_split_four(g, &first, &second);
-    *even = kt_pair_of(kt_add_low(half, first, m[0]) >> shift, kt_add_high_low(half, first, m[1]) >> shift);
-    *odd = kt_pair_of(kt_add_low_high(half, second, m[0]) >> shift, kt_add_high(half, second, m[1]) >> shift);
+    *even = kt_pair_of(kt_add_low(half, first, m01) >> shift, kt_add_high_low(half, first, m23) >> shift);
+    *odd = kt_pair_of(kt_add_low_high(half, second, m01) >> shift, kt_add_high(half, second, m23) >> shift);
 }
 
 /* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
@@ -214,6 +214,13 @@ static inline void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase
     kt_fill_at(walk, phase, walk->panel, y0, x0);
     if (two) {
         kt_fill_at(walk, phase, walk->panel + 1, y1, x1);
+    }
+    if (walk->path == NULL && phase->pairs > 0 && channels % KT_QUAD == 0 && walk->shift > 1 && walk->shift < 32) {
+        const int32_t shift = walk->shift - 1;
+        int8_t *const dx = walk->dx + (y0 * walk->from.window->input[KT_X] + x0) * channels;
+        const int32_t step = ((y1 - y0) * walk->from.window->input[KT_X] + x1 - x0) * channels;
+        kt_product_gradient(dx, two ? step : 0, dx + channels, &shift, walk->panel, phase->pairs, stream);
+        return;
     }
     for (first = 0; first < channels; first += KT_GATHER_BLOCK) {
         const int32_t count = kt_minimum(channels - first, KT_GATHER_BLOCK);

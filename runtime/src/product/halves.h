@@ -16,7 +16,21 @@
 /* Word of two values. */
 KT_INLINE int32_t kt_pair_of(int32_t low, int32_t high)
 {
+#if KT_DSP
+    int32_t word;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(word) : "r"(low), "r"(high));
+    return word;
+#else
     return (int32_t)((uint32_t)(low & 0xFFFF) | (uint32_t)high << 16);
+#endif
+}
+
+/* Four bytes at any address. */
+KT_INLINE int32_t kt_word_at(const void *bytes)
+{
+    int32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
 }
 
 KT_INLINE int32_t kt_low(int32_t word)

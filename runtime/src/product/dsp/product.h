@@ -59,6 +59,11 @@
     "str r0, " KT_BIAS "\n\t" \
     "ldr lr, " KT_PANEL "\n\t" \
     "ldrd r2, r3, " KT_SKIP "\n\t"
+/* The same from 0: the bias is no table. */
+#define KT_START_ZEROS \
+    "mov r4, #0\n\t" "mov r5, #0\n\t" "mov r6, #0\n\t" "mov r7, #0\n\t" \
+    "ldr lr, " KT_PANEL "\n\t" \
+    "ldrd r2, r3, " KT_SKIP "\n\t"
 #define KT_PAIR_SUMS "add r5, r4, r5, lsl #8\n\t" "add r7, r6, r7, lsl #8\n\t"
 #define KT_BOTH_POSITIONS "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
 #define KT_JUMP "sub r12, r2\n\t" "add pc, r3\n\t" "nop\n"
@@ -164,6 +169,14 @@
     "add " a ", " a ", r1, lsl #7\n\t" "add " b ", " b ", lr, lsl #7\n\t" \
     "asr " a ", r3\n\t"              "asr " b ", r3\n\t" \
     "ssat " a ", #8, " a "\n\t"      "ssat " b ", #8, " b "\n\t"
+/* ((sum >> shift) + 1) >> 1 within [-127, 127]: r0 is the shift, r1 is 1. One less and one more, of which the first saturates. */
+#define KT_LIMITED(a) \
+    "asr " a ", r0\n\t" "add " a ", #1\n\t" "ssat " a ", #8, " a ", asr #1\n\t" \
+    "qsub8 " a ", " a ", r1\n\t" "sadd8 " a ", " a ", r1\n\t"
+#define KT_LIMITED_SUMS \
+    "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0]\n\t" "mov r1, #1\n\t" \
+    KT_LIMITED("r4") KT_LIMITED("r5") KT_LIMITED("r6") KT_LIMITED("r7") \
+    KT_LIMITED("r8") KT_LIMITED("r9") KT_LIMITED("r10") KT_LIMITED("r11")
 #define KT_HALF_UP_ROW(a) \
     "ldm r12!, {r0, r2, r3}\n\t" "smmla " a ", " a ", r0, r2\n\t" "asr " a ", r3\n\t" "ssat " a ", #8, " a "\n\t"
 #define KT_AWAY_ROW(a) \

@@ -1,0 +1,24 @@
+/* Two positions, int8 gradients of plain words. */
+#include "product.h"
+
+#if !KT_DSP
+#include "portable.h"
+
+void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
+{
+    kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    const int32_t *const columns = panel;
+    int8_t *to = result;
+    int32_t position, i;
+    for (; to != (const int8_t *)end; to += 4, p.stream += 2 * pairs) {
+        for (position = stride == 0 ? 0 : 1; position >= 0; position--) {
+            int32_t sums[4] = {0, 0, 0, 0};
+            kt_quad_sums(p.stream, columns + position, 2, pairs, 0, sums);
+            for (i = 0; i < 4; i++) {
+                const int32_t x = ((sums[i] >> *bias) + 1) >> 1;
+                to[position * stride + i] = (int8_t)(x < -127 ? -127 : x > 127 ? 127 : x);
+            }
+        }
+    }
+}
+#endif
