@@ -4,10 +4,9 @@
 
 Bytes. TFLM's figures: peers.json of the measuring rig (TFLM with CMSIS-NN, scratch included); TinyEngine's 237,456 is the buffer of its own
 training example. Ours come from the plan of the build: the arena of inference, and arena + state of training for batch 1 and SGD without momentum
-(of the autoencoder the arena alone: its biases are most of its state). Input and result lie with the caller, but in the rows that say they are in
-the arena, as TFLM's are. A build gets its target as its
-memory budget where it does not fit by itself: then layers run in stripes and values are computed again, and the MACs say how many. Exit code
-1 where a target is missed.
+unless another optimizer is named (of the autoencoder the arena alone: its biases are most of its state). Input and result lie with the caller, but
+in the rows that say they are in the arena, as TFLM's are. A build gets its target as its memory budget where it does not fit by itself: then layers
+run in stripes and values are computed again, and the MACs say how many. Exit code 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kilotune as kt
+from kiloc.optim import Optimizer
 from kiloc.passes.simplify import simplify
 from kiloc.peft import Method
 
@@ -50,6 +50,8 @@ class Row:
     target: int | None
     arena_only: bool = False
     buffers: str = "caller"
+    optimizer: Optimizer | None = None
+    offload: str = "none"
 
 
 RESNET, DSCNN, PERSON, AUTOENCODER, MCUNET = "ic_resnet8_int8", "kws_dscnn_int8", "person_detect_int8", "ad01_int8", "mcunet_vww_int8"
@@ -65,6 +67,8 @@ ROWS = (
     Row(DSCNN, "all biases", BIAS, 20_000),
     Row(DSCNN, "LoRA r=4, last 2", lora("last:2"), 19_000),
     Row(DSCNN, "LoRA r=4, last 4", lora("last:4"), 27_000),
+    Row(DSCNN, "LoRA r=4 and biases, all, Adam", (*lora("all"), *BIAS), None, optimizer=kt.Adam()),
+    Row(DSCNN, "the same, moments in slow memory", (*lora("all"), *BIAS), None, optimizer=kt.Adam(), offload="optimizer"),
     Row(PERSON, "inference", (), 40_000),
     Row(PERSON, "all biases", BIAS, 60_000),
     Row(PERSON, "LoRA r=4, last 2", lora("last:2"), 45_000),
@@ -94,7 +98,8 @@ def measure(row: Row, ram: int | None) -> dict[str, Any]:
     method = tinyengine_graph.trainable() if sparse else list(row.methods) or None
     with tempfile.TemporaryDirectory() as folder:
         loss = "mse" if row.model == AUTOENCODER else "cross_entropy"
-        return kt.build(load(row.model), Path(folder) / "build", method=method, loss=loss, ram=ram, buffers=row.buffers).report
+        options = {"buffers": row.buffers, "optimizer": row.optimizer, "offload": row.offload}
+        return kt.build(load(row.model), Path(folder) / "build", method=method, loss=loss, ram=ram, **options).report
 
 
 def needed(row: Row, memory: dict[str, Any]) -> int:
