@@ -17,12 +17,14 @@ from kiloc.ir.graph import Node, Value
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
 from kiloc.ops import Environment, NodeTypes
 from kiloc.ops import _packing as packing
+from kiloc.ops import _winograd as winograd
 from kiloc.ops._packing import NotProved
 from kiloc.ops._window import Window
+from kiloc.ops.conv_2d import Conv2D
 from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.fully_connected import FullyConnected
 from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
-from kiloc.ops.packed import PackedLinear, packed
+from kiloc.ops.packed import PackedLinear, packed, winograd_packed
 from kiloc.ops.packed_depthwise import band_rows, packed_depthwise
 from kiloc.ops.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
 from kiloc.ops.packed_input_gradient import packed_input_gradient
@@ -161,7 +163,31 @@ def packed_depthwise_gradient_case(r: Rng) -> Case:
     return repacked(case, partial(packed_depthwise_gradient, pick(r, 4, 2)))[0]
 
 
+def winograd_layer(r: Rng, relu: bool) -> Case:
+    """A 3x3 convolution of whole tiles; what cannot be proved is drawn again."""
+    for _ in range(100):
+        h, w, ci, co = 2 * int(r.integers(1, 6)), 4 * int(r.integers(1, 4)), 8 * int(r.integers(1, 4)), 4 * int(r.integers(1, 5))
+        x = activation((1, h, w, ci), scale(r), int(r.choice([-128, 0, 127, 5])))
+        weights = TensorType((co, 3, 3, ci), "int8", Quantization(tuple(float(np.float32(s)) for s in 2.0 ** r.uniform(-9, -6, co)), 0, 0))
+        y = activation((1, h, w, co), float(np.float32(x.scale * 2.0**-7.5 * (9 * ci) ** 0.5 * pick(r, 60, 100, 300))), int(r.integers(-128, 128)))
+        extreme = r.random() < 0.2
+        arrays = {
+            "x": r.choice([-128, 127], x.shape).astype(np.int8) if extreme else int8(r, *x.shape),
+            "weights": (r.choice([-127, 127], weights.shape) if extreme else r.integers(-127, 128, weights.shape)).astype(np.int8),
+            "bias": r.integers(-(2**13), 2**13, co).astype(np.int32),
+        }
+        op = Conv2D(window=Window((3, 3), pad=(1, 1, 1, 1)))
+        case = in_form(Case(op, {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}, arrays, (y,)), r, relu)
+        try:
+            return repacked(case, winograd_packed, bool(r.random() < 0.4))[0]
+        except NotProved:
+            continue
+    raise AssertionError("no case")
+
+
 GENERATORS = {
+    "winograd_relu": (partial(winograd_layer, relu=True), 30),
+    "winograd": (partial(winograd_layer, relu=False), 30),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, lora=False), 60),
     "packed_path_input_gradient": (partial(packed_gradient, lora=True), 40),
@@ -236,6 +262,11 @@ def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+def test_transformed_weights_give_the_weights_back() -> None:
+    weights = np.random.default_rng(3).integers(-128, 128, (8, 3, 3, 16))
+    np.testing.assert_array_equal(winograd.unpacked(winograd.words(weights), 8, 16), weights)
 
 
 def test_turned_weights_are_those_of_the_layer() -> None:

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from ..ir.graph import Node, Value
 from ..ir.types import TensorType
 from . import _packing as packing
+from . import _winograd as winograd
 from ._activation import clamp_range
 from ._gain import GAIN_OPERANDS
 from ._linear import Linear, addend_multipliers
 from ._reach import Reach
+from ._window import Window
+from .conv_2d import Conv2D
 from .fully_connected import FullyConnected
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, Op, register
@@ -28,10 +31,12 @@ LORA_OPERANDS = ("lora_u", "lora_b", "lora_range", "lora_b_exponent")
 NEEDS = {
     "relu": ("product/half_up.c", "product/panel.c"), "any": ("product/away.c", "product/panel.c"),
     "sums": ("product/sums.c", "product/panel.c"),
+    "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row_half_up.c",), "row_any": ("product/row_away.c",),
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8",
+    "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
 }  # fmt: skip
 
@@ -59,6 +64,10 @@ class PackedLinear(Op):
         """Of a convolution."""
         return getattr(self.layer, "window", None)
 
+    @property
+    def winograd(self) -> bool:
+        return self.form.startswith("winograd")
+
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the layer that this stands for."""
         channels = self.weights.shape[0]
@@ -78,8 +87,12 @@ class PackedLinear(Op):
     # -- meaning --------------------------------------------------------------------------------------
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         channels, order = self.weights.shape[0], self.order(e)
+        size = self.weights.size // channels
         words = e.array("stream").view(np.uint32).astype(np.int64).reshape(packing.padded(channels) // packing.QUAD, -1)
-        weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, self.weights.size // channels, order)
+        if self.winograd:
+            weights = winograd.unpacked(words[:, : -4 * packing.EPILOGUE], channels, self.weights.shape[3]).reshape(channels, size)
+        else:
+            weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
         plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
         if self.form == "sums":
             return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
@@ -89,7 +102,7 @@ class PackedLinear(Op):
         plain["bias"] = bias + e.type("x").zero_point * weights.sum(1)
         sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, plain))
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
-        epilogue = words[:, 2 * len(order) :].astype(np.uint32).view(np.int32).astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
+        epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
         y = packing.short_result(epilogue, sums, self.form.endswith("relu"))
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 
@@ -97,12 +110,13 @@ class PackedLinear(Op):
         return self.layer.macs(self.plain(t))
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
-        return self.layer.reach(self.plain(t))
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach.in_bands(2 * t.result().shape[2]) if self.winograd else reach
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        pairs = len(self.order(t))
+        pairs = x[2] // 2 if self.winograd else len(self.order(t))
         row = self.form.startswith("row")
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
@@ -111,7 +125,8 @@ class PackedLinear(Op):
             "pairs": pairs,
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
         }
-        scratch = 0 if row else 8 * pairs + (4 * packing.padded(y[2]) if t.has("fold") else 0)
+        panel = 128 * pairs + 512 + 16 * x[2] if self.winograd else 8 * pairs
+        scratch = 0 if row else panel + (4 * packing.padded(y[2]) if t.has("fold") else 0)
         symbol = SYMBOLS[self.form]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         struct = "kt_packed_conv2d_params"
@@ -171,6 +186,27 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
     inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-z * weights.sum(1)))
     return replace(node, op=op, inputs=inputs), added, slow
+
+
+def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same by Winograd's transform, which trades flash and scratch for products. Raises NotProved."""
+    layer = node.op
+    window = getattr(layer, "window", None)
+    if not isinstance(layer, Conv2D) or window != Window((3, 3), pad=(1, 1, 1, 1)) or t.has("lora_u") or t.has("gain") or t.has("delta"):
+        raise packing.NotProved("no 3x3 window of stride 1, or trained weights")
+    (height, width, depth), (_, _, channels) = layer.images(t)
+    if depth % 8 or channels % 4 or height % 2 or width % 4 or layer.rounding != "twice":
+        raise packing.NotProved("channels or size do not make whole tiles")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64)
+    q = requantization(layer, t)
+    start = packing.start(q, weights.reshape(channels, -1), t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    form = "winograd_relu" if packing.rounds_half_up(q) else "winograd_any"
+    op = PackedLinear(layer, t.type("weights"), form, start.limit)
+    stream = packing.as_stream(np.concatenate([winograd.words(weights), start.words.reshape(channels // packing.QUAD, -1)], 1))
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    return replace(node, op=op, inputs=inputs), added, ""
 
 
 def _requantized(

@@ -40,6 +40,17 @@ void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x,
 void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* The same for 3x3 windows of stride 1 with a border of 1, by Winograd's transform: input channels are a multiple of 8, output channels of 4,
+ * the height of 2, the width of 4.
+ * stream              runtime/src/product/winograd.h describes it; after each four channels their requantisation
+ * pairs               input channels / 2
+ * scratch             128 * pairs + 512 + 16 * input channels bytes; with `fold` 4 bytes an output channel more
+ * The result may lie behind x by two whole rows. */
+void kt_winograd_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                                void *scratch);
+void kt_winograd_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                           void *scratch);
+
 /* The fields of kt_packed_conv2d_params, with fold and without bias_limit; the stream has no requantisation. The rest as
  * kt_conv2d_params. */
 typedef struct {

@@ -95,6 +95,25 @@ KT_INLINE int32_t kt_add_high_low(int32_t sum, int32_t a, int32_t b)
 #endif
 }
 
+/* Sum and difference of both halves. */
+KT_INLINE int32_t kt_add_pairs(int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __sadd16(a, b);
+#else
+    return kt_pair_of(kt_low(a) + kt_low(b), kt_high(a) + kt_high(b));
+#endif
+}
+
+KT_INLINE int32_t kt_subtract_pairs(int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __ssub16(a, b);
+#else
+    return kt_pair_of(kt_low(a) - kt_low(b), kt_high(a) - kt_high(b));
+#endif
+}
+
 /* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
 KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
