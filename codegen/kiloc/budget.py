@@ -9,7 +9,7 @@ from typing import Any
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
-from .passes.kernels import forms, with_kernels
+from .passes.kernels import forms, lavish, with_kernels
 from .passes.slices import inference_slice, training_slice
 from .plan import WORD, alignment, check_plan, plan_memory
 from .plan.order import best_order, branches, forward_in_order
@@ -66,8 +66,10 @@ def planned(
     return Slice(part, plan, kernels, target, saving or {})
 
 
-def economical(parts: Sequence[Graph], align: int, prove: bool, target: str, ram: int = 0, check: bool = True) -> list[Slice]:
-    """The slices of a build, which share an arena, with the fastest kernels that the arena has room for.
+def economical(
+    parts: Sequence[Graph], align: int, prove: bool, target: str, ram: int = 0, check: bool = True, speed: bool = False
+) -> list[Slice]:
+    """The slices of a build, which share an arena, with the fastest kernels that the arena has room for. speed: flash does not count.
 
     Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, or up to `ram`
     bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
@@ -76,7 +78,7 @@ def economical(parts: Sequence[Graph], align: int, prove: bool, target: str, ram
     arena = max(part.plan.arena_bytes for part in least)
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
     limit = max(int(arena * (1 + growth)) + spare, ram)
-    saving: dict[str, int] = {}
+    saving = {name: level for part in parts for name, level in lavish(part, target).items()} if speed else {}
     for _ in range(ROUNDS):
         found = [planned(part, align, check=False, target=target, saving=saving) for part in parts]
         wide = [part for part in found if part.plan.arena_bytes > limit]

@@ -78,6 +78,8 @@ class Options:
     """Where inputs and results lie: in buffers of the caller, or in the "arena", which the caller then writes and reads without a copy."""
     offload: str = "none"
     """What lies in slow memory: nothing, or the moments of the "optimizer", paged in for the update that reads them and out again."""
+    speed: bool = False
+    """Kernels that are faster for several times the flash."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
     train: bool = True
@@ -181,7 +183,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     parts = [inference(whole, options.target, options.buffers)]
     if options.methods and options.train:
         parts.append(training(whole, options.target, options.buffers))
-    slices = economical(parts, align, options.optimal, options.target, _arena_budget(whole, options))
+    slices = economical(parts, align, options.optimal, options.target, _arena_budget(whole, options), speed=options.speed)
     if options.ram is not None:
         slices = _within(base, whole, slices, options)
     infer, train = slices[0], slices[1] if len(slices) > 1 else None

@@ -96,6 +96,7 @@ def build(
     profile: str = "tflm",
     buffers: str = "caller",
     offload: str = "none",
+    speed: bool = False,
     optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
@@ -118,6 +119,7 @@ def build(
     kws_input(&model), and the arena of the report holds them.
     offload: "optimizer" keeps the moments in slow memory, such as external RAM: the state holds none, and each update pages its own in and out by
     two functions of the firmware (kt/port.h).
+    speed: faster kernels for several times the flash of a layer (3x3 convolutions by Winograd's transform), where memory and the flash budget allow.
     optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -134,10 +136,16 @@ def build(
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile,
-        buffers=buffers, offload=offload, optimal=optimal,
+        buffers=buffers, offload=offload, speed=speed, optimal=optimal,
         ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
+    try:
+        return _written(model, compilation, Path(directory), measure)
+    except BudgetError:
+        if not speed:
+            raise
+    compilation = pipeline.compile_graph(model.graph, replace(options, speed=False), __version__, _dumper(dump))
     return _written(model, compilation, Path(directory), measure)
 
 

@@ -158,6 +158,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments.")
+@click.option("--speed", is_flag=True, help="Faster kernels for several times a layer's flash, where the budgets allow.")
 @click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

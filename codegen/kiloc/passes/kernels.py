@@ -17,9 +17,10 @@ from ..ops import NodeTypes
 from ..ops._linear import Linear
 from ..ops._offset_sums import with_offset_sums
 from ..ops._packing import NotProved
+from ..ops.conv_2d import Conv2D
 from ..ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.input_gradient import LinearInputGradient, with_transposed
-from ..ops.packed import packed
+from ..ops.packed import packed, winograd_packed
 from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.packed_depthwise_gradient import packed_depthwise_gradient
@@ -46,11 +47,21 @@ class Choice:
     slow: str = ""
 
 
+LAVISH = -1
+"""A form that is faster still for several times the flash: only where it is asked for."""
+
+
 def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
-    """The kernel of one node. target "": portable; saving: how many of the fastest forms are left out, because they take memory."""
+    """The kernel of one node. target "": portable; saving: how many of the fastest forms are left out, because they take memory; `LAVISH`."""
     packers = _packers(node, target)
     if not packers:
         return Choice(node)
+    if saving == LAVISH:
+        try:
+            chosen, values, slow = winograd_packed(node, node_types(graph, node), graph.values)
+            return Choice(chosen, tuple(values), slow)
+        except NotProved:
+            saving = 0
     saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
         return Choice(node, (), "faster kernels take more memory")
@@ -64,6 +75,11 @@ def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
 def forms(node: Node, target: str) -> int:
     """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
     return 1 if target in HELIUM else len(_packers(node, target)) + 1
+
+
+def lavish(graph: Graph, target: str) -> dict[str, int]:
+    """`LAVISH` for every node that has such a form."""
+    return {node.name: LAVISH for node in graph.nodes if target in DSP and isinstance(node.op, Conv2D)}
 
 
 def _packers(node: Node, target: str) -> list[Packer]:

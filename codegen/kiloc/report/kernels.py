@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..emit.context import Slice, kernel_call
+from ..emit.context import Slice, kernel_call, scratch_bytes
+from ..ops.packed import PackedLinear
 from ..passes.kernels import choose
 from ..pipeline import Compilation
 
 
 def kernels(c: Compilation) -> dict[str, Any]:
-    """For inference and training the steps in order: {"step", "operator", "kernel", "slow"}. slow: "" where there is nothing faster."""
-    return {"infer": _steps(c.infer), "train": _steps(c.train) if c.train else []}
+    """For inference and training the steps in order: {"step", "operator", "kernel", "slow"}, slow "" where there is nothing faster; and what
+    the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of one of them."""
+    return {"infer": _steps(c.infer), "train": _steps(c.train) if c.train else [], "speed": _cost(c.train or c.infer)}
+
+
+def _cost(part: Slice) -> dict[str, int]:
+    found = {"layers": 0, "flash": 0, "scratch": 0}
+    for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
+        if isinstance(node.op, PackedLinear) and node.op.winograd:
+            usual = choose(part.graph, layer, part.target)
+            found["layers"] += 1
+            found["flash"] += part.kernels.type(node.inputs["stream"]).bytes - sum(v.type.bytes for v in usual.values if v.name.endswith(".packed"))
+            found["scratch"] = max(found["scratch"], scratch_bytes(part.kernels, node))
+    return found
 
 
 def _steps(part: Slice) -> list[dict[str, str]]:
@@ -19,6 +32,6 @@ def _steps(part: Slice) -> list[dict[str, str]]:
     for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
         call = kernel_call(part.kernels, node)
         if call is not None:
-            slow = choose(part.graph, layer, part.target).slow
+            slow = choose(part.graph, layer, part.target, part.saving.get(layer.name, 0)).slow
             found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
     return found

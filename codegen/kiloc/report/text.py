@@ -86,6 +86,10 @@ def _kernels(kernels: dict[str, Any]) -> list[str]:
     for reason, steps in reasons.items():
         more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
         found.append(f"{'slower' if not found else '':<{WIDTH}}{steps[0]}{more}: {reason}")
+    speed = kernels["speed"]
+    if speed["layers"]:
+        cost = f"{speed['flash']:,} bytes of flash and up to {speed['scratch']:,} of scratch"
+        found.append(f"{'speed':<{WIDTH}}{speed['layers']} layers by Winograd's transform, for {cost}")
     return found
 
 

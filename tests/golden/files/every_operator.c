@@ -5,9 +5,12 @@
  * train_step  37 steps, arena 936 bytes, peak at largest
  * state       124 bytes: bias dilated,logits; sgd lr=0.1 momentum=0.9 clip=1
  */
+#define KT_PACKED_FOR_DSP
 #include "every_operator.h"
 
 #include <string.h>
+
+#include "kt/architecture.h"
 
 #include "kt/adapter.h"
 #include "kt/kernels.h"
@@ -18,14 +21,16 @@
 
 const uint8_t every_operator_base_hash[8] = {0x9d, 0xaf, 0xbb, 0xdc, 0x52, 0x3e, 0x30, 0xee};
 
-/* stem: conv_2d 11x9x2 -> 11x9x6 */
-static const kt_conv2d_params stem_params = {
+/* stem: packed_linear 11x9x2 -> 11x9x6 */
+static const kt_packed_conv2d_lora_params stem_params = {
     .window = {.input = {11, 9, 2}, .output = {11, 9, 6}, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {1, 1}},
-    .input_offset = -3,
+    .outside = 3,
+    .stream = stem_weights_packed,
+    .pairs = 9,
+    .fold = stem_weights_fold,
     .output_offset = -128,
     .clamp = {-128, 122},
-    .weights = stem_weights,
     .multiplier = stem_multiplier,
     .shift = stem_shift,
 };
@@ -58,16 +63,15 @@ static const kt_pool2d_params largest_params = {
     .clamp = {-128, 127},
 };
 
-/* dilated: conv_2d 7x6x12 -> 7x6x8 */
-static const kt_conv2d_params dilated_params = {
+/* dilated: packed_linear 7x6x12 -> 7x6x8 */
+static const kt_packed_conv2d_params dilated_params = {
     .window = {.input = {7, 6, 12}, .output = {7, 6, 8}, .kernel = {2, 2}, .stride = {1, 1}, .dilation = {2, 1},
                .pad = {1, 0}},
-    .input_offset = 128,
-    .output_offset = 5,
-    .clamp = {-128, 127},
-    .weights = dilated_weights,
-    .multiplier = dilated_multiplier,
-    .shift = dilated_shift,
+    .outside = -128,
+    .stream = dilated_weights_packed,
+    .pairs = 24,
+    .fold = dilated_weights_fold,
+    .bias_limit = 7885237,
 };
 
 /* rescale: requantize 7x6x8 -> 7x6x8 */
@@ -102,28 +106,26 @@ static const kt_mean_params middle_params = {
     .shift = 1,
 };
 
-/* hidden: fully_connected 32 -> 10 */
-static const kt_conv2d_params hidden_params = {
+/* hidden: packed_linear 32 -> 10 */
+static const kt_packed_conv2d_params hidden_params = {
     .window = {.input = {1, 1, 32}, .output = {1, 1, 10}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
-    .input_offset = 110,
-    .output_offset = -128,
-    .clamp = {-128, 127},
-    .weights = hidden_weights,
-    .multiplier = hidden_multiplier,
-    .shift = hidden_shift,
+    .outside = -110,
+    .stream = hidden_weights_packed,
+    .pairs = 16,
+    .fold = NULL,
+    .bias_limit = 0,
 };
 
-/* logits: fully_connected 10 -> 5 */
-static const kt_conv2d_params logits_params = {
+/* logits: packed_linear 10 -> 5 */
+static const kt_packed_conv2d_params logits_params = {
     .window = {.input = {1, 1, 10}, .output = {1, 1, 5}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
-    .input_offset = 128,
-    .output_offset = 5,
-    .clamp = {-128, 127},
-    .weights = logits_weights,
-    .multiplier = logits_multiplier,
-    .shift = logits_shift,
+    .outside = -128,
+    .stream = logits_weights_packed,
+    .pairs = 5,
+    .fold = logits_weights_fold,
+    .bias_limit = 8274112,
 };
 
 /* probabilities: softmax 5 -> 5 */
@@ -211,11 +213,11 @@ static const kt_step_int32_params logits_bias_step_params = {
     .decay = 0.0f,
 };
 
-/* logits.dx: linear_input_gradient 5 -> 10 */
-static const kt_conv2d_input_gradient_params logits_dx_params = {
+/* logits.dx: packed_input_gradient 5 -> 10 */
+static const kt_packed_input_gradient_params logits_dx_params = {
     .window = {.input = {1, 1, 10}, .output = {1, 1, 5}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
-    .weights = logits_weights,
+    .stream = logits_weights_transposed,
     .prescale = logits_dx_prescale,
     .prescale_shift = 7,
     .shift = 15,
@@ -228,11 +230,11 @@ static const kt_mask_params hidden_masked_params = {
     .high = 0,
 };
 
-/* hidden.dx: linear_input_gradient 10 -> 32 */
-static const kt_conv2d_input_gradient_params hidden_dx_params = {
+/* hidden.dx: packed_input_gradient 10 -> 32 */
+static const kt_packed_input_gradient_params hidden_dx_params = {
     .window = {.input = {1, 1, 32}, .output = {1, 1, 10}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
                .pad = {0, 0}},
-    .weights = hidden_weights,
+    .stream = hidden_weights_transposed,
     .prescale = hidden_dx_prescale,
     .prescale_shift = 7,
     .shift = 14,
@@ -306,17 +308,22 @@ kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int
 {
     uint8_t *const a = m->arena;
     const every_operator_state *const s = m->state;
-    kt_conv2d_s8(&stem_params, input, stem_bias, (int8_t *)(a + 116)); /* step 1: stem */
+    /* step 1: stem */
+    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, (int8_t *)(a + 116),
+                             a + 0);
     kt_depthwise_conv2d_s8(&spread_params, (int8_t *)(a + 116), spread_bias, (int8_t *)(a + 0)); /* step 2: spread */
     kt_pad_s8(&widen_params, (int8_t *)(a + 0), (int8_t *)(a + 12)); /* step 3: widen */
     kt_max_pool2d_s8(&largest_params, (int8_t *)(a + 12), (int8_t *)(a + 0)); /* step 4: largest */
-    kt_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 232)); /* step 5: dilated */
+    /* step 5: dilated */
+    kt_packed_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 232), a + 568);
     kt_requantize_s8(&rescale_params, (int8_t *)(a + 232), (int8_t *)(a + 232)); /* step 6: rescale */
     kt_average_pool2d_s8(&average_params, (int8_t *)(a + 232), (int8_t *)(a + 0)); /* step 7: average */
     kt_transpose_s8(&turn_params, (int8_t *)(a + 0), (int8_t *)(a + 96)); /* step 8: turn */
     kt_mean_s8(&middle_params, (int8_t *)(a + 96), (int8_t *)(a + 0)); /* step 9: middle */
-    kt_conv2d_s8(&hidden_params, (int8_t *)(a + 0), hidden_bias, (int8_t *)(a + 32)); /* step 10: hidden */
-    kt_conv2d_s8(&logits_params, (int8_t *)(a + 32), s->logits_bias, (int8_t *)(a + 0)); /* step 11: logits */
+    /* step 10: hidden */
+    kt_packed_row_relu_s8(&hidden_params, (int8_t *)(a + 0), hidden_bias_folded, (int8_t *)(a + 32));
+    /* step 11: logits */
+    kt_packed_conv2d_s8(&logits_params, (int8_t *)(a + 32), s->logits_bias, (int8_t *)(a + 0), a + 44);
     kt_softmax_s8(&probabilities_params, (int8_t *)(a + 0), output); /* step 12: probabilities */
     return KT_OK;
 }
@@ -393,67 +400,73 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
         return KT_ERROR_LOSS;
     }
 
+
     /* forward */
-    kt_conv2d_s8(&stem_params, input, stem_bias, (int8_t *)(a + 116)); /* step 1: stem */
+    /* step 1: stem */
+    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, (int8_t *)(a + 116),
+                             a + 0);
     kt_depthwise_conv2d_s8(&spread_params, (int8_t *)(a + 116), spread_bias, (int8_t *)(a + 0)); /* step 2: spread */
     kt_pad_s8(&widen_params, (int8_t *)(a + 0), (int8_t *)(a + 12)); /* step 3: widen */
     kt_max_pool2d_s8(&largest_params, (int8_t *)(a + 12), (int8_t *)(a + 0)); /* step 4: largest */
-    kt_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 464)); /* step 5: dilated */
-    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 464), (uint8_t *)(a + 376)); /* step 6: dilated.mask */
-    kt_requantize_s8(&rescale_params, (int8_t *)(a + 464), (int8_t *)(a + 464)); /* step 7: rescale */
-    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 464), (uint8_t *)(a + 420)); /* step 8: rescale.mask */
-    kt_average_pool2d_s8(&average_params, (int8_t *)(a + 464), (int8_t *)(a + 168)); /* step 9: average */
-    kt_transpose_s8(&turn_params, (int8_t *)(a + 168), (int8_t *)(a + 72)); /* step 10: turn */
-    kt_mean_s8(&middle_params, (int8_t *)(a + 72), (int8_t *)(a + 40)); /* step 11: middle */
-    kt_save_mask_s8(&middle_mask_params, (int8_t *)(a + 40), (uint8_t *)(a + 36)); /* step 12: middle.mask */
-    kt_conv2d_s8(&hidden_params, (int8_t *)(a + 40), hidden_bias, (int8_t *)(a + 4)); /* step 13: hidden */
-    kt_save_mask_s8(&hidden_mask_params, (int8_t *)(a + 4), (uint8_t *)(a + 0)); /* step 14: hidden.mask */
-    kt_conv2d_s8(&logits_params, (int8_t *)(a + 4), s->logits_bias, (int8_t *)(a + 16)); /* step 15: logits */
-    kt_save_mask_s8(&logits_mask_params, (int8_t *)(a + 16), (uint8_t *)(a + 12)); /* step 16: logits.mask */
-    kt_softmax_s8(&probabilities_params, (int8_t *)(a + 16), (int8_t *)(a + 16)); /* step 17: probabilities */
+    /* step 5: dilated */
+    kt_packed_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 232), a + 568);
+    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 232), (uint8_t *)(a + 568)); /* step 6: dilated.mask */
+    kt_requantize_s8(&rescale_params, (int8_t *)(a + 232), (int8_t *)(a + 232)); /* step 7: rescale */
+    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 232), (uint8_t *)(a + 612)); /* step 8: rescale.mask */
+    kt_average_pool2d_s8(&average_params, (int8_t *)(a + 232), (int8_t *)(a + 0)); /* step 9: average */
+    kt_transpose_s8(&turn_params, (int8_t *)(a + 0), (int8_t *)(a + 96)); /* step 10: turn */
+    kt_mean_s8(&middle_params, (int8_t *)(a + 96), (int8_t *)(a + 0)); /* step 11: middle */
+    kt_save_mask_s8(&middle_mask_params, (int8_t *)(a + 0), (uint8_t *)(a + 92)); /* step 12: middle.mask */
+    /* step 13: hidden */
+    kt_packed_row_relu_s8(&hidden_params, (int8_t *)(a + 0), hidden_bias_folded, (int8_t *)(a + 72));
+    kt_save_mask_s8(&hidden_mask_params, (int8_t *)(a + 72), (uint8_t *)(a + 96)); /* step 14: hidden.mask */
+    /* step 15: logits */
+    kt_packed_conv2d_s8(&logits_params, (int8_t *)(a + 72), s->logits_bias, (int8_t *)(a + 84), a + 0);
+    kt_save_mask_s8(&logits_mask_params, (int8_t *)(a + 84), (uint8_t *)(a + 0)); /* step 16: logits.mask */
+    kt_softmax_s8(&probabilities_params, (int8_t *)(a + 84), (int8_t *)(a + 84)); /* step 17: probabilities */
 
     s->accumulated = 1;
 
     /* loss, backward, and each update as soon as its gradient exists */
     /* step 18: loss */
-    kt_mean_squared_error(&loss_params, (int8_t *)(a + 16), target->values, (int8_t *)(a + 4), (int32_t *)(a + 372),
-                          (float *)(a + 32));
+    kt_mean_squared_error(&loss_params, (int8_t *)(a + 84), target->values, (int8_t *)(a + 24), (int32_t *)(a + 432),
+                          (float *)(a + 436));
     /* step 19: probabilities.dx */
-    kt_softmax_gradient_s8(&probabilities_dx_params, (int8_t *)(a + 4), (int8_t *)(a + 16), (int8_t *)(a + 4));
+    kt_softmax_gradient_s8(&probabilities_dx_params, (int8_t *)(a + 24), (int8_t *)(a + 84), (int8_t *)(a + 24));
     /* step 20: logits.masked */
-    kt_apply_mask_s8(&logits_masked_params, (int8_t *)(a + 4), (uint8_t *)(a + 12), (int8_t *)(a + 4));
-    kt_clear_gradient(&logits_bias_clear_params, (float *)(a + 12)); /* step 21: logits.bias.clear */
+    kt_apply_mask_s8(&logits_masked_params, (int8_t *)(a + 24), (uint8_t *)(a + 0), (int8_t *)(a + 24));
+    kt_clear_gradient(&logits_bias_clear_params, (float *)(a + 0)); /* step 21: logits.bias.clear */
     /* step 22: logits.bias.gradient */
-    kt_bias_gradient(&logits_bias_gradient_params, (int8_t *)(a + 4), (int32_t *)(a + 372), (float *)(a + 12));
+    kt_bias_gradient(&logits_bias_gradient_params, (int8_t *)(a + 24), (int32_t *)(a + 432), (float *)(a + 0));
     /* step 23: logits.bias.optimizer */
-    kt_sgd(&logits_bias_optimizer_params, (float *)(a + 12), s->logits_bias_momentum, &s->accumulated,
+    kt_sgd(&logits_bias_optimizer_params, (float *)(a + 0), s->logits_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&logits_bias_step_params, s->logits_bias, (float *)(a + 12), NULL); /* step 24: logits.bias.step */
+    kt_step_int32(&logits_bias_step_params, s->logits_bias, (float *)(a + 0), NULL); /* step 24: logits.bias.step */
     /* step 25: logits.dx */
-    kt_conv2d_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 4), NULL, NULL, (int8_t *)(a + 40));
+    kt_packed_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 24), (int8_t *)(a + 40), a + 0);
     /* step 26: hidden.masked */
-    kt_apply_mask_s8(&hidden_masked_params, (int8_t *)(a + 40), (uint8_t *)(a + 0), (int8_t *)(a + 40));
+    kt_apply_mask_s8(&hidden_masked_params, (int8_t *)(a + 40), (uint8_t *)(a + 96), (int8_t *)(a + 40));
     /* step 27: hidden.dx */
-    kt_conv2d_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 40), NULL, NULL, (int8_t *)(a + 0));
+    kt_packed_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 40), (int8_t *)(a + 96), a + 0);
     /* step 28: middle.masked */
-    kt_apply_mask_s8(&middle_masked_params, (int8_t *)(a + 0), (uint8_t *)(a + 36), (int8_t *)(a + 0));
-    kt_mean_gradient_s8(&middle_dx_params, (int8_t *)(a + 0), (int8_t *)(a + 36)); /* step 29: middle.dx */
-    kt_transpose_s8(&turn_dx_params, (int8_t *)(a + 36), (int8_t *)(a + 464)); /* step 30: turn.dx */
-    /* step 31: average.dx */
-    kt_average_pool2d_gradient_s8(&average_dx_params, (int8_t *)(a + 464), (int8_t *)(a + 36));
+    kt_apply_mask_s8(&middle_masked_params, (int8_t *)(a + 96), (uint8_t *)(a + 92), (int8_t *)(a + 96));
+    kt_mean_gradient_s8(&middle_dx_params, (int8_t *)(a + 96), (int8_t *)(a + 0)); /* step 29: middle.dx */
+    kt_transpose_s8(&turn_dx_params, (int8_t *)(a + 0), (int8_t *)(a + 336)); /* step 30: turn.dx */
+    kt_average_pool2d_gradient_s8(&average_dx_params, (int8_t *)(a + 336), (int8_t *)(a + 0)); /* step 31: average.dx */
     /* step 32: rescale.masked */
-    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 36), (uint8_t *)(a + 420), (int8_t *)(a + 36));
+    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 0), (uint8_t *)(a + 612), (int8_t *)(a + 0));
     /* step 33: dilated.masked */
-    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 36), (uint8_t *)(a + 376), (int8_t *)(a + 36));
-    kt_clear_gradient(&dilated_bias_clear_params, (float *)(a + 0)); /* step 34: dilated.bias.clear */
+    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 0), (uint8_t *)(a + 568), (int8_t *)(a + 0));
+    kt_clear_gradient(&dilated_bias_clear_params, (float *)(a + 336)); /* step 34: dilated.bias.clear */
     /* step 35: dilated.bias.gradient */
-    kt_bias_gradient(&dilated_bias_gradient_params, (int8_t *)(a + 36), (int32_t *)(a + 372), (float *)(a + 0));
+    kt_bias_gradient(&dilated_bias_gradient_params, (int8_t *)(a + 0), (int32_t *)(a + 432), (float *)(a + 336));
     /* step 36: dilated.bias.optimizer */
-    kt_sgd(&dilated_bias_optimizer_params, (float *)(a + 0), s->dilated_bias_momentum, &s->accumulated,
+    kt_sgd(&dilated_bias_optimizer_params, (float *)(a + 336), s->dilated_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&dilated_bias_step_params, s->dilated_bias, (float *)(a + 0), NULL); /* step 37: dilated.bias.step */
+    /* step 37: dilated.bias.step */
+    kt_step_int32(&dilated_bias_step_params, s->dilated_bias, (float *)(a + 336), NULL);
     if (loss != NULL) {
-        *loss = *(float *)(a + 32);
+        *loss = *(float *)(a + 436);
     }
     return KT_OK;
 }
