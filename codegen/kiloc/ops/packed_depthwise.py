@@ -24,7 +24,8 @@ BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
 """Result rows that a band may have, by stride: more are faster, fewer let the result lie nearer to the input."""
 
 COLUMN_PAIR = 96
-"""Bytes of two columns of four channels of a band: six rows of int16."""
+STRIDED_COLUMN_PAIR = 80
+"""Bytes of two columns of four channels of a band: six or five rows of int16."""
 
 
 @register
@@ -99,7 +100,8 @@ class PackedDepthwise(Op):
         name, needs = "packed_depthwise", list[str]()
         if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
-            scratch = COLUMN_PAIR * (-(-t.result().shape[2] // 2) * self.window.stride[1] + 1)
+            pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1
+            scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs
             scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
             name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
         name += "_relu" if self.relu else ""

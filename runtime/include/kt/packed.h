@@ -130,7 +130,8 @@ void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8
 
 /* The same for 3x3 windows without dilation whose stride is 1, or strided: 2, in both directions.
  * stream: for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, then {multiplier, addend, shift}.
- * rows: of a band, 4 or 2, strided 2 or 1. scratch: 96 * (ceil(result width / 2) * stride + 1) bytes. The result may lie behind x by
+ * rows: of a band, 4 or 2, strided 2 or 1. scratch: 96 * (ceil(result width / 2) + 1) bytes, strided 80 * (2 *
+ * ceil(result width / 2) + 1). The result may lie behind x by
  * whole bands, or with stride 1 and a border of 1 on all sides in place on x: the scratch then takes a row of x more. */
 void kt_banded_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                  int8_t *y, void *scratch);

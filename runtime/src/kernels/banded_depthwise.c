@@ -4,5 +4,5 @@
 void kt_banded_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                             int8_t *y, void *scratch)
 {
-    kt_banded_walk(params, x, bias, y, scratch, kt_band_away);
+    kt_banded_walk(params, x, bias, y, scratch, 6, kt_band_away);
 }

@@ -10,9 +10,6 @@
 #include "packed_bias.h"
 #include "window.h"
 
-/* Words from one column pair of the buffer to the next. */
-enum { KT_COLUMN_PAIR = 4 * KT_BAND_INPUT_ROWS };
-
 /* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). */
 typedef struct {
     const int16_t *prescale;
@@ -21,7 +18,8 @@ typedef struct {
 } kt_scaling;
 
 /* Two columns of four channels as one word a channel, scaled. */
-KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
+KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t *right, int32_t inputs,
+                               const kt_scaling *scaling)
 {
     const int32_t half = scaling->half, shift = scaling->shift;
     const int32_t m01 = kt_word_at(scaling->prescale), m23 = kt_word_at(scaling->prescale + 2);
@@ -29,21 +27,22 @@ KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t 
     kt_split_four(left, &l02, &l13);
     kt_split_four(right, &r02, &r13);
     words[0] = kt_pair_of(kt_add_low(half, l02, m01) >> shift, kt_add_low(half, r02, m01) >> shift);
-    words[KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_low_high(half, l13, m01) >> shift,
+    words[inputs] = kt_pair_of(kt_add_low_high(half, l13, m01) >> shift,
                                            kt_add_low_high(half, r13, m01) >> shift);
-    words[2 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high_low(half, l02, m23) >> shift,
+    words[2 * inputs] = kt_pair_of(kt_add_high_low(half, l02, m23) >> shift,
                                                kt_add_high_low(half, r02, m23) >> shift);
-    words[3 * KT_BAND_INPUT_ROWS] = kt_pair_of(kt_add_high(half, l13, m23) >> shift,
+    words[3 * inputs] = kt_pair_of(kt_add_high(half, l13, m23) >> shift,
                                                kt_add_high(half, r13, m23) >> shift);
 }
 
 /* Two columns of four channels as one word a channel. */
-KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *right, const kt_scaling *scaling)
+KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *right, int32_t inputs,
+                               const kt_scaling *scaling)
 {
 #if KT_DSP
     uint32_t l, r, low, high;
     if (scaling != NULL) {
-        kt_unzip_scaled(words, left, right, scaling);
+        kt_unzip_scaled(words, left, right, inputs, scaling);
         return;
     }
     memcpy(&l, left, 4);
@@ -51,17 +50,17 @@ KT_INLINE void kt_unzip_pair(int32_t *words, const int8_t *left, const int8_t *r
     __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(low) : "r"(l), "r"(r));
     __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(high) : "r"(r), "r"(l));
     __asm__("sxtb16 %0, %1" : "=r"(words[0]) : "r"(low));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[KT_BAND_INPUT_ROWS]) : "r"(low));
-    __asm__("sxtb16 %0, %1" : "=r"(words[2 * KT_BAND_INPUT_ROWS]) : "r"(high));
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[3 * KT_BAND_INPUT_ROWS]) : "r"(high));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[inputs]) : "r"(low));
+    __asm__("sxtb16 %0, %1" : "=r"(words[2 * inputs]) : "r"(high));
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(words[3 * inputs]) : "r"(high));
 #else
     int32_t c;
     if (scaling != NULL) {
-        kt_unzip_scaled(words, left, right, scaling);
+        kt_unzip_scaled(words, left, right, inputs, scaling);
         return;
     }
     for (c = 0; c < 4; c++) {
-        words[c * KT_BAND_INPUT_ROWS] = kt_pair_of(left[c], right[c]);
+        words[c * inputs] = kt_pair_of(left[c], right[c]);
     }
 #endif
 }
@@ -95,51 +94,51 @@ static inline int32_t kt_columns_count(const kt_columns *columns)
     return columns->before + columns->cut_left + columns->inside + columns->cut_right + columns->after;
 }
 
-KT_INLINE int32_t *kt_outside_pairs(int32_t *words, int32_t value, int32_t count)
+KT_INLINE int32_t *kt_outside_pairs(int32_t *words, int32_t value, int32_t count, int32_t inputs)
 {
     const int32_t pair = kt_pair_of(value, value);
-    for (; count > 0; count--, words += KT_COLUMN_PAIR) {
+    for (; count > 0; count--, words += 4 * inputs) {
         words[0] = pair;
-        words[KT_BAND_INPUT_ROWS] = pair;
-        words[2 * KT_BAND_INPUT_ROWS] = pair;
-        words[3 * KT_BAND_INPUT_ROWS] = pair;
+        words[inputs] = pair;
+        words[2 * inputs] = pair;
+        words[3 * inputs] = pair;
     }
     return words;
 }
 
 /* Rows of one column pair; left, right: its two columns in the first of them, each with the bytes from row to row. */
 KT_INLINE void kt_unzip_rows(int32_t *words, const int8_t *left, int32_t left_step, const int8_t *right,
-                             int32_t right_step, int32_t rows, const kt_scaling *scaling)
+                             int32_t right_step, int32_t rows, int32_t inputs, const kt_scaling *scaling)
 {
     for (; rows > 0; rows--, left += left_step, right += right_step, words++) {
-        kt_unzip_pair(words, left, right, scaling);
+        kt_unzip_pair(words, left, right, inputs, scaling);
     }
 }
 
 /* Rows inside the image of four channels; x points to the first of them in the first row and the first column that is read. step, line: bytes
  * from column to column and from row to row. */
 KT_INLINE void kt_unzip_inside(const kt_columns *columns, const int8_t *x, int32_t step, int32_t line, const int8_t *outside,
-                               int32_t *words, int32_t rows, const kt_scaling *scaling)
+                               int32_t *words, int32_t rows, int32_t inputs, const kt_scaling *scaling)
 {
     int32_t i;
     for (i = 0; columns->before > 0 && i < rows; i++) {
-        kt_outside_pairs(words + i, *outside, columns->before);
+        kt_outside_pairs(words + i, *outside, columns->before, inputs);
     }
-    words += columns->before * KT_COLUMN_PAIR;
+    words += columns->before * 4 * inputs;
     if (columns->cut_left) {
-        kt_unzip_rows(words, outside, 0, x, line, rows, scaling);
-        words += KT_COLUMN_PAIR;
+        kt_unzip_rows(words, outside, 0, x, line, rows, inputs, scaling);
+        words += 4 * inputs;
         x += step;
     }
-    for (i = columns->inside; i > 0; i--, x += 2 * step, words += KT_COLUMN_PAIR) {
-        kt_unzip_rows(words, x, line, x + step, line, rows, scaling);
+    for (i = columns->inside; i > 0; i--, x += 2 * step, words += 4 * inputs) {
+        kt_unzip_rows(words, x, line, x + step, line, rows, inputs, scaling);
     }
     if (columns->cut_right) {
-        kt_unzip_rows(words, x, line, outside, 0, rows, scaling);
-        words += KT_COLUMN_PAIR;
+        kt_unzip_rows(words, x, line, outside, 0, rows, inputs, scaling);
+        words += 4 * inputs;
     }
     for (i = 0; columns->after > 0 && i < rows; i++) {
-        kt_outside_pairs(words + i, *outside, columns->after);
+        kt_outside_pairs(words + i, *outside, columns->after, inputs);
     }
 }
 
@@ -182,7 +181,7 @@ KT_INLINE const int32_t *kt_band_start(const kt_bands *b, int32_t c, int32_t *fo
 }
 
 /* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. */
-KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, const kt_scaling *scaling)
+KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling)
 {
     const kt_window *const window = b->window;
     const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
@@ -191,8 +190,8 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, const
     const int8_t zero = (int8_t)b->outside;
     const int8_t outside[4] = {zero, zero, zero, zero};
     const int32_t top = oy * window->stride[KT_Y] - window->pad[KT_Y];
-    const int32_t inputs = (rows - 1) * window->stride[KT_Y] + 3;
-    const int32_t low = kt_clamp(-top, 0, inputs), high = kt_clamp(window->input[KT_Y] - top, low, inputs);
+    const int32_t read = (rows - 1) * window->stride[KT_Y] + 3;
+    const int32_t low = kt_clamp(-top, 0, read), high = kt_clamp(window->input[KT_Y] - top, low, read);
     const int32_t kept = b->halo != NULL && low == 0 ? 1 : 0; /* rows that were overwritten */
     const kt_band band = {channels, rows > 1 ? next : 0, rows > 2 ? 2 * next : 0, rows > 3 ? next : 0,
                           window->output[KT_X] / 2, window->output[KT_X] % 2};
@@ -208,15 +207,15 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, const
         const kt_scaling *const scale = scaling == NULL ? NULL : &own;
         int32_t folded[KT_QUAD];
         for (row = 0; row < low; row++) {
-            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns));
+            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);
         }
         if (kept) {
-            kt_unzip_inside(&b->columns, b->halo + c, channels, 0, outside, words, 1, scale);
+            kt_unzip_inside(&b->columns, b->halo + c, channels, 0, outside, words, 1, inputs, scale);
         }
         row = low + kept;
-        kt_unzip_inside(&b->columns, x + row * line, channels, line, outside, words + row, high - row, scale);
-        for (row = high; row < inputs; row++) {
-            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns));
+        kt_unzip_inside(&b->columns, x + row * line, channels, line, outside, words + row, high - row, inputs, scale);
+        for (row = high; row < read; row++) {
+            kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);
         }
         if (b->halo != NULL) {
             kt_keep_row(b->halo + c, b->x + (oy + rows - 1) * line + c, width, channels);
@@ -225,27 +224,27 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, const
     }
 }
 
-/* height: rows of a band. */
-KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, const kt_scaling *scaling)
+/* height: rows of a band; inputs: rows of the buffer, 6 or 5. */
+KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling)
 {
     const int32_t bands = (b->window->output[KT_Y] + height - 1) / height;
     const int32_t direction = kt_direction(b->x, b->y);
     int32_t band;
     b->columns = kt_columns_of(b->window);
-    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * KT_COLUMN_PAIR) : NULL;
+    b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * 4 * inputs) : NULL;
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
-        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling);
+        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling);
     }
 }
 
 KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                              void *scratch, kt_band_kernel *kernel)
+                              void *scratch, int32_t inputs, kt_band_kernel *kernel)
 {
     kt_bands b = {&params->window,    {0, 0, 0, 0, 0}, params->outside, params->stream, params->fold,
                   params->bias_limit, x,               bias,            y,              scratch,
                   NULL,               kernel};
-    kt_walk_bands(&b, params->rows, NULL);
+    kt_walk_bands(&b, params->rows, inputs, NULL);
 }
 
 #endif

@@ -8,5 +8,5 @@ void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradi
     const kt_scaling scaling = {params->prescale, half, params->prescale_shift};
     const int32_t shift = params->shift - 1;
     kt_bands b = {&params->window, {0, 0, 0, 0, 0}, 0, params->stream, NULL, 0, g, &shift, dx, scratch, NULL, kt_band_gradient};
-    kt_walk_bands(&b, params->rows, &scaling);
+    kt_walk_bands(&b, params->rows, 6, &scaling);
 }

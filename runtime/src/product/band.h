@@ -1,7 +1,7 @@
 /* band.h: depthwise convolutions with a 3x3 window over a band of rows, four channels at a time.
  *
  * The four channels of the band's input rows stand unzipped in a buffer of columns: word [column pair][channel][row] holds two
- * neighbouring columns of one channel as int16. Columns begin with those left of the image that the first window covers. One load of
+ * neighbouring columns of one channel as int16, of six rows, or with stride 2 of five. Columns begin with those left of the image that the first window covers. One load of
  * a word serves two windows beside each other, and three or two below each other.
  *
  * The stream holds for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, and then multiplier, addend and shift:
@@ -12,7 +12,7 @@
 
 #include "halves.h"
 
-enum { KT_BAND_INPUT_ROWS = 6, KT_BAND_STREAM = 6 };
+enum { KT_BAND_STREAM = 6 };
 
 /* Result rows and columns of a band, in steps of bytes: 2 x 2 results are computed at once.
  * top_step: to the second row, 0 where there is none; bottom: to the third row, 0 where there is none; bottom_step: to the fourth from the

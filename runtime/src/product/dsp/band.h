@@ -39,9 +39,9 @@
     "str r0, " KT_CHANNELS_LEFT "\n\t"
 
 /* Results and columns of the next channel. */
-#define KT_OPEN_CHANNEL \
+#define KT_OPEN_CHANNEL(channel_bytes) \
     "ldr lr, " KT_COLUMNS "\n\t" \
-    "add r3, lr, #24\n\t" \
+    "add r3, lr, #" channel_bytes "\n\t" \
     "str r3, " KT_COLUMNS "\n\t" \
     "ldr r3, " KT_Y "\n\t" \
     "str r3, " KT_AT "\n\t" \
@@ -54,7 +54,7 @@
     "1:\n\t"
 
 /* The next channel: its weights, requantisation and bias; its results and columns. */
-#define KT_NEXT_CHANNEL \
+#define KT_NEXT_CHANNEL_OF(channel_bytes) \
     "5:\n\t" \
     "ldr r12, " KT_STREAM "\n\t" \
     "ldm r12!, {r4, r6, r8}\n\t" \
@@ -71,7 +71,9 @@
     "str r12, " KT_BIASES "\n\t" \
     "lsl r3, #8\n\t" \
     "str r3, " KT_BIAS "\n\t" \
-    KT_OPEN_CHANNEL
+    KT_OPEN_CHANNEL(channel_bytes)
+#define KT_NEXT_CHANNEL KT_NEXT_CHANNEL_OF("24")
+#define KT_NEXT_CHANNEL_STRIDED KT_NEXT_CHANNEL_OF("20")
 
 /* The same of a gradient: weights as they are, one shift, sums that start from 0. */
 #define KT_NEXT_GRADIENT_CHANNEL \
@@ -84,7 +86,7 @@
     "ldr r12, " KT_BIASES "\n\t" \
     "ldr r3, [r12]\n\t" \
     "str r3, " KT_SHIFT "\n\t" \
-    KT_OPEN_CHANNEL
+    KT_OPEN_CHANNEL("24")
 
 /* One kernel row of two results a, b; first: what a and b start from. e, f: two column pairs. */
 #define KT_ROW(a, b, from_a, from_b, u, v) \
@@ -94,8 +96,10 @@
     "smlad " a ", r10, " u ", " from_a "\n\t"  "smlad " b ", r11, " u ", " from_b "\n\t" \
     "smlabt " a ", r11, " v ", " a "\n\t"      "smlabt " b ", r12, " v ", " b "\n\t"
 
+/* Words of neighbouring column pairs, which lie 96 bytes apart, strided 80: six or five rows of four channels. */
 #define KT_WORDS(offset) "ldr r10, [lr, #" offset "]\n\t" "ldr r11, [lr, #96 + " offset "]\n\t"
-#define KT_WORDS_STRIDED(offset) KT_WORDS(offset) "ldr r12, [lr, #192 + " offset "]\n\t"
+#define KT_TWO_WORDS_STRIDED(offset) "ldr r10, [lr, #" offset "]\n\t" "ldr r11, [lr, #80 + " offset "]\n\t"
+#define KT_WORDS_STRIDED(offset) KT_TWO_WORDS_STRIDED(offset) "ldr r12, [lr, #160 + " offset "]\n\t"
 
 /* 2 x 2 results over four input rows, the first of them at `offset`. */
 #define KT_TILE(offset) \
@@ -160,11 +164,11 @@
     KT_WORDS(offset " + 12") KT_NARROW_ROW("r2", "r2", "r8", "r9")
 #define KT_NARROW_TILE_STRIDED \
     "ldr r2, " KT_BIAS "\n\t" \
-    KT_WORDS("0") KT_NARROW_ROW("r0", "r2", "r4", "r5") \
-    KT_WORDS("4") KT_NARROW_ROW("r0", "r0", "r6", "r7") \
-    KT_WORDS("8") KT_NARROW_ROW("r0", "r0", "r8", "r9") KT_NARROW_ROW("r2", "r2", "r4", "r5") \
-    KT_WORDS("12") KT_NARROW_ROW("r2", "r2", "r6", "r7") \
-    KT_WORDS("16") KT_NARROW_ROW("r2", "r2", "r8", "r9")
+    KT_TWO_WORDS_STRIDED("0") KT_NARROW_ROW("r0", "r2", "r4", "r5") \
+    KT_TWO_WORDS_STRIDED("4") KT_NARROW_ROW("r0", "r0", "r6", "r7") \
+    KT_TWO_WORDS_STRIDED("8") KT_NARROW_ROW("r0", "r0", "r8", "r9") KT_NARROW_ROW("r2", "r2", "r4", "r5") \
+    KT_TWO_WORDS_STRIDED("12") KT_NARROW_ROW("r2", "r2", "r6", "r7") \
+    KT_TWO_WORDS_STRIDED("16") KT_NARROW_ROW("r2", "r2", "r8", "r9")
 #define KT_NARROW_SATURATED \
     "ldr r12, " KT_SHIFT "\n\t" \
     "asr r0, r12\n\t"      "asr r2, r12\n\t" \
