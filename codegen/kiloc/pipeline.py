@@ -1,6 +1,6 @@
 """The stages of a compilation, in order. The only file that knows the order.
 
-load -> simplify -> attach -> diff -> calibrate -> schedule -> place -> emit
+load -> simplify -> attach -> diff -> calibrate -> schedule -> reduce -> place -> emit
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .ops._linear import Linear
 from .ops.lora import DownProjection
 from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, with_updates
 from .passes.calibrate import calibrate
+from .passes.constant_channels import without_constant_channels
 from .passes.pack_masks import pack_masks
 from .passes.simplify import simplify
 from .passes.slices import adapted_slice, inference_slice, prune
@@ -89,9 +90,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Compilation:
-    """A compiled model: the graph with its slices and plans, and the text of every generated file."""
+    """A compiled model: the graph with its slices and plans, and the text of every generated file.
+
+    graph: with all channels of the model, what is exported and what identifies it; reduced: without the constant ones, what is emitted.
+    """
 
     graph: Graph
+    reduced: Graph
     base: Graph
     options: Options
     infer: Slice
@@ -129,7 +134,7 @@ class Forecast:
     def macs(self) -> tuple[int, int]:
         """Of one sample: forward, backward."""
         forward, backward = self.infer.graph.nodes, self.graph.phase("backward")
-        return sum(n.op.macs(node_types(self.graph, n)) for n in forward), sum(n.op.macs(node_types(self.graph, n)) for n in backward)
+        return sum(n.op.macs(node_types(self.infer.graph, n)) for n in forward), sum(n.op.macs(node_types(self.graph, n)) for n in backward)
 
     def constant_bytes(self) -> int:
         """Weights and tables in flash. Takes longer than the rest: it walks every kernel call."""
@@ -149,7 +154,8 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach(base, options.methods, forward, options.seed), options.storage)
     whole = prune(differentiate(_remembering(whole, options), options.loss))
     whole = _scheduled(whole, options.optimizer)
-    parts = [part(whole, options.target, options.buffers) for part in (inference, training)]
+    reduced = without_constant_channels(whole)
+    parts = [part(reduced, options.target, options.buffers) for part in (inference, training)]
     infer, train = economical(parts, alignment(options.target), options.optimal, options.target, check=False)
     return Forecast(whole, infer, train)
 
@@ -179,10 +185,11 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         inputs = {name: forward[name] for name in base.inputs}
         whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), _target_of(whole, options, target, inputs)))
         whole = stage("schedule", _scheduled(whole, options.optimizer))
+    reduced = stage("reduce", without_constant_channels(whole))
     align = alignment(options.target)
-    parts = [inference(whole, options.target, options.buffers)]
+    parts = [inference(reduced, options.target, options.buffers)]
     if options.methods and options.train:
-        parts.append(training(whole, options.target, options.buffers))
+        parts.append(training(reduced, options.target, options.buffers))
     slices = economical(parts, align, options.optimal, options.target, _arena_budget(whole, options), speed=options.speed)
     if options.ram is not None:
         slices = _within(base, whole, slices, options)
@@ -195,7 +202,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     if whole.state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)
-    return Compilation(whole, base, options, infer, train, context, render(context))
+    return Compilation(whole, reduced, base, options, infer, train, context, render(context))
 
 
 # -- stages -------------------------------------------------------------------------------------------

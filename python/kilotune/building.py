@@ -24,6 +24,7 @@ from kiloc.errors import BudgetError, CompileError
 from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
+from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline
 
@@ -155,7 +156,7 @@ def _written(model: Model, compilation: pipeline.Compilation, directory: Path, m
     with _whole_directory(directory) as folder:
         _write_sources(folder, compilation)
         if compilation.graph.state():
-            (folder / GRAPH).write_text(print_graph(compilation.infer.graph))
+            (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)))
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         report = figures(compilation, _measured(folder, options.target) if measure else None)
         _check_flash(report, options.flash)

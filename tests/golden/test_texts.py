@@ -23,7 +23,7 @@ CASES: dict[str, tuple[Graph, tuple[Method, ...], str]] = {
     "tiny": (tiny(), (BiasOnly(), LoRA(rank=2, layers="first,second"), Head()), "cross_entropy"),
     "every_operator": (every_operator(), (BiasOnly("dilated,logits"),), "mse"),
 }
-STAGES = ("simplify", "attach", "diff", "calibrate", "schedule")
+STAGES = ("simplify", "attach", "diff", "calibrate", "schedule", "reduce")
 PARTS = (*(f"{stage}.txt" for stage in STAGES), "h", "c")
 FILES = Path(__file__).parent / "files"
 

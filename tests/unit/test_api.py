@@ -31,10 +31,12 @@ SCHEMA: dict[str, set[str] | None] = {
     "model": None,
     "target": None,
     "memory": {"infer_arena", "train_arena", "state", "train_total", "train_to_infer", "lower_bound", "by_kind", "peak_step", "recompute_front"},
+    "kernels": {"infer", "train"},
     "flash": {"weights", "code", "total"},
     "trainable": {"parameters", "fraction", "update_bytes"},
     "adapters": {"base", "active", "resident", "slot", "resident_total", "file", "checked_for", "rollback_protection"},
     "macs": {"forward", "backward"},
+    "constant_channels": {"constant", "removed", "of", "macs_before", "macs_after", "weights_before", "weights_after", "layers"},
     "compare": {"standard_peft", "full_finetuning"},
 }
 LORA: list[Method] = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
@@ -266,7 +268,7 @@ def test_a_foreign_directory_is_refused(file: str, models: dict[str, kt.Model], 
 def test_stages_are_dumped(models: dict[str, kt.Model], tmp_path: Path) -> None:
     kt.build(models["tiny"], tmp_path / "b", method=kt.Head(), dump=tmp_path / "dump")
     names = sorted(p.name for p in (tmp_path / "dump").iterdir())
-    assert names == ["01_simplify.txt", "02_attach.txt", "03_diff.txt", "04_calibrate.txt", "05_schedule.txt"]
+    assert names == ["01_simplify.txt", "02_attach.txt", "03_diff.txt", "04_calibrate.txt", "05_schedule.txt", "06_reduce.txt"]
 
 
 # ---- Methods and calibration ----

@@ -387,8 +387,8 @@ def caller_buffers(graph: Graph) -> dict[str, str]:
 class Slice:
     """A part of the graph with its plan.
 
-    graph: layers as the model has them. kernels: the same nodes as they are emitted and planned, each with its kernel for the
-    target, "" where all are portable.
+    graph: layers as the model has them, without constant channels. kernels: the same nodes as they are emitted and planned, each with
+    its kernel for the target, "" where all are portable.
     """
 
     graph: Graph

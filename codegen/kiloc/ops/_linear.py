@@ -125,12 +125,14 @@ class Linear(Op):
         return nm.saturate32(scaled_accumulator(e, total) + e.wide("bias"))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        total = self.accumulator(e)
-        multiplier, shift = self.multipliers(e)
-        low, high = clamp_range(self.activation, e.result())
-        scale = nm.requantize if self.rounding == "twice" else nm.requantize_once
-        y = np.clip(scale(total, multiplier, shift) + e.result().zero_point, low, high)
+        y = self.requantized(e, self.accumulator(e))
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def requantized(self, t: NodeTypes, sums: nm.Ints) -> nm.Ints:
+        """Results of int32 sums [..., channels]; a greater sum gives no lesser result."""
+        multiplier, shift = self.multipliers(t)
+        scale = nm.requantize if self.rounding == "twice" else nm.requantize_once
+        return np.asarray(np.clip(scale(sums, multiplier, shift) + t.result().zero_point, *clamp_range(self.activation, t.result())))
 
     def macs(self, t: NodeTypes) -> int:
         positions = t.result().size // t.type("weights").shape[0]

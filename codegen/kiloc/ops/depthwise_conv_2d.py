@@ -76,10 +76,12 @@ class DepthwiseConv2D(Op):
         return nm.saturate32(total) if e.has("delta") or e.has("gain") else total
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        multiplier, shift = self.multipliers(e)
-        low, high = clamp_range(self.activation, e.result())
-        scaled = nm.requantize(self.accumulator(e), multiplier, shift) + e.result().zero_point
-        return (np.clip(scaled, low, high).astype(np.int8),)
+        return (self.requantized(e, self.accumulator(e)).astype(np.int8),)
+
+    def requantized(self, t: NodeTypes, sums: nm.Ints) -> nm.Ints:
+        """Results of int32 sums [..., channels]; a greater sum gives no lesser result."""
+        scaled = nm.requantize(sums, *self.multipliers(t)) + t.result().zero_point
+        return np.asarray(np.clip(scaled, *clamp_range(self.activation, t.result())))
 
     def macs(self, t: NodeTypes) -> int:
         channels = t.type("weights").shape[3] + (t.type("delta").shape[3] if t.has("delta") else 0)

@@ -15,6 +15,7 @@ from ..passes.slices import inference_slice
 from ..pipeline import Compilation
 from ..plan import Plan, kind_of
 from ..plan.stripes import total_macs
+from .channels import constant_channels
 from .compare import compare
 from .front import recompute_front
 from .kernels import kernels
@@ -65,6 +66,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None) -> dict[str, Any]:
         "trainable": _trainable(c),
         "adapters": _adapters(c),
         "macs": _macs(c),
+        "constant_channels": constant_channels(c),
         "compare": compare(c) if c.train else None,
     }
 
@@ -152,5 +154,5 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
 
 def _macs(c: Compilation) -> dict[str, int]:
     """Of one sample: inference, and what a training step does beyond it; what is computed twice included."""
-    forward = sum(n.op.macs(node_types(c.graph, n)) for n in inference_slice(c.graph).nodes)
+    forward = sum(n.op.macs(node_types(c.reduced, n)) for n in inference_slice(c.reduced).nodes)
     return {"forward": total_macs(c.infer.graph), "backward": total_macs(c.train.graph) - forward if c.train else 0}

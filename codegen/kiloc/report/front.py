@@ -18,7 +18,7 @@ def recompute_front(c: Compilation) -> dict[str, Any]:
     arena_bytes: of inference and training, which share it; extra_macs: of a training step; extra: as a share of its usual MACs. A budget
     (`ram`) of arena_bytes and the state is met with at most these MACs.
     """
-    part, align = training(c.graph, c.options.target, c.options.buffers), c.infer.plan.alignment
+    part, align = training(c.reduced, c.options.target, c.options.buffers), c.infer.plan.alignment
     saving = c.train.saving if c.train else {}
     front = recomputations(part, align, c.options.target, saving).shown(c.options.optimal)
     usual, inference = total_macs(part), c.infer.plan.arena_bytes

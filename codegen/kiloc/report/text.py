@@ -31,7 +31,7 @@ def render_text(report: dict[str, Any]) -> str:
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
-    lines += _kernels(report["kernels"])
+    lines += _channels(report["constant_channels"]) + _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
     if trains:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
@@ -52,6 +52,15 @@ def _adapters(adapters: dict[str, Any]) -> list[str]:
         f"{'adapters':<{WIDTH}}base {adapters['base']:,} (flash), active {adapters['active']:,}, {resident}: {adapters['resident_total']:,} bytes",
         f"{'':<{WIDTH}}a file of {adapters['file']:,} bytes, checked for {origin}{versions}{slots}",
     ]
+
+
+def _channels(channels: dict[str, Any]) -> list[str]:
+    """What the removal of constant channels saves; nothing where there are none."""
+    if not channels["constant"] and not channels["removed"]:
+        return []
+    saved = ", ".join(f"{what} {channels[f'{what}_before']:,} -> {channels[f'{what}_after']:,}" for what in ("macs", "weights"))
+    removed = f"{channels['removed']:,} removed of {channels['of']:,} ({channels['constant']:,} hold one value)"
+    return [f"{'channels':<{WIDTH}}{removed}, {saved.replace('macs', 'MACs')}"]
 
 
 def _memory(report: dict[str, Any]) -> list[str]:

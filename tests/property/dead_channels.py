@@ -1,0 +1,71 @@
+"""Models with channels that hold one value for every input: planted in a graph, and a small MobileNet full of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from gradients.graphs import Maker
+
+from kiloc.ir.graph import Graph, Value
+from kiloc.ops._linear import Linear
+from kiloc.ops._window import Window
+from kiloc.ops.average_pool_2d import AveragePool2D
+from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.reshape import Reshape
+from kiloc.ops.softmax import Softmax
+
+SATURATED = 2**24
+"""A bias beside which no product counts."""
+
+
+def with_dead_channels(graph: Graph, seed: int, share: float) -> Graph:
+    """A share of each layer's channels made constant, in one of three ways: no weights, a bias far below or above, weights that nobody reads."""
+    rng = np.random.default_rng(seed)
+    values: list[Value] = []
+    for node in graph.nodes:
+        if not isinstance(node.op, Linear | DepthwiseConv2D):
+            continue
+        weights, bias = (graph.values[node.inputs[o]] for o in ("weights", "bias"))
+        assert weights.data is not None and bias.data is not None
+        w, b = np.array(weights.data), np.array(bias.data)
+        by_channel = w[0].transpose(2, 0, 1) if isinstance(node.op, DepthwiseConv2D) else w
+        for c in np.flatnonzero(rng.random(len(b)) < share):
+            kind = rng.integers(0, 4)
+            if kind == 0:
+                by_channel[c] = 0
+            elif kind < 3:
+                b[c] = (-SATURATED, SATURATED)[rng.integers(0, 2)] if kind == 1 else -SATURATED
+            elif isinstance(node.op, Linear):
+                w[..., rng.integers(0, w.shape[-1])] = 0
+        values += [Value(v.name, v.type, v.kind, d, v.origin) for v, d in ((weights, w), (bias, b))]
+    return graph.with_values(values)
+
+
+def mobilenet(seed: int = 3, share: float = 0.45) -> Graph:
+    """A stem, four depthwise separable blocks, a global pool and a head, with dead channels in all but the head: 16x16x3 in, 3 classes out."""
+    m = Maker("mobile", (1, 16, 16, 3), seed)
+    same, half = Window((3, 3), (1, 1), (1, 1, 1, 1)), Window((3, 3), (2, 2), (0, 0, 1, 1))
+    y = m.conv("input", "stem", 8, half, "relu6")
+    for i, (channels, window) in enumerate(((16, same), (32, half), (32, same), (64, half))):
+        y = m.depthwise(y, f"spread_{i}", 1, window, "relu6")
+        y = m.conv(y, f"mix_{i}", channels, Window((1, 1)), "relu6")
+    y = m.op(y, "pool", AveragePool2D(Window((2, 2), (2, 2))), (1, 1, 1, 64))
+    y = m.op(y, "flat", Reshape((1, 64)), (1, 64))
+    y = m.dense(y, "logits", 3)
+    return m.finish(m.op(y, "classes", Softmax(), (1, 3), 1 / 256, -128))
+
+
+def mobilenet_with_dead_channels(seed: int = 3, share: float = 0.45) -> Graph:
+    whole = mobilenet(seed)
+    dead = with_dead_channels(whole, seed, share)
+    head = {k: v for k, v in whole.values.items() if k.startswith("logits.")}
+    return dead.with_values(head.values())
+
+
+def extremes(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
+    """Random inputs, and with them what lies at the ends: least, greatest, the zero point, and corners of the range."""
+    t = graph.type(graph.inputs[0])
+    rng = np.random.default_rng(seed)
+    shape = (count, *t.shape[1:])
+    corners = np.where(rng.random(shape) < 0.5, -128, 127)
+    ends = [np.full((1, *t.shape[1:]), v) for v in (-128, 127, t.zero_point)]
+    return np.concatenate([rng.integers(-128, 128, shape), corners, *ends]).astype(np.int8)
