@@ -39,6 +39,7 @@ PRIMITIVES = """
 void run_high_multiply(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_divide_by_power(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_requantize(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
+void run_requantize_right(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
 void run_requantize_once(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
 void run_shift_round(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_saturate8(int32_t n, const int32_t *a, int32_t *y);

@@ -443,6 +443,12 @@ def shifts(low: int, high: int) -> Array:
     return np.random.default_rng(5).integers(low, high + 1, 100_000).astype(np.int32)
 
 
+def test_requantize_right_is_requantize_by_a_right_shift(library: Library) -> None:
+    multipliers, right = np.abs(integers(1).astype(np.int64)).clip(0, 2**31 - 1).astype(np.int32), shifts(1, 31)
+    found = primitive(library, "requantize_right", integers(0), multipliers, right)
+    assert_equal(found, nm.requantize(integers(0), multipliers, -right).astype(np.int32), "right")
+
+
 @pytest.mark.parametrize(
     ("name", "shift", "meaning"),
     [

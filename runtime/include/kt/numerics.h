@@ -109,6 +109,13 @@ static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift
     return kt_divide_by_power(kt_high_multiply(x, multiplier), kt_minimum(-shift, 31));
 }
 
+/* kt_requantize for a multiplier that is not negative and a right shift n in [1, 31]: no step can overflow or saturate. */
+static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n)
+{
+    const int32_t high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
+}
+
 /* The same product rounded once, ties away from zero: LiteRT's FULLY_CONNECTED. shift in [-31, 29]. */
 static inline int32_t kt_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
 {

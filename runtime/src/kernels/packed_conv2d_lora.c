@@ -10,36 +10,64 @@ typedef struct {
     kt_gain gain;
 } kt_addends;
 
-static int32_t lora_addend(const kt_packed_conv2d_lora_params *params, const kt_addends *addends, int32_t position,
-                           int32_t channel)
+/* sum_j b[j] * u[j] */
+static inline int32_t up_projection(const int8_t *b, const int8_t *u, int32_t rank)
 {
-    const int32_t rank = params->rank;
-    const int8_t *const u = addends->u + position * rank;
-    const int8_t *const b = addends->b + channel * rank;
-    const int32_t shift = params->addend_shift[channel] + addends->exponent;
     int32_t sum = 0;
-    int32_t j;
-    for (j = 0; j < rank; j++) {
-        sum += b[j] * u[j];
+    for (; rank >= 4; rank -= 4, b += 4, u += 4) {
+        int32_t even, odd, b_even, b_odd;
+        kt_split_four(u, &even, &odd);
+        kt_split_four(b, &b_even, &b_odd);
+        sum = kt_add_both(kt_add_both(sum, even, b_even), odd, b_odd);
     }
-    return kt_clamp(kt_requantize(sum, params->addend_multiplier[channel], shift), -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
+    for (; rank > 0; rank--) {
+        sum += *b++ * *u++;
+    }
+    return sum;
 }
 
-/* `count` channels of one position from `first` on. */
+/* An addend, within +-2^30: a right shift leaves no more. */
+static inline int32_t scaled_addend(int32_t x, int32_t multiplier, int32_t shift)
+{
+    if (shift < 0 && shift > -32) {
+        return kt_requantize_right(x, multiplier, -shift);
+    }
+    return kt_clamp(kt_requantize(x, multiplier, shift), -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
+}
+
+static inline int8_t result_of(int32_t total, int32_t multiplier, int32_t shift, int32_t offset, int32_t low, int32_t high)
+{
+    if (shift < 0 && shift > -32) {
+        return (int8_t)kt_clamp(kt_requantize_right(total, multiplier, -shift) + offset, low, high);
+    }
+    return kt_clamp_with_offset(kt_requantize(total, multiplier, shift), offset, low, high);
+}
+
+/* `count` channels of one position from `first` on. What the loop reads is held in variables: a stored int8 may be anything to C. */
 static void finish_position(const kt_packed_conv2d_lora_params *params, const kt_addends *addends, const int32_t *sums,
                             const int32_t *bias, int32_t position, int32_t first, int32_t count, int8_t *y)
 {
+    const kt_gain gain = addends->gain;
+    const int32_t rank = params->rank, exponent = addends->exponent;
+    const int32_t offset = params->output_offset, low = params->clamp[0], high = params->clamp[1];
+    const int32_t *const multiplier = params->multiplier, *const addend_multiplier = params->addend_multiplier;
+    const int8_t *const shift = params->shift, *const addend_shift = params->addend_shift;
+    const int8_t *const u = addends->u == NULL ? NULL : addends->u + position * rank;
+    const int8_t *b = u == NULL ? NULL : addends->b + first * rank;
     int32_t c;
     y += position * params->window.output[KT_CHANNELS];
     for (c = first; c < first + count; c++) {
-        int64_t total = *sums++;
-        int32_t scaled;
-        if (addends->u != NULL) {
-            total += lora_addend(params, addends, position, c);
+        int32_t addend = 0, total = *sums++;
+        if (u != NULL) {
+            addend = scaled_addend(up_projection(b, u, rank), addend_multiplier[c], addend_shift[c] + exponent);
+            b += rank;
         }
-        total = kt_with_gain(&addends->gain, total, c) + bias[c];
-        scaled = kt_requantize(kt_saturate32(total), params->multiplier[c], params->shift[c]);
-        y[c] = kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
+        if (gain.codes != NULL) {
+            total = kt_saturate32(kt_with_gain(&gain, (int64_t)total + addend, c) + bias[c]);
+        } else {
+            total = kt_add_words(total + addend, bias[c]); /* the sum of the product has 24 bits */
+        }
+        y[c] = result_of(total, multiplier[c], shift[c], offset, low, high);
     }
 }
 

@@ -76,6 +76,16 @@ KT_INLINE int32_t kt_add_high(int32_t sum, int32_t a, int32_t b)
 #endif
 }
 
+/* sum + low(a) * low(b) + high(a) * high(b) */
+KT_INLINE int32_t kt_add_both(int32_t sum, int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __smlad(a, b, sum);
+#else
+    return sum + kt_low(a) * kt_low(b) + kt_high(a) * kt_high(b);
+#endif
+}
+
 /* sum + low(a) * high(b), and sum + high(a) * low(b) */
 KT_INLINE int32_t kt_add_low_high(int32_t sum, int32_t a, int32_t b)
 {
@@ -92,6 +102,17 @@ KT_INLINE int32_t kt_add_high_low(int32_t sum, int32_t a, int32_t b)
     return __smlatb(a, b, sum);
 #else
     return sum + kt_high(a) * kt_low(b);
+#endif
+}
+
+/* a + b, saturated at int32. */
+KT_INLINE int32_t kt_add_words(int32_t a, int32_t b)
+{
+#if KT_DSP
+    return __qadd(a, b);
+#else
+    const int64_t sum = (int64_t)a + b;
+    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
 #endif
 }
 
