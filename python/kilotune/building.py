@@ -136,18 +136,21 @@ def build(
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile,
-        buffers=buffers, offload=offload, speed=speed, optimal=optimal,
-        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
+        offload=offload, speed=speed, optimal=optimal, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
+        calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
-    compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump))
+    return _made(model, options, Path(directory), dump, measure)
+
+
+def _made(model: Model, options: pipeline.Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
+    """The build; where its fastest kernels take more flash than there is, the build without them."""
     try:
-        return _written(model, compilation, Path(directory), measure)
+        return _written(model, pipeline.compile_graph(model.graph, options, __version__, _dumper(dump)), directory, measure)
     except BudgetError:
-        if not speed:
+        if not options.speed:
             raise
-    compilation = pipeline.compile_graph(model.graph, replace(options, speed=False), __version__, _dumper(dump))
-    return _written(model, compilation, Path(directory), measure)
+    return _made(model, replace(options, speed=False), directory, dump, measure)
 
 
 def _written(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool) -> Build:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kilotune as kt
+from kiloc.budget import INFERENCE_GROWTH
 from kiloc.peft import Method
 
 METHODS: dict[str, list[Method]] = {**parity.METHODS, "sparse+lora": [kt.SparseUpdate(layers="last:1"), kt.LoRA(rank=2, layers="*_1")]}
@@ -68,10 +70,11 @@ def test_outputs_are_those_of_the_training_build(name: str, method: str, data_di
 
 @pytest.mark.parametrize("method", METHODS)
 def test_there_is_nothing_of_training(method: str, data_dir: Path, tmp_path: Path) -> None:
-    """State holds what inference reads, the arena is that of inference, no training function and no backward kernel is there."""
+    """State holds what inference reads, the arena is little more than training has, no training function and no backward kernel is there."""
     training, inference, x, _ = pair("ecg_cnn_int8", method, data_dir, tmp_path)
     memory, before = inference.report["memory"], training.report["memory"]
-    assert memory["infer_arena"] == before["infer_arena"] and memory["train_arena"] == memory["train_total"] == 0
+    growth, spare = INFERENCE_GROWTH
+    assert memory["infer_arena"] <= before["train_arena"] * (1 + growth) + spare and memory["train_arena"] == memory["train_total"] == 0
     held = inference.report["trainable"]["update_bytes"]
     assert memory["state"] < before["state"] and memory["state"] <= held + 12
     assert memory["by_kind"]["accumulators"] == memory["by_kind"]["optimizer"] == memory["by_kind"]["gradients"] == 0
@@ -90,10 +93,14 @@ def test_the_report_counts_the_adapter_in_the_budget(data_dir: Path, tmp_path: P
     model, x, _ = material("gas_mlp_int8", data_dir)
     options: dict[str, Any] = {"method": kt.LoRA(rank=4, layers="all"), "train": False, "calibration": x, "measure": False}
     memory = kt.build(model, tmp_path / "b", **options).report["memory"]
-    need = memory["infer_arena"] + memory["state"]
-    kt.build(model, tmp_path / "b", ram=need, **options)
-    with pytest.raises(kt.BudgetError, match=f"{need:,} bytes"):
-        kt.build(model, tmp_path / "b", ram=need - 1, **options)
+    kt.build(model, tmp_path / "b", ram=memory["infer_arena"] + memory["state"], **options)
+    with pytest.raises(kt.BudgetError) as error:
+        kt.build(model, tmp_path / "b", ram=memory["state"], **options)
+    least = int(re.findall(r"at least ([\d,]+) bytes", str(error.value))[0].replace(",", ""))
+    assert memory["state"] < least <= memory["infer_arena"] + memory["state"]
+    assert kt.build(model, tmp_path / "b", ram=least, **options).report["memory"]["infer_arena"] + memory["state"] <= least
+    with pytest.raises(kt.BudgetError, match=f"{least:,} bytes"):
+        kt.build(model, tmp_path / "b", ram=least - 1, **options)
 
 
 def test_without_a_method_no_adapter_can_be_taken(data_dir: Path, tmp_path: Path) -> None:
