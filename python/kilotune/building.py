@@ -127,10 +127,8 @@ def build(
     config: from `kt.search` or a file that it wrote, instead of method, optimizer, loss, storage and accumulate.
     measure: link for the target, for the report's size of code; without it the build takes half the time.
     """
-    if not isinstance(model, Model):
-        raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+    _check_options(model, target, optimizer, accumulate, seed, name)
     chosen = _configured(config, method, optimizer, loss, storage, accumulate)
-    _check_options(target, optimizer, accumulate, seed, name)
     if not train and not chosen.methods:
         raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
     x, y = _calibration(model, calibration)
@@ -181,8 +179,10 @@ def open_build(directory: str | os.PathLike[str]) -> Build:
     return Build(path, manifest, report)
 
 
-def _check_options(target: Any, optimizer: Any, accumulate: Any, seed: Any, name: Any) -> None:
+def _check_options(model: Any, target: Any, optimizer: Any, accumulate: Any, seed: Any, name: Any) -> None:
     """Refuse values that no stage of the compiler can make sense of."""
+    if not isinstance(model, Model):
+        raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
     if target not in TARGETS:
         near = difflib.get_close_matches(str(target), TARGETS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
