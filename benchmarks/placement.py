@@ -67,12 +67,12 @@ def planned(part: Slice, prove: bool) -> tuple[Plan, float]:
     """The plan of a slice, checked, and the seconds of a processor that planning took."""
 
     def scratch(node: object) -> int:
-        return scratch_bytes(part.graph, node)  # type: ignore[arg-type]
+        return scratch_bytes(part.kernels, node)  # type: ignore[arg-type]
 
     start = time.process_time()
-    plan = plan_memory(part.graph, scratch, frozenset(caller_buffers(part.graph)), alignment("cortex-m4"), prove)
+    plan = plan_memory(part.kernels, scratch, frozenset(caller_buffers(part.kernels)), alignment("cortex-m4"), prove)
     seconds = time.process_time() - start
-    check_plan(part.graph, part.graph.nodes, plan.offsets, plan.arena_bytes, scratch)
+    check_plan(part.kernels, part.kernels.nodes, plan.offsets, plan.arena_bytes, scratch)
     return plan, seconds
 
 

@@ -122,7 +122,7 @@ def test_a_planted_overlap_is_refused(graph: Graph, chosen: tuple[Method, ...], 
     arena = max(part.plan.arena_bytes, target + second.size)
     offsets = {**part.plan.offsets, **dict.fromkeys(second.values, target)}
     with pytest.raises(PlanError):
-        check_plan(part.graph, part.graph.nodes, offsets, arena, lambda node: scratch_bytes(part.graph, node))
+        check_plan(part.kernels, part.kernels.nodes, offsets, arena, lambda node: scratch_bytes(part.kernels, node))
 
 
 @quick

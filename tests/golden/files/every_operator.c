@@ -400,7 +400,6 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
         return KT_ERROR_LOSS;
     }
 
-
     /* forward */
     /* step 1: stem */
     kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, (int8_t *)(a + 116),

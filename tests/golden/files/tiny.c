@@ -458,7 +458,6 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
         return KT_ERROR_LABEL;
     }
 
-
     /* forward */
     /* step 1: first.lora_down */
     kt_down_projection_s8(&first_lora_down_params, input, s->first_lora_a, &s->first_lora_a_exponent,
