@@ -205,7 +205,12 @@ BACKWARD_LIMITS = {"m4": 1.6, "m7": 1.4}
 TOLERANCE = 1.02
 """A target that was met is lost where it is missed by more than this."""
 
-MET = frozenset[str]()
+MET = frozenset(
+    {
+        *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
+        *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio"),
+    }
+)
 """Targets that are met: the command fails where one is lost."""
 
 
