@@ -1,29 +1,32 @@
 """How long a training step takes: instructions from a linear model, seconds from a clock.
 
 The terms were fitted to what QEMU counts on a Cortex-M4, whose kernels are packed where they can be, for 36 builds of six real models
-(`make bench-step-time` prints estimate and count of each). An instruction is taken as one cycle: waiting for flash, and issuing two at once,
+(`make bench-step-time`, 2026-11-25: estimate to count from 0.77 to 1.29). An instruction is taken as one cycle: waiting for flash, and issuing two at once,
 are not in it.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from kiloc.errors import CompileError
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
+from kiloc.ops.packed import PackedLinear
+from kiloc.ops.packed_depthwise import PackedDepthwise
+from kiloc.ops.packed_input_gradient import PackedInputGradient
 from kiloc.passes.kernels import choose, forms
 from kiloc.pipeline import Forecast
 
 TARGET = "cortex-m4"
-PER_CALL = 12_000.0
-PER_MAC, PER_PORTABLE_MAC = 0.63, 3.3
-PER_RESULT, PER_SUM, PER_PORTABLE_RESULT = 60.0, 146.0, 191.0
-"""Of layers and gradients to their inputs: in packed kernels, in those that add LoRA's share to sums, in portable ones."""
-PER_GRADIENT = 32.0
-"""Of what they add to accumulators."""
-PER_PARAMETER = 43.0
+PER_CALL = 57.0
+PER_GRADIENT = 1.9
+"""Of what the step's operators add to gradients and state."""
+PER_PARAMETER = 95.0
 """Of what one update changes."""
+PER_VALUE = 6.1
+"""Of what is laid into the panels of a product."""
 UNCALIBRATED = "sums are shifted"
 """Why a gradient has no packed kernel before its shift is known."""
 CLOCK = 100_000_000
@@ -31,27 +34,50 @@ CLOCK = 100_000_000
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Instructions of a layer's kernel, or of its gradient's."""
+
+    mac: float
+    result: float
+
+
+PACKED, PACKED_SUMS = Terms(0.91, 60.0), Terms(0.91, 152.0)
+"""Products of packed layers; sums take LoRA's share before they are requantised."""
+BANDED, BY_POSITION = Terms(1.0, 5.0), Terms(23.8, 0.0)
+"""Depthwise layers, in bands of rows or position by position."""
+PORTABLE = Terms(4.1, 135.0)
+OTHER = Terms(0.0, 0.0)
+"""What is no layer counts little beside those."""
+
+
 def step_instructions(graph: Graph) -> float:
     """Of the forward and backward pass of one sample. graph: a training slice, calibrated or not."""
-    total = PER_CALL + PER_GRADIENT * sum(graph.type(name).size for n in graph.nodes for name in n.updates)
+    total = PER_GRADIENT * sum(graph.type(name).size for n in graph.nodes for name in n.updates)
     for node in graph.nodes:
         if not node.op.view:
-            per_mac, per_result = _terms(graph, node)
-            total += per_mac * node.op.macs(node_types(graph, node)) + per_result * sum(graph.type(out).size for out in node.outputs)
+            terms, laid = _terms(graph, node)
+            macs, results = node.op.macs(node_types(graph, node)), sum(graph.type(out).size for out in node.outputs)
+            total += PER_CALL + terms.mac * macs + terms.result * results + PER_VALUE * laid * macs
     return total
 
 
-def _terms(graph: Graph, node: Node) -> tuple[float, float]:
-    """Instructions a MAC and a result. What is no layer counts little beside those."""
+def _terms(graph: Graph, node: Node) -> tuple[Terms, float]:
+    """What a node takes, and the values that a product lays into panels for each MAC."""
     if "gain" in node.op.mnemonic:
-        return PER_PORTABLE_MAC, PER_PORTABLE_RESULT
+        return PORTABLE, 0.0
     if forms(node, TARGET) == 1:
-        return 0.0, 0.0
+        return OTHER, 0.0
     choice = choose(graph, node, TARGET)
+    op = choice.node.op
     if choice.node is node and UNCALIBRATED not in choice.slow:
-        return PER_PORTABLE_MAC, PER_PORTABLE_RESULT
-    sums = getattr(choice.node.op, "form", "") == "sums" or "lora_du" in node.inputs
-    return PER_MAC, PER_SUM if sums else PER_RESULT
+        return PORTABLE, 0.0
+    sums = getattr(op, "form", "") == "sums" or "lora_du" in node.inputs
+    if isinstance(op, PackedLinear):
+        return PACKED_SUMS if sums else PACKED, 0.0 if op.form.startswith("row") else 1 / op.weights.shape[0]
+    if isinstance(op, PackedInputGradient):
+        return PACKED_SUMS if sums else PACKED, 1 / op.layer.x_image[2]
+    return BY_POSITION if isinstance(op, PackedDepthwise) and op.rows == 0 else BANDED, 0.0
 
 
 def instructions(forecast: Forecast, accumulate: int = 1) -> int:
