@@ -1,8 +1,8 @@
 """How long a training step takes: instructions from a linear model, seconds from a clock.
 
-The terms were fitted to what QEMU counts on a Cortex-M4, whose kernels are packed where they can be, for 36 builds of six real models
-(`make bench-step-time`, 2026-11-25: estimate to count from 0.77 to 1.29). An instruction is taken as one cycle: waiting for flash, and issuing two at once,
-are not in it.
+The terms were fitted to what QEMU counts on a Cortex-M4, whose kernels are packed where they can be. `make bench-step-time`, 2026-11-25: 36
+builds of six real models, estimate to count from 0.77 to 1.29. An instruction is taken as one cycle: waiting for flash, and issuing two at
+once, are not in it.
 """
 
 from __future__ import annotations
