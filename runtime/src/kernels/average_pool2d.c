@@ -6,23 +6,15 @@
 
 #if !KT_DSP
 
+static inline void average(const kt_pool2d_params *params, const kt_patch *patch, const int8_t *x, int32_t columns,
+                           int32_t count, int8_t *result)
+{
+    kt_average_from(params, patch, x, columns, count, 0, result);
+}
+
 void kt_average_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_t *y)
 {
-    const kt_window *window = &params->window;
-    const int32_t channels = window->output[KT_CHANNELS];
-    const int32_t height = window->output[KT_Y];
-    const int32_t width = window->output[KT_X];
-    const int32_t direction = kt_direction(x, y);
-    int32_t oy, ox;
-    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
-        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
-        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
-            const kt_taps columns = kt_taps_at(window, KT_X, ox);
-            const kt_patch patch = kt_patch_of(window, rows, columns);
-            const int32_t count = rows.count * columns.count;
-            kt_average_from(params, &patch, x, columns.count, count, 0, y + (oy * width + ox) * channels);
-        }
-    }
+    kt_average_walk(params, x, y, average);
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* average_pool2d.h: the rounding of average pools, and channels one by one. */
+/* average_pool2d.h: the walk and the rounding of average pools, and channels one by one. Variants for cores with more instructions
+ * differ in the function of one window, which the compiler inlines. */
 #ifndef KT_AVERAGE_POOL2D_H
 #define KT_AVERAGE_POOL2D_H
 
@@ -29,6 +30,28 @@ static inline void kt_average_from(const kt_pool2d_params *params, const kt_patc
             }
         }
         result[c] = (int8_t)kt_clamp(kt_rounded_mean(sum, count), params->clamp[0], params->clamp[1]);
+    }
+}
+
+/* The results of one window with `count` elements inside the input, `columns` in each row. */
+typedef void kt_average_window(const kt_pool2d_params *params, const kt_patch *patch, const int8_t *x, int32_t columns,
+                               int32_t count, int8_t *result);
+
+static inline void kt_average_walk(const kt_pool2d_params *params, const int8_t *x, int8_t *y, kt_average_window *average)
+{
+    const kt_window *window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
+    int32_t oy, ox;
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            const kt_taps columns = kt_taps_at(window, KT_X, ox);
+            const kt_patch patch = kt_patch_of(window, rows, columns);
+            average(params, &patch, x, columns.count, rows.count * columns.count, y + (oy * width + ox) * channels);
+        }
     }
 }
 

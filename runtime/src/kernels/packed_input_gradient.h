@@ -162,17 +162,6 @@ typedef struct {
     int32_t *panel;
 } kt_gradient_walk;
 
-/* kt_saturate8 in the fewest instructions. */
-KT_INLINE int8_t kt_limited8(int32_t x)
-{
-#if KT_DSP
-    const int32_t limited = __ssat(x, 8);
-    return (int8_t)(limited < -127 ? -127 : limited);
-#else
-    return kt_saturate8(x);
-#endif
-}
-
 /* The sums of one position to its gradient: `count` channels from `first` on. */
 static inline void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sums, int32_t y, int32_t x, int32_t first,
                                       int32_t count)
@@ -184,14 +173,8 @@ static inline void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sum
     if (walk->path != NULL) {
         kt_add_path(window, walk->path, sums, y, x, first, count);
     }
-    if (shift > 1 && shift < 32) {
-        for (k = 0; k < count; k++) {
-            dx[k] = kt_limited8(((sums[k] >> (shift - 1)) + 1) >> 1);
-        }
-    } else {
-        for (k = 0; k < count; k++) {
-            dx[k] = kt_saturate8(kt_shift_round(sums[k], shift));
-        }
+    for (k = 0; k < count; k++) {
+        dx[k] = kt_saturate8(kt_shift_round(sums[k], shift));
     }
 }
 

@@ -16,7 +16,7 @@ void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
             kt_quad_sums(p.stream, columns + position, 2, pairs, 0, sums);
             for (i = 0; i < 4; i++) {
                 const int32_t x = ((sums[i] >> *bias) + 1) >> 1;
-                to[position * stride + i] = (int8_t)(x < -127 ? -127 : x > 127 ? 127 : x);
+                to[position * stride + i] = kt_saturate8(x);
             }
         }
     }

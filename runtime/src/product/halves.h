@@ -2,10 +2,8 @@
 #ifndef KT_HALVES_H
 #define KT_HALVES_H
 
-#include <stdint.h>
-#include <string.h>
-
 #include "kt/architecture.h"
+#include "kt/numerics.h"
 
 #if KT_DSP
 #include <arm_acle.h>
@@ -47,8 +45,7 @@ KT_INLINE int32_t kt_high(int32_t word)
 KT_INLINE void kt_split_four(const int8_t *x, int32_t *even, int32_t *odd)
 {
 #if KT_DSP
-    uint32_t bytes;
-    memcpy(&bytes, x, 4); /* one load: these cores take any address */
+    const int32_t bytes = kt_word_at(x); /* one load: these cores take any address */
     __asm__("sxtb16 %0, %1" : "=r"(*even) : "r"(bytes));
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(*odd) : "r"(bytes));
 #else
@@ -105,14 +102,13 @@ KT_INLINE int32_t kt_add_high_low(int32_t sum, int32_t a, int32_t b)
 #endif
 }
 
-/* a + b, saturated at int32. */
+/* kt_add_saturated */
 KT_INLINE int32_t kt_add_words(int32_t a, int32_t b)
 {
 #if KT_DSP
     return __qadd(a, b);
 #else
-    const int64_t sum = (int64_t)a + b;
-    return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+    return kt_add_saturated(a, b);
 #endif
 }
 
@@ -143,8 +139,8 @@ KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t ad
     __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
     return (int8_t)__ssat(scaled >> shift, 8);
 #else
-    const int32_t scaled = ((int32_t)(((int64_t)sum * 256 * multiplier) >> 32) + addend) >> shift;
-    return (int8_t)(scaled > 127 ? 127 : scaled < -128 ? -128 : scaled);
+    const int32_t scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
+    return (int8_t)kt_clamp((scaled + addend) >> shift, -128, 127);
 #endif
 }
 

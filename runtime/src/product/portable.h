@@ -8,7 +8,7 @@
 enum { KT_EPILOGUE_WORDS = 12 };
 
 /* Adds the products of one word of a stream, two channels, with one pair of values. paired: see product.h. */
-static inline void kt_add_products(int32_t word, int32_t pair, int paired, int32_t *low, int32_t *high)
+static inline void kt_add_word(int32_t word, int32_t pair, int paired, int32_t *low, int32_t *high)
 {
     const int32_t first = (int8_t)(uint8_t)kt_low(word), second = (int8_t)(uint8_t)kt_high(word);
     const int32_t x = kt_low(pair), z = kt_high(pair);
@@ -27,8 +27,8 @@ static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int
     int32_t i;
     for (i = 0; i < pairs; i++) {
         const int32_t pair = panel[i * step];
-        kt_add_products(stream[2 * i], pair, paired, &sums[0], &sums[1]);
-        kt_add_products(stream[2 * i + 1], pair, paired, &sums[2], &sums[3]);
+        kt_add_word(stream[2 * i], pair, paired, &sums[0], &sums[1]);
+        kt_add_word(stream[2 * i + 1], pair, paired, &sums[2], &sums[3]);
     }
 }
 
@@ -98,8 +98,8 @@ static inline void kt_product_row(kt_product p, int32_t negative)
         for (i = 0; i < p.pairs; i++) {
             const int8_t *const first = x + i / 2 * 4 + i % 2;
             const int32_t pair = kt_pair_of(first[0], first[2]);
-            kt_add_products(p.stream[2 * i], pair, 1, &sums[0], &sums[1]);
-            kt_add_products(p.stream[2 * i + 1], pair, 1, &sums[2], &sums[3]);
+            kt_add_word(p.stream[2 * i], pair, 1, &sums[0], &sums[1]);
+            kt_add_word(p.stream[2 * i + 1], pair, 1, &sums[2], &sums[3]);
         }
         p.stream += 2 * p.pairs;
         for (i = 0; i < 4; i++) {

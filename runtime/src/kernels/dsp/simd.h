@@ -16,13 +16,6 @@ static inline uint32_t kt_load_word(const void *address)
     return word;
 }
 
-static inline uint32_t kt_load_half(const void *address)
-{
-    uint16_t half;
-    memcpy(&half, address, sizeof half);
-    return half;
-}
-
 static inline void kt_store_word(void *address, uint32_t word)
 {
     memcpy(address, &word, sizeof word);

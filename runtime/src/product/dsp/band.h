@@ -8,11 +8,11 @@
 #define KT_DSP_BAND_H
 
 #include "../band.h"
+#include "text.h"
 
 /* Offsets from sp: variables, a copy of the band, and the first four arguments behind the saved registers. */
 #define KT_BIAS "[sp]"
-#define KT_MULTIPLIER "[sp, #4]"
-#define KT_ADDEND "[sp, #8]"
+#define KT_MULTIPLIER "[sp, #4]" /* and the addend behind it */
 #define KT_SHIFT "[sp, #12]"
 #define KT_AT "[sp, #16]"
 #define KT_LEFT "[sp, #20]"
@@ -135,13 +135,10 @@
     "ldr r12, " KT_SHIFT "\n\t" \
     KT_SATURATED
 
-/* ((sum >> shift) + 1) >> 1 within [-127, 127]: one less and one more, of which the first saturates. */
-#define KT_LIMITED(a) \
-    "asr " a ", r12\n\t" "add " a ", #1\n\t" "ssat " a ", #8, " a ", asr #1\n\t" \
-    "qsub8 " a ", " a ", r10\n\t" "sadd8 " a ", " a ", r10\n\t"
+/* r12 is the shift, r10 is 1. */
 #define KT_BAND_LIMITED \
-    "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0") KT_LIMITED("r1") KT_LIMITED("r2") KT_LIMITED("r3")
-#define KT_NARROW_LIMITED "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0") KT_LIMITED("r2")
+    "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0", "r12", "r10") KT_LIMITED("r1", "r12", "r10") KT_LIMITED("r2", "r12", "r10") KT_LIMITED("r3", "r12", "r10")
+#define KT_NARROW_LIMITED "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0", "r12", "r10") KT_LIMITED("r2", "r12", "r10")
 
 /* The second row first: where it does not exist its step is 0, and what is stored there is overwritten. */
 #define KT_STORE_TILE(step) \
@@ -206,13 +203,6 @@
     "subs r0, #1\n\t" \
     "str r0, " KT_CHANNELS_LEFT "\n\t" \
     "bne.w 5b\n\t" \
-    "add sp, #52\n\t" \
-    "pop {r4-r11, lr}\n\t" \
-    "add sp, #16\n\t" \
-    "bx lr\n\t"
-
-#define KT_NAKED __attribute__((naked))
-/* The text reads the arguments, not C. */
-#pragma GCC diagnostic ignored "-Wunused-parameter"
+    KT_RETURN("52")
 
 #endif

@@ -14,6 +14,7 @@
 #define KT_DSP_PRODUCT_H
 
 #include "../product.h"
+#include "text.h"
 
 /* The first four arguments come in r0..r3: pushed, they stand before the others. Offsets of all from sp,
  * after two more words: bytes of the stream and of the code that the first pass leaves out. */
@@ -169,14 +170,11 @@
     "add " a ", " a ", r1, lsl #7\n\t" "add " b ", " b ", lr, lsl #7\n\t" \
     "asr " a ", r3\n\t"              "asr " b ", r3\n\t" \
     "ssat " a ", #8, " a "\n\t"      "ssat " b ", #8, " b "\n\t"
-/* ((sum >> shift) + 1) >> 1 within [-127, 127]: r0 is the shift, r1 is 1. One less and one more, of which the first saturates. */
-#define KT_LIMITED(a) \
-    "asr " a ", r0\n\t" "add " a ", #1\n\t" "ssat " a ", #8, " a ", asr #1\n\t" \
-    "qsub8 " a ", " a ", r1\n\t" "sadd8 " a ", " a ", r1\n\t"
+/* r0 is the shift, r1 is 1. */
 #define KT_LIMITED_SUMS \
     "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0]\n\t" "mov r1, #1\n\t" \
-    KT_LIMITED("r4") KT_LIMITED("r5") KT_LIMITED("r6") KT_LIMITED("r7") \
-    KT_LIMITED("r8") KT_LIMITED("r9") KT_LIMITED("r10") KT_LIMITED("r11")
+    KT_LIMITED("r4", "r0", "r1") KT_LIMITED("r5", "r0", "r1") KT_LIMITED("r6", "r0", "r1") KT_LIMITED("r7", "r0", "r1") \
+    KT_LIMITED("r8", "r0", "r1") KT_LIMITED("r9", "r0", "r1") KT_LIMITED("r10", "r0", "r1") KT_LIMITED("r11", "r0", "r1")
 #define KT_HALF_UP_ROW(a) \
     "ldm r12!, {r0, r2, r3}\n\t" "smmla " a ", " a ", r0, r2\n\t" "asr " a ", r3\n\t" "ssat " a ", #8, " a "\n\t"
 #define KT_AWAY_ROW(a) \
@@ -207,13 +205,6 @@
     "ldr r3, " KT_END "\n\t" \
     "cmp r0, r3\n\t" \
     "bne.w 2b\n\t" \
-    "add sp, #8\n\t" \
-    "pop {r4-r11, lr}\n\t" \
-    "add sp, #16\n\t" \
-    "bx lr\n\t"
-
-#define KT_NAKED __attribute__((naked))
-/* The text reads the arguments, not C. */
-#pragma GCC diagnostic ignored "-Wunused-parameter"
+    KT_RETURN("8")
 
 #endif

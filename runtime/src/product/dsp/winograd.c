@@ -1,11 +1,10 @@
 /* The products of winograd.h at every point. Registers: r4..r7 and r8..r11 the sums of both tiles, r12 weights, lr values, r0..r3 words.
  * The stack: where sums go, their end, the end of this point's values, bytes of a point's values. */
 #include "../winograd.h"
+#include "text.h"
 
 #if KT_DSP
-#pragma GCC diagnostic ignored "-Wunused-parameter" /* the text reads the arguments, not C */
-
-__attribute__((naked)) void kt_winograd_points(const int32_t *weights, const int32_t *values, int32_t *sums, int32_t pairs)
+KT_NAKED void kt_winograd_points(const int32_t *weights, const int32_t *values, int32_t *sums, int32_t pairs)
 {
     __asm__ volatile(
         "push {r4-r11, lr}\n\t"

@@ -1,0 +1,17 @@
+/* text.h: what the functions of this folder that are nothing but assembly share. */
+#ifndef KT_DSP_TEXT_H
+#define KT_DSP_TEXT_H
+
+#define KT_NAKED __attribute__((naked))
+/* The text reads the arguments, not C. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+/* ((sum >> shift) + 1) >> 1 within [-127, 127], `one` a register that holds 1: one less and one more, of which the first saturates. */
+#define KT_LIMITED(sum, shift, one) \
+    "asr " sum ", " shift "\n\t" "add " sum ", #1\n\t" "ssat " sum ", #8, " sum ", asr #1\n\t" \
+    "qsub8 " sum ", " sum ", " one "\n\t" "sadd8 " sum ", " sum ", " one "\n\t"
+
+/* Leaves with what was pushed: variables of so many bytes, r4 to r11 and lr, and the first four arguments. */
+#define KT_RETURN(variables) "add sp, #" variables "\n\t" "pop {r4-r11, lr}\n\t" "add sp, #16\n\t" "bx lr\n\t"
+
+#endif
