@@ -147,8 +147,6 @@ def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
     return [Region(r["roi"], r["insns"], r["m4_cycles_p2"] if core == "m4" else None) for r in half]
 
 
-
-
 UPDATES = re.compile(r"kt_(sgd|adam|lion|step_|streamed_|clear_gradient|adapt_range|count_update|next_power|schedule)")
 """Kernels of the update; what else follows the loss is the backward pass."""
 

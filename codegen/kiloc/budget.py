@@ -9,12 +9,13 @@ from typing import Any
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
+from .ir.verify import total_macs
 from .passes.kernels import forms, lavish, with_kernels
 from .passes.slices import inference_slice, training_slice
 from .plan import WORD, alignment, check_plan, plan_memory
 from .plan.order import best_order, branches, forward_in_order
 from .plan.recompute import Recomputations
-from .plan.stripes import stripe, total_macs
+from .plan.stripes import stripe
 
 Options = Any
 """`pipeline.Options`, which stands after this stage."""

@@ -26,7 +26,7 @@ from .errors import BudgetError, CompileError
 from .ir import interp
 from .ir.graph import Graph, Node
 from .ir.text import print_graph
-from .ir.verify import node_types, verify
+from .ir.verify import total_macs, verify
 from .losses import Loss, as_loss
 from .ops._linear import Linear
 from .ops.lora import DownProjection
@@ -133,8 +133,7 @@ class Forecast:
     @property
     def macs(self) -> tuple[int, int]:
         """Of one sample: forward, backward."""
-        forward, backward = self.infer.graph.nodes, self.graph.phase("backward")
-        return sum(n.op.macs(node_types(self.infer.graph, n)) for n in forward), sum(n.op.macs(node_types(self.graph, n)) for n in backward)
+        return total_macs(self.infer.graph), total_macs(self.graph, self.graph.phase("backward"))
 
     def constant_bytes(self) -> int:
         """Weights and tables in flash. Takes longer than the rest: it walks every kernel call."""

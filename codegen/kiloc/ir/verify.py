@@ -1,6 +1,8 @@
-"""The invariants of a graph, checked after every pass in tests and before code is written."""
+"""The invariants of a graph, checked after every pass in tests and before code is written; and what operators say of their nodes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,6 +14,11 @@ from .graph import KINDS, Graph, Node
 def node_types(graph: Graph, node: Node) -> NodeTypes:
     """Types of the operands and results of a node."""
     return NodeTypes({o: graph.type(v) for o, v in node.inputs.items()}, tuple(graph.type(v) for v in node.outputs))
+
+
+def total_macs(graph: Graph, nodes: Iterable[Node] | None = None) -> int:
+    """Multiply-accumulates of one sample in some of the graph's nodes, or in all; what is computed twice counts twice."""
+    return sum(node.op.macs(node_types(graph, node)) for node in (graph.nodes if nodes is None else nodes))
 
 
 def verify(graph: Graph) -> Graph:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ..ir.graph import Graph, Node
-from ..ir.verify import node_types
+from ..ir.verify import total_macs
 from ..passes.recompute import AGAIN, recompute, saved_values
 from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
@@ -73,7 +73,7 @@ class Recomputations:
         if (dropped, nested) not in self._known:
             part = recompute(self.part, dropped, nested)
             profile = total_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes), self.align)
-            macs = sum(n.op.macs(node_types(part, n)) for n in part.nodes if n.name not in self._scratch)
+            macs = total_macs(part, (n for n in part.nodes if n.name not in self._scratch))
             ordered = tuple(v for v in self.candidates if v in dropped)
             self.work += len(part.nodes)
             self._known[dropped, nested] = Choice(ordered, nested, max(profile, default=0), macs), profile

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from ..ir.graph import Graph, Node
-from ..ir.verify import node_types
+from ..ir.verify import total_macs
 from ..passes.stripes import STRIPE, chains, striped
 from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
@@ -59,8 +59,3 @@ def _candidates(part: Graph, peak: str) -> Iterator[Graph]:
                 for count in COUNTS:
                     if count <= height:
                         yield striped(part, run[first:end], count)
-
-
-def total_macs(part: Graph) -> int:
-    """Of one sample, whatever is computed twice included."""
-    return sum(n.op.macs(node_types(part, n)) for n in part.nodes)

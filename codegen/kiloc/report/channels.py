@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ir.graph import Graph, Node
-from ..ir.verify import node_types
+from ..ir.verify import total_macs
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..passes.channel_bounds import channel_bounds
@@ -20,7 +20,7 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
     results, or inputs. MACs of one sample; weights: int8 elements.
     """
     before, after = inference_slice(c.graph), inference_slice(c.reduced)
-    parts, sizes = {"before": before, "after": after}, {"macs": _macs, "weights": _weights}
+    parts, sizes = {"before": before, "after": after}, {"macs": total_macs, "weights": _weights}
     bounds, layers = channel_bounds(before), _layers(before)
     entries = []
     for node, narrow in zip(layers, _layers(after), strict=True):
@@ -42,10 +42,6 @@ def _layers(graph: Graph) -> list[Node]:
 
 def _channels(graph: Graph, node: Node) -> int:
     return graph.type(node.outputs[0]).shape[-1]
-
-
-def _macs(graph: Graph) -> int:
-    return sum(n.op.macs(node_types(graph, n)) for n in graph.nodes)
 
 
 def _weights(graph: Graph) -> int:

@@ -7,14 +7,13 @@ from typing import Any
 from ..emit.adapter_table import SIGNATURE_BYTES
 from ..emit.context import state_layout
 from ..ir.graph import Graph
-from ..ir.verify import node_types
+from ..ir.verify import total_macs
 from ..losses import as_loss
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
 from ..passes.slices import inference_slice
 from ..pipeline import Compilation
 from ..plan import Plan, kind_of
-from ..plan.stripes import total_macs
 from .channels import constant_channels
 from .compare import compare
 from .front import recompute_front
@@ -154,5 +153,5 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
 
 def _macs(c: Compilation) -> dict[str, int]:
     """Of one sample: inference, and what a training step does beyond it; what is computed twice included."""
-    forward = sum(n.op.macs(node_types(c.reduced, n)) for n in inference_slice(c.reduced).nodes)
+    forward = total_macs(inference_slice(c.reduced))
     return {"forward": total_macs(c.infer.graph), "backward": total_macs(c.train.graph) - forward if c.train else 0}

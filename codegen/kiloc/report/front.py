@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..budget import planned, recomputations, training
+from ..ir.verify import total_macs
 from ..pipeline import Compilation
-from ..plan.stripes import total_macs
 
 
 def recompute_front(c: Compilation) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiloc.ir import interp
-from kiloc.ir.verify import node_types
+from kiloc.ir.verify import total_macs
 from kiloc.losses import BinaryCrossEntropy
 
 from ..building import build
@@ -189,7 +189,7 @@ class Task:
     def work(self, candidate: Candidate) -> float:
         """MACs of training a candidate on all samples."""
         graph, cut = self.model.graph, self._cut({p.layer for p in candidate.set.pieces})
-        skipped = 0 if cut is None else sum(n.op.macs(node_types(graph, n)) for n in before(graph, cut))
+        skipped = 0 if cut is None else total_macs(graph, before(graph, cut))
         return float(candidate.macs - skipped) * len(self.data) * self.setting.epochs
 
     def _at(self, cut: str, data: Data) -> Data:

@@ -1,8 +1,9 @@
 /* band.h: depthwise convolutions with a 3x3 window over a band of rows, four channels at a time.
  *
  * The four channels of the band's input rows stand unzipped in a buffer of columns: word [column pair][channel][row] holds two
- * neighbouring columns of one channel as int16, of six rows, or with stride 2 of five. Columns begin with those left of the image that the first window covers. One load of
- * a word serves two windows beside each other, and three or two below each other.
+ * neighbouring columns of one channel as int16, of six rows, or with stride 2 of five. Columns begin with those left of the
+ * image that the first window covers. One load of a word serves two windows beside each other, and three or two below each
+ * other.
  *
  * The stream holds for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, and then multiplier, addend and shift:
  * two masks of a word give the pairs (w0, w1) and (w1, w2), each weight times 256, so that sums need no scaling before they

@@ -24,8 +24,8 @@ typedef struct {
 /* Does not compile where the assembly below would look in the wrong places. */
 typedef char kt_dot_block_has_its_places[offsetof(kt_dot_block, size) == 12 && offsetof(kt_dot_block, end) == 28 ? 1 : -1];
 
-/* sums0[c] = initial[c] + w[c] . x0, sums1[c] = initial[c] + w[c] . x1; a multiple of three channels, at least three. Three channels and two positions are all that the even
- * registers hold; with five pointers, nothing is left for a compiler. */
+/* sums0[c] = initial[c] + w[c] . x0, sums1[c] = initial[c] + w[c] . x1; a multiple of three channels, at least three. Three
+ * channels and two positions are all that the even registers hold; with five pointers, nothing is left for a compiler. */
 __attribute__((naked, noinline, unused)) static void kt_dot_three_by_two(kt_dot_block *block)
 {
     (void)block;

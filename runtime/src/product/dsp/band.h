@@ -136,9 +136,11 @@
     KT_SATURATED
 
 /* r12 is the shift, r10 is 1. */
+#define KT_LIMITING "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t"
 #define KT_BAND_LIMITED \
-    "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0", "r12", "r10") KT_LIMITED("r1", "r12", "r10") KT_LIMITED("r2", "r12", "r10") KT_LIMITED("r3", "r12", "r10")
-#define KT_NARROW_LIMITED "ldr r12, " KT_SHIFT "\n\t" "mov r10, #1\n\t" KT_LIMITED("r0", "r12", "r10") KT_LIMITED("r2", "r12", "r10")
+    KT_LIMITING \
+    KT_LIMITED("r0", "r12", "r10") KT_LIMITED("r1", "r12", "r10") KT_LIMITED("r2", "r12", "r10") KT_LIMITED("r3", "r12", "r10")
+#define KT_NARROW_LIMITED KT_LIMITING KT_LIMITED("r0", "r12", "r10") KT_LIMITED("r2", "r12", "r10")
 
 /* The second row first: where it does not exist its step is 0, and what is stored there is overwritten. */
 #define KT_STORE_TILE(step) \

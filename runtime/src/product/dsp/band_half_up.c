@@ -3,7 +3,7 @@
 
 #if KT_DSP
 KT_NAKED void kt_band_half_up(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
-                     const kt_band *band)
+                              const kt_band *band)
 {
     __asm__ volatile(KT_ENTER_BAND KT_NEXT_CHANNEL
                      KT_TILE("0") KT_BAND_HALF_UP KT_STORE_TOP KT_SKIP_BOTTOM

@@ -3,7 +3,7 @@
 
 #if KT_DSP
 KT_NAKED void kt_band_half_up_strided(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
-                             const kt_band *band)
+                                      const kt_band *band)
 {
     __asm__ volatile(KT_ENTER_BAND KT_NEXT_CHANNEL_STRIDED
                      KT_TILE_STRIDED KT_BAND_HALF_UP KT_STORE_TOP KT_NEXT_COLUMNS("160")
