@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, pick, scale, seeds
-from test_kernels_against_numpy import channel_scales, depthwise, input_gradient, linear
+from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
+from test_kernels_against_numpy import channel_scales, depthwise, input_gradient, linear, scalar
 from test_method_kernels_against_numpy import with_gain
 
 from kiloc.ir.graph import Node, Value
@@ -96,6 +96,27 @@ def packed_layer(r: Rng, kind: str) -> Case:
         if found.op.form == wanted:
             return found
     raise AssertionError(f"no case of {kind}")
+
+
+def lora_ties(r: Rng) -> Case:
+    """A layer with LoRA whose scales are powers of two, so that both of its roundings meet ties, over every shift; biases at the ends."""
+    rows, ci, co, rank = int(r.integers(1, 6)), int(r.integers(1, 9)), int(r.integers(1, 71)), int(r.integers(1, 10))
+    low, high = (-6, 0) if r.random() < 0.8 else (-34, 6)
+    scales = tuple(2.0 ** float(e) for e in r.integers(low, high, co))
+    x = activation((1, rows, ci), 1.0, int(r.integers(-128, 128)))
+    y = activation((1, rows, co), 2.0 ** int(r.integers(-2, 4)), int(r.integers(-128, 128)))
+    types = {"x": x, "weights": TensorType((co, ci), "int8", Quantization(scales, 0, 0)), "bias": TensorType((co,), "int32")}
+    types |= {"lora_u": TensorType((1, rows, rank), "int8"), "lora_b": TensorType((co, rank), "int8")}
+    types |= {"lora_range": scalar("int8"), "lora_b_exponent": scalar("int8")}
+    ends = r.choice([-(2**31), 2**31 - 1, 2**30, -(2**30), 0], co)
+    arrays = {
+        "x": int8(r, *x.shape), "weights": r.integers(-1, 2, (co, ci)).astype(np.int8),
+        "bias": np.where(r.random(co) < 0.1, ends, r.integers(-64, 65, co)).astype(np.int32),
+        "lora_u": codes(r, 1, rows, rank), "lora_b": codes(r, co, rank),
+        "lora_range": one(int(r.integers(0, 8))), "lora_b_exponent": one(int(r.integers(*pick(r, (-18, -6), (-18, -6), (-60, -36), (-50, 30))))),
+    }  # fmt: skip
+    op = FullyConnected(pick(r, "none", "relu", "relu6"), "twice", 2.0 ** int(r.integers(-3, 4)))
+    return repacked(Case(op, types, arrays, (y,)), packed, True)[0]
 
 
 def small_window(case: Case, r: Rng) -> Case:
@@ -197,6 +218,7 @@ GENERATORS = {
     "packed_any": (partial(packed_layer, kind="any"), 40),
     "packed_sums": (partial(packed_layer, kind="sums"), 30),
     "packed_lora": (partial(packed_layer, kind="lora"), 40),
+    "packed_lora_ties": (lora_ties, 60),
     "packed_gain": (partial(packed_layer, kind="gain"), 16),
     "packed_row_relu": (partial(packed_layer, kind="row_relu"), 24),
     "packed_row_any": (partial(packed_layer, kind="row_any"), 24),

@@ -1,0 +1,180 @@
+/* kt_packed_conv2d_lora_s8 for the DSP extension.
+ *
+ * Rounding twice, for a multiplier m that is 0 or in [2^30, 2^31) and a right shift n >= 1, is
+ *
+ *     ((2 x * m + 2^31 >> 32) + 2^(n-1) - (x < 0 ? 1 : 0)) >> n
+ *
+ * of which one SMMLAR computes all but the sign: kt_requantize_right asks for the sign of the high part, which is that of x or 0, and
+ * where it is 0 one less in front of the shift makes no difference. Both positions of a panel share what is read for a channel. */
+#include "../packed_conv2d_lora.h"
+
+#if KT_DSP
+
+#include "simd.h"
+
+/* 2^19 and more is at the clamp after this shift, so that a total may be limited to +-2^30, whose double is an int32. */
+enum { LARGEST_SHIFT = 20 };
+
+/* u of one position, rank 4, doubled. */
+typedef struct {
+    uint32_t even, odd;
+} four_u;
+
+static inline four_u doubled_four(const int8_t *u)
+{
+    const uint32_t word = kt_load_word(u);
+    const uint32_t even = kt_even(word), odd = kt_odd(word);
+    const four_u result = {kt_add_halves(even, even), kt_add_halves(odd, odd)};
+    return result;
+}
+
+/* 2 sum_j b[j] * u[j] of two positions; b is read once. */
+static inline void doubled_products(const int8_t *b, const int8_t *u0, const int8_t *u1, int32_t rank, int32_t twice[2])
+{
+    int32_t sum0 = 0, sum1 = 0;
+    for (; rank >= 4; rank -= 4, b += 4, u0 += 4, u1 += 4) {
+        const uint32_t word = kt_load_word(b), word0 = kt_load_word(u0), word1 = kt_load_word(u1);
+        const uint32_t even = kt_even(word), odd = kt_odd(word);
+        sum0 = kt_add_products(odd, kt_odd(word0), kt_add_products(even, kt_even(word0), sum0));
+        sum1 = kt_add_products(odd, kt_odd(word1), kt_add_products(even, kt_even(word1), sum1));
+    }
+    for (; rank > 0; rank--, b++) {
+        sum0 += *b * *u0++;
+        sum1 += *b * *u1++;
+    }
+    twice[0] = 2 * sum0;
+    twice[1] = 2 * sum1;
+}
+
+static __attribute__((noinline, cold)) int32_t any_addend(int32_t twice, int32_t multiplier, int32_t shift)
+{
+    return kt_scaled_addend(twice / 2, multiplier, shift);
+}
+
+/* Adds what the doubled products and the bias of a channel give to both sums. A product of int8 codes has so few bits that neither its
+ * double nor its high part with 2^30 leaves int32. */
+KT_INLINE void add_channel(int32_t multiplier, int32_t down, int32_t bias, int32_t twice0, int32_t twice1, int32_t *sum,
+                           int32_t stride)
+{
+    int32_t addend0, addend1;
+    if ((uint32_t)(down - 1) < 31) {
+        const int32_t half = (int32_t)(UINT32_C(1) << (down - 1));
+        addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
+        addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
+    } else {
+        addend0 = any_addend(twice0, multiplier, -down);
+        addend1 = any_addend(twice1, multiplier, -down);
+    }
+    addend0 = __qadd(sum[0] + addend0, bias); /* both are read before either is written: they may be one */
+    addend1 = __qadd(sum[stride] + addend1, bias);
+    sum[0] = addend0;
+    sum[stride] = addend1;
+}
+
+/* Sums to totals, with LoRA. */
+static __attribute__((noinline)) void add_four(const kt_trained_sums *trained, const kt_sums_block *block)
+{
+    const kt_packed_conv2d_lora_params *const params = trained->params;
+    const int32_t *const multiplier = params->addend_multiplier, *const bias = trained->bias;
+    const int8_t *const shift = params->addend_shift, *const b = trained->b;
+    const four_u u0 = doubled_four(trained->u + 4 * block->position[0]), u1 = doubled_four(trained->u + 4 * block->position[1]);
+    const int32_t end = block->first + block->count, stride = block->stride, exponent = trained->exponent;
+    int32_t *sum = block->sums;
+    int32_t c;
+    for (c = block->first; c < end; c++, sum++) {
+        const uint32_t word = kt_load_word(b + 4 * c);
+        const uint32_t even = kt_even(word), odd = kt_odd(word);
+        const int32_t first0 = (int32_t)__smuad((int16x2_t)even, (int16x2_t)u0.even);
+        const int32_t first1 = (int32_t)__smuad((int16x2_t)even, (int16x2_t)u1.even);
+        add_channel(multiplier[c], -(shift[c] + exponent), bias[c], kt_add_products(odd, u0.odd, first0),
+                    kt_add_products(odd, u1.odd, first1), sum, stride);
+    }
+}
+
+static __attribute__((noinline)) void add_products(const kt_trained_sums *trained, const kt_sums_block *block)
+{
+    const kt_packed_conv2d_lora_params *const params = trained->params;
+    const int32_t rank = params->rank;
+    const int8_t *const u0 = trained->u + block->position[0] * rank, *const u1 = trained->u + block->position[1] * rank;
+    int32_t *sum = block->sums;
+    int32_t c;
+    for (c = block->first; c < block->first + block->count; c++, sum++) {
+        int32_t twice[2];
+        doubled_products(trained->b + c * rank, u0, u1, rank, twice);
+        add_channel(params->addend_multiplier[c], -(params->addend_shift[c] + trained->exponent), trained->bias[c], twice[0], twice[1],
+                    sum, block->stride);
+    }
+}
+
+/* Sums to totals with a gain, or with the bias alone. */
+static void add_gain(const kt_trained_sums *trained, const kt_sums_block *block)
+{
+    int32_t i, c;
+    for (i = 0; i < (block->stride == 0 ? 1 : 2); i++) {
+        int32_t *const sums = block->sums + i * block->stride;
+        for (c = 0; c < block->count; c++) {
+            sums[c] = kt_total_of(trained, sums[c], block->position[i], block->first + c);
+        }
+    }
+}
+
+static __attribute__((noinline, cold)) int8_t any_result(const kt_packed_conv2d_lora_params *params, int32_t total, int32_t c)
+{
+    return kt_result_of_total(params, total, c);
+}
+
+/* Totals to results. The offset is added in front of the shift, where it stays exact. */
+static __attribute__((noinline)) void requantize(const kt_packed_conv2d_lora_params *params, const kt_sums_block *block, int8_t *y)
+{
+    const int32_t *multipliers = params->multiplier + block->first;
+    const int8_t *shifts = params->shift + block->first;
+    const int8_t *const end = shifts + block->count;
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int32_t low = params->clamp[0], high = params->clamp[1], twice_offset = 2 * params->output_offset + 1;
+    const int narrow = low > -128 || high < 127;
+    const int32_t *total = block->sums, *other = total + block->stride;
+    int8_t *y0 = y + block->position[0] * channels + block->first, *y1 = y + block->position[1] * channels + block->first;
+    while (shifts != end) {
+        const int32_t multiplier = *multipliers++, total0 = *total++, total1 = *other++;
+        const int32_t down = -*shifts++;
+        int32_t result0, result1;
+        if ((uint32_t)(down - 1) < LARGEST_SHIFT) {
+            const int32_t added = (int32_t)((uint32_t)twice_offset << (down - 1)); /* offset * 2^n + 2^(n-1) */
+            const int32_t twice0 = __qadd(total0, total0), twice1 = __qadd(total1, total1);
+            result0 = __ssat((kt_add_high_product(twice0, multiplier, added) + (twice0 >> 31)) >> down, 8);
+            result1 = __ssat((kt_add_high_product(twice1, multiplier, added) + (twice1 >> 31)) >> down, 8);
+            if (narrow) {
+                result0 = kt_clamp(result0, low, high);
+                result1 = kt_clamp(result1, low, high);
+                __asm__(""); /* or gcc computes a part of both clamps in front of the branch */
+            }
+        } else {
+            result0 = any_result(params, total0, (int32_t)(shifts - 1 - params->shift));
+            result1 = any_result(params, total1, (int32_t)(shifts - 1 - params->shift));
+        }
+        *y0++ = (int8_t)result0;
+        *y1++ = (int8_t)result1;
+    }
+}
+
+static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
+{
+    if (trained->u == NULL || trained->gain.codes != NULL) {
+        add_gain(trained, block);
+    } else if (trained->params->rank == 4) {
+        add_four(trained, block);
+    } else {
+        add_products(trained, block);
+    }
+    requantize(trained->params, block, y);
+}
+
+void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
+                              const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
+                              const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent);
+    kt_packed_lora_walk(&trained, x, y, scratch, finish);
+}
+
+#endif
