@@ -24,7 +24,7 @@ from kiloc.ops.conv_2d import Conv2D
 from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.fully_connected import FullyConnected
 from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
-from kiloc.ops.packed import PackedLinear, packed, winograd_packed
+from kiloc.ops.packed import PackedLinear, packed, packed_on_stack, winograd_packed
 from kiloc.ops.packed_depthwise import band_rows, packed_depthwise
 from kiloc.ops.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
 from kiloc.ops.packed_input_gradient import packed_input_gradient
@@ -88,7 +88,7 @@ def packed_layer(r: Rng, kind: str) -> Case:
         if kind not in ("lora", "gain", "sums"):
             case = in_form(case, r, kind.endswith("relu"))
         try:
-            found, _ = repacked(case, packed, trained)
+            found, _ = repacked(case, packed_on_stack if kind in ("relu", "any") and r.random() < 0.4 else packed, trained)
         except NotProved:
             continue
         assert isinstance(found.op, PackedLinear)
@@ -167,9 +167,25 @@ def packed_gradient(r: Rng, lora: bool) -> Case:
         if r.random() < 0.3:
             case = wide_gradient(r)
         try:
-            return repacked(case, packed_input_gradient)[0]
+            return repacked(case, partial(packed_input_gradient, on_stack=bool(r.random() < 0.4)))[0]
         except NotProved:
             continue
+
+
+def wide_rows_gradient(r: Rng) -> Case:
+    """The gradient of windows that slide along rows of several panels: with strides in whole groups, mostly."""
+    stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 3))
+    kernel = (int(r.integers(1, 4)), int(r.integers(3, 6)) if stride == (1, 1) else int(r.integers(1, 5)))
+    h, w = int(r.integers(3, 7)), int(r.integers(5, 14))
+    w = -(-w // (2 * stride[1])) * 2 * stride[1] if stride[1] > 1 and r.random() < 0.8 else w
+    window = Window(kernel, stride, tuple(int(p) for p in r.integers(0, 3, 4)))  # type: ignore[arg-type]
+    ci, co = int(r.integers(1, 13)) if r.random() < 0.5 else 4 * int(r.integers(1, 4)), int(r.integers(1, 20))
+    out = window.output(h, w)
+    weights = TensorType((co, *kernel, ci), "int8", channel_scales(r, co))
+    arrays = {"g": codes(r, 1, *out, co), "weights": int8(r, *weights.shape)}
+    p = prescale_shift(arrays["weights"], weights.channel_scales)
+    op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(4, 20)))
+    return repacked(Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays), packed_input_gradient)[0]
 
 
 def packed_depthwise_gradient_case(r: Rng) -> Case:
@@ -211,6 +227,7 @@ GENERATORS = {
     "winograd": (partial(winograd_layer, relu=False), 30),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, lora=False), 60),
+    "packed_rows_input_gradient": (wide_rows_gradient, 60),
     "packed_path_input_gradient": (partial(packed_gradient, lora=True), 40),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),

@@ -30,6 +30,10 @@ EPILOGUE = 3
 Ints = NDArray[np.int64]
 
 
+MEMORY = "faster kernels take more memory"
+"""Why a form was not taken, where nothing else forbids it."""
+
+
 class NotProved(Exception):
     """Why a layer cannot be packed in some form."""
 

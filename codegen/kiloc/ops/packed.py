@@ -41,12 +41,17 @@ SYMBOLS = {
 }  # fmt: skip
 
 
+STACK_BYTES = 640
+"""Scratch of so many may lie on the stack (KT_SMALL_SCRATCH in the runtime)."""
+
+
 @register
 @dataclass(frozen=True)
 class PackedLinear(Op):
     """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
 
     layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias.
+    on_stack: the scratch is, and not in the arena.
     """
 
     mnemonic: ClassVar[str] = "packed_linear"
@@ -58,6 +63,7 @@ class PackedLinear(Op):
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
     form: str = "sums"
     limit: int = 0
+    on_stack: bool = False
 
     @property
     def window(self) -> object:
@@ -114,10 +120,20 @@ class PackedLinear(Op):
         return operand, reach.in_bands(2 * t.result().shape[2]) if self.winograd else reach
 
     # -- C --------------------------------------------------------------------------------------------
+    def pairs(self, t: NodeTypes) -> int:
+        return self.layer.images(self.plain(t))[0][2] // 2 if self.winograd else len(self.order(t))
+
+    def scratch(self, t: NodeTypes) -> int:
+        """Bytes: of the panel, and of what the sums start from where the bias is trained."""
+        x, y = self.layer.images(self.plain(t))
+        if self.form.startswith("row"):
+            return 0
+        panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 8 * self.pairs(t)
+        return panel + (4 * packing.padded(y[2]) if t.has("fold") and self.form != "sums" else 0)
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        pairs = x[2] // 2 if self.winograd else len(self.order(t))
-        row = self.form.startswith("row")
+        pairs, row = self.pairs(t), self.form.startswith("row")
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
@@ -125,20 +141,18 @@ class PackedLinear(Op):
             "pairs": pairs,
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
         }
-        panel = 128 * pairs + 512 + 16 * x[2] if self.winograd else 8 * pairs
-        scratch = 0 if row else panel + (4 * packing.padded(y[2]) if t.has("fold") else 0)
         symbol = SYMBOLS[self.form]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         struct = "kt_packed_conv2d_params"
         if self.form == "sums":
-            scratch = 8 * pairs
             struct = "kt_packed_conv2d_lora_params"
             fields |= self._requantization_fields(t)
             operands = ("lora_u", "lora_b", "lora_range", "lora_b_exponent", *GAIN_OPERANDS)
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
-        arguments += [Argument(n.outputs[0]), *([] if row else [Scratch()])]
+        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
+        scratch = 0 if self.on_stack else self.scratch(t)
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
@@ -155,6 +169,18 @@ class PackedLinear(Op):
             fields["addend_shift"] = Table("lora_shift", "int8_t", offset.astype(np.int8))
             fields["rank"] = t.type("lora_b").shape[1]
         return fields
+
+
+def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same with the scratch on the stack. Raises NotProved."""
+    found, added, slow = packed(node, t, values)
+    op = found.op
+    assert isinstance(op, PackedLinear)
+    constants = {v.name: v.type for v in added}
+    bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
+    if op.form not in ("relu", "any") or bytes_of_stack > STACK_BYTES:
+        raise packing.NotProved(packing.MEMORY)
+    return replace(found, op=replace(op, on_stack=True)), added, slow
 
 
 def requantization(layer: Linear, t: NodeTypes) -> packing.Requantization:

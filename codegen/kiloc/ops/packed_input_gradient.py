@@ -22,12 +22,19 @@ from .registry import Array, Environment, Names, NodeTypes, Op, register
 PATH = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
 
 
+STACK_BYTES = 512
+"""A panel of so many may lie on the stack (KT_SMALL_PANEL in the runtime), where the product gives results and no sums need stack too."""
+
+SHIFTS = range(2, 32)
+"""Of the sums, that the product can do."""
+
+
 @register
 @dataclass(frozen=True)
 class PackedInputGradient(Op):
     """stream: int32 [words]: for each phase of the positions (kt/packed.h) its taps, last first, of every input channel.
 
-    layer: the operator that this stands for, weights its weights' type.
+    layer: the operator that this stands for, weights its weights' type. on_stack: the panel is, and not in the arena.
     """
 
     mnemonic: ClassVar[str] = "packed_input_gradient"
@@ -37,6 +44,7 @@ class PackedInputGradient(Op):
 
     layer: LinearInputGradient = field(default_factory=LinearInputGradient)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
+    on_stack: bool = False
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the operator that this stands for."""
@@ -55,7 +63,9 @@ class PackedInputGradient(Op):
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         operand, reach = self.layer.reach(self.plain(t))
-        return operand, reach if self.layer.window.stride == (1, 1) else reach.in_bands(self.layer.x_image[1])
+        stride, width = self.layer.window.stride, self.layer.x_image[1]
+        group = 2 * stride[1]  # positions that are read together, in one row
+        return operand, reach if stride == (1, 1) else reach.in_bands(group if width % group == 0 else width)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         op, channels = self.layer, self.layer.y_image[2]
@@ -74,11 +84,14 @@ class PackedInputGradient(Op):
             fields |= {"path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
             arguments += [Argument(n.inputs[o]) for o in PATH]
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
-        arguments += [Argument(n.outputs[0]), Scratch()]
-        pairs = max(len(order) for _, _, order in phases(op.window, channels))
-        scratch = 8 * pairs
+        arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
+        scratch = 0 if self.on_stack else panel_bytes(op)
         needs = ("product/plain_sums.c", "product/gradient.c")
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", needs)
+
+
+def panel_bytes(layer: LinearInputGradient) -> int:
+    return 8 * max(len(order) for _, _, order in phases(layer.window, layer.y_image[2]))
 
 
 def phases(window: Window, channels: int) -> Iterator[tuple[list[int], list[int], list[tuple[int, int]]]]:
@@ -119,8 +132,10 @@ def unpacked(stream: NDArray[np.generic], window: Window, weights: TensorType) -
     return found.astype(np.int8).reshape(weights.shape)
 
 
-def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The node that stands for a gradient, and the constant that it adds. Raises NotProved."""
+def packed_input_gradient(
+    node: Node, t: NodeTypes, values: Mapping[str, Value], on_stack: bool = False
+) -> tuple[Node, list[Value], str]:
+    """The node that stands for a gradient, and the constant that it adds. on_stack: the panel is. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, LinearInputGradient)
     if any(t.has(o) for o in ("delta", *GAIN_OPERANDS)):
@@ -130,7 +145,10 @@ def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value])
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
-    op = PackedInputGradient(layer, t.type("weights"))
+    sums = t.has("lora_du") or layer.x_image[2] % packing.QUAD or layer.shift not in SHIFTS
+    if on_stack and (sums or panel_bytes(layer) > STACK_BYTES):
+        raise packing.NotProved(packing.MEMORY)
+    op = PackedInputGradient(layer, t.type("weights"), on_stack)
     stream = transposed_stream(weights, layer.window)
     name = f"{node.inputs['weights']}.transposed"
     value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, transposed")

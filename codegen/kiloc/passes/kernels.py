@@ -16,11 +16,11 @@ from ..ir.verify import node_types
 from ..ops import NodeTypes
 from ..ops._linear import Linear
 from ..ops._offset_sums import with_offset_sums
-from ..ops._packing import NotProved
+from ..ops._packing import MEMORY, NotProved
 from ..ops.conv_2d import Conv2D
 from ..ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.input_gradient import LinearInputGradient, with_transposed
-from ..ops.packed import packed, winograd_packed
+from ..ops.packed import packed, packed_on_stack, winograd_packed
 from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.packed_depthwise_gradient import packed_depthwise_gradient
@@ -64,12 +64,13 @@ def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
             saving = 0
     saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
-        return Choice(node, (), "faster kernels take more memory")
+        return Choice(node, (), MEMORY)
     try:
         chosen, values, slow = packers[saving](node, node_types(graph, node), graph.values)
     except NotProved as reason:
         return Choice(node, (), str(reason))
-    return Choice(chosen, tuple(values), slow or ("faster kernels take more memory" if saving else ""))
+    slower = saving > 0 and not getattr(chosen.op, "on_stack", False)
+    return Choice(chosen, tuple(values), slow or (MEMORY if slower else ""))
 
 
 def forms(node: Node, target: str) -> int:
@@ -86,11 +87,11 @@ def _packers(node: Node, target: str) -> list[Packer]:
     """The fast forms of a node, fastest first."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if target in DSP and linear:
-        return [packed]
+        return [packed, packed_on_stack]
     if target in DSP and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if target in DSP and isinstance(node.op, LinearInputGradient):
-        return [packed_input_gradient]
+        return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
     if target in DSP and isinstance(node.op, DepthwiseInputGradient):
         return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
     if target in HELIUM and (linear or depthwise) and not _is_portable(node):

@@ -18,7 +18,8 @@ extern "C" {
  * fold                where the bias is trained, [output channels, rounded up to 4]: what the input's zero point adds to the sums; NULL: the
  *                     bias holds it already, and has as many entries
  * bias_limit          a trained bias counts as within +-bias_limit: beyond it every result is clamped anyway
- * scratch             8 * pairs bytes; with `fold` 4 bytes a channel, rounded up to 4, more */
+ * scratch             8 * pairs bytes; with `fold` 4 bytes a channel, rounded up to 4, more. NULL where that is 640 bytes at most: they
+ *                     are on the stack then (kt_packed_conv2d_relu_s8 and kt_packed_conv2d_s8) */
 typedef struct {
     kt_window window;
     int32_t outside;
@@ -79,8 +80,9 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
  * stream              plain words of product.h. Positions of the input fall into stride[0] * stride[1] phases by what is left of
  *                     y + pad and of x + pad; each has the taps that meet it, last tap first. Phases follow one another.
  * prescale            [output channels, rounded up to 4]
- * scratch             8 * the most pairs of a phase bytes
- * The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by whole rows. */
+ * scratch             8 * the most pairs of a phase bytes; NULL where that is 512 bytes at most: they are on the stack then
+ * The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of two positions of each phase, or by rows
+ * that are no whole groups. */
 typedef struct {
     kt_window window;
     const int32_t *stream;

@@ -95,8 +95,8 @@ static inline int kt_pointwise(const kt_window *window)
            window->pad[0] == 0 && window->pad[1] == 0;
 }
 
-KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                              void *scratch, kt_product_kernel *product)
+static inline void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                                  void *scratch, kt_product_kernel *product)
 {
     const kt_window *const window = &params->window;
     const int32_t depth = window->input[KT_CHANNELS];
@@ -123,6 +123,27 @@ KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_
     for (; left > 0; left -= 2, y += 2 * step) {
         kt_fill_two(window, params->outside, panel, x, direction, left, &at);
         kt_packed_results(params, start, panel, y, left > 1 ? step : 0, product);
+    }
+}
+
+enum { KT_SMALL_SCRATCH = 160 }; /* words */
+
+/* A function of its own, so that the others do without these words. */
+static __attribute__((noinline)) void kt_walk_on_stack(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                                       int8_t *y, kt_product_kernel *product)
+{
+    int32_t scratch[KT_SMALL_SCRATCH];
+    kt_walk_panels(params, x, bias, y, scratch, product);
+}
+
+/* scratch: NULL where it is small enough for the stack. */
+KT_INLINE void kt_packed_walk(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                              void *scratch, kt_product_kernel *product)
+{
+    if (scratch == NULL) {
+        kt_walk_on_stack(params, x, bias, y, product);
+    } else {
+        kt_walk_panels(params, x, bias, y, scratch, product);
     }
 }
 

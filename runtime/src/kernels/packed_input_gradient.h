@@ -1,7 +1,10 @@
 /* packed_input_gradient.h: W^T dY as a product: what a position of the input receives is a window over the gradient.
  *
  * Without strides two neighbouring positions are computed at once, both read before either is written. With strides neighbours have other
- * taps: rows are taken one after the other, and in each the positions of one phase after those of another. */
+ * taps, and positions are taken in groups of two of each phase.
+ *
+ * Scaling costs more than multiplying where channels are few. Where a window moves on by two columns, all but two of those that its two
+ * positions see are in the panel already, two columns further on, and are moved (kt_slide). */
 #ifndef KT_PACKED_INPUT_GRADIENT_H
 #define KT_PACKED_INPUT_GRADIENT_H
 
@@ -71,6 +74,20 @@ static inline int32_t kt_channel_pairs(int32_t channels)
     return channels / 4 * 2 + (channels % 4 + 1) / 2;
 }
 
+/* One column of one row of a panel, scaled, or zeros where g is NULL. */
+static __attribute__((noinline)) void kt_fill_one(const kt_scaled_gradient *from, const int8_t *g, int32_t *word)
+{
+    const int32_t channels = from->window->output[KT_CHANNELS];
+    int32_t pairs;
+    if (g != NULL) {
+        kt_fill_scaled(g, from->prescale, channels, (int32_t)(UINT32_C(1) << (from->prescale_shift - 1)), from->prescale_shift, word);
+    } else {
+        for (pairs = kt_channel_pairs(channels); pairs > 0; pairs--, word += 2) {
+            *word = 0;
+        }
+    }
+}
+
 /* A panel's column whose window the border cuts. */
 static inline void kt_fill_cut_gradient(const kt_scaled_gradient *from, const kt_phase *phase, int32_t *word, int32_t top,
                                         int32_t left)
@@ -78,21 +95,13 @@ static inline void kt_fill_cut_gradient(const kt_scaled_gradient *from, const kt
     const kt_window *const window = from->window;
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t width = window->output[KT_X];
-    const int32_t pairs = kt_channel_pairs(channels);
-    const int32_t half = (int32_t)(UINT32_C(1) << (from->prescale_shift - 1));
-    int32_t row, column, i;
-    for (row = 0; row < phase->rows; row++) {
-        const int within = kt_within(top + row, window->output[KT_Y]);
-        const int8_t *const line = from->g + (top + row) * width * channels;
-        for (column = 0; column < phase->columns; column++) {
-            if (within && kt_within(left + column, width)) {
-                const int8_t *const g = line + (left + column) * channels;
-                word = kt_fill_scaled(g, from->prescale, channels, half, from->prescale_shift, word);
-            } else {
-                for (i = 0; i < pairs; i++, word += 2) {
-                    *word = 0;
-                }
-            }
+    const int32_t words = 2 * kt_channel_pairs(channels);
+    int32_t row, column;
+    for (row = top; row < top + phase->rows; row++) {
+        const int within = kt_within(row, window->output[KT_Y]);
+        for (column = left; column < left + phase->columns; column++, word += words) {
+            const int8_t *const g = from->g + (row * width + column) * channels;
+            kt_fill_one(from, within && kt_within(column, width) ? g : NULL, word);
         }
     }
 }
@@ -134,7 +143,7 @@ static inline int32_t kt_first_met(const kt_window *window, int axis, int32_t in
 }
 
 /* The phase of (fy, fx), found by walking over those before it. */
-static inline kt_phase kt_phase_of(const kt_window *window, const int32_t *stream, int32_t fy, int32_t fx)
+static __attribute__((noinline)) kt_phase kt_phase_of(const kt_window *window, const int32_t *stream, int32_t fy, int32_t fx)
 {
     const int32_t quads = kt_padded_channels(window->input[KT_CHANNELS]) / KT_QUAD;
     const int32_t pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
@@ -185,19 +194,46 @@ static inline void kt_fill_at(const kt_gradient_walk *walk, const kt_phase *phas
     kt_fill_gradient(&walk->from, phase, word, top, kt_first_met(window, KT_X, x, phase->columns));
 }
 
-/* Two positions at (y0, x0) and (y1, x1), or only the first: a block of channels after the other. */
-static inline void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
-                                    int32_t y1, int32_t x1)
+/* The panel of the positions x and x + direction from that of the two before them, x - 2 * direction and x - direction: each column
+ * is what was two columns further on, and two are new. Of the first position they are the last but one, which the second position had
+ * last, and the last, which is now the second's last but one. */
+static inline void kt_slide(const kt_gradient_walk *walk, const kt_phase *phase, int32_t direction, int32_t y, int32_t x)
+{
+    const kt_window *const window = walk->from.window;
+    const int32_t channels = window->output[KT_CHANNELS], width = window->output[KT_X], columns = phase->columns;
+    const int32_t words = 2 * kt_channel_pairs(channels); /* of a column */
+    const int32_t step = direction * words, start = direction > 0 ? 0 : (columns - 1) * words;
+    const int32_t left = kt_first_met(window, KT_X, x, columns) + (direction > 0 ? columns - 1 : 0);
+    int32_t top = kt_first_met(window, KT_Y, y, phase->rows);
+    int32_t *row = walk->panel + start;
+    int32_t rows, i, k;
+    for (rows = phase->rows; rows > 0; rows--, top++, row += columns * words) {
+        const int8_t *const g = walk->from.g + (top * width + left) * channels;
+        int32_t *word = row;
+        if (!kt_within(top, window->output[KT_Y])) {
+            continue; /* zeros, as before */
+        }
+        for (k = columns - 2; k > 0; k--, word += step) {
+            memcpy(word, word + 2 * step, (size_t)words * sizeof *word);
+        }
+        kt_fill_one(&walk->from, kt_within(left, width) ? g : NULL, word + step);
+        for (i = 0; i < words; i += 2) {
+            word[i] = word[i - step + 1];
+            word[i + 1] = word[i + step];
+        }
+        kt_fill_one(&walk->from, kt_within(left + direction, width) ? g + direction * channels : NULL, word + step + 1);
+    }
+}
+
+/* The gradients of two positions, or only of the first, from their panel: a block of channels after the other. */
+static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
+                                     int32_t y1, int32_t x1)
 {
     static const int32_t zeros[KT_GATHER_BLOCK] = {0};
     const int32_t channels = walk->from.window->input[KT_CHANNELS];
     const int32_t *stream = phase->stream;
     int32_t sums[2 * KT_GATHER_BLOCK];
     int32_t first;
-    kt_fill_at(walk, phase, walk->panel, y0, x0);
-    if (two) {
-        kt_fill_at(walk, phase, walk->panel + 1, y1, x1);
-    }
     if (walk->path == NULL && phase->pairs > 0 && channels % KT_QUAD == 0 && walk->shift > 1 && walk->shift < 32) {
         const int32_t shift = walk->shift - 1;
         int8_t *const dx = walk->dx + (y0 * walk->from.window->input[KT_X] + x0) * channels;
@@ -221,6 +257,26 @@ static inline void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase
     }
 }
 
+static __attribute__((noinline)) void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
+                                    int32_t y1, int32_t x1)
+{
+    kt_fill_at(walk, phase, walk->panel, y0, x0);
+    if (two) {
+        kt_fill_at(walk, phase, walk->panel + 1, y1, x1);
+    }
+    kt_multiply_panel(walk, phase, y0, x0, two, y1, x1);
+}
+
+/* The position after this one, which may lie beyond the last. */
+static inline void kt_next_gradient(const kt_window *window, int32_t direction, int32_t *y, int32_t *x)
+{
+    *x += direction;
+    if (!kt_within(*x, window->input[KT_X])) {
+        *x = kt_first(direction, window->input[KT_X]);
+        *y += direction;
+    }
+}
+
 /* Every position has the same taps: neighbours go together, across the ends of rows too. */
 static inline void kt_walk_positions(const kt_gradient_walk *walk)
 {
@@ -230,43 +286,60 @@ static inline void kt_walk_positions(const kt_gradient_walk *walk)
     const int32_t direction = kt_direction(walk->from.g, walk->dx);
     int32_t left = window->input[KT_Y] * width;
     int32_t y = kt_first(direction, window->input[KT_Y]), x = kt_first(direction, width);
+    int slides = 0; /* whether the panel holds the two positions before, of the same row */
     for (; left > 0; left -= 2) {
         const int32_t y0 = y, x0 = x;
-        int32_t i;
-        for (i = 0; i < 2; i++) {
-            const int32_t y1 = y, x1 = x;
-            x += direction;
-            if (!kt_within(x, width)) {
-                x = kt_first(direction, width);
-                y += direction;
-            }
-            if (i == 1) {
-                kt_two_gradients(walk, &phase, y0, x0, left > 1, y1, x1);
-            }
+        int32_t y1, x1;
+        kt_next_gradient(window, direction, &y, &x);
+        y1 = y, x1 = x;
+        if (slides && left > 1 && y1 == y0) {
+            kt_slide(walk, &phase, direction, y0, x0);
+            kt_multiply_panel(walk, &phase, y0, x0, 1, y1, x1);
+        } else {
+            kt_two_gradients(walk, &phase, y0, x0, left > 1, y1, x1);
         }
+        kt_next_gradient(window, direction, &y, &x);
+        slides = phase.columns > 2 && y == y0;
     }
 }
 
-/* Row by row; in each the positions of one phase after those of another. */
+/* The next phase of a row: the one after it in the stream. */
+static inline void kt_next_phase(const kt_window *window, int32_t fx, kt_phase *phase)
+{
+    const int32_t quads = kt_padded_channels(window->input[KT_CHANNELS]) / KT_QUAD;
+    phase->stream += 2 * quads * phase->pairs;
+    phase->columns = kt_phase_taps(window, KT_X, fx);
+    phase->pairs = phase->rows * phase->columns * kt_channel_pairs(window->output[KT_CHANNELS]);
+}
+
+/* Row by row, in groups of two positions of each phase. */
 static inline void kt_walk_rows(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
     const int32_t step = window->stride[KT_X];
+    const int32_t groups = (width + 2 * step - 1) / (2 * step);
     const int32_t direction = kt_direction(walk->from.g, walk->dx);
-    int32_t y, first, x;
+    const int32_t lead = window->pad[KT_X] % step;
+    int32_t y, i, fx;
     for (y = kt_first(direction, height); kt_within(y, height); y += direction) {
-        for (first = 0; first < step && first < width; first++) {
-            const int32_t fy = (y + window->pad[KT_Y]) % window->stride[KT_Y];
-            const kt_phase phase = kt_phase_of(window, walk->stream, fy, (first + window->pad[KT_X]) % step);
-            for (x = first; x < width; x += 2 * step) {
-                kt_two_gradients(walk, &phase, y, x, x + step < width, y, x + step);
+        const kt_phase first = kt_phase_of(window, walk->stream, (y + window->pad[KT_Y]) % window->stride[KT_Y], 0);
+        for (i = kt_first(direction, groups); kt_within(i, groups); i += direction) {
+            kt_phase phase = first;
+            for (fx = 0; fx < step; fx++) {
+                const int32_t x = 2 * step * i + fx - lead + (fx < lead ? step : 0);
+                if (fx > 0) {
+                    kt_next_phase(window, fx, &phase);
+                }
+                if (x < width) {
+                    kt_two_gradients(walk, &phase, y, x, x + step < width, y, x + step);
+                }
             }
         }
     }
 }
 
-static inline void kt_walk_gradient(const kt_gradient_walk *walk)
+static inline void kt_walk_all(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
@@ -274,6 +347,23 @@ static inline void kt_walk_gradient(const kt_gradient_walk *walk)
     } else {
         kt_walk_rows(walk);
     }
+}
+
+enum { KT_SMALL_PANEL = 128 }; /* words */
+
+/* A function of its own, so that the others do without the panel. */
+static __attribute__((noinline)) void kt_walk_on_stack(const kt_gradient_walk *walk)
+{
+    int32_t panel[KT_SMALL_PANEL];
+    kt_gradient_walk own = *walk;
+    own.panel = panel;
+    kt_walk_all(&own);
+}
+
+/* Without scratch a small panel lies on the stack. */
+static inline void kt_walk_gradient(const kt_gradient_walk *walk)
+{
+    (walk->panel == NULL ? kt_walk_on_stack : kt_walk_all)(walk);
 }
 
 #endif
