@@ -225,6 +225,12 @@ static inline void kt_slide(const kt_gradient_walk *walk, const kt_phase *phase,
     }
 }
 
+/* Whether the product can make results of its sums. */
+static inline int kt_gives_results(const kt_gradient_walk *walk)
+{
+    return walk->path == NULL && walk->from.window->input[KT_CHANNELS] % KT_QUAD == 0 && walk->shift > 1 && walk->shift < 32;
+}
+
 /* The gradients of two positions, or only of the first, from their panel: a block of channels after the other. */
 static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
                                      int32_t y1, int32_t x1)
@@ -234,7 +240,7 @@ static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phas
     const int32_t *stream = phase->stream;
     int32_t sums[2 * KT_GATHER_BLOCK];
     int32_t first;
-    if (walk->path == NULL && phase->pairs > 0 && channels % KT_QUAD == 0 && walk->shift > 1 && walk->shift < 32) {
+    if (phase->pairs > 0 && kt_gives_results(walk)) {
         const int32_t shift = walk->shift - 1;
         int8_t *const dx = walk->dx + (y0 * walk->from.window->input[KT_X] + x0) * channels;
         const int32_t step = ((y1 - y0) * walk->from.window->input[KT_X] + x1 - x0) * channels;
@@ -339,10 +345,41 @@ static inline void kt_walk_rows(const kt_gradient_walk *walk)
     }
 }
 
+/* A 1x1 window: what a position receives lies where it does, without a border. */
+static inline void kt_walk_pointwise(const kt_gradient_walk *walk, int32_t shift)
+{
+    const kt_window *const window = walk->from.window;
+    const int32_t channels = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS];
+    const int32_t pairs = kt_channel_pairs(channels), prescale_shift = walk->from.prescale_shift;
+    const int32_t half = (int32_t)(UINT32_C(1) << (prescale_shift - 1));
+    const int32_t direction = kt_direction(walk->from.g, walk->dx);
+    const int32_t stride = direction * depth;
+    int32_t left = window->input[KT_Y] * window->input[KT_X];
+    const int8_t *g = walk->from.g + (direction > 0 ? 0 : left - 1) * channels;
+    int8_t *dx = walk->dx + (direction > 0 ? 0 : left - 1) * depth;
+    for (; left > 0; left -= 2, dx += 2 * stride) {
+        int32_t *word = walk->panel;
+        for (; word < walk->panel + 2 && word < walk->panel + left; word++, g += direction * channels) {
+            kt_fill_scaled(g, walk->from.prescale, channels, half, prescale_shift, word);
+        }
+        kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, &shift, walk->panel, pairs, walk->stream);
+    }
+}
+
+static inline int kt_is_pointwise(const kt_gradient_walk *walk)
+{
+    const kt_window *const window = walk->from.window;
+    return window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 &&
+           window->stride[KT_X] == 1 && window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 &&
+           window->input[KT_Y] == window->output[KT_Y] && window->input[KT_X] == window->output[KT_X];
+}
+
 static inline void kt_walk_all(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
+    if (kt_is_pointwise(walk) && kt_gives_results(walk)) {
+        kt_walk_pointwise(walk, walk->shift - 1);
+    } else if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
         kt_walk_positions(walk);
     } else {
         kt_walk_rows(walk);
