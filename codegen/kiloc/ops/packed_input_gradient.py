@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Node, Value
 from ..ir.types import TensorType
+from ..numerics import INT32_MAX
 from . import _packing as packing
 from ._gain import GAIN_OPERANDS
 from ._reach import Reach
 from ._window import Window
-from .input_gradient import LinearInputGradient, prescale
+from .input_gradient import LinearInputGradient, prescale, prescaled
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
@@ -132,6 +133,12 @@ def unpacked(stream: NDArray[np.generic], window: Window, weights: TensorType) -
     return found.astype(np.int8).reshape(weights.shape)
 
 
+def _largest_sum(weights: NDArray[np.int64], layer: LinearInputGradient, t: NodeTypes) -> int:
+    """A bound of the sums of one input channel, whatever the gradient."""
+    scaled = prescaled(127, prescale(t.type("weights").channel_scales, len(weights)), layer.prescale_shift)
+    return int((np.abs(weights).sum((1, 2)) * scaled[:, None]).sum(0).max())
+
+
 def packed_input_gradient(
     node: Node, t: NodeTypes, values: Mapping[str, Value], on_stack: bool = False
 ) -> tuple[Node, list[Value], str]:
@@ -148,6 +155,8 @@ def packed_input_gradient(
     sums = t.has("lora_du") or layer.x_image[2] % packing.QUAD or layer.shift not in SHIFTS
     if on_stack and (sums or panel_bytes(layer) > STACK_BYTES):
         raise packing.NotProved(packing.MEMORY)
+    if not sums and _largest_sum(weights, layer, t) + (1 << (layer.shift - 1)) > INT32_MAX:
+        raise packing.NotProved("its sums and half a unit of the result may leave int32")
     op = PackedInputGradient(layer, t.type("weights"), on_stack)
     stream = transposed_stream(weights, layer.window)
     name = f"{node.inputs['weights']}.transposed"

@@ -10,11 +10,13 @@
 #include "packed_bias.h"
 #include "window.h"
 
-/* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). */
+/* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). m01, m23: of
+ * the four channels at hand. */
 typedef struct {
     const int16_t *prescale;
     int32_t half;
     int32_t shift;
+    int32_t m01, m23;
 } kt_scaling;
 
 /* Two columns of four channels as one word a channel, scaled. */
@@ -22,7 +24,7 @@ KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t 
                                const kt_scaling *scaling)
 {
     const int32_t half = scaling->half, shift = scaling->shift;
-    const int32_t m01 = kt_word_at(scaling->prescale), m23 = kt_word_at(scaling->prescale + 2);
+    const int32_t m01 = scaling->m01, m23 = scaling->m23;
     int32_t l02, l13, r02, r13;
     kt_split_four(left, &l02, &l13);
     kt_split_four(right, &r02, &r13);
@@ -198,14 +200,18 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
     const int8_t *x = b->x + top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
     const int32_t *stream = b->stream;
     int32_t *const words = b->words;
-    kt_scaling own = {NULL, 0, 0};
+    kt_scaling own = {NULL, 0, 0, 0, 0};
     int32_t c, row;
     if (scaling != NULL) {
         own = *scaling;
     }
-    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM, own.prescale += KT_QUAD) {
+    for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
         const kt_scaling *const scale = scaling == NULL ? NULL : &own;
         int32_t folded[KT_QUAD];
+        if (scaling != NULL) {
+            own.m01 = kt_word_at(scaling->prescale + c);
+            own.m23 = kt_word_at(scaling->prescale + c + 2);
+        }
         for (row = 0; row < low; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);
         }

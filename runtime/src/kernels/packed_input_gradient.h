@@ -241,10 +241,10 @@ static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phas
     int32_t sums[2 * KT_GATHER_BLOCK];
     int32_t first;
     if (phase->pairs > 0 && kt_gives_results(walk)) {
-        const int32_t shift = walk->shift - 1;
+        const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
         int8_t *const dx = walk->dx + (y0 * walk->from.window->input[KT_X] + x0) * channels;
         const int32_t step = ((y1 - y0) * walk->from.window->input[KT_X] + x1 - x0) * channels;
-        kt_product_gradient(dx, two ? step : 0, dx + channels, &shift, walk->panel, phase->pairs, stream);
+        kt_product_gradient(dx, two ? step : 0, dx + channels, rounding, walk->panel, phase->pairs, stream);
         return;
     }
     for (first = 0; first < channels; first += KT_GATHER_BLOCK) {
@@ -346,7 +346,7 @@ static inline void kt_walk_rows(const kt_gradient_walk *walk)
 }
 
 /* A 1x1 window: what a position receives lies where it does, without a border. */
-static inline void kt_walk_pointwise(const kt_gradient_walk *walk, int32_t shift)
+static inline void kt_walk_pointwise(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const int32_t channels = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS];
@@ -354,6 +354,7 @@ static inline void kt_walk_pointwise(const kt_gradient_walk *walk, int32_t shift
     const int32_t half = (int32_t)(UINT32_C(1) << (prescale_shift - 1));
     const int32_t direction = kt_direction(walk->from.g, walk->dx);
     const int32_t stride = direction * depth;
+    const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
     const int8_t *g = walk->from.g + (direction > 0 ? 0 : left - 1) * channels;
     int8_t *dx = walk->dx + (direction > 0 ? 0 : left - 1) * depth;
@@ -362,7 +363,7 @@ static inline void kt_walk_pointwise(const kt_gradient_walk *walk, int32_t shift
         for (; word < walk->panel + 2 && word < walk->panel + left; word++, g += direction * channels) {
             kt_fill_scaled(g, walk->from.prescale, channels, half, prescale_shift, word);
         }
-        kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, &shift, walk->panel, pairs, walk->stream);
+        kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
     }
 }
 
@@ -378,7 +379,7 @@ static inline void kt_walk_all(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     if (kt_is_pointwise(walk) && kt_gives_results(walk)) {
-        kt_walk_pointwise(walk, walk->shift - 1);
+        kt_walk_pointwise(walk);
     } else if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
         kt_walk_positions(walk);
     } else {

@@ -22,8 +22,7 @@ void kt_band_gradient(int8_t *y, const int32_t *columns, const int32_t *stream, 
             for (x = 0; x < width; x++) {
                 const int32_t sum = row_sum(columns, stream, x, row) + row_sum(columns, stream + 2, x, row + 1) +
                                     row_sum(columns, stream + 4, x, row + 2);
-                const int32_t result = ((sum >> *bias) + 1) >> 1;
-                y[row * band->top_step + x * band->step_x] = kt_saturate8(result);
+                y[row * band->top_step + x * band->step_x] = kt_saturate8((bias[0] + sum) >> bias[1]);
             }
         }
     }

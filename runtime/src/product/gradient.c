@@ -12,11 +12,10 @@ void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
     int32_t position, i;
     for (; to != (const int8_t *)end; to += 4, p.stream += 2 * pairs) {
         for (position = stride == 0 ? 0 : 1; position >= 0; position--) {
-            int32_t sums[4] = {0, 0, 0, 0};
+            int32_t sums[4] = {bias[0], bias[0], bias[0], bias[0]};
             kt_quad_sums(p.stream, columns + position, 2, pairs, 0, sums);
             for (i = 0; i < 4; i++) {
-                const int32_t x = ((sums[i] >> *bias) + 1) >> 1;
-                to[position * stride + i] = kt_saturate8(x);
+                to[position * stride + i] = kt_saturate8(sums[i] >> bias[1]);
             }
         }
     }

@@ -37,8 +37,8 @@ void kt_product_sums(KT_PRODUCT_ARGUMENTS);
 /* int32 sums of a stream of plain words, exact for any sum in int32. */
 void kt_product_plain_sums(KT_PRODUCT_ARGUMENTS);
 
-/* int8 results of a stream of plain words, sums that start from 0; bias: one shift for all.
- *     result = ((sum >> shift) + 1) >> 1, limited to [-127, 127] */
+/* int8 results of a stream of plain words; bias: {2^(shift - 1), shift} for all, with which the compiler proves sums to stay in int32.
+ *     result = (sum + 2^(shift - 1)) >> shift, limited to [-127, 127] */
 void kt_product_gradient(KT_PRODUCT_ARGUMENTS);
 
 /* One position whose values are read as int8 where they lie: panel is an int8 pointer, pairs are even, stride is not used. */

@@ -75,17 +75,16 @@
 #define KT_NEXT_CHANNEL KT_NEXT_CHANNEL_OF("24")
 #define KT_NEXT_CHANNEL_STRIDED KT_NEXT_CHANNEL_OF("20")
 
-/* The same of a gradient: weights as they are, one shift, sums that start from 0. */
+/* The same of a gradient: weights as they are, one shift, sums that start from half a unit. */
 #define KT_NEXT_GRADIENT_CHANNEL \
     "5:\n\t" \
     "ldr r12, " KT_STREAM "\n\t" \
     "ldm r12!, {r4-r9}\n\t" \
     "str r12, " KT_STREAM "\n\t" \
-    "mov r3, #0\n\t" \
-    "str r3, " KT_BIAS "\n\t" \
     "ldr r12, " KT_BIASES "\n\t" \
-    "ldr r3, [r12]\n\t" \
-    "str r3, " KT_SHIFT "\n\t" \
+    "ldm r12, {r0, r1}\n\t" \
+    "str r0, " KT_BIAS "\n\t" \
+    "str r1, " KT_SHIFT "\n\t" \
     KT_OPEN_CHANNEL("24")
 
 /* One kernel row of two results a, b; first: what a and b start from. e, f: two column pairs. */

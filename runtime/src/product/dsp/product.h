@@ -60,9 +60,9 @@
     "str r0, " KT_BIAS "\n\t" \
     "ldr lr, " KT_PANEL "\n\t" \
     "ldrd r2, r3, " KT_SKIP "\n\t"
-/* The same from 0: the bias is no table. */
-#define KT_START_ZEROS \
-    "mov r4, #0\n\t" "mov r5, #0\n\t" "mov r6, #0\n\t" "mov r7, #0\n\t" \
+/* The same from one value for all channels. */
+#define KT_START_ALIKE \
+    "ldr r0, " KT_BIAS "\n\t" "ldr r4, [r0]\n\t" "mov r5, r4\n\t" "mov r6, r4\n\t" "mov r7, r4\n\t" \
     "ldr lr, " KT_PANEL "\n\t" \
     "ldrd r2, r3, " KT_SKIP "\n\t"
 #define KT_PAIR_SUMS "add r5, r4, r5, lsl #8\n\t" "add r7, r6, r7, lsl #8\n\t"
@@ -170,11 +170,16 @@
     "add " a ", " a ", r1, lsl #7\n\t" "add " b ", " b ", lr, lsl #7\n\t" \
     "asr " a ", r3\n\t"              "asr " b ", r3\n\t" \
     "ssat " a ", #8, " a "\n\t"      "ssat " b ", #8, " b "\n\t"
-/* r0 is the shift, r1 is 1. */
+/* int8 results of sums that started from half a unit, r0 the shift: four of a position in one register, where -128 becomes -127. */
+#define KT_SHIFTED(sum) "asr " sum ", r0\n\t" "ssat " sum ", #8, " sum "\n\t"
+#define KT_FOUR_BYTES(a, b, c, d) \
+    "bfi " a ", " b ", #8, #8\n\t" "bfi " a ", " c ", #16, #8\n\t" "bfi " a ", " d ", #24, #8\n\t" \
+    "qsub8 " a ", " a ", r1\n\t" "sadd8 " a ", " a ", r1\n\t" /* one less and one more, of which the first saturates */
 #define KT_LIMITED_SUMS \
-    "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0]\n\t" "mov r1, #1\n\t" \
-    KT_LIMITED("r4", "r0", "r1") KT_LIMITED("r5", "r0", "r1") KT_LIMITED("r6", "r0", "r1") KT_LIMITED("r7", "r0", "r1") \
-    KT_LIMITED("r8", "r0", "r1") KT_LIMITED("r9", "r0", "r1") KT_LIMITED("r10", "r0", "r1") KT_LIMITED("r11", "r0", "r1")
+    "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0, #4]\n\t" "mov r1, #0x01010101\n\t" \
+    KT_SHIFTED("r4") KT_SHIFTED("r5") KT_SHIFTED("r6") KT_SHIFTED("r7") \
+    KT_SHIFTED("r8") KT_SHIFTED("r9") KT_SHIFTED("r10") KT_SHIFTED("r11") \
+    KT_FOUR_BYTES("r4", "r5", "r6", "r7") KT_FOUR_BYTES("r8", "r9", "r10", "r11")
 #define KT_HALF_UP_ROW(a) \
     "ldm r12!, {r0, r2, r3}\n\t" "smmla " a ", " a ", r0, r2\n\t" "asr " a ", r3\n\t" "ssat " a ", #8, " a "\n\t"
 #define KT_AWAY_ROW(a) \
@@ -188,6 +193,11 @@
     "strb r8, [r1]\n\t" "strb r9, [r1, #1]\n\t" "strb r10, [r1, #2]\n\t" "strb r11, [r1, #3]\n\t" \
     "strb r4, [r0]\n\t" "strb r5, [r0, #1]\n\t" "strb r6, [r0, #2]\n\t" "strb r7, [r0, #3]\n\t" \
     "adds r0, #4\n\t"
+#define KT_STORE_FOURS \
+    "ldr r0, " KT_RESULT "\n\t" \
+    "ldr r1, " KT_STRIDE "\n\t" \
+    "str r8, [r0, r1]\n\t" \
+    "str r4, [r0], #4\n\t"
 #define KT_STORE_ROW \
     "ldr r0, " KT_RESULT "\n\t" \
     "strb r4, [r0]\n\t" "strb r5, [r0, #1]\n\t" "strb r6, [r0, #2]\n\t" "strb r7, [r0, #3]\n\t" \

@@ -6,9 +6,9 @@
 /* The text reads the arguments, not C. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-/* ((sum >> shift) + 1) >> 1 within [-127, 127], `one` a register that holds 1: one less and one more, of which the first saturates. */
+/* sum >> shift within [-127, 127], `one` a register that holds 1: one less and one more, of which the first saturates. */
 #define KT_LIMITED(sum, shift, one) \
-    "asr " sum ", " shift "\n\t" "add " sum ", #1\n\t" "ssat " sum ", #8, " sum ", asr #1\n\t" \
+    "asr " sum ", " shift "\n\t" "ssat " sum ", #8, " sum "\n\t" \
     "qsub8 " sum ", " sum ", " one "\n\t" "sadd8 " sum ", " sum ", " one "\n\t"
 
 /* Leaves with what was pushed: variables of so many bytes, r4 to r11 and lr, and the first four arguments. */
