@@ -4,7 +4,7 @@
  * once and adds to the results that it meets, two products an instruction. The finished piece lies in the scratch until all
  * channels have been read: the results may lie over g.
  *
- * 3x3 with stride 2: the same by pieces of a row; a row of results meets two rows of gradients, or one.
+ * 3x3 with stride 2: the same by pieces of a row, four channels at once; a row of results meets two rows of gradients, or one.
  *
  * Other windows: position by position, four channels at a time, whose sums stay in registers over all taps.
  *
@@ -14,6 +14,7 @@
 
 #if KT_DSP && !KT_MVE
 
+#include "../../product/halves.h"
 #include "meetings.h"
 #include "prescale.h"
 
@@ -124,8 +125,14 @@ static inline void sum_columns(const piece *p, const scaled_column *column, cons
 /* result = scratch with -127 for -128; size bytes. */
 static void store_piece(const int8_t *scratch, int8_t *result, int32_t size)
 {
-    int32_t i;
-    for (i = 0; i + 4 <= size; i += 4) {
+    int32_t i = 0;
+    for (; i + 16 <= size; i += 16) {
+        kt_store_word(result + i, kt_symmetric(kt_load_word(scratch + i)));
+        kt_store_word(result + i + 4, kt_symmetric(kt_load_word(scratch + i + 4)));
+        kt_store_word(result + i + 8, kt_symmetric(kt_load_word(scratch + i + 8)));
+        kt_store_word(result + i + 12, kt_symmetric(kt_load_word(scratch + i + 12)));
+    }
+    for (; i + 4 <= size; i += 4) {
         kt_store_word(result + i, kt_symmetric(kt_load_word(scratch + i)));
     }
     for (; i < size; i++) {
@@ -240,53 +247,112 @@ typedef struct {
     int32_t shift;
 } strided_piece;
 
-/* All results of one channel, in [-128, 127]. */
-static __attribute__((noinline)) void strided_channel(const strided_piece *p, int32_t c, int32_t factor, const int8_t *weights,
-                                                      int8_t *result)
+/* Four channels: weights of the upper and the lower row as pairs, what their gradients are scaled by, and the sums of the result that the
+ * next column begins with. */
+typedef struct {
+    uint32_t w[4][KERNEL];
+    int32_t factor[4];
+    int32_t current[4];
+    int32_t half, shift;
+} strided_quad;
+
+static void read_quad(const kt_depthwise_input_gradient_params *params, const strided_piece *p, int32_t c, strided_quad *quad)
+{
+    const int32_t step = p->channels;
+    const int8_t *upper = params->weights + p->kernel_row[0] * KERNEL * step + c;
+    const int8_t *lower = params->weights + p->kernel_row[1] * KERNEL * step + c;
+    int32_t i;
+    quad->shift = p->shift;
+    quad->half = INT32_C(1) << (p->shift - 1);
+    for (i = 0; i < 4; i++, upper++, lower++) {
+        quad->w[i][0] = kt_low_halves((uint32_t)upper[0], (uint32_t)lower[0]);
+        quad->w[i][1] = kt_low_halves((uint32_t)upper[step], (uint32_t)lower[step]);
+        quad->w[i][2] = kt_low_halves((uint32_t)upper[2 * step], (uint32_t)lower[2 * step]);
+        quad->factor[i] = kt_prescale_factor(params->prescale[c + i], params->prescale_shift);
+        quad->current[i] = quad->half;
+    }
+}
+
+/* The low bytes of four values in [-128, 127] as a word. */
+static inline uint32_t joined(int32_t a, int32_t b, int32_t c, int32_t d)
+{
+    __asm__("bfi %0, %1, #8, #8" : "+r"(a) : "r"(b));
+    __asm__("bfi %0, %1, #16, #8" : "+r"(a) : "r"(c));
+    __asm__("bfi %0, %1, #24, #8" : "+r"(a) : "r"(d));
+    return (uint32_t)a;
+}
+
+/* The result that begins with `from`, shifted. */
+static inline int32_t strided_result(uint32_t pair, uint32_t w, int32_t from, int32_t shift)
+{
+    return __ssat(kt_add_products(pair, w, from) >> shift, 8);
+}
+
+/* A column of gradients: the result that it finishes, the one that is its own, and the first products of the next. Written out: gcc
+ * keeps arrays in memory. */
+KT_INLINE void add_strided_column(strided_quad *quad, const int8_t *upper, const int8_t *lower, int8_t *first, int8_t *second)
+{
+    const uint32_t u = kt_load_word(upper), l = kt_load_word(lower);
+    const uint32_t u02 = kt_even(u), u13 = kt_odd(u), l02 = kt_even(l), l13 = kt_odd(l);
+    const uint32_t a = kt_halved(kt_doubled_low(quad->factor[0], u02), kt_doubled_low(quad->factor[0], l02));
+    const uint32_t b = kt_halved(kt_doubled_low(quad->factor[1], u13), kt_doubled_low(quad->factor[1], l13));
+    const uint32_t c = kt_halved(kt_doubled_high(quad->factor[2], u02), kt_doubled_high(quad->factor[2], l02));
+    const uint32_t d = kt_halved(kt_doubled_high(quad->factor[3], u13), kt_doubled_high(quad->factor[3], l13));
+    const int32_t shift = quad->shift, half = quad->half;
+    const uint32_t finished = joined(strided_result(a, quad->w[0][0], quad->current[0], shift),
+                                     strided_result(b, quad->w[1][0], quad->current[1], shift),
+                                     strided_result(c, quad->w[2][0], quad->current[2], shift),
+                                     strided_result(d, quad->w[3][0], quad->current[3], shift));
+    kt_store_word(first, finished);
+    kt_store_word(second, joined(strided_result(a, quad->w[0][1], half, shift), strided_result(b, quad->w[1][1], half, shift),
+                                 strided_result(c, quad->w[2][1], half, shift), strided_result(d, quad->w[3][1], half, shift)));
+    quad->current[0] = kt_add_products(a, quad->w[0][2], half);
+    quad->current[1] = kt_add_products(b, quad->w[1][2], half);
+    quad->current[2] = kt_add_products(c, quad->w[2][2], half);
+    quad->current[3] = kt_add_products(d, quad->w[3][2], half);
+}
+
+/* At the ends of a piece, where a result lies outside it. */
+static __attribute__((noinline)) void add_end_column(strided_quad *quad, const int8_t *upper, const int8_t *lower, int8_t *first,
+                                                     int8_t *second)
+{
+    add_strided_column(quad, upper, lower, first, second);
+}
+
+/* All results of four channels, in [-128, 127]. */
+static __attribute__((noinline)) void strided_channels(const strided_piece *p, int32_t c, strided_quad *quad, int8_t *result)
 {
     const int32_t upper_step = p->step[0], lower_step = p->step[1], step = p->channels;
-    const int32_t shift = p->shift, half = INT32_C(1) << (shift - 1);
     const int8_t *upper = p->row[0] + (upper_step ? c : 0), *lower = p->row[1] + (lower_step ? c : 0);
-    const int8_t *const upper_weight = weights + p->kernel_row[0] * KERNEL * step;
-    const int8_t *const lower_weight = weights + p->kernel_row[1] * KERNEL * step;
-    const uint32_t w0 = kt_low_halves((uint32_t)upper_weight[0], (uint32_t)lower_weight[0]);
-    const uint32_t w1 = kt_low_halves((uint32_t)upper_weight[step], (uint32_t)lower_weight[step]);
-    const uint32_t w2 = kt_low_halves((uint32_t)upper_weight[2 * step], (uint32_t)lower_weight[2 * step]);
-    int32_t current = half;
+    int8_t outside[4];
     int32_t i;
     if (p->lead || p->before) {
-        const uint32_t pair = scaled_pair(upper, lower, factor);
-        if (p->lead) {
-            *result = (int8_t)__ssat(kt_add_products(pair, w1, half) >> shift, 8);
-            result += step;
-        }
-        current = kt_add_products(pair, w2, half);
+        add_end_column(quad, upper, lower, outside, p->lead ? result : outside);
+        result += p->lead ? step : 0;
         upper += upper_step;
         lower += lower_step;
     }
-    for (i = p->within; i > 0; i--, upper += upper_step, lower += lower_step) {
-        const uint32_t pair = scaled_pair(upper, lower, factor);
-        *result = (int8_t)__ssat(kt_add_products(pair, w0, current) >> shift, 8);
-        result += step;
-        *result = (int8_t)__ssat(kt_add_products(pair, w1, half) >> shift, 8);
-        result += step;
-        current = kt_add_products(pair, w2, half);
+    for (i = p->within; i > 0; i--, upper += upper_step, lower += lower_step, result += 2 * step) {
+        add_strided_column(quad, upper, lower, result, result + step);
     }
     if (p->last) {
-        *result = (int8_t)__ssat(kt_add_products(scaled_pair(upper, lower, factor), w0, current) >> shift, 8);
+        add_end_column(quad, upper, lower, result, outside);
         result += step;
-        current = kt_add_products(scaled_pair(upper, lower, factor), w2, half);
     }
     for (i = p->after; i > 0; i--, result += step) {
-        *result = (int8_t)__ssat(current >> shift, 8);
-        current = half;
+        const int32_t shift = quad->shift;
+        int32_t k;
+        for (k = 0; k < 4; k++) {
+            result[k] = (int8_t)__ssat(quad->current[k] >> shift, 8);
+            quad->current[k] = quad->half;
+        }
     }
 }
 
 /* The rows of gradients that meet row y, at column `left`. */
 static void set_strided_rows(const kt_window *window, const int8_t *g, int32_t y, int32_t left, strided_piece *p)
 {
-    static const int8_t zero = 0;
+    static const int8_t zero[4] = {0, 0, 0, 0};
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t at = y + window->pad[KT_Y];
     const int32_t odd = at & 1;
@@ -296,7 +362,7 @@ static void set_strided_rows(const kt_window *window, const int8_t *g, int32_t y
     p->kernel_row[1] = 0;
     for (i = 0; i < 2; i++) {
         const int exists = kt_within(row[i], window->output[KT_Y]);
-        p->row[i] = exists ? g + (row[i] * window->output[KT_X] + left) * channels : &zero;
+        p->row[i] = exists ? g + (row[i] * window->output[KT_X] + left) * channels : zero;
         p->step[i] = exists ? channels : 0;
     }
 }
@@ -322,9 +388,10 @@ static void strided_row(const kt_depthwise_input_gradient_params *params, const 
     p.last = left - 2 * p.within > 0 && column + p.lead + p.within < columns ? 1 : 0;
     p.after = left - 2 * p.within - p.last;
     set_strided_rows(window, g, y, column - p.before, &p);
-    for (c = 0; c < channels; c++) {
-        const int32_t factor = kt_prescale_factor(params->prescale[c], params->prescale_shift);
-        strided_channel(&p, c, factor, params->weights + c, scratch + c);
+    for (c = 0; c < channels; c += 4) {
+        strided_quad quad;
+        read_quad(params, &p, c, &quad);
+        strided_channels(&p, c, &quad, scratch + c);
     }
     store_piece(scratch, dx + (y * window->input[KT_X] + x) * channels, (end - x) * channels);
 }
@@ -401,7 +468,7 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     const int simple = params->depth_multiplier == 1 && gain == NULL && shifts;
     if (simple && is_three_by_three(window, 1)) {
         three_by_three(params, g, dx, (int8_t *)scratch);
-    } else if (simple && is_three_by_three(window, 2)) {
+    } else if (simple && window->input[KT_CHANNELS] % 4 == 0 && is_three_by_three(window, 2)) {
         strided(params, g, dx, (int8_t *)scratch);
     } else if (simple && kt_meetings_fit(window) && window->input[KT_CHANNELS] % 4 == 0) {
         any_window(params, g, dx);
