@@ -20,17 +20,18 @@ static inline void kt_add_sums(int32_t *totals, uint32_t even, uint32_t odd)
 static inline void kt_sum_eight(const int8_t *x, int32_t step, int32_t rows, int32_t *totals)
 {
     uint32_t even0 = 0, odd0 = 0, even1 = 0, odd1 = 0;
-    for (; rows >= 2; rows -= 2) {
-        const uint32_t a = kt_load_word(x), b = kt_load_word(x + 4);
-        const int8_t *const next = x + step;
-        const uint32_t c = kt_load_word(next), d = kt_load_word(next + 4);
-        even0 = kt_add_even(kt_add_even(even0, a), c);
-        odd0 = kt_add_odd(kt_add_odd(odd0, a), c);
-        even1 = kt_add_even(kt_add_even(even1, b), d);
-        odd1 = kt_add_odd(kt_add_odd(odd1, b), d);
-        x = next + step;
+    for (; rows >= 4; rows -= 4) {
+        int32_t i;
+#pragma GCC unroll 4
+        for (i = 0; i < 4; i++, x += step) {
+            const uint32_t a = kt_load_word(x), b = kt_load_word(x + 4);
+            even0 = kt_add_even(even0, a);
+            odd0 = kt_add_odd(odd0, a);
+            even1 = kt_add_even(even1, b);
+            odd1 = kt_add_odd(odd1, b);
+        }
     }
-    if (rows > 0) {
+    for (; rows > 0; rows--, x += step) {
         const uint32_t a = kt_load_word(x), b = kt_load_word(x + 4);
         even0 = kt_add_even(even0, a);
         odd0 = kt_add_odd(odd0, a);
