@@ -182,6 +182,12 @@ static inline void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sum
     if (walk->path != NULL) {
         kt_add_path(window, walk->path, sums, y, x, first, count);
     }
+    if (shift > 0 && shift < 32) {
+        for (k = 0; k < count; k++) {
+            dx[k] = kt_saturate8((sums[k] >> shift) + ((sums[k] >> (shift - 1)) & 1));
+        }
+        return;
+    }
     for (k = 0; k < count; k++) {
         dx[k] = kt_saturate8(kt_shift_round(sums[k], shift));
     }

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "../product/halves.h"
 #include "input_gradient.h"
 
 /* gradient [positions][channels] enters the path through weights [rows][kernel rows][kernel columns][input channels]; rows: of each
@@ -16,6 +17,22 @@ typedef struct {
     int32_t multiplier;
     int32_t shift;
 } kt_path;
+
+/* row[k] += code * w[k], of an int8 code */
+static inline void kt_add_codes(int32_t *row, const int8_t *w, int32_t code, int32_t count)
+{
+#if KT_DSP
+    for (; count >= 4; count -= 4, row += 4, w += 4) {
+        int32_t even, odd;
+        kt_split_four(w, &even, &odd);
+        row[0] = kt_add_low(row[0], even, code);
+        row[1] = kt_add_low(row[1], odd, code);
+        row[2] = kt_add_high_low(row[2], even, code);
+        row[3] = kt_add_high_low(row[3], odd, code);
+    }
+#endif
+    kt_add_row(row, w, code, count);
+}
 
 /* row[k] = sum over the windows that cover (y, x), and over c, of gradient[c] * weights[row of c, tap, first + k]. */
 static inline void kt_gather_path(const kt_window *window, const kt_path *path, int32_t y, int32_t x, int32_t first,
@@ -32,7 +49,7 @@ static inline void kt_gather_path(const kt_window *window, const kt_path *path, 
         for (c = 0; c < path->channels; c++) {
             const int32_t index = path->rows == NULL ? c : path->rows[c];
             if (g[c] != 0 && index >= 0) {
-                kt_add_row(row, path->weights + (index * step + meeting.tap * size + first), g[c], count);
+                kt_add_codes(row, path->weights + (index * step + meeting.tap * size + first), g[c], count);
             }
         }
     }
@@ -43,9 +60,23 @@ static inline void kt_gather_path(const kt_window *window, const kt_path *path, 
 static inline void kt_add_path(const kt_window *window, const kt_path *path, int32_t *sums, int32_t y, int32_t x,
                                int32_t first, int32_t count)
 {
+    const int32_t multiplier = path->multiplier, down = kt_minimum(-path->shift, 31);
     int32_t row[KT_GATHER_BLOCK];
     int32_t k;
     kt_gather_path(window, path, y, x, first, count, row);
+    if (down > 0) { /* a right shift leaves nothing beyond 2^30 */
+        for (k = 0; k < count; k++) {
+            sums[k] = kt_add_words(sums[k], kt_requantize_right(row[k], multiplier, down));
+        }
+        return;
+    }
+    if (down > -16 && (int64_t)path->channels * window->kernel[KT_Y] * window->kernel[KT_X] < INT64_C(1) << (16 + down)) {
+        for (k = 0; k < count; k++) { /* products of codes have 14 bits: shifted left they stay within 2^30, and so does what is left of them */
+            const int64_t product = (int64_t)(row[k] * (INT32_C(1) << -down)) * multiplier;
+            sums[k] = kt_add_words(sums[k], (int32_t)((product + (INT64_C(1) << 30)) >> 31));
+        }
+        return;
+    }
     for (k = 0; k < count; k++) {
         const int32_t scaled = kt_requantize(row[k], path->multiplier, path->shift);
         sums[k] = kt_add_saturated(sums[k], kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT));

@@ -15,6 +15,9 @@
 /* 2^19 and more is at the clamp after this shift, so that a total may be limited to +-2^30, whose double is an int32. */
 enum { LARGEST_SHIFT = 20 };
 
+/* Doubled products of so many codes at most, shifted left so far at most, have less than 30 bits. */
+enum { SMALL_RANK = 16, LARGEST_LEFT = 10 };
+
 /* u of one position, rank 4, doubled. */
 typedef struct {
     uint32_t even, odd;
@@ -51,16 +54,19 @@ static __attribute__((noinline, cold)) int32_t any_addend(int32_t twice, int32_t
     return kt_scaled_addend(twice / 2, multiplier, shift);
 }
 
-/* Adds what the doubled products and the bias of a channel give to both sums. A product of int8 codes has so few bits that neither its
- * double nor its high part with 2^30 leaves int32. */
+/* Adds what the doubled products and the bias of a channel give to both sums. most_left: bits of a left shift without a check. A product of
+ * int8 codes has so few bits that neither its double nor its high part with 2^30 leaves int32. */
 KT_INLINE void add_channel(int32_t multiplier, int32_t down, int32_t bias, int32_t twice0, int32_t twice1, int32_t *sum,
-                           int32_t stride)
+                           int32_t stride, int32_t most_left)
 {
     int32_t addend0, addend1;
     if ((uint32_t)(down - 1) < 31) {
         const int32_t half = (int32_t)(UINT32_C(1) << (down - 1));
         addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
         addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
+    } else if (down <= 0 && down >= -most_left) { /* rounded once */
+        addend0 = kt_add_high_product((int32_t)((uint32_t)twice0 << -down), multiplier, 0);
+        addend1 = kt_add_high_product((int32_t)((uint32_t)twice1 << -down), multiplier, 0);
     } else {
         addend0 = any_addend(twice0, multiplier, -down);
         addend1 = any_addend(twice1, multiplier, -down);
@@ -87,7 +93,7 @@ static __attribute__((noinline)) void add_four(const kt_trained_sums *trained, c
         const int32_t first0 = (int32_t)__smuad((int16x2_t)even, (int16x2_t)u0.even);
         const int32_t first1 = (int32_t)__smuad((int16x2_t)even, (int16x2_t)u1.even);
         add_channel(multiplier[c], -(shift[c] + exponent), bias[c], kt_add_products(odd, u0.odd, first0),
-                    kt_add_products(odd, u1.odd, first1), sum, stride);
+                    kt_add_products(odd, u1.odd, first1), sum, stride, LARGEST_LEFT);
     }
 }
 
@@ -102,7 +108,7 @@ static __attribute__((noinline)) void add_products(const kt_trained_sums *traine
         int32_t twice[2];
         doubled_products(trained->b + c * rank, u0, u1, rank, twice);
         add_channel(params->addend_multiplier[c], -(params->addend_shift[c] + trained->exponent), trained->bias[c], twice[0], twice[1],
-                    sum, block->stride);
+                    sum, block->stride, rank <= SMALL_RANK ? LARGEST_LEFT : -1);
     }
 }
 
