@@ -87,7 +87,7 @@ class PackedInputGradient(Op):
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op)
-        needs = ("product/plain_sums.c", "product/gradient.c")
+        needs = ("product/plain_sums.c", *(() if t.has("lora_du") else ("product/gradient.c",)))
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", needs)
 
 

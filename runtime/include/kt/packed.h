@@ -93,7 +93,7 @@ typedef struct {
 
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
-/* kt_conv2d_path_input_gradient_s8 with LoRA, in the same way. */
+/* kt_conv2d_path_input_gradient_s8 with LoRA, in the same way, always with scratch. */
 typedef struct {
     kt_window window;
     const int32_t *stream;

@@ -13,6 +13,11 @@
 #include "packed_bias.h"
 #include "path_gradient.h"
 
+/* 1 in the kernel that adds a trained path: it does without what only the other one calls. */
+#ifndef KT_WITH_PATH
+#define KT_WITH_PATH 0
+#endif
+
 /* The gradient as the product reads it. */
 typedef struct {
     const kt_window *window;
@@ -161,7 +166,7 @@ static __attribute__((noinline)) kt_phase kt_phase_of(const kt_window *window, c
     return phase;
 }
 
-/* Everything that a walk needs. path: NULL for none. */
+/* Everything that a walk needs. path: NULL without KT_WITH_PATH. */
 typedef struct {
     kt_scaled_gradient from;
     const int32_t *stream;
@@ -179,7 +184,7 @@ static inline void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sum
     int8_t *const dx = walk->dx + (y * window->input[KT_X] + x) * window->input[KT_CHANNELS] + first;
     const int32_t shift = walk->shift;
     int32_t k;
-    if (walk->path != NULL) {
+    if (KT_WITH_PATH) {
         kt_add_path(window, walk->path, sums, y, x, first, count);
     }
     if (shift > 0 && shift < 32) {
@@ -234,7 +239,7 @@ static inline void kt_slide(const kt_gradient_walk *walk, const kt_phase *phase,
 /* Whether the product can make results of its sums. */
 static inline int kt_gives_results(const kt_gradient_walk *walk)
 {
-    return walk->path == NULL && walk->from.window->input[KT_CHANNELS] % KT_QUAD == 0 && walk->shift > 1 && walk->shift < 32;
+    return !KT_WITH_PATH && walk->from.window->input[KT_CHANNELS] % KT_QUAD == 0 && walk->shift > 1 && walk->shift < 32;
 }
 
 /* The gradients of two positions, or only of the first, from their panel: a block of channels after the other. */
@@ -384,7 +389,7 @@ static inline int kt_is_pointwise(const kt_gradient_walk *walk)
 static inline void kt_walk_all(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    if (kt_is_pointwise(walk) && kt_gives_results(walk)) {
+    if (kt_gives_results(walk) && kt_is_pointwise(walk)) {
         kt_walk_pointwise(walk);
     } else if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
         kt_walk_positions(walk);
@@ -407,7 +412,11 @@ static __attribute__((noinline)) void kt_walk_on_stack(const kt_gradient_walk *w
 /* Without scratch a small panel lies on the stack. */
 static inline void kt_walk_gradient(const kt_gradient_walk *walk)
 {
-    (walk->panel == NULL ? kt_walk_on_stack : kt_walk_all)(walk);
+    if (!KT_WITH_PATH && walk->panel == NULL) {
+        kt_walk_on_stack(walk);
+    } else {
+        kt_walk_all(walk);
+    }
 }
 
 #endif

@@ -1,4 +1,5 @@
 /* Gradient of CONV_2D and FULLY_CONNECTED with LoRA to their input: the frozen path from transposed weights, plus the trained one. */
+#define KT_WITH_PATH 1
 #include "packed_input_gradient.h"
 
 void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params *params, const int8_t *g,
