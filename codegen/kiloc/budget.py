@@ -1,4 +1,4 @@
-"""Meeting a memory budget with stripes and recomputation, and where that is not enough, what would help."""
+"""Meeting a memory budget with stripes, recomputation and offloading, and where that is not enough, what would help."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from .errors import CompileError
 from .ir.graph import Graph, Node
 from .ir.verify import total_macs
 from .passes.kernels import forms, lavish, with_kernels
+from .passes.offload import moved_bytes, offload
 from .passes.slices import inference_slice, training_slice
 from .plan import WORD, alignment, check_plan, plan_memory
+from .plan.offload import Offloads
 from .plan.order import best_order, branches, forward_in_order
 from .plan.recompute import Recomputations
 from .plan.stripes import stripe
@@ -37,7 +39,7 @@ def inference(whole: Graph, target: str, buffers: str) -> Graph:
     if not branches(part):
         return part
     kernels = with_kernels(part, target)
-    order = best_order(kernels, lambda node: scratch_bytes(kernels, node), frozenset(caller_buffers(kernels)), alignment(target))
+    order = best_order(kernels, _scratch_of(kernels), frozenset(caller_buffers(kernels)), alignment(target))
     named = {n.name: n for n in part.nodes}
     return part.with_nodes(named[n.name] for n in order)
 
@@ -57,10 +59,7 @@ def planned(
 ) -> Slice:
     """A slice with its plan (align, prove: see `plan_memory`), for the kernels of a target; the plan is checked independently."""
     kernels = with_kernels(part, target, saving)
-
-    def scratch(node: Node) -> int:
-        return scratch_bytes(kernels, node)
-
+    scratch = _scratch_of(kernels)
     plan = plan_memory(kernels, scratch, frozenset(caller_buffers(kernels)), align, prove)
     if check:
         check_plan(kernels, kernels.nodes, plan.offsets, plan.arena_bytes, scratch)
@@ -109,35 +108,55 @@ def _at_fault(part: Slice, limit: int) -> list[str]:
 def recomputations(part: Graph, align: int = WORD, target: str = "", saving: Mapping[str, int] | None = None) -> Recomputations:
     """What a training slice may recompute, with the memory of a target's kernels."""
     kernels = with_kernels(part, target, saving)
-    return Recomputations(kernels, lambda node: scratch_bytes(kernels, node), frozenset(caller_buffers(kernels)), align)
+    return Recomputations(kernels, _scratch_of(kernels), frozenset(caller_buffers(kernels)), align)
 
 
-def fitted(part: Slice, arena: int) -> Slice | None:
-    """The slice, with layers in stripes and values computed again, whose plan fits the arena for the fewest extra MACs that were found.
+def _scratch_of(kernels: Graph) -> Callable[[Node], int]:
+    return lambda node: scratch_bytes(kernels, node)
 
-    None where none was found.
+
+def offloads(part: Slice, graph: Graph) -> Offloads:
+    """What a training slice, or a variant of its graph, may offload, with the memory of a target's kernels."""
+    kernels = with_kernels(graph, part.target, part.saving)
+    return Offloads(kernels, _scratch_of(kernels), frozenset(caller_buffers(kernels)), part.plan.alignment)
+
+
+def offloaded(part: Slice, least: int) -> Slice:
+    """The slice with as little in the arena as offloading reaches, but not below `least` bytes, for the fewest bytes to move."""
+    choices = offloads(part, part.graph)
+    chosen = choices.choose(max(choices.least(), least))
+    return min(part, _like(part, offload(part.graph, chosen or ())), key=lambda s: s.plan.arena_bytes)
+
+
+def fitted(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice | None:
+    """The slice whose plan fits the arena for the fewest extra MACs that were found, with layers in stripes and values computed again.
+
+    transfer_cost: MACs that a byte moved to slow memory or back counts as; None: nothing may be offloaded. None where none was found.
     """
     if part.plan.arena_bytes <= arena:
         return part
     budget = arena
     for _ in range(ATTEMPTS):
-        found = [_like(part, graph) for graph in _variants(part, budget)]
+        found = [_like(part, graph) for graph in _variants(part, budget, transfer_cost is not None)]
         if not found:
             return None
         fitting = [f for f in found if f.plan.arena_bytes <= arena]
         if fitting:
-            return min(fitting, key=lambda f: (total_macs(f.graph), f.plan.arena_bytes))
+            return min(fitting, key=lambda f: (total_macs(f.graph) + (transfer_cost or 0) * moved_bytes(f.graph), f.plan.arena_bytes))
         budget = min(budget, *(f.plan.lower_bound for f in found)) - 1
     return None
 
 
-def _variants(part: Slice, budget: int) -> Iterator[Graph]:
-    """Graphs whose bytes alive are within the budget: with recomputation, with stripes, with both."""
+def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
+    """Graphs whose bytes alive are within the budget: with recomputation or offloading, with stripes, with both."""
     in_stripes = _striped(part, budget)
     for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
         choice = recomputations(graph, part.plan.alignment, part.target, part.saving).choose(budget)
         if choice is not None:
             yield choice.apply(graph)
+        moved = offloads(part, graph).choose(budget) if offloading else None
+        if moved is not None:
+            yield offload(graph, moved)
 
 
 def _striped(part: Slice, budget: int) -> Graph:
@@ -155,11 +174,15 @@ def portable(part: Slice) -> Slice:
     return planned(part.graph, part.plan.alignment, part.plan.proved, target=part.target, saving=_portable(part.graph, part.target))
 
 
-def smallest(part: Slice) -> Slice:
-    """The least memory that stripes and recomputation reach, whatever they cost."""
+def smallest(part: Slice, offloading: bool = False) -> Slice:
+    """The least memory that stripes and recomputation, or offloading, reach, whatever they cost."""
     in_stripes = _striped(part, 0)
-    least = (recomputations(g, part.plan.alignment, part.target, part.saving).front()[-1].apply(g) for g in (part.graph, in_stripes))
-    return min([part, *(_like(part, g) for g in (in_stripes, *least))], key=lambda s: s.plan.arena_bytes)
+    found = [part, _like(part, in_stripes)]
+    for graph in (part.graph, in_stripes):
+        found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).front()[-1].apply(graph)))
+        if offloading:
+            found.append(_like(part, offload(graph, offloads(part, graph).candidates())))
+    return min(found, key=lambda s: s.plan.arena_bytes)
 
 
 def advice(options: Options, total: Callable[[Options], int], now: int) -> str:

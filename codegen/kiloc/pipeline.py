@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from . import frontend
 from .autodiff import differentiate
-from .budget import advice, economical, fitted, inference, portable, smallest, training
+from .budget import advice, economical, fitted, inference, offloaded, portable, smallest, training
 from .emit import ModelContext, adapter_table, build_context, render
-from .emit.context import Slice, state_layout, update_bytes
+from .emit.context import Slice, update_bytes
+from .emit.state_layout import state_layout
 from .errors import BudgetError, CompileError
 from .ir import interp
 from .ir.graph import Graph, Node
@@ -34,6 +35,7 @@ from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, wi
 from .passes.calibrate import calibrate
 from .passes.constant_channels import without_constant_channels
 from .passes.pack_masks import pack_masks
+from .passes.page_updates import page_updates
 from .passes.simplify import simplify
 from .passes.slices import adapted_slice, inference_slice, prune
 from .passes.stream_updates import stream_updates
@@ -47,12 +49,20 @@ SAMPLES = 32
 
 PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")
-OFFLOADS = ("none", "optimizer")
+OFFLOADS = ("none", "optimizer", "activations", "all")
 C_HEADERS = frozenset(
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
     "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
 )
 Dump = Callable[[str, Graph], None]
+
+
+@dataclass(frozen=True)
+class SlowMemory:
+    """Where offloaded values lie. size: bytes, None: as many as it takes. cost: MACs of the processor in the time of a byte's way in or out."""
+
+    size: int | None = None
+    cost: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,9 @@ class Options:
     buffers: str = "caller"
     """Where inputs and results lie: in buffers of the caller, or in the "arena", which the caller then writes and reads without a copy."""
     offload: str = "none"
-    """What lies in slow memory: nothing, or the moments of the "optimizer", paged in for the update that reads them and out again."""
+    """What lies in slow memory: nothing, the moments of the "optimizer", which each update pages in and out again, saved "activations" where
+    the arena has no room for them, or "all" of that."""
+    slow: SlowMemory = field(default_factory=SlowMemory)
     speed: bool = False
     """Kernels that are faster for several times the flash."""
     optimal: bool = False
@@ -86,6 +98,14 @@ class Options:
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
     adapters: adapter_table.AdapterOptions = field(default_factory=adapter_table.AdapterOptions)
+
+    @property
+    def pages_moments(self) -> bool:
+        return self.offload in ("optimizer", "all")
+
+    @property
+    def pages_activations(self) -> bool:
+        return self.offload in ("activations", "all")
 
 
 @dataclass(frozen=True)
@@ -156,7 +176,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     reduced = without_constant_channels(whole)
     parts = [part(reduced, options.target, options.buffers) for part in (inference, training)]
     infer, train = economical(parts, alignment(options.target), options.optimal, options.target, check=False)
-    return Forecast(whole, infer, train)
+    return Forecast(whole, infer, offloaded(train, infer.plan.arena_bytes) if options.pages_activations else train)
 
 
 def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | None = None) -> Compilation:
@@ -192,12 +212,15 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     slices = economical(parts, align, options.optimal, options.target, _arena_budget(whole, options), speed=options.speed)
     if options.ram is not None:
         slices = _within(base, whole, slices, options)
+    elif options.pages_activations:
+        slices = [slices[0], offloaded(slices[1], slices[0].plan.arena_bytes)]
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
         version=version, base_hash=_base_hash(base, whole), layout=_layout(whole, options), loss=as_loss(options.loss).name,
         methods=_described(options),
     )  # fmt: skip
+    _check_slow_memory(context.page_bytes, options)
     if whole.state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)
@@ -206,12 +229,11 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
 
 # -- stages -------------------------------------------------------------------------------------------
 def _remembering(graph: Graph, options: Options) -> Graph:
-    at_once, paged = options.accumulate == 1, options.offload == "optimizer"
-    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, paged=paged)
+    return with_accumulators(graph, options.optimizer, options.seed, at_once=options.accumulate == 1, paged=options.pages_moments)
 
 
 def _scheduled(graph: Graph, optimizer: Optimizer) -> Graph:
-    return update_early(stream_updates(with_updates(pack_masks(graph), optimizer)))
+    return update_early(page_updates(stream_updates(with_updates(pack_masks(graph), optimizer))))
 
 
 def _profiled(graph: Graph, profile: str) -> Graph:
@@ -270,7 +292,7 @@ def _check_options(graph: Graph, options: Options) -> None:
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
     _check_known("offload", options.offload, OFFLOADS, "values")
-    if options.offload == "optimizer":
+    if options.offload != "none":
         _check_offload(options)
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
@@ -282,11 +304,17 @@ def _check_options(graph: Graph, options: Options) -> None:
 
 
 def _check_offload(options: Options) -> None:
-    where = "offload='optimizer'"
+    where = f"offload={options.offload!r}"
     if not options.methods or not options.train:
-        raise CompileError(where, "nothing is trained, so there are no moments", "leave offload out, or train")
-    if not options.optimizer.moments_per_parameter:
+        raise CompileError(where, "nothing is trained, so nothing waits for an update", "leave offload out, or train")
+    if options.offload == "optimizer" and not options.optimizer.moments_per_parameter:
         raise CompileError(where, f"{options.optimizer.name} without momentum keeps no moments", "leave offload out, or pass kt.Adam(), for example")
+
+
+def _check_slow_memory(needed: int, options: Options) -> None:
+    if options.slow.size is not None and needed > options.slow.size:
+        what = f"{needed:,} bytes are to be offloaded, to a memory of {options.slow.size:,}"
+        raise CompileError(f"offload={options.offload!r}", what, "offload less, train fewer layers, or name a larger memory")
 
 
 def _check_known(option: str, value: str, known: Sequence[str], plural: str) -> None:
@@ -323,13 +351,14 @@ def _within(base: Graph, graph: Graph, parts: list[Slice], options: Options) -> 
     if update_bytes(graph) > max(arena, 0):
         need = f"an update pages {update_bytes(graph):,} bytes of moments into the arena, for which {max(arena, 0):,} are left"
         raise BudgetError(f"ram={options.ram}", need, "leave offload out, or pass accumulate=1")
+    cost = options.slow.cost if options.pages_activations else None
     for kind in (parts, [portable(part) for part in parts]):
-        found = [fitted(part, arena) for part in kind]
+        found = [fitted(part, arena, cost) for part in kind]
         if all(found):
             return [part for part in found if part]
     parts, state = kind, (options.ram or 0) - arena
     train = len(parts) > 1
-    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [smallest(p) for p in parts]))
+    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [smallest(p, cost is not None) for p in parts]))
     what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
     peak = widest.plan.steps[widest.plan.peak_step].name if widest.plan.steps else "no step"
     need = f"{what} needs at least {least:,} bytes ({usual:,} with nothing computed twice, peak at {peak})"
@@ -366,8 +395,9 @@ def _without_rank(node: Node) -> Node:
 
 def _attached(base: Graph, whole: Graph) -> list[str]:
     """What the methods added to the frozen model and an adapter relies on: constants, and the nodes that read trained values."""
-    added = {k: replace(v, origin="") for k, v in whole.values.items() if v.kind == "constant" and k not in base.values}
-    changed = [_without_rank(replace(n, origin="", updates=())) for n in inference_slice(whole).nodes if n not in base.nodes]
+    part = inference_slice(whole)
+    added = {k: replace(v, origin="") for k, v in part.values.items() if v.kind == "constant" and k not in base.values}
+    changed = [_without_rank(replace(n, origin="", updates=())) for n in part.nodes if n not in base.nodes]
     return [print_graph(replace(whole, name="", origin="", notes=(), inputs=(), outputs=(), parameters=(), values=added, nodes=tuple(changed)))]
 
 

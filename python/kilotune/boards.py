@@ -63,11 +63,15 @@ UPLOAD_TOOLS = ("openocd", "pyocd")
 
 @dataclass(frozen=True)
 class SlowMemory:
-    """Memory beside the linker's, for `kt_port_page_in` and `kt_port_page_out`, which `source` defines. size 0: what the computer has."""
+    """Memory beside the linker's, for `kt_port_page_in` and `kt_port_page_out`, which `source` defines.
+
+    size: bytes, 0: what the computer has. cost: MACs that the processor does in the time of one byte's way in or out.
+    """
 
     source: Path
     origin: int
     size: int
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,10 @@ class _Reader:
             return None
         where = "slow_memory."
         origin, size = (self.take(table, name, int, where, default=0) for name in ("origin", "size"))
-        result = SlowMemory(self.file(self.take(table, "source", str, where)), origin, size)
+        cost = float(self.take(table, "cost", float, where, default=1.0))
+        if not 0 <= cost < 1e9:
+            raise self.fail(f"{where}cost is {cost}, not a number of MACs a byte")
+        result = SlowMemory(self.file(self.take(table, "source", str, where)), origin, size, cost)
         self.done(table, where)
         return result
 

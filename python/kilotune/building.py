@@ -28,7 +28,7 @@ from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline
 
-from . import monocypher_source, resources, toolchain
+from . import boards, monocypher_source, resources, toolchain
 from ._version import __version__
 from .adapters.signing import public_key
 from .config import Config, load_config
@@ -97,6 +97,7 @@ def build(
     profile: str = "tflm",
     buffers: str = "caller",
     offload: str = "none",
+    slow_memory: str | None = None,
     speed: bool = False,
     optimal: bool = False,
     adapters: AdapterOptions | None = None,
@@ -118,14 +119,14 @@ def build(
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
     buffers: where inputs and results lie, "caller" or "arena": then the caller writes and reads them there, without a copy, by functions such as
     kws_input(&model), and the arena of the report holds them.
-    offload: "optimizer" keeps the moments in slow memory, such as external RAM: the state holds none, and each update pages its own in and out by
-    two functions of the firmware (kt/port.h).
-    speed: faster kernels for several times the flash of a layer (3x3 convolutions by Winograd's transform), where memory and the flash budget allow.
+    offload: what lies in slow memory, such as external RAM, and is moved by two functions of the firmware (kt/port.h): the "optimizer"'s moments,
+    which the state then lacks; saved "activations", those that raise the arena's peak, or as few as meet `ram`; "all"; or "none".
+    slow_memory: a board whose slow memory this is: its size is a limit, its cost weighs moving a value against computing it twice.
+    speed: faster kernels for several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets allow.
     optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
-    profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage.
+    profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage. measure: link for the size of code.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
     config: from `kt.search` or a file that it wrote, instead of method, optimizer, loss, storage and accumulate.
-    measure: link for the target, for the report's size of code; without it the build takes half the time.
     """
     _check_options(model, target, optimizer, accumulate, seed, name)
     chosen = _configured(config, method, optimizer, loss, storage, accumulate)
@@ -135,7 +136,7 @@ def build(
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
-        offload=offload, speed=speed, optimal=optimal, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
+        offload=offload, slow=_slow_memory(slow_memory), speed=speed, optimal=optimal, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
         calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure)
@@ -263,6 +264,17 @@ def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[n
     if y is not None and (y.ndim == 0 or len(y) != len(arrays[0])):
         raise CompileError("calibration", f"has {len(arrays[0])} samples, but targets of shape {list(y.shape)}", hint)
     return arrays, y
+
+
+def _slow_memory(board: str | None) -> pipeline.SlowMemory:
+    """What is known of a board's slow memory; without one nothing."""
+    if board is None:
+        return pipeline.SlowMemory()
+    memory = boards.load(board).slow_memory
+    if memory is None:
+        having = ", ".join(name for name in boards.names() if boards.load(name).slow_memory)
+        raise CompileError(f"slow_memory={board!r}", "this board has none beside the linker's", f"boards that have: {having}")
+    return pipeline.SlowMemory(memory.size or None, memory.cost)
 
 
 def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:

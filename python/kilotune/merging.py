@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiloc.emit.adapter_table import entries_of
-from kiloc.emit.context import state_layout
+from kiloc.emit.state_layout import state_layout
 from kiloc.errors import CompileError
 from kiloc.export import onnx, tflite
 from kiloc.ir.graph import Graph

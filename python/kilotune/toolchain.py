@@ -296,14 +296,14 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
 
 
 def _page_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...], include: tuple[Path, ...]) -> list[_Unit]:
-    """What keeps the pages of a model whose moments lie in slow memory."""
+    """What keeps the pages of a model that offloads."""
     memory = board.slow_memory
     if not manifest.page_bytes:
         return []
     if memory is None or 0 < memory.size < manifest.page_bytes:
         what = "has no slow memory" if memory is None else f"has {memory.size:,} bytes of slow memory"
         hint = "name one in its board.toml, [slow_memory], or build without offload"
-        raise DeviceError(board.name, f"{what}, and {manifest.name} keeps {manifest.page_bytes:,} bytes of moments there", hint)
+        raise DeviceError(board.name, f"{what}, and {manifest.name} keeps {manifest.page_bytes:,} bytes there", hint)
     return [_Unit(memory.source, (*flags, f"-DSLOW_MEMORY_ORIGIN={memory.origin:#x}u"), include)]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import kilotune as kt
 from kiloc import pipeline
-from kiloc.emit.context import state_layout
+from kiloc.emit.state_layout import state_layout
 from kiloc.ir import interp
 from kiloc.peft import Method
 

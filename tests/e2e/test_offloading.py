@@ -1,7 +1,8 @@
-"""Moments in slow memory: a file on the host, the PSRAM of an emulated board. The bits are those of moments in the state."""
+"""Moments and saved values in slow memory: a file on the host, external RAM of an emulated board. The bits are those of the usual build."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.optim import Optimizer
 from kiloc.pipeline import Options, compile_graph
+from kilotune import boards, resources
 from kilotune.cli import main
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -25,10 +27,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
-def build(data_dir: Path, folder: Path, offload: str, optimizer: Optimizer) -> kt.Build:
+def build(data_dir: Path, folder: Path, offload: str, optimizer: Optimizer, **options: Any) -> kt.Build:
     model = kt.load(data_dir / "models" / "kws_dscnn_int8.tflite")
-    method = [kt.BiasOnly(), kt.LoRA(rank=4, layers="all")]
-    return kt.build(model, folder / offload, method=method, optimizer=optimizer, offload=offload, name="model", measure=False)
+    method = options.pop("method", [kt.BiasOnly(), kt.LoRA(rank=4, layers="all")])
+    return kt.build(model, folder / offload, method=method, optimizer=optimizer, offload=offload, name="model", measure=False, **options)
 
 
 def trained(build: kt.Build, device: str) -> tuple[list[float], bytes, bytes]:
@@ -71,10 +73,65 @@ def test_accumulated_gradients(name: str, tmp_path: Path) -> None:
         assert np.array_equal(usual.infer(x), paged.infer(x))
 
 
+@pytest.mark.parametrize("name", ["adam", "adam8", "lion8"])
+def test_moments_come_in_pages(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """Parameters of more than a page, the last of which is partly filled: the arena holds pages of moments, never those of a parameter."""
+    options: dict[str, Any] = {"method": [kt.Full(), kt.BiasOnly()]}
+    usual, paged = (build(data_dir, tmp_path, offload, OPTIMIZERS[name], **options) for offload in ("none", "optimizer"))
+    assert trained(paged, "host") == trained(usual, "host")
+    source = (paged.directory / "model.c").read_text()
+    assert all(f"at < {whole}; at += 256" in source for whole in (4096, 512)), "of 64x64 weights, and of 3x3x64, of which 64 are left"
+    pages = 2 * 256 * (4 if name == "adam" else 1) + 2 * 8 * 4
+    grown = paged.report["memory"]["train_arena"] - usual.report["memory"]["train_arena"]
+    assert grown <= pages < paged.report["memory"]["slow"] / 20
+
+
+@pytest.mark.parametrize(("offload", "optimizer"), [("activations", "momentum"), ("all", "adam8")])
+def test_saved_values_in_slow_memory(offload: str, optimizer: str, data_dir: Path, tmp_path: Path) -> None:
+    usual, paged = (build(data_dir, tmp_path, way, OPTIMIZERS[optimizer]) for way in ("none", offload))
+    expected = trained(usual, "host")
+    assert trained(paged, "host") == trained(paged, "agent:host") == expected
+    before, after = usual.report["memory"], paged.report["memory"]
+    assert after["train_arena"] < 0.45 * before["train_arena"]
+    assert usual.report["macs"] == paged.report["macs"], "nothing is computed twice"
+    assert (before["moved"], after["moved"] > 2 * 8000) == (0, True)
+
+
+def test_only_what_the_budget_needs_is_moved(data_dir: Path, tmp_path: Path) -> None:
+    """Between the usual arena and the least, the bytes moved follow from the budget; the cost of moving decides what is computed twice instead."""
+    optimizer, memory = kt.SGD(), [build(data_dir, tmp_path, way, kt.SGD()).report["memory"] for way in ("none", "activations")]
+    usual, least = memory
+    ram = (usual["train_total"] + least["train_total"]) // 2
+    some = build(data_dir, tmp_path / "some", "activations", optimizer, ram=ram).report
+    assert some["memory"]["train_total"] <= ram and 0 < some["memory"]["moved"] < least["moved"]
+    none = build(data_dir, tmp_path / "none", "activations", optimizer, ram=usual["train_total"]).report["memory"]
+    assert (none["moved"], none["slow"]) == (0, 0)
+
+
+def test_a_slow_board_computes_twice_instead(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "boards" / "slow"
+    shutil.copytree(resources.boards() / "qemu" / "mps2_an386", own)
+    text = (own / "board.toml").read_text().replace('name = "mps2-an386"', 'name = "slow"')
+    (own / "board.toml").write_text(text.replace("[slow_memory]", "[slow_memory]\ncost = 1e6").replace("[renode]", '[renode]\nname = "slow"'))
+    monkeypatch.setenv("KILOTUNE_BOARDS", str(tmp_path / "boards"))
+    method = [kt.LoRA(rank=4, layers="last:4")]
+    found = [
+        build(data_dir, tmp_path / board, "activations", kt.SGD(), method=method, ram=27_000, slow_memory=board).report
+        for board in ("mps2-an386", "slow")
+    ]
+    assert [report["memory"]["moved"] > 0 for report in found] == [True, False]
+    assert found[0]["macs"]["backward"] < found[1]["macs"]["backward"]
+    (own / "board.toml").write_text((own / "board.toml").read_text().replace("size = 0x0100_0000", "size = 1000"))
+    with pytest.raises(kt.CompileError, match="to a memory of 1,000"):
+        build(data_dir, tmp_path / "small", "activations", kt.SGD(), method=method, slow_memory="slow")
+    assert not (tmp_path / "small" / "activations").exists()
+
+
 @pytest.mark.qemu
-def test_the_same_bits_with_the_memory_of_a_board(data_dir: Path, tmp_path: Path, qemu: Any) -> None:
-    paged = build(data_dir, tmp_path, "optimizer", kt.Adam())
-    assert trained(paged, "qemu:mps2-an386") == trained(paged, "host")
+@pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"])
+def test_the_same_bits_with_the_memory_of_a_board(board: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
+    paged = build(data_dir, tmp_path, "all", kt.Adam(), slow_memory=board, target=boards.load(board).core)
+    assert trained(paged, f"qemu:{board}") == trained(paged, "host")
 
 
 def model(folder: Path) -> kt.Model:
@@ -198,8 +255,11 @@ def test_what_is_refused(tmp_path: Path, arm_gcc: str) -> None:
     made = kt.build(loaded, tmp_path / "b", **{**OPTIONS, "measure": True})
     assert made.report["flash"]["code"] > 0
     with pytest.raises(kt.DeviceError, match="has no slow memory") as lacking:
-        made.open("qemu:mps2-an505")
+        made.open("qemu:microbit")
     assert "[slow_memory]" in str(lacking.value)
+    with pytest.raises(kt.CompileError, match="has none beside") as without:
+        kt.build(loaded, tmp_path / "d", **OPTIONS, slow_memory="microbit")
+    assert "mps2-an386" in str(without.value)
 
 
 def test_the_command(tmp_path: Path) -> None:

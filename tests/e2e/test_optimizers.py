@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import kilotune as kt
 from kiloc import pipeline
-from kiloc.emit.context import StateLayout, state_layout
+from kiloc.emit.state_layout import StateLayout, state_layout
 from kiloc.ir import interp
 from kiloc.losses import Loss
 from kiloc.optim import Optimizer

@@ -9,7 +9,7 @@ import numpy as np
 from gradients.graphs import Maker
 from numpy.typing import NDArray
 
-from kiloc.emit.context import state_layout
+from kiloc.emit.state_layout import state_layout
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ops._window import Window

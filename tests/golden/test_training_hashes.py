@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kilotune as kt
-from kiloc.emit.context import StateLayout
+from kiloc.emit.state_layout import StateLayout
 from kiloc.export import tflite
 from kiloc.peft import Method
 from kiloc.pipeline import Options, compile_graph

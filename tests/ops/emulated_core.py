@@ -12,7 +12,7 @@ import numpy as np
 from kernel_driver import CTYPES, GUARD, RUNTIME, Case, assert_equal, compiled
 
 from kiloc.ops import Names
-from kiloc.ops.kernel import Argument, Scratch, Table
+from kiloc.ops.kernel import Argument, First, Scratch, Table
 from kilotune import boards, resources, toolchain
 
 HERE = Path(__file__).parent / "emulated"
@@ -99,7 +99,7 @@ class Batch:
         for argument in call.arguments:
             if isinstance(argument, Scratch):
                 words.append((True, self.image.add(b"\xa5" * call.scratch)))
-            elif argument == "NULL":
+            elif argument == "NULL" or isinstance(argument, First):
                 words.append((False, 0))
             else:
                 assert isinstance(argument, Argument)

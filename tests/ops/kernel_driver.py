@@ -23,7 +23,7 @@ import pytest
 
 from kiloc.ir.types import TensorType
 from kiloc.ops import Environment, Names, NodeTypes, Op
-from kiloc.ops.kernel import Argument, Scratch, Table
+from kiloc.ops.kernel import Argument, First, Scratch, Table
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 FOLDERS = ("kernels", "loss", "optim")
@@ -236,6 +236,8 @@ class Run:
             if isinstance(argument, Scratch):
                 self.buffers["scratch"] = Guarded.of(call.scratch, "uint8")
                 actual.append(ffi.cast("void *", self.buffers["scratch"].array.ctypes.data))
+            elif isinstance(argument, First):
+                actual.append(0)
             else:
                 actual.append(ffi.NULL if argument == "NULL" else self.pointer(argument.value, expected))  # type: ignore[union-attr]
         assert len(actual) == len(formal)

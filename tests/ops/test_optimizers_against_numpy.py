@@ -32,7 +32,7 @@ from kiloc.ir.types import TensorType, activation, gradient, scalar
 from kiloc.ops import _moments
 from kiloc.ops.lora import AdaptRange
 from kiloc.ops.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
-from kiloc.ops.optimizer import SGD, SGD8, Adam, Adam8, Lion, Lion8
+from kiloc.ops.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
 from kiloc.ops.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, Schedule, StepSchedule
 from kiloc.ops.storage_step import StepBlock8, StepBlock16, StepInt32
 from kiloc.ops.streamed_update import StreamedBias, StreamedWeights
@@ -110,6 +110,12 @@ def float_moment(r: Rng, size: int, signed: bool = True) -> Array:
 def linear8(r: Rng, name: str, size: int) -> tuple[Types, Arrays]:
     codes8, scales = _moments.store_linear(float_moment(r, size))
     return {name: TensorType((size,), "int8"), f"{name}_scale": TensorType(scales.shape, "float32")}, {name: codes8, f"{name}_scale": scales}
+
+
+def clip_gradient(r: Rng) -> Case:
+    types, arrays = gradients(r, size_of(r))
+    held = ("accumulator", "count")
+    return Case(ClipGradient(pick(r, 0.0, 1.0, 1e-3)), {o: types[o] for o in held}, {o: arrays[o] for o in held})
 
 
 def sgd(r: Rng) -> Case:
@@ -276,7 +282,8 @@ LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
-        (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60), (step_int32, 40), (step_block16, 50), (step_block8, 50),
+        (clip_gradient, 30), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
+        (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )

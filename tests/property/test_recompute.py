@@ -14,6 +14,7 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
 from kiloc.optim import SGD
+from kiloc.passes.offload import moved_bytes, offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.simplify import simplify
 from kiloc.passes.slices import inference_slice
@@ -48,16 +49,51 @@ def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, n
     dropped = data.draw(st.sets(st.sampled_from(saved))) if saved else set()
     again = verify(recompute(train.graph, dropped, nested))
     budget.planned(again)
-    results = []
-    for part in (train.graph, again):
-        state = interp.initial_state(whole)
-        losses = []
-        for label in (1, 0):
-            feeds: dict[str, Any] = {part.inputs[0]: inputs_of(graph, 1), "label": np.array([label], np.int32)}
-            losses.append(float(interp.train_step(part, feeds, state)["loss.value"][0]))
-        results.append((losses, {k: v.tobytes() for k, v in state.items()}))
-    assert results[0] == results[1]
-    assert not set(saved_values(again)) & {v for v in dropped if v in part.producers()}
+    assert two_steps(again, whole, graph) == two_steps(train.graph, whole, graph)
+    assert not set(saved_values(again)) & {v for v in dropped if v in again.producers()}
+
+
+def two_steps(part: Graph, whole: Graph, graph: Graph) -> tuple[list[float], dict[str, bytes]]:
+    """Losses of two samples and the state after them."""
+    state = interp.initial_state(whole)
+    losses = []
+    for label in (1, 0):
+        feeds: dict[str, Any] = {part.inputs[0]: inputs_of(graph, 1), "label": np.array([label], np.int32)}
+        losses.append(float(interp.train_step(part, feeds, state)["loss.value"][0]))
+    return losses, {k: v.tobytes() for k, v in state.items()}
+
+
+@quick
+@given(graphs(), st.sampled_from(METHODS), st.sampled_from((1, 2)), st.data())
+def test_offloading_keeps_the_bits(graph: Graph, methods: tuple[Method, ...], accumulate: int, data: st.DataObject) -> None:
+    """Loss and state after two samples, whichever values are computed again and whichever of the rest wait in slow memory; no more bytes alive."""
+    whole, train = training(graph, methods, accumulate)
+    saved = saved_values(train.graph)
+    fate = {v: data.draw(st.sampled_from(("kept", "dropped", "offloaded"))) for v in saved}
+    again = recompute(train.graph, [v for v in saved if fate[v] == "dropped"])
+    moved = [v for v in saved if fate[v] == "offloaded"]
+    paged = verify(offload(again, moved))
+    assert budget.planned(paged).plan.lower_bound <= budget.planned(again).plan.lower_bound
+    assert two_steps(paged, whole, graph) == two_steps(train.graph, whole, graph)
+    assert moved_bytes(paged) == 2 * sum(paged.type(v).bytes for v in moved)
+    reads = {v for n in paged.nodes if n.phase != "forward" for v in n.inputs.values()}
+    assert not reads & set(moved), "the arena keeps nothing of them"
+
+
+@quick
+@given(graphs(), st.sampled_from(METHODS), st.floats(0, 1))
+def test_no_value_leaves_the_arena_without_need(graph: Graph, methods: tuple[Method, ...], share: float) -> None:
+    train = training(graph, methods)[1]
+    choices = budget.offloads(train, train.graph)
+    least, most = choices.least(), choices.bytes(())
+    assert least <= most
+    limit = least + int(share * (most - least))
+    chosen = choices.choose(limit)
+    assert chosen is not None and choices.bytes(chosen) <= limit
+    assert all(choices.bytes([v for v in chosen if v != name]) > limit for name in chosen)
+    assert choices.choose(least - 1) is None
+    found = budget.offloaded(train, 0).plan
+    assert found.lower_bound == least and found.arena_bytes <= train.plan.arena_bytes
 
 
 @quick

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Parameter
 from .c_names import c_array
-from .context import CAdapter, state_layout
+from .context import CAdapter
+from .state_layout import state_layout
 
 HEADER_BYTES, CRC_BYTES = 128, 4
 DIGEST_BYTES, SIGNATURE_BYTES = 32 + CRC_BYTES, 96 + CRC_BYTES

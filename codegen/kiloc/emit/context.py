@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from ..autodiff import LOSS_VALUE
 from ..ir.graph import ADAPTER_KINDS, Graph, Node, Value
+from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops import Names
-from ..ops.kernel import Argument, Field, KernelCall, Scratch, Table
+from ..ops.kernel import Argument, Field, First, KernelCall, Scratch, Table
 from ..ops.loss import Loss
+from ..ops.page import Page, PageOut
 from ..optim import LEARNING_RATE
-from ..plan import WORD, Plan
+from ..plan import Plan
 from ..plan.lifetimes import scratch_name
-from ..plan.problem import rounded
 from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
+from .paging import Part, around, looped, page_layout, pages_of, parts, transfer
+from .state_layout import StateLayout, is_scalar, state_layout
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,8 @@ class ModelContext:
     """None where no adapter is taken."""
     page_bytes: int = 0
     """Of the values in slow memory, all together."""
+    moment_bytes: int = 0
+    """Of it moments, at its beginning, which outlive a step and start at zero."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
@@ -166,12 +171,13 @@ class ModelContext:
 
     @property
     def pages_in_step(self) -> bool:
-        """Whether a training step, rather than an update behind it, reads slow memory."""
-        return self.page_bytes > 0 and self.updates_at_once
+        """Whether a training step reads slow memory."""
+        return self.page_bytes > self.moment_bytes or (self.moment_bytes > 0 and self.updates_at_once)
 
     @property
     def pages_in_apply(self) -> bool:
-        return self.page_bytes > 0 and not self.updates_at_once
+        """Whether an update behind it does."""
+        return self.moment_bytes > 0 and not self.updates_at_once
 
     @property
     def input_parameters(self) -> str:
@@ -196,55 +202,6 @@ class ModelContext:
         return any(re.search(r"\bt->", step.text) for step in self.infer_steps)
 
 
-@dataclass(frozen=True)
-class StateLayout:
-    """Order of the state struct: largest alignment first, so that it has no holes."""
-
-    values: tuple[Value, ...]
-
-    HEADER = 12
-    """uint32 layout and 8 bytes of hash in front."""
-
-    @property
-    def bytes(self) -> int:
-        total = self.HEADER + sum(v.type.bytes for v in self.values)
-        return -(-total // 4) * 4
-
-    @property
-    def adapter(self) -> tuple[Value, ...]:
-        return tuple(v for v in self.values if v.kind in ADAPTER_KINDS)
-
-
-def is_scalar(v: Value) -> bool:
-    """Exponents and controls are plain members of the state struct; everything else is an array."""
-    return v.kind in ("exponent", "control") or (v.kind == "master" and v.type.dtype == "int8")
-
-
-def state_layout(graph: Graph) -> StateLayout:
-    width = {"float32": 4, "int32": 4, "int16": 2, "int8": 1, "uint8": 1}
-    return StateLayout(tuple(sorted((v for v in graph.state() if v.kind != "paged"), key=lambda v: -width[v.type.dtype])))
-
-
-def page_layout(graph: Graph) -> tuple[dict[str, int], int]:
-    """Where each value of slow memory lies there, and the bytes of all."""
-    return _stacked(graph, [v.name for v in graph.state() if v.kind == "paged"], 0)
-
-
-def pages_of(graph: Graph, node: Node) -> tuple[dict[str, int], int]:
-    """Where a node's pages of values in slow memory lie in its scratch, behind the kernel's own; and the bytes of the whole scratch."""
-    call = kernel_call(graph, node)
-    names = [v for v in dict.fromkeys(node.inputs.values()) if graph.values[v].kind == "paged"]
-    return _stacked(graph, names, call.scratch if call else 0)
-
-
-def _stacked(graph: Graph, names: Sequence[str], end: int) -> tuple[dict[str, int], int]:
-    found: dict[str, int] = {}
-    for name in names:
-        found[name] = rounded(end, WORD)
-        end = found[name] + rounded(graph.type(name).bytes, WORD)
-    return found, end
-
-
 class _Emitter:
     """Turns nodes of planned slices into calls, collecting the constants that they need."""
 
@@ -254,7 +211,8 @@ class _Emitter:
         self.by_content: dict[tuple[str, bytes], str] = {}
         self.structs: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
         self.sources: set[str] = set()
-        self.pages, context.page_bytes = page_layout(graph)
+        self.slow = page_layout(graph)
+        context.page_bytes, context.moment_bytes = self.slow.bytes, self.slow.moments
 
     def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> str:
         """Name of a constant array with this content; equal contents share one."""
@@ -298,40 +256,50 @@ class _Emitter:
         for node in nodes:
             call = kernel_call(self.graph, node)
             if call is not None:
-                found += self.with_pages(node, plan, self.step(node, call, plan, caller, first))
-                first += 1
+                found.append(self.step(node, call, plan, caller, first + len(found)))
+            elif isinstance(node.op, Page):
+                address = f"a + {plan.offsets[node.inputs['x'] if isinstance(node.op, PageOut) else node.outputs[0]]}"
+                found.append(CStep("\n".join(transfer(self.graph, node, self.slow, address)), f"step {first + len(found)}: {node.name}"))
         return found
 
-    def with_pages(self, node: Node, plan: Plan, step: CStep) -> list[CStep]:
-        """A call between the transfers of what it reads and changes in slow memory."""
-        before, after = [], []
-        for name, offset in pages_of(self.graph, node)[0].items():
-            page = f"m, {self.pages[name]}, a + {plan.offsets[scratch_name(node)] + offset}, {self.graph.type(name).bytes}"
-            before.append(CStep(f"failed |= kt_port_page_in({page});", name))
-            after.append(CStep(f"failed |= kt_port_page_out({page});", name))
-        return [*before, step, *after]
-
     def step(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], number: int) -> CStep:
+        if not pages_of(self.graph, node)[0]:
+            return CStep(self.call(node, call, plan, caller, Part("0", 0)), f"step {number}: {node.name}")
+        accumulator = self.graph.type(node.inputs["accumulator"])
+        lines: list[str] = []
+        for part in parts(self.graph, node):
+            call = part_call(self.graph, node, part)
+            pages = plan.offsets[scratch_name(node)] + call.scratch
+            text = self.call(node, call, plan, caller, part)
+            lines += looped(part, accumulator.size, around(self.graph, node, part, self.slow, pages, text))
+        return CStep("\n".join(lines), f"step {number}: {node.name}")
+
+    def call(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], part: Part) -> str:
+        """C of a call, for an update that goes over its parameter in parts of one of them."""
         self.sources.update(call.files)
-        arguments, pages = [f"&{self.struct(node, call)}"] if call.struct else [], pages_of(self.graph, node)[0]
+        arguments = [f"&{self.struct(node, call, part.name)}"] if call.struct else []
+        pages = pages_of(self.graph, node)[0]
         for argument in call.arguments:
             if isinstance(argument, Argument) and argument.value in pages:
                 ctype = CTYPES[self.graph.type(argument.value).dtype]
-                arguments.append(f"({ctype} *)(a + {plan.offsets[scratch_name(node)] + pages[argument.value]})")
+                arguments.append(f"({ctype} *)(a + {plan.offsets[scratch_name(node)] + call.scratch + pages[argument.value]})")
             elif isinstance(argument, Argument):
-                arguments.append(self.pointer(argument.value, plan, caller))
+                address = self.pointer(argument.value, plan, caller)
+                arguments.append(part.behind(address) if argument.value == node.inputs.get("accumulator") else address)
             elif isinstance(argument, Scratch):
                 arguments.append(f"a + {plan.offsets[scratch_name(node)]}")
+            elif isinstance(argument, First):
+                arguments.append("(int32_t)at" if part.at == "at" else part.at)
             else:
                 arguments.append(argument)
-        return CStep(f"{call.symbol}({', '.join(arguments)});", f"step {number}: {node.name}")
+        return f"{call.symbol}({', '.join(arguments)});"
 
-    def struct(self, node: Node, call: KernelCall) -> str:
+    def struct(self, node: Node, call: KernelCall, part: str = "") -> str:
         """Name of the parameter struct of a call; equal ones are one: the slices share them, and what is computed again."""
         fields = tuple((k, self.field_text(node, v)) for k, v in call.fields.items())
         content = (call.struct, fields)
         if content not in self.structs:
-            self.structs[content] = c_identifier(node.name) + "_params"
+            self.structs[content] = c_identifier(node.name) + f"{part}_params"
             self.context.structs.append(CStruct(self.structs[content], call.struct, fields, self.describe(node)))
         return self.structs[content]
 
@@ -349,9 +317,19 @@ def kernel_call(graph: Graph, node: Node) -> KernelCall | None:
     return node.op.kernel_call(node_types(graph, node), Names(node.inputs, node.outputs))
 
 
+def part_call(graph: Graph, node: Node, part: Part) -> KernelCall:
+    """The call of an update for a part of its parameter."""
+    types = node_types(graph, node)
+    operands = {**types.operands, "accumulator": TensorType((part.size,), types.type("accumulator").dtype)}
+    call = node.op.kernel_call(replace(types, operands=operands), Names(node.inputs, node.outputs))
+    assert call is not None
+    return call
+
+
 def scratch_bytes(graph: Graph, node: Node) -> int:
-    """Bytes of the arena that a node needs while it runs: of its kernel, and pages of values in slow memory."""
-    return pages_of(graph, node)[1]
+    """Bytes of the arena that a node needs while it runs: of its kernel, and behind it pages of values in slow memory."""
+    call = kernel_call(graph, node)
+    return (call.scratch if call else 0) + pages_of(graph, node)[1]
 
 
 def update_bytes(graph: Graph) -> int:

@@ -37,10 +37,10 @@ def render(context: ModelContext) -> dict[str, str]:
 
 
 def _statement(step: CStep) -> str:
-    """A call with its comment behind it, or above it where the line would be too long."""
-    line, comment = f"    {step.text}", f"/* {step.comment} */"
-    short = f"{line} {comment}"
-    return short if len(short) <= WIDTH else f"    {comment}\n{line}"
+    """A call with its comment behind it, or above it where the line would be too long or there are several."""
+    lines, comment = "\n".join(f"    {line}" for line in step.text.split("\n")), f"/* {step.comment} */"
+    short = f"{lines} {comment}"
+    return short if len(short) <= WIDTH and "\n" not in lines else f"    {comment}\n{lines}"
 
 
 def _wrapped(text: str) -> str:

@@ -28,7 +28,8 @@ ADAPTER_KINDS: Final = ("trainable", "exponent")
 ACCUMULATED: Final = "accumulated"
 """State: samples whose gradients are in the accumulators."""
 
-KINDS: Final = ("input", "constant", "activation", "saved", "gradient", "scalar", *STATE_KINDS)
+KINDS: Final = ("input", "constant", "activation", "saved", "gradient", "scalar", "offloaded", *STATE_KINDS)
+"""offloaded: a saved value while it waits in slow memory, between the two transfers of `ops/page.py`."""
 
 
 @dataclass(frozen=True, eq=False)

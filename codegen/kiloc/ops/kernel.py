@@ -30,6 +30,11 @@ class Scratch:
     """A pointer to the scratch bytes of the call."""
 
 
+@dataclass(frozen=True)
+class First:
+    """Index in its tensor of the first element that the call takes: 0, but for one that goes over a tensor in parts."""
+
+
 Field = int | float | str | tuple[int, ...] | Argument | Table | Mapping[str, "Field"]
 """Initialiser of a member of a parameter struct; a str is a C constant such as an enumerator."""
 
@@ -44,7 +49,7 @@ class KernelCall:
     symbol: str
     struct: str
     fields: Mapping[str, Field]
-    arguments: tuple[Argument | Scratch | str, ...]
+    arguments: tuple[Argument | Scratch | First | str, ...]
     scratch: int = 0
     source: str = ""
     needs: tuple[str, ...] = ()

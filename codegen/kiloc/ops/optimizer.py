@@ -13,12 +13,17 @@ from typing import ClassVar
 import numpy as np
 
 from .. import numerics as nm
+from ..ir.types import TensorType
 from . import _moments
 from ._update import Update, pointers
-from .kernel import Field, KernelCall
+from .kernel import Field, First, KernelCall
 from .registry import Array, Environment, Names, NodeTypes, register
 
-__all__ = ["SGD", "SGD8", "Adam", "Adam8", "Lion", "Lion8", "Optimizer"]
+__all__ = ["PAGE", "SGD", "SGD8", "Adam", "Adam8", "ClipGradient", "Lion", "Lion8", "Optimizer"]
+
+PAGE = 256
+"""Elements of a parameter whose moments are in the arena at a time, where they lie in slow memory: 1 KB of a float32 moment."""
+assert PAGE % _moments.BLOCK == 0
 
 LARGEST_SQUARES = 3.0e38
 LARGEST_GRADIENT = 1.0e18
@@ -39,6 +44,11 @@ class Optimizer(Update):
 
     clip: float = 1.0
 
+    def page_of(self, t: NodeTypes, moment: str, elements: int) -> TensorType:
+        """Of a moment or its scales, what belongs to so many elements of the parameter."""
+        held = t.type(moment)
+        return TensorType((elements if held.size == t.type("accumulator").size else _moments.blocks(elements),), held.dtype)
+
     def step(self, e: Environment, g: nm.Floats, moments: Moments) -> tuple[nm.Floats, Moments]:
         """(step, new moments), flat."""
         raise NotImplementedError
@@ -49,26 +59,47 @@ class Optimizer(Update):
     def store(self, e: Environment, moment: str, values: nm.Floats) -> dict[str, Array]:
         return {moment: values.reshape(e.array(moment).shape)}
 
-    def gradient_of(self, e: Environment) -> nm.Floats:
-        accumulated = e.array("accumulator").ravel()
-        factor = np.float32(1) / e.array("count").astype(np.float32)[0]
-        if self.clip > 0:
-            scaled = accumulated * factor
-            norm = nm.sqrt(np.minimum(nm.sequential_sum(scaled * scaled), np.float32(LARGEST_SQUARES)))
-            if norm > np.float32(self.clip):
-                factor = factor * (np.float32(self.clip) / norm)
-        g = accumulated * factor
-        limit = np.float32(LARGEST_GRADIENT)
-        return np.where(np.isnan(g), np.float32(0), np.clip(g, -limit, limit)).astype(np.float32)
-
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
         with np.errstate(over="ignore", invalid="ignore"):
             held = [m for m in self.remembers if e.has(m)]
-            step, moments = self.step(e, self.gradient_of(e), {m: self.load(e, m) for m in held})
+            step, moments = self.step(e, _clipped(e, self.clip), {m: self.load(e, m) for m in held})
             changed: dict[str, Array] = {"accumulator": step.reshape(e.array("accumulator").shape)}
             for m in held:
                 changed |= self.store(e, m, moments[m])
         return changed
+
+
+def _clipped(e: Environment, clip: float) -> nm.Floats:
+    """The mean gradient, flat, as the class above says."""
+    accumulated = e.array("accumulator").ravel()
+    factor = np.float32(1) / e.array("count").astype(np.float32)[0]
+    if clip > 0:
+        scaled = accumulated * factor
+        norm = nm.sqrt(np.minimum(nm.sequential_sum(scaled * scaled), np.float32(LARGEST_SQUARES)))
+        if norm > np.float32(clip):
+            factor = factor * (np.float32(clip) / norm)
+    g = accumulated * factor
+    limit = np.float32(LARGEST_GRADIENT)
+    return np.where(np.isnan(g), np.float32(0), np.clip(g, -limit, limit)).astype(np.float32)
+
+
+@register
+@dataclass(frozen=True)
+class ClipGradient(Update):
+    """accumulator := g, as `Optimizer` reads it: what comes before a step that goes page by page, for the norm is one of all elements."""
+
+    mnemonic: ClassVar[str] = "clip_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("accumulator", "count")
+
+    clip: float = 1.0
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {"accumulator": _clipped(e, self.clip).reshape(e.array("accumulator").shape)}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {"size": t.type("accumulator").size, "clip": self.clip}
+        return KernelCall("kt_clip_gradient", "kt_clip_gradient_params", fields, pointers(n, *self.operands), source="optim/clip_gradient.c")
 
 
 @register
@@ -234,6 +265,6 @@ class Adam8(LinearMoment, Adam):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         order = ("accumulator", "first_moment", "first_moment_scale", "second_moment", "second_moment_scale", "count", "learning_rate")
-        arguments = pointers(n, *order, "first_power", "second_power", "updates", "seed")
+        arguments = (*pointers(n, *order, "first_power", "second_power", "updates", "seed"), First())
         fields: Mapping[str, Field] = {"adam": self.fields(t), "stream": self.stream}
         return KernelCall("kt_adam8", "kt_adam8_params", fields, arguments, source="optim/adam8.c")

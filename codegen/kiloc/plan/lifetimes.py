@@ -51,9 +51,11 @@ def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[s
     """Every buffer of the arena.
 
     outside: values in buffers of the caller (targets; inputs and results by default). sharing: False lets only views share bytes.
+    What waits in slow memory has no buffer.
     """
     last_use = _last_uses(graph)
     owner: dict[str, Buffer | None] = dict.fromkeys(outside)
+    owner.update((v.name, None) for v in graph.values.values() if v.kind == "offloaded")
     found = [Buffer([i], graph.type(i).bytes, 0, last_use.get(i, 0), {"activation"}, True) for i in graph.inputs if i not in owner]
     owner.update((b.values[0], b) for b in found)
     for step, node in enumerate(graph.nodes):

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import differentiate
-from ..emit.context import caller_buffers, scratch_bytes, state_layout
+from ..emit.context import caller_buffers, scratch_bytes
+from ..emit.state_layout import state_layout
 from ..errors import CompileError
 from ..ir import interp
 from ..ir.graph import Graph, Node

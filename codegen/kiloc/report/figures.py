@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..emit.adapter_table import SIGNATURE_BYTES
-from ..emit.context import state_layout
+from ..emit.state_layout import state_layout
 from ..ir.graph import Graph
 from ..ir.verify import total_macs
 from ..losses import as_loss
 from ..ops._linear import Linear
 from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..passes.offload import moved_bytes
 from ..passes.slices import inference_slice
 from ..pipeline import Compilation
 from ..plan import Plan, kind_of
@@ -46,6 +47,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None) -> dict[str, Any]:
             "train_arena": train if c.train else 0,
             "state": state,
             "slow": c.context.page_bytes,
+            "moved": _moved(c),
             "train_total": train + state if c.train else 0,
             "train_to_infer": round((train + state) / infer, 4) if c.train and infer else None,
             **_bound(c, train if c.train else infer),
@@ -76,6 +78,12 @@ def _bound(c: Compilation, arena: int) -> dict[str, Any]:
     bound = max(plan.lower_bound for plan in plans)
     kind = "proved" if all(plan.proved for plan in plans) else "per step"
     return {"lower_bound": bound, "lower_bound_kind": kind, "gap": round(arena / bound - 1, 6) if bound else 0.0}
+
+
+def _moved(c: Compilation) -> int:
+    """Bytes that a training step moves to slow memory and back, both ways together."""
+    moments = 2 * c.context.moment_bytes if c.context.updates_at_once else 0
+    return moments + moved_bytes(c.train.graph) if c.train else 0
 
 
 def _calibration(c: Compilation) -> str:

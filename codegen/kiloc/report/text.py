@@ -80,6 +80,7 @@ def _memory(report: dict[str, Any]) -> list[str]:
         _row("arena", memory["infer_arena"], memory["train_arena"], *(u["arena"] for u in usual)),
         _row("state", "-", memory["state"], *(u["state"] for u in usual)),
         *([_row("slow memory", "-", memory["slow"], "-", "-")] if memory["slow"] else []),
+        *([_row("moved a step", "-", memory["moved"], "-", "-")] if memory["moved"] else []),
         _row("total", *totals),
         _row("ratio to inference", *ratios),
     ]

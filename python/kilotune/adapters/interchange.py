@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiloc import numerics
 from kiloc.emit.adapter_table import entries_of
-from kiloc.emit.context import state_layout
+from kiloc.emit.state_layout import state_layout
 from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node

@@ -35,7 +35,7 @@ STATUS = {
     14: ("another update is under way, or the adapter is in use", "finish or abandon the update; select another adapter first"),
     15: ("the flash did not take what was written", "the old adapter is active; the device may be worn out"),
     16: ("the adapter makes the stored samples' results worse than permitted; the old one is active", "train it on more samples"),
-    17: ("slow memory did not give or take a page: the update is incomplete", "reset the device, or give it a state saved before"),
+    17: ("slow memory did not give or take a page: the step is incomplete", "reset the device, or give it a state saved before"),
     65: ("the firmware does not know this command", "rebuild and flash the firmware"),
     66: ("the firmware refuses this request's length or range", "rebuild and flash the firmware"),
     67: ("the board has restarted; what was trained since is lost", "open the device again"),

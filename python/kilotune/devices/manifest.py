@@ -57,7 +57,7 @@ class Manifest:
     base_hash: bytes
     state_bytes: int
     page_bytes: int
-    """Of the moments in slow memory; 0 where they are part of the state."""
+    """Of what lies in slow memory."""
     arena_infer: int
     arena_train: int
     adapter_bytes: int

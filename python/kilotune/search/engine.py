@@ -46,6 +46,7 @@ def search(
     epochs: int = 10,
     layers: Layers = "all",
     target: str = "cortex-m4",
+    offload: str = "none",
     seed: int = 0,
     progress: bool = False,
 ) -> SearchResult:
@@ -57,10 +58,10 @@ def search(
     MACs. optimizer, loss, storage, accumulate: as in `kt.build`; the optimizer's learning rate is chosen here. calibration: samples of the
     original domain, as in `kt.build`; without it those of the new domain serve. train: judge by real training on part of
     the samples, else by gradients alone. epochs: passes over the samples, as they are meant for the device. layers: those that may
-    be trained, as methods name them.
+    be trained, as methods name them. offload: as in `kt.build`; what lies in slow memory is no part of `ram`, and moving it is no part of `time`.
     The same arguments give the same result. Raises BudgetError, naming the smallest set, where nothing fits.
     """
-    setting = Setting(SGD() if optimizer is None else optimizer, as_loss(loss), storage, accumulate, epochs, target, seed, layers)
+    setting = Setting(SGD() if optimizer is None else optimizer, as_loss(loss), storage, accumulate, epochs, target, seed, layers, offload)
     prepared = Search(model, data, setting, calibration=calibration)
     return prepared.choose(ram=ram, flash=flash, time=time, clock=clock, train=train, progress=progress)
 
@@ -141,7 +142,7 @@ class Search:
         with tempfile.TemporaryDirectory() as folder:
             report = build(
                 self.model, Path(folder) / "build", method=candidate.methods, optimizer=setting.optimizer, loss=setting.loss,
-                storage=setting.storage, accumulate=setting.accumulate, target=setting.target, calibration=x,
+                storage=setting.storage, accumulate=setting.accumulate, target=setting.target, calibration=x, offload=setting.offload,
             ).report["flash"]  # fmt: skip
         return int(report["total"] or report["weights"])
 

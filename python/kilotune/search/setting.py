@@ -31,7 +31,7 @@ LEAST = 6
 class Setting:
     """optimizer: its learning rate is the search's to choose. accumulate: samples an update. epochs: passes over the samples.
 
-    layers: those that may be trained, as methods name them.
+    layers: those that may be trained, as methods name them. offload: what lies in slow memory, as `pipeline.Options` has it.
     """
 
     optimizer: Optimizer = field(default_factory=SGD)
@@ -42,6 +42,7 @@ class Setting:
     target: str = "cortex-m4"
     seed: int = 0
     layers: Layers = "all"
+    offload: str = "none"
 
     def allowed(self, graph: Graph) -> set[str]:
         """The layers that may be trained. Raises CompileError for names that are not there."""
@@ -51,7 +52,7 @@ class Setting:
         """What the compiler has to know to plan a build."""
         return pipeline.Options(
             methods=tuple(methods), optimizer=self.optimizer, loss=self.loss, storage=self.storage, accumulate=self.accumulate,
-            target=self.target, seed=self.seed,
+            target=self.target, seed=self.seed, offload=self.offload,
         )  # fmt: skip
 
     def check(self, graph: Graph) -> None:

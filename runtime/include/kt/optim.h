@@ -22,6 +22,14 @@ enum { KT_STATE_BLOCK = 32 };
  * The accumulator becomes the step that the storage format subtracts. The functions that end in 8 do the same with
  * moments in 8 bits: codes [size] and a float32 scale for each KT_STATE_BLOCK of them (runtime/src/optim/blocks.h). */
 
+typedef struct {
+    int32_t size;
+    float clip;
+} kt_clip_gradient_params;
+
+/* accumulator = g, for an optimizer that then goes over the tensor in parts, with a count of 1 and no clip. */
+void kt_clip_gradient(const kt_clip_gradient_params *params, float *accumulator, const int32_t *count);
+
 /* momentum: the factor of the old moment; nesterov: 0 or 1. */
 typedef struct {
     int32_t size;
@@ -68,13 +76,15 @@ typedef struct {
 
 /* m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g^2;
  * step = learning_rate * m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon).
- * first_power, second_power: beta1^t and beta2^t of this update, one value each (kt_next_power). */
+ * first_power, second_power: beta1^t and beta2^t of this update, one value each (kt_next_power). first: index in its
+ * tensor of the first element, a multiple of KT_STATE_BLOCK, by which random numbers go. */
 void kt_adam(const kt_adam_params *params, float *accumulator, float *first_moment, float *second_moment,
              const int32_t *count, const float *learning_rate, const float *first_power, const float *second_power);
 
 void kt_adam8(const kt_adam8_params *params, float *accumulator, int8_t *first_moment, float *first_moment_scale,
               uint8_t *second_moment, float *second_moment_scale, const int32_t *count, const float *learning_rate,
-              const float *first_power, const float *second_power, const int32_t *updates, const int32_t *seed);
+              const float *first_power, const float *second_power, const int32_t *updates, const int32_t *seed,
+              int32_t first);
 
 /* ==== storage formats ================================================================================== *
  *

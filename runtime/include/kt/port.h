@@ -1,7 +1,8 @@
-/* kt/port.h: what a program provides for a model whose moments lie in slow memory (offload="optimizer").
+/* kt/port.h: what a program provides for a model that keeps moments or saved values in slow memory (option offload).
  *
- * Slow memory is whatever the board has beside the arena: external RAM, FRAM, a file. Its content need not outlive a reset:
- * init and resume fill it. Transfers come in pairs around each update, in the same order in every training step. */
+ * Slow memory is whatever the board has beside the arena: external RAM, FRAM, a file. Its content need not outlive a reset: init
+ * and resume fill it. Every training step makes the same transfers in the same order: a saved value goes out once and comes back
+ * once, moments come in and go out again in pages of up to 256 elements. */
 #ifndef KT_PORT_H
 #define KT_PORT_H
 

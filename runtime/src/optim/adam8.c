@@ -4,7 +4,8 @@
 
 void kt_adam8(const kt_adam8_params *params, float *accumulator, int8_t *first_moment, float *first_moment_scale,
               uint8_t *second_moment, float *second_moment_scale, const int32_t *count, const float *learning_rate,
-              const float *first_power, const float *second_power, const int32_t *updates, const int32_t *seed)
+              const float *first_power, const float *second_power, const int32_t *updates, const int32_t *seed,
+              int32_t first)
 {
     const kt_adam_params *const adam = &params->adam;
     const kt_adam_update u = kt_adam_begin(adam, accumulator, *count, *learning_rate, *first_power, *second_power);
@@ -20,6 +21,6 @@ void kt_adam8(const kt_adam8_params *params, float *accumulator, int8_t *first_m
         kt_load_root(&second_moment[start], *scale2, v, length);
         kt_adam_steps(adam, &u, &accumulator[start], m, v, length);
         *scale1 = kt_store_linear(m, &first_moment[start], length);
-        *scale2 = kt_store_root(v, &second_moment[start], length, key, start);
+        *scale2 = kt_store_root(v, &second_moment[start], length, key, first + start);
     }
 }
