@@ -133,8 +133,8 @@ def fitted(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice
 
     transfer_cost: MACs that a byte moved to slow memory or back counts as; None: nothing may be offloaded. None where none was found.
     """
-    if part.plan.arena_bytes <= arena:
-        return part
+    if part.plan.arena_bytes <= arena or arena <= 0:
+        return part if part.plan.arena_bytes <= arena else None
     budget = arena
     for _ in range(ATTEMPTS):
         found = [_like(part, graph) for graph in _variants(part, budget, transfer_cost is not None)]
@@ -177,9 +177,10 @@ def portable(part: Slice) -> Slice:
 def smallest(part: Slice, offloading: bool = False) -> Slice:
     """The least memory that stripes and recomputation, or offloading, reach, whatever they cost."""
     in_stripes = _striped(part, 0)
-    found = [part, _like(part, in_stripes)]
-    for graph in (part.graph, in_stripes):
-        found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).front()[-1].apply(graph)))
+    found = [part]
+    for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
+        found.append(_like(part, graph))
+        found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)))
         if offloading:
             found.append(_like(part, offload(graph, offloads(part, graph).candidates())))
     return min(found, key=lambda s: s.plan.arena_bytes)

@@ -291,9 +291,9 @@ def _check_options(graph: Graph, options: Options) -> None:
     _check_known("storage", options.storage, STORAGES, "formats")
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
-    _check_known("offload", options.offload, OFFLOADS, "values")
-    if options.offload != "none":
-        _check_offload(options)
+    if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
+        raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
+    check_offload(options.offload, options.optimizer)
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.accumulate < 1:
@@ -303,12 +303,12 @@ def _check_options(graph: Graph, options: Options) -> None:
             _check_sums(graph, node.inputs["weights"], node.inputs["bias"], node.origin)
 
 
-def _check_offload(options: Options) -> None:
-    where = f"offload={options.offload!r}"
-    if not options.methods or not options.train:
-        raise CompileError(where, "nothing is trained, so nothing waits for an update", "leave offload out, or train")
-    if options.offload == "optimizer" and not options.optimizer.moments_per_parameter:
-        raise CompileError(where, f"{options.optimizer.name} without momentum keeps no moments", "leave offload out, or pass kt.Adam(), for example")
+def check_offload(offload: str, optimizer: Optimizer) -> None:
+    """Raises CompileError where there is nothing of that name, or nothing of it to offload."""
+    _check_known("offload", offload, OFFLOADS, "values")
+    if offload == "optimizer" and not optimizer.moments_per_parameter:
+        where = f"offload={offload!r}"
+        raise CompileError(where, f"{optimizer.name} without momentum keeps no moments", "leave offload out, or pass kt.Adam(), for example")
 
 
 def _check_slow_memory(needed: int, options: Options) -> None:

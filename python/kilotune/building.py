@@ -21,6 +21,7 @@ from kiloc import pipeline
 from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
 from kiloc.errors import BudgetError, CompileError
+from kiloc.ir.graph import Graph
 from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
@@ -143,13 +144,18 @@ def build(
 
 
 def _made(model: Model, options: pipeline.Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
-    """The build; where its fastest kernels take more flash than there is, the build without them."""
+    """The build; where its fastest kernels take more flash than there is, the build without them, which says so."""
+
+    def made(graph: Graph, options: pipeline.Options) -> Build:
+        return _written(model, pipeline.compile_graph(graph, options, __version__, _dumper(dump)), directory, measure)
+
     try:
-        return _written(model, pipeline.compile_graph(model.graph, options, __version__, _dumper(dump)), directory, measure)
+        return made(model.graph, options)
     except BudgetError:
         if not options.speed:
             raise
-    return _made(model, replace(options, speed=False), directory, dump, measure)
+    note = "speed: a budget leaves no room for faster kernels"
+    return made(replace(model.graph, notes=(*model.graph.notes, note)), replace(options, speed=False))
 
 
 def _written(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool) -> Build:

@@ -70,6 +70,10 @@ def test_speed_costs_flash_and_is_left_where_the_budget_is_short(tmp_path: Path)
     budget = (usual.report["flash"]["total"] + fast.report["flash"]["total"]) // 2
     short = kt.build(model, tmp_path / "short", speed=True, flash=budget)
     assert short.report["kernels"]["speed"]["layers"] == 0 and short.report["flash"]["total"] <= budget
+    assert "no room for faster kernels" in short.report["model"]["notes"][-1] and not fast.report["model"]["notes"]
+    left = [s["step"] for s in fast.report["kernels"]["infer"] if s["slow"] == "Winograd's transform takes more memory"]
+    roomy = kt.build(model, tmp_path / "roomy", speed=True, ram="64K", measure=False).report["kernels"]
+    assert roomy["speed"]["layers"] == cost["layers"] + len(left) and not any(s["slow"] for s in roomy["infer"])
     with pytest.raises(BudgetError, match="flash"):
         kt.build(model, tmp_path / "none", speed=True, flash=usual.report["flash"]["total"] // 2)
     x = inputs(model, 1)

@@ -59,6 +59,14 @@ def in_form(case: Case, r: Rng, relu: bool) -> Case:
     return replace(case, op=replace(case.op, activation=name), results=(replace(y, quantization=replace(y.quantization, zero_point=zero_point)),))  # type: ignore[call-arg]
 
 
+def with_dead_channels(case: Case, r: Rng) -> Case:
+    """The case with biases in some channels that no sum can move from their clamp, as of channels that pruning left behind."""
+    bias = case.arrays["bias"].copy()
+    dead = r.random(bias.size) < pick(r, 0, 0, 0.1, 0.7)
+    bias[dead] = r.integers(2**22, 2**30, bias.size)[dead] * pick(r, -1, 1)
+    return replace(case, arrays={**case.arrays, "bias": bias.astype(np.int32)})
+
+
 def wide(r: Rng, rows: int = 1) -> Case:
     """A fully connected layer as wide as real ones, its input channels a multiple of 4."""
     ci, co = 4 * int(r.integers(1, 60)), int(r.integers(1, 30))
@@ -86,7 +94,7 @@ def packed_layer(r: Rng, kind: str) -> Case:
             case = with_gain(case, r, case.types["bias"].size)
         trained = bool(r.random() < 0.4)
         if kind not in ("lora", "gain", "sums"):
-            case = in_form(case, r, kind.endswith("relu"))
+            case = with_dead_channels(in_form(case, r, kind.endswith("relu")), r)
         try:
             found, _ = repacked(case, packed_on_stack if kind in ("relu", "any") and r.random() < 0.4 else packed, trained)
         except NotProved:
@@ -139,7 +147,7 @@ def in_bands(case: Case, r: Rng) -> Any:
 def packed_depthwise_layer(r: Rng, relu: bool) -> Case:
     """A depthwise layer of one result a channel; what cannot be proved is drawn again."""
     for _ in range(1000):
-        case = in_form(depthwise(r, 4), r, relu)
+        case = with_dead_channels(in_form(depthwise(r, 4), r, relu), r)
         case = small_window(case, r) if r.random() < 0.7 else case
         try:
             return repacked(case, in_bands(case, r), bool(r.random() < 0.4))[0]

@@ -64,6 +64,7 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "mse": (dense, "values", {"loss": "mse", "optimizer": kt.Adam()}),
     "reconstruction": (lambda: dense(6), None, {"loss": kt.MeanSquaredError(target="input")}),
     "two inputs": (two, "labels", {}),
+    "offload": (tiny, "labels", {"optimizer": kt.Adam(), "offload": "all"}),
 }
 
 
@@ -94,7 +95,8 @@ def test_what_is_promised_is_what_the_configuration_builds(case: tuple[Any, Any,
     found = kt.search(model, (x, y), ram="64K", epochs=2, **options)
     assert found.best.loss is not None and found.loss_before > 0 and (found.before is None) == (kind in ("values", None))
     found.config.save(tmp_path / "c.json")
-    built = kt.build(model, tmp_path / "b", config=tmp_path / "c.json", calibration=x if y is None else (x, y))
+    same = {"calibration": x if y is None else (x, y), "offload": options.get("offload", "none")}
+    built = kt.build(model, tmp_path / "b", config=tmp_path / "c.json", **same)
     assert built.report["memory"]["train_total"] == found.best.bytes
     assert built.report["macs"] == {"forward": found.best.macs_forward, "backward": found.best.macs_backward}
     config = kt.load_config(tmp_path / "c.json")
@@ -110,11 +112,13 @@ def test_forecasts_differ_where_options_do(tmp_path: Path) -> None:
     """Were the options ignored, these would be equal."""
     model = written(tiny(), tmp_path)
     data = inputs(model), targets(model, "labels")
-    settings = (Setting(), Setting(storage="block8"), Setting(optimizer=kt.Adam()), Setting(optimizer=kt.Adam(state_bits=8)))
+    adam = kt.Adam()
+    settings = (Setting(), Setting(storage="block8"), Setting(optimizer=adam), Setting(optimizer=kt.Adam(state_bits=8)))
+    settings += (Setting(optimizer=adam, offload="optimizer"), Setting(optimizer=adam, offload="all"))
     found = [Search(model, data, s) for s in settings]
     bytes_ = [c.bytes for c in (s.space.candidate(s.space.last("lora", 4, 3)) for s in found) if c]
-    assert bytes_[1] < bytes_[0] < bytes_[3] < bytes_[2]
-    assert [usual_rate(s.optimizer, True) for s in settings] == [0.1, 0.1, 0.01, 0.01]
+    assert bytes_[1] < bytes_[0] < bytes_[3] < bytes_[2] and bytes_[5] < bytes_[4] < bytes_[2]
+    assert [usual_rate(s.optimizer, True) for s in settings] == [0.1, 0.1, 0.01, 0.01, 0.01, 0.01]
 
 
 def test_only_the_layers_named_are_trained(tmp_path: Path) -> None:
@@ -190,6 +194,8 @@ def test_data_that_is_refused(tmp_path: Path) -> None:
         ({"loss": kt.MeanSquaredError(target="input")}, "3 values"),
         ({"optimizer": "adam"}, "not an optimizer"),
         ({"storage": "block4"}, "unknown storage"),
+        ({"offload": "moments"}, "unknown offload"),
+        ({"offload": "optimizer"}, "keeps no moments"),
         ({"epochs": 0}, "at least 1"),
         ({"accumulate": 0}, "at least 1"),
         ({"target": "cortex-a7"}, "not a known core"),

@@ -163,11 +163,9 @@ def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
     """Short forms for sums in [low, high] of each channel. Raises NotProved."""
     if q.clamp != (-128, 127):
         raise NotProved(f"results are clamped to {q.clamp}")
-    worst = int(np.maximum(np.abs(low), np.abs(high)).max())
-    if worst > LARGEST_SUM:
-        raise NotProved(f"sums with their bias reach {worst:,}, above 2^23")
+    large = np.maximum(np.abs(low), np.abs(high)) > LARGEST_SUM
     right = -q.shift
-    short = np.isin(right, SHIFTS)
+    short = np.isin(right, SHIFTS) & ~large
     shift = np.where(short, right, 0)
     addend = (1 << 6) + (np.int64(1) << (shift + 6)) + (q.zero_point << (shift + 7))
     words, added = np.stack([q.multiplier, addend, shift + 7], 1), np.zeros(len(low), np.int64)
@@ -177,14 +175,17 @@ def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
 
 
 def _constant_or_step(q: Requantization, low: int, high: int, channel: int) -> tuple[tuple[int, int, int], int]:
-    """The short form of a channel whose shift is too large for any other: one result, or two."""
+    """The short form of a channel whose shift or sums are too large for any other: one result, or two."""
     first, last = (int(q.result(np.array([s]))[0]) for s in (low, high))
-    if first == last:
-        return (0, (first << 16) + (1 << 15), 16), 0  # half a result more, which rounding away from zero cannot undo
+    worst = max(abs(low), abs(high))
+    if first == last and high - low <= 2 * LARGEST_SUM:
+        # Half a result more, which rounding away from zero cannot undo.
+        return (0, (first << 16) + (1 << 15), 16), -(low + high) // 2 if worst > LARGEST_SUM else 0
     if last == first + 1 and high - low <= LARGEST_SUM:
         # With the step at a sum of 0, 256 * sum * 2^16 >> 32 is negative below the step and not above it, and within +-2^15.
         return (1 << 16, last << 16, 16), -_step(q, low, high, last)
-    raise NotProved(f"channel {channel} is shifted by {-int(q.shift[0])}")
+    what = f"reaches sums of {worst:,}, above 2^23" if worst > LARGEST_SUM else f"is shifted by {-int(q.shift[0])}"
+    raise NotProved(f"channel {channel} {what}")
 
 
 def _step(q: Requantization, low: int, high: int, last: int) -> int:

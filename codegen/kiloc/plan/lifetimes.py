@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types
+from ..ops import Op
 
 ARENA_KINDS = ("activation", "saved", "gradient", "scalar")
 
@@ -113,7 +114,7 @@ def _overlaps(graph: Graph, owner: dict[str, Buffer | None], found: list[Buffer]
     overlaps = []
     for step, node in enumerate(graph.nodes):
         result = owner.get(node.outputs[0]) if node.outputs else None
-        if result is None or result.first != step:
+        if result is None or result.first != step or type(node.op).reach is Op.reach:
             continue
         reached = node.op.reach(node_types(graph, node))
         operand = owner.get(node.inputs[reached[0]]) if reached else None

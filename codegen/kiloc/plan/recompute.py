@@ -18,7 +18,6 @@ from ..passes.recompute import AGAIN, recompute, saved_values
 from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
 
-Profile = list[int]
 MOST_EXACT = 8
 """Saved values up to which every set is tried."""
 FRONT_WORK = 50_000
@@ -41,6 +40,23 @@ class Choice:
 
     def apply(self, part: Graph) -> Graph:
         return recompute(part, self.dropped, self.nested)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """totals: bytes alive at each step. spans: first and last step of each saved value that is kept."""
+
+    totals: list[int]
+    spans: dict[str, tuple[int, int]]
+
+    def excess(self, budget: int) -> int:
+        """How far the steps lie above the budget, all together."""
+        return sum(total - budget for total in self.totals if total > budget)
+
+    def crowding(self, budget: int) -> frozenset[str]:
+        """Saved values that are alive at a step above the budget: without any other the same steps stay above it."""
+        above = [step for step, total in enumerate(self.totals) if total > budget]
+        return frozenset(v for v, (first, last) in self.spans.items() if any(first <= step <= last for step in above))
 
 
 @dataclass(frozen=True)
@@ -72,11 +88,14 @@ class Recomputations:
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
             part = recompute(self.part, dropped, nested)
-            profile = total_bytes(lifetimes(part, self.scratch, self.outside), len(part.nodes), self.align)
+            found = lifetimes(part, self.scratch, self.outside)
+            totals = total_bytes(found, len(part.nodes), self.align)
             macs = total_macs(part, (n for n in part.nodes if n.name not in self._scratch))
             ordered = tuple(v for v in self.candidates if v in dropped)
             self.work += len(part.nodes)
-            self._known[dropped, nested] = Choice(ordered, nested, max(profile, default=0), macs), profile
+            spans = {v: (b.first, b.last) for b in found.buffers for v in b.values}
+            profile = Profile(totals, {v: spans[v] for v in self.candidates if v not in dropped})
+            self._known[dropped, nested] = Choice(ordered, nested, max(totals, default=0), macs), profile
         return self._known[dropped, nested]
 
     # -- search ---------------------------------------------------------------------------------------
@@ -93,25 +112,25 @@ class Recomputations:
 
     def _grown(self, budget: int, nested: bool, work: float) -> Choice | None:
         dropped: frozenset[str] = frozenset()
-        choice, profile = self.look(dropped, nested)
-        while choice.bytes > budget:
-            if self.work > work:
+        while self.look(dropped, nested)[0].bytes > budget:
+            larger = self._larger(dropped, nested, budget) if self.work <= work else None
+            if larger is None:
                 return None
-            excess = _excess(profile, budget)
-            best: tuple[tuple[int, float], frozenset[str]] | None = None
-            for value in self.candidates:
-                if value in dropped:
-                    continue
-                found, after = self.look(dropped | {value}, nested)
-                gain = excess - _excess(after, budget)
-                rank = (1, -float(found.macs)) if found.bytes <= budget else (0, gain / max(found.macs - choice.macs, 1))
-                if gain > 0 and (best is None or rank > best[0]):
-                    best = rank, dropped | {value}
-            if best is None:
-                return None
-            dropped = best[1]
-            choice, profile = self.look(dropped, nested)
+            dropped = larger
         return self._pruned(dropped, nested, budget)
+
+    def _larger(self, dropped: frozenset[str], nested: bool, budget: int) -> frozenset[str] | None:
+        """The set with one more value; None where none brings the steps above the budget down."""
+        choice, profile = self.look(dropped, nested)
+        excess, crowding = profile.excess(budget), profile.crowding(budget)
+        best: tuple[tuple[int, float], frozenset[str]] | None = None
+        for value in (v for v in self.candidates if v in crowding):
+            found, after = self.look(dropped | {value}, nested)
+            gain = excess - after.excess(budget)
+            rank = (1, -float(found.macs)) if found.bytes <= budget else (0, gain / max(found.macs - choice.macs, 1))
+            if gain > 0 and (best is None or rank > best[0]):
+                best = rank, dropped | {value}
+        return best[1] if best else None
 
     def _pruned(self, dropped: frozenset[str], nested: bool, budget: int) -> Choice:
         """Without what later choices have made needless."""
@@ -121,11 +140,23 @@ class Recomputations:
                 dropped = dropped - {value}
         return self.look(dropped, nested)[0]
 
-    def front(self) -> list[Choice]:
-        """A Pareto front, from nothing recomputed to the least memory that was found."""
-        found = self._descended(self.choose, self._step())
-        found += self._descended(self.choose, 8, found[-1])[1:]
-        return pareto(found)
+    def least(self) -> Choice:
+        """The fewest bytes, whatever they cost; where not every set is tried, dropping one value after the other at the fullest steps."""
+        if len(self.candidates) <= MOST_EXACT:
+            return self.exact()[-1]
+        return min(map(self._emptied, (False, True)), key=lambda c: (c.bytes, c.macs))
+
+    def _emptied(self, nested: bool) -> Choice:
+        dropped, step = frozenset[str](), self._step()
+        while True:
+            bytes_ = self.look(dropped, nested)[0].bytes
+            larger = self._larger(dropped, nested, bytes_ - step)
+            if larger is not None:
+                dropped = larger
+            elif step > 1:
+                step //= 2
+            else:
+                return self._pruned(dropped, nested, bytes_)
 
     def shown(self, proving: bool = False) -> Front:
         """The front that a report shows, within FRONT_WORK: over every set where that is enough, else what the greedy search meets.
@@ -135,15 +166,15 @@ class Recomputations:
         work = FRONT_WORK * (PROVING if proving else 1)
         if 2 ** (len(self.candidates) + 1) * len(self.part.nodes) <= work:
             return Front(tuple(self._every_set()), True)
-        return Front(tuple(pareto(self._descended(lambda budget: self.greedy(budget, work), self._step()))), False)
+        return Front(tuple(pareto(self._descended(work))), False)
 
     def _step(self) -> int:
         return max(self.look(frozenset())[0].bytes // 16, 8)
 
-    def _descended(self, choose: Callable[[int], Choice | None], step: int, start: Choice | None = None) -> list[Choice]:
-        """Choices for budgets that fall by `step` at least, until there is none."""
-        found = [start or self.look(frozenset())[0]]
-        while (further := choose(found[-1].bytes - step)) is not None:
+    def _descended(self, work: float) -> list[Choice]:
+        """What the greedy search finds for budgets that fall step by step, until there is nothing, or so much work is done."""
+        found = [self.look(frozenset())[0]]
+        while (further := self.greedy(found[-1].bytes - self._step(), work)) is not None:
             found.append(further)
         return found
 
@@ -163,11 +194,6 @@ def pareto(choices: Sequence[Choice]) -> list[Choice]:
         if not front or choice.bytes < front[-1].bytes:
             front.append(choice)
     return front
-
-
-def _excess(profile: Profile, budget: int) -> int:
-    """How far the steps lie above the budget, all together."""
-    return sum(bytes_ - budget for bytes_ in profile if bytes_ > budget)
 
 
 def _subsets(values: Sequence[str]) -> Iterator[frozenset[str]]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from ..emit.context import Slice, kernel_call, scratch_bytes
+from ..ir.graph import Node
 from ..ops.packed import PackedLinear
-from ..passes.kernels import choose
+from ..passes.kernels import LAVISH, choose, lavish
 from ..pipeline import Compilation
 
 
 def kernels(c: Compilation) -> dict[str, Any]:
     """For inference and training the steps in order: {"step", "operator", "kernel", "slow"}, slow "" where there is nothing faster; and what
     the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of one of them."""
-    return {"infer": _steps(c.infer), "train": _steps(c.train) if c.train else [], "speed": _cost(c.train or c.infer)}
+    speed = c.options.speed
+    return {"infer": _steps(c.infer, speed), "train": _steps(c.train, speed) if c.train else [], "speed": _cost(c.train or c.infer)}
 
 
 def _cost(part: Slice) -> dict[str, int]:
     found = {"layers": 0, "flash": 0, "scratch": 0}
     for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
-        if isinstance(node.op, PackedLinear) and node.op.winograd:
+        if _is_winograd(node):
             usual = choose(part.graph, layer, part.target)
             found["layers"] += 1
             found["flash"] += part.kernels.type(node.inputs["stream"]).bytes - sum(v.type.bytes for v in usual.values if v.name.endswith(".packed"))
@@ -27,11 +29,17 @@ def _cost(part: Slice) -> dict[str, int]:
     return found
 
 
-def _steps(part: Slice) -> list[dict[str, str]]:
+def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
     found = []
     for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
         call = kernel_call(part.kernels, node)
         if call is not None:
             slow = choose(part.graph, layer, part.target, part.saving.get(layer.name, 0)).slow
+            if speed and not slow and not _is_winograd(node) and layer.name in lavish(part.graph, part.target):
+                slow = "Winograd's transform takes more memory" if _is_winograd(choose(part.graph, layer, part.target, LAVISH).node) else ""
             found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
     return found
+
+
+def _is_winograd(node: Node) -> bool:
+    return isinstance(node.op, PackedLinear) and node.op.winograd

@@ -64,6 +64,7 @@ class Setting:
             raise CompileError("optimizer", f"{self.optimizer!r} is not an optimizer", "pass kt.SGD(), kt.Adam() or kt.Lion()")
         if self.storage not in STORAGES:
             raise CompileError(f"storage={self.storage!r}", "unknown storage", f"formats are {', '.join(STORAGES)}")
+        pipeline.check_offload(self.offload, self.optimizer)
         as_loss(self.loss).attach(graph)
         self.allowed(graph)
 
