@@ -54,12 +54,16 @@ def scaled(r: Rng, kind: str) -> Case:
 
 def sparse(r: Rng) -> Case:
     """A delta with rows for some channels, sometimes with a gain."""
-    case = linear(r, "delta")
+    case = with_some_rows(linear(r, "delta"), r)
+    return with_gain(case, r, case.types["bias"].size) if r.random() < 0.3 else case
+
+
+def with_some_rows(case: Case, r: Rng) -> Case:
+    """The case with a delta of some channels only."""
     channels, rows = case.types["bias"].size, rows_table(r, case.types["bias"].size)
     shape = (int(rows.max()) + 1, *case.types["delta"].shape[1:])
     types = {"delta": TensorType(shape, "int8"), "delta_rows": TensorType((channels,), "int16")}
-    case = with_operands(case, types, {"delta": codes(r, *shape), "delta_rows": rows})
-    return with_gain(case, r, channels) if r.random() < 0.3 else case
+    return with_operands(case, types, {"delta": codes(r, *shape), "delta_rows": rows})
 
 
 def depthwise_trained(r: Rng) -> Case:

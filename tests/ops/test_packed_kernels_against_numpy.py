@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
 from test_kernels_against_numpy import channel_scales, depthwise, input_gradient, linear, scalar
-from test_method_kernels_against_numpy import with_gain
+from test_method_kernels_against_numpy import with_gain, with_some_rows
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
@@ -82,6 +82,14 @@ def wide(r: Rng, rows: int = 1) -> Case:
     return Case(FullyConnected(), {"x": x, "weights": weights, "bias": TensorType((co,), "int32")}, arrays, (y,))
 
 
+def with_delta(case: Case, r: Rng) -> Case:
+    """The case with a trained delta of all weights, or of those of some channels."""
+    shape, exponent = case.types["weights"].shape, int(r.integers(-20, 4)) if r.random() < 0.8 else int(r.integers(-90, 90))
+    types = {**case.types, "delta": TensorType(shape, "int8"), "delta_exponent": scalar("int8")}
+    case = replace(case, types=types, arrays={**case.arrays, "delta": codes(r, *shape), "delta_exponent": one(exponent)})
+    return with_some_rows(case, r) if r.random() < 0.6 else case
+
+
 def packed_layer(r: Rng, kind: str) -> Case:
     """A layer in one of the packed forms; layers that cannot be proved are drawn again."""
     for _ in range(1000):
@@ -90,10 +98,12 @@ def packed_layer(r: Rng, kind: str) -> Case:
         else:
             case = linear(r, "lora" if kind == "lora" else "")
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
-        if kind == "gain":
+        if kind == "delta":
+            case = with_delta(case, r)
+        if kind == "gain" or (kind == "delta" and r.random() < 0.3):
             case = with_gain(case, r, case.types["bias"].size)
         trained = bool(r.random() < 0.4)
-        if kind not in ("lora", "gain", "sums"):
+        if kind not in ("lora", "delta", "gain", "sums"):
             case = with_dead_channels(in_form(case, r, kind.endswith("relu")), r)
         try:
             found, _ = repacked(case, packed_on_stack if kind in ("relu", "any") and r.random() < 0.4 else packed, trained)
@@ -269,6 +279,7 @@ GENERATORS = {
     "packed_sums": (partial(packed_layer, kind="sums"), 30),
     "packed_lora": (partial(packed_layer, kind="lora"), 40),
     "packed_lora_ties": (lora_ties, 60),
+    "packed_delta": (partial(packed_layer, kind="delta"), 80),
     "packed_gain": (partial(packed_layer, kind="gain"), 16),
     "packed_row_relu": (partial(packed_layer, kind="row_relu"), 24),
     "packed_row_any": (partial(packed_layer, kind="row_any"), 24),

@@ -1,7 +1,8 @@
 """CONV_2D and FULLY_CONNECTED with their constants packed for the fast kernels: the same results, from another form of the weights.
 
-`passes/kernels.py` puts them in place of the layers. Three forms: "relu" and "any" requantise in the product's epilogue, by what rounding a
-layer needs (`_packing.rounds_half_up`); "sums" takes int32 sums, adds what a trained layer adds, and requantises as the layer itself does.
+`passes/kernels.py` puts them in place of the layers. Forms "relu" and "any" requantise in the product's epilogue, by what rounding a
+layer needs (`_packing.rounds_half_up`); "sums" and "delta" take int32 sums, add what a trained layer adds (LoRA or a gain, or a delta), and
+requantise as the layer itself does.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 LORA_OPERANDS = ("lora_u", "lora_b", "lora_range", "lora_b_exponent")
+DELTA_OPERANDS = ("delta", "delta_exponent")
 NEEDS = {
     "relu": ("product/half_up.c", "product/panel.c"), "any": ("product/away.c", "product/panel.c"),
-    "sums": ("product/sums.c", "product/panel.c"),
+    "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row_half_up.c",), "row_any": ("product/row_away.c",),
 }  # fmt: skip
 SYMBOLS = {
-    "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8",
+    "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
 }  # fmt: skip
@@ -57,7 +59,7 @@ class PackedLinear(Op):
     mnemonic: ClassVar[str] = "packed_linear"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("fold", *LORA_OPERANDS, *GAIN_OPERANDS)
+    optional: ClassVar[tuple[str, ...]] = ("fold", *LORA_OPERANDS, *DELTA_OPERANDS, "delta_rows", *GAIN_OPERANDS)
 
     layer: Linear = field(default_factory=FullyConnected)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
@@ -73,6 +75,11 @@ class PackedLinear(Op):
     @property
     def winograd(self) -> bool:
         return self.form.startswith("winograd")
+
+    @property
+    def wide(self) -> bool:
+        """Whether the product gives int32 sums."""
+        return self.form in ("sums", "delta")
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the layer that this stands for."""
@@ -100,7 +107,7 @@ class PackedLinear(Op):
         else:
             weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
         plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
-        if self.form == "sums":
+        if self.wide:
             return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
         bias = e.wide("bias")[:channels]
         if e.has("fold"):
@@ -129,7 +136,7 @@ class PackedLinear(Op):
         if self.form.startswith("row"):
             return 0
         panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 8 * self.pairs(t)
-        return panel + (4 * packing.padded(y[2]) if t.has("fold") and self.form != "sums" else 0)
+        return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide else 0)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
@@ -144,13 +151,15 @@ class PackedLinear(Op):
         symbol = SYMBOLS[self.form]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         struct = "kt_packed_conv2d_params"
-        if self.form == "sums":
-            struct = "kt_packed_conv2d_lora_params"
+        if self.wide:
+            struct = f"{symbol[:-3]}_params"
             fields |= self._requantization_fields(t)
-            operands = ("lora_u", "lora_b", "lora_range", "lora_b_exponent", *GAIN_OPERANDS)
+            operands = (*(LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS), *GAIN_OPERANDS)
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
+        if self.form == "delta":
+            fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
         arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
@@ -163,10 +172,12 @@ class PackedLinear(Op):
             "multiplier": Table("multiplier", "int32_t", q.multiplier.astype(np.int32)),
             "shift": Table("shift", "int8_t", q.shift.astype(np.int8)),
         }
+        kind = "lora" if t.has("lora_u") else "delta"
+        if t.has("lora_u") or t.has("delta"):
+            scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale if kind == "lora" else 1.0)
+            fields["addend_multiplier"] = Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32))
+            fields["addend_shift"] = Table(f"{kind}_shift", "int8_t", offset.astype(np.int8))
         if t.has("lora_u"):
-            scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale)
-            fields["addend_multiplier"] = Table("lora_multiplier", "int32_t", scale.astype(np.int32))
-            fields["addend_shift"] = Table("lora_shift", "int8_t", offset.astype(np.int8))
             fields["rank"] = t.type("lora_b").shape[1]
         return fields
 
@@ -197,14 +208,12 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     assert isinstance(layer, Linear)
     if layer.rounding != "twice":
         raise packing.NotProved("rounds once")
-    if t.has("delta"):
-        raise packing.NotProved("its weights are trained")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     packing.check_sums(weights, z)
-    op, slow = PackedLinear(layer, t.type("weights"), "sums"), ""
-    if not (t.has("lora_u") or t.has("gain")):
+    op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
+    if not (t.has("lora_u") or t.has("delta") or t.has("gain")):
         try:
             return (*_requantized(node, t, op, values, weights), slow)
         except packing.NotProved as reason:

@@ -75,6 +75,17 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* rows: as in kt_conv2d_params. */
+typedef struct {
+    kt_packed_conv2d_lora_params layer;
+    const int16_t *rows;
+} kt_packed_conv2d_delta_params;
+
+/* kt_conv2d_delta_s8 in the same way: the delta is as training keeps it. */
+void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
+                               const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
+                               const int8_t *gain_exponent, int8_t *y, void *scratch);
+
 /* kt_conv2d_input_gradient_s8 without a gain, of a window without dilation, from transposed weights.
  *
  * stream              plain words of product.h. Positions of the input fall into stride[0] * stride[1] phases by what is left of

@@ -5,25 +5,12 @@
 
 #if !KT_DSP
 
-static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
-{
-    int32_t i, c;
-    for (i = 0; i < (block->stride == 0 ? 1 : 2); i++) {
-        const int32_t *const sums = block->sums + i * block->stride;
-        int8_t *const result = y + block->position[i] * trained->params->window.output[KT_CHANNELS];
-        for (c = block->first; c < block->first + block->count; c++) {
-            const int32_t total = kt_total_of(trained, sums[c - block->first], block->position[i], c);
-            result[c] = kt_result_of_total(trained->params, total, c);
-        }
-    }
-}
-
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent);
-    kt_packed_lora_walk(&trained, x, y, scratch, finish);
+    kt_packed_lora_walk(&trained, x, y, scratch, kt_finish_sums);
 }
 
 #endif

@@ -19,8 +19,9 @@ typedef struct {
 } kt_trained_sums;
 
 /* Sums of `count` channels from `first` on, of two positions; the second's lie `stride` words behind the first's. One position alone
- * comes as twice the same, with stride 0. */
+ * comes as twice the same, with stride 0. panel: what they are sums of. */
 typedef struct {
+    const int32_t *panel;
     int32_t *sums;
     int32_t stride;
     int32_t position[2];
@@ -68,6 +69,20 @@ static inline int8_t kt_result_of_total(const kt_packed_conv2d_lora_params *para
                                 params->clamp[0], params->clamp[1]);
 }
 
+/* A block, one channel after the other. */
+static inline void kt_finish_sums(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
+{
+    int32_t i, c;
+    for (i = 0; i < (block->stride == 0 ? 1 : 2); i++) {
+        const int32_t *const sums = block->sums + i * block->stride;
+        int8_t *const result = y + block->position[i] * trained->params->window.output[KT_CHANNELS];
+        for (c = block->first; c < block->first + block->count; c++) {
+            const int32_t total = kt_total_of(trained, sums[c - block->first], block->position[i], c);
+            result[c] = kt_result_of_total(trained->params, total, c);
+        }
+    }
+}
+
 /* One position, and another where `two`: a block of channels after the other. */
 static inline void kt_finish_panel(const kt_trained_sums *trained, const int32_t *panel, int32_t position, int two, int32_t other,
                                    int8_t *y, kt_finish_block *finish)
@@ -76,7 +91,7 @@ static inline void kt_finish_panel(const kt_trained_sums *trained, const int32_t
     const int32_t channels = params->window.output[KT_CHANNELS];
     const int32_t *stream = params->stream;
     int32_t sums[2 * KT_START_BLOCK];
-    kt_sums_block block = {sums, 0, {position, two ? other : position}, 0, 0};
+    kt_sums_block block = {panel, sums, 0, {position, two ? other : position}, 0, 0};
     for (; block.first < channels; block.first += KT_START_BLOCK) {
         const int32_t count = kt_minimum(channels - block.first, KT_START_BLOCK);
         const int32_t padded = kt_padded_channels(count);
