@@ -6,10 +6,10 @@
 #include "depthwise_conv2d.h"
 #include "kt/architecture.h"
 
-#if !KT_MVE
+#if !KT_DSP
 
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    kt_depthwise_walk(params, x, bias, NULL, y);
+    kt_depthwise_walk(params, x, bias, NULL, y, kt_depthwise_position);
 }
 #endif

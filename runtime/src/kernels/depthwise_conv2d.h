@@ -57,6 +57,15 @@ static inline int32_t kt_depthwise_addend(const kt_depthwise_conv2d_params *para
 }
 
 /* All channels of one position. trained: NULL for a frozen layer. */
+typedef void kt_depthwise_at(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
+                             const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y);
+
+static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, int32_t c)
+{
+    const int32_t scaled = kt_requantize(total, params->multiplier[c], params->shift[c]);
+    return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
+}
+
 static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
                                          const int8_t *x, const int32_t *bias, const kt_depthwise_trained *trained,
                                          int8_t *y)
@@ -69,21 +78,19 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
         const int8_t *values = x + (patch->x + channel);
         for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
             int64_t total = kt_depthwise_sum(window, patch, values, params->weights + c, step, params->input_offset);
-            int32_t scaled;
             if (trained != NULL && trained->delta != NULL) {
                 total += kt_depthwise_addend(params, patch, trained, values, c);
             }
             if (trained != NULL) {
                 total = kt_with_gain(&trained->gain, total, c);
             }
-            scaled = kt_requantize(kt_saturate32(total + bias[c]), params->multiplier[c], params->shift[c]);
-            y[c] = kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
+            y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), c);
         }
     }
 }
 
 static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                     const kt_depthwise_trained *trained, int8_t *y)
+                                     const kt_depthwise_trained *trained, int8_t *y, kt_depthwise_at *at)
 {
     const kt_window *window = &params->window;
     const int32_t height = window->output[KT_Y];
@@ -99,7 +106,7 @@ static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, c
             patch.columns = columns.count;
             patch.x = (rows.index * window->input[KT_X] + columns.index) * window->input[KT_CHANNELS];
             patch.tap = rows.first * window->kernel[KT_X] + columns.first;
-            kt_depthwise_position(params, &patch, x, bias, trained, y + (oy * width + ox) * window->output[KT_CHANNELS]);
+            at(params, &patch, x, bias, trained, y + (oy * width + ox) * window->output[KT_CHANNELS]);
         }
     }
 }

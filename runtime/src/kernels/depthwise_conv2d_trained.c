@@ -13,5 +13,5 @@ void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, co
     trained.delta = delta;
     trained.exponent = delta == NULL ? 0 : *delta_exponent;
     trained.gain = kt_gain_of(gain, gain_exponent);
-    kt_depthwise_walk(params, x, bias, &trained, y);
+    kt_depthwise_walk(params, x, bias, &trained, y, kt_depthwise_position);
 }
