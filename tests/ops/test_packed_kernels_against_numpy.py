@@ -67,9 +67,9 @@ def with_dead_channels(case: Case, r: Rng) -> Case:
     return replace(case, arrays={**case.arrays, "bias": bias.astype(np.int32)})
 
 
-def wide(r: Rng, rows: int = 1) -> Case:
-    """A fully connected layer as wide as real ones, its input channels a multiple of 4."""
-    ci, co = 4 * int(r.integers(1, 60)), int(r.integers(1, 30))
+def wide(r: Rng, rows: int = 1, multiple: int = 4) -> Case:
+    """A fully connected layer as wide as real ones. multiple: what its input channels are one of."""
+    ci, co = multiple * int(r.integers(1, 240 // multiple)), int(r.integers(1, 30))
     x = activation((1, rows, ci), scale(r), int(r.choice([-128, 0, 127, 5])))
     weights = TensorType((co, ci), "int8", Quantization(tuple(float(np.float32(s)) for s in 2.0 ** r.uniform(-9, -6, co)), 0, 0))
     y = activation((1, rows, co), float(np.float32(x.scale * 2.0**-7.5 * ci**0.5 * pick(r, 60, 100, 300))), int(r.integers(-128, 128)))
@@ -84,7 +84,7 @@ def wide(r: Rng, rows: int = 1) -> Case:
 
 def with_delta(case: Case, r: Rng) -> Case:
     """The case with a trained delta of all weights, or of those of some channels."""
-    shape, exponent = case.types["weights"].shape, int(r.integers(-20, 4)) if r.random() < 0.8 else int(r.integers(-90, 90))
+    shape, exponent = case.types["weights"].shape, int(r.integers(-12, -4)) if r.random() < 0.8 else int(r.integers(-90, 90))
     types = {**case.types, "delta": TensorType(shape, "int8"), "delta_exponent": scalar("int8")}
     case = replace(case, types=types, arrays={**case.arrays, "delta": codes(r, *shape), "delta_exponent": one(exponent)})
     return with_some_rows(case, r) if r.random() < 0.6 else case
@@ -93,8 +93,8 @@ def with_delta(case: Case, r: Rng) -> Case:
 def packed_layer(r: Rng, kind: str) -> Case:
     """A layer in one of the packed forms; layers that cannot be proved are drawn again."""
     for _ in range(1000):
-        if kind.startswith("row") or r.random() < 0.3:
-            case = wide(r, 1 if kind.startswith("row") else 3)
+        if kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
+            case = wide(r, 1 if kind.startswith("row") else 3, 1 if kind == "delta" else 4)
         else:
             case = linear(r, "lora" if kind == "lora" else "")
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
