@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
 from test_kernels_against_numpy import channel_scales, depthwise, input_gradient, linear, scalar
-from test_method_kernels_against_numpy import with_gain, with_some_rows
+from test_method_kernels_against_numpy import delta_input_gradient, with_gain, with_some_rows
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
@@ -178,11 +178,11 @@ def wide_gradient(r: Rng) -> Case:
     return Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays)
 
 
-def packed_gradient(r: Rng, lora: bool) -> Case:
-    """The gradient of a layer to its input; dilated windows are drawn again."""
+def packed_gradient(r: Rng, path: str) -> Case:
+    """The gradient of a layer to its input, with the share of "lora", of a "delta", or of none (""); what cannot be packed is drawn again."""
     while True:
-        case = input_gradient(r, lora)
-        if r.random() < 0.3:
+        case = delta_input_gradient(r) if path == "delta" else input_gradient(r, path == "lora")
+        if path != "delta" and r.random() < 0.3:
             case = wide_gradient(r)
         try:
             return repacked(case, partial(packed_input_gradient, on_stack=bool(r.random() < 0.4)))[0]
@@ -269,9 +269,10 @@ GENERATORS = {
     "winograd": (partial(winograd_layer, relu=False), 30),
     "packed_path_ties": (path_ties, 60),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
-    "packed_input_gradient": (partial(packed_gradient, lora=False), 60),
+    "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "packed_rows_input_gradient": (wide_rows_gradient, 60),
-    "packed_path_input_gradient": (partial(packed_gradient, lora=True), 40),
+    "packed_delta_input_gradient": (partial(packed_gradient, path="delta"), 60),
+    "packed_path_input_gradient": (partial(packed_gradient, path="lora"), 40),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     "packed_relu": (partial(packed_layer, kind="relu"), 40),
@@ -339,7 +340,7 @@ def test_packed_depthwise_layer_means_what_the_layer_means(seed: int, trained: b
 @pytest.mark.parametrize("seed", range(60))
 def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
     r = np.random.default_rng([seed, 9])
-    for case in (input_gradient(r, False), input_gradient(r, True), wide_gradient(r)):
+    for case in (input_gradient(r, False), input_gradient(r, True), delta_input_gradient(r), wide_gradient(r)):
         try:
             found, _ = repacked(case, packed_input_gradient)
         except NotProved:

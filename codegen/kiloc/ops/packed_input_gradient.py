@@ -20,7 +20,8 @@ from .input_gradient import LinearInputGradient, prescale, prescaled
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
-PATH = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
+LORA = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
+DELTA = ("delta", "delta_exponent")
 
 
 STACK_BYTES = 512
@@ -41,7 +42,7 @@ class PackedInputGradient(Op):
     mnemonic: ClassVar[str] = "packed_input_gradient"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("g", "stream")
-    optional: ClassVar[tuple[str, ...]] = PATH
+    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows")
 
     layer: LinearInputGradient = field(default_factory=LinearInputGradient)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
@@ -80,15 +81,22 @@ class PackedInputGradient(Op):
         }
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
         struct, symbol = "kt_packed_input_gradient_params", "kt_packed_input_gradient_s8"
-        if t.has("lora_du"):
+        if _has_path(t):
+            lora = t.has("lora_du")
             multiplier, shift = op.path_multiplier(self.plain(t))
-            fields |= {"path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
-            arguments += [Argument(n.inputs[o]) for o in PATH]
+            fields |= {"path_channels": t.type("lora_a").shape[0] if lora else channels, "path_multiplier": multiplier, "path_shift": shift}
+            fields["path_rows"] = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
+            arguments += [Argument(n.inputs[o]) for o in LORA] if lora else [Argument(n.inputs["g"]), "NULL", *(Argument(n.inputs[o]) for o in DELTA)]
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op)
-        needs = ("product/plain_sums.c", *(() if t.has("lora_du") else ("product/gradient.c",)))
+        needs = ("product/plain_sums.c", *(() if _has_path(t) else ("product/gradient.c",)))
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", needs)
+
+
+def _has_path(t: NodeTypes) -> bool:
+    """Whether a trained path adds to the gradient."""
+    return t.has("lora_du") or t.has("delta")
 
 
 def panel_bytes(layer: LinearInputGradient) -> int:
@@ -145,14 +153,14 @@ def packed_input_gradient(
     """The node that stands for a gradient, and the constant that it adds. on_stack: the panel is. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, LinearInputGradient)
-    if any(t.has(o) for o in ("delta", *GAIN_OPERANDS)):
-        raise packing.NotProved("its weights or gains are trained")
+    if any(t.has(o) for o in GAIN_OPERANDS):
+        raise packing.NotProved("its gains are trained")
     if layer.window.dilation != (1, 1) or min(layer.window.pad) < 0:
         raise packing.NotProved("its window is dilated or cut")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
-    sums = t.has("lora_du") or layer.x_image[2] % packing.QUAD or layer.shift not in SHIFTS
+    sums = _has_path(t) or layer.x_image[2] % packing.QUAD or layer.shift not in SHIFTS
     if on_stack and (sums or panel_bytes(layer) > STACK_BYTES):
         raise packing.NotProved(packing.MEMORY)
     if not sums and _largest_sum(weights, layer, t) + (1 << (layer.shift - 1)) > INT32_MAX:

@@ -114,6 +114,7 @@ typedef struct {
     int32_t path_channels;
     int32_t path_multiplier;
     int32_t path_shift;
+    const int16_t *path_rows;
 } kt_packed_path_input_gradient_params;
 
 void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params *params, const int8_t *g,
