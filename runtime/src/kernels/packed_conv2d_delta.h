@@ -3,7 +3,7 @@
 #ifndef KT_PACKED_CONV2D_DELTA_H
 #define KT_PACKED_CONV2D_DELTA_H
 
-#include "packed_conv2d_lora.h"
+#include "packed_trained.h"
 
 /* What a delta adds. runs, length: of the values under the window, that are neighbours both in the panel and in a row. */
 typedef struct {

@@ -1,6 +1,6 @@
 /* CONV_2D and FULLY_CONNECTED from packed weights with what a trained layer adds to the sums, or with a requantisation that has no
  * packed form. */
-#include "packed_conv2d_lora.h"
+#include "packed_trained.h"
 #include "kt/architecture.h"
 
 #if !KT_DSP
@@ -10,7 +10,7 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent);
-    kt_packed_lora_walk(&trained, x, y, scratch, kt_finish_sums);
+    kt_packed_trained_walk(&trained, x, y, scratch, kt_finish_sums);
 }
 
 #endif

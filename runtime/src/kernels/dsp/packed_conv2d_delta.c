@@ -58,7 +58,7 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
                                const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent);
-    kt_packed_lora_walk(&trained.trained, x, y, scratch, finish);
+    kt_packed_trained_walk(&trained.trained, x, y, scratch, finish);
 }
 
 #endif

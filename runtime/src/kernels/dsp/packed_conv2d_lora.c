@@ -1,5 +1,5 @@
 /* kt_packed_conv2d_lora_s8 for the DSP extension. */
-#include "../packed_conv2d_lora.h"
+#include "../packed_trained.h"
 
 #if KT_DSP
 
@@ -119,7 +119,7 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent);
-    kt_packed_lora_walk(&trained, x, y, scratch, finish);
+    kt_packed_trained_walk(&trained, x, y, scratch, finish);
 }
 
 #endif

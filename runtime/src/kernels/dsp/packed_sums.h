@@ -9,7 +9,7 @@
 #ifndef KT_DSP_PACKED_SUMS_H
 #define KT_DSP_PACKED_SUMS_H
 
-#include "../packed_conv2d_lora.h"
+#include "../packed_trained.h"
 #include "simd.h"
 
 /* 2^19 and more is at the clamp after this shift, so that a total may be limited to +-2^30, whose double is an int32. */

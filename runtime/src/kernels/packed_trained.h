@@ -1,9 +1,9 @@
-/* packed_conv2d_lora.h: what packed layers with trained sums share: the walk over panels, and the exact meaning of one channel.
+/* packed_trained.h: what packed layers with trained sums share: the walk over panels, and the exact meaning of one channel.
  *
- * The product gives int32 sums of two positions, a block of channels at a time. They become totals (with LoRA's addend or a gain,
- * and the bias), then results, in two passes over the block, each of which has few enough values for the registers. */
-#ifndef KT_PACKED_CONV2D_LORA_H
-#define KT_PACKED_CONV2D_LORA_H
+ * The product gives int32 sums of two positions, a block of channels at a time. They become totals (with what LoRA, a delta or a
+ * gain adds, and the bias), then results, in two passes over the block, each of which has few enough values for the registers. */
+#ifndef KT_PACKED_TRAINED_H
+#define KT_PACKED_TRAINED_H
 
 #include "conv2d.h"
 #include "packed_conv2d.h"
@@ -110,8 +110,8 @@ static __attribute__((noinline)) void kt_fill_position(const kt_packed_conv2d_lo
     kt_fill_column(&params->window, params->outside, word, x, at.y, at.x);
 }
 
-static inline void kt_packed_lora_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel,
-                                       kt_finish_block *finish)
+static inline void kt_packed_trained_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel,
+                                          kt_finish_block *finish)
 {
     const kt_window *const window = &trained->params->window;
     const int32_t direction = kt_direction(x, y);
