@@ -190,6 +190,20 @@ def packed_gradient(r: Rng, path: str) -> Case:
             continue
 
 
+def wide_delta_gradient(r: Rng) -> Case:
+    """The share of a delta, of so many channels that a position takes several blocks: dx lies over what its own blocks still read."""
+    ci, co = int(r.choice([32, 40, 64, 96])), int(r.choice([4, 16, 32, 64, 96]))
+    window, h, w = (Window((1, 1)), int(r.integers(1, 6)), int(r.integers(1, 6))) if r.random() < 0.6 else (Window((3, 3), pad=(1, 1, 1, 1)), 3, 4)
+    out = window.output(h, w)
+    weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
+    arrays = {"g": codes(r, 1, *out, co), "weights": int8(r, *weights.shape), "delta": codes(r, *weights.shape)}
+    arrays["delta_exponent"] = one(int(r.integers(-16, 0)))
+    p = prescale_shift(arrays["weights"], weights.channel_scales)
+    op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(8, 24)))
+    types = {"g": gradient((1, *out, co), 1.0), "weights": weights, "delta": TensorType(weights.shape, "int8"), "delta_exponent": scalar("int8")}
+    return repacked(Case(op, types, arrays), packed_input_gradient)[0]
+
+
 def wide_rows_gradient(r: Rng) -> Case:
     """The gradient of windows that slide along rows of several panels: with strides in whole groups, mostly."""
     stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 3))
@@ -271,6 +285,7 @@ GENERATORS = {
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "packed_rows_input_gradient": (wide_rows_gradient, 60),
+    "packed_wide_delta_input_gradient": (wide_delta_gradient, 30),
     "packed_delta_input_gradient": (partial(packed_gradient, path="delta"), 60),
     "packed_path_input_gradient": (partial(packed_gradient, path="lora"), 40),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),

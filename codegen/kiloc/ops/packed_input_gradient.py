@@ -30,6 +30,9 @@ STACK_BYTES = 512
 SHIFTS = range(2, 32)
 """Of the sums, that the product can do."""
 
+UNCALIBRATED = 0
+"""The shift before calibration, which finds one of those: what is planned without it takes the same form."""
+
 
 @register
 @dataclass(frozen=True)
@@ -160,10 +163,10 @@ def packed_input_gradient(
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
-    sums = _has_path(t) or layer.x_image[2] % packing.QUAD or layer.shift not in SHIFTS
+    sums = _has_path(t) or layer.x_image[2] % packing.QUAD or layer.shift not in (UNCALIBRATED, *SHIFTS)
     if on_stack and (sums or panel_bytes(layer) > STACK_BYTES):
         raise packing.NotProved(packing.MEMORY)
-    if not sums and _largest_sum(weights, layer, t) + (1 << (layer.shift - 1)) > INT32_MAX:
+    if not sums and _largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
     op = PackedInputGradient(layer, t.type("weights"), on_stack)
     stream = transposed_stream(weights, layer.window)

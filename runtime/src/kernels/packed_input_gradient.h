@@ -243,7 +243,7 @@ static inline int kt_gives_results(const kt_gradient_walk *walk)
 }
 
 /* The gradients of two positions, or only of the first, from their panel: a block of channels after the other. */
-static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
+static inline void kt_multiply_positions(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
                                      int32_t y1, int32_t x1)
 {
     static const int32_t zeros[KT_GATHER_BLOCK] = {0};
@@ -272,6 +272,30 @@ static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phas
             kt_finish_gradient(walk, sums + padded, y1, x1, first, count);
         }
     }
+}
+
+static inline void kt_swap_columns(int32_t *panel, int32_t pairs)
+{
+    for (; pairs > 0; pairs--, panel += 2) {
+        const int32_t word = panel[0];
+        panel[0] = panel[1];
+        panel[1] = word;
+    }
+}
+
+/* The same. A delta's share starts from g itself, which the gradient of a second position may lie over as soon as the first has read it:
+ * with several blocks of channels one position is done before the other. */
+static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
+                                     int32_t y1, int32_t x1)
+{
+    if (KT_WITH_PATH && two && walk->path->gradient == walk->from.g && walk->from.window->input[KT_CHANNELS] > KT_GATHER_BLOCK) {
+        kt_multiply_positions(walk, phase, y0, x0, 0, y0, x0);
+        kt_swap_columns(walk->panel, phase->pairs);
+        kt_multiply_positions(walk, phase, y1, x1, 0, y1, x1);
+        kt_swap_columns(walk->panel, phase->pairs); /* for what slides */
+        return;
+    }
+    kt_multiply_positions(walk, phase, y0, x0, two, y1, x1);
 }
 
 static __attribute__((noinline)) void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,

@@ -71,18 +71,13 @@ static const kt_packed_conv2d_lora_params second_params = {
     .rank = 2,
 };
 
-/* logits: fully_connected 8 -> 3 */
-static const kt_conv2d_params logits_params = {
-    .window = {.input = {1, 1, 8}, .output = {1, 1, 3}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1},
-               .pad = {0, 0}},
-    .input_offset = 128,
-    .output_offset = 5,
-    .clamp = {-128, 127},
-    .weights = logits_weights,
-    .multiplier = logits_multiplier,
-    .shift = logits_shift,
-    .addend_multiplier = logits_delta_multiplier,
-    .addend_shift = logits_delta_shift,
+/* logits: packed_linear 8 -> 3 */
+static const kt_packed_conv2d_delta_params logits_params = {
+    .layer = {.window = {.input = {1, 1, 8}, .output = {1, 1, 3}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {0, 0}},
+              .outside = -128, .stream = logits_weights_packed, .pairs = 4, .fold = logits_weights_fold,
+              .output_offset = 5, .clamp = {-128, 127}, .multiplier = logits_multiplier, .shift = logits_shift,
+              .addend_multiplier = logits_delta_multiplier, .addend_shift = logits_delta_shift},
+    .rows = NULL,
 };
 
 /* classes: softmax 3 -> 3 */
@@ -352,9 +347,9 @@ kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output)
     kt_packed_conv2d_lora_s8(&second_params, (int8_t *)(a + 40), s->second_bias, (int8_t *)(a + 60), s->second_lora_b,
                              &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, (int8_t *)(a + 52), a + 0);
     /* step 5: logits */
-    kt_conv2d_delta_s8(&logits_params, (int8_t *)(a + 52), s->logits_bias, s->logits_delta, &s->logits_delta_exponent,
-                       NULL, NULL, (int8_t *)(a + 0));
-    kt_softmax_s8(&classes_params, (int8_t *)(a + 0), output); /* step 6: classes */
+    kt_packed_conv2d_delta_s8(&logits_params, (int8_t *)(a + 52), s->logits_bias, s->logits_delta,
+                              &s->logits_delta_exponent, NULL, NULL, (int8_t *)(a + 32), a + 0);
+    kt_softmax_s8(&classes_params, (int8_t *)(a + 32), output); /* step 6: classes */
     return KT_OK;
 }
 
@@ -472,8 +467,8 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
     kt_packed_conv2d_lora_s8(&second_params, (int8_t *)(a + 96), s->second_bias, (int8_t *)(a + 128), s->second_lora_b,
                              &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, (int8_t *)(a + 108), a + 0);
     /* step 5: logits */
-    kt_conv2d_delta_s8(&logits_params, (int8_t *)(a + 108), s->logits_bias, s->logits_delta, &s->logits_delta_exponent,
-                       NULL, NULL, (int8_t *)(a + 132));
+    kt_packed_conv2d_delta_s8(&logits_params, (int8_t *)(a + 108), s->logits_bias, s->logits_delta,
+                              &s->logits_delta_exponent, NULL, NULL, (int8_t *)(a + 132), a + 0);
 
     s->accumulated = 1;
 
