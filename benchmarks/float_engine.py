@@ -27,6 +27,8 @@ Parameters = dict[str, dict[str, Any]]
 """Layer name -> "weights" [OC, KH, KW, IC / groups], "bias", and for LoRA "a" [r, KH, KW, IC] and "b" [OC, r]."""
 
 METHODS = ("head", "bias", "lora", "full")
+NEW_HEAD_RATE = 0.3
+"""At which a new head learns where the rate of the layers before it is lower."""
 
 
 def parameters(graph: Graph) -> Parameters:
@@ -131,8 +133,13 @@ def trainable(graph: Graph, method: str, new_head: bool = False) -> set[tuple[st
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _train(run: Any, layers: Parameters, xs: Any, ys: Any, rates: Any, moves: frozenset[tuple[str, str]]) -> tuple[Parameters, Any]:
-    """One SGD step a sample, in order; rates has one entry a step. Returns the parameters and the loss of each step."""
+def _train(
+    run: Any, layers: Parameters, xs: Any, ys: Any, rates: Any, moves: frozenset[tuple[str, str]], faster: Mapping[str, Any] | None = None
+) -> tuple[Parameters, Any]:
+    """One SGD step a sample, in order; rates has one entry a step, faster a factor for each layer.
+
+    Returns the parameters and the loss of each step.
+    """
 
     def loss(p: Parameters, x: Any, y: Any) -> Any:
         z = run(p, x)
@@ -145,7 +152,8 @@ def _train(run: Any, layers: Parameters, xs: Any, ys: Any, rates: Any, moves: fr
         for name, kind in moves:
             if kind in p[name]:
                 norm = jnp.sqrt((g[name][kind] ** 2).sum())
-                moved[name][kind] = p[name][kind] - rate * g[name][kind] * jnp.minimum(1.0, 1.0 / jnp.maximum(norm, 1e-12))
+                share = (faster[name] if faster else 1.0) * jnp.minimum(1.0, 1.0 / jnp.maximum(norm, 1e-12))
+                moved[name][kind] = p[name][kind] - rate * share * g[name][kind]
         return moved, value
 
     return lax.scan(step, layers, (xs, ys, rates))
@@ -178,5 +186,8 @@ class FloatEngine:
         order = np.concatenate([rng.permutation(len(self.y)) for _ in range(epochs)])
         rates = rate * (1 - np.arange(len(order)) / len(order)).astype(np.float32)
         moves = frozenset(trainable(self.graph, method, self.new_head))
-        layers, losses = _train(self._run, layers, self.x[order], self.y[order], rates, moves)
+        faster = dict.fromkeys(layers, 1.0)
+        if self.new_head:
+            faster[list(layers)[-1]] = max(1.0, NEW_HEAD_RATE / rate)
+        layers, losses = _train(self._run, layers, self.x[order], self.y[order], rates, moves, faster)
         return self.predicted(layers), np.asarray(losses).reshape(epochs, -1).mean(1)

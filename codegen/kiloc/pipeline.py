@@ -196,9 +196,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     if options.methods and not options.train:
         whole = stage("adapted", adapted_slice(whole))
     elif options.methods:
-        options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
         stored = with_storage(whole, options.storage)
         whole = _remembering(stored, options)
+        options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
         whole = differentiate(whole, options.loss)
         whole = stage("diff", prune(whole))
         inputs = {name: forward[name] for name in base.inputs}

@@ -24,7 +24,7 @@ from kiloc.errors import BudgetError, CompileError
 from kiloc.ir.graph import Graph
 from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
-from kiloc.optim import SGD, Optimizer
+from kiloc.optim import NEW_HEAD, SGD, Optimizer
 from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline
@@ -409,6 +409,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "accumulate": c.options.accumulate,
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,
+        "new_head": any(p.method == NEW_HEAD for p in c.graph.parameters),
         "inputs": [tensor(n) for n in graph.inputs],
         "outputs": [tensor(n) for n in graph.outputs],
         "base_hash": bytes(m.base_hash).hex(),

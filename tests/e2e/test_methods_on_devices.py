@@ -17,12 +17,13 @@ from kiloc.peft import Method
 
 STEPS = 20
 
-METHODS: dict[str, tuple[list[Method], float]] = {
+METHODS: dict[str, tuple[list[Method], float | None]] = {
     "full": ([kt.Full()], 0.1),
     "sparse": ([kt.SparseUpdate(fraction=0.3)], 0.1),
     "scale-shift": ([kt.ScaleShift()], 0.1),
     "adapter": ([kt.BottleneckAdapter(width=4, layers="all")], 0.1),
     "new-head": ([kt.Head(classes=4), kt.BiasOnly()], 0.1),
+    "new-head-at-its-rate": ([kt.Head(classes=4), kt.BiasOnly(), kt.ScaleShift()], None),
     "together": ([kt.BiasOnly(), kt.LoRA(rank=2, layers="all"), kt.ScaleShift(), kt.BottleneckAdapter(width=2, layers="last:2")], 0.05),
     "full+scale": ([kt.Full(layers="last:2"), kt.ScaleShift()], 0.1),
 }

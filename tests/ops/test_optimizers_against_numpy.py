@@ -33,7 +33,7 @@ from kiloc.ops import _moments
 from kiloc.ops.lora import AdaptRange
 from kiloc.ops.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
 from kiloc.ops.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
-from kiloc.ops.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, Schedule, StepSchedule
+from kiloc.ops.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, ScaledRate, Schedule, StepSchedule
 from kiloc.ops.storage_step import StepBlock8, StepBlock16, StepInt32
 from kiloc.ops.streamed_update import StreamedBias, StreamedWeights
 
@@ -263,6 +263,11 @@ def schedule_cosine(r: Rng) -> Case:
     return schedule(r, CosineSchedule)
 
 
+def scaled_rate(r: Rng) -> Case:
+    types = {name: scalar("float32") for name in ("base", "rate")}
+    return Case(ScaledRate(pick(r, 1.0, 3.7, 33.0)), types, {"base": real(pick(r, 0.0, r.uniform(0, 1), 1e17, 1e-40)), "rate": real(0.5)})
+
+
 def next_power(r: Rng) -> Case:
     return Case(NextPower(pick(r, 0.9, 0.999, 0.0)), {"power": scalar("float32")}, {"power": real(pick(r, 1.0, 0.37, 1e-38, 1e-45))})
 
@@ -285,7 +290,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
         (clip_gradient, 30), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60),
-        (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (next_power, 8), (count_update, 6), (adapt_range, 16),
+        (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip
 GENERATORS = {**LOSSES, **UPDATES}

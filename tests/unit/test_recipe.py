@@ -11,9 +11,10 @@ import pytest
 from golden.reference import image, samples, tiny
 
 import kilotune as kt
+from kiloc import pipeline
 from kiloc.export import tflite
 from kiloc.ir.graph import Parameter
-from kiloc.optim.rates import RATES, default_rate
+from kiloc.optim.rates import BEFORE_NEW_HEAD, NEW_HEAD, RATES, default_rate, head_factor
 from kiloc.peft import Calibration
 from kilotune.devices import Device
 from kilotune.devices.recipe import default_epochs, default_share, held_out
@@ -56,6 +57,32 @@ def test_most_careful_method_decides() -> None:
     assert default_rate("sgd", parameters(*["bias"] * 10, *["lora"] * 10)) == 0.1
     assert default_rate("adam", parameters("bias", "lora")) == 0.01
     assert default_rate("lion", parameters("head")) == 0.002
+
+
+def test_a_new_head_goes_by_its_own_rate() -> None:
+    """Whatever their number; what is trained before it goes by a part of the usual."""
+    trained = parameters(*["lora"] * 20, NEW_HEAD, NEW_HEAD)
+    assert default_rate("sgd", trained) == pytest.approx(BEFORE_NEW_HEAD * default_rate("sgd", trained[:20]), rel=0.05)
+    for momentum in (0.0, 0.9):
+        rate = default_rate("sgd", trained, momentum) * head_factor("sgd", trained, momentum)
+        assert rate == pytest.approx(0.5 * (1 - momentum)) == default_rate("sgd", trained[20:], momentum)
+    assert head_factor("sgd", trained[20:]) == head_factor("sgd", parameters("head", "lora")) == 1
+    assert head_factor("adam", trained) * default_rate("adam", trained) == pytest.approx(0.03)
+
+
+def test_the_rate_of_a_new_head_is_in_the_build() -> None:
+    """A control that each update makes from the device's rate; none where the user names a rate, which is every tensor's."""
+    graph, x = image(), samples(image(), 4)
+    methods = (kt.Head(classes=3), kt.ScaleShift())
+
+    def compiled(optimizer: kt.Optimizer) -> Any:
+        return pipeline.compile_graph(graph, pipeline.Options(methods=methods, optimizer=optimizer, calibration=x), "0").graph
+
+    for optimizer in (kt.SGD(), kt.SGD(schedule=kt.Cosine(updates=10)), kt.Adam()):
+        whole = compiled(optimizer)
+        readers = {n.name.removesuffix(".step").removesuffix(".optimizer") for n in whole.nodes if n.inputs.get("learning_rate") == "head_rate"}
+        assert readers == {p.name for p in whole.parameters if p.method == NEW_HEAD} != set(), optimizer
+    assert "head_rate" not in compiled(kt.SGD(lr=0.1)).values
 
 
 def test_momentum_adds_up() -> None:
@@ -110,6 +137,15 @@ def test_fit_told_nothing_follows_the_recipe(device: Device, labels: Any) -> Non
     assert history.updates == 9 * 96 and len(history.validation) == 9 and rates[0] == rate
     assert (np.diff(rates) < 0).all() and rates[-1] < 0.01 * rates[0]
     assert history.best_epoch is not None
+
+
+def test_a_new_head_learns_from_all_samples(tmp_path: Path) -> None:
+    (tmp_path / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    made = kt.build(kt.load(tmp_path / "tiny.tflite"), tmp_path / "build", method=kt.Head(classes=2), calibration=X, measure=False)
+    with made.open() as device:
+        history = device.fit(X, np.arange(len(X)) % 2)
+        assert history.best_epoch is None and history.updates == 9 * 120
+        assert device.fit(X, np.arange(len(X)) % 2, epochs=1, hold_out=0.2).updates == 96, "unless the user asks for it"
 
 
 def test_fit_of_few_samples_trains_on_all(device: Device, labels: Any) -> None:

@@ -114,6 +114,25 @@ class CosineSchedule(Fall):
 
 @register
 @dataclass(frozen=True)
+class ScaledRate(Update):
+    """rate := base * factor, in float32: the rate of tensors that learn faster than the others."""
+
+    mnemonic: ClassVar[str] = "scaled_rate"
+    operands: ClassVar[tuple[str, ...]] = ("base", "rate")
+
+    factor: float = 1.0
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        with np.errstate(under="ignore", over="ignore"):
+            return {"rate": e.array("base") * np.float32(self.factor)}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {"factor": self.factor}
+        return KernelCall("kt_scaled_rate", "kt_scaled_rate_params", fields, pointers(n, *self.operands), source="optim/scaled_rate.c")
+
+
+@register
+@dataclass(frozen=True)
 class NextPower(Update):
     """power := power * factor: beta^t of the t-th update, a product a step."""
 

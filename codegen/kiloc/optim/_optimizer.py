@@ -16,9 +16,9 @@ from ..ir.types import TensorType
 from ..ops import Op
 from ..ops._update import Update
 from ..ops.lora import AdaptRange
-from ..ops.schedule import CountUpdate, NextPower
+from ..ops.schedule import CountUpdate, NextPower, ScaledRate
 from ._checks import number
-from .rates import default_rate
+from .rates import NEW_HEAD, default_rate, head_factor
 from .schedule import Schedule
 from .storage import rounds_stochastically, storage_step
 
@@ -26,6 +26,8 @@ LEARNING_RATE = "learning_rate"
 """The base rate: what `set_learning_rate` changes."""
 RATE = "rate"
 """The rate of the update under way, where a schedule makes it from the base."""
+HEAD_RATE = "head_rate"
+"""The rate of a new head, where it goes by one of its own."""
 UPDATES = "updates"
 SEED = "seed"
 
@@ -52,6 +54,10 @@ class Optimizer:
         if self.lr is not None or not parameters:
             return self
         return replace(self, lr=default_rate(self.name, parameters, getattr(self, "momentum", 0.0)))  # type: ignore[type-var]
+
+    def head_factor(self, parameters: Sequence[Parameter]) -> float:
+        """How much faster than the rest a new head learns."""
+        return head_factor(self.name, parameters, getattr(self, "momentum", 0.0))
 
     @property
     def moments_per_parameter(self) -> int:
@@ -109,10 +115,11 @@ def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_o
     """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed.
 
     at_once: each sample updates by itself, so gradients need no state: they stand in the arena until their update.
-    paged: the moments lie in slow memory.
+    paged: the moments lie in slow memory. A new head gets a rate of its own unless the user named one, which is every tensor's.
     """
+    factor = optimizer.head_factor(graph.parameters) if optimizer.lr is None else 1.0
     optimizer = optimizer.with_rate(graph.parameters)
-    values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph))
+    values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph), factor)
     parameters: list[Parameter] = []
     for p in graph.parameters:
         shape = graph.type(p.values["value"]).shape
@@ -129,8 +136,8 @@ def _accumulator(name: str, shape: tuple[int, ...], at_once: bool) -> Value:
     return Value(name, type_, "gradient") if at_once else Value(name, type_, "accumulator", np.zeros(shape, np.float32))
 
 
-def _controls(optimizer: Optimizer, seed: int, draws: bool) -> list[Value]:
-    """Scalars of the state; those that nothing reads are left out."""
+def _controls(optimizer: Optimizer, seed: int, draws: bool, factor: float) -> list[Value]:
+    """Scalars of the state; those that nothing reads are left out. factor: of a new head's rate."""
 
     def control(name: str, dtype: str, value: float) -> Value:
         data: NDArray[np.generic] = np.array([value], dtype)
@@ -139,6 +146,8 @@ def _controls(optimizer: Optimizer, seed: int, draws: bool) -> list[Value]:
     values = [control(LEARNING_RATE, "float32", optimizer.initial_learning_rate), control(ACCUMULATED, "int32", 0)]
     if optimizer.schedule is not None:
         values.append(control(RATE, "float32", optimizer.initial_learning_rate))
+    if factor != 1:
+        values.append(control(HEAD_RATE, "float32", optimizer.initial_learning_rate * factor))
     values += [control(name, "float32", 1) for name in optimizer.powers]
     if optimizer.schedule is not None or draws:
         values.append(control(UPDATES, "int32", 0))
@@ -152,8 +161,13 @@ def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
     shared = {"count": ACCUMULATED, **{name: name for name in (*optimizer.powers, UPDATES, SEED) if name in graph.values}}
     shared["learning_rate"] = LEARNING_RATE if optimizer.schedule is None else RATE
     nodes, ranges = _before(optimizer), []
+    head = shared
+    if HEAD_RATE in graph.values:
+        inputs = {"base": shared["learning_rate"], "rate": HEAD_RATE}
+        nodes.append(Node("head_rate.scale", ScaledRate(optimizer.head_factor(graph.parameters)), inputs, (), (HEAD_RATE,), "update"))
+        head = {**shared, "learning_rate": HEAD_RATE}
     for index, p in enumerate(graph.parameters):
-        available = {**shared, **p.values}
+        available = {**(head if p.method == NEW_HEAD else shared), **p.values}
         nodes.append(_update(f"{p.name}.optimizer", optimizer.operator(2 * index), available, shared))
         step = storage_step(graph, p, float(optimizer.weight_decay), 2 * index + 1)
         if not optimizer.weight_decay:

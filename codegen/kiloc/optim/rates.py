@@ -3,6 +3,9 @@
 The clip bounds each tensor's gradient by itself, so with T tensors one update of SGD moves the model T times as far: the rate is `reach` / T,
 within `highest`. What a step of Adam or Lion moves is the rate alone, whatever the gradient. Of several methods the most careful
 decides. Figures behind the table: docs/methods.md.
+
+A new head goes by a rate of its own, and the layers before it by a part of theirs: it starts from nothing, and until it has learned
+something their gradients come through random weights, after which they lose what they know.
 """
 
 from __future__ import annotations
@@ -11,6 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ir.graph import Parameter
+
+NEW_HEAD = "new-head"
+BEFORE_NEW_HEAD = 0.2
+"""Part of their usual rate at which other tensors are trained together with a new head."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,33 @@ RATES = {
     "scale-shift": Rates(2, 0.3, 0.01, 0.0003),
     "sparse": Rates(2, 0.3, 0.001, 0.0003),
     "full": Rates(0.3, 0.3, 0.001, 0.0003),
+    NEW_HEAD: Rates(3, 0.5, 0.03, 0.002),
 }
 """By the method that a parameter names."""
 
 
 def default_rate(optimizer: str, parameters: Sequence[Parameter], momentum: float = 0.0) -> float:
-    """Rate of "sgd", "adam" or "lion". With momentum m SGD's steps add up to 1 / (1 - m) of one: the rate is so much lower."""
+    """Rate of "sgd", "adam" or "lion", for all tensors but a new head's."""
+    others = [p for p in parameters if p.method != NEW_HEAD]
+    if len(others) in (0, len(parameters)):
+        return _shown(_usual_rate(optimizer, parameters, momentum))
+    return _shown(_usual_rate(optimizer, others, momentum) * BEFORE_NEW_HEAD)
+
+
+def head_factor(optimizer: str, parameters: Sequence[Parameter], momentum: float = 0.0) -> float:
+    """A new head's rate over that of the other tensors; 1 where there is no new head, or nothing else."""
+    head = [p for p in parameters if p.method == NEW_HEAD]
+    return _usual_rate(optimizer, head, momentum) / default_rate(optimizer, parameters, momentum) if head else 1.0
+
+
+def _usual_rate(optimizer: str, parameters: Sequence[Parameter], momentum: float) -> float:
+    """With momentum m SGD's steps add up to 1 / (1 - m) of one: the rate is so much lower."""
     used = [RATES[p.method] for p in parameters]
     if optimizer == "sgd":
-        rate = min(min(r.reach / len(used), r.highest) for r in used) * (1 - momentum)
-    else:
-        rate = min(r.adam if optimizer == "adam" else r.lion for r in used)
+        return min(min(r.reach / len(used), r.highest) for r in used) * (1 - momentum)
+    return min(r.adam if optimizer == "adam" else r.lion for r in used)
+
+
+def _shown(rate: float) -> float:
+    """Two digits."""
     return float(f"{rate:.2g}")

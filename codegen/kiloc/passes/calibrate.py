@@ -6,6 +6,9 @@ calibration samples. That weighs elements which saturate against all that are ro
 channel, and saturating one turns the gradient of every position below; a wide one rather loses a large element than a bit of all. The
 shifts are chosen along the chain, each on top of the ones before it. Gradients here are float64 with straight-through clamps on
 the exact integer forward pass. Figures behind the rule: ARCHITECTURE.md, "Numbers".
+
+A new head starts with weights near zero, and the gradient that it hands on grows with them: shifts are chosen for GROWTH times what
+calibration sees.
 """
 
 from __future__ import annotations
@@ -21,9 +24,15 @@ from ..ir.interp import environment
 from ..ir.verify import node_types
 from ..ops._gradient import RequantizedGradient
 from ..ops.parameter_gradient import ParameterGradient
+from ..optim import NEW_HEAD
 
 NARROWER = 12
 """Shifts that are tried below the smallest one at which nothing saturates."""
+
+GROWTH = 4.0
+"""Of the gradient to a new head's input while the head learns. It grows more than that in the end, but a shift for more leaves too few bits at
+the start: LoRA before a new head of ResNet-8 has a mean cosine to float64 gradients of 0.99 at first and 0.94 after 1000 steps, when a third
+of that gradient saturates; with 1 it is 1.00, then 0.84, and three quarters saturate."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -37,6 +46,7 @@ def calibrate(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Graph:
     values: dict[str, Value] = dict(graph.values)
     nodes: list[Node] = []
     exponent = np.zeros(0)
+    growing = {f"{p.layer}.dx" for p in graph.parameters if p.method == NEW_HEAD}
     for node in graph.nodes:
         if node.phase != "backward":
             nodes.append(node)
@@ -48,6 +58,8 @@ def calibrate(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Graph:
         op = node.op
         if not isinstance(op, ParameterGradient):
             arrays.update(zip(node.outputs, op.evaluate_real(e), strict=True))
+        if node.name in growing:
+            arrays[node.outputs[0]] = arrays[node.outputs[0]] * GROWTH
         if isinstance(op, RequantizedGradient):
             sums = arrays[node.outputs[0]].reshape(len(exponent), -1) / (op.unit(e) * 2.0 ** exponent[:, None])
             op = replace(op, shift=best_shift(sums))

@@ -44,7 +44,7 @@ class Head(Method):
         node = select(graph, "last:1", (Linear,), "Head")[0]
         if self.classes is not None:
             graph = _with_new_layer(graph, node, self.classes, calibration)
-        return attach_delta(graph, graph.node(node.name), "head", "Head")
+        return attach_delta(graph, graph.node(node.name), "head" if self.classes is None else "new-head", "Head")
 
     def describe(self) -> str:
         return "head" if self.classes is None else f"head classes={self.classes}"

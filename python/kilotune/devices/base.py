@@ -167,7 +167,7 @@ class Device(ABC):
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
         epochs: None for the default recipe: about 1000 samples' worth, a rate that falls linearly, and a fifth of the samples held out
-        where there are 100 with labels or more and no class is rare; `devices/recipe.py` has the numbers and reasons.
+        where there are 100 with labels or more, no class is rare and the head is not new; `devices/recipe.py` has the numbers and reasons.
         accumulate: samples an update, None for the build's; what is left at an epoch's end makes an update too.
         learning_rate: None keeps the device's; a schedule of the build comes on top. decay: "linear", it falls from there to 0 over all updates,
         and is set back at the end; "constant", or None with epochs given, it stays. validation: (x, y) to evaluate after every epoch.
@@ -251,7 +251,7 @@ class Device(ABC):
         count = len(labels)
         known = labels if self.manifest.targets == "labels" else None
         if share is None:
-            share = recipe.default_share(known, count) if default else 0.0
+            share = recipe.default_share(known, count) if default and not self.manifest.new_head else 0.0
         if not 0 <= share < 1 or (share > 0 and max(1, round(share * count)) >= count):
             raise ValueError(f"hold_out is {share}: it must be at least 0 and leave a sample of {count} to train on")
         return recipe.held_out(known, count, share, seed) if share else np.zeros(count, np.bool_)

@@ -68,6 +68,8 @@ class Manifest:
     """Whether two slots in flash take updates."""
     learning_rate: float | None
     schedule: str | None
+    new_head: bool
+    """Whether the last layer is one for new classes, which starts from nothing."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -131,6 +133,7 @@ class Manifest:
             adapter_slots=bool(data.get("adapter_slots", False)),
             learning_rate=_optional(float, data.get("learning_rate")),
             schedule=_optional(str, data.get("schedule")),
+            new_head=bool(data.get("new_head", False)),
             sources=tuple(data["sources"]),
             include=tuple(data["include"]),
         )

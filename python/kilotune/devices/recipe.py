@@ -16,7 +16,8 @@ STEPS, FEWEST_EPOCHS = 1000, 3
 HELD_OUT = 0.2
 ENOUGH_SAMPLES, SMALLEST_CLASS = 100, 0.25
 """What holding out asks for: of fewer samples a fifth is missed more than an early stop gains; and each class that occurs has this share of an
-equal share or more, because the held-out loss says nothing of a class of which it has seen none."""
+equal share or more, because the held-out loss says nothing of a class of which it has seen none. And a head that is not new: one that starts from
+nothing learns from the samples that are missing more than it could forget without a stop."""
 
 STEP_BACK = 1 / 3
 """Factor of the learning rate after an epoch that made the held-out loss worse."""

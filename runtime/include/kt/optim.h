@@ -168,6 +168,13 @@ void kt_schedule_cosine(const kt_schedule_params *params, const float *base, con
 
 typedef struct {
     float factor;
+} kt_scaled_rate_params;
+
+/* rate = base * factor: of tensors that learn faster than the others. One value each. */
+void kt_scaled_rate(const kt_scaled_rate_params *params, const float *base, float *rate);
+
+typedef struct {
+    float factor;
 } kt_next_power_params;
 
 /* power *= factor. */
