@@ -164,12 +164,13 @@ class Inference:
 
 @dataclass(frozen=True)
 class Training:
-    """A model with methods; limits: of the whole step over inference, and of backward instructions a MAC by core."""
+    """A model with methods. ratio: limit of the whole step over inference. peer: how the peers' file begins the name of the same training."""
 
     model: str
     title: str
     methods: tuple[Method, ...] | None
     ratio: float | None = None
+    peer: str = ""
 
 
 def lora(layers: str) -> Method:
@@ -195,7 +196,7 @@ TRAININGS = (
     Training("ic_resnet8", "ResNet-8, LoRA r=4 last 2", (lora("last:2"),), 1.35),
     Training("person_detect", "person_detect, bias all", (kt.BiasOnly(),), 2.3),
     Training("person_detect", "person_detect, LoRA r=4 last 2", (lora("last:2"),), 1.35),
-    Training("tinyengine", "MCUNet 128x128, TinyEngine's sparse scheme", None),
+    Training("tinyengine", "MCUNet 128x128, TinyEngine's sparse scheme", None, peer="tinyengine mcunet 128x128"),
 )
 BACKWARD_LIMITS = {"m4": 1.6, "m7": 1.4}
 """Instructions of the backward pass a MAC; TinyEngine's float32 takes 5.54 and 4.18."""
@@ -206,7 +207,9 @@ TOLERANCE = 1.02
 MET = frozenset(
     {
         *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
-        *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio"),
+        *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
+        *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
+        *("DS-CNN, bias all m4 backward", "ResNet-8, bias all m4 backward"),
     }
 )
 """Targets that are met: the command fails where one is lost."""
@@ -216,6 +219,7 @@ MET = frozenset(
 class Step:
     """A training step on one core: instructions by part, MACs of the backward pass, and M4 cycles of the whole and of inference."""
 
+    model: str
     title: str
     core: str
     infer: Region
@@ -225,6 +229,7 @@ class Step:
     update: int
     macs: int
     ratio: float | None
+    peer: str
 
 
 def load(name: str) -> kt.Model:
@@ -262,7 +267,7 @@ def training(row: Training, core: str) -> Step:
         forward = sum(r.instructions for r in steps[:first])
         update = sum(r.instructions for r, k in zip(steps[first:], kernels[first:], strict=True) if UPDATES.match(k))
         backward = sum(r.instructions for r in steps[first:]) - update
-        return Step(row.title, core, infer, whole, forward, backward, update, build.report["macs"]["backward"], row.ratio)
+        return Step(row.model, row.title, core, infer, whole, forward, backward, update, build.report["macs"]["backward"], row.ratio, row.peer)
 
 
 def peer(peers: Any, source: str, core: str, name: str, cycles: bool) -> float | None:
@@ -308,20 +313,28 @@ def inference_tables(found: Sequence[tuple[Inference, str, Region, list[Region],
     return lines
 
 
-def training_table(found: Sequence[Step], lost: list[str]) -> list[str]:
-    rows = []
+def training_peer(peers: Any, s: Step) -> list[str]:
+    """Minstr of the peer's inference and training step."""
+    known = next((peers["training"][k].get(s.core, {}) for k in peers["training"] if s.peer and k.startswith(s.peer)), {})
+    return [million(known.get(name)) for name in ("inference_insns", "train_step_insns")]
+
+
+def training_table(found: Sequence[Step], plain: Mapping[tuple[str, str], int], lost: list[str]) -> list[str]:
+    """plain: instructions of inference of a model without what is trained, by core."""
+    peers, rows = json.loads(PEERS.read_text()), []
     for s in found:
-        ratio = s.whole.instructions / s.infer.instructions
+        ratio = s.whole.instructions / plain.get((s.model, s.core), s.infer.instructions)
         rate = s.backward / s.macs if s.macs else 0.0
         limits = [judged(f"{s.title} {s.core} ratio", ratio, s.ratio, lost)] if s.ratio else []
         rows.append(
             [
-                s.title, s.core, million(s.infer.instructions), million(s.whole.instructions), f"{ratio:.2f}",
+                s.title, s.core, million(s.infer.instructions), million(s.whole.instructions), f"{ratio:.2f}", *training_peer(peers, s),
                 million(s.forward), million(s.backward), million(s.update), f"{rate:.2f}",
                 judged(f"{s.title} {s.core} backward", rate, BACKWARD_LIMITS[s.core], lost), ", ".join(limits) or "-",
             ]
         )  # fmt: skip
-    parts = ["inference", "train_step", "ratio", "forward", "backward", "update", "backward a MAC"]
+    parts = ["inference", "train_step", "over plain inference", "TinyEngine inference", "TinyEngine train_step"]
+    parts += ["forward", "backward", "update", "backward a MAC"]
     head = ["model, method", "core", *parts, "target a MAC", "target ratio"]
     return ["## Training: one sample with its update, Minstr", "", *table(head, rows)]
 
@@ -341,7 +354,8 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
         second = [pool.submit(training, *each) for each in steps]
         inferences, trainings = [f.result() for f in first], [f.result() for f in second]
     lost: list[str] = []
-    lines = [*inference_tables(inferences, lost), *training_table(trainings, lost)]
+    plain = {(row.model, core): whole.instructions for row, core, whole, *_ in inferences if not row.speed}
+    lines = [*inference_tables(inferences, lost), *training_table(trainings, plain, lost)]
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
         write.write_text("\n".join([*HEAD.format(date=datetime.date.today()).splitlines(), *lines]).rstrip() + "\n")
