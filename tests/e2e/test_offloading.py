@@ -36,7 +36,11 @@ def build(data_dir: Path, folder: Path, offload: str, optimizer: Optimizer, **op
 def trained(build: kt.Build, device: str) -> tuple[list[float], bytes, bytes]:
     x = np.random.default_rng(0).integers(-128, 128, (4, 49, 10, 1)).astype(np.int8)
     with build.open(device) as opened:
-        losses = [opened.train_step(sample, i) for i, sample in enumerate(x)]
+        losses = []
+        for i, sample in enumerate(x):
+            losses.append(opened.train_step(sample, i))
+            if i % 2:
+                opened.apply()
         return losses, np.asarray(opened.infer(x)).tobytes(), bytes(opened.export_adapter().payload)
 
 
@@ -86,9 +90,9 @@ def test_moments_come_in_pages(name: str, data_dir: Path, tmp_path: Path) -> Non
     assert grown <= pages < paged.report["memory"]["slow"] / 20
 
 
-@pytest.mark.parametrize(("offload", "optimizer"), [("activations", "momentum"), ("all", "adam8")])
-def test_saved_values_in_slow_memory(offload: str, optimizer: str, data_dir: Path, tmp_path: Path) -> None:
-    usual, paged = (build(data_dir, tmp_path, way, OPTIMIZERS[optimizer]) for way in ("none", offload))
+@pytest.mark.parametrize(("offload", "optimizer", "accumulate"), [("activations", "momentum", 1), ("all", "adam8", 1), ("all", "adam", 2)])
+def test_saved_values_in_slow_memory(offload: str, optimizer: str, accumulate: int, data_dir: Path, tmp_path: Path) -> None:
+    usual, paged = (build(data_dir, tmp_path, way, OPTIMIZERS[optimizer], accumulate=accumulate) for way in ("none", offload))
     expected = trained(usual, "host")
     assert trained(paged, "host") == trained(paged, "agent:host") == expected
     before, after = usual.report["memory"], paged.report["memory"]
