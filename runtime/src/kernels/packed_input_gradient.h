@@ -283,12 +283,29 @@ static inline void kt_swap_columns(int32_t *panel, int32_t pairs)
     }
 }
 
-/* The same. A delta's share starts from g itself, which the gradient of a second position may lie over as soon as the first has read it:
- * with several blocks of channels one position is done before the other. */
+/* Values of an image. */
+static inline int32_t kt_values(const int32_t image[3])
+{
+    return image[KT_Y] * image[KT_X] * image[KT_CHANNELS];
+}
+
+/* Whether a position has to be done before the next: a delta's share starts from g itself, and where the result lies over g, the first
+ * block of channels of the second position may lie over what later blocks of the first position read. */
+static inline int kt_one_by_one(const kt_gradient_walk *walk)
+{
+    const kt_window *const window = walk->from.window;
+    const int8_t *const g = walk->from.g;
+    if (!KT_WITH_PATH || walk->path->gradient != g || window->input[KT_CHANNELS] <= KT_GATHER_BLOCK) {
+        return 0;
+    }
+    return (uintptr_t)walk->dx < (uintptr_t)(g + kt_values(window->output)) && (uintptr_t)g < (uintptr_t)(walk->dx + kt_values(window->input));
+}
+
+/* The same. */
 static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
                                      int32_t y1, int32_t x1)
 {
-    if (KT_WITH_PATH && two && walk->path->gradient == walk->from.g && walk->from.window->input[KT_CHANNELS] > KT_GATHER_BLOCK) {
+    if (two && kt_one_by_one(walk)) {
         kt_multiply_positions(walk, phase, y0, x0, 0, y0, x0);
         kt_swap_columns(walk->panel, phase->pairs);
         kt_multiply_positions(walk, phase, y1, x1, 0, y1, x1);
