@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/step_time.py
 
-One sample and one update, real models and methods. Exit code 1 where an estimate is off by more than a factor of 1.5.
+One sample and one update, real models and methods; the stack is that of the step. Exit code 1 where an estimate is off by more than a factor of 1.5.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ LIMIT = 1.5
 DEVICE = "qemu:mps2-an386"
 
 
-def counted(model: kt.Model, methods: list[Method]) -> int:
-    """Instructions of one training step and one update."""
+def counted(model: kt.Model, methods: list[Method]) -> tuple[int, int]:
+    """Instructions of one training step and one update, and the bytes of stack that the step takes."""
     shape = model.graph.type(model.graph.inputs[0]).shape[1:]
     x = np.random.default_rng(0).integers(-128, 128, (1, *shape)).astype(np.int8)
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(model, Path(folder) / "b", method=methods, measure=False)
         with build.open(DEVICE, count=True) as device:
             device.train_step(x, 0)
-            step = device.stats()["instructions"]
+            step = device.stats()
             device.apply()
-            return int(step + device.stats()["instructions"])
+            return int(step["instructions"] + device.stats()["instructions"]), int(step["stack_bytes"])
 
 
 def estimated(model: kt.Model, methods: list[Method]) -> int:
@@ -58,13 +58,13 @@ def estimated(model: kt.Model, methods: list[Method]) -> int:
 @click.option("--model", "names", multiple=True, type=click.Choice(MODELS), help="Model to measure; all without it.")
 def main(names: tuple[str, ...]) -> None:
     """Print the table."""
-    console, table, ratios = Console(width=120), Table("model", "method", "counted", "estimated", "ratio"), []
+    console, table, ratios = Console(width=120), Table("model", "method", "counted", "estimated", "ratio", "stack"), []
     for name in names or MODELS:
         model = kt.load(DATA / "models" / f"{name}.tflite")
         for title, methods in METHODS.items():
-            real, guess = counted(model, methods), estimated(model, methods)
+            (real, stack), guess = counted(model, methods), estimated(model, methods)
             ratios.append(guess / real)
-            table.add_row(name, title, f"{real:,}", f"{guess:,}", f"{ratios[-1]:.2f}")
+            table.add_row(name, title, f"{real:,}", f"{guess:,}", f"{ratios[-1]:.2f}", f"{stack:,}")
     console.print(table)
     console.print(f"{len(ratios)} builds, ratio {min(ratios):.2f} to {max(ratios):.2f}")
     raise SystemExit(0 if all(1 / LIMIT < r < LIMIT for r in ratios) else 1)

@@ -133,8 +133,10 @@ def fitted(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice
 
     transfer_cost: MACs that a byte moved to slow memory or back counts as; None: nothing may be offloaded. None where none was found.
     """
-    if part.plan.arena_bytes <= arena or arena <= 0:
-        return part if part.plan.arena_bytes <= arena else None
+    if part.plan.arena_bytes <= arena:
+        return part
+    if arena <= 0:
+        return None
     budget = arena
     for _ in range(ATTEMPTS):
         found = [_like(part, graph) for graph in _variants(part, budget, transfer_cost is not None)]

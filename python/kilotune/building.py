@@ -21,10 +21,10 @@ from kiloc import pipeline
 from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
 from kiloc.errors import BudgetError, CompileError
-from kiloc.ir.graph import Graph
+from kiloc.ir.graph import NEW_HEAD, Graph
 from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
-from kiloc.optim import NEW_HEAD, SGD, Optimizer
+from kiloc.optim import SGD, Optimizer
 from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline

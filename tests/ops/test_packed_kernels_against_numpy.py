@@ -193,7 +193,8 @@ def packed_gradient(r: Rng, path: str) -> Case:
 def wide_delta_gradient(r: Rng) -> Case:
     """The share of a delta, of so many channels that a position takes several blocks: dx lies over what its own blocks still read."""
     ci, co = int(r.choice([32, 40, 64, 96])), int(r.choice([4, 16, 32, 64, 96]))
-    window, h, w = (Window((1, 1)), int(r.integers(1, 6)), int(r.integers(1, 6))) if r.random() < 0.6 else (Window((3, 3), pad=(1, 1, 1, 1)), 3, 4)
+    window = pick(r, Window((1, 1)), Window((1, 1)), Window((3, 3), pad=(1, 1, 1, 1)), Window((3, 3), (2, 2), pick(r, (0, 0, 1, 1), (1, 1, 1, 1))))
+    h, w = (int(n) for n in r.integers(1 if window.pointwise else 3, 7, 2))
     out = window.output(h, w)
     weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
     arrays = {"g": codes(r, 1, *out, co), "weights": int8(r, *weights.shape), "delta": codes(r, *weights.shape)}
@@ -285,7 +286,7 @@ GENERATORS = {
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "packed_rows_input_gradient": (wide_rows_gradient, 60),
-    "packed_wide_delta_input_gradient": (wide_delta_gradient, 30),
+    "packed_wide_delta_input_gradient": (wide_delta_gradient, 60),
     "packed_delta_input_gradient": (partial(packed_gradient, path="delta"), 60),
     "packed_path_input_gradient": (partial(packed_gradient, path="lora"), 40),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),

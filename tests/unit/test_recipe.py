@@ -13,8 +13,8 @@ from golden.reference import image, samples, tiny
 import kilotune as kt
 from kiloc import pipeline
 from kiloc.export import tflite
-from kiloc.ir.graph import Parameter
-from kiloc.optim.rates import BEFORE_NEW_HEAD, NEW_HEAD, RATES, default_rate, head_factor
+from kiloc.ir.graph import NEW_HEAD, Parameter
+from kiloc.optim.rates import BEFORE_NEW_HEAD, RATES, default_rate, head_factor
 from kiloc.peft import Calibration
 from kilotune.devices import Device
 from kilotune.devices.recipe import default_epochs, default_share, held_out

@@ -25,6 +25,9 @@ update that reads them."""
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""
 
+NEW_HEAD: Final = "new-head"
+"""The method of a parameter of a last layer that replaces the model's own: it starts from nothing."""
+
 ACCUMULATED: Final = "accumulated"
 """State: samples whose gradients are in the accumulators."""
 

@@ -70,7 +70,7 @@ class Optimizer(Update):
 
 
 def _clipped(e: Environment, clip: float) -> nm.Floats:
-    """The mean gradient, flat, as the class above says."""
+    """accumulator / count as `Optimizer` reads it: float32 [size], its norm within `clip` (0: any), each element within +-1e18."""
     accumulated = e.array("accumulator").ravel()
     factor = np.float32(1) / e.array("count").astype(np.float32)[0]
     if clip > 0:

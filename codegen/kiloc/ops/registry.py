@@ -116,7 +116,7 @@ class Op:
         return None
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall | None:
-        """The C call of a node; None for views."""
+        """The C call of a node; None for views, and for transfers to slow memory and back (`page.py`)."""
         raise NotImplementedError(self.mnemonic)
 
     def macs(self, t: NodeTypes) -> int:

@@ -3,14 +3,12 @@
 from ._optimizer import LEARNING_RATE, Optimizer, with_accumulators, with_updates
 from .adam import Adam
 from .lion import Lion
-from .rates import NEW_HEAD
 from .schedule import Cosine, Linear, Schedule, Step, parse_schedule
 from .sgd import SGD
 from .storage import STORAGES, with_storage
 
 __all__ = [
     "LEARNING_RATE",
-    "NEW_HEAD",
     "SGD",
     "STORAGES",
     "Adam",

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import ACCUMULATED, Graph, Node, Parameter, Value
+from ..ir.graph import ACCUMULATED, NEW_HEAD, Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops import Op
 from ..ops._update import Update
 from ..ops.lora import AdaptRange
 from ..ops.schedule import CountUpdate, NextPower, ScaledRate
 from ._checks import number
-from .rates import NEW_HEAD, default_rate, head_factor
+from .rates import default_rate, head_factor
 from .schedule import Schedule
 from .storage import rounds_stochastically, storage_step
 

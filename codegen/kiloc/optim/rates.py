@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.graph import Parameter
+from ..ir.graph import NEW_HEAD, Parameter
 
-NEW_HEAD = "new-head"
 BEFORE_NEW_HEAD = 0.2
 """Part of their usual rate at which other tensors are trained together with a new head."""
 

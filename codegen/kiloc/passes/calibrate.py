@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.graph import Graph, Node, Value
+from ..ir.graph import NEW_HEAD, Graph, Node, Value
 from ..ir.interp import environment
 from ..ir.verify import node_types
 from ..ops._gradient import RequantizedGradient
 from ..ops.parameter_gradient import ParameterGradient
-from ..optim import NEW_HEAD
 
 NARROWER = 12
 """Shifts that are tried below the smallest one at which nothing saturates."""

@@ -10,21 +10,18 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.types import scalar
 from ..ops.optimizer import PAGE, ClipGradient, Optimizer
 
-ONE = "one"
-"""Samples that a clipped gradient counts as."""
-
 
 def page_updates(graph: Graph) -> Graph:
     """Clip the gradient of a parameter of several pages before its step, which then is the same for some elements as for all."""
     nodes: list[Node] = []
+    one = Value(graph.fresh("one"), scalar("int32"), "constant", np.ones(1, np.int32))
     for node in graph.nodes:
         if isinstance(node.op, Optimizer) and paged_moments(graph, node) and graph.type(node.inputs["accumulator"]).size > PAGE:
             accumulator = node.inputs["accumulator"]
             inputs = {"accumulator": accumulator, "count": node.inputs["count"]}
             nodes.append(Node(f"{node.name}.clip", ClipGradient(node.op.clip), inputs, (), (accumulator,), "update"))
-            node = replace(node, op=replace(node.op, clip=0.0), inputs={**node.inputs, "count": ONE})
+            node = replace(node, op=replace(node.op, clip=0.0), inputs={**node.inputs, "count": one.name})
         nodes.append(node)
-    one = Value(ONE, scalar("int32"), "constant", np.ones(1, np.int32))
     return (graph.with_values([one]) if len(nodes) > len(graph.nodes) else graph).with_nodes(nodes)
 
 

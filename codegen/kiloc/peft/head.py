@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node, Value
+from ..ir.graph import NEW_HEAD, Graph, Node, Value
 from ..ir.types import Quantization, TensorType, activation
 from ..ops._linear import Linear
 from ..ops.reshape import Reshape
@@ -44,7 +44,7 @@ class Head(Method):
         node = select(graph, "last:1", (Linear,), "Head")[0]
         if self.classes is not None:
             graph = _with_new_layer(graph, node, self.classes, calibration)
-        return attach_delta(graph, graph.node(node.name), "head" if self.classes is None else "new-head", "Head")
+        return attach_delta(graph, graph.node(node.name), "head" if self.classes is None else NEW_HEAD, "Head")
 
     def describe(self) -> str:
         return "head" if self.classes is None else f"head classes={self.classes}"

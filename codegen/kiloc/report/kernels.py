@@ -30,12 +30,12 @@ def _cost(part: Slice) -> dict[str, int]:
 
 
 def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
-    found = []
+    found, asked = [], lavish(part.graph, part.target) if speed else {}
     for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
         call = kernel_call(part.kernels, node)
         if call is not None:
             slow = choose(part.graph, layer, part.target, part.saving.get(layer.name, 0)).slow
-            if speed and not slow and not _is_winograd(node) and layer.name in lavish(part.graph, part.target):
+            if layer.name in asked and not slow and not _is_winograd(node):
                 slow = "Winograd's transform takes more memory" if _is_winograd(choose(part.graph, layer, part.target, LAVISH).node) else ""
             found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
     return found

@@ -104,7 +104,8 @@ typedef struct {
 
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
-/* kt_conv2d_path_input_gradient_s8 with LoRA, in the same way, always with scratch. */
+/* kt_conv2d_path_input_gradient_s8 without a gain, in the same way, always with scratch. path_channels, path_multiplier, path_shift, path_rows: as
+ * there. Of a delta path_g is g, over which dx may lie as without a path. */
 typedef struct {
     kt_window window;
     const int32_t *stream;

@@ -244,7 +244,7 @@ static inline int kt_gives_results(const kt_gradient_walk *walk)
 
 /* The gradients of two positions, or only of the first, from their panel: a block of channels after the other. */
 static inline void kt_multiply_positions(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
-                                     int32_t y1, int32_t x1)
+                                         int32_t y1, int32_t x1)
 {
     static const int32_t zeros[KT_GATHER_BLOCK] = {0};
     const int32_t channels = walk->from.window->input[KT_CHANNELS];
@@ -301,7 +301,7 @@ static inline int kt_one_by_one(const kt_gradient_walk *walk)
     return (uintptr_t)walk->dx < (uintptr_t)(g + kt_values(window->output)) && (uintptr_t)g < (uintptr_t)(walk->dx + kt_values(window->input));
 }
 
-/* The same. */
+/* The gradients of the positions of a panel, both at once where they may be. */
 static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
                                      int32_t y1, int32_t x1)
 {
@@ -315,8 +315,8 @@ static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phas
     kt_multiply_positions(walk, phase, y0, x0, two, y1, x1);
 }
 
-static __attribute__((noinline)) void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
-                                    int32_t y1, int32_t x1)
+static __attribute__((noinline)) void kt_two_gradients(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0,
+                                                       int two, int32_t y1, int32_t x1)
 {
     kt_fill_at(walk, phase, walk->panel, y0, x0);
     if (two) {

@@ -4,37 +4,7 @@
 
 #if KT_DSP
 
-#include "simd.h"
-
-/* The positions whose window has a tap inside the input, and the steps between their values. */
-typedef struct {
-    int32_t rows, columns;
-    int32_t column_g, column_x; /* to the next column */
-    int32_t skip_g, skip_x;     /* from behind a row to the next */
-} positions;
-
-/* sums of g * (x + offset) of four channels; added: the offset in both halves. */
-static void sum_four(const positions *p, const int8_t *g, const int8_t *x, uint32_t added, int32_t sums[4])
-{
-    const int32_t step_g = p->column_g, step_x = p->column_x;
-    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-    int32_t row, column;
-    for (row = p->rows; row > 0; row--, g += p->skip_g, x += p->skip_x) {
-        for (column = p->columns; column > 0; column--, g += step_g, x += step_x) {
-            const uint32_t gradient = kt_load_word(g), value = kt_load_word(x);
-            const int32_t g02 = (int32_t)kt_even(gradient), g13 = (int32_t)kt_odd(gradient);
-            const int32_t x02 = (int32_t)kt_add_halves(kt_even(value), added), x13 = (int32_t)kt_add_halves(kt_odd(value), added);
-            sum0 = __smlabb(g02, x02, sum0);
-            sum1 = __smlabb(g13, x13, sum1);
-            sum2 = __smlatt(g02, x02, sum2);
-            sum3 = __smlatt(g13, x13, sum3);
-        }
-    }
-    sums[0] = sum0;
-    sums[1] = sum1;
-    sums[2] = sum2;
-    sums[3] = sum3;
-}
+#include "four_channels.h"
 
 /* One tap of all channels below `whole`; accumulator: of the tap. */
 static void add_tap(const kt_depthwise_weight_gradient_params *params, int32_t ky, int32_t kx, const int8_t *g, const int8_t *x,
@@ -47,20 +17,20 @@ static void add_tap(const kt_depthwise_weight_gradient_params *params, int32_t k
     const int32_t row_g = window->output[KT_X] * channels;
     const int32_t row_x = window->stride[KT_Y] * window->input[KT_X] * channels;
     int32_t first_y, end_y, first_x, end_x, c, i;
-    positions p;
+    kt_rectangle p; /* the positions whose window has the tap inside the input */
     kt_outputs_of(window, KT_Y, ky, &first_y, &end_y);
     kt_outputs_of(window, KT_X, kx, &first_x, &end_x);
     p.rows = end_y - first_y;
     p.columns = kt_maximum(end_x - first_x, 0);
-    p.column_g = channels;
+    p.column_a = channels;
     p.column_x = window->stride[KT_X] * channels;
-    p.skip_g = row_g - p.columns * p.column_g;
+    p.skip_a = row_g - p.columns * p.column_a;
     p.skip_x = row_x - p.columns * p.column_x;
-    g += first_y * row_g + first_x * p.column_g;
+    g += first_y * row_g + first_x * p.column_a;
     x += first_y * row_x + first_x * p.column_x + (top * window->input[KT_X] + left) * channels;
     for (c = 0; c < whole; c += 4) {
         int32_t sums[4];
-        sum_four(&p, g + c, x + c, (uint16_t)params->input_offset * UINT32_C(0x00010001), sums);
+        kt_sum_four_channels(&p, g + c, x + c, (uint16_t)params->input_offset * UINT32_C(0x00010001), sums);
         for (i = 0; i < 4; i++) {
             const int32_t column = kt_delta_column(params, c + i);
             if (column >= 0) {
