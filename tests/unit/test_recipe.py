@@ -13,7 +13,7 @@ from golden.reference import image, samples, tiny
 import kilotune as kt
 from kiloc import pipeline
 from kiloc.export import tflite
-from kiloc.ir.graph import NEW_HEAD, Parameter
+from kiloc.ir.graph import NEW_HEAD
 from kiloc.optim.rates import BEFORE_NEW_HEAD, RATES, default_rate, head_factor
 from kiloc.peft import Calibration
 from kilotune.devices import Device
@@ -43,30 +43,26 @@ def labels(device: Device) -> Any:
     return y
 
 
-def parameters(*methods: str) -> list[Parameter]:
-    return [Parameter(f"p{i}", "layer", m, "block16", {}) for i, m in enumerate(methods)]
-
-
 def test_rate_falls_with_the_number_of_tensors() -> None:
-    assert default_rate("sgd", parameters(*["bias"] * 10)) == 0.3
-    assert default_rate("sgd", parameters(*["bias"] * 3)) == 0.5, "no more than the highest"
-    assert default_rate("sgd", parameters(*["full"] * 20)) == 0.015
+    assert default_rate("sgd", ["bias"] * 10) == 0.3
+    assert default_rate("sgd", ["bias"] * 3) == 0.5, "no more than the highest"
+    assert default_rate("sgd", ["full"] * 20) == 0.015
 
 
 def test_most_careful_method_decides() -> None:
-    assert default_rate("sgd", parameters(*["bias"] * 10, *["lora"] * 10)) == 0.1
-    assert default_rate("adam", parameters("bias", "lora")) == 0.01
-    assert default_rate("lion", parameters("head")) == 0.002
+    assert default_rate("sgd", ["bias"] * 10 + ["lora"] * 10) == 0.1
+    assert default_rate("adam", ["bias", "lora"]) == 0.01
+    assert default_rate("lion", ["head"]) == 0.002
 
 
 def test_a_new_head_goes_by_its_own_rate() -> None:
     """Whatever their number; what is trained before it goes by a part of the usual."""
-    trained = parameters(*["lora"] * 20, NEW_HEAD, NEW_HEAD)
+    trained = ["lora"] * 20 + [NEW_HEAD] * 2
     assert default_rate("sgd", trained) == pytest.approx(BEFORE_NEW_HEAD * default_rate("sgd", trained[:20]), rel=0.05)
     for momentum in (0.0, 0.9):
         rate = default_rate("sgd", trained, momentum) * head_factor("sgd", trained, momentum)
         assert rate == pytest.approx(0.5 * (1 - momentum)) == default_rate("sgd", trained[20:], momentum)
-    assert head_factor("sgd", trained[20:]) == head_factor("sgd", parameters("head", "lora")) == 1
+    assert head_factor("sgd", trained[20:]) == head_factor("sgd", ["head", "lora"]) == 1
     assert head_factor("adam", trained) * default_rate("adam", trained) == pytest.approx(0.03)
 
 
@@ -86,7 +82,7 @@ def test_the_rate_of_a_new_head_is_in_the_build() -> None:
 
 
 def test_momentum_adds_up() -> None:
-    assert default_rate("sgd", parameters(*["lora"] * 20), momentum=0.9) == 0.01
+    assert default_rate("sgd", ["lora"] * 20, momentum=0.9) == 0.01
 
 
 def test_every_method_has_a_rate() -> None:
@@ -101,7 +97,7 @@ def test_every_method_has_a_rate() -> None:
 
 
 def test_build_starts_with_the_rate(build: kt.Build, tmp_path: Path, device: Device) -> None:
-    rate = default_rate("sgd", parameters(*["bias"] * 3))
+    rate = default_rate("sgd", ["bias"] * 3)
     assert build.manifest["learning_rate"] == rate and f"lr={rate:g}" in build.manifest["options"]["optimizer"]
     assert np.float32(rate).tobytes() in device.state()
     model = tmp_path / "tiny.tflite"

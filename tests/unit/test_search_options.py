@@ -19,7 +19,6 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
 from kiloc.ops.add import Add
 from kilotune.cli import main
-from kilotune.rates import usual_rate
 from kilotune.search import Search, engine, trials
 from kilotune.search.candidates import Budget
 from kilotune.search.setting import Setting
@@ -116,9 +115,10 @@ def test_forecasts_differ_where_options_do(tmp_path: Path) -> None:
     settings = (Setting(), Setting(storage="block8"), Setting(optimizer=adam), Setting(optimizer=kt.Adam(state_bits=8)))
     settings += (Setting(optimizer=adam, offload="optimizer"), Setting(optimizer=adam, offload="all"))
     found = [Search(model, data, s) for s in settings]
-    bytes_ = [c.bytes for c in (s.space.candidate(s.space.last("lora", 4, 3)) for s in found) if c]
+    planned = [c for c in (s.space.candidate(s.space.last("lora", 4, 3)) for s in found) if c]
+    bytes_ = [c.bytes for c in planned]
     assert bytes_[1] < bytes_[0] < bytes_[3] < bytes_[2] and bytes_[5] < bytes_[4] < bytes_[2]
-    assert [usual_rate(s.optimizer, True) for s in settings] == [0.1, 0.1, 0.01, 0.01, 0.01, 0.01]
+    assert [c.lr for c in planned] == [0.3, 0.3, 0.01, 0.01, 0.01, 0.01], "as builds without a rate"
 
 
 def test_only_the_layers_named_are_trained(tmp_path: Path) -> None:

@@ -53,11 +53,15 @@ class Optimizer:
         """This optimizer with a learning rate: its own, or what suits the parameters."""
         if self.lr is not None or not parameters:
             return self
-        return replace(self, lr=default_rate(self.name, parameters, getattr(self, "momentum", 0.0)))  # type: ignore[type-var]
+        return replace(self, lr=self.usual_rate([p.method for p in parameters]))  # type: ignore[type-var]
+
+    def usual_rate(self, methods: Sequence[str]) -> float:
+        """What suits tensors that these methods train, one entry a tensor; a new head has its own (`head_factor`)."""
+        return default_rate(self.name, methods, getattr(self, "momentum", 0.0))
 
     def head_factor(self, parameters: Sequence[Parameter]) -> float:
         """How much faster than the rest a new head learns."""
-        return head_factor(self.name, parameters, getattr(self, "momentum", 0.0))
+        return head_factor(self.name, [p.method for p in parameters], getattr(self, "momentum", 0.0))
 
     @property
     def moments_per_parameter(self) -> int:

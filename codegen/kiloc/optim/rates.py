@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ir.graph import NEW_HEAD, Parameter
+from ..ir.graph import NEW_HEAD
 
 BEFORE_NEW_HEAD = 0.2
 """Part of their usual rate at which other tensors are trained together with a new head."""
@@ -42,23 +42,23 @@ RATES = {
 """By the method that a parameter names."""
 
 
-def default_rate(optimizer: str, parameters: Sequence[Parameter], momentum: float = 0.0) -> float:
-    """Rate of "sgd", "adam" or "lion", for all tensors but a new head's."""
-    others = [p for p in parameters if p.method != NEW_HEAD]
-    if len(others) in (0, len(parameters)):
-        return _shown(_usual_rate(optimizer, parameters, momentum))
+def default_rate(optimizer: str, methods: Sequence[str], momentum: float = 0.0) -> float:
+    """Rate of "sgd", "adam" or "lion", for all tensors but a new head's. methods: that of each trained tensor."""
+    others = [name for name in methods if name != NEW_HEAD]
+    if len(others) in (0, len(methods)):
+        return _shown(_usual_rate(optimizer, methods, momentum))
     return _shown(_usual_rate(optimizer, others, momentum) * BEFORE_NEW_HEAD)
 
 
-def head_factor(optimizer: str, parameters: Sequence[Parameter], momentum: float = 0.0) -> float:
+def head_factor(optimizer: str, methods: Sequence[str], momentum: float = 0.0) -> float:
     """A new head's rate over that of the other tensors; 1 where there is no new head, or nothing else."""
-    head = [p for p in parameters if p.method == NEW_HEAD]
-    return _usual_rate(optimizer, head, momentum) / default_rate(optimizer, parameters, momentum) if head else 1.0
+    head = [name for name in methods if name == NEW_HEAD]
+    return _usual_rate(optimizer, head, momentum) / default_rate(optimizer, methods, momentum) if head else 1.0
 
 
-def _usual_rate(optimizer: str, parameters: Sequence[Parameter], momentum: float) -> float:
+def _usual_rate(optimizer: str, methods: Sequence[str], momentum: float) -> float:
     """With momentum m SGD's steps add up to 1 / (1 - m) of one: the rate is so much lower."""
-    used = [RATES[p.method] for p in parameters]
+    used = [RATES[name] for name in methods]
     if optimizer == "sgd":
         return min(min(r.reach / len(used), r.highest) for r in used) * (1 - momentum)
     return min(r.adam if optimizer == "adam" else r.lion for r in used)

@@ -15,7 +15,6 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
 
-from ..rates import usual_rate
 from .families import FAMILIES, Piece, TrainableSet
 from .sensitivity import Sensitivity
 from .setting import Setting
@@ -78,8 +77,8 @@ class Candidate:
 
     @property
     def lr(self) -> float:
-        """The usual rate of the set and the optimizer."""
-        return usual_rate(self.setting.optimizer, self.set.deep)
+        """What suits its tensors and the optimizer: what a build without a rate starts from."""
+        return self.setting.optimizer.usual_rate([p.method for p in self.forecast.graph.parameters])
 
     @cached_property
     def instructions(self) -> int:

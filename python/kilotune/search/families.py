@@ -36,17 +36,15 @@ DELTAS = frozenset({"head", "sparse", "full"})
 class Family:
     """A method that can be tried on any selection of its layers.
 
-    make: the method of a variant on some layers. layers: those that it applies to. deep: whether it wants the smaller
-    of the usual learning rates. variants: its sizes (ranks), each more capable than the one before. largest: the largest variant of a layer.
-    share: the part of the largest variant's gradient [N, ...] that a smaller one has. companion: cheap and worth trying
-    together with every other family. alone_on: families that cannot have the same layer. includes: families whose tensors of
-    a layer it trains as well.
+    make: the method of a variant on some layers. layers: those that it applies to. variants: its sizes (ranks), each more capable
+    than the one before. largest: the largest variant of a layer. share: the part of the largest variant's gradient [N, ...] that a
+    smaller one has. companion: cheap and worth trying together with every other family. alone_on: families that cannot have the same
+    layer. includes: families whose tensors of a layer it trains as well.
     """
 
     name: str
     make: Callable[[int, Layers], Method]
     layers: Callable[[Graph], list[Node]]
-    deep: bool
     variants: tuple[int, ...] = (0,)
     largest: Callable[[Graph, Node], int] = lambda graph, node: 0
     share: Callable[[Array, int], Array] = lambda gradient, variant: gradient
@@ -58,26 +56,26 @@ class Family:
 FAMILIES: dict[str, Family] = {
     f.name: f
     for f in (
-        Family("bias", lambda _, layers: BiasOnly(layers=layers), _weighted, False, companion=True),
+        Family("bias", lambda _, layers: BiasOnly(layers=layers), _weighted, companion=True),
         Family(
-            "head", lambda _, layers: Head(), lambda g: _linear(g)[-1:], False,
+            "head", lambda _, layers: Head(), lambda g: _linear(g)[-1:],
             alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
         ),
         Family(
-            "lora", lambda rank, layers: LoRA(rank=rank, layers=layers), _linear, True, variants=(1, 2, 4, 8), largest=largest_rank,
+            "lora", lambda rank, layers: LoRA(rank=rank, layers=layers), _linear, variants=(1, 2, 4, 8), largest=largest_rank,
             share=lambda gradient, rank: gradient[..., :rank], alone_on=DELTAS,
         ),
-        Family("scale", lambda _, layers: ScaleShift(layers=layers), _weighted, True, includes=frozenset({"bias"})),
+        Family("scale", lambda _, layers: ScaleShift(layers=layers), _weighted, includes=frozenset({"bias"})),
         Family(
-            "sparse", lambda percent, layers: SparseUpdate(layers=layers, fraction=percent / 100), _weighted, True, variants=(25,),
+            "sparse", lambda percent, layers: SparseUpdate(layers=layers, fraction=percent / 100), _weighted, variants=(25,),
             largest=lambda graph, node: 25, alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
         ),
         Family(
-            "full", lambda _, layers: Full(layers=layers), _weighted, True,
+            "full", lambda _, layers: Full(layers=layers), _weighted,
             alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
         ),
         Family(
-            "adapter", lambda width, layers: BottleneckAdapter(width=width, layers=layers), _weighted, True, variants=(4, 8),
+            "adapter", lambda width, layers: BottleneckAdapter(width=width, layers=layers), _weighted, variants=(4, 8),
             largest=lambda graph, node: graph.type(node.inputs["bias"]).size, share=lambda gradient, width: gradient[..., :width],
         ),
     )
@@ -110,11 +108,6 @@ class TrainableSet:
     def kind(self) -> str:
         """Its families, as in "bias+lora"."""
         return "+".join(name for name in FAMILIES if any(p.family == name for p in self.pieces))
-
-    @property
-    def deep(self) -> bool:
-        """Whether one of its families wants the smaller of the usual rates."""
-        return any(FAMILIES[p.family].deep for p in self.pieces)
 
     def methods(self, graph: Graph) -> tuple[Method, ...]:
         """One method for each family and variant, with layers written as a person would."""

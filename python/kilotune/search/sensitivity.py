@@ -23,7 +23,6 @@ from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
 from kiloc.passes.slices import prune
 
-from ..rates import usual_rate
 from .families import FAMILIES, Family, Piece, TrainableSet, pieces_of
 from .setting import Data, Setting
 
@@ -38,6 +37,8 @@ class Sensitivity:
         self.setting = setting
         self.gains: dict[Piece, Mapping[str, float]] = {}
         """By piece: gain of each tensor that it trains."""
+        self.methods: dict[Piece, Mapping[str, str]] = {}
+        """By piece: method of each tensor that it trains, as the optimizer's usual rates go by it."""
         self.layers: dict[str, list[list[Piece]]] = {}
         """By family: the pieces of each layer that can be trained, first layer first."""
         some = data.taken(slice(SAMPLES))
@@ -53,7 +54,9 @@ class Sensitivity:
         gradients = real_gradients(whole, _continued(whole, forward), target)
         for group in layers:
             tensors = {p.name: gradients[p.values["accumulator"]] for p in whole.parameters if p.layer == group[0].layer}
+            methods = {p.name: p.method for p in whole.parameters if p.name in tensors}
             for piece in group:
+                self.methods[piece] = methods
                 self.gains[piece] = {
                     name: agreement(family.share(g, piece.variant), float(self.setting.optimizer.clip)) for name, g in tensors.items()
                 }
@@ -79,8 +82,9 @@ class Sensitivity:
         return sum(max(v, 0.0) for _, v in sorted(tensors.items()))
 
     def gain(self, chosen: TrainableSet) -> float:
-        """The same at the usual rate of the set and the optimizer."""
-        return usual_rate(self.setting.optimizer, chosen.deep) * self.agreement(chosen)
+        """The same at the usual rate of its tensors and the optimizer."""
+        methods = {name: method for piece in chosen.pieces for name, method in self.methods[piece].items()}
+        return self.setting.optimizer.usual_rate(list(methods.values())) * self.agreement(chosen)
 
 
 def _continued(whole: Graph, forward: dict[str, Array]) -> dict[str, Array]:
