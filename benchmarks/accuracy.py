@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import click
 import numpy as np
 from contenders import FLOAT_RATES, OURS, WITH_NEW_HEAD, Contender, with_new_head
+from finished import Finished
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -120,18 +120,15 @@ def main(names: tuple[str, ...], everything: bool, references: bool, draws: int,
     titles: dict[str, tuple[str, str]] = {}
     with Progress(console=console, transient=True) as progress, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         task = progress.add_task("training", total=len(wanted) * draws)
-        known = _finished(results)
-        todo = [(n, d) for d in range(draws) for n in wanted if (n, d) not in known]
+        finished = Finished(results)
+        todo = finished.missing(wanted, draws)
         waiting = {pool.submit(measure, n, d, everything, everything or references): (n, d) for n, d in todo}
         for done in concurrent.futures.as_completed(waiting):
-            known[waiting[done]] = done.result()
+            finished.keep(waiting[done], done.result())
             progress.advance(task)
-            if results:
-                with results.open("a") as file:
-                    file.write(json.dumps([*waiting[done], *done.result()]) + "\n")
     for name in wanted:
         for draw in range(draws):
-            title, metric, scores = known[name, draw]
+            title, metric, scores = finished.draws[name, draw]
             titles[name] = (title, metric)
             found[name].append(scores)
     tables = {name: best_float(found[name]) for name in wanted}
@@ -139,14 +136,6 @@ def main(names: tuple[str, ...], everything: bool, references: bool, draws: int,
     if write:
         write_markdown(write, titles, tables, draws)
     raise SystemExit(1 if missed else 0)
-
-
-def _finished(results: Path | None) -> dict[tuple[str, int], tuple[str, str, Scores]]:
-    """Draws that an earlier run has finished, by scenario and draw."""
-    if results is None or not results.exists():
-        return {}
-    lines = [json.loads(line) for line in results.read_text().splitlines()]
-    return {(name, draw): (title, metric, scores) for name, draw, title, metric, scores in lines}
 
 
 def report(console: Console, titles: dict[str, tuple[str, str]], tables: dict[str, dict[str, tuple[list[float], str]]], draws: int) -> bool:

@@ -17,12 +17,13 @@ import datetime
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from finished import Finished
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -44,8 +45,9 @@ GOAL = 0.75
 
 @dataclass(frozen=True)
 class Result:
-    """One scenario, budget and draw. lora: score by rate."""
+    """One scenario, budget and draw. name: the scenario's in `SCENARIOS`. lora: score by rate."""
 
+    name: str
     scenario: str
     metric: str
     depth: int
@@ -57,6 +59,11 @@ class Result:
     chosen: str
     bytes: int
     seconds: float
+
+
+def result(fields: dict[str, Any]) -> Result:
+    """One that was kept."""
+    return Result(**{**fields, "lora": {float(rate): score for rate, score in fields["lora"].items()}})
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def measure(name: str, draw: int) -> list[Result]:
         scores = dict(zip(RATES, trained(model, scenario, lora.methods, RATES, draw), strict=True))
         chosen = trained(model, scenario, found.config.methods, [found.best.lr], draw)[0]
         text = f"{found.best.name} lr {found.best.lr:g}"
-        results.append(Result(scenario.name, scenario.metric, depth, draw, lora.bytes, before, scores, chosen, text, found.best.bytes, spent))
+        results.append(Result(name, scenario.name, scenario.metric, depth, draw, lora.bytes, before, scores, chosen, text, found.best.bytes, spent))
         start = time.perf_counter()
     return results
 
@@ -208,23 +215,25 @@ def _rows(cells: Sequence[Sequence[str]]) -> str:
 @click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Scenario to run; the four main ones without it.")
 @click.option("--draws", default=DRAWS, show_default=True, help="Draws of the adaptation samples.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
+@click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep finished draws in this file, and take those that it has.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
-def main(names: tuple[str, ...], draws: int, jobs: int, write: Path | None) -> None:
+def main(names: tuple[str, ...], draws: int, jobs: int, results: Path | None, write: Path | None) -> None:
     """Search and train on every scenario at two budgets and print the table."""
     console = Console(width=170)
     wanted = names or NAMES
-    found: dict[tuple[str, int], list[Result]] = {}
+    finished = Finished(results)
     with Progress(console=console, transient=True) as progress, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         task = progress.add_task("searching", total=len(wanted) * draws)
-        waiting = {pool.submit(measure, n, d): (n, d) for n in wanted for d in range(draws)}
+        waiting = {pool.submit(measure, n, d): (n, d) for n, d in finished.missing(wanted, draws)}
         for done in concurrent.futures.as_completed(waiting):
-            found[waiting[done]] = done.result()
+            finished.keep(waiting[done], [asdict(r) for r in done.result()])
             for r in done.result():
                 lora = " ".join(f"{score:.3f} at {rate:g}" for rate, score in r.lora.items())
                 console.print(f"{r.scenario} draw {r.draw} last:{r.depth}: LoRA {lora}; search {r.search:.3f}, {r.chosen} ({r.seconds:.0f} s)")
             progress.advance(task)
-    results = [r for n in wanted for depth in DEPTHS for d in range(draws) for r in found[n, d] if r.depth == depth]
-    raise SystemExit(1 if report(console, results, draws, write) else 0)
+    rows = [r for n in wanted for d in range(draws) for r in map(result, finished.draws[n, d])]
+    rows.sort(key=lambda r: (wanted.index(r.name), r.depth, r.draw))
+    raise SystemExit(1 if report(console, rows, draws, write) else 0)
 
 
 if __name__ == "__main__":
