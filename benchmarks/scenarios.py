@@ -127,18 +127,33 @@ def wuw(draw: int) -> Scenario:
     )
 
 
-def residual(draw: int) -> Scenario:
-    """A residual network of CIFAR-10 gets a new head for the digits of USPS: ten a digit to train on, 300 others to evaluate."""
+def _digits(draw: int, title: str, model: str, prepared: Callable[[Array], Array]) -> Scenario:
+    """A model of other images gets a new head for the digits of USPS: ten a digit to train on, 300 others to evaluate.
+
+    prepared: its inputs, unsigned bytes, of images [N, 28, 28].
+    """
     d = _set("mnist_usps.npz")
-    x = np.pad(d["usps_x"], ((0, 0), (2, 2), (2, 2)))[..., None].repeat(3, 3)
-    y = d["usps_y"].astype(np.int32)
+    x, y = (prepared(d["usps_x"]).astype(np.int16) - 128).astype(np.int8), d["usps_y"].astype(np.int32)
     rng = np.random.default_rng(draw)
     chosen = np.concatenate([rng.choice(np.flatnonzero(y == c), 10, replace=False) for c in range(10)])
     rest = rng.permutation(np.setdiff1d(np.arange(len(y)), chosen))[:300]
-    codes = (x.astype(np.int16) - 128).astype(np.int8)
-    return Scenario(
-        "resnet8 of CIFAR-10, USPS digits", "ic_resnet8_int8.tflite", "accuracy", 10, codes, y, codes[chosen], y[chosen], codes[rest], y[rest], 10
+    return Scenario(title, model, "accuracy", 10, x, y, x[chosen], y[chosen], x[rest], y[rest], 10)
+
+
+def residual(draw: int) -> Scenario:
+    """A residual network of CIFAR-10 and digits."""
+    return _digits(
+        draw, "resnet8 of CIFAR-10, USPS digits", "ic_resnet8_int8.tflite", lambda x: np.pad(x, ((0, 0), (2, 2), (2, 2)))[..., None].repeat(3, 3)
     )
+
+
+def deep(draw: int) -> Scenario:
+    """A network of 28 layers that detects persons, and digits three times as large."""
+
+    def enlarged(x: Array) -> Array:
+        return np.pad(x.repeat(3, 1).repeat(3, 2), ((0, 0), (6, 6), (6, 6)))[..., None]
+
+    return _digits(draw, "person_detect, USPS digits", "person_detect_int8.tflite", enlarged)
 
 
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {
@@ -153,6 +168,7 @@ SCENARIOS: dict[str, Callable[[int], Scenario]] = {
     "usps": usps,
     "wuw": wuw,
     "residual": residual,
+    "deep": deep,
 }
 MAIN = ("fsdd", "gas", "ecg")
 """The scenarios that the README shows."""
