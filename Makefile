@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-rates bench-search bench-speed bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ personalise: setup  ## one emulated board learns two speakers, a second one of a
 
 bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
 	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/accuracy.md
+
+bench-same-rate: setup  ## accuracy of integer training beside float training at the same rate
+	$(BIN)/python benchmarks/same_rate.py --write docs/same_rate.md
 
 bench-rates: setup  ## how near the default rate of each method is to its best
 	$(BIN)/python benchmarks/rates.py --write docs/rates.md

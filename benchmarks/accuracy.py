@@ -15,7 +15,6 @@ import concurrent.futures
 import datetime
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -24,10 +23,9 @@ from finished import Finished
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from scenarios import DATA, DRAWS, MAIN, SCENARIOS, Scenario
+from scenarios import DRAWS, MAIN, SCENARIOS, Scenario, scenario_of
 
 import kilotune as kt
-from kiloc import pipeline
 from kiloc.ir import interp
 from kilotune.devices.recipe import default_epochs
 
@@ -35,24 +33,13 @@ Scores = dict[str, float]
 HEAD = "float head-only"
 
 
-def shuffled(scenario: Scenario) -> Scenario:
-    """Original-domain rows in random order, so that any prefix is a fair sample."""
-    order = np.random.default_rng(5).permutation(len(scenario.original))
-    fields = {**vars(scenario), "original": scenario.original[order], "original_labels": scenario.original_labels[order]}
-    return Scenario(**fields)
-
-
 def trained(model: kt.Model, scenario: Scenario, contender: Contender, seed: int) -> float:
     """Score after training by the generated C on the host."""
-    calibration = (scenario.original[:256], scenario.original_labels[:256])
-    methods = contender.methods
-    if scenario.new_classes:
-        methods = with_new_head(methods, scenario.new_classes, model.graph)
-        calibration = (scenario.original[:256], scenario.original_labels[:256] % scenario.new_classes)
+    methods = with_new_head(contender.methods, scenario.new_classes, model.graph)
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(
             model, Path(folder) / "build",
-            method=methods, optimizer=contender.optimizer, storage=contender.storage, calibration=calibration, measure=False,
+            method=methods, optimizer=contender.optimizer, storage=contender.storage, calibration=scenario.calibration, measure=False,
         )  # fmt: skip
         with build.open("host") as device:
             device.fit(scenario.adapt, scenario.adapt_labels, seed=seed)
@@ -61,20 +48,16 @@ def trained(model: kt.Model, scenario: Scenario, contender: Contender, seed: int
 
 def measure(name: str, draw: int, everything: bool, references: bool) -> tuple[str, str, Scores]:
     """(title, metric, scores) of one draw of one scenario; float scores are keyed "float METHOD @ RATE"."""
-    from float_engine import FloatEngine
+    from float_engine import engine_of
 
-    scenario = shuffled(SCENARIOS[name](draw))
-    model = kt.load(DATA / "models" / scenario.model)
-    original = model.quantize(scenario.original[:256])
-    graph, new = model.graph, scenario.new_classes
+    scenario = scenario_of(name, draw)
+    model, new = kt.load(scenario.path), scenario.new_classes
     if new:
-        graph = pipeline.attach(graph, [kt.Head(classes=new)], interp.run(graph, {graph.inputs[0]: original[:32]}))
         scores = {"before": 1 / new}
     else:
-        outputs = interp.infer(graph, model.quantize(scenario.evaluate))[0]
+        outputs = interp.infer(model.graph, model.quantize(scenario.evaluate))[0]
         scores = {"before": scenario.score(outputs.reshape(len(outputs), -1).argmax(1))}
-    real = [_real(model, x) for x in (scenario.adapt, scenario.evaluate)]
-    engine = FloatEngine(graph, real[0], scenario.adapt_labels, real[1], original, bool(new))
+    engine = engine_of(model, scenario)
     for method, rates in (WITH_NEW_HEAD if new else FLOAT_RATES).items():
         if method == "head" or references:
             for rate in rates:
@@ -84,12 +67,6 @@ def measure(name: str, draw: int, everything: bool, references: bool) -> tuple[s
         if contender.main or everything:
             scores[contender.name] = trained(model, scenario, contender, draw)
     return scenario.name, scenario.metric, scores
-
-
-def _real(model: kt.Model, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Inputs in real numbers; int8 sets hold the model's own integers."""
-    t = model.graph.type(model.graph.inputs[0])
-    return (x.astype(np.float32) - t.zero_point) * np.float32(t.scale) if x.dtype == np.int8 else x.astype(np.float32)
 
 
 def best_float(draws: list[Scores]) -> dict[str, tuple[list[float], str]]:

@@ -48,8 +48,10 @@ OURS = (
 )
 
 
-def with_new_head(methods: tuple[Method, ...], classes: int, graph: Graph) -> tuple[Method, ...]:
-    """A new head, and the methods on the layers in front of it."""
+def with_new_head(methods: tuple[Method, ...], classes: int | None, graph: Graph) -> tuple[Method, ...]:
+    """A new head, and the methods on the layers in front of it; classes None: the methods as they are."""
+    if classes is None:
+        return methods
     layers = [n for n in graph.nodes if isinstance(n.op, Linear | DepthwiseConv2D)][:-1]
     dense = [n for n in layers if isinstance(n.op, Linear)]
 

@@ -15,12 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from numpy.typing import NDArray
+from scenarios import Scenario
 
+from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
 from kiloc.ops._linear import Linear
 from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.peft import Head
+from kilotune import Model
 
 Array = NDArray[Any]
 Parameters = dict[str, dict[str, Any]]
@@ -159,6 +163,20 @@ def _train(
     return lax.scan(step, layers, (xs, ys, rates))
 
 
+def engine_of(model: Model, scenario: Scenario) -> FloatEngine:
+    """For the adaptation and evaluation samples of a scenario, with its new head."""
+    graph, original = model.graph, model.quantize(scenario.original[:256])
+    if scenario.new_classes:
+        graph = pipeline.attach(graph, [Head(classes=scenario.new_classes)], interp.run(graph, {graph.inputs[0]: original[:32]}))
+    t = graph.type(graph.inputs[0])
+
+    def real(x: Array) -> Array:
+        return (x.astype(np.float32) - t.zero_point) * np.float32(t.scale) if x.dtype == np.int8 else x.astype(np.float32)
+
+    x, x_evaluate = real(scenario.adapt), real(scenario.evaluate)
+    return FloatEngine(graph, x, scenario.adapt_labels, x_evaluate, original, bool(scenario.new_classes))
+
+
 class FloatEngine:
     """Trains one model on one set of samples, method by method. Inputs are real [N, ...]."""
 
@@ -177,8 +195,8 @@ class FloatEngine:
         parts = [np.asarray(self._infer(layers, self.x_evaluate[i : i + 256])) for i in range(0, len(self.x_evaluate), 256)]
         return np.concatenate(parts).argmax(1)
 
-    def train(self, method: str, rate: float, epochs: int, seed: int) -> tuple[Array, Array]:
-        """Predictions for the evaluation inputs after training, and the mean loss of each epoch."""
+    def train(self, method: str, rate: float, epochs: int, seed: int, head_rate: float = NEW_HEAD_RATE) -> tuple[Array, Array]:
+        """Predictions for the evaluation inputs after training, and the mean loss of each epoch. head_rate: of a new head, at least."""
         layers = self.base
         if method == "lora":
             layers = with_lora(self.graph, layers, 4, self.x_original[:64], seed)
@@ -188,6 +206,6 @@ class FloatEngine:
         moves = frozenset(trainable(self.graph, method, self.new_head))
         faster = dict.fromkeys(layers, 1.0)
         if self.new_head:
-            faster[list(layers)[-1]] = max(1.0, NEW_HEAD_RATE / rate)
+            faster[list(layers)[-1]] = max(1.0, head_rate / rate)
         layers, losses = _train(self._run, layers, self.x[order], self.y[order], rates, moves, faster)
         return self.predicted(layers), np.asarray(losses).reshape(epochs, -1).mean(1)

@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 import numpy as np
-from float_engine import FloatEngine, _train, trainable, with_lora
+from float_engine import _train, engine_of, trainable, with_lora
 from safetensors.numpy import save_file
-from scenarios import DATA, SCENARIOS, Scenario
+from scenarios import Scenario, scenario_of
 
 import kilotune as kt
 from kiloc.ops.fully_connected import FullyConnected
@@ -33,12 +33,7 @@ TARGET = 1.0
 
 def server(model: kt.Model, s: Scenario, rate: float, seed: int) -> tuple[float, dict[str, Any], dict[str, Any]]:
     """Score in float, tensors by PEFT's names, config."""
-    graph, scale = model.graph, model.graph.type(model.graph.inputs[0])
-
-    def real(x: Any) -> Any:
-        return (x.astype(np.float32) - scale.zero_point) * scale.scale if x.dtype == np.int8 else x
-
-    engine = FloatEngine(graph, real(s.adapt), s.adapt_labels, real(s.evaluate), model.quantize(s.original[:256]))
+    graph, engine = model.graph, engine_of(model, s)
     rng = np.random.Generator(np.random.PCG64(seed))
     order = np.concatenate([rng.permutation(len(engine.y)) for _ in range(s.epochs)])
     rates = rate * (1 - np.arange(len(order)) / len(order)).astype(np.float32)
@@ -59,10 +54,8 @@ def server(model: kt.Model, s: Scenario, rate: float, seed: int) -> tuple[float,
 
 def measure(name: str, draw: int) -> tuple[str, float, float, float, int]:
     """Title; scores before, in float and imported; bytes of the adapter."""
-    from accuracy import shuffled
-
-    s = shuffled(SCENARIOS[name](draw))
-    model = kt.load(DATA / "models" / s.model)
+    s = scenario_of(name, draw)
+    model = kt.load(s.path)
     score, tensors, config = server(model, s, RATES[name], draw)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "peft"

@@ -14,10 +14,9 @@ from typing import Any
 
 import click
 import numpy as np
-from accuracy import _real, shuffled
-from float_engine import FloatEngine
+from float_engine import engine_of
 from numpy.typing import NDArray
-from scenarios import DATA, MAIN, SCENARIOS, Scenario
+from scenarios import MAIN, SCENARIOS, Scenario, scenario_of
 
 import kilotune as kt
 from kiloc.peft import Method
@@ -31,16 +30,13 @@ Curve = NDArray[Any]
 
 def curves(scenario: Scenario, method: str) -> tuple[Curve, Curve]:
     """Mean loss of each epoch: (integer engine, float engine)."""
-    model = kt.load(DATA / "models" / scenario.model)
+    model = kt.load(scenario.path)
     methods, rate = CASES[method]
-    calibration = (scenario.original[:256], scenario.original_labels[:256])
     with tempfile.TemporaryDirectory() as folder:
-        build = kt.build(model, Path(folder) / "build", method=methods, optimizer=kt.SGD(lr=rate), calibration=calibration, measure=False)
+        build = kt.build(model, Path(folder) / "build", method=methods, optimizer=kt.SGD(lr=rate), calibration=scenario.calibration, measure=False)
         with build.open("host") as device:
             ours = device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=0, decay="linear").losses
-    real = [_real(model, x) for x in (scenario.adapt, scenario.evaluate[:1])]
-    engine = FloatEngine(model.graph, real[0], scenario.adapt_labels, real[1], model.quantize(scenario.original[:256]))
-    return np.array(ours), engine.train(method, rate, scenario.epochs, 0)[1]
+    return np.array(ours), engine_of(model, scenario).train(method, rate, scenario.epochs, 0)[1]
 
 
 def picture(found: dict[str, tuple[Curve, Curve]]) -> str:
@@ -69,7 +65,7 @@ def main(names: tuple[str, ...], folder: Path) -> None:
     """Train with both engines and write table and picture."""
     found: dict[str, tuple[Curve, Curve]] = {}
     for name in names or MAIN:
-        scenario = shuffled(SCENARIOS[name](0))
+        scenario = scenario_of(name, 0)
         for method in CASES:
             found[f"{scenario.name}, {method}"] = curves(scenario, method)
     lines = ["Made by `make bench-loss`: mean training loss of an epoch, integer engine (generated C) / float32 (jax).", ""]

@@ -22,7 +22,7 @@ import numpy as np
 from contenders import OURS
 from numpy.typing import NDArray
 from rich.console import Console
-from scenarios import DATA, SCENARIOS
+from scenarios import SCENARIOS, scenario_of
 
 import kilotune as kt
 
@@ -48,11 +48,8 @@ class Row:
 
 
 def measure(name: str, contender: str, draw: int) -> tuple[str, Row]:
-    from accuracy import shuffled
-
-    scenario, chosen = shuffled(SCENARIOS[name](draw)), next(c for c in OURS if c.name == contender)
-    model = kt.load(DATA / "models" / scenario.model)
-    calibration = (scenario.original[:256], scenario.original_labels[:256])
+    scenario, chosen = scenario_of(name, draw), next(c for c in OURS if c.name == contender)
+    model, calibration = kt.load(scenario.path), scenario.calibration
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(model, Path(folder) / "b", method=chosen.methods, optimizer=chosen.optimizer, calibration=calibration, measure=False)
         with build.open("host") as device:

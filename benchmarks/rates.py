@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 from contenders import OURS, with_new_head
-from scenarios import DATA, SCENARIOS, Scenario
+from scenarios import SCENARIOS, Scenario, scenario_of
 
 import kilotune as kt
 from kilotune.devices import Device
@@ -39,14 +39,10 @@ DEFAULT = ("gas", "gas6", "ecg", "fsdd", "kws")
 
 def measure(name: str, method: str, draw: int, choose: bool) -> tuple[float, list[float]]:
     """The default rate, and the scores at its multiples; at the end that of the chosen one."""
-    from accuracy import shuffled
-
-    scenario = shuffled(SCENARIOS[name](draw))
+    scenario = scenario_of(name, draw)
     contender = next(c for c in OURS if c.name == method)
-    model = kt.load(DATA / "models" / scenario.model)
-    new = scenario.new_classes
-    methods = with_new_head(contender.methods, new, model.graph) if new else contender.methods
-    calibration = (scenario.original[:256], scenario.original_labels[:256] % (new or 1000))
+    model, calibration = kt.load(scenario.path), scenario.calibration
+    methods = with_new_head(contender.methods, scenario.new_classes, model.graph)
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(model, Path(folder) / "build", method=methods, optimizer=contender.optimizer, calibration=calibration, measure=False)
         rate = float(build.manifest["learning_rate"])

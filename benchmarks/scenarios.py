@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,16 @@ class Scenario:
     evaluate_labels: Array
     new_classes: int | None = None
     """The model gets a new head for so many classes; what it told apart before does not matter."""
+
+    @property
+    def path(self) -> Path:
+        """Of the model."""
+        return DATA / "models" / self.model
+
+    @property
+    def calibration(self) -> tuple[Array, Array]:
+        """Some of the original domain; a new head's labels are any."""
+        return self.original[:256], self.original_labels[:256] % (self.new_classes or len(self.original_labels))
 
     def score(self, predicted: Array) -> float:
         y = self.evaluate_labels
@@ -172,3 +182,10 @@ SCENARIOS: dict[str, Callable[[int], Scenario]] = {
 }
 MAIN = ("fsdd", "gas", "ecg")
 """The scenarios that the README shows."""
+
+
+def scenario_of(name: str, draw: int) -> Scenario:
+    """One of SCENARIOS, with the rows of the original domain in random order, so that any prefix is a fair sample."""
+    scenario = SCENARIOS[name](draw)
+    order = np.random.default_rng(5).permutation(len(scenario.original))
+    return replace(scenario, original=scenario.original[order], original_labels=scenario.original_labels[order])

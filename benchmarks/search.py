@@ -17,7 +17,7 @@ import datetime
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from finished import Finished
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from scenarios import DATA, SCENARIOS, Scenario
+from scenarios import SCENARIOS, Scenario, scenario_of
 
 import kilotune as kt
 from kiloc.ir import interp
@@ -110,17 +110,11 @@ def verdict(values: np.ndarray[Any, Any]) -> str:
     return ("search" if mean > 0 else "LoRA") + (", surely" if abs(mean) > 2 * error > 0 else "")
 
 
-def shuffled(scenario: Scenario) -> Scenario:
-    """Original-domain rows in random order, so that any prefix is a fair sample."""
-    order = np.random.default_rng(5).permutation(len(scenario.original))
-    return replace(scenario, original=scenario.original[order], original_labels=scenario.original_labels[order])
-
-
 def trained(model: kt.Model, scenario: Scenario, methods: Sequence[Method], rates: Sequence[float], seed: int) -> list[float]:
     """Scores on the evaluation rows after training by the generated C on the host, at each rate."""
-    calibration, scores = (scenario.original[:256], scenario.original_labels[:256]), []
+    scores = []
     with tempfile.TemporaryDirectory() as folder:
-        build = kt.build(model, Path(folder) / "build", method=methods, calibration=calibration, seed=seed, measure=False)
+        build = kt.build(model, Path(folder) / "build", method=methods, calibration=scenario.calibration, seed=seed, measure=False)
         with build.open("host") as device:
             for rate in rates:
                 device.reset()
@@ -131,13 +125,12 @@ def trained(model: kt.Model, scenario: Scenario, methods: Sequence[Method], rate
 
 def measure(name: str, draw: int) -> list[Result]:
     """One draw of one scenario at both budgets."""
-    scenario = shuffled(SCENARIOS[name](draw))
-    model = kt.load(DATA / "models" / scenario.model)
+    scenario = scenario_of(name, draw)
+    model = kt.load(scenario.path)
     outputs = interp.infer(model.graph, model.quantize(scenario.evaluate))[0]
     before = scenario.score(outputs.reshape(len(outputs), -1).argmax(1))
-    calibration = (scenario.original[:256], scenario.original_labels[:256])
     start = time.perf_counter()
-    search = Search(model, (scenario.adapt, scenario.adapt_labels), Setting(epochs=scenario.epochs, seed=draw), calibration=calibration)
+    search = Search(model, (scenario.adapt, scenario.adapt_labels), Setting(epochs=scenario.epochs, seed=draw), calibration=scenario.calibration)
     results = []
     for depth in DEPTHS:
         lora = search.space.candidate(search.space.last("lora", RANK, depth))
