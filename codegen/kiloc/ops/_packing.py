@@ -91,10 +91,11 @@ def paired_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
     return words.reshape(-1, 2, len(order)).transpose(0, 2, 1)
 
 
-def plain_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
-    """[quads, pairs, 2] words of two channels: bytes a, b of the first value and a, b of the second."""
+def exact_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
+    """[quads, pairs, 2] words of two channels: b * 256 + a + 128 in each half."""
     first, second = _paired_values(weights, order)
-    words = sum((part & 0xFF) << shift for part, shift in ((first[::2], 0), (first[1::2], 8), (second[::2], 16), (second[1::2], 24)))
+    parts = ((first[::2] + 128, 0), (first[1::2], 8), (second[::2] + 128, 16), (second[1::2], 24))
+    words = sum((part & 0xFF) << shift for part, shift in parts)
     return np.asarray(words).reshape(-1, 2, len(order)).transpose(0, 2, 1)
 
 
@@ -110,13 +111,14 @@ def unpaired(words: Ints, channels: int, size: int, order: list[tuple[int, int]]
     return weights[:channels, :-1]
 
 
-def unplain(words: Ints, channels: int, size: int, order: list[tuple[int, int]]) -> Ints:
-    """Weights [channels, size] of plain words: the inverse of `plain_words`."""
+def from_exact_words(words: Ints, channels: int, size: int, order: list[tuple[int, int]]) -> Ints:
+    """Weights [channels, size] of exact words: the inverse of `exact_words`."""
     lanes = words.reshape(-1, len(order), 2).transpose(0, 2, 1).reshape(padded(channels) // 2, len(order))
     weights = np.zeros((padded(channels), size + 1), np.int64)
     for byte in range(4):
         positions = [pair[byte // 2] for pair in order]
-        weights[byte % 2 :: 2, positions] = _signed(lanes >> (8 * byte), 8)
+        offset = 0 if byte % 2 else 128
+        weights[byte % 2 :: 2, positions] = _signed((lanes >> (8 * byte)) + offset, 8)
     return weights[:channels, :-1]
 
 

@@ -93,7 +93,7 @@ class PackedInputGradient(Op):
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op)
-        needs = ("product/plain_sums.c", *(() if _has_path(t) else ("product/gradient.c",)))
+        needs = ("product/exact_sums.c", *(() if _has_path(t) else ("product/gradient.c",)))
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", needs)
 
 
@@ -123,7 +123,7 @@ def transposed_stream(weights: NDArray[np.int64], window: Window) -> NDArray[np.
     for rows, columns, order in phases(window, weights.shape[0]):
         if order:
             part = weights[:, rows][:, :, columns].transpose(3, 1, 2, 0).reshape(weights.shape[3], -1)
-            parts.append(packing.plain_words(part, order).ravel())
+            parts.append(packing.exact_words(part, order).ravel())
     return packing.as_stream(np.concatenate(parts))
 
 
@@ -136,7 +136,7 @@ def unpacked(stream: NDArray[np.generic], window: Window, weights: TensorType) -
         if not order:
             continue
         size = packing.padded(depth) // 2 * len(order)
-        part = packing.unplain(words[at : at + size], depth, len(rows) * len(columns) * channels, order)
+        part = packing.from_exact_words(words[at : at + size], depth, len(rows) * len(columns) * channels, order)
         at += size
         for i, ky in enumerate(rows):
             for j, kx in enumerate(columns):

@@ -10,6 +10,8 @@
 #ifndef KT_ARCHITECTURE_H
 #define KT_ARCHITECTURE_H
 
+#include "kt/target.h"
+
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(KT_PORTABLE)
 #if __ARM_ARCH_PROFILE == 'M'
 #define KT_DSP 1
@@ -31,6 +33,14 @@
 #define KT_MVE 1
 #else
 #define KT_MVE 0
+#endif
+
+/* 1 where one instruction that loads two words takes no longer than one that loads one: the Cortex-M7, whose bus has 64 bits. On others the
+ * two loads of one word each are as fast or faster. The compiler defines the same for Cortex-M4 and M7, so the build says it (kt/target.h). */
+#ifdef KT_TARGET_CORTEX_M7
+#define KT_LOADS_TWO_WORDS 1
+#else
+#define KT_LOADS_TWO_WORDS 0
 #endif
 
 #endif

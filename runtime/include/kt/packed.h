@@ -88,7 +88,7 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
 
 /* kt_conv2d_input_gradient_s8 without a gain, of a window without dilation, from transposed weights.
  *
- * stream              plain words of product.h. Positions of the input fall into stride[0] * stride[1] phases by what is left of
+ * stream              exact words of product.h. Positions of the input fall into stride[0] * stride[1] phases by what is left of
  *                     y + pad and of x + pad; each has the taps that meet it, last tap first. Phases follow one another.
  * prescale            [output channels, rounded up to 4]
  * scratch             8 * the most pairs of a phase bytes; NULL where that is 512 bytes at most: they are on the stack then

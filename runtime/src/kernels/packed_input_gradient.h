@@ -264,7 +264,7 @@ static inline void kt_multiply_positions(const kt_gradient_walk *walk, const kt_
         if (phase->pairs == 0) {
             memset(sums, 0, sizeof sums);
         } else {
-            kt_product_plain_sums(sums, two ? 4 * padded : 0, sums + padded, zeros, walk->panel, phase->pairs, stream);
+            kt_product_exact_sums(sums, two ? 4 * padded : 0, sums + padded, zeros, walk->panel, phase->pairs, stream);
             stream += padded / KT_QUAD * 2 * phase->pairs;
         }
         kt_finish_gradient(walk, sums, y0, x0, first, count);

@@ -7,28 +7,25 @@
 
 enum { KT_EPILOGUE_WORDS = 12 };
 
-/* Adds the products of one word of a stream, two channels, with one pair of values. paired: see product.h. */
-static inline void kt_add_word(int32_t word, int32_t pair, int paired, int32_t *low, int32_t *high)
+/* Adds the products of one word of a stream, two channels, with one pair of values. exact: see product.h. */
+static inline void kt_add_word(int32_t word, int32_t pair, int exact, int32_t *low, int32_t *high)
 {
-    const int32_t first = (int8_t)(uint8_t)kt_low(word), second = (int8_t)(uint8_t)kt_high(word);
+    const int32_t first = exact ? (word & 0xFF) - 128 : (int8_t)(uint8_t)kt_low(word);
+    const int32_t second = exact ? (kt_high(word) & 0xFF) - 128 : (int8_t)(uint8_t)kt_high(word);
     const int32_t x = kt_low(pair), z = kt_high(pair);
     *low += first * x + second * z;
-    if (paired) {
-        *high += ((kt_low(word) - first) >> 8) * x + ((kt_high(word) - second) >> 8) * z;
-    } else {
-        *high += (kt_low(word) >> 8) * x + (kt_high(word) >> 8) * z;
-    }
+    *high += ((kt_low(word) - first) >> 8) * x + ((kt_high(word) - second) >> 8) * z;
 }
 
 /* The sums of one position and four channels; step: words of the panel from pair to pair. */
-static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int32_t step, int32_t pairs, int paired,
+static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int32_t step, int32_t pairs, int exact,
                                 int32_t sums[4])
 {
     int32_t i;
     for (i = 0; i < pairs; i++) {
         const int32_t pair = panel[i * step];
-        kt_add_word(stream[2 * i], pair, paired, &sums[0], &sums[1]);
-        kt_add_word(stream[2 * i + 1], pair, paired, &sums[2], &sums[3]);
+        kt_add_word(stream[2 * i], pair, exact, &sums[0], &sums[1]);
+        kt_add_word(stream[2 * i + 1], pair, exact, &sums[2], &sums[3]);
     }
 }
 
@@ -60,7 +57,7 @@ static inline void kt_product_results(kt_product p, int32_t negative)
         const int32_t *const epilogue = p.stream + 2 * p.pairs;
         for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
             int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
-            kt_quad_sums(p.stream, panel + position, 2, p.pairs, 1, sums);
+            kt_quad_sums(p.stream, panel + position, 2, p.pairs, 0, sums);
             for (i = 0; i < 4; i++) {
                 result[position * p.stride + i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
             }
@@ -70,7 +67,7 @@ static inline void kt_product_results(kt_product p, int32_t negative)
 }
 
 /* int32 sums of two positions. */
-static inline void kt_product_totals(kt_product p, int paired)
+static inline void kt_product_totals(kt_product p, int exact)
 {
     const int32_t *const panel = p.panel;
     int32_t *result = p.result;
@@ -79,7 +76,7 @@ static inline void kt_product_totals(kt_product p, int paired)
     for (; result != (const int32_t *)p.end; result += 4, p.bias += 4, p.stream += 2 * p.pairs) {
         for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
             int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
-            kt_quad_sums(p.stream, panel + position, 2, p.pairs, paired, sums);
+            kt_quad_sums(p.stream, panel + position, 2, p.pairs, exact, sums);
             for (i = 0; i < 4; i++) {
                 result[position * stride + i] = sums[i];
             }
@@ -98,8 +95,8 @@ static inline void kt_product_row(kt_product p, int32_t negative)
         for (i = 0; i < p.pairs; i++) {
             const int8_t *const first = x + i / 2 * 4 + i % 2;
             const int32_t pair = kt_pair_of(first[0], first[2]);
-            kt_add_word(p.stream[2 * i], pair, 1, &sums[0], &sums[1]);
-            kt_add_word(p.stream[2 * i + 1], pair, 1, &sums[2], &sums[3]);
+            kt_add_word(p.stream[2 * i], pair, 0, &sums[0], &sums[1]);
+            kt_add_word(p.stream[2 * i + 1], pair, 0, &sums[2], &sums[3]);
         }
         p.stream += 2 * p.pairs;
         for (i = 0; i < 4; i++) {

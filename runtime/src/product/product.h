@@ -7,7 +7,10 @@
  *
  * In a paired word each half holds one of the pair's two weights of both channels, as b * 256 + a. One multiplication of the word
  * by a pair of values gives 256 B + A, one of its low bytes gives A, so that two channels cost one load and one extension; exact
- * while |B| < 2^23, which the compiler proves. In a plain word the bytes are a, b of the first value, then a, b of the second. */
+ * while |B| < 2^23, which the compiler proves.
+ *
+ * An exact word holds b * 256 + a + 128. Its high bytes are b, so that one multiplication gives 256 B + A + 128 X, X the sum of the values, and
+ * one of the high bytes B: A follows from them and X exactly, whatever the sums. X is found once for all channels. */
 #ifndef KT_PRODUCT_H
 #define KT_PRODUCT_H
 
@@ -34,10 +37,10 @@ void kt_product_away(KT_PRODUCT_ARGUMENTS);
 /* int32 sums [channels]; no epilogue. */
 void kt_product_sums(KT_PRODUCT_ARGUMENTS);
 
-/* int32 sums of a stream of plain words, exact for any sum in int32. */
-void kt_product_plain_sums(KT_PRODUCT_ARGUMENTS);
+/* int32 sums of a stream of exact words, exact for any sum in int32. */
+void kt_product_exact_sums(KT_PRODUCT_ARGUMENTS);
 
-/* int8 results of a stream of plain words; bias: {2^(shift - 1), shift} for all, with which the compiler proves sums to stay in int32.
+/* int8 results of a stream of exact words; bias: {2^(shift - 1), shift} for all, with which the compiler proves sums to stay in int32.
  *     result = (sum + 2^(shift - 1)) >> shift, limited to [-127, 127] */
 void kt_product_gradient(KT_PRODUCT_ARGUMENTS);
 

@@ -7,6 +7,6 @@
 void kt_product_sums(KT_PRODUCT_ARGUMENTS)
 {
     const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
-    kt_product_totals(p, 1);
+    kt_product_totals(p, 0);
 }
 #endif

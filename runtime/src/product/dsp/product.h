@@ -46,11 +46,47 @@
     "mov r0, #" code "\n\t" \
     "mul r3, r3, r0\n\t" \
     "strd r2, r3, " KT_SKIP "\n\t" \
-    "ldr r12, " KT_STREAM "\n\t" \
-    "2:\n\t"
-#define KT_ENTER_PAIRS KT_ENTER("31", "56", "3", "3", "")
-#define KT_ENTER_PLAIN KT_ENTER("15", "64", "3", "3", "")
-#define KT_ENTER_ROW KT_ENTER("7", "76", "2", "4", "lsr r0, #1\n\t")
+    "ldr r12, " KT_STREAM "\n\t"
+#define KT_ENTER_PAIRS KT_ENTER("31", KT_PAIR_CODE, "3", "3", "") "2:\n\t"
+#define KT_ENTER_EXACT KT_ENTER("15", KT_PAIR_CODE, "3", "3", "") KT_SUM_PANEL "2:\n\t"
+#define KT_ENTER_ROW KT_ENTER("7", KT_ROW_CODE, "2", "4", "lsr r0, #1\n\t") "2:\n\t"
+
+/* Bytes of a step's instructions, and of those that are left out with so many bytes of a stream of pairs. */
+#if KT_LOADS_TWO_WORDS
+#define KT_PAIR_CODE "48"
+#define KT_CODE_OF(code, stream) "add " code ", " stream ", " stream ", lsl #1\n\t" "lsl " code ", #1\n\t"
+#define KT_ROW_CODE "68"
+#else
+#define KT_PAIR_CODE "56"
+#define KT_CODE_OF(code, stream) "rsb " code ", " stream ", " stream ", lsl #3\n\t"
+#define KT_ROW_CODE "76"
+#endif
+
+/* 128 times the sum of the panel's values, of both positions: the second lies where the stream was. Stands behind KT_ENTER, which leaves the
+ * panel in r1 + r2. */
+#define KT_FIRST_OFFSET "[sp, #4]"
+#define KT_SECOND_OFFSET KT_STREAM
+#define KT_SUM_PANEL \
+    "add lr, r1, r2\n\t" \
+    "ldr r3, " KT_PANEL_END "\n\t" \
+    "mov r4, #0x00010001\n\t" \
+    "mov r5, #0\n\t" "mov r6, #0\n\t" \
+    "sub r0, r3, lr\n\t" \
+    "tst r0, #8\n\t" \
+    "beq 6f\n\t" \
+    "ldm lr!, {r7, r8}\n\t" "smlad r5, r7, r4, r5\n\t" "smlad r6, r8, r4, r6\n\t" \
+    "6:\n\t" \
+    "cmp lr, r3\n\t" \
+    "beq 8f\n\t" \
+    "7:\n\t" /* two pairs */ \
+    "ldm lr!, {r7-r10}\n\t" \
+    "smlad r5, r7, r4, r5\n\t" "smlad r6, r8, r4, r6\n\t" "smlad r5, r9, r4, r5\n\t" "smlad r6, r10, r4, r6\n\t" \
+    "cmp lr, r3\n\t" \
+    "bne 7b\n\t" \
+    "8:\n\t" \
+    "lsl r5, #7\n\t" "lsl r6, #7\n\t" \
+    "str r5, " KT_FIRST_OFFSET "\n\t" \
+    "str r6, " KT_SECOND_OFFSET "\n\t"
 
 /* Sums start from the bias. The stream steps back by what is left out, and so does the code forwards: pc reads as the address of
  * label 1, two halfwords behind the addition. */
@@ -62,12 +98,20 @@
     "ldrd r2, r3, " KT_SKIP "\n\t"
 /* The same from one value for all channels. */
 #define KT_START_ALIKE \
-    "ldr r0, " KT_BIAS "\n\t" "ldr r4, [r0]\n\t" "mov r5, r4\n\t" "mov r6, r4\n\t" "mov r7, r4\n\t" \
+    "ldr r0, " KT_BIAS "\n\t" "ldr r5, [r0]\n\t" "mov r4, r5\n\t" "mov r6, r5\n\t" "mov r7, r5\n\t" \
     "ldr lr, " KT_PANEL "\n\t" \
-    "ldrd r2, r3, " KT_SKIP "\n\t"
+    "ldr r2, " KT_SKIP "\n\t"
 #define KT_PAIR_SUMS "add r5, r4, r5, lsl #8\n\t" "add r7, r6, r7, lsl #8\n\t"
 #define KT_BOTH_POSITIONS "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
 #define KT_JUMP "sub r12, r2\n\t" "add pc, r3\n\t" "nop\n"
+/* Of exact words: 256 B + A, and B. The code's bytes follow from the stream's. */
+#define KT_EXACT_SUMS \
+    "ldr r0, " KT_FIRST_OFFSET "\n\t" \
+    "ldr r1, " KT_SECOND_OFFSET "\n\t" \
+    "add r4, r4, r5, lsl #8\n\t" "add r6, r6, r7, lsl #8\n\t" \
+    "mov r9, r5\n\t" "mov r11, r7\n\t" \
+    "sub r8, r4, r1\n\t" "sub r10, r6, r1\n\t" "sub r4, r0\n\t" "sub r6, r0\n\t" \
+    KT_CODE_OF("r3", "r2")
 
 /* The next pass, until the panel ends. stream_bytes, panel_bytes: what a pass reads of them. */
 #define KT_NEXT_PASS(stream_bytes, panel_bytes) \
@@ -77,59 +121,45 @@
     "cmp lr, r0\n\t" \
     "bne 1b\n\t"
 
-/* One pair, two positions, four channels: 16 products in 14 instructions. The four loads are pipelined. */
+/* One pair, two positions, four channels: 16 products in 14 instructions, or 12. Whole words add to the sums of both channels, their bytes to
+ * those of one: both of channels a, b, c, d, of the first position and of the second. */
+#define KT_STEP(whole_ab, whole_ab2, whole_cd, whole_cd2, b_or_a, b_or_a2, d_or_c, d_or_c2, rotation) \
+    KT_TWO_WORDS("r0", "r1", "r12", "8 * \\j") \
+    KT_TWO_WORDS("r2", "r3", "lr", "8 * \\j") \
+    "smlad " whole_ab ", r0, r2, " whole_ab "\n\t" \
+    "smlad " whole_ab2 ", r0, r3, " whole_ab2 "\n\t" \
+    "smlad " whole_cd ", r1, r2, " whole_cd "\n\t" \
+    "smlad " whole_cd2 ", r1, r3, " whole_cd2 "\n\t" \
+    "sxtb16.w r0, r0" rotation "\n\t" \
+    "sxtb16.w r1, r1" rotation "\n\t" \
+    "smlad " b_or_a ", r0, r2, " b_or_a "\n\t" \
+    "smlad " b_or_a2 ", r0, r3, " b_or_a2 "\n\t" \
+    "smlad " d_or_c ", r1, r2, " d_or_c "\n\t" \
+    "smlad " d_or_c2 ", r1, r3, " d_or_c2 "\n\t"
+
 #define KT_PAIR_STEPS \
     "1:\n\t" \
     ".irp j, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n\t" \
-    "ldr.w r0, [r12, #8 * \\j]\n\t"     /* channels a and b */ \
-    "ldr.w r1, [r12, #8 * \\j + 4]\n\t" /* channels c and d */ \
-    "ldr.w r2, [lr, #8 * \\j]\n\t"      /* first position */ \
-    "ldr.w r3, [lr, #8 * \\j + 4]\n\t"  /* second position */ \
-    "smlad r5, r0, r2, r5\n\t"          /* 256 B + A */ \
-    "smlad r9, r0, r3, r9\n\t" \
-    "smlad r7, r1, r2, r7\n\t"          /* 256 D + C */ \
-    "smlad r11, r1, r3, r11\n\t" \
-    "sxtb16.w r0, r0\n\t" \
-    "sxtb16.w r1, r1\n\t" \
-    "smlad r4, r0, r2, r4\n\t"          /* A */ \
-    "smlad r8, r0, r3, r8\n\t" \
-    "smlad r6, r1, r2, r6\n\t"          /* C */ \
-    "smlad r10, r1, r3, r10\n\t" \
+    KT_STEP("r5", "r9", "r7", "r11", "r4", "r8", "r6", "r10", "") \
     ".endr\n\t" \
     KT_NEXT_PASS("256", "256")
 
-/* The same with plain words: bytes 0 and 2 belong to the first channel, 1 and 3 to the second. */
-#define KT_PLAIN_STEPS \
+#define KT_EXACT_STEPS \
     "1:\n\t" \
     ".irp j, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t" \
-    "ldr.w r2, [lr, #8 * \\j]\n\t" \
-    "ldr.w r3, [lr, #8 * \\j + 4]\n\t" \
-    "ldr.w r0, [r12, #8 * \\j]\n\t" \
-    "sxtb16.w r1, r0\n\t" \
-    "sxtb16.w r0, r0, ror #8\n\t" \
-    "smlad r4, r1, r2, r4\n\t" \
-    "smlad r8, r1, r3, r8\n\t" \
-    "smlad r5, r0, r2, r5\n\t" \
-    "smlad r9, r0, r3, r9\n\t" \
-    "ldr.w r0, [r12, #8 * \\j + 4]\n\t" \
-    "sxtb16.w r1, r0\n\t" \
-    "sxtb16.w r0, r0, ror #8\n\t" \
-    "smlad r6, r1, r2, r6\n\t" \
-    "smlad r10, r1, r3, r10\n\t" \
-    "smlad r7, r0, r2, r7\n\t" \
-    "smlad r11, r0, r3, r11\n\t" \
+    KT_STEP("r4", "r8", "r6", "r10", "r5", "r9", "r7", "r11", ", ror #8") \
     ".endr\n\t" \
-    KT_NEXT_PASS("128", "128")
+    KT_NEXT_PASS("128", "128") \
+    "sub r4, r4, r5, lsl #8\n\t" "sub r6, r6, r7, lsl #8\n\t" \
+    "sub r8, r8, r9, lsl #8\n\t" "sub r10, r10, r11, lsl #8\n\t"
 
 /* Four values as they lie, one position: 16 products. Word j of x gives the pairs (0, 2) and (1, 3). */
 #define KT_ROW_STEPS \
     "1:\n\t" \
     ".irp j, 0, 1, 2, 3, 4, 5, 6, 7\n\t" \
     "ldr.w r2, [lr, #4 * \\j]\n\t" \
-    "ldr.w r0, [r12, #16 * \\j]\n\t" \
-    "ldr.w r1, [r12, #16 * \\j + 4]\n\t" \
-    "ldr.w r8, [r12, #16 * \\j + 8]\n\t" \
-    "ldr.w r9, [r12, #16 * \\j + 12]\n\t" \
+    KT_TWO_WORDS("r0", "r1", "r12", "16 * \\j") \
+    KT_TWO_WORDS("r8", "r9", "r12", "16 * \\j + 8") \
     "sxtb16.w r3, r2, ror #8\n\t" \
     "sxtb16.w r2, r2\n\t" \
     "smlad r5, r0, r2, r5\n\t" \

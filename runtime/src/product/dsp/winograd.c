@@ -21,14 +21,11 @@ KT_NAKED void kt_winograd_points(const int32_t *weights, const int32_t *values, 
         "mov r8, #0\n\t" "mov r9, #0\n\t" "mov r10, #0\n\t" "mov r11, #0\n\t"
         "1:\n\t" /* four pairs: 64 products */
         ".irp j, 0, 1, 2, 3\n\t"
-        "ldr r2, [lr, #8 * \\j]\n\t"
-        "ldr r3, [lr, #8 * \\j + 4]\n\t"
-        "ldr r0, [r12, #16 * \\j]\n\t"
-        "ldr r1, [r12, #16 * \\j + 4]\n\t"
+        KT_TWO_WORDS("r2", "r3", "lr", "8 * \\j")
+        KT_TWO_WORDS("r0", "r1", "r12", "16 * \\j")
         "smlad r4, r0, r2, r4\n\t" "smlad r8, r0, r3, r8\n\t"
         "smlad r5, r1, r2, r5\n\t" "smlad r9, r1, r3, r9\n\t"
-        "ldr r0, [r12, #16 * \\j + 8]\n\t"
-        "ldr r1, [r12, #16 * \\j + 12]\n\t"
+        KT_TWO_WORDS("r0", "r1", "r12", "16 * \\j + 8")
         "smlad r6, r0, r2, r6\n\t" "smlad r10, r0, r3, r10\n\t"
         "smlad r7, r1, r2, r7\n\t" "smlad r11, r1, r3, r11\n\t"
         ".endr\n\t"
