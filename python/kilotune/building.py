@@ -357,12 +357,12 @@ def _runtime_files(context: ModelContext) -> list[Path]:
 
 
 def _write_sources(folder: Path, compilation: pipeline.Compilation) -> None:
-    for file, text in compilation.files.items():
-        (folder / file).write_text(text)
     for path in _runtime_files(compilation.context):
         destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(resources.runtime() / path, destination)
+    for file, text in compilation.files.items():  # kt/target.h in place of the runtime's own
+        (folder / file).write_text(text)
     if _signed(compilation.context):
         shutil.copytree(monocypher_source.folder(), folder / MONOCYPHER, ignore=lambda _, names: set(names) - set(monocypher_source.FILES))
 

@@ -121,6 +121,8 @@ class ModelContext:
     prefix: str
     origin: str
     version: str
+    target: str
+    """The core; "" where all kernels are portable."""
     inputs: list[tuple[str, Value]]
     outputs: list[tuple[str, Value]]
     training: bool
@@ -159,6 +161,11 @@ class ModelContext:
     """Of it moments, at its beginning, which outlive a step and start at zero."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
+
+    @property
+    def target_macro(self) -> str:
+        """What `kt/target.h` defines."""
+        return f"KT_TARGET_{self.target.upper().replace('-', '_')}" if self.target else ""
 
     @property
     def packed(self) -> bool:
@@ -390,6 +397,7 @@ def build_context(
         prefix=graph.name.upper(),
         origin=graph.origin,
         version=version,
+        target=infer.target,
         inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,

@@ -17,6 +17,7 @@ FILES = {
     "interface.c.j2": "{name}_interface.c",
     "CMakeLists.txt.j2": "CMakeLists.txt",
     "config.cmake.j2": "kilotune_{name}-config.cmake",
+    "target.h.j2": "runtime/include/kt/target.h",
 }
 
 
