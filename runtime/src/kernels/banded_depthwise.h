@@ -10,31 +10,25 @@
 #include "packed_bias.h"
 #include "window.h"
 
-/* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). m01, m23: of
- * the four channels at hand. */
+/* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). factor: of
+ * the four channels at hand, m << (16 - shift), with which the result stands in the high half. */
 typedef struct {
     const int16_t *prescale;
-    int32_t half;
     int32_t shift;
-    int32_t m01, m23;
+    int32_t factor[4];
 } kt_scaling;
+
+enum { KT_HALF = 1 << 15 };
 
 /* Two columns of four channels as one word a channel, scaled. */
 KT_INLINE void kt_unzip_scaled(int32_t *words, const int8_t *left, const int8_t *right, int32_t inputs,
                                const kt_scaling *scaling)
 {
-    const int32_t half = scaling->half, shift = scaling->shift;
-    const int32_t m01 = scaling->m01, m23 = scaling->m23;
-    int32_t l02, l13, r02, r13;
-    kt_split_four(left, &l02, &l13);
-    kt_split_four(right, &r02, &r13);
-    words[0] = kt_pair_of(kt_add_low(half, l02, m01) >> shift, kt_add_low(half, r02, m01) >> shift);
-    words[inputs] = kt_pair_of(kt_add_low_high(half, l13, m01) >> shift,
-                                           kt_add_low_high(half, r13, m01) >> shift);
-    words[2 * inputs] = kt_pair_of(kt_add_high_low(half, l02, m23) >> shift,
-                                               kt_add_high_low(half, r02, m23) >> shift);
-    words[3 * inputs] = kt_pair_of(kt_add_high(half, l13, m23) >> shift,
-                                               kt_add_high(half, r13, m23) >> shift);
+    const int32_t f0 = scaling->factor[0], f1 = scaling->factor[1], f2 = scaling->factor[2], f3 = scaling->factor[3];
+    words[0] = kt_pair_of_high(kt_add_product(KT_HALF, left[0], f0), kt_add_product(KT_HALF, right[0], f0));
+    words[inputs] = kt_pair_of_high(kt_add_product(KT_HALF, left[1], f1), kt_add_product(KT_HALF, right[1], f1));
+    words[2 * inputs] = kt_pair_of_high(kt_add_product(KT_HALF, left[2], f2), kt_add_product(KT_HALF, right[2], f2));
+    words[3 * inputs] = kt_pair_of_high(kt_add_product(KT_HALF, left[3], f3), kt_add_product(KT_HALF, right[3], f3));
 }
 
 /* Two columns of four channels as one word a channel. */
@@ -200,8 +194,8 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
     const int8_t *x = b->x + top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
     const int32_t *stream = b->stream;
     int32_t *const words = b->words;
-    kt_scaling own = {NULL, 0, 0, 0, 0};
-    int32_t c, row;
+    kt_scaling own = {NULL, 0, {0, 0, 0, 0}};
+    int32_t c, row, i;
     if (scaling != NULL) {
         own = *scaling;
     }
@@ -209,8 +203,9 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
         const kt_scaling *const scale = scaling == NULL ? NULL : &own;
         int32_t folded[KT_QUAD];
         if (scaling != NULL) {
-            own.m01 = kt_word_at(scaling->prescale + c);
-            own.m23 = kt_word_at(scaling->prescale + c + 2);
+            for (i = 0; i < KT_QUAD; i++) {
+                own.factor[i] = scaling->prescale[c + i] * (INT32_C(1) << (16 - own.shift));
+            }
         }
         for (row = 0; row < low; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);

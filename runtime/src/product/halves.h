@@ -11,6 +11,16 @@
 
 #define KT_INLINE static inline __attribute__((always_inline))
 
+KT_INLINE int32_t kt_low(int32_t word)
+{
+    return (int16_t)(uint16_t)(uint32_t)word;
+}
+
+KT_INLINE int32_t kt_high(int32_t word)
+{
+    return (int16_t)(uint16_t)((uint32_t)word >> 16);
+}
+
 /* Word of two values. */
 KT_INLINE int32_t kt_pair_of(int32_t low, int32_t high)
 {
@@ -23,22 +33,24 @@ KT_INLINE int32_t kt_pair_of(int32_t low, int32_t high)
 #endif
 }
 
+/* Word of the high halves of two values. */
+KT_INLINE int32_t kt_pair_of_high(int32_t low, int32_t high)
+{
+#if KT_DSP
+    int32_t word;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(word) : "r"(high), "r"(low));
+    return word;
+#else
+    return kt_pair_of(kt_high(low), kt_high(high));
+#endif
+}
+
 /* Four bytes at any address. */
 KT_INLINE int32_t kt_word_at(const void *bytes)
 {
     int32_t word;
     memcpy(&word, bytes, sizeof word);
     return word;
-}
-
-KT_INLINE int32_t kt_low(int32_t word)
-{
-    return (int16_t)(uint16_t)(uint32_t)word;
-}
-
-KT_INLINE int32_t kt_high(int32_t word)
-{
-    return (int16_t)(uint16_t)((uint32_t)word >> 16);
 }
 
 /* Four bytes as the pairs (0, 2) and (1, 3). */
@@ -51,6 +63,18 @@ KT_INLINE void kt_split_four(const int8_t *x, int32_t *even, int32_t *odd)
 #else
     *even = kt_pair_of(x[0], x[2]);
     *odd = kt_pair_of(x[1], x[3]);
+#endif
+}
+
+/* sum + a * b */
+KT_INLINE int32_t kt_add_product(int32_t sum, int32_t a, int32_t b)
+{
+#if KT_DSP
+    int32_t total;
+    __asm__("mla %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum)); /* gcc takes two instructions where the sum is a constant */
+    return total;
+#else
+    return sum + a * b;
 #endif
 }
 

@@ -4,7 +4,7 @@
  * once and adds to the results that it meets, two products an instruction. The finished piece lies in the scratch until all
  * channels have been read: the results may lie over g.
  *
- * 3x3 with stride 2: the same by pieces of a row, four channels at once; a row of results meets two rows of gradients, or one.
+ * 3x3 with stride 2: strided_depthwise_gradient.h.
  *
  * Other windows: position by position, four channels at a time, whose sums stay in registers over all taps.
  *
@@ -16,7 +16,7 @@
 
 #include "../../product/halves.h"
 #include "meetings.h"
-#include "prescale.h"
+#include "strided_depthwise_gradient.h"
 
 enum { KERNEL = 3, ROWS = 4, COLUMNS = KT_DEPTHWISE_COLUMNS, LARGEST_SHIFT = 29 };
 
@@ -122,24 +122,6 @@ static inline void sum_columns(const piece *p, const scaled_column *column, cons
     }
 }
 
-/* result = scratch with -127 for -128; size bytes. */
-static void store_piece(const int8_t *scratch, int8_t *result, int32_t size)
-{
-    int32_t i = 0;
-    for (; i + 16 <= size; i += 16) {
-        kt_store_word(result + i, kt_symmetric(kt_load_word(scratch + i)));
-        kt_store_word(result + i + 4, kt_symmetric(kt_load_word(scratch + i + 4)));
-        kt_store_word(result + i + 8, kt_symmetric(kt_load_word(scratch + i + 8)));
-        kt_store_word(result + i + 12, kt_symmetric(kt_load_word(scratch + i + 12)));
-    }
-    for (; i + 4 <= size; i += 4) {
-        kt_store_word(result + i, kt_symmetric(kt_load_word(scratch + i)));
-    }
-    for (; i < size; i++) {
-        result[i] = (int8_t)kt_maximum(scratch[i], -127);
-    }
-}
-
 static __attribute__((noinline)) void first_row(const piece *p, const scaled_column *column, const column_weights *w, int8_t *result)
 {
     sum_columns(p, column, w, 0, result);
@@ -192,7 +174,7 @@ static void compute_piece(const kt_depthwise_input_gradient_params *params, cons
             second_row(&p, scaled, w, scratch + (end - x) * channels + c);
         }
     }
-    store_piece(scratch, dx + (y * window->input[KT_X] + x) * channels, rows * (end - x) * channels);
+    kt_store_symmetric(scratch, dx + (y * window->input[KT_X] + x) * channels, rows * (end - x) * channels);
 }
 
 /* Narrow images: two whole rows at a time; others: pieces of a row. */
@@ -228,186 +210,6 @@ static int is_three_by_three(const kt_window *window, int32_t stride)
         }
     }
     return 1;
-}
-
-/* -- 3x3, stride 2 --------------------------------------------------------------------------------------- */
-
-/* A column of gradients meets three neighbouring results of a row; its last one is the next column's first. A row of results meets
- * two rows of gradients, or one. */
-typedef struct {
-    const int8_t *row[2]; /* at the first column; kernel rows below */
-    int32_t step[2];      /* to the next column; 0: the row does not exist */
-    int32_t kernel_row[2];
-    int32_t channels;
-    int32_t lead;   /* 1: the first column begins before the piece, with its first result */
-    int32_t before; /* 1: with its first two */
-    int32_t within; /* columns with both of their first two results in the piece */
-    int32_t last;   /* 1: a column with the first alone */
-    int32_t after;  /* results that no column is left for */
-    int32_t shift;
-} strided_piece;
-
-/* Four channels: weights of the upper and the lower row as pairs, what their gradients are scaled by, and the sums of the result that the
- * next column begins with. */
-typedef struct {
-    uint32_t w[4][KERNEL];
-    int32_t factor[4];
-    int32_t current[4];
-    int32_t half, shift;
-} strided_quad;
-
-static void read_quad(const kt_depthwise_input_gradient_params *params, const strided_piece *p, int32_t c, strided_quad *quad)
-{
-    const int32_t step = p->channels;
-    const int8_t *upper = params->weights + p->kernel_row[0] * KERNEL * step + c;
-    const int8_t *lower = params->weights + p->kernel_row[1] * KERNEL * step + c;
-    int32_t i;
-    quad->shift = p->shift;
-    quad->half = INT32_C(1) << (p->shift - 1);
-    for (i = 0; i < 4; i++, upper++, lower++) {
-        quad->w[i][0] = kt_low_halves((uint32_t)upper[0], (uint32_t)lower[0]);
-        quad->w[i][1] = kt_low_halves((uint32_t)upper[step], (uint32_t)lower[step]);
-        quad->w[i][2] = kt_low_halves((uint32_t)upper[2 * step], (uint32_t)lower[2 * step]);
-        quad->factor[i] = kt_prescale_factor(params->prescale[c + i], params->prescale_shift);
-        quad->current[i] = quad->half;
-    }
-}
-
-/* The low bytes of four values in [-128, 127] as a word. */
-static inline uint32_t joined(int32_t a, int32_t b, int32_t c, int32_t d)
-{
-    __asm__("bfi %0, %1, #8, #8" : "+r"(a) : "r"(b));
-    __asm__("bfi %0, %1, #16, #8" : "+r"(a) : "r"(c));
-    __asm__("bfi %0, %1, #24, #8" : "+r"(a) : "r"(d));
-    return (uint32_t)a;
-}
-
-/* The result that begins with `from`, shifted. */
-static inline int32_t strided_result(uint32_t pair, uint32_t w, int32_t from, int32_t shift)
-{
-    return __ssat(kt_add_products(pair, w, from) >> shift, 8);
-}
-
-/* A column of gradients: the result that it finishes, the one that is its own, and the first products of the next. Written out: gcc
- * keeps arrays in memory. */
-KT_INLINE void add_strided_column(strided_quad *quad, const int8_t *upper, const int8_t *lower, int8_t *first, int8_t *second)
-{
-    const uint32_t u = kt_load_word(upper), l = kt_load_word(lower);
-    const uint32_t u02 = kt_even(u), u13 = kt_odd(u), l02 = kt_even(l), l13 = kt_odd(l);
-    const uint32_t a = kt_halved(kt_doubled_low(quad->factor[0], u02), kt_doubled_low(quad->factor[0], l02));
-    const uint32_t b = kt_halved(kt_doubled_low(quad->factor[1], u13), kt_doubled_low(quad->factor[1], l13));
-    const uint32_t c = kt_halved(kt_doubled_high(quad->factor[2], u02), kt_doubled_high(quad->factor[2], l02));
-    const uint32_t d = kt_halved(kt_doubled_high(quad->factor[3], u13), kt_doubled_high(quad->factor[3], l13));
-    const int32_t shift = quad->shift, half = quad->half;
-    const uint32_t finished = joined(strided_result(a, quad->w[0][0], quad->current[0], shift),
-                                     strided_result(b, quad->w[1][0], quad->current[1], shift),
-                                     strided_result(c, quad->w[2][0], quad->current[2], shift),
-                                     strided_result(d, quad->w[3][0], quad->current[3], shift));
-    kt_store_word(first, finished);
-    kt_store_word(second, joined(strided_result(a, quad->w[0][1], half, shift), strided_result(b, quad->w[1][1], half, shift),
-                                 strided_result(c, quad->w[2][1], half, shift), strided_result(d, quad->w[3][1], half, shift)));
-    quad->current[0] = kt_add_products(a, quad->w[0][2], half);
-    quad->current[1] = kt_add_products(b, quad->w[1][2], half);
-    quad->current[2] = kt_add_products(c, quad->w[2][2], half);
-    quad->current[3] = kt_add_products(d, quad->w[3][2], half);
-}
-
-/* At the ends of a piece, where a result lies outside it. */
-static __attribute__((noinline)) void add_end_column(strided_quad *quad, const int8_t *upper, const int8_t *lower, int8_t *first,
-                                                     int8_t *second)
-{
-    add_strided_column(quad, upper, lower, first, second);
-}
-
-/* All results of four channels, in [-128, 127]. */
-static __attribute__((noinline)) void strided_channels(const strided_piece *p, int32_t c, strided_quad *quad, int8_t *result)
-{
-    const int32_t upper_step = p->step[0], lower_step = p->step[1], step = p->channels;
-    const int8_t *upper = p->row[0] + (upper_step ? c : 0), *lower = p->row[1] + (lower_step ? c : 0);
-    int8_t outside[4];
-    int32_t i;
-    if (p->lead || p->before) {
-        add_end_column(quad, upper, lower, outside, p->lead ? result : outside);
-        result += p->lead ? step : 0;
-        upper += upper_step;
-        lower += lower_step;
-    }
-    for (i = p->within; i > 0; i--, upper += upper_step, lower += lower_step, result += 2 * step) {
-        add_strided_column(quad, upper, lower, result, result + step);
-    }
-    if (p->last) {
-        add_end_column(quad, upper, lower, result, outside);
-        result += step;
-    }
-    for (i = p->after; i > 0; i--, result += step) {
-        const int32_t shift = quad->shift;
-        int32_t k;
-        for (k = 0; k < 4; k++) {
-            result[k] = (int8_t)__ssat(quad->current[k] >> shift, 8);
-            quad->current[k] = quad->half;
-        }
-    }
-}
-
-/* The rows of gradients that meet row y, at column `left`. */
-static void set_strided_rows(const kt_window *window, const int8_t *g, int32_t y, int32_t left, strided_piece *p)
-{
-    static const int8_t zero[4] = {0, 0, 0, 0};
-    const int32_t channels = window->output[KT_CHANNELS];
-    const int32_t at = y + window->pad[KT_Y];
-    const int32_t odd = at & 1;
-    const int32_t row[2] = {odd ? at >> 1 : (at >> 1) - 1, odd ? -1 : at >> 1};
-    int32_t i;
-    p->kernel_row[0] = odd ? 1 : 2;
-    p->kernel_row[1] = 0;
-    for (i = 0; i < 2; i++) {
-        const int exists = kt_within(row[i], window->output[KT_Y]);
-        p->row[i] = exists ? g + (row[i] * window->output[KT_X] + left) * channels : zero;
-        p->step[i] = exists ? channels : 0;
-    }
-}
-
-/* Results [x, end) of row y. */
-static void strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t y, int32_t x, int32_t end,
-                        int8_t *dx, int8_t *scratch)
-{
-    const kt_window *window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS];
-    const int32_t columns = window->output[KT_X];
-    const int32_t at = x + window->pad[KT_X];
-    const int32_t column = at >> 1; /* of the first result */
-    int32_t left;
-    strided_piece p;
-    int32_t c;
-    p.channels = channels;
-    p.shift = params->shift;
-    p.lead = (at & 1) != 0 && column < columns ? 1 : 0;
-    p.before = (at & 1) == 0 && column > 0 && column <= columns ? 1 : 0;
-    left = end - x - p.lead;
-    p.within = kt_clamp(columns - column - p.lead, 0, left / 2);
-    p.last = left - 2 * p.within > 0 && column + p.lead + p.within < columns ? 1 : 0;
-    p.after = left - 2 * p.within - p.last;
-    set_strided_rows(window, g, y, column - p.before, &p);
-    for (c = 0; c < channels; c += 4) {
-        strided_quad quad;
-        read_quad(params, &p, c, &quad);
-        strided_channels(&p, c, &quad, scratch + c);
-    }
-    store_piece(scratch, dx + (y * window->input[KT_X] + x) * channels, (end - x) * channels);
-}
-
-static void strided(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
-{
-    const kt_window *window = &params->window;
-    const int32_t width = window->input[KT_X];
-    const int32_t pieces = (width + COLUMNS - 1) / COLUMNS;
-    const int32_t direction = kt_direction(g, dx);
-    int32_t y, i;
-    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
-        for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
-            strided_row(params, g, y, i * width / pieces, (i + 1) * width / pieces, dx, scratch);
-        }
-    }
 }
 
 /* -- other windows ---------------------------------------------------------------------------------------- */
@@ -469,7 +271,7 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     if (simple && is_three_by_three(window, 1)) {
         three_by_three(params, g, dx, (int8_t *)scratch);
     } else if (simple && window->input[KT_CHANNELS] % 4 == 0 && is_three_by_three(window, 2)) {
-        strided(params, g, dx, (int8_t *)scratch);
+        kt_strided_gradient(params, g, dx, (int8_t *)scratch);
     } else if (simple && kt_meetings_fit(window) && window->input[KT_CHANNELS] % 4 == 0) {
         any_window(params, g, dx);
     } else {
