@@ -94,6 +94,8 @@ def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mappi
         raise packing.NotProved("its window is not 3x3 with a border of 1")
     if layer.y_shape[3] != channels or channels % packing.QUAD:
         raise packing.NotProved(f"its channels are no multiple of {packing.QUAD}, or have several results")
+    if layer.prescale_shift > 16:
+        raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
     if layer.shift not in SHIFTS:
         raise packing.NotProved(f"its sums are shifted by {layer.shift}")
     constant = values[node.inputs["weights"]].data

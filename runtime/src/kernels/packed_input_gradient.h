@@ -44,6 +44,21 @@ KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t h
     *odd = kt_pair_of(kt_add_low_high(half, second, m01) >> shift, kt_add_high(half, second, m23) >> shift);
 }
 
+/* The same of two positions for the shift that nearly all layers have: four neighbouring words of a panel. */
+enum { KT_USUAL_SHIFT = 7 };
+KT_INLINE void kt_scale_two(const int8_t *g0, const int8_t *g1, const int16_t *prescale, int32_t *word)
+{
+    const int32_t half = 1 << (KT_USUAL_SHIFT - 1);
+    const int32_t m01 = kt_word_at(prescale), m23 = kt_word_at(prescale + 2);
+    int32_t even, odd;
+    kt_split_four(g0, &even, &odd);
+    word[0] = kt_pair_of_shifted(kt_add_low(half, even, m01), kt_add_high_low(half, even, m23));
+    word[2] = kt_pair_of_shifted(kt_add_low_high(half, odd, m01), kt_add_high(half, odd, m23));
+    kt_split_four(g1, &even, &odd);
+    word[1] = kt_pair_of_shifted(kt_add_low(half, even, m01), kt_add_high_low(half, even, m23));
+    word[3] = kt_pair_of_shifted(kt_add_low_high(half, odd, m01), kt_add_high(half, odd, m23));
+}
+
 /* All channels of one result, scaled; the pairs of a run (panel.h), two words apart. */
 KT_INLINE int32_t *kt_fill_scaled(const int8_t *g, const int16_t *m, int32_t channels, int32_t half, int32_t shift,
                                   int32_t *word)
@@ -406,14 +421,24 @@ static inline void kt_walk_pointwise(const kt_gradient_walk *walk)
     const int32_t half = (int32_t)(UINT32_C(1) << (prescale_shift - 1));
     const int32_t direction = kt_direction(walk->from.g, walk->dx);
     const int32_t stride = direction * depth;
+    const int usual = prescale_shift == KT_USUAL_SHIFT && channels % 4 == 0;
     const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
     const int8_t *g = walk->from.g + (direction > 0 ? 0 : left - 1) * channels;
     int8_t *dx = walk->dx + (direction > 0 ? 0 : left - 1) * depth;
     for (; left > 0; left -= 2, dx += 2 * stride) {
         int32_t *word = walk->panel;
-        for (; word < walk->panel + 2 && word < walk->panel + left; word++, g += direction * channels) {
-            kt_fill_scaled(g, walk->from.prescale, channels, half, prescale_shift, word);
+        if (usual && left > 1) {
+            const int8_t *const other = g + direction * channels;
+            int32_t c;
+            for (c = 0; c < channels; c += 4, word += 4) {
+                kt_scale_two(g + c, other + c, walk->from.prescale + c, word);
+            }
+            g = other + direction * channels;
+        } else {
+            for (; word < walk->panel + 2 && word < walk->panel + left; word++, g += direction * channels) {
+                kt_fill_scaled(g, walk->from.prescale, channels, half, prescale_shift, word);
+            }
         }
         kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
     }
