@@ -203,9 +203,7 @@ static inline void kt_finish_gradient(const kt_gradient_walk *walk, int32_t *sum
         kt_add_path(window, walk->path, sums, y, x, first, count);
     }
     if (shift > 0 && shift < 32) {
-        for (k = 0; k < count; k++) {
-            dx[k] = kt_saturate8((sums[k] >> shift) + ((sums[k] >> (shift - 1)) & 1));
-        }
+        kt_round_sums(sums, shift, count, dx);
         return;
     }
     for (k = 0; k < count; k++) {
@@ -298,29 +296,28 @@ static inline void kt_swap_columns(int32_t *panel, int32_t pairs)
     }
 }
 
-/* Values of an image. */
-static inline int32_t kt_values(const int32_t image[3])
-{
-    return image[KT_Y] * image[KT_X] * image[KT_CHANNELS];
-}
-
-/* Whether a position has to be done before the next: a delta's share starts from g itself, and where the result lies over g, the first
- * block of channels of the second position may lie over what later blocks of the first position read. */
-static inline int kt_one_by_one(const kt_gradient_walk *walk)
+/* Whether the first position of a panel has to be done before the second: a delta's share starts from g itself, and the first block of
+ * channels of the second position may lie over what later blocks of the first position read. */
+static inline int kt_one_by_one(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int32_t y1, int32_t x1)
 {
     const kt_window *const window = walk->from.window;
-    const int8_t *const g = walk->from.g;
-    if (!KT_WITH_PATH || walk->path->gradient != g || window->input[KT_CHANNELS] <= KT_GATHER_BLOCK) {
+    const int32_t channels = window->output[KT_CHANNELS], width = window->output[KT_X], depth = window->input[KT_CHANNELS];
+    const int32_t top = kt_first_met(window, KT_Y, y0, phase->rows), left = kt_first_met(window, KT_X, x0, phase->columns);
+    const int32_t bottom = kt_minimum(top + phase->rows, window->output[KT_Y]) - 1;
+    const int32_t right = kt_minimum(left + phase->columns, width);
+    const int8_t *const g = walk->from.g, *const second = walk->dx + (y1 * window->input[KT_X] + x1) * depth;
+    if (!KT_WITH_PATH || walk->path->gradient != g || depth <= KT_GATHER_BLOCK) {
         return 0;
     }
-    return (uintptr_t)walk->dx < (uintptr_t)(g + kt_values(window->output)) && (uintptr_t)g < (uintptr_t)(walk->dx + kt_values(window->input));
+    return (uintptr_t)second < (uintptr_t)(g + (bottom * width + right) * channels) &&
+           (uintptr_t)(g + (kt_maximum(top, 0) * width + kt_maximum(left, 0)) * channels) < (uintptr_t)(second + depth);
 }
 
 /* The gradients of the positions of a panel, both at once where they may be. */
 static inline void kt_multiply_panel(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
                                      int32_t y1, int32_t x1)
 {
-    if (two && kt_one_by_one(walk)) {
+    if (two && kt_one_by_one(walk, phase, y0, x0, y1, x1)) {
         kt_multiply_positions(walk, phase, y0, x0, 0, y0, x0);
         kt_swap_columns(walk->panel, phase->pairs);
         kt_multiply_positions(walk, phase, y1, x1, 0, y1, x1);

@@ -18,21 +18,42 @@ typedef struct {
     int32_t shift;
 } kt_path;
 
-/* row[k] += code * w[k], of an int8 code */
-static inline void kt_add_codes(int32_t *row, const int8_t *w, int32_t code, int32_t count)
-{
 #if KT_DSP
-    for (; count >= 4; count -= 4, row += 4, w += 4) {
-        int32_t even, odd;
-        kt_split_four(w, &even, &odd);
-        row[0] = kt_add_low(row[0], even, code);
-        row[1] = kt_add_low(row[1], odd, code);
-        row[2] = kt_add_high_low(row[2], even, code);
-        row[3] = kt_add_high_low(row[3], odd, code);
+#include "dsp/path_gradient.h"
+#else
+
+/* row[k] += over c of gradient[c] * weights[row of c, tap, first + k]: what one window gives; g, weights: its gradient, and the weights from
+ * its tap and `first` on; step: from row to row of the weights. */
+static inline void kt_add_path_codes(const kt_path *path, const int8_t *g, const int8_t *weights, int32_t step, int32_t count, int32_t *row)
+{
+    int32_t c;
+    for (c = 0; c < path->channels; c++) {
+        const int32_t index = path->rows == NULL ? c : path->rows[c];
+        if (g[c] != 0 && index >= 0) {
+            kt_add_row(row, weights + index * step, g[c], count);
+        }
     }
-#endif
-    kt_add_row(row, w, code, count);
 }
+
+/* sums[k] += row[k] * multiplier >> down, rounded twice: a right shift leaves nothing beyond 2^30. products: in a row. */
+static inline void kt_add_path_shares(const int32_t *row, int32_t products, int32_t multiplier, int32_t down, int32_t count, int32_t *sums)
+{
+    int32_t k;
+    (void)products;
+    for (k = 0; k < count; k++) {
+        sums[k] = kt_add_saturated(sums[k], kt_requantize_right(row[k], multiplier, down));
+    }
+}
+
+/* result[k] = saturate8(shift_round(sums[k], shift)), shift in [1, 31] */
+static inline void kt_round_sums(const int32_t *sums, int32_t shift, int32_t count, int8_t *result)
+{
+    int32_t k;
+    for (k = 0; k < count; k++) {
+        result[k] = kt_saturate8((sums[k] >> shift) + ((sums[k] >> (shift - 1)) & 1));
+    }
+}
+#endif
 
 /* row[k] = sum over the windows that cover (y, x), and over c, of gradient[c] * weights[row of c, tap, first + k]. */
 static inline void kt_gather_path(const kt_window *window, const kt_path *path, int32_t y, int32_t x, int32_t first,
@@ -45,13 +66,7 @@ static inline void kt_gather_path(const kt_window *window, const kt_path *path, 
     memset(row, 0, (size_t)count * sizeof *row);
     while (kt_next_meeting(window, &walk, &meeting)) {
         const int8_t *const g = path->gradient + meeting.position * path->channels;
-        int32_t c;
-        for (c = 0; c < path->channels; c++) {
-            const int32_t index = path->rows == NULL ? c : path->rows[c];
-            if (g[c] != 0 && index >= 0) {
-                kt_add_codes(row, path->weights + (index * step + meeting.tap * size + first), g[c], count);
-            }
-        }
+        kt_add_path_codes(path, g, path->weights + meeting.tap * size + first, step * size, count, row);
     }
 }
 
@@ -61,16 +76,15 @@ static inline void kt_add_path(const kt_window *window, const kt_path *path, int
                                int32_t first, int32_t count)
 {
     const int32_t multiplier = path->multiplier, down = kt_minimum(-path->shift, 31);
+    const int32_t products = path->channels * window->kernel[KT_Y] * window->kernel[KT_X];
     int32_t row[KT_GATHER_BLOCK];
     int32_t k;
     kt_gather_path(window, path, y, x, first, count, row);
-    if (down > 0) { /* a right shift leaves nothing beyond 2^30 */
-        for (k = 0; k < count; k++) {
-            sums[k] = kt_add_words(sums[k], kt_requantize_right(row[k], multiplier, down));
-        }
+    if (down > 0) {
+        kt_add_path_shares(row, products, multiplier, down, count, sums);
         return;
     }
-    if (down > -16 && (int64_t)path->channels * window->kernel[KT_Y] * window->kernel[KT_X] < INT64_C(1) << (16 + down)) {
+    if (down > -16 && products < 1 << (16 + down)) {
         for (k = 0; k < count; k++) { /* products of codes have 14 bits: shifted left they stay within 2^30, and so does what is left of them */
             const int64_t product = (int64_t)(row[k] * (INT32_C(1) << -down)) * multiplier;
             sums[k] = kt_add_words(sums[k], (int32_t)((product + (INT64_C(1) << 30)) >> 31));

@@ -105,9 +105,10 @@ static inline int32_t kt_add_high_product(int32_t a, int32_t b, int32_t sum)
 /* The low bytes of four values as a word. */
 static inline uint32_t kt_bytes(int32_t first, int32_t second, int32_t third, int32_t fourth)
 {
-    const uint32_t even = kt_low_halves((uint32_t)first, (uint32_t)third);
-    const uint32_t odd = kt_low_halves((uint32_t)second, (uint32_t)fourth);
-    return (even & UINT32_C(0x00FF00FF)) | (odd & UINT32_C(0x00FF00FF)) << 8;
+    __asm__("bfi %0, %1, #8, #8" : "+r"(first) : "r"(second));
+    __asm__("bfi %0, %1, #16, #8" : "+r"(first) : "r"(third));
+    __asm__("bfi %0, %1, #24, #8" : "+r"(first) : "r"(fourth));
+    return (uint32_t)first;
 }
 
 /* Four int8 limited to [low, high], which hold the same value in each byte. */
