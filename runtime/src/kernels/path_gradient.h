@@ -66,7 +66,7 @@ static inline void kt_gather_path(const kt_window *window, const kt_path *path, 
     memset(row, 0, (size_t)count * sizeof *row);
     while (kt_next_meeting(window, &walk, &meeting)) {
         const int8_t *const g = path->gradient + meeting.position * path->channels;
-        kt_add_path_codes(path, g, path->weights + meeting.tap * size + first, step * size, count, row);
+        kt_add_path_codes(path, g, path->weights + meeting.tap * size + first, step, count, row);
     }
 }
 
