@@ -6,7 +6,7 @@
  *
  * 3x3 with stride 2: strided_depthwise_gradient.h.
  *
- * Other windows: position by position, four channels at a time, whose sums stay in registers over all taps.
+ * Other windows: a few results of a row at a time, four channels at once; a row of gradients is scaled for all of them.
  *
  * What is left goes to the portable code: results of several channels for one input channel, gains (G' may need 17 bits). */
 #include "../depthwise_input_gradient.h"
@@ -15,7 +15,6 @@
 #if KT_DSP && !KT_MVE
 
 #include "../../product/halves.h"
-#include "meetings.h"
 #include "strided_depthwise_gradient.h"
 
 enum { KERNEL = 3, ROWS = 4, COLUMNS = KT_DEPTHWISE_COLUMNS, LARGEST_SHIFT = 29 };
@@ -214,52 +213,129 @@ static int is_three_by_three(const kt_window *window, int32_t stride)
 
 /* -- other windows ---------------------------------------------------------------------------------------- */
 
-/* dx of four channels at one position; g, weights and m (the prescale) of the first of them. */
-static void four_channels(const kt_depthwise_input_gradient_params *params, const kt_axis_meetings *rows,
-                          const kt_axis_meetings *columns, const int8_t *g, const int8_t *weights, const int16_t *m, int8_t *dx)
+/* Results at once, which the scratch has room for, and the most columns of gradients that meet them. */
+enum { RESULTS = 4, TAPS = 10, MEETING_COLUMNS = RESULTS + TAPS - 1 };
+
+/* Gradients along an axis that meet one result: the first, how many, and the tap of the first; taps of the next are a stride less. */
+typedef struct {
+    int32_t first, count, tap;
+} meeting;
+
+static meeting meeting_of(const kt_window *window, int axis, int32_t index)
 {
-    const int32_t p = params->prescale_shift, shift = params->shift;
-    const int32_t factor0 = kt_prescale_factor(m[0], p), factor1 = kt_prescale_factor(m[1], p);
-    const int32_t factor2 = kt_prescale_factor(m[2], p), factor3 = kt_prescale_factor(m[3], p);
-    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-    int32_t i, j;
-    for (i = 0; i < rows->count; i++) {
-        const int8_t *const gradients = g + rows->gradient[i];
-        const int8_t *const row = weights + rows->weight[i];
-        for (j = 0; j < columns->count; j++) {
-            const uint32_t gradient = kt_load_word(gradients + columns->gradient[j]);
-            const uint32_t bytes = kt_load_word(row + columns->weight[j]);
-            const uint32_t g02 = kt_even(gradient), g13 = kt_odd(gradient);
-            const int32_t w02 = (int32_t)kt_even(bytes), w13 = (int32_t)kt_odd(bytes);
-            sum0 = __smlabb(kt_doubled_low(factor0, g02) >> 1, w02, sum0);
-            sum1 = __smlabb(kt_doubled_low(factor1, g13) >> 1, w13, sum1);
-            sum2 = __smlabt(kt_doubled_high(factor2, g02) >> 1, w02, sum2);
-            sum3 = __smlabt(kt_doubled_high(factor3, g13) >> 1, w13, sum3);
-        }
-    }
-    dx[0] = kt_rounded8(sum0, shift);
-    dx[1] = kt_rounded8(sum1, shift);
-    dx[2] = kt_rounded8(sum2, shift);
-    dx[3] = kt_rounded8(sum3, shift);
+    const int32_t at = index + window->pad[axis], stride = window->stride[axis];
+    const int32_t before = at - (window->kernel[axis] - 1);
+    meeting found;
+    found.first = before <= 0 ? 0 : (before + stride - 1) / stride;
+    found.count = kt_maximum(kt_minimum(at / stride + 1, window->output[axis]) - found.first, 0);
+    found.tap = at - stride * found.first;
+    return found;
 }
 
-static void any_window(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx)
+/* Gradients of four channels in a column, scaled, as the pairs (0, 2) and (1, 3). */
+typedef struct {
+    uint32_t even, odd;
+} scaled_four;
+
+static __attribute__((noinline)) void scale_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t c, int32_t count,
+                                                scaled_four *column)
+{
+    const int32_t shift = params->prescale_shift, step = params->window.output[KT_CHANNELS];
+    const int16_t *const m = params->prescale + c;
+    const int32_t factor0 = kt_prescale_factor(m[0], shift), factor1 = kt_prescale_factor(m[1], shift);
+    const int32_t factor2 = kt_prescale_factor(m[2], shift), factor3 = kt_prescale_factor(m[3], shift);
+    for (; count > 0; count--, g += step, column++) {
+        const uint32_t word = kt_load_word(g);
+        const uint32_t even = kt_even(word), odd = kt_odd(word);
+        column->even = kt_halved(kt_doubled_low(factor0, even), kt_doubled_high(factor2, even));
+        column->odd = kt_halved(kt_doubled_low(factor1, odd), kt_doubled_high(factor3, odd));
+    }
+}
+
+/* sums[result] += the products of a row of gradients, from column `left` on, with the taps of a kernel row, `step` apart. */
+static __attribute__((noinline)) void add_row(const scaled_four *column, int32_t left, const int8_t *weights, int32_t step, int32_t stride,
+                                              const meeting *result, const meeting *end, int32_t (*sums)[4])
+{
+    for (; result != end; result++, sums++) {
+        const scaled_four *four = column + (result->first - left), *const behind = four + result->count;
+        const int8_t *w = weights + result->tap * step;
+        const int32_t back = stride * step;
+        int32_t sum0 = (*sums)[0], sum1 = (*sums)[1], sum2 = (*sums)[2], sum3 = (*sums)[3];
+        for (; four != behind; four++, w -= back) {
+            const uint32_t word = kt_load_word(w);
+            const int16x2_t w02 = (int16x2_t)kt_even(word), w13 = (int16x2_t)kt_odd(word);
+            const int16x2_t g02 = (int16x2_t)four->even, g13 = (int16x2_t)four->odd;
+            sum0 = __smlabb(g02, w02, sum0);
+            sum1 = __smlabb(g13, w13, sum1);
+            sum2 = __smlatt(g02, w02, sum2);
+            sum3 = __smlatt(g13, w13, sum3);
+        }
+        (*sums)[0] = sum0;
+        (*sums)[1] = sum1;
+        (*sums)[2] = sum2;
+        (*sums)[3] = sum3;
+    }
+}
+
+/* Results of four channels in a row; rows: of gradients that meet it; results: their columns, [count]. */
+static void four_channels(const kt_depthwise_input_gradient_params *params, const int8_t *g, meeting rows, const meeting *results,
+                          int32_t count, int32_t c, int8_t *piece)
 {
     const kt_window *window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t channels = window->input[KT_CHANNELS], line = window->output[KT_X] * channels;
+    const int32_t kernel_row = window->kernel[KT_X] * channels;
+    const int32_t left = results->first, columns = results[count - 1].first + results[count - 1].count - left;
+    const int32_t shift = params->shift;
+    scaled_four scaled[MEETING_COLUMNS];
+    int32_t sums[RESULTS][4];
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        sums[i][0] = sums[i][1] = sums[i][2] = sums[i][3] = INT32_C(1) << (shift - 1);
+    }
+    for (i = 0; i < rows.count; i++) {
+        const int8_t *const weights = params->weights + (rows.tap - i * window->stride[KT_Y]) * kernel_row + c;
+        scale_row(params, g + (rows.first + i) * line + left * channels + c, c, columns, scaled);
+        add_row(scaled, left, weights, channels, window->stride[KT_X], results, results + count, sums);
+    }
+    for (i = 0; i < count; i++, piece += channels) {
+        kt_store_word(piece, kt_bytes(__ssat(sums[i][0] >> shift, 8), __ssat(sums[i][1] >> shift, 8), __ssat(sums[i][2] >> shift, 8),
+                                      __ssat(sums[i][3] >> shift, 8)));
+    }
+}
+
+static void any_window(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+{
+    const kt_window *window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
+    const int32_t pieces = (width + RESULTS - 1) / RESULTS;
     const int32_t direction = kt_direction(g, dx);
-    kt_axis_meetings rows, columns;
-    int32_t y, x, c;
+    int32_t y, i, c;
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
-        kt_meet(window, KT_Y, y, window->output[KT_X] * channels, window->kernel[KT_X] * channels, &rows);
-        for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
-            int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
-            kt_meet(window, KT_X, x, channels, channels, &columns);
-            for (c = 0; c < channels; c += 4) {
-                four_channels(params, &rows, &columns, g + c, params->weights + c, params->prescale + c, result + c);
+        const meeting rows = meeting_of(window, KT_Y, y);
+        for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
+            const int32_t x = i * width / pieces, count = (i + 1) * width / pieces - x;
+            meeting results[RESULTS];
+            for (c = 0; c < count; c++) {
+                results[c] = meeting_of(window, KT_X, x + c);
             }
+            for (c = 0; c < channels; c += 4) {
+                four_channels(params, g, rows, results, count, c, scratch + c);
+            }
+            kt_store_symmetric(scratch, dx + (y * width + x) * channels, count * channels);
         }
     }
+}
+
+/* Whether neither side of the window is long, dilated or cut. */
+static int is_window(const kt_window *window)
+{
+    int axis;
+    for (axis = KT_Y; axis <= KT_X; axis++) {
+        if (window->kernel[axis] > TAPS || window->dilation[axis] != 1 || window->pad[axis] < 0) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
@@ -272,8 +348,8 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
         three_by_three(params, g, dx, (int8_t *)scratch);
     } else if (simple && window->input[KT_CHANNELS] % 4 == 0 && is_three_by_three(window, 2)) {
         kt_strided_gradient(params, g, dx, (int8_t *)scratch);
-    } else if (simple && kt_meetings_fit(window) && window->input[KT_CHANNELS] % 4 == 0) {
-        any_window(params, g, dx);
+    } else if (simple && is_window(window) && window->input[KT_CHANNELS] % 4 == 0) {
+        any_window(params, g, dx, (int8_t *)scratch);
     } else {
         const kt_gain trained = kt_gain_of(gain, gain_exponent);
         kt_depthwise_input_gradient_walk(params, g, &trained, dx, (int32_t *)scratch);

@@ -9,73 +9,21 @@
 #ifndef KT_DSP_STRIDED_DEPTHWISE_GRADIENT_H
 #define KT_DSP_STRIDED_DEPTHWISE_GRADIENT_H
 
-#include "../../product/halves.h"
 #include "../depthwise_input_gradient.h"
-#include "prescale.h"
+#include "scaled_columns.h"
 
 enum { KT_STRIDED_KERNEL = 3, KT_STRIDED_COLUMNS = 48, KT_STRIDED_WORDS = KT_STRIDED_COLUMNS / 2 + 2 };
-
-/* Gradients of four channels in a column, scaled: {upper row, lower row}. */
-typedef struct {
-    uint32_t channel[4];
-} kt_scaled_column;
 
 /* Both rows of gradients, and the results at hand: columns [x, end) of rows upper_y and upper_y + 1, of which one may lie outside. The
  * first column of gradients is the one whose last result is the first at hand; columns outside the image are zeros. */
 typedef struct {
-    const int8_t *row[2]; /* at the first column inside */
-    int32_t step[2];      /* to the next column; 0: the row does not exist */
+    kt_two_rows rows;
     int32_t upper_y;
     int32_t x, end;
-    int32_t outside_left; /* columns: 1 or 0 */
-    int32_t inside;
-    int32_t outside_right;
     int32_t lead;  /* 1: the middle result of the first column comes before the others */
     int32_t pairs; /* columns after the first with two results */
     int32_t last;  /* 1: one with its first result alone */
 } kt_strided_piece;
-
-/* result = values with -127 for -128; size bytes. */
-static void kt_store_symmetric(const int8_t *values, int8_t *result, int32_t size)
-{
-    int32_t i = 0;
-    for (; i + 16 <= size; i += 16) {
-        kt_store_word(result + i, kt_symmetric(kt_load_word(values + i)));
-        kt_store_word(result + i + 4, kt_symmetric(kt_load_word(values + i + 4)));
-        kt_store_word(result + i + 8, kt_symmetric(kt_load_word(values + i + 8)));
-        kt_store_word(result + i + 12, kt_symmetric(kt_load_word(values + i + 12)));
-    }
-    for (; i + 4 <= size; i += 4) {
-        kt_store_word(result + i, kt_symmetric(kt_load_word(values + i)));
-    }
-    for (; i < size; i++) {
-        result[i] = (int8_t)kt_maximum(values[i], -127);
-    }
-}
-
-static __attribute__((noinline)) void kt_scale_columns(const kt_depthwise_input_gradient_params *params, const kt_strided_piece *p, int32_t c,
-                                                       kt_scaled_column *column)
-{
-    const int32_t shift = params->prescale_shift;
-    const int32_t factor0 = kt_prescale_factor(params->prescale[c], shift), factor1 = kt_prescale_factor(params->prescale[c + 1], shift);
-    const int32_t factor2 = kt_prescale_factor(params->prescale[c + 2], shift), factor3 = kt_prescale_factor(params->prescale[c + 3], shift);
-    const int32_t upper_step = p->step[0], lower_step = p->step[1];
-    const int8_t *upper = p->row[0] + (upper_step ? c : 0), *lower = p->row[1] + (lower_step ? c : 0);
-    const kt_scaled_column *end;
-    if (p->outside_left) {
-        memset(column++, 0, sizeof *column);
-    }
-    memset(column + p->inside, 0, (size_t)p->outside_right * sizeof *column);
-    end = column + p->inside;
-    for (; column != end; column++, upper += upper_step, lower += lower_step) {
-        const uint32_t u = kt_load_word(upper), l = kt_load_word(lower);
-        const uint32_t u02 = kt_even(u), u13 = kt_odd(u), l02 = kt_even(l), l13 = kt_odd(l);
-        column->channel[0] = kt_halved(kt_doubled_low(factor0, u02), kt_doubled_low(factor0, l02));
-        column->channel[1] = kt_halved(kt_doubled_low(factor1, u13), kt_doubled_low(factor1, l13));
-        column->channel[2] = kt_halved(kt_doubled_high(factor2, u02), kt_doubled_high(factor2, l02));
-        column->channel[3] = kt_halved(kt_doubled_high(factor3, u13), kt_doubled_high(factor3, l13));
-    }
-}
 
 /* A row of results of one channel, in [-128, 127]; column: its words, four apart; w0, w1, w2: the weights of both rows of
  * gradients. */
@@ -108,7 +56,8 @@ static __attribute__((noinline)) void kt_strided_channel(const kt_strided_piece 
 {
     const int8_t *const middle = weights + KT_STRIDED_KERNEL * step, *const last = middle + KT_STRIDED_KERNEL * step;
     if (upper != NULL) {
-        kt_strided_results(p, column, (uint16_t)middle[0], (uint16_t)middle[step], (uint16_t)middle[2 * step], shift, upper, step);
+        kt_strided_results(p, column, kt_low_halves((uint32_t)middle[0], 0), kt_low_halves((uint32_t)middle[step], 0),
+                           kt_low_halves((uint32_t)middle[2 * step], 0), shift, upper, step);
     }
     if (lower != NULL) {
         kt_strided_results(p, column, kt_low_halves((uint32_t)last[0], (uint32_t)weights[0]),
@@ -124,7 +73,7 @@ static void kt_compute_strided(const kt_depthwise_input_gradient_params *params,
     kt_scaled_column scaled[KT_STRIDED_WORDS];
     int32_t c, i;
     for (c = 0; c < channels; c += 4) {
-        kt_scale_columns(params, p, c, scaled);
+        kt_scale_columns(params, &p->rows, c, scaled);
         for (i = 0; i < 4; i++) {
             kt_strided_channel(p, &scaled->channel[i], params->weights + c + i, params->shift, upper == NULL ? NULL : upper + c + i,
                                lower == NULL ? NULL : lower + c + i, channels);
@@ -148,13 +97,13 @@ static kt_strided_piece kt_strided_piece_of(const kt_window *window, const int8_
     p.pairs = (end - x - p.lead) >> 1;
     p.last = (end - x - p.lead) & 1;
     count = 1 + p.pairs + p.last;
-    p.outside_left = first < 0 ? 1 : 0;
-    p.inside = kt_clamp(columns - first - p.outside_left, 0, count - p.outside_left);
-    p.outside_right = count - p.outside_left - p.inside;
+    p.rows.outside_left = first < 0 ? 1 : 0;
+    p.rows.inside = kt_clamp(columns - first - p.rows.outside_left, 0, count - p.rows.outside_left);
+    p.rows.outside_right = count - p.rows.outside_left - p.rows.inside;
     for (i = 0; i < 2; i++) {
         const int exists = kt_within(row + i, window->output[KT_Y]);
-        p.row[i] = exists ? g + ((row + i) * columns + first + p.outside_left) * channels : zero;
-        p.step[i] = exists ? channels : 0;
+        p.rows.row[i] = exists ? g + ((row + i) * columns + first + p.rows.outside_left) * channels : zero;
+        p.rows.step[i] = exists ? channels : 0;
     }
     return p;
 }
