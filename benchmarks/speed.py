@@ -204,12 +204,15 @@ BACKWARD_LIMITS = {"m4": 1.6, "m7": 1.4}
 TOLERANCE = 1.02
 """A target that was met is lost where it is missed by more than this."""
 
+BACKWARD = ("DS-CNN, bias all", "ResNet-8, bias all", "person_detect, bias all", "MCUNet 128x128, TinyEngine's sparse scheme")
+"""Trainings whose backward pass takes no more than `BACKWARD_LIMITS`."""
+
 MET = frozenset(
     {
         *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
-        *("DS-CNN, bias all m4 backward", "ResNet-8, bias all m4 backward"),
+        *(f"{name} {core} backward" for name in BACKWARD for core in ("m4", "m7")),
     }
 )
 """Targets that are met: the command fails where one is lost."""

@@ -200,8 +200,9 @@ class Batch:
         ]
         assert b.linker_script is not None and b.emulator is not None
         common = HERE.parents[2] / "boards"
-        macro = f"-DKT_TARGET_{b.core.upper().replace('-', '_')}"
-        flags = [*b.flags, macro, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, f"-I{RUNTIME / 'include'}", f"-I{common}", f"-I{common / 'common'}"]
+        core = f"-DKT_TARGET_{b.core.upper().replace('-', '_')}"  # kt/target.h
+        folders = [f"-I{folder}" for folder in (RUNTIME / "include", common, common / "common")]
+        flags = [*b.flags, core, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, *folders]
         link = [*toolchain.FIRMWARE_LINK_FLAGS, "-T", str(b.linker_script), f"-L{common / 'common'}"]
         elf = folder / "cases.elf"
         subprocess.run(["arm-none-eabi-gcc", *flags, *map(str, sources), *link, "-o", str(elf)], check=True)

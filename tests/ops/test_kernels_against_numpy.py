@@ -168,8 +168,8 @@ def input_gradient(r: Rng, lora: bool) -> Case:
 
 
 def rows_of_three(r: Rng) -> tuple[Window, int, int]:
-    """A 3x3 window of stride 1 or 2 over rows of up to 40 columns."""
-    h, w, stride = int(r.integers(3, 8)), int(r.integers(3, 41)), pick(r, 1, 2)
+    """A 3x3 window of stride 1 or 2 over rows of up to 60 columns."""
+    h, w, stride = int(r.integers(3, 8)), int(r.integers(3, 61)), pick(r, 1, 2)
     return Window((3, 3), (stride, stride), pick(r, (1, 1, 1, 1), (0, 0, 1, 1), (0, 2, 1, 0), (2, 0, 0, 2), (1, 2, 1, 2))), h, w
 
 

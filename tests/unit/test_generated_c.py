@@ -108,6 +108,16 @@ def test_the_longest_name_breaks_lines_between_arguments(tmp_path: Path) -> None
         run("gcc", *STRICT, *includes(folder), "-c", folder / source, "-o", tmp_path / "out.o")
 
 
+def test_a_build_says_its_core_where_the_compiler_does_not(tmp_path: Path, arm_gcc: str) -> None:
+    """Loads of two words on the Cortex-M7 alone, whose compiler defines what the Cortex-M4's does."""
+    (tmp_path / "model.tflite").write_bytes(tflite.write(residual()))
+    for target in ("cortex-m4", "cortex-m7"):
+        folder = kt.build(kt.load(tmp_path / "model.tflite"), tmp_path / target, method=kt.BiasOnly(), target=target, name="model").directory
+        command = (arm_gcc, *toolchain.TARGETS[target], f"-I{folder / 'runtime/include'}", "-S", "-o", "-")
+        text = run(*command, folder / "runtime/src/product/dsp/gradient.c")
+        assert ("ldrd r0, r1" in text) == (target == "cortex-m7")
+
+
 # ---- What the program needs ----
 
 
