@@ -17,6 +17,7 @@ from kilotune import boards, resources, toolchain
 
 HERE = Path(__file__).parent / "emulated"
 ALIGN = 8
+WORD = 4
 
 
 @dataclass
@@ -62,14 +63,15 @@ class Batch:
         self.files: set[str] = set()
 
     def add(self, case: Case, what: str) -> None:
-        """The case apart, in place where its operator can work so, and over its operand as near as `Op.reach` allows."""
+        """The case apart, in place where its operator can work so, and over its operand as near as `Op.reach` allows, or a word farther: there
+        channels of the result lie over others of the operand."""
         self._add(case, what, False, None)
         if case.op.in_place in case.types:
             self._add(case, f"{what}, in place", True, None)
         reached = case.op.reach(case.node_types())
         if reached is not None:
             below, above = reached[1].distances(case.result_types()[0].bytes, case.types[reached[0]].bytes)
-            for distance in (-below, above):
+            for distance in (-below, -below - WORD, above, above + WORD):
                 self._add(case, f"{what}, {distance} bytes from {reached[0]}", False, distance)
 
     def _add(self, case: Case, what: str, in_place: bool, distance: int | None) -> None:
