@@ -226,22 +226,23 @@ def path_ties(r: Rng) -> Case:
     window = pick(r, Window((1, 1)), Window((1, 1)), Window((3, 3), pad=(1, 1, 1, 1)))
     h, w, ci, co, rank = int(r.integers(1, 5)), int(r.integers(1, 6)), int(r.integers(1, 40)), int(r.integers(1, 5)), int(r.integers(1, 7))
     out, full = window.output(h, w), r.random() < 0.4
-    limit = 127 if full else 2
+    limit = 127 if full else 4
     weights, a_shape = TensorType((co, *window.kernel, ci), "int8", Quantization((1.0,), 0)), (rank, *window.kernel, ci)
     types = {"g": gradient((1, *out, co), 1.0), "weights": weights}
     types |= {"lora_du": gradient((1, out[0] * out[1], rank), 1.0), "lora_du_exponent": scalar("int8")}
     types |= {"lora_a": TensorType(a_shape, "int8"), "lora_a_exponent": scalar("int8")}
     arrays = {
-        "g": r.choice([0, 0, 0, 1, -1], (1, *out, co)).astype(np.int8), "weights": r.integers(-1, 2, weights.shape).astype(np.int8),
+        "g": r.choice([0, 0, 0, 1, -1], (1, *out, co)).astype(np.int8) * pick(r, 0, 1), "weights": r.integers(-1, 2, weights.shape).astype(np.int8),
         "lora_du": r.integers(-limit, limit + 1, (1, out[0] * out[1], rank)).astype(np.int8),
         "lora_a": r.integers(-limit, limit + 1, a_shape).astype(np.int8),
-        "lora_du_exponent": one(int(r.integers(-14, 12)) if full else int(r.integers(-14, -6))), "lora_a_exponent": one(0),
+        "lora_du_exponent": one(int(r.integers(-14, 12)) if full else int(r.integers(-12, -6))), "lora_a_exponent": one(0),
     }  # fmt: skip
     if full and r.random() < 0.6:  # the largest products
         arrays |= {"lora_du": np.full_like(arrays["lora_du"], 127), "lora_a": np.full_like(arrays["lora_a"], pick(r, 127, -127))}
         arrays |= {"lora_du_exponent": one(int(r.integers(3, 8)))}
     p = prescale_shift(arrays["weights"], weights.channel_scales)
-    op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(1, 6 if not full else 24)))
+    shift = int(r.integers(1, 24)) if full else pick(r, 1, 1, int(r.integers(1, 6)))
+    op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=shift)
     return repacked(Case(op, types, arrays), packed_input_gradient)[0]
 
 
