@@ -177,7 +177,7 @@ static void compute_piece(const kt_depthwise_input_gradient_params *params, cons
 }
 
 /* Narrow images: two whole rows at a time; others: pieces of a row. */
-static void three_by_three(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+static __attribute__((noinline)) void three_by_three(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
@@ -303,7 +303,7 @@ static void four_channels(const kt_depthwise_input_gradient_params *params, cons
     }
 }
 
-static void any_window(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+static __attribute__((noinline)) void any_window(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];

@@ -20,7 +20,7 @@ typedef struct {
 } kt_two_rows;
 
 /* result = values with -127 for -128; size bytes. */
-static inline void kt_store_symmetric(const int8_t *values, int8_t *result, int32_t size)
+static __attribute__((noinline)) void kt_store_symmetric(const int8_t *values, int8_t *result, int32_t size)
 {
     int32_t i = 0;
     for (; i + 16 <= size; i += 16) {

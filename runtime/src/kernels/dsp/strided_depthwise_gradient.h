@@ -12,7 +12,7 @@
 #include "../depthwise_input_gradient.h"
 #include "scaled_columns.h"
 
-enum { KT_STRIDED_KERNEL = 3, KT_STRIDED_COLUMNS = 48, KT_STRIDED_WORDS = KT_STRIDED_COLUMNS / 2 + 2 };
+enum { KT_STRIDED_KERNEL = 3, KT_STRIDED_COLUMNS = 24, KT_STRIDED_WORDS = KT_STRIDED_COLUMNS / 2 + 2 };
 
 /* Both rows of gradients, and the results at hand: columns [x, end) of rows upper_y and upper_y + 1, of which one may lie outside. The
  * first column of gradients is the one whose last result is the first at hand; columns outside the image are zeros. */
@@ -120,7 +120,7 @@ static int kt_is_clear(const kt_window *window, const int8_t *g, int32_t row, in
 }
 
 /* Both rows of results at once, channel by channel. */
-static void kt_strided_rows(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y, int32_t end, int8_t *dx)
+static __attribute__((noinline)) void kt_strided_rows(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y, int32_t end, int8_t *dx)
 {
     const kt_window *window = &params->window;
     const int32_t width = window->input[KT_X], channels = window->input[KT_CHANNELS];
@@ -136,7 +136,7 @@ static void kt_strided_rows(const kt_depthwise_input_gradient_params *params, co
 }
 
 /* One row of results, piece by piece by way of the scratch. */
-static void kt_strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y, int32_t direction,
+static __attribute__((noinline)) void kt_strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y, int32_t direction,
                            int8_t *dx, int8_t *scratch)
 {
     const kt_window *window = &params->window;
@@ -150,7 +150,7 @@ static void kt_strided_row(const kt_depthwise_input_gradient_params *params, con
     }
 }
 
-static inline void kt_strided_gradient(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+static __attribute__((noinline)) void kt_strided_gradient(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t height = window->input[KT_Y];
