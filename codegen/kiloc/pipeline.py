@@ -30,6 +30,7 @@ from .ir.text import print_graph
 from .ir.verify import total_macs, verify
 from .losses import Loss, as_loss
 from .ops._linear import Linear
+from .ops.input_gradient import LinearInputGradient
 from .ops.lora import DownProjection
 from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, with_updates
 from .passes.calibrate import calibrate
@@ -50,6 +51,7 @@ SAMPLES = 32
 PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")
 OFFLOADS = ("none", "optimizer", "activations", "all")
+BACKWARD_WEIGHTS = ("transposed", "shared")
 C_HEADERS = frozenset(
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
     "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
@@ -93,6 +95,8 @@ class Options:
     slow: SlowMemory = field(default_factory=SlowMemory)
     speed: bool = False
     """Kernels that are faster for several times the flash."""
+    backward_weights: str = "transposed"
+    """What gradients to inputs read: a second, "transposed" copy, or the weights of inference, "shared"."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
     train: bool = True
@@ -174,7 +178,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = prune(differentiate(_remembering(whole, options), options.loss))
     whole = _scheduled(whole, options.optimizer)
     reduced = without_constant_channels(whole)
-    parts = [part(reduced, options.target, options.buffers) for part in (inference, training)]
+    parts = [inference(reduced, options.target, options.buffers), _sharing(training(reduced, options.target, options.buffers), options)]
     infer, train = economical(parts, alignment(options.target), options.optimal, options.target, check=False)
     return Forecast(whole, infer, offloaded(train, infer.plan.arena_bytes) if options.pages_activations else train)
 
@@ -208,7 +212,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     align = alignment(options.target)
     parts = [inference(reduced, options.target, options.buffers)]
     if options.methods and options.train:
-        parts.append(training(reduced, options.target, options.buffers))
+        parts.append(_sharing(training(reduced, options.target, options.buffers), options))
     slices = economical(parts, align, options.optimal, options.target, _arena_budget(whole, options), speed=options.speed)
     if options.ram is not None:
         slices = _within(base, whole, slices, options)
@@ -242,6 +246,13 @@ def _profiled(graph: Graph, profile: str) -> Graph:
         return graph
     nodes = [replace(n, op=replace(n.op, rounding="once")) if n.op.mnemonic == "fully_connected" else n for n in graph.nodes]  # type: ignore[call-arg]
     return replace(graph, nodes=tuple(nodes))
+
+
+def _sharing(part: Graph, options: Options) -> Graph:
+    """The training slice with the gradients marked that share their weights with inference."""
+    if options.backward_weights != "shared":
+        return part
+    return replace(part, shared=frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient)))
 
 
 def _named(graph: Graph, options: Options) -> Graph:
@@ -291,6 +302,7 @@ def _check_options(graph: Graph, options: Options) -> None:
     _check_known("storage", options.storage, STORAGES, "formats")
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
+    _check_known("backward_weights", options.backward_weights, BACKWARD_WEIGHTS, "values")
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)

@@ -100,6 +100,7 @@ def build(
     offload: str = "none",
     slow_memory: str | None = None,
     speed: bool = False,
+    backward_weights: str = "transposed",
     optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
@@ -124,6 +125,8 @@ def build(
     which the state then lacks; saved "activations", those that raise the arena's peak, or as few as meet `ram`; "all"; or "none".
     slow_memory: a board whose slow memory this is: its size is a limit, its cost weighs moving a value against computing it twice.
     speed: faster kernels for several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets allow.
+    backward_weights: what gradients to inputs read: "transposed" weights, a second copy in flash, or those of inference, "shared", which takes
+    longer. The same bits.
     optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage. measure: link for the size of code.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -137,8 +140,8 @@ def build(
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
-        offload=offload, slow=_slow_memory(slow_memory), speed=speed, optimal=optimal, ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"),
-        calibration=x, calibration_target=y, seed=seed, name=name,
+        offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal,
+        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
     )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure)
 
@@ -400,6 +403,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
             "flash": c.options.flash,
             "buffers": c.options.buffers,
             "offload": c.options.offload,
+            "backward_weights": c.options.backward_weights,
         },
         "target": c.options.target,
         "training": m.training,

@@ -28,6 +28,7 @@ from kiloc.ops.packed import PackedLinear, packed, packed_on_stack, winograd_pac
 from kiloc.ops.packed_depthwise import band_rows, packed_depthwise
 from kiloc.ops.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
 from kiloc.ops.packed_input_gradient import packed_input_gradient
+from kiloc.ops.shared_input_gradient import shared_input_gradient
 from kiloc.passes.kernels import choose
 
 __all__ = ["library"]
@@ -246,6 +247,42 @@ def path_ties(r: Rng) -> Case:
     return repacked(Case(op, types, arrays), packed_input_gradient)[0]
 
 
+def sharing(node: Node, t: NodeTypes, values: Any, on_stack: bool = False, layer_words: int = 0) -> tuple[Node, list[Value], str]:
+    """A packer: the gradient reads a stream as its layer has it. layer_words: of each four channels, behind their weights."""
+    op, weights = node.op, values[node.inputs["weights"]].data
+    assert isinstance(op, LinearInputGradient)
+    order = packing.window_order(op.window.kernel, op.window.dilation[1], op.x_image[2])
+    words = packing.paired_words(weights.astype(np.int64).reshape(len(weights), -1), order)
+    behind = np.full((len(words), layer_words), 0x5A5A5A5A, np.int64)
+    data = packing.as_stream(np.concatenate([words.reshape(len(words), -1), behind], 1))
+    stream = Value("stream", TensorType(data.shape, "int32"), "constant", data)
+    return (*shared_input_gradient(node, t, values, (replace(node, op=PackedLinear()), stream), on_stack), "")
+
+
+def shared_gradient(r: Rng, rows: bool = False) -> Case:
+    """The gradient of a layer to its input from the layer's stream: windows of any stride, dilation and border; what cannot be is drawn again."""
+    while True:
+        stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1), (3, 2))
+        kernel = (1, 1) if r.random() < 0.4 else (int(r.integers(1, 4)), int(r.integers(1, 5)))
+        dilation = pick(r, (1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2))
+        pads = (0, 0, 0, 0) if r.random() < 0.4 else tuple(int(p) for p in r.integers(0, 3, 4))
+        h, w = (1, 1) if rows else (int(r.integers(1, 8)), int(r.integers(1, 14)))
+        window = Window((1, 1)) if rows else Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
+        ci, co = 4 * int(r.integers(1, 41 if rows else 13)), int(r.integers(1, 140 if rows else 40))
+        out = window.output(h, w)
+        if min(out) < 1:
+            continue
+        weights = TensorType((co, *window.kernel, ci), "int8", channel_scales(r, co))
+        arrays = {"g": codes(r, 1, *out, co), "weights": codes(r, *weights.shape)}
+        p = prescale_shift(arrays["weights"], weights.channel_scales)
+        op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(2, 24)))
+        case = Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays)
+        try:
+            return repacked(case, partial(sharing, on_stack=bool(r.random() < 0.4), layer_words=pick(r, 0, 12)))[0]
+        except NotProved:
+            continue
+
+
 def packed_depthwise_gradient_case(r: Rng) -> Case:
     """The gradient of a depthwise layer over an image of any size, in bands of 4 or 2 rows."""
     h, w, c = int(r.integers(1, 14)), int(r.integers(1, 12)), 4 * int(r.integers(1, 5))
@@ -286,6 +323,8 @@ GENERATORS = {
     "packed_path_ties": (path_ties, 60),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
+    "shared_input_gradient": (shared_gradient, 100),
+    "shared_rows_input_gradient": (partial(shared_gradient, rows=True), 40),
     "packed_rows_input_gradient": (wide_rows_gradient, 60),
     "packed_wide_delta_input_gradient": (wide_delta_gradient, 60),
     "packed_delta_input_gradient": (partial(packed_gradient, path="delta"), 60),

@@ -110,6 +110,8 @@ class Graph:
     notes: tuple[str, ...] = field(default=())
     buffers: str = "caller"
     """Where inputs and results of a slice lie: in the caller's buffers, or in the "arena"."""
+    shared: frozenset[str] = frozenset()
+    """Nodes of a slice, gradients to inputs, that read their weights as inference reads them, where a kernel can."""
 
     def type(self, name: str) -> TensorType:
         return self.values[name].type

@@ -29,6 +29,7 @@ def print_graph(graph: Graph, data: bool = True) -> str:
     lines = [f"graph {graph.name} {json.dumps(graph.origin)}"]
     lines += [f"note {json.dumps(note)}" for note in graph.notes]
     lines += [] if graph.buffers == "caller" else [f"buffers {graph.buffers}"]
+    lines += [f"shared {name}" for name in sorted(graph.shared)]
     lines += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     lines += [_value(v, data) for v in graph.values.values()]
     lines += [_node(n) for n in graph.nodes]
@@ -72,6 +73,7 @@ def parse_graph(text: str) -> Graph:
     inputs: list[str] = []
     outputs: list[str] = []
     notes: list[str] = []
+    shared: list[str] = []
     name, origin, buffers = "", "", "caller"
     for number, line in enumerate(text.splitlines(), 1):
         word, _, rest = line.partition(" ")
@@ -85,6 +87,8 @@ def parse_graph(text: str) -> Graph:
                 (inputs if word == "input" else outputs).append(rest)
             elif word == "buffers":
                 buffers = rest
+            elif word == "shared":
+                shared.append(rest)
             elif word == "value":
                 value = _parse_value(rest)
                 values[value.name] = value
@@ -96,7 +100,7 @@ def parse_graph(text: str) -> Graph:
                 raise ValueError(f"unknown word {word!r}")
         except (ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
             raise CompileError(f"line {number}", f"cannot be read: {error}", "graph text is written by print_graph") from None
-    return Graph(name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers)
+    return Graph(name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, frozenset(shared))
 
 
 def _parse_value(text: str) -> Value:

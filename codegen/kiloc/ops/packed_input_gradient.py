@@ -144,7 +144,7 @@ def unpacked(stream: NDArray[np.generic], window: Window, weights: TensorType) -
     return found.astype(np.int8).reshape(weights.shape)
 
 
-def _largest_sum(weights: NDArray[np.int64], layer: LinearInputGradient, t: NodeTypes) -> int:
+def largest_sum(weights: NDArray[np.int64], layer: LinearInputGradient, t: NodeTypes) -> int:
     """A bound of the sums of one input channel, whatever the gradient."""
     scaled = prescaled(127, prescale(t.type("weights").channel_scales, len(weights)), layer.prescale_shift)
     return int((np.abs(weights).sum((1, 2)) * scaled[:, None]).sum(0).max())
@@ -166,7 +166,7 @@ def packed_input_gradient(
     sums = _has_path(t) or layer.x_image[2] % packing.QUAD or layer.shift not in (UNCALIBRATED, *SHIFTS)
     if on_stack and (sums or panel_bytes(layer) > STACK_BYTES):
         raise packing.NotProved(packing.MEMORY)
-    if not sums and _largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
+    if not sums and largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
     op = PackedInputGradient(layer, t.type("weights"), on_stack)
     stream = transposed_stream(weights, layer.window)

@@ -25,6 +25,7 @@ from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.packed_input_gradient import packed_input_gradient
+from ..ops.shared_input_gradient import shared_input_gradient
 from .recompute import AGAIN
 from .stripes import STRIPE
 
@@ -51,11 +52,13 @@ LAVISH = -1
 """A form that is faster still for several times the flash: only where it is asked for."""
 
 
-def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
-    """The kernel of one node. target "": portable; saving: how many of the fastest forms are left out, because they take memory; `LAVISH`."""
+def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> Choice:
+    """The kernel of one node. target "": portable; savings: of nodes, by name, how many of the fastest forms are left out, because they take
+    memory, or `LAVISH`."""
     packers = _packers(node, target)
     if not packers:
         return Choice(node)
+    saving = (savings or {}).get(_layer(node), 0)
     if saving == LAVISH:
         try:
             chosen, values, slow = winograd_packed(node, node_types(graph, node), graph.values)
@@ -65,12 +68,31 @@ def choose(graph: Graph, node: Node, target: str, saving: int = 0) -> Choice:
     saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
         return Choice(node, (), MEMORY)
+    if node.name in graph.shared:
+        return _shared(graph, node, target, savings, saving)
     try:
         chosen, values, slow = packers[saving](node, node_types(graph, node), graph.values)
     except NotProved as reason:
         return Choice(node, (), str(reason))
     slower = saving > 0 and not getattr(chosen.op, "on_stack", False)
     return Choice(chosen, tuple(values), slow or (MEMORY if slower else ""))
+
+
+def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None, saving: int) -> Choice:
+    """The kernel of a gradient that reads what its layer reads, or where there is none the usual one."""
+    weights, usual = node.inputs["weights"], replace(graph, shared=graph.shared - {node.name})
+    if target in HELIUM:
+        return Choice(node, (), choose(usual, node, target).slow or SHARED)
+    layer = next(n for n in graph.nodes if isinstance(n.op, Linear) and n.inputs["weights"] == weights)
+    packed_layer = choose(graph, layer, target, savings)
+    stream = packed_layer.node.inputs.get("stream")
+    forward = next(((packed_layer.node, v) for v in packed_layer.values if v.name == stream), None)
+    try:
+        chosen, values = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
+    except NotProved as reason:
+        found = choose(usual, node, target, savings)
+        return replace(found, slow=f"{TWICE}: {reason}" if reason.args[0] != MEMORY else found.slow)
+    return Choice(chosen, tuple(values), SHARED)
 
 
 def forms(node: Node, target: str) -> int:
@@ -81,6 +103,12 @@ def forms(node: Node, target: str) -> int:
 def lavish(graph: Graph, target: str) -> dict[str, int]:
     """`LAVISH` for every node that has such a form."""
     return {node.name: LAVISH for node in graph.nodes if target in DSP and isinstance(node.op, Conv2D)}
+
+
+SHARED = "it shares its weights with inference, which takes less flash"
+"""Why a gradient to an input is not the fastest."""
+
+TWICE = "its weights are in flash twice"
 
 
 def _packers(node: Node, target: str) -> list[Packer]:
@@ -111,7 +139,7 @@ def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = N
     """The slice with each node's kernel chosen; constants that nothing reads any more are gone. saving: of nodes, by name."""
     nodes, added = list[Node](), dict[str, Value]()
     for node in graph.nodes:
-        choice = choose(graph, node, target, (saving or {}).get(_layer(node), 0))
+        choice = choose(graph, node, target, saving)
         nodes.append(_with_values(choice, added))
     read = {v for n in nodes for v in n.inputs.values()}
     values = {k: v for k, v in graph.values.items() if v.kind != "constant" or k in read}

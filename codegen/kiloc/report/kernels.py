@@ -34,9 +34,9 @@ def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
     for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
         call = kernel_call(part.kernels, node)
         if call is not None:
-            slow = choose(part.graph, layer, part.target, part.saving.get(layer.name, 0)).slow
+            slow = choose(part.graph, layer, part.target, part.saving).slow
             if layer.name in asked and not slow and not _is_winograd(node):
-                slow = "Winograd's transform takes more memory" if _is_winograd(choose(part.graph, layer, part.target, LAVISH).node) else ""
+                slow = "Winograd's transform takes more memory" if _is_winograd(choose(part.graph, layer, part.target, {layer.name: LAVISH}).node) else ""
             found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
     return found
 

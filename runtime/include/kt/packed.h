@@ -122,6 +122,25 @@ void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params
                                       const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
                                       const int8_t *weights_exponent, int8_t *dx, void *scratch);
 
+/* kt_conv2d_input_gradient_s8 without a gain, from the stream of the packed layer itself. Its input channels are a multiple of 4.
+ *
+ * step                words of the stream from four output channels to the next four
+ * prescale            [output channels, rounded up to 4]; shift in [2, 31]; half a unit of the result added to a sum stays in int32
+ * scratch             8 bytes an output channel, rounded up to 4, and with larger windows than 1x1 also 16 bytes an input channel; 2 bytes with a 1x1
+ *                     window and a single position. NULL with a 1x1 window where that is 512 bytes at most: they are on the stack then
+ * The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase, or by rows that are
+ * no whole groups. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    int32_t step;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+} kt_shared_input_gradient_params;
+
+void kt_shared_input_gradient_s8(const kt_shared_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+
 /* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
  *
  * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16

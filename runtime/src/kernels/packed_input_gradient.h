@@ -12,6 +12,7 @@
 #include "../product/product.h"
 #include "packed_bias.h"
 #include "path_gradient.h"
+#include "scaled_gradient.h"
 
 /* 1 in the kernel that adds a trained path: it does without what only the other one calls. */
 #ifndef KT_WITH_PATH
@@ -33,18 +34,7 @@ typedef struct {
     const int32_t *stream;
 } kt_phase;
 
-/* (g * m + half) >> shift of four values, as the pairs (0, 2) and (1, 3). */
-KT_INLINE void kt_scale_four(const int8_t *g, const int16_t *prescale, int32_t half, int32_t shift, int32_t *even,
-                             int32_t *odd)
-{
-    const int32_t m01 = kt_word_at(prescale), m23 = kt_word_at(prescale + 2);
-    int32_t first, second;
-    kt_split_four(g, &first, &second);
-    *even = kt_pair_of(kt_add_low(half, first, m01) >> shift, kt_add_high_low(half, first, m23) >> shift);
-    *odd = kt_pair_of(kt_add_low_high(half, second, m01) >> shift, kt_add_high(half, second, m23) >> shift);
-}
-
-/* The same of two positions for the shift that nearly all layers have: four neighbouring words of a panel. */
+/* kt_scale_four of two positions for the shift that nearly all layers have: four neighbouring words of a panel. */
 enum { KT_USUAL_SHIFT = 7 };
 KT_INLINE void kt_scale_two(const int8_t *g0, const int8_t *g1, const int16_t *prescale, int32_t *word)
 {

@@ -1,0 +1,122 @@
+"""The gradient of a packed layer to its input from the stream that the layer itself reads: one copy of the weights in flash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..ir.graph import Node, Value
+from ..ir.types import TensorType
+from ..numerics import INT32_MAX
+from . import _packing as packing
+from ._reach import Reach
+from .input_gradient import LinearInputGradient, prescale
+from .kernel import Argument, Field, KernelCall, Scratch, Table
+from .packed import PackedLinear
+from .packed_input_gradient import SHIFTS, STACK_BYTES, UNCALIBRATED, largest_sum
+from .registry import Array, Environment, Names, NodeTypes, Op, register
+
+POSITIONS = 4
+"""Computed at once."""
+
+
+@register
+@dataclass(frozen=True)
+class SharedInputGradient(Op):
+    """stream: int32 [words], of a `PackedLinear`; step: its words from four output channels to the next four.
+
+    layer: the operator that this stands for, weights its weights' type. on_stack: the panel is, and not in the arena.
+    """
+
+    mnemonic: ClassVar[str] = "shared_input_gradient"
+    role: ClassVar[str] = "kernel"
+    operands: ClassVar[tuple[str, ...]] = ("g", "stream")
+
+    layer: LinearInputGradient = field(default_factory=LinearInputGradient)
+    weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
+    step: int = 2
+    on_stack: bool = False
+
+    def plain(self, t: NodeTypes) -> NodeTypes:
+        """Types of the operator that this stands for."""
+        return NodeTypes({"g": t.type("g"), "weights": self.weights}, t.results)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return self.layer.infer(self.plain(t))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        layer, channels = self.layer, self.weights.shape[0]
+        order = packing.window_order(layer.window.kernel, layer.window.dilation[1], layer.x_image[2])
+        words = e.array("stream").view(np.uint32).astype(np.int64).reshape(-1, self.step)[:, : 2 * len(order)]
+        weights = packing.unpaired(words.reshape(-1, len(order), 2), channels, self.weights.size // channels, order)
+        arrays = {"g": e.array("g"), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
+        return layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.layer.macs(self.plain(t))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        operand, reach = self.layer.reach(self.plain(t))
+        stride, width = self.layer.window.stride, self.layer.x_image[1]
+        group = POSITIONS * stride[1]  # positions that are read together, in one row
+        return operand, reach if stride == (1, 1) else reach.in_bands(group if width % group == 0 else width)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        op, channels = self.layer, self.layer.y_image[2]
+        m = prescale(self.weights.channel_scales, channels)
+        fields: dict[str, Field] = {
+            "window": op.window.fields(op.x_image, op.y_image),
+            "stream": Argument(n.inputs["stream"]),
+            "step": self.step,
+            "prescale": Table("prescale", "int16_t", packing.whole_quads(m).astype(np.int16)),
+            "prescale_shift": op.prescale_shift,
+            "shift": op.shift,
+        }
+        symbol = "kt_shared_input_gradient_s8"
+        arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch())
+        scratch = 0 if self.on_stack else scratch_bytes(op)
+        needs = ("product/backward.c", "product/backward_row.c")
+        return KernelCall(symbol, f"{symbol[:-3]}_params", fields, arguments, scratch, f"kernels/{symbol[3:-3]}.c", needs)
+
+
+def scratch_bytes(layer: LinearInputGradient) -> int:
+    """Of the panel, and of the sums where a window has several taps."""
+    channels = packing.padded(layer.y_image[2])
+    if layer.window.kernel == (1, 1):
+        return 2 * channels * (1 if layer.x_image[:2] == (1, 1) else POSITIONS)
+    return 2 * POSITIONS * channels + 4 * POSITIONS * layer.x_image[2]
+
+
+def shared_input_gradient(
+    node: Node, t: NodeTypes, values: Mapping[str, Value], forward: tuple[Node, Value] | None, on_stack: bool = False
+) -> tuple[Node, list[Value]]:
+    """The node that stands for a gradient, and the constant that it reads with the layer. Raises NotProved.
+
+    forward: the layer with its kernel, and the stream of this; None where it has none. on_stack: the panel is.
+    """
+    layer = node.op
+    assert isinstance(layer, LinearInputGradient)
+    if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd:
+        raise packing.NotProved("inference reads no stream of pairs")
+    if set(node.inputs) != {"g", "weights"}:
+        raise packing.NotProved("weights or gains of its layer are trained")
+    if min(layer.window.pad) < 0:
+        raise packing.NotProved("its window is cut")
+    if layer.x_image[2] % packing.QUAD:
+        raise packing.NotProved(f"its input channels are no multiple of {packing.QUAD}")
+    if layer.shift not in (UNCALIBRATED, *SHIFTS):
+        raise packing.NotProved(f"its sums are shifted by {layer.shift}")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
+    if largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
+        raise packing.NotProved("its sums and half a unit of the result may leave int32")
+    if on_stack and (layer.window.kernel != (1, 1) or scratch_bytes(layer) > STACK_BYTES):
+        raise packing.NotProved(packing.MEMORY)
+    stream = forward[1]
+    step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
+    op = SharedInputGradient(layer, t.type("weights"), step, on_stack)
+    return replace(node, op=op, inputs={"g": node.inputs["g"], "stream": stream.name}), [stream]

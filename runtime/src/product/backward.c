@@ -1,0 +1,22 @@
+/* Four positions times transposed weights of a forward stream. */
+#include "product.h"
+
+#if !KT_DSP
+#include "backward.h"
+
+void kt_product_backward(KT_BACKWARD_ARGUMENTS)
+{
+    int32_t quad, position, i;
+    for (; sums != end; sums += 8, stream += 2) {
+        for (quad = 0; quad < quads; quad++) {
+            const kt_eight_weights w = kt_weights_of(stream + quad * step);
+            for (position = 0; position < 4; position++) {
+                const int32_t *const g = panel + 8 * quad + 2 * position;
+                for (i = 0; i < 2; i++) {
+                    sums[4 * i + position] += kt_dot_quad(w.of[i], g);
+                }
+            }
+        }
+    }
+}
+#endif
