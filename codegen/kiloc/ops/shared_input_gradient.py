@@ -84,10 +84,11 @@ class SharedInputGradient(Op):
 
 def scratch_bytes(layer: LinearInputGradient) -> int:
     """Of the panel, and of the sums where a window has several taps."""
-    channels = packing.padded(layer.y_image[2])
-    if layer.window.kernel == (1, 1):
-        return 2 * channels * (1 if layer.x_image[:2] == (1, 1) else POSITIONS)
-    return 2 * POSITIONS * channels + 4 * POSITIONS * layer.x_image[2]
+    channels, window = packing.padded(layer.y_image[2]), layer.window
+    if window.kernel == (1, 1) and layer.x_image[:2] == (1, 1):
+        return 2 * channels
+    columns = -(-(window.kernel[1] - 1) * window.dilation[1] // window.stride[1]) + POSITIONS
+    return 2 * columns * channels + (4 * POSITIONS * layer.x_image[2] if window.kernel != (1, 1) else 0)
 
 
 def shared_input_gradient(

@@ -1,7 +1,8 @@
 /* Gradient of CONV_2D and FULLY_CONNECTED to their input, from the stream that inference reads.
  *
- * Four positions at once, tap after tap: what each of them meets is scaled into a panel, whose products are added to sums of all input
- * channels. Of a 1x1 window the panel stays, so that channels go in blocks and few sums are kept. All four are read before any is written. */
+ * Four positions of a row at once, kernel row after kernel row: the columns of the gradient that they meet are scaled into a panel, of which
+ * each tap takes four; their products are added to sums of all input channels. Of a 1x1 window the panel stays, so that channels go in
+ * blocks and few sums are kept. All four are read before any is written. */
 #include "../product/product.h"
 #include "scaled_gradient.h"
 #include "window.h"
@@ -12,34 +13,32 @@
 
 enum {
     KT_GROUP = 4,         /* positions */
+    KT_FOUR = 4,          /* channels */
     KT_BLOCK_SUMS = 64,   /* of a 1x1 window */
-    KT_SMALL_PANEL = 128, /* words */
-    KT_FOUR = 4           /* channels */
+    KT_SMALL_PANEL = 128  /* words */
 };
 
+/* Positions (y, x + i * stride). */
 typedef struct {
-    int32_t count;
-    int32_t y[KT_GROUP], x[KT_GROUP];
+    int32_t y, x, count;
 } kt_positions;
 
-/* sums: of a block of channels, as many as `room`. */
+/* window: with its positions in one row where they may be. columns: of the panel. sums: as many as `room`. */
 typedef struct {
     const kt_shared_input_gradient_params *params;
+    kt_window window;
     const int8_t *g;
     int8_t *dx;
+    int32_t quads;
+    int32_t columns;
     int32_t *panel;
     int32_t *sums;
     int32_t room;
 } kt_shared_walk;
 
-static inline int32_t kt_fours(int32_t channels)
-{
-    return (channels + KT_FOUR - 1) / KT_FOUR;
-}
-
-/* One position's words of a panel, `next` apart from four channels to the next; zeros where g is NULL. */
-static __attribute__((noinline)) void kt_fill_position(const kt_shared_input_gradient_params *params, const int8_t *g, int32_t *word,
-                                                       int32_t next)
+/* One column of a panel, its fours of channels `next` words apart; zeros where g is NULL. */
+static __attribute__((noinline)) void kt_fill_four_by_four(const kt_shared_input_gradient_params *params, const int8_t *g,
+                                                           int32_t *word, int32_t next)
 {
     const int32_t half = (int32_t)(UINT32_C(1) << (params->prescale_shift - 1)), shift = params->prescale_shift;
     const int16_t *m = params->prescale;
@@ -61,31 +60,20 @@ static __attribute__((noinline)) void kt_fill_position(const kt_shared_input_gra
     }
 }
 
-/* The panel of what the positions meet with one tap; 0 where that is nothing. */
-static inline int kt_fill_tap(const kt_shared_walk *walk, const kt_positions *at, int32_t ky, int32_t kx)
+/* `columns` columns of a row of the gradient, from `first` on, which may lie outside. */
+static inline void kt_fill_columns(const kt_shared_walk *walk, int32_t row, int32_t first, int32_t columns)
 {
-    const kt_window *const window = &walk->params->window;
-    const int32_t channels = window->output[KT_CHANNELS];
-    const int32_t columns = at->count == 1 ? 1 : KT_GROUP;
-    const int8_t *from[KT_GROUP] = {NULL, NULL, NULL, NULL};
-    int met = 0;
+    const int32_t width = walk->window.output[KT_X], channels = walk->window.output[KT_CHANNELS];
+    const int8_t *const g = walk->g + row * width * channels;
     int32_t i;
-    for (i = 0; i < at->count; i++) {
-        const int32_t oy = kt_output_at(window, KT_Y, at->y[i], ky);
-        const int32_t ox = oy < 0 ? -1 : kt_output_at(window, KT_X, at->x[i], kx);
-        if (ox >= 0) {
-            from[i] = walk->g + (oy * window->output[KT_X] + ox) * channels;
-            met = 1;
-        }
+    for (i = 0; i < columns; i++) {
+        const int32_t column = first + i;
+        kt_fill_four_by_four(walk->params, kt_within(column, width) ? g + column * channels : NULL, walk->panel + 2 * i, 2 * columns);
     }
-    for (i = 0; met && i < columns; i++) {
-        kt_fill_position(walk->params, from[i], walk->panel + 2 * i, 2 * columns);
-    }
-    return met;
 }
 
 /* Four gradients of their sums, which hold half a unit more. */
-static inline void kt_store_gradients(int8_t *dx, int32_t first, int32_t second, int32_t third, int32_t fourth, int32_t shift)
+KT_INLINE void kt_store_gradients(int8_t *dx, int32_t first, int32_t second, int32_t third, int32_t fourth, int32_t shift)
 {
 #if KT_DSP
     kt_store_word(dx, kt_symmetric(kt_bytes(__ssat(first >> shift, 8), __ssat(second >> shift, 8), __ssat(third >> shift, 8),
@@ -98,21 +86,72 @@ static inline void kt_store_gradients(int8_t *dx, int32_t first, int32_t second,
 #endif
 }
 
-/* `count` channels of the positions, from `first` on. */
-static inline void kt_store_block(const kt_shared_walk *walk, const kt_positions *at, int32_t first, int32_t count)
+/* The gradients of `count` channels of all positions. dx: of the first; step: from one to the next. */
+static inline void kt_store_block(const kt_shared_walk *walk, int8_t *dx, int32_t step, int32_t positions, int32_t count)
 {
-    const kt_window *const window = &walk->params->window;
     const int32_t shift = walk->params->shift;
     int32_t i, c;
-    for (i = 0; i < at->count; i++) {
-        int8_t *const dx = walk->dx + (at->y[i] * window->input[KT_X] + at->x[i]) * window->input[KT_CHANNELS] + first;
+    for (i = 0; i < positions; i++, dx += step) {
         const int32_t *sums = walk->sums + i;
-        for (c = 0; c < count; c += KT_FOUR) {
-            if (at->count == 1) {
-                kt_store_gradients(dx + c, sums[c], sums[c + 1], sums[c + 2], sums[c + 3], shift);
-            } else { /* pairs of channels lie 2 apart: (0, 2), (1, 3) */
-                kt_store_gradients(dx + c, sums[0], sums[8], sums[4], sums[12], shift);
-                sums += KT_FOUR * KT_GROUP;
+        for (c = 0; c < count; c += KT_FOUR, sums += KT_FOUR * KT_GROUP) {
+            kt_store_gradients(dx + c, sums[0], sums[8], sums[4], sums[12], shift); /* channels of a pair lie two apart */
+        }
+    }
+}
+
+/* The same of one position, whose sums have the order of channels. */
+static inline void kt_store_row(const kt_shared_walk *walk, int8_t *dx, int32_t count)
+{
+    const int32_t shift = walk->params->shift;
+    const int32_t *sums = walk->sums;
+    int32_t c;
+    for (c = 0; c < count; c += KT_FOUR, sums += KT_FOUR) {
+        kt_store_gradients(dx + c, sums[0], sums[1], sums[2], sums[3], shift);
+    }
+}
+
+/* count: a multiple of 4 */
+static inline void kt_start_sums(int32_t *sums, int32_t half, int32_t count)
+{
+    for (; count > 0; count -= 4, sums += 4) {
+        sums[0] = half;
+        sums[1] = half;
+        sums[2] = half;
+        sums[3] = half;
+    }
+}
+
+/* Adds the products of every tap. first: of the block's channels; end: of the sums. */
+static inline void kt_add_taps(const kt_shared_walk *walk, const kt_positions *at, int32_t first, const int32_t *end, int one)
+{
+    const kt_window *const window = &walk->window;
+    const int32_t depth = window->input[KT_CHANNELS], stride = window->stride[KT_X], taps = window->kernel[KT_X];
+    const int32_t columns = one ? 1 : walk->columns, ahead = one ? 0 : columns - KT_GROUP;
+    const int32_t left = at->x + window->pad[KT_X]; /* what the first position meets with tap 0, times the stride */
+    const int32_t met = stride == 1 ? left : left / stride;
+    const int32_t step = walk->params->step;
+    const int32_t *stream = walk->params->stream + first; /* as many words as values */
+    int32_t ky, kx;
+    for (ky = 0; ky < window->kernel[KT_Y]; ky++, stream += taps * depth) {
+        const int32_t row = kt_output_at(window, KT_Y, at->y, ky);
+        if (row < 0) {
+            continue;
+        }
+        if (first == 0) {
+            kt_fill_columns(walk, row, met - ahead, columns);
+        }
+        for (kx = 0; kx < taps; kx++) {
+            const int32_t distance = left - kx * window->dilation[KT_X];
+            const int32_t column = stride == 1 ? distance : distance / stride;
+            const int32_t *const panel = walk->panel + 2 * (column - met + ahead);
+            const int32_t *const weights = stream + kx * depth;
+            if (column * stride != distance) {
+                continue;
+            }
+            if (one) {
+                kt_product_backward_row(walk->sums, end, panel, walk->quads, weights, step, 2);
+            } else {
+                kt_product_backward(walk->sums, end, panel, walk->quads, weights, step, 2 * columns);
             }
         }
     }
@@ -120,93 +159,46 @@ static inline void kt_store_block(const kt_shared_walk *walk, const kt_positions
 
 static __attribute__((noinline)) void kt_shared_positions(const kt_shared_walk *walk, const kt_positions *at)
 {
-    const kt_shared_input_gradient_params *const params = walk->params;
-    const int32_t rows = params->window.kernel[KT_Y], columns = params->window.kernel[KT_X];
-    const int32_t depth = params->window.input[KT_CHANNELS];
-    const int32_t quads = kt_fours(params->window.output[KT_CHANNELS]);
-    const int32_t each = at->count == 1 ? 1 : KT_GROUP; /* sums of a channel */
-    const int32_t half = (int32_t)(UINT32_C(1) << (params->shift - 1));
-    int met = 0;
-    int32_t first, ky, kx, i;
-    for (first = 0; first < depth; first += walk->room / each) {
-        const int32_t count = kt_minimum(depth - first, walk->room / each);
-        const int32_t *stream = params->stream + first; /* as many words as values */
-        int32_t *const end = walk->sums + each * count;
-        for (i = 0; i < each * count; i++) {
-            walk->sums[i] = half;
+    const kt_window *const window = &walk->window;
+    const int32_t depth = window->input[KT_CHANNELS], step = window->stride[KT_X] * depth;
+    const int32_t half = (int32_t)(UINT32_C(1) << (walk->params->shift - 1));
+    const int one = at->count == 1 && walk->columns == KT_GROUP; /* no tap takes another column */
+    const int32_t block = one ? walk->room : walk->room / KT_GROUP;
+    int8_t *const dx = walk->dx + (at->y * window->input[KT_X] + at->x) * depth;
+    int32_t first;
+    for (first = 0; first < depth; first += block) {
+        const int32_t count = kt_minimum(depth - first, block);
+        const int32_t sums = one ? count : KT_GROUP * count;
+        kt_start_sums(walk->sums, half, sums);
+        kt_add_taps(walk, at, first, walk->sums + sums, one);
+        if (one) {
+            kt_store_row(walk, dx + first, count);
+        } else {
+            kt_store_block(walk, dx + first, step, at->count, count);
         }
-        for (ky = 0; ky < rows; ky++) {
-            for (kx = 0; kx < columns; kx++, stream += depth) {
-                if (first == 0) {
-                    met = kt_fill_tap(walk, at, ky, kx);
-                }
-                if (met && each == 1) {
-                    kt_product_backward_row(walk->sums, end, walk->panel, quads, stream, params->step);
-                } else if (met) {
-                    kt_product_backward(walk->sums, end, walk->panel, quads, stream, params->step);
-                }
-            }
-        }
-        kt_store_block(walk, at, first, count);
-    }
-}
-
-/* Without strides neighbours have the same taps, across the ends of rows too. */
-static inline void kt_walk_neighbours(const kt_shared_walk *walk, int32_t direction)
-{
-    const kt_window *const window = &walk->params->window;
-    const int32_t width = window->input[KT_X];
-    const int32_t positions = window->input[KT_Y] * width;
-    int32_t done, i;
-    for (done = 0; done < positions; done += KT_GROUP) {
-        kt_positions at;
-        int32_t first;
-        at.count = kt_minimum(positions - done, KT_GROUP);
-        first = direction > 0 ? done : positions - done - at.count;
-        at.y[0] = first / width;
-        at.x[0] = first - at.y[0] * width;
-        for (i = 1; i < at.count; i++) {
-            const int next = at.x[i - 1] + 1 == width;
-            at.y[i] = at.y[i - 1] + next;
-            at.x[i] = next ? 0 : at.x[i - 1] + 1;
-        }
-        kt_shared_positions(walk, &at);
     }
 }
 
 /* Row by row, in groups of four positions of each phase. */
-static inline void kt_walk_phases(const kt_shared_walk *walk, int32_t direction)
+static inline void kt_walk_shared(const kt_shared_walk *walk)
 {
-    const kt_window *const window = &walk->params->window;
+    const kt_window *const window = &walk->window;
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
-    const int32_t step = window->stride[KT_X];
-    const int32_t groups = kt_divide_up(width, KT_GROUP * step);
-    int32_t y, i, phase;
-    for (y = kt_first(direction, height); kt_within(y, height); y += direction) {
+    const int32_t stride = window->stride[KT_X];
+    const int32_t groups = kt_divide_up(width, KT_GROUP * stride);
+    const int32_t direction = kt_direction(walk->g, walk->dx);
+    kt_positions at;
+    int32_t i, phase;
+    for (at.y = kt_first(direction, height); kt_within(at.y, height); at.y += direction) {
         for (i = kt_first(direction, groups); kt_within(i, groups); i += direction) {
-            for (phase = 0; phase < step; phase++) {
-                int32_t x = KT_GROUP * step * i + phase;
-                kt_positions at;
-                for (at.count = 0; at.count < KT_GROUP && x < width; at.count++, x += step) {
-                    at.y[at.count] = y;
-                    at.x[at.count] = x;
-                }
+            for (phase = 0; phase < stride; phase++) {
+                at.x = KT_GROUP * stride * i + phase;
+                at.count = kt_minimum(kt_divide_up(width - at.x, stride), KT_GROUP);
                 if (at.count > 0) {
                     kt_shared_positions(walk, &at);
                 }
             }
         }
-    }
-}
-
-static inline void kt_walk_shared(const kt_shared_walk *walk)
-{
-    const kt_window *const window = &walk->params->window;
-    const int32_t direction = kt_direction(walk->g, walk->dx);
-    if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
-        kt_walk_neighbours(walk, direction);
-    } else {
-        kt_walk_phases(walk, direction);
     }
 }
 
@@ -219,17 +211,32 @@ static __attribute__((noinline)) void kt_walk_on_stack(const kt_shared_walk *wal
     kt_walk_shared(&own);
 }
 
+/* Where every position meets its own gradient and nothing else they are all neighbours. */
+static inline void kt_join_rows(kt_window *window)
+{
+    if (window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 &&
+        window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 && window->input[KT_X] == window->output[KT_X]) {
+        window->input[KT_X] *= window->input[KT_Y];
+        window->output[KT_X] *= window->output[KT_Y];
+        window->input[KT_Y] = 1;
+        window->output[KT_Y] = 1;
+    }
+}
+
 void kt_shared_input_gradient_s8(const kt_shared_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch)
 {
-    const kt_window *const window = &params->window;
     int32_t block[KT_BLOCK_SUMS];
-    kt_shared_walk walk = {params, g, dx, scratch, block, KT_BLOCK_SUMS};
+    kt_shared_walk walk = {params, params->window, g, dx, 0, 0, scratch, block, KT_BLOCK_SUMS};
+    kt_window *const window = &walk.window;
+    kt_join_rows(window);
+    walk.quads = (window->output[KT_CHANNELS] + KT_FOUR - 1) / KT_FOUR;
+    walk.columns = kt_divide_up((window->kernel[KT_X] - 1) * window->dilation[KT_X], window->stride[KT_X]) + KT_GROUP;
     if (scratch == NULL) {
         kt_walk_on_stack(&walk);
         return;
     }
     if (window->kernel[KT_Y] * window->kernel[KT_X] > 1) {
-        walk.sums = walk.panel + 2 * KT_GROUP * kt_fours(window->output[KT_CHANNELS]);
+        walk.sums = walk.panel + 2 * walk.columns * walk.quads;
         walk.room = KT_GROUP * window->input[KT_CHANNELS];
     }
     kt_walk_shared(&walk);

@@ -11,7 +11,7 @@ void kt_product_backward(KT_BACKWARD_ARGUMENTS)
         for (quad = 0; quad < quads; quad++) {
             const kt_eight_weights w = kt_weights_of(stream + quad * step);
             for (position = 0; position < 4; position++) {
-                const int32_t *const g = panel + 8 * quad + 2 * position;
+                const int32_t *const g = panel + panel_step * quad + 2 * position;
                 for (i = 0; i < 2; i++) {
                     sums[4 * i + position] += kt_dot_quad(w.of[i], g);
                 }

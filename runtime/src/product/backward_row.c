@@ -12,7 +12,7 @@ void kt_product_backward_row(KT_BACKWARD_ARGUMENTS)
             for (pair = 0; pair < 2; pair++) {
                 const kt_eight_weights w = kt_weights_of(stream + quad * step + 2 * pair);
                 for (i = 0; i < 2; i++) {
-                    sums[2 * i + pair] += kt_dot_quad(w.of[i], panel + 2 * quad);
+                    sums[2 * i + pair] += kt_dot_quad(w.of[i], panel + panel_step * quad);
                 }
             }
         }

@@ -51,14 +51,15 @@ void kt_product_row_away(KT_PRODUCT_ARGUMENTS);
 /* Back through a stream of paired words: to the sums of each value under the window, those of all channels' gradients times its weights.
  *
  * sums, end: of the values from the stream's first pair on, a multiple of 4 of them. panel: for each four channels the pairs (a, c) and
- * (b, d) of every position. quads: of channels, step: words of the stream from one to the next. stream: the first pair of the first. */
+ * (b, d) of every position, four channels panel_step words behind the four before. quads: fours of channels, step: words of the stream from
+ * one to the next. stream: the first pair of the first. */
 #define KT_BACKWARD_ARGUMENTS \
-    int32_t *sums, const int32_t *end, const int32_t *panel, int32_t quads, const int32_t *stream, int32_t step
+    int32_t *sums, const int32_t *end, const int32_t *panel, int32_t quads, const int32_t *stream, int32_t step, int32_t panel_step
 
-/* Four positions: panel [quads][4][2], sums [pairs][2][4]. */
+/* Four positions; sums [pairs][2][4]. */
 void kt_product_backward(KT_BACKWARD_ARGUMENTS);
 
-/* One position: panel [quads][2], sums [values] in their own order. */
+/* One position; sums [values] in their own order. panel_step: 2. */
 void kt_product_backward_row(KT_BACKWARD_ARGUMENTS);
 
 #endif

@@ -6,6 +6,6 @@
 
 KT_NAKED void kt_product_backward(KT_BACKWARD_ARGUMENTS)
 {
-    __asm__ volatile(KT_ENTER("144", "5") KT_START("r4-r11") KT_BACKWARD_STEPS KT_LEAVE("r4-r11", "8"));
+    __asm__ volatile(KT_ENTER("148") KT_START("r4-r11") KT_BACKWARD_STEPS KT_LEAVE("r4-r11", "8"));
 }
 #endif

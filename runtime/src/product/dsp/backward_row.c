@@ -6,7 +6,7 @@
 
 KT_NAKED void kt_product_backward_row(KT_BACKWARD_ARGUMENTS)
 {
-    __asm__ volatile(KT_ENTER("112", "3") "ldr r11, " KT_STEP "\n\t" KT_START("r4-r7") KT_BACKWARD_ROW_STEPS
+    __asm__ volatile(KT_ENTER("112") "ldr r11, " KT_STEPS "\n\t" KT_START("r4-r7") KT_BACKWARD_ROW_STEPS
                      KT_LEAVE("r4-r7", "16"));
 }
 #endif
