@@ -268,7 +268,7 @@ def shared_gradient(r: Rng, rows: bool = False) -> Case:
         pads = (0, 0, 0, 0) if r.random() < 0.4 else tuple(int(p) for p in r.integers(0, 3, 4))
         h, w = (1, 1) if rows else (int(r.integers(1, 8)), int(r.integers(1, 14)))
         window = Window((1, 1)) if rows else Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
-        ci, co = 4 * int(r.integers(1, 41 if rows else 13)), int(r.integers(1, 140 if rows else 40))
+        ci, co = 4 * int(r.integers(1, 41 if rows else 13)), int(r.integers(1, 700 if rows else 40))
         out = window.output(h, w)
         if min(out) < 1:
             continue

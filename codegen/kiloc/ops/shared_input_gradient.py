@@ -22,6 +22,9 @@ from .registry import Array, Environment, Names, NodeTypes, Op, register
 POSITIONS = 4
 """Computed at once."""
 
+MOST_SUMS = 128
+"""Of a single position that the stack holds (runtime/src/kernels/shared_input_gradient.c): then its panel may be laid in parts."""
+
 
 @register
 @dataclass(frozen=True)
@@ -85,10 +88,20 @@ class SharedInputGradient(Op):
 def scratch_bytes(layer: LinearInputGradient) -> int:
     """Of the panel, and of the sums where a window has several taps."""
     channels, window = packing.padded(layer.y_image[2]), layer.window
-    if window.kernel == (1, 1) and layer.x_image[:2] == (1, 1):
+    if _is_single(layer):
         return 2 * channels
     columns = -(-(window.kernel[1] - 1) * window.dilation[1] // window.stride[1]) + POSITIONS
     return 2 * columns * channels + (4 * POSITIONS * layer.x_image[2] if window.kernel != (1, 1) else 0)
+
+
+def _is_single(layer: LinearInputGradient) -> bool:
+    """One position, as of a fully connected layer."""
+    return layer.window.pointwise and layer.x_image[:2] == (1, 1)
+
+
+def _fits_stack(layer: LinearInputGradient) -> bool:
+    parts = _is_single(layer) and layer.x_image[2] <= MOST_SUMS
+    return layer.window.kernel == (1, 1) and (scratch_bytes(layer) <= STACK_BYTES or parts)
 
 
 def shared_input_gradient(
@@ -115,7 +128,7 @@ def shared_input_gradient(
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
     if largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
-    if on_stack and (layer.window.kernel != (1, 1) or scratch_bytes(layer) > STACK_BYTES):
+    if on_stack and not _fits_stack(layer):
         raise packing.NotProved(packing.MEMORY)
     stream = forward[1]
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)

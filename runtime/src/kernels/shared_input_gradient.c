@@ -12,10 +12,10 @@
 #endif
 
 enum {
-    KT_GROUP = 4,         /* positions */
-    KT_FOUR = 4,          /* channels */
-    KT_BLOCK_SUMS = 64,   /* of a 1x1 window */
-    KT_SMALL_PANEL = 128  /* words */
+    KT_GROUP = 4,        /* positions */
+    KT_FOUR = 4,         /* channels */
+    KT_BLOCK_SUMS = 64,  /* of a 1x1 window */
+    KT_STACK_WORDS = 192 /* of panel and sums, without scratch */
 };
 
 /* Positions (y, x + i * stride). */
@@ -23,7 +23,8 @@ typedef struct {
     int32_t y, x, count;
 } kt_positions;
 
-/* window: with its positions in one row where they may be. columns: of the panel. sums: as many as `room`. */
+/* window: with its positions in one row where they may be. columns: of the panel. part: fours of channels that it holds of a single position.
+ * sums: as many as `room`. */
 typedef struct {
     const kt_shared_input_gradient_params *params;
     kt_window window;
@@ -31,44 +32,44 @@ typedef struct {
     int8_t *dx;
     int32_t quads;
     int32_t columns;
+    int32_t part;
     int32_t *panel;
     int32_t *sums;
     int32_t room;
 } kt_shared_walk;
 
-/* One column of a panel, its fours of channels `next` words apart; zeros where g is NULL. */
-static __attribute__((noinline)) void kt_fill_four_by_four(const kt_shared_input_gradient_params *params, const int8_t *g,
-                                                           int32_t *word, int32_t next)
+/* `count` channels of a column of a panel, from `first` on, four of them `next` words apart; zeros where g is NULL. */
+static __attribute__((noinline)) void kt_fill_channels(const kt_shared_input_gradient_params *params, const int8_t *g, int32_t first,
+                                                       int32_t count, int32_t *word, int32_t next)
 {
     const int32_t half = (int32_t)(UINT32_C(1) << (params->prescale_shift - 1)), shift = params->prescale_shift;
-    const int16_t *m = params->prescale;
-    int32_t left = params->window.output[KT_CHANNELS];
+    const int16_t *m = params->prescale + first;
     if (g == NULL) {
-        for (; left > 0; left -= KT_FOUR, word += next) {
+        for (; count > 0; count -= KT_FOUR, word += next) {
             word[0] = 0;
             word[1] = 0;
         }
         return;
     }
-    for (; left >= KT_FOUR; left -= KT_FOUR, g += KT_FOUR, m += KT_FOUR, word += next) {
+    for (g += first; count >= KT_FOUR; count -= KT_FOUR, g += KT_FOUR, m += KT_FOUR, word += next) {
         kt_scale_four(g, m, half, shift, word, word + 1);
     }
-    if (left > 0) {
+    if (count > 0) {
         int8_t rest[KT_FOUR] = {0, 0, 0, 0};
-        memcpy(rest, g, (size_t)left);
+        memcpy(rest, g, (size_t)count);
         kt_scale_four(rest, m, half, shift, word, word + 1);
     }
 }
 
-/* `columns` columns of a row of the gradient, from `first` on, which may lie outside. */
-static inline void kt_fill_columns(const kt_shared_walk *walk, int32_t row, int32_t first, int32_t columns)
+/* All columns of a panel, of a row of the gradient from `first` on, which may lie outside. */
+static inline void kt_fill_columns(const kt_shared_walk *walk, int32_t row, int32_t first)
 {
-    const int32_t width = walk->window.output[KT_X], channels = walk->window.output[KT_CHANNELS];
+    const int32_t width = walk->window.output[KT_X], channels = walk->window.output[KT_CHANNELS], columns = walk->columns;
     const int8_t *const g = walk->g + row * width * channels;
     int32_t i;
     for (i = 0; i < columns; i++) {
         const int32_t column = first + i;
-        kt_fill_four_by_four(walk->params, kt_within(column, width) ? g + column * channels : NULL, walk->panel + 2 * i, 2 * columns);
+        kt_fill_channels(walk->params, kt_within(column, width) ? g + column * channels : NULL, 0, channels, walk->panel + 2 * i, 2 * columns);
     }
 }
 
@@ -99,17 +100,6 @@ static inline void kt_store_block(const kt_shared_walk *walk, int8_t *dx, int32_
     }
 }
 
-/* The same of one position, whose sums have the order of channels. */
-static inline void kt_store_row(const kt_shared_walk *walk, int8_t *dx, int32_t count)
-{
-    const int32_t shift = walk->params->shift;
-    const int32_t *sums = walk->sums;
-    int32_t c;
-    for (c = 0; c < count; c += KT_FOUR, sums += KT_FOUR) {
-        kt_store_gradients(dx + c, sums[0], sums[1], sums[2], sums[3], shift);
-    }
-}
-
 /* count: a multiple of 4 */
 static inline void kt_start_sums(int32_t *sums, int32_t half, int32_t count)
 {
@@ -122,14 +112,13 @@ static inline void kt_start_sums(int32_t *sums, int32_t half, int32_t count)
 }
 
 /* Adds the products of every tap. first: of the block's channels; end: of the sums. */
-static inline void kt_add_taps(const kt_shared_walk *walk, const kt_positions *at, int32_t first, const int32_t *end, int one)
+static inline void kt_add_taps(const kt_shared_walk *walk, const kt_positions *at, int32_t first, const int32_t *end)
 {
     const kt_window *const window = &walk->window;
     const int32_t depth = window->input[KT_CHANNELS], stride = window->stride[KT_X], taps = window->kernel[KT_X];
-    const int32_t columns = one ? 1 : walk->columns, ahead = one ? 0 : columns - KT_GROUP;
+    const int32_t ahead = walk->columns - KT_GROUP;
     const int32_t left = at->x + window->pad[KT_X]; /* what the first position meets with tap 0, times the stride */
     const int32_t met = stride == 1 ? left : left / stride;
-    const int32_t step = walk->params->step;
     const int32_t *stream = walk->params->stream + first; /* as many words as values */
     int32_t ky, kx;
     for (ky = 0; ky < window->kernel[KT_Y]; ky++, stream += taps * depth) {
@@ -138,20 +127,14 @@ static inline void kt_add_taps(const kt_shared_walk *walk, const kt_positions *a
             continue;
         }
         if (first == 0) {
-            kt_fill_columns(walk, row, met - ahead, columns);
+            kt_fill_columns(walk, row, met - ahead);
         }
         for (kx = 0; kx < taps; kx++) {
             const int32_t distance = left - kx * window->dilation[KT_X];
             const int32_t column = stride == 1 ? distance : distance / stride;
-            const int32_t *const panel = walk->panel + 2 * (column - met + ahead);
-            const int32_t *const weights = stream + kx * depth;
-            if (column * stride != distance) {
-                continue;
-            }
-            if (one) {
-                kt_product_backward_row(walk->sums, end, panel, walk->quads, weights, step, 2);
-            } else {
-                kt_product_backward(walk->sums, end, panel, walk->quads, weights, step, 2 * columns);
+            if (column * stride == distance) {
+                kt_product_backward(walk->sums, end, walk->panel + 2 * (column - met + ahead), walk->quads, stream + kx * depth,
+                                    walk->params->step, 2 * walk->columns);
             }
         }
     }
@@ -162,21 +145,57 @@ static __attribute__((noinline)) void kt_shared_positions(const kt_shared_walk *
     const kt_window *const window = &walk->window;
     const int32_t depth = window->input[KT_CHANNELS], step = window->stride[KT_X] * depth;
     const int32_t half = (int32_t)(UINT32_C(1) << (walk->params->shift - 1));
-    const int one = at->count == 1 && walk->columns == KT_GROUP; /* no tap takes another column */
-    const int32_t block = one ? walk->room : walk->room / KT_GROUP;
     int8_t *const dx = walk->dx + (at->y * window->input[KT_X] + at->x) * depth;
     int32_t first;
-    for (first = 0; first < depth; first += block) {
-        const int32_t count = kt_minimum(depth - first, block);
-        const int32_t sums = one ? count : KT_GROUP * count;
-        kt_start_sums(walk->sums, half, sums);
-        kt_add_taps(walk, at, first, walk->sums + sums, one);
-        if (one) {
-            kt_store_row(walk, dx + first, count);
-        } else {
-            kt_store_block(walk, dx + first, step, at->count, count);
+    for (first = 0; first < depth; first += walk->room / KT_GROUP) {
+        const int32_t count = kt_minimum(depth - first, walk->room / KT_GROUP);
+        kt_start_sums(walk->sums, half, KT_GROUP * count);
+        kt_add_taps(walk, at, first, walk->sums + KT_GROUP * count);
+        kt_store_block(walk, dx + first, step, at->count, count);
+    }
+}
+
+/* One position that meets itself alone, whose sums have the order of channels. Either the panel holds all of it, or there is one
+ * block of sums, so that all is read before anything is written. */
+static __attribute__((noinline)) void kt_shared_position(const kt_shared_walk *walk, int32_t position)
+{
+    const kt_shared_input_gradient_params *const params = walk->params;
+    const int32_t depth = walk->window.input[KT_CHANNELS], channels = walk->window.output[KT_CHANNELS];
+    const int32_t half = (int32_t)(UINT32_C(1) << (params->shift - 1));
+    const int8_t *const g = walk->g + position * channels;
+    int8_t *dx = walk->dx + position * depth;
+    int32_t first, quad, c;
+    for (first = 0; first < depth; first += walk->room) {
+        const int32_t count = kt_minimum(depth - first, walk->room);
+        kt_start_sums(walk->sums, half, count);
+        for (quad = 0; quad < walk->quads; quad += walk->part) {
+            const int32_t quads = kt_minimum(walk->quads - quad, walk->part);
+            if (first == 0) {
+                kt_fill_channels(params, g, KT_FOUR * quad, kt_minimum(channels - KT_FOUR * quad, KT_FOUR * quads), walk->panel, 2);
+            }
+            kt_product_backward_row(walk->sums, walk->sums + count, walk->panel, quads, params->stream + quad * params->step + first,
+                                    params->step, 2);
+        }
+        for (c = 0; c < count; c += KT_FOUR, dx += KT_FOUR) {
+            kt_store_gradients(dx, walk->sums[c], walk->sums[c + 1], walk->sums[c + 2], walk->sums[c + 3], params->shift);
         }
     }
+}
+
+/* Whether every position meets the gradient at its own place and nothing else. */
+static inline int kt_meets_itself(const kt_window *window)
+{
+    return window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 &&
+           window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 && window->input[KT_X] == window->output[KT_X];
+}
+
+/* All positions of such a window lie in one row. */
+static inline void kt_join_rows(kt_window *window)
+{
+    window->input[KT_X] *= window->input[KT_Y];
+    window->output[KT_X] *= window->output[KT_Y];
+    window->input[KT_Y] = 1;
+    window->output[KT_Y] = 1;
 }
 
 /* Row by row, in groups of four positions of each phase. */
@@ -187,6 +206,7 @@ static inline void kt_walk_shared(const kt_shared_walk *walk)
     const int32_t stride = window->stride[KT_X];
     const int32_t groups = kt_divide_up(width, KT_GROUP * stride);
     const int32_t direction = kt_direction(walk->g, walk->dx);
+    const int alone = kt_meets_itself(window);
     kt_positions at;
     int32_t i, phase;
     for (at.y = kt_first(direction, height); kt_within(at.y, height); at.y += direction) {
@@ -194,7 +214,9 @@ static inline void kt_walk_shared(const kt_shared_walk *walk)
             for (phase = 0; phase < stride; phase++) {
                 at.x = KT_GROUP * stride * i + phase;
                 at.count = kt_minimum(kt_divide_up(width - at.x, stride), KT_GROUP);
-                if (at.count > 0) {
+                if (at.count == 1 && alone) {
+                    kt_shared_position(walk, at.y * width + at.x);
+                } else if (at.count > 0) {
                     kt_shared_positions(walk, &at);
                 }
             }
@@ -202,42 +224,46 @@ static inline void kt_walk_shared(const kt_shared_walk *walk)
     }
 }
 
-/* A function of its own, so that the others do without the panel. */
-static __attribute__((noinline)) void kt_walk_on_stack(const kt_shared_walk *walk)
+/* Functions of their own, so that each does without the words of the other. */
+static __attribute__((noinline)) void kt_walk_with_scratch(kt_shared_walk *walk)
 {
-    int32_t panel[KT_SMALL_PANEL];
-    kt_shared_walk own = *walk;
-    own.panel = panel;
-    kt_walk_shared(&own);
+    const kt_window *const window = &walk->window;
+    int32_t block[KT_BLOCK_SUMS];
+    walk->sums = block;
+    if (window->kernel[KT_Y] * window->kernel[KT_X] > 1) {
+        walk->sums = walk->panel + 2 * walk->columns * walk->quads;
+        walk->room = KT_GROUP * window->input[KT_CHANNELS];
+    }
+    kt_walk_shared(walk);
 }
 
-/* Where every position meets its own gradient and nothing else they are all neighbours. */
-static inline void kt_join_rows(kt_window *window)
+/* Of a single position with many channels the panel is laid in parts. */
+static __attribute__((noinline)) void kt_walk_on_stack(kt_shared_walk *walk)
 {
-    if (window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 &&
-        window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 && window->input[KT_X] == window->output[KT_X]) {
-        window->input[KT_X] *= window->input[KT_Y];
-        window->output[KT_X] *= window->output[KT_Y];
-        window->input[KT_Y] = 1;
-        window->output[KT_Y] = 1;
+    const int32_t depth = walk->window.input[KT_CHANNELS];
+    int32_t words[KT_STACK_WORDS];
+    if (2 * walk->quads > KT_STACK_WORDS - KT_BLOCK_SUMS) {
+        walk->room = depth;
+        walk->part = (KT_STACK_WORDS - depth) / 2;
     }
+    walk->sums = words;
+    walk->panel = words + walk->room;
+    kt_walk_shared(walk);
 }
 
 void kt_shared_input_gradient_s8(const kt_shared_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch)
 {
-    int32_t block[KT_BLOCK_SUMS];
-    kt_shared_walk walk = {params, params->window, g, dx, 0, 0, scratch, block, KT_BLOCK_SUMS};
+    kt_shared_walk walk = {params, params->window, g, dx, 0, 0, 0, scratch, NULL, KT_BLOCK_SUMS};
     kt_window *const window = &walk.window;
-    kt_join_rows(window);
+    if (kt_meets_itself(window)) {
+        kt_join_rows(window);
+    }
     walk.quads = (window->output[KT_CHANNELS] + KT_FOUR - 1) / KT_FOUR;
+    walk.part = walk.quads;
     walk.columns = kt_divide_up((window->kernel[KT_X] - 1) * window->dilation[KT_X], window->stride[KT_X]) + KT_GROUP;
     if (scratch == NULL) {
         kt_walk_on_stack(&walk);
-        return;
+    } else {
+        kt_walk_with_scratch(&walk);
     }
-    if (window->kernel[KT_Y] * window->kernel[KT_X] > 1) {
-        walk.sums = walk.panel + 2 * walk.columns * walk.quads;
-        walk.room = KT_GROUP * window->input[KT_CHANNELS];
-    }
-    kt_walk_shared(&walk);
 }
