@@ -259,13 +259,26 @@ def sharing(node: Node, t: NodeTypes, values: Any, on_stack: bool = False, layer
     return (*shared_input_gradient(node, t, values, (replace(node, op=PackedLinear()), stream), on_stack), "")
 
 
-def shared_gradient(r: Rng, rows: bool = False) -> Case:
+def with_lora(case: Case, r: Rng) -> Case:
+    """The gradient with LoRA's share, which may saturate."""
+    op, rank = case.op, int(r.integers(1, 7))
+    assert isinstance(op, LinearInputGradient)
+    out, shape = op.y_image[0] * op.y_image[1], (rank, *op.window.kernel, op.x_image[2])
+    types = {**case.types, "lora_du": gradient((1, out, rank), 1.0), "lora_du_exponent": scalar("int8")}
+    types |= {"lora_a": TensorType(shape, "int8"), "lora_a_exponent": scalar("int8")}
+    arrays = {**case.arrays, "lora_du": codes(r, 1, out, rank), "lora_du_exponent": one(int(r.integers(-12, 20)))}
+    arrays |= {"lora_a": codes(r, *shape), "lora_a_exponent": one(int(r.integers(-24, 8)))}
+    return replace(case, types=types, arrays=arrays)
+
+
+def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
     """The gradient of a layer to its input from the layer's stream: windows of any stride, dilation and border; what cannot be is drawn again."""
     while True:
         stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1), (3, 2))
         kernel = (1, 1) if r.random() < 0.4 else (int(r.integers(1, 4)), int(r.integers(1, 5)))
         dilation = pick(r, (1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2))
         pads = (0, 0, 0, 0) if r.random() < 0.4 else tuple(int(p) for p in r.integers(0, 3, 4))
+        rows = bool(r.random() < 0.2) if lora else rows
         h, w = (1, 1) if rows else (int(r.integers(1, 8)), int(r.integers(1, 14)))
         window = Window((1, 1)) if rows else Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
         ci, co = 4 * int(r.integers(1, 41 if rows else 13)), int(r.integers(1, 700 if rows else 40))
@@ -277,8 +290,9 @@ def shared_gradient(r: Rng, rows: bool = False) -> Case:
         p = prescale_shift(arrays["weights"], weights.channel_scales)
         op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(2, 24)))
         case = Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays)
+        case = with_lora(case, r) if lora else case
         try:
-            return repacked(case, partial(sharing, on_stack=bool(r.random() < 0.4), layer_words=pick(r, 0, 12)))[0]
+            return repacked(case, partial(sharing, on_stack=not lora and bool(r.random() < 0.4), layer_words=pick(r, 0, 12)))[0]
         except NotProved:
             continue
 
@@ -324,6 +338,7 @@ GENERATORS = {
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
     "shared_input_gradient": (shared_gradient, 100),
+    "shared_path_input_gradient": (partial(shared_gradient, lora=True), 60),
     "shared_rows_input_gradient": (partial(shared_gradient, rows=True), 40),
     "packed_rows_input_gradient": (wide_rows_gradient, 60),
     "packed_wide_delta_input_gradient": (wide_delta_gradient, 60),

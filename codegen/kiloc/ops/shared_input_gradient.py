@@ -16,7 +16,7 @@ from ._reach import Reach
 from .input_gradient import LinearInputGradient, prescale
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .packed import PackedLinear
-from .packed_input_gradient import SHIFTS, STACK_BYTES, UNCALIBRATED, largest_sum
+from .packed_input_gradient import LORA, SHIFTS, STACK_BYTES, UNCALIBRATED, largest_sum
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 POSITIONS = 4
@@ -37,6 +37,7 @@ class SharedInputGradient(Op):
     mnemonic: ClassVar[str] = "shared_input_gradient"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("g", "stream")
+    optional: ClassVar[tuple[str, ...]] = LORA
 
     layer: LinearInputGradient = field(default_factory=LinearInputGradient)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
@@ -45,7 +46,7 @@ class SharedInputGradient(Op):
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the operator that this stands for."""
-        return NodeTypes({"g": t.type("g"), "weights": self.weights}, t.results)
+        return NodeTypes({**{o: v for o, v in t.operands.items() if o != "stream"}, "weights": self.weights}, t.results)
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         return self.layer.infer(self.plain(t))
@@ -55,7 +56,7 @@ class SharedInputGradient(Op):
         order = packing.window_order(layer.window.kernel, layer.window.dilation[1], layer.x_image[2])
         words = e.array("stream").view(np.uint32).astype(np.int64).reshape(-1, self.step)[:, : 2 * len(order)]
         weights = packing.unpaired(words.reshape(-1, len(order), 2), channels, self.weights.size // channels, order)
-        arrays = {"g": e.array("g"), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
+        arrays = {**{o: a for o, a in dict(e.arrays).items() if o != "stream"}, "weights": weights.astype(np.int8).reshape(self.weights.shape)}
         return layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
 
     def macs(self, t: NodeTypes) -> int:
@@ -78,8 +79,12 @@ class SharedInputGradient(Op):
             "prescale_shift": op.prescale_shift,
             "shift": op.shift,
         }
-        symbol = "kt_shared_input_gradient_s8"
-        arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch())
+        symbol, path = "kt_shared_input_gradient_s8", list[Argument]()
+        if t.has("lora_du"):
+            multiplier, shift = op.path_multiplier(self.plain(t))
+            fields = {"layer": fields, "path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
+            symbol, path = "kt_shared_path_input_gradient_s8", [Argument(n.inputs[o]) for o in LORA]
+        arguments = (Argument(n.inputs["g"]), *path, Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch())
         scratch = 0 if self.on_stack else scratch_bytes(op)
         needs = ("product/backward.c", "product/backward_row.c")
         return KernelCall(symbol, f"{symbol[:-3]}_params", fields, arguments, scratch, f"kernels/{symbol[3:-3]}.c", needs)
@@ -115,7 +120,7 @@ def shared_input_gradient(
     assert isinstance(layer, LinearInputGradient)
     if forward is None or not isinstance(forward[0].op, PackedLinear) or forward[0].op.winograd:
         raise packing.NotProved("inference reads no stream of pairs")
-    if set(node.inputs) != {"g", "weights"}:
+    if not set(node.inputs) <= {"g", "weights", *LORA}:
         raise packing.NotProved("weights or gains of its layer are trained")
     if min(layer.window.pad) < 0:
         raise packing.NotProved("its window is cut")
@@ -126,11 +131,11 @@ def shared_input_gradient(
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
-    if largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
+    if not t.has("lora_du") and largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
-    if on_stack and not _fits_stack(layer):
+    if on_stack and (t.has("lora_du") or not _fits_stack(layer)):
         raise packing.NotProved(packing.MEMORY)
     stream = forward[1]
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
     op = SharedInputGradient(layer, t.type("weights"), step, on_stack)
-    return replace(node, op=op, inputs={"g": node.inputs["g"], "stream": stream.name}), [stream]
+    return replace(node, op=op, inputs={**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}), [stream]

@@ -143,6 +143,18 @@ typedef struct {
 
 void kt_shared_input_gradient_s8(const kt_shared_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
+/* kt_conv2d_path_input_gradient_s8 with LoRA and without a gain, in the same way, always with scratch; sums may be anything in int32. */
+typedef struct {
+    kt_shared_input_gradient_params layer;
+    int32_t path_channels;
+    int32_t path_multiplier;
+    int32_t path_shift;
+} kt_shared_path_input_gradient_params;
+
+void kt_shared_path_input_gradient_s8(const kt_shared_path_input_gradient_params *params, const int8_t *g, const int8_t *path_g,
+                                      const int8_t *path_exponent, const int8_t *path_weights, const int8_t *weights_exponent,
+                                      int8_t *dx, void *scratch);
+
 /* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
  *
  * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16
