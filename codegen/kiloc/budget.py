@@ -9,8 +9,8 @@ from typing import Any
 from .emit.context import Slice, caller_buffers, scratch_bytes
 from .errors import CompileError
 from .ir.graph import Graph, Node
-from .ir.verify import total_macs
-from .passes.kernels import forms, lavish, with_kernels
+from .ir.verify import node_types, total_macs
+from .passes.kernels import forms, lavish, second_copy, with_kernels
 from .passes.offload import moved_bytes, offload
 from .passes.slices import inference_slice, training_slice
 from .plan import WORD, alignment, check_plan, plan_memory
@@ -25,6 +25,9 @@ Options = Any
 INFERENCE_GROWTH = 0.05, 1024
 TRAINING_GROWTH = 0.01, 0
 """Share of the arena and bytes that faster kernels may add to it."""
+
+SHARING_CODE = 4096
+"""Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
 
 ROUNDS = 12
 """Forms are given up in so many rounds at most; then every kernel is portable."""
@@ -89,6 +92,20 @@ def economical(
     if wide:
         found = least
     return [planned(part.graph, align, prove, check, target, part.saving) for part in found]
+
+
+def sharing(part: Slice, excess: int) -> frozenset[str]:
+    """Gradients of a training slice that share their weights with inference, with so many more that `excess` bytes of flash are saved, if
+    there are any more: those first that save most for a MAC, each of which takes longer. The kernel that they share takes flash itself."""
+    bytes_of = {node.name: second_copy(part.graph, node, part.target, part.saving) for node in part.graph.nodes}
+    macs = {node.name: node.op.macs(node_types(part.graph, node)) for node in part.graph.nodes if bytes_of[node.name]}
+    shared, left = set(part.graph.shared), excess + (0 if part.graph.shared else SHARING_CODE)
+    for name in sorted(macs.keys() - shared, key=lambda n: (-bytes_of[n] / macs[n], n)):
+        if left <= 0:
+            break
+        shared.add(name)
+        left -= bytes_of[name]
+    return frozenset(shared)
 
 
 def _portable(part: Graph, target: str) -> dict[str, int]:

@@ -20,3 +20,11 @@ class CompileError(Exception):
 
 class BudgetError(CompileError):
     """A memory budget given by the user cannot be met; the model itself is fine."""
+
+
+class FlashBudgetError(BudgetError):
+    """The budget of flash. excess: bytes above it."""
+
+    def __init__(self, budget: int, used: int) -> None:
+        super().__init__(f"flash={budget}", f"the model needs {used:,} bytes of flash", "use a smaller model, or train fewer layers")
+        self.excess = used - budget

@@ -51,7 +51,7 @@ SAMPLES = 32
 PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")
 OFFLOADS = ("none", "optimizer", "activations", "all")
-BACKWARD_WEIGHTS = ("transposed", "shared")
+BACKWARD_WEIGHTS = ("auto", "transposed", "shared")
 C_HEADERS = frozenset(
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
     "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
@@ -95,8 +95,10 @@ class Options:
     slow: SlowMemory = field(default_factory=SlowMemory)
     speed: bool = False
     """Kernels that are faster for several times the flash."""
-    backward_weights: str = "transposed"
-    """What gradients to inputs read: a second, "transposed" copy, or the weights of inference, "shared"."""
+    backward_weights: str = "auto"
+    """What gradients to inputs read: a second, "transposed" copy, or the weights of inference, "shared"; "auto": these where `sharing` names them."""
+    sharing: frozenset[str] = frozenset()
+    """Gradients to inputs, nodes of the training slice."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
     train: bool = True
@@ -250,9 +252,8 @@ def _profiled(graph: Graph, profile: str) -> Graph:
 
 def _sharing(part: Graph, options: Options) -> Graph:
     """The training slice with the gradients marked that share their weights with inference."""
-    if options.backward_weights != "shared":
-        return part
-    return replace(part, shared=frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient)))
+    every = frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient))
+    return replace(part, shared={"auto": options.sharing, "transposed": frozenset[str](), "shared": every}[options.backward_weights])
 
 
 def _named(graph: Graph, options: Options) -> Graph:

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import pipeline
+from kiloc.budget import sharing
 from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
-from kiloc.errors import BudgetError, CompileError
-from kiloc.ir.graph import NEW_HEAD, Graph
+from kiloc.errors import BudgetError, CompileError, FlashBudgetError
+from kiloc.ir.graph import NEW_HEAD
 from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
@@ -100,7 +101,7 @@ def build(
     offload: str = "none",
     slow_memory: str | None = None,
     speed: bool = False,
-    backward_weights: str = "transposed",
+    backward_weights: str = "auto",
     optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
@@ -125,8 +126,7 @@ def build(
     which the state then lacks; saved "activations", those that raise the arena's peak, or as few as meet `ram`; "all"; or "none".
     slow_memory: a board whose slow memory this is: its size is a limit, its cost weighs moving a value against computing it twice.
     speed: faster kernels for several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets allow.
-    backward_weights: what gradients to inputs read: "transposed" weights, a second copy in flash, or those of inference, "shared", which takes
-    longer. The same bits.
+    backward_weights: what gradients to inputs read: "transposed", a second copy in flash; inference's, "shared", slower; "auto": as `flash` allows.
     optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
     profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage. measure: link for the size of code.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -140,25 +140,35 @@ def build(
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
-        offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal,
-        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y, seed=seed, name=name,
+        offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal, seed=seed, name=name,
+        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y,
     )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure)
 
 
 def _made(model: Model, options: pipeline.Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
-    """The build; where its fastest kernels take more flash than there is, the build without them, which says so."""
+    """The build; where its fastest kernels take more than a budget has, the build without them, which says so."""
+    notes = model.graph.notes
+    while True:
+        compilation: pipeline.Compilation | None = None
+        try:
+            compilation = pipeline.compile_graph(replace(model.graph, notes=notes), options, __version__, _dumper(dump))
+            return _written(model, compilation, directory, measure)
+        except BudgetError as error:
+            if options.speed:
+                notes, options = (*notes, "speed: a budget leaves no room for faster kernels"), replace(options, speed=False)
+                continue
+            shared = _sharing(compilation, error, options)
+            if shared == options.sharing:
+                raise
+            options = replace(options, sharing=shared)
 
-    def made(graph: Graph, options: pipeline.Options) -> Build:
-        return _written(model, pipeline.compile_graph(graph, options, __version__, _dumper(dump)), directory, measure)
 
-    try:
-        return made(model.graph, options)
-    except BudgetError:
-        if not options.speed:
-            raise
-    note = "speed: a budget leaves no room for faster kernels"
-    return made(replace(model.graph, notes=(*model.graph.notes, note)), replace(options, speed=False))
+def _sharing(compilation: pipeline.Compilation | None, error: BudgetError, options: pipeline.Options) -> frozenset[str]:
+    """The gradients that have to share their weights with inference to take less flash: at least one more than did, if there is one."""
+    if compilation is None or compilation.train is None or not isinstance(error, FlashBudgetError) or options.backward_weights != "auto":
+        return options.sharing
+    return sharing(compilation.train, error.excess)
 
 
 def _written(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool) -> Build:
@@ -404,6 +414,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
             "buffers": c.options.buffers,
             "offload": c.options.offload,
             "backward_weights": c.options.backward_weights,
+            "sharing": sorted(c.train.graph.shared) if c.train else [],
         },
         "target": c.options.target,
         "training": m.training,
@@ -448,4 +459,4 @@ def _measured(folder: Path, target: str) -> dict[str, Any] | None:
 def _check_flash(report: dict[str, Any], budget: int | None) -> None:
     used = report["flash"]["total"] or report["flash"]["weights"]
     if budget is not None and used > budget:
-        raise BudgetError(f"flash={budget}", f"the model needs {used:,} bytes of flash", "use a smaller model, or train fewer layers")
+        raise FlashBudgetError(budget, used)

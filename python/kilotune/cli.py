@@ -19,7 +19,7 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc.optim import STORAGES, parse_schedule
-from kiloc.pipeline import BUFFERS, OFFLOADS
+from kiloc.pipeline import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
 
 from . import boards as board_files
 from . import doctor as checks
@@ -159,6 +159,10 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
 @click.option("--slow-memory", default=None, metavar="BOARD", help="The board whose slow memory it is: its size is a limit, its cost is weighed.")
+@click.option(
+    "--backward-weights", type=click.Choice(BACKWARD_WEIGHTS), default="auto", show_default=True,
+    help="What gradients to inputs read: a transposed copy, the weights of inference, which takes longer, or the copy where --flash has room.",
+)  # fmt: skip
 @click.option("--speed", is_flag=True, help="Faster kernels for several times a layer's flash, where the budgets allow.")
 @click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")

@@ -16,14 +16,20 @@ from ._reach import Reach
 from .input_gradient import LinearInputGradient, prescale
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .packed import PackedLinear
-from .packed_input_gradient import LORA, SHIFTS, STACK_BYTES, UNCALIBRATED, largest_sum
+from .packed_input_gradient import LORA, SHIFTS, UNCALIBRATED, largest_sum
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
 POSITIONS = 4
 """Computed at once."""
 
+STACK_BYTES = 768
+"""Panel and sums of so many may lie on the stack (KT_STACK_WORDS in the runtime)."""
+
+BLOCK_BYTES = 256
+"""Sums of a 1x1 window, which are on the stack always (KT_BLOCK_SUMS)."""
+
 MOST_SUMS = 128
-"""Of a single position that the stack holds (runtime/src/kernels/shared_input_gradient.c): then its panel may be laid in parts."""
+"""Of a single position that the stack holds; its panel may then be laid in parts."""
 
 
 @register
@@ -105,8 +111,9 @@ def _is_single(layer: LinearInputGradient) -> bool:
 
 
 def _fits_stack(layer: LinearInputGradient) -> bool:
-    parts = _is_single(layer) and layer.x_image[2] <= MOST_SUMS
-    return layer.window.kernel == (1, 1) and (scratch_bytes(layer) <= STACK_BYTES or parts)
+    if _is_single(layer) and layer.x_image[2] <= MOST_SUMS:
+        return True
+    return scratch_bytes(layer) + (BLOCK_BYTES if layer.window.kernel == (1, 1) else 0) <= STACK_BYTES
 
 
 def shared_input_gradient(
@@ -134,7 +141,7 @@ def shared_input_gradient(
     if not t.has("lora_du") and largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
     if on_stack and (t.has("lora_du") or not _fits_stack(layer)):
-        raise packing.NotProved(packing.MEMORY)
+        raise packing.NotProved("sharing them takes more memory")
     stream = forward[1]
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
     op = SharedInputGradient(layer, t.type("weights"), step, on_stack)

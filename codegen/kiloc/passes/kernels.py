@@ -90,9 +90,18 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     try:
         chosen, values = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
     except NotProved as reason:
-        found = choose(usual, node, target, savings)
-        return replace(found, slow=f"{TWICE}: {reason}" if reason.args[0] != MEMORY else found.slow)
+        return replace(choose(usual, node, target, savings), slow=f"{TWICE}: {reason}")
     return Choice(chosen, tuple(values), SHARED)
+
+
+def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
+    """Bytes of flash that a gradient to an input takes for weights of its own, and could share with inference."""
+    if not isinstance(node.op, LinearInputGradient):
+        return 0
+    alone, shared = (choose(replace(graph, shared=names), node, target, savings) for names in (frozenset[str](), frozenset({node.name})))
+    constants = {**graph.values, **{v.name: v for v in alone.values}}
+    names = set(alone.node.inputs.values()) - set(shared.node.inputs.values())
+    return sum(constants[name].type.bytes for name in names if constants[name].kind == "constant")
 
 
 def forms(node: Node, target: str) -> int:

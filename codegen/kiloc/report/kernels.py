@@ -7,15 +7,32 @@ from typing import Any
 from ..emit.context import Slice, kernel_call, scratch_bytes
 from ..ir.graph import Node
 from ..ops.packed import PackedLinear
-from ..passes.kernels import LAVISH, choose, lavish
+from ..passes.kernels import LAVISH, choose, lavish, second_copy
 from ..pipeline import Compilation
 
 
 def kernels(c: Compilation) -> dict[str, Any]:
     """For inference and training the steps in order: {"step", "operator", "kernel", "slow"}, slow "" where there is nothing faster; and what
-    the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of one of them."""
+    the option `speed` costs: layers that it changes, bytes of flash more, and the most scratch of one of them; and gradients to inputs that
+    have a second copy of their weights which they could share with inference ("twice"), and that do ("shared"), with its bytes of flash."""
     speed = c.options.speed
-    return {"infer": _steps(c.infer, speed), "train": _steps(c.train, speed) if c.train else [], "speed": _cost(c.train or c.infer)}
+    return {
+        "infer": _steps(c.infer, speed),
+        "train": _steps(c.train, speed) if c.train else [],
+        "speed": _cost(c.train or c.infer),
+        "backward_weights": _backward_weights(c.train) if c.train else None,
+    }
+
+
+def _backward_weights(part: Slice) -> dict[str, dict[str, int]]:
+    found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared")}
+    for node in part.graph.nodes:
+        copy = second_copy(part.graph, node, part.target, part.saving)
+        if copy:
+            way = found["shared" if node.name in part.graph.shared else "twice"]
+            way["gradients"] += 1
+            way["flash"] += copy
+    return found
 
 
 def _cost(part: Slice) -> dict[str, int]:
@@ -36,7 +53,8 @@ def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
         if call is not None:
             slow = choose(part.graph, layer, part.target, part.saving).slow
             if layer.name in asked and not slow and not _is_winograd(node):
-                slow = "Winograd's transform takes more memory" if _is_winograd(choose(part.graph, layer, part.target, {layer.name: LAVISH}).node) else ""
+                possible = choose(part.graph, layer, part.target, {layer.name: LAVISH})
+                slow = "Winograd's transform takes more memory" if _is_winograd(possible.node) else ""
             found.append({"step": node.name, "operator": layer.op.mnemonic, "kernel": call.symbol, "slow": slow})
     return found
 

@@ -100,7 +100,18 @@ def _kernels(kernels: dict[str, Any]) -> list[str]:
     if speed["layers"]:
         cost = f"{speed['flash']:,} bytes of flash and up to {speed['scratch']:,} of scratch"
         found.append(f"{'speed':<{WIDTH}}{speed['layers']} layers by Winograd's transform, for {cost}")
-    return found
+    return found + _backward_weights(kernels["backward_weights"])
+
+
+def _backward_weights(ways: dict[str, dict[str, int]] | None) -> list[str]:
+    """What gradients to inputs take, or save, of flash."""
+    found = []
+    if ways and ways["twice"]["gradients"]:
+        copies = f"{ways['twice']['gradients']} gradients read a second copy of their weights, {ways['twice']['flash']:,} bytes of flash"
+        found.append(f"{copies}, which backward_weights=\"shared\" leaves out")
+    if ways and ways["shared"]["gradients"]:
+        found.append(f"{ways['shared']['gradients']} gradients share the weights of inference, {ways['shared']['flash']:,} bytes of flash less")
+    return [f"{'backward' if not i else '':<{WIDTH}}{line}" for i, line in enumerate(found)]
 
 
 def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:

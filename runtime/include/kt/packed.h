@@ -128,8 +128,8 @@ void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params
  * prescale            [output channels, rounded up to 4]; shift in [2, 31]; half a unit of the result added to a sum stays in int32
  * scratch             a panel of 2 bytes an output channel, rounded up to 4, for each of ceil((kernel[1] - 1) * dilation[1] / stride[1]) + 4
  *                     columns, or for one of a single position (1x1, no stride or pad); with larger windows than 1x1 also 16 bytes an input
- *                     channel. NULL with a 1x1 window where that is 512 bytes at most, or of a single position with at most 128 input
- *                     channels: all is on the stack then
+ *                     channel. NULL where that is 768 bytes at most, 512 with a 1x1 window, or of a single position with at most 128
+ *                     input channels: all is on the stack then
  * The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase, or by rows that are
  * no whole groups. */
 typedef struct {

@@ -22,7 +22,7 @@
 enum {
     KT_GROUP = 4,        /* positions */
     KT_FOUR = 4,         /* channels */
-    KT_BLOCK_SUMS = 64,  /* of a 1x1 window */
+    KT_BLOCK_SUMS = 64,  /* of a 1x1 window: always on the stack */
     KT_STACK_WORDS = 192 /* of panel and sums, without scratch */
 };
 
@@ -267,14 +267,9 @@ static inline void kt_walk_shared(const kt_shared_walk *walk)
 /* Functions of their own, so that each does without the words of the other. */
 static __attribute__((noinline)) void kt_walk_with_scratch(const kt_shared_walk *walk)
 {
-    const kt_window *const window = &walk->window;
     int32_t block[KT_BLOCK_SUMS];
     kt_shared_walk own = *walk;
-    own.sums = block;
-    if (window->kernel[KT_Y] * window->kernel[KT_X] > 1) {
-        own.sums = own.panel + 2 * own.columns * own.quads;
-        own.room = KT_GROUP * window->input[KT_CHANNELS];
-    }
+    own.sums = own.room <= KT_BLOCK_SUMS ? block : own.panel + 2 * own.columns * own.quads;
     kt_walk_shared(&own);
 }
 
@@ -305,6 +300,9 @@ static inline void kt_shared_gradient(const kt_shared_input_gradient_params *par
     walk.quads = (window->output[KT_CHANNELS] + KT_FOUR - 1) / KT_FOUR;
     walk.part = walk.quads;
     walk.columns = kt_divide_up((window->kernel[KT_X] - 1) * window->dilation[KT_X], window->stride[KT_X]) + KT_GROUP;
+    if (window->kernel[KT_Y] * window->kernel[KT_X] > 1) {
+        walk.room = KT_GROUP * window->input[KT_CHANNELS]; /* blocks would scale every column again */
+    }
     if (!KT_WITH_PATH && scratch == NULL) {
         kt_walk_on_stack(&walk);
     } else {

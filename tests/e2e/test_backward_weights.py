@@ -1,0 +1,150 @@
+"""Gradients to inputs that share their weights with inference: the same training in less flash, all of them or as many as a budget asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import kilotune as kt
+from kiloc.ir import interp
+from kiloc.peft import Method
+from kiloc.pipeline import Options, compile_graph
+from kilotune.cli import main
+
+CASES: dict[str, tuple[str, list[Method]]] = {
+    "pointwise and fully connected": ("kws_dscnn_int8", [kt.BiasOnly()]),
+    "windows, strides, skips": ("ic_resnet8_int8", [kt.BiasOnly()]),
+    "LoRA": ("person_detect_int8", [kt.BiasOnly(), kt.LoRA(rank=4, layers="last:3")]),
+    "one position": ("ad01_int8", [kt.BiasOnly()]),
+}
+SHARED, TRANSPOSED = "kt_shared_", "kt_packed_input_gradient_s8"
+
+
+def model(name: str, data_dir: Path) -> kt.Model:
+    return kt.load(data_dir / "models" / f"{name}.tflite")
+
+
+def build(case: str, data_dir: Path, folder: Path, **options: Any) -> kt.Build:
+    name, methods = CASES[case]
+    loss = kt.MeanSquaredError(target="input") if name == "ad01_int8" else "cross_entropy"
+    return kt.build(model(name, data_dir), folder, method=methods, loss=loss, name="model", **options)
+
+
+def gradients(build: kt.Build) -> dict[str, dict[str, str]]:
+    """Steps of the gradients to inputs of convolutions and fully connected layers."""
+    return {s["step"]: s for s in build.report["kernels"]["train"] if s["operator"] == "linear_input_gradient"}
+
+
+def trained(build: kt.Build, device: str, count: int = 3) -> tuple[bytes, bytes]:
+    """State before and after training."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-128, 128, (count, *build.manifest["inputs"][0]["shape"][1:])).astype(np.int8)
+    with build.open(device) as opened:
+        start = opened.state()
+        for i in range(count):
+            opened.train_step(x[i : i + 1], None if build.manifest["targets"] == "input" else i % build.manifest["classes"])
+        return start, opened.state()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_bits_with_one_copy_of_the_weights(case: str, data_dir: Path, tmp_path: Path) -> None:
+    twice, once = (build(case, data_dir, tmp_path / way, backward_weights=way) for way in ("transposed", "shared"))
+    assert all(s["kernel"].startswith(SHARED) and "shares" in s["slow"] for s in gradients(once).values())
+    assert not any(s["kernel"].startswith(SHARED) for s in gradients(twice).values())
+    ways = [b.report["kernels"]["backward_weights"] for b in (twice, once)]
+    assert ways[0]["shared"] == ways[1]["twice"] == {"gradients": 0, "flash": 0}
+    assert ways[0]["twice"] == ways[1]["shared"] and ways[0]["twice"]["gradients"] == len(gradients(once))
+    saved = twice.report["flash"]["weights"] - once.report["flash"]["weights"]
+    assert abs(saved - ways[0]["twice"]["flash"]) < 100 * len(gradients(once))
+    assert all(once.report["memory"][part] <= twice.report["memory"][part] for part in ("infer_arena", "train_arena", "state"))
+    expected, found = trained(twice, "host"), trained(once, "host")
+    assert found == expected and found[0] != found[1]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("case", "board"), [("pointwise and fully connected", "mps2-an386"), ("windows, strides, skips", "mps2-an500")])
+def test_host_and_emulated_core(case: str, board: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
+    once = build(case, data_dir, tmp_path / "b", backward_weights="shared", target="cortex-m7" if board == "mps2-an500" else "cortex-m4")
+    assert trained(once, f"qemu:{board}", 1) == trained(once, "host", 1)
+
+
+def test_kernels_mean_what_the_step_means(data_dir: Path) -> None:
+    """The graph of kernels, computed from the stream of inference."""
+    options = Options(methods=(kt.BiasOnly(), kt.LoRA(rank=2, layers="last:3")), backward_weights="shared")
+    c = compile_graph(model("kws_dscnn_int8", data_dir).graph, options, "0")
+    assert c.train is not None
+    states = [interp.initial_state(c.graph) for _ in range(2)]
+    for i, x in enumerate(np.random.default_rng(4).integers(-128, 128, (2, *c.graph.type(c.graph.inputs[0]).shape[1:])).astype(np.int8)):
+        for part, state in zip((c.train.graph, c.train.kernels), states, strict=True):
+            interp.train_step(part, {"input": x[None], "label": np.array([i], np.int32)}, state)
+    assert all(np.array_equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_helium_leaves_the_transposed_copy_out(data_dir: Path, tmp_path: Path) -> None:
+    case = "pointwise and fully connected"
+    twice, once = (build(case, data_dir, tmp_path / way, backward_weights=way, target="cortex-m55") for way in ("transposed", "shared"))
+    cost = twice.report["kernels"]["backward_weights"]["twice"]
+    assert cost["gradients"] == 5 and once.report["kernels"]["backward_weights"]["shared"] == cost
+    assert twice.report["flash"]["weights"] - once.report["flash"]["weights"] >= cost["flash"]
+    assert all("shares" in s["slow"] for s in gradients(once).values())
+    assert trained(once, "host") == trained(twice, "host")
+
+
+def test_what_cannot_share_keeps_its_copy_and_says_why(data_dir: Path, tmp_path: Path) -> None:
+    shared = {"backward_weights": "shared", "measure": False}
+    full = kt.build(model("kws_dscnn_int8", data_dir), tmp_path / "full", method=[kt.Full(), kt.BiasOnly()], **shared)
+    reasons = {s["slow"] for s in gradients(full).values()}
+    assert reasons == {"its weights are in flash twice: weights or gains of its layer are trained"}
+    fast = kt.build(model("ic_resnet8_int8", data_dir), tmp_path / "fast", method=kt.BiasOnly(), speed=True, **shared)
+    reasons = {s["slow"] for s in gradients(fast).values() if not s["kernel"].startswith(SHARED)}
+    assert reasons == {"its weights are in flash twice: inference reads no stream of pairs"}
+    assert "shares" in fast.report_text() and "twice" in fast.report_text()
+
+
+def test_as_many_share_as_the_flash_budget_asks_for(data_dir: Path, tmp_path: Path) -> None:
+    """Those first that save most for a MAC; none without need; what cannot be met names the least."""
+    case, totals, counts = "pointwise and fully connected", [], []
+    usual, least = (build(case, data_dir, tmp_path / way, backward_weights=way).report["flash"]["total"] for way in ("transposed", "shared"))
+    for budget in (usual, usual - 1, (usual + least) // 2, least):
+        found = build(case, data_dir, tmp_path / "b", flash=budget)
+        ways = found.report["kernels"]["backward_weights"]
+        totals.append(found.report["flash"]["total"])
+        counts.append(ways["shared"]["gradients"])
+        assert totals[-1] <= budget and ways["shared"]["gradients"] + ways["twice"]["gradients"] == 5
+        assert sorted(s for s, g in gradients(found).items() if g["kernel"].startswith(SHARED)) == found.manifest["options"]["sharing"]
+        if counts[-1] == 3:
+            assert "dense.dx" in found.manifest["options"]["sharing"], "one position: fewest MACs for its bytes"
+    assert counts[0] == 0 < counts[1] <= counts[2] <= counts[3] == 5 and totals[3] == least
+    with pytest.raises(kt.BudgetError, match=f"{least:,} bytes of flash"):
+        build(case, data_dir, tmp_path / "b", flash=least - 1)
+    with pytest.raises(kt.BudgetError, match=f"{usual:,} bytes of flash"):
+        build(case, data_dir, tmp_path / "b", flash=least, backward_weights="transposed")
+
+
+def test_sharing_within_a_memory_budget(data_dir: Path, tmp_path: Path) -> None:
+    """What is computed again to meet `ram` reads the same stream."""
+    case = "windows, strides, skips"
+    usual = build(case, data_dir, tmp_path / "usual", backward_weights="shared")
+    ram = int(0.95 * usual.report["memory"]["train_total"])
+    tight = build(case, data_dir, tmp_path / "tight", backward_weights="shared", ram=ram)
+    assert tight.report["memory"]["train_total"] <= ram and sum(tight.report["macs"].values()) > sum(usual.report["macs"].values())
+    assert all(s["kernel"].startswith(SHARED) for s in gradients(tight).values())
+    assert trained(tight, "host") == trained(usual, "host")
+
+
+def test_the_option_on_the_command_line_and_wrong_values(data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / "models" / "kws_dscnn_int8.tflite"
+    arguments = ["build", str(path), "-o", str(tmp_path / "b"), "--method", "bias", "--backward-weights", "shared"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "5 gradients share the weights of inference, 17,152 bytes of flash less" in result.output
+    usual = kt.build(kt.load(path), tmp_path / "usual", method=kt.BiasOnly(), measure=False)
+    text = '5 gradients read a second copy of their weights, 17,152 bytes of flash, which backward_weights="shared" leaves out'
+    assert text in usual.report_text()
+    with pytest.raises(kt.CompileError, match="unknown backward_weights") as caught:
+        kt.build(kt.load(path), tmp_path / "c", method=kt.BiasOnly(), backward_weights="share")
+    assert caught.value.where == "backward_weights='share'" and "did you mean 'shared'" in caught.value.hint
