@@ -120,8 +120,7 @@ def build(
     ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
-    buffers: where inputs and results lie, "caller" or "arena": then the caller writes and reads them there, without a copy, by functions such as
-    kws_input(&model), and the arena of the report holds them.
+    buffers: where inputs and results lie, "caller" or "arena": the caller writes and reads them there, without a copy, by kws_input(&model) etc.
     offload: what lies in slow memory, such as external RAM, and is moved by two functions of the firmware (kt/port.h): the "optimizer"'s moments,
     which the state then lacks; saved "activations", those that raise the arena's peak, or as few as meet `ram`; "all"; or "none".
     slow_memory: a board whose slow memory this is: its size is a limit, its cost weighs moving a value against computing it twice.
@@ -134,8 +133,7 @@ def build(
     """
     _check_options(model, target, optimizer, accumulate, seed, name)
     chosen = _configured(config, method, optimizer, loss, storage, accumulate)
-    if not train and not chosen.methods:
-        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
+    _check_methods(chosen, train)
     x, y = _calibration(model, calibration)
     options = pipeline.Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
@@ -231,6 +229,11 @@ def _configured(
         if value not in (default, getattr(read, option)):
             raise CompileError("config", f"says {option} is {getattr(read, option)!r}, and {option}={value!r} is given", f"leave {option} out")
     return read
+
+
+def _check_methods(chosen: Config, train: bool) -> None:
+    if not train and not chosen.methods:
+        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
 
 
 def _methods(method: Any) -> tuple[Method, ...]:
