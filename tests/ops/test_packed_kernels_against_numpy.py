@@ -271,14 +271,13 @@ def with_lora(case: Case, r: Rng) -> Case:
     return replace(case, types=types, arrays=arrays)
 
 
-def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
-    """The gradient of a layer to its input from the layer's stream: windows of any stride, dilation and border; what cannot be is drawn again."""
+def layer_gradient(r: Rng, rows: bool = False) -> Case:
+    """The gradient of a layer to its input, in whole fours of input channels: windows of any stride, dilation and border, or one position."""
     while True:
         stride = pick(r, (1, 1), (1, 1), (2, 2), (1, 2), (2, 1), (3, 2))
         kernel = (1, 1) if r.random() < 0.4 else (int(r.integers(1, 4)), int(r.integers(1, 5)))
         dilation = pick(r, (1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2))
         pads = (0, 0, 0, 0) if r.random() < 0.4 else tuple(int(p) for p in r.integers(0, 3, 4))
-        rows = bool(r.random() < 0.2) if lora else rows
         h, w = (1, 1) if rows else (int(r.integers(1, 8)), int(r.integers(1, 14)))
         window = Window((1, 1)) if rows else Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
         ci, co = 4 * int(r.integers(1, 41 if rows else 13)), int(r.integers(1, 700 if rows else 40))
@@ -289,10 +288,16 @@ def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
         arrays = {"g": codes(r, 1, *out, co), "weights": codes(r, *weights.shape)}
         p = prescale_shift(arrays["weights"], weights.channel_scales)
         op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(2, 24)))
-        case = Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays)
+        return Case(op, {"g": gradient((1, *out, co), scale(r)), "weights": weights}, arrays)
+
+
+def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
+    """The same from the layer's stream; what cannot be is drawn again."""
+    while True:
+        case = layer_gradient(r, rows or (lora and bool(r.random() < 0.2)))
         case = with_lora(case, r) if lora else case
         try:
-            return repacked(case, partial(sharing, on_stack=not lora and bool(r.random() < 0.4), layer_words=pick(r, 0, 12)))[0]
+            return repacked(case, partial(sharing, on_stack=bool(r.random() < 0.4), layer_words=pick(r, 0, 12)))[0]
         except NotProved:
             continue
 
@@ -417,6 +422,45 @@ def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_shared_gradient_means_what_the_gradient_means(seed: int) -> None:
+    r = np.random.default_rng([seed, 10])
+    for case in (layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
+        try:
+            found, _ = repacked(case, partial(sharing, layer_words=pick(r, 0, 12)))
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(found), meaning(case))
+
+
+def test_gradients_that_cannot_share_say_why() -> None:
+    weights = TensorType((600, 1, 1, 4), "int8", Quantization((1.0,), 0))
+    arrays = {"g": np.full((1, 1, 1, 600), 127, np.int8), "weights": np.full(weights.shape, 127, np.int8)}
+    op = LinearInputGradient(Window((1, 1)), (1, 1, 4), (1, 1, 600), prescale_shift(arrays["weights"], (1.0,)), 1.0, (1, 1, 1, 4), shift=20)
+    case = Case(op, {"g": gradient((1, 1, 1, 600), 1.0), "weights": weights}, arrays)
+
+    def reason(packer: Any = sharing, case: Case = case, **changed: Any) -> str:
+        with pytest.raises(NotProved) as caught:
+            repacked(replace(case, op=replace(op, **changed)), packer)
+        return str(caught.value)
+
+    def without_stream(node: Node, t: NodeTypes, values: Any) -> Any:
+        return shared_input_gradient(node, t, values, None)
+
+    repacked(case, sharing)
+    delta = replace(case, types={**case.types, "delta": TensorType(weights.shape, "int8"), "delta_exponent": scalar("int8")})
+    assert reason(without_stream) == "inference reads no stream of pairs"
+    delta = replace(delta, arrays={**arrays, "delta": arrays["weights"], "delta_exponent": one(0)})
+    assert reason(case=delta) == "weights or gains of its layer are trained"
+    assert reason(window=Window((1, 1), pad=(-1, 0, 0, 0))) == "its window is cut"
+    assert reason(shift=40) == "its sums are shifted by 40"
+    assert reason(shift=31) == "its sums and half a unit of the result may leave int32"
+    assert reason(partial(sharing, on_stack=True), x_image=(1, 2, 4), y_image=(1, 2, 600)) == "sharing them takes more memory"
+    narrow = {"weights": replace(weights, shape=(600, 1, 1, 3))}
+    odd = replace(case, types={**case.types, **narrow}, arrays={**arrays, "weights": arrays["weights"][..., :3]})
+    assert reason(case=odd, x_image=(1, 1, 3)) == "its input channels are no multiple of 4"
 
 
 def test_transformed_weights_give_the_weights_back() -> None:

@@ -140,7 +140,7 @@ def shared_input_gradient(
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
     if not t.has("lora_du") and largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
-    if on_stack and (t.has("lora_du") or not _fits_stack(layer)):
+    if on_stack and not _fits_stack(layer):
         raise packing.NotProved("sharing them takes more memory")
     stream = forward[1]
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)

@@ -143,7 +143,7 @@ typedef struct {
 
 void kt_shared_input_gradient_s8(const kt_shared_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
 
-/* kt_conv2d_path_input_gradient_s8 with LoRA and without a gain, in the same way, always with scratch; sums may be anything in int32. */
+/* kt_conv2d_path_input_gradient_s8 with LoRA and without a gain, in the same way; sums may be anything in int32. */
 typedef struct {
     kt_shared_input_gradient_params layer;
     int32_t path_channels;

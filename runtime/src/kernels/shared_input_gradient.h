@@ -288,7 +288,7 @@ static __attribute__((noinline)) void kt_walk_on_stack(const kt_shared_walk *wal
     kt_walk_shared(&own);
 }
 
-/* path: NULL without KT_WITH_PATH; with it there is scratch. */
+/* path: NULL without KT_WITH_PATH. */
 static inline void kt_shared_gradient(const kt_shared_input_gradient_params *params, const kt_path *path, const int8_t *g, int8_t *dx,
                                       void *scratch)
 {
@@ -303,7 +303,7 @@ static inline void kt_shared_gradient(const kt_shared_input_gradient_params *par
     if (window->kernel[KT_Y] * window->kernel[KT_X] > 1) {
         walk.room = KT_GROUP * window->input[KT_CHANNELS]; /* blocks would scale every column again */
     }
-    if (!KT_WITH_PATH && scratch == NULL) {
+    if (scratch == NULL) {
         kt_walk_on_stack(&walk);
     } else {
         kt_walk_with_scratch(&walk);
