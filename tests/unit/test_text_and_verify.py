@@ -107,6 +107,12 @@ def test_text_at_every_stage_round_trips(name: str) -> None:
     assert seen[0] == "simplify" and (len(seen) > 3) == (name != "inference")
 
 
+def test_what_a_slice_says_of_itself_round_trips() -> None:
+    graph = replace(model(), buffers="arena", shared=frozenset({"b.dx", "a.dx"}))
+    text = print_graph(graph)
+    assert "buffers arena\nshared a.dx\nshared b.dx\n" in text and parse_graph(text) == graph
+
+
 def test_any_float32_scale_is_exact() -> None:
     scales = np.frombuffer(np.random.default_rng(0).integers(1, 0x7F7FFFFF, 200).astype(np.int32).tobytes(), np.float32)
     quantization = Quantization(tuple(float(s) for s in scales), 0, 0)

@@ -1,0 +1,108 @@
+"""Flash of training builds whose gradients to inputs have transposed weights of their own or share those of inference, and what a step takes.
+
+    make bench-flash
+
+Bytes of the linked model, constants and code. Instructions of one training step with its update are counted exactly under QEMU, cycles are those
+of the counter's Cortex-M4 model (docs/speed.md). Both builds give the same bits. With "auto", the default, gradients have transposed weights as
+far as the `flash` budget allows.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import speed
+from rich.console import Console
+
+import kilotune as kt
+from kiloc.peft import Method
+
+CORES = ("m4", "m7", "m55")
+WAYS = ("transposed", "shared")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model and what is trained of it."""
+
+    model: str
+    title: str
+    methods: tuple[Method, ...] = (kt.BiasOnly(),)
+
+
+ROWS = (
+    Row("kws_dscnn", "DS-CNN, bias all"),
+    Row("kws_dscnn", "DS-CNN, bias + LoRA r=4 all", (kt.BiasOnly(), kt.LoRA(rank=4, layers="all"))),
+    Row("ic_resnet8", "ResNet-8, bias all"),
+    Row("person_detect", "person_detect, bias all"),
+    Row("ad01", "AD autoencoder, bias all"),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A build's flash and memory in bytes, gradients by what they read, and its training step."""
+
+    weights: int
+    code: int
+    memory: int
+    shared: int
+    twice: int
+    step: speed.Region
+
+
+def measured(row: Row, core: str, way: str) -> Found:
+    loss = kt.MeanSquaredError(target="input") if row.model == "ad01" else "cross_entropy"
+    rig = speed.counter()
+    with tempfile.TemporaryDirectory() as name:
+        options = {"method": list(row.methods), "loss": loss, "target": speed.CORES[core], "backward_weights": way}
+        build = kt.build(speed.load(row.model), Path(name) / "build", **options)
+        flash, ways = build.report["flash"], build.report["kernels"]["backward_weights"]
+        step = speed.counted(build, core, rig, True)[1]
+        counts = (ways[w]["gradients"] for w in ("shared", "twice"))
+        return Found(flash["weights"], flash["code"], build.report["memory"]["train_total"], *counts, step)
+
+
+def cells(row: Row, core: str, usual: Found, found: Found, way: str) -> list[str]:
+    total, before = found.weights + found.code, usual.weights + usual.code
+    times = found.step.instructions / usual.step.instructions
+    cycles = "-" if found.step.cycles is None or usual.step.cycles is None else f"{found.step.cycles / 1e6:.3f}"
+    less = f" ({100 * (1 - total / before):.0f} % less)" if found is not usual else ""
+    more = f" ({times:.2f})" if found is not usual else ""
+    figures = (f"{found.weights:,}", f"{found.code:,}", f"{total:,}{less}", f"{found.memory:,}")
+    return [row.title, core, way, f"{found.shared} of {found.shared + found.twice}", *figures, f"{found.step.instructions / 1e6:.3f}{more}", cycles]
+
+
+HEADINGS = ("model, method", "core", "weights", "gradients that share", "constants", "code", "flash", "arena and state", "Minstr", "Mcycles")
+
+
+def rows(models: Sequence[str], cores: Sequence[str]) -> list[list[str]]:
+    chosen = [(row, core) for row in ROWS for core in CORES if (not models or row.model in models) and (not cores or core in cores)]
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        running = [[pool.submit(measured, *each, way) for way in WAYS] for each in chosen]
+        found = [[one.result() for one in pair] for pair in running]
+    return [cells(*each, pair[0], one, way) for each, pair in zip(chosen, found, strict=True) for way, one in zip(WAYS, pair, strict=True)]
+
+
+@click.command()
+@click.option("--model", "models", multiple=True, help="Model to measure, as its file begins; all without it.")
+@click.option("--core", "cores", multiple=True, type=click.Choice(CORES), help="Core to measure; all without it.")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
+def main(models: tuple[str, ...], cores: tuple[str, ...], write: Path | None) -> None:
+    """Build, count and print the table."""
+    lines = speed.table(HEADINGS, rows(models, cores))
+    Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
+    if write:
+        body = " ".join((__doc__ or "").split("make bench-flash", 1)[1].split())
+        when = f"Printed by `make bench-flash` on {datetime.date.today().isoformat()}."
+        write.write_text("\n".join(["# Flash", "", when, "", body, "", *lines]).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()
