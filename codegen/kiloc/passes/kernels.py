@@ -80,18 +80,24 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
 
 def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None, saving: int) -> Choice:
     """The kernel of a gradient that reads what its layer reads, or where there is none the usual one."""
-    weights, usual = node.inputs["weights"], replace(graph, shared=graph.shared - {node.name})
+    usual = replace(graph, shared=graph.shared - {node.name})
     if target in HELIUM:
         return Choice(node, (), choose(usual, node, target).slow or SHARED)
-    layer = next(n for n in graph.nodes if isinstance(n.op, Linear) and n.inputs["weights"] == weights)
-    packed_layer = choose(graph, layer, target, savings)
-    stream = packed_layer.node.inputs.get("stream")
-    forward = next(((packed_layer.node, v) for v in packed_layer.values if v.name == stream), None)
     try:
+        forward = _packed_layer(graph, node.inputs["weights"], target, savings)
         chosen, values = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
     except NotProved as reason:
         return replace(choose(usual, node, target, savings), slow=f"{TWICE}: {reason}")
     return Choice(chosen, tuple(values), SHARED)
+
+
+def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str, int] | None) -> tuple[Node, Value] | None:
+    """The layer with these weights as inference computes it, and the stream that it reads; None where it reads none."""
+    for layer in graph.nodes:
+        if isinstance(layer.op, Linear) and layer.inputs["weights"] == weights:
+            choice = choose(graph, layer, target, savings)
+            return next(((choice.node, v) for v in choice.values if v.name == choice.node.inputs.get("stream")), None)
+    return None
 
 
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
