@@ -256,7 +256,7 @@ def sharing(node: Node, t: NodeTypes, values: Any, on_stack: bool = False, layer
     behind = np.full((len(words), layer_words), 0x5A5A5A5A, np.int64)
     data = packing.as_stream(np.concatenate([words.reshape(len(words), -1), behind], 1))
     stream = Value("stream", TensorType(data.shape, "int32"), "constant", data)
-    return (*shared_input_gradient(node, t, values, (replace(node, op=PackedLinear()), stream), on_stack), "")
+    return shared_input_gradient(node, t, values, (replace(node, op=PackedLinear()), stream), on_stack)
 
 
 def with_lora(case: Case, r: Rng) -> Case:

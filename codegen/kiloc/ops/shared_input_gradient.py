@@ -19,6 +19,9 @@ from .packed import PackedLinear
 from .packed_input_gradient import LORA, SHIFTS, UNCALIBRATED, largest_sum
 from .registry import Array, Environment, Names, NodeTypes, Op, register
 
+SHARED = "it shares its weights with inference, which takes less flash"
+"""Why a gradient is not the fastest of its kind."""
+
 POSITIONS = 4
 """Computed at once."""
 
@@ -106,7 +109,7 @@ def scratch_bytes(layer: LinearInputGradient) -> int:
 
 
 def _is_single(layer: LinearInputGradient) -> bool:
-    """One position, as of a fully connected layer."""
+    """One position, as of a fully connected layer: then the product back through the stream takes no longer than the transposed one."""
     return layer.window.pointwise and layer.x_image[:2] == (1, 1)
 
 
@@ -118,8 +121,8 @@ def _fits_stack(layer: LinearInputGradient) -> bool:
 
 def shared_input_gradient(
     node: Node, t: NodeTypes, values: Mapping[str, Value], forward: tuple[Node, Value] | None, on_stack: bool = False
-) -> tuple[Node, list[Value]]:
-    """The node that stands for a gradient, and the constant that it reads with the layer. Raises NotProved.
+) -> tuple[Node, list[Value], str]:
+    """The node that stands for a gradient, the constant that it reads with the layer, and why it is not the fastest. Raises NotProved.
 
     forward: the layer with its kernel, and the stream of this; None where it has none. on_stack: the panel is.
     """
@@ -145,4 +148,5 @@ def shared_input_gradient(
     stream = forward[1]
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
     op = SharedInputGradient(layer, t.type("weights"), step, on_stack)
-    return replace(node, op=op, inputs={**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}), [stream]
+    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
+    return replace(node, op=op, inputs=inputs), [stream], "" if _is_single(layer) else SHARED

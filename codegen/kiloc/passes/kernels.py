@@ -25,7 +25,7 @@ from ..ops.packed_depthwise import band_rows, packed_depthwise
 from ..ops.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.packed_input_gradient import packed_input_gradient
-from ..ops.shared_input_gradient import shared_input_gradient
+from ..ops.shared_input_gradient import SHARED, shared_input_gradient
 from .recompute import AGAIN
 from .stripes import STRIPE
 
@@ -85,10 +85,10 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
         return Choice(node, (), choose(usual, node, target).slow or SHARED)
     try:
         forward = _packed_layer(graph, node.inputs["weights"], target, savings)
-        chosen, values = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
+        chosen, values, slow = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
     except NotProved as reason:
         return replace(choose(usual, node, target, savings), slow=f"{TWICE}: {reason}")
-    return Choice(chosen, tuple(values), SHARED)
+    return Choice(chosen, tuple(values), slow)
 
 
 def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str, int] | None) -> tuple[Node, Value] | None:
@@ -119,9 +119,6 @@ def lavish(graph: Graph, target: str) -> dict[str, int]:
     """`LAVISH` for every node that has such a form."""
     return {node.name: LAVISH for node in graph.nodes if target in DSP and isinstance(node.op, Conv2D)}
 
-
-SHARED = "it shares its weights with inference, which takes less flash"
-"""Why a gradient to an input is not the fastest."""
 
 TWICE = "its weights are in flash twice"
 

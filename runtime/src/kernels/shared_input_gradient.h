@@ -83,7 +83,7 @@ static inline void kt_fill_columns(const kt_shared_walk *walk, int32_t row, int3
 }
 
 /* What sums start from: half a unit of the result, but where a path is added and saturates. */
-static inline int32_t kt_start_of(const kt_shared_walk *walk)
+static inline int32_t kt_first_sum(const kt_shared_walk *walk)
 {
     return KT_WITH_PATH ? 0 : (int32_t)(UINT32_C(1) << (walk->params->shift - 1));
 }
@@ -193,7 +193,7 @@ static __attribute__((noinline)) void kt_shared_positions(const kt_shared_walk *
     int32_t first;
     for (first = 0; first < depth; first += walk->room / KT_GROUP) {
         const int32_t count = kt_minimum(depth - first, walk->room / KT_GROUP);
-        kt_start_sums(walk->sums, kt_start_of(walk), KT_GROUP * count);
+        kt_start_sums(walk->sums, kt_first_sum(walk), KT_GROUP * count);
         kt_add_taps(walk, at, first, walk->sums + KT_GROUP * count);
         kt_store_positions(walk, at, first, count);
     }
@@ -209,7 +209,7 @@ static __attribute__((noinline)) void kt_shared_position(const kt_shared_walk *w
     int32_t first, quad;
     for (first = 0; first < depth; first += walk->room) {
         const int32_t count = kt_minimum(depth - first, walk->room);
-        kt_start_sums(walk->sums, kt_start_of(walk), count);
+        kt_start_sums(walk->sums, kt_first_sum(walk), count);
         for (quad = 0; quad < walk->quads; quad += walk->part) {
             const int32_t quads = kt_minimum(walk->quads - quad, walk->part);
             if (first == 0) {
