@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .errors import CompileError
-from .ir.graph import Graph, Node, Value
+from .ir.graph import NEW_HEAD, Graph, Node, Value
 from .ir.types import TensorType
 from .ir.verify import node_types
 from .losses import Loss, as_loss
@@ -30,6 +30,8 @@ class GradientBuilder:
     logits: set[str]
     nodes: list[Node] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
+    exponent: str = LOSS_EXPONENT
+    """The exponent that gradients from here on are relative to: the loss's, or what a new head made of it."""
 
     def types(self, node: Node) -> NodeTypes:
         return node_types(self.graph, node)
@@ -41,6 +43,10 @@ class GradientBuilder:
 
     def producer(self, name: str) -> Node:
         return self.graph.producers()[name]
+
+    def is_new_head(self, node: Node) -> bool:
+        """Whether a layer starts from nothing."""
+        return any(p.method == NEW_HEAD and p.layer == node.name for p in self.graph.parameters)
 
     def is_trainable(self, name: str) -> bool:
         return self.graph.values[name].kind == "trainable"
@@ -75,7 +81,7 @@ class GradientBuilder:
         if not self.graph.values[accumulator].is_state:
             clear = ClearGradient(self.graph.type(accumulator).shape)
             self.nodes.append(Node(f"{parameter.name}.clear", clear, {}, (accumulator,), phase="backward"))
-        operands = {**inputs, "exponent": LOSS_EXPONENT, "accumulator": accumulator}
+        operands = {**inputs, "exponent": self.exponent, "accumulator": accumulator}
         self.nodes.append(Node(f"{parameter.name}.gradient", op, operands, (), (accumulator,), "backward"))
 
 

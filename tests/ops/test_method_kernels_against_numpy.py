@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, accumulator, bias, check, codes, generated, int8, library, one, pick, scale, seeds, zero_point
+from kernel_driver import Case, Library, Rng, accumulator, bias, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
 from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
@@ -20,6 +20,7 @@ from kiloc.ops.bottleneck import BottleneckDown, BottleneckInputGradient, Bottle
 from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient, DepthwiseWeightGradient, depthwise_prescale_shift
 from kiloc.ops.gain_gradient import ApplyGain, GainGradient
 from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
+from kiloc.ops.new_head_gradient import NewHeadInputGradient
 
 __all__ = ["library"]
 
@@ -103,6 +104,20 @@ def delta_input_gradient(r: Rng) -> Case:
     case = with_operands(case, types, {"delta": codes(r, *shape), "delta_exponent": exponent(r, -24, 8)})
     case = case if whole else with_operands(case, {"delta_rows": TensorType((channels,), "int16")}, {"delta_rows": rows})
     return gained_input_gradient(case, r, channels, prescale_shift(values, weights.channel_scales, 2)) if r.random() < 0.4 else case
+
+
+def new_head_gradient(r: Rng) -> Case:
+    """dX of a head with a delta of every size, from nothing to more than int32 holds, and of a gradient that is all zeros."""
+    case = delta_input_gradient(r)
+    kept = ("g", "weights", "delta", "delta_exponent")
+    while set(case.types) != set(kept):
+        case = delta_input_gradient(r)
+    layer: Any = case.op
+    case = replace(case, op=NewHeadInputGradient(replace(layer, shift=0)))
+    g = coarser(case.arrays["g"], pick(r, 1, 1, 30, 128))
+    largest = pick(r, -24, -8, 0, 8, 40)
+    arrays = {"exponent": np.array([int(r.integers(-60, 20))], np.int32), "delta_exponent": one(largest), "g": g}
+    return with_operands(case, {"exponent": scalar("int32"), **{o: case.types[o] for o in ("delta_exponent", "g")}}, arrays)
 
 
 def gained_input_gradient(case: Case, r: Rng, channels: int, p: int) -> Case:
@@ -240,7 +255,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, count)
         for f, count in (
-            (sparse, 50), (depthwise_trained, 60), (delta_input_gradient, 60), (many_channels, 8), (gained_gradient, 40),
+            (sparse, 50), (depthwise_trained, 60), (delta_input_gradient, 60), (new_head_gradient, 60), (many_channels, 8), (gained_gradient, 40),
             (gained_depthwise_gradient, 40), (depthwise_delta_gradient, 50), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50),
             (gain_gradient, 40), (apply_gain, 40), (bottleneck_down, 40), (bottleneck_up, 40), (bottleneck_input_gradient, 40),
         )

@@ -194,12 +194,17 @@ class Linear(Op):
         if not b.wants(node.inputs["x"]):
             return {}
         from .input_gradient import LinearInputGradient, prescale_shift
+        from .new_head_gradient import NewHeadInputGradient
 
         weights, window = b.constant(node.inputs["weights"]), self.window_of(t)
         factor = LARGEST_GAIN if t.has("gain") else 1
         prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales, factor)
         op = LinearInputGradient(window, *self.images(t), prescale, self.lora_scale, t.type("x").shape)
-        dx = b.add(op, {"g": g, "weights": node.inputs["weights"], **path}, f"{node.name}.dx")[0]
+        operands = {"g": g, "weights": node.inputs["weights"], **path}
+        if b.is_new_head(node):
+            dx, b.exponent = b.add(NewHeadInputGradient(op), {**operands, "exponent": b.exponent}, f"{node.name}.dx")
+        else:
+            dx = b.add(op, operands, f"{node.name}.dx")[0]
         return {"x": dx}
 
     def _delta_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:

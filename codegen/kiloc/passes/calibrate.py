@@ -7,8 +7,7 @@ channel, and saturating one turns the gradient of every position below; a wide o
 shifts are chosen along the chain, each on top of the ones before it. Gradients here are float64 with straight-through clamps on
 the exact integer forward pass. Figures behind the rule: ARCHITECTURE.md, "Numbers".
 
-A new head starts with weights near zero, and the gradient that it hands on grows with them: shifts are chosen for GROWTH times what
-calibration sees.
+A new head finds the exponent of the gradient that it hands on by itself, for each sample: what comes after is relative to that.
 """
 
 from __future__ import annotations
@@ -19,19 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.graph import NEW_HEAD, Graph, Node, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.interp import environment
 from ..ir.verify import node_types
 from ..ops._gradient import RequantizedGradient
+from ..ops.new_head_gradient import NewHeadInputGradient, fitting_shift
 from ..ops.parameter_gradient import ParameterGradient
+from ..ops.registry import Environment
 
 NARROWER = 12
 """Shifts that are tried below the smallest one at which nothing saturates."""
-
-GROWTH = 4.0
-"""Of the gradient to a new head's input while the head learns. It grows more than that in the end, but a shift for more leaves too few bits at
-the start: LoRA before a new head of ResNet-8 has a mean cosine to float64 gradients of 0.99 at first and 0.94 after 1000 steps, when a third
-of that gradient saturates; with 1 it is 1.00, then 0.84, and three quarters saturate."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -45,7 +41,6 @@ def calibrate(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Graph:
     values: dict[str, Value] = dict(graph.values)
     nodes: list[Node] = []
     exponent = np.zeros(0)
-    growing = {f"{p.layer}.dx" for p in graph.parameters if p.method == NEW_HEAD}
     for node in graph.nodes:
         if node.phase != "backward":
             nodes.append(node)
@@ -57,17 +52,21 @@ def calibrate(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Graph:
         op = node.op
         if not isinstance(op, ParameterGradient):
             arrays.update(zip(node.outputs, op.evaluate_real(e), strict=True))
-        if node.name in growing:
-            arrays[node.outputs[0]] = arrays[node.outputs[0]] * GROWTH
         if isinstance(op, RequantizedGradient):
-            sums = arrays[node.outputs[0]].reshape(len(exponent), -1) / (op.unit(e) * 2.0 ** exponent[:, None])
-            op = replace(op, shift=best_shift(sums))
+            op = replace(op, shift=best_shift(_sums(op, e, arrays[node.outputs[0]], exponent)))
+        if isinstance(op, NewHeadInputGradient):
+            exponent = exponent + fitting_shift(_sums(op.layer, e, arrays[node.outputs[0]], exponent).astype(np.int64))
         node = replace(node, op=op)
         types = op.infer(node_types(current, node))
         for name, type_ in zip(node.outputs, types or (), strict=True):
             values[name] = replace(values[name], type=type_)
         nodes.append(node)
     return replace(graph, values=values, nodes=tuple(nodes))
+
+
+def _sums(op: RequantizedGradient, e: Environment, real: NDArray[Any], exponent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What an operator's sums would be, [N, elements], of real gradients."""
+    return np.asarray(real.reshape(len(exponent), -1) / (op.unit(e) * 2.0 ** exponent[:, None]), np.float64)
 
 
 def best_shift(sums: NDArray[np.float64]) -> int:

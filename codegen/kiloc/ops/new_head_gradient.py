@@ -1,0 +1,65 @@
+"""Gradient of a new head to its input, with an exponent of its own for each sample.
+
+A new head starts near zero, and the gradient that it hands on grows a hundredfold while it learns: no constant shift suits both ends. So its
+int32 sums are brought to int8 by the power of two that just fits, as LoRA's inner gradient is, and the exponent that every gradient of
+the layers before it is relative to is the loss's plus that power.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from .. import numerics as nm
+from ..ir.types import TensorType, gradient, scalar
+from ._gradient import Real
+from ._reach import Reach
+from .input_gradient import LinearInputGradient
+from .kernel import Argument, KernelCall
+from .registry import Array, Environment, Names, NodeTypes, Op, register
+
+
+@register
+@dataclass(frozen=True)
+class NewHeadInputGradient(Op):
+    """dx = saturate8(shift_round(sums, k)), k = max(0, bits of the sample's largest sum - 7). Second result: the exponent, k included.
+
+    layer: the gradient whose sums these are, with the share of the delta.
+    """
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "new_head_input_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "exponent", "weights", "delta", "delta_exponent")
+
+    layer: LinearInputGradient = field(default_factory=LinearInputGradient)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return gradient(self.layer.shape(t), self.layer.unit(t)), scalar("int32")
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        total = self.layer.accumulator(e)
+        shift = fitting_shift(total)
+        dx = nm.saturate8(nm.shift_round(total, shift.reshape(-1, *(1,) * (total.ndim - 1)))).astype(np.int8)
+        return dx, (e.wide("exponent").reshape(-1) + shift).astype(np.int32)
+
+    def evaluate_real(self, e: Environment) -> tuple[Real, Array]:
+        (dx,) = self.layer.evaluate_real(e)
+        return dx, np.zeros(len(dx), np.int32)
+
+    def macs(self, t: NodeTypes) -> int:
+        return 2 * self.layer.macs(t)
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return self.layer.reach(t)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        arguments = [Argument(n.inputs[o]) for o in ("g", "exponent", "delta", "delta_exponent")] + [Argument(o) for o in n.outputs]
+        source = "kernels/new_head_input_gradient.c"
+        return replace(self.layer.kernel_call(t, n), symbol="kt_new_head_input_gradient_s8", arguments=tuple(arguments), source=source)
+
+
+def fitting_shift(sums: Array) -> Array:
+    """Of each sample [N, ...]: the smallest shift that brings its largest sum to seven bits."""
+    return np.asarray(np.maximum(nm.bit_length(np.abs(sums).reshape(len(sums), -1).max(1)) - 7, 0))
