@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import pytest
 from golden.reference import image, samples
 
 from kiloc import pipeline
-from kiloc.ops._gradient import RequantizedGradient
+from kiloc.ir import interp
 from kiloc.passes.calibrate import best_shift
 from kiloc.peft import Head, ScaleShift
 
@@ -33,21 +34,26 @@ def test_samples_count_by_their_relative_error() -> None:
     assert best_shift(sums) <= 2
 
 
-def test_a_new_head_leaves_room_for_its_gradient_to_grow() -> None:
-    """Two bits at its own input; below that shifts follow the one before, and stay."""
+def test_gradients_before_a_new_head_keep_their_resolution_while_it_grows() -> None:
+    """The head's weights become 2^8 times as large: what it hands on stays within seven bits, and the exponent tells of the rest."""
     graph = image()
-    x, methods = samples(graph, 32), (Head(classes=3), ScaleShift())
+    x, methods = samples(graph, 32), (Head(classes=3), ScaleShift(layers="first"))
+    whole = pipeline.compile_graph(graph, pipeline.Options(methods=methods, calibration=x, accumulate=2), "0").graph
+    state = interp.initial_state(whole)
+    target = np.arange(32, dtype=np.int32) % 3
 
-    def shifts() -> dict[str, int]:
-        options = pipeline.Options(methods=methods, calibration=x)
-        whole = pipeline.compile_graph(graph, options, "0").graph
-        return {n.name: n.op.shift for n in whole.phase("backward") if isinstance(n.op, RequantizedGradient)}
+    def handed_on(power: int) -> tuple[Any, Any]:
+        (delta,) = [p for p in whole.parameters if p.name.endswith(".delta")]
+        state[delta.values["value"]] = np.random.default_rng(0).integers(-127, 128, whole.type(delta.values["value"]).shape).astype(np.int8)
+        state[delta.values["exponent"]][:] = power
+        found = interp.run(whole, {whole.inputs[0]: x, whole.inputs[-1]: target, **state}, None, ("forward", "backward"))
+        return found["head.dx"], found["head.dx.exponent"] - found["loss.exponent"]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kiloc.passes.calibrate.GROWTH", 1.0)
-        before = shifts()
-    after = shifts()
-    assert {name: after[name] - before[name] for name in after} == {name: 2 * (name == "head.dx") for name in after}
+    (small, little), (large, much) = handed_on(-12), handed_on(-4)
+    for dx in (small, large):
+        largest = np.abs(dx.astype(int)).reshape(32, -1).max(1)
+        assert (largest >= 63).all() and (dx > -128).all(), "seven bits are used"
+    assert (much > little).all()
 
 
 def test_shift_of_large_sums_and_of_none() -> None:

@@ -131,11 +131,11 @@ class LinearInputGradient(RequantizedGradient):
             return self._scatter(product), e.wide("lora_du_exponent") + e.wide("lora_a_exponent")
         if e.has("delta"):
             chosen = delta_channels(e, self.y_image[2])
-            g = batch(e, self._delta_g(e), -1, self.y_image[2])[..., chosen]
+            g = batch(e, self.delta_g(e), -1, self.y_image[2])[..., chosen]
             return self._scatter(exact_matmul(g, e.array("delta").reshape(len(chosen), -1))), e.wide("delta_exponent")
         return None
 
-    def _delta_g(self, t: NodeTypes) -> str:
+    def delta_g(self, t: NodeTypes) -> str:
         """The operand that the delta's share starts from."""
         return "delta_g" if t.has("delta_g") else "g"
 
@@ -152,7 +152,7 @@ class LinearInputGradient(RequantizedGradient):
         if e.has("delta"):
             chosen = delta_channels(e, channels)
             delta = e.array("delta").reshape(len(chosen), -1) * 2.0 ** e.array("delta_exponent").astype(np.float64)
-            total = total + self._scatter(batch(e, self._delta_g(e), -1, channels)[..., chosen] @ delta)
+            total = total + self._scatter(batch(e, self.delta_g(e), -1, channels)[..., chosen] @ delta)
         return (total.reshape(-1, *self.shape(e)[1:]),)
 
     def macs(self, t: NodeTypes) -> int:
@@ -182,7 +182,7 @@ class LinearInputGradient(RequantizedGradient):
             fields |= {"path_channels": t.type("lora_a").shape[0] if lora else channels, "path_multiplier": multiplier, "path_shift": shift}
             if t.has("delta_rows"):
                 fields["path_rows"] = Argument(n.inputs["delta_rows"])
-            names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else (self._delta_g(t), "", "delta", "delta_exponent")
+            names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else (self.delta_g(t), "", "delta", "delta_exponent")
             arguments += [Argument(n.inputs[o]) if o else "NULL" for o in names]
             symbol = "kt_conv2d_path_input_gradient_s8"
         arguments.append(Argument(n.outputs[0]))

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import numerics as nm
 from ..ir.types import TensorType, gradient, scalar
+from ._gain import GAIN_OPERANDS
 from ._gradient import Real
 from ._reach import Reach
 from .input_gradient import LinearInputGradient
@@ -32,6 +33,7 @@ class NewHeadInputGradient(Op):
     role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "new_head_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "exponent", "weights", "delta", "delta_exponent")
+    optional: ClassVar[tuple[str, ...]] = ("delta_g", *GAIN_OPERANDS)
 
     layer: LinearInputGradient = field(default_factory=LinearInputGradient)
 
@@ -55,9 +57,11 @@ class NewHeadInputGradient(Op):
         return self.layer.reach(t)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        arguments = [Argument(n.inputs[o]) for o in ("g", "exponent", "delta", "delta_exponent")] + [Argument(o) for o in n.outputs]
+        gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
+        delta = [Argument(n.inputs[o]) for o in (self.layer.delta_g(t), "delta", "delta_exponent")]
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["exponent"]), *gain, *delta, *(Argument(o) for o in n.outputs))
         source = "kernels/new_head_input_gradient.c"
-        return replace(self.layer.kernel_call(t, n), symbol="kt_new_head_input_gradient_s8", arguments=tuple(arguments), source=source)
+        return replace(self.layer.kernel_call(t, n), symbol="kt_new_head_input_gradient_s8", arguments=arguments, source=source)
 
 
 def fitting_shift(sums: Array) -> Array:

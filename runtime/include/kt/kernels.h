@@ -136,7 +136,8 @@ void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *par
 /* The same of a layer that starts from nothing, with its delta, by a shift k of each sample's own instead of `shift`: the smallest, at least 0, that
  * brings the sample's largest sum to seven bits. exponent: of g; dx_exponent = exponent + k, one value each. */
 void kt_new_head_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int32_t *exponent,
-                                   const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, int32_t *dx_exponent);
+                                   const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g, const int8_t *delta,
+                                   const int8_t *delta_exponent, int8_t *dx, int32_t *dx_exponent);
 
 /* ==== depthwise convolution ============================================================================ */
 
