@@ -62,8 +62,8 @@ def moved_state(graph: Graph, rng: np.random.Generator) -> dict[str, Any]:
     return state
 
 
-def check(graph: Graph, method: str, loss: str | Loss, x: Any, y: Any) -> None:
-    c = compiled(graph, METHODS[method], loss, x, y)
+def check(graph: Graph, methods: tuple[Method, ...], loss: str | Loss, x: Any, y: Any) -> None:
+    c = compiled(graph, methods, loss, x, y)
     whole, rng = c.graph, np.random.default_rng(1)
     state = moved_state(whole, rng)
     chosen = slice(0, SAMPLES)
@@ -153,7 +153,7 @@ def targets(graph: Graph, loss: str, rng: np.random.Generator) -> Any:
 def test_made_graphs(make: Any, loss: str, method: str) -> None:
     graph, rng = make(), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
-    check(graph, method, loss, x, targets(graph, loss, rng))
+    check(graph, METHODS[method], loss, x, targets(graph, loss, rng))
 
 
 @pytest.mark.parametrize("method", ["bias", "scale-shift"])
@@ -162,7 +162,18 @@ def test_other_losses(loss: str | Loss, method: str) -> None:
     """On the graph without a softmax, whose probabilities binary cross-entropy cannot read."""
     graph, rng = residual(), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
-    check(graph, method, loss, x, targets(graph, loss if isinstance(loss, str) else "cross_entropy", rng))
+    check(graph, METHODS[method], loss, x, targets(graph, loss if isinstance(loss, str) else "cross_entropy", rng))
+
+
+@pytest.mark.parametrize("growth", [-14, -11, -6], ids=["small", "as trained", "large"])
+@pytest.mark.parametrize("make", [every_operator, residual], ids=lambda f: f.__name__)
+def test_new_heads(make: Any, growth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the head has become: gradients are calibrated where it starts."""
+    graph, rng = make(), np.random.default_rng(0)
+    monkeypatch.setitem(MOVED, "delta", growth)
+    before = tuple(n.name for n in graph.nodes if isinstance(n.op, Linear))[:-1]
+    x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    check(graph, (Head(classes=5), BiasOnly(layers=before), LoRA(rank=2, layers=before)), "cross_entropy", x, rng.integers(0, 5, 32).astype(np.int32))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -171,7 +182,7 @@ def test_real_models(name: str, method: str, data_dir: Path) -> None:
     graph, rng = pipeline.load(data_dir / "models" / f"{name}.tflite"), np.random.default_rng(0)
     shape = graph.type(graph.inputs[0]).shape[1:]
     x = np.clip(rng.normal(0, 50, (32, *shape)).round(), -128, 127).astype(np.int8)
-    check(graph, method, "cross_entropy", x, targets(graph, "cross_entropy", rng))
+    check(graph, METHODS[method], "cross_entropy", x, targets(graph, "cross_entropy", rng))
 
 
 def test_a_wrong_gradient_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def test_samples_count_by_their_relative_error() -> None:
 def test_gradients_before_a_new_head_keep_their_resolution_while_it_grows() -> None:
     """The head's weights become 2^8 times as large: what it hands on stays within seven bits, and the exponent tells of the rest."""
     graph = image()
-    x, methods = samples(graph, 32), (Head(classes=3), ScaleShift(layers="first"))
+    x, methods = samples(graph, 32), (Head(classes=3), ScaleShift(layers="stem"))
     whole = pipeline.compile_graph(graph, pipeline.Options(methods=methods, calibration=x, accumulate=2), "0").graph
     state = interp.initial_state(whole)
     target = np.arange(32, dtype=np.int32) % 3
