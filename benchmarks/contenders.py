@@ -66,5 +66,5 @@ def with_new_head(methods: tuple[Method, ...], classes: int | None, graph: Graph
 
 FLOAT_RATES = {"head": (0.03, 0.1, 0.3), "bias": (0.1, 0.3), "lora": (0.03, 0.1, 0.3), "full": (0.01, 0.03, 0.1)}
 """Float methods (see float_engine) and the rates tried; the best by mean over the draws is shown."""
-WITH_NEW_HEAD = {"head": (0.1, 0.3), "bias": (0.1, 0.3), "lora": (0.03, 0.1), "full": (0.003, 0.01)}
+WITH_NEW_HEAD = {"head": (0.1, 0.3), "bias": (0.03, 0.1, 0.3), "lora": (0.01, 0.03, 0.1), "full": (0.003, 0.01)}
 """The same of layers before a new head."""

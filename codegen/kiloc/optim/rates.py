@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ..ir.graph import NEW_HEAD
 
-BEFORE_NEW_HEAD = 0.2
+BEFORE_NEW_HEAD = 1 / 3
 """Part of their usual rate at which other tensors are trained together with a new head."""
 
 
