@@ -34,18 +34,17 @@ UNCALIBRATED = 0
 """The shift before calibration, which finds one of those: what is planned without it takes the same form."""
 
 
-@register
 @dataclass(frozen=True)
-class PackedInputGradient(Op):
-    """stream: int32 [words]: for each phase of the positions (kt/packed.h) its taps, last first, of every input channel.
+class StreamedInputGradient(Op):
+    """What stands for a gradient to an input whose weights are a stream of words.
 
-    layer: the operator that this stands for, weights its weights' type. on_stack: the panel is, and not in the arena.
+    layer: the operator that it stands for, weights its weights' type. on_stack: the panel is, and not in the arena.
     """
 
-    mnemonic: ClassVar[str] = "packed_input_gradient"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("g", "stream")
-    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows")
+    positions: ClassVar[int] = 2
+    """Computed at once."""
 
     layer: LinearInputGradient = field(default_factory=LinearInputGradient)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
@@ -58,9 +57,12 @@ class PackedInputGradient(Op):
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         return self.layer.infer(self.plain(t))
 
+    def plain_weights(self, stream: Array) -> Array:
+        """The weights that a stream holds, as the operator has them."""
+        raise NotImplementedError
+
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        weights = unpacked(e.array("stream"), self.layer.window, self.weights)
-        arrays = {**{o: a for o, a in dict(e.arrays).items() if o != "stream"}, "weights": weights}
+        arrays = {**{o: a for o, a in dict(e.arrays).items() if o != "stream"}, "weights": self.plain_weights(e.array("stream"))}
         return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
 
     def macs(self, t: NodeTypes) -> int:
@@ -69,8 +71,20 @@ class PackedInputGradient(Op):
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         operand, reach = self.layer.reach(self.plain(t))
         stride, width = self.layer.window.stride, self.layer.x_image[1]
-        group = 2 * stride[1]  # positions that are read together, in one row
+        group = self.positions * stride[1]  # positions that are read together, in one row
         return operand, reach if stride == (1, 1) else reach.in_bands(group if width % group == 0 else width)
+
+
+@register
+@dataclass(frozen=True)
+class PackedInputGradient(StreamedInputGradient):
+    """stream: int32 [words]: for each phase of the positions (kt/packed.h) its taps, last first, of every input channel."""
+
+    mnemonic: ClassVar[str] = "packed_input_gradient"
+    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows")
+
+    def plain_weights(self, stream: Array) -> Array:
+        return unpacked(stream, self.layer.window, self.weights)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         op, channels = self.layer, self.layer.y_image[2]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from ..ir.graph import Node, Value
-from ..ir.types import TensorType
 from ..numerics import INT32_MAX
 from . import _packing as packing
-from ._reach import Reach
 from .input_gradient import LinearInputGradient, prescale
 from .kernel import Argument, Field, KernelCall, Scratch, Table
 from .packed import PackedLinear
-from .packed_input_gradient import LORA, SHIFTS, UNCALIBRATED, largest_sum
-from .registry import Array, Environment, Names, NodeTypes, Op, register
+from .packed_input_gradient import LORA, SHIFTS, UNCALIBRATED, StreamedInputGradient, largest_sum
+from .registry import Array, Names, NodeTypes, register
 
 SHARED = "it shares its weights with inference, which takes less flash"
 """Why a gradient is not the fastest of its kind."""
@@ -37,45 +35,20 @@ MOST_SUMS = 128
 
 @register
 @dataclass(frozen=True)
-class SharedInputGradient(Op):
-    """stream: int32 [words], of a `PackedLinear`; step: its words from four output channels to the next four.
-
-    layer: the operator that this stands for, weights its weights' type. on_stack: the panel is, and not in the arena.
-    """
+class SharedInputGradient(StreamedInputGradient):
+    """stream: int32 [words], of a `PackedLinear`; step: its words from four output channels to the next four."""
 
     mnemonic: ClassVar[str] = "shared_input_gradient"
-    role: ClassVar[str] = "kernel"
-    operands: ClassVar[tuple[str, ...]] = ("g", "stream")
     optional: ClassVar[tuple[str, ...]] = LORA
+    positions: ClassVar[int] = POSITIONS
 
-    layer: LinearInputGradient = field(default_factory=LinearInputGradient)
-    weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
     step: int = 2
-    on_stack: bool = False
 
-    def plain(self, t: NodeTypes) -> NodeTypes:
-        """Types of the operator that this stands for."""
-        return NodeTypes({**{o: v for o, v in t.operands.items() if o != "stream"}, "weights": self.weights}, t.results)
-
-    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
-        return self.layer.infer(self.plain(t))
-
-    def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        layer, channels = self.layer, self.weights.shape[0]
-        order = packing.window_order(layer.window.kernel, layer.window.dilation[1], layer.x_image[2])
-        words = e.array("stream").view(np.uint32).astype(np.int64).reshape(-1, self.step)[:, : 2 * len(order)]
+    def plain_weights(self, stream: Array) -> Array:
+        channels, order = self.weights.shape[0], packing.window_order(self.layer.window.kernel, self.layer.window.dilation[1], self.layer.x_image[2])
+        words = stream.view(np.uint32).astype(np.int64).reshape(-1, self.step)[:, : 2 * len(order)]
         weights = packing.unpaired(words.reshape(-1, len(order), 2), channels, self.weights.size // channels, order)
-        arrays = {**{o: a for o, a in dict(e.arrays).items() if o != "stream"}, "weights": weights.astype(np.int8).reshape(self.weights.shape)}
-        return layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
-
-    def macs(self, t: NodeTypes) -> int:
-        return self.layer.macs(self.plain(t))
-
-    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
-        operand, reach = self.layer.reach(self.plain(t))
-        stride, width = self.layer.window.stride, self.layer.x_image[1]
-        group = POSITIONS * stride[1]  # positions that are read together, in one row
-        return operand, reach if stride == (1, 1) else reach.in_bands(group if width % group == 0 else width)
+        return np.asarray(weights.astype(np.int8).reshape(self.weights.shape))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         op, channels = self.layer, self.layer.y_image[2]
@@ -147,6 +120,6 @@ def shared_input_gradient(
         raise packing.NotProved("sharing them takes more memory")
     stream = forward[1]
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
-    op = SharedInputGradient(layer, t.type("weights"), step, on_stack)
+    op = SharedInputGradient(layer, t.type("weights"), on_stack, step)
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
     return replace(node, op=op, inputs=inputs), [stream], "" if _is_single(layer) else SHARED
