@@ -1,7 +1,7 @@
 """How long a training step takes: instructions from a linear model, seconds from a clock.
 
-The terms were fitted to what QEMU counts on a Cortex-M4, whose kernels are packed where they can be. `make bench-step-time`, 2026-11-25: 36
-builds of six real models, estimate to count from 0.79 to 1.28. An instruction is taken as one cycle: waiting for flash, and issuing two at
+The terms were fitted to what QEMU counts on a Cortex-M4, whose kernels are packed where they can be. `make bench-step-time`, 2026-11-26: 36
+builds of six real models, estimate to count from 0.77 to 1.34. An instruction is taken as one cycle: waiting for flash, and issuing two at
 once, are not in it.
 """
 
