@@ -1,18 +1,17 @@
 /* kt/kernels.h: every kernel that generated code calls, forward and backward, with kt/loss.h, kt/optim.h and kt/packed.h.
  *
  * Conventions
- * - A kernel takes its parameter struct first, then pointers: operands, results, scratch. It returns nothing and
- *   cannot fail: shapes and ranges are checked by the compiler that wrote the call.
+ * - A kernel takes its parameter struct first, then pointers: operands, results, scratch. It returns nothing and cannot fail: shapes
+ *   and ranges are checked by the compiler that wrote the call.
  * - Layouts are row major, one sample: activations [height][width][channels] (HWC), weights of a convolution
  *   [output channel][kernel row][kernel column][input channel], of a depthwise one [row][column][output channel].
  * - x, y: int8, real value = scale * (q - zero point). input_offset is MINUS the zero point of the input (as in
  *   CMSIS-NN), output_offset is PLUS the zero point of the result. clamp = {low, high} of the int8 result.
- * - g, dx, du: gradients, int8 in [-127, 127], no zero point, real value = g * scale * 2^exponent: the scale is known
- *   to the compiler, the exponent is the one that the loss found for the sample.
+ * - g, dx, du: gradients, int8 in [-127, 127], no zero point, real value = g * scale * 2^exponent: the scale is known to the compiler,
+ *   the exponent is the one that the loss, or after it a new head, found for the sample.
  * - multiplier, shift: a positive real number multiplier * 2^(shift - 31), applied by kt_requantize.
  * - Products are summed exactly in int32; the compiler proves from the weights that they fit.
- * - `scratch` is aligned to 4 bytes and needs no initial value; its size is stated per kernel. Other pointers need
- *   the alignment of their type.
+ * - `scratch` is aligned to 4 bytes and needs no initial value; its size is stated per kernel. Other pointers as their type asks.
  * - Buffers must not overlap, with two exceptions. "In place": result and named operand may be one buffer. "Behind": the
  *   result may lie over the operand x (or g), which is lost, as long as no result position covers bytes that it or a
  *   later one still reads; positions are taken forwards, or backwards where the result begins above the operand, as
@@ -84,16 +83,14 @@ void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const 
  * saturated at +-2^30; the total saturates at int32.
  * u [positions][rank] is the result of kt_down_projection_s8; b [output channels][rank]. b = 0 leaves y as it was, bit
  * for bit. u_range, b_exponent: one value each. gain: as above, on the sum with the addend; NULL (both) for none. */
-void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
-                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
-                       const int8_t *gain_exponent, int8_t *y);
+void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                       const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
 
-/* kt_conv2d_s8 with a trainable delta of the weights' shape, or with `rows` of some channels only: before the
- * requantisation the sum takes
- *     requantize(sum_k delta[row, k] * (x[p, k] + input_offset)) by the addend tables and 2^delta_exponent,
- * saturated at +-2^30; the total saturates at int32. gain: as above, NULL (both) for none. */
-void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                        const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
+/* kt_conv2d_s8 with a trainable delta of the weights' shape, or with `rows` of some channels only: before the requantisation the sum
+ * takes requantize(sum_k delta[row, k] * (x[p, k] + input_offset)) by the addend tables and 2^delta_exponent, saturated at +-2^30;
+ * the total saturates at int32. gain: as above, NULL (both) for none. */
+void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta, const int8_t *delta_exponent,
+                        const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
 
 /* Gradient of a convolution to its input.
  *
@@ -117,27 +114,24 @@ typedef struct {
     int32_t path_shift;
 } kt_conv2d_input_gradient_params;
 
-/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k],
- * shift)). gain [output channels] of the layer: m[c] becomes m[c] + shift_round(m[c] * gain[c], -gain_exponent),
- * limited to +-2 m[c]; NULL (both) for none. */
+/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k], shift)).
+ * gain [output channels]: m[c] becomes m[c] + shift_round(m[c] * gain[c], -gain_exponent), within +-2 m[c]; NULL (both) for none. */
 void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                  const int8_t *gain_exponent, int8_t *dx);
 
-/* The same with the share of a trained path: before the shift the sum takes
- *     requantize(sum over windows and c of path_g[p, c] * path_weights[row, tap, k]) by path_multiplier *
- *     2^(path_shift + path_exponent + weights_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * LoRA: path_g = du, path_weights = A. A delta: path_g = g itself, or with a gain the result of kt_apply_gain_s8
- * (path_exponent NULL for 0), path_weights = the delta. The exponents: one value each. */
-void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
-                                      const int8_t *gain, const int8_t *gain_exponent, const int8_t *path_g,
-                                      const int8_t *path_exponent, const int8_t *path_weights,
-                                      const int8_t *weights_exponent, int8_t *dx);
+/* The same with the share of a trained path: before the shift the sum takes requantize(sum over windows and c of path_g[p, c] *
+ * path_weights[row, tap, k]) by path_multiplier * 2^(path_shift + path_exponent + weights_exponent - 31), saturated at +-2^30; the
+ * total saturates at int32. LoRA: path_g = du, path_weights = A. A delta: path_g = g itself, or with a gain the result of
+ * kt_apply_gain_s8 (path_exponent NULL for 0), path_weights = the delta. The exponents: one value each. */
+void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                      const int8_t *gain_exponent, const int8_t *path_g, const int8_t *path_exponent,
+                                      const int8_t *path_weights, const int8_t *weights_exponent, int8_t *dx);
 
-/* The same of a layer that starts from nothing, with its delta, by a shift k of each sample's own instead of `shift`: the smallest, at least 0, that
- * brings the sample's largest sum to seven bits. exponent: of g; dx_exponent = exponent + k, one value each. */
-void kt_new_head_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int32_t *exponent,
-                                   const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g, const int8_t *delta,
-                                   const int8_t *delta_exponent, int8_t *dx, int32_t *dx_exponent);
+/* The same of a new head, with its delta, by a shift k of each sample's own instead of `shift`: the smallest, at least 0, that brings
+ * the sample's largest sum to seven bits. exponent: of g; dx_exponent = exponent + k, one value each. */
+void kt_new_head_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int32_t *exponent, const int8_t *gain,
+                                   const int8_t *gain_exponent, const int8_t *delta_g, const int8_t *delta, const int8_t *delta_exponent,
+                                   int8_t *dx, int32_t *dx_exponent);
 
 /* ==== depthwise convolution ============================================================================ */
 
