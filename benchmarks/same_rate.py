@@ -106,15 +106,16 @@ def main(names: tuple[str, ...], draws: int, jobs: int, results: Path | None, wr
     verdict = f"Integer training is more than a point behind in {len(behind)} of {len(rows)} rows" + "".join(f"; {name}" for name in behind)
     console.print(verdict)
     if write:
-        write.write_text(markdown(rows, verdict, draws))
+        command = "make bench-same-rate" if not names else " ".join([".venv/bin/python benchmarks/same_rate.py", *(f"--scenario {n}" for n in names)])
+        write.write_text(markdown(command, rows, verdict, draws))
     raise SystemExit(1 if behind else 0)
 
 
-def markdown(rows: Sequence[Sequence[str]], verdict: str, draws: int) -> str:
+def markdown(command: str, rows: Sequence[Sequence[str]], verdict: str, draws: int) -> str:
     lines = [
         "# Integer and float training at the same rate",
         "",
-        "    make bench-same-rate",
+        f"    {command}",
         "",
         f"{datetime.date.today()}, {draws} draws. Generated C on the host beside float32 (jax) from the dequantised model: the same samples in",
         "the same order, the default rate of the build, falling to 0, the same clipping, nothing held out. Score: F1 for ecg, else accuracy.",
