@@ -57,9 +57,10 @@ def slices(c: Compilation) -> Iterator[Slice]:
         yield c.train
 
 
-def check(part: Slice, offsets: dict[str, int]) -> None:
-    graph = part.graph
-    check_plan(graph, graph.nodes, offsets, part.plan.arena_bytes, lambda node: scratch_bytes(graph, node))
+def check(part: Slice, offsets: dict[str, int], arena_bytes: int = 0) -> None:
+    """The steps as they are emitted, with the scratch of their kernels, in the arena of the plan or a larger one."""
+    steps = part.kernels
+    check_plan(steps, steps.nodes, offsets, max(part.plan.arena_bytes, arena_bytes), lambda node: scratch_bytes(steps, node))
 
 
 # -- compiling ----------------------------------------------------------------------------------------
@@ -119,10 +120,8 @@ def test_a_planted_overlap_is_refused(graph: Graph, chosen: tuple[Method, ...], 
     assume(pairs)
     first, second = data.draw(st.sampled_from(pairs))
     target = part.plan.offsets[first.values[0]]
-    arena = max(part.plan.arena_bytes, target + second.size)
-    offsets = {**part.plan.offsets, **dict.fromkeys(second.values, target)}
     with pytest.raises(PlanError):
-        check_plan(part.kernels, part.kernels.nodes, offsets, arena, lambda node: scratch_bytes(part.kernels, node))
+        check(part, {**part.plan.offsets, **dict.fromkeys(second.values, target)}, target + second.size)
 
 
 @quick
