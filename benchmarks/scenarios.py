@@ -45,7 +45,8 @@ class Scenario:
     @property
     def calibration(self) -> tuple[Array, Array]:
         """Some of the original domain; a new head's labels are any."""
-        return self.original[:256], self.original_labels[:256] % (self.new_classes or len(self.original_labels))
+        labels = self.original_labels[:256]
+        return self.original[:256], labels % self.new_classes if self.new_classes else labels
 
     def score(self, predicted: Array) -> float:
         y = self.evaluate_labels

@@ -6,6 +6,7 @@ import pytest
 import test_kernels_against_numpy
 import test_method_kernels_against_numpy
 import test_optimizers_against_numpy
+import test_packed_gradients_against_numpy
 import test_packed_kernels_against_numpy
 from kernel_driver import FOLDERS, Generators, called, declared, defined, generated, seeds
 
@@ -14,6 +15,7 @@ TABLES: dict[str, tuple[Generators, ...]] = {
         test_kernels_against_numpy.GENERATORS,
         test_method_kernels_against_numpy.GENERATORS,
         test_packed_kernels_against_numpy.GENERATORS,
+        test_packed_gradients_against_numpy.GENERATORS,
     ),
     "loss": (test_optimizers_against_numpy.LOSSES,),
     "optim": (test_optimizers_against_numpy.UPDATES,),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import test_kernels_against_numpy
 import test_method_kernels_against_numpy
+import test_packed_gradients_against_numpy
 import test_packed_kernels_against_numpy
 import test_wide_kernels_against_numpy
 from emulated_core import run_cases
@@ -20,6 +21,7 @@ TABLES = {
     "kernels": test_kernels_against_numpy.GENERATORS,
     "methods": test_method_kernels_against_numpy.GENERATORS,
     "packed": test_packed_kernels_against_numpy.GENERATORS,
+    "packed gradients": test_packed_gradients_against_numpy.GENERATORS,
     "wide": test_wide_kernels_against_numpy.GENERATORS,
 }
 EACH = 40

@@ -48,6 +48,11 @@ class RequantizedGradient(Op):
         return (nm.saturate8(nm.shift_round(total, self.shift)).astype(np.int8),)
 
 
+def fitting_shift(sums: Array) -> Array:
+    """Of each sample [N, ...] the smallest shift, at least 0, that brings its largest sum to seven bits: [N]."""
+    return np.asarray(np.maximum(nm.bit_length(np.abs(sums).reshape(len(sums), -1).max(1)) - 7, 0))
+
+
 def batch(e: Environment, operand: str, *shape: int) -> Any:
     """The operand reshaped to [N, *shape], integers widened."""
     array = e.array(operand)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import numerics as nm
 from ..ir.types import TensorType, gradient, scalar
-from ._gradient import Real, batch
+from ._gradient import Real, batch, fitting_shift
 from ._linear import Image, exact_matmul
 from ._window import Window
 from .kernel import Argument, Field, KernelCall
@@ -102,7 +102,7 @@ class LoRAInnerGradient(Op):
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = exact_matmul(batch(e, "g", -1, e.type("lora_b").shape[0]), e.array("lora_b"))
-        shift = np.maximum(nm.bit_length(np.abs(total).max((1, 2))) - 7, 0)
+        shift = fitting_shift(total)
         du = nm.saturate8(nm.shift_round(total, shift[:, None, None])).astype(np.int8)
         return du, np.minimum(e.wide("lora_b_exponent") + shift, 127).astype(np.int8)
 

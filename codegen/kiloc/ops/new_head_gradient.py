@@ -1,6 +1,6 @@
 """Gradient of a new head to its input, with an exponent of its own for each sample.
 
-A new head starts near zero, and the gradient that it hands on grows a hundredfold while it learns: no constant shift suits both ends. So its
+A new head starts near zero, and the gradient that it hands on grows with its weights: no constant shift suits its start and its end. So its
 int32 sums are brought to int8 by the power of two that just fits, as LoRA's inner gradient is, and the exponent that every gradient of
 the layers before it is relative to is the loss's plus that power.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from .. import numerics as nm
 from ..ir.types import TensorType, gradient, scalar
 from ._gain import GAIN_OPERANDS
-from ._gradient import Real
+from ._gradient import Real, fitting_shift
 from ._reach import Reach
 from .input_gradient import LinearInputGradient
 from .kernel import Argument, KernelCall
@@ -62,8 +62,3 @@ class NewHeadInputGradient(Op):
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["exponent"]), *gain, *delta, *(Argument(o) for o in n.outputs))
         source = "kernels/new_head_input_gradient.c"
         return replace(self.layer.kernel_call(t, n), symbol="kt_new_head_input_gradient_s8", arguments=arguments, source=source)
-
-
-def fitting_shift(sums: Array) -> Array:
-    """Of each sample [N, ...]: the smallest shift that brings its largest sum to seven bits."""
-    return np.asarray(np.maximum(nm.bit_length(np.abs(sums).reshape(len(sums), -1).max(1)) - 7, 0))

@@ -74,6 +74,17 @@ class StreamedInputGradient(Op):
         group = self.positions * stride[1]  # positions that are read together, in one row
         return operand, reach if stride == (1, 1) else reach.in_bands(group if width % group == 0 else width)
 
+    def layer_fields(self, n: Names) -> dict[str, Field]:
+        """What every such kernel is told of the layer."""
+        m = prescale(self.weights.channel_scales, self.layer.y_image[2])
+        return {
+            "window": self.layer.window.fields(self.layer.x_image, self.layer.y_image),
+            "stream": Argument(n.inputs["stream"]),
+            "prescale": Table("prescale", "int16_t", packing.whole_quads(m).astype(np.int16)),
+            "prescale_shift": self.layer.prescale_shift,
+            "shift": self.layer.shift,
+        }
+
 
 @register
 @dataclass(frozen=True)
@@ -87,15 +98,7 @@ class PackedInputGradient(StreamedInputGradient):
         return unpacked(stream, self.layer.window, self.weights)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        op, channels = self.layer, self.layer.y_image[2]
-        m = prescale(self.weights.channel_scales, channels)
-        fields: dict[str, Field] = {
-            "window": op.window.fields(op.x_image, op.y_image),
-            "stream": Argument(n.inputs["stream"]),
-            "prescale": Table("prescale", "int16_t", np.pad(m, (0, packing.padded(channels) - channels)).astype(np.int16)),
-            "prescale_shift": op.prescale_shift,
-            "shift": op.shift,
-        }
+        op, channels, fields = self.layer, self.layer.y_image[2], self.layer_fields(n)
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
         struct, symbol = "kt_packed_input_gradient_params", "kt_packed_input_gradient_s8"
         if _has_path(t):

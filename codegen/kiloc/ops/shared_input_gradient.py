@@ -11,8 +11,8 @@ import numpy as np
 from ..ir.graph import Node, Value
 from ..numerics import INT32_MAX
 from . import _packing as packing
-from .input_gradient import LinearInputGradient, prescale
-from .kernel import Argument, Field, KernelCall, Scratch, Table
+from .input_gradient import LinearInputGradient
+from .kernel import Argument, KernelCall, Scratch
 from .packed import PackedLinear
 from .packed_input_gradient import LORA, SHIFTS, UNCALIBRATED, StreamedInputGradient, largest_sum
 from .registry import Array, Names, NodeTypes, register
@@ -51,16 +51,7 @@ class SharedInputGradient(StreamedInputGradient):
         return np.asarray(weights.astype(np.int8).reshape(self.weights.shape))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        op, channels = self.layer, self.layer.y_image[2]
-        m = prescale(self.weights.channel_scales, channels)
-        fields: dict[str, Field] = {
-            "window": op.window.fields(op.x_image, op.y_image),
-            "stream": Argument(n.inputs["stream"]),
-            "step": self.step,
-            "prescale": Table("prescale", "int16_t", packing.whole_quads(m).astype(np.int16)),
-            "prescale_shift": op.prescale_shift,
-            "shift": op.shift,
-        }
+        op, fields = self.layer, {**self.layer_fields(n), "step": self.step}
         symbol, path = "kt_shared_input_gradient_s8", list[Argument]()
         if t.has("lora_du"):
             multiplier, shift = op.path_multiplier(self.plain(t))

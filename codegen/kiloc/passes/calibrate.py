@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from ..ir.graph import Graph, Node, Value
 from ..ir.interp import environment
 from ..ir.verify import node_types
-from ..ops._gradient import RequantizedGradient
-from ..ops.new_head_gradient import NewHeadInputGradient, fitting_shift
+from ..ops._gradient import RequantizedGradient, fitting_shift
+from ..ops.new_head_gradient import NewHeadInputGradient
 from ..ops.parameter_gradient import ParameterGradient
 from ..ops.registry import Environment
 

@@ -155,6 +155,12 @@ static inline uint32_t kt_magnitude(int32_t x)
     return x < 0 ? 0U - (uint32_t)x : (uint32_t)x;
 }
 
+/* The smallest shift, at least 0, that brings sums to seven bits; largest: their largest magnitude. */
+static inline int32_t kt_fitting_shift(uint32_t largest)
+{
+    return kt_maximum(kt_bit_length(largest) - 7, 0);
+}
+
 /* -- float32 -------------------------------------------------------------------------------------------- */
 
 static inline uint32_t kt_float_bits(float x)

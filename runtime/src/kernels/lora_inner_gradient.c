@@ -26,7 +26,7 @@ static uint32_t largest_sum(const kt_lora_inner_gradient_params *params, const i
 void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
 {
-    const int32_t shift = kt_maximum(kt_bit_length(largest_sum(params, g, b)) - 7, 0);
+    const int32_t shift = kt_fitting_shift(largest_sum(params, g, b));
     int32_t position, j;
     for (position = 0; position < params->positions; position++) {
         for (j = 0; j < params->rank; j++) {

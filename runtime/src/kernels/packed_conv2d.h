@@ -88,13 +88,6 @@ static inline void kt_fill_two(const kt_window *window, int32_t outside, int32_t
     }
 }
 
-/* Whether every position reads its own values and nothing else. */
-static inline int kt_pointwise(const kt_window *window)
-{
-    return window->kernel[0] == 1 && window->kernel[1] == 1 && window->stride[0] == 1 && window->stride[1] == 1 &&
-           window->pad[0] == 0 && window->pad[1] == 0;
-}
-
 static inline void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                                   void *scratch, kt_product_kernel *product)
 {
@@ -109,7 +102,7 @@ static inline void kt_walk_panels(const kt_packed_conv2d_params *params, const i
     const int32_t first = direction > 0 ? 0 : left - 1;
     kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
     y += first * channels;
-    if (kt_pointwise(window)) {
+    if (kt_is_pointwise(window)) {
         x += first * depth;
         for (; left > 0; left -= 2, x += 2 * direction * depth, y += 2 * step) {
             kt_fill_run(panel, x, depth);

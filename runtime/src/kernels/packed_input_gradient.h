@@ -431,18 +431,10 @@ static inline void kt_walk_pointwise(const kt_gradient_walk *walk)
     }
 }
 
-static inline int kt_is_pointwise(const kt_gradient_walk *walk)
-{
-    const kt_window *const window = walk->from.window;
-    return window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 &&
-           window->stride[KT_X] == 1 && window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 &&
-           window->input[KT_Y] == window->output[KT_Y] && window->input[KT_X] == window->output[KT_X];
-}
-
 static inline void kt_walk_all(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    if (kt_gives_results(walk) && kt_is_pointwise(walk)) {
+    if (kt_gives_results(walk) && kt_is_pointwise(window)) {
         kt_walk_pointwise(walk);
     } else if (window->stride[KT_Y] == 1 && window->stride[KT_X] == 1) {
         kt_walk_positions(walk);

@@ -222,14 +222,7 @@ static __attribute__((noinline)) void kt_shared_position(const kt_shared_walk *w
     }
 }
 
-/* Whether every position meets the gradient at its own place and nothing else. */
-static inline int kt_meets_itself(const kt_window *window)
-{
-    return window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 &&
-           window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 && window->input[KT_X] == window->output[KT_X];
-}
-
-/* All positions of such a window lie in one row. */
+/* All positions of a window that is pointwise lie in one row. */
 static inline void kt_join_rows(kt_window *window)
 {
     window->input[KT_X] *= window->input[KT_Y];
@@ -246,7 +239,7 @@ static inline void kt_walk_shared(const kt_shared_walk *walk)
     const int32_t stride = window->stride[KT_X];
     const int32_t groups = kt_divide_up(width, KT_GROUP * stride);
     const int32_t direction = kt_direction(walk->g, walk->dx);
-    const int alone = kt_meets_itself(window);
+    const int alone = kt_is_pointwise(window);
     kt_positions at;
     int32_t i, phase;
     for (at.y = kt_first(direction, height); kt_within(at.y, height); at.y += direction) {
@@ -294,7 +287,7 @@ static inline void kt_shared_gradient(const kt_shared_input_gradient_params *par
 {
     kt_shared_walk walk = {params, params->window, g, dx, 0, 0, 0, scratch, NULL, KT_BLOCK_SUMS, path};
     kt_window *const window = &walk.window;
-    if (kt_meets_itself(window)) {
+    if (kt_is_pointwise(window)) {
         kt_join_rows(window);
     }
     walk.quads = (window->output[KT_CHANNELS] + KT_FOUR - 1) / KT_FOUR;

@@ -30,6 +30,14 @@ static inline int kt_within(int32_t index, int32_t count)
     return index >= 0 && index < count;
 }
 
+/* Whether every position reads its own values and nothing else. */
+static inline int kt_is_pointwise(const kt_window *window)
+{
+    return window->kernel[KT_Y] == 1 && window->kernel[KT_X] == 1 && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 &&
+           window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 && window->input[KT_Y] == window->output[KT_Y] &&
+           window->input[KT_X] == window->output[KT_X];
+}
+
 /* Neighbouring taps inside the input: number of the first, how many, input index of the first. */
 typedef struct {
     int32_t first;

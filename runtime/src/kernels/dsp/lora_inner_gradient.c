@@ -95,7 +95,7 @@ void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, cons
     uint32_t largest = 0;
     int32_t shift;
     each_product(params, g, b, du, keep_largest, &largest);
-    shift = kt_maximum(kt_bit_length(largest) - 7, 0);
+    shift = kt_fitting_shift(largest);
     each_product(params, g, b, du, store_rounded, &shift);
     *du_exponent = (int8_t)kt_minimum(*b_exponent + shift, 127);
 }

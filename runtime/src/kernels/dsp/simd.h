@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../../product/halves.h"
+
 static inline uint32_t kt_load_word(const void *address)
 {
     uint32_t word;
@@ -60,17 +62,13 @@ static inline uint32_t kt_add_odd(uint32_t sums, uint32_t bytes)
 /* {low half of a, low half of b} */
 static inline uint32_t kt_low_halves(uint32_t a, uint32_t b)
 {
-    uint32_t halves;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(halves) : "r"(a), "r"(b));
-    return halves;
+    return (uint32_t)kt_pair_of((int32_t)a, (int32_t)b);
 }
 
 /* {high half of a, high half of b} */
 static inline uint32_t kt_high_halves(uint32_t a, uint32_t b)
 {
-    uint32_t halves;
-    __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(halves) : "r"(a), "r"(b));
-    return halves;
+    return (uint32_t)kt_pair_of_high((int32_t)a, (int32_t)b);
 }
 
 /* sum + a0 * b0 + a1 * b1 of int16 halves; exact modulo 2^32 */
