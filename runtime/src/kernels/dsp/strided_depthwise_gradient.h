@@ -120,7 +120,8 @@ static int kt_is_clear(const kt_window *window, const int8_t *g, int32_t row, in
 }
 
 /* Both rows of results at once, channel by channel. */
-static __attribute__((noinline)) void kt_strided_rows(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y, int32_t end, int8_t *dx)
+static __attribute__((noinline)) void kt_strided_rows(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y,
+                                                      int32_t end, int8_t *dx)
 {
     const kt_window *window = &params->window;
     const int32_t width = window->input[KT_X], channels = window->input[KT_CHANNELS];
@@ -136,8 +137,8 @@ static __attribute__((noinline)) void kt_strided_rows(const kt_depthwise_input_g
 }
 
 /* One row of results, piece by piece by way of the scratch. */
-static __attribute__((noinline)) void kt_strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y, int32_t direction,
-                           int8_t *dx, int8_t *scratch)
+static __attribute__((noinline)) void kt_strided_row(const kt_depthwise_input_gradient_params *params, const int8_t *g, int32_t row, int32_t y,
+                                                     int32_t direction, int8_t *dx, int8_t *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t width = window->input[KT_X], channels = window->input[KT_CHANNELS];
@@ -150,7 +151,8 @@ static __attribute__((noinline)) void kt_strided_row(const kt_depthwise_input_gr
     }
 }
 
-static __attribute__((noinline)) void kt_strided_gradient(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
+static __attribute__((noinline)) void kt_strided_gradient(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx,
+                                                          int8_t *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t height = window->input[KT_Y];

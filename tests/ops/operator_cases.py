@@ -1,0 +1,376 @@
+"""Graphs of one operator each: shapes, windows, scales and zero points, ties and ends. CASES: name -> the graph that a generator draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from kiloc import numerics as nm
+from kiloc.frontend.build import GraphBuilder
+from kiloc.ir.graph import Graph
+from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ir.verify import verify
+from kiloc.ops import Op
+from kiloc.ops._window import Window, same_padding
+from kiloc.ops.add import Add
+from kiloc.ops.average_pool_2d import AveragePool2D
+from kiloc.ops.conv_2d import Conv2D
+from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.fully_connected import FullyConnected
+from kiloc.ops.max_pool_2d import MaxPool2D
+from kiloc.ops.mean import Mean
+from kiloc.ops.pad import Pad
+from kiloc.ops.requantize import Requantize
+from kiloc.ops.reshape import Reshape
+from kiloc.ops.softmax import Softmax
+from kiloc.ops.transpose import Transpose
+
+Rng = np.random.Generator
+Make = Callable[[Rng], Graph]
+CASES: dict[str, Make] = {}
+
+SCALE, ZERO = 0.0247, -3
+SHAPES = ((7, 5), (8, 8), (1, 9), (5, 1))
+ACTIVATIONS = ("none", "relu", "relu6", "relu_n1_to_1")
+
+
+def f32(x: float) -> float:
+    return float(np.float32(x))
+
+
+def typed(shape: tuple[int, ...], scale: float = SCALE, zero: int = ZERO) -> TensorType:
+    return activation(shape, f32(scale), zero)
+
+
+def one(op: Op, x: TensorType, y: TensorType, second: TensorType | None = None, **constants: Any) -> Graph:
+    """A graph of one operator; `second` is the other input of ADD."""
+    b = GraphBuilder("case", "case.tflite")
+    inputs = {"x": b.input(x, "x")}
+    if second is not None:
+        inputs["other"] = b.input(second, "other")
+    for operand, (data, quantization) in constants.items():
+        inputs[operand] = b.constant(f"layer.{operand}", data, quantization, operand)
+    return verify(b.finish([b.node("layer", op, inputs, y, "layer")]))
+
+
+def add_case(name: str, make: Make) -> None:
+    assert name not in CASES, name
+    CASES[name] = make
+
+
+# -- convolutions and fully connected layers ----------------------------------------------------------
+def window_of(size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], scheme: str, dilation: tuple[int, int] = (1, 1)) -> Window:
+    pad = (0, 0, 0, 0)
+    if scheme == "same":
+        (top, bottom), (left, right) = (same_padding(size[i], kernel[i], stride[i], dilation[i]) for i in (0, 1))
+        pad = (top, left, bottom, right)
+    return Window(kernel, stride, pad, dilation)
+
+
+def weighted(
+    rng: Rng, op: Op, x: TensorType, shape: tuple[int, ...], y_shape: tuple[int, ...], axis: int, per_channel: bool,
+    zero: int = 11, reach: float = 1.0, scales: np.ndarray | None = None,
+) -> Graph:  # fmt: skip
+    """A layer whose result uses the whole int8 range (and clamps a little); reach > 1 clamps more."""
+    channels, taps = shape[axis], int(np.prod(shape)) // shape[axis]
+    if op.mnemonic != "depthwise_conv_2d":
+        taps = int(np.prod(shape[1:]))
+    weights = rng.integers(-127, 128, shape).astype(np.int8)
+    bias = rng.integers(-4000, 4000, channels).astype(np.int32)
+    if scales is None:
+        scales = rng.uniform(0.002, 0.02, channels if per_channel else 1)
+    scales = np.asarray(scales, np.float32)
+    spread = 74.0 * 74.0 * np.sqrt(taps) * x.scale * float(np.median(scales))
+    y = typed(y_shape, spread / 60.0 / reach, zero)
+    quantization = Quantization(tuple(float(s) for s in scales), 0, axis if len(scales) > 1 else None)
+    return one(op, x, y, weights=(weights, quantization), bias=(bias, None))
+
+
+def conv(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], scheme: str, *, channels: tuple[int, int] = (3, 5),
+    dilation: tuple[int, int] = (1, 1), act: str = "none", depthwise: int = 0, per_channel: bool = True, x_zero: int = ZERO, **more: Any,
+) -> Make:  # fmt: skip
+    """CONV_2D, or DEPTHWISE_CONV_2D with `depthwise` results a channel."""
+
+    def make(rng: Rng) -> Graph:
+        window = window_of(size, kernel, stride, scheme, dilation)
+        x = typed((1, *size, channels[0]), SCALE, x_zero)
+        out = channels[0] * depthwise if depthwise else channels[1]
+        op = DepthwiseConv2D(window, act) if depthwise else Conv2D(activation=act, window=window)
+        shape = (1, *kernel, out) if depthwise else (out, *kernel, channels[0])
+        return weighted(rng, op, x, shape, (1, *window.output(*size), out), 3 if depthwise else 0, per_channel, **more)
+
+    return make
+
+
+def conv_cases() -> Iterator[tuple[str, Make]]:
+    geometries = [
+        (size, kernel, stride)
+        for size in SHAPES
+        for kernel in ((1, 1), (3, 3), (2, 3), (1, 5), (4, 1))
+        for stride in ((1, 1), (2, 2), (3, 3), (2, 1), (1, 3))
+    ]
+    for number, ((size, kernel, stride), scheme) in enumerate(product(geometries, ("same", "valid"))):
+        if scheme == "valid" and (kernel[0] > size[0] or kernel[1] > size[1]):
+            continue
+        act, per_channel = ACTIVATIONS[number % 4], number % 3 > 0
+        text = f"{size}-{kernel}-{stride}-{scheme}-{act}-{'channel' if per_channel else 'tensor'}".replace(" ", "")
+        yield f"conv-{text}", conv(size, kernel, stride, scheme, act=act, per_channel=per_channel)
+        yield f"depthwise-{text}", conv(size, kernel, stride, scheme, act=act, per_channel=per_channel, depthwise=1 + number % 3)
+    for kind, depthwise in (("conv", 0), ("depthwise", 2)):
+        for dilation, scheme in product(((2, 2), (3, 1), (1, 2)), ("same", "valid")):
+            yield f"{kind}-dilation{dilation}-{scheme}", conv((9, 8), (3, 3), (1, 1), scheme, dilation=dilation, depthwise=depthwise)
+        for zero, y_zero in product((-128, 127, 0), (-128, 127)):
+            yield f"{kind}-zero{zero}to{y_zero}", conv((6, 5), (3, 3), (1, 1), "same", depthwise=depthwise, x_zero=zero, zero=y_zero)
+        yield f"{kind}-large", conv((21, 13), (11, 9), (2, 1), "same", depthwise=depthwise)
+        yield f"{kind}-whole", conv((10, 4), (10, 4), (1, 1), "valid", depthwise=depthwise)
+        yield f"{kind}-row", conv((1, 40), (1, 17), (1, 2), "same", depthwise=depthwise)
+        yield f"{kind}-deep", conv((3, 3), (3, 3), (1, 1), "same", depthwise=depthwise, channels=(70, 33))
+        yield f"{kind}-clamping", conv((6, 6), (3, 3), (1, 1), "same", depthwise=depthwise, reach=8.0)
+        dead = np.array([0.01, 1e-12, 0.01, 3e-9, 0.003, 1e-7])
+        yield f"{kind}-dead-channels", conv((5, 5), (3, 3), (1, 1), "same", channels=(3, 6), depthwise=depthwise, scales=dead)
+        yield f"{kind}-one-channel", conv((5, 5), (3, 3), (2, 2), "same", channels=(1, 1), depthwise=depthwise and 1)
+        yield f"{kind}-uneven-pad", explicit(kind)
+
+
+def explicit(kind: str) -> Make:
+    """Padding that is neither SAME nor VALID: written with a PAD in front."""
+
+    def make(rng: Rng) -> Graph:
+        window = Window((3, 2), (2, 1), (0, 2, 3, 1))
+        x = typed((1, 6, 5, 3), SCALE, 9)
+        op = Conv2D(window=window) if kind == "conv" else DepthwiseConv2D(window)
+        shape = (4, 3, 2, 3) if kind == "conv" else (1, 3, 2, 6)
+        out = (1, *window.output(6, 5), 4 if kind == "conv" else 6)
+        return weighted(rng, op, x, shape, out, 0 if kind == "conv" else 3, True)
+
+    return make
+
+
+def ties(kind: str, multiplier: float, zero: int) -> Make:
+    """A 1x1 convolution or a layer whose sums are scaled by a power of two: every rounding is a tie or exact."""
+
+    def make(rng: Rng) -> Graph:
+        op, lead = (Conv2D(), (1, 5, 5)) if kind == "conv" else (FullyConnected(), (1, 25))
+        weights = rng.choice([-3, -2, -1, 1, 2, 3, 5], (6, 1, 1, 3) if kind == "conv" else (6, 3)).astype(np.int8)
+        bias = rng.integers(-9, 9, 6).astype(np.int32)
+        x, y = typed((*lead, 3), 0.5, zero), typed((*lead, 6), 0.25 / multiplier, min(-zero, 127))
+        return one(op, x, y, weights=(weights, Quantization((0.5,))), bias=(bias, None))
+
+    return make
+
+
+def fully_connected(rows: tuple[int, ...], depth: int, channels: int, act: str, per_channel: bool, x_zero: int = ZERO, **more: Any) -> Make:
+    def make(rng: Rng) -> Graph:
+        x = typed((*rows, depth), SCALE, x_zero)
+        return weighted(rng, FullyConnected(activation=act), x, (channels, depth), (*rows, channels), 0, per_channel, **more)
+
+    return make
+
+
+def fully_connected_cases() -> Iterator[tuple[str, Make]]:
+    for number, (depth, channels, per_channel) in enumerate(product((1, 3, 64, 301), (1, 2, 10, 129), (False, True))):
+        act = ACTIVATIONS[number % 4]
+        yield f"fc-{depth}x{channels}-{act}-{'channel' if per_channel else 'tensor'}", fully_connected((1,), depth, channels, act, per_channel)
+    yield "fc-rows", fully_connected((1, 7), 12, 5, "none", False)
+    yield "fc-rows-4d", fully_connected((1, 2, 3), 12, 5, "relu", True)
+    for zero, y_zero in product((-128, 127), (-128, 127)):
+        yield f"fc-zero{zero}to{y_zero}", fully_connected((1,), 40, 8, "none", False, x_zero=zero, zero=y_zero)
+    for number, per_channel in product(range(6), (False, True)):
+        yield f"fc-near-ties-{number}-{'channel' if per_channel else 'tensor'}", near_ties("fc", per_channel)
+        yield f"conv-near-ties-{number}-{'channel' if per_channel else 'tensor'}", near_ties("conv", per_channel)
+
+
+def near_ties(kind: str, per_channel: bool) -> Make:
+    """Sums (all of them bias) that round differently where the product of the two scales is taken in float32 and in double.
+
+    The kernels' sources take it in float32 for FULLY_CONNECTED with one scale; the interpreter takes it in double everywhere.
+    """
+
+    def make(rng: Rng) -> Graph:
+        x_scale, w_scale = f32(rng.uniform(0.01, 0.02)), f32(rng.uniform(0.001, 0.002))
+        y_scale = f32(x_scale * w_scale * 9e6)
+        products = (float(np.float32(x_scale) * np.float32(w_scale)), x_scale * w_scale)
+        multipliers = [nm.quantize_multiplier(p / y_scale) for p in products]
+        assert multipliers[0] != multipliers[1]
+        near = np.floor((rng.integers(-100, 100, 64) + 0.5) * 9e6)[:, None] + np.arange(-60, 60)
+        first, second = (nm.requantize(near.astype(np.int64), *m) for m in multipliers)
+        bias = near[first != second][:16].astype(np.int32)
+        assert bias.size == 16
+        x, y = typed((1, 3) if kind == "fc" else (1, 1, 1, 3), x_scale, 0), typed((1, 16) if kind == "fc" else (1, 1, 1, 16), y_scale, 0)
+        shape = {"fc": (16, 3), "conv": (16, 1, 1, 3)}[kind]
+        op = FullyConnected() if kind == "fc" else Conv2D()
+        quantization = Quantization((w_scale,) * 16 if per_channel else (w_scale,), 0, 0 if per_channel else None)
+        return one(op, x, y, weights=(np.zeros(shape, np.int8), quantization), bias=(bias, None))
+
+    return make
+
+
+def sweep(number: int) -> Make:
+    """Any geometry, scales, zero points and activation at once."""
+
+    def make(rng: Rng) -> Graph:
+        size = (int(rng.integers(1, 12)), int(rng.integers(1, 12)))
+        kernel = (int(rng.integers(1, 6)), int(rng.integers(1, 6)))
+        stride, dilation = (int(rng.integers(1, 4)), int(rng.integers(1, 4))), (1, 1)
+        if number % 4 == 0:
+            stride, dilation = (1, 1), (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
+        scheme = "valid" if all((kernel[i] - 1) * dilation[i] < size[i] for i in (0, 1)) and number % 2 else "same"
+        inner = conv(
+            size, kernel, stride, scheme, channels=(int(rng.integers(1, 9)), int(rng.integers(1, 9))), dilation=dilation,
+            act=str(rng.choice(ACTIVATIONS)), depthwise=int(rng.integers(0, 4)), per_channel=bool(rng.integers(2)),
+            x_zero=int(rng.integers(-128, 128)), zero=int(rng.integers(-128, 128)), reach=float(rng.uniform(0.1, 4.0)),
+        )  # fmt: skip
+        return inner(rng)
+
+    return make
+
+
+def element_sweep(number: int) -> Make:
+    """ADD, QUANTIZE, RELU or MEAN with scales that lie up to 10^4 apart."""
+
+    def make(rng: Rng) -> Graph:
+        scales = [float(s) for s in np.exp(rng.uniform(np.log(1e-3), np.log(10.0), 3))]
+        zeros = [int(z) for z in rng.integers(-128, 128, 3)]
+        if number % 4 == 0:
+            return add((scales[0], scales[1], scales[2]), (zeros[0], zeros[1], zeros[2]), str(rng.choice(ACTIVATIONS)))(rng)
+        if number % 4 == 1:
+            return mean((1, int(rng.integers(1, 9)), int(rng.integers(1, 9)), 5), (1, 2), True, scales[0] / scales[1], zeros[0])(rng)
+        return requantize("none" if number % 4 == 2 else "relu", scales[0] / scales[1], zeros[0], zeros[1])(rng)
+
+    return make
+
+
+# -- pools, mean, pad ---------------------------------------------------------------------------------
+def pool(cls: type[Any], size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], scheme: str, act: str) -> Make:
+    def make(rng: Rng) -> Graph:
+        window = window_of(size, kernel, stride, scheme)
+        scale, zero = float(rng.choice([0.03, 0.1])), int(rng.choice([-128, -5, 40]))
+        return one(cls(window, act), typed((1, *size, 3), scale, zero), typed((1, *window.output(*size), 3), scale, zero))
+
+    return make
+
+
+def pool_cases() -> Iterator[tuple[str, Make]]:
+    kernels = ((1, 1), (2, 2), (3, 3), (2, 5), (1, 4), (6, 1), (9, 9))
+    for number, (size, kernel, stride, scheme) in enumerate(product(((7, 5), (8, 8), (1, 9)), kernels, ((1, 1), (2, 2), (3, 1)), ("same", "valid"))):
+        if scheme == "valid" and (kernel[0] > size[0] or kernel[1] > size[1]):
+            continue
+        act = ACTIVATIONS[number % 4]
+        text = f"{size}-{kernel}-{stride}-{scheme}-{act}".replace(" ", "")
+        yield f"average-{text}", pool(AveragePool2D, size, kernel, stride, scheme, act)
+        yield f"max-{text}", pool(MaxPool2D, size, kernel, stride, scheme, act)
+    yield "average-global", pool(AveragePool2D, (25, 5), (25, 5), (1, 1), "valid", "none")
+
+    def uneven(rng: Rng) -> Graph:
+        window = Window((3, 3), (2, 2), (0, 1, 1, 0))
+        return one(MaxPool2D(window), typed((1, 6, 6, 2)), typed((1, *window.output(6, 6), 2)))
+
+    yield "max-uneven-pad", uneven
+
+
+def mean(shape: tuple[int, ...], axes: tuple[int, ...], keep: bool, ratio: float, zero: int) -> Make:
+    def make(rng: Rng) -> Graph:
+        y = tuple(1 if i in axes else d for i, d in enumerate(shape) if keep or i not in axes)
+        return one(Mean(axes), typed(shape), typed(y, SCALE / ratio, zero))
+
+    return make
+
+
+def mean_cases() -> Iterator[tuple[str, Make]]:
+    axes_of = {(1, 6, 5, 4): ((1, 2), (1,), (2,), (3,), (2, 3), (1, 2, 3)), (1, 9, 7): ((1,), (2,), (1, 2)), (1, 33): ((1,),)}
+    variants = ((1.0, ZERO), (1.0, ZERO + 4), (3.7, -128), (0.4, 127))
+    for shape, axes_list in axes_of.items():
+        for axes, keep, (ratio, zero) in product(axes_list, (False, True), variants):
+            yield f"mean-{shape}-{axes}-{'keep' if keep else 'drop'}-{ratio}-{zero}".replace(" ", ""), mean(shape, axes, keep, ratio, zero)
+    for count in (2, 4, 8, 16):  # sums of a power of two: ties
+        yield f"mean-ties-{count}", mean((1, count, 1, 40), (1, 2), True, 1.0, ZERO)
+        yield f"mean-ties-scaled-{count}", mean((1, count, 1, 40), (1, 2), False, 2.0, 5)
+    yield "mean-many", mean((1, 49, 40, 3), (1, 2), False, 8.0, -128)
+
+
+def pad(amounts: tuple[int, int, int, int], value: int | None) -> Make:
+    def make(rng: Rng) -> Graph:
+        y = typed((1, 4 + amounts[0] + amounts[2], 3 + amounts[1] + amounts[3], 2))
+        return one(Pad(amounts, ZERO if value is None else value), typed((1, 4, 3, 2)), y)
+
+    return make
+
+
+# -- element by element -------------------------------------------------------------------------------
+def requantize(act: str, ratio: float, zero: int, y_zero: int, scale: float = SCALE, exact: bool = False) -> Make:
+    def make(rng: Rng) -> Graph:
+        x = typed((1, 256), scale, zero)
+        return one(Requantize(act), x, x if exact else typed((1, 256), scale / ratio, y_zero))
+
+    return make
+
+
+def requantize_cases() -> Iterator[tuple[str, Make]]:
+    ratios = (1.0, 0.5, 0.25, 2.0, 0.3, 1.7, 0.01, 40.0, 0.999)
+    for ratio, (zero, y_zero) in product(ratios, ((0, 0), (-128, 127), (127, -128), (-7, 12))):
+        yield f"quantize-{ratio}-{zero}-{y_zero}", requantize("none", ratio, zero, y_zero)
+        yield f"relu-{ratio}-{zero}-{y_zero}", requantize("relu", ratio, zero, y_zero)
+    for scale, zero in product((0.01, 0.03, 0.1, 1.0, 12.0), (-128, -20, 0, 100)):
+        yield f"relu6-{scale}-{zero}", requantize("relu6", 1.0, zero, zero, scale, exact=True)
+
+
+def add(scales: tuple[float, float, float], zeros: tuple[int, int, int], act: str) -> Make:
+    def make(rng: Rng) -> Graph:
+        x, other, y = (typed((1, 4, 5, 6), s, z) for s, z in zip(scales, zeros, strict=True))
+        return one(Add(act), x, y, other)
+
+    return make
+
+
+def add_cases() -> Iterator[tuple[str, Make]]:
+    scales = ((0.02, 0.02, 0.04), (0.02, 0.02, 0.02), (0.5, 0.25, 0.5), (0.3, 0.0002, 0.3), (0.0001, 0.9, 0.7), (0.02, 0.05, 0.004), (1e-6, 3.0, 2.0))
+    zeros = ((0, 0, 0), (-128, 127, 3), (127, 127, -128), (-128, -128, 127), (5, -9, 40))
+    for number, (s, z) in enumerate(product(scales, zeros)):
+        yield f"add-{s}-{z}".replace(" ", ""), add(s, z, ACTIVATIONS[number % 4])
+
+
+def softmax(shape: tuple[int, ...], scale: float, zero: int, beta: float) -> Make:
+    return lambda rng: one(Softmax(f32(beta)), typed(shape, scale, zero), typed(shape, 1 / 256, -128))
+
+
+def softmax_cases() -> Iterator[tuple[str, Make]]:
+    # The kernel asserts that the sum of exponentials stays below 512; test_flat_softmax is about more.
+    for width, scale in product((1, 2, 3, 10, 12, 100, 500), (0.001, 0.03, 0.17, 1.0)):
+        yield f"softmax-{width}-{scale}", softmax((1, width), scale, 20, 1.0)
+    yield "softmax-rows", softmax((1, 7, 9), 0.1, -128, 1.0)
+    yield "softmax-image", softmax((1, 3, 4, 5), 0.1, 127, 1.0)
+    yield "softmax-beta", softmax((1, 10), 0.1, 0, 0.3)
+    yield "softmax-steep", softmax((1, 10), 40.0, 0, 2.0)
+
+
+def reshape(shape: tuple[int, ...], result: tuple[int, ...]) -> Make:
+    return lambda rng: one(Reshape(result), typed(shape), typed(result))
+
+
+def transpose(shape: tuple[int, ...], permutation: tuple[int, ...]) -> Make:
+    return lambda rng: one(Transpose(permutation), typed(shape), typed(tuple(shape[i] for i in permutation)))
+
+
+def collect() -> None:
+    for cases in (conv_cases, fully_connected_cases, pool_cases, mean_cases, requantize_cases, add_cases, softmax_cases):
+        for name, make in cases():
+            add_case(name, make)
+    for number in range(300):
+        add_case(f"sweep-{number}", sweep(number))
+        add_case(f"element-sweep-{number}", element_sweep(number))
+    for multiplier, zero in product((0.5, 0.25, 2**-6, 1.0, 4.0), (0, -128, 77)):
+        add_case(f"conv-ties-{multiplier}-{zero}", ties("conv", multiplier, zero))
+        add_case(f"fc-ties-{multiplier}-{zero}", ties("fc", multiplier, zero))
+    for amounts, value in product(((1, 2, 0, 3), (0, 0, 0, 1), (2, 2, 2, 2)), (None, -128, 100)):
+        add_case(f"pad-{amounts}-{value}".replace(" ", ""), pad(amounts, value))
+    for shape, result in (((1, 4, 3, 2), (1, 24)), ((1, 24), (1, 2, 3, 4)), ((1, 4, 3, 2), (1, 4, 6))):
+        add_case(f"reshape-{shape}-{result}".replace(" ", ""), reshape(shape, result))
+    for shape, permutation in (((1, 4, 3, 2), (0, 3, 1, 2)), ((1, 4, 3, 2), (0, 2, 1, 3)), ((1, 5, 7), (0, 2, 1)), ((1, 2, 3, 4), (0, 2, 3, 1))):
+        add_case(f"transpose-{shape}-{permutation}".replace(" ", ""), transpose(shape, permutation))
+
+
+collect()
