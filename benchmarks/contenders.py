@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import kilotune as kt
 from kiloc.ir.graph import Graph
-from kiloc.ops._linear import Linear
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model._linear import Linear
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import Optimizer
 from kiloc.peft import Method
 

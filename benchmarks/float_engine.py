@@ -21,8 +21,8 @@ from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
-from kiloc.ops._linear import Linear
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model._linear import Linear
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.peft import Head
 from kilotune import Model
 

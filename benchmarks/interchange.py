@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from scenarios import Scenario, scenario_of
 
 import kilotune as kt
-from kiloc.ops.fully_connected import FullyConnected
+from kiloc.ops.model.fully_connected import FullyConnected
 from kilotune.adapters.interchange import CONFIG, PREFIX, WEIGHTS, import_peft
 
 WANTED = ("fsdd", "gas", "ecg", "kws")

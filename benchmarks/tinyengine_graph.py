@@ -18,10 +18,10 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ir.verify import verify
 from kiloc.ops._window import Window
-from kiloc.ops.add import Add
-from kiloc.ops.average_pool_2d import AveragePool2D
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.average_pool_2d import AveragePool2D
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.peft import Method
 
 FILES = ("tinyengine_49kb-int8-graph.json", "tinyengine_49kb_int8_params.npz", "tinyengine_scale.json")

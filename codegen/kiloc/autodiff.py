@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from .errors import CompileError
 from .ir.graph import NEW_HEAD, Graph, Node, Value
+from .ir.operator import NodeTypes, NoGradient, Op
 from .ir.types import TensorType
 from .ir.verify import node_types
 from .losses import Loss, as_loss
-from .ops import NodeTypes, NoGradient, Op
-from .ops.bottleneck import BottleneckUp
-from .ops.clear_gradient import ClearGradient
-from .ops.gradient_sum import GradientSum
+from .ops.backward.clear_gradient import ClearGradient
+from .ops.backward.gradient_sum import GradientSum
+from .ops.model.bottleneck import BottleneckUp
 
 LOSS_EXPONENT = "loss.exponent"
 LOSS_VALUE = "loss.value"

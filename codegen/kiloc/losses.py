@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from .errors import CompileError
 from .ir.graph import Graph, Value
 from .ir.types import TensorType
-from .ops import loss as operators
-from .ops.softmax import Softmax
+from .ops.backward import loss as operators
+from .ops.model.softmax import Softmax
 
 MOST_TARGETS = 32
 """Random targets are drawn for so many samples at once, so that fewer samples get the first of the same ones."""

@@ -29,9 +29,9 @@ from .ir.graph import Graph, Node
 from .ir.text import print_graph
 from .ir.verify import total_macs, verify
 from .losses import Loss, as_loss
-from .ops._linear import Linear
-from .ops.input_gradient import LinearInputGradient
-from .ops.lora import DownProjection
+from .ops.backward.input_gradient import LinearInputGradient
+from .ops.model._linear import Linear
+from .ops.model.lora import DownProjection
 from .optim import SGD, STORAGES, Optimizer, with_accumulators, with_storage, with_updates
 from .passes.calibrate import calibrate
 from .passes.constant_channels import without_constant_channels

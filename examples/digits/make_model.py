@@ -25,12 +25,12 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ir.verify import verify
 from kiloc.ops._window import Window
-from kiloc.ops.average_pool_2d import AveragePool2D
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.reshape import Reshape
-from kiloc.ops.softmax import Softmax
+from kiloc.ops.model.average_pool_2d import AveragePool2D
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.reshape import Reshape
+from kiloc.ops.model.softmax import Softmax
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
-from kiloc.ops import REGISTRY, Op
+from kiloc.ir.operator import Op
+from kiloc.ops import REGISTRY
 
 _PROGRAMS = (
     ("gcc", "the host device", "apt-get install gcc", True),

@@ -17,7 +17,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.ir.types import activation
-from kiloc.ops.add import Add
+from kiloc.ops.model.add import Add
 from kiloc.peft import Method
 from kilotune.cli import main
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kilotune as kt
-from kiloc.ops._linear import Linear
+from kiloc.ops.model._linear import Linear
 
 
 def digits(data_dir: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -13,7 +13,7 @@ from kiloc.emit.state_layout import state_layout
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ops._window import Window
-from kiloc.ops.softmax import Softmax
+from kiloc.ops.model.softmax import Softmax
 from kiloc.pipeline import Compilation
 
 

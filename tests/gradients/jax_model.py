@@ -17,9 +17,9 @@ from jax import lax
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
-from kiloc.ops._linear import Linear
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.lora import DownProjection
+from kiloc.ops.model._linear import Linear
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.lora import DownProjection
 
 jax.config.update("jax_enable_x64", True)
 Arrays = Mapping[str, Any]

@@ -21,8 +21,8 @@ from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.losses import CrossEntropy, Loss
-from kiloc.ops._linear import Linear
-from kiloc.ops.parameter_gradient import ParameterGradient
+from kiloc.ops.backward.parameter_gradient import ParameterGradient
+from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
@@ -191,7 +191,7 @@ def test_real_models(name: str, method: str, data_dir: Path) -> None:
 
 
 def test_a_wrong_gradient_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient
+    from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient
 
     correct = DepthwiseInputGradient.evaluate_real
     monkeypatch.setattr(DepthwiseInputGradient, "evaluate_real", lambda self, e: (correct(self, e)[0][:, ::-1],))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from kernel_driver import CTYPES, GUARD, RUNTIME, Case, assert_equal, compiled
 
-from kiloc.ops import Names
-from kiloc.ops.kernel import Argument, First, Scratch, Table
+from kiloc.ir.kernel_call import Argument, First, Scratch, Table
+from kiloc.ir.operator import Names
 from kilotune import boards, resources, toolchain
 
 HERE = Path(__file__).parent / "emulated"

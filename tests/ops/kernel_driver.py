@@ -21,9 +21,9 @@ import cffi
 import numpy as np
 import pytest
 
+from kiloc.ir.kernel_call import Argument, First, Scratch, Table
+from kiloc.ir.operator import Environment, Names, NodeTypes, Op
 from kiloc.ir.types import TensorType
-from kiloc.ops import Environment, Names, NodeTypes, Op
-from kiloc.ops.kernel import Argument, First, Scratch, Table
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 FOLDERS = ("kernels", "loss", "optim")

@@ -29,27 +29,27 @@ from kernel_driver import (
     zero_point,
 )  # fmt: skip
 
+from kiloc.ir.operator import Op
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
-from kiloc.ops import Op
 from kiloc.ops._window import Window, same_padding
-from kiloc.ops.add import Add
-from kiloc.ops.average_pool_2d import AveragePool2D, AveragePoolGradient, window_counts
-from kiloc.ops.clear_gradient import ClearGradient
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
-from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.gradient_mask import ApplyMask, MaskGradient, SaveMask
-from kiloc.ops.gradient_sum import GradientSum
-from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
-from kiloc.ops.lora import LoRADown, LoRAInnerGradient
-from kiloc.ops.max_pool_2d import MaxPool2D, MaxPoolGradient
-from kiloc.ops.mean import Mean, MeanGradient
-from kiloc.ops.pad import Pad, PadGradient
-from kiloc.ops.parameter_gradient import BiasGradient, WeightGradient
-from kiloc.ops.requantize import Requantize
-from kiloc.ops.softmax import Softmax, SoftmaxGradient
-from kiloc.ops.transpose import Transpose
-from kiloc.ops.write_rows import WriteRows
+from kiloc.ops.backward.clear_gradient import ClearGradient
+from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
+from kiloc.ops.backward.gradient_sum import GradientSum
+from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
+from kiloc.ops.backward.parameter_gradient import BiasGradient, WeightGradient
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.average_pool_2d import AveragePool2D, AveragePoolGradient, window_counts
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
+from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.lora import LoRADown, LoRAInnerGradient
+from kiloc.ops.model.max_pool_2d import MaxPool2D, MaxPoolGradient
+from kiloc.ops.model.mean import Mean, MeanGradient
+from kiloc.ops.model.pad import Pad, PadGradient
+from kiloc.ops.model.requantize import Requantize
+from kiloc.ops.model.softmax import Softmax, SoftmaxGradient
+from kiloc.ops.model.transpose import Transpose
+from kiloc.ops.paging.write_rows import WriteRows
 
 __all__ = ["library"]
 

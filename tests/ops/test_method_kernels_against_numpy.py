@@ -16,11 +16,11 @@ from test_kernels_against_numpy import channel_scales, depthwise, linear, weight
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window
-from kiloc.ops.bottleneck import BottleneckDown, BottleneckInputGradient, BottleneckUp
-from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient, DepthwiseWeightGradient, depthwise_prescale_shift
-from kiloc.ops.gain_gradient import ApplyGain, GainGradient
-from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
-from kiloc.ops.new_head_gradient import NewHeadInputGradient
+from kiloc.ops.backward.gain_gradient import ApplyGain, GainGradient
+from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
+from kiloc.ops.backward.new_head_gradient import NewHeadInputGradient
+from kiloc.ops.model.bottleneck import BottleneckDown, BottleneckInputGradient, BottleneckUp
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, DepthwiseWeightGradient, depthwise_prescale_shift
 
 __all__ = ["library"]
 

@@ -29,13 +29,13 @@ from kernel_driver import (
 )  # fmt: skip
 
 from kiloc.ir.types import TensorType, activation, gradient, scalar
-from kiloc.ops import _moments
-from kiloc.ops.lora import AdaptRange
-from kiloc.ops.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
-from kiloc.ops.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
-from kiloc.ops.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, ScaledRate, Schedule, StepSchedule
-from kiloc.ops.storage_step import StepBlock8, StepBlock16, StepInt32
-from kiloc.ops.streamed_update import StreamedBias, StreamedWeights
+from kiloc.ops.backward.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
+from kiloc.ops.model.lora import AdaptRange
+from kiloc.ops.update import _moments
+from kiloc.ops.update.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
+from kiloc.ops.update.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, ScaledRate, Schedule, StepSchedule
+from kiloc.ops.update.storage_step import StepBlock8, StepBlock16, StepInt32
+from kiloc.ops.update.streamed_update import StreamedBias, StreamedWeights
 
 __all__ = ["library"]
 

@@ -17,17 +17,17 @@ from test_method_kernels_against_numpy import delta_input_gradient
 from test_packed_kernels_against_numpy import meaning, repacked
 
 from kiloc.ir.graph import Node, Value
+from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import Quantization, TensorType, gradient
-from kiloc.ops import NodeTypes
-from kiloc.ops import _packing as packing
-from kiloc.ops._packing import NotProved
 from kiloc.ops._window import Window
-from kiloc.ops.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
-from kiloc.ops.input_gradient import LinearInputGradient, prescale_shift
-from kiloc.ops.packed import PackedLinear
-from kiloc.ops.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
-from kiloc.ops.packed_input_gradient import packed_input_gradient
-from kiloc.ops.shared_input_gradient import shared_input_gradient
+from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
+from kiloc.ops.fast import _packing as packing
+from kiloc.ops.fast._packing import NotProved
+from kiloc.ops.fast.packed import PackedLinear
+from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
+from kiloc.ops.fast.packed_input_gradient import packed_input_gradient
+from kiloc.ops.fast.shared_input_gradient import shared_input_gradient
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
 
 __all__ = ["library"]
 

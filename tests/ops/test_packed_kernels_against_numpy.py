@@ -14,16 +14,16 @@ from test_kernels_against_numpy import depthwise, linear, scalar
 from test_method_kernels_against_numpy import with_gain, with_some_rows
 
 from kiloc.ir.graph import Node, Value
+from kiloc.ir.operator import Environment, NodeTypes
 from kiloc.ir.types import Quantization, TensorType, activation
-from kiloc.ops import Environment, NodeTypes
-from kiloc.ops import _packing as packing
-from kiloc.ops import _winograd as winograd
-from kiloc.ops._packing import NotProved
 from kiloc.ops._window import Window
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.packed import PackedLinear, packed, packed_on_stack, winograd_packed
-from kiloc.ops.packed_depthwise import band_rows, packed_depthwise
+from kiloc.ops.fast import _packing as packing
+from kiloc.ops.fast import _winograd as winograd
+from kiloc.ops.fast._packing import NotProved
+from kiloc.ops.fast.packed import PackedLinear, packed, packed_on_stack, winograd_packed
+from kiloc.ops.fast.packed_depthwise import band_rows, packed_depthwise
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.passes.kernels import choose
 
 __all__ = ["library"]

@@ -14,14 +14,14 @@ from kernel_driver import Case, Library, Rng, bias, check, codes, generated, int
 from test_kernels_against_numpy import channel_scales, result_scale
 
 from kiloc.ir.graph import Node, Value
+from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import TensorType, activation, gradient, scalar
-from kiloc.ops import NodeTypes
 from kiloc.ops._offset_sums import OPERAND, with_offset_sums
 from kiloc.ops._window import Window, same_padding
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
-from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.input_gradient import TRANSPOSED, LinearInputGradient, prescale_shift, with_transposed
+from kiloc.ops.backward.input_gradient import TRANSPOSED, LinearInputGradient, prescale_shift, with_transposed
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
+from kiloc.ops.model.fully_connected import FullyConnected
 
 __all__ = ["library"]
 

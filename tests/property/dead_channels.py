@@ -6,12 +6,12 @@ import numpy as np
 from gradients.graphs import Maker
 
 from kiloc.ir.graph import Graph, Value
-from kiloc.ops._linear import Linear
 from kiloc.ops._window import Window
-from kiloc.ops.average_pool_2d import AveragePool2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.reshape import Reshape
-from kiloc.ops.softmax import Softmax
+from kiloc.ops.model._linear import Linear
+from kiloc.ops.model.average_pool_2d import AveragePool2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.reshape import Reshape
+from kiloc.ops.model.softmax import Softmax
 
 SATURATED = 2**24
 """A bias beside which no product counts."""

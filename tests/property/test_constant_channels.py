@@ -20,21 +20,21 @@ from kiloc.export import tflite
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.ir.operator import Op
 from kiloc.ir.text import parse_graph, print_graph
 from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ir.verify import verify
-from kiloc.ops import Op
 from kiloc.ops._window import Window
-from kiloc.ops.add import Add
-from kiloc.ops.average_pool_2d import AveragePool2D
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.max_pool_2d import MaxPool2D
-from kiloc.ops.mean import Mean
-from kiloc.ops.pad import Pad
-from kiloc.ops.requantize import Requantize
-from kiloc.ops.softmax import Softmax
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.average_pool_2d import AveragePool2D
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.max_pool_2d import MaxPool2D
+from kiloc.ops.model.mean import Mean
+from kiloc.ops.model.pad import Pad
+from kiloc.ops.model.requantize import Requantize
+from kiloc.ops.model.softmax import Softmax
 from kiloc.optim import SGD
 from kiloc.passes import constant_channels
 from kiloc.passes.channel_bounds import channel_bounds

@@ -204,7 +204,7 @@ def test_uneven_average_pool_is_not_written(tmp_path: Path) -> None:
     from kiloc.frontend.build import GraphBuilder
     from kiloc.ir.types import activation
     from kiloc.ops._window import Window
-    from kiloc.ops.average_pool_2d import AveragePool2D
+    from kiloc.ops.model.average_pool_2d import AveragePool2D
 
     b = GraphBuilder("g", "g.onnx")
     window = Window((2, 2), (1, 1), (1, 1, 0, 0))

@@ -18,8 +18,8 @@ from kiloc.ir.graph import Graph, Node
 from kiloc.ir.types import activation
 from kiloc.ir.verify import verify
 from kiloc.ops._window import Window
-from kiloc.ops.add import Add
-from kiloc.ops.requantize import Requantize
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.requantize import Requantize
 from kiloc.optim import SGD
 from kiloc.passes.simplify import simplify
 from kiloc.passes.slices import inference_slice, training_slice

@@ -19,7 +19,7 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.types import activation
 from kiloc.ir.verify import verify
-from kiloc.ops.add import Add
+from kiloc.ops.model.add import Add
 from kiloc.peft import Method
 from kiloc.pipeline import Options, compile_graph
 from kilotune import toolchain

@@ -13,8 +13,8 @@ from golden.reference import samples, tiny
 
 import kilotune as kt
 from kiloc.export import tflite
-from kiloc.ops import NoGradient
-from kiloc.ops.fully_connected import FullyConnected
+from kiloc.ir.operator import NoGradient
+from kiloc.ops.model.fully_connected import FullyConnected
 from kilotune import doctor
 from kilotune.cli import main
 

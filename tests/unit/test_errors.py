@@ -15,8 +15,8 @@ from gradients.graphs import Maker, residual
 import kilotune as kt
 from kiloc.errors import BudgetError, CompileError
 from kiloc.export import tflite
-from kiloc.ops import NoGradient
-from kiloc.ops.add import Add
+from kiloc.ir.operator import NoGradient
+from kiloc.ops.model.add import Add
 
 
 @pytest.fixture(scope="module")

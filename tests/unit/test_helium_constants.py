@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from kiloc.ir.graph import Graph, Node, Value
+from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
-from kiloc.ops import NodeTypes
 from kiloc.ops._offset_sums import OPERAND
 from kiloc.ops._window import Window
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.input_gradient import LONGEST_RUN, TRANSPOSED, LinearInputGradient, with_transposed
+from kiloc.ops.backward.input_gradient import LONGEST_RUN, TRANSPOSED, LinearInputGradient, with_transposed
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.passes.kernels import with_kernels
 
 

@@ -19,7 +19,7 @@ from kernel_driver import Array, Case, Library, Run, library
 
 import kilotune as kt
 from kiloc.ir.types import TensorType
-from kiloc.ops.storage_step import BIAS_LIMIT, StepBlock8, StepBlock16, StepInt32, StorageStep
+from kiloc.ops.update.storage_step import BIAS_LIMIT, StepBlock8, StepBlock16, StepInt32, StorageStep
 
 __all__ = ["library"]
 

@@ -14,8 +14,8 @@ from kiloc.errors import CompileError
 from kiloc.export.tflite import write
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.ops._linear import Linear
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model._linear import Linear
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import SGD
 from kiloc.passes.merge import merge
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate

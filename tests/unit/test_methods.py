@@ -12,8 +12,8 @@ from kiloc import pipeline
 from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.ops._gradient import RequantizedGradient
-from kiloc.ops._linear import Linear
+from kiloc.ops.backward._gradient import RequantizedGradient
+from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 from kiloc.peft.sparse import largest_channels
@@ -170,7 +170,7 @@ def test_new_head(classes: int) -> None:
 def test_new_head_needs_a_layer_at_the_end() -> None:
     from gradients.graphs import Maker
 
-    from kiloc.ops.add import Add
+    from kiloc.ops.model.add import Add
 
     m = Maker("late", (1, 6), 3)
     y = m.dense("input", "first", 5)

@@ -19,7 +19,7 @@ from gradients.graphs import Maker
 import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
-from kiloc.ops.softmax import Softmax
+from kiloc.ops.model.softmax import Softmax
 from kiloc.pipeline import Compilation, Options, compile_graph
 from kiloc.plan.first_fit import Placement, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap

@@ -17,7 +17,7 @@ from kiloc import peft, pipeline
 from kiloc.export import tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.ops.add import Add
+from kiloc.ops.model.add import Add
 from kiloc.peft import BottleneckAdapter
 from kilotune.config import METHODS, load_config
 from kilotune.search import trials

@@ -17,7 +17,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
-from kiloc.ops.add import Add
+from kiloc.ops.model.add import Add
 from kilotune.cli import main
 from kilotune.search import Search, engine, trials
 from kilotune.search.candidates import Budget

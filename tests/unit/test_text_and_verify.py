@@ -16,15 +16,15 @@ from kiloc.ir.text import parse_graph, print_graph
 from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ir.verify import verify
 from kiloc.ops._window import Window
-from kiloc.ops.add import Add
-from kiloc.ops.conv_2d import Conv2D
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.ops.fully_connected import FullyConnected
-from kiloc.ops.mean import Mean
-from kiloc.ops.requantize import Requantize
-from kiloc.ops.reshape import Reshape
-from kiloc.ops.softmax import Softmax
-from kiloc.ops.transpose import Transpose
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.conv_2d import Conv2D
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.mean import Mean
+from kiloc.ops.model.requantize import Requantize
+from kiloc.ops.model.reshape import Reshape
+from kiloc.ops.model.softmax import Softmax
+from kiloc.ops.model.transpose import Transpose
 from kiloc.optim import SGD
 from kiloc.peft import BiasOnly, Head, LoRA, Method
 from kiloc.pipeline import Compilation, Options, compile_graph

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..autodiff import LOSS_VALUE
 from ..ir.graph import ADAPTER_KINDS, Graph, Node, Value
+from ..ir.kernel_call import Argument, Field, First, KernelCall, Scratch, Table
+from ..ir.operator import Names
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops import Names
-from ..ops.kernel import Argument, Field, First, KernelCall, Scratch, Table
-from ..ops.loss import Loss
-from ..ops.page import Page, PageOut
+from ..ops.backward.loss import Loss
+from ..ops.paging.page import Page, PageOut
 from ..optim import LEARNING_RATE
 from ..plan import Plan
 from ..plan.lifetimes import scratch_name

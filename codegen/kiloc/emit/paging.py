@@ -12,8 +12,8 @@ from itertools import accumulate
 from ..ir.graph import Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops.optimizer import PAGE, Optimizer
-from ..ops.page import Page, PageOut
+from ..ops.paging.page import Page, PageOut
+from ..ops.update.optimizer import PAGE, Optimizer
 from ..passes.page_updates import paged_moments
 from ..plan import WORD
 from ..plan.problem import rounded

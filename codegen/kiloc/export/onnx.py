@@ -21,18 +21,18 @@ from ..ir.graph import Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
-from ..ops.add import Add
-from ..ops.average_pool_2d import AveragePool2D, Pool2D
-from ..ops.conv_2d import Conv2D
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.fully_connected import FullyConnected
-from ..ops.max_pool_2d import MaxPool2D
-from ..ops.mean import Mean
-from ..ops.pad import Pad
-from ..ops.requantize import Requantize
-from ..ops.reshape import Reshape
-from ..ops.softmax import Softmax
-from ..ops.transpose import Transpose
+from ..ops.model.add import Add
+from ..ops.model.average_pool_2d import AveragePool2D, Pool2D
+from ..ops.model.conv_2d import Conv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.fully_connected import FullyConnected
+from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.mean import Mean
+from ..ops.model.pad import Pad
+from ..ops.model.requantize import Requantize
+from ..ops.model.reshape import Reshape
+from ..ops.model.softmax import Softmax
+from ..ops.model.transpose import Transpose
 
 OPSET, IR_VERSION = 13, 8
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)

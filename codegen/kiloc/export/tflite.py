@@ -20,18 +20,18 @@ from ..ir.graph import Graph, Node
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._window import Window, same_padding
-from ..ops.add import Add
-from ..ops.average_pool_2d import AveragePool2D, Pool2D
-from ..ops.conv_2d import Conv2D
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.fully_connected import FullyConnected
-from ..ops.max_pool_2d import MaxPool2D
-from ..ops.mean import Mean
-from ..ops.pad import Pad
-from ..ops.requantize import Requantize
-from ..ops.reshape import Reshape
-from ..ops.softmax import Softmax
-from ..ops.transpose import Transpose
+from ..ops.model.add import Add
+from ..ops.model.average_pool_2d import AveragePool2D, Pool2D
+from ..ops.model.conv_2d import Conv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.fully_connected import FullyConnected
+from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.mean import Mean
+from ..ops.model.pad import Pad
+from ..ops.model.requantize import Requantize
+from ..ops.model.reshape import Reshape
+from ..ops.model.softmax import Softmax
+from ..ops.model.transpose import Transpose
 
 SCHEMA_VERSION = 3
 ALIGNMENT = 16

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
+from ..ir.operator import Op
 from ..ir.types import Quantization, TensorType
-from ..ops import Op
 
 QUANTIZE_HINT = (
     "quantise it to full INT8 first: TFLiteConverter with a representative_dataset, supported_ops = [TFLITE_BUILTINS_INT8], "

@@ -11,8 +11,8 @@ from __future__ import annotations
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.types import Quantization, TensorType
-from ..ops.requantize import Requantize
-from ..ops.softmax import Softmax
+from ..ops.model.requantize import Requantize
+from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
 from .onnx_file import DAMAGED, DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
 from .onnx_ops import OPERATORS

@@ -9,15 +9,15 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.types import Quantization
 from ..ops._window import Window, same_padding
-from ..ops.add import Add
-from ..ops.average_pool_2d import AveragePool2D
-from ..ops.conv_2d import Conv2D
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.fully_connected import FullyConnected
-from ..ops.max_pool_2d import MaxPool2D
-from ..ops.mean import Mean
-from ..ops.pad import Pad
-from ..ops.softmax import Softmax
+from ..ops.model.add import Add
+from ..ops.model.average_pool_2d import AveragePool2D
+from ..ops.model.conv_2d import Conv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.fully_connected import FullyConnected
+from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.mean import Mean
+from ..ops.model.pad import Pad
+from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT, checked_quantization
 from .onnx_file import EXPORT_AGAIN, QUANTIZE, Operator, check_size
 from .onnx_shapes import SHAPE_OPERATORS, Handler

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.types import Quantization, TensorType
-from ..ops.requantize import Requantize
-from ..ops.reshape import Reshape
-from ..ops.transpose import Transpose
+from ..ops.model.requantize import Requantize
+from ..ops.model.reshape import Reshape
+from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .names import layer_name
 from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, QUANTIZE, Model, Operator

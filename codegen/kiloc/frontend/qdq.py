@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from ..ir.operator import Op
 from ..ir.types import Quantization, TensorType
-from ..ops import Op
 from ..ops._activation import clamp_range
 from .onnx_file import Operator
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .types import TensorType
 
 if TYPE_CHECKING:
-    from ..ops.registry import Op
+    from .operator import Op
 
 STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged")
 """Kinds of value that outlive a step: they live in the state, not in the arena.
@@ -32,7 +32,7 @@ ACCUMULATED: Final = "accumulated"
 """State: samples whose gradients are in the accumulators."""
 
 KINDS: Final = ("input", "constant", "activation", "saved", "gradient", "scalar", "offloaded", *STATE_KINDS)
-"""offloaded: a saved value while it waits in slow memory, between the two transfers of `ops/page.py`."""
+"""offloaded: a saved value while it waits in slow memory, between the two transfers of `ops/paging/page.py`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ops import Environment
 from .graph import ACCUMULATED, Graph, Node
+from .operator import Environment
 
 Arrays = dict[str, NDArray[Any]]
 Observer = Callable[[Node, Mapping[str, NDArray[Any]]], None]

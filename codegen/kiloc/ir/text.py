@@ -13,14 +13,13 @@ import base64
 import json
 import zlib
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from ..errors import CompileError
-from ..ops import REGISTRY, Op
-from ..ops._window import Window
 from .graph import Graph, Node, Parameter, Value
+from .operator import REGISTRY, Op
 from .types import Quantization, TensorType
 
 
@@ -151,9 +150,12 @@ def _parse_node(text: str) -> Node:
 
 
 def _parse_op(cls: Any, attributes: dict[str, Any]) -> Op:
-    def restore(value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(restore(v) for v in value)
-        return _parse_op(Window, value) if isinstance(value, dict) else value
+    """An operator of its attributes; one that is a dataclass, such as a window, is named by the type of its field."""
+    types = get_type_hints(cls)
 
-    return cls(**{k: restore(v) for k, v in attributes.items()})  # type: ignore[no-any-return]
+    def restore(name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(restore(name, v) for v in value)
+        return _parse_op(types[name], value) if isinstance(value, dict) else value
+
+    return cls(**{k: restore(k, v) for k, v in attributes.items()})  # type: ignore[no-any-return]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..errors import CompileError
-from ..ops import NodeTypes
 from .graph import KINDS, Graph, Node
+from .operator import NodeTypes
 
 
 def node_types(graph: Graph, node: Node) -> NodeTypes:

@@ -1,8 +1,27 @@
-"""Operators: one file each. `REGISTRY` maps mnemonics to classes."""
+"""Operators, one file each, in rooms by their role. `REGISTRY` maps mnemonics to classes.
 
-from . import registry
-from .registry import REGISTRY, Environment, Names, NodeTypes, NoGradient, Op
+model     what a model or an adapter computes, each with its gradient: the place for a further operator of TFLite or ONNX
+backward  gradients that several operators share, and the losses
+update    what an optimizer step is made of
+fast      stand-ins for operators above, with constants in the order that a fast kernel reads
+paging    moves of values between memories and between parts of an image
 
-registry.load_all(__path__, __name__)
+The contract that they fulfil is `kiloc.ir.operator`. Files whose name begins with an underscore hold what several share.
+"""
 
-__all__ = ["REGISTRY", "Environment", "Names", "NoGradient", "NodeTypes", "Op"]
+import importlib
+import pkgutil
+
+from ..ir.operator import REGISTRY
+
+
+def _load_all() -> None:
+    """Import every operator file, so that the registry is complete."""
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            importlib.import_module(module.name)
+
+
+_load_all()
+
+__all__ = ["REGISTRY"]

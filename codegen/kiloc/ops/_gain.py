@@ -20,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import numerics as nm
-from .registry import Environment
+from ..ir.operator import Environment
 
 if TYPE_CHECKING:
-    from ..autodiff import GradientBuilder
     from ..ir.graph import Node
 
 GAIN_OPERANDS = ("gain", "gain_exponent")
@@ -55,18 +54,3 @@ def real_gain(e: Environment) -> Any:
 
 def gain_operands(node: Node) -> dict[str, str]:
     return {o: node.inputs[o] for o in GAIN_OPERANDS if o in node.inputs}
-
-
-def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
-    """Accumulate the gain's gradient; the gradient of the sums in front of the gain."""
-    if "gain" not in node.inputs:
-        return g
-    from .gain_gradient import ApplyGain, GainGradient
-
-    t = b.types(node)
-    channels = t.type("gain").size
-    scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
-    unit = tuple(float(np.float32(t.type("x").scale * s)) for s in scales)
-    gain = gain_operands(node)
-    b.accumulate(node, "gain", GainGradient(unit), {"g": g, "y": node.outputs[0], "bias": node.inputs["bias"], **gain})
-    return b.add(ApplyGain(), {"g": g, **gain}, f"{node.name}.scaled")[0]

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..ir.graph import Node, Value
+from ..ir.kernel_call import Argument, Field
+from ..ir.operator import Names, NodeTypes
 from ..ir.types import TensorType
-from .kernel import Argument, Field
-from .registry import Names, NodeTypes
 
 OPERAND = "offset_sums"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import Field
+from ..ir.kernel_call import Field
 
 Array = NDArray[Any]
 

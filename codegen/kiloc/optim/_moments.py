@@ -6,7 +6,7 @@ import numpy as np
 
 from ..ir.graph import Value
 from ..ir.types import TensorType
-from ..ops._moments import blocks
+from ..ops.update._moments import blocks
 
 
 def linear_moment(name: str, shape: tuple[int, ...], bits: int) -> list[Value]:

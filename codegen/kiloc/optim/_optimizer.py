@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import ACCUMULATED, NEW_HEAD, Graph, Node, Parameter, Value
+from ..ir.operator import Op
 from ..ir.types import TensorType
-from ..ops import Op
-from ..ops._update import Update
-from ..ops.lora import AdaptRange
-from ..ops.schedule import CountUpdate, NextPower, ScaledRate
+from ..ops.model.lora import AdaptRange
+from ..ops.update._update import Update
+from ..ops.update.schedule import CountUpdate, NextPower, ScaledRate
 from ._checks import number
 from .rates import default_rate, head_factor
 from .schedule import Schedule

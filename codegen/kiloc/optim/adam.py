@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.graph import Value
-from ..ops._update import Update
-from ..ops.optimizer import Adam as AdamOperator
-from ..ops.optimizer import Adam8
+from ..ops.update._update import Update
+from ..ops.update.optimizer import Adam as AdamOperator
+from ..ops.update.optimizer import Adam8
 from ._checks import number
 from ._moments import linear_moment, root_moment
 from ._optimizer import Optimizer

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.graph import Value
-from ..ops._update import Update
-from ..ops.optimizer import Lion as LionOperator
-from ..ops.optimizer import Lion8
+from ..ops.update._update import Update
+from ..ops.update.optimizer import Lion as LionOperator
+from ..ops.update.optimizer import Lion8
 from ._checks import number
 from ._moments import linear_moment
 from ._optimizer import Optimizer

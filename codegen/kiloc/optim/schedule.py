@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import CompileError
-from ..ops import Op
-from ..ops.schedule import CosineSchedule, LinearSchedule, StepSchedule
+from ..ir.operator import Op
+from ..ops.update.schedule import CosineSchedule, LinearSchedule, StepSchedule
 from ._checks import number, whole
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from ..errors import CompileError
 from ..ir.graph import Value
-from ..ops._update import Update
-from ..ops.optimizer import SGD as SGDOperator
-from ..ops.optimizer import SGD8
+from ..ops.update._update import Update
+from ..ops.update.optimizer import SGD as SGDOperator
+from ..ops.update.optimizer import SGD8
 from ._checks import number
 from ._moments import linear_moment
 from ._optimizer import Optimizer

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..ir.graph import Graph, Parameter
-from ..ops._linear import output_scales
-from ..ops.storage_step import StepBlock8, StepBlock16, StepInt32, StorageStep
+from ..ops._sums import output_scales
+from ..ops.update.storage_step import StepBlock8, StepBlock16, StepInt32, StorageStep
 
 STORAGES = ("block16", "block8")
 MASTERS = ("master", "master_exponent")

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node, Value
 from ..ir.interp import environment
+from ..ir.operator import Environment
 from ..ir.verify import node_types
-from ..ops._gradient import RequantizedGradient, fitting_shift
-from ..ops.new_head_gradient import NewHeadInputGradient
-from ..ops.parameter_gradient import ParameterGradient
-from ..ops.registry import Environment
+from ..ops.backward._gradient import RequantizedGradient, fitting_shift
+from ..ops.backward.new_head_gradient import NewHeadInputGradient
+from ..ops.backward.parameter_gradient import ParameterGradient
 
 NARROWER = 12
 """Shifts that are tried below the smallest one at which nothing saturates."""

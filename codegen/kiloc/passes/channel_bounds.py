@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node
+from ..ir.operator import Environment
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops import Environment
-from ..ops._linear import Linear
 from ..ops._window import Window
-from ..ops.add import Add
-from ..ops.average_pool_2d import AveragePool2D
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.max_pool_2d import MaxPool2D
-from ..ops.mean import Mean
-from ..ops.pad import Pad
-from ..ops.requantize import Requantize
-from ..ops.reshape import Reshape
-from ..ops.transpose import Transpose
+from ..ops.model._linear import Linear
+from ..ops.model.add import Add
+from ..ops.model.average_pool_2d import AveragePool2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.mean import Mean
+from ..ops.model.pad import Pad
+from ..ops.model.requantize import Requantize
+from ..ops.model.reshape import Reshape
+from ..ops.model.transpose import Transpose
 
 MONOTONE = (Add, AveragePool2D, MaxPool2D, Mean, Pad, Requantize, Reshape, Transpose)
 """No result becomes less where an operand becomes greater."""

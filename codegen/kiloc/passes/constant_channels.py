@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from ..ir.graph import Graph, Node, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops._linear import Linear
-from ..ops._packing import QUAD
-from ..ops.add import Add
-from ..ops.average_pool_2d import AveragePool2D
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.max_pool_2d import MaxPool2D
-from ..ops.mean import Mean
-from ..ops.pad import Pad
-from ..ops.requantize import Requantize
-from ..ops.reshape import Reshape
-from ..ops.transpose import Transpose
+from ..ops.fast._packing import QUAD
+from ..ops.model._linear import Linear
+from ..ops.model.add import Add
+from ..ops.model.average_pool_2d import AveragePool2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.mean import Mean
+from ..ops.model.pad import Pad
+from ..ops.model.requantize import Requantize
+from ..ops.model.reshape import Reshape
+from ..ops.model.transpose import Transpose
 from .channel_bounds import Bounds, channel_bounds, parts_inside, tap_weights
 
 Mask = NDArray[np.bool_]

@@ -12,20 +12,20 @@ from functools import partial
 import numpy as np
 
 from ..ir.graph import Graph, Node, Value
+from ..ir.operator import NodeTypes
 from ..ir.verify import node_types
-from ..ops import NodeTypes
-from ..ops._linear import Linear
 from ..ops._offset_sums import with_offset_sums
-from ..ops._packing import MEMORY, NotProved
-from ..ops.conv_2d import Conv2D
-from ..ops.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
-from ..ops.input_gradient import LinearInputGradient, with_transposed
-from ..ops.packed import packed, packed_on_stack, winograd_packed
-from ..ops.packed_depthwise import band_rows, packed_depthwise
-from ..ops.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
-from ..ops.packed_depthwise_gradient import packed_depthwise_gradient
-from ..ops.packed_input_gradient import packed_input_gradient
-from ..ops.shared_input_gradient import SHARED, shared_input_gradient
+from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
+from ..ops.fast._packing import MEMORY, NotProved
+from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
+from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
+from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
+from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
+from ..ops.fast.packed_input_gradient import packed_input_gradient
+from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
+from ..ops.model._linear import Linear
+from ..ops.model.conv_2d import Conv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from .recompute import AGAIN
 from .stripes import STRIPE
 

@@ -22,9 +22,9 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
-from ..ops._linear import Linear
-from ..ops.bottleneck import BottleneckUp
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.bottleneck import BottleneckUp
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 
 Arrays = Mapping[str, NDArray[Any]]
 Real = NDArray[np.float64]

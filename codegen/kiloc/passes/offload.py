@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ops.page import Page, PageIn, PageOut
+from ..ops.paging.page import Page, PageIn, PageOut
 
 
 def offload(part: Graph, names: Collection[str]) -> Graph:

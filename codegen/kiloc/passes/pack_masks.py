@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node, Value
-from ..ops import NodeTypes
-from ..ops.gradient_mask import ApplyMask, MaskGradient, SaveMask
+from ..ir.operator import NodeTypes
+from ..ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
 
 
 def pack_masks(graph: Graph) -> Graph:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ir.graph import Graph, Node, Value
 from ..ir.types import scalar
-from ..ops.optimizer import PAGE, ClipGradient, Optimizer
+from ..ops.update.optimizer import PAGE, ClipGradient, Optimizer
 
 
 def page_updates(graph: Graph) -> Graph:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ops.pad import Pad
-from ..ops.reshape import Reshape
-from ..ops.transpose import Transpose
+from ..ops.model.pad import Pad
+from ..ops.model.reshape import Reshape
+from ..ops.model.transpose import Transpose
 
 
 def simplify(graph: Graph) -> Graph:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node, Parameter
-from ..ops.optimizer import SGD
-from ..ops.parameter_gradient import BiasGradient, WeightGradient
-from ..ops.storage_step import StepBlock16, StepInt32
-from ..ops.streamed_update import StreamedBias, StreamedWeights
+from ..ops.backward.parameter_gradient import BiasGradient, WeightGradient
+from ..ops.update.optimizer import SGD
+from ..ops.update.storage_step import StepBlock16, StepInt32
+from ..ops.update.streamed_update import StreamedBias, StreamedWeights
 
 
 def stream_updates(graph: Graph) -> Graph:

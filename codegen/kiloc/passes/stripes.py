@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ir.graph import Graph, Node, Value
 from ..ops._window import Window
-from ..ops.write_rows import WriteRows
+from ..ops.paging.write_rows import WriteRows
 
 STRIPE = ".stripe"
 """Stands in the names of what is computed for one stripe."""

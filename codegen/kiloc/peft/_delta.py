@@ -1,7 +1,7 @@
 """A trained delta beside frozen weights: what Full, SparseUpdate and Head share.
 
 V has the weights' shape, or rows for some output channels only; int8 codes with one power of two, kept in 16 bits for training. V = 0 adds
-nothing: the layer starts bit-exact. The forward sum is W x + V x, and the gradient to the input is (W + V)^T g: `ops/_linear.py`.
+nothing: the layer starts bit-exact. The forward sum is W x + V x, and the gradient to the input is (W + V)^T g: `ops/model/_linear.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._combine import require_free
 from ._method import block16, replace_node, with_trainable_bias
 

@@ -16,9 +16,9 @@ from .. import numerics as nm
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
-from ..ops._linear import Linear
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.storage_step import StepBlock16
+from ..ops.model._linear import Linear
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.update.storage_step import StepBlock16
 
 Layers = str | Sequence[str]
 

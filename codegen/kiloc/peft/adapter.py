@@ -1,4 +1,4 @@
-"""BottleneckAdapter: a small network with a residual connection on the int8 result of a layer. Formulas: `ops/bottleneck.py`.
+"""BottleneckAdapter: a small network with a residual connection on the int8 result of a layer. Formulas: `ops/model/bottleneck.py`.
 
 U starts at zero, so the model starts bit-exact; D starts uniform, scaled so that D y has unit root mean square on the calibration
 samples and each hidden unit passes at least half of what it gets; its range holds the largest D y with one bit to spare.
@@ -15,10 +15,10 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops._activation import clamp_range
-from ..ops._linear import Linear
 from ..ops._window import Window
-from ..ops.bottleneck import BottleneckDown, BottleneckUp
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.bottleneck import BottleneckDown, BottleneckUp
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._combine import require_free
 from ._method import Calibration, Layers, Method, block16, initial_projection, select
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir.graph import Graph
-from ..ops._linear import Linear
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._delta import attach_delta
 from ._method import Calibration, Layers, Method, select
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import NEW_HEAD, Graph, Node, Value
 from ..ir.types import Quantization, TensorType, activation
-from ..ops._linear import Linear
-from ..ops.reshape import Reshape
-from ..ops.softmax import Softmax
+from ..ops.model._linear import Linear
+from ..ops.model.reshape import Reshape
+from ..ops.model.softmax import Softmax
 from ._combine import parts
 from ._delta import attach_delta
 from ._method import Calibration, Method, select

@@ -15,8 +15,8 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops._linear import Linear
-from ..ops.lora import LoRADown
+from ..ops.model._linear import Linear
+from ..ops.model.lora import LoRADown
 from ._combine import require_free
 from ._method import Calibration, Layers, Method, block16, initial_projection, replace_node, select
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..ir.graph import Graph, Node, Parameter
-from ..ops._linear import Linear
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._combine import require_free
 from ._method import Calibration, Layers, Method, block16, replace_node, select, with_trainable_bias
 

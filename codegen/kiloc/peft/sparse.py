@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ..ops._linear import Linear
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._delta import attach_delta, channel_axis
 from ._method import Calibration, Layers, Method, select
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..ir.graph import Graph, Node
+from ..ir.operator import Op
 from ..ir.verify import node_types
-from ..ops import Op
 
 ARENA_KINDS = ("activation", "saved", "gradient", "scalar")
 

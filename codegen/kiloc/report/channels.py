@@ -6,8 +6,8 @@ from typing import Any
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import total_macs
-from ..ops._linear import Linear
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..passes.channel_bounds import channel_bounds
 from ..passes.slices import inference_slice
 from ..pipeline import Compilation

@@ -9,8 +9,8 @@ from ..emit.state_layout import state_layout
 from ..ir.graph import Graph
 from ..ir.verify import total_macs
 from ..losses import as_loss
-from ..ops._linear import Linear
-from ..ops.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model._linear import Linear
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..passes.offload import moved_bytes
 from ..passes.slices import inference_slice
 from ..pipeline import Compilation

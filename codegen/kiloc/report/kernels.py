@@ -6,7 +6,7 @@ from typing import Any
 
 from ..emit.context import Slice, kernel_call, scratch_bytes
 from ..ir.graph import Node
-from ..ops.packed import PackedLinear
+from ..ops.fast.packed import PackedLinear
 from ..passes.kernels import LAVISH, choose, lavish, second_copy
 from ..pipeline import Compilation
 

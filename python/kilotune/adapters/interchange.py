@@ -28,7 +28,8 @@ from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
-from kiloc.ops._linear import Linear, output_scales
+from kiloc.ops._sums import output_scales
+from kiloc.ops.model._linear import Linear
 
 from ..building import Build
 from ..devices.data import quantize

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from kiloc.ir.graph import Graph, Node
-from kiloc.ops._linear import Linear
+from kiloc.ops.model._linear import Linear
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate, has_weights
 from kiloc.peft._method import Layers
 from kiloc.peft.lora import largest_rank

@@ -13,8 +13,8 @@ from kiloc import pipeline
 from kiloc.errors import CompileError
 from kiloc.ir.graph import Graph
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, Loss, as_loss
-from kiloc.ops._linear import Linear
-from kiloc.ops.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model._linear import Linear
+from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import SGD, STORAGES, Optimizer
 from kiloc.peft import Method
 from kiloc.peft._method import Layers, select

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from kiloc.errors import CompileError
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
-from kiloc.ops.packed import PackedLinear
-from kiloc.ops.packed_depthwise import PackedDepthwise
-from kiloc.ops.packed_input_gradient import PackedInputGradient
+from kiloc.ops.fast.packed import PackedLinear
+from kiloc.ops.fast.packed_depthwise import PackedDepthwise
+from kiloc.ops.fast.packed_input_gradient import PackedInputGradient
 from kiloc.passes.kernels import choose, forms
 from kiloc.pipeline import Forecast
 

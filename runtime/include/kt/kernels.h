@@ -16,7 +16,7 @@
  *   result may lie over the operand x (or g), which is lost, as long as no result position covers bytes that it or a
  *   later one still reads; positions are taken forwards, or backwards where the result begins above the operand, as
  *   memmove does. Convolutions, pools and pads work behind, and so do the gradients of convolutions and pads to their
- *   input; the compiler derives the distance from the window (kiloc/ops/_reach.py).
+ *   input; the compiler derives the distance from the window (kiloc/ops/_window_reach.py).
  * - Rounding: "twice" is TensorFlow Lite Micro's, "half up" is to nearest with ties towards plus infinity. */
 #ifndef KT_KERNELS_H
 #define KT_KERNELS_H

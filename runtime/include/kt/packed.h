@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /* Packed layers: the same results from weights in the order in which the fast kernels read them. The compiler packs a layer after
- * it has proved what the form needs (kiloc/ops/_packing.py); runtime/src/product/product.h describes stream and panel.
+ * it has proved what the form needs (kiloc/ops/fast/_packing.py); runtime/src/product/product.h describes stream and panel.
  *
  * outside             zero point of the input: what the window reads outside it
  * stream              weights, and the requantisation of each channel where there is one

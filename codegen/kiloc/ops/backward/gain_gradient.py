@@ -1,0 +1,120 @@
+"""The backward pass of a trained gain: its own gradient, and what passes it. Formulas: `_gain.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType, gradient
+from .._gain import GAIN_OPERANDS, gain_operands, real_gain
+from ._gradient import Real, batch
+from .parameter_gradient import ParameterGradient
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+SMALLEST_GAIN = 1 / 16
+ONE = 1 << 14
+"""1 in the factors of `ApplyGain`."""
+
+
+@register
+@dataclass(frozen=True)
+class GainGradient(ParameterGradient):
+    """accumulator[c] += (s_y sum_p g (y - z_y) - bias unit sum_p g) / max(1 + s, 1/16) * scale, float32 after the exact sums.
+
+    unit: real value of one step of each channel's bias.
+    """
+
+    mnemonic: ClassVar[str] = "gain_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "y", "bias", "gain", "gain_exponent", "exponent", "accumulator")
+
+    unit: tuple[float, ...] = ()
+
+    def scale(self, t: NodeTypes) -> float:
+        return t.type("g").scale
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        channels = e.type("gain").size
+        g, y = batch(e, "g", -1, channels), batch(e, "y", -1, channels) - e.type("y").zero_point
+        assert g.shape[0] == 1
+        product = (g * y).sum(1)[0].astype(np.float32) * np.float32(e.type("y").scale)
+        bias = e.array("bias").astype(np.float32) * np.array(self.unit, np.float32)
+        difference = product - bias * g.sum(1)[0].astype(np.float32)
+        gain = np.float32(1) + e.array("gain").astype(np.float32) * nm.power_of_two(np.clip(e.wide("gain_exponent"), -126, 127))
+        quotient = difference / np.maximum(gain, np.float32(SMALLEST_GAIN))
+        scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(e.wide("exponent").reshape(-1), -126, 127))
+        return {"accumulator": e.array("accumulator") + quotient * scale}
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        channels = e.type("gain").size
+        y = (batch(e, "y", -1, channels) - e.type("y").zero_point) * e.type("y").scale
+        acc = (y - e.array("bias") * np.array(self.unit)) / np.maximum(real_gain(e), SMALLEST_GAIN)
+        return ((batch(e, "g", -1, channels) * acc).sum(1),)
+
+    def macs(self, t: NodeTypes) -> int:
+        return t.type("g").size
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = t.type("gain").size
+        fields: dict[str, Field] = {
+            "positions": t.type("g").size // channels,
+            "channels": channels,
+            "result_offset": -t.type("y").zero_point,
+            "result_scale": t.type("y").scale,
+            "unit": Table("unit", "float", np.array(self.unit, np.float32)),
+            "scale": self.scale(t),
+        }
+        arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
+        return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source="kernels/gain_gradient.c")
+
+
+@register
+@dataclass(frozen=True)
+class ApplyGain(Op):
+    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], 14)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
+
+    The scale of g' is that of g: a gain of 1 loses nothing, and few codes are so large that a gain of 1.1 saturates them. A larger
+    scale would round every element to fewer codes instead.
+    """
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "apply_gain"
+    operands: ClassVar[tuple[str, ...]] = ("g", *GAIN_OPERANDS)
+    in_place: ClassVar[str | None] = "g"
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (gradient(t.type("g").shape, t.type("g").scale),)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        factor = ONE + nm.shift_round(e.wide("gain"), -(e.wide("gain_exponent") + 14))
+        g = batch(e, "g", -1, e.type("gain").size) * np.clip(factor, -(2**23), 2**23)
+        return (nm.saturate8(nm.shift_round(g, 14)).astype(np.int8).reshape(e.array("g").shape),)
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        return ((batch(e, "g", -1, e.type("gain").size) * real_gain(e)).reshape(e.array("g").shape),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = t.type("gain").size
+        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels}
+        arguments = (*(Argument(n.inputs[o]) for o in self.operands), Argument(n.outputs[0]))
+        return KernelCall("kt_apply_gain_s8", "kt_apply_gain_params", fields, arguments, source="kernels/apply_gain.c")
+
+
+def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
+    """Accumulate the gain's gradient; the gradient of the sums in front of the gain."""
+    if "gain" not in node.inputs:
+        return g
+    t = b.types(node)
+    channels = t.type("gain").size
+    scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
+    unit = tuple(float(np.float32(t.type("x").scale * s)) for s in scales)
+    gain = gain_operands(node)
+    b.accumulate(node, "gain", GainGradient(unit), {"g": g, "y": node.outputs[0], "bias": node.inputs["bias"], **gain})
+    return b.add(ApplyGain(), {"g": g, **gain}, f"{node.name}.scaled")[0]

@@ -1,0 +1,113 @@
+"""Stopping a gradient where the forward result was clamped.
+
+mask = (y > low) and (y < high), from the saved int8 result or from one saved bit an element. Without it deep networks
+do not train. The layer whose result the loss reads is not masked: a saturated wrong class must still learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...ir.kernel_call import Argument, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+
+def masked(b: GradientBuilder, node: Node, dy: str, low: int, high: int) -> str:
+    """dy with the elements zeroed that the clamp of `node` held; dy itself for the result the loss reads."""
+    y = node.outputs[0]
+    if b.is_logits(y):
+        return dy
+    return b.add(MaskGradient(low, high), {"g": dy, "y": y}, f"{node.name}.masked")[0]
+
+
+def unpack(bits: Array, shape: tuple[int, ...]) -> Array:
+    """Packed bits [N, bytes], lowest bit first, to [N, *shape] of 0 and 1."""
+    size = int(np.prod(shape))
+    return np.unpackbits(bits, axis=1, bitorder="little")[:, :size].reshape(bits.shape[0], *shape)
+
+
+@register
+@dataclass(frozen=True)
+class MaskGradient(Op):
+    """g where low < y < high, else 0; works in place on g."""
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "mask_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "y")
+    in_place: ClassVar[str | None] = "g"
+
+    low: int = -128
+    high: int = 127
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (t.type("g"),)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        y = e.array("y").reshape(e.array("g").shape)
+        return (e.array("g") * ((y > self.low) & (y < self.high)),)
+
+    evaluate_real = evaluate
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {"size": t.type("g").size, "low": self.low, "high": self.high}
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["y"]), Argument(n.outputs[0]))
+        return KernelCall("kt_mask_gradient_s8", "kt_mask_params", fields, arguments, source="kernels/mask_gradient.c")
+
+
+@register
+@dataclass(frozen=True)
+class SaveMask(Op):
+    """One bit an element, lowest bit first: 1 where low < y < high."""
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "save_mask"
+    operands: ClassVar[tuple[str, ...]] = ("y",)
+
+    low: int = -128
+    high: int = 127
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (TensorType((1, (t.type("y").size + 7) // 8), "uint8"),)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        y = e.array("y").reshape(e.array("y").shape[0], -1)
+        return (np.packbits((y > self.low) & (y < self.high), axis=1, bitorder="little"),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {"size": t.type("y").size, "low": self.low, "high": self.high}
+        arguments = (Argument(n.inputs["y"]), Argument(n.outputs[0]))
+        return KernelCall("kt_save_mask_s8", "kt_mask_params", fields, arguments, source="kernels/save_mask.c")
+
+
+@register
+@dataclass(frozen=True)
+class ApplyMask(Op):
+    """g where the saved bit is 1, else 0; works in place on g."""
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "apply_mask"
+    operands: ClassVar[tuple[str, ...]] = ("g", "mask")
+    in_place: ClassVar[str | None] = "g"
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (t.type("g"),)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        g = e.array("g")
+        return (g * unpack(e.array("mask"), g.shape[1:]).astype(g.dtype),)
+
+    evaluate_real = evaluate
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["mask"]), Argument(n.outputs[0]))
+        return KernelCall(
+            "kt_apply_mask_s8", "kt_mask_params", {"size": t.type("g").size, "low": 0, "high": 0}, arguments, source="kernels/apply_mask.c"
+        )

@@ -1,0 +1,48 @@
+"""Sum of two gradients that meet where the forward pass forked.
+
+acc = g m_g + other m_other, m = round(2^14 scale / larger scale): the scales of the two paths need not be powers of two apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Environment, Names, NodeTypes, register
+from ._gradient import Real, RequantizedGradient, batch
+
+
+@register
+@dataclass(frozen=True)
+class GradientSum(RequantizedGradient):
+    mnemonic: ClassVar[str] = "gradient_sum"
+    operands: ClassVar[tuple[str, ...]] = ("g", "other")
+    in_place: ClassVar[str | None] = "g"
+
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return t.type("g").shape
+
+    def unit(self, t: NodeTypes) -> float:
+        return max(t.type("g").scale, t.type("other").scale) * 2.0**-14
+
+    def multipliers(self, t: NodeTypes) -> tuple[int, int]:
+        g, other = t.type("g").scale, t.type("other").scale
+        return int(np.floor(g / max(g, other) * 16384 + 0.5)), int(np.floor(other / max(g, other) * 16384 + 0.5))
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        first, second = self.multipliers(e)
+        shape = self.shape(e)[1:]
+        return np.asarray(batch(e, "g", *shape) * first + batch(e, "other", *shape) * second)
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        return (e.array("g") + e.array("other").reshape(e.array("g").shape),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {"size": t.type("g").size, "multiplier": self.multipliers(t), "shift": self.shift}
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))
+        return KernelCall("kt_gradient_sum_s8", "kt_gradient_sum_params", fields, arguments, source="kernels/gradient_sum.c")

@@ -1,0 +1,196 @@
+"""Losses: from the dequantised int8 result to an int8 gradient with a power of two of its own.
+
+The exponent is found for each sample (O(classes)): it carries the thousandfold change between right and wrong samples,
+so that all other gradients keep constant shifts. All arithmetic is strict float32 in the order of the C loop.
+Results, targets and weights are bounded (`LARGEST_VALUE`, checked before the sample is used), so no loss is ever infinite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType, gradient, scalar
+from ..update._update import pointers
+from ._gradient import Real
+
+SMALLEST = 2.0**-20
+"""Gradients below this share one exponent: rounding them to zero is right."""
+
+LARGEST_VALUE = 1.0e15
+"""Largest magnitude of results and targets: (2e15)^2 * 2^24 elements stay below the largest float32."""
+
+
+@dataclass(frozen=True)
+class Loss(Op):
+    """Results: gradient int8, exponent int32, loss float32."""
+
+    role: ClassVar[str] = "backward"
+    in_place: ClassVar[str | None] = "y"
+    target_range: ClassVar[tuple[float, float]] = (-LARGEST_VALUE, LARGEST_VALUE)
+    """Of targets that are values."""
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        y = t.type("y")
+        return gradient(y.shape, 1.0), scalar("int32"), scalar("float32")
+
+    def check(self, t: NodeTypes) -> str | None:
+        y = t.type("y")
+        if 255 * y.scale > LARGEST_VALUE or y.size > 2**24:
+            return f"a result of {y.size} values with scale {y.scale:g}: a float32 loss may overflow"
+        return None
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        """(gradient [N, classes], loss [N]) in float32."""
+        raise NotImplementedError
+
+    def dequantized(self, e: Environment, operand: str = "y") -> nm.Floats:
+        q = e.wide(operand).reshape(e.array(operand).shape[0], -1) - e.type(operand).zero_point
+        return np.asarray(q.astype(np.float32) * np.float32(e.type(operand).scale))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        g, loss = self.real(e)
+        largest = np.maximum(np.abs(g).max(1), np.float32(SMALLEST))
+        exponent = nm.exponent_for(largest, 127.0)
+        scaled = nm.round_half_up(g * nm.power_of_two(-exponent)[:, None])
+        return nm.saturate8(scaled).astype(np.int8).reshape(e.array("y").shape), exponent.astype(np.int32), loss
+
+    def evaluate_real(self, e: Environment) -> tuple[Real, Any, Any]:
+        g, loss = self.real(e)
+        return g.astype(np.float64).reshape(e.array("y").shape), np.zeros(len(loss), np.int32), loss
+
+    def fields(self, t: NodeTypes, operand: str = "y") -> dict[str, Field]:
+        kind = t.type(operand)
+        return {"size": kind.size, "zero_point": kind.zero_point, "scale": kind.scale}
+
+    def arguments(self, n: Names, target: str) -> tuple[Argument | str, ...]:
+        return (*pointers(n, "y", target), *(Argument(o) for o in n.outputs))
+
+
+def in_order(x: nm.Floats) -> nm.Floats:
+    """Sums of the rows, one addition after the other."""
+    return np.asarray(np.add.accumulate(x, axis=1, dtype=np.float32)[:, -1])
+
+
+@register
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Loss):
+    """loss = -w[label] sum_i q_i log softmax(y)_i; q = (1 - smoothing) onehot(label) + smoothing / classes; label int32 in [0, classes).
+
+    The gradient of the label is minus the sum of the others, not p - 1: it loses no digits where p is near 1.
+    weights: a factor for each class, empty for 1.
+    Source of the smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016).
+    """
+
+    mnemonic: ClassVar[str] = "softmax_cross_entropy"
+    operands: ClassVar[tuple[str, ...]] = ("y", "label")
+
+    smoothing: float = 0.0
+    weights: tuple[float, ...] = ()
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        z = self.dequantized(e)
+        z = z - z.max(1, keepdims=True)
+        p = nm.exp(z)
+        total = in_order(p)
+        label = e.array("label").reshape(-1)
+        rows, classes = np.arange(len(label)), z.shape[1]
+        smoothing, share = np.float32(self.smoothing), np.float32(self.smoothing) / np.float32(classes)
+        weight = np.array(self.weights, np.float32)[label] if self.weights else np.ones(len(label), np.float32)
+        aim = (np.float32(1) - smoothing) * z[rows, label] + share * in_order(z)
+        loss = weight * (nm.log(total) - aim)
+        g = p / total[:, None] - share
+        p[rows, label] = 0
+        g[rows, label] = (smoothing - share) - in_order(p) / total
+        return weight[:, None] * g, loss
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {**self.fields(t), "smoothing": self.smoothing}
+        fields["weights"] = Table("class_weights", "float", np.array(self.weights, np.float32)) if self.weights else "NULL"
+        struct, source = "kt_cross_entropy_params", "loss/softmax_cross_entropy.c"
+        return KernelCall("kt_softmax_cross_entropy", struct, fields, self.arguments(n, "label"), source=source)
+
+
+@register
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """loss = mean over the elements of -t log s(y) - (1 - t) log(1 - s(y)), s the logistic function; target float32 in [0, 1].
+
+    Computed as max(y, 0) - y t + log(1 + exp(-|y|)); the gradient is (s(y) - t) / size.
+    """
+
+    mnemonic: ClassVar[str] = "binary_cross_entropy"
+    operands: ClassVar[tuple[str, ...]] = ("y", "target")
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        y, one = self.dequantized(e), np.float32(1)
+        target = e.array("target").astype(np.float32).reshape(y.shape)
+        count = np.float32(y.shape[1])
+        small = nm.exp(-np.abs(y))
+        part = np.maximum(y, np.float32(0)) - y * target + nm.log(one + small)
+        logistic = np.where(y >= 0, one, small) / (one + small)
+        return (logistic - target) * (one / count), in_order(part) / count
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        source = "loss/binary_cross_entropy.c"
+        return KernelCall("kt_binary_cross_entropy", "kt_loss_params", self.fields(t), self.arguments(n, "target"), source=source)
+
+
+@dataclass(frozen=True)
+class SquaredError(Loss):
+    """loss = mean (y - target)^2 over the elements."""
+
+    def target(self, e: Environment) -> nm.Floats:
+        """float32 [N, elements] in real units."""
+        raise NotImplementedError
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        y = self.dequantized(e)
+        difference = y - self.target(e).reshape(y.shape)
+        count = np.float32(y.shape[1])
+        return difference * (np.float32(2) / count), in_order(difference * difference) / count
+
+
+@register
+@dataclass(frozen=True)
+class MeanSquaredError(SquaredError):
+    """target: float32 in the result's real units."""
+
+    mnemonic: ClassVar[str] = "mean_squared_error"
+    operands: ClassVar[tuple[str, ...]] = ("y", "target")
+
+    def target(self, e: Environment) -> nm.Floats:
+        return e.array("target").astype(np.float32)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        source = "loss/mean_squared_error.c"
+        return KernelCall("kt_mean_squared_error", "kt_loss_params", self.fields(t), self.arguments(n, "target"), source=source)
+
+
+@register
+@dataclass(frozen=True)
+class ReconstructionError(SquaredError):
+    """The target is the model's int8 input x, dequantised where it is read: an autoencoder needs no target and no copy."""
+
+    mnemonic: ClassVar[str] = "reconstruction_error"
+    operands: ClassVar[tuple[str, ...]] = ("y", "x")
+
+    def check(self, t: NodeTypes) -> str | None:
+        if t.type("x").size != t.type("y").size:
+            return f"the result has {t.type('y').size} values, the input {t.type('x').size}"
+        return super().check(t) or (f"an input with scale {t.type('x').scale:g}" if 255 * t.type("x").scale > LARGEST_VALUE else None)
+
+    def target(self, e: Environment) -> nm.Floats:
+        return self.dequantized(e, "x")
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        x = t.type("x")
+        fields = {**self.fields(t), "target_zero_point": x.zero_point, "target_scale": x.scale}
+        struct, source = "kt_reconstruction_params", "loss/reconstruction_error.c"
+        return KernelCall("kt_reconstruction_error", struct, fields, self.arguments(n, "x"), source=source)

@@ -1,0 +1,132 @@
+"""Gradients of trainable tensors: exact int32 sums of one sample, added to a float32 accumulator.
+
+accumulator += (float)sum * (scale * 2^exponent), one float32 rounding each. |sum| <= 127 * 255 * positions, so int32 holds
+66,310 positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from .._sums import Image, exact_matmul
+from .._window import Window
+from ._gradient import Real, batch
+
+
+@dataclass(frozen=True)
+class ParameterGradient(Op):
+    """Base: adds sums * scale to the operand `accumulator`."""
+
+    role: ClassVar[str] = "backward"
+
+    def scale(self, t: NodeTypes) -> float:
+        raise NotImplementedError
+
+    def sums(self, e: Environment) -> NDArray[np.int64]:
+        """Exact sums of each sample, [N, *accumulator shape]."""
+        raise NotImplementedError
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return ()
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        sums = self.sums(e)
+        assert sums.shape[0] == 1 and np.abs(sums).max(initial=0) <= nm.INT32_MAX
+        exponent = e.wide("exponent").reshape(-1)
+        if e.has("exponent_offset"):
+            exponent = exponent + e.wide("exponent_offset").reshape(-1)
+        scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(exponent, -126, 127))
+        accumulator = e.array("accumulator")
+        return {"accumulator": accumulator + sums[0].astype(np.float32).reshape(accumulator.shape) * scale}
+
+
+@register
+@dataclass(frozen=True)
+class BiasGradient(ParameterGradient):
+    """db[c] = sum over positions of g[p, c]."""
+
+    mnemonic: ClassVar[str] = "bias_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "exponent", "accumulator")
+
+    def scale(self, t: NodeTypes) -> float:
+        return t.type("g").scale
+
+    def sums(self, e: Environment) -> NDArray[np.int64]:
+        return np.asarray(batch(e, "g", -1, e.type("accumulator").size).sum(1))
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        return (batch(e, "g", -1, e.type("accumulator").size).sum(1),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = t.type("accumulator").size
+        fields = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.scale(t)}
+        arguments = tuple(Argument(n.inputs[o]) for o in ("g", "exponent", "accumulator"))
+        return KernelCall("kt_bias_gradient", "kt_bias_gradient_params", fields, arguments, source="kernels/bias_gradient.c")
+
+
+@register
+@dataclass(frozen=True)
+class WeightGradient(ParameterGradient):
+    """dW[c, k] = sum over positions of g[p, c] * (x[p, k] - z_x), x under the window of the layer.
+
+    unit: real value of one step of x and of any factor behind the product; exponent_offset: a further power of two
+    (the range of LoRA's inner tensor, or the exponent of its gradient). rows: where not every channel is trained, the
+    accumulator's row for each channel, -1 for none.
+    """
+
+    mnemonic: ClassVar[str] = "weight_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "x", "exponent", "accumulator")
+    optional: ClassVar[tuple[str, ...]] = ("exponent_offset", "rows")
+
+    window: Window = Window((1, 1))
+    x_image: Image = (1, 1, 1)
+    y_image: Image = (1, 1, 1)
+    unit: float = 1.0
+
+    def scale(self, t: NodeTypes) -> float:
+        return t.type("g").scale * self.unit
+
+    def _zero_point(self, t: NodeTypes) -> int:
+        quantization = t.type("x").quantization
+        return quantization.zero_point if quantization else 0
+
+    def _rows(self, e: Environment) -> NDArray[np.int64]:
+        x = e.wide("x") - self._zero_point(e)
+        return np.asarray(self.window.patches(x.reshape(x.shape[0], *self.x_image)))
+
+    def _gradient(self, e: Environment) -> Array:
+        """g of the trained channels."""
+        g = batch(e, "g", -1, self.y_image[2])
+        return np.asarray(g[..., e.array("rows") >= 0] if e.has("rows") else g)
+
+    def sums(self, e: Environment) -> NDArray[np.int64]:
+        g = self._gradient(e)
+        return exact_matmul(g.transpose(0, 2, 1), self._rows(e))
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        g = self._gradient(e)
+        offset = e.array("exponent_offset").astype(np.float64) if e.has("exponent_offset") else np.zeros(1)
+        return (g.transpose(0, 2, 1) @ self._rows(e).astype(np.float64) * (self.unit * 2.0 ** offset.reshape(-1, 1, 1)),)
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.y_image[0] * self.y_image[1] * t.type("accumulator").size
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_image, self.y_image),
+            "input_offset": -self._zero_point(t),
+            "scale": self.scale(t),
+        }
+        if t.has("rows"):
+            fields["rows"] = Argument(n.inputs["rows"])
+        offset: Argument | str = Argument(n.inputs["exponent_offset"]) if t.has("exponent_offset") else "NULL"
+        symbol = "kt_weight_gradient"
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))
+        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, source="kernels/weight_gradient.c")

@@ -1,0 +1,262 @@
+"""Constants of a layer in the order in which the fast kernels read them, and the proofs that those kernels need.
+
+Layout: runtime/src/product/product.h and panel.h. Every function here is exact; what cannot be proved is refused with a reason, and the
+layer takes a kernel that needs no such proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.graph import Node, Value
+from ...ir.types import TensorType
+
+QUAD = 4
+"""Channels that a product computes at once."""
+
+LARGEST_SUM = 2**23 - 1
+"""A sum is used 256 times as large in int32."""
+
+SHIFTS = range(1, 17)
+"""Right shifts of a requantisation that its short form can do."""
+
+EPILOGUE = 3
+"""Words of a channel's requantisation: multiplier, addend, shift."""
+
+Ints = NDArray[np.int64]
+
+
+MEMORY = "faster kernels take more memory"
+"""Why a form was not taken, where nothing else forbids it."""
+
+
+class NotProved(Exception):
+    """Why a layer cannot be packed in some form."""
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """What TensorFlow Lite's requantisation of a layer is made of; shift as there: negative to the right."""
+
+    multiplier: Ints
+    shift: Ints
+    zero_point: int
+    clamp: tuple[int, int]
+
+    def result(self, sums: Ints) -> Ints:
+        """Of sums [..., channels]."""
+        scaled = nm.requantize(sums, self.multiplier, self.shift) + self.zero_point
+        return np.asarray(np.clip(scaled, *self.clamp))
+
+    def of(self, channel: int) -> Requantization:
+        """One channel alone."""
+        return Requantization(self.multiplier[[channel]], self.shift[[channel]], self.zero_point, self.clamp)
+
+
+def padded(channels: int) -> int:
+    return -(-channels // QUAD) * QUAD
+
+
+def run_order(length: int) -> list[tuple[int, int]]:
+    """Pairs of a run of values; -1 meets a weight of zero."""
+    pairs = [(at + first, at + first + 2) for at in range(0, length - 3, 4) for first in (0, 1)]
+    rest = length - length % 4
+    return pairs + {0: [], 1: [(rest, -1)], 2: [(rest, rest + 1)], 3: [(rest, rest + 2), (rest + 1, -1)]}[length % 4]
+
+
+def window_order(kernel: tuple[int, int], dilation: int, channels: int) -> list[tuple[int, int]]:
+    """Pairs of the values under a window [KH, KW, C]: runs are kernel rows, or taps where the window is dilated."""
+    taps = kernel[0] * kernel[1]
+    runs, length = (kernel[0], kernel[1] * channels) if dilation == 1 else (taps, channels)
+    return [(run * length + a, run * length + b if b >= 0 else -1) for run in range(runs) for a, b in run_order(length)]
+
+
+def _paired_values(weights: Ints, order: list[tuple[int, int]]) -> tuple[Ints, Ints]:
+    """The first and second weight of each pair, [padded channels, pairs], of weights [channels, K]."""
+    whole = np.zeros((padded(len(weights)), weights.shape[1] + 1), np.int64)
+    whole[: len(weights), :-1] = weights
+    first, second = np.array(order, np.int64).T
+    return whole[:, first], whole[:, second]
+
+
+def paired_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
+    """[quads, pairs, 2] words of two channels: b * 256 + a in each half."""
+    first, second = _paired_values(weights, order)
+    low, high = first[1::2] * 256 + first[::2], second[1::2] * 256 + second[::2]
+    words = (low & 0xFFFF) | (high & 0xFFFF) << 16
+    return words.reshape(-1, 2, len(order)).transpose(0, 2, 1)
+
+
+def exact_words(weights: Ints, order: list[tuple[int, int]]) -> Ints:
+    """[quads, pairs, 2] words of two channels: b * 256 + a + 128 in each half."""
+    first, second = _paired_values(weights, order)
+    parts = ((first[::2] + 128, 0), (first[1::2], 8), (second[::2] + 128, 16), (second[1::2], 24))
+    words = sum((part & 0xFF) << shift for part, shift in parts)
+    return np.asarray(words).reshape(-1, 2, len(order)).transpose(0, 2, 1)
+
+
+def unpaired(words: Ints, channels: int, size: int, order: list[tuple[int, int]]) -> Ints:
+    """Weights [channels, size] of paired words: the inverse of `paired_words`."""
+    lanes = words.reshape(-1, len(order), 2).transpose(0, 2, 1).reshape(-1, len(order))
+    weights = np.zeros((2 * len(lanes), size + 1), np.int64)
+    for word, side in ((lanes, 0), (lanes >> 16, 1)):
+        half, a = _signed(word, 16), _signed(word, 8)
+        b = (half - a) >> 8
+        positions = [pair[side] for pair in order]
+        weights[::2, positions], weights[1::2, positions] = a, b
+    return weights[:channels, :-1]
+
+
+def from_exact_words(words: Ints, channels: int, size: int, order: list[tuple[int, int]]) -> Ints:
+    """Weights [channels, size] of exact words: the inverse of `exact_words`."""
+    lanes = words.reshape(-1, len(order), 2).transpose(0, 2, 1).reshape(padded(channels) // 2, len(order))
+    weights = np.zeros((padded(channels), size + 1), np.int64)
+    for byte in range(4):
+        positions = [pair[byte // 2] for pair in order]
+        offset = 0 if byte % 2 else 128
+        weights[byte % 2 :: 2, positions] = _signed((lanes >> (8 * byte)) + offset, 8)
+    return weights[:channels, :-1]
+
+
+def _signed(words: Ints, bits: int) -> Ints:
+    """The lowest bits of each word as a signed value."""
+    sign = 1 << (bits - 1)
+    return ((words & (2 * sign - 1)) ^ sign) - sign
+
+
+def as_stream(words: Ints) -> NDArray[np.int32]:
+    return words.astype(np.uint32).view(np.int32).ravel()
+
+
+def sum_range(weights: Ints, zero_point: int) -> tuple[Ints, Ints]:
+    """Least and greatest of sum w (x - z) for each channel, x any int8 or outside the input."""
+    low, high = weights * (-128 - zero_point), weights * (127 - zero_point)
+    return np.minimum(low, high).sum(1), np.maximum(low, high).sum(1)
+
+
+def check_sums(weights: Ints, zero_point: int) -> None:
+    """Two weights fit into 16 bits, and the product's own sums are exact."""
+    if weights.min() < -127:
+        raise NotProved("a weight is -128")
+    low, high = sum_range(weights, zero_point)
+    worst = np.maximum(np.abs(low), np.abs(high)).max()
+    if worst > LARGEST_SUM:
+        raise NotProved(f"sums reach {worst:,}, above 2^23")
+
+
+@dataclass(frozen=True)
+class Epilogues:
+    """The short form of every channel's requantisation: words [channels, 3], and what the bias takes in addition."""
+
+    words: Ints
+    added: Ints
+
+
+def rounds_half_up(q: Requantization) -> bool:
+    """No negative product survives the clamp, so that both ways to round give the same."""
+    return q.zero_point == q.clamp[0] == -128
+
+
+def epilogues(q: Requantization, low: Ints, high: Ints) -> Epilogues:
+    """Short forms for sums in [low, high] of each channel. Raises NotProved."""
+    if q.clamp != (-128, 127):
+        raise NotProved(f"results are clamped to {q.clamp}")
+    large = np.maximum(np.abs(low), np.abs(high)) > LARGEST_SUM
+    right = -q.shift
+    short = np.isin(right, SHIFTS) & ~large
+    shift = np.where(short, right, 0)
+    addend = (1 << 6) + (np.int64(1) << (shift + 6)) + (q.zero_point << (shift + 7))
+    words, added = np.stack([q.multiplier, addend, shift + 7], 1), np.zeros(len(low), np.int64)
+    for c in np.flatnonzero(~short):
+        words[c], added[c] = _constant_or_step(q.of(int(c)), int(low[c]), int(high[c]), int(c))
+    return Epilogues(words, added)
+
+
+def _constant_or_step(q: Requantization, low: int, high: int, channel: int) -> tuple[tuple[int, int, int], int]:
+    """The short form of a channel whose shift or sums are too large for any other: one result, or two."""
+    first, last = (int(q.result(np.array([s]))[0]) for s in (low, high))
+    worst = max(abs(low), abs(high))
+    if first == last and high - low <= 2 * LARGEST_SUM:
+        # Half a result more, which rounding away from zero cannot undo.
+        return (0, (first << 16) + (1 << 15), 16), -(low + high) // 2 if worst > LARGEST_SUM else 0
+    if last == first + 1 and high - low <= LARGEST_SUM:
+        # With the step at a sum of 0, 256 * sum * 2^16 >> 32 is negative below the step and not above it, and within +-2^15.
+        return (1 << 16, last << 16, 16), -_step(q, low, high, last)
+    what = f"reaches sums of {worst:,}, above 2^23" if worst > LARGEST_SUM else f"is shifted by {-int(q.shift[0])}"
+    raise NotProved(f"channel {channel} {what}")
+
+
+def _step(q: Requantization, low: int, high: int, last: int) -> int:
+    """The least sum that gives the last result: requantisation is monotonous."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if int(q.result(np.array([middle]))[0]) == last else (middle + 1, high)
+    return low
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a packed layer's sums start, and how they end.
+
+    operand, data: the constant to add, "bias" where the bias is frozen, "fold" beside a trained one. limit: of a trained bias.
+    words: of the requantisation, [padded channels, 3].
+    """
+
+    operand: str
+    data: NDArray[np.int32]
+    limit: int
+    words: Ints
+
+
+def start(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None) -> Start:
+    """Of a layer with weights [channels, K]; bias: None where it is trained. Raises NotProved."""
+    low, high = sum_range(weights, zero_point)
+    fold, limit = -zero_point * weights.sum(1), 0
+    if bias is None:
+        limit = bias_limit(q, low, high)
+        short = epilogues(q, low - limit, high + limit)
+        if short.added.any():
+            raise NotProved("a trained bias of a channel with two results")
+    else:
+        short = epilogues(q, low + bias, high + bias)
+        fold = fold + bias + short.added
+    words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
+    words[: len(weights)] = short.words
+    return Start("fold" if bias is None else "bias", whole_quads(fold), limit, words)
+
+
+def whole_quads(channels: Ints) -> NDArray[np.int32]:
+    return np.pad(channels, (0, padded(len(channels)) - len(channels))).astype(np.int32)
+
+
+def packed_values(node: Node, stream: NDArray[np.int32], operand: str, data: NDArray[np.int32]) -> tuple[dict[str, str], list[Value]]:
+    """Inputs of a packed node, and the constants among them: the stream in place of the weights, and what the sums start from."""
+    weights = node.inputs["weights"]
+    names = {"stream": f"{weights}.packed", operand: f"{node.inputs['bias']}.folded" if operand == "bias" else f"{weights}.{operand}"}
+    origin = f"{node.origin or node.name}, packed"
+    values = [Value(names[o], TensorType(a.shape, "int32"), "constant", a, origin) for o, a in (("stream", stream), (operand, data))]
+    return {**{o: v for o, v in node.inputs.items() if o != "weights"}, **names}, values
+
+
+def short_result(words: Ints, sums: Ints, half_up: bool) -> Ints:
+    """What the kernels compute from sums [..., channels]."""
+    multiplier, addend, shift = words.T
+    negative = 0 if half_up else np.where(sums < 0, 128, 0)
+    return np.asarray(np.clip((((sums * 256 * multiplier) >> 32) + addend - negative) >> shift, -128, 127))
+
+
+def bias_limit(q: Requantization, low: Ints, high: Ints) -> int:
+    """The largest L for which every sum of a product in [low, high] and a bias beyond +-L gives what it gives with +-L.
+
+    Raises NotProved where a result is not at its clamp there.
+    """
+    worst = int(np.maximum(np.abs(low), np.abs(high)).max())
+    limit = LARGEST_SUM - worst
+    free = (q.result(limit + low) < q.clamp[1]) | (q.result(high - limit) > q.clamp[0])
+    if limit <= 0 or free.any():
+        raise NotProved(f"a trained bias of channel {int(free.argmax())} has no bound")
+    return limit

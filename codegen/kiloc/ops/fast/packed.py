@@ -1,0 +1,269 @@
+"""CONV_2D and FULLY_CONNECTED with their constants packed for the fast kernels: the same results, from another form of the weights.
+
+`passes/kernels.py` puts them in place of the layers. Forms "relu" and "any" requantise in the product's epilogue, by what rounding a
+layer needs (`_packing.rounds_half_up`); "sums" and "delta" take int32 sums, add what a trained layer adds (LoRA or a gain, or a delta), and
+requantise as the layer itself does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.graph import Node, Value
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.reach import Reach
+from ...ir.types import TensorType
+from .._activation import clamp_range
+from .._gain import GAIN_OPERANDS
+from .._sums import addend_multipliers
+from .._window import Window
+from ..model._linear import Linear
+from ..model.conv_2d import Conv2D
+from ..model.fully_connected import FullyConnected
+from . import _packing as packing
+from . import _winograd as winograd
+
+LORA_OPERANDS = ("lora_u", "lora_b", "lora_range", "lora_b_exponent")
+DELTA_OPERANDS = ("delta", "delta_exponent")
+NEEDS = {
+    "relu": ("product/half_up.c", "product/panel.c"), "any": ("product/away.c", "product/panel.c"),
+    "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
+    "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
+    "row_relu": ("product/row_half_up.c",), "row_any": ("product/row_away.c",),
+}  # fmt: skip
+SYMBOLS = {
+    "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
+    "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
+    "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
+}  # fmt: skip
+
+
+STACK_BYTES = 640
+"""Scratch of so many may lie on the stack (KT_SMALL_SCRATCH in the runtime)."""
+
+
+@register
+@dataclass(frozen=True)
+class PackedLinear(Op):
+    """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
+
+    layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias.
+    on_stack: the scratch is, and not in the arena.
+    """
+
+    mnemonic: ClassVar[str] = "packed_linear"
+    role: ClassVar[str] = "kernel"
+    operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("fold", *LORA_OPERANDS, *DELTA_OPERANDS, "delta_rows", *GAIN_OPERANDS)
+
+    layer: Linear = field(default_factory=FullyConnected)
+    weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
+    form: str = "sums"
+    limit: int = 0
+    on_stack: bool = False
+
+    @property
+    def window(self) -> object:
+        """Of a convolution."""
+        return getattr(self.layer, "window", None)
+
+    @property
+    def winograd(self) -> bool:
+        return self.form.startswith("winograd")
+
+    @property
+    def wide(self) -> bool:
+        """Whether the product gives int32 sums."""
+        return self.form in ("sums", "delta")
+
+    def plain(self, t: NodeTypes) -> NodeTypes:
+        """Types of the layer that this stands for."""
+        channels = self.weights.shape[0]
+        operands = {o: v for o, v in t.operands.items() if o not in ("stream", "fold")}
+        return NodeTypes({**operands, "weights": self.weights, "bias": TensorType((channels,), "int32")}, t.results)
+
+    def check(self, t: NodeTypes) -> str | None:
+        return self.layer.check(self.plain(t))
+
+    def order(self, t: NodeTypes) -> list[tuple[int, int]]:
+        window = self.layer.window_of(self.plain(t))
+        return packing.window_order(window.kernel, window.dilation[1], self.layer.images(self.plain(t))[0][2])
+
+    def requantization(self, t: NodeTypes) -> packing.Requantization:
+        return requantization(self.layer, self.plain(t))
+
+    # -- meaning --------------------------------------------------------------------------------------
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        channels, order = self.weights.shape[0], self.order(e)
+        size = self.weights.size // channels
+        words = e.array("stream").view(np.uint32).astype(np.int64).reshape(packing.padded(channels) // packing.QUAD, -1)
+        if self.winograd:
+            weights = winograd.unpacked(words[:, : -4 * packing.EPILOGUE], channels, self.weights.shape[3]).reshape(channels, size)
+        else:
+            weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
+        plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
+        if self.wide:
+            return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
+        bias = e.wide("bias")[:channels]
+        if e.has("fold"):
+            bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")[:channels]
+        plain["bias"] = bias + e.type("x").zero_point * weights.sum(1)
+        sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, plain))
+        assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
+        epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
+        y = packing.short_result(epilogue, sums, self.form.endswith("relu"))
+        return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.layer.macs(self.plain(t))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach.in_bands(2 * t.result().shape[2]) if self.winograd else reach
+
+    # -- C --------------------------------------------------------------------------------------------
+    def pairs(self, t: NodeTypes) -> int:
+        return self.layer.images(self.plain(t))[0][2] // 2 if self.winograd else len(self.order(t))
+
+    def scratch(self, t: NodeTypes) -> int:
+        """Bytes: of the panel, and of what the sums start from where the bias is trained."""
+        x, y = self.layer.images(self.plain(t))
+        if self.form.startswith("row"):
+            return 0
+        panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 8 * self.pairs(t)
+        return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide else 0)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        x, y = self.layer.images(self.plain(t))
+        pairs, row = self.pairs(t), self.form.startswith("row")
+        fields: dict[str, Field] = {
+            "window": self.layer.window_of(self.plain(t)).fields(x, y),
+            "outside": t.type("x").zero_point,
+            "stream": Argument(n.inputs["stream"]),
+            "pairs": pairs,
+            "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
+        }
+        symbol = SYMBOLS[self.form]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        struct = "kt_packed_conv2d_params"
+        if self.wide:
+            struct = f"{symbol[:-3]}_params"
+            fields |= self._requantization_fields(t)
+            operands = (*(LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS), *GAIN_OPERANDS)
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
+        else:
+            fields["bias_limit"] = self.limit
+        if self.form == "delta":
+            fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
+        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
+        scratch = 0 if self.on_stack else self.scratch(t)
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
+
+    def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
+        q = self.requantization(t)
+        fields: dict[str, Field] = {
+            "output_offset": q.zero_point,
+            "clamp": q.clamp,
+            "multiplier": Table("multiplier", "int32_t", q.multiplier.astype(np.int32)),
+            "shift": Table("shift", "int8_t", q.shift.astype(np.int8)),
+        }
+        kind = "lora" if t.has("lora_u") else "delta"
+        if t.has("lora_u") or t.has("delta"):
+            scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale if kind == "lora" else 1.0)
+            fields["addend_multiplier"] = Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32))
+            fields["addend_shift"] = Table(f"{kind}_shift", "int8_t", offset.astype(np.int8))
+        if t.has("lora_u"):
+            fields["rank"] = t.type("lora_b").shape[1]
+        return fields
+
+
+def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same with the scratch on the stack. Raises NotProved."""
+    found, added, slow = packed(node, t, values)
+    op = found.op
+    assert isinstance(op, PackedLinear)
+    constants = {v.name: v.type for v in added}
+    bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
+    if op.form not in ("relu", "any") or bytes_of_stack > STACK_BYTES:
+        raise packing.NotProved(packing.MEMORY)
+    return replace(found, op=replace(op, on_stack=True)), added, slow
+
+
+def requantization(layer: Linear, t: NodeTypes) -> packing.Requantization:
+    multiplier, shift = layer.multipliers(t)
+    return packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
+
+
+def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a layer, the constants that it adds, and why it is not the fastest of its kind ("" where it is).
+
+    Raises NotProved where no packed form holds.
+    """
+    layer = node.op
+    assert isinstance(layer, Linear)
+    if layer.rounding != "twice":
+        raise packing.NotProved("rounds once")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
+    packing.check_sums(weights, z)
+    op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
+    if not (t.has("lora_u") or t.has("delta") or t.has("gain")):
+        try:
+            return (*_requantized(node, t, op, values, weights), slow)
+        except packing.NotProved as reason:
+            slow = str(reason)
+    stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
+    inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-z * weights.sum(1)))
+    return replace(node, op=op, inputs=inputs), added, slow
+
+
+def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same by Winograd's transform, which trades flash and scratch for products. Raises NotProved."""
+    layer = node.op
+    window = getattr(layer, "window", None)
+    if not isinstance(layer, Conv2D) or window != Window((3, 3), pad=(1, 1, 1, 1)) or t.has("lora_u") or t.has("gain") or t.has("delta"):
+        raise packing.NotProved("no 3x3 window of stride 1, or trained weights")
+    (height, width, depth), (_, _, channels) = layer.images(t)
+    if depth % 8 or channels % 4 or height % 2 or width % 4 or layer.rounding != "twice":
+        raise packing.NotProved("channels or size do not make whole tiles")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64)
+    q = requantization(layer, t)
+    start = packing.start(q, weights.reshape(channels, -1), t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    form = "winograd_relu" if packing.rounds_half_up(q) else "winograd_any"
+    op = PackedLinear(layer, t.type("weights"), form, start.limit)
+    stream = packing.as_stream(np.concatenate([winograd.words(weights), start.words.reshape(channels // packing.QUAD, -1)], 1))
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    return replace(node, op=op, inputs=inputs), added, ""
+
+
+def _requantized(
+    node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64]
+) -> tuple[Node, list[Value]]:
+    """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
+    q, (_, y) = requantization(op.layer, t), op.layer.images(t)
+    form = "relu" if packing.rounds_half_up(q) else "any"
+    if isinstance(op.layer, FullyConnected) and y[0] == 1 and weights.shape[1] % packing.QUAD == 0:
+        form = f"row_{form}"
+    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    op = replace(op, form=form, limit=start.limit)
+    words = packing.paired_words(weights, op.order(t))
+    stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    return replace(node, op=op, inputs=inputs), added
+
+
+def frozen(bias: Value) -> NDArray[np.int64] | None:
+    """The values of a frozen bias, None of a trained one."""
+    if bias.kind != "constant":
+        return None
+    assert bias.data is not None
+    return bias.data.astype(np.int64)

@@ -1,0 +1,168 @@
+"""DEPTHWISE_CONV_2D with its constants packed for the fast kernels: the same results, from another form of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.graph import Node, Value
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.reach import Reach
+from ...ir.types import TensorType
+from .._activation import clamp_range
+from .._window import Window
+from ..model.depthwise_conv_2d import DepthwiseConv2D
+from . import _packing as packing
+from .packed import frozen
+
+BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
+"""Result rows that a band may have, by stride: more are faster, fewer let the result lie nearer to the input."""
+
+COLUMN_PAIR = 96
+STRIDED_COLUMN_PAIR = 80
+"""Bytes of two columns of four channels of a band: six or five rows of int16."""
+
+
+@register
+@dataclass(frozen=True)
+class PackedDepthwise(Op):
+    """stream: int32 [words]. bias, fold, limit: as `PackedLinear`.
+
+    layer: the operator that this stands for, weights its weights' type. relu: rounded half up. rows: of a band; 0: position by position.
+    """
+
+    mnemonic: ClassVar[str] = "packed_depthwise"
+    role: ClassVar[str] = "kernel"
+    operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("fold",)
+
+    layer: DepthwiseConv2D = field(default_factory=DepthwiseConv2D)
+    weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
+    relu: bool = False
+    rows: int = 0
+    limit: int = 0
+
+    @property
+    def window(self) -> Window:
+        return self.layer.window
+
+    def plain(self, t: NodeTypes) -> NodeTypes:
+        """Types of the layer that this stands for."""
+        operands = {"x": t.type("x"), "weights": self.weights, "bias": TensorType((self.weights.shape[3],), "int32")}
+        return NodeTypes(operands, t.results)
+
+    def check(self, t: NodeTypes) -> str | None:
+        return self.layer.check(self.plain(t))
+
+    # -- meaning --------------------------------------------------------------------------------------
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        unpacked = banded_weights if self.rows else packed_weights
+        weights, epilogue = unpacked(e.array("stream"), self.weights.shape[3])
+        bias = e.wide("bias")
+        if e.has("fold"):
+            bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")
+        taps = weights.T.reshape(self.weights.shape)
+        arrays = {"x": e.array("x"), "weights": taps, "bias": bias + e.type("x").zero_point * weights.sum(1)}
+        sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, arrays))
+        assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
+        return (packing.short_result(epilogue, sums, self.relu).astype(np.int8),)
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.layer.macs(self.plain(t))
+
+    @property
+    def in_place(self) -> str | None:  # type: ignore[override]
+        """Bands keep the last row that they overwrite for the next one: enough where the window reaches one row up and down."""
+        return "x" if self.rows and self.window.stride == (1, 1) and self.window.pad == (1, 1, 1, 1) else None
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        if self.in_place:
+            return None
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach.in_bands(self.rows * t.result().shape[2]) if self.rows else reach
+
+    # -- C --------------------------------------------------------------------------------------------
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(t.type("x").shape, t.result().shape),
+            "outside": t.type("x").zero_point,
+            "stream": Argument(n.inputs["stream"]),
+            "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
+            "bias_limit": self.limit,
+            "rows": self.rows,
+        }
+        scratch = 4 * self.weights.shape[3] if t.has("fold") else 0
+        name, needs = "packed_depthwise", list[str]()
+        if self.rows:
+            strided = "_strided" if self.window.stride == (2, 2) else ""
+            pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1
+            scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs
+            scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
+            name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
+        name += "_relu" if self.relu else ""
+        arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")
+        return KernelCall(f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/{name}.c", tuple(needs))
+
+
+def stream_of(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Of weights [channels, taps]: four channels at a time taps x {first and third, second and fourth}, then their requantisation."""
+    quads = weights.reshape(-1, packing.QUAD, weights.shape[1]).transpose(0, 2, 1)
+    pairs = (quads[..., :2] & 0xFFFF) | (quads[..., 2:] & 0xFFFF) << 16
+    return packing.as_stream(np.concatenate([pairs.reshape(len(quads), -1), words.reshape(len(quads), -1)], 1))
+
+
+def packed_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Weights [channels, taps] and requantisation [channels, 3]: the inverse of `stream_of`."""
+    words = stream.astype(np.int32).reshape(channels // packing.QUAD, -1)
+    pairs, epilogue = np.ascontiguousarray(words[:, : -4 * packing.EPILOGUE]), words[:, -4 * packing.EPILOGUE :]
+    halves = pairs.view(np.int16).reshape(len(words), -1, 2, 2)  # [quad, tap, even or odd, low or high]
+    weights = halves.transpose(0, 3, 2, 1).reshape(channels, -1)
+    return weights.astype(np.int64), epilogue.reshape(channels, packing.EPILOGUE).astype(np.int64)
+
+
+def banded_stream(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Of weights [channels, 9]: for each channel three kernel rows as the bytes {w1, w0, w2, w1}, then its requantisation."""
+    rows = weights.reshape(-1, 3, 3)[..., [1, 0, 2, 1]] & 0xFF
+    packed_rows = (rows << np.array([0, 8, 16, 24])).sum(2)
+    return packing.as_stream(np.concatenate([packed_rows, words], 1))
+
+
+def banded_weights(stream: NDArray[np.generic], channels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Weights [channels, 9] and requantisation [channels, 3]: the inverse of `banded_stream`."""
+    words = stream.astype(np.int32).reshape(channels, -1)
+    rows = np.ascontiguousarray(words[:, :3]).view(np.int8).reshape(channels, 3, 4)
+    return rows[..., [1, 0, 2]].reshape(channels, 9).astype(np.int64), words[:, 3:].astype(np.int64)
+
+
+def band_rows(node: Node) -> tuple[int, ...]:
+    """Rows of a band that the layer's window allows, most first."""
+    window = node.op.window  # type: ignore[attr-defined]
+    small = window.kernel == (3, 3) and window.dilation == (1, 1)
+    return BAND_ROWS.get(window.stride, ()) if small else ()
+
+
+def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a layer, in bands of so many rows or 0, and the constants that it adds. Raises NotProved."""
+    layer = node.op
+    assert isinstance(layer, DepthwiseConv2D)
+    if t.has("delta") or t.has("gain"):
+        raise packing.NotProved("its weights or gains are trained")
+    if layer.multiplier_of_depth(t) != 1:
+        raise packing.NotProved("several results of each input channel")
+    if t.type("x").shape[3] % packing.QUAD:
+        raise packing.NotProved(f"its channels are no multiple of {packing.QUAD}")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
+    multiplier, shift = layer.multipliers(t)
+    q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
+    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
+    stream = (banded_stream if rows else stream_of)(weights, start.words[: len(weights)])
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    return replace(node, op=op, inputs=inputs), added, ""

@@ -1,0 +1,107 @@
+"""The gradient of a depthwise layer to its input with its constants packed for the fast kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.graph import Node, Value
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType
+from ..backward.input_gradient import prescale
+from ..model.depthwise_conv_2d import DepthwiseInputGradient
+from . import _packing as packing
+from .packed_depthwise import COLUMN_PAIR
+
+SHIFTS = range(2, 32)
+"""Of the sums, that the kernel can do."""
+
+BAND_ROWS = (4, 2)
+
+
+@register
+@dataclass(frozen=True)
+class PackedDepthwiseInputGradient(Op):
+    """stream: int32 [channels, 6]. layer: the operator that this stands for, weights its weights' type. rows: of a band."""
+
+    mnemonic: ClassVar[str] = "packed_depthwise_input_gradient"
+    role: ClassVar[str] = "kernel"
+    operands: ClassVar[tuple[str, ...]] = ("g", "stream")
+    in_place: ClassVar[str | None] = "g"
+
+    layer: DepthwiseInputGradient = field(default_factory=DepthwiseInputGradient)
+    weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
+    rows: int = BAND_ROWS[0]
+
+    def plain(self, t: NodeTypes) -> NodeTypes:
+        """Types of the operator that this stands for."""
+        return NodeTypes({"g": t.type("g"), "weights": self.weights}, t.results)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return self.layer.infer(self.plain(t))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        arrays = {"g": e.array("g"), "weights": unpacked(e.array("stream")).reshape(self.weights.shape)}
+        return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.layer.macs(self.plain(t))
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        op = self.layer
+        _, _, width, channels = op.x_shape
+        fields: dict[str, Field] = {
+            "window": op.window.fields(op.x_shape, op.y_shape),
+            "stream": Argument(n.inputs["stream"]),
+            "prescale": Table("prescale", "int16_t", prescale(self.weights.channel_scales, channels).astype(np.int16)),
+            "prescale_shift": op.prescale_shift,
+            "shift": op.shift,
+            "rows": self.rows,
+        }
+        arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]), Scratch())
+        scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
+        name = "banded_depthwise_input_gradient"
+        return KernelCall(f"kt_{name}_s8", f"kt_{name}_params", fields, arguments, scratch, f"kernels/{name}.c", ("product/band_gradient.c",))
+
+
+def stream_of(weights: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Of weights [channels, 3, 3]: the pairs (w0, w1) and (w1, w2) of each kernel row, taps turned round."""
+    turned = weights[:, ::-1, ::-1]
+    pairs = (turned[..., :2] & 0xFFFF) | (turned[..., 1:] & 0xFFFF) << 16
+    return packing.as_stream(pairs)
+
+
+def unpacked(stream: NDArray[np.generic]) -> NDArray[np.int8]:
+    """Weights [3, 3, channels]: the inverse of `stream_of`."""
+    pairs = np.ascontiguousarray(stream.astype(np.int32)).view(np.int16).reshape(-1, 3, 2, 2)
+    rows = np.stack([pairs[..., 0, 0], pairs[..., 0, 1], pairs[..., 1, 1]], 2)
+    return rows[:, ::-1, ::-1].transpose(1, 2, 0).astype(np.int8)
+
+
+def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a gradient, in bands of so many rows, and the constant that it adds. Raises NotProved."""
+    layer = node.op
+    assert isinstance(layer, DepthwiseInputGradient)
+    window, channels = layer.window, layer.x_shape[3]
+    if set(t.operands) != {"g", "weights"}:
+        raise packing.NotProved("its weights or gains are trained")
+    if window.kernel != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1) or window.pad != (1, 1, 1, 1):
+        raise packing.NotProved("its window is not 3x3 with a border of 1")
+    if layer.y_shape[3] != channels or channels % packing.QUAD:
+        raise packing.NotProved(f"its channels are no multiple of {packing.QUAD}, or have several results")
+    if layer.prescale_shift > 16:
+        raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
+    if layer.shift not in SHIFTS:
+        raise packing.NotProved(f"its sums are shifted by {layer.shift}")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    stream = stream_of(constant.astype(np.int64).reshape(3, 3, channels).transpose(2, 0, 1))
+    name = f"{node.inputs['weights']}.turned"
+    value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, turned round")
+    op = PackedDepthwiseInputGradient(layer, t.type("weights"), rows)
+    return replace(node, op=op, inputs={"g": node.inputs["g"], "stream": name}), [value], ""

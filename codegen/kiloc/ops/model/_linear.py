@@ -1,0 +1,207 @@
+"""What CONV_2D and FULLY_CONNECTED share: the product, its trainable addends and its gradients.
+
+A fully connected layer is a 1x1 convolution over a column of rows, so both use the same kernels. Beside the
+frozen weights a layer may have
+
+- a trainable bias: int32 in units of s_x * s_w[c], added to the accumulator;
+- LoRA: a = alpha / rank; acc[c] += a / s_w[c] * 2^(u_range + b_exponent) * sum_j B[c, j] * u[j], where u is LORA_DOWN's result;
+- a delta V: acc[c] += 2^exponent / s_w[c] * sum_k V[r, k] * (x[k] - z_x). V has a row for each channel (r = c), or
+  only for some: then `delta_rows` says which row a channel uses, -1 for none;
+- a gain: (acc + addends)[c] * (1 + 2^exponent * gain[c]), without the bias; see `_gain.py`.
+
+Addends are requantised into the int32 accumulator before the layer's one requantisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op
+from ...ir.reach import Reach
+from .._activation import clamp_range
+from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, scaled_accumulator
+from .._offset_sums import OPERAND, offset_sums_field
+from .._sums import Image, addend, addend_multipliers, delta_channels, exact_matmul, output_scales
+from .._window import Window
+from .._window_reach import window_reach
+from ..backward.gain_gradient import scaled_gradient
+from ..backward.gradient_mask import masked
+from ..backward.input_gradient import LinearInputGradient, prescale_shift
+from ..backward.new_head_gradient import NewHeadInputGradient
+from ..backward.parameter_gradient import BiasGradient, WeightGradient
+from .lora import LoRAInnerGradient
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """y = clamp(requantize(W x + b + addends)); subclasses say how rows and windows are laid out.
+
+    rounding: "twice" (TensorFlow Lite Micro) or "once" (LiteRT's FULLY_CONNECTED).
+    """
+
+    operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
+    optional: ClassVar[tuple[str, ...]] = (
+        "lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND,
+    )  # fmt: skip
+
+    activation: str = "none"
+    rounding: str = "twice"
+    lora_scale: float = 1.0
+
+    # -- layout ---------------------------------------------------------------------------------------
+    def window_of(self, t: NodeTypes) -> Window:
+        raise NotImplementedError
+
+    def images(self, t: NodeTypes) -> tuple[Image, Image]:
+        """Input and result as (height, width, channels)."""
+        raise NotImplementedError
+
+    def rows(self, e: Environment) -> NDArray[np.int64]:
+        """x - z_x under each window: [N, positions, K]."""
+        x = e.wide("x") - e.type("x").zero_point
+        return self.window_of(e).patches(x.reshape(x.shape[0], *self.images(e)[0]))
+
+    def multipliers(self, t: NodeTypes) -> tuple[nm.Ints, nm.Ints]:
+        channels = t.type("weights").shape[0]
+        scales = output_scales(t.type("x"), t.type("weights"), channels) / t.result().scale
+        return nm.quantize_multipliers(scales)
+
+    # -- meaning --------------------------------------------------------------------------------------
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        """int32 sums before the requantisation: [N, positions, channels]."""
+        rows = self.rows(e)
+        weights = e.array("weights").reshape(e.type("weights").shape[0], -1)
+        total = exact_matmul(rows, weights.T)
+        if e.has("lora_u"):
+            u = e.array("lora_u").reshape(rows.shape[0], rows.shape[1], -1)
+            exponent = e.wide("lora_range") + e.wide("lora_b_exponent")
+            multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], self.lora_scale)
+            total = total + addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
+        if e.has("delta"):
+            chosen = delta_channels(e, weights.shape[0])
+            delta = e.array("delta").reshape(len(chosen), -1)
+            multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], 1.0)
+            total[..., chosen] += addend(exact_matmul(rows, delta.T), multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
+        return nm.saturate32(scaled_accumulator(e, total) + e.wide("bias"))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        y = self.requantized(e, self.accumulator(e))
+        return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def requantized(self, t: NodeTypes, sums: nm.Ints) -> nm.Ints:
+        """Results of int32 sums [..., channels]; a greater sum gives no lesser result."""
+        multiplier, shift = self.multipliers(t)
+        scale = nm.requantize if self.rounding == "twice" else nm.requantize_once
+        return np.asarray(np.clip(scale(sums, multiplier, shift) + t.result().zero_point, *clamp_range(self.activation, t.result())))
+
+    def macs(self, t: NodeTypes) -> int:
+        positions = t.result().size // t.type("weights").shape[0]
+        count = positions * t.type("weights").size
+        if t.has("lora_u"):
+            count += positions * t.type("lora_b").size
+        return count + (positions * t.type("delta").size if t.has("delta") else 0)
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "x", window_reach(self.window_of(t), *self.images(t))
+
+    # -- C --------------------------------------------------------------------------------------------
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        multiplier, shift = self.multipliers(t)
+        x, y = self.images(t)
+        fields: dict[str, Field] = {
+            "window": self.window_of(t).fields(x, y),
+            "input_offset": -t.type("x").zero_point,
+            "output_offset": t.result().zero_point,
+            "clamp": clamp_range(self.activation, t.result()),
+            "weights": Argument(n.inputs["weights"]),
+            "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
+            "shift": Table("shift", "int8_t", shift.astype(np.int8)),
+            **offset_sums_field(t, n),
+        }
+        arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        symbol = "kt_conv2d_s8" if self.rounding == "twice" else "kt_conv2d_once_s8"
+        for kind, operands in (("lora", ("lora_u", "lora_b", "lora_range", "lora_b_exponent")), ("delta", ("delta", "delta_exponent"))):
+            if not t.has(operands[0]):
+                continue
+            scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[0], self.lora_scale if kind == "lora" else 1.0)
+            fields["addend_multiplier"] = Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32))
+            fields["addend_shift"] = Table(f"{kind}_shift", "int8_t", offset.astype(np.int8))
+            if kind == "lora":
+                fields["rank"] = t.type("lora_b").shape[1]
+            if t.has("delta_rows"):
+                fields["rows"] = Argument(n.inputs["delta_rows"])
+            arguments += [Argument(n.inputs[o]) for o in operands]
+            symbol = f"kt_conv2d_{kind}_s8"
+        assert not (t.has("lora_u") and t.has("delta")), "a layer takes LoRA or a delta"
+        if t.has("gain") and symbol == "kt_conv2d_s8":
+            symbol = "kt_conv2d_scaled_s8"
+        if symbol not in ("kt_conv2d_s8", "kt_conv2d_once_s8"):
+            assert self.rounding == "twice", "trainable weights need rounding twice"
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
+        return KernelCall(symbol, "kt_conv2d_params", fields, (*arguments, Argument(n.outputs[0])), source=f"kernels/{symbol[3:-3]}.c")
+
+    # -- gradient -------------------------------------------------------------------------------------
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+
+        t = b.types(node)
+        g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
+        if b.is_trainable(node.inputs["bias"]):
+            b.accumulate(node, "bias", BiasGradient(), {"g": g})
+        scaled = scaled_gradient(b, node, g)
+        path = {**self._delta_gradient(b, node, scaled), **self._lora_gradient(b, node, scaled), **gain_operands(node)}
+        if not b.wants(node.inputs["x"]):
+            return {}
+
+        weights, window = b.constant(node.inputs["weights"]), self.window_of(t)
+        factor = LARGEST_GAIN if t.has("gain") else 1
+        prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales, factor)
+        op = LinearInputGradient(window, *self.images(t), prescale, self.lora_scale, t.type("x").shape)
+        operands = {"g": g, "weights": node.inputs["weights"], **path}
+        if b.is_new_head(node):
+            dx, b.exponent = b.add(NewHeadInputGradient(op), {**operands, "exponent": b.exponent}, f"{node.name}.dx")
+        else:
+            dx = b.add(op, operands, f"{node.name}.dx")[0]
+        return {"x": dx}
+
+    def _delta_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
+        """Accumulate the delta's gradient; what the input gradient needs for the delta's share."""
+
+        if "delta" not in node.inputs:
+            return {}
+        t = b.types(node)
+        rows = {"rows": node.inputs["delta_rows"]} if "delta_rows" in node.inputs else {}
+        op = WeightGradient(self.window_of(t), *self.images(t), t.type("x").scale)
+        b.accumulate(node, "delta", op, {"g": g, "x": node.inputs["x"], **rows})
+        share = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
+        return share | ({"delta_g": g} if "gain" in node.inputs else {})
+
+    def _lora_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
+        """Accumulate the gradients of A and B; what the input gradient needs for LoRA's share."""
+
+        if "lora_u" not in node.inputs:
+            return {}
+        t = b.types(node)
+        window, x_scale, (x_image, y_image) = self.window_of(t), t.type("x").scale, self.images(t)
+        down = b.producer(node.inputs["lora_u"])
+        u_image = (*y_image[:2], t.type("lora_b").shape[1])
+        b.accumulate(
+            node, "lora_b", WeightGradient(Window((1, 1)), u_image, y_image, x_scale * self.lora_scale),
+            {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
+        )  # fmt: skip
+        inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
+        du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du")
+        b.accumulate(
+            down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
+            {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
+        )  # fmt: skip
+        a = {o: down.inputs[o] for o in ("lora_a", "lora_a_exponent")}
+        return {"lora_du": du, "lora_du_exponent": du_exponent, **a}

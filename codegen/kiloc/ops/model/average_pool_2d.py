@@ -1,0 +1,136 @@
+"""AVERAGE_POOL_2D: mean over the part of a window inside the input, rounded half away from zero.
+
+Input and result share their quantisation. Source: TensorFlow Lite 8-bit quantisation specification, "AVERAGE_POOL_2D".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.reach import Reach
+from .._activation import clamp_range
+from .._window import Window
+from .._window_reach import window_reach
+from ..backward._gradient import Real, RequantizedGradient, batch
+from ..backward.gradient_mask import masked
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+
+@dataclass(frozen=True)
+class Pool2D(Op):
+    """What the pools share."""
+
+    window: Window = Window((1, 1))
+    activation: str = "none"
+
+    def check(self, t: NodeTypes) -> str | None:
+        x, y = t.type("x"), t.result()
+        if len(x.shape) != 4:
+            return f"needs a 4-dimensional input, has {x.shape}"
+        expected = (1, *self.window.output(x.shape[1], x.shape[2]), x.shape[3])
+        if y.shape != expected:
+            return f"result is {y.shape}, expected {expected}"
+        return None if x.quantization == y.quantization else "input and result have different scales"
+
+    def masked(self, b: GradientBuilder, node: Node, dy: str) -> str:
+        """A pool cannot leave int8: only a fused activation clamps."""
+        if self.activation == "none":
+            return dy
+        return masked(b, node, dy, *clamp_range(self.activation, b.types(node).result()))
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
+
+    def pool_call(self, t: NodeTypes, n: Names, symbol: str) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(t.type("x").shape, t.result().shape),
+            "clamp": clamp_range(self.activation, t.result()),
+        }
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall(symbol, "kt_pool2d_params", fields, arguments, source=f"kernels/{symbol[3:-3]}.c")
+
+
+def window_counts(window: Window, height: int, width: int) -> NDArray[np.int64]:
+    """Elements inside the input under each window: [OH, OW]."""
+    ones = np.ones((1, height, width, 1), np.int64)
+    return np.asarray(window.patches(ones).sum(2).reshape(window.output(height, width)))
+
+
+@register
+@dataclass(frozen=True)
+class AveragePool2D(Pool2D):
+    mnemonic: ClassVar[str] = "average_pool_2d"
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        x = e.wide("x")
+        n, height, width, channels = x.shape
+        out = self.window.output(height, width)
+        total = self.window.patches(x).reshape(n, out[0] * out[1], -1, channels).sum(2).reshape(n, *out, channels)
+        count = window_counts(self.window, height, width)[None, :, :, None]
+        magnitude = (np.abs(total) + count // 2) // count
+        y = np.where(total > 0, magnitude, -magnitude)
+        return (np.clip(y, *clamp_range(self.activation, e.result())).astype(np.int8),)
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        shape = b.types(node).type("x").shape
+        smallest = int(window_counts(self.window, shape[1], shape[2]).min())
+        op = AveragePoolGradient(self.window, shape, b.types(node).result().shape, smallest)
+        return {"x": b.add(op, {"g": self.masked(b, node, dy)}, f"{node.name}.dx")[0]}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        return self.pool_call(t, n, "kt_average_pool2d_s8")
+
+
+@register
+@dataclass(frozen=True)
+class AveragePoolGradient(RequantizedGradient):
+    """acc[x] = sum over windows around x of g * m, m = round(2^15 * smallest count / count of the window)."""
+
+    mnemonic: ClassVar[str] = "average_pool_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g",)
+
+    window: Window = Window((1, 1))
+    x_shape: tuple[int, ...] = ()
+    y_shape: tuple[int, ...] = ()
+    smallest_count: int = 1
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return self.x_shape
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale / (32768.0 * self.smallest_count)
+
+    def _spread(self, g: Array) -> Array:
+        """g [N, OH, OW, C] to every element under its window."""
+        taps = self.window.kernel[0] * self.window.kernel[1]
+        rows = np.repeat(g[:, :, :, None], taps, axis=3)
+        if self.window.pointwise:
+            return rows.reshape(g.shape[0], *self.x_shape[1:])
+        return self.window.scatter(rows.reshape(g.shape[0], -1, taps * g.shape[3]), (g.shape[0], *self.x_shape[1:]))
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        count = window_counts(self.window, self.x_shape[1], self.x_shape[2])[None, :, :, None]
+        m = (32768 * self.smallest_count + count // 2) // count
+        return self._spread(batch(e, "g", *self.y_shape[1:]) * m)
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        count = window_counts(self.window, self.x_shape[1], self.x_shape[2])[None, :, :, None]
+        return (self._spread(batch(e, "g", *self.y_shape[1:]) / count),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_shape, self.y_shape),
+            "smallest_count": self.smallest_count,
+            "shift": self.shift,
+        }
+        arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]))
+        return KernelCall("kt_average_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/average_pool2d_gradient.c")

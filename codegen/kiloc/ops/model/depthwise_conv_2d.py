@@ -1,0 +1,298 @@
+"""DEPTHWISE_CONV_2D: one kernel a channel, weights [1, KH, KW, OC] with OC = IC * depth multiplier.
+
+Source: TensorFlow Lite 8-bit quantisation specification, section "DEPTHWISE_CONV_2D".
+
+A trainable layer may have a delta V [1, KH, KW, n], with a column for each channel or only for some (`delta_rows`), and a gain: the
+formulas of `_linear.py`, the sums over taps of one channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.reach import Reach
+from .._activation import clamp_range, far_apart
+from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, gained, real_gain, scaled_accumulator
+from .._offset_sums import OPERAND, offset_sums_field
+from .._sums import addend, addend_multipliers, delta_channels, output_scales
+from .._window import Window
+from .._window_reach import window_gradient_reach, window_reach
+from ..backward._gradient import Real, RequantizedGradient, batch
+from ..backward.gain_gradient import scaled_gradient
+from ..backward.gradient_mask import masked
+from ..backward.input_gradient import prescale, prescaled
+from ..backward.parameter_gradient import BiasGradient, ParameterGradient
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+
+@register
+@dataclass(frozen=True)
+class DepthwiseConv2D(Op):
+    mnemonic: ClassVar[str] = "depthwise_conv_2d"
+    operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
+    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND)
+
+    window: Window = Window((1, 1))
+    activation: str = "none"
+
+    def multiplier_of_depth(self, t: NodeTypes) -> int:
+        return t.type("weights").shape[3] // t.type("x").shape[3]
+
+    def check(self, t: NodeTypes) -> str | None:
+        x, w, y = t.type("x"), t.type("weights"), t.result()
+        if len(x.shape) != 4 or len(w.shape) != 4 or w.shape[3] % x.shape[3] or w.shape[:3] != (1, *self.window.kernel):
+            return f"weights {w.shape} do not fit an input of {x.shape} under a {self.window.kernel} kernel"
+        expected = (1, *self.window.output(x.shape[1], x.shape[2]), w.shape[3])
+        return far_apart(*self.multipliers(t)[1].tolist()) if y.shape == expected else f"result is {y.shape}, expected {expected}"
+
+    def multipliers(self, t: NodeTypes) -> tuple[nm.Ints, nm.Ints]:
+        scales = output_scales(t.type("x"), t.type("weights"), t.type("weights").shape[3])
+        return nm.quantize_multipliers(scales / t.result().scale)
+
+    def _sums(self, e: Environment, weights: Array, channels: Array | slice) -> NDArray[np.int64]:
+        """Sums over the taps of weights [KH, KW, n] for some of the channels."""
+        x, out = e.wide("x") - e.type("x").zero_point, e.result().shape[1:3]
+        padded = np.repeat(self.window.padded(x), self.multiplier_of_depth(e), axis=3)[..., channels]
+        total = np.zeros((x.shape[0], *out, weights.shape[2]), np.int64)
+        for ky, kx, rows, columns in self.window.taps((out[0], out[1])):
+            total += padded[:, rows, columns] * weights[ky, kx]
+        return total
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        total = self._sums(e, e.wide("weights")[0], slice(None))
+        if e.has("delta"):
+            chosen = delta_channels(e, total.shape[3])
+            multiplier, shift = addend_multipliers(e.type("weights"), total.shape[3], 1.0)
+            product = self._sums(e, e.wide("delta")[0], chosen)
+            total[..., chosen] += addend(product, multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
+        total = scaled_accumulator(e, total) + e.wide("bias")
+        return nm.saturate32(total) if e.has("delta") or e.has("gain") else total
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return (self.requantized(e, self.accumulator(e)).astype(np.int8),)
+
+    def requantized(self, t: NodeTypes, sums: nm.Ints) -> nm.Ints:
+        """Results of int32 sums [..., channels]; a greater sum gives no lesser result."""
+        scaled = nm.requantize(sums, *self.multipliers(t)) + t.result().zero_point
+        return np.asarray(np.clip(scaled, *clamp_range(self.activation, t.result())))
+
+    def macs(self, t: NodeTypes) -> int:
+        channels = t.type("weights").shape[3] + (t.type("delta").shape[3] if t.has("delta") else 0)
+        return t.result().size // t.type("weights").shape[3] * channels * self.window.kernel[0] * self.window.kernel[1]
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        multiplier, shift = self.multipliers(t)
+        fields: dict[str, Field] = {
+            "window": self.window.fields(t.type("x").shape, t.result().shape),
+            "depth_multiplier": self.multiplier_of_depth(t),
+            "input_offset": -t.type("x").zero_point,
+            "output_offset": t.result().zero_point,
+            "clamp": clamp_range(self.activation, t.result()),
+            "weights": Argument(n.inputs["weights"]),
+            "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
+            "shift": Table("shift", "int8_t", shift.astype(np.int8)),
+            **offset_sums_field(t, n),
+        }
+        arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        symbol = "kt_depthwise_conv2d_s8"
+        if t.has("delta"):
+            scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[3], 1.0)
+            fields["addend_multiplier"] = Table("delta_multiplier", "int32_t", scale.astype(np.int32))
+            fields["addend_shift"] = Table("delta_shift", "int8_t", offset.astype(np.int8))
+            fields |= _rows(t, n)
+        if t.has("delta") or t.has("gain"):
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in ("delta", "delta_exponent", *GAIN_OPERANDS)]
+            symbol = "kt_depthwise_conv2d_trained_s8"
+        arguments.append(Argument(n.outputs[0]))
+        return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), source=f"kernels/{symbol[3:-3]}.c")
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        t = b.types(node)
+        g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
+        if b.is_trainable(node.inputs["bias"]):
+            b.accumulate(node, "bias", BiasGradient(), {"g": g})
+        scaled = scaled_gradient(b, node, g)
+        delta = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
+        if delta:
+            rows = {o: v for o, v in delta.items() if o == "delta_rows"}
+            op = DepthwiseWeightGradient(self.window, t.type("x").shape, t.result().shape)
+            b.accumulate(node, "delta", op, {"g": scaled, "x": node.inputs["x"], **rows})
+            delta |= {"delta_g": scaled} if t.has("gain") else {}
+        if not b.wants(node.inputs["x"]):
+            return {}
+        scales, factor = t.type("weights").channel_scales, LARGEST_GAIN if t.has("gain") else 1
+        p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), scales, self.multiplier_of_depth(t), factor)
+        dx = DepthwiseInputGradient(self.window, t.type("x").shape, t.result().shape, p)
+        operands = {"g": g, "weights": node.inputs["weights"], **delta, **gain_operands(node)}
+        return {"x": b.add(dx, operands, f"{node.name}.dx")[0]}
+
+
+def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
+    """Parameters of a delta: its columns, and which channel uses which."""
+    columns = t.type("delta" if t.has("delta") else "accumulator").shape[3]
+    return {"columns": columns, **({"rows": Argument(n.inputs["delta_rows"])} if t.has("delta_rows") else {})}
+
+
+def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, factor: int = 1) -> int:
+    """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32, with m `factor` times larger."""
+    sums = np.abs(weights.astype(np.int64)).sum((0, 1, 2))
+    m = prescale(scales, sums.size)
+    p = 7
+    while (sums * prescaled(127, factor * m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
+        p += 1
+    return p
+
+
+@register
+@dataclass(frozen=True)
+class DepthwiseInputGradient(RequantizedGradient):
+    """dX of DEPTHWISE_CONV_2D; the pre-scale, and a delta's share, of `input_gradient.py`."""
+
+    mnemonic: ClassVar[str] = "depthwise_input_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "weights")
+    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS)
+
+    window: Window = Window((1, 1))
+    x_shape: tuple[int, ...] = ()
+    y_shape: tuple[int, ...] = ()
+    prescale_shift: int = 7
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return self.x_shape
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale * self.weight_unit(t)
+
+    def weight_unit(self, t: NodeTypes) -> float:
+        return max(t.type("weights").channel_scales) * 2.0 ** (self.prescale_shift - 15)
+
+    def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
+        """From units of the delta's product (before its exponent) to units of the accumulator."""
+        return nm.quantize_multiplier(1.0 / self.weight_unit(t))
+
+    def _scatter(self, g: Array, weights: Array) -> Array:
+        rows = g[:, :, :, None] * weights.reshape(1, 1, 1, -1, weights.shape[-1])
+        rows = rows.reshape(g.shape[0], -1, self.x_shape[3], weights.shape[-1] // self.x_shape[3]).sum(3)
+        return self.window.scatter(rows, (g.shape[0], *self.x_shape[1:]))
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        g = batch(e, "g", *self.y_shape[1:])
+        m = gained(prescale(e.type("weights").channel_scales, self.y_shape[3]), e)
+        total = self._scatter(prescaled(g, m, self.prescale_shift), e.wide("weights")[0])
+        if e.has("delta"):
+            multiplier, shift = self.path_multiplier(e)
+            total = nm.saturate32(total + addend(self._scatter(self._delta_g(e), self._spread(e)), multiplier, shift + e.wide("delta_exponent")))
+        return total
+
+    def _delta_g(self, e: Environment) -> Array:
+        """The gradient that the delta's share starts from."""
+        return np.asarray(batch(e, "delta_g" if e.has("delta_g") else "g", *self.y_shape[1:]))
+
+    def _spread(self, e: Environment) -> Array:
+        """Codes of the delta [KH, KW, OC], 0 for channels that have none."""
+        codes = np.zeros(e.type("weights").shape[1:], np.int64)
+        codes[..., delta_channels(e, self.y_shape[3])] = e.wide("delta")[0]
+        return codes
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        scales = np.array(e.type("weights").channel_scales, np.float64)
+        total = self._scatter(batch(e, "g", *self.y_shape[1:]), e.array("weights")[0] * (scales * real_gain(e)))
+        if e.has("delta"):
+            total = total + self._scatter(self._delta_g(e), self._spread(e) * 2.0 ** e.array("delta_exponent").astype(np.float64))
+        return (total,)
+
+    def macs(self, t: NodeTypes) -> int:
+        return int(np.prod(self.y_shape)) * self.window.kernel[0] * self.window.kernel[1]
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        return "g", window_gradient_reach(self.window, self.x_shape, self.y_shape)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        m = prescale(t.type("weights").channel_scales, self.y_shape[3]).astype(np.int16)
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_shape, self.y_shape),
+            "depth_multiplier": self.y_shape[3] // self.x_shape[3],
+            "weights": Argument(n.inputs["weights"]),
+            "prescale": Table("prescale", "int16_t", m),
+            "prescale_shift": self.prescale_shift,
+            "shift": self.shift,
+        }
+        gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"]), *gain]
+        symbol, scratch = "kt_depthwise_input_gradient_s8", self._piece()
+        if t.has("delta"):
+            multiplier, shift = self.path_multiplier(t)
+            fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n)}
+            arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
+            symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8
+        arguments += [Argument(n.outputs[0]), Scratch()]
+        return KernelCall(
+            symbol, "kt_depthwise_input_gradient_params", fields, tuple(arguments), scratch * self.x_shape[3], f"kernels/{symbol[3:-3]}.c"
+        )
+
+    def _piece(self) -> int:
+        """Bytes of scratch for each input channel: an int32 sum, or the results that variants compute at once, of a row or of two."""
+        w, width = self.window, self.x_shape[2]
+        if w.kernel != (3, 3) or w.stride not in ((1, 1), (2, 2)) or w.dilation != (1, 1):
+            return 4
+        return max(2 * width, 4) if width <= 8 else min(width, 16)
+
+
+@register
+@dataclass(frozen=True)
+class DepthwiseWeightGradient(ParameterGradient):
+    """dV[tap, r] = sum over positions of g[p, c] (x[p, tap, c / multiplier] - z_x), c the channel of column r."""
+
+    mnemonic: ClassVar[str] = "depthwise_weight_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "x", "exponent", "accumulator")
+    optional: ClassVar[tuple[str, ...]] = ("delta_rows",)
+
+    window: Window = Window((1, 1))
+    x_shape: tuple[int, ...] = ()
+    y_shape: tuple[int, ...] = ()
+
+    def scale(self, t: NodeTypes) -> float:
+        return t.type("g").scale * t.type("x").scale
+
+    def _products(self, e: Environment) -> Array:
+        """[N, KH, KW, columns]"""
+        chosen, (h, w) = delta_channels(e, self.y_shape[3]), self.y_shape[1:3]
+        g = batch(e, "g", *self.y_shape[1:])[..., chosen]
+        x = self.window.padded(batch(e, "x", *self.x_shape[1:]) - e.type("x").zero_point)
+        x = np.repeat(x, self.y_shape[3] // self.x_shape[3], axis=3)[..., chosen]
+        taps = [(g * x[:, rows, columns]).sum((1, 2)) for _, _, rows, columns in self.window.taps((h, w))]
+        return np.stack(taps, 1).reshape(len(g), *self.window.kernel, len(chosen))
+
+    def sums(self, e: Environment) -> NDArray[np.int64]:
+        return self._products(e)[:, None]
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        return (self._products(e)[:, None] * e.type("x").scale,)
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.y_shape[1] * self.y_shape[2] * t.type("accumulator").size
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_shape, self.y_shape),
+            "depth_multiplier": self.y_shape[3] // self.x_shape[3],
+            "input_offset": -t.type("x").zero_point,
+            "scale": self.scale(t),
+            **_rows(t, n),
+        }
+        arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
+        symbol = "kt_depthwise_weight_gradient"
+        return KernelCall(symbol, f"{symbol}_params", fields, arguments, source="kernels/depthwise_weight_gradient.c")

@@ -1,0 +1,146 @@
+"""LoRA's own operators: the down-projection u = A x and the gradient of u.
+
+Storage: A and B are int8 codes with one power of two each; u is int8 with scale s_x * 2^range. `range` is state: one is
+added after an update whose samples saturated u. Formulas: ARCHITECTURE.md, "Numbers".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType, gradient, scalar
+from .._sums import Image, exact_matmul
+from .._window import Window
+from ..backward._gradient import Real, batch, fitting_shift
+
+
+@dataclass(frozen=True)
+class DownProjection(Op):
+    """u[p, j] = clamp(shift_round(sum_k A[j, k] (x[p, k] - z_x), range - a_exponent), low, 127), x under the window.
+
+    low: -127, or 0 for a rectifier. saturated (state, optional): set to 1 when an element exceeded 127, or fell below a
+    low of -127. Operands after x: A, its exponent, the range of u.
+    """
+
+    low: ClassVar[int] = -127
+    optional: ClassVar[tuple[str, ...]] = ("saturated",)
+
+    window: Window = Window((1, 1))
+    x_image: Image = (1, 1, 1)
+    u_image: Image = (1, 1, 1)
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return (TensorType((1, self.u_image[0] * self.u_image[1], self.u_image[2]), "int8"),)
+
+    def raw(self, e: Environment) -> NDArray[np.int64]:
+        """u before the clamp."""
+        _, a, exponent, reach = self.operands
+        x = (e.wide("x") - e.type("x").zero_point).reshape(-1, *self.x_image)
+        total = exact_matmul(self.window.patches(x), e.array(a).reshape(self.u_image[2], -1).T)
+        return nm.shift_round(total, e.wide(reach) - e.wide(exponent))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return (np.clip(self.raw(e), self.low, 127).astype(np.int8),)
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        if not e.has("saturated"):
+            return {}
+        raw = self.raw(e)
+        hit = raw.max(initial=0) > 127 or (self.low < 0 and raw.min(initial=0) < self.low)
+        return {"saturated": (e.array("saturated") | hit).astype(np.int8)}
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.u_image[0] * self.u_image[1] * t.type(self.operands[1]).size
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_image, self.u_image),
+            "input_offset": -t.type("x").zero_point,
+            "low": self.low,
+        }
+        arguments: list[Argument | str] = [Argument(n.inputs[o]) for o in self.operands]
+        arguments.append(Argument(n.inputs["saturated"]) if t.has("saturated") else "NULL")
+        symbol, struct = "kt_down_projection_s8", "kt_down_projection_params"
+        return KernelCall(symbol, struct, fields, (*arguments, Argument(n.outputs[0])), source="kernels/down_projection.c")
+
+
+@register
+@dataclass(frozen=True)
+class LoRADown(DownProjection):
+    """LoRA's u: signed, A under the layer's own window."""
+
+    mnemonic: ClassVar[str] = "lora_down"
+    operands: ClassVar[tuple[str, ...]] = ("x", "lora_a", "lora_a_exponent", "lora_range")
+
+
+@register
+@dataclass(frozen=True)
+class LoRAInnerGradient(Op):
+    """du[p, j] = sum_c B[c, j] g[p, c], brought to int8 by the power of two that just fits.
+
+    The exponent follows the growth of B, so it is found for each sample (two passes, no buffer). Second result: the
+    exponent of du, B's included, at most 127; the loss's exponent comes on top.
+    """
+
+    role: ClassVar[str] = "backward"
+    mnemonic: ClassVar[str] = "lora_inner_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "lora_b", "lora_b_exponent")
+
+    lora_scale: float = 1.0
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        channels, rank = t.type("lora_b").shape
+        positions = t.type("g").size // channels
+        return gradient((1, positions, rank), t.type("g").scale * self.lora_scale), scalar("int8")
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        total = exact_matmul(batch(e, "g", -1, e.type("lora_b").shape[0]), e.array("lora_b"))
+        shift = fitting_shift(total)
+        du = nm.saturate8(nm.shift_round(total, shift[:, None, None])).astype(np.int8)
+        return du, np.minimum(e.wide("lora_b_exponent") + shift, 127).astype(np.int8)
+
+    def evaluate_real(self, e: Environment) -> tuple[Real, Array]:
+        b = e.array("lora_b").astype(np.float64) * 2.0 ** e.array("lora_b_exponent").astype(np.float64)
+        g = batch(e, "g", -1, b.shape[0])
+        return g @ b * self.lora_scale, np.zeros(g.shape[0], np.int8)
+
+    def macs(self, t: NodeTypes) -> int:
+        return 2 * t.type("g").size * t.type("lora_b").shape[1]
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels, rank = t.type("lora_b").shape
+        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "rank": rank}
+        arguments = [Argument(n.inputs[o]) for o in ("g", "lora_b", "lora_b_exponent")] + [Argument(o) for o in n.outputs]
+        struct, source = "kt_lora_inner_gradient_params", "kernels/lora_inner_gradient.c"
+        return KernelCall("kt_lora_inner_gradient_s8", struct, fields, tuple(arguments), source=source)
+
+
+@register
+@dataclass(frozen=True)
+class AdaptRange(Op):
+    """After an update: range += saturated (at most 30), saturated = 0."""
+
+    role: ClassVar[str] = "update"
+    mnemonic: ClassVar[str] = "adapt_range"
+    operands: ClassVar[tuple[str, ...]] = ("lora_range", "saturated")
+
+    def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
+        return ()
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return ()
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        grown = np.minimum(e.array("lora_range") + e.array("saturated"), 30).astype(np.int8)
+        return {"lora_range": grown, "saturated": np.zeros(1, np.int8)}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        arguments = (Argument(n.inputs["lora_range"]), Argument(n.inputs["saturated"]))
+        return KernelCall("kt_adapt_range", "", {}, arguments, source="optim/adapt_range.c")

@@ -1,0 +1,94 @@
+"""MAX_POOL_2D: the largest element under a window. Input and result share their quantisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, register
+from .._activation import clamp_range
+from .._window import Window
+from ..backward._gradient import Real, RequantizedGradient, batch
+from .average_pool_2d import Pool2D
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+OUTSIDE = -129
+"""Below every int8: what the border of the input reads as."""
+
+
+def windows(window: Window, x: Array) -> NDArray[np.int64]:
+    """[N, OH, OW, KH*KW, C], the border as OUTSIDE."""
+    n, height, width, channels = x.shape
+    inside = window.patches(np.ones((1, height, width, channels), np.int64))
+    values = np.where(inside == 1, window.patches(x.astype(np.int64)), OUTSIDE)
+    return np.asarray(values.reshape(n, *window.output(height, width), -1, channels))
+
+
+@register
+@dataclass(frozen=True)
+class MaxPool2D(Pool2D):
+    mnemonic: ClassVar[str] = "max_pool_2d"
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        y = windows(self.window, e.array("x")).max(3)
+        return (np.clip(y, *clamp_range(self.activation, e.result())).astype(np.int8),)
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        shape = b.types(node).type("x").shape
+        op = MaxPoolGradient(self.window, shape, b.types(node).result().shape)
+        operands = {"g": self.masked(b, node, dy), "x": node.inputs["x"]}
+        return {"x": b.add(op, operands, f"{node.name}.dx")[0]}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        return self.pool_call(t, n, "kt_max_pool2d_s8")
+
+
+@register
+@dataclass(frozen=True)
+class MaxPoolGradient(RequantizedGradient):
+    """acc[x] = sum of g over the windows whose first largest element is x."""
+
+    mnemonic: ClassVar[str] = "max_pool_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "x")
+
+    window: Window = Window((1, 1))
+    x_shape: tuple[int, ...] = ()
+    y_shape: tuple[int, ...] = ()
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return self.x_shape
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale
+
+    def _spread(self, e: Environment) -> Any:
+        g = batch(e, "g", *self.y_shape[1:])
+        x = e.array("x").reshape(-1, *self.x_shape[1:])
+        parts = windows(self.window, x)
+        first = np.arange(parts.shape[3])[:, None] == parts.argmax(3)[:, :, :, None]
+        rows = g[:, :, :, None] * first
+        if self.window.pointwise:
+            return rows.reshape(x.shape)
+        return self.window.scatter(rows.reshape(g.shape[0], self.y_shape[1] * self.y_shape[2], -1), x.shape)
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        return np.asarray(self._spread(e))
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        return (self._spread(e),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(self.x_shape, self.y_shape),
+            "smallest_count": 1,
+            "shift": self.shift,
+        }
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall("kt_max_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/max_pool2d_gradient.c")

@@ -1,0 +1,60 @@
+"""QUANTIZE from int8 to int8, RELU and RELU6: another scale and zero point, with a clamp.
+
+y = clamp(requantize(x - z_x, s_x / s_y) + z_y). Source: TensorFlow Lite 8-bit quantisation specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from .._activation import clamp_range, far_apart
+from ..backward.gradient_mask import masked
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+
+@register
+@dataclass(frozen=True)
+class Requantize(Op):
+    mnemonic: ClassVar[str] = "requantize"
+    in_place: ClassVar[str | None] = "x"
+
+    activation: str = "none"
+
+    def check(self, t: NodeTypes) -> str | None:
+        if t.type("x").size != t.result().size:
+            return f"result is {t.result().shape}, expected {t.type('x').shape}"
+        return far_apart(self.multiplier(t)[1])
+
+    def multiplier(self, t: NodeTypes) -> tuple[int, int]:
+        return nm.quantize_multiplier(float(np.float64(t.type("x").scale) / np.float64(t.result().scale)))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        multiplier, shift = self.multiplier(e)
+        scaled = nm.requantize(e.wide("x") - e.type("x").zero_point, multiplier, shift)
+        y = np.clip(scaled + e.result().zero_point, *clamp_range(self.activation, e.result()))
+        return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        return {"x": masked(b, node, dy, *clamp_range(self.activation, b.types(node).result()))}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        multiplier, shift = self.multiplier(t)
+        fields: dict[str, Field] = {
+            "size": t.result().size,
+            "input_offset": -t.type("x").zero_point,
+            "output_offset": t.result().zero_point,
+            "multiplier": multiplier,
+            "shift": shift,
+            "clamp": clamp_range(self.activation, t.result()),
+        }
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall("kt_requantize_s8", "kt_requantize_params", fields, arguments, source="kernels/requantize.c")

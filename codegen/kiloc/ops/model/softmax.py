@@ -1,0 +1,139 @@
+"""SOFTMAX over the last axis, int8 to int8, in gemmlowp fixed point.
+
+Source: TensorFlow Lite reference kernel for quantised softmax (5 integer bits for the scaled difference, 12 for the sum).
+A softmax at the end of a model is not trained through: the loss reads its input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.kernel_call import Argument, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ..backward._gradient import Real, RequantizedGradient, batch
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+DIFFERENCE_BITS = 5
+SUM_BITS = 12
+_BARREL = ((24, 1672461947), (25, 1302514674), (26, 790015084), (27, 290630308), (28, 39332535), (29, 720401), (30, 242))
+
+
+def _exp_negative(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """exp(a) for a <= 0 with 5 integer bits; result with 0 integer bits (gemmlowp exp_on_negative_values)."""
+    quarter = 1 << 24
+    part = (a & (quarter - 1)) - quarter
+    x = (part << DIFFERENCE_BITS) + (1 << 28)
+    x2 = nm.high_multiply(x, x)
+    x3, x4 = nm.high_multiply(x2, x), nm.high_multiply(x2, x2)
+    cubic = nm.high_multiply(nm.divide_by_power(x4, 2) + x3, 715827883) + x2
+    series = x + nm.divide_by_power(cubic, 1)
+    result = 1895147668 + nm.high_multiply(1895147668, series)
+    remainder = part - a
+    for bit, factor in _BARREL:
+        result = np.where(remainder & (1 << bit), nm.high_multiply(result, factor), result)
+    return np.where(a == 0, nm.INT32_MAX, result)
+
+
+def _reciprocal(x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """1 / x for x with SUM_BITS integer bits, as (mantissa with 0 integer bits, bits over unit)."""
+    headroom = 32 - nm.bit_length(x)
+    shifted = (x << headroom) - (1 << 31)
+    half = (shifted + nm.INT32_MAX + 1) >> 1
+    y = 1515870810 + nm.high_multiply(half, -1010580540)
+    for _ in range(3):
+        rest = (1 << 29) - nm.high_multiply(half, y)
+        y = y + nm.saturate32(nm.high_multiply(y, rest) << 2)
+    return nm.saturate32(y << 1), SUM_BITS - headroom
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(Op):
+    mnemonic: ClassVar[str] = "softmax"
+    in_place: ClassVar[str | None] = "x"
+
+    beta: float = 1.0
+
+    def check(self, t: NodeTypes) -> str | None:
+        if t.type("x").size != t.result().size:
+            return f"result is {t.result().shape}, expected {t.type('x').shape}"
+        if t.result().zero_point != -128 or abs(t.result().scale - 1 / 256) > 1e-6:
+            return "the result of a softmax must have scale 1/256 and zero point -128"
+        if t.type("x").shape[-1] >= 4096:
+            return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
+        if not 0 < self.beta < np.inf or self.scaling(t)[1] < 0:
+            return f"beta {self.beta} and scale {t.type('x').scale} leave nothing of the differences"
+        return None
+
+    def scaling(self, t: NodeTypes) -> tuple[int, int, int]:
+        """(multiplier, left shift, smallest difference that counts)."""
+        real = min(self.beta * np.float64(t.type("x").scale) * (1 << (31 - DIFFERENCE_BITS)), 2.0**31 - 1)
+        multiplier, shift = nm.quantize_multiplier(float(real))
+        radius = ((1 << DIFFERENCE_BITS) - 1) * (1 << (31 - DIFFERENCE_BITS)) / 2.0**shift
+        return multiplier, shift, -int(np.floor(radius))
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        multiplier, shift, smallest = self.scaling(e)
+        x = e.wide("x").reshape(e.array("x").shape[0], -1, e.type("x").shape[-1])
+        difference = x - x.max(2, keepdims=True)
+        counts = difference >= smallest
+        scaled = nm.high_multiply(nm.saturate32(np.where(counts, difference, 0) << shift), multiplier)
+        p = _exp_negative(scaled)
+        total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(2, keepdims=True)
+        scale, over = _reciprocal(total)
+        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - 8) - 128
+        return (np.where(counts, np.clip(y, -128, 127), -128).astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        shape = b.types(node).type("x").shape
+        op = SoftmaxGradient(shape, self.beta)
+        return {"x": b.add(op, {"g": dy, "y": node.outputs[0]}, f"{node.name}.dx")[0]}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        multiplier, shift, smallest = self.scaling(t)
+        depth = t.type("x").shape[-1]
+        fields = {"rows": t.type("x").size // depth, "depth": depth, "multiplier": multiplier, "shift": shift, "smallest": smallest}
+        return KernelCall("kt_softmax_s8", "kt_softmax_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/softmax.c")
+
+
+@register
+@dataclass(frozen=True)
+class SoftmaxGradient(RequantizedGradient):
+    """acc[i] = p[i] (256 g[i] - sum_j p[j] g[j]), p = y + 128 in 1/256; |acc| < 2^24."""
+
+    mnemonic: ClassVar[str] = "softmax_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "y")
+    in_place: ClassVar[str | None] = "g"
+
+    x_shape: tuple[int, ...] = ()
+    beta: float = 1.0
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        return self.x_shape
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale * self.beta / 65536.0
+
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
+        depth = self.x_shape[-1]
+        g, p = batch(e, "g", -1, depth), batch(e, "y", -1, depth) + 128
+        return np.asarray(p * (256 * g - (p * g).sum(2, keepdims=True))).reshape(-1, *self.x_shape[1:])
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        depth = self.x_shape[-1]
+        g, p = batch(e, "g", -1, depth), (batch(e, "y", -1, depth) + 128) / 256.0
+        return ((p * (g - (p * g).sum(2, keepdims=True)) * self.beta).reshape(-1, *self.x_shape[1:]),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        depth = self.x_shape[-1]
+        fields = {"rows": t.type("g").size // depth, "depth": depth, "shift": self.shift}
+        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["y"]), Argument(n.outputs[0]))
+        return KernelCall("kt_softmax_gradient_s8", "kt_softmax_gradient_params", fields, arguments, source="kernels/softmax_gradient.c")

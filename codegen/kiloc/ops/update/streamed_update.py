@@ -1,0 +1,117 @@
+"""SGD without momentum on one sample, where the gradient is cheaper to compute again than to keep.
+
+For one position a weight's gradient is the outer product of g and x, a bias's gradient is g. These nodes are the gradient, the
+optimizer and the storage step of a parameter in one, bit for bit, without the float32 buffer between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...ir.kernel_call import Field, KernelCall, Table
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import TensorType
+from .._window import Window
+from ..backward.parameter_gradient import BiasGradient, ParameterGradient, WeightGradient
+from ._update import Update, pointers
+from .optimizer import SGD
+from .storage_step import StepBlock16, StepInt32, StorageStep
+
+
+@dataclass(frozen=True)
+class StreamedUpdate(Update):
+    """Base: the three parts, composed. clip, decay: of `SGD` and `StorageStep`."""
+
+    stored: ClassVar[Mapping[str, str]] = {}
+    """What the storage step changes: its operand -> ours."""
+
+    clip: float = 1.0
+    decay: float = 0.0
+
+    def gradient_part(self, t: NodeTypes) -> ParameterGradient:
+        raise NotImplementedError
+
+    def storage_part(self) -> StorageStep:
+        raise NotImplementedError
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        shape = e.type("value").shape
+        own = {o: o for o in e.operands}
+        gradient = _part(e, self.gradient_part(e), own, np.zeros(shape, np.float32))["accumulator"]
+        step = _part(e, SGD(self.clip), own, gradient)["accumulator"]
+        rate = {"learning_rate": "learning_rate"} if self.decay else {}
+        moved = _part(e, self.storage_part(), {**self.stored, **rate}, step)
+        return {ours: moved[theirs] for theirs, ours in self.stored.items()}
+
+    def fields(self, t: NodeTypes, rows: int) -> dict[str, Field]:
+        quantization = t.type("x").quantization if t.has("x") else None
+        return {
+            "rows": rows,
+            "columns": t.type("value").size // rows,
+            "input_offset": -quantization.zero_point if quantization else 0,
+            "scale": self.gradient_part(t).scale(t),
+            "clip": self.clip,
+            "decay": self.decay,
+        }
+
+
+def _part(e: Environment, op: Op, names: Mapping[str, str], accumulator: Array) -> dict[str, Array]:
+    """One part on the operands that it knows (its name -> ours) and the accumulator that stands between the parts."""
+    known = {o: names[o] for o in (*op.operands, *op.optional) if o in names}
+    types = {o: e.type(v) for o, v in known.items()} | {"accumulator": TensorType(accumulator.shape, "float32")}
+    return op.evaluate_update(Environment(types, (), {o: e.array(v) for o, v in known.items()} | {"accumulator": accumulator}))
+
+
+@register
+@dataclass(frozen=True)
+class StreamedBias(StreamedUpdate):
+    """A bias in int32; unit: that of `StepInt32`."""
+
+    mnemonic: ClassVar[str] = "streamed_bias"
+    operands: ClassVar[tuple[str, ...]] = ("g", "exponent", "value", "count", "learning_rate")
+    stored: ClassVar[Mapping[str, str]] = {"value": "value"}
+
+    unit: tuple[float, ...] = ()
+
+    def gradient_part(self, t: NodeTypes) -> ParameterGradient:
+        return BiasGradient()
+
+    def storage_part(self) -> StorageStep:
+        return StepInt32(self.unit, decay=self.decay)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {**self.fields(t, t.type("g").size), "unit": Table("unit", "float", np.array(self.unit, np.float32))}
+        return KernelCall("kt_streamed_bias", "kt_streamed_params", fields, pointers(n, *self.operands), source="optim/streamed_bias.c")
+
+
+@register
+@dataclass(frozen=True)
+class StreamedWeights(StreamedUpdate):
+    """Weights [rows, ...] in 16 bits; gradient_unit: `unit` of `WeightGradient`."""
+
+    mnemonic: ClassVar[str] = "streamed_weights"
+    operands: ClassVar[tuple[str, ...]] = (
+        "g", "x", "exponent", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate",
+    )  # fmt: skip
+    optional: ClassVar[tuple[str, ...]] = ("exponent_offset",)
+    stored: ClassVar[Mapping[str, str]] = {
+        "value": "value", "exponent": "value_exponent", "master": "master", "master_exponent": "master_exponent",
+    }  # fmt: skip
+
+    gradient_unit: float = 1.0
+
+    def gradient_part(self, t: NodeTypes) -> ParameterGradient:
+        rows = t.type("g").size
+        return WeightGradient(Window((1, 1)), (1, 1, t.type("value").size // rows), (1, 1, rows), self.gradient_unit)
+
+    def storage_part(self) -> StorageStep:
+        return StepBlock16(decay=self.decay)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate")
+        fields: dict[str, Field] = {**self.fields(t, t.type("g").size), "unit": "NULL"}
+        return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed_weights.c")
