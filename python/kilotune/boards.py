@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kiloc.cores import CORES
+
 from . import resources
 from .devices.errors import DeviceError
 
@@ -59,6 +61,8 @@ class Upload:
 
 
 UPLOAD_TOOLS = ("openocd", "pyocd")
+HOST = "host"
+"""The core of a board that is a process on this computer."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +274,16 @@ class _Reader:
             raise self.fail(f"there is no file {path}")
         return Renode(name, path)
 
+    def check_core(self, board: Board) -> None:
+        """The flags stand in board.toml for build systems that do not read kilotune's table of cores, and must agree with it."""
+        if board.core == HOST:
+            return
+        if board.core not in CORES:
+            raise self.fail(f"cpu.core is {board.core!r}, which is none of {', '.join(CORES)}")
+        expected = CORES[board.core].flags(board.fpu)
+        if board.flags != expected:
+            raise self.fail(f"cpu.flags are {list(board.flags)}; {board.core} with the FPU {board.fpu or 'none'} takes {list(expected)}")
+
     def board(self) -> Board:
         data, name = self.data, str(self.data.get("name", ""))
         cpu = self.take(data, "cpu", dict)
@@ -296,6 +310,7 @@ class _Reader:
         )
         self.done(cpu, "cpu.")
         self.done(counter, "counter.")
+        self.check_core(board)
         self.done(data)
         return board
 

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiloc import pipeline
 from kiloc.budget import sharing
+from kiloc.cores import TARGETS
 from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
 from kiloc.errors import BudgetError, CompileError, FlashBudgetError
@@ -46,7 +47,6 @@ GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
 """Of a build that checks signatures: the folder of monocypher.c."""
-TARGETS = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
 
 

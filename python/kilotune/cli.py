@@ -18,13 +18,13 @@ from rich.markup import escape
 from rich.table import Table
 
 import kilotune as kt
+from kiloc.cores import TARGETS
 from kiloc.optim import STORAGES, parse_schedule
 from kiloc.pipeline import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
 
 from . import boards as board_files
 from . import doctor as checks
 from . import flashing
-from .building import TARGETS
 from .commands import adapter as adapters
 from .commands.reporting import EXIT_FAILED, console, reports_errors
 from .devices.serial_port import ports

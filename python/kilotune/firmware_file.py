@@ -9,22 +9,13 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from kiloc.cores import CORES
+
 from .boards import Board
 from .devices.errors import DeviceError
 
 _ARCHITECTURES = {10: "v7-M", 11: "v6-M", 12: "v6-M", 13: "v7E-M", 16: "v8-M.base", 17: "v8-M.main", 21: "v8.1-M.main"}
 """Tag_CPU_arch of the ARM ABI's build attributes; v6S-M is v6-M with SVC, which every Cortex-M has."""
-
-_TAKES = {
-    "cortex-m0": ("v6-M",),
-    "cortex-m0plus": ("v6-M",),
-    "cortex-m3": ("v6-M", "v7-M"),
-    "cortex-m4": ("v6-M", "v7-M", "v7E-M"),
-    "cortex-m7": ("v6-M", "v7-M", "v7E-M"),
-    "cortex-m33": ("v6-M", "v7-M", "v7E-M", "v8-M.base", "v8-M.main"),
-    "cortex-m55": ("v6-M", "v7-M", "v7E-M", "v8-M.base", "v8-M.main", "v8.1-M.main"),
-}
-"""Core -> the instruction sets that it takes, its own last."""
 
 _FPUS = {None: (0, False), "fpv4-sp-d16": (6, False), "fpv5-sp-d16": (8, False), "fpv5-d16": (8, True), "helium": (8, True)}
 """FPU -> highest Tag_FP_arch, and whether it has doubles, which a program needs unless its Tag_ABI_HardFP_use is 1."""
@@ -63,12 +54,11 @@ def check(path: Path, board: Board) -> None:
         if elf["e_machine"] != "EM_ARM":
             raise DeviceError(str(path), "this is not a program for Arm", _HINT)
         found = _attributes(elf)
-        core = board.core.replace("cortex-m", "Cortex-M").replace("plus", "+")
+        core = CORES[board.core]
         architecture = _ARCHITECTURES.get(found.get("TAG_CPU_ARCH", 0), "another core")
-        takes = _TAKES.get(board.core, ())
-        if architecture not in takes:
+        if architecture not in core.runs:
             raise DeviceError(
-                str(path), f"the program is for {architecture}, the {core} of {board.name} takes {takes[-1] if takes else 'none'}", _HINT
+                str(path), f"the program is for {architecture}, the {core.title} of {board.name} takes {core.architecture}", _HINT
             )
         needs, highest = found.get("TAG_FP_ARCH", 0), _FPUS.get(board.fpu, (0, False))
         if needs > highest[0] or (needs and found.get("TAG_ABI_HARDFP_USE") != 1 and not highest[1]):

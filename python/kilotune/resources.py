@@ -21,7 +21,7 @@ def runtime() -> Path:
 
 
 ARCHITECTURES = ("dsp", "mve")
-"""Folders beside kernels, with the same for cores that have these instructions (kt/architecture.h)."""
+"""Folders beside kernels of a family, with the same for cores that have these instructions (kt/architecture.h)."""
 
 
 def with_variants(source: Path) -> list[Path]:

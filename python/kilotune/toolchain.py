@@ -25,6 +25,8 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from kiloc.cores import CORES, TARGETS
+
 from . import boards, resources
 from .devices.errors import DeviceError
 from .devices.manifest import Manifest
@@ -41,19 +43,6 @@ BARE_METAL_FLAGS = ("-O2", "-ffunction-sections", "-fdata-sections", "-fno-commo
 
 FIRMWARE_LINK_FLAGS = ("-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", "-Wl,-n")
 """-n: no page before the first section, which on a board with a bootloader would be the bootloader's."""
-
-TARGETS = {
-    "cortex-m0plus": ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
-    "cortex-m3": ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
-    "cortex-m4": ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
-    "cortex-m7": ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
-    "cortex-m33": ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
-    "cortex-m55": ("-mcpu=cortex-m55+nomve.fp", "-mthumb", "-mfloat-abi=hard"),
-}
-"""Compiler flags of each target. Helium without its float half, which would flush subnormals to zero."""
-
-WITHOUT_DSP = frozenset({"cortex-m0", "cortex-m0plus", "cortex-m3"})
-"""Cores that run a build for a larger one with portable kernels."""
 
 FLASH_PAGE = 256
 """Bytes of a page of the flash that the agent simulates for updates."""
@@ -351,7 +340,7 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
 
 
 def _portable(core: str) -> tuple[str, ...]:
-    return ("-DKT_PORTABLE",) if core in WITHOUT_DSP else ()
+    return ("-DKT_PORTABLE",) if CORES[core].kernels == "portable" else ()
 
 
 def convert(elf: Path, output: Path, kind: str) -> None:
@@ -415,14 +404,14 @@ def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Progra
     """Model and runtime with the public functions as the roots that garbage collection starts from."""
     adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
     roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
-    flags = (*TARGETS[target], *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(target))
+    flags = (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(target))
     script = scratch / "measure.ld"
     script.write_text(_MEASURE_SCRIPT, encoding="utf-8")
     return _Program(
         arm_compiler(),
         tuple(_model_units(manifest, flags, without_interface=True)),
         (
-            *TARGETS[target],
+            *CORES[target].flags(),
             "-nostartfiles",
             "-Wl,--gc-sections",
             "-Wl,--no-warn-rwx-segments",

@@ -14,6 +14,7 @@ from golden.reference import Reference, image, samples, tiny
 from gradients.graphs import Maker, residual
 
 import kilotune as kt
+from kiloc.cores import CORES
 from kiloc.export import tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
@@ -139,7 +140,7 @@ def test_code_is_what_a_linker_of_its_own_finds(builds: dict[str, kt.Build], tmp
     flash, folder, name = build.report["flash"], build.directory, build.manifest["name"]
     assert flash["total"] == flash["code"] + flash["weights"]
     roots = ("init", "infer", "resume", "train_step", "apply", "set_learning_rate", "adapter_export", "adapter_load")
-    command = [arm_gcc, *toolchain.TARGETS["cortex-m4"], "-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"]
+    command = [arm_gcc, *CORES["cortex-m4"].flags(), "-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"]
     command += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-nostartfiles", "-Wl,--gc-sections", f"-Wl,--entry={name}_init"]
     command += [f"-Wl,-u,{name}_{root}" for root in roots] + [f"-I{folder}", f"-I{folder}/runtime/include"]
     sources = [str(folder / s) for s in build.manifest["sources"] if not s.endswith("_interface.c")]

@@ -13,10 +13,10 @@ from golden.reference import image, tiny
 from gradients.graphs import every_operator, residual
 
 import kilotune as kt
+from kiloc.cores import CORES
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
-from kilotune import toolchain
 from kilotune.devices.manifest import Manifest
 
 CASES: dict[str, tuple[Callable[[], Graph], Method | list[Method] | None, str, float]] = {
@@ -58,7 +58,7 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
 
 def portable(target: str) -> list[str]:
     """What lets a core without the DSP extension take a build for another one."""
-    return ["-DKT_PORTABLE"] if target in toolchain.WITHOUT_DSP else []
+    return ["-DKT_PORTABLE"] if CORES[target].kernels == "portable" else []
 
 
 def includes(folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def test_strict_warnings_of_the_host_compiler(case: str, built: Callable[[str], 
 def test_strict_warnings_of_the_cross_compiler(case: str, target: str, built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
     folder = built(case)
     for source in (f"{case}.c", f"{case}_interface.c"):
-        flags = (*toolchain.TARGETS[target], *portable(target), *STRICT, "-Os", *includes(folder))
+        flags = (*CORES[target].flags(), *portable(target), *STRICT, "-Os", *includes(folder))
         run(arm_gcc, *flags, "-c", folder / source, "-o", tmp_path / "out.o")
 
 
@@ -113,7 +113,7 @@ def test_a_build_says_its_core_where_the_compiler_does_not(tmp_path: Path, arm_g
     (tmp_path / "model.tflite").write_bytes(tflite.write(residual()))
     for target in ("cortex-m4", "cortex-m7"):
         folder = kt.build(kt.load(tmp_path / "model.tflite"), tmp_path / target, method=kt.BiasOnly(), target=target, name="model").directory
-        command = (arm_gcc, *toolchain.TARGETS[target], f"-I{folder / 'runtime/include'}", "-S", "-o", "-")
+        command = (arm_gcc, *CORES[target].flags(), f"-I{folder / 'runtime/include'}", "-S", "-o", "-")
         text = run(*command, folder / "runtime/src/product/dsp/gradient.c")
         assert ("ldrd r0, r1" in text) == (target == "cortex-m7")
 
@@ -142,7 +142,7 @@ def test_no_allocation_no_system_no_mathematics_library(case: str, built: Callab
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])
 def test_the_cross_compiler_adds_only_its_own_helpers(target: str, built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
-    flags = (*toolchain.TARGETS[target], *portable(target), "-std=c99", "-O1", "-ffp-contract=off")
+    flags = (*CORES[target].flags(), *portable(target), "-std=c99", "-O1", "-ffp-contract=off")
     found = undefined(arm_gcc, "arm-none-eabi-nm", flags, built("all_operators"), tmp_path) - FREESTANDING
     assert {name for name in found if not name.startswith(("__aeabi_", "__gnu_thumb1_case_"))} == set()
     assert {name for name in found if re.match(r"__aeabi_(d|[fil]+2d)", name)} == set(), "double precision is emulated on every core"
@@ -169,12 +169,12 @@ def test_sizes_are_numbers_of_the_preprocessor(case: str, built: Callable[[str],
 
 
 def test_a_core_without_the_instructions_is_an_error_of_the_compiler(built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
-    source, command = built("lora") / "lora.c", [arm_gcc, *toolchain.TARGETS["cortex-m3"], "-std=c99", *includes(built("lora"))]
+    source, command = built("lora") / "lora.c", [arm_gcc, *CORES["cortex-m3"].flags(), "-std=c99", *includes(built("lora"))]
     done = subprocess.run([*command, "-c", str(source), "-o", str(tmp_path / "x.o")], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "which this one lacks" in done.stderr and "--target" in done.stderr
     run(*command, *portable("cortex-m3"), "-c", source, "-o", tmp_path / "x.o")
     own = kt.build(kt.load(built("lora").parent / "lora.tflite"), tmp_path / "own", target="cortex-m3", name="own", measure=False).directory
-    run(arm_gcc, *toolchain.TARGETS["cortex-m3"], "-std=c99", *includes(own), "-c", own / "own.c", "-o", tmp_path / "x.o")
+    run(arm_gcc, *CORES["cortex-m3"].flags(), "-std=c99", *includes(own), "-c", own / "own.c", "-o", tmp_path / "x.o")
 
 
 def test_another_runtime_is_an_error_of_the_compiler(built: Callable[[str], Path], tmp_path: Path) -> None:

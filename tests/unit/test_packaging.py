@@ -223,7 +223,7 @@ def test_cmake_builds_and_installs_the_runtime_for_the_host(cmake: str, tmp_path
     # A program of someone else's finds it by name.
     user = tmp_path / "user"
     user.mkdir()
-    (user / "main.c").write_text('#include "kt/kernels.h"\nint main(void) { (void)kt_pad_s8; return 0; }\n', encoding="utf-8")
+    (user / "main.c").write_text('#include "kt/kernels/layout.h"\nint main(void) { (void)kt_pad_s8; return 0; }\n', encoding="utf-8")
     (user / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(kilotune_runtime REQUIRED)\n"
         "add_executable(user main.c)\ntarget_link_libraries(user kilotune::kilotune_runtime)\n",

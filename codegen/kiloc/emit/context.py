@@ -149,6 +149,8 @@ class ModelContext:
     state: list[CState] = field(default_factory=list)
     blocks: list[CBlock] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    headers: list[str] = field(default_factory=list)
+    """Of the kernels that are called."""
     updates_at_once: bool = False
     loss_offset: int = 0
     infer_peak: str = ""
@@ -218,6 +220,7 @@ class _Emitter:
         self.by_content: dict[tuple[str, bytes], str] = {}
         self.structs: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
         self.sources: set[str] = set()
+        self.headers: set[str] = set()
         self.slow = page_layout(graph)
         context.page_bytes, context.moment_bytes = self.slow.bytes, self.slow.moments
 
@@ -284,6 +287,7 @@ class _Emitter:
     def call(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], part: Part) -> str:
         """C of a call, for an update that goes over its parameter in parts of one of them."""
         self.sources.update(call.files)
+        self.headers.add(call.header)
         arguments = [f"&{self.struct(node, call, part.name)}"] if call.struct else []
         pages = pages_of(self.graph, node)[0]
         for argument in call.arguments:
@@ -426,6 +430,7 @@ def build_context(
     if train:
         _add_training(graph, train, emitter)
     context.sources = sorted(emitter.sources)
+    context.headers = sorted(emitter.headers)
     return context
 
 

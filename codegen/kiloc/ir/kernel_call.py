@@ -61,6 +61,12 @@ class KernelCall:
         return self.source
 
     @property
+    def header(self) -> str:
+        """The header that declares symbol and parameter struct: each folder of kernels has one of its name (include/kt/kernels)."""
+        folder = self.file.rpartition("/")[0]
+        return f"kt/{folder}.h"
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Every translation unit of the call."""
         return (self.file, *self.needs)

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from ..cores import kernels_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import NodeTypes
 from ..ir.verify import node_types
@@ -28,13 +29,6 @@ from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from .recompute import AGAIN
 from .stripes import STRIPE
-
-DSP = frozenset({"cortex-m4", "cortex-m7", "cortex-m33"})
-"""Targets whose cores multiply two pairs of 16-bit values at once."""
-
-HELIUM = frozenset({"cortex-m55"})
-"""Targets whose kernels multiply 16 values at once: weights stay as the model has them, beside tables that are read with them."""
-
 
 Packer = Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]]
 
@@ -81,7 +75,7 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
 def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None, saving: int) -> Choice:
     """The kernel of a gradient that reads what its layer reads, or where there is none the usual one."""
     usual = replace(graph, shared=graph.shared - {node.name})
-    if target in HELIUM:
+    if kernels_of(target) == "mve":
         return Choice(node, (), choose(usual, node, target).slow or SHARED)
     try:
         forward = _packed_layer(graph, node.inputs["weights"], target, savings)
@@ -112,12 +106,12 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 def forms(node: Node, target: str) -> int:
     """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
-    return 1 if target in HELIUM else len(_packers(node, target)) + 1
+    return 1 if kernels_of(target) == "mve" else len(_packers(node, target)) + 1
 
 
 def lavish(graph: Graph, target: str) -> dict[str, int]:
     """`LAVISH` for every node that has such a form."""
-    return {node.name: LAVISH for node in graph.nodes if target in DSP and isinstance(node.op, Conv2D)}
+    return {node.name: LAVISH for node in graph.nodes if kernels_of(target) == "dsp" and isinstance(node.op, Conv2D)}
 
 
 TWICE = "its weights are in flash twice"
@@ -126,17 +120,17 @@ TWICE = "its weights are in flash twice"
 def _packers(node: Node, target: str) -> list[Packer]:
     """The fast forms of a node, fastest first."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
-    if target in DSP and linear:
+    if kernels_of(target) == "dsp" and linear:
         return [packed, packed_on_stack]
-    if target in DSP and depthwise:
+    if kernels_of(target) == "dsp" and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
-    if target in DSP and isinstance(node.op, LinearInputGradient):
+    if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
-    if target in DSP and isinstance(node.op, DepthwiseInputGradient):
+    if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient):
         return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
-    if target in HELIUM and (linear or depthwise) and not _is_portable(node):
+    if kernels_of(target) == "mve" and (linear or depthwise) and not _is_portable(node):
         return [with_offset_sums]
-    if target in HELIUM and isinstance(node.op, LinearInputGradient):
+    if kernels_of(target) == "mve" and isinstance(node.op, LinearInputGradient):
         return [with_transposed]
     return []
 

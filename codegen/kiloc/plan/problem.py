@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+from ..cores import bus_of
 from .lifetimes import Buffer, Lifetimes, Overlap
 
 WORD = 4
-"""Bytes of the largest element there is, and of a load on most cores."""
-WIDE_BUS = frozenset({"cortex-m7", "cortex-m55"})
-"""Cores that load 8 bytes at once."""
+"""Bytes of the largest element there is."""
 
 
 def alignment(target: str) -> int:
     """Bytes that every offset is a multiple of."""
-    return 2 * WORD if target in WIDE_BUS else WORD
+    return max(WORD, bus_of(target))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kiloc.cores import TARGETS
 from kiloc.errors import BudgetError, CompileError
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft._method import Layers
 
-from ..building import TARGETS, Samples, build
+from ..building import Samples, build
 from ..config import Config
 from ..model import Model
 from ..sizes import parse_size

@@ -6,7 +6,7 @@
 #ifndef KT_WINDOW_H
 #define KT_WINDOW_H
 
-#include "kt/kernels.h"
+#include "kt/kernels/window.h"
 #include "kt/numerics.h"
 
 enum { KT_Y = 0, KT_X = 1, KT_CHANNELS = 2 };

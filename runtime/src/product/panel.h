@@ -7,7 +7,7 @@
 #define KT_PANEL_H
 
 #include "halves.h"
-#include "kt/kernels.h"
+#include "kt/kernels/window.h"
 #include "kt/numerics.h"
 
 KT_INLINE int32_t *kt_fill_run(int32_t *word, const int8_t *x, int32_t length)

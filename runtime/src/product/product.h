@@ -15,7 +15,7 @@
 #define KT_PRODUCT_H
 
 #include "kt/architecture.h"
-#include "kt/kernels.h"
+#include "kt/kernels/window.h"
 
 /* result: of the first position, int8 or int32; stride: bytes from there to the second position's; 0: there is none, and what the
  * panel holds of it does not matter. end: behind the result's last channel; channels are a multiple of 4.

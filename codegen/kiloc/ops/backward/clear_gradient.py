@@ -33,4 +33,6 @@ class ClearGradient(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.result().size}
-        return KernelCall("kt_clear_gradient", "kt_clear_gradient_params", fields, (Argument(n.outputs[0]),), source="kernels/clear_gradient.c")
+        return KernelCall(
+            "kt_clear_gradient", "kt_clear_gradient_params", fields, (Argument(n.outputs[0]),), source="kernels/parameter/clear_gradient.c"
+        )

@@ -72,7 +72,7 @@ class GainGradient(ParameterGradient):
             "scale": self.scale(t),
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
-        return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source="kernels/gain_gradient.c")
+        return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source="kernels/gain/gain_gradient.c")
 
 
 @register
@@ -104,7 +104,7 @@ class ApplyGain(Op):
         channels = t.type("gain").size
         fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels}
         arguments = (*(Argument(n.inputs[o]) for o in self.operands), Argument(n.outputs[0]))
-        return KernelCall("kt_apply_gain_s8", "kt_apply_gain_params", fields, arguments, source="kernels/apply_gain.c")
+        return KernelCall("kt_apply_gain_s8", "kt_apply_gain_params", fields, arguments, source="kernels/gain/apply_gain.c")
 
 
 def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:

@@ -23,7 +23,6 @@ class GradientSum(RequantizedGradient):
     operands: ClassVar[tuple[str, ...]] = ("g", "other")
     in_place: ClassVar[str | None] = "g"
 
-
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return t.type("g").shape
 
@@ -45,4 +44,4 @@ class GradientSum(RequantizedGradient):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"size": t.type("g").size, "multiplier": self.multipliers(t), "shift": self.shift}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))
-        return KernelCall("kt_gradient_sum_s8", "kt_gradient_sum_params", fields, arguments, source="kernels/gradient_sum.c")
+        return KernelCall("kt_gradient_sum_s8", "kt_gradient_sum_params", fields, arguments, source="kernels/elementwise/gradient_sum.c")

@@ -35,7 +35,7 @@ TRANSPOSED = "transposed"
 """Operand for kernels of Helium: the weights as [input channel, kernel row, kernel column, output channel]."""
 
 LONGEST_RUN = 640
-"""Products of one sum, taps * output channels, that such a kernel has room for (runtime/src/kernels/mve/transposed_gradient.h)."""
+"""Products of one sum, taps * output channels, that such a kernel has room for (runtime/src/kernels/convolution/mve/transposed_gradient.h)."""
 
 
 MOST_PHASES = 4
@@ -187,4 +187,4 @@ class LinearInputGradient(RequantizedGradient):
             arguments += [Argument(n.inputs[o]) if o else "NULL" for o in names]
             symbol = "kt_conv2d_path_input_gradient_s8"
         arguments.append(Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), source=f"kernels/{symbol[3:-3]}.c")
+        return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), source=f"kernels/convolution/{symbol[3:-3]}.c")

@@ -60,5 +60,5 @@ class NewHeadInputGradient(Op):
         gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
         delta = [Argument(n.inputs[o]) for o in (self.layer.delta_g(t), "delta", "delta_exponent")]
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["exponent"]), *gain, *delta, *(Argument(o) for o in n.outputs))
-        source = "kernels/new_head_input_gradient.c"
+        source = "kernels/convolution/new_head_input_gradient.c"
         return replace(self.layer.kernel_call(t, n), symbol="kt_new_head_input_gradient_s8", arguments=arguments, source=source)

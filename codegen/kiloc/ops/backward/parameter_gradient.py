@@ -68,7 +68,7 @@ class BiasGradient(ParameterGradient):
         channels = t.type("accumulator").size
         fields = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.scale(t)}
         arguments = tuple(Argument(n.inputs[o]) for o in ("g", "exponent", "accumulator"))
-        return KernelCall("kt_bias_gradient", "kt_bias_gradient_params", fields, arguments, source="kernels/bias_gradient.c")
+        return KernelCall("kt_bias_gradient", "kt_bias_gradient_params", fields, arguments, source="kernels/parameter/bias_gradient.c")
 
 
 @register
@@ -129,4 +129,4 @@ class WeightGradient(ParameterGradient):
         offset: Argument | str = Argument(n.inputs["exponent_offset"]) if t.has("exponent_offset") else "NULL"
         symbol = "kt_weight_gradient"
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))
-        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, source="kernels/weight_gradient.c")
+        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, source="kernels/convolution/weight_gradient.c")

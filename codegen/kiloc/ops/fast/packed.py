@@ -163,7 +163,7 @@ class PackedLinear(Op):
             fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
         arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
-        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", NEEDS[self.form])
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", NEEDS[self.form])
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
         q = self.requantization(t)
@@ -245,9 +245,7 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     return replace(node, op=op, inputs=inputs), added, ""
 
 
-def _requantized(
-    node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64]
-) -> tuple[Node, list[Value]]:
+def _requantized(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64]) -> tuple[Node, list[Value]]:
     """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
     q, (_, y) = requantization(op.layer, t), op.layer.images(t)
     form = "relu" if packing.rounds_half_up(q) else "any"

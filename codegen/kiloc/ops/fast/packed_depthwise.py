@@ -106,7 +106,9 @@ class PackedDepthwise(Op):
             name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
         name += "_relu" if self.relu else ""
         arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")
-        return KernelCall(f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/{name}.c", tuple(needs))
+        return KernelCall(
+            f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/packed_depthwise/{name}.c", tuple(needs)
+        )
 
 
 def stream_of(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -66,7 +66,9 @@ class PackedDepthwiseInputGradient(Op):
         arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]), Scratch())
         scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
         name = "banded_depthwise_input_gradient"
-        return KernelCall(f"kt_{name}_s8", f"kt_{name}_params", fields, arguments, scratch, f"kernels/{name}.c", ("product/band_gradient.c",))
+        return KernelCall(
+            f"kt_{name}_s8", f"kt_{name}_params", fields, arguments, scratch, f"kernels/packed_depthwise/{name}.c", ("product/band_gradient.c",)
+        )
 
 
 def stream_of(weights: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -89,7 +89,7 @@ class StreamedInputGradient(Op):
 @register
 @dataclass(frozen=True)
 class PackedInputGradient(StreamedInputGradient):
-    """stream: int32 [words]: for each phase of the positions (kt/packed.h) its taps, last first, of every input channel."""
+    """stream: int32 [words]: for each phase of the positions (kt/kernels/packed_convolution.h) its taps, last first, of every input channel."""
 
     mnemonic: ClassVar[str] = "packed_input_gradient"
     optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows")
@@ -111,7 +111,7 @@ class PackedInputGradient(StreamedInputGradient):
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op)
         needs = ("product/exact_sums.c", *(() if _has_path(t) else ("product/gradient.c",)))
-        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/{symbol[3:-3]}.c", needs)
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs)
 
 
 def _has_path(t: NodeTypes) -> bool:
@@ -167,9 +167,7 @@ def largest_sum(weights: NDArray[np.int64], layer: LinearInputGradient, t: NodeT
     return int((np.abs(weights).sum((1, 2)) * scaled[:, None]).sum(0).max())
 
 
-def packed_input_gradient(
-    node: Node, t: NodeTypes, values: Mapping[str, Value], on_stack: bool = False
-) -> tuple[Node, list[Value], str]:
+def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value], on_stack: bool = False) -> tuple[Node, list[Value], str]:
     """The node that stands for a gradient, and the constant that it adds. on_stack: the panel is. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, LinearInputGradient)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
     from ...ir.graph import Node
 
+
 @dataclass(frozen=True)
 class Linear(Op):
     """y = clamp(requantize(W x + b + addends)); subclasses say how rows and windows are laid out.
@@ -147,7 +148,7 @@ class Linear(Op):
         if symbol not in ("kt_conv2d_s8", "kt_conv2d_once_s8"):
             assert self.rounding == "twice", "trainable weights need rounding twice"
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
-        return KernelCall(symbol, "kt_conv2d_params", fields, (*arguments, Argument(n.outputs[0])), source=f"kernels/{symbol[3:-3]}.c")
+        return KernelCall(symbol, "kt_conv2d_params", fields, (*arguments, Argument(n.outputs[0])), source=f"kernels/convolution/{symbol[3:-3]}.c")
 
     # -- gradient -------------------------------------------------------------------------------------
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:

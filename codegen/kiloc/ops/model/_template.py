@@ -47,4 +47,4 @@ class Halve(Op):
         """The C symbol, its parameter struct, its pointers, and the file under runtime/src that defines it."""
         fields: dict[str, Field] = {"size": t.result().size, "zero_point": t.result().zero_point, "amount": self.amount}
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall("kt_halve_s8", "kt_halve_params", fields, arguments, source="kernels/halve.c")
+        return KernelCall("kt_halve_s8", "kt_halve_params", fields, arguments, source="kernels/elementwise/halve.c")

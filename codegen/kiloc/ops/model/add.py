@@ -67,4 +67,4 @@ class Add(Op):
             "clamp": clamp_range(self.activation, t.result()),
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))
-        return KernelCall("kt_add_s8", "kt_add_params", fields, arguments, source="kernels/add.c")
+        return KernelCall("kt_add_s8", "kt_add_params", fields, arguments, source="kernels/elementwise/add.c")

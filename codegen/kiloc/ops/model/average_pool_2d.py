@@ -56,7 +56,7 @@ class Pool2D(Op):
             "clamp": clamp_range(self.activation, t.result()),
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_pool2d_params", fields, arguments, source=f"kernels/{symbol[3:-3]}.c")
+        return KernelCall(symbol, "kt_pool2d_params", fields, arguments, source=f"kernels/pool/{symbol[3:-3]}.c")
 
 
 def window_counts(window: Window, height: int, width: int) -> NDArray[np.int64]:
@@ -133,4 +133,6 @@ class AveragePoolGradient(RequantizedGradient):
             "shift": self.shift,
         }
         arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]))
-        return KernelCall("kt_average_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/average_pool2d_gradient.c")
+        return KernelCall(
+            "kt_average_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/pool/average_pool2d_gradient.c"
+        )

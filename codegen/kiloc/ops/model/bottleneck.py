@@ -81,7 +81,7 @@ class BottleneckUp(Op):
             "clamp": (self.low, self.high),
         }
         arguments = (*(Argument(n.inputs[o]) for o in self.operands), Argument(n.outputs[0]))
-        return KernelCall("kt_bottleneck_up_s8", "kt_bottleneck_up_params", fields, arguments, source="kernels/bottleneck_up.c")
+        return KernelCall("kt_bottleneck_up_s8", "kt_bottleneck_up_params", fields, arguments, source="kernels/lora/bottleneck_up.c")
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         t = b.types(node)
@@ -144,4 +144,4 @@ class BottleneckInputGradient(RequantizedGradient):
         }
         arguments = (*(Argument(n.inputs[o]) for o in self.operands), Argument(n.outputs[0]))
         symbol, struct = "kt_bottleneck_input_gradient_s8", "kt_bottleneck_input_gradient_params"
-        return KernelCall(symbol, struct, fields, arguments, source="kernels/bottleneck_input_gradient.c")
+        return KernelCall(symbol, struct, fields, arguments, source="kernels/lora/bottleneck_input_gradient.c")

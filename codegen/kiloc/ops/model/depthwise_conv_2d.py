@@ -117,7 +117,7 @@ class DepthwiseConv2D(Op):
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in ("delta", "delta_exponent", *GAIN_OPERANDS)]
             symbol = "kt_depthwise_conv2d_trained_s8"
         arguments.append(Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), source=f"kernels/{symbol[3:-3]}.c")
+        return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), source=f"kernels/depthwise/{symbol[3:-3]}.c")
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         t = b.types(node)
@@ -240,7 +240,7 @@ class DepthwiseInputGradient(RequantizedGradient):
             symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8
         arguments += [Argument(n.outputs[0]), Scratch()]
         return KernelCall(
-            symbol, "kt_depthwise_input_gradient_params", fields, tuple(arguments), scratch * self.x_shape[3], f"kernels/{symbol[3:-3]}.c"
+            symbol, "kt_depthwise_input_gradient_params", fields, tuple(arguments), scratch * self.x_shape[3], f"kernels/depthwise/{symbol[3:-3]}.c"
         )
 
     def _piece(self) -> int:
@@ -295,4 +295,4 @@ class DepthwiseWeightGradient(ParameterGradient):
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
         symbol = "kt_depthwise_weight_gradient"
-        return KernelCall(symbol, f"{symbol}_params", fields, arguments, source="kernels/depthwise_weight_gradient.c")
+        return KernelCall(symbol, f"{symbol}_params", fields, arguments, source="kernels/depthwise/depthwise_weight_gradient.c")

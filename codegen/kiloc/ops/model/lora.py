@@ -68,7 +68,7 @@ class DownProjection(Op):
         arguments: list[Argument | str] = [Argument(n.inputs[o]) for o in self.operands]
         arguments.append(Argument(n.inputs["saturated"]) if t.has("saturated") else "NULL")
         symbol, struct = "kt_down_projection_s8", "kt_down_projection_params"
-        return KernelCall(symbol, struct, fields, (*arguments, Argument(n.outputs[0])), source="kernels/down_projection.c")
+        return KernelCall(symbol, struct, fields, (*arguments, Argument(n.outputs[0])), source="kernels/lora/down_projection.c")
 
 
 @register
@@ -118,7 +118,7 @@ class LoRAInnerGradient(Op):
         channels, rank = t.type("lora_b").shape
         fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "rank": rank}
         arguments = [Argument(n.inputs[o]) for o in ("g", "lora_b", "lora_b_exponent")] + [Argument(o) for o in n.outputs]
-        struct, source = "kt_lora_inner_gradient_params", "kernels/lora_inner_gradient.c"
+        struct, source = "kt_lora_inner_gradient_params", "kernels/lora/lora_inner_gradient.c"
         return KernelCall("kt_lora_inner_gradient_s8", struct, fields, tuple(arguments), source=source)
 
 

@@ -91,4 +91,4 @@ class MaxPoolGradient(RequantizedGradient):
             "shift": self.shift,
         }
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall("kt_max_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/max_pool2d_gradient.c")
+        return KernelCall("kt_max_pool2d_gradient_s8", "kt_pool2d_gradient_params", fields, arguments, source="kernels/pool/max_pool2d_gradient.c")

@@ -69,7 +69,7 @@ class Mean(Op):
             "multiplier": multiplier,
             "shift": shift,
         }
-        return KernelCall("kt_mean_s8", "kt_mean_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/mean.c")
+        return KernelCall("kt_mean_s8", "kt_mean_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/pool/mean.c")
 
 
 @register
@@ -98,4 +98,4 @@ class MeanGradient(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"extent": self.extent, "input_offset": 0, "output_offset": 0, "multiplier": 0, "shift": 0}
         arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]))
-        return KernelCall("kt_mean_gradient_s8", "kt_mean_params", fields, arguments, source="kernels/mean_gradient.c")
+        return KernelCall("kt_mean_gradient_s8", "kt_mean_params", fields, arguments, source="kernels/pool/mean_gradient.c")

@@ -50,7 +50,7 @@ class Pad(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"input": t.type("x").shape[1:], "output": t.result().shape[1:], "pad": self.pad[:2], "value": self.value}
-        return KernelCall("kt_pad_s8", "kt_pad_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/pad.c")
+        return KernelCall("kt_pad_s8", "kt_pad_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/layout/pad.c")
 
 
 @register
@@ -83,4 +83,4 @@ class PadGradient(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"input": t.result().shape[1:], "output": t.type("g").shape[1:], "pad": self.pad[:2], "value": 0}
         arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]))
-        return KernelCall("kt_pad_gradient_s8", "kt_pad_params", fields, arguments, source="kernels/pad_gradient.c")
+        return KernelCall("kt_pad_gradient_s8", "kt_pad_params", fields, arguments, source="kernels/layout/pad_gradient.c")

@@ -57,4 +57,4 @@ class Requantize(Op):
             "clamp": clamp_range(self.activation, t.result()),
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall("kt_requantize_s8", "kt_requantize_params", fields, arguments, source="kernels/requantize.c")
+        return KernelCall("kt_requantize_s8", "kt_requantize_params", fields, arguments, source="kernels/elementwise/requantize.c")

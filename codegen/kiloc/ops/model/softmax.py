@@ -101,7 +101,9 @@ class Softmax(Op):
         multiplier, shift, smallest = self.scaling(t)
         depth = t.type("x").shape[-1]
         fields = {"rows": t.type("x").size // depth, "depth": depth, "multiplier": multiplier, "shift": shift, "smallest": smallest}
-        return KernelCall("kt_softmax_s8", "kt_softmax_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/softmax.c")
+        return KernelCall(
+            "kt_softmax_s8", "kt_softmax_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/elementwise/softmax.c"
+        )
 
 
 @register
@@ -136,4 +138,4 @@ class SoftmaxGradient(RequantizedGradient):
         depth = self.x_shape[-1]
         fields = {"rows": t.type("g").size // depth, "depth": depth, "shift": self.shift}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["y"]), Argument(n.outputs[0]))
-        return KernelCall("kt_softmax_gradient_s8", "kt_softmax_gradient_params", fields, arguments, source="kernels/softmax_gradient.c")
+        return KernelCall("kt_softmax_gradient_s8", "kt_softmax_gradient_params", fields, arguments, source="kernels/elementwise/softmax_gradient.c")

@@ -52,4 +52,4 @@ class Transpose(Op):
             "stride": (0,) * lead + tuple(strides[i] for i in self.permutation),
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall("kt_transpose_s8", "kt_transpose_params", fields, arguments, source="kernels/transpose.c")
+        return KernelCall("kt_transpose_s8", "kt_transpose_params", fields, arguments, source="kernels/layout/transpose.c")

@@ -39,4 +39,4 @@ class WriteRows(Op):
         line = t.result().size // t.result().shape[1]
         fields: dict[str, Field] = {"offset": self.row * line, "count": t.type("part").size, "size": t.result().size}
         arguments = (*pointers(n, "part", "x"), *pointers(Names({"y": n.outputs[0]}, ()), "y"))
-        return KernelCall("kt_write_rows_s8", "kt_write_rows_params", fields, arguments, source="kernels/write_rows.c")
+        return KernelCall("kt_write_rows_s8", "kt_write_rows_params", fields, arguments, source="kernels/layout/write_rows.c")

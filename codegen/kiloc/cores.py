@@ -1,0 +1,80 @@
+"""The processor cores: one entry of one table for each, from which everything that depends on the core is derived.
+
+The table decides the flags of the compiler, the alignment of the arena, which kernels a build is written for and which firmware a board
+takes. What cannot be derived from it, because it is read without Python (`kt/architecture.h`, `cmake/arm-none-eabi.cmake`), is compared
+with it by the tests. A core is added by an entry here; a board names its core in board.toml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Core:
+    """One core as compilers and the planner see it.
+
+    architecture: as build attributes of a program name it (`Tag_CPU_arch` of the ARM ABI); runs: architectures whose programs it takes, its
+    own among them.
+    kernels: the fastest kernels that it has: "portable", "dsp" (two pairs of 16-bit values multiplied at once) or "mve" (integer Helium).
+    bus: bytes that a load takes in one cycle, and to which the arena is aligned.
+    fpu: the floating-point unit as `-mfpu` names it, None where there is none; a board whose chip has another says so.
+    option: what `-mcpu` says beyond the name.
+    target: whether `target=` offers it.
+    """
+
+    name: str
+    architecture: str
+    runs: tuple[str, ...]
+    kernels: str = "portable"
+    bus: int = 4
+    fpu: str | None = None
+    option: str = ""
+    target: bool = True
+
+    def flags(self, fpu: str | None = None) -> tuple[str, ...]:
+        """Options of gcc for this core, with the FPU that a board names or with the core's own."""
+        unit = fpu or self.fpu
+        units = () if unit in (None, HELIUM) else (f"-mfpu={unit}",)
+        return (f"-mcpu={self.name}{self.option}", "-mthumb", *units, f"-mfloat-abi={'hard' if unit else 'soft'}")
+
+    @property
+    def title(self) -> str:
+        """As people write it: Cortex-M0+."""
+        return self.name.replace("cortex-m", "Cortex-M").replace("plus", "+")
+
+
+HELIUM = "helium"
+"""The FPU of cores with Helium, which `-mcpu` implies."""
+
+_V6M = ("v6-M",)
+_V7M = (*_V6M, "v7-M")
+_V7EM = (*_V7M, "v7E-M")
+_V8M = (*_V7EM, "v8-M.base", "v8-M.main")
+
+CORES = {
+    core.name: core
+    for core in (
+        Core("cortex-m0", "v6-M", _V6M, target=False),
+        Core("cortex-m0plus", "v6-M", _V6M),
+        Core("cortex-m3", "v7-M", _V7M),
+        Core("cortex-m4", "v7E-M", _V7EM, kernels="dsp", fpu="fpv4-sp-d16"),
+        Core("cortex-m7", "v7E-M", _V7EM, kernels="dsp", bus=8, fpu="fpv5-sp-d16"),
+        Core("cortex-m33", "v8-M.main", _V8M, kernels="dsp", fpu="fpv5-sp-d16"),
+        # Helium without its float half, which would flush subnormals to zero.
+        Core("cortex-m55", "v8.1-M.main", (*_V8M, "v8.1-M.main"), kernels="mve", bus=8, fpu=HELIUM, option="+nomve.fp"),
+    )
+}
+
+TARGETS = tuple(core.name for core in CORES.values() if core.target)
+"""What `target=` takes."""
+
+
+def kernels_of(target: str) -> str:
+    """The fastest kernels of a target; those of no core ("") are portable."""
+    return CORES[target].kernels if target else "portable"
+
+
+def bus_of(target: str) -> int:
+    """Bytes that a load of a target takes in one cycle; 4 for no core ("")."""
+    return CORES[target].bus if target else 4

@@ -1,0 +1,70 @@
+/* kt/kernels/packed_depthwise.h: DEPTHWISE_CONV_2D whose constants the compiler packed for cores with the DSP extension.
+ * The conventions are those of kt/kernels/window.h, the results those of kt/kernels/depthwise.h. */
+#ifndef KT_KERNELS_PACKED_DEPTHWISE_H
+#define KT_KERNELS_PACKED_DEPTHWISE_H
+
+#include "kt/kernels/window.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Packed depthwise layers: depth multiplier 1, channels a multiple of 4. The rest as kt_packed_conv2d_params.
+ *
+ * stream              four channels at a time: taps x {weights of the first and third channel, of the second and fourth} as int16
+ *                     pairs, then 4 x {multiplier, addend, shift}
+ * rows                of a band, for the kernels that work so; see there
+ * scratch             with `fold` 4 bytes a channel */
+typedef struct {
+    kt_window window;
+    int32_t outside;
+    const int32_t *stream;
+    const int32_t *fold;
+    int32_t bias_limit;
+    int32_t rows;
+} kt_packed_depthwise_params;
+
+/* kt_depthwise_conv2d_s8 where the clamp is all of int8 and no negative result survives it, and where the clamp is all of int8. */
+void kt_packed_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                 int8_t *y, void *scratch);
+void kt_packed_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                            void *scratch);
+
+/* The same for 3x3 windows without dilation whose stride is 1, or strided: 2, in both directions.
+ * stream: for each channel 3 words of weights, a kernel row as the bytes {w1, w0, w2, w1}, then {multiplier, addend, shift}.
+ * rows: of a band, 4 or 2, strided 2 or 1. scratch: 96 * (ceil(result width / 2) + 1) bytes, strided 80 * (2 *
+ * ceil(result width / 2) + 1). The result may lie behind x by
+ * whole bands, or with stride 1 and a border of 1 on all sides in place on x: the scratch then takes a row of x more. */
+void kt_banded_depthwise_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                 int8_t *y, void *scratch);
+void kt_banded_depthwise_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+                            void *scratch);
+void kt_banded_depthwise_strided_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                         int8_t *y, void *scratch);
+void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                    int8_t *y, void *scratch);
+
+/* kt_depthwise_input_gradient_s8 without a gain, of a 3x3 window of stride 1 with a border of 1 on all sides, one result an input channel.
+ *
+ * stream              for each channel the pairs (w0, w1) and (w1, w2) of three kernel rows as int16, taps turned round
+ * prescale            [channels]; shift in [2, 31]; the rest as kt_depthwise_input_gradient_params
+ * rows                of a band, 4 or 2
+ * scratch             96 * (ceil(width / 2) + 1) + width * channels bytes
+ * In place on g. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+    int32_t rows;
+} kt_banded_depthwise_input_gradient_params;
+
+void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
+                                           int8_t *dx, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

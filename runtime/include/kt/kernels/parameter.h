@@ -1,0 +1,33 @@
+/* kt/kernels/parameter.h: gradients of parameters that do not depend on the kind of their layer. The conventions are those of kt/kernels/window.h. */
+#ifndef KT_KERNELS_PARAMETER_H
+#define KT_KERNELS_PARAMETER_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    int32_t size;
+} kt_clear_gradient_params;
+
+/* gradient[i] = 0: where each sample updates at once, a gradient starts in the arena instead of an accumulator. */
+void kt_clear_gradient(const kt_clear_gradient_params *params, float *gradient);
+
+/* scale: real value of one unit of the sums, without the exponents. */
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    float scale;
+} kt_bias_gradient_params;
+
+/* accumulator[c] += (float)(sum_p g[p, c]) * (scale * 2^exponent): one float32 rounding an operation.
+ * exponent: one value (of the loss), limited to [-126, 127]. */
+void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent, float *accumulator);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,35 @@
+/* conv2d_input_gradient.h: the sums of W^T dY at one input position, with and without LoRA. */
+#ifndef KT_CONV2D_INPUT_GRADIENT_H
+#define KT_CONV2D_INPUT_GRADIENT_H
+
+#include "kt/kernels/convolution.h"
+#include "input_gradient.h"
+
+/* row[k] = sum over the windows that cover (y, x), and over c, of G'[c] * weights[c, tap, first + k], m with its gain;
+ * k in [0, count). */
+static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *params, const int8_t *g,
+                                    const kt_gain *gain, int32_t y, int32_t x, int32_t first, int32_t count,
+                                    int32_t *row)
+{
+    const kt_window *window = &params->window;
+    const int32_t size = window->input[KT_CHANNELS];
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t step = kt_kernel_size(window);
+    kt_meeting_walk walk = kt_meetings_of(y, x);
+    kt_meeting meeting;
+    memset(row, 0, (size_t)count * sizeof *row);
+    while (kt_next_meeting(window, &walk, &meeting)) {
+        const int8_t *gradient = g + meeting.position * channels;
+        const int8_t *weights = params->weights + meeting.tap * size + first;
+        int32_t c;
+        for (c = 0; c < channels; c++) {
+            if (gradient[c] != 0) {
+                const int32_t m = kt_gained(params->prescale[c], gain, c);
+                const int32_t factor = kt_prescaled(gradient[c], m, params->prescale_shift);
+                kt_add_row(row, weights + c * step, factor, count);
+            }
+        }
+    }
+}
+
+#endif

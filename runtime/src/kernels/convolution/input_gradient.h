@@ -1,0 +1,78 @@
+/* input_gradient.h: what the gradients of convolutions to their input share.
+ *
+ * dX = W^T dY sums over output channels, whose weights have different scales, so g is first scaled per channel into
+ * 16 bits. The sums are gathered: for one input position, over the windows that cover it, into one int32 a channel. */
+#ifndef KT_INPUT_GRADIENT_H
+#define KT_INPUT_GRADIENT_H
+
+#include "../gain/gain.h"
+#include "../window.h"
+
+/* (g * m + 2^(p-1)) >> p, p >= 1. */
+static inline int32_t kt_prescaled(int32_t g, int32_t m, int32_t p)
+{
+    return (g * m + (int32_t)(UINT32_C(1) << (p - 1))) >> p;
+}
+
+/* m (1 + s), limited to +-2 m; m where there is no gain. */
+static inline int32_t kt_gained(int32_t m, const kt_gain *gain, int32_t channel)
+{
+    if (gain->codes != NULL) {
+        return m + kt_clamp(kt_shift_round(m * gain->codes[channel], -gain->exponent), -3 * m, m);
+    }
+    return m;
+}
+
+/* Input channels that are summed at once, on the stack: a position with more of them is walked again for each block. */
+enum { KT_GATHER_BLOCK = 32 };
+
+/* row[k] += factor * w[k] */
+static inline void kt_add_row(int32_t *row, const int8_t *w, int32_t factor, int32_t size)
+{
+    int32_t k;
+    for (k = 0; k < size; k++) {
+        row[k] += factor * w[k];
+    }
+}
+
+/* One meeting of an input position with a window: the tap [ky][kx] as ky * KW + kx, the window as oy * OW + ox. */
+typedef struct {
+    int32_t tap;
+    int32_t position;
+} kt_meeting;
+
+/* Steps through the meetings of input position (y, x); start from ky = 0, kx = -1. */
+typedef struct {
+    int32_t y, x;
+    int32_t ky, kx;
+} kt_meeting_walk;
+
+static inline int kt_next_meeting(const kt_window *window, kt_meeting_walk *walk, kt_meeting *meeting)
+{
+    while (walk->ky < window->kernel[KT_Y]) {
+        const int32_t oy = kt_output_at(window, KT_Y, walk->y, walk->ky);
+        while (oy >= 0 && ++walk->kx < window->kernel[KT_X]) {
+            const int32_t ox = kt_output_at(window, KT_X, walk->x, walk->kx);
+            if (ox >= 0) {
+                meeting->tap = walk->ky * window->kernel[KT_X] + walk->kx;
+                meeting->position = oy * window->output[KT_X] + ox;
+                return 1;
+            }
+        }
+        walk->ky++;
+        walk->kx = -1;
+    }
+    return 0;
+}
+
+static inline kt_meeting_walk kt_meetings_of(int32_t y, int32_t x)
+{
+    kt_meeting_walk walk;
+    walk.y = y;
+    walk.x = x;
+    walk.ky = 0;
+    walk.kx = -1;
+    return walk;
+}
+
+#endif

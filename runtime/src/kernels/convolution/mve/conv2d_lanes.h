@@ -1,0 +1,286 @@
+/* conv2d_lanes.h: the walk of convolutions on cores with Helium, two positions at a time.
+ *
+ * The values under a window are multiplied as they are stored, with their zero point; input_offset times the sum of the
+ * channel's weights is where each sum starts. That needs all of a window: where it is not one piece of memory inside the
+ * image (and where the result lies over the image), its values are copied to a panel, with the zero point in the border.
+ * Sums of up to KT_CHUNK channels wait on the stack to be requantised, four channels at a time. */
+#ifndef KT_CONV2D_LANES_H
+#define KT_CONV2D_LANES_H
+
+#include "kt/kernels/convolution.h"
+#include <stddef.h>
+
+#include "../../window.h"
+#include "../../mve/dot.h"
+#include "../../mve/finish.h"
+
+enum {
+    KT_PANEL = 576,    /* values under a window (3x3x64) up to which two positions are taken at a time */
+    KT_CHUNK = 64,     /* channels whose sums are kept */
+    KT_SMALL = 32768   /* values under a window whose sum is below 2^30: 255 * 128 each */
+};
+
+/* A layer; what a trained layer adds to the sums is up to its kernel. */
+typedef struct {
+    const kt_conv2d_params *params;
+    const int32_t *initial;    /* input_offset * sum of the weights of each channel; NULL: found for each chunk again */
+    int32_t size;              /* values under a window */
+    kt_finish finish;
+    const void *trained;
+} kt_conv2d_layer;
+
+/* One or two positions: the values under their windows, their results and their numbers. */
+typedef struct {
+    int32_t count;
+    const int8_t *x[2];
+    int8_t *y[2];
+    int32_t number[2];
+} kt_conv2d_positions;
+
+/* Adds to the sums of `count` channels from the first on, of each position KT_CHUNK sums. */
+typedef void kt_addend_lanes(const kt_conv2d_layer *layer, const kt_conv2d_positions *positions, int32_t first,
+                             int32_t count, int32_t (*sums)[KT_CHUNK]);
+
+/* A trained product of four channels in accumulator units. Sums of at most KT_SMALL values and it do not leave int32. */
+static inline int32x4_t kt_addend_of(int32x4_t product, int32x4_t multiplier, int32x4_t shift)
+{
+    const int32x4_t scaled = kt_requantize_lanes(product, multiplier, shift);
+    return vminq_s32(vmaxq_s32(scaled, vdupq_n_s32(-KT_ADDEND_LIMIT)), vdupq_n_s32(KT_ADDEND_LIMIT));
+}
+
+/* Nothing is copied: each window is one piece inside the image. */
+static inline int kt_windows_are_pieces(const kt_window *window)
+{
+    int axis;
+    for (axis = KT_Y; axis <= KT_X; axis++) {
+        const int32_t last = (window->output[axis] - 1) * window->stride[axis] - window->pad[axis];
+        if (window->kernel[axis] != 1 || window->pad[axis] > 0 || last >= window->input[axis]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Rows of a patch into a panel, whose rows are row_w apart. */
+static inline void kt_copy_patch(const kt_patch *patch, const int8_t *x, int8_t *panel)
+{
+    const int8_t *from = x + patch->x;
+    int8_t *to = panel + patch->w;
+    int32_t row, span;
+    for (row = patch->rows; row > 0; row--) {
+        for (span = 0; span < patch->spans; span++) {
+            kt_copy_lanes(to + span * patch->span_w, from + span * patch->span_x, patch->length);
+        }
+        from += patch->row_x;
+        to += patch->row_w;
+    }
+}
+
+/* What the windows of one row of results have in common. */
+typedef struct {
+    kt_taps taps;            /* inside the image, along the height */
+    const int8_t *from;      /* the first of them, at column 0 of the image */
+    int32_t last;            /* column where the last window starts that lies inside; -1: none does, or taps are apart */
+    int32_t length, step;    /* values of a kernel row, and from row to row of the image */
+} kt_panel_row;
+
+static inline kt_panel_row kt_panel_row_at(const kt_window *window, const int8_t *x, int32_t oy)
+{
+    const int32_t depth = window->input[KT_CHANNELS];
+    const int32_t line = window->input[KT_X] * depth;
+    kt_panel_row row;
+    row.taps = kt_taps_at(window, KT_Y, oy);
+    row.from = x + row.taps.index * line;
+    row.last = window->input[KT_X] - window->kernel[KT_X];
+    if (row.taps.count != window->kernel[KT_Y] || window->dilation[KT_X] != 1 || row.last < 0) {
+        row.last = -1;
+    }
+    row.length = window->kernel[KT_X] * depth;
+    row.step = window->dilation[KT_Y] * line;
+    return row;
+}
+
+/* The values under the window at column ox, in the order of the weights. */
+static inline void kt_fill_panel(const kt_conv2d_params *params, const kt_panel_row *row, int32_t ox, const int8_t *x,
+                                 int32_t size, int8_t *panel)
+{
+    const kt_window *window = &params->window;
+    const int32_t start = ox * window->stride[KT_X] - window->pad[KT_X];
+    if (start >= 0 && start <= row->last) {
+        const int8_t *from = row->from + start * window->input[KT_CHANNELS];
+        const int32_t length = row->length;
+        const int32_t step = row->step;
+        int32_t n;
+        for (n = row->taps.count; n > 0; n--) {
+            kt_copy_lanes(panel, from, length);
+            panel += length;
+            from += step;
+        }
+    } else {
+        const kt_patch patch = kt_patch_of(window, row->taps, kt_taps_at(window, KT_X, ox));
+        kt_fill_lanes(panel, -params->input_offset, size);
+        kt_copy_patch(&patch, x, panel);
+    }
+}
+
+/* input_offset * sum of the weights of `count` channels from w on. */
+static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count, int32_t offset, int32_t *initial)
+{
+    int32_t c;
+    for (c = 0; c < count; c++) {
+        initial[c] = offset * kt_sum_lanes(w + c * size, size);
+    }
+}
+
+/* Sums of `count` channels, w their weights, at one or two positions. */
+static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, int32_t size, int32_t count,
+                              const int32_t *initial, int32_t (*sums)[KT_CHUNK])
+{
+    const int32_t blocked = at->count == 2 ? count / 3 * 3 : count & ~3;
+    int32_t c;
+    if (blocked > 0) {
+        kt_dot_block block;
+        block.x0 = at->x[0];
+        block.x1 = at->x[1];
+        block.w = w;
+        block.size = size;
+        block.initial = initial;
+        block.sums0 = sums[0];
+        block.sums1 = sums[1];
+        block.end = sums[0] + blocked;
+        if (at->count == 2) {
+            kt_dot_three_by_two(&block);
+        } else {
+            kt_dot_four(&block);
+        }
+    }
+    for (c = blocked, w += blocked * size; c < count; c++, w += size) {
+        if (at->count == 2) {
+            kt_dot_one_by_two(at->x[0], at->x[1], w, size, initial[c], sums[0] + c, sums[1] + c);
+        } else {
+            sums[0][c] = kt_dot_one(at->x[0], w, size, initial[c]);
+        }
+    }
+}
+
+/* All channels of one or two positions. addend: NULL for a frozen layer. */
+static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, kt_addend_lanes *addend)
+{
+    const kt_conv2d_params *params = layer->params;
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    int32_t sums[2][KT_CHUNK];
+    int32_t own[KT_CHUNK];
+    int32_t first;
+    for (first = 0; first < channels; first += KT_CHUNK) {
+        const int32_t count = kt_minimum(channels - first, KT_CHUNK);
+        const int8_t *w = params->weights + first * layer->size;
+        const int32_t *initial = layer->initial + first;
+        kt_finish_positions results;
+        if (layer->initial == NULL) {
+            kt_initial_sums(w, layer->size, count, params->input_offset, own);
+            initial = own;
+        }
+        results.sums = sums[0];
+        results.distance = KT_CHUNK;
+        results.y0 = at->y[0] + first;
+        results.y1 = at->y[1] + first;
+        kt_sums_at(at, w, layer->size, count, initial, sums);
+        if (addend != NULL) {
+            addend(layer, at, first, count, sums);
+        }
+        if (at->count == 2) {
+            kt_finish_two(&layer->finish, first, count, results);
+        } else {
+            kt_finish_one(&layer->finish, first, count, results);
+        }
+    }
+}
+
+/* How a layer is walked. */
+typedef struct {
+    int32_t at_once;    /* positions, 1 or 2 */
+    int copied;         /* windows are copied to panels */
+} kt_conv2d_plan;
+
+static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, kt_conv2d_plan plan,
+                                        kt_addend_lanes *addend)
+{
+    const kt_conv2d_params *params = layer->params;
+    const kt_window *window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t depth = window->input[KT_CHANNELS];
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
+    int8_t panel[2 * KT_PANEL];
+    kt_conv2d_positions at;
+    int32_t oy, ox;
+    at.count = 0;
+    at.x[1] = panel;
+    at.y[1] = y;
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
+        const kt_panel_row row = kt_panel_row_at(window, x, oy);
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            at.number[at.count] = oy * width + ox;
+            at.y[at.count] = y + (oy * width + ox) * channels;
+            at.x[at.count] = panel + at.count * KT_PANEL;
+            if (plan.copied) {
+                kt_fill_panel(params, &row, ox, x, layer->size, panel + at.count * KT_PANEL);
+            } else {
+                const int32_t ix = ox * window->stride[KT_X] - window->pad[KT_X];
+                at.x[at.count] = row.from + ix * depth;
+            }
+            if (++at.count == plan.at_once) {
+                kt_conv2d_compute(layer, &at, addend);
+                at.count = 0;
+            }
+        }
+    }
+    if (at.count != 0) {
+        kt_conv2d_compute(layer, &at, addend);
+    }
+}
+
+/* Whether the image and the result share no memory. */
+static inline int kt_conv2d_apart(const kt_window *window, const int8_t *x, const int8_t *y)
+{
+    const int32_t values = window->input[KT_Y] * window->input[KT_X] * window->input[KT_CHANNELS];
+    const int32_t results = window->output[KT_Y] * window->output[KT_X] * window->output[KT_CHANNELS];
+    return (uintptr_t)y >= (uintptr_t)(x + values) || (uintptr_t)x >= (uintptr_t)(y + results);
+}
+
+/* The layer without its sums of weights. */
+static inline kt_conv2d_layer kt_conv2d_layer_of(const kt_conv2d_params *params, const int32_t *bias, const void *trained)
+{
+    kt_conv2d_layer layer;
+    layer.params = params;
+    layer.initial = params->offset_sums;
+    layer.size = kt_kernel_size(&params->window);
+    layer.finish = kt_finish_of(bias, params->multiplier, params->shift, params->window.output[KT_CHANNELS],
+                                params->output_offset, params->clamp);
+    layer.trained = trained;
+    return layer;
+}
+
+/* All of a layer; 0 where a window is too large to be copied, and nothing is done. */
+static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int8_t *y, kt_addend_lanes *addend)
+{
+    const kt_conv2d_params *params = layer.params;
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int pieces = kt_windows_are_pieces(&params->window);
+    int32_t initial[KT_CHUNK];
+    kt_conv2d_plan plan;
+    plan.copied = !(pieces && (kt_conv2d_apart(&params->window, x, y) || layer.size > KT_PANEL));
+    plan.at_once = plan.copied ? (layer.size <= KT_PANEL ? 2 : 1) : (kt_conv2d_apart(&params->window, x, y) ? 2 : 1);
+    if (plan.copied && layer.size > 2 * KT_PANEL) {
+        return 0;
+    }
+    if (layer.initial == NULL && channels <= KT_CHUNK) {
+        kt_initial_sums(params->weights, layer.size, channels, params->input_offset, initial);
+        layer.initial = initial;
+    }
+    kt_conv2d_walk_lanes(&layer, x, y, plan, addend);
+    return 1;
+}
+
+#endif

@@ -1,0 +1,115 @@
+/* depthwise_conv2d.h: the sums and the walk of depthwise convolutions, with and without trained parts. */
+#ifndef KT_DEPTHWISE_CONV2D_H
+#define KT_DEPTHWISE_CONV2D_H
+
+#include "kt/kernels/depthwise.h"
+#include <stddef.h>
+
+#include "../gain/gain.h"
+#include "../window.h"
+
+/* A delta: `columns` columns of int8 [kernel rows][kernel columns][columns], NULL for none; and a gain. */
+typedef struct {
+    const int8_t *delta;
+    int32_t exponent;
+    kt_gain gain;
+} kt_depthwise_trained;
+
+/* The taps of one position inside the input, and where they start: input value and tap number. */
+typedef struct {
+    int32_t rows, columns;
+    int32_t x, tap;
+} kt_depthwise_patch;
+
+/* sum over the taps of one channel; x points to the first value, w to the channel's weight at tap 0, `step` weights
+ * apart from tap to tap. */
+static inline int32_t kt_depthwise_sum(const kt_window *window, const kt_depthwise_patch *patch, const int8_t *x,
+                                       const int8_t *w, int32_t step, int32_t offset)
+{
+    const int32_t step_x = window->dilation[KT_X] * window->input[KT_CHANNELS];
+    const int32_t row_x = window->dilation[KT_Y] * window->input[KT_X] * window->input[KT_CHANNELS];
+    const int32_t row_w = window->kernel[KT_X] * step;
+    int32_t sum = 0;
+    int32_t ky, kx;
+    for (ky = 0; ky < patch->rows; ky++) {
+        int32_t at_x = ky * row_x;
+        int32_t at_w = patch->tap * step + ky * row_w;
+        for (kx = 0; kx < patch->columns; kx++) {
+            sum += w[at_w] * (x[at_x] + offset);
+            at_x += step_x;
+            at_w += step;
+        }
+    }
+    return sum;
+}
+
+/* The delta's share of a channel, in accumulator units. */
+static inline int32_t kt_depthwise_addend(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
+                                          const kt_depthwise_trained *trained, const int8_t *x, int32_t c)
+{
+    const int32_t column = params->rows == NULL ? c : params->rows[c];
+    int32_t sum, scaled;
+    if (column < 0) {
+        return 0;
+    }
+    sum = kt_depthwise_sum(&params->window, patch, x, trained->delta + column, params->columns, params->input_offset);
+    scaled = kt_requantize(sum, params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
+    return kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
+}
+
+/* All channels of one position. trained: NULL for a frozen layer. */
+typedef void kt_depthwise_at(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
+                             const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y);
+
+static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, int32_t c)
+{
+    const int32_t scaled = kt_requantize(total, params->multiplier[c], params->shift[c]);
+    return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
+}
+
+static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
+                                         const int8_t *x, const int32_t *bias, const kt_depthwise_trained *trained,
+                                         int8_t *y)
+{
+    const kt_window *window = &params->window;
+    const int32_t step = window->output[KT_CHANNELS];
+    int32_t c = 0;
+    int32_t channel, copy;
+    for (channel = 0; channel < window->input[KT_CHANNELS]; channel++) {
+        const int8_t *values = x + (patch->x + channel);
+        for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
+            int64_t total = kt_depthwise_sum(window, patch, values, params->weights + c, step, params->input_offset);
+            if (trained != NULL && trained->delta != NULL) {
+                total += kt_depthwise_addend(params, patch, trained, values, c);
+            }
+            if (trained != NULL) {
+                total = kt_with_gain(&trained->gain, total, c);
+            }
+            y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), c);
+        }
+    }
+}
+
+static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                     const kt_depthwise_trained *trained, int8_t *y, kt_depthwise_at *at)
+{
+    const kt_window *window = &params->window;
+    const int32_t height = window->output[KT_Y];
+    const int32_t width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
+    int32_t oy, ox;
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            const kt_taps columns = kt_taps_at(window, KT_X, ox);
+            kt_depthwise_patch patch;
+            patch.rows = rows.count;
+            patch.columns = columns.count;
+            patch.x = (rows.index * window->input[KT_X] + columns.index) * window->input[KT_CHANNELS];
+            patch.tap = rows.first * window->kernel[KT_X] + columns.first;
+            at(params, &patch, x, bias, trained, y + (oy * width + ox) * window->output[KT_CHANNELS]);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,20 @@
+/* Gradient of a depthwise delta, c the channel of column r:
+ *
+ *     accumulator[tap, r] += (float)(sum_p g[p, c] * (x[p, tap, c / depth_multiplier] - z_x)) * (scale * 2^exponent)
+ *
+ * One exact int32 sum over the positions whose window has the tap inside the input, then one float32 rounding an
+ * operation. */
+#include "depthwise_weight_gradient.h"
+#include "kt/kernels/depthwise.h"
+#include "kt/architecture.h"
+
+#if !KT_DSP
+
+void kt_depthwise_weight_gradient(const kt_depthwise_weight_gradient_params *params, const int8_t *g, const int8_t *x,
+                                  const int32_t *exponent, float *accumulator)
+{
+    const float scale = kt_gradient_scale(params->scale, *exponent);
+    kt_depthwise_weight_gradient_from(params, g, x, scale, accumulator, 0);
+}
+
+#endif

@@ -1,0 +1,12 @@
+/* Puts a stripe of rows into an image. */
+#include <string.h>
+
+#include "kt/kernels/layout.h"
+
+void kt_write_rows_s8(const kt_write_rows_params *params, const int8_t *part, const int8_t *x, int8_t *y)
+{
+    if (x != NULL && x != y) {
+        memcpy(y, x, (size_t)params->size);
+    }
+    memcpy(y + params->offset, part, (size_t)params->count);
+}

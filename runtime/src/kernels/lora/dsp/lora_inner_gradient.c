@@ -1,0 +1,103 @@
+/* kt_lora_inner_gradient_s8 for the DSP extension: four columns of B and two positions at once, two channels an instruction.
+ *
+ * Both passes over the products are one loop; what it does with them is a function that the compiler inlines. */
+#include "../lora_inner_gradient.h"
+#include "kt/architecture.h"
+
+#if KT_DSP
+
+#include "../../dsp/simd.h"
+
+enum { COLUMNS = 4 };
+
+/* sums[0..3] of four columns from b on with the gradient g, sums[4..7] with the one at `next`. */
+static void products(const int8_t *g, const int8_t *next, const int8_t *b, int32_t channels, int32_t rank, int32_t *sums)
+{
+    int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+    int32_t c, i;
+    for (c = channels; c >= 2; c -= 2, g += 2, next += 2) {
+        const uint32_t first = kt_load_word(b), second = kt_load_word(b + rank);
+        const uint32_t low = kt_low_halves(first, second), high = kt_high_halves(first, second);
+        const uint32_t u = kt_low_halves((uint32_t)g[0], (uint32_t)g[1]);
+        const uint32_t v = kt_low_halves((uint32_t)next[0], (uint32_t)next[1]);
+        const uint32_t column0 = kt_even(low), column1 = kt_odd(low), column2 = kt_even(high), column3 = kt_odd(high);
+        a0 = kt_add_products(column0, u, a0);
+        b0 = kt_add_products(column0, v, b0);
+        a1 = kt_add_products(column1, u, a1);
+        b1 = kt_add_products(column1, v, b1);
+        a2 = kt_add_products(column2, u, a2);
+        b2 = kt_add_products(column2, v, b2);
+        a3 = kt_add_products(column3, u, a3);
+        b3 = kt_add_products(column3, v, b3);
+        b += 2 * rank;
+    }
+    sums[0] = a0;
+    sums[1] = a1;
+    sums[2] = a2;
+    sums[3] = a3;
+    sums[4] = b0;
+    sums[5] = b1;
+    sums[6] = b2;
+    sums[7] = b3;
+    for (i = 0; i < COLUMNS && c > 0; i++) {
+        sums[i] += *g * b[i];
+        sums[COLUMNS + i] += *next * b[i];
+    }
+}
+
+/* Calls take(sum, context, where the result goes) for each product. */
+typedef void taker(int32_t sum, void *context, int8_t *result);
+
+static inline void each_product(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b, int8_t *du,
+                                taker *take, void *context)
+{
+    const int32_t channels = params->channels, rank = params->rank;
+    int32_t position, j, i;
+    for (position = 0; position + 2 <= params->positions; position += 2) {
+        const int8_t *const next = g + channels;
+        int8_t *const behind = du + rank;
+        for (j = 0; j + COLUMNS <= rank; j += COLUMNS) {
+            int32_t sums[2 * COLUMNS];
+            products(g, next, b + j, channels, rank, sums);
+            for (i = 0; i < COLUMNS; i++) {
+                take(sums[i], context, du + j + i);
+                take(sums[COLUMNS + i], context, behind + j + i);
+            }
+        }
+        for (; j < rank; j++) {
+            take(kt_lora_product(g, b + j, channels, rank), context, du + j);
+            take(kt_lora_product(next, b + j, channels, rank), context, behind + j);
+        }
+        g += 2 * channels;
+        du += 2 * rank;
+    }
+    for (j = 0; j < rank && position < params->positions; j++) {
+        take(kt_lora_product(g, b + j, channels, rank), context, du + j);
+    }
+}
+
+static void keep_largest(int32_t sum, void *context, int8_t *result)
+{
+    uint32_t *const largest = (uint32_t *)context;
+    const uint32_t magnitude = kt_magnitude(sum);
+    (void)result;
+    *largest = magnitude > *largest ? magnitude : *largest;
+}
+
+static void store_rounded(int32_t sum, void *context, int8_t *result)
+{
+    *result = kt_saturate8(kt_shift_round(sum, *(const int32_t *)context));
+}
+
+void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
+                               const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
+{
+    uint32_t largest = 0;
+    int32_t shift;
+    each_product(params, g, b, du, keep_largest, &largest);
+    shift = kt_fitting_shift(largest);
+    each_product(params, g, b, du, store_rounded, &shift);
+    *du_exponent = (int8_t)kt_minimum(*b_exponent + shift, 127);
+}
+
+#endif

@@ -1,8 +1,0 @@
-/* CONV_2D and FULLY_CONNECTED from packed weights, results of any sign. */
-#include "packed_conv2d.h"
-
-void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                         void *scratch)
-{
-    kt_packed_walk(params, x, bias, y, scratch, kt_product_away);
-}

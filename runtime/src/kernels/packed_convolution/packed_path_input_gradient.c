@@ -1,0 +1,16 @@
+/* Gradient of CONV_2D and FULLY_CONNECTED with LoRA or a delta to their input: the frozen path from transposed weights, plus the trained one. */
+#define KT_WITH_PATH 1
+#include "kt/kernels/packed_convolution.h"
+#include "packed_input_gradient.h"
+
+void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params *params, const int8_t *g,
+                                      const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
+                                      const int8_t *weights_exponent, int8_t *dx, void *scratch)
+{
+    const int32_t exponent = (path_exponent == NULL ? 0 : *path_exponent) + *weights_exponent;
+    const kt_path path = {path_g, path_weights, params->path_channels, params->path_rows, params->path_multiplier,
+                          params->path_shift + exponent};
+    const kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
+                                   &path, dx, scratch};
+    kt_walk_gradient(&walk);
+}

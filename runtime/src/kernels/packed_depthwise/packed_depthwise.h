@@ -1,0 +1,133 @@
+/* packed_depthwise.h: depthwise convolutions of any window from packed weights, four channels at a time. */
+#ifndef KT_PACKED_DEPTHWISE_H
+#define KT_PACKED_DEPTHWISE_H
+
+#include "kt/kernels/packed_depthwise.h"
+#include "../../product/halves.h"
+#include "../packed_convolution/packed_bias.h"
+#include "../window.h"
+
+/* Sums of four channels. */
+typedef struct {
+    int32_t a, b, c, d;
+} kt_four_sums;
+
+/* One tap: its values as the pairs of the first and third channel, and of the second and fourth. */
+KT_INLINE kt_four_sums kt_with_tap(kt_four_sums sums, int32_t even, int32_t odd, const int32_t *weights)
+{
+    sums.a = kt_add_low(sums.a, even, weights[0]);
+    sums.c = kt_add_high(sums.c, even, weights[0]);
+    sums.b = kt_add_low(sums.b, odd, weights[1]);
+    sums.d = kt_add_high(sums.d, odd, weights[1]);
+    return sums;
+}
+
+/* A window inside the image; taps: of a row, which the caller knows, so that the loop over them is unrolled. step, next: bytes from tap
+ * to tap and from row to row. */
+KT_INLINE kt_four_sums kt_with_taps(kt_four_sums sums, const int8_t *x, int32_t rows, int32_t taps, int32_t step,
+                                    int32_t next, const int32_t *weights)
+{
+    int32_t row, tap, even, odd;
+    for (row = rows; row > 0; row--, x += next) {
+        const int8_t *at = x;
+#pragma GCC unroll 7
+        for (tap = 0; tap < taps; tap++, at += step, weights += 2) {
+            kt_split_four(at, &even, &odd);
+            sums = kt_with_tap(sums, even, odd, weights);
+        }
+    }
+    return sums;
+}
+
+/* Taps outside the image: they read its zero point. */
+KT_INLINE kt_four_sums kt_with_outside(kt_four_sums sums, int32_t pair, int32_t taps, const int32_t **weights)
+{
+    const int32_t *w = *weights;
+    for (; taps > 0; taps--, w += 2) {
+        sums = kt_with_tap(sums, pair, pair, w);
+    }
+    *weights = w;
+    return sums;
+}
+
+/* A window that the border cuts: rows and columns are its taps inside; x points to the first of them. */
+static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
+                                            kt_taps rows, kt_taps columns, int32_t step, int32_t next,
+                                            const int32_t *weights)
+{
+    const int32_t pair = kt_pair_of(outside, outside);
+    const int32_t taps = window->kernel[KT_X];
+    const int32_t after = taps - columns.first - columns.count;
+    int32_t row, tap, even, odd;
+    sums = kt_with_outside(sums, pair, rows.first * taps, &weights);
+    for (row = rows.count; row > 0; row--, x += next) {
+        const int8_t *at = x;
+        sums = kt_with_outside(sums, pair, columns.first, &weights);
+        for (tap = columns.count; tap > 0; tap--, at += step, weights += 2) {
+            kt_split_four(at, &even, &odd);
+            sums = kt_with_tap(sums, even, odd, weights);
+        }
+        sums = kt_with_outside(sums, pair, after, &weights);
+    }
+    return kt_with_outside(sums, pair, (window->kernel[KT_Y] - rows.first - rows.count) * taps, &weights);
+}
+
+KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32_t negative)
+{
+    return kt_short_requantize(sum, epilogue[0], epilogue[1] - ((sum >> 31) & negative), epilogue[2]);
+}
+
+/* All channels of one position, whose taps inside the image are given. negative: what a negative sum takes from the addend. */
+KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *params, const int8_t *x,
+                                            const int32_t *bias, kt_taps ys, kt_taps xs, int8_t *y, int32_t negative)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t rows = window->kernel[KT_Y], taps = window->kernel[KT_X];
+    const int32_t step = window->dilation[KT_X] * channels;
+    const int32_t next = window->dilation[KT_Y] * window->input[KT_X] * channels;
+    const int inside = ys.count == rows && xs.count == taps;
+    const int8_t *at = x + (ys.index * window->input[KT_X] + xs.index) * channels;
+    const int32_t *stream = params->stream;
+    int8_t *const end = y + channels;
+    for (; y != end; at += KT_QUAD, y += KT_QUAD, bias += KT_QUAD, stream += KT_EPILOGUE) {
+        kt_four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
+        if (!inside) {
+            sums = kt_with_cut_taps(sums, window, params->outside, at, ys, xs, step, next, stream);
+        } else if (taps == 3) {
+            sums = kt_with_taps(sums, at, rows, 3, step, next, stream);
+        } else if (taps == 5) {
+            sums = kt_with_taps(sums, at, rows, 5, step, next, stream);
+        } else if (taps == 7) {
+            sums = kt_with_taps(sums, at, rows, 7, step, next, stream);
+        } else {
+            sums = kt_with_taps(sums, at, rows, taps, step, next, stream);
+        }
+        stream += 2 * rows * taps;
+        y[0] = kt_depthwise_result(sums.a, stream, negative);
+        y[1] = kt_depthwise_result(sums.b, stream + 3, negative);
+        y[2] = kt_depthwise_result(sums.c, stream + 6, negative);
+        y[3] = kt_depthwise_result(sums.d, stream + 9, negative);
+    }
+}
+
+KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                        int8_t *y, void *scratch, int32_t negative)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t height = window->output[KT_Y], width = window->output[KT_X];
+    const int32_t direction = kt_direction(x, y);
+    const int32_t *const start = kt_packed_bias(bias, params->fold, params->bias_limit, channels, scratch);
+    int32_t oy, ox;
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            kt_taps columns = kt_taps_at(window, KT_X, ox);
+            int8_t *const result = y + (oy * width + ox) * channels;
+            kt_packed_depthwise_position(params, x, start, rows, columns, result, negative);
+        }
+    }
+}
+
+#endif

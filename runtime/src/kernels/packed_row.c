@@ -1,7 +1,0 @@
-/* FULLY_CONNECTED of one row from packed weights, results of any sign. The row is read where it lies. */
-#include "packed_conv2d.h"
-
-void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
-{
-    kt_packed_row(params, x, bias, y, kt_product_row_away);
-}

@@ -1,0 +1,17 @@
+/* Gradient of MEAN: every element of the reduced axis takes g; the scale absorbs 1 / count, nothing is rounded. */
+#include <string.h>
+
+#include "kt/kernels/pool.h"
+
+void kt_mean_gradient_s8(const kt_mean_params *params, const int8_t *g, int8_t *dx)
+{
+    const int32_t inner = params->extent[2];
+    int32_t o, n;
+    for (o = 0; o < params->extent[0]; o++) {
+        for (n = 0; n < params->extent[1]; n++) {
+            memcpy(dx, g, (size_t)inner);
+            dx += inner;
+        }
+        g += inner;
+    }
+}
