@@ -13,7 +13,11 @@
 #include "kt/architecture.h"
 
 #include "kt/adapter.h"
-#include "kt/kernels.h"
+#include "kt/kernels/convolution.h"
+#include "kt/kernels/elementwise.h"
+#include "kt/kernels/lora.h"
+#include "kt/kernels/packed_convolution.h"
+#include "kt/kernels/parameter.h"
 #include "kt/loss.h"
 #include "kt/optim.h"
 #include "kt/storage.h"
