@@ -20,13 +20,14 @@ import click
 import numpy as np
 
 import kilotune as kt
-from kiloc.emit.context import Slice, caller_buffers, scratch_bytes
 from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.options import Options
 from kiloc.peft import Method
-from kiloc.pipeline import Options, forecast
+from kiloc.pipeline import forecast
 from kiloc.plan import Plan, alignment, check_plan, plan_memory
+from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 
 DATA = Path(os.environ.get("KILOTUNE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ALLOWED = 0.02

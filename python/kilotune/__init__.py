@@ -7,10 +7,10 @@
         device.fit(x, y, epochs=3)
 """
 
-from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.errors import BudgetError, CompileError
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from kiloc.optim import SGD, Adam, Cosine, Linear, Lion, Step
+from kiloc.options import AdapterOptions
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
 from ._version import __version__

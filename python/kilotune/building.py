@@ -18,15 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import pipeline
-from kiloc.budget import sharing
 from kiloc.cores import TARGETS
-from kiloc.emit.adapter_table import AdapterOptions
 from kiloc.emit.context import ModelContext
-from kiloc.errors import BudgetError, CompileError, FlashBudgetError
+from kiloc.errors import CompileError
 from kiloc.ir.graph import NEW_HEAD
 from kiloc.ir.text import print_graph
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
+from kiloc.options import AdapterOptions, Options, SlowMemory
 from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline
@@ -135,7 +134,7 @@ def build(
     chosen = _configured(config, method, optimizer, loss, storage, accumulate)
     _check_methods(chosen, train)
     x, y = _calibration(model, calibration)
-    options = pipeline.Options(
+    options = Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
         offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal, seed=seed, name=name,
@@ -144,43 +143,24 @@ def build(
     return _made(model, options, Path(directory), dump, measure)
 
 
-def _made(model: Model, options: pipeline.Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
-    """The build; where its fastest kernels take more than a budget has, the build without them, which says so."""
-    notes = model.graph.notes
-    while True:
-        compilation: pipeline.Compilation | None = None
-        try:
-            compilation = pipeline.compile_graph(replace(model.graph, notes=notes), options, __version__, _dumper(dump))
-            return _written(model, compilation, directory, measure)
-        except BudgetError as error:
-            if options.speed:
-                notes, options = (*notes, "speed: a budget leaves no room for faster kernels"), replace(options, speed=False)
-                continue
-            shared = _sharing(compilation, error, options)
-            if shared == options.sharing:
-                raise
-            options = replace(options, sharing=shared)
-
-
-def _sharing(compilation: pipeline.Compilation | None, error: BudgetError, options: pipeline.Options) -> frozenset[str]:
-    """The gradients that have to share their weights with inference to take less flash: at least one more than did, if there is one."""
-    if compilation is None or compilation.train is None or not isinstance(error, FlashBudgetError) or options.backward_weights != "auto":
-        return options.sharing
-    return sharing(compilation.train, error.excess)
-
-
-def _written(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool) -> Build:
-    """The build directory of a compilation; the flash budget is checked on what was linked."""
-    manifest, options = _manifest(model, compilation), compilation.options
+def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
+    """The build directory of a model; budgets are checked on what was linked."""
     with _whole_directory(directory) as folder:
-        _write_sources(folder, compilation)
-        if compilation.graph.state():
-            (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)))
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        report = figures(compilation, _measured(folder, options.target) if measure else None)
-        _check_flash(report, options.flash)
+        sizes: dict[str, Any] | None = None
+
+        def flash(compilation: pipeline.Compilation) -> int:
+            nonlocal sizes
+            shutil.rmtree(folder)
+            folder.mkdir()
+            _write_sources(folder, model, compilation)
+            sizes = _measured(folder, options.target) if measure else None
+            return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
+
+        compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump), flash)
+        report = figures(compilation, sizes)
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
         (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
+        manifest = json.loads((folder / MANIFEST).read_text())
     return Build(directory, manifest, report)
 
 
@@ -288,15 +268,15 @@ def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[n
     return arrays, y
 
 
-def _slow_memory(board: str | None) -> pipeline.SlowMemory:
+def _slow_memory(board: str | None) -> SlowMemory:
     """What is known of a board's slow memory; without one nothing."""
     if board is None:
-        return pipeline.SlowMemory()
+        return SlowMemory()
     memory = boards.load(board).slow_memory
     if memory is None:
         having = ", ".join(name for name in boards.names() if boards.load(name).slow_memory)
         raise CompileError(f"slow_memory={board!r}", "this board has none beside the linker's", f"boards that have: {having}")
-    return pipeline.SlowMemory(memory.size or None, memory.cost)
+    return SlowMemory(memory.size or None, memory.cost)
 
 
 def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
@@ -372,7 +352,11 @@ def _runtime_files(context: ModelContext) -> list[Path]:
     return sources + sorted(p.relative_to(runtime) for p in runtime.rglob("*.h"))
 
 
-def _write_sources(folder: Path, compilation: pipeline.Compilation) -> None:
+def _write_sources(folder: Path, model: Model, compilation: pipeline.Compilation) -> None:
+    """All of a build but what is said of it: what can be compiled."""
+    (folder / MANIFEST).write_text(json.dumps(_manifest(model, compilation), indent=1) + "\n")
+    if compilation.graph.state():
+        (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)))
     for path in _runtime_files(compilation.context):
         destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -457,9 +441,3 @@ def _measured(folder: Path, target: str) -> dict[str, Any] | None:
     except DeviceError:
         return None
     return toolchain.measure(folder, target)
-
-
-def _check_flash(report: dict[str, Any], budget: int | None) -> None:
-    used = report["flash"]["total"] or report["flash"]["weights"]
-    if budget is not None and used > budget:
-        raise FlashBudgetError(budget, used)

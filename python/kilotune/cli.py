@@ -20,7 +20,7 @@ from rich.table import Table
 import kilotune as kt
 from kiloc.cores import TARGETS
 from kiloc.optim import STORAGES, parse_schedule
-from kiloc.pipeline import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
+from kiloc.options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
 
 from . import boards as board_files
 from . import doctor as checks

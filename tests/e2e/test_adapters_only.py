@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import kilotune as kt
-from kiloc.budget import INFERENCE_GROWTH
+from kiloc.lowering.kernels import INFERENCE_GROWTH
 from kiloc.peft import Method
 
 METHODS: dict[str, list[Method]] = {**parity.METHODS, "sparse+lora": [kt.SparseUpdate(layers="last:1"), kt.LoRA(rank=2, layers="*_1")]}

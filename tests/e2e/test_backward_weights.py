@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 import kilotune as kt
 from kiloc.ir import interp
+from kiloc.options import Options
 from kiloc.peft import Method
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 from kilotune.cli import main
 
 CASES: dict[str, tuple[str, list[Method]]] = {

@@ -14,6 +14,7 @@ import pytest
 import kilotune as kt
 from kiloc import pipeline
 from kiloc.ir import interp
+from kiloc.options import Options
 from kiloc.passes.channel_bounds import channel_bounds
 from kiloc.passes.constant_channels import needed_channels, without_constant_channels
 from kiloc.report.channels import constant_channels
@@ -32,7 +33,7 @@ FOUND = {
 @pytest.mark.parametrize("name", FOUND)
 def test_counts_and_values(name: str, model_path: Callable[[str], Path]) -> None:
     graph = pipeline.load(model_path(name))
-    c = pipeline.compile_graph(graph, pipeline.Options(), "0")
+    c = pipeline.compile_graph(graph, Options(), "0")
     report = constant_channels(c)
     assert (report["constant"], report["removed"], report["of"]) == FOUND[name]
     bounds = channel_bounds(graph)
@@ -51,7 +52,7 @@ def test_training_of_mcunet_keeps_its_bits(model_path: Callable[[str], Path]) ->
     """The frozen part before the first trained layer has fewer channels, the state after two samples is the same."""
     graph = pipeline.load(model_path("mcunet_vww_int8"))
     x = np.random.default_rng(1).integers(-128, 128, (2, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
-    options = pipeline.Options(methods=(kt.LoRA(rank=4, layers="last:2"), kt.BiasOnly("last:1")), calibration=x)
+    options = Options(methods=(kt.LoRA(rank=4, layers="last:2"), kt.BiasOnly("last:1")), calibration=x)
     c = pipeline.compile_graph(graph, options, "0")
     assert constant_channels(c)["removed"] > 300
     states = []

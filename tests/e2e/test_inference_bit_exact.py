@@ -16,6 +16,7 @@ from tflite_micro import runtime
 
 import kilotune as kt
 from kiloc.ir import interp
+from kiloc.options import Options
 
 MODELS = (
     "kws_dscnn_int8",
@@ -129,6 +130,6 @@ def test_litert_profile(data_dir: Path) -> None:
         reference.set_tensor(reference.get_input_details()[0]["index"], sample[None])
         reference.invoke()
         results.append(reference.get_tensor(reference.get_output_details()[0]["index"])[0].copy())
-    once = pipeline.compile_graph(graph, pipeline.Options(profile="litert"), "test")
+    once = pipeline.compile_graph(graph, Options(profile="litert"), "test")
     assert np.array_equal(interp.infer(once.infer.graph, x)[0], np.stack(results))
     assert not np.array_equal(interp.infer(graph, x)[0], np.stack(results))

@@ -10,7 +10,8 @@ import pytest
 import kilotune as kt
 from kiloc.errors import BudgetError
 from kiloc.ir import interp
-from kiloc.pipeline import Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import compile_graph
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "models"
 

@@ -13,6 +13,7 @@ import kilotune as kt
 from kiloc import pipeline
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir import interp
+from kiloc.options import Options
 from kiloc.peft import Method
 
 STEPS = 20
@@ -89,7 +90,7 @@ def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any]) 
     methods, rate = METHODS[method]
     q = model.quantize(x)
     c = pipeline.compile_graph(
-        model.graph, pipeline.Options(methods=tuple(methods), optimizer=kt.SGD(lr=rate), calibration=q, calibration_target=y), "test"
+        model.graph, Options(methods=tuple(methods), optimizer=kt.SGD(lr=rate), calibration=q, calibration_target=y), "test"
     )
     assert c.train is not None
     state, losses = interp.initial_state(c.graph), []

@@ -15,7 +15,8 @@ from golden.reference import Reference, image, samples
 import kilotune as kt
 from kiloc.export import tflite
 from kiloc.optim import Optimizer
-from kiloc.pipeline import Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import compile_graph
 from kilotune import boards, resources
 from kilotune.cli import main
 

@@ -17,6 +17,7 @@ from kiloc.emit.state_layout import StateLayout, state_layout
 from kiloc.ir import interp
 from kiloc.losses import Loss
 from kiloc.optim import Optimizer
+from kiloc.options import Options
 
 METHODS = [kt.BiasOnly(), kt.LoRA(rank=4, layers="all")]
 STEPS = 30
@@ -114,7 +115,7 @@ def test_host_and_interpreter(name: str, data_dir: Path, tmp_path: Path) -> None
 
 
 def interpreted(case: Case, model: kt.Model, x: NDArray[np.int8], y: Any) -> tuple[bytes, list[float]]:
-    options = pipeline.Options(
+    options = Options(
         methods=tuple(METHODS), optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=x, calibration_target=y, seed=5,
         accumulate=2,
     )  # fmt: skip
@@ -218,7 +219,7 @@ def test_an_update_takes_the_mean_gradient(count: int, data_dir: Path, tmp_path:
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     optimizer = kt.SGD(lr=1.0, clip=0)
     build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y), accumulate=30)
-    options = pipeline.Options(tuple(METHODS), optimizer, calibration=model.quantize(x), calibration_target=y, accumulate=30)
+    options = Options(tuple(METHODS), optimizer, calibration=model.quantize(x), calibration_target=y, accumulate=30)
     c = pipeline.compile_graph(model.graph, options, "test")
     with build.open("host") as device:
         fresh = device.state()
@@ -265,7 +266,7 @@ def test_the_device_evaluates_the_schedule(data_dir: Path, tmp_path: Path) -> No
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     optimizer = kt.SGD(lr=0.1, schedule=kt.Linear(updates=10, final=0.5))
     build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y))
-    options = pipeline.Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
+    options = Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
     c = pipeline.compile_graph(model.graph, options, "test")
     with build.open("host") as device:
         for update in range(13):
@@ -338,7 +339,7 @@ def test_the_report_counts_moments(data_dir: Path, tmp_path: Path) -> None:
         held = sum(kinds[k] for k in state_kinds[:3])
         assert report["trainable"]["state_bytes_per_parameter"] == round(held / report["trainable"]["parameters"], 4)
         sizes.append((optimizer, kinds["optimizer"], report["trainable"]["parameters"]))
-    options = pipeline.Options(methods=tuple(METHODS), calibration=model.quantize(x), calibration_target=y)
+    options = Options(methods=tuple(METHODS), calibration=model.quantize(x), calibration_target=y)
     c = pipeline.compile_graph(model.graph, options, "test")
     blocks = sum(-(-c.graph.type(p.values["value"]).size // 32) for p in c.graph.parameters)
     expected = [0, 4, 8, 2 + 8 * blocks / sizes[0][2], 1 + 4 * blocks / sizes[0][2]]

@@ -12,8 +12,10 @@ import pytest
 import kilotune as kt
 from kiloc import pipeline
 from kiloc.emit import render
-from kiloc.emit.context import CStep, Slice
+from kiloc.emit.context import CStep
+from kiloc.options import Options
 from kiloc.peft import Method
+from kiloc.plan.slice import Slice
 from kilotune.building import _written
 
 CASES: dict[str, tuple[str, list[Method], dict[str, Any]]] = {
@@ -28,7 +30,7 @@ CASES: dict[str, tuple[str, list[Method], dict[str, Any]]] = {
 def compiled(case: str, data_dir: Path) -> tuple[kt.Model, pipeline.Compilation]:
     file, methods, options = CASES[case]
     model = kt.load(data_dir / "models" / f"{file}.tflite")
-    return model, pipeline.compile_graph(model.graph, pipeline.Options(methods=tuple(methods), **options), "test")
+    return model, pipeline.compile_graph(model.graph, Options(methods=tuple(methods), **options), "test")
 
 
 def dead_ranges(part: Slice, step: int, arena: int, extra: frozenset[str]) -> list[tuple[int, int]]:

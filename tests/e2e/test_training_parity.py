@@ -13,6 +13,7 @@ import kilotune as kt
 from kiloc import pipeline
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir import interp
+from kiloc.options import Options
 from kiloc.peft import Method
 
 METHODS: dict[str, list[Method]] = {
@@ -68,7 +69,7 @@ def same_as_interpreter(model: kt.Model, method: str, x: NDArray[Any], y: NDArra
 
 def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any], steps: int) -> tuple[bytes, list[float]]:
     """The same training in NumPy: state bytes in the layout of the C struct, and losses."""
-    options = pipeline.Options(
+    options = Options(
         methods=tuple(METHODS[method]), optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=model.quantize(x), calibration_target=y,
         accumulate=2,
     )  # fmt: skip

@@ -14,8 +14,9 @@ from gradients.graphs import every_operator
 from kiloc.ir.graph import Graph
 from kiloc.ir.text import print_graph
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.peft import BiasOnly, Head, LoRA, Method
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 
 from .reference import tiny
 
@@ -23,7 +24,8 @@ CASES: dict[str, tuple[Graph, tuple[Method, ...], str]] = {
     "tiny": (tiny(), (BiasOnly(), LoRA(rank=2, layers="first,second"), Head()), "cross_entropy"),
     "every_operator": (every_operator(), (BiasOnly("dilated,logits"),), "mse"),
 }
-STAGES = ("simplify", "attach", "diff", "calibrate", "schedule", "reduce")
+LOWERING = tuple(f"{stage}.{part}" for part in ("infer", "train") for stage in ("order", "fit", "kernels", "place"))
+STAGES = ("simplify", "attach", "diff", "calibrate", "schedule", "reduce", *LOWERING)
 PARTS = (*(f"{stage}.txt" for stage in STAGES), "h", "c")
 FILES = Path(__file__).parent / "files"
 

@@ -15,8 +15,9 @@ import pytest
 import kilotune as kt
 from kiloc.emit.state_layout import StateLayout
 from kiloc.export import tflite
+from kiloc.options import Options
 from kiloc.peft import Method
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 
 from .reference import Reference, image, samples, tiny
 

@@ -24,6 +24,7 @@ from kiloc.losses import CrossEntropy, Loss
 from kiloc.ops.backward.parameter_gradient import ParameterGradient
 from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD, with_accumulators
+from kiloc.options import Options
 from kiloc.passes.calibrate import real_gradients
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 
@@ -49,7 +50,7 @@ METHODS: dict[str, tuple[Method, ...]] = {
 
 
 def compiled(graph: Graph, methods: tuple[Method, ...], loss: str | Loss, x: Any, y: Any) -> pipeline.Compilation:
-    options = pipeline.Options(methods=methods, optimizer=SGD(), loss=loss, calibration=x, calibration_target=y, accumulate=2)
+    options = Options(methods=methods, optimizer=SGD(), loss=loss, calibration=x, calibration_target=y, accumulate=2)
     return pipeline.compile_graph(graph, options, "test")
 
 

@@ -17,6 +17,7 @@ from kiloc.errors import CompileError
 from kiloc.export import onnx, tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.options import Options
 from kiloc.peft import BiasOnly
 
 GRAPHS: dict[str, Callable[[], Graph]] = {f.__name__: f for f in (tiny, image, residual, every_operator)}
@@ -53,6 +54,6 @@ def test_every_operator_of_the_other_format_is_written() -> None:
 
 
 def test_training_is_refused() -> None:
-    c = pipeline.compile_graph(tiny(), pipeline.Options(methods=(BiasOnly(),)), "0")
+    c = pipeline.compile_graph(tiny(), Options(methods=(BiasOnly(),)), "0")
     with pytest.raises(CompileError, match=r"merge what was trained first|is trainable"):
         onnx.write(c.infer.graph)

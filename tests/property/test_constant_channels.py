@@ -36,13 +36,14 @@ from kiloc.ops.model.pad import Pad
 from kiloc.ops.model.requantize import Requantize
 from kiloc.ops.model.softmax import Softmax
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.passes import constant_channels
 from kiloc.passes.channel_bounds import channel_bounds
 from kiloc.passes.constant_channels import needed_channels, without_constant_channels
 from kiloc.passes.simplify import simplify
 from kiloc.passes.stripes import STRIPE
 from kiloc.peft import BiasOnly, Full, Head, LoRA, Method, ScaleShift
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.pipeline import Compilation, compile_graph
 from kiloc.report import figures, render_text
 
 from .dead_channels import extremes, mobilenet, mobilenet_with_dead_channels, with_dead_channels

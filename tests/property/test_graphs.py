@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kiloc.emit.context import Slice, caller_buffers, scratch_bytes
 from kiloc.errors import CompileError
 from kiloc.export import tflite as writer
 from kiloc.frontend import tflite as reader
@@ -21,11 +20,13 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.text import parse_graph, print_graph
 from kiloc.ir.verify import verify
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.passes.simplify import simplify
 from kiloc.peft import BiasOnly, Head, LoRA, Method
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.pipeline import Compilation, compile_graph
 from kiloc.plan import check_plan
 from kiloc.plan.check import PlanError
+from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 
 from .graphs import graphs, inputs_of
 

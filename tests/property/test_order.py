@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import kilotune as kt
-from kiloc import budget
-from kiloc.emit.context import caller_buffers, scratch_bytes
+from kiloc import lowering
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.types import activation
@@ -21,13 +20,15 @@ from kiloc.ops._window import Window
 from kiloc.ops.model.add import Add
 from kiloc.ops.model.requantize import Requantize
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.passes.simplify import simplify
 from kiloc.passes.slices import inference_slice, training_slice
 from kiloc.peft import BiasOnly, LoRA
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 from kiloc.plan.lifetimes import lifetimes
 from kiloc.plan.order import _State, _Steps, best_order, branches, forward_in_order
 from kiloc.plan.problem import total_bytes
+from kiloc.plan.slice import caller_buffers, scratch_bytes
 
 from .graphs import graphs, inputs_of
 
@@ -136,9 +137,9 @@ def wide_first() -> Graph:
 
 def test_a_build_runs_the_better_order_with_the_same_bits() -> None:
     graph = wide_first()
-    given_order, found = inference_slice(graph), budget.inference(graph, "cortex-m0plus", "caller")
+    given_order, found = inference_slice(graph), lowering.order_inference(graph, "cortex-m0plus", "caller")
     assert [n.name for n in found.nodes][:3] == ["stem", "down", "small"] != [n.name for n in given_order.nodes][:3]
-    before, after = (budget.planned(part).plan.arena_bytes for part in (given_order, found))
+    before, after = (lowering.place(part).plan.arena_bytes for part in (given_order, found))
     assert after <= before - 4 * 64
     x = inputs_of(graph, 6)
     assert np.array_equal(interp.infer(found, x)[0], interp.infer(given_order, x)[0])
@@ -156,7 +157,7 @@ def test_training_in_any_order_has_the_same_bits(graph: Graph, methods: Any, acc
     part = training_slice(whole)
     turned = first_of(inference_slice(whole))[-1]
     results = []
-    for other in (part, verify(forward_in_order(part, turned)), verify(budget.training(whole, "cortex-m0plus", "caller"))):
+    for other in (part, verify(forward_in_order(part, turned)), verify(lowering.order_training(whole, "cortex-m0plus", "caller"))):
         assert sorted(n.name for n in other.nodes) == sorted(n.name for n in part.nodes)
         state, losses = interp.initial_state(whole), []
         for label in (1, 0):
@@ -169,7 +170,7 @@ def test_training_in_any_order_has_the_same_bits(graph: Graph, methods: Any, acc
 def test_the_order_of_a_real_model_is_found_again(data_dir: Any) -> None:
     """Deterministic, and no worse than the file's."""
     graph = kt.load(data_dir / "models" / "ic_resnet8_int8.tflite").graph
-    found = [budget.inference(graph, "cortex-m4", "caller").nodes for _ in range(2)]
+    found = [lowering.order_inference(graph, "cortex-m4", "caller").nodes for _ in range(2)]
     assert found[0] == found[1]
     part = inference_slice(graph)
     assert max(profile(part, found[0])) <= max(profile(part, part.nodes))

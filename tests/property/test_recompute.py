@@ -9,19 +9,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kiloc import budget
+from kiloc import lowering
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
+from kiloc.lowering.fit import offloads
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.passes.offload import moved_bytes, offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.simplify import simplify
 from kiloc.passes.slices import inference_slice
 from kiloc.passes.stripes import chains, striped
 from kiloc.peft import BiasOnly, Full, LoRA, Method
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 from kiloc.plan.recompute import MOST_EXACT, pareto
+from kiloc.plan.slice import Slice
 
 from .graphs import graphs, inputs_of
 
@@ -33,7 +36,7 @@ quick = settings(
 METHODS: tuple[tuple[Method, ...], ...] = ((BiasOnly(),), (LoRA(rank=1, layers="all"), BiasOnly()), (Full(),))
 
 
-def training(graph: Graph, methods: tuple[Method, ...], accumulate: int = 1) -> tuple[Graph, budget.Slice]:
+def training(graph: Graph, methods: tuple[Method, ...], accumulate: int = 1) -> tuple[Graph, Slice]:
     options = Options(methods=methods, optimizer=SGD(lr=0.5), calibration=inputs_of(graph, 4), accumulate=accumulate)
     compiled = compile_graph(simplify(graph), options, "0")
     assert compiled.train is not None
@@ -48,7 +51,7 @@ def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, n
     saved = saved_values(train.graph)
     dropped = data.draw(st.sets(st.sampled_from(saved))) if saved else set()
     again = verify(recompute(train.graph, dropped, nested))
-    budget.planned(again)
+    lowering.place(again)
     assert two_steps(again, whole, graph) == two_steps(train.graph, whole, graph)
     assert not set(saved_values(again)) & {v for v in dropped if v in again.producers()}
 
@@ -73,7 +76,7 @@ def test_offloading_keeps_the_bits(graph: Graph, methods: tuple[Method, ...], ac
     again = recompute(train.graph, [v for v in saved if fate[v] == "dropped"])
     moved = [v for v in saved if fate[v] == "offloaded"]
     paged = verify(offload(again, moved))
-    assert budget.planned(paged).plan.lower_bound <= budget.planned(again).plan.lower_bound
+    assert lowering.place(paged).plan.lower_bound <= lowering.place(again).plan.lower_bound
     assert two_steps(paged, whole, graph) == two_steps(train.graph, whole, graph)
     assert moved_bytes(paged) == 2 * sum(paged.type(v).bytes for v in moved)
     reads = {v for n in paged.nodes if n.phase != "forward" for v in n.inputs.values()}
@@ -84,7 +87,7 @@ def test_offloading_keeps_the_bits(graph: Graph, methods: tuple[Method, ...], ac
 @given(graphs(), st.sampled_from(METHODS), st.floats(0, 1))
 def test_no_value_leaves_the_arena_without_need(graph: Graph, methods: tuple[Method, ...], share: float) -> None:
     train = training(graph, methods)[1]
-    choices = budget.offloads(train, train.graph)
+    choices = offloads(train, train.graph)
     least, most = choices.least(), choices.bytes(())
     assert least <= most
     limit = least + int(share * (most - least))
@@ -92,7 +95,7 @@ def test_no_value_leaves_the_arena_without_need(graph: Graph, methods: tuple[Met
     assert chosen is not None and choices.bytes(chosen) <= limit
     assert all(choices.bytes([v for v in chosen if v != name]) > limit for name in chosen)
     assert choices.choose(least - 1) is None
-    found = budget.offloaded(train, 0).plan
+    found = lowering.offload_least(train, 0).plan
     assert found.lower_bound == least and found.arena_bytes <= train.plan.arena_bytes
 
 
@@ -109,7 +112,7 @@ def test_stripes_keep_the_bits(graph: Graph, methods: tuple[Method, ...], count:
         run = data.draw(st.sampled_from(runs))
         first = data.draw(st.integers(0, len(run) - 2))
         cut = verify(striped(part, run[first:], min(count, part.type(run[-1].outputs[0]).shape[1])))
-        budget.planned(cut)
+        lowering.place(cut)
         feeds: dict[str, Any] = {part.inputs[0]: inputs_of(graph, 1)}
         if part is infer:
             feeds[part.inputs[0]] = inputs_of(graph, 5)
@@ -128,7 +131,7 @@ def test_stripes_keep_the_bits(graph: Graph, methods: tuple[Method, ...], count:
 def test_greedy_choices_beside_every_set(graph: Graph, methods: tuple[Method, ...]) -> None:
     """The front over every set is what `choose` returns; the greedy search finds what one value achieves, and nothing cheaper than there is."""
     _, train = training(graph, methods)
-    possible = budget.recomputations(train.graph)
+    possible = lowering.recomputations(train.graph)
     if len(possible.candidates) > MOST_EXACT - 2:
         return
     exact = possible.exact()

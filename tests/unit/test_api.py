@@ -21,8 +21,9 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.types import activation
 from kiloc.ir.verify import verify
 from kiloc.ops.model.add import Add
+from kiloc.options import Options
 from kiloc.peft import Method
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 from kilotune import toolchain
 from kilotune.devices.data import quantize
 from kilotune.devices.manifest import Tensor

@@ -9,6 +9,7 @@ from golden.reference import image, samples
 
 from kiloc import pipeline
 from kiloc.ir import interp
+from kiloc.options import Options
 from kiloc.passes.calibrate import best_shift
 from kiloc.peft import Head, ScaleShift
 
@@ -38,7 +39,7 @@ def test_gradients_before_a_new_head_keep_their_resolution_while_it_grows() -> N
     """The head's weights become 2^8 times as large: what it hands on stays within seven bits, and the exponent tells of the rest."""
     graph = image()
     x, methods = samples(graph, 32), (Head(classes=3), ScaleShift(layers="stem"))
-    whole = pipeline.compile_graph(graph, pipeline.Options(methods=methods, calibration=x, accumulate=2), "0").graph
+    whole = pipeline.compile_graph(graph, Options(methods=methods, calibration=x, accumulate=2), "0").graph
     state = interp.initial_state(whole)
     target = np.arange(32, dtype=np.int32) % 3
 

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = ROOT / "codegen" / "kiloc"
 
-STAGES = ("frontend", "peft", "optim", "losses", "autodiff", "passes", "plan", "emit", "budget", "pipeline", "report")
+STAGES = (
+    "frontend", "peft", "optim", "losses", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit", "pipeline", "report",
+)  # fmt: skip
 """In the order of the data's way. A module may import what stands to the left of its own stage."""
 
 COMMON = {"errors", "numerics", "cores", "ir", "ops"}

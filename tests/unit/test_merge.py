@@ -17,6 +17,7 @@ from kiloc.ir.graph import Graph
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.passes.merge import merge
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 
@@ -35,7 +36,7 @@ def adapted(graph: Graph, methods: tuple[Method, ...], stronger: int = 0) -> tup
     """A compilation, a state as training leaves it (weights move by some per cent, times 2^stronger) and samples."""
     rng = np.random.default_rng(4)
     x = rng.integers(-128, 128, (64, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
-    c = pipeline.compile_graph(graph, pipeline.Options(methods=methods, optimizer=SGD(), calibration=x[:32]), "test")
+    c = pipeline.compile_graph(graph, Options(methods=methods, optimizer=SGD(), calibration=x[:32]), "test")
     state = interp.initial_state(c.graph)
     exponents = {"lora_b": -13, "delta": -12, "gain": -10}
     for p in c.graph.parameters:

@@ -15,6 +15,7 @@ from kiloc.ir.graph import Graph
 from kiloc.ops.backward._gradient import RequantizedGradient
 from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 from kiloc.peft.sparse import largest_channels
 
@@ -30,7 +31,7 @@ def samples(graph: Graph, count: int = 8) -> Any:
 
 
 def compiled(graph: Graph, *methods: Method, **options: Any) -> pipeline.Compilation:
-    return pipeline.compile_graph(graph, pipeline.Options(methods=methods, optimizer=SGD(), calibration=samples(graph, 32), **options), "test")
+    return pipeline.compile_graph(graph, Options(methods=methods, optimizer=SGD(), calibration=samples(graph, 32), **options), "test")
 
 
 @pytest.mark.parametrize("method", ALONE)

@@ -20,7 +20,8 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.ops.model.softmax import Softmax
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import Compilation, compile_graph
 from kiloc.plan.first_fit import Placement, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap
 from kiloc.plan.optimal import optimal

@@ -15,6 +15,7 @@ from kiloc import pipeline
 from kiloc.export import tflite
 from kiloc.ir.graph import NEW_HEAD
 from kiloc.optim.rates import BEFORE_NEW_HEAD, RATES, default_rate, head_factor
+from kiloc.options import Options
 from kiloc.peft import Calibration
 from kilotune.devices import Device
 from kilotune.devices.recipe import default_epochs, default_share, held_out
@@ -72,7 +73,7 @@ def test_the_rate_of_a_new_head_is_in_the_build() -> None:
     methods = (kt.Head(classes=3), kt.ScaleShift())
 
     def compiled(optimizer: kt.Optimizer) -> Any:
-        return pipeline.compile_graph(graph, pipeline.Options(methods=methods, optimizer=optimizer, calibration=x), "0").graph
+        return pipeline.compile_graph(graph, Options(methods=methods, optimizer=optimizer, calibration=x), "0").graph
 
     for optimizer in (kt.SGD(), kt.SGD(schedule=kt.Cosine(updates=10)), kt.Adam()):
         whole = compiled(optimizer)

@@ -16,16 +16,17 @@ from golden.reference import image, tiny
 from gradients.graphs import every_operator, residual
 
 import kilotune as kt
-from kiloc.budget import planned, recomputations
-from kiloc.emit.context import caller_buffers, scratch_bytes
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
+from kiloc.lowering import place, recomputations
 from kiloc.optim import Optimizer
+from kiloc.options import Options
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.slices import training_slice
 from kiloc.peft import Method
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.pipeline import Compilation, compile_graph
 from kiloc.plan import check_plan
+from kiloc.plan.slice import caller_buffers, scratch_bytes
 from kiloc.plan.stripes import total_macs
 from kiloc.report import figures, render_html, render_text, timeline
 from kiloc.report.compare import _training, kept_plan, on_the_way
@@ -174,7 +175,7 @@ def test_the_front_of_recomputation_is_that_of_every_set() -> None:
     for size in range(len(saved) + 1):
         for dropped in combinations(saved, size):
             for again in (recompute(part, dropped, nested) for nested in (False, True)):
-                found.append((total_macs(again) - usual, planned(again, check=False).plan.arena_bytes))
+                found.append((total_macs(again) - usual, place(again, check=False).plan.arena_bytes))
     best: list[tuple[int, int]] = []
     for macs, arena in sorted(found):
         if not best or arena < best[-1][1]:

@@ -18,6 +18,7 @@ from kiloc.export import tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ops.model.add import Add
+from kiloc.options import Options
 from kiloc.peft import BottleneckAdapter
 from kilotune.config import METHODS, load_config
 from kilotune.search import trials
@@ -161,7 +162,7 @@ def test_forecast_is_what_a_build_reports(name: str, models: dict[str, kt.Model]
     assert len(kinds) >= 4
     x, y = data(models[name])
     for c in chosen:
-        options = pipeline.Options(methods=c.methods, calibration=x, calibration_target=y if name == "tiny" else None)
+        options = Options(methods=c.methods, calibration=x, calibration_target=y if name == "tiny" else None)
         built = pipeline.compile_graph(models[name].graph, options, "test")
         assert built.train is not None
         assert c.bytes == built.context.arena_train + built.context.state_bytes, c.name

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from kiloc.cores import TARGETS
 from kiloc.errors import CompileError
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph, Node, Value
@@ -26,8 +27,9 @@ from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.softmax import Softmax
 from kiloc.ops.model.transpose import Transpose
 from kiloc.optim import SGD
+from kiloc.options import Options
 from kiloc.peft import BiasOnly, Head, LoRA, Method
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.pipeline import Compilation, compile_graph
 
 SCALE = 0.05000000074505806
 
@@ -95,16 +97,23 @@ def test_compiled_graphs_round_trip(name: str) -> None:
         assert print_graph(parsed) == text
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", METHODS)
-def test_text_at_every_stage_round_trips(name: str) -> None:
+def test_text_at_every_stage_round_trips(name: str, target: str) -> None:
+    """Also of what lowering makes: the kernels of a core with their constants, and the place of everything in the arena."""
     seen: list[str] = []
 
     def dump(stage: str, graph: Graph) -> None:
         seen.append(stage)
-        assert parse_graph(print_graph(graph)) == graph, stage
+        assert verify(parse_graph(print_graph(graph))) == graph, stage
 
-    compile_graph(model(), Options(methods=METHODS[name]), "0", dump)
-    assert seen[0] == "simplify" and (len(seen) > 3) == (name != "inference")
+    c = compile_graph(model(), Options(methods=METHODS[name], target=target), "0", dump)
+    parts = ["infer", "train"] if c.train else ["infer"]
+    ordered = [f"order.{part}" for part in parts]
+    lowered = [f"{stage}.{part}" for part in parts for stage in ("fit", "kernels", "place")]
+    before = ["attach", "diff", "calibrate", "schedule"] if c.train else []
+    assert seen == ["simplify", *before, "reduce", *ordered, *lowered]
+    assert c.infer.placed.offsets == c.infer.plan.offsets and c.infer.placed.nodes == c.infer.kernels.nodes
 
 
 def test_what_a_slice_says_of_itself_round_trips() -> None:

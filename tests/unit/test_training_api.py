@@ -14,8 +14,9 @@ from golden.reference import Reference, image, samples, tiny
 
 import kilotune as kt
 from kiloc.export import tflite
+from kiloc.options import Options
 from kiloc.peft import Method
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.pipeline import Compilation, compile_graph
 from kilotune.devices import Device
 from kilotune.devices.data import dequantize, quantize
 from kilotune.devices.host import HostDevice

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Parameter
+from ..options import AdapterOptions
 from .c_names import c_array
 from .context import CAdapter
 from .state_layout import state_layout
@@ -20,25 +18,6 @@ HEADER_BYTES, CRC_BYTES = 128, 4
 DIGEST_BYTES, SIGNATURE_BYTES = 32 + CRC_BYTES, 96 + CRC_BYTES
 """Sections of the file that may follow the payload, with their CRC."""
 METHODS_BYTES = 60
-
-@dataclass(frozen=True)
-class AdapterOptions:
-    """What a build asks of the adapters that it takes.
-
-    public_key: 32 bytes, or the path of a key file; an adapter must be signed with the secret key that belongs to it. None: adapters
-    are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a higher sequence number replaces
-    another. resident: adapters that wait in memory beside the active one; they count in the RAM budget. slots: two in flash, for updates
-    over the air. self_test: samples [N, ...] and labels that stay in the firmware; an update that makes more than `permitted` of them
-    wrong that were right is not taken.
-    """
-
-    public_key: bytes | str | os.PathLike[str] | None = None
-    rollback_protection: bool = False
-    resident: int = 0
-    slots: bool = False
-    self_test: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, compare=False)
-    permitted: int = 0
-
 
 ROLES = {"bias": 1, "lora_a": 2, "lora_b": 3, "delta": 4, "gain": 5, "adapter_down": 6, "adapter_up": 7}
 PARTS = {"value": 0, "exponent": 0x40, "range": 0x80}

@@ -21,8 +21,10 @@ from ..ops.paging.page import Page, PageOut
 from ..optim import LEARNING_RATE
 from ..plan import Plan
 from ..plan.lifetimes import scratch_name
+from ..plan.paging import page_layout, pages_of
+from ..plan.slice import Slice, caller_buffers, kernel_call, update_bytes
 from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
-from .paging import Part, around, looped, page_layout, pages_of, parts, transfer
+from .paging import Part, around, looped, parts, transfer
 from .state_layout import StateLayout, is_scalar, state_layout
 
 
@@ -324,8 +326,13 @@ class _Emitter:
         return f"{node.name}: {node.op.mnemonic} {flow}".rstrip()
 
 
-def kernel_call(graph: Graph, node: Node) -> KernelCall | None:
-    return node.op.kernel_call(node_types(graph, node), Names(node.inputs, node.outputs))
+TARGETS = {"label": "&target->label", "target": "target->values"}
+"""C of the caller's buffers that are no parameters of the call themselves."""
+
+
+def caller_expressions(graph: Graph) -> dict[str, str]:
+    """C of the values that lie in the caller's memory."""
+    return {value: TARGETS.get(name, name) for value, name in caller_buffers(graph).items()}
 
 
 def part_call(graph: Graph, node: Node, part: Part) -> KernelCall:
@@ -335,57 +342,6 @@ def part_call(graph: Graph, node: Node, part: Part) -> KernelCall:
     call = node.op.kernel_call(replace(types, operands=operands), Names(node.inputs, node.outputs))
     assert call is not None
     return call
-
-
-def scratch_bytes(graph: Graph, node: Node) -> int:
-    """Bytes of the arena that a node needs while it runs: of its kernel, and behind it pages of values in slow memory."""
-    call = kernel_call(graph, node)
-    return (call.scratch if call else 0) + pages_of(graph, node)[1]
-
-
-def update_bytes(graph: Graph) -> int:
-    """Bytes of the arena that an update of accumulated gradients needs: between training steps, where it is empty, so at its beginning."""
-    if graph.updates_at_once:
-        return 0
-    return max((scratch_bytes(graph, node) for node in graph.phase("update")), default=0)
-
-
-def caller_buffers(graph: Graph) -> dict[str, str]:
-    """Values that lie in the caller's memory: targets, and unless the arena holds them inputs and results with the views that make them."""
-    targets = {"label": "&target->label", "target": "target->values"}
-    if graph.buffers == "arena":
-        return targets
-    names = [n for n in graph.inputs if n not in targets]
-    found = {name: ("input" if i == 0 else f"input_{i + 1}") for i, name in enumerate(names)} | targets
-    producers = graph.producers()
-    for i, name in enumerate(graph.outputs):
-        if name == LOSS_VALUE:
-            continue
-        expression = "output" if i == 0 else f"output_{i + 1}"
-        while name in producers and producers[name].op.view:
-            found[name] = expression
-            name = producers[name].inputs["x"]
-        found[name] = expression
-    for node in graph.nodes:
-        if node.op.view and node.inputs["x"] in found:
-            found[node.outputs[0]] = found[node.inputs["x"]]
-    return found
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of the graph with its plan.
-
-    graph: layers as the model has them, without constant channels. kernels: the same nodes as they are emitted and planned, each with
-    its kernel for the target, "" where all are portable.
-    """
-
-    graph: Graph
-    plan: Plan
-    kernels: Graph
-    target: str
-    saving: Mapping[str, int] = field(default_factory=dict)
-    """Of nodes whose fastest forms take too much memory; see `passes/kernels.py`."""
 
 
 def build_context(
@@ -420,7 +376,7 @@ def build_context(
     )
     planned = [v for part in (infer, train) if part for v in part.kernels.values.values()]
     emitter = _Emitter(graph.with_values(planned), context)
-    context.infer_steps = emitter.steps(infer.kernels.nodes, infer.plan, caller_buffers(infer.graph), 1)
+    context.infer_steps = emitter.steps(infer.kernels.nodes, infer.plan, caller_expressions(infer.graph), 1)
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
     if infer.graph.buffers == "arena":
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
@@ -448,7 +404,7 @@ def _add_state(emitter: _Emitter, layout: StateLayout) -> None:
 
 
 def _add_training(graph: Graph, train: Slice, emitter: _Emitter) -> None:
-    context, plan, caller = emitter.context, train.plan, caller_buffers(train.graph)
+    context, plan, caller = emitter.context, train.plan, caller_expressions(train.graph)
     context.forward_steps = emitter.steps(train.kernels.phase("forward"), plan, caller, 1)
     backward = train.kernels.phase("backward", "update")
     context.backward_steps = emitter.steps(backward, plan, caller, 1 + len(context.forward_steps))

@@ -1,4 +1,4 @@
-"""Slow memory: where values lie there, and in the arena while a node works on them; the transfers as C.
+"""Transfers to slow memory and back, as C.
 
 A transfer that fails ends the function, before anything computes with what did not arrive.
 """
@@ -7,25 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 from ..ir.graph import Graph, Node
-from ..ir.types import TensorType
-from ..ir.verify import node_types
 from ..ops.paging.page import Page, PageOut
 from ..ops.update.optimizer import PAGE, Optimizer
-from ..passes.page_updates import paged_moments
-from ..plan import WORD
-from ..plan.problem import rounded
-
-
-@dataclass(frozen=True)
-class Layout:
-    """offsets: value -> bytes from the beginning of slow memory. moments: bytes of those in front, which outlive a step; bytes: of all."""
-
-    offsets: dict[str, int]
-    moments: int
-    bytes: int
+from ..plan.paging import Layout, page_of, pages_of
 
 
 @dataclass(frozen=True)
@@ -43,26 +29,6 @@ class Part:
     def behind(self, address: str) -> str:
         """C of the address of the parameter's element `at`, from that of its first."""
         return address if self.at == "0" else f"{address} + {self.at}"
-
-
-def page_layout(graph: Graph) -> Layout:
-    """Moments one behind the other, then saved values."""
-    moments, saved = ([v for v in graph.values.values() if v.kind == kind] for kind in ("paged", "offloaded"))
-    sizes = [rounded(v.type.bytes, WORD) for v in moments + saved]
-    offsets = {v.name: end - size for v, size, end in zip(moments + saved, sizes, accumulate(sizes), strict=True)}
-    return Layout(offsets, sum(sizes[: len(moments)]), sum(sizes))
-
-
-def pages_of(graph: Graph, node: Node) -> tuple[dict[str, int], int]:
-    """Where pages of the moments of a node lie in its scratch, value -> offset; and their bytes together."""
-    found: dict[str, int] = {}
-    end = 0
-    if isinstance(node.op, Optimizer):
-        whole = min(graph.type(node.inputs["accumulator"]).size, PAGE)
-        for name in paged_moments(graph, node):
-            found[name] = end
-            end += rounded(_page(graph, node, name, whole).bytes, WORD)
-    return found, end
 
 
 def parts(graph: Graph, node: Node) -> Sequence[Part]:
@@ -86,7 +52,7 @@ def around(graph: Graph, node: Node, part: Part, layout: Layout, scratch: int, c
     """Lines of C: the moments of a part into the arena, the call, and the moments out again. scratch: offset of the pages in the arena."""
     moves = []
     for name, offset in pages_of(graph, node)[0].items():
-        size = _page(graph, node, name, part.size).bytes
+        size = page_of(graph, node, name, part.size).bytes
         first = _first(graph, node, name, part, layout.offsets[name])
         moves.append(f"m, {first}, a + {scratch + offset}, {size}")
     return [*_moved("in", moves), call, *_moved("out", moves)]
@@ -100,15 +66,9 @@ def transfer(graph: Graph, node: Node, layout: Layout, address: str) -> list[str
     return list(_moved("out" if out else "in", [f"m, {layout.offsets[slow]}, {address}, {graph.type(slow).bytes}"]))
 
 
-def _page(graph: Graph, node: Node, name: str, elements: int) -> TensorType:
-    assert isinstance(node.op, Optimizer)
-    operand = next(o for o, v in node.inputs.items() if v == name)
-    return node.op.page_of(node_types(graph, node), operand, elements)
-
-
 def _first(graph: Graph, node: Node, name: str, part: Part, start: int) -> str:
     """C of the place in slow memory of a part's first byte."""
-    page = _page(graph, node, name, PAGE).bytes
+    page = page_of(graph, node, name, PAGE).bytes
     if part.at != "at":
         return str(start + int(part.at) * page // PAGE)
     if page == PAGE:

@@ -112,6 +112,8 @@ class Graph:
     """Where inputs and results of a slice lie: in the caller's buffers, or in the "arena"."""
     shared: frozenset[str] = frozenset()
     """Nodes of a slice, gradients to inputs, that read their weights as inference reads them, where a kernel can."""
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    """Of a placed slice: value, or name of a node's scratch, to its byte offset in the arena."""
 
     def type(self, name: str) -> TensorType:
         return self.values[name].type

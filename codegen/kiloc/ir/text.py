@@ -13,7 +13,7 @@ import base64
 import json
 import zlib
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from ..errors import CompileError
 from .graph import Graph, Node, Parameter, Value
 from .operator import REGISTRY, Op
 from .types import Quantization, TensorType
+
+OPERATOR = "operator"
+"""Key of the mnemonic of an operator that is an attribute of another."""
 
 
 def print_graph(graph: Graph, data: bool = True) -> str:
@@ -32,6 +35,7 @@ def print_graph(graph: Graph, data: bool = True) -> str:
     lines += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
     lines += [_value(v, data) for v in graph.values.values()]
     lines += [_node(n) for n in graph.nodes]
+    lines += [f"place {name} {offset}" for name, offset in graph.offsets.items()]
     lines += [f"parameter {json.dumps([p.name, p.layer, p.method, p.storage, dict(p.values)])}" for p in graph.parameters]
     return "\n".join(lines) + "\n"
 
@@ -60,8 +64,13 @@ def _attributes(op: Any) -> dict[str, Any]:
     found = {}
     for f in fields(op):
         value = getattr(op, f.name)
-        found[f.name] = _attributes(value) if is_dataclass(value) else value
+        found[f.name] = {**_named(value), **_attributes(value)} if is_dataclass(value) else value
     return found
+
+
+def _named(value: Any) -> dict[str, str]:
+    """What tells which operator an attribute is: of an operator that stands for another one."""
+    return {OPERATOR: value.mnemonic} if isinstance(value, Op) else {}
 
 
 def parse_graph(text: str) -> Graph:
@@ -73,6 +82,7 @@ def parse_graph(text: str) -> Graph:
     outputs: list[str] = []
     notes: list[str] = []
     shared: list[str] = []
+    offsets: dict[str, int] = {}
     name, origin, buffers = "", "", "caller"
     for number, line in enumerate(text.splitlines(), 1):
         word, _, rest = line.partition(" ")
@@ -88,6 +98,9 @@ def parse_graph(text: str) -> Graph:
                 buffers = rest
             elif word == "shared":
                 shared.append(rest)
+            elif word == "place":
+                placed, _, offset = rest.rpartition(" ")
+                offsets[placed] = int(offset)
             elif word == "value":
                 value = _parse_value(rest)
                 values[value.name] = value
@@ -99,7 +112,9 @@ def parse_graph(text: str) -> Graph:
                 raise ValueError(f"unknown word {word!r}")
         except (ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
             raise CompileError(f"line {number}", f"cannot be read: {error}", "graph text is written by print_graph") from None
-    return Graph(name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, frozenset(shared))
+    return Graph(
+        name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, frozenset(shared), offsets
+    )  # fmt: skip
 
 
 def _parse_value(text: str) -> Value:
@@ -149,13 +164,21 @@ def _parse_node(text: str) -> Node:
     )
 
 
+def _dataclass_of(hint: Any) -> Any:
+    """The dataclass that a type hint names, alone or beside None."""
+    return next(kind for kind in (hint, *get_args(hint)) if is_dataclass(kind))
+
+
 def _parse_op(cls: Any, attributes: dict[str, Any]) -> Op:
-    """An operator of its attributes; one that is a dataclass, such as a window, is named by the type of its field."""
+    """An operator of its attributes. One that is a dataclass, such as a window, is of the type of its field; an operator names itself."""
     types = get_type_hints(cls)
 
     def restore(name: str, value: Any) -> Any:
         if isinstance(value, list):
             return tuple(restore(name, v) for v in value)
-        return _parse_op(types[name], value) if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        kind = REGISTRY[value[OPERATOR]] if OPERATOR in value else _dataclass_of(types[name])
+        return _parse_op(kind, {k: v for k, v in value.items() if k != OPERATOR})
 
     return cls(**{k: restore(k, v) for k, v in attributes.items()})  # type: ignore[no-any-return]

@@ -109,7 +109,7 @@ def forms(node: Node, target: str) -> int:
     return 1 if kernels_of(target) == "mve" else len(_packers(node, target)) + 1
 
 
-def lavish(graph: Graph, target: str) -> dict[str, int]:
+def spend_flash(graph: Graph, target: str) -> dict[str, int]:
     """`LAVISH` for every node that has such a form."""
     return {node.name: LAVISH for node in graph.nodes if kernels_of(target) == "dsp" and isinstance(node.op, Conv2D)}
 

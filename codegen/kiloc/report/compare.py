@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import differentiate
-from ..emit.context import caller_buffers, scratch_bytes
 from ..emit.state_layout import state_layout
 from ..errors import CompileError
 from ..ir import interp
@@ -28,6 +27,7 @@ from ..passes.slices import prune, training_slice
 from ..peft import BiasOnly, Full, Method
 from ..pipeline import Compilation, attach
 from ..plan import Plan, plan_memory
+from ..plan.slice import caller_buffers, scratch_bytes
 
 FLOAT_BYTES = 4
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..emit.context import Slice, kernel_call, scratch_bytes
 from ..ir.graph import Node
 from ..ops.fast.packed import PackedLinear
-from ..passes.kernels import LAVISH, choose, lavish, second_copy
+from ..passes.kernels import LAVISH, choose, second_copy, spend_flash
 from ..pipeline import Compilation
+from ..plan.slice import Slice, kernel_call, scratch_bytes
 
 
 def kernels(c: Compilation) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _cost(part: Slice) -> dict[str, int]:
 
 
 def _steps(part: Slice, speed: bool) -> list[dict[str, str]]:
-    found, asked = [], lavish(part.graph, part.target) if speed else {}
+    found, asked = [], spend_flash(part.graph, part.target) if speed else {}
     for layer, node in zip(part.graph.nodes, part.kernels.nodes, strict=True):
         call = kernel_call(part.kernels, node)
         if call is not None:

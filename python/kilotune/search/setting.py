@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc import pipeline
 from kiloc.errors import CompileError
 from kiloc.ir.graph import Graph
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, Loss, as_loss
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import SGD, STORAGES, Optimizer
+from kiloc.options import Options, check_offload
 from kiloc.peft import Method
 from kiloc.peft._method import Layers, select
 
@@ -31,7 +31,7 @@ LEAST = 6
 class Setting:
     """optimizer: its learning rate is the search's to choose. accumulate: samples an update. epochs: passes over the samples.
 
-    layers: those that may be trained, as methods name them. offload: what lies in slow memory, as `pipeline.Options` has it.
+    layers: those that may be trained, as methods name them. offload: what lies in slow memory, as `kiloc.options.Options` has it.
     """
 
     optimizer: Optimizer = field(default_factory=SGD)
@@ -48,9 +48,9 @@ class Setting:
         """The layers that may be trained. Raises CompileError for names that are not there."""
         return {n.name for n in select(graph, self.layers, (Linear, DepthwiseConv2D), "search")}
 
-    def options(self, methods: Sequence[Method]) -> pipeline.Options:
+    def options(self, methods: Sequence[Method]) -> Options:
         """What the compiler has to know to plan a build."""
-        return pipeline.Options(
+        return Options(
             methods=tuple(methods), optimizer=self.optimizer, loss=self.loss, storage=self.storage, accumulate=self.accumulate,
             target=self.target, seed=self.seed, offload=self.offload,
         )  # fmt: skip
@@ -64,7 +64,7 @@ class Setting:
             raise CompileError("optimizer", f"{self.optimizer!r} is not an optimizer", "pass kt.SGD(), kt.Adam() or kt.Lion()")
         if self.storage not in STORAGES:
             raise CompileError(f"storage={self.storage!r}", "unknown storage", f"formats are {', '.join(STORAGES)}")
-        pipeline.check_offload(self.offload, self.optimizer)
+        check_offload(self.offload, self.optimizer)
         as_loss(self.loss).attach(graph)
         self.allowed(graph)
 

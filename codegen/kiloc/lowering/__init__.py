@@ -1,0 +1,22 @@
+"""From one graph to the planned slices of inference and training, in stages: order, kernels, fit to the budget, placement.
+
+Layers stay as the model has them up to the fit (`Slice.graph`). What is emitted is `Slice.kernels`, where operators stand whose constants
+fast kernels read; placement gives everything in it an offset in the arena (`Slice.placed`).
+"""
+
+from .fit import advice, fit, fit_all, offload_least, recomputations
+from .kernels import choose_kernels, place, share_weights
+from .order import order_inference, order_training
+
+__all__ = [
+    "advice",
+    "choose_kernels",
+    "fit",
+    "fit_all",
+    "offload_least",
+    "order_inference",
+    "order_training",
+    "place",
+    "recomputations",
+    "share_weights",
+]

@@ -1,0 +1,164 @@
+"""Fit: meeting a memory budget with stripes, recomputation and offloading, and where that is not enough, what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from ..errors import BudgetError, CompileError
+from ..ir.graph import Graph
+from ..ir.verify import total_macs
+from ..options import Options
+from ..passes.kernels import with_kernels
+from ..passes.offload import moved_bytes, offload
+from ..plan import WORD
+from ..plan.offload import Offloads
+from ..plan.recompute import Recomputations
+from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
+from ..plan.stripes import stripe
+from .kernels import place, use_portable
+
+T = TypeVar("T")
+
+ATTEMPTS = 6
+"""Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
+
+
+def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int]) -> list[Slice]:
+    """The slices that fit the budget, with portable kernels, layers in stripes and values computed again where they must.
+
+    arena: what the budget leaves for the arena; update: bytes of it that an update of accumulated gradients takes; total: bytes that training
+    takes with other options. Raises BudgetError.
+    """
+    if update > max(arena, 0):
+        need = f"an update pages {update:,} bytes of moments into the arena, for which {max(arena, 0):,} are left"
+        raise BudgetError(f"ram={options.ram}", need, "leave offload out, or pass accumulate=1")
+    cost = options.slow.cost if options.pages_activations else None
+    for kind in (parts, [use_portable(part) for part in parts]):
+        found = [fit(part, arena, cost) for part in kind]
+        if all(found):
+            return [part for part in found if part]
+    parts, state = kind, (options.ram or 0) - arena
+    train = len(parts) > 1
+    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [shrink(p, cost is not None) for p in parts]))
+    what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
+    peak = widest.plan.steps[widest.plan.peak_step].name if widest.plan.steps else "no step"
+    need = f"{what} needs at least {least:,} bytes ({usual:,} with nothing computed twice, peak at {peak})"
+    if not train:
+        raise BudgetError(f"ram={options.ram}", need, "choose a smaller model")
+    raise BudgetError(f"ram={options.ram}", need, advice(options, total, usual))
+
+
+def recomputations(part: Graph, align: int = WORD, target: str = "", saving: Mapping[str, int] | None = None) -> Recomputations:
+    """What a training slice may recompute, with the memory of a target's kernels."""
+    kernels = with_kernels(part, target, saving)
+    return Recomputations(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)), align)
+
+
+def offloads(part: Slice, graph: Graph) -> Offloads:
+    """What a training slice, or a variant of its graph, may offload, with the memory of a target's kernels."""
+    kernels = with_kernels(graph, part.target, part.saving)
+    return Offloads(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)), part.plan.alignment)
+
+
+def offload_least(part: Slice, least: int) -> Slice:
+    """The slice with as little in the arena as offloading reaches, but not below `least` bytes, for the fewest bytes to move."""
+    choices = offloads(part, part.graph)
+    chosen = choices.choose(max(choices.least(), least))
+    return min(part, _like(part, offload(part.graph, chosen or ())), key=lambda s: s.plan.arena_bytes)
+
+
+def fit(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice | None:
+    """The slice whose plan fits the arena for the fewest extra MACs that were found, with layers in stripes and values computed again.
+
+    transfer_cost: MACs that a byte moved to slow memory or back counts as; None: nothing may be offloaded. None where none was found.
+    """
+    if part.plan.arena_bytes <= arena:
+        return part
+    if arena <= 0:
+        return None
+    budget = arena
+    for _ in range(ATTEMPTS):
+        found = [_like(part, graph) for graph in _variants(part, budget, transfer_cost is not None)]
+        if not found:
+            return None
+        fitting = [f for f in found if f.plan.arena_bytes <= arena]
+        if fitting:
+            return min(fitting, key=lambda f: (total_macs(f.graph) + (transfer_cost or 0) * moved_bytes(f.graph), f.plan.arena_bytes))
+        budget = min(budget, *(f.plan.lower_bound for f in found)) - 1
+    return None
+
+
+def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
+    """Graphs whose bytes alive are within the budget: with recomputation or offloading, with stripes, with both."""
+    in_stripes = _striped(part, budget)
+    for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
+        choice = recomputations(graph, part.plan.alignment, part.target, part.saving).choose(budget)
+        if choice is not None:
+            yield choice.apply(graph)
+        moved = offloads(part, graph).choose(budget) if offloading else None
+        if moved is not None:
+            yield offload(graph, moved)
+
+
+def _striped(part: Slice, budget: int) -> Graph:
+    scratch = {node.name: scratch_bytes(part.kernels, node) for node in part.kernels.nodes}
+    return stripe(part.graph, budget, lambda node: scratch[node.name], frozenset(caller_buffers(part.graph)), part.plan.alignment)
+
+
+def _like(part: Slice, graph: Graph) -> Slice:
+    """Another graph of a slice, planned as the slice is."""
+    return place(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving)
+
+
+def shrink(part: Slice, offloading: bool = False) -> Slice:
+    """The least memory that stripes and recomputation, or offloading, reach, whatever they cost."""
+    in_stripes = _striped(part, 0)
+    found = [part]
+    for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
+        found.append(_like(part, graph))
+        found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)))
+        if offloading:
+            found.append(_like(part, offload(graph, offloads(part, graph).candidates())))
+    return min(found, key=lambda s: s.plan.arena_bytes)
+
+
+def advice(options: Options, total: Callable[[Options], int], now: int) -> str:
+    """The three changes that save most, each planned for real. total: bytes that training takes with other options."""
+    saved: list[tuple[int, str]] = []
+    for words, other in _changes(options):
+        try:
+            need = total(other)
+        except CompileError:
+            continue
+        if need < now:
+            saved.append((need, words))
+    saved.sort()
+    return "; ".join(f"{words}: {need:,} bytes" for need, words in saved[:3]) or "train fewer layers, or choose a smaller model"
+
+
+def _with(frozen: T, **changes: Any) -> T:
+    """An optimizer or a method with other fields: each is a frozen dataclass, which their base does not say."""
+    return cast(T, replace(cast(Any, frozen), **changes))
+
+
+def _changes(options: Options) -> Iterator[tuple[str, Options]]:
+    if options.accumulate > 1:
+        yield "accumulate=1", replace(options, accumulate=1)
+    if options.storage == "block16":
+        yield 'storage="block8"', replace(options, storage="block8")
+    if options.optimizer.moments_per_parameter:
+        if options.optimizer.state_bits == 32:
+            yield "state_bits=8", replace(options, optimizer=_with(options.optimizer, state_bits=8))
+        if getattr(options.optimizer, "momentum", 0):
+            yield "momentum=0", replace(options, optimizer=_with(options.optimizer, momentum=0.0, nesterov=False))
+    for i, method in enumerate(options.methods):
+        name = type(method).__name__
+        others = options.methods[:i], options.methods[i + 1 :]
+        if getattr(method, "layers", "last:1") != "last:1":
+            yield f'{name}(layers="last:1")', replace(options, methods=(*others[0], _with(method, layers="last:1"), *others[1]))
+        if getattr(method, "rank", 1) > 1:
+            yield f"{name}(rank=1)", replace(options, methods=(*others[0], _with(method, rank=1), *others[1]))
+        if len(options.methods) > 1:
+            yield f"without {name}", replace(options, methods=(*others[0], *others[1]))

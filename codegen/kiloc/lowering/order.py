@@ -1,0 +1,38 @@
+"""Order: the slices of inference and training, their nodes in an order of few bytes alive at once."""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..passes.kernels import with_kernels
+from ..passes.slices import inference_slice, training_slice
+from ..plan import alignment
+from ..plan.lifetimes import lifetimes
+from ..plan.order import best_order, branches, forward_in_order
+from ..plan.problem import total_bytes
+from ..plan.slice import caller_buffers, scratch_of
+
+
+def order_inference(whole: Graph, target: str, buffers: str) -> Graph:
+    """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`."""
+    part = inference_slice(whole, buffers)
+    if not branches(part):
+        return part
+    kernels = with_kernels(part, target)
+    order = best_order(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)), alignment(target))
+    named = {n.name: n for n in part.nodes}
+    return part.with_nodes(named[n.name] for n in order)
+
+
+def order_training(whole: Graph, target: str, buffers: str) -> Graph:
+    """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once."""
+    part = training_slice(whole, buffers)
+    usual, order = inference_slice(whole, buffers).nodes, order_inference(whole, target, buffers).nodes
+    if order == usual:
+        return part
+    other = forward_in_order(part, order)
+    return min(part, other, key=lambda p: _most_alive(with_kernels(p, target), alignment(target)))
+
+
+def _most_alive(kernels: Graph, align: int) -> int:
+    found = lifetimes(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)))
+    return max(total_bytes(found, len(kernels.nodes), align), default=0)

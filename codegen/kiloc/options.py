@@ -1,0 +1,138 @@
+"""Everything that decides what is generated, and what no stage can make sense of."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CompileError
+from .ir.graph import Graph
+from .losses import Loss, as_loss
+from .optim import SGD, STORAGES, Optimizer
+from .peft import Method
+
+PROFILES = ("tflm", "litert")
+BUFFERS = ("caller", "arena")
+OFFLOADS = ("none", "optimizer", "activations", "all")
+BACKWARD_WEIGHTS = ("auto", "transposed", "shared")
+C_HEADERS = frozenset(
+    "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
+    "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
+)
+
+
+@dataclass(frozen=True)
+class SlowMemory:
+    """Where offloaded values lie. size: bytes, None: as many as it takes. cost: MACs of the processor in the time of a byte's way in or out."""
+
+    size: int | None = None
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """What a build asks of the adapters that it takes.
+
+    public_key: 32 bytes, or the path of a key file; an adapter must be signed with the secret key that belongs to it. None: adapters
+    are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a higher sequence number replaces
+    another. resident: adapters that wait in memory beside the active one; they count in the RAM budget. slots: two in flash, for updates
+    over the air. self_test: samples [N, ...] and labels that stay in the firmware; an update that makes more than `permitted` of them
+    wrong that were right is not taken.
+    """
+
+    public_key: bytes | str | os.PathLike[str] | None = None
+    rollback_protection: bool = False
+    resident: int = 0
+    slots: bool = False
+    self_test: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, compare=False)
+    permitted: int = 0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides what is generated."""
+
+    methods: tuple[Method, ...] = ()
+    optimizer: Optimizer = field(default_factory=SGD)
+    loss: Loss | str = "cross_entropy"
+    storage: str = "block16"
+    """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
+    accumulate: int = 1
+    """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
+    target: str = "cortex-m4"
+    ram: int | None = None
+    flash: int | None = None
+    profile: str = "tflm"
+    calibration: NDArray[np.int8] | tuple[NDArray[np.int8], ...] | None = None
+    """Inputs of the original domain, int8 [N, ...], several in a tuple; None: random inputs, and the report says so."""
+    calibration_target: NDArray[Any] | None = None
+    seed: int = 0
+    name: str | None = None
+    buffers: str = "caller"
+    """Where inputs and results lie: in buffers of the caller, or in the "arena", which the caller then writes and reads without a copy."""
+    offload: str = "none"
+    """What lies in slow memory: nothing, the moments of the "optimizer", which each update pages in and out again, saved "activations" where
+    the arena has no room for them, or "all" of that."""
+    slow: SlowMemory = field(default_factory=SlowMemory)
+    speed: bool = False
+    """Kernels that are faster for several times the flash."""
+    backward_weights: str = "auto"
+    """What gradients to inputs read: a second, "transposed" copy of the weights, or those of inference, "shared"; "auto": a copy where
+    `flash` has room for it."""
+    optimal: bool = False
+    """Search for the best placement and prove how good it is."""
+    train: bool = True
+    """False: the methods' trained values come as adapters only; nothing is trained."""
+    adapters: AdapterOptions = field(default_factory=AdapterOptions)
+
+    @property
+    def pages_moments(self) -> bool:
+        return self.offload in ("optimizer", "all")
+
+    @property
+    def pages_activations(self) -> bool:
+        return self.offload in ("activations", "all")
+
+
+def check_options(graph: Graph, options: Options) -> None:
+    name = options.name or graph.name
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        raise CompileError("name", f"{name!r} is not a lower-case C identifier of at most 40 characters", 'pass name="kws"')
+    if name == "kt" or name.startswith("kt_"):
+        raise CompileError("name", f"{name!r} begins as the runtime's own names do", f'pass name="my_{name}", for example')
+    if name in C_HEADERS:
+        raise CompileError("name", f"{name}.h would hide C's own header <{name}.h>", f'pass name="{name}_model", for example')
+    as_loss(options.loss)
+    _check_known("storage", options.storage, STORAGES, "formats")
+    _check_known("profile", options.profile, PROFILES, "profiles")
+    _check_known("buffers", options.buffers, BUFFERS, "places")
+    _check_known("backward_weights", options.backward_weights, BACKWARD_WEIGHTS, "values")
+    if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
+        raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
+    check_offload(options.offload, options.optimizer)
+    if options.profile == "litert" and options.methods:
+        raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
+    if options.accumulate < 1:
+        raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+
+
+def check_offload(offload: str, optimizer: Optimizer) -> None:
+    """Raises CompileError where there is nothing of that name, or nothing of it to offload."""
+    _check_known("offload", offload, OFFLOADS, "values")
+    if offload == "optimizer" and not optimizer.moments_per_parameter:
+        where = f"offload={offload!r}"
+        raise CompileError(where, f"{optimizer.name} without momentum keeps no moments", "leave offload out, or pass kt.Adam(), for example")
+
+
+def _check_known(option: str, value: str, known: Sequence[str], plural: str) -> None:
+    if value not in known:
+        near = difflib.get_close_matches(str(value), known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise CompileError(f"{option}={value!r}", f"unknown {option}", f"{hint}{plural} are {', '.join(known)}")

@@ -1,0 +1,48 @@
+"""The samples that calibrate a build: inputs of the original domain, or random ones, with what the forward pass makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CompileError
+from .ir import interp
+from .ir.graph import Graph
+from .losses import as_loss
+from .options import Options
+
+SAMPLES = 32
+"""Calibration samples used: more change no shift (the exponents move by less than a bit)."""
+
+
+def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]], NDArray[Any] | None]:
+    """Forward activations of the calibration samples, and their targets where given."""
+    rng = np.random.Generator(np.random.Philox([options.seed, 1]))
+    if options.calibration is None:
+        inputs = [np.clip(rng.normal(0, 42, (SAMPLES, *base.type(i).shape[1:])).round(), -128, 127).astype(np.int8) for i in base.inputs]
+        return interp.run(base, dict(zip(base.inputs, inputs, strict=True))), None
+    x, y = options.calibration, options.calibration_target
+    arrays = x if isinstance(x, tuple) else (x,)
+    if len(arrays) != len(base.inputs):
+        raise CompileError("calibration", f"holds {len(arrays)} inputs, {base.name} has {len(base.inputs)}", "pass one array for each")
+    count = len(arrays[0])
+    for name, a in zip(base.inputs, arrays, strict=True):
+        expected = base.type(name).shape[1:]
+        if a.dtype != np.int8 or a.shape[1:] != expected or len(a) == 0 or len(a) != count:
+            takes = f"the model takes int8 [N, {', '.join(map(str, expected))}]"
+            raise CompileError("calibration", f"is {a.dtype}{a.shape}, {takes}", "pass samples of the original domain")
+    if y is not None and len(y) != count:
+        raise CompileError("calibration", f"{len(y)} targets for {count} samples", "pass as many targets as samples")
+    chosen = rng.permutation(count)[:SAMPLES]
+    given = {name: a[chosen] for name, a in zip(base.inputs, arrays, strict=True)}
+    return interp.run(base, given), None if y is None else np.asarray(y)[chosen]
+
+
+def targets_of(graph: Graph, options: Options, target: NDArray[Any] | None, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """What the graph's last input holds for calibration: the targets, or where the loss takes none the model's own input."""
+    count = len(next(iter(inputs.values())))
+    found = as_loss(options.loss).targets(graph.type(graph.node("loss").inputs["y"]), target, count)
+    return inputs[graph.inputs[-1]] if found is None else found
