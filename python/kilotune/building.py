@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiloc import pipeline
 from kiloc.cores import TARGETS
-from kiloc.emit.context import ModelContext
+from kiloc.emit import ModelContext
 from kiloc.errors import CompileError
 from kiloc.ir.graph import NEW_HEAD
 from kiloc.ir.text import print_graph
@@ -30,7 +30,7 @@ from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline
 
-from . import boards, monocypher_source, resources, toolchain
+from . import boards, monocypher_source, resources, runtime_files, toolchain
 from ._version import __version__
 from .adapters.signing import public_key
 from .config import Config, load_config
@@ -157,11 +157,22 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
         compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump), flash)
-        report = figures(compilation, sizes)
-        (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
-        (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
-        manifest = json.loads((folder / MANIFEST).read_text())
-    return Build(directory, manifest, report)
+        return _described(folder, directory, compilation, sizes)
+
+
+def write_build(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool = True) -> Build:
+    """The build directory of a compilation, as `build` writes it. measure: link for the size of code."""
+    with _whole_directory(directory) as folder:
+        _write_sources(folder, model, compilation)
+        return _described(folder, directory, compilation, _measured(folder, compilation.options.target) if measure else None)
+
+
+def _described(folder: Path, directory: Path, compilation: pipeline.Compilation, sizes: dict[str, Any] | None) -> Build:
+    """The build of sources that lie in a folder, which will be the directory: with what is said of them."""
+    report = figures(compilation, sizes)
+    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+    (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
+    return Build(directory, json.loads((folder / MANIFEST).read_text()), report)
 
 
 def open_build(directory: str | os.PathLike[str]) -> Build:
@@ -339,25 +350,13 @@ def _put_in_place(folder: Path, target: Path, replaced: Path) -> None:
         raise CompileError(str(target), f"cannot be replaced: {error.strerror}", "choose another directory") from None
 
 
-def _runtime_files(context: ModelContext) -> list[Path]:
-    """Sources of the runtime that a model needs, and every header, relative to the runtime folder."""
-    runtime = resources.runtime()
-    sources = [file for s in context.sources for file in resources.with_variants(Path("src") / s)]
-    if context.training or context.adapters:
-        sources += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
-    if _signed(context):
-        sources.append(Path("src/core/adapter_verify.c"))
-    if context.training:
-        sources.append(Path("src/core/storage.c"))
-    return sources + sorted(p.relative_to(runtime) for p in runtime.rglob("*.h"))
-
-
 def _write_sources(folder: Path, model: Model, compilation: pipeline.Compilation) -> None:
     """All of a build but what is said of it: what can be compiled."""
     (folder / MANIFEST).write_text(json.dumps(_manifest(model, compilation), indent=1) + "\n")
     if compilation.graph.state():
         (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)))
-    for path in _runtime_files(compilation.context):
+    sources = runtime_files.sources(compilation.context)
+    for path in (*sources, *runtime_files.headers(sources, compilation.files.values())):
         destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(resources.runtime() / path, destination)
@@ -382,7 +381,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "softmax": softmax}
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
-    sources += [f"runtime/{f}" for f in map(str, _runtime_files(m)) if f.endswith(".c")]
+    sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
     signed = [MONOCYPHER] if _signed(m) else []
     sources += [f"{folder}/monocypher.c" for folder in signed]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -24,9 +25,10 @@ ARCHITECTURES = ("dsp", "mve")
 """Folders beside kernels of a family, with the same for cores that have these instructions (kt/architecture.h)."""
 
 
-def with_variants(source: Path) -> list[Path]:
-    """A source of the runtime, relative to its folder, and its variants: on any core exactly one of them is not empty."""
-    return [source, *(v for a in ARCHITECTURES if (runtime() / (v := source.parent / a / source.name)).is_file())]
+def with_variants(source: Path, architectures: Sequence[str] = ARCHITECTURES) -> list[Path]:
+    """A source of the runtime, relative to its folder, and its variants for these instructions: on a core that has no others exactly one of
+    them is not empty."""
+    return [source, *(v for a in architectures if (runtime() / (v := source.parent / a / source.name)).is_file())]
 
 
 def boards() -> Path:

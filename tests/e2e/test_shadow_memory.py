@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,10 @@ import pytest
 
 import kilotune as kt
 from kiloc import pipeline
-from kiloc.emit import render
-from kiloc.emit.context import CStep
 from kiloc.options import Options
 from kiloc.peft import Method
 from kiloc.plan.slice import Slice
-from kilotune.building import _written
+from kilotune.building import write_build
 
 CASES: dict[str, tuple[str, list[Method], dict[str, Any]]] = {
     "bias": ("kws_dscnn_int8", [kt.BiasOnly()], {}),
@@ -45,25 +44,33 @@ def dead_ranges(part: Slice, step: int, arena: int, extra: frozenset[str]) -> li
     return [(int(a), int(b - a)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def poisoned(steps: list[CStep], part: Slice, arena: int, extra: frozenset[str] = frozenset()) -> list[CStep]:
+def poisoned(text: str, function: str, part: Slice, arena: int, extra: frozenset[str] = frozenset()) -> str:
+    """The C of a model; between the steps of one of its functions every byte that no value holds is overwritten."""
     number = {n.name: i for i, n in enumerate(part.plan.steps)}
-    found = []
-    for step in steps:
-        at = number[step.comment.split(": ", 1)[1]]
-        fills = "".join(f" memset(a + {start}, 0xA5, {count});" for start, count in dead_ranges(part, at, arena, extra))
-        found.append(replace(step, text=step.text + fills))
-    return found
+    start = text.index(f"kt_status {function}(")
+    end = text.index("\n}\n", start)
+    lines, fills = [], ""
+    for line in text[start:end].split("\n"):
+        named = re.search(r"/\* step \d+: (.+?) \*/", line)
+        if named:
+            ranges = dead_ranges(part, number[named.group(1)], arena, extra)
+            fills = "".join(f" memset(arena + {first}, 0xA5, {count});" for first, count in ranges)
+        lines.append(line)
+        if fills and re.search(r"\);(?: /\* step .*)?$", line) and "in_arena(" not in line:
+            lines[-1], fills = line + fills, ""
+    assert not fills
+    return text[:start] + "\n".join(lines) + text[end:]
 
 
 def opened(model: kt.Model, c: pipeline.Compilation, folder: Path, extra: frozenset[str] | None) -> Any:
     """The host device of a compilation; extra: None leaves the code as it is."""
     if extra is not None:
         assert c.train is not None
-        context, forward = c.context, len(c.context.forward_steps)
-        steps = poisoned([*context.forward_steps, *context.backward_steps], c.train, c.train.plan.arena_bytes, extra)
-        infer = poisoned(context.infer_steps, c.infer, c.infer.plan.arena_bytes)
-        c = replace(c, files=render(replace(context, infer_steps=infer, forward_steps=steps[:forward], backward_steps=steps[forward:])))
-    return _written(model, c, folder, False).open("host")
+        file = f"{model.name}.c"
+        text = poisoned(c.files[file], f"{model.name}_train_step", c.train, c.train.plan.arena_bytes, extra)
+        text = poisoned(text, f"{model.name}_infer", c.infer, c.infer.plan.arena_bytes)
+        c = replace(c, files={**c.files, file: text})
+    return write_build(model, c, folder, measure=False).open("host")
 
 
 def trained(device: Any) -> tuple[bytes, list[float], Any]:
@@ -86,7 +93,7 @@ def test_dead_bytes_are_never_read(case: str, data_dir: Path, tmp_path: Path) ->
             results.append(trained(device))
     (state, losses, y), (state_, losses_, y_) = results
     assert state == state_ and losses == losses_ and np.array_equal(y, y_)
-    assert (tmp_path / "poisoned" / f"{model.name}.c").read_text().count("0xA5") > len(c.context.infer_steps)
+    assert (tmp_path / "poisoned" / f"{model.name}.c").read_text().count("0xA5") > len(c.context.infer.steps)
 
 
 def test_a_live_value_called_dead_is_noticed(data_dir: Path, tmp_path: Path) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Set
 
 import numpy as np
 from numpy.typing import NDArray
 
 CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+
+KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short "
+    "signed sizeof static struct switch typedef union unsigned void volatile while asm".split()
+)
+STATE_HEADER = frozenset({"layout", "base_hash"})
+RESERVED = KEYWORDS | frozenset(
+    "m s t arena at state loss target input output in_arena usable attach attached clear_pages restore_masters base_values begin_training "
+    "state_size_is_as_planned status memcpy memset memcmp memmove strlen size_t bool true false errno stdin stdout stderr main".split()
+)
+"""What generated files call something else, or C does."""
 
 WIDTH = 120
 """Columns of generated C."""
@@ -17,6 +28,52 @@ WIDTH = 120
 def c_identifier(name: str) -> str:
     """A value or node name as a C identifier (dots join scopes)."""
     return re.sub(r"[^0-9A-Za-z_]", "_", name)
+
+
+class Identifiers:
+    """Names in one generated file: the model's own, each made a C identifier that nothing else there has.
+
+    model: the model's name, with which the public functions begin. Where two names of the model would become one identifier, or where C or
+    the generated code has a name already, a number is added. The same value has the same name in every function.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._prefix = f"{model}_"
+        self._taken: set[str] = set(RESERVED)
+        self._locals: dict[str, str] = {}
+        self._members: dict[str, str] = {}
+
+    def file(self, name: str) -> str:
+        """For a constant of the file: another one each time."""
+        return self._fresh(name, self._taken)
+
+    def local(self, name: str) -> str:
+        """For a value, in the functions that use it."""
+        if name not in self._locals:
+            self._locals[name] = self._fresh(name, self._taken)
+        return self._locals[name]
+
+    def member(self, name: str) -> str:
+        """For a member of the state struct, whose names are apart from all others."""
+        if name not in self._members:
+            self._members[name] = _numbered(c_identifier(name), {*self._members.values(), *KEYWORDS, *STATE_HEADER})
+        return self._members[name]
+
+    def _fresh(self, name: str, taken: set[str]) -> str:
+        first = c_identifier(name)
+        if first[0].isdigit() or first.startswith(("_", "kt_", self._prefix)) or first.isupper():
+            first = f"v_{first.strip('_')}"
+        found = _numbered(first, taken)
+        taken.add(found)
+        return found
+
+
+def _numbered(name: str, taken: Set[str]) -> str:
+    """The name, with the smallest number behind it that makes it another one."""
+    found, count = name, 2
+    while found in taken:
+        found, count = f"{name}_{count}", count + 1
+    return found
 
 
 def c_float(x: float) -> str:
@@ -63,7 +120,3 @@ def c_wrapped(text: str, width: int = WIDTH) -> str:
             lines.append(margin)
         lines[-1] += word
     return "\n".join(line.rstrip() for line in lines)
-
-
-def c_list(values: Iterable[object]) -> str:
-    return "{" + ", ".join(str(v) for v in values) + "}"

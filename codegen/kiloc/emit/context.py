@@ -2,60 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..autodiff import LOSS_VALUE
-from ..ir.graph import ADAPTER_KINDS, Graph, Node, Value
-from ..ir.kernel_call import Argument, Field, First, KernelCall, Scratch, Table
-from ..ir.operator import Names
-from ..ir.types import TensorType
-from ..ir.verify import node_types
+from ..cores import kernels_of
+from ..ir.graph import ADAPTER_KINDS, Graph, Value
 from ..ops.backward.loss import Loss
-from ..ops.paging.page import Page, PageOut
 from ..optim import LEARNING_RATE
-from ..plan import Plan
 from ..plan.lifetimes import scratch_name
-from ..plan.paging import page_layout, pages_of
-from ..plan.slice import Slice, caller_buffers, kernel_call, update_bytes
-from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
-from .paging import Part, around, looped, parts, transfer
+from ..plan.paging import Layout, page_layout
+from ..plan.slice import Slice, caller_buffers, update_bytes
+from .c_names import CTYPES, Identifiers, c_array, c_float
 from .state_layout import StateLayout, is_scalar, state_layout
-
-
-@dataclass(frozen=True)
-class CArray:
-    """A constant array in flash."""
-
-    name: str
-    ctype: str
-    size: int
-    text: str
-    comment: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class CStruct:
-    """A parameter struct in flash, fields already spelled."""
-
-    name: str
-    type: str
-    fields: tuple[tuple[str, str], ...]
-    comment: str
-
-
-@dataclass(frozen=True)
-class CStep:
-    """One call of a step function."""
-
-    text: str
-    comment: str
+from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
 
 @dataclass(frozen=True)
@@ -142,10 +104,12 @@ class ModelContext:
     state_bytes: int
     adapter_payload: int
     methods: str
-    infer_steps: list[CStep] = field(default_factory=list)
+    infer: CFunction = field(default_factory=CFunction)
+    train: CFunction = field(default_factory=CFunction)
+    apply: CFunction = field(default_factory=CFunction)
     forward_steps: list[CStep] = field(default_factory=list)
     backward_steps: list[CStep] = field(default_factory=list)
-    update_steps: list[CStep] = field(default_factory=list)
+    """Those of `train`, up to the loss and from it."""
     arrays: list[CArray] = field(default_factory=list)
     structs: list[CStruct] = field(default_factory=list)
     state: list[CState] = field(default_factory=list)
@@ -154,7 +118,8 @@ class ModelContext:
     headers: list[str] = field(default_factory=list)
     """Of the kernels that are called."""
     updates_at_once: bool = False
-    loss_offset: int = 0
+    loss_buffer: str = ""
+    """The local pointer to the loss of a sample."""
     infer_peak: str = ""
     train_peak: str = ""
     adapter: CAdapter | None = None
@@ -170,6 +135,11 @@ class ModelContext:
     def target_macro(self) -> str:
         """What `kt/target.h` defines."""
         return f"KT_TARGET_{self.target.upper().replace('-', '_')}" if self.target else ""
+
+    @property
+    def absent_kernels(self) -> tuple[str, ...]:
+        """Instructions for which the build has no sources, since its core lacks them."""
+        return {"portable": ("dsp", "mve"), "dsp": ("mve",), "mve": ()}[kernels_of(self.target)]
 
     @property
     def packed(self) -> bool:
@@ -199,149 +169,6 @@ class ModelContext:
     def output_parameters(self) -> str:
         """Of one that writes the results, behind the inputs."""
         return "" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs)
-
-    @property
-    def infer_uses_arena(self) -> bool:
-        return any(re.search(r"\ba \+ ", step.text) for step in self.infer_steps)
-
-    @property
-    def infer_uses_state(self) -> bool:
-        return any("s->" in step.text for step in self.infer_steps)
-
-    @property
-    def infer_uses_adapter(self) -> bool:
-        return any(re.search(r"\bt->", step.text) for step in self.infer_steps)
-
-
-class _Emitter:
-    """Turns nodes of planned slices into calls, collecting the constants that they need."""
-
-    def __init__(self, graph: Graph, context: ModelContext) -> None:
-        self.graph = graph
-        self.context = context
-        self.by_content: dict[tuple[str, bytes], str] = {}
-        self.structs: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
-        self.sources: set[str] = set()
-        self.headers: set[str] = set()
-        self.slow = page_layout(graph)
-        context.page_bytes, context.moment_bytes = self.slow.bytes, self.slow.moments
-
-    def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> str:
-        """Name of a constant array with this content; equal contents share one."""
-        key = (ctype, data.tobytes())
-        if key not in self.by_content:
-            identifier = c_identifier(name)
-            self.by_content[key] = identifier
-            self.context.arrays.append(CArray(identifier, ctype, data.size, c_array(data), comment, data.nbytes))
-        return self.by_content[key]
-
-    def constant(self, name: str) -> str:
-        value = self.graph.values[name]
-        assert value.data is not None
-        shape = "x".join(map(str, value.type.shape))
-        return self.array(name, CTYPES[value.type.dtype], value.data, f"{shape}, {value.origin}" if value.origin else shape)
-
-    def pointer(self, name: str, plan: Plan, caller: Mapping[str, str]) -> str:
-        """C expression for the address of a value."""
-        value = self.graph.values[name]
-        if name in caller:
-            return caller[name]
-        if value.is_state:
-            return f"{'&' if is_scalar(value) else ''}{'t' if self.context.adapters else 's'}->{c_identifier(name)}"
-        if value.kind == "constant":
-            return self.constant(name)
-        return f"({CTYPES[value.type.dtype]} *)(a + {plan.offsets[name]})"
-
-    def field_text(self, node: Node, value: Field) -> str:
-        if isinstance(value, Mapping):
-            return "{" + ", ".join(f".{k} = {self.field_text(node, v)}" for k, v in value.items()) + "}"
-        if isinstance(value, Argument):
-            return self.constant(value.value)
-        if isinstance(value, Table):
-            return self.array(f"{node.name}_{value.suffix}", value.ctype, value.data, f"{value.suffix} of {node.name}")
-        if isinstance(value, tuple):
-            return c_list(value)
-        return c_float(value) if isinstance(value, float) else str(value)
-
-    def steps(self, nodes: tuple[Node, ...], plan: Plan, caller: Mapping[str, str], first: int) -> list[CStep]:
-        found: list[CStep] = []
-        for node in nodes:
-            call = kernel_call(self.graph, node)
-            if call is not None:
-                found.append(self.step(node, call, plan, caller, first + len(found)))
-            elif isinstance(node.op, Page):
-                address = f"a + {plan.offsets[node.inputs['x'] if isinstance(node.op, PageOut) else node.outputs[0]]}"
-                found.append(CStep("\n".join(transfer(self.graph, node, self.slow, address)), f"step {first + len(found)}: {node.name}"))
-        return found
-
-    def step(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], number: int) -> CStep:
-        if not pages_of(self.graph, node)[0]:
-            return CStep(self.call(node, call, plan, caller, Part("0", 0)), f"step {number}: {node.name}")
-        accumulator = self.graph.type(node.inputs["accumulator"])
-        lines: list[str] = []
-        for part in parts(self.graph, node):
-            call = part_call(self.graph, node, part)
-            pages = plan.offsets[scratch_name(node)] + call.scratch
-            text = self.call(node, call, plan, caller, part)
-            lines += looped(part, accumulator.size, around(self.graph, node, part, self.slow, pages, text))
-        return CStep("\n".join(lines), f"step {number}: {node.name}")
-
-    def call(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], part: Part) -> str:
-        """C of a call, for an update that goes over its parameter in parts of one of them."""
-        self.sources.update(call.files)
-        self.headers.add(call.header)
-        arguments = [f"&{self.struct(node, call, part.name)}"] if call.struct else []
-        pages = pages_of(self.graph, node)[0]
-        for argument in call.arguments:
-            if isinstance(argument, Argument) and argument.value in pages:
-                ctype = CTYPES[self.graph.type(argument.value).dtype]
-                arguments.append(f"({ctype} *)(a + {plan.offsets[scratch_name(node)] + call.scratch + pages[argument.value]})")
-            elif isinstance(argument, Argument):
-                address = self.pointer(argument.value, plan, caller)
-                arguments.append(part.behind(address) if argument.value == node.inputs.get("accumulator") else address)
-            elif isinstance(argument, Scratch):
-                arguments.append(f"a + {plan.offsets[scratch_name(node)]}")
-            elif isinstance(argument, First):
-                arguments.append("(int32_t)at" if part.at == "at" else part.at)
-            else:
-                arguments.append(argument)
-        return f"{call.symbol}({', '.join(arguments)});"
-
-    def struct(self, node: Node, call: KernelCall, part: str = "") -> str:
-        """Name of the parameter struct of a call; equal ones are one: the slices share them, and what is computed again."""
-        fields = tuple((k, self.field_text(node, v)) for k, v in call.fields.items())
-        content = (call.struct, fields)
-        if content not in self.structs:
-            self.structs[content] = c_identifier(node.name) + f"{part}_params"
-            self.context.structs.append(CStruct(self.structs[content], call.struct, fields, self.describe(node)))
-        return self.structs[content]
-
-    def describe(self, node: Node) -> str:
-        def shape(name: str) -> str:
-            return "x".join(map(str, self.graph.type(name).shape[1:])) or "1"
-
-        results = ", ".join(shape(o) for o in node.outputs)
-        first = node.inputs.get("x", node.inputs.get("g", ""))
-        flow = f"{shape(first)} -> {results}" if first and results else ""
-        return f"{node.name}: {node.op.mnemonic} {flow}".rstrip()
-
-
-TARGETS = {"label": "&target->label", "target": "target->values"}
-"""C of the caller's buffers that are no parameters of the call themselves."""
-
-
-def caller_expressions(graph: Graph) -> dict[str, str]:
-    """C of the values that lie in the caller's memory."""
-    return {value: TARGETS.get(name, name) for value, name in caller_buffers(graph).items()}
-
-
-def part_call(graph: Graph, node: Node, part: Part) -> KernelCall:
-    """The call of an update for a part of its parameter."""
-    types = node_types(graph, node)
-    operands = {**types.operands, "accumulator": TensorType((part.size,), types.type("accumulator").dtype)}
-    call = node.op.kernel_call(replace(types, operands=operands), Names(node.inputs, node.outputs))
-    assert call is not None
-    return call
 
 
 def build_context(
@@ -375,18 +202,23 @@ def build_context(
         methods=methods,
     )
     planned = [v for part in (infer, train) if part for v in part.kernels.values.values()]
-    emitter = _Emitter(graph.with_values(planned), context)
-    context.infer_steps = emitter.steps(infer.kernels.nodes, infer.plan, caller_expressions(infer.graph), 1)
+    constants = Constants(graph.with_values(planned), Identifiers(graph.name))
+    slow = page_layout(constants.graph)
+    context.page_bytes, context.moment_bytes = slow.bytes, slow.moments
+    held = "values" if context.adapters else "state"
+    writer = FunctionWriter(constants, infer.plan.offsets, caller_buffers(infer.graph), slow, held)
+    writer.add(infer.kernels.nodes)
+    context.infer = writer.function
     context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
     if infer.graph.buffers == "arena":
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
-    _add_state(emitter, layout_of_state)
+    _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, emitter)
-    context.sources = sorted(emitter.sources)
-    context.headers = sorted(emitter.headers)
+        _add_training(graph, train, context, constants, slow)
+    context.arrays, context.structs = constants.arrays, constants.structs
+    context.sources, context.headers = sorted(constants.sources), sorted(constants.headers)
     return context
 
 
@@ -396,41 +228,44 @@ def _target_range(graph: Graph) -> tuple[str, ...]:
     return tuple(c_float(end) for end in op.target_range)
 
 
-def _add_state(emitter: _Emitter, layout: StateLayout) -> None:
+def _add_state(context: ModelContext, constants: Constants, layout: StateLayout) -> None:
     offset = 0
     for v in layout.values:
-        emitter.context.state.append(_state_member(v, emitter, offset))
+        context.state.append(_state_member(v, context, constants, offset))
         offset += v.type.bytes if v.kind in ADAPTER_KINDS else 0
 
 
-def _add_training(graph: Graph, train: Slice, emitter: _Emitter) -> None:
-    context, plan, caller = emitter.context, train.plan, caller_expressions(train.graph)
-    context.forward_steps = emitter.steps(train.kernels.phase("forward"), plan, caller, 1)
-    backward = train.kernels.phase("backward", "update")
-    context.backward_steps = emitter.steps(backward, plan, caller, 1 + len(context.forward_steps))
+def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
+    plan = train.plan
+    writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
+    context.forward_steps = writer.add(train.kernels.phase("forward"))
+    context.backward_steps = writer.add(train.kernels.phase("backward", "update"))
+    context.loss_buffer = writer.value(LOSS_VALUE, len(writer.function.steps)).name
+    context.train = writer.function
     context.updates_at_once = graph.updates_at_once
     if not graph.updates_at_once:
         updates = graph.phase("update")
-        context.update_steps = emitter.steps(updates, replace(plan, offsets={scratch_name(n): 0 for n in updates}), {}, 1)
-    context.loss_offset = plan.offsets[LOSS_VALUE]
+        writer = FunctionWriter(constants, {scratch_name(n): 0 for n in updates}, {}, slow, "state")
+        writer.add(updates)
+        context.apply = writer.function
     context.train_peak = plan.steps[plan.peak_step].name
     for p in graph.parameters:
         if p.storage == "block16":
-            names = {r: c_identifier(p.values[v]) for r, v in CBlock.ROLES.items()}
+            names = {r: constants.identifiers.member(p.values[v]) for r, v in CBlock.ROLES.items()}
             context.blocks.append(CBlock(**names, size=graph.type(p.values["value"]).size))
 
 
-def _state_member(v: Value, emitter: _Emitter, offset: int) -> CState:
+def _state_member(v: Value, context: ModelContext, constants: Constants, offset: int) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
-    if emitter.context.adapters:
+    if context.adapters:
         is_array, initial = not scalar, c_array(v.data)
     elif np.any(v.data) and v.kind != "master":
         is_array = not scalar
         literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
-        initial = literal if scalar else emitter.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} of the base model")
+        initial = literal if scalar else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} of the base model")
     return CState(
-        c_identifier(v.name),
+        constants.identifiers.member(v.name),
         CTYPES[v.type.dtype],
         v.type.size,
         scalar,

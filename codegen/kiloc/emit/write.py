@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from .c_names import WIDTH, c_wrapped
-from .context import CStep, ModelContext
+from .context import ModelContext
 
 FILES = {
     "model.h.j2": "{name}.h",
@@ -37,11 +37,13 @@ def render(context: ModelContext) -> dict[str, str]:
     return files
 
 
-def _statement(step: CStep) -> str:
-    """A call with its comment behind it, or above it where the line would be too long or there are several."""
-    lines, comment = "\n".join(f"    {line}" for line in step.text.split("\n")), f"/* {step.comment} */"
-    short = f"{lines} {comment}"
-    return short if len(short) <= WIDTH and "\n" not in lines else f"    {comment}\n{lines}"
+def _statement(text: str, comment: str = "") -> str:
+    """A call, indented, with its comment behind it, or above it where the line would be too long or there are several."""
+    lines = "\n".join(f"    {line}" for line in text.split("\n"))
+    if not comment:
+        return lines
+    short = f"{lines} /* {comment} */"
+    return short if len(short) <= WIDTH and "\n" not in lines else f"    /* {comment} */\n{lines}"
 
 
 def _wrapped(text: str) -> str:

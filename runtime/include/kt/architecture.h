@@ -6,13 +6,14 @@
  *     KT_DSP   the DSP extension of Armv7E-M and Armv8-M: Cortex-M4, M7, M33, M55
  *     KT_MVE   integer Helium: Cortex-M55; its inline assembly takes more registers than a build without optimisation has free
  *
- * Both give the same bits. Define KT_PORTABLE to build the portable C everywhere. */
+ * Both give the same bits. Define KT_PORTABLE to build the portable C everywhere. A generated build has the sources that its own core needs, and
+ * its kt/target.h says which are absent (KT_WITHOUT_DSP, KT_WITHOUT_MVE): another core then runs the portable ones. */
 #ifndef KT_ARCHITECTURE_H
 #define KT_ARCHITECTURE_H
 
 #include "kt/target.h"
 
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(KT_PORTABLE)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && !defined(KT_PORTABLE) && !defined(KT_WITHOUT_DSP)
 #if __ARM_ARCH_PROFILE == 'M'
 #define KT_DSP 1
 #endif
@@ -29,7 +30,7 @@
 #endif
 #endif
 
-#if KT_DSP && defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__)
+#if KT_DSP && defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__) && !defined(KT_WITHOUT_MVE)
 #define KT_MVE 1
 #else
 #define KT_MVE 0

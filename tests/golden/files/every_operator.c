@@ -309,27 +309,54 @@ static const kt_step_int32_params dilated_bias_step_params = {
     .decay = 0.0f,
 };
 
+/* Where a value lies in the arena. */
+static inline void *in_arena(uint8_t *arena, size_t offset)
+{
+    return arena + offset;
+}
+
 kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int8_t *output)
 {
-    uint8_t *const a = m->arena;
+    uint8_t *const arena = m->arena;
     const every_operator_state *const s = m->state;
     /* step 1: stem */
-    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, (int8_t *)(a + 116),
-                             a + 0);
-    kt_depthwise_conv2d_s8(&spread_params, (int8_t *)(a + 116), spread_bias, (int8_t *)(a + 0)); /* step 2: spread */
-    kt_pad_s8(&widen_params, (int8_t *)(a + 0), (int8_t *)(a + 12)); /* step 3: widen */
-    kt_max_pool2d_s8(&largest_params, (int8_t *)(a + 12), (int8_t *)(a + 0)); /* step 4: largest */
+    int8_t *const stem = in_arena(arena, 116); /* 594 bytes, steps 1-2 */
+    void *const stem_scratch = in_arena(arena, 0); /* 72 bytes, step 1 */
+    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, stem, stem_scratch);
+    /* step 2: spread */
+    int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
+    kt_depthwise_conv2d_s8(&spread_params, stem, spread_bias, spread);
+    /* step 3: widen */
+    int8_t *const widen = in_arena(arena, 12); /* 924 bytes, steps 3-4 */
+    kt_pad_s8(&widen_params, spread, widen);
+    /* step 4: largest */
+    int8_t *const largest = in_arena(arena, 0); /* 504 bytes, steps 4-5 */
+    kt_max_pool2d_s8(&largest_params, widen, largest);
     /* step 5: dilated */
-    kt_packed_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 232), a + 568);
-    kt_requantize_s8(&rescale_params, (int8_t *)(a + 232), (int8_t *)(a + 232)); /* step 6: rescale */
-    kt_average_pool2d_s8(&average_params, (int8_t *)(a + 232), (int8_t *)(a + 0)); /* step 7: average */
-    kt_transpose_s8(&turn_params, (int8_t *)(a + 0), (int8_t *)(a + 96)); /* step 8: turn */
-    kt_mean_s8(&middle_params, (int8_t *)(a + 96), (int8_t *)(a + 0)); /* step 9: middle */
+    int8_t *const dilated = in_arena(arena, 232); /* 336 bytes, steps 5-6 */
+    void *const dilated_scratch = in_arena(arena, 568); /* 224 bytes, step 5 */
+    kt_packed_conv2d_s8(&dilated_params, largest, s->dilated_bias, dilated, dilated_scratch);
+    /* step 6: rescale */
+    int8_t *const rescale = in_arena(arena, 232); /* 336 bytes, steps 6-7 */
+    kt_requantize_s8(&rescale_params, dilated, rescale);
+    /* step 7: average */
+    int8_t *const average = in_arena(arena, 0); /* 96 bytes, steps 7-8 */
+    kt_average_pool2d_s8(&average_params, rescale, average);
+    /* step 8: turn */
+    int8_t *const turn = in_arena(arena, 96); /* 96 bytes, steps 8-9 */
+    kt_transpose_s8(&turn_params, average, turn);
+    /* step 9: middle */
+    int8_t *const middle = in_arena(arena, 0); /* 32 bytes, step 9 */
+    kt_mean_s8(&middle_params, turn, middle);
     /* step 10: hidden */
-    kt_packed_row_relu_s8(&hidden_params, (int8_t *)(a + 0), hidden_bias_folded, (int8_t *)(a + 32));
+    int8_t *const flat = in_arena(arena, 0); /* 32 bytes, step 10 */
+    int8_t *const hidden = in_arena(arena, 32); /* 10 bytes, steps 10-11 */
+    kt_packed_row_relu_s8(&hidden_params, flat, hidden_bias_folded, hidden);
     /* step 11: logits */
-    kt_packed_conv2d_s8(&logits_params, (int8_t *)(a + 32), s->logits_bias, (int8_t *)(a + 0), a + 44);
-    kt_softmax_s8(&probabilities_params, (int8_t *)(a + 0), output); /* step 12: probabilities */
+    int8_t *const logits = in_arena(arena, 0); /* 5 bytes, steps 11-12 */
+    void *const logits_scratch = in_arena(arena, 44); /* 72 bytes, step 11 */
+    kt_packed_conv2d_s8(&logits_params, hidden, s->logits_bias, logits, logits_scratch);
+    kt_softmax_s8(&probabilities_params, logits, output); /* step 12: probabilities */
     return KT_OK;
 }
 
@@ -396,7 +423,7 @@ kt_status every_operator_resume(every_operator_model *m, void *arena, size_t are
 
 kt_status every_operator_train_step(every_operator_model *m, const int8_t *input, const kt_target *target, float *loss)
 {
-    uint8_t *const a = m->arena;
+    uint8_t *const arena = m->arena;
     every_operator_state *const s = m->state;
     if (m->arena_bytes < EVERY_OPERATOR_ARENA_BYTES_TRAIN) {
         return KT_ERROR_ARENA;
@@ -407,70 +434,127 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
 
     /* forward */
     /* step 1: stem */
-    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, (int8_t *)(a + 116),
-                             a + 0);
-    kt_depthwise_conv2d_s8(&spread_params, (int8_t *)(a + 116), spread_bias, (int8_t *)(a + 0)); /* step 2: spread */
-    kt_pad_s8(&widen_params, (int8_t *)(a + 0), (int8_t *)(a + 12)); /* step 3: widen */
-    kt_max_pool2d_s8(&largest_params, (int8_t *)(a + 12), (int8_t *)(a + 0)); /* step 4: largest */
+    int8_t *const stem = in_arena(arena, 116); /* 594 bytes, steps 1-2 */
+    void *const stem_scratch = in_arena(arena, 0); /* 72 bytes, step 1 */
+    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, stem, stem_scratch);
+    /* step 2: spread */
+    int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
+    kt_depthwise_conv2d_s8(&spread_params, stem, spread_bias, spread);
+    /* step 3: widen */
+    int8_t *const widen = in_arena(arena, 12); /* 924 bytes, steps 3-4 */
+    kt_pad_s8(&widen_params, spread, widen);
+    /* step 4: largest */
+    int8_t *const largest = in_arena(arena, 0); /* 504 bytes, steps 4-5 */
+    kt_max_pool2d_s8(&largest_params, widen, largest);
     /* step 5: dilated */
-    kt_packed_conv2d_s8(&dilated_params, (int8_t *)(a + 0), s->dilated_bias, (int8_t *)(a + 232), a + 568);
-    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 232), (uint8_t *)(a + 568)); /* step 6: dilated.mask */
-    kt_requantize_s8(&rescale_params, (int8_t *)(a + 232), (int8_t *)(a + 232)); /* step 7: rescale */
-    kt_save_mask_s8(&dilated_mask_params, (int8_t *)(a + 232), (uint8_t *)(a + 612)); /* step 8: rescale.mask */
-    kt_average_pool2d_s8(&average_params, (int8_t *)(a + 232), (int8_t *)(a + 0)); /* step 9: average */
-    kt_transpose_s8(&turn_params, (int8_t *)(a + 0), (int8_t *)(a + 96)); /* step 10: turn */
-    kt_mean_s8(&middle_params, (int8_t *)(a + 96), (int8_t *)(a + 0)); /* step 11: middle */
-    kt_save_mask_s8(&middle_mask_params, (int8_t *)(a + 0), (uint8_t *)(a + 92)); /* step 12: middle.mask */
+    int8_t *const dilated = in_arena(arena, 232); /* 336 bytes, steps 5-7 */
+    void *const dilated_scratch = in_arena(arena, 568); /* 224 bytes, step 5 */
+    kt_packed_conv2d_s8(&dilated_params, largest, s->dilated_bias, dilated, dilated_scratch);
+    /* step 6: dilated.mask */
+    uint8_t *const dilated_mask = in_arena(arena, 568); /* 42 bytes, steps 6-33 */
+    kt_save_mask_s8(&dilated_mask_params, dilated, dilated_mask);
+    /* step 7: rescale */
+    int8_t *const rescale = in_arena(arena, 232); /* 336 bytes, steps 7-9 */
+    kt_requantize_s8(&rescale_params, dilated, rescale);
+    /* step 8: rescale.mask */
+    uint8_t *const rescale_mask = in_arena(arena, 612); /* 42 bytes, steps 8-32 */
+    kt_save_mask_s8(&dilated_mask_params, rescale, rescale_mask);
+    /* step 9: average */
+    int8_t *const average = in_arena(arena, 0); /* 96 bytes, steps 9-10 */
+    kt_average_pool2d_s8(&average_params, rescale, average);
+    /* step 10: turn */
+    int8_t *const turn = in_arena(arena, 96); /* 96 bytes, steps 10-11 */
+    kt_transpose_s8(&turn_params, average, turn);
+    /* step 11: middle */
+    int8_t *const middle = in_arena(arena, 0); /* 32 bytes, steps 11-12 */
+    kt_mean_s8(&middle_params, turn, middle);
+    /* step 12: middle.mask */
+    uint8_t *const middle_mask = in_arena(arena, 92); /* 4 bytes, steps 12-28 */
+    kt_save_mask_s8(&middle_mask_params, middle, middle_mask);
     /* step 13: hidden */
-    kt_packed_row_relu_s8(&hidden_params, (int8_t *)(a + 0), hidden_bias_folded, (int8_t *)(a + 72));
-    kt_save_mask_s8(&hidden_mask_params, (int8_t *)(a + 72), (uint8_t *)(a + 96)); /* step 14: hidden.mask */
+    int8_t *const flat = in_arena(arena, 0); /* 32 bytes, step 13 */
+    int8_t *const hidden = in_arena(arena, 72); /* 10 bytes, steps 13-15 */
+    kt_packed_row_relu_s8(&hidden_params, flat, hidden_bias_folded, hidden);
+    /* step 14: hidden.mask */
+    uint8_t *const hidden_mask = in_arena(arena, 96); /* 2 bytes, steps 14-26 */
+    kt_save_mask_s8(&hidden_mask_params, hidden, hidden_mask);
     /* step 15: logits */
-    kt_packed_conv2d_s8(&logits_params, (int8_t *)(a + 72), s->logits_bias, (int8_t *)(a + 84), a + 0);
-    kt_save_mask_s8(&logits_mask_params, (int8_t *)(a + 84), (uint8_t *)(a + 0)); /* step 16: logits.mask */
-    kt_softmax_s8(&probabilities_params, (int8_t *)(a + 84), (int8_t *)(a + 84)); /* step 17: probabilities */
+    int8_t *const logits = in_arena(arena, 84); /* 5 bytes, steps 15-17 */
+    void *const logits_scratch = in_arena(arena, 0); /* 72 bytes, step 15 */
+    kt_packed_conv2d_s8(&logits_params, hidden, s->logits_bias, logits, logits_scratch);
+    /* step 16: logits.mask */
+    uint8_t *const logits_mask = in_arena(arena, 0); /* 1 byte, steps 16-20 */
+    kt_save_mask_s8(&logits_mask_params, logits, logits_mask);
+    /* step 17: probabilities */
+    int8_t *const probabilities = in_arena(arena, 84); /* 5 bytes, steps 17-19 */
+    kt_softmax_s8(&probabilities_params, logits, probabilities);
 
     s->accumulated = 1;
 
     /* loss, backward, and each update as soon as its gradient exists */
     /* step 18: loss */
-    kt_mean_squared_error(&loss_params, (int8_t *)(a + 84), target->values, (int8_t *)(a + 24), (int32_t *)(a + 432),
-                          (float *)(a + 436));
+    int8_t *const loss_gradient = in_arena(arena, 24); /* 5 bytes, steps 18-19 */
+    int32_t *const loss_exponent = in_arena(arena, 432); /* 4 bytes, steps 18-35 */
+    float *const loss_value = in_arena(arena, 436); /* 4 bytes, steps 18-37 */
+    kt_mean_squared_error(&loss_params, probabilities, target->values, loss_gradient, loss_exponent, loss_value);
     /* step 19: probabilities.dx */
-    kt_softmax_gradient_s8(&probabilities_dx_params, (int8_t *)(a + 24), (int8_t *)(a + 84), (int8_t *)(a + 24));
+    int8_t *const probabilities_dx = in_arena(arena, 24); /* 5 bytes, steps 19-20 */
+    kt_softmax_gradient_s8(&probabilities_dx_params, loss_gradient, probabilities, probabilities_dx);
     /* step 20: logits.masked */
-    kt_apply_mask_s8(&logits_masked_params, (int8_t *)(a + 24), (uint8_t *)(a + 0), (int8_t *)(a + 24));
-    kt_clear_gradient(&logits_bias_clear_params, (float *)(a + 0)); /* step 21: logits.bias.clear */
+    int8_t *const logits_masked = in_arena(arena, 24); /* 5 bytes, steps 20-25 */
+    kt_apply_mask_s8(&logits_masked_params, probabilities_dx, logits_mask, logits_masked);
+    /* step 21: logits.bias.clear */
+    float *const logits_bias_accumulator = in_arena(arena, 0); /* 20 bytes, steps 21-24 */
+    kt_clear_gradient(&logits_bias_clear_params, logits_bias_accumulator);
     /* step 22: logits.bias.gradient */
-    kt_bias_gradient(&logits_bias_gradient_params, (int8_t *)(a + 24), (int32_t *)(a + 432), (float *)(a + 0));
+    kt_bias_gradient(&logits_bias_gradient_params, logits_masked, loss_exponent, logits_bias_accumulator);
     /* step 23: logits.bias.optimizer */
-    kt_sgd(&logits_bias_optimizer_params, (float *)(a + 0), s->logits_bias_momentum, &s->accumulated,
+    kt_sgd(&logits_bias_optimizer_params, logits_bias_accumulator, s->logits_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&logits_bias_step_params, s->logits_bias, (float *)(a + 0), NULL); /* step 24: logits.bias.step */
+    /* step 24: logits.bias.step */
+    kt_step_int32(&logits_bias_step_params, s->logits_bias, logits_bias_accumulator, NULL);
     /* step 25: logits.dx */
-    kt_packed_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 24), (int8_t *)(a + 40), a + 0);
+    int8_t *const logits_dx = in_arena(arena, 40); /* 10 bytes, steps 25-26 */
+    void *const logits_dx_scratch = in_arena(arena, 0); /* 24 bytes, step 25 */
+    kt_packed_input_gradient_s8(&logits_dx_params, logits_masked, logits_dx, logits_dx_scratch);
     /* step 26: hidden.masked */
-    kt_apply_mask_s8(&hidden_masked_params, (int8_t *)(a + 40), (uint8_t *)(a + 96), (int8_t *)(a + 40));
+    int8_t *const hidden_masked = in_arena(arena, 40); /* 10 bytes, steps 26-27 */
+    kt_apply_mask_s8(&hidden_masked_params, logits_dx, hidden_mask, hidden_masked);
     /* step 27: hidden.dx */
-    kt_packed_input_gradient_s8(&hidden_dx_params, (int8_t *)(a + 40), (int8_t *)(a + 96), a + 0);
+    int8_t *const hidden_dx = in_arena(arena, 96); /* 32 bytes, step 27 */
+    void *const hidden_dx_scratch = in_arena(arena, 0); /* 40 bytes, step 27 */
+    kt_packed_input_gradient_s8(&hidden_dx_params, hidden_masked, hidden_dx, hidden_dx_scratch);
     /* step 28: middle.masked */
-    kt_apply_mask_s8(&middle_masked_params, (int8_t *)(a + 96), (uint8_t *)(a + 92), (int8_t *)(a + 96));
-    kt_mean_gradient_s8(&middle_dx_params, (int8_t *)(a + 96), (int8_t *)(a + 0)); /* step 29: middle.dx */
-    kt_transpose_s8(&turn_dx_params, (int8_t *)(a + 0), (int8_t *)(a + 336)); /* step 30: turn.dx */
-    kt_average_pool2d_gradient_s8(&average_dx_params, (int8_t *)(a + 336), (int8_t *)(a + 0)); /* step 31: average.dx */
+    int8_t *const flat_dx = in_arena(arena, 96); /* 32 bytes, step 28 */
+    int8_t *const middle_masked = in_arena(arena, 96); /* 32 bytes, steps 28-29 */
+    kt_apply_mask_s8(&middle_masked_params, flat_dx, middle_mask, middle_masked);
+    /* step 29: middle.dx */
+    int8_t *const middle_dx = in_arena(arena, 0); /* 96 bytes, steps 29-30 */
+    kt_mean_gradient_s8(&middle_dx_params, middle_masked, middle_dx);
+    /* step 30: turn.dx */
+    int8_t *const turn_dx = in_arena(arena, 336); /* 96 bytes, steps 30-31 */
+    kt_transpose_s8(&turn_dx_params, middle_dx, turn_dx);
+    /* step 31: average.dx */
+    int8_t *const average_dx = in_arena(arena, 0); /* 336 bytes, steps 31-32 */
+    kt_average_pool2d_gradient_s8(&average_dx_params, turn_dx, average_dx);
     /* step 32: rescale.masked */
-    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 0), (uint8_t *)(a + 612), (int8_t *)(a + 0));
+    int8_t *const rescale_masked = in_arena(arena, 0); /* 336 bytes, steps 32-33 */
+    kt_apply_mask_s8(&rescale_masked_params, average_dx, rescale_mask, rescale_masked);
     /* step 33: dilated.masked */
-    kt_apply_mask_s8(&rescale_masked_params, (int8_t *)(a + 0), (uint8_t *)(a + 568), (int8_t *)(a + 0));
-    kt_clear_gradient(&dilated_bias_clear_params, (float *)(a + 336)); /* step 34: dilated.bias.clear */
+    int8_t *const dilated_masked = in_arena(arena, 0); /* 336 bytes, steps 33-35 */
+    kt_apply_mask_s8(&rescale_masked_params, rescale_masked, dilated_mask, dilated_masked);
+    /* step 34: dilated.bias.clear */
+    float *const dilated_bias_accumulator = in_arena(arena, 336); /* 32 bytes, steps 34-37 */
+    kt_clear_gradient(&dilated_bias_clear_params, dilated_bias_accumulator);
     /* step 35: dilated.bias.gradient */
-    kt_bias_gradient(&dilated_bias_gradient_params, (int8_t *)(a + 0), (int32_t *)(a + 432), (float *)(a + 336));
+    kt_bias_gradient(&dilated_bias_gradient_params, dilated_masked, loss_exponent, dilated_bias_accumulator);
     /* step 36: dilated.bias.optimizer */
-    kt_sgd(&dilated_bias_optimizer_params, (float *)(a + 336), s->dilated_bias_momentum, &s->accumulated,
+    kt_sgd(&dilated_bias_optimizer_params, dilated_bias_accumulator, s->dilated_bias_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 37: dilated.bias.step */
-    kt_step_int32(&dilated_bias_step_params, s->dilated_bias, (float *)(a + 336), NULL);
+    kt_step_int32(&dilated_bias_step_params, s->dilated_bias, dilated_bias_accumulator, NULL);
     if (loss != NULL) {
-        *loss = *(float *)(a + 436);
+        *loss = *loss_value;
     }
     return KT_OK;
 }

@@ -334,26 +334,40 @@ static const kt_weight_gradient_params first_lora_a_gradient_params = {
     .scale = 0.034198366f,
 };
 
+/* Where a value lies in the arena. */
+static inline void *in_arena(uint8_t *arena, size_t offset)
+{
+    return arena + offset;
+}
+
 kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output)
 {
-    uint8_t *const a = m->arena;
+    uint8_t *const arena = m->arena;
     const tiny_state *const s = m->state;
     /* step 1: first.lora_down */
+    int8_t *const first_lora_u = in_arena(arena, 32); /* 2 bytes, steps 1-2 */
     kt_down_projection_s8(&first_lora_down_params, input, s->first_lora_a, &s->first_lora_a_exponent,
-                          &s->first_lora_range, NULL, (int8_t *)(a + 32));
+                          &s->first_lora_range, NULL, first_lora_u);
     /* step 2: first */
-    kt_packed_conv2d_lora_s8(&first_params, input, s->first_bias, (int8_t *)(a + 32), s->first_lora_b,
-                             &s->first_lora_range, &s->first_lora_b_exponent, NULL, NULL, (int8_t *)(a + 40), a + 0);
+    int8_t *const first = in_arena(arena, 40); /* 10 bytes, steps 2-4 */
+    void *const first_scratch = in_arena(arena, 0); /* 32 bytes, step 2 */
+    kt_packed_conv2d_lora_s8(&first_params, input, s->first_bias, first_lora_u, s->first_lora_b, &s->first_lora_range,
+                             &s->first_lora_b_exponent, NULL, NULL, first, first_scratch);
     /* step 3: second.lora_down */
-    kt_down_projection_s8(&second_lora_down_params, (int8_t *)(a + 40), s->second_lora_a, &s->second_lora_a_exponent,
-                          &s->second_lora_range, NULL, (int8_t *)(a + 60));
+    int8_t *const second_lora_u = in_arena(arena, 60); /* 2 bytes, steps 3-4 */
+    kt_down_projection_s8(&second_lora_down_params, first, s->second_lora_a, &s->second_lora_a_exponent,
+                          &s->second_lora_range, NULL, second_lora_u);
     /* step 4: second */
-    kt_packed_conv2d_lora_s8(&second_params, (int8_t *)(a + 40), s->second_bias, (int8_t *)(a + 60), s->second_lora_b,
-                             &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, (int8_t *)(a + 52), a + 0);
+    int8_t *const second = in_arena(arena, 52); /* 8 bytes, steps 4-5 */
+    void *const second_scratch = in_arena(arena, 0); /* 40 bytes, step 4 */
+    kt_packed_conv2d_lora_s8(&second_params, first, s->second_bias, second_lora_u, s->second_lora_b,
+                             &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, second, second_scratch);
     /* step 5: logits */
-    kt_packed_conv2d_delta_s8(&logits_params, (int8_t *)(a + 52), s->logits_bias, s->logits_delta,
-                              &s->logits_delta_exponent, NULL, NULL, (int8_t *)(a + 32), a + 0);
-    kt_softmax_s8(&classes_params, (int8_t *)(a + 32), output); /* step 6: classes */
+    int8_t *const logits = in_arena(arena, 32); /* 3 bytes, steps 5-6 */
+    void *const logits_scratch = in_arena(arena, 0); /* 32 bytes, step 5 */
+    kt_packed_conv2d_delta_s8(&logits_params, second, s->logits_bias, s->logits_delta, &s->logits_delta_exponent, NULL,
+                              NULL, logits, logits_scratch);
+    kt_softmax_s8(&classes_params, logits, output); /* step 6: classes */
     return KT_OK;
 }
 
@@ -448,7 +462,7 @@ kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *stat
 
 kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *target, float *loss)
 {
-    uint8_t *const a = m->arena;
+    uint8_t *const arena = m->arena;
     tiny_state *const s = m->state;
     if (m->arena_bytes < TINY_ARENA_BYTES_TRAIN) {
         return KT_ERROR_ARENA;
@@ -459,118 +473,154 @@ kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *t
 
     /* forward */
     /* step 1: first.lora_down */
+    int8_t *const first_lora_u = in_arena(arena, 124); /* 2 bytes, steps 1-38 */
     kt_down_projection_s8(&first_lora_down_params, input, s->first_lora_a, &s->first_lora_a_exponent,
-                          &s->first_lora_range, &s->first_lora_saturated, (int8_t *)(a + 124));
+                          &s->first_lora_range, &s->first_lora_saturated, first_lora_u);
     /* step 2: first */
-    kt_packed_conv2d_lora_s8(&first_params, input, s->first_bias, (int8_t *)(a + 124), s->first_lora_b,
-                             &s->first_lora_range, &s->first_lora_b_exponent, NULL, NULL, (int8_t *)(a + 96), a + 0);
+    int8_t *const first = in_arena(arena, 96); /* 10 bytes, steps 2-32 */
+    void *const first_scratch = in_arena(arena, 0); /* 32 bytes, step 2 */
+    kt_packed_conv2d_lora_s8(&first_params, input, s->first_bias, first_lora_u, s->first_lora_b, &s->first_lora_range,
+                             &s->first_lora_b_exponent, NULL, NULL, first, first_scratch);
     /* step 3: second.lora_down */
-    kt_down_projection_s8(&second_lora_down_params, (int8_t *)(a + 96), s->second_lora_a, &s->second_lora_a_exponent,
-                          &s->second_lora_range, &s->second_lora_saturated, (int8_t *)(a + 128));
+    int8_t *const second_lora_u = in_arena(arena, 128); /* 2 bytes, steps 3-22 */
+    kt_down_projection_s8(&second_lora_down_params, first, s->second_lora_a, &s->second_lora_a_exponent,
+                          &s->second_lora_range, &s->second_lora_saturated, second_lora_u);
     /* step 4: second */
-    kt_packed_conv2d_lora_s8(&second_params, (int8_t *)(a + 96), s->second_bias, (int8_t *)(a + 128), s->second_lora_b,
-                             &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, (int8_t *)(a + 108), a + 0);
+    int8_t *const second = in_arena(arena, 108); /* 8 bytes, steps 4-16 */
+    void *const second_scratch = in_arena(arena, 0); /* 40 bytes, step 4 */
+    kt_packed_conv2d_lora_s8(&second_params, first, s->second_bias, second_lora_u, s->second_lora_b,
+                             &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, second, second_scratch);
     /* step 5: logits */
-    kt_packed_conv2d_delta_s8(&logits_params, (int8_t *)(a + 108), s->logits_bias, s->logits_delta,
-                              &s->logits_delta_exponent, NULL, NULL, (int8_t *)(a + 132), a + 0);
+    int8_t *const logits = in_arena(arena, 132); /* 3 bytes, steps 5-6 */
+    void *const logits_scratch = in_arena(arena, 0); /* 32 bytes, step 5 */
+    kt_packed_conv2d_delta_s8(&logits_params, second, s->logits_bias, s->logits_delta, &s->logits_delta_exponent, NULL,
+                              NULL, logits, logits_scratch);
 
     s->accumulated = 1;
 
     /* loss, backward, and each update as soon as its gradient exists */
     /* step 6: loss */
-    kt_softmax_cross_entropy(&loss_params, (int8_t *)(a + 132), &target->label, (int8_t *)(a + 132),
-                             (int32_t *)(a + 136), (float *)(a + 140));
-    kt_clear_gradient(&logits_bias_clear_params, (float *)(a + 0)); /* step 7: logits.bias.clear */
+    int8_t *const loss_gradient = in_arena(arena, 132); /* 3 bytes, steps 6-14 */
+    int32_t *const loss_exponent = in_arena(arena, 136); /* 4 bytes, steps 6-44 */
+    float *const loss_value = in_arena(arena, 140); /* 4 bytes, steps 6-46 */
+    kt_softmax_cross_entropy(&loss_params, logits, &target->label, loss_gradient, loss_exponent, loss_value);
+    /* step 7: logits.bias.clear */
+    float *const logits_bias_accumulator = in_arena(arena, 0); /* 12 bytes, steps 7-10 */
+    kt_clear_gradient(&logits_bias_clear_params, logits_bias_accumulator);
     /* step 8: logits.bias.gradient */
-    kt_bias_gradient(&logits_bias_gradient_params, (int8_t *)(a + 132), (int32_t *)(a + 136), (float *)(a + 0));
+    kt_bias_gradient(&logits_bias_gradient_params, loss_gradient, loss_exponent, logits_bias_accumulator);
     /* step 9: logits.bias.optimizer */
-    kt_sgd(&logits_bias_optimizer_params, (float *)(a + 0), s->logits_bias_momentum, &s->accumulated,
+    kt_sgd(&logits_bias_optimizer_params, logits_bias_accumulator, s->logits_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&logits_bias_step_params, s->logits_bias, (float *)(a + 0), NULL); /* step 10: logits.bias.step */
-    kt_clear_gradient(&logits_delta_clear_params, (float *)(a + 0)); /* step 11: logits.delta.clear */
+    /* step 10: logits.bias.step */
+    kt_step_int32(&logits_bias_step_params, s->logits_bias, logits_bias_accumulator, NULL);
+    /* step 11: logits.delta.clear */
+    float *const logits_delta_accumulator = in_arena(arena, 0); /* 96 bytes, steps 11-15 */
+    kt_clear_gradient(&logits_delta_clear_params, logits_delta_accumulator);
     /* step 12: logits.delta.gradient */
-    kt_weight_gradient(&logits_delta_gradient_params, (int8_t *)(a + 132), (int8_t *)(a + 108), (int32_t *)(a + 136),
-                       NULL, (float *)(a + 0));
+    kt_weight_gradient(&logits_delta_gradient_params, loss_gradient, second, loss_exponent, NULL,
+                       logits_delta_accumulator);
     /* step 13: logits.delta.optimizer */
-    kt_sgd(&logits_delta_optimizer_params, (float *)(a + 0), s->logits_delta_momentum, &s->accumulated,
+    kt_sgd(&logits_delta_optimizer_params, logits_delta_accumulator, s->logits_delta_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 14: logits.dx */
-    kt_conv2d_path_input_gradient_s8(&logits_dx_params, (int8_t *)(a + 132), NULL, NULL, (int8_t *)(a + 132), NULL,
-                                     s->logits_delta, &s->logits_delta_exponent, (int8_t *)(a + 116));
+    int8_t *const logits_dx = in_arena(arena, 116); /* 8 bytes, steps 14-16 */
+    kt_conv2d_path_input_gradient_s8(&logits_dx_params, loss_gradient, NULL, NULL, loss_gradient, NULL, s->logits_delta,
+                                     &s->logits_delta_exponent, logits_dx);
     /* step 15: logits.delta.step */
     kt_step_block16(&logits_delta_step_params, s->logits_delta, &s->logits_delta_exponent, s->logits_delta_master,
-                    &s->logits_delta_master_exponent, (float *)(a + 0), NULL);
+                    &s->logits_delta_master_exponent, logits_delta_accumulator, NULL);
     /* step 16: second.masked */
-    kt_mask_gradient_s8(&second_masked_params, (int8_t *)(a + 116), (int8_t *)(a + 108), (int8_t *)(a + 116));
-    kt_clear_gradient(&second_bias_clear_params, (float *)(a + 0)); /* step 17: second.bias.clear */
+    int8_t *const second_masked = in_arena(arena, 116); /* 8 bytes, steps 16-30 */
+    kt_mask_gradient_s8(&second_masked_params, logits_dx, second, second_masked);
+    /* step 17: second.bias.clear */
+    float *const second_bias_accumulator = in_arena(arena, 0); /* 32 bytes, steps 17-20 */
+    kt_clear_gradient(&second_bias_clear_params, second_bias_accumulator);
     /* step 18: second.bias.gradient */
-    kt_bias_gradient(&second_bias_gradient_params, (int8_t *)(a + 116), (int32_t *)(a + 136), (float *)(a + 0));
+    kt_bias_gradient(&second_bias_gradient_params, second_masked, loss_exponent, second_bias_accumulator);
     /* step 19: second.bias.optimizer */
-    kt_sgd(&second_bias_optimizer_params, (float *)(a + 0), s->second_bias_momentum, &s->accumulated,
+    kt_sgd(&second_bias_optimizer_params, second_bias_accumulator, s->second_bias_momentum, &s->accumulated,
            &s->learning_rate);
-    kt_step_int32(&second_bias_step_params, s->second_bias, (float *)(a + 0), NULL); /* step 20: second.bias.step */
-    kt_clear_gradient(&second_lora_b_clear_params, (float *)(a + 0)); /* step 21: second.lora_b.clear */
+    /* step 20: second.bias.step */
+    kt_step_int32(&second_bias_step_params, s->second_bias, second_bias_accumulator, NULL);
+    /* step 21: second.lora_b.clear */
+    float *const second_lora_b_accumulator = in_arena(arena, 0); /* 64 bytes, steps 21-26 */
+    kt_clear_gradient(&second_lora_b_clear_params, second_lora_b_accumulator);
     /* step 22: second.lora_b.gradient */
-    kt_weight_gradient(&second_lora_b_gradient_params, (int8_t *)(a + 116), (int8_t *)(a + 128), (int32_t *)(a + 136),
-                       &s->second_lora_range, (float *)(a + 0));
+    kt_weight_gradient(&second_lora_b_gradient_params, second_masked, second_lora_u, loss_exponent,
+                       &s->second_lora_range, second_lora_b_accumulator);
     kt_adapt_range(&s->second_lora_range, &s->second_lora_saturated); /* step 23: second.lora_a.range */
     /* step 24: second.lora_b.optimizer */
-    kt_sgd(&second_lora_b_optimizer_params, (float *)(a + 0), s->second_lora_b_momentum, &s->accumulated,
+    kt_sgd(&second_lora_b_optimizer_params, second_lora_b_accumulator, s->second_lora_b_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 25: second.du */
-    kt_lora_inner_gradient_s8(&second_du_params, (int8_t *)(a + 116), s->second_lora_b, &s->second_lora_b_exponent,
-                              (int8_t *)(a + 92), (int8_t *)(a + 108));
+    int8_t *const second_du = in_arena(arena, 92); /* 2 bytes, steps 25-30 */
+    int8_t *const second_du_exponent = in_arena(arena, 108); /* 1 byte, steps 25-30 */
+    kt_lora_inner_gradient_s8(&second_du_params, second_masked, s->second_lora_b, &s->second_lora_b_exponent, second_du,
+                              second_du_exponent);
     /* step 26: second.lora_b.step */
     kt_step_block16(&second_lora_b_step_params, s->second_lora_b, &s->second_lora_b_exponent, s->second_lora_b_master,
-                    &s->second_lora_b_master_exponent, (float *)(a + 0), NULL);
-    kt_clear_gradient(&second_lora_a_clear_params, (float *)(a + 0)); /* step 27: second.lora_a.clear */
+                    &s->second_lora_b_master_exponent, second_lora_b_accumulator, NULL);
+    /* step 27: second.lora_a.clear */
+    float *const second_lora_a_accumulator = in_arena(arena, 0); /* 80 bytes, steps 27-31 */
+    kt_clear_gradient(&second_lora_a_clear_params, second_lora_a_accumulator);
     /* step 28: second.lora_a.gradient */
-    kt_weight_gradient(&second_lora_a_gradient_params, (int8_t *)(a + 92), (int8_t *)(a + 96), (int32_t *)(a + 136),
-                       (int8_t *)(a + 108), (float *)(a + 0));
+    kt_weight_gradient(&second_lora_a_gradient_params, second_du, first, loss_exponent, second_du_exponent,
+                       second_lora_a_accumulator);
     /* step 29: second.lora_a.optimizer */
-    kt_sgd(&second_lora_a_optimizer_params, (float *)(a + 0), s->second_lora_a_momentum, &s->accumulated,
+    kt_sgd(&second_lora_a_optimizer_params, second_lora_a_accumulator, s->second_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 30: second.dx */
-    kt_conv2d_path_input_gradient_s8(&second_dx_params, (int8_t *)(a + 116), NULL, NULL, (int8_t *)(a + 92),
-                                     (int8_t *)(a + 108), s->second_lora_a, &s->second_lora_a_exponent,
-                                     (int8_t *)(a + 80));
+    int8_t *const second_dx = in_arena(arena, 80); /* 10 bytes, steps 30-32 */
+    kt_conv2d_path_input_gradient_s8(&second_dx_params, second_masked, NULL, NULL, second_du, second_du_exponent,
+                                     s->second_lora_a, &s->second_lora_a_exponent, second_dx);
     /* step 31: second.lora_a.step */
     kt_step_block16(&second_lora_a_step_params, s->second_lora_a, &s->second_lora_a_exponent, s->second_lora_a_master,
-                    &s->second_lora_a_master_exponent, (float *)(a + 0), NULL);
+                    &s->second_lora_a_master_exponent, second_lora_a_accumulator, NULL);
     /* step 32: first.masked */
-    kt_mask_gradient_s8(&first_masked_params, (int8_t *)(a + 80), (int8_t *)(a + 96), (int8_t *)(a + 80));
-    kt_clear_gradient(&first_bias_clear_params, (float *)(a + 0)); /* step 33: first.bias.clear */
+    int8_t *const first_masked = in_arena(arena, 80); /* 10 bytes, steps 32-41 */
+    kt_mask_gradient_s8(&first_masked_params, second_dx, first, first_masked);
+    /* step 33: first.bias.clear */
+    float *const first_bias_accumulator = in_arena(arena, 0); /* 40 bytes, steps 33-36 */
+    kt_clear_gradient(&first_bias_clear_params, first_bias_accumulator);
     /* step 34: first.bias.gradient */
-    kt_bias_gradient(&first_bias_gradient_params, (int8_t *)(a + 80), (int32_t *)(a + 136), (float *)(a + 0));
+    kt_bias_gradient(&first_bias_gradient_params, first_masked, loss_exponent, first_bias_accumulator);
     /* step 35: first.bias.optimizer */
-    kt_sgd(&first_bias_optimizer_params, (float *)(a + 0), s->first_bias_momentum, &s->accumulated, &s->learning_rate);
-    kt_step_int32(&first_bias_step_params, s->first_bias, (float *)(a + 0), NULL); /* step 36: first.bias.step */
-    kt_clear_gradient(&second_lora_a_clear_params, (float *)(a + 0)); /* step 37: first.lora_b.clear */
+    kt_sgd(&first_bias_optimizer_params, first_bias_accumulator, s->first_bias_momentum, &s->accumulated,
+           &s->learning_rate);
+    kt_step_int32(&first_bias_step_params, s->first_bias, first_bias_accumulator, NULL); /* step 36: first.bias.step */
+    /* step 37: first.lora_b.clear */
+    float *const first_lora_b_accumulator = in_arena(arena, 0); /* 80 bytes, steps 37-42 */
+    kt_clear_gradient(&second_lora_a_clear_params, first_lora_b_accumulator);
     /* step 38: first.lora_b.gradient */
-    kt_weight_gradient(&first_lora_b_gradient_params, (int8_t *)(a + 80), (int8_t *)(a + 124), (int32_t *)(a + 136),
-                       &s->first_lora_range, (float *)(a + 0));
+    kt_weight_gradient(&first_lora_b_gradient_params, first_masked, first_lora_u, loss_exponent, &s->first_lora_range,
+                       first_lora_b_accumulator);
     kt_adapt_range(&s->first_lora_range, &s->first_lora_saturated); /* step 39: first.lora_a.range */
     /* step 40: first.lora_b.optimizer */
-    kt_sgd(&second_lora_a_optimizer_params, (float *)(a + 0), s->first_lora_b_momentum, &s->accumulated,
+    kt_sgd(&second_lora_a_optimizer_params, first_lora_b_accumulator, s->first_lora_b_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 41: first.du */
-    kt_lora_inner_gradient_s8(&first_du_params, (int8_t *)(a + 80), s->first_lora_b, &s->first_lora_b_exponent,
-                              (int8_t *)(a + 92), (int8_t *)(a + 96));
+    int8_t *const first_du = in_arena(arena, 92); /* 2 bytes, steps 41-44 */
+    int8_t *const first_du_exponent = in_arena(arena, 96); /* 1 byte, steps 41-44 */
+    kt_lora_inner_gradient_s8(&first_du_params, first_masked, s->first_lora_b, &s->first_lora_b_exponent, first_du,
+                              first_du_exponent);
     /* step 42: first.lora_b.step */
     kt_step_block16(&second_lora_a_step_params, s->first_lora_b, &s->first_lora_b_exponent, s->first_lora_b_master,
-                    &s->first_lora_b_master_exponent, (float *)(a + 0), NULL);
-    kt_clear_gradient(&second_lora_b_clear_params, (float *)(a + 0)); /* step 43: first.lora_a.clear */
+                    &s->first_lora_b_master_exponent, first_lora_b_accumulator, NULL);
+    /* step 43: first.lora_a.clear */
+    float *const first_lora_a_accumulator = in_arena(arena, 0); /* 64 bytes, steps 43-46 */
+    kt_clear_gradient(&second_lora_b_clear_params, first_lora_a_accumulator);
     /* step 44: first.lora_a.gradient */
-    kt_weight_gradient(&first_lora_a_gradient_params, (int8_t *)(a + 92), input, (int32_t *)(a + 136),
-                       (int8_t *)(a + 96), (float *)(a + 0));
+    kt_weight_gradient(&first_lora_a_gradient_params, first_du, input, loss_exponent, first_du_exponent,
+                       first_lora_a_accumulator);
     /* step 45: first.lora_a.optimizer */
-    kt_sgd(&second_lora_b_optimizer_params, (float *)(a + 0), s->first_lora_a_momentum, &s->accumulated,
+    kt_sgd(&second_lora_b_optimizer_params, first_lora_a_accumulator, s->first_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
     /* step 46: first.lora_a.step */
     kt_step_block16(&second_lora_b_step_params, s->first_lora_a, &s->first_lora_a_exponent, s->first_lora_a_master,
-                    &s->first_lora_a_master_exponent, (float *)(a + 0), NULL);
+                    &s->first_lora_a_master_exponent, first_lora_a_accumulator, NULL);
     if (loss != NULL) {
-        *loss = *(float *)(a + 140);
+        *loss = *loss_value;
     }
     return KT_OK;
 }

@@ -1,0 +1,52 @@
+"""Which files of the runtime a build takes: the sources that its model calls, as its core needs them, and the headers that these include."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from kiloc.cores import kernels_of
+from kiloc.emit import ModelContext
+
+from . import resources
+
+VARIANTS = {"portable": (), "dsp": ("dsp",), "mve": ("dsp", "mve")}
+"""Kernels of a core -> folders with the same for its instructions, beside the portable ones."""
+
+PUBLIC = ("kt/model.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/adapter_slots.h")
+"""Headers that firmware may include, whatever the model."""
+
+
+def sources(context: ModelContext) -> list[Path]:
+    """Translation units, relative to the runtime folder. On the core of the build exactly one of a kernel and its variants is not empty."""
+    variants = VARIANTS[kernels_of(context.target)]
+    found = [file for name in context.sources for file in resources.with_variants(Path("src") / name, variants)]
+    if context.training or context.adapters:
+        found += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
+    if context.adapter is not None and context.adapter.public_key:
+        found.append(Path("src/core/adapter_verify.c"))
+    if context.training:
+        found.append(Path("src/core/storage.c"))
+    return found
+
+
+def headers(chosen: Iterable[Path], generated: Iterable[str]) -> list[Path]:
+    """Headers that sources, texts of generated files and firmware include, and those that these include, relative to the runtime folder."""
+    runtime = resources.runtime().resolve()
+    found: set[Path] = set()
+    pending = [runtime / "include" / name for text in (*generated, *(f'#include "{name}"\n' for name in PUBLIC)) for name in _included(text)]
+    pending += [runtime / path for path in chosen]
+    while pending:
+        path = pending.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for name in _included(path.read_text(encoding="utf-8")):
+            beside = (path.parent / name).resolve()
+            pending.append(beside if beside.is_file() else runtime / "include" / name)
+    return sorted(path.relative_to(runtime) for path in found if path.suffix == ".h")
+
+
+def _included(text: str) -> list[str]:
+    return re.findall(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', text, re.MULTILINE)
