@@ -16,7 +16,7 @@ from ..ir.kernel_call import Argument, Field, First, KernelCall, Scratch, Table
 from ..ir.operator import Names
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops.backward.loss import Loss
+from ..ops.backward.loss import LossOperator
 from ..ops.paging.page import Page, PageOut
 from ..optim import LEARNING_RATE
 from ..plan import Plan
@@ -392,7 +392,7 @@ def build_context(
 
 def _target_range(graph: Graph) -> tuple[str, ...]:
     op = graph.node("loss").op
-    assert isinstance(op, Loss)
+    assert isinstance(op, LossOperator)
     return tuple(c_float(end) for end in op.target_range)
 
 
