@@ -18,6 +18,7 @@ from golden.reference import Reference, samples, tiny
 import kilotune as kt
 from kiloc import ops, peft, pipeline
 from kiloc.export import tflite
+from kiloc.ir import interp
 from kilotune import plugins
 from kilotune.cli import main
 from kilotune.commands.methods import method_options
@@ -96,6 +97,7 @@ def test_a_file_brings_a_method_that_trains(model: kt.Model, tmp_path: Path) -> 
     assert [p.name for p in reference.c.graph.parameters] == ["first.gain", "second.gain", "logits.gain"], "gains alone"
     with build.open("host") as device:
         before = device.evaluate(x, y)["loss"]
+        assert np.array_equal(device.infer(x), interp.infer(model.graph, x)[0]), "the identity at the start"
         for sample, label in zip(x[:8], y[:8], strict=True):
             device.train_step(sample, label)
             device.apply()
