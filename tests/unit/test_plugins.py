@@ -19,6 +19,7 @@ import kilotune as kt
 from kiloc import ops, peft, pipeline
 from kiloc.export import tflite
 from kiloc.ir import interp
+from kiloc.options import Options
 from kilotune import plugins
 from kilotune.cli import main
 from kilotune.commands.methods import method_options
@@ -92,7 +93,7 @@ def test_a_file_brings_a_method_that_trains(model: kt.Model, tmp_path: Path) -> 
     x = samples(tiny(), 40)
     y = np.asarray(x[:, 0] > 0, np.int32)
     build = kt.build(model, tmp_path / "build", method=ia3.IA3(), calibration=(x, y), measure=False)
-    options = pipeline.Options(methods=(ia3.IA3(),), calibration=x, calibration_target=y)
+    options = Options(methods=(ia3.IA3(),), calibration=x, calibration_target=y)
     reference = Reference(pipeline.compile_graph(model.graph, options, kt.__version__))
     assert [p.name for p in reference.c.graph.parameters] == ["first.gain", "second.gain", "logits.gain"], "gains alone"
     with build.open("host") as device:
@@ -264,5 +265,5 @@ def test_a_method_has_one_name() -> None:
         settings = {"layers": "all"} if "layers" in method.__dataclass_fields__ else {}  # type: ignore[attr-defined]
         config = Config((method(**settings),), kt.SGD(lr=0.1))
         assert config.methods[0].describe().split()[0] == config.to_dict()["methods"][0]["method"] == name
-        graph = pipeline.compile_graph(tiny(), pipeline.Options(methods=config.methods), "0").graph
+        graph = pipeline.compile_graph(tiny(), Options(methods=config.methods), "0").graph
         assert {p.method for p in graph.parameters} == {name}
