@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -193,6 +194,7 @@ def renamed(graph):
         (source().replace('ScaleShift.roles["gain"]', "Role(40)"), "contradicts"),
         (source().replace('gain=ScaleShift.roles["gain"]', "vector=Role(5)"), "contradicts 'gain'"),
         (source().replace('gain=ScaleShift.roles["gain"]', "vector=Role(64)"), "has the code 64"),
+        (source().replace('gain=ScaleShift.roles["gain"]', "vector=Role(40, rank_axis=0)"), "has a rank_axis"),
     ],
 )
 def test_refused_files_leave_nothing(text: str, why: str, tmp_path: Path) -> None:
@@ -267,3 +269,13 @@ def test_a_method_has_one_name() -> None:
         assert config.methods[0].describe().split()[0] == config.to_dict()["methods"][0]["method"] == name
         graph = pipeline.compile_graph(tiny(), Options(methods=config.methods), "0").graph
         assert {p.method for p in graph.parameters} == {name}
+
+
+def test_devices_know_which_roles_have_a_rank() -> None:
+    """The numbers in the runtime are those of the classes."""
+    text = (EXAMPLE.parents[2] / "runtime" / "src" / "core" / "adapter.c").read_text()
+    known = {name.lower(): int(code) for name, code in re.findall(r"ROLE_(\w+) = (\d+)", text)}
+    assert known == {name: role.code for name, role in peft.roles().items() if role.rank_axis is not None}
+    for name, axis in (("by_row", 0), ("by_column", 1)):
+        roles = re.findall(r"ROLE_(\w+)", text.partition(f"const int {name} =")[2].partition(";")[0])
+        assert {r.lower() for r in roles} == {n for n, role in peft.roles().items() if role.rank_axis == axis}

@@ -65,12 +65,16 @@ class Role:
     """A trained tensor in the file of an adapter; the tensor is named `<layer>.<role>`.
 
     code: the role's number in the file, 1 to 63; those below 32 are for the methods of kiloc. rank_axis: the extent (0 rows, 1 columns) that is
-    a rank or a width: an adapter with fewer fits too, and zeros are added. None: the extents are fixed.
+    a rank or a width: an adapter with fewer fits too, and zeros are added, which `runtime/src/core/adapter.c` does for the roles of kiloc alone.
+    None: the extents are fixed.
     """
 
     code: int
     rank_axis: int | None = None
 
+
+OUTSIDE = 32
+"""First code of a role that a method outside of kiloc may take."""
 
 BIAS_ROLE: Mapping[str, Role] = {"bias": Role(1)}
 """Of methods that train biases, too."""
@@ -182,10 +186,13 @@ def _check_roles(cls: type[Method], where: str) -> None:
     names = {role.code: name for name, role in known.items()}
     for name, role in cls.roles.items():
         if not 1 <= role.code <= 63:
-            raise CompileError(where, f"the role {name!r} has the code {role.code}", "codes are 1 to 63; take one from 32 upwards")
+            raise CompileError(where, f"the role {name!r} has the code {role.code}", f"codes are 1 to 63; take one from {OUTSIDE} upwards")
+        if role.code >= OUTSIDE and role.rank_axis is not None:
+            what = f"the role {name!r} has a rank_axis, which devices know of the roles below {OUTSIDE} alone"
+            raise CompileError(where, what, "leave rank_axis out: adapters then have the rank of the build")
         if known.get(name, role) != role or names.get(role.code, name) != name:
             what = f"the role {name!r} with code {role.code} contradicts {names.get(role.code, name)!r} of another method"
-            raise CompileError(where, what, "take a name and a code, from 32 upwards, that no other method has")
+            raise CompileError(where, what, f"take a name and a code, from {OUTSIDE} upwards, that no other method has")
 
 
 def roles() -> dict[str, Role]:
