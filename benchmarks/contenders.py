@@ -33,7 +33,7 @@ OURS = (
     Contender("bias + LoRA r=4, last 2", _lora("last:2"), kt.SGD(), main=True),
     Contender("bias + LoRA r=4, all", _lora(), kt.SGD(), main=True),
     Contender("bias + adapter w=8, last 4", (kt.BiasOnly(), kt.BottleneckAdapter(width=8, layers="last:4")), kt.SGD()),
-    Contender("scale and shift, all", (kt.ScaleShift(layers="all"),), kt.SGD(), main=True),
+    Contender("scale-shift, all", (kt.ScaleShift(layers="all"),), kt.SGD(), main=True),
     Contender("sparse update 1/4, all", (kt.SparseUpdate(layers="all", fraction=0.25),), kt.SGD()),
     Contender("full", (kt.Full(layers="all"),), kt.SGD(), main=True),
     Contender("bias, Adam", (kt.BiasOnly(),), kt.Adam()),

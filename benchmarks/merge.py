@@ -27,7 +27,7 @@ from scenarios import SCENARIOS, scenario_of
 import kilotune as kt
 
 WANTED = ("fsdd", "gas", "ecg", "kws")
-NAMES = ("head", "bias, all layers", "bias + LoRA r=4, last 2", "bias + LoRA r=4, all", "scale and shift, all", "sparse update 1/4, all", "full")
+NAMES = ("head", "bias, all layers", "bias + LoRA r=4, last 2", "bias + LoRA r=4, all", "scale-shift, all", "sparse update 1/4, all", "full")
 TARGET = 0.4
 """Points that merging may cost, of the mean over the draws."""
 WITHIN = f"Every mean loss is at most {TARGET} points. One evaluation sample of fsdd is 0.4 points, one of kws 0.2."

@@ -31,7 +31,7 @@ from kilotune.devices import Device
 FOLDS = 3
 FACTORS = (0.1, 1 / 3, 1.0, 3.0)
 METHODS = (
-    "head", "bias, all layers", "bias + LoRA r=4, all", "scale and shift, all", "sparse update 1/4, all", "full", "bias, Adam",
+    "head", "bias, all layers", "bias + LoRA r=4, all", "scale-shift, all", "sparse update 1/4, all", "full", "bias, Adam",
     "bias + LoRA all, Adam", "bias, Lion", "bias + LoRA all, Lion",
 )  # fmt: skip
 DEFAULT = ("gas", "gas6", "ecg", "fsdd", "kws")

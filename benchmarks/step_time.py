@@ -29,7 +29,7 @@ METHODS: dict[str, list[Method]] = {
     "head": [kt.Head()],
     "LoRA r=4 last:2": [kt.LoRA(rank=4, layers="last:2")],
     "bias and LoRA r=4 all": [kt.BiasOnly(), kt.LoRA(rank=4)],
-    "scale and shift all": [kt.ScaleShift()],
+    "scale-shift all": [kt.ScaleShift()],
     "bias all, adapter w=4 last:2": [kt.BiasOnly(), kt.BottleneckAdapter(width=4, layers="last:2")],
 }
 LIMIT = 1.5

@@ -27,7 +27,7 @@ MOST_TARGETS = 32
 class Attached:
     """A loss on a graph. inputs: operand -> value. target: the value that a training sample brings, None for none."""
 
-    operator: operators.Loss
+    operator: operators.LossOperator
     inputs: dict[str, str]
     target: Value | None
 
@@ -195,7 +195,7 @@ def _values(y: TensorType, given: NDArray[Any], count: int) -> NDArray[np.float3
     return values
 
 
-def _with_values(operator: operators.Loss, graph: Graph, result: str) -> Attached:
+def _with_values(operator: operators.LossOperator, graph: Graph, result: str) -> Attached:
     target = Value("target", TensorType(graph.type(result).shape, "float32"), "input")
     return Attached(operator, {"y": result, "target": target.name}, target)
 

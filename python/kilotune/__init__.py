@@ -9,7 +9,7 @@
 
 from kiloc.errors import BudgetError, CompileError
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
-from kiloc.optim import SGD, Adam, Cosine, Linear, Lion, Step
+from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.options import AdapterOptions
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -20,6 +20,7 @@ from .config import Config, load_config
 from .devices import Device, DeviceError, History
 from .merging import merge
 from .model import Model, load
+from .plugins import load_plugin
 from .search import SearchResult, search
 
 __all__ = [
@@ -34,14 +35,14 @@ __all__ = [
     "Build",
     "CompileError",
     "Config",
-    "Cosine",
+    "CosineDecay",
     "CrossEntropy",
     "Device",
     "DeviceError",
     "Full",
     "Head",
     "History",
-    "Linear",
+    "LinearDecay",
     "Lion",
     "LoRA",
     "MeanSquaredError",
@@ -49,11 +50,12 @@ __all__ = [
     "ScaleShift",
     "SearchResult",
     "SparseUpdate",
-    "Step",
+    "StepDecay",
     "__version__",
     "build",
     "load",
     "load_config",
+    "load_plugin",
     "merge",
     "open_build",
     "search",

@@ -36,6 +36,7 @@ from .adapters.signing import public_key
 from .config import Config, load_config
 from .devices import Device, DeviceError, open_device
 from .model import Model
+from .plugins import load_installed
 from .sizes import parse_size
 
 MANIFEST = "manifest.json"
@@ -177,6 +178,7 @@ def _described(folder: Path, directory: Path, compilation: pipeline.Compilation,
 
 def open_build(directory: str | os.PathLike[str]) -> Build:
     """A build made earlier. Raises CompileError where the directory holds none."""
+    load_installed()
     path = Path(directory)
     try:
         manifest = json.loads((path / MANIFEST).read_text())

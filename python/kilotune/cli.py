@@ -6,7 +6,6 @@ Exit codes: 0 ok, 1 a check, a budget or a device failed, 2 wrong usage, 3 the m
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable
@@ -24,9 +23,10 @@ from kiloc.options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
 
 from . import boards as board_files
 from . import doctor as checks
-from . import flashing
+from . import flashing, plugins
 from .commands import adapter as adapters
-from .commands.reporting import EXIT_FAILED, console, reports_errors
+from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
+from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
 from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
@@ -42,12 +42,6 @@ def size(context: click.Context, option: click.Parameter, value: str | None) -> 
         raise click.BadParameter(f"{error.what}: {error.hint}", context, option) from None
 
 
-def finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a finite number", context, option)
-    return value
-
-
 def writable(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """A file that can be written, found out before the work is done."""
     if value is not None and not os.access(Path(value).parent, os.W_OK):
@@ -57,16 +51,19 @@ def writable(context: click.Context, option: click.Parameter, value: str | None)
 
 TRAINING_OPTIONS = (
     click.option("--optimizer", type=click.Choice(["sgd", "adam", "lion"]), default="sgd", show_default=True),
-    click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=None, help="Of sgd; 0 by default."),
-    click.option("--nesterov", is_flag=True, help="Nesterov's momentum, of sgd."),
+    click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=None, help="Momentum (of sgd; 0 by default)."),
+    click.option("--nesterov", is_flag=True, help="Use Nesterov's momentum (of sgd)."),
     click.option("--state-bits", type=click.Choice(["32", "8"]), default="32", show_default=True, help="Bits of the optimizer's moments."),
     click.option("--weight-decay", type=click.FloatRange(0), callback=finite, default=0.0, show_default=True, help="Decoupled weight decay."),
     click.option("--schedule", default="constant", show_default=True, help="cosine:UPDATES[:FINAL], linear:UPDATES[:FINAL] or step:EVERY[:FACTOR]."),
     click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors."),
     click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True, help="Largest norm of a gradient; 0: none."),
     click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True),
-    click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0, help="Of cross_entropy."),
-    click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples an update."),
+    click.option(
+        "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0,
+        help="Part of the target that is spread over all classes (--loss cross_entropy).",
+    ),
+    click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples that one update sums over."),
 )
 """How a device trains: the same for a build and a search."""
 
@@ -77,22 +74,17 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-METHODS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "bias": (kt.BiasOnly, ()),
-    "head": (kt.Head, ("classes",)),
-    "lora": (kt.LoRA, ("rank", "alpha")),
-    "full": (kt.Full, ()),
-    "sparse": (kt.SparseUpdate, ("fraction",)),
-    "scale-shift": (kt.ScaleShift, ()),
-    "adapter": (kt.BottleneckAdapter, ("width",)),
-}
-"""Name on the command line -> class, and its options beside --layers."""
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(kt.__version__, prog_name="kilotune")
-def main() -> None:
+@click.option("--plugin", "files", multiple=True, metavar="FILE", help="A Python file with methods or operators of your own; may be repeated.")
+def main(files: tuple[str, ...]) -> None:
     """Fine-tune in kilobytes: compile INT8 models into C that infers and trains on a microcontroller."""
+    try:
+        plugins.load_installed()
+        for file in files:
+            plugins.load_plugin(file)
+    except kt.CompileError as error:
+        fail(error.where, error.what, error.hint, as_json=False, code=EXIT_MODEL)
 
 
 main.add_command(adapters.adapter)
@@ -134,21 +126,14 @@ def _tensor(t: Any) -> dict[str, Any]:
     return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point}
 
 
-@main.command()
+@main.command(cls=MethodsCommand)
 @click.argument("model", type=click.Path(dir_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Build directory; it appears whole or not at all.")
-@click.option("--method", "methods", multiple=True, type=click.Choice(["none", *METHODS]), help="What is trained; may be repeated.")
 @click.option("--inference-only", is_flag=True, help="Train nothing: take adapters that a build with the same methods trained.")
 @click.option("--public-key", type=click.Path(dir_okay=False), help="Take only adapters that this key's owner signed (`kilotune adapter keys`).")
 @click.option("--rollback-protection", is_flag=True, help="In a slot, only an adapter with a higher sequence number replaces another.")
 @click.option("--resident", type=click.IntRange(0, 1000), default=0, show_default=True, help="Adapters that wait in memory, counted in --ram.")
 @click.option("--slots", is_flag=True, help="With --inference-only: two slots in flash, for updates over the air.")
-@click.option("--layers", default=None, help='Layers of the methods: "all", "last:N", names or globs, separated by commas.')
-@click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of LoRA.")
-@click.option("--alpha", type=POSITIVE, callback=finite, default=None, help="Scale of LoRA times its rank; the rank by default.")
-@click.option("--fraction", type=click.FloatRange(0, 1, min_open=True), callback=finite, default=0.25, show_default=True, help="Of sparse: channels.")
-@click.option("--width", type=click.IntRange(1), default=8, show_default=True, help="Of adapter: hidden channels.")
-@click.option("--classes", type=click.IntRange(2), default=None, help="Of head: replace the last layer by one with this many results.")
 @click.option("--lr", type=POSITIVE, callback=finite, default=None, help="Learning rate; by default what suits optimizer and method.")
 @training_options
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
@@ -170,13 +155,12 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--dump", type=click.Path(file_okay=False), help="Write the text form after every stage to this folder.")
 @click.option("--config", type=click.Path(dir_okay=False), help="What is trained and how, as `kilotune search` wrote it.")
 @reports_errors
-def build(model: str, output: str, methods: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     """Compile MODEL into a folder of C."""
-    layers, settings = options.pop("layers"), {k: options.pop(k) for k in ("rank", "alpha", "fraction", "width", "classes")}
-    chosen = _methods([m for m in methods if m != "none"], layers, settings)
+    chosen = made_methods(options)
     optimizer = _optimizer(options)
     if options["config"]:
-        _check_alone(("methods", "layers", "rank", "alpha", "fraction", "width", "classes", "lr", "clip"))
+        _check_alone(("methods", "layers", *options_of_methods(), "lr", "clip"))
         _check_alone(
             ("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "loss", "label_smoothing", "storage", "accumulate")
         )
@@ -199,15 +183,6 @@ def _check_alone(names: tuple[str, ...]) -> None:
     given = [n for n in names if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
     if given:
         raise click.UsageError(f"--config says what is trained: leave out --{', --'.join(given).replace('methods', 'method').replace('_', '-')}")
-
-
-def _methods(names: list[str], layers: str | None, settings: dict[str, Any]) -> list[Any]:
-    made: list[Any] = []
-    for name in dict.fromkeys(names):
-        method, fields = METHODS[name]
-        chosen = {} if layers is None or name == "head" else {"layers": layers}
-        made.append(method(**chosen, **{f: settings[f] for f in fields}))
-    return made
 
 
 def _optimizer(options: dict[str, Any]) -> Any:
@@ -247,11 +222,14 @@ def report(directory: str, html: str | None, as_json: bool) -> None:
 @click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y to train on (y may be missing: then it only infers).")
 @click.option("--test", type=click.Path(dir_okay=False), help="NPZ with x and y to evaluate on; --data without it.")
 @click.option("--device", default="host", show_default=True, help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".')
-@click.option("--count", is_flag=True, help="Count instructions, which makes an emulated board slower: of qemu:BOARD.")
-@click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Of a serial port; 115200 by default.")
+@click.option("--count", is_flag=True, help="Count instructions, which makes an emulated board slower (--device qemu:...).")
+@click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Bits a second of a serial port; 115200 by default.")
 @click.option("--epochs", type=click.IntRange(0), default=None, help="Passes over the samples; by default about 1000 steps, see Device.fit.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the samples.")
-@click.option("--decay", type=click.Choice(["constant", "linear"]), default=None, help="Of the rate; linear by default, constant with --epochs.")
+@click.option(
+    "--decay", type=click.Choice(["constant", "linear"]), default=None,
+    help="How the learning rate falls over the training; linear by default, constant with --epochs.",
+)  # fmt: skip
 @click.option("--save", type=click.Path(dir_okay=False), help="Write the trained adapter to this file.")
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:

@@ -1,10 +1,11 @@
 """A trainable set as a JSON file: what `kilotune search` writes and `kilotune build --config` reads.
 
-    {"kilotune": "0.1.0", "model": "kws", "methods": [{"method": "LoRA", "rank": 4, "layers": "last:2"}],
+    {"kilotune": "0.1.0", "model": "kws", "methods": [{"method": "lora", "rank": 4, "layers": "last:2"}],
      "optimizer": {"optimizer": "SGD", "lr": 0.1}, "loss": {"loss": "CrossEntropy"}, "storage": "block16", "accumulate": 1,
      "training": {"epochs": 10, "decay": "linear"}}
 
-Methods, optimizers and losses are named as in Python; a field that is left out has the default of its class.
+Methods are named as on the command line, optimizers and losses as in Python; a field that is left out has the default of its class. Files that
+earlier versions wrote name methods by their Python classes ("LoRA"); they are read, too.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kiloc import losses, optim, peft
+from kiloc import losses, optim
 from kiloc.errors import CompileError
 from kiloc.losses import CrossEntropy, Loss
 from kiloc.optim import STORAGES, Optimizer, Schedule, parse_schedule
-from kiloc.peft import Method
+from kiloc.peft import REGISTRY, Method
 
 from ._version import __version__
+from .plugins import load_installed
 
 
 def _subclasses(module: Any, base: type) -> dict[str, type]:
@@ -33,7 +35,6 @@ def _subclasses(module: Any, base: type) -> dict[str, type]:
     return {name: c for name, c in found.items() if isinstance(c, type) and issubclass(c, base) and c is not base}
 
 
-METHODS = _subclasses(peft, Method)
 OPTIMIZERS = _subclasses(optim, Optimizer)
 LOSSES: dict[str, type] = {kind.__name__: kind for kind in losses.LOSSES.values()}
 
@@ -54,9 +55,9 @@ class Config:
         return {
             "kilotune": __version__,
             "model": self.model,
-            "methods": [_entry("method", m) for m in self.methods],
-            "optimizer": _entry("optimizer", self.optimizer),
-            "loss": _entry("loss", self.loss),
+            "methods": [_entry("method", m.name, m) for m in self.methods],
+            "optimizer": _entry("optimizer", type(self.optimizer).__name__, self.optimizer),
+            "loss": _entry("loss", type(self.loss).__name__, self.loss),
             "storage": self.storage,
             "accumulate": self.accumulate,
             "training": dict(self.training),
@@ -68,6 +69,7 @@ class Config:
 
 def load_config(path: str | os.PathLike[str]) -> Config:
     """Read a file that `Config.save` or a person wrote. Raises CompileError naming what is wrong in it."""
+    load_installed()
     where, hint = str(path), "make one with `kilotune search MODEL --data NPZ --ram SIZE -o FILE`"
     try:
         raw = json.loads(Path(path).read_text())
@@ -75,7 +77,8 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         raise CompileError(where, f"is not a configuration ({error})", hint) from None
     if not isinstance(raw, dict) or not isinstance(raw.get("methods"), list):
         raise CompileError(where, 'holds no list "methods"', hint)
-    methods = tuple(_made(entry, "method", METHODS, where) for entry in raw["methods"])
+    known: dict[str, type] = {**{cls.__name__: cls for cls in REGISTRY.values()}, **REGISTRY}
+    chosen = tuple(_made(entry, "method", known, where) for entry in raw["methods"])
     optimizer = _made(raw.get("optimizer", {"optimizer": "SGD"}), "optimizer", OPTIMIZERS, where)
     training = raw.get("training", {})
     if not isinstance(training, dict):
@@ -86,12 +89,12 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         raise CompileError(where, f"{storage!r} is no storage", f"formats are {', '.join(STORAGES)}")
     if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
         raise CompileError(where, f"accumulate is {accumulate!r}, not a number of samples", 'write "accumulate": 1')
-    return Config(methods, optimizer, str(raw.get("model", "")), training, loss, storage, accumulate)
+    return Config(chosen, optimizer, str(raw.get("model", "")), training, loss, storage, accumulate)
 
 
-def _entry(kind: str, made: Any) -> dict[str, Any]:
+def _entry(kind: str, name: str, made: Any) -> dict[str, Any]:
     """A method or an optimizer as JSON; fields with their default value are left out, layers and lr are not."""
-    found: dict[str, Any] = {kind: type(made).__name__}
+    found: dict[str, Any] = {kind: name}
     for f in dataclasses.fields(made):
         value = getattr(made, f.name)
         if value != f.default or f.name in ("layers", "rank", "lr"):
@@ -104,7 +107,7 @@ def _made(entry: Any, kind: str, classes: Mapping[str, type], where: str) -> Any
     if name not in classes:
         near = difflib.get_close_matches(name, classes, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise CompileError(where, f"{name!r} is no {kind}", f"{hint}there are {', '.join(classes)}")
+        raise CompileError(where, f"{name!r} is no {kind}", f"{hint}there are {', '.join(REGISTRY if kind == 'method' else classes)}")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != kind}
     known = {f.name for f in dataclasses.fields(classes[name])}
     if not fields.keys() <= known:

@@ -17,6 +17,7 @@ from kiloc.peft import has_weights
 
 from .devices.data import quantize
 from .devices.manifest import Tensor
+from .plugins import load_installed
 
 
 @dataclass(frozen=True)
@@ -81,4 +82,5 @@ class Model:
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a .tflite or .onnx (QDQ) model. Raises CompileError naming the place, the cause and the remedy."""
+    load_installed()
     return Model(Path(path), pipeline.load(Path(path)))

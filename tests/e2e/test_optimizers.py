@@ -33,16 +33,16 @@ class Case:
 
 
 CASES = {
-    "sgd, step schedule": Case(kt.SGD(weight_decay=0.1, schedule=kt.Step(every=4, factor=0.5))),
+    "sgd, step schedule": Case(kt.SGD(weight_decay=0.1, schedule=kt.StepDecay(every=4, factor=0.5))),
     "momentum, mse": Case(kt.SGD(lr=0.01, momentum=0.9), "mse"),
     "nesterov 8 bits": Case(kt.SGD(lr=0.01, momentum=0.9, nesterov=True, state_bits=8), kt.CrossEntropy(label_smoothing=0.1)),
-    "adam, cosine": Case(kt.Adam(schedule=kt.Cosine(updates=12, final=0.05)), kt.CrossEntropy(class_weights=[1, 2, 0.5, 1, 3, 1])),
+    "adam, cosine": Case(kt.Adam(schedule=kt.CosineDecay(updates=12, final=0.05)), kt.CrossEntropy(class_weights=[1, 2, 0.5, 1, 3, 1])),
     "adam 8 bits, bce": Case(kt.Adam(weight_decay=0.01, state_bits=8), "bce", "block8"),
-    "lion, linear": Case(kt.Lion(schedule=kt.Linear(updates=10)), "bce"),
+    "lion, linear": Case(kt.Lion(schedule=kt.LinearDecay(updates=10)), "bce"),
     "lion 8 bits": Case(kt.Lion(lr=0.001, weight_decay=0.1, state_bits=8), kt.CrossEntropy(label_smoothing=0.2, class_weights=[1.5] * CLASSES)),
-    "sgd in 8 bits": Case(kt.SGD(schedule=kt.Cosine(updates=20)), storage="block8"),
+    "sgd in 8 bits": Case(kt.SGD(schedule=kt.CosineDecay(updates=20)), storage="block8"),
     "adam without clip": Case(kt.Adam(lr=0.001, clip=0, state_bits=8)),
-    "autoencoder": Case(kt.Adam(state_bits=8, schedule=kt.Linear(updates=50)), kt.MeanSquaredError(target="input"), model="ad01_int8"),
+    "autoencoder": Case(kt.Adam(state_bits=8, schedule=kt.LinearDecay(updates=50)), kt.MeanSquaredError(target="input"), model="ad01_int8"),
 }
 
 
@@ -264,7 +264,7 @@ def test_fit_accumulates_what_the_build_says(data_dir: Path, tmp_path: Path) -> 
 def test_the_device_evaluates_the_schedule(data_dir: Path, tmp_path: Path) -> None:
     """From its counter of updates and the base rate, which can be set; what an adapter brings starts anew."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
-    optimizer = kt.SGD(lr=0.1, schedule=kt.Linear(updates=10, final=0.5))
+    optimizer = kt.SGD(lr=0.1, schedule=kt.LinearDecay(updates=10, final=0.5))
     build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y))
     options = Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
     c = pipeline.compile_graph(model.graph, options, "test")
@@ -287,7 +287,7 @@ def test_the_device_evaluates_the_schedule(data_dir: Path, tmp_path: Path) -> No
 def test_a_rate_that_has_fallen_to_zero_moves_nothing(optimizer: Optimizer, data_dir: Path, tmp_path: Path) -> None:
     """Neither by steps nor by decay: both go by the schedule's rate. Before, every update moves something."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
-    chosen: Any = replace(optimizer, schedule=kt.Cosine(updates=4), weight_decay=0.5)  # type: ignore[type-var]
+    chosen: Any = replace(optimizer, schedule=kt.CosineDecay(updates=4), weight_decay=0.5)  # type: ignore[type-var]
     with kt.build(model, tmp_path / "build", method=METHODS, optimizer=chosen, calibration=(x, y)).open("host") as device:
         moved = []
         for i in range(8):

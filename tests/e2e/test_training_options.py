@@ -30,9 +30,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "Adam(clip": (lambda: kt.Adam(clip=-1), "clip"),
     "Adam(state_bits": (lambda: kt.Adam(state_bits=16), "neither 8 nor 32"),
     "SGD(schedule": (lambda: kt.SGD(schedule="cosine"), "not a schedule"),  # type: ignore[arg-type]
-    "Cosine(updates": (lambda: kt.Cosine(updates=0), "whole number"),
-    "Linear(final": (lambda: kt.Linear(updates=10, final=1.5), "final"),
-    "Step(factor": (lambda: kt.Step(every=10, factor=NAN), "factor"),
+    "CosineDecay(updates": (lambda: kt.CosineDecay(updates=0), "whole number"),
+    "LinearDecay(final": (lambda: kt.LinearDecay(updates=10, final=1.5), "final"),
+    "StepDecay(factor": (lambda: kt.StepDecay(every=10, factor=NAN), "factor"),
     "CrossEntropy(label_smoothing": (lambda: kt.CrossEntropy(label_smoothing=1.0), r"\[0, 1\)"),
     "CrossEntropy(class_weights": (lambda: kt.CrossEntropy(class_weights=[1, NAN]), "positive"),
     "MeanSquaredError(target": (lambda: kt.MeanSquaredError(target="output"), "neither"),

@@ -14,9 +14,9 @@ import kilotune as kt
 from kiloc import pipeline
 from kiloc.export import tflite
 from kiloc.ir.graph import NEW_HEAD
-from kiloc.optim.rates import BEFORE_NEW_HEAD, RATES, default_rate, head_factor
+from kiloc.optim.rates import BEFORE_NEW_HEAD, default_rate, head_factor
 from kiloc.options import Options
-from kiloc.peft import Calibration
+from kiloc.peft import REGISTRY, Calibration, method_of
 from kilotune.devices import Device
 from kilotune.devices.recipe import default_epochs, default_share, held_out
 
@@ -75,7 +75,7 @@ def test_the_rate_of_a_new_head_is_in_the_build() -> None:
     def compiled(optimizer: kt.Optimizer) -> Any:
         return pipeline.compile_graph(graph, Options(methods=methods, optimizer=optimizer, calibration=x), "0").graph
 
-    for optimizer in (kt.SGD(), kt.SGD(schedule=kt.Cosine(updates=10)), kt.Adam()):
+    for optimizer in (kt.SGD(), kt.SGD(schedule=kt.CosineDecay(updates=10)), kt.Adam()):
         whole = compiled(optimizer)
         readers = {n.name.removesuffix(".step").removesuffix(".optimizer") for n in whole.nodes if n.inputs.get("learning_rate") == "head_rate"}
         assert readers == {p.name for p in whole.parameters if p.method == NEW_HEAD} != set(), optimizer
@@ -86,15 +86,16 @@ def test_momentum_adds_up() -> None:
     assert default_rate("sgd", ["lora"] * 20, momentum=0.9) == 0.01
 
 
-def test_every_method_has_a_rate() -> None:
-    methods = (kt.BiasOnly(), kt.Head(), kt.LoRA(rank=2), kt.Full(), kt.SparseUpdate(), kt.ScaleShift(), kt.BottleneckAdapter(width=2))
+def test_every_parameter_names_a_method_with_rates() -> None:
     graph = image()
     from kiloc.ir import interp
 
     activations = interp.run(graph, {graph.inputs[0]: samples(graph, 4)})
-    for method in methods:
-        found = method.attach(graph, Calibration(activations)).parameters
-        assert found and {p.method for p in found} <= RATES.keys(), method
+    for made in (*(method() for method in REGISTRY.values()), kt.Head(classes=3)):
+        found = made.attach(graph, Calibration(activations)).parameters
+        assert found and {method_of(p.method) for p in found} == {type(made)}
+    with pytest.raises(kt.CompileError, match="not among the methods that are registered"):
+        default_rate("sgd", ["bias", "prompt"])
 
 
 def test_build_starts_with_the_rate(build: kt.Build, tmp_path: Path, device: Device) -> None:

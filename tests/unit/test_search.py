@@ -13,17 +13,17 @@ from golden.reference import image, samples, tiny
 from gradients.graphs import Maker
 
 import kilotune as kt
-from kiloc import peft, pipeline
+from kiloc import pipeline
 from kiloc.export import tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ops.model.add import Add
 from kiloc.options import Options
 from kiloc.peft import BottleneckAdapter
-from kilotune.config import METHODS, load_config
+from kilotune.config import load_config
 from kilotune.search import trials
 from kilotune.search.candidates import Budget, Candidate, Space, front
-from kilotune.search.families import FAMILIES, Piece, TrainableSet
+from kilotune.search.families import Piece, TrainableSet, families, variants
 from kilotune.search.prefix import after, last_cut
 from kilotune.search.sensitivity import Sensitivity, _continued, agreement
 from kilotune.search.setting import Data, Setting
@@ -363,7 +363,12 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     config = kt.Config(methods, kt.SGD(lr=0.03, momentum=0.9), "kws", {"epochs": 5})
     config.save(tmp_path / "c.json")
     assert load_config(tmp_path / "c.json") == config
-    assert METHODS.keys() >= {"BiasOnly", "Head", "LoRA"} and all(issubclass(m, peft.Method) for m in METHODS.values())
+    written = json.loads((tmp_path / "c.json").read_text())
+    assert [entry["method"] for entry in written["methods"]] == ["bias", "lora", "head"]
+    for entry, method in zip(written["methods"], methods, strict=True):
+        entry["method"] = type(method).__name__  # as earlier versions wrote it
+    (tmp_path / "old.json").write_text(json.dumps(written))
+    assert load_config(tmp_path / "old.json") == config
 
 
 @pytest.mark.parametrize(
@@ -406,5 +411,5 @@ def test_the_page_is_self_contained(models: dict[str, kt.Model], tmp_path: Path)
 
 
 def test_every_family_has_a_method_and_layers(models: dict[str, kt.Model]) -> None:
-    for family in FAMILIES.values():
-        assert isinstance(family.make(family.variants[0], "all"), peft.Method) and family.layers(models["image"].graph)
+    for family in families().values():
+        assert isinstance(family.sized(variants(family)[0], "all"), family) and family.fitting(models["image"].graph)

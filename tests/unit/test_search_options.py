@@ -55,7 +55,7 @@ def inputs(model: kt.Model, seed: int = 3) -> Any:
 CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "adam, 8 bit": (tiny, "labels", {"optimizer": kt.Adam(state_bits=8)}),
     "lion": (tiny, "labels", {"optimizer": kt.Lion(weight_decay=0.01)}),
-    "momentum, schedule": (tiny, "labels", {"optimizer": kt.SGD(momentum=0.9, schedule=kt.Cosine(updates=50))}),
+    "momentum, schedule": (tiny, "labels", {"optimizer": kt.SGD(momentum=0.9, schedule=kt.CosineDecay(updates=50))}),
     "block8": (tiny, "labels", {"storage": "block8"}),
     "accumulate": (tiny, "labels", {"accumulate": 4}),
     "smoothing": (tiny, "labels", {"loss": kt.CrossEntropy(label_smoothing=0.1)}),

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import CompileError
 from ..ir.graph import Graph, Parameter
 from ..options import AdapterOptions
+from ..peft import method_of, roles
 from .c_names import c_array
 from .context import CAdapter
 from .state_layout import state_layout
@@ -19,11 +21,8 @@ DIGEST_BYTES, SIGNATURE_BYTES = 32 + CRC_BYTES, 96 + CRC_BYTES
 """Sections of the file that may follow the payload, with their CRC."""
 METHODS_BYTES = 60
 
-ROLES = {"bias": 1, "lora_a": 2, "lora_b": 3, "delta": 4, "gain": 5, "adapter_down": 6, "adapter_up": 7}
 PARTS = {"value": 0, "exponent": 0x40, "range": 0x80}
 """What an entry holds of a trained tensor: its codes (or int32 values), their power of two, or that of the inner tensor."""
-RANK_AXIS = {"lora_a": 0, "lora_b": 1, "adapter_down": 0, "adapter_up": 1}
-"""The extent that is a rank or a width: an adapter with fewer adds zeros there."""
 
 DTYPES = {"int8": 1, "int32": 2}
 WIDTHS = {"int8": 1, "int32": 4}
@@ -64,7 +63,13 @@ def entries_of(graph: Graph) -> tuple[Entry, ...]:
 
 
 def _role(parameter: Parameter) -> str:
-    return "bias" if parameter.storage == "int32" else parameter.name.removeprefix(f"{parameter.layer}.")
+    """What a tensor is to an adapter, which its method declares."""
+    role = "bias" if parameter.storage == "int32" else parameter.name.removeprefix(f"{parameter.layer}.")
+    if role not in roles():
+        method = method_of(parameter.method).__name__
+        hint = f"add it to the roles of {method}, or name the tensor <layer>.<role>: roles are {', '.join(roles())}"
+        raise CompileError(f"method {method}", f"trains {parameter.name!r}, which is no role of an adapter", hint)
+    return role
 
 
 def layers_of(entries: Sequence[Entry]) -> tuple[str, ...]:
@@ -74,7 +79,7 @@ def layers_of(entries: Sequence[Entry]) -> tuple[str, ...]:
 def write_table(entries: Sequence[Entry]) -> bytes:
     """Entries and the names of their layers, filled up so that what follows the table's CRC is aligned to 8."""
     layers = layers_of(entries)
-    rows = [struct.pack(ENTRY, layers.index(e.layer), ROLES[e.role] | PARTS[e.part], DTYPES[e.dtype], e.rows, e.columns) for e in entries]
+    rows = [struct.pack(ENTRY, layers.index(e.layer), roles()[e.role].code | PARTS[e.part], DTYPES[e.dtype], e.rows, e.columns) for e in entries]
     table = b"".join(rows) + b"".join(name.encode() + b"\0" for name in layers)
     return table + bytes((4 - len(table)) % 8)
 
@@ -82,14 +87,15 @@ def write_table(entries: Sequence[Entry]) -> bytes:
 def read_table(table: bytes, entries: int, layers: int) -> tuple[Entry, ...]:
     """The entries of a table. ValueError where it is none."""
     names = [part.decode() for part in table[entries * ENTRY_BYTES :].split(b"\0")[:layers]]
-    roles, parts, dtypes = ({code: name for name, code in known.items()} for known in (ROLES, PARTS, DTYPES))
+    known_roles = {role.code: name for name, role in roles().items()}
+    parts, dtypes = ({code: name for name, code in known.items()} for known in (PARTS, DTYPES))
     found = []
     for i in range(entries):
         layer, role, dtype, rows, columns = struct.unpack_from(ENTRY, table, i * ENTRY_BYTES)
-        known = layer < len(names) == layers and role & 0x3F in roles and role & 0xC0 in parts and dtype in dtypes
+        known = layer < len(names) == layers and role & 0x3F in known_roles and role & 0xC0 in parts and dtype in dtypes
         if not known or rows * columns == 0:
             raise ValueError(f"entry {i} of its layer table is unknown")
-        found.append(Entry(names[layer], roles[role & 0x3F], parts[role & 0xC0], dtypes[dtype], rows, columns))
+        found.append(Entry(names[layer], known_roles[role & 0x3F], parts[role & 0xC0], dtypes[dtype], rows, columns))
     return tuple(found)
 
 

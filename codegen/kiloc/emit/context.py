@@ -10,7 +10,7 @@ import numpy as np
 from ..autodiff import LOSS_VALUE
 from ..cores import kernels_of
 from ..ir.graph import ADAPTER_KINDS, Graph, Value
-from ..ops.backward.loss import Loss
+from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
@@ -224,7 +224,7 @@ def build_context(
 
 def _target_range(graph: Graph) -> tuple[str, ...]:
     op = graph.node("loss").op
-    assert isinstance(op, Loss)
+    assert isinstance(op, LossOperator)
     return tuple(c_float(end) for end in op.target_range)
 
 

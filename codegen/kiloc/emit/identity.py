@@ -11,6 +11,7 @@ from ..ir.text import print_graph
 from ..ops.model.lora import DownProjection
 from ..options import Options
 from ..passes.slices import inference_slice
+from ..peft import roles
 from . import adapter_table
 from .state_layout import state_layout
 
@@ -28,7 +29,7 @@ def base_hash(base: Graph, whole: Graph) -> bytes:
 
 def _fixed_extents(entry: adapter_table.Entry) -> list[str]:
     """Rows and columns, but for a rank: an adapter of a lower one fits too."""
-    axis = adapter_table.RANK_AXIS.get(entry.role) if entry.part == "value" else None
+    axis = roles()[entry.role].rank_axis if entry.part == "value" else None
     return ["rank" if i == axis else str(n) for i, n in enumerate((entry.rows, entry.columns))]
 
 

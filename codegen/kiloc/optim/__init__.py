@@ -3,7 +3,7 @@
 from ._optimizer import LEARNING_RATE, Optimizer, with_accumulators, with_updates
 from .adam import Adam
 from .lion import Lion
-from .schedule import Cosine, Linear, Schedule, Step, parse_schedule
+from .schedule import CosineDecay, LinearDecay, Schedule, StepDecay, parse_schedule
 from .sgd import SGD
 from .storage import STORAGES, with_storage
 
@@ -12,12 +12,12 @@ __all__ = [
     "SGD",
     "STORAGES",
     "Adam",
-    "Cosine",
-    "Linear",
+    "CosineDecay",
+    "LinearDecay",
     "Lion",
     "Optimizer",
     "Schedule",
-    "Step",
+    "StepDecay",
     "parse_schedule",
     "with_accumulators",
     "with_storage",

@@ -103,7 +103,7 @@ class Optimizer:
         if self.state_bits not in (8, 32) or isinstance(self.state_bits, bool):
             raise CompileError(f"{title}(state_bits=...)", f"{self.state_bits!r} is neither 8 nor 32", "32 keeps float32 moments, 8 blocks of codes")
         if self.schedule is not None and not isinstance(self.schedule, Schedule):
-            hint = "pass kt.Cosine(updates=1000), kt.Linear(updates=1000) or kt.Step(every=100)"
+            hint = "pass kt.CosineDecay(updates=1000), kt.LinearDecay(updates=1000) or kt.StepDecay(every=100)"
             raise CompileError(f"{title}(schedule=...)", f"{self.schedule!r} is not a schedule", hint)
 
     def _rate(self) -> str:

@@ -2,7 +2,7 @@
 
 The clip bounds each tensor's gradient by itself, so with T tensors one update of SGD moves the model T times as far: the rate is `reach` / T,
 within `highest`. What a step of Adam or Lion moves is the rate alone, whatever the gradient. Of several methods the most careful
-decides. Figures behind the table: docs/methods.md.
+decides. Each method names its figures in its class (`rates`); those behind the figures are in docs/rates.md.
 
 A new head goes by a rate of its own, and the layers before it by a part of theirs: it starts from nothing, and until it has learned
 something their gradients come through random weights, after which they lose what they know.
@@ -11,39 +11,19 @@ something their gradients come through random weights, after which they lose wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..ir.graph import NEW_HEAD
+from ..peft import method_of
 
 BEFORE_NEW_HEAD = 1 / 3
 """Part of their usual rate at which other tensors are trained together with a new head."""
 
 
-@dataclass(frozen=True)
-class Rates:
-    """reach: sum of the rates of all tensors under SGD. highest: rate of SGD where few tensors are trained."""
-
-    reach: float
-    highest: float
-    adam: float
-    lion: float
-
-
-RATES = {
-    "bias": Rates(3, 0.5, 0.03, 0.002),
-    "head": Rates(3, 0.5, 0.03, 0.002),
-    "lora": Rates(2, 0.3, 0.01, 0.0003),
-    "adapter": Rates(2, 0.3, 0.01, 0.0003),
-    "scale-shift": Rates(2, 0.3, 0.01, 0.0003),
-    "sparse": Rates(2, 0.3, 0.001, 0.0003),
-    "full": Rates(0.3, 0.3, 0.001, 0.0003),
-    NEW_HEAD: Rates(3, 0.5, 0.03, 0.002),
-}
-"""By the method that a parameter names."""
-
-
 def default_rate(optimizer: str, methods: Sequence[str], momentum: float = 0.0) -> float:
-    """Rate of "sgd", "adam" or "lion", for all tensors but a new head's. methods: that of each trained tensor."""
+    """Rate of "sgd", "adam" or "lion", for all tensors but a new head's.
+
+    methods: that of each trained tensor. Raises CompileError where one is not registered.
+    """
     others = [name for name in methods if name != NEW_HEAD]
     if len(others) in (0, len(methods)):
         return _shown(_usual_rate(optimizer, methods, momentum))
@@ -58,7 +38,7 @@ def head_factor(optimizer: str, methods: Sequence[str], momentum: float = 0.0) -
 
 def _usual_rate(optimizer: str, methods: Sequence[str], momentum: float) -> float:
     """With momentum m SGD's steps add up to 1 / (1 - m) of one: the rate is so much lower."""
-    used = [RATES[name] for name in methods]
+    used = [method_of(name).rates for name in methods]
     if optimizer == "sgd":
         return min(min(r.reach / len(used), r.highest) for r in used) * (1 - momentum)
     return min(r.adam if optimizer == "adam" else r.lion for r in used)

@@ -26,15 +26,15 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Step(Schedule):
+class StepDecay(Schedule):
     """rate = lr * factor^floor(updates / every)"""
 
     every: int
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        whole("Step(every=...)", self.every, 1, "the updates between two falls, such as 100")
-        number("Step(factor=...)", self.factor, 0, 1, "0.1 divides the rate by ten", above=True)
+        whole("StepDecay(every=...)", self.every, 1, "the updates between two falls, such as 100")
+        number("StepDecay(factor=...)", self.factor, 0, 1, "0.1 divides the rate by ten", above=True)
 
     def operator(self) -> Op:
         return StepSchedule(int(self.every), float(self.factor))
@@ -44,15 +44,15 @@ class Step(Schedule):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class LinearDecay(Schedule):
     """rate = lr * (1 + (final - 1) * t), t = min(1, updates so far / updates). final: a share of lr."""
 
     updates: int
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        whole("Linear(updates=...)", self.updates, 1, "the updates of the whole training")
-        number("Linear(final=...)", self.final, 0, 1, "the share of lr that is left at the end, such as 0")
+        whole("LinearDecay(updates=...)", self.updates, 1, "the updates of the whole training")
+        number("LinearDecay(final=...)", self.final, 0, 1, "the share of lr that is left at the end, such as 0")
 
     def operator(self) -> Op:
         return LinearSchedule(int(self.updates), float(self.final))
@@ -62,7 +62,7 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
+class CosineDecay(Schedule):
     """rate = lr * (final + (1 - final) * (1 + cos(pi t)) / 2), t = min(1, updates so far / updates). final: a share of lr.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
@@ -72,8 +72,8 @@ class Cosine(Schedule):
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        whole("Cosine(updates=...)", self.updates, 1, "the updates of the whole training")
-        number("Cosine(final=...)", self.final, 0, 1, "the share of lr that is left at the end, such as 0")
+        whole("CosineDecay(updates=...)", self.updates, 1, "the updates of the whole training")
+        number("CosineDecay(final=...)", self.final, 0, 1, "the share of lr that is left at the end, such as 0")
 
     def operator(self) -> Op:
         return CosineSchedule(int(self.updates), float(self.final))
@@ -84,7 +84,7 @@ class Cosine(Schedule):
 
 def parse_schedule(text: str) -> Schedule | None:
     """"constant", "cosine:UPDATES[:FINAL]", "linear:UPDATES[:FINAL]" or "step:EVERY[:FACTOR]"."""
-    kinds: dict[str, type[Cosine] | type[Linear] | type[Step]] = {"cosine": Cosine, "linear": Linear, "step": Step}
+    kinds: dict[str, type[CosineDecay] | type[LinearDecay] | type[StepDecay]] = {"cosine": CosineDecay, "linear": LinearDecay, "step": StepDecay}
     name, *values = text.split(":")
     if name == "constant" and not values:
         return None

@@ -1,15 +1,9 @@
-"""Which methods may stand together on one layer. The only place that says so.
+"""Which methods may stand together on one layer: what each adds to it, its `part`, names the parts that it excludes.
 
-| on one layer        | bias | LoRA | delta | gain | adapter |
-|---|---|---|---|---|---|
-| bias                | once | yes  | yes   | yes  | yes     |
-| LoRA                | yes  | no   | no    | yes  | yes     |
-| delta               | yes  | no   | no    | yes  | yes     |
-| gain                | yes  | yes  | yes   | no   | yes     |
-| bottleneck adapter  | yes  | yes  | yes   | yes  | no      |
-
-A delta is what Full, SparseUpdate and Head train. LoRA beside a delta of the same weights adds nothing, and two of a kind would be one
-with more parameters. A new head (Head(classes=N)) replaces its layer, so it is attached before all others.
+A bias is trained once, whichever methods name it, and goes together with everything. A layer takes LoRA or a delta (of Full, SparseUpdate
+or Head), one of them: LoRA beside a delta of the same weights adds nothing, and two of a kind would be one with more parameters.
+Gains and bottleneck adapters go together with all others, once a layer. A new head (Head(classes=N)) replaces its layer, so it is attached
+before all others.
 """
 
 from __future__ import annotations
@@ -18,29 +12,33 @@ from collections.abc import Sequence
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ._method import Calibration, Method
-
-TITLES = {"lora": "LoRA", "delta": "a trained delta (Full, SparseUpdate, Head)", "gain": "ScaleShift", "adapter": "a bottleneck adapter"}
-EXCLUDES = {"lora": ("lora", "delta"), "delta": ("lora", "delta"), "gain": ("gain",), "adapter": ("adapter",)}
+from ._registry import REGISTRY, Calibration, Method, Part, method_of, unregistered
 
 
 def attach_all(graph: Graph, methods: Sequence[Method], calibration: Calibration) -> Graph:
-    """The graph with every method attached. Raises CompileError where two do not go together."""
+    """The graph with every method attached. Raises CompileError where two do not go together, or one is not registered."""
     for method in sorted(methods, key=lambda m: not m.replaces_layers):
+        if REGISTRY.get(method.name) is not type(method):
+            raise unregistered(type(method).__name__)
         graph = method.attach(graph, calibration)
     return graph
 
 
-def parts(graph: Graph, node: Node) -> set[str]:
-    """What a layer has already: keys of TITLES."""
-    found = {kind for kind, operand in (("lora", "lora_u"), ("delta", "delta"), ("gain", "gain")) if operand in node.inputs}
-    if any(p.layer == node.name and p.method == "adapter" for p in graph.parameters):
-        found.add("adapter")
-    return found
+def parts(graph: Graph, node: Node) -> dict[Part, type[Method]]:
+    """What a layer has already beside a trained bias, and the method that added it."""
+    bias = node.inputs.get("bias")
+    owners = [method_of(p.method) for p in graph.parameters if p.layer == node.name and p.values["value"] != bias]
+    return {owner.part: owner for owner in owners if owner.part is not None}
 
 
-def require_free(graph: Graph, node: Node, kind: str, method: str) -> None:
-    """Raise CompileError where a layer has a part that excludes another one of this kind."""
-    for other in sorted(parts(graph, node) & set(EXCLUDES[kind])):
-        what = f"it has {TITLES[other]} already, which does not go together with {method}"
-        raise CompileError(f"layer '{node.name}'", what, "name other layers in the layers= of one of the two methods")
+def exclude(one: Part | None, other: Part | None) -> bool:
+    """Whether a layer cannot have both parts."""
+    return one is not None and other is not None and (one.name in other.excludes or other.name in one.excludes)
+
+
+def require_free(graph: Graph, node: Node, method: type[Method]) -> None:
+    """Raise CompileError where a layer has a part that excludes the method's."""
+    for part, owner in parts(graph, node).items():
+        if exclude(part, method.part):
+            what = f"it has {part.title} ({owner.__name__}) already, which does not go together with {method.__name__}"
+            raise CompileError(f"layer '{node.name}'", what, "name other layers in the layers= of one of the two methods")

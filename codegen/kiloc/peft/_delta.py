@@ -17,8 +17,12 @@ from ..ir.types import TensorType
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._combine import require_free
 from ._method import block16, replace_node, with_trainable_bias
+from ._registry import BIAS_ROLE, Method, Part, Role
 
 LARGEST_SUM = 2**31 - 1
+
+DELTA = Part("delta", "a trained delta of its weights", ("delta", "lora"))
+DELTA_ROLES = {**BIAS_ROLE, "delta": Role(4)}
 
 
 def channel_axis(node: Node) -> int:
@@ -26,10 +30,14 @@ def channel_axis(node: Node) -> int:
     return 3 if isinstance(node.op, DepthwiseConv2D) else 0
 
 
-def attach_delta(graph: Graph, node: Node, method: str, title: str, chosen: NDArray[np.int64] | None = None) -> Graph:
-    """The layer with a delta and a trained bias. chosen: its output channels that get one, ascending; None for all."""
-    require_free(graph, node, "delta", title)
-    graph = with_trainable_bias(graph, node, method)
+def attach_delta(graph: Graph, node: Node, method: type[Method], chosen: NDArray[np.int64] | None = None, trained_as: str = "") -> Graph:
+    """The layer with a delta and a trained bias.
+
+    chosen: its output channels that get one, ascending; None for all. trained_as: the method that its parameters name, if not `method`'s name.
+    """
+    require_free(graph, node, method)
+    name = trained_as or method.name
+    graph = with_trainable_bias(graph, node, name)
     axis, shape = channel_axis(node), list(graph.type(node.inputs["weights"]).shape)
     channels = shape[axis]
     inputs = {**node.inputs, "delta": f"{node.name}.delta", "delta_exponent": f"{node.name}.delta.exponent"}
@@ -43,7 +51,7 @@ def attach_delta(graph: Graph, node: Node, method: str, title: str, chosen: NDAr
     _check_sums(graph, node, shape, axis)
     roles, state = block16(inputs["delta"], np.zeros(shape, np.int8), -24)
     graph = replace_node(graph.with_values([*state, *values]), replace(node, inputs=inputs))
-    return replace(graph, parameters=(*graph.parameters, Parameter(inputs["delta"], node.name, method, "block16", roles)))
+    return replace(graph, parameters=(*graph.parameters, Parameter(inputs["delta"], node.name, name, "block16", roles)))
 
 
 def _check_sums(graph: Graph, node: Node, shape: list[int], axis: int) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,41 +17,20 @@ from ..ir.types import TensorType
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.update.storage_step import StepBlock16
-
-Layers = str | Sequence[str]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Forward activations of the calibration samples by value name, [N, ...], and a seed for initial values."""
-
-    activations: Mapping[str, NDArray[Any]]
-    seed: int = 0
-
-
-class Method:
-    """Base of all methods. layers: "all", "last:N" (the last N that the method applies to), names or globs."""
-
-    @property
-    def replaces_layers(self) -> bool:
-        """Whether the frozen model itself changes; such methods come first."""
-        return False
-
-    def attach(self, graph: Graph, calibration: Calibration) -> Graph:
-        raise NotImplementedError
-
-    def describe(self) -> str:
-        """One line for reports."""
-        raise NotImplementedError
+from ._registry import Layers, Method
 
 
 def has_weights(node: Node) -> bool:
     return isinstance(node.op, Linear | DepthwiseConv2D)
 
 
-def select(graph: Graph, layers: Layers, kinds: tuple[type, ...], method: str) -> list[Node]:
-    """The layers that a selection names, in order. Raises CompileError for names that are not there or do not fit."""
-    fitting = [n for n in graph.phase("forward") if isinstance(n.op, kinds)]
+def select(graph: Graph, layers: Layers, method: type[Method]) -> list[Node]:
+    """The layers of a method that a selection names, in order. Raises CompileError for names that are not there or do not fit."""
+    return named_layers(graph, layers, method.fitting(graph), method.__name__)
+
+
+def named_layers(graph: Graph, layers: Layers, fitting: list[Node], method: str) -> list[Node]:
+    """Those of the fitting layers that a selection names, in order. method: in messages. Raises CompileError."""
     if not fitting:
         raise CompileError(graph.origin, f"{method} finds no layer that it applies to", "kilotune analyze lists the layers")
     wanted = [p.strip() for p in layers.split(",")] if isinstance(layers, str) else list(layers)

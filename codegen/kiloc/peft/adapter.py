@@ -8,6 +8,7 @@ Source: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP" (2019).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,33 +21,47 @@ from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckDown, BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._combine import require_free
-from ._method import Calibration, Layers, Method, block16, initial_projection, select
+from ._method import block16, initial_projection, select
+from ._registry import Calibration, Layers, Method, Part, Rates, Role, Sizes, option, register
 
 LARGEST_WIDTH = 1024
 
 
+def largest_width(graph: Graph, node: Node) -> int:
+    """A layer's output channels: more hidden ones say nothing more."""
+    return graph.type(node.inputs["bias"]).size
+
+
+@register
 @dataclass(frozen=True)
 class BottleneckAdapter(Method):
     """Adapters of `width` hidden channels behind convolutions, depthwise convolutions and fully connected layers."""
 
-    width: int = 8
+    name: ClassVar = "adapter"
+    order: ClassVar = 70
+    rates: ClassVar = Rates(2, 0.3, 0.01, 0.0003)
+    part: ClassVar = Part("adapter", "a bottleneck adapter", ("adapter",))
+    roles: ClassVar = {"adapter_down": Role(6, rank_axis=0), "adapter_up": Role(7, rank_axis=1)}
+    sizes: ClassVar = Sizes("width", (4, 8), largest_width)
+
+    width: int = option(8, "Hidden channels of each adapter.", least=1)
     layers: Layers = "last:4"
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
         if not 1 <= self.width <= LARGEST_WIDTH:
             raise CompileError(f"BottleneckAdapter(width={self.width})", f"a width lies between 1 and {LARGEST_WIDTH}", "8 suits small models")
-        for node in select(graph, self.layers, (Linear, DepthwiseConv2D), "BottleneckAdapter"):
+        for node in select(graph, self.layers, type(self)):
             graph = self._attach_layer(graph, graph.node(node.name), calibration)
         return graph
 
     def describe(self) -> str:
-        return f"adapter w={self.width} {self.layers}"
+        return f"{self.name} w={self.width} {self.layers}"
 
     def _attach_layer(self, graph: Graph, node: Node, calibration: Calibration) -> Graph:
         assert isinstance(node.op, Linear | DepthwiseConv2D)
-        require_free(graph, node, "adapter", "BottleneckAdapter")
+        require_free(graph, node, type(self))
         result, plain, scope = node.outputs[0], f"{node.outputs[0]}.plain", f"{node.name}.adapter"
-        y, channels = graph.values[result], graph.type(node.inputs["bias"]).size
+        y, channels = graph.values[result], largest_width(graph, node)
         width = min(self.width, channels)
         if width < self.width:
             graph = replace(graph, notes=(*graph.notes, f"the adapter behind '{node.name}' has width {width}: there are no more channels"))
@@ -76,7 +91,7 @@ class BottleneckAdapter(Method):
         for old in graph.nodes:
             nodes += [replace(node, outputs=(plain,)), h_node, up_node] if old.name == node.name else [old]
         parameters = (
-            Parameter(down, node.name, "adapter", "block16", {**down_roles, "range": reached.name, "saturated": saturated.name}),
-            Parameter(up, node.name, "adapter", "block16", up_roles),
+            Parameter(down, node.name, self.name, "block16", {**down_roles, "range": reached.name, "saturated": saturated.name}),
+            Parameter(up, node.name, self.name, "block16", up_roles),
         )
         return replace(graph, nodes=tuple(nodes), parameters=(*graph.parameters, *parameters))

@@ -6,23 +6,27 @@ Source: Cai et al., "TinyTL: Reduce Memory, Not Parameters for Efficient On-Devi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..ir.graph import Graph
-from ..ops.model._linear import Linear
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ._method import Calibration, Layers, Method, select, with_trainable_bias
+from ._method import select, with_trainable_bias
+from ._registry import BIAS_ROLE, Calibration, Layers, Method, Rates, register
 
 
+@register
 @dataclass(frozen=True)
 class BiasOnly(Method):
     """Train the int32 biases of convolutions, depthwise convolutions and fully connected layers."""
 
+    name: ClassVar = "bias"
+    order: ClassVar = 10
+    rates: ClassVar = Rates(3, 0.5, 0.03, 0.002)
+    roles: ClassVar = BIAS_ROLE
+    companion: ClassVar = True
+
     layers: Layers = "all"
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
-        for node in select(graph, self.layers, (Linear, DepthwiseConv2D), "BiasOnly"):
-            graph = with_trainable_bias(graph, node, "bias")
+        for node in select(graph, self.layers, type(self)):
+            graph = with_trainable_bias(graph, node, self.name)
         return graph
-
-    def describe(self) -> str:
-        return f"bias {self.layers}"

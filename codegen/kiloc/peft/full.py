@@ -7,24 +7,29 @@ model at the start.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..ir.graph import Graph
-from ..ops.model._linear import Linear
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ._delta import attach_delta
-from ._method import Calibration, Layers, Method, select
+from ._delta import DELTA, DELTA_ROLES, attach_delta
+from ._method import select
+from ._registry import Calibration, Layers, Method, Rates, register
 
 
+@register
 @dataclass(frozen=True)
 class Full(Method):
     """Train weights and biases of convolutions, depthwise convolutions and fully connected layers."""
 
+    name: ClassVar = "full"
+    order: ClassVar = 60
+    rates: ClassVar = Rates(0.3, 0.3, 0.001, 0.0003)
+    part: ClassVar = DELTA
+    roles: ClassVar = DELTA_ROLES
+    includes: ClassVar = ("bias",)
+
     layers: Layers = "all"
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
-        for node in select(graph, self.layers, (Linear, DepthwiseConv2D), "Full"):
-            graph = attach_delta(graph, graph.node(node.name), "full", "Full")
+        for node in select(graph, self.layers, type(self)):
+            graph = attach_delta(graph, graph.node(node.name), type(self))
         return graph
-
-    def describe(self) -> str:
-        return f"full {self.layers}"

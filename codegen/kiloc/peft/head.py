@@ -12,6 +12,7 @@ Head() starts bit-exact. Head(classes=N) first replaces the layer by one with N 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,31 +24,50 @@ from ..ops.model._linear import Linear
 from ..ops.model.reshape import Reshape
 from ..ops.model.softmax import Softmax
 from ._combine import parts
-from ._delta import attach_delta
-from ._method import Calibration, Method, select
+from ._delta import DELTA, DELTA_ROLES, attach_delta
+from ._method import select
+from ._registry import Calibration, Layers, Method, Rates, option, register
 
 LOGIT_SCALE = float(np.float32(8 / 127))
 INITIAL_LOGITS = 0.25
 
 
+@register
 @dataclass(frozen=True)
 class Head(Method):
     """Train the last fully connected layer (or the convolution that stands for it); with `classes`, replace it."""
 
-    classes: int | None = None
+    name: ClassVar = "head"
+    trained_as: ClassVar = (NEW_HEAD,)
+    order: ClassVar = 20
+    rates: ClassVar = Rates(3, 0.5, 0.03, 0.002)
+    part: ClassVar = DELTA
+    roles: ClassVar = DELTA_ROLES
+    kinds: ClassVar = (Linear,)
+    includes: ClassVar = ("bias",)
+
+    classes: int | None = option(None, "Replace the last layer by one with this many results.", least=2)
 
     @property
     def replaces_layers(self) -> bool:
         return self.classes is not None
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
-        node = select(graph, "last:1", (Linear,), "Head")[0]
+        node = select(graph, "last:1", type(self))[0]
         if self.classes is not None:
             graph = _with_new_layer(graph, node, self.classes, calibration)
-        return attach_delta(graph, graph.node(node.name), "head" if self.classes is None else NEW_HEAD, "Head")
+        return attach_delta(graph, graph.node(node.name), type(self), trained_as="" if self.classes is None else NEW_HEAD)
 
     def describe(self) -> str:
-        return "head" if self.classes is None else f"head classes={self.classes}"
+        return self.name if self.classes is None else f"{self.name} classes={self.classes}"
+
+    @classmethod
+    def fitting(cls, graph: Graph) -> list[Node]:
+        return super().fitting(graph)[-1:]
+
+    @classmethod
+    def sized(cls, size: int, layers: Layers) -> Method:
+        return cls()
 
 
 def _with_new_layer(graph: Graph, node: Node, classes: int, calibration: Calibration) -> Graph:

@@ -8,6 +8,7 @@ Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,19 +19,35 @@ from ..ir.verify import node_types
 from ..ops.model._linear import Linear
 from ..ops.model.lora import LoRADown
 from ._combine import require_free
-from ._method import Calibration, Layers, Method, block16, initial_projection, replace_node, select
+from ._method import block16, initial_projection, replace_node, select
+from ._registry import Calibration, Layers, Method, Part, Rates, Role, Sizes, option, register
 
 
+def largest_rank(graph: Graph, node: Node) -> int:
+    """Rows or columns of a layer's weights, whichever are fewer."""
+    weights = graph.type(node.inputs["weights"])
+    return min(weights.shape[0], weights.size // weights.shape[0])
+
+
+@register
 @dataclass(frozen=True)
 class LoRA(Method):
     """Rank-`rank` adaptation of convolutions and fully connected layers; alpha defaults to the rank (factor 1)."""
 
-    rank: int = 4
+    name: ClassVar = "lora"
+    order: ClassVar = 30
+    rates: ClassVar = Rates(2, 0.3, 0.01, 0.0003)
+    part: ClassVar = Part("lora", "a low-rank addend", ("lora", "delta"))
+    roles: ClassVar = {"lora_a": Role(2, rank_axis=0), "lora_b": Role(3, rank_axis=1)}
+    kinds: ClassVar = (Linear,)
+    sizes: ClassVar = Sizes("rank", (1, 2, 4, 8), largest_rank)
+
+    rank: int = option(4, "Rank of the addend to the weights.", least=1)
     layers: Layers = "last:4"
-    alpha: float | None = None
+    alpha: float | None = option(None, "The addend counts alpha / rank times; alpha is the rank by default.", above=0, below=1e18)
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
-        nodes = select(graph, self.layers, (Linear,), "LoRA")
+        nodes = select(graph, self.layers, type(self))
         self._check(graph, nodes)
         for node in nodes:
             rank = min(self.rank, largest_rank(graph, node))
@@ -41,7 +58,7 @@ class LoRA(Method):
         return graph
 
     def describe(self) -> str:
-        return f"lora r={self.rank} {self.layers}"
+        return f"{self.name} r={self.rank} {self.layers}"
 
     def _check(self, graph: Graph, nodes: list[Node]) -> None:
         where = f"LoRA(rank={self.rank}, layers={self.layers!r})"
@@ -51,7 +68,7 @@ class LoRA(Method):
         if self.alpha is not None and not (np.isfinite(self.alpha) and self.alpha > 0):
             raise CompileError(where, f"alpha {self.alpha} is not a positive number", "leave it out, or pass about the rank")
         for node in nodes:
-            require_free(graph, node, "lora", "LoRA")
+            require_free(graph, node, type(self))
 
     def _attach_layer(self, graph: Graph, node: Node, rank: int, calibration: Calibration) -> Graph:
         assert isinstance(node.op, Linear)
@@ -82,13 +99,7 @@ class LoRA(Method):
         graph = graph.with_values([*a_values, *b_values, u_range, saturated, u])
         graph = replace_node(graph, replace(node, op=op, inputs={**node.inputs, **addend}), down)
         parameters = (
-            Parameter(a, node.name, "lora", "block16", {**a_roles, "range": u_range.name, "saturated": saturated.name}),
-            Parameter(b, node.name, "lora", "block16", b_roles),
+            Parameter(a, node.name, self.name, "block16", {**a_roles, "range": u_range.name, "saturated": saturated.name}),
+            Parameter(b, node.name, self.name, "block16", b_roles),
         )
         return replace(graph, parameters=(*graph.parameters, *parameters))
-
-
-def largest_rank(graph: Graph, node: Node) -> int:
-    """Rows or columns of a layer's weights, whichever are fewer."""
-    weights = graph.type(node.inputs["weights"])
-    return min(weights.shape[0], weights.size // weights.shape[0])

@@ -8,36 +8,43 @@ Source: Lian et al., "Scaling & Shifting Your Features: A New Baseline for Effic
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from ..ir.graph import Graph, Node, Parameter
-from ..ops.model._linear import Linear
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ._combine import require_free
-from ._method import Calibration, Layers, Method, block16, replace_node, select, with_trainable_bias
+from ._method import block16, replace_node, select, with_trainable_bias
+from ._registry import BIAS_ROLE, Calibration, Layers, Method, Part, Rates, Role, register
+
+GAIN = Part("gain", "a trained gain", ("gain",))
 
 
+@register
 @dataclass(frozen=True)
 class ScaleShift(Method):
     """Train gain and bias of convolutions, depthwise convolutions and fully connected layers."""
 
+    name: ClassVar = "scale-shift"
+    order: ClassVar = 40
+    rates: ClassVar = Rates(2, 0.3, 0.01, 0.0003)
+    part: ClassVar = GAIN
+    roles: ClassVar = {**BIAS_ROLE, "gain": Role(5)}
+    includes: ClassVar = ("bias",)
+
     layers: Layers = "all"
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
-        for node in select(graph, self.layers, (Linear, DepthwiseConv2D), "ScaleShift"):
-            graph = _attach_layer(graph, graph.node(node.name))
+        for node in select(graph, self.layers, type(self)):
+            graph = with_gain(with_trainable_bias(graph, node, self.name), graph.node(node.name), type(self))
         return graph
 
-    def describe(self) -> str:
-        return f"scale-shift {self.layers}"
 
-
-def _attach_layer(graph: Graph, node: Node) -> Graph:
-    require_free(graph, node, "gain", "ScaleShift")
-    graph = with_trainable_bias(graph, node, "scale-shift")
+def with_gain(graph: Graph, node: Node, method: type[Method]) -> Graph:
+    """The layer with a trained gain for each output channel, which starts as the identity."""
+    require_free(graph, node, method)
     name, channels = f"{node.name}.gain", graph.type(node.inputs["bias"]).size
     roles, values = block16(name, np.zeros(channels, np.int8), -24)
     changed = replace(node, inputs={**node.inputs, "gain": name, "gain_exponent": roles["exponent"]})
     graph = replace_node(graph.with_values(values), changed)
-    return replace(graph, parameters=(*graph.parameters, Parameter(name, node.name, "scale-shift", "block16", roles)))
+    return replace(graph, parameters=(*graph.parameters, Parameter(name, node.name, method.name, "block16", roles)))

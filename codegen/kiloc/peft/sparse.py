@@ -9,34 +9,42 @@ Source: Lin et al., "On-Device Training Under 256KB Memory" (2022), which choose
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ..ops.model._linear import Linear
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ._delta import attach_delta, channel_axis
-from ._method import Calibration, Layers, Method, select
+from ._delta import DELTA, DELTA_ROLES, attach_delta, channel_axis
+from ._method import select
+from ._registry import Calibration, Layers, Method, Rates, option, register
 
 
+@register
 @dataclass(frozen=True)
 class SparseUpdate(Method):
     """Train `fraction` of the output channels (at least one) of convolutions, depthwise convolutions and fully connected layers."""
 
+    name: ClassVar = "sparse"
+    order: ClassVar = 50
+    rates: ClassVar = Rates(2, 0.3, 0.001, 0.0003)
+    part: ClassVar = DELTA
+    roles: ClassVar = DELTA_ROLES
+    includes: ClassVar = ("bias",)
+
     layers: Layers = "all"
-    fraction: float = 0.25
+    fraction: float = option(0.25, "Fraction of the output channels of a layer to train.", above=0, most=1)
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
         if not 0 < self.fraction <= 1:
             raise CompileError(f"SparseUpdate(fraction={self.fraction})", "is not above 0 and at most 1", "0.25 trains every fourth channel")
-        for node in select(graph, self.layers, (Linear, DepthwiseConv2D), "SparseUpdate"):
-            graph = attach_delta(graph, graph.node(node.name), "sparse", "SparseUpdate", largest_channels(graph, node, self.fraction))
+        for node in select(graph, self.layers, type(self)):
+            graph = attach_delta(graph, graph.node(node.name), type(self), largest_channels(graph, node, self.fraction))
         return graph
 
     def describe(self) -> str:
-        return f"sparse {self.fraction:g} {self.layers}"
+        return f"{self.name} {self.fraction:g} {self.layers}"
 
 
 def largest_channels(graph: Graph, node: Node, fraction: float) -> NDArray[np.int64]:

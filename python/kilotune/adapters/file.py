@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from kiloc.emit.adapter_table import CRC_BYTES, DIGEST_BYTES, HEADER_BYTES, METHODS_BYTES, SIGNATURE_BYTES, Entry, layers_of, read_table, write_table
 
+from ..plugins import load_installed
+
 MAGIC = b"KTA\x1a"
 VERSION = 1
 NAME_BYTES = 24
@@ -153,6 +155,7 @@ class Adapter:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Adapter:
         """Read a file; ValueError names the cause if it is truncated, damaged or something else."""
+        load_installed()
         try:
             return cls(Path(path).read_bytes())
         except ValueError as error:

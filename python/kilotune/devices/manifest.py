@@ -15,7 +15,7 @@ from .errors import DeviceError
 T = TypeVar("T")
 
 
-TARGETS = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
+TARGETS_OF_LOSSES = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
 """Losses, and what their targets are where the manifest does not say."""
 
 
@@ -117,7 +117,7 @@ class Manifest:
             inputs=tuple(_tensor(t) for t in data["inputs"]),
             outputs=tuple(_tensor(t) for t in data["outputs"]),
             loss=_optional(str, data["loss"]),
-            targets=_optional(str, data.get("targets", TARGETS.get(data["loss"]))),
+            targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
             training=bool(data["training"]),
@@ -141,7 +141,7 @@ class Manifest:
             raise ValueError(f"the name {manifest.name!r} is not a C name")
         if len(manifest.base_hash) != 8:
             raise ValueError("base_hash is not 8 bytes")
-        if manifest.loss not in (None, *TARGETS):
+        if manifest.loss not in (None, *TARGETS_OF_LOSSES):
             raise ValueError(f"the loss {manifest.loss!r} is unknown")
         if manifest.targets not in (None, "labels", "values", "input") or (manifest.training and manifest.targets is None):
             raise ValueError(f"the targets {manifest.targets!r} are unknown")

@@ -15,7 +15,7 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
 
-from .families import FAMILIES, Piece, TrainableSet
+from .families import Piece, TrainableSet, families, variants
 from .sensitivity import Sensitivity
 from .setting import Setting
 from .speed import instructions
@@ -165,7 +165,7 @@ class Space:
         """
         found: list[TrainableSet] = []
         for name, layers in self.sensitivity.layers.items():
-            for variant in FAMILIES[name].variants:
+            for variant in variants(families()[name]):
                 for chosen in self._selections(layers, variant):
                     found += [chosen, *self._accompanied(chosen)]
         return list(dict.fromkeys(found))
@@ -182,7 +182,7 @@ class Space:
         found = []
         order = [n.name for n in self.graph.nodes]
         for name, layers in self.sensitivity.layers.items():
-            if FAMILIES[name].companion and all(p.family != name for p in chosen.pieces):
+            if families()[name].companion and all(p.family != name for p in chosen.pieces):
                 first = min(order.index(p.layer) for p in chosen.pieces)
                 for since in (first, 0):
                     more = {group[0] for group in layers if order.index(group[0].layer) >= since}
@@ -204,7 +204,8 @@ class Space:
         ranked = [c.set for c in sorted(singles, key=lambda c: (-c.gain / max(c.bytes - floor, 1), c.name))]
         top = budget.ram or 4 * max(c.bytes for c in singles)
         limits = [replace(budget, ram=round(smallest + (top - smallest) * i / STEPS)) for i in range(1, STEPS + 1)]
-        along = {name for name, layers in self.sensitivity.layers.items() if FAMILIES[name].companion or len(FAMILIES[name].layers(self.graph)) == 1}
+        known = {name: families()[name] for name in self.sensitivity.layers}
+        along = {name for name, family in known.items() if family.companion or len(family.fitting(self.graph)) == 1}
         found = []
         for name in self.sensitivity.layers:
             mine = [s for s in ranked if s.kind == name or s.kind in along]

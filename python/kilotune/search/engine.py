@@ -16,7 +16,7 @@ from kiloc.cores import TARGETS
 from kiloc.errors import BudgetError, CompileError
 from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
-from kiloc.peft._method import Layers
+from kiloc.peft import Layers
 
 from ..building import Samples, build
 from ..config import Config

@@ -1,85 +1,33 @@
-"""What can be trained: families of methods, pieces (one family on one layer) and sets of pieces.
-
-A new method becomes searchable by one line in FAMILIES.
-"""
+"""What can be trained: families (the methods that a search tries), pieces (one of them on one layer) and sets of pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from kiloc.ir.graph import Graph, Node
-from kiloc.ops.model._linear import Linear
-from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate, has_weights
-from kiloc.peft._method import Layers
-from kiloc.peft.lora import largest_rank
+from kiloc.peft import REGISTRY, Layers, Method, exclude
 
 Array = NDArray[Any]
+Family = type[Method]
 
 
-def _linear(graph: Graph) -> list[Node]:
-    return [n for n in graph.nodes if isinstance(n.op, Linear)]
+def families() -> dict[str, Family]:
+    """The methods that a search tries, by name; their classes say what it needs to know."""
+    return {name: method for name, method in REGISTRY.items() if method.searched}
 
 
-def _weighted(graph: Graph) -> list[Node]:
-    return [n for n in graph.nodes if has_weights(n)]
+def variants(family: Family) -> tuple[int, ...]:
+    """The sizes that are tried, each more capable than the one before."""
+    return (0,) if family.sizes is None else family.sizes.values
 
 
-DELTAS = frozenset({"head", "sparse", "full"})
-"""Families that train a delta of the weights: a layer takes one, and no LoRA beside it."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """A method that can be tried on any selection of its layers.
-
-    make: the method of a variant on some layers. layers: those that it applies to. variants: its sizes (ranks), each more capable
-    than the one before. largest: the largest variant of a layer. share: the part of the largest variant's gradient [N, ...] that a
-    smaller one has. companion: cheap and worth trying together with every other family. alone_on: families that cannot have the same
-    layer. includes: families whose tensors of a layer it trains as well.
-    """
-
-    name: str
-    make: Callable[[int, Layers], Method]
-    layers: Callable[[Graph], list[Node]]
-    variants: tuple[int, ...] = (0,)
-    largest: Callable[[Graph, Node], int] = lambda graph, node: 0
-    share: Callable[[Array, int], Array] = lambda gradient, variant: gradient
-    companion: bool = False
-    alone_on: frozenset[str] = frozenset()
-    includes: frozenset[str] = frozenset()
-
-
-FAMILIES: dict[str, Family] = {
-    f.name: f
-    for f in (
-        Family("bias", lambda _, layers: BiasOnly(layers=layers), _weighted, companion=True),
-        Family(
-            "head", lambda _, layers: Head(), lambda g: _linear(g)[-1:],
-            alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
-        ),
-        Family(
-            "lora", lambda rank, layers: LoRA(rank=rank, layers=layers), _linear, variants=(1, 2, 4, 8), largest=largest_rank,
-            share=lambda gradient, rank: gradient[..., :rank], alone_on=DELTAS,
-        ),
-        Family("scale", lambda _, layers: ScaleShift(layers=layers), _weighted, includes=frozenset({"bias"})),
-        Family(
-            "sparse", lambda percent, layers: SparseUpdate(layers=layers, fraction=percent / 100), _weighted, variants=(25,),
-            largest=lambda graph, node: 25, alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
-        ),
-        Family(
-            "full", lambda _, layers: Full(layers=layers), _weighted,
-            alone_on=frozenset({"lora"}) | DELTAS, includes=frozenset({"bias"}),
-        ),
-        Family(
-            "adapter", lambda width, layers: BottleneckAdapter(width=width, layers=layers), _weighted, variants=(4, 8),
-            largest=lambda graph, node: graph.type(node.inputs["bias"]).size, share=lambda gradient, width: gradient[..., :width],
-        ),
-    )
-}  # fmt: skip
+def share(family: Family, gradient: Array, variant: int) -> Array:
+    """The part of the largest variant's gradient [N, ...] that a variant has."""
+    return gradient if family.sizes is None else gradient[..., :variant]
 
 
 @dataclass(frozen=True, order=True)
@@ -101,32 +49,36 @@ class TrainableSet:
     def of(pieces: Iterable[Piece]) -> TrainableSet:
         """Without the pieces that another one includes."""
         given = frozenset(pieces)
-        included = {Piece(name, p.layer) for p in given for name in FAMILIES[p.family].includes}
+        included = {Piece(name, p.layer) for p in given for name in families()[p.family].includes}
         return TrainableSet(given - included)
 
     @property
     def kind(self) -> str:
         """Its families, as in "bias+lora"."""
-        return "+".join(name for name in FAMILIES if any(p.family == name for p in self.pieces))
+        return "+".join(name for name in families() if any(p.family == name for p in self.pieces))
 
     def methods(self, graph: Graph) -> tuple[Method, ...]:
         """One method for each family and variant, with layers written as a person would."""
         found = []
-        for family in FAMILIES.values():
-            for variant in family.variants:
+        for family in families().values():
+            for variant in variants(family):
                 chosen = {p.layer for p in self.pieces if (p.family, p.variant) == (family.name, variant)}
                 if chosen:
-                    chosen |= {p.layer for p in self.pieces if family.name in FAMILIES[p.family].includes}
-                    every = [n.name for n in family.layers(graph)]
-                    found.append(family.make(variant, _selection([n for n in every if n in chosen], every)))
+                    chosen |= {p.layer for p in self.pieces if family.name in families()[p.family].includes}
+                    every = [n.name for n in family.fitting(graph)]
+                    found.append(family.sized(variant, _selection([n for n in every if n in chosen], every)))
         return tuple(found)
 
     def plus(self, piece: Piece) -> TrainableSet | None:
         """The set with a piece added, or with its larger variant; None where the layer cannot take it."""
         same = [p for p in self.pieces if p.layer == piece.layer]
-        if any(p.family in FAMILIES[piece.family].alone_on or (p.family == piece.family and p.variant >= piece.variant) for p in same):
+        if any(p.variant >= piece.variant if p.family == piece.family else _excluded(p, piece) for p in same):
             return None
         return TrainableSet.of(self.pieces - {p for p in same if p.family == piece.family} | {piece})
+
+
+def _excluded(one: Piece, other: Piece) -> bool:
+    return exclude(families()[one.family].part, families()[other.family].part)
 
 
 def _selection(layers: list[str], every: list[str]) -> Layers:
@@ -139,8 +91,14 @@ def _selection(layers: list[str], every: list[str]) -> Layers:
 def pieces_of(graph: Graph, family: Family, reachable: Iterable[str]) -> list[list[Piece]]:
     """The pieces of each layer, in the order of layers and then of variants; equal ones (rank above the largest) once."""
     found = []
-    for node in family.layers(graph):
+    for node in family.fitting(graph):
         if node.name in reachable:
-            sizes = sorted({min(v, family.largest(graph, node)) for v in family.variants} & set(family.variants))
-            found.append([Piece(family.name, node.name, v) for v in sizes])
+            found.append([Piece(family.name, node.name, v) for v in _sizes(graph, node, family)])
     return [p for p in found if p]
+
+
+def _sizes(graph: Graph, node: Node, family: Family) -> list[int]:
+    if family.sizes is None:
+        return [0]
+    tried = family.sizes.values
+    return sorted({min(v, family.sizes.largest(graph, node)) for v in tried} & set(tried))

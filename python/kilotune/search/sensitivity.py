@@ -23,7 +23,7 @@ from kiloc.optim import SGD, with_accumulators
 from kiloc.passes.calibrate import real_gradients
 from kiloc.passes.slices import prune
 
-from .families import FAMILIES, Family, Piece, TrainableSet, pieces_of
+from .families import Family, Piece, TrainableSet, families, pieces_of, share
 from .setting import Data, Setting
 
 SAMPLES = 64
@@ -43,7 +43,7 @@ class Sensitivity:
         """By family: the pieces of each layer that can be trained, first layer first."""
         some = data.taken(slice(SAMPLES))
         forward = interp.run(graph, some.named(graph))
-        for family in FAMILIES.values():
+        for family in families().values():
             self._probe(graph, family, forward, some.inputs[0] if some.targets is None else some.targets)
 
     def _probe(self, graph: Graph, family: Family, forward: dict[str, Array], target: Array) -> None:
@@ -58,7 +58,7 @@ class Sensitivity:
             for piece in group:
                 self.methods[piece] = methods
                 self.gains[piece] = {
-                    name: agreement(family.share(g, piece.variant), float(self.setting.optimizer.clip)) for name, g in tensors.items()
+                    name: agreement(share(family, g, piece.variant), float(self.setting.optimizer.clip)) for name, g in tensors.items()
                 }
         self.layers[family.name] = layers
 

@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 from kiloc.errors import CompileError
 from kiloc.ir.graph import Graph
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, Loss, as_loss
-from kiloc.ops.model._linear import Linear
-from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import SGD, STORAGES, Optimizer
 from kiloc.options import Options, check_offload
-from kiloc.peft import Method
-from kiloc.peft._method import Layers, select
+from kiloc.peft import Layers, Method, has_weights, named_layers
 
 from ..model import Model
 
@@ -46,7 +43,7 @@ class Setting:
 
     def allowed(self, graph: Graph) -> set[str]:
         """The layers that may be trained. Raises CompileError for names that are not there."""
-        return {n.name for n in select(graph, self.layers, (Linear, DepthwiseConv2D), "search")}
+        return {n.name for n in named_layers(graph, self.layers, [n for n in graph.phase("forward") if has_weights(n)], "search")}
 
     def options(self, methods: Sequence[Method]) -> Options:
         """What the compiler has to know to plan a build."""

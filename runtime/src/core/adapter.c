@@ -7,7 +7,7 @@ static const uint8_t magic[4] = {'K', 'T', 'A', 0x1A};
 
 enum { HAS_DIGEST = 1, HAS_SIGNATURE = 2 };
 
-/* The part of an entry's role that says which extent is a rank: kiloc/emit/adapter_table.py. */
+/* The part of an entry's role that says which extent is a rank: the roles of kiloc/peft. */
 enum { ROLE_LORA_A = 2, ROLE_LORA_B = 3, ROLE_ADAPTER_DOWN = 6, ROLE_ADAPTER_UP = 7 };
 
 /* Larger sections are damage; sums of them cannot overflow. */

@@ -27,7 +27,7 @@ LARGEST_VALUE = 1.0e15
 
 
 @dataclass(frozen=True)
-class Loss(Op):
+class LossOperator(Op):
     """Results: gradient int8, exponent int32, loss float32."""
 
     role: ClassVar[str] = "backward"
@@ -79,7 +79,7 @@ def in_order(x: nm.Floats) -> nm.Floats:
 
 @register
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(LossOperator):
     """loss = -w[label] sum_i q_i log softmax(y)_i; q = (1 - smoothing) onehot(label) + smoothing / classes; label int32 in [0, classes).
 
     The gradient of the label is minus the sum of the others, not p - 1: it loses no digits where p is near 1.
@@ -118,7 +118,7 @@ class SoftmaxCrossEntropy(Loss):
 
 @register
 @dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(LossOperator):
     """loss = mean over the elements of -t log s(y) - (1 - t) log(1 - s(y)), s the logistic function; target float32 in [0, 1].
 
     Computed as max(y, 0) - y t + log(1 + exp(-|y|)); the gradient is (s(y) - t) / size.
@@ -143,7 +143,7 @@ class BinaryCrossEntropy(Loss):
 
 
 @dataclass(frozen=True)
-class SquaredError(Loss):
+class SquaredError(LossOperator):
     """loss = mean (y - target)^2 over the elements."""
 
     def target(self, e: Environment) -> nm.Floats:
