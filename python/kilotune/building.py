@@ -28,13 +28,14 @@ from kiloc.losses import Loss, as_loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
-from kiloc.report import figures, render_html, render_text, timeline
+from kiloc.report import figures, render_html, render_text, timeline, unreached
 
 from . import boards, monocypher_source, resources, toolchain
+from . import stack as stack_use
 from ._version import __version__
 from .adapters.signing import public_key
 from .config import Config, load_config
-from .devices import Device, DeviceError, open_device
+from .devices import Device, open_device
 from .model import Model
 from .sizes import parse_size
 
@@ -95,6 +96,7 @@ def build(
     target: str = "cortex-m4",
     ram: int | str | None = None,
     flash: int | str | None = None,
+    stack: int | str | None = None,
     calibration: Samples | None = None,
     profile: str = "tflm",
     buffers: str = "caller",
@@ -117,7 +119,8 @@ def build(
     Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
     loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
     storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
-    ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
+    ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met. stack: what any call of the model may take of its caller's
+    stack, exception frames not counted; it takes the cross compiler.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
     buffers: where inputs and results lie, "caller" or "arena": the caller writes and reads them there, without a copy, by kws_input(&model) etc.
@@ -139,7 +142,7 @@ def build(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
         offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal, seed=seed, name=name,
-        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y,
+        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), stack=stack_use.budget(stack, measure), calibration=x, calibration_target=y,
     )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure)
 
@@ -177,8 +180,9 @@ def _written(model: Model, compilation: pipeline.Compilation, directory: Path, m
         if compilation.graph.state():
             (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)))
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        report = figures(compilation, _measured(folder, options.target) if measure else None)
+        report = figures(compilation, *(_measured(folder, compilation) if measure else (None, None)))
         _check_flash(report, options.flash)
+        stack_use.check(report["stack"], options.stack)
         (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
         (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
     return Build(directory, manifest, report)
@@ -414,6 +418,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
             "seed": c.options.seed,
             "ram": c.options.ram,
             "flash": c.options.flash,
+            "stack": c.options.stack,
             "buffers": c.options.buffers,
             "offload": c.options.offload,
             "backward_weights": c.options.backward_weights,
@@ -450,13 +455,12 @@ def _sha256(path: Path) -> str:
         raise CompileError(str(path), f"cannot be read any more: {error.strerror}", "load the model again") from None
 
 
-def _measured(folder: Path, target: str) -> dict[str, Any] | None:
-    """Sizes from the linked ELF, None where there is no cross compiler."""
-    try:
-        toolchain.arm_compiler()
-    except DeviceError:
-        return None
-    return toolchain.measure(folder, target)
+def _measured(folder: Path, c: pipeline.Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Sizes and stack of the linked ELF; without a cross compiler no sizes, and of the stack why it is not known."""
+    missing = stack_use.unknown()
+    if missing:
+        return None, missing
+    return toolchain.measure(folder, c.options.target), stack_use.bounds(folder, unreached(c.infer), unreached(c.train or c.infer))
 
 
 def _check_flash(report: dict[str, Any], budget: int | None) -> None:
