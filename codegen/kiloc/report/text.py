@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
@@ -71,7 +72,7 @@ def _stack(stack: dict[str, Any] | None) -> list[str]:
     lines += [f"{name} without bound: {call['unbounded']}" for name, call in stack["calls"].items() if call["bytes"] is None]
     if stack["largest"]:
         call = next(call for call in stack["calls"].values() if call["bytes"] == stack["largest"])
-        lines.append(" > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"]))
+        lines += textwrap.wrap(" > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"]), 107, break_on_hyphens=False)
     return [f"{'' if i else 'stack':<{WIDTH}}{line}" for i, line in enumerate(lines)]
 
 

@@ -12,7 +12,7 @@ from ..devices.manifest import Manifest
 from .code import Code
 from .program import Program
 
-POOL = ("kt_pool_add", "kt_pool_store", "kt_pool_remove", "kt_pool_select")
+POOL = ("kt_pool_add", "kt_pool_add_region", "kt_pool_store", "kt_pool_remove", "kt_pool_select")
 SLOTS = ("kt_slots_boot", "kt_update_begin", "kt_update_resume", "kt_update_write", "kt_update_install")
 """Calls of kt/adapter_pool.h and kt/adapter_slots.h, where a build has them."""
 

@@ -86,10 +86,9 @@ class _Walk:
     def _unreached(self, at: int, depth: int) -> Steps:
         """A computed jump may go wherever nothing else of its function leads; lowest address last, which is taken first."""
         start, end = self._code.extent(at)
-        inside = [a for a in range(start, end, 2) if a in self._code.instructions]
-        while inside and self._code.instructions[inside[-1]].operation.startswith("nop"):
-            inside.pop()  # behind the last instruction, before the next function
-        return [(a, depth) for a in reversed(inside) if a not in self._depths]
+        inside = [a for a in range(start, end, 2) if a in self._code.instructions and a not in self._depths]
+        # Nothing jumps to a nop: some only fill the space before data or the next function.
+        return [(a, depth) for a in reversed(inside) if not self._code.instructions[a].operation.startswith("nop")]
 
     def _step(self, at: int, depth: int) -> Steps:
         i = self._code.instructions[at]
