@@ -85,12 +85,19 @@ def test_a_tail_call_leaves_nothing_of_its_caller(linked: Linked, core: str) -> 
 UNBOUNDED = {
     "recursion": ("APART int f(int n) { return n ? f(n - 1) * sink + 1 : 0; } int start(int n) { return f(n); }", r"^f is recursive: f > f$"),
     "two that call each other": (
-        "int g(int); APART int f(int n) { return n ? g(n - 1) * sink + 1 : 0; } APART int g(int n) { return f(n) + sink; } int start(int n) { return f(n) + 1; }",
+        "int g(int); APART int f(int n) { return n ? g(n - 1) * sink + 1 : 0; } APART int g(int n) { return f(n) + sink; }"
+        "int start(int n) { return f(n) + 1; }",
         r"^g is recursive: f > g > f$",
     ),
-    "alloca": ("APART int f(int n) { volatile int x[n]; x[0] = n; return x[0]; } int start(int n) { return f(n) + 1; }", r"^f moves its stack .* variable"),
+    "alloca": (
+        "APART int f(int n) { volatile int x[n]; x[0] = n; return x[0]; } int start(int n) { return f(n) + 1; }",
+        r"^f moves its stack .* variable",
+    ),
     "pointer": ("APART int f(int (*p)(void)) { return p() + 1; } int start(int (*p)(void)) { return f(p) + 1; }", r"^f calls through a pointer$"),
-    "tail call by pointer": ("APART int f(int (*p)(void)) { sink = 1; return p(); } int start(int (*p)(void)) { return f(p) + 1; }", r"^f calls through"),
+    "tail call by pointer": (
+        "APART int f(int (*p)(void)) { sink = 1; return p(); } int start(int (*p)(void)) { return f(p) + 1; }",
+        r"^f calls through",
+    ),
 }
 
 
@@ -187,7 +194,9 @@ def plain(name: str) -> str:
     return name.rpartition(":")[2].partition(".")[0]
 
 
-METHODS: Mapping[str, Any] = {"cortex-m0plus": (kt.Full(), kt.BiasOnly()), "cortex-m4": (kt.LoRA(layers="all"), kt.BiasOnly()), "cortex-m55": (kt.Full(),)}
+METHODS: Mapping[str, Any] = {
+    "cortex-m0plus": (kt.Full(), kt.BiasOnly()), "cortex-m4": (kt.LoRA(layers="all"), kt.BiasOnly()), "cortex-m55": (kt.Full(),),
+}  # fmt: skip
 ASSEMBLY = re.compile(r"kt_product_|kt_band_|kt_dot_|add_products$")
 """Functions written in assembly, whose frames the compiler does not see."""
 
@@ -208,7 +217,8 @@ def own(names: set[str]) -> set[str]:
 def test_frames_and_calls_are_the_compilers(core: str, arm_gcc: str, tmp_path: Path) -> None:
     build = kt.build(written(image(), tmp_path), tmp_path / "b", method=METHODS[core], target=core, loss="mse")
     sizes, calls = compilers(build, core, arm_gcc, tmp_path)
-    elf = toolchain.library(build.directory, [f"{build.manifest['name']}_{root}" for root in (*toolchain.INFERENCE_ROOTS, *toolchain.TRAINING_ROOTS)])
+    roots = [f"{build.manifest['name']}_{root}" for root in (*toolchain.INFERENCE_ROOTS, *toolchain.TRAINING_ROOTS)]
+    elf = toolchain.library(build.directory, roots)
     code = Code(elf, toolchain.disassembly(elf))
     program, seen = Program(code, stack.POINTERS), 0
     for name in sorted(set(code.names.values())):
@@ -277,7 +287,8 @@ def test_every_call_is_reported(model: kt.Model, tmp_path: Path, arm_gcc: str) -
     options = kt.AdapterOptions(resident=2, slots=True)
     build = kt.build(model, tmp_path / "b", method=kt.BiasOnly(), train=False, adapters=options)
     calls = build.report["stack"]["calls"]
-    header = (build.directory / "tiny.h").read_text() + "".join((build.directory / f"runtime/include/kt/adapter_{n}.h").read_text() for n in ("pool", "slots"))
+    headers = ("tiny.h", "runtime/include/kt/adapter_pool.h", "runtime/include/kt/adapter_slots.h")
+    header = "".join((build.directory / name).read_text() for name in headers)
     status = set(re.findall(r"^kt_status (\w+)\(", header, re.MULTILINE))
     assert {f"tiny_{call}" if not call.startswith("kt_") else call for call in calls} >= status
     assert all(call["unbounded"] is None and call["bytes"] == sum(link["bytes"] for link in call["chain"]) for call in calls.values())
