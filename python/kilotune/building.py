@@ -114,13 +114,11 @@ def build(
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all.
 
-    method: what is trained; None builds inference only.
-    train: False builds inference only that takes adapters of these methods, trained by a build of the same model, methods, seed and (for
-    Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
+    method: what is trained; None builds inference only. train: False builds inference only that takes adapters of these methods, trained by a
+    build of the same model, methods, seed and (for Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
     loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
     storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
-    ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met. stack: what any call of the model may take of its caller's
-    stack, exception frames not counted; it takes the cross compiler.
+    ram, flash, stack (what a call may take of its caller's): budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
     buffers: where inputs and results lie, "caller" or "arena": the caller writes and reads them there, without a copy, by kws_input(&model) etc.
