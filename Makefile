@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ bench-step-time: setup  ## instructions of a training step as the search estimat
 
 bench-flash: setup  ## flash of training with transposed weights and with those of inference, and what a step takes
 	$(BIN)/python benchmarks/flash.py --write docs/flash.md
+
+bench-stack: setup  ## stack that calls may take at most, beside what they take on emulated boards
+	$(BIN)/python benchmarks/stack.py --write docs/stack.md
 
 bench-memory: setup  ## memory of inference and training beside the peers and the targets
 	$(BIN)/python benchmarks/memory.py --write docs/memory.md

@@ -69,6 +69,7 @@ class Options:
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
+    stack: int | None = None
     profile: str = "tflm"
     calibration: NDArray[np.int8] | tuple[NDArray[np.int8], ...] | None = None
     """Inputs of the original domain, int8 [N, ...], several in a tuple; None: random inputs, and the report says so."""

@@ -387,11 +387,11 @@ static const command commands[] = {
     [9] = {set_learning_rate, WITH_MODEL},
     [10] = {read_state, WITH_MODEL},
     [11] = {write_state, ANY_TIME},
-    [12] = {resume, ANY_TIME},
-    [13] = {export_adapter, WITH_MODEL},
+    [12] = {resume, MEASURED},
+    [13] = {export_adapter, WITH_MODEL | MEASURED},
     [14] = {read_adapter, ANY_TIME},
     [15] = {write_adapter, ANY_TIME},
-    [16] = {load_adapter, WITH_MODEL},
+    [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
 };
 

@@ -28,13 +28,14 @@ from kiloc.optim import SGD, Optimizer
 from kiloc.options import AdapterOptions, Options, SlowMemory
 from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
-from kiloc.report import figures, render_html, render_text, timeline
+from kiloc.report import figures, render_html, render_text, timeline, unreached
 
 from . import boards, monocypher_source, resources, runtime_files, toolchain
+from . import stack as stack_use
 from ._version import __version__
 from .adapters.signing import public_key
 from .config import Config, load_config
-from .devices import Device, DeviceError, open_device
+from .devices import Device, open_device
 from .model import Model
 from .plugins import load_installed
 from .sizes import parse_size
@@ -95,6 +96,7 @@ def build(
     target: str = "cortex-m4",
     ram: int | str | None = None,
     flash: int | str | None = None,
+    stack: int | str | None = None,
     calibration: Samples | None = None,
     profile: str = "tflm",
     buffers: str = "caller",
@@ -112,12 +114,11 @@ def build(
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all.
 
-    method: what is trained; None builds inference only.
-    train: False builds inference only that takes adapters of these methods, trained by a build of the same model, methods, seed and (for
-    Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
+    method: what is trained; None builds inference only. train: False builds inference only that takes adapters of these methods, trained by a
+    build of the same model, methods, seed and (for Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
     loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
     storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
-    ram, flash: budgets in bytes or as "64K"; BudgetError where they cannot be met.
+    ram, flash, stack (what a call may take of its caller's): budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
     buffers: where inputs and results lie, "caller" or "arena": the caller writes and reads them there, without a copy, by kws_input(&model) etc.
@@ -139,7 +140,7 @@ def build(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
         offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal, seed=seed, name=name,
-        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), calibration=x, calibration_target=y,
+        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), stack=stack_use.budget(stack, measure), calibration=x, calibration_target=y,
     )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure)
 
@@ -148,29 +149,33 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
     """The build directory of a model; budgets are checked on what was linked."""
     with _whole_directory(directory) as folder:
         sizes: dict[str, Any] | None = None
+        stack: dict[str, Any] | None = None
 
         def flash(compilation: pipeline.Compilation) -> int:
-            nonlocal sizes
+            nonlocal sizes, stack
             shutil.rmtree(folder)
             folder.mkdir()
             _write_sources(folder, model, compilation)
-            sizes = _measured(folder, options.target) if measure else None
+            sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
         compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump), flash)
-        return _described(folder, directory, compilation, sizes)
+        return _described(folder, directory, compilation, sizes, stack)
 
 
 def write_build(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool = True) -> Build:
     """The build directory of a compilation, as `build` writes it. measure: link for the size of code."""
     with _whole_directory(directory) as folder:
         _write_sources(folder, model, compilation)
-        return _described(folder, directory, compilation, _measured(folder, compilation.options.target) if measure else None)
+        return _described(folder, directory, compilation, *(_measured(folder, compilation) if measure else (None, None)))
 
 
-def _described(folder: Path, directory: Path, compilation: pipeline.Compilation, sizes: dict[str, Any] | None) -> Build:
+def _described(
+    folder: Path, directory: Path, compilation: pipeline.Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
+) -> Build:
     """The build of sources that lie in a folder, which will be the directory: with what is said of them."""
-    report = figures(compilation, sizes)
+    report = figures(compilation, sizes, stack)
+    stack_use.check(report["stack"], compilation.options.stack)
     (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
     return Build(directory, json.loads((folder / MANIFEST).read_text()), report)
@@ -399,6 +404,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
             "seed": c.options.seed,
             "ram": c.options.ram,
             "flash": c.options.flash,
+            "stack": c.options.stack,
             "buffers": c.options.buffers,
             "offload": c.options.offload,
             "backward_weights": c.options.backward_weights,
@@ -435,10 +441,9 @@ def _sha256(path: Path) -> str:
         raise CompileError(str(path), f"cannot be read any more: {error.strerror}", "load the model again") from None
 
 
-def _measured(folder: Path, target: str) -> dict[str, Any] | None:
-    """Sizes from the linked ELF, None where there is no cross compiler."""
-    try:
-        toolchain.arm_compiler()
-    except DeviceError:
-        return None
-    return toolchain.measure(folder, target)
+def _measured(folder: Path, c: pipeline.Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Sizes and stack of the linked ELF; without a cross compiler no sizes, and of the stack why it is not known."""
+    missing = stack_use.unknown()
+    if missing:
+        return None, missing
+    return toolchain.measure(folder, c.options.target), stack_use.bounds(folder, unreached(c.infer), unreached(c.train or c.infer))

@@ -139,6 +139,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
+@click.option("--stack", callback=size, default=None, help="Budget of what a call may take of its caller's stack.")
 @click.option("--calibration", type=click.Path(dir_okay=False), help="NPZ with x (and y) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")

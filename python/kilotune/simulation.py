@@ -71,13 +71,15 @@ def simulate_build(
             raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
         with _read_from(test or data):
             result |= {f"{k}_before": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
+        cost = dev.stats()
         if build.manifest["training"]:
             with _read_from(data):
                 dev.fit(x, y, epochs=epochs, seed=seed, decay=decay, progress=progress)
             result |= {f"{k}_after": v for k, v in dev.evaluate(x_test, y_test, progress=progress).items()}
             result["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
+            cost = dev.stats()
             if save:
                 dev.export_adapter().save(Path(save))
                 result["adapter"] = save
-        result |= {k: v for k, v in dev.stats().items() if v is not None and k != "call"}
+        result |= {k: v for k, v in cost.items() if v is not None and k != "call"}
     return result

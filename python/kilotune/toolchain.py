@@ -383,11 +383,11 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     target: a core of TARGETS; None is the manifest's. Neither agent nor board code is counted.
     """
     manifest = Manifest.load(build_dir)
-    target = manifest.target if target is None else target
-    if target not in TARGETS:
-        raise DeviceError(target, "there is no target of this name", f"targets: {', '.join(TARGETS)}")
+    target = _known(manifest, target)
+    adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
+    roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
     with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        program = _measured_program(manifest, target, Path(scratch))
+        program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, Path(scratch))
         name = f"{manifest.name}-measure-{program.key()}.json"
         found = _cached(name)
         if found is None:
@@ -400,16 +400,42 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     return sizes
 
 
-def _measured_program(manifest: Manifest, target: str, scratch: Path) -> _Program:
-    """Model and runtime with the public functions as the roots that garbage collection starts from."""
-    adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
-    roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
-    flags = (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(target))
+def library(build_dir: str | os.PathLike[str], roots: Sequence[str], target: str | None = None) -> Path:
+    """Model and runtime linked for a target core without agent and board: the functions named, all that they call, and the model's table.
+
+    target: a core of TARGETS; None is the manifest's.
+    """
+    manifest = Manifest.load(build_dir)
+    target = _known(manifest, target)
+    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+        units = _model_units(manifest, _library_flags(target))
+        return _link(_library(units, manifest, target, [*roots, f"{manifest.name}_interface"], Path(scratch)), f"{manifest.name}-library")
+
+
+def disassembly(elf: Path) -> str:
+    """The instructions of a program for Cortex-M, with the names of its functions, as objdump prints them."""
+    program = _tool(("arm-none-eabi-objdump",), "binutils-arm-none-eabi").program
+    return _run([program, "-d", "--no-show-raw-insn", str(elf)], str(elf), "the program cannot be disassembled").decode()
+
+
+def _known(manifest: Manifest, target: str | None) -> str:
+    target = manifest.target if target is None else target
+    if target not in TARGETS:
+        raise DeviceError(target, "there is no target of this name", f"targets: {', '.join(TARGETS)}")
+    return target
+
+
+def _library_flags(target: str) -> tuple[str, ...]:
+    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(target))
+
+
+def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Sequence[str], scratch: Path) -> _Program:
+    """Without agent and board; roots: what garbage collection starts from."""
     script = scratch / "measure.ld"
     script.write_text(_MEASURE_SCRIPT, encoding="utf-8")
     return _Program(
         arm_compiler(),
-        tuple(_model_units(manifest, flags, without_interface=True)),
+        tuple(units),
         (
             *CORES[target].flags(),
             "-nostartfiles",

@@ -35,6 +35,7 @@ SCHEMA: dict[str, set[str] | None] = {
     "memory": {"infer_arena", "train_arena", "state", "train_total", "train_to_infer", "lower_bound", "by_kind", "peak_step", "recompute_front"},
     "kernels": {"infer", "train"},
     "flash": {"weights", "code", "total"},
+    "stack": {"calls", "largest", "unknown"},
     "trainable": {"parameters", "fraction", "update_bytes"},
     "adapters": {"base", "active", "resident", "slot", "resident_total", "file", "checked_for", "rollback_protection"},
     "macs": {"forward", "backward"},
@@ -199,7 +200,7 @@ def test_sizes_as_people_write_them(text: Any, size: int) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "K", "-1", "64Q", "1e3", "nan", 0, -5, "0.0001K", 1.5, float("nan"), True, [64]])
 def test_what_is_no_size(wrong: Any, models: dict[str, kt.Model], tmp_path: Path) -> None:
-    for option in ("ram", "flash"):
+    for option in ("ram", "flash", "stack"):
         with pytest.raises(kt.CompileError) as caught:
             kt.build(models["tiny"], tmp_path / "b", **{option: wrong})
         assert caught.value.where == option and type(caught.value) is kt.CompileError

@@ -43,7 +43,8 @@ Field = int | float | str | tuple[int, ...] | Argument | Table | Mapping[str, "F
 class KernelCall:
     """symbol(&parameters, arguments...); scratch in bytes, aligned to 4.
 
-    source: the translation unit under runtime/src that defines the symbol; needs: others that it calls.
+    source: the translation unit under runtime/src that defines the symbol; needs: others that it calls. unreached: functions that the symbol
+    calls for other parameters, but never for these: the bound of the stack leaves them out.
     """
 
     symbol: str
@@ -53,6 +54,7 @@ class KernelCall:
     scratch: int = 0
     source: str = ""
     needs: tuple[str, ...] = ()
+    unreached: frozenset[str] = frozenset()
 
     @property
     def file(self) -> str:

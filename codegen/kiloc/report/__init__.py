@@ -2,8 +2,9 @@
 
 from .figures import figures
 from .html import render_html
+from .kernels import unreached
 from .page import page
 from .text import render_text
 from .timeline import timeline
 
-__all__ = ["figures", "page", "render_html", "render_text", "timeline"]
+__all__ = ["figures", "page", "render_html", "render_text", "timeline", "unreached"]

@@ -25,8 +25,9 @@ PARAMETER_KINDS = ("trainable", "master", "exponent", "accumulator", "optimizer"
 """The part of the state that grows with the parameters."""
 
 
-def figures(c: Compilation, sizes: dict[str, Any] | None) -> dict[str, Any]:
-    """The report of the design's schema. sizes: what `toolchain.measure` read from the ELF, None where no compiler was there."""
+def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The report of the design's schema. sizes: what `toolchain.measure` read from the ELF, None where no compiler was there; stack: the bounds
+    of the same program (`kilotune.stack`), None where nothing was measured."""
     part = c.train or c.infer
     state = state_layout(c.graph).bytes if c.graph.state() else 0
     infer, train = c.infer.plan.arena_bytes, c.context.arena_train if c.train else c.infer.plan.arena_bytes
@@ -64,6 +65,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None) -> dict[str, Any]:
             "total": sizes["constants"] + sizes["code"] if sizes else None,
             "kernels": sizes["kernels"] if sizes else {},
         },
+        "stack": stack,
         "trainable": _trainable(c),
         "adapters": _adapters(c),
         "macs": _macs(c),

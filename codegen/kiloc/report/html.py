@@ -23,7 +23,7 @@ def render_html(report: dict[str, Any], plans: dict[str, Any]) -> str:
     model = report["model"]
     trained = [" + ".join(model["methods"]), model["optimizer"], model["loss"]] if plans["train"] else ["inference only"]
     head = f"<p>{escape(', '.join([*filter(None, trained), report['target']]))}</p>\n"
-    parts = [head, _memory(report), _timelines(plans), _peak(report)]
+    parts = [head, _memory(report), _timelines(plans), _peak(report), _stack(report.get("stack"))]
     if report["compare"]:
         parts += [_difference(report["memory"]), _front(report["memory"]), _explained(report)]
     return page(f"{model['name']}: memory", "".join(parts), picture.STYLE)
@@ -77,6 +77,18 @@ def _peak(report: dict[str, Any]) -> str:
     what = "training" if report["compare"] else "inference"
     buffers = _table(["value", "kind", "bytes"], alive)
     return f"<h2>Peak of {what}: {escape(memory['peak_step'] or 'none')}</h2>\n<p>By kind, with the state:</p>\n{kinds}<p>Alive then:</p>\n{buffers}"
+
+
+def _stack(stack: dict[str, Any] | None) -> str:
+    if stack is None or stack["unknown"]:
+        known = "It was not measured." if stack is None else f"It is not known: {escape(stack['unknown'])}."
+        return f"<h2>Stack</h2>\n<p>{known}</p>\n"
+    rows = []
+    for name, call in stack["calls"].items():
+        chain = " > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"])
+        rows.append([name, _bytes(call["bytes"]), call["unbounded"] or chain])
+    text = "<p>What each call takes of its caller's stack at most, and the calls that reach it. Exception frames are not counted.</p>\n"
+    return f"<h2>Stack, bytes</h2>\n{text}{_table(['call', 'at most', 'through'], rows)}"
 
 
 def _difference(memory: dict[str, Any]) -> str:

@@ -24,6 +24,16 @@ def kernels(c: Compilation) -> dict[str, Any]:
     }
 
 
+def unreached(part: Slice) -> dict[str, frozenset[str]]:
+    """Kernel of a slice -> functions that none of its calls there reaches, whatever the data."""
+    found: dict[str, frozenset[str]] = {}
+    for node in part.kernels.nodes:
+        call = kernel_call(part.kernels, node)
+        if call is not None:
+            found[call.symbol] = found.get(call.symbol, call.unreached) & call.unreached
+    return found
+
+
 def _backward_weights(part: Slice) -> dict[str, dict[str, int]]:
     found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared")}
     for node in part.graph.nodes:

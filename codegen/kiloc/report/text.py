@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
@@ -9,6 +10,8 @@ NEAR = 1.1
 """Ratio of training to inference from which the report says what makes the difference."""
 SHOWN = 4
 """Points of the front of recomputation on its line."""
+RUNS = ("infer", "train_step", "apply")
+"""Calls whose stack has a figure of its own."""
 WIDTH = 13
 """Columns of a line's title."""
 
@@ -30,6 +33,7 @@ def render_text(report: dict[str, Any]) -> str:
         lines += _adapters(report["adapters"])
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
+    lines += _stack(report.get("stack"))
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
     lines += _channels(report["constant_channels"]) + _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
@@ -52,6 +56,24 @@ def _adapters(adapters: dict[str, Any]) -> list[str]:
         f"{'adapters':<{WIDTH}}base {adapters['base']:,} (flash), active {adapters['active']:,}, {resident}: {adapters['resident_total']:,} bytes",
         f"{'':<{WIDTH}}a file of {adapters['file']:,} bytes, checked for {origin}{versions}{slots}",
     ]
+
+
+def _stack(stack: dict[str, Any] | None) -> list[str]:
+    """What calls take of their caller's stack at most, and which functions make the largest so."""
+    if stack is None or stack["unknown"]:
+        return [f"{'stack':<{WIDTH}}" + ("not measured" if stack is None else f"not known: {stack['unknown']}")]
+    known = {name: call["bytes"] for name, call in stack["calls"].items() if call["bytes"] is not None}
+    others = {name: size for name, size in known.items() if name not in RUNS}
+    shown = [f"{name} {known[name]:,}" for name in RUNS if name in known]
+    if others:
+        most = max(others, key=lambda name: others[name])
+        shown.append(f"other calls {others[most]:,} ({most})")
+    lines = [f"at most {', '.join(shown)}; exception frames come on top"] if shown else []
+    lines += [f"{name} without bound: {call['unbounded']}" for name, call in stack["calls"].items() if call["bytes"] is None]
+    if stack["largest"]:
+        call = next(call for call in stack["calls"].values() if call["bytes"] == stack["largest"])
+        lines += textwrap.wrap(" > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"]), 107, break_on_hyphens=False)
+    return [f"{'' if i else 'stack':<{WIDTH}}{line}" for i, line in enumerate(lines)]
 
 
 def _channels(channels: dict[str, Any]) -> list[str]:

@@ -58,6 +58,17 @@ class Command(enum.IntEnum):
     REBOOT = 26
 
 
+MEASURED = {
+    Command.INFER: "infer",
+    Command.TRAIN: "train_step",
+    Command.APPLY: "apply",
+    Command.RESUME: "resume",
+    Command.EXPORT_ADAPTER: "adapter_export",
+    Command.LOAD_ADAPTER: "adapter_load",
+}
+"""Commands whose cost the agent measures, and the call of the model that each makes."""
+
+
 class Transport(Protocol):
     """A byte stream that may lose and damage what passes through it."""
 
@@ -284,7 +295,7 @@ class AgentDevice(Device):
 
     def _stats(self) -> dict[str, Any]:
         code, ticks, stack, stack_size, arena, state = struct.unpack("<IQ4I", self.link.request(Command.STATS))
-        call = {Command.INFER: "infer", Command.TRAIN: "train_step", Command.APPLY: "apply"}.get(code)
+        call = MEASURED.get(code)
         counted, counts = None, ""
         if self.board is not None and call and self._counting:
             counted, counts = round(ticks * self.board.counter.per_tick), self.board.counter.counts

@@ -375,10 +375,10 @@ class Device(ABC):
         raise NotImplementedError
 
     def stats(self) -> dict[str, Any]:
-        """Cost of the last infer, train_step or apply, and memory.
+        """Cost of the last call of the model, and memory.
 
-        "call", "instructions", "cycles", "nanoseconds" (what the device cannot count is None), "stack_bytes" (None if
-        unknown), "stack_size", "arena_bytes", "state_bytes".
+        "call" ("infer", "train_step", "apply"; of boards "resume", "adapter_export" and "adapter_load" too), "instructions", "cycles",
+        "nanoseconds" (what the device cannot count is None), "stack_bytes" (None if unknown), "stack_size", "arena_bytes", "state_bytes".
         """
         return self._stats()
 

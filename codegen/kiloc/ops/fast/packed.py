@@ -163,7 +163,10 @@ class PackedLinear(Op):
             fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
         arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
-        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", NEEDS[self.form])
+        unreached = frozenset[str]() if self.on_stack else frozenset({"kt_walk_on_stack"})
+        return KernelCall(
+            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", NEEDS[self.form], unreached
+        )
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
         q = self.requantization(t)

@@ -111,7 +111,19 @@ class PackedInputGradient(StreamedInputGradient):
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op)
         needs = ("product/exact_sums.c", *(() if _has_path(t) else ("product/gradient.c",)))
-        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs)
+        return KernelCall(
+            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, self._unreached(t)
+        )
+
+    def _unreached(self, t: NodeTypes) -> frozenset[str]:
+        """Of the ways to walk over the positions (packed_input_gradient.h) those of other windows, and sums where the product gives results."""
+        window = self.layer.window
+        results = not _has_path(t) and self.layer.x_image[2] % packing.QUAD == 0 and self.layer.shift in SHIFTS
+        way = "kt_walk_pointwise" if results and window.pointwise else "kt_walk_positions" if window.stride == (1, 1) else "kt_walk_rows"
+        found = {"kt_walk_pointwise", "kt_walk_positions", "kt_walk_rows"} - {way}
+        if results and all(order for _, _, order in phases(window, self.layer.y_image[2])):
+            found.add("kt_product_exact_sums")
+        return frozenset(found if self.on_stack else {*found, "kt_walk_on_stack"})
 
 
 def _has_path(t: NodeTypes) -> bool:

@@ -239,9 +239,16 @@ class DepthwiseInputGradient(RequantizedGradient):
             arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
             symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8
         arguments += [Argument(n.outputs[0]), Scratch()]
-        return KernelCall(
-            symbol, "kt_depthwise_input_gradient_params", fields, tuple(arguments), scratch * self.x_shape[3], f"kernels/depthwise/{symbol[3:-3]}.c"
-        )
+        struct, source = "kt_depthwise_input_gradient_params", f"kernels/depthwise/{symbol[3:-3]}.c"
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch * self.x_shape[3], source, unreached=self._unreached(t))
+
+    def _unreached(self, t: NodeTypes) -> frozenset[str]:
+        """Of the ways of dsp/depthwise_input_gradient.c those that are for other windows."""
+        possible = set[str]()
+        if self.y_shape[3] == self.x_shape[3] and not any(t.has(o) for o in GAIN_OPERANDS):
+            three = {(1, 1): "three_by_three", (2, 2): "kt_strided_gradient"} if self.window.kernel == (3, 3) else {}
+            possible = {"any_window", three.get(self.window.stride, "any_window")}
+        return frozenset({"three_by_three", "kt_strided_gradient", "any_window"} - possible)
 
     def _piece(self) -> int:
         """Bytes of scratch for each input channel: an int32 sum, or the results that variants compute at once, of a row or of two."""
