@@ -296,6 +296,10 @@ class Device(Calls, ABC):
         if len(state) != self.manifest.state_bytes:
             raise ValueError(f"state has {len(state)} bytes, this build's has {self.manifest.state_bytes}")
         self._check_adapters()
+        given, expected = int.from_bytes(state[:4], "little"), self.manifest.state_layout
+        if expected is not None and given != expected:
+            what = f"the state is of another model, other options or another version: its layout is {given:#010x}, this build's {expected:#010x}"
+            raise DeviceError(self.name, what, "only a state of this very build can be set; adapters (export_adapter) go on to other builds")
         before = self._read_state()
         try:
             self._write_state(bytes(state))
