@@ -347,7 +347,7 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
 
         def make(scratch: Path) -> Path:
             output, link_map, result = (scratch / n for n in ("program", "map", "result"))
-            flags = (*program.link_flags, f"-Wl,-Map={link_map}")
+            flags = (*program.link_flags, "-Xlinker", f"-Map={link_map}")  # -Wl would end at a comma in the path
             _build(replace(program, link_flags=flags), manifest.name, output)
             result.write_text(json.dumps(_sizes(output, link_map)), encoding="utf-8")
             return result

@@ -126,6 +126,7 @@ def test_the_bill_of_a_signed_build_names_monocypher(model: kt.Model, tmp_path: 
 MAKE = """
 import sys, time
 import kilotune as kt
+from kilotune import toolchain
 shift = float(sys.argv[3])
 now = time.time
 time.time = lambda: now() + shift

@@ -15,6 +15,8 @@ from .errors import DeviceError
 
 T = TypeVar("T")
 
+_MAKE = "make one with `kilotune build MODEL -o DIR`"
+
 FORMAT = 1
 """Of a build directory. A manifest that names none is of format 1."""
 
@@ -106,12 +108,12 @@ class Manifest:
         try:
             data = read_json(path)
         except FileNotFoundError:
-            raise DeviceError(str(build_dir), "this is not a build directory: it has no manifest.json", "run `kilotune build` first") from None
+            raise DeviceError(str(build_dir), "this is not a build directory: it has no manifest.json", _MAKE) from None
         except (OSError, ValueError) as error:
             what = f"this is not a build directory: its manifest cannot be read ({error})"
-            raise DeviceError(str(path), what, "run `kilotune build` again") from error
+            raise DeviceError(str(path), what, _MAKE) from error
         if not isinstance(data, dict):
-            raise DeviceError(str(path), "this is not a build directory: its manifest holds no JSON object", "run `kilotune build` again")
+            raise DeviceError(str(path), "this is not a build directory: its manifest holds no JSON object", _MAKE)
         if data.get("format", FORMAT) != FORMAT:
             made = f"the build is in format {data['format']!r}, made by kilotune {data.get('kilotune')}"
             what = f"{made}: this is kilotune {__version__}, which reads format {FORMAT}"
@@ -120,7 +122,7 @@ class Manifest:
             return cls._from_json(Path(build_dir).resolve(), data)
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             what = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise DeviceError(str(path), f"the manifest is damaged: {what}", "run `kilotune build` again") from error
+            raise DeviceError(str(path), f"this is not a build directory, or the manifest is damaged: {what}", _MAKE) from error
 
     @classmethod
     def _from_json(cls, directory: Path, data: dict[str, Any]) -> Manifest:
