@@ -7,9 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +28,14 @@ from kiloc.passes.slices import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
-from . import boards, monocypher_source, resources, runtime_files, toolchain
+from . import boards, monocypher_source, provenance, resources, runtime_files, toolchain
 from . import stack as stack_use
 from ._version import __version__
 from .adapters.signing import public_key
 from .config import Config, load_config
-from .devices import Device, open_device
+from .devices import Device, DeviceError, open_device
+from .devices.manifest import FORMAT, Manifest
+from .files import read_json, whole_directory, write_whole
 from .model import Model
 from .plugins import load_installed
 from .sizes import parse_size
@@ -65,13 +65,13 @@ class Build:
 
     def report_text(self) -> str:
         """The report as the terminal shows it."""
-        return render_text(self.report)
+        return self._rendered(lambda: render_text(self.report))
 
     def plans(self) -> dict[str, Any]:
         """Where each value lies in the arena, step by step: {"infer": ..., "train": ... or None}. Raises CompileError where it is missing."""
         path = self.directory / PLANS
         try:
-            found = json.loads(path.read_text())
+            found = read_json(path)
             if not isinstance(found, dict) or not {"infer", "train"} <= set(found):
                 raise ValueError("it holds no plans")
         except (OSError, ValueError) as error:
@@ -80,7 +80,22 @@ class Build:
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """The report as a self-contained page with the memory timelines of inference and training."""
-        Path(path).write_text(render_html(self.report, self.plans()), encoding="utf-8")
+        plans = self.plans()
+        write_whole(path, self._rendered(lambda: render_html(self.report, plans)))
+
+    def changed_files(self) -> list[str]:
+        """Files that are not as they were built: "kws.c has changed", "kws.h is missing", "string.h was added". Empty where all are."""
+        recorded = self.manifest.get("files")
+        if not isinstance(recorded, dict):
+            raise CompileError(str(self.directory / MANIFEST), "names no hashes of files", "build the model again")
+        return provenance.differences(self.directory, recorded, (MANIFEST,))
+
+    def _rendered(self, render: Callable[[], str]) -> str:
+        try:
+            return render()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            what = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise CompileError(str(self.directory / REPORT), f"the report is damaged: {what}", "build the model again") from None
 
 
 def build(
@@ -147,7 +162,7 @@ def build(
 
 def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
     """The build directory of a model; budgets are checked on what was linked."""
-    with _whole_directory(directory) as folder:
+    with whole_directory(directory, _replaceable) as folder:
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
 
@@ -160,38 +175,42 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
         compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump), flash)
-        return _described(folder, directory, compilation, sizes, stack)
+        return _described(folder, directory, model, compilation, sizes, stack)
 
 
 def write_build(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool = True) -> Build:
     """The build directory of a compilation, as `build` writes it. measure: link for the size of code."""
-    with _whole_directory(directory) as folder:
+    with whole_directory(directory, _replaceable) as folder:
         _write_sources(folder, model, compilation)
-        return _described(folder, directory, compilation, *(_measured(folder, compilation) if measure else (None, None)))
+        return _described(folder, directory, model, compilation, *(_measured(folder, compilation) if measure else (None, None)))
 
 
 def _described(
-    folder: Path, directory: Path, compilation: pipeline.Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
+    folder: Path, directory: Path, model: Model, compilation: pipeline.Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
 ) -> Build:
-    """The build of sources that lie in a folder, which will be the directory: with what is said of them."""
+    """The build of sources that lie in a folder, which will be the directory: with what is said of them, and their hashes."""
     report = figures(compilation, sizes, stack)
     stack_use.check(report["stack"], compilation.options.stack)
-    (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
-    (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n")
-    return Build(directory, json.loads((folder / MANIFEST).read_text()), report)
+    _write_json(folder / REPORT, report)
+    (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n", encoding="utf-8")
+    manifest = _manifest(model, compilation) | {"files": provenance.hashes(folder, (MANIFEST,))}
+    _write_json(folder / MANIFEST, manifest)
+    return Build(directory, manifest, report)
 
 
 def open_build(directory: str | os.PathLike[str]) -> Build:
     """A build made earlier. Raises CompileError where the directory holds none."""
     load_installed()
-    path = Path(directory)
+    path, hint = Path(directory), "make one with `kilotune build MODEL -o DIR`"
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        report = json.loads((path / REPORT).read_text())
+        Manifest.load(path)
+        manifest, report = read_json(path / MANIFEST), read_json(path / REPORT)
         if "kilotune" not in manifest or "memory" not in report:
             raise ValueError("its manifest or report is not one of kilotune")
+    except DeviceError as error:
+        raise CompileError(error.where, error.what, error.hint) from None
     except (OSError, ValueError, TypeError) as error:
-        raise CompileError(str(path), f"is not a build directory ({error})", "make one with `kilotune build MODEL -o DIR`") from None
+        raise CompileError(str(path / REPORT), f"is not of a build directory ({error})", hint) from None
     return Build(path, manifest, report)
 
 
@@ -308,69 +327,51 @@ def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
     count = iter(range(1, 100))
 
     def write(stage: str, graph: Any) -> None:
-        (path / f"{next(count):02}_{stage}.txt").write_text(print_graph(graph))
+        (path / f"{next(count):02}_{stage}.txt").write_text(print_graph(graph), encoding="utf-8")
 
     return write
 
 
-@contextmanager
-def _whole_directory(target: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not."""
-    shown, target = str(target), target.absolute()
-    if not _replaceable(target):
-        raise CompileError(shown, "exists and is not a build directory", "choose another directory, or remove it")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise CompileError(shown, f"cannot be written: {error.strerror}", "choose another directory") from None
-    try:
-        folder = temporary / "build"
-        folder.mkdir()
-        yield folder
-        _put_in_place(folder, target, temporary / "replaced")
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _replaceable(target: Path) -> bool:
-    """Nothing, an empty directory, or what an earlier build made: never a directory of anything else."""
-    if not target.exists():
-        return True
+    """An empty directory, or what an earlier build made: never a directory of anything else."""
     if not target.is_dir():
         return False
     try:
-        return not any(target.iterdir()) or "kilotune" in json.loads((target / MANIFEST).read_text())
+        return not any(target.iterdir()) or "kilotune" in read_json(target / MANIFEST)
     except (OSError, ValueError, TypeError):
         return False
 
 
-def _put_in_place(folder: Path, target: Path, replaced: Path) -> None:
-    """Rename the new directory to the target's name; what was there stays where that fails."""
-    try:
-        if target.exists():
-            target.rename(replaced)
-        folder.rename(target)
-    except OSError as error:
-        if replaced.exists():
-            replaced.rename(target)
-        raise CompileError(str(target), f"cannot be replaced: {error.strerror}", "choose another directory") from None
 
 
 def _write_sources(folder: Path, model: Model, compilation: pipeline.Compilation) -> None:
-    """All of a build but what is said of it: what can be compiled."""
-    (folder / MANIFEST).write_text(json.dumps(_manifest(model, compilation), indent=1) + "\n")
+    """All of a build but what is said of it: what can be compiled, with its bill of materials."""
+    manifest = _manifest(model, compilation)
     if compilation.graph.state():
-        (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)))
+        (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)), encoding="utf-8")
     sources = runtime_files.sources(compilation.context)
     for path in (*sources, *runtime_files.headers(sources, compilation.files.values())):
         destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(resources.runtime() / path, destination)
     for file, text in compilation.files.items():  # kt/target.h in place of the runtime's own
-        (folder / file).write_text(text)
+        (folder / file).write_text(text, encoding="utf-8")
     if _signed(compilation.context):
         shutil.copytree(monocypher_source.folder(), folder / MONOCYPHER, ignore=lambda _, names: set(names) - set(monocypher_source.FILES))
+    _write_bill(folder, manifest)
+    _write_json(folder / MANIFEST, manifest)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_bill(folder: Path, manifest: dict[str, Any]) -> None:
+    """The bill of materials, of what has been written so far."""
+    monocypher = folder / MONOCYPHER / monocypher_source.FILES[0]
+    text = monocypher.read_text(encoding="utf-8", errors="replace") if monocypher.is_file() else None
+    bill = provenance.bill_of_materials(manifest, provenance.hashes(folder), text)
+    _write_json(folder / provenance.BILL, bill)
 
 
 def _signed(context: ModelContext) -> bool:
@@ -393,6 +394,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
     sources += [f"{folder}/monocypher.c" for folder in signed]
     return {
         "kilotune": __version__,
+        "format": FORMAT,
         "name": m.name,
         "prefix": m.prefix,
         "model": {"file": model.path.name, "sha256": _sha256(model.path)},
@@ -423,6 +425,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "outputs": [tensor(n) for n in graph.outputs],
         "base_hash": bytes(m.base_hash).hex(),
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
+        "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,

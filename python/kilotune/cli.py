@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 a check, a budget or a device failed, 2 wrong usage, 3 the m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -24,6 +25,7 @@ from kiloc.options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
 from . import boards as board_files
 from . import doctor as checks
 from . import flashing, plugins
+from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
 from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
@@ -216,6 +218,25 @@ def report(directory: str, html: str | None, as_json: bool) -> None:
     if html:
         made.save_html(html)
     click.echo(json.dumps(made.report, indent=1) if as_json else made.report_text())
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@reports_errors
+def verify(directory: str, as_json: bool) -> None:
+    """Whether every file of the build in DIRECTORY is as it was built. Exit code 1 where one is not.
+
+    The hashes are in its manifest.json, whose own hash is printed: compare it with one that was kept elsewhere.
+    """
+    made = kt.open_build(directory)
+    changed, digest = made.changed_files(), hashlib.sha256((made.directory / MANIFEST).read_bytes()).hexdigest()
+    if as_json:
+        click.echo(json.dumps({"files": len(made.manifest["files"]), "changed": changed, "manifest_sha256": digest}, indent=1))
+    else:
+        for line in changed or [f"{len(made.manifest['files'])} files are as they were built"]:
+            click.echo(line)
+        click.echo(f"sha256 of {MANIFEST}: {digest}")
+    raise SystemExit(EXIT_FAILED if changed else 0)
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """A trainable set as a JSON file: what `kilotune search` writes and `kilotune build --config` reads.
 
-    {"kilotune": "0.1.0", "model": "kws", "methods": [{"method": "lora", "rank": 4, "layers": "last:2"}],
+    {"kilotune": "0.1.0", "format": 1, "model": "kws", "methods": [{"method": "lora", "rank": 4, "layers": "last:2"}],
      "optimizer": {"optimizer": "SGD", "lr": 0.1}, "loss": {"loss": "CrossEntropy"}, "storage": "block16", "accumulate": 1,
      "training": {"epochs": 10, "decay": "linear"}}
 
@@ -26,7 +26,11 @@ from kiloc.optim import STORAGES, Optimizer, Schedule, parse_schedule
 from kiloc.peft import REGISTRY, Method
 
 from ._version import __version__
+from .files import read_json, write_whole
 from .plugins import load_installed
+
+FORMAT = 1
+"""Of the file. One that names none is of format 1."""
 
 
 def _subclasses(module: Any, base: type) -> dict[str, type]:
@@ -54,6 +58,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         return {
             "kilotune": __version__,
+            "format": FORMAT,
             "model": self.model,
             "methods": [_entry("method", m.name, m) for m in self.methods],
             "optimizer": _entry("optimizer", type(self.optimizer).__name__, self.optimizer),
@@ -64,7 +69,8 @@ class Config:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        """Write the file; it appears whole or not at all. CompileError where it cannot be written."""
+        write_whole(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -72,9 +78,12 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     load_installed()
     where, hint = str(path), "make one with `kilotune search MODEL --data NPZ --ram SIZE -o FILE`"
     try:
-        raw = json.loads(Path(path).read_text())
+        raw = read_json(Path(path))
     except (OSError, ValueError) as error:
         raise CompileError(where, f"is not a configuration ({error})", hint) from None
+    if isinstance(raw, dict) and raw.get("format", FORMAT) != FORMAT:
+        made = f"the configuration is in format {raw['format']!r}, made by kilotune {raw.get('kilotune')}"
+        raise CompileError(where, f"{made}: this is kilotune {__version__}, which reads format {FORMAT}", "install the other one, or search again")
     if not isinstance(raw, dict) or not isinstance(raw.get("methods"), list):
         raise CompileError(where, 'holds no list "methods"', hint)
     known: dict[str, type] = {**{cls.__name__: cls for cls in REGISTRY.values()}, **REGISTRY}

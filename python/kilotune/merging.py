@@ -19,6 +19,7 @@ from kiloc.passes import merge as merging
 
 from .adapters import Adapter
 from .building import GRAPH, Build
+from .files import write_whole
 from .model import Model, load
 
 WRITERS = {".tflite": tflite.write, ".onnx": onnx.write}
@@ -37,10 +38,7 @@ def merge(build: Build, adapter: Adapter | str | os.PathLike[str], path: str | o
         raise CompileError(str(target), "the format of the file is not known by its name", "name it .tflite or .onnx")
     graph = inference_graph(build)
     data = WRITERS[target.suffix](merging.merge(graph, adapter_state(build, graph, given)))
-    try:
-        target.write_bytes(data)
-    except OSError as error:
-        raise CompileError(str(target), f"cannot be written: {error.strerror}", "choose another path") from None
+    write_whole(target, data)
     return load(target)
 
 
@@ -48,7 +46,7 @@ def inference_graph(build: Build) -> Graph:
     """What a build with methods infers, with its trainable values."""
     path = build.directory / GRAPH
     try:
-        return parse_graph(path.read_text())
+        return parse_graph(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CompileError(str(path), f"cannot be read: {error.strerror}", "only builds with a method take adapters; build again") from None
 

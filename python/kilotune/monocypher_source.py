@@ -11,11 +11,10 @@ import os
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
+from .cache import cache_directory, scratch_directory
 from .devices.errors import DeviceError
-from .toolchain import cache_directory
 
 FILES = ("monocypher.c", "monocypher.h")
 RANGE = ">=4.0.2,<5"
@@ -41,14 +40,15 @@ def folder() -> Path:
 
 
 def _unpack(requirement: str, target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pymonocypher", "--dest", scratch, requirement]
+    with scratch_directory() as scratch:
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pymonocypher"]
+        command = [*download, "--dest", str(scratch), requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        archives = sorted(Path(scratch).glob("pymonocypher-*.tar.gz"))
+        archives = sorted(scratch.glob("pymonocypher-*.tar.gz"))
         if done.returncode != 0 or not archives:
             said = (done.stderr.strip().splitlines() or ["pip found no source distribution"])[-1]
             raise DeviceError("Monocypher", f"its source is not at hand: {said}", "set MONOCYPHER_DIR to a folder of monocypher.c and monocypher.h")
-        unpacked = Path(scratch) / "source"
+        unpacked = scratch / "source"
         unpacked.mkdir()
         with tarfile.open(archives[0]) as archive:
             for member in archive.getmembers():

@@ -1,8 +1,7 @@
 """Compile and link a build directory: for the host, for a board, or to measure it.
 
-Results are kept in $KILOTUNE_CACHE (default ~/.cache/kilotune) under a hash of everything they depend on: the bytes of
-all sources and headers, the flags and the compiler's version. Entries are written aside and renamed, so processes may
-share the cache. Objects are kept apart by a hash of their preprocessed text: models share the kernels they have in common.
+Results are kept (`cache.py`) under a hash of everything they depend on: the bytes of all sources and headers, the flags and the
+compiler's version. Objects are kept apart by a hash of their preprocessed text: models share the kernels they have in common.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,13 +25,12 @@ from elftools.elf.sections import SymbolTableSection
 from kiloc.cores import CORES, TARGETS
 
 from . import boards, resources
+from .cache import cached, scratch_directory
 from .devices.errors import DeviceError
 from .devices.manifest import Manifest
 
 _FORMAT = "2"
 """Part of every key: change it when the meaning of a cache entry changes."""
-
-_KEEP_DAYS = 30
 
 COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
 """No contraction of a * b + c: every device must round alike."""
@@ -86,45 +82,7 @@ def require_emulator(program: str) -> str:
     return _tool((program,), "qemu-system-arm").program
 
 
-# ---- Cache ----
-
-
-def cache_directory() -> Path:
-    """Where results are kept; created on demand."""
-    given = os.environ.get("KILOTUNE_CACHE")
-    folder = Path(given) if given else Path.home() / ".cache" / "kilotune"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DeviceError(str(folder), f"the cache cannot be created: {error}", "set KILOTUNE_CACHE to a writable folder") from error
-    return folder
-
-
-def _cached(name: str) -> Path | None:
-    path = cache_directory() / name
-    try:
-        os.utime(path)
-    except FileNotFoundError:
-        return None
-    return path
-
-
-def _store(temporary: Path, name: str) -> Path:
-    path = cache_directory() / name
-    os.replace(temporary, path)
-    return path
-
-
-@cache
-def _prune(folder: Path) -> None:
-    """Forget, once a process, what nobody has used for a month."""
-    oldest = time.time() - _KEEP_DAYS * 86400
-    for path in folder.iterdir():
-        try:
-            if path.is_file() and path.stat().st_mtime < oldest:
-                path.unlink()
-        except OSError:
-            continue  # another process was faster
+# ---- Keys of the cache ----
 
 
 def _digest(parts: Iterable[str | bytes]) -> str:
@@ -195,7 +153,9 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
     done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C"}, check=False)
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DeviceError(where, "\n  ".join([what, *lines[:20]]), "the sources must be those that `kilotune build` wrote")
+        full = any("No space left on device" in line for line in lines)
+        hint = "make room on the disk, or set KILOTUNE_CACHE and TMPDIR" if full else "the sources must be those that `kilotune build` wrote"
+        raise DeviceError(where, "\n  ".join([what, *lines[:20]]), hint)
     return done.stdout
 
 
@@ -204,18 +164,16 @@ def _compile(tool: _Tool, unit: _Unit) -> Path:
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
     text = _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)
     name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, text])}.o"
-    found = _cached(name)
-    if found is not None:
-        return found
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        output = Path(scratch) / "unit.o"
-        _run([*unit.command(tool), "-c", str(unit.source), "-o", str(output)], where, what)
-        return _store(output, name)
+
+    def make(scratch: Path) -> Path:
+        _run([*unit.command(tool), "-c", str(unit.source), "-o", str(scratch / "unit.o")], where, what)
+        return scratch / "unit.o"
+
+    return cached(name, make)
 
 
 def _build(program: _Program, where: str, output: Path) -> None:
     """Compile what the cache does not have, and link."""
-    _prune(cache_directory())
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         objects = list(pool.map(lambda unit: _compile(program.tool, unit), program.units))
     scripts = [flag for script in program.scripts[:1] for flag in ("-T", str(script))]
@@ -226,14 +184,12 @@ def _build(program: _Program, where: str, output: Path) -> None:
 
 def _link(program: _Program, name: str) -> Path:
     """The linked program, from the cache if nothing has changed."""
-    file_name = f"{name}-{program.key()}{program.suffix}"
-    found = _cached(file_name)
-    if found is not None:
-        return found
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        output = Path(scratch) / "program"
-        _build(program, name, output)
-        return _store(output, file_name)
+
+    def make(scratch: Path) -> Path:
+        _build(program, name, scratch / "program")
+        return scratch / "program"
+
+    return cached(f"{name}-{program.key()}{program.suffix}", make)
 
 
 # ---- What is built ----
@@ -386,17 +342,18 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     target = _known(manifest, target)
     adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
     roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, Path(scratch))
-        name = f"{manifest.name}-measure-{program.key()}.json"
-        found = _cached(name)
-        if found is None:
-            output, link_map, result = (Path(scratch) / n for n in ("program", "map", "result"))
-            flags = (*program.link_flags, f"-Wl,-Map={link_map}")
+    with scratch_directory() as folder:
+        program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, folder)
+
+        def make(scratch: Path) -> Path:
+            output, link_map, result = (scratch / n for n in ("program", "map", "result"))
+            flags = (*program.link_flags, "-Xlinker", f"-Map={link_map}")  # -Wl would end at a comma in the path
             _build(replace(program, link_flags=flags), manifest.name, output)
             result.write_text(json.dumps(_sizes(output, link_map)), encoding="utf-8")
-            found = _store(result, name)
-    sizes: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+            return result
+
+        found = cached(f"{manifest.name}-measure-{program.key()}.json", make)
+        sizes: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
     return sizes
 
 
@@ -407,9 +364,9 @@ def library(build_dir: str | os.PathLike[str], roots: Sequence[str], target: str
     """
     manifest = Manifest.load(build_dir)
     target = _known(manifest, target)
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+    with scratch_directory() as scratch:
         units = _model_units(manifest, _library_flags(target))
-        return _link(_library(units, manifest, target, [*roots, f"{manifest.name}_interface"], Path(scratch)), f"{manifest.name}-library")
+        return _link(_library(units, manifest, target, [*roots, f"{manifest.name}_interface"], scratch), f"{manifest.name}-library")
 
 
 def disassembly(elf: Path) -> str:

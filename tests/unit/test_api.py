@@ -243,7 +243,7 @@ def test_an_earlier_build_survives_when_the_new_one_cannot_take_its_place(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fails)
-    with pytest.raises(kt.CompileError, match="cannot be replaced: No space left"):
+    with pytest.raises(kt.CompileError, match="cannot be written: No space left"):
         kt.build(models["tiny"], tmp_path / "b", method=kt.BiasOnly())
     assert contents(tmp_path / "b") == before and [p.name for p in tmp_path.iterdir()] == ["b"]
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,8 @@ from numpy.typing import NDArray
 
 from kiloc.emit.adapter_table import CRC_BYTES, DIGEST_BYTES, HEADER_BYTES, METHODS_BYTES, SIGNATURE_BYTES, Entry, layers_of, read_table, write_table
 
+from .._version import __version__
+from ..files import write_whole
 from ..plugins import load_installed
 
 MAGIC = b"KTA\x1a"
@@ -139,25 +139,16 @@ class Adapter:
         return len(self.data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file; it appears whole or not at all."""
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(self.data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        """Write the file; it appears whole or not at all. CompileError where it cannot be written."""
+        write_whole(path, self.data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Adapter:
         """Read a file; ValueError names the cause if it is truncated, damaged or something else."""
         load_installed()
         try:
-            return cls(Path(path).read_bytes())
+            with open(path, "rb") as file:
+                return cls(file.read(2 * _LARGEST + 4096))  # what is longer is no adapter
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
 
@@ -225,7 +216,7 @@ def _parse(data: bytes) -> _Parts:
         raise ValueError(f"adapter truncated: {len(data)} bytes, less than its header")
     _, version, flags, base_hash, total, table, payload, entries, layers, sequence, reserved, name, methods = struct.unpack_from(_HEADER, data)
     if version != VERSION:
-        raise ValueError(f"adapter in version {version} of the format: this is kilotune for version {VERSION}")
+        raise ValueError(f"adapter in version {version} of the format: this is kilotune {__version__}, which reads version {VERSION}")
     if _crc(data[: HEADER_BYTES - CRC_BYTES]) != data[HEADER_BYTES - CRC_BYTES : HEADER_BYTES]:
         raise ValueError("adapter damaged: the checksum of its header does not fit")
     sections = [table, -(-payload // 4) * 4, *([DIGEST_BYTES - CRC_BYTES] if flags & DIGEST else [])]

@@ -35,6 +35,7 @@ from ..building import Build
 from ..devices.data import quantize
 from ..devices.errors import DeviceError
 from ..devices.manifest import Manifest
+from ..files import read_json, write_whole
 from ..merging import adapter_state, inference_graph
 from .file import Adapter
 
@@ -102,9 +103,12 @@ def export_peft(build: Build, adapter: Adapter, folder: str | os.PathLike[str]) 
         tensors[f"{PREFIX}{name}.bias"] = (state[graph.node(name).inputs["bias"]] * unit).astype(np.float32)
     ranks = {n: int(tensors[f"{PREFIX}{n}.lora_A.weight"].shape[0]) for n in layers}
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    (target / WEIGHTS).write_bytes(_safetensors().numpy.save(tensors, metadata={"format": "pt"}))
-    (target / CONFIG).write_text(json.dumps(_config(build, ranks, layers, bool(units)), indent=1) + "\n")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompileError(str(target), f"cannot be written: {error.strerror}", "choose another folder") from None
+    write_whole(target / WEIGHTS, _safetensors().numpy.save(tensors, metadata={"format": "pt"}))
+    write_whole(target / CONFIG, json.dumps(_config(build, ranks, layers, bool(units)), indent=1) + "\n")
 
 
 def _config(build: Build, ranks: Mapping[str, int], layers: Mapping[str, _Layer], biases: bool) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def _read(folder: Path) -> tuple[Arrays, dict[str, Any]]:
     hint = f"a PEFT folder holds {WEIGHTS} and {CONFIG}"
     package = _safetensors()
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = read_json(folder / CONFIG)
         tensors = {k: np.asarray(v, np.float64) for k, v in package.numpy.load((folder / WEIGHTS).read_bytes()).items()}
         if config.get("peft_type") != "LORA" or not float(config["lora_alpha"]) > 0 or not int(config["r"]) > 0:
             raise ValueError(f"{CONFIG} names no LoRA with r and lora_alpha")

@@ -33,12 +33,20 @@ def make_keys(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Write a new pair of keys to path.key and path.pub; existing files are left alone."""
     secret, public = _monocypher().generate_signing_key_pair()
     secret_path, public_path = Path(f"{os.fspath(path)}.key"), Path(f"{os.fspath(path)}.pub")
-    for target, text, mode in ((secret_path, SECRET + secret.hex(), 0o600), (public_path, PUBLIC + public.hex(), 0o644)):
-        try:
+    made: list[Path] = []
+    try:
+        for target, text, mode in ((secret_path, SECRET + secret.hex(), 0o600), (public_path, PUBLIC + public.hex(), 0o644)):
             with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+                made.append(target)
                 file.write(text + "\n")
-        except FileExistsError:
-            raise ValueError(f"{target} exists: a key is never overwritten") from None
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        for target in made:  # half a pair is of no use, and would be in the way of the next
+            target.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise ValueError(f"{error.filename} exists: a key is never overwritten") from None
+        raise CompileError(f"{os.fspath(path)}.key", f"the keys cannot be written: {error.strerror}", "make room or choose another place") from None
     return secret_path, public_path
 
 

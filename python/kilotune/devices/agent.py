@@ -308,6 +308,6 @@ class AgentDevice(Device):
             "state_bytes": state,
         }
 
-    def close(self) -> None:
+    def _release(self) -> None:
         """End the connection, and the process where the device is one."""
         self.link.transport.close()

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..adapters import Adapter
 from . import data, recipe
+from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError
 from .manifest import Manifest
@@ -43,10 +44,15 @@ class History:
     """With keep_best or hold_out: the epoch whose state was kept, 0 for the one before training."""
 
 
-class Device(ABC):
-    """A model that runs somewhere. A context manager; `close` may be called more than once."""
+@one_at_a_time
+class Device(Calls, ABC):
+    """A model that runs somewhere. A context manager; `close` may be called more than once, everything else raises DeviceError after it.
+
+    Threads may share a device: whole calls follow each other, so that results are those of one thread.
+    """
 
     def __init__(self, manifest: Manifest, name: str) -> None:
+        super().__init__()
         self.manifest = manifest
         self.name = name
 
@@ -83,8 +89,8 @@ class Device(ABC):
     def _stats(self) -> dict[str, Any]: ...
 
     @abstractmethod
-    def close(self) -> None:
-        """Release the device."""
+    def _release(self) -> None:
+        """Let go of what the device holds; called once."""
 
     # ---- Inference ----
 
@@ -145,9 +151,7 @@ class Device(ABC):
     def set_learning_rate(self, learning_rate: float) -> None:
         """Learning rate of the updates that follow."""
         self._check_training()
-        if not (math.isfinite(learning_rate) and 0 <= learning_rate < 3e38):
-            raise ValueError(f"learning_rate is {learning_rate}: it must be a number of at least 0")
-        self._set_learning_rate(float(learning_rate))
+        self._set_learning_rate(recipe.checked_rate(learning_rate))
 
     def fit(
         self,
@@ -267,14 +271,13 @@ class Device(ABC):
     def _schedule(self, learning_rate: float | None, decay: str | None, updates: int) -> recipe.Schedule:
         if decay not in (None, "linear", "constant"):
             raise ValueError(f'decay is {decay!r}: it must be None, "linear" or "constant"')
-        if learning_rate is not None and not (math.isfinite(learning_rate) and 0 <= learning_rate < 3e38):
-            raise ValueError(f"learning_rate is {learning_rate}: it must be a number of at least 0")
+        rate = None if learning_rate is None else recipe.checked_rate(learning_rate)
         if decay != "linear":
-            return recipe.Schedule(None if learning_rate is None else float(learning_rate), updates, False)
-        base = self.manifest.learning_rate if learning_rate is None else learning_rate
+            return recipe.Schedule(rate, updates, False)
+        base = self.manifest.learning_rate if rate is None else rate
         if base is None:
             raise ValueError("decay needs a learning_rate: the build does not name one")
-        return recipe.Schedule(float(base), updates, True)
+        return recipe.Schedule(base, updates, True)
 
     # ---- State, adapter, statistics ----
 
@@ -288,9 +291,15 @@ class Device(ABC):
 
     def set_state(self, state: bytes) -> None:
         """Take over a state of this build; DeviceError, and the old state, if it is another's."""
+        if not isinstance(state, bytes | bytearray | memoryview):
+            raise ValueError(f"state is of type {type(state).__name__}, not bytes: pass what state() has returned")
         if len(state) != self.manifest.state_bytes:
             raise ValueError(f"state has {len(state)} bytes, this build's has {self.manifest.state_bytes}")
         self._check_adapters()
+        given, expected = int.from_bytes(state[:4], "little"), self.manifest.state_layout
+        if expected is not None and given != expected:
+            what = f"the state is of another model, other options or another version: its layout is {given:#010x}, this build's {expected:#010x}"
+            raise DeviceError(self.name, what, "only a state of this very build can be set; adapters (export_adapter) go on to other builds")
         before = self._read_state()
         try:
             self._write_state(bytes(state))
@@ -313,6 +322,8 @@ class Device(ABC):
 
     def _check_adapter(self, adapter: Adapter) -> None:
         self._check_adapters()
+        if not isinstance(adapter, Adapter):
+            raise ValueError(f"adapter is of type {type(adapter).__name__}, not a kt.Adapter: read a file by kt.Adapter.load(path)")
         if adapter.base_hash != self.manifest.base_hash.hex():
             raise DeviceError(
                 self.name,
@@ -383,6 +394,13 @@ class Device(ABC):
         return self._stats()
 
     # ---- Context manager ----
+
+    def close(self) -> None:
+        """Release the device, once the call of another thread has ended."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._release()
 
     def __enter__(self) -> Device:
         return self

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 import struct
+import threading
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import cffi
@@ -17,6 +19,10 @@ from .manifest import Manifest
 
 _GUARD = b"\xa5" * 16
 """Follows every buffer: a model that writes beyond its end is caught at the next call."""
+
+
+_slow_memory = threading.Lock()
+"""Held while a model that keeps pages runs: all models of a library share one file (boards/host/posix/pages.c)."""
 
 
 class _Buffer:
@@ -64,7 +70,6 @@ class HostDevice(Device):
         self._adapter = self._buffer("adapter", manifest.adapter_bytes)
         self._loss = self._ffi.new("float *")
         self._measured: tuple[str | None, int] = (None, 0)
-        self._closed = False
         self._reset()
 
     def _buffer(self, what: str, size: int) -> _Buffer:
@@ -89,13 +94,12 @@ class HostDevice(Device):
         )
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        if self._closed:
-            raise DeviceError(self.name, "the device is closed", "open it again")
         function = getattr(self._model, name)
         if function == self._ffi.NULL:
             check_status(7, f"{self.name}, {name}")
-        start = time.perf_counter_ns()
-        result = function(self._storage.pointer, *arguments)
+        with _slow_memory if self.manifest.page_bytes else nullcontext():
+            start = time.perf_counter_ns()
+            result = function(self._storage.pointer, *arguments)
         elapsed = time.perf_counter_ns() - start
         if name in ("infer", "train_step", "apply"):
             self._measured = (name, elapsed)
@@ -160,9 +164,8 @@ class HostDevice(Device):
             "state_bytes": self._state.size,
         }
 
-    def close(self) -> None:
-        """Forget the model; the library stays loaded, as other devices of the same build may use it."""
-        self._closed = True
+    def _release(self) -> None:
+        """Nothing: the library stays loaded, as other devices of the same build may use it."""
 
 
 def compare_with_manifest(manifest: Manifest, where: str, found: dict[str, Any], remedy: str = "build it again") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable
@@ -10,10 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .._version import __version__
+from ..files import read_json, recover
 from .errors import DeviceError
 
 T = TypeVar("T")
 
+_MAKE = "make one with `kilotune build MODEL -o DIR`"
+
+FORMAT = 1
+"""Of a build directory. A manifest that names none is of format 1."""
 
 TARGETS_OF_LOSSES = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
 """Losses, and what their targets are where the manifest does not say."""
@@ -55,6 +60,8 @@ class Manifest:
     training: bool
     target: str
     base_hash: bytes
+    state_layout: int | None
+    """First 4 bytes of every state: a number for its members and their meaning. None where it is not known."""
     state_bytes: int
     page_bytes: int
     """Of what lies in slow memory."""
@@ -97,17 +104,25 @@ class Manifest:
     def load(cls, build_dir: str | os.PathLike[str]) -> Manifest:
         """Read build_dir/manifest.json; DeviceError says what is wrong with it."""
         path = Path(build_dir) / "manifest.json"
+        recover(Path(build_dir))
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
         except FileNotFoundError:
-            raise DeviceError(str(build_dir), "this is not a build directory: it has no manifest.json", "run `kilotune build` first") from None
+            raise DeviceError(str(build_dir), "this is not a build directory: it has no manifest.json", _MAKE) from None
         except (OSError, ValueError) as error:
-            raise DeviceError(str(path), f"the manifest cannot be read: {error}", "run `kilotune build` again") from error
+            what = f"this is not a build directory: its manifest cannot be read ({error})"
+            raise DeviceError(str(path), what, _MAKE) from error
+        if not isinstance(data, dict):
+            raise DeviceError(str(path), "this is not a build directory: its manifest holds no JSON object", _MAKE)
+        if data.get("format", FORMAT) != FORMAT:
+            made = f"the build is in format {data['format']!r}, made by kilotune {data.get('kilotune')}"
+            what = f"{made}: this is kilotune {__version__}, which reads format {FORMAT}"
+            raise DeviceError(str(path), what, "build it again with this version, or install the other one")
         try:
             return cls._from_json(Path(build_dir).resolve(), data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             what = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise DeviceError(str(path), f"the manifest is damaged: {what}", "run `kilotune build` again") from error
+            raise DeviceError(str(path), f"this is not a build directory, or the manifest is damaged: {what}", _MAKE) from error
 
     @classmethod
     def _from_json(cls, directory: Path, data: dict[str, Any]) -> Manifest:
@@ -123,6 +138,7 @@ class Manifest:
             training=bool(data["training"]),
             target=str(data["target"]),
             base_hash=bytes.fromhex(data["base_hash"]),
+            state_layout=_optional(int, data.get("state_layout")),
             state_bytes=int(data["state_bytes"]),
             page_bytes=int(data.get("page_bytes", 0)),
             arena_infer=int(data["arena_bytes"]["infer"]),
@@ -134,8 +150,8 @@ class Manifest:
             learning_rate=_optional(float, data.get("learning_rate")),
             schedule=_optional(str, data.get("schedule")),
             new_head=bool(data.get("new_head", False)),
-            sources=tuple(data["sources"]),
-            include=tuple(data["include"]),
+            sources=_names(data["sources"]),
+            include=_names(data["include"]),
         )
         if not manifest.name.isidentifier():
             raise ValueError(f"the name {manifest.name!r} is not a C name")
@@ -155,6 +171,12 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     if not shape or shape[0] != 1 or min(shape) < 1:
         raise ValueError(f"the shape {list(shape)} has no batch axis of 1")
     return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)))
+
+
+def _names(data: Any) -> tuple[str, ...]:
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise ValueError(f"{data!r} is no list of names")
+    return tuple(data)
 
 
 def _optional(kind: Callable[[Any], T], value: Any) -> T | None:

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 
+from .calls import closed
 from .errors import DeviceError
 
 
@@ -35,10 +36,19 @@ def _end(process: subprocess.Popen[bytes], patience: float) -> None:
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:
+        pass
+    finally:  # also where Ctrl-C ends the waiting
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def ready(number: int, event: int, timeout: float) -> bool:
+    """Whether a descriptor can be read (select.POLLIN) or written (select.POLLOUT) within `timeout` seconds. select() takes none above 1023."""
+    waiting = select.poll()
+    waiting.register(number, event)
+    return bool(waiting.poll(max(timeout, 0) * 1000))
 
 
 class ProcessTransport:
@@ -74,7 +84,8 @@ class ProcessTransport:
 
     def read(self, timeout: float) -> bytes:
         """What has arrived, after waiting for at most `timeout` seconds; b"" if nothing has."""
-        if not select.select([self._output], [], [], max(timeout, 0))[0]:
+        self._check_open()
+        if not ready(self._output, select.POLLIN, timeout):
             return b""
         data = os.read(self._output, 65536)
         if not data:
@@ -83,9 +94,10 @@ class ProcessTransport:
 
     def write(self, data: bytes, timeout: float) -> bool:
         """Send all of data; False if the other end has not taken it after `timeout` seconds."""
+        self._check_open()
         deadline = time.monotonic() + timeout
         while data:
-            if not select.select([], [self._input], [], max(deadline - time.monotonic(), 0))[1]:
+            if not ready(self._input, select.POLLOUT, deadline - time.monotonic()):
                 return False
             try:
                 data = data[os.write(self._input, data) :]
@@ -100,6 +112,11 @@ class ProcessTransport:
         self._finalizer()
         if not self._errors.closed:
             self._errors.close()
+
+    def _check_open(self) -> None:
+        """The numbers of the descriptors may be another file's by now."""
+        if not self._finalizer.alive:
+            raise closed(self.name)
 
     def _ended(self) -> DeviceError:
         try:

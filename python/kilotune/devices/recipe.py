@@ -22,6 +22,9 @@ nothing learns from the samples that are missing more than it could forget witho
 STEP_BACK = 1 / 3
 """Factor of the learning rate after an epoch that made the held-out loss worse."""
 
+HIGHEST_RATE = 1e18
+"""Of what a model takes (set_learning_rate of the generated header): above it a step overflows float32."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -49,6 +52,15 @@ def held_out(labels: NDArray[np.int32] | None, samples: int, share: float, seed:
     mask = np.zeros(samples, np.bool_)
     mask[np.argsort(places)[: max(1, round(share * samples))]] = True
     return mask
+
+
+def checked_rate(learning_rate: float) -> float:
+    """A learning rate as the device takes it. ValueError for anything else."""
+    number = isinstance(learning_rate, int | float | np.integer | np.floating) and not isinstance(learning_rate, bool)
+    with np.errstate(over="ignore"):
+        if not number or not (math.isfinite(learning_rate) and 0 <= np.float32(learning_rate) < np.float32(HIGHEST_RATE)):
+            raise ValueError(f"learning_rate is {learning_rate}: it must be a number of at least 0 and below {HIGHEST_RATE:g}; 0.01 is usual")
+    return float(learning_rate)
 
 
 @dataclass

@@ -15,7 +15,9 @@ import weakref
 from pathlib import Path
 
 from .. import boards
+from .calls import closed
 from .errors import DeviceError
+from .pipe import ready
 
 _START_SECONDS = 60.0
 
@@ -77,7 +79,8 @@ class RenodeTransport:
 
     def read(self, timeout: float) -> bytes:
         """What has arrived, after waiting for at most `timeout` seconds; b"" if nothing has."""
-        if not select.select([self._socket], [], [], max(timeout, 0))[0]:
+        self._check_open()
+        if not ready(self._socket.fileno(), select.POLLIN, timeout):
             return b""
         data = self._received()
         if not data:
@@ -92,6 +95,7 @@ class RenodeTransport:
 
     def write(self, data: bytes, timeout: float) -> bool:
         """Send all of data; False if the other end has not taken it after `timeout` seconds."""
+        self._check_open()
         self._socket.settimeout(max(timeout, 0.001))
         try:
             self._socket.sendall(data)
@@ -108,6 +112,10 @@ class RenodeTransport:
         self._finalizer()
         if not self._errors.closed:
             self._errors.close()
+
+    def _check_open(self) -> None:
+        if not self._finalizer.alive:
+            raise closed(self.name)
 
     def _said(self) -> str:
         self._errors.seek(0)

@@ -8,6 +8,7 @@ import time
 import serial
 from serial.tools import list_ports
 
+from .calls import closed
 from .errors import DeviceError
 
 BAUD = 115_200
@@ -59,7 +60,7 @@ class SerialTransport:
                 data = bytes(self._port.read(max(1, self._port.in_waiting)))
                 if data or time.monotonic() >= deadline:
                     return data
-        except (serial.SerialException, OSError, TypeError) as error:
+        except (serial.SerialException, OSError, TypeError, ValueError) as error:
             raise self._lost(error) from None
 
     def write(self, data: bytes, timeout: float) -> bool:
@@ -68,7 +69,7 @@ class SerialTransport:
             self._port.write(data)
         except serial.SerialTimeoutException:
             return False
-        except (serial.SerialException, OSError) as error:
+        except (serial.SerialException, OSError, ValueError) as error:
             raise self._lost(error) from None
         return True
 
@@ -78,5 +79,8 @@ class SerialTransport:
 
     def _lost(self, error: Exception) -> DeviceError:
         if not self._port.is_open:
-            return DeviceError(self.name, "the device is closed", "open it again")
+            return closed(self.name)
+        if isinstance(error, ValueError):  # select() takes no descriptor above 1023
+            what = "the serial port cannot be waited for: this program has more than 1,000 files open"
+            return DeviceError(self.name, what, "open the device before the other files, or close some of them")
         return DeviceError(self.name, f"the serial port is gone: {error}", "plug the board in again; what it has learned is lost if it lost power")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,6 +12,7 @@ from rich.table import Table
 from kiloc.peft import Method
 
 from ..config import Config
+from ..files import write_whole
 from .picture import html
 
 CAPTION = (
@@ -113,7 +113,7 @@ class SearchResult:
         return html(self.model, self.before, self.loss_before, self.budget["ram"], [r.to_dict() for r in self.rows])
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
-        Path(path).write_text(self.html(), encoding="utf-8")
+        write_whole(path, self.html())
 
 
 def _held_out(r: Row) -> str:
