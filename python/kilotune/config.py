@@ -51,6 +51,7 @@ class Config:
     accumulate: int = 1
 
     def to_dict(self) -> dict[str, Any]:
+        """What `save` writes, as plain values for JSON."""
         return {
             "kilotune": __version__,
             "model": self.model,
@@ -63,6 +64,7 @@ class Config:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file for `kt.load_config` and `kilotune build --config`."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
 

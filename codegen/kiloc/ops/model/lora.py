@@ -74,7 +74,7 @@ class DownProjection(Op):
 @register
 @dataclass(frozen=True)
 class LoRADown(DownProjection):
-    """LoRA's u: signed, A under the layer's own window."""
+    """LoRA's inner values u = A x: A slides over the input with the layer's own window; u is int8 and signed."""
 
     mnemonic: ClassVar[str] = "lora_down"
     operands: ClassVar[tuple[str, ...]] = ("x", "lora_a", "lora_a_exponent", "lora_range")
