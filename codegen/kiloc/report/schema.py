@@ -37,16 +37,18 @@ def _sized(prefix: str, entries: Mapping[str, str], unit: str = "bytes") -> dict
     return {f"{prefix}.{name}": Key(unit, meaning) for name, meaning in entries.items()}
 
 
-_KINDS: Final = {
-    "activations": "results of forward nodes that later forward nodes read",
-    "saved": "values of the forward pass that the backward pass reads",
-    "gradients": "gradients of activations, and of parameters where they stand in the arena",
-    "scratch": "working memory of the kernel that runs",
-    "scalars": "single numbers, as the loss and the exponent of a gradient",
-    "trainable": "trained values: codes, exponents, and the 16-bit values behind codes",
-    "accumulators": "summed gradients of parameters",
-    "optimizer": "moments",
-    "control": "learning rate, counters, seed, the header of the state and its padding",
+_AT_PEAK: Final = {
+    "activations": "at the peak step, results of forward nodes that later forward nodes read",
+    "saved": "at the peak step, values of the forward pass that the backward pass reads",
+    "gradients": "at the peak step, gradients of activations, and of parameters where they stand in the arena",
+    "scratch": "at the peak step, working memory of the kernel that runs",
+    "scalars": "at the peak step, single numbers, as the loss and the exponent of a gradient",
+}
+_IN_STATE: Final = {
+    "trainable": "in the state, trained values: codes, exponents, and the 16-bit values behind codes",
+    "accumulators": "in the state, summed gradients of parameters",
+    "optimizer": "in the state, moments",
+    "control": "in the state, learning rate, counters, seed, header and padding",
 }
 
 
@@ -72,9 +74,9 @@ KEYS: Final[Mapping[str, Key]] = {
     "memory.lower_bound": Key("bytes", "no placement of the same values takes less"),
     "memory.lower_bound_kind": Key("text", '"per step": the most that is alive at one step; "proved": by the solver (`optimal=True`)'),
     "memory.gap": Key("ratio", "how far the arena is above lower_bound: 0.02 is 2 %"),
-    **_sized("memory.by_kind", {kind: f"{text} ({'at the peak step' if i < 5 else 'in the state'})" for i, (kind, text) in enumerate(_KINDS.items())}),
-    "memory.above_inference": Key("object", "what training takes beyond inference, by kind; kinds that add nothing are missing; null where nothing is trained"),
-    "memory.above_inference.*": Key("bytes", "difference of this kind at both peaks, or its part of the state; `placement`: what is lost between buffers"),
+    **_sized("memory.by_kind", _AT_PEAK | _IN_STATE),
+    "memory.above_inference": Key("object", "what training takes beyond inference, by kind (kinds that add nothing are missing); null without training"),
+    "memory.above_inference.*": Key("bytes", "difference between both peaks, or its part of the state; `placement`: lost between buffers"),
     "memory.at_peak[].values[]": Key("text", "names of the values that share this buffer"),
     "memory.at_peak[].kind": Key("text", "what the buffer holds: activation, saved, gradient, scratch or scalar"),
     "memory.at_peak[].bytes": Key("bytes", "size of a buffer that is alive at the peak step; the largest comes first"),

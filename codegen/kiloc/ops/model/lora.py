@@ -1,7 +1,7 @@
 """LoRA's own operators: the down-projection u = A x and the gradient of u.
 
 Storage: A and B are int8 codes with one power of two each; u is int8 with scale s_x * 2^range. `range` is state: one is
-added after an update whose samples saturated u. Formulas: ARCHITECTURE.md, "Numbers".
+added after an update whose samples saturated u. Formulas: docs/internals/training.md.
 """
 
 from __future__ import annotations
