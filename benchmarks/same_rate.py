@@ -120,8 +120,8 @@ def markdown(command: str, rows: Sequence[Sequence[str]], verdict: str, draws: i
         "",
         wrapped(
             f"{datetime.date.today()}, {draws} draws. The generated C on the host beside float32 training (jax) of the dequantised model. Both take "
-            "the same samples in the same order, at the default rate of the build, which falls to 0, with the same clipping; nothing is held out. The "
-            "score is F1 for ecg, else accuracy."
+            "the same samples in the same order, at the default rate of the build, which falls to 0, with the same clipping; nothing is held out. "
+            "The score is F1 for ecg, else accuracy."
         ),
         "",
         *("| " + " | ".join(cells) + " |" for cells in (HEADINGS, ["---"] * len(HEADINGS), *rows)),

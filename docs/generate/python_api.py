@@ -21,9 +21,7 @@ SECTIONS: dict[str, str] = {
     "Results and devices": "What the functions return, and what they take.",
     "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter.",
 }
-LAYERS = """## Choosing layers
-
-`layers` of a method is `"all"`, `"last:N"` (the N layers nearest to the output that the method can train), or a list of
+LAYERS = """`layers` of a method is `"all"`, `"last:N"` (the N layers nearest to the output that the method can train), or a list of
 layer names as `kilotune analyze` and `Model.layers` print them."""
 
 
@@ -33,7 +31,7 @@ def render() -> str:
         found[section_of(getattr(kilotune, name))].append(entry(name, getattr(kilotune, name)))
     parts = [f"## {title}\n\n{wrapped(SECTIONS[title])}\n\n" + "\n\n".join(entries) for title, entries in found.items()]
     intro = "`import kilotune as kt`. Sizes are bytes; arrays are NumPy's, with the samples along the first axis."
-    return page("Python reference", "`kilotune.__all__` and the docstrings", intro, *parts, LAYERS)
+    return page("Python reference", "`kilotune.__all__` and the docstrings", intro, *parts, f"## Choosing layers\n\n{wrapped(LAYERS)}")
 
 
 def names() -> list[str]:

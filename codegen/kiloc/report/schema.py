@@ -75,7 +75,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "memory.lower_bound_kind": Key("text", '"per step": the most that is alive at one step; "proved": by the solver (`optimal=True`)'),
     "memory.gap": Key("ratio", "how far the arena is above lower_bound: 0.02 is 2 %"),
     **_sized("memory.by_kind", _AT_PEAK | _IN_STATE),
-    "memory.above_inference": Key("object", "what training takes beyond inference, by kind (kinds that add nothing are missing); null without training"),
+    "memory.above_inference": Key("object", "what training takes beyond inference, by kind, where it is not 0; null without training"),
     "memory.above_inference.*": Key("bytes", "difference between both peaks, or its part of the state; `placement`: lost between buffers"),
     "memory.at_peak[].values[]": Key("text", "names of the values that share this buffer"),
     "memory.at_peak[].kind": Key("text", "what the buffer holds: activation, saved, gradient, scratch or scalar"),
