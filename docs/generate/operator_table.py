@@ -18,11 +18,11 @@ from typing import Any
 from markdown import escaped, page, prose, table, wrapped
 
 import kilotune as kt
+from kiloc import cores
 from kiloc.frontend import onnx_ops
 from kiloc.frontend import tflite as tflite_reader
-from kiloc.ops import Names, Op
-from kiloc.ops.kernel import KernelCall
-from kiloc.ops.registry import REGISTRY
+from kiloc.ir.kernel_call import KernelCall
+from kiloc.ir.operator import REGISTRY, Names, Op
 from kiloc.pipeline import Options, compile_graph, load
 from kiloc.report.kernels import kernels as chosen_kernels
 
@@ -34,14 +34,21 @@ from gradients.graphs import every_operator, residual  # noqa: E402
 from kernel_driver import Case  # noqa: E402
 from property.dead_channels import mobilenet  # noqa: E402
 
-CORES = {"cortex-m0plus": "Cortex-M0, M0+, M3", "cortex-m4": "Cortex-M4, M7, M33", "cortex-m55": "Cortex-M55"}
+KINDS = {"portable": "", "dsp": "DSP", "mve": "Helium"}
+"""The kernels of `kiloc.cores`: also the parts of a path under runtime/src that tell what the files below are written for."""
+
+CORES = {
+    next(c.name for c in cores.CORES.values() if c.kernels == kind and c.target): ", ".join(
+        c.title for c in cores.CORES.values() if c.kernels == kind
+    )
+    for kind in KINDS
+}
 """A target of each kind of kernels, and the cores that take the same."""
 
 Bindings = Mapping[str, tuple[set[str], set[str]]]
 """Operator -> names of TFLite, names of ONNX."""
 
-FOLDERS = {"dsp": "DSP", "mve": "Helium"}
-"""Parts of a path under runtime/src: what the files below it are written for."""
+FOLDERS = {kind: title for kind, title in KINDS.items() if title}
 
 INTRO = """An operator is a class of `kiloc.ops`: types, exact meaning in NumPy, gradient and kernel. Models are made of those in the
 first table, which has the names of TFLite and ONNX for them; the compiler puts in the others. An importer refuses an operator that it cannot
@@ -58,8 +65,7 @@ CHOICE = """Which function runs is decided for each layer when the model is comp
 functions of four small models, trained by several methods; what is missing runs the same function on all cores there."""
 
 KERNELS = """Every kernel is written in portable C, which defines what it computes and runs on any core. "Own code" says that the kernel,
-or the matrix product that it is made of, is written once more, with the same bits, for cores with the DSP extension (Cortex-M4, M7, M33) or
-with Helium (Cortex-M55)."""
+or the matrix product that it is made of, is written once more, with the same bits, for cores with the DSP extension or with Helium."""
 
 
 def render() -> str:

@@ -17,8 +17,8 @@ from property.dead_channels import mobilenet_with_dead_channels
 import kilotune as kt
 from kiloc.autodiff import GradientBuilder
 from kiloc.ir.graph import Graph, Node
-from kiloc.ops.registry import NoGradient
-from kiloc.ops.reshape import Reshape
+from kiloc.ir.operator import NoGradient
+from kiloc.ops.model.reshape import Reshape
 from kiloc.pipeline import Options, compile_graph
 from kiloc.report import figures
 from kiloc.report.schema import GROUPS, KEYS, paths
