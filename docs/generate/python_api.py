@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import textwrap
@@ -96,8 +97,10 @@ def _type(annotation: Any) -> str:
 
 
 def attributes(cls: type) -> str:
-    """Fields and other attributes whose meaning stands in a string below them."""
-    listed = [wrapped(f"`{name}`: {escaped(text)}", "  ", "- ") for name, text in _attribute_docs(cls).items()]
+    """Fields and other attributes whose meaning stands in a string below them, or as `help` in the field's metadata."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    found = {f.name: str(f.metadata["help"]) for f in fields if "help" in f.metadata} | _attribute_docs(cls)
+    listed = [wrapped(f"`{name}`: {escaped(text)}", "  ", "- ") for name, text in found.items()]
     return "\n".join(listed)
 
 
