@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/ops")]
 
 import test_every_kernel_has_cases as cases  # noqa: E402
-from gradients.graphs import every_operator, residual  # noqa: E402
+from gradients.graphs import every_operator  # noqa: E402
 from kernel_driver import Case  # noqa: E402
 from property.dead_channels import mobilenet  # noqa: E402
 
@@ -62,7 +62,7 @@ ELSEWHERE = """The importers also take {names}: they become part of a neighbouri
 another order of axes."""
 
 CHOICE = """Which function runs is decided for each layer when the model is compiled, and the report names it with the reason. These are the
-functions of four small models, trained by several methods; what is missing runs the same function on all cores there."""
+functions of three small models, with biases, LoRA or everything trained; what is missing runs the same function on all cores there."""
 
 KERNELS = """Every kernel is written in portable C, which defines what it computes and runs on any core. "Own code" says that the kernel,
 or the matrix product that it is made of, is written once more, with the same bits, for cores with the DSP extension or with Helium."""
@@ -197,13 +197,13 @@ def _cases() -> Mapping[str, Mapping[str, Mapping[str, set[str]]]]:
 
 def _choices() -> str:
     used: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    methods = ((kt.BiasOnly(), kt.LoRA(rank=2, layers="all")), (kt.Full(), kt.BiasOnly()), (kt.ScaleShift(),), (kt.BiasOnly(layers="last:1"),))
+    digits, every = load(ROOT / "examples/digits/digits.tflite"), every_operator()
+    lora, full, last = (kt.BiasOnly(), kt.LoRA(rank=2, layers="all")), (kt.Full(), kt.BiasOnly()), (kt.BiasOnly(layers="last:1"),)
     for target in CORES:
-        for graph in (every_operator(), residual(), mobilenet(), load(ROOT / "examples/digits/digits.tflite")):
-            for chosen in methods:
-                found = chosen_kernels(compile_graph(graph, Options(methods=chosen, target=target), ""))
-                for step in found["infer"] + found["train"]:
-                    used[step["operator"]][target].add(step["kernel"])
+        for graph, methods in ((every, lora), (every, full), (digits, lora), (digits, last), (mobilenet(), last)):
+            found = chosen_kernels(compile_graph(graph, Options(methods=methods, target=target), ""))
+            for step in found["infer"] + found["train"]:
+                used[step["operator"]][target].add(step["kernel"])
     rows = [(f"`{op}`", *(", ".join(f"`{k}`" for k in sorted(of[target])) for target in CORES)) for op, of in sorted(used.items()) if _differs(of)]
     return table(("operator", *CORES.values()), rows)
 
