@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from markdown import code, page, prose, wrapped
+from markdown_text import code, page, prose, wrapped
 
 from kiloc import pipeline
 from kiloc.peft import BiasOnly

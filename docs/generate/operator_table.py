@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from markdown import escaped, page, prose, table, wrapped
+from markdown_text import escaped, page, prose, table, wrapped
 
 import kilotune as kt
 from kiloc import cores

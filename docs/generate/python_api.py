@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from markdown import code, escaped, page, prose, wrapped
+from markdown_text import code, escaped, page, prose, wrapped
 
 import kilotune
 

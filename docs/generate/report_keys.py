@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from markdown import escaped, page, prose, table, wrapped
+from markdown_text import escaped, page, prose, table, wrapped
 
 from kiloc.report.schema import GROUPS, KEYS
 
