@@ -20,6 +20,7 @@ import click
 import numpy as np
 from contenders import FLOAT_RATES, OURS, WITH_NEW_HEAD, Contender, with_new_head
 from finished import Finished
+from prose import wrapped
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -131,12 +132,15 @@ def report(console: Console, titles: dict[str, tuple[str, str]], tables: dict[st
     return missed
 
 
+ABOUT = """Mean and standard deviation over {draws} draws of the adaptation samples, trained one sample at a time by the generated C on the host
+with the default recipe: no rate, decay or number of epochs was given. Float rows: jax, float32, at the best of a few rates. A model with a new
+head starts at chance."""
+
+
 def write_markdown(path: Path, titles: dict[str, tuple[str, str]], tables: dict[str, dict[str, tuple[list[float], str]]], draws: int) -> None:
     """The table with one line a method."""
     lines = [
-        f"Made by `benchmarks/accuracy.py` on {datetime.date.today()}: {draws} draws of the adaptation samples, batch 1, trained by the generated C",
-        "on the host with the default recipe (no rate, decay or epochs given). Float rows: jax, float32, the best of a few rates. A model with a",
-        "new head starts at chance.",
+        wrapped(f"Made by `benchmarks/accuracy.py` on {datetime.date.today()}. {ABOUT.format(draws=draws)}"),
         "",
         "| | " + " | ".join(f"{titles[n][0]} ({titles[n][1]})" for n in tables) + " |",
         "|---" * (1 + len(tables)) + "|",

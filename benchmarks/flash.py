@@ -1,10 +1,12 @@
-"""Flash of training builds whose gradients to inputs have transposed weights of their own or share those of inference, and what a step takes.
+"""Flash of training builds whose gradients read transposed weights of their own, or share those of inference, and what a step takes.
 
     make bench-flash
 
-Bytes of the linked model, constants and code. Instructions of one training step with its update are counted exactly under QEMU, cycles are those
-of the counter's Cortex-M4 model (docs/speed.md). Both builds give the same bits. With "auto", the default, gradients have transposed weights as
-far as the `flash` budget allows.
+Bytes of the linked model: constants, code, and both. Gradients to inputs need the weights transposed: "transposed" builds store a second copy of
+them in flash, "shared" builds read the one copy of inference. Both give the same results, bit for bit. By default ("auto") gradients have
+transposed weights as far as the `flash` budget allows. Instructions of one training step with its update are counted exactly under QEMU, cycles
+are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In brackets: how much less flash, and how many times the instructions,
+than with transposed weights.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import click
 import speed
+from prose import wrapped
 from rich.console import Console
 
 import kilotune as kt
@@ -99,7 +102,7 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], write: Path | None) ->
     lines = speed.table(HEADINGS, rows(models, cores))
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
-        body = " ".join((__doc__ or "").split("make bench-flash", 1)[1].split())
+        body = wrapped((__doc__ or "").split("make bench-flash", 1)[1])
         when = f"Printed by `make bench-flash` on {datetime.date.today().isoformat()}."
         write.write_text("\n".join(["# Flash", "", when, "", body, "", *lines]).rstrip() + "\n")
 

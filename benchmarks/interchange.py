@@ -18,6 +18,7 @@ from typing import Any
 import click
 import numpy as np
 from float_engine import _train, engine_of, trainable, with_lora
+from prose import wrapped
 from safetensors.numpy import save_file
 from scenarios import Scenario, scenario_of
 
@@ -86,15 +87,22 @@ def main(draws: int, write: Path | None) -> None:
         lines.append(f"| {rows[0][0]} | {' | '.join(cells)} | {loss.mean():+.2f} ± {loss.std():.2f} | {rows[0][4]:,} |")
         click.echo(lines[-1])
     if write:
-        head = ["# LoRA trained in float elsewhere", "", "    make bench-interchange", "", f"{datetime.date.today()}, {draws} draws. {_about()}", ""]
+        head = [
+            "# LoRA trained in float elsewhere",
+            "",
+            "    make bench-interchange",
+            "",
+            wrapped(f"{datetime.date.today()}, {draws} draws. {_about()}"),
+            "",
+        ]
         write.write_text("\n".join([*head, *lines, ""]))
     raise SystemExit(1 if missed else 0)
 
 
 def _about() -> str:
     return (
-        "Biases and LoRA of rank 4 on every layer, trained in float32 (jax) on the dequantised model, written\nas safetensors with PEFT's names, "
-        "quantised by `kilotune adapter import`, run by the generated C. Score: F1 for ecg, else accuracy."
+        "Biases and LoRA of rank 4 on every layer were trained in float32 (jax) on the dequantised model, written as safetensors with PEFT's names, "
+        "quantised by `kilotune adapter import`, and run by the generated C. The score is F1 for ecg, else accuracy."
     )
 
 

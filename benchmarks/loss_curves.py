@@ -16,6 +16,7 @@ import click
 import numpy as np
 from float_engine import engine_of
 from numpy.typing import NDArray
+from prose import wrapped
 from scenarios import MAIN, SCENARIOS, Scenario, scenario_of
 
 import kilotune as kt
@@ -68,7 +69,8 @@ def main(names: tuple[str, ...], folder: Path) -> None:
         scenario = scenario_of(name, 0)
         for method in CASES:
             found[f"{scenario.name}, {method}"] = curves(scenario, method)
-    lines = ["Made by `make bench-loss`: mean training loss of an epoch, integer engine (generated C) / float32 (jax).", ""]
+    about = "Made by `make bench-loss`: the mean training loss of an epoch by the integer engine (generated C) / by float32 (jax)."
+    lines = ["# Loss curves", "", wrapped(about), ""]
     lines += ["| | first | middle | last | largest difference |", "|---|---|---|---|---|"]
     for title, (ours, reference) in found.items():
         cells = [f"{ours[k]:.3f} / {reference[k]:.3f}" for k in (0, len(ours) // 2, -1)]

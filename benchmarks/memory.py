@@ -2,12 +2,15 @@
 
     make bench-memory
 
-Bytes. TFLM's figures: peers.json of the measuring rig (TFLM with CMSIS-NN, scratch included); TinyEngine's 237,456 is the buffer of its own
-training example. Ours come from the plan of the build: the arena of inference, and arena + state of training for batch 1 and SGD without momentum
-unless another optimizer is named (of the autoencoder the arena alone: its biases are most of its state). Input and result lie with the caller, but
-in the rows that say they are in the arena, as TFLM's are. A build gets its target as its memory budget where it does not fit by itself: then layers
-run in stripes and values are computed again, and the MACs say how many. What is offloaded lies in slow memory, and in the arena when it is
-needed: the bytes that a training step moves are in the last column. Exit code 1 where a target is missed.
+All figures are bytes. Those of TensorFlow Lite Micro (TFLM) are of peers.json of the measuring rig (TFLM with CMSIS-NN, scratch included);
+TinyEngine's 237,456 is the buffer of its own training example. Ours come from the plan of the build: the arena of inference, and arena + state of
+training one sample at a time by SGD without momentum, unless another optimizer is named. (Of the autoencoder's training the arena alone: its
+biases are most of its state.) Inputs and results lie in the caller's buffers, except in the rows that say that they are in the arena, as
+TFLM's are.
+
+A build that does not meet its target by itself is given the target as its memory budget: then layers run in stripes and values are computed
+again, and "extra MACs" says how many that costs. Offloaded values lie in slow memory, and come into the arena when they are needed; the last
+column has the bytes that a training step moves. The command exits with 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import tinyengine_graph
+from prose import wrapped
 from rich.console import Console
 from rich.table import Table
 
@@ -167,7 +171,7 @@ def main() -> int:
     console.print(table)
     if arguments.write:
         lines = [f"| {' | '.join(c)} |" for c in (list(HEADINGS), ["---"] * len(HEADINGS), *found)]
-        body = " ".join((__doc__ or "").split("make bench-memory", 1)[1].split())
+        body = wrapped((__doc__ or "").split("make bench-memory", 1)[1])
         when = f"Printed by `make bench-memory` on {datetime.date.today().isoformat()}."
         arguments.write.write_text("\n".join(["# Memory", "", when, "", body, "", *lines]) + "\n")
     return 1 if missed else 0

@@ -21,6 +21,7 @@ import click
 import numpy as np
 from contenders import OURS
 from numpy.typing import NDArray
+from prose import wrapped
 from rich.console import Console
 from scenarios import SCENARIOS, scenario_of
 
@@ -128,11 +129,17 @@ def head(draws: int) -> list[str]:
         "",
         "    make bench-merge",
         "",
-        f"{datetime.date.today()}, {draws} draws of the adaptation samples, trained by the generated C on the host as in [methods.md](methods.md).",
-        "`kilotune merge` folds an adapter into int8 weights with a new scale for each output channel, and writes a `.tflite` or a QDQ `.onnx` file.",
-        "Each cell: mean score (F1 for ecg, else accuracy) with the adapter → merged: loss in points, mean ± standard deviation (share of evaluation",
-        "samples whose class changed; score of the .onnx file in onnxruntime). The .tflite file gives the same integers in the generated C and in",
-        "tflite-micro. A bottleneck adapter is not linear and is refused.",
+        wrapped(
+            f"""{datetime.date.today()}, {draws} draws of the adaptation samples, trained by the generated C on the host as in
+            [methods.md](methods.md).
+            `kilotune merge` folds an adapter into int8 weights with a new scale for each output channel, and writes a `.tflite` or a QDQ `.onnx`
+            file.
+
+            Each cell has the mean score (F1 for ecg, else accuracy) with the adapter → with merged weights, then the loss in points as mean ±
+            standard deviation. In brackets: the share of evaluation samples whose class changed, and the score of the .onnx file in onnxruntime.
+            The .tflite file gives the same integers in the generated C and in tflite-micro. A bottleneck adapter is not linear and is
+            refused."""
+        ),
         "",
     ]
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from lossy_link import LossyTransport
 from numpy.typing import NDArray
+from prose import wrapped
 from rich.console import Console
 from rich.table import Table
 from scenarios import DATA
@@ -215,8 +216,8 @@ def lossy_frames(folder: Path, requests: int = 10_000) -> list[str]:
             steps += 1
         same = lossy.state() == host.state()
         damage = ", ".join(f"{kind} {count:,}" for kind, count in sorted(line.damage.items()))
-        counts = f"{lossy.link.requests:,} requests ({steps:,} steps, as many updates) took {lossy.link.retries:,} retries; {damage}"
-    return [counts, "the state is the host's: nothing was lost, nothing was done twice" if same else "THE STATE DIFFERS from the host's"]
+        counts = f"{lossy.link.requests:,} requests ({steps:,} steps, as many updates) took {lossy.link.retries:,} retries ({damage})"
+    return [counts, "The state is the host's: nothing was lost, nothing was done twice" if same else "THE STATE DIFFERS from the host's"]
 
 
 def markdown(header: list[str], lines: list[list[str]]) -> str:
@@ -246,14 +247,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         firmware, link = sizes(Path(folder)), lossy_frames(Path(folder))
     header = ["model", "method", "host", *(f"{core} ({names[0]})" for core, names in CORES.items())]
-    note = "`=`: state, losses and outputs are the host's, bit for bit. `*`: on microbit-1m, as the micro:bit's 16 KB are too few."
-    text = show(f"Bits after {STEPS} training steps", header, lines) + f"\n{note}\n\n"
+    note = "`=`: state, losses and outputs are the host's, bit for bit. `*`: on microbit-1m, because the micro:bit's 16 KB are too few."
+    text = show(f"Bits after {STEPS} training steps", header, lines) + f"\n{wrapped(note)}\n\n"
     header = ["core", "board", "model: code", "model: constants", "agent and board", "flash", "RAM, with the stack"]
     text += show(f"Bytes of the firmware with {SIZES[0]}, {SIZES[1]}", header, firmware)
-    text += "\n## A lossy line\n\n" + "\n".join(link) + "\n"
+    text += "\n## A lossy line\n\n" + wrapped(". ".join(link)) + ".\n"
     print(note, *link, sep="\n")
     if given.write:
-        about = f"Printed by `make parity`, {datetime.date.today()}. A hash is of state, losses and outputs after training.\n"
+        about = wrapped(f"Printed by `make parity` on {datetime.date.today()}. Each hash is of state, losses and outputs after training.") + "\n"
         given.write.write_text(f"# Parity\n\n{about}\n{text}", encoding="utf-8")
     return 1 if differ or "DIFFERS" in link[1] else 0
 

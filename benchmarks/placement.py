@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from prose import wrapped
 
 import kilotune as kt
 from kiloc.errors import CompileError
@@ -109,14 +110,18 @@ def markdown(rows: list[Row], refused: list[str]) -> str:
     worst, slowest = max(rows, key=lambda r: r.gap), max(rows, key=lambda r: r.seconds)
     alive, reached = sum(r.alive for r in rows), sum(r.proved for r in rows)
     longest = f"{slowest.seconds:.2f} s ({slowest.model}, {slowest.what})"
+    text = f"""
+        Made by `make bench-placement` on {datetime.date.today()}. Bytes of the arenas that the default planner makes, with offsets aligned to 4,
+        beside the least that a solver proved possible, and the seconds of processor time that both took. The solver starts from the planner's
+        placement.
+
+        The largest gap is {100 * worst.gap:.2f} % ({worst.model}, {worst.what}); the longest planning took {longest}. In {alive} of {len(rows)} rows
+        the default plan takes no more than is alive at its fullest step, which proves without the solver that no plan takes less. The best plan
+        known, the solver's where it ran, reaches its bound in {reached} rows."""
     lines = [
-        f"Made by `make bench-placement` on {datetime.date.today()}: arenas of the default planner in bytes, offsets aligned to 4, beside the",
-        "least that the solver proved possible; seconds of a processor for both. The solver starts from the plan.",
+        "# Placement",
         "",
-        f"Largest gap {100 * worst.gap:.2f} % ({worst.model}, {worst.what}); longest planning {longest}.",
-        f"In {alive} of {len(rows)} rows the default plan takes no more than is alive at one step, which proves it the least without the solver;",
-        f"the best plan known, the solver's where it ran, reaches its bound in {reached}.",
-        *(f"Not compiled: {why}." for why in refused),
+        wrapped(text + "".join(f" Not compiled: {why}." for why in refused)),
         "",
         "| model | what | plan | proved bound | gap | planning | proof |",
         "|---|---|--:|--:|--:|--:|--:|",

@@ -23,6 +23,7 @@ from typing import Any
 import click
 import numpy as np
 from contenders import OURS, with_new_head
+from prose import wrapped
 from scenarios import SCENARIOS, Scenario, scenario_of
 
 import kilotune as kt
@@ -93,7 +94,10 @@ def folds(y: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:
 def main(names: tuple[str, ...], methods: tuple[str, ...], choose: bool, draws: int, jobs: int, write: Path | None) -> None:
     """Train at multiples of the default rates and print the table."""
     lines = [
-        f"Made by `benchmarks/rates.py` on {datetime.date.today()}: mean score over {draws} draws at multiples of the default rate, default recipe.",
+        wrapped(
+            f"Made by `benchmarks/rates.py` on {datetime.date.today()}. Mean score over {draws} draws, trained by the default recipe at "
+            "multiples of the method's default rate. The last column says how much the best of these multiples is above the default."
+        ),
         "",
         "| | default rate | x 0.1 | x 0.33 | **default** | x 3 |" + (" chosen |" if choose else "") + " short |",
         "|---|---|---|---|---|---|---|" + ("---|" if choose else ""),

@@ -20,6 +20,7 @@ import click
 import numpy as np
 from contenders import with_new_head
 from finished import Finished
+from prose import wrapped
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -103,7 +104,7 @@ def main(names: tuple[str, ...], draws: int, jobs: int, results: Path | None, wr
     for cells in rows:
         table.add_row(*cells)
     console.print(table)
-    verdict = f"Integer training is more than a point behind in {len(behind)} of {len(rows)} rows" + "".join(f"; {name}" for name in behind)
+    verdict = f"Integer training is more than a point behind in {len(behind)} of {len(rows)} rows" + (f": {'; '.join(behind)}" if behind else "")
     console.print(verdict)
     if write:
         command = "make bench-same-rate" if not names else " ".join([".venv/bin/python benchmarks/same_rate.py", *(f"--scenario {n}" for n in names)])
@@ -117,12 +118,15 @@ def markdown(command: str, rows: Sequence[Sequence[str]], verdict: str, draws: i
         "",
         f"    {command}",
         "",
-        f"{datetime.date.today()}, {draws} draws. Generated C on the host beside float32 (jax) from the dequantised model: the same samples in",
-        "the same order, the default rate of the build, falling to 0, the same clipping, nothing held out. Score: F1 for ecg, else accuracy.",
+        wrapped(
+            f"{datetime.date.today()}, {draws} draws. The generated C on the host beside float32 training (jax) of the dequantised model. Both take "
+            "the same samples in the same order, at the default rate of the build, which falls to 0, with the same clipping; nothing is held out. "
+            "The score is F1 for ecg, else accuracy."
+        ),
         "",
         *("| " + " | ".join(cells) + " |" for cells in (HEADINGS, ["---"] * len(HEADINGS), *rows)),
         "",
-        f"{verdict}.",
+        wrapped(f"{verdict}."),
     ]
     return "\n".join(lines) + "\n"
 

@@ -24,6 +24,7 @@ from typing import Any
 import click
 import numpy as np
 from finished import Finished
+from prose import wrapped
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -161,7 +162,7 @@ def summary(lines: Sequence[Line]) -> tuple[list[str], bool]:
         sure += both.mean() > 2 * standard_error(both) > 0
         own = best_rate([r for line in lines for r in line.results if r.scenario == name])
         against = np.mean([replace(line, rate=own).differences for line in lines if line.results[0].scenario == name], axis=0)
-        text.append(f"{name}: {difference(both)}, {verdict(both)}; beside LoRA at {own:g}, the best rate for this scenario, {difference(against)}")
+        text.append(f"{name}: {difference(both)} ({verdict(both)}); against LoRA at {own:g}, the best rate for this scenario, {difference(against)}")
     rows = sum(line.differences.mean() > 0 for line in lines)
     text.append(f"search is ahead on {won} of {len(names)} scenarios ({sure} by more than two standard errors), in {rows} of {len(lines)} rows")
     return text, won < GOAL * len(names)
@@ -182,7 +183,7 @@ def report(console: Console, results: Sequence[Result], draws: int, write: Path 
     console.print(table)
     text, missed = summary(lines)
     seconds = [r.seconds for r in results]
-    text.append(f"LoRA's mean score over all rows: {means}; the search took {np.mean(seconds):.0f} s in the mean, {max(seconds):.0f} s at most")
+    text.append(f"LoRA's mean score over all rows is {means}; the search took {np.mean(seconds):.0f} s on average, {max(seconds):.0f} s at most")
     console.print("\n".join(text))
     if write:
         write.write_text(markdown(lines, text, results, draws))
@@ -191,19 +192,16 @@ def report(console: Console, results: Sequence[Result], draws: int, write: Path 
 
 def markdown(lines: Sequence[Line], text: Sequence[str], results: Sequence[Result], draws: int) -> str:
     """docs/search.md."""
-    head = f"""# What the search chooses
+    about = f"""{datetime.date.today()}, {draws} draws of the adaptation samples, trained one sample at a time by the generated C on the host.
 
-    .venv/bin/python benchmarks/search.py --draws {draws}
-
-{datetime.date.today()}, {draws} draws of the adaptation samples, batch 1, trained by the generated C on the host.
-Budget: bytes of arena and state that LoRA r={RANK} on the last two or four layers takes. LoRA is at the common rate that is
-best over all rows on the evaluation samples; the search sees the samples of the draw only. Draws are paired; after ± stands the
-standard error of the mean difference.
-"""
+    The budget is the memory (arena and state) that LoRA of rank {RANK} on the last two or four layers takes. LoRA is trained at the one common rate
+    that is best over all rows on the evaluation samples; the search sees only the samples of its draw. Both are compared draw by draw; after ± stands
+    the standard error of the mean difference."""
+    head = f"# What the search chooses\n\n    .venv/bin/python benchmarks/search.py --draws {draws}\n\n{wrapped(about)}\n"
     body = [HEADINGS, ["---"] * len(HEADINGS), *(line.cells() for line in lines)]
     chosen = [["scenario", "memory of", "draw", "LoRA", "search", "chosen"], ["---"] * 6]
     chosen += [[r.scenario, f"last:{r.depth}", str(r.draw), f"{r.lora[lines[0].rate]:.3f}", f"{r.search:.3f}", r.chosen] for r in results]
-    parts = [head, _rows(body), "", "\n".join(f"- {t}." for t in text), "\n## Every draw\n", _rows(chosen)]
+    parts = [head, _rows(body), "", "\n".join(wrapped(f"{t}.", "- ") for t in text), "\n## Every draw\n", _rows(chosen)]
     return "\n".join(parts) + "\n"
 
 

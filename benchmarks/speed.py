@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 import tinyengine_graph
+from prose import wrapped
 from rich.console import Console
 
 import kilotune as kt
@@ -361,17 +362,15 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
     lines = [*inference_tables(inferences, lost), *training_table(trainings, plain, lost)]
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
-        write.write_text("\n".join([*HEAD.format(date=datetime.date.today()).splitlines(), *lines]).rstrip() + "\n")
+        write.write_text("\n".join(["# Speed", "", wrapped(ABOUT.format(date=datetime.date.today())), "", *lines]).rstrip() + "\n")
     if lost:
         raise click.ClickException(f"targets that were met are lost: {', '.join(lost)}")
 
 
-HEAD = """# Speed
-
-Made by `make bench-speed` on {date}: instructions of whole generated functions, counted exactly under QEMU (arm-none-eabi-gcc, -O2), second call
-after a warm-up; cycles are those of the counter's Cortex-M4 model (zero wait states, three cycles for a taken branch). No board was measured.
-Peers' figures include their own warm-up and SOFTMAX, as ours do.
-
+ABOUT = """
+Made by `make bench-speed` on {date}. Instructions of whole generated functions, counted exactly under QEMU (arm-none-eabi-gcc, -O2) in the second
+call, after a warm-up. Cycles are those of the counter's model of a Cortex-M4 (zero wait states, three cycles for a taken branch); no board was
+measured. The peers' figures include SOFTMAX and their own warm-up, as ours do. "(a MAC)": divided by the model's multiply-accumulates.
 """
 
 

@@ -56,6 +56,7 @@ class CrossEntropy(Loss):
 
     label_smoothing: the part of the target that is spread evenly over all classes, in [0, 1). class_weights: a factor for
     each class on the loss of its samples. The mean over an update's samples divides by their number, not by their weights.
+
     Source of the smoothing: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016).
     """
 

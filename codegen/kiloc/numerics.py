@@ -1,7 +1,7 @@
 """Integer and float32 primitives: the NumPy twins of runtime/include/kt/numerics.h, equal bit for bit.
 
 Integers are computed in int64 and saturated where the C does. Sources: gemmlowp's fixed-point arithmetic and
-the TensorFlow Lite 8-bit quantisation specification; the backward rules are in ARCHITECTURE.md, "Numbers".
+the TensorFlow Lite 8-bit quantisation specification; the backward rules are in docs/internals/numbers.md.
 """
 
 from __future__ import annotations

@@ -129,23 +129,42 @@ def build(
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all.
 
-    method: what is trained; None builds inference only. train: False builds inference only that takes adapters of these methods, trained by a
-    build of the same model, methods, seed and (for Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
+    method: what is trained, one method or a list of them; None builds inference only.
+    train: False builds inference that takes adapters of these methods and trains nothing. The adapters come from a build of the same model,
+    methods, seed and (for Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
+    optimizer: kt.SGD(), kt.Adam() or kt.Lion(); None is kt.SGD().
     loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
-    storage: of what LoRA, Head and their like train: "block16", 2 bytes a parameter beside the codes, or "block8", none.
+    storage: how tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference
+    reads; "block8" adds none and rounds stochastically.
+    accumulate: samples an update; 1 updates at every sample and needs no memory for accumulated gradients.
+    target: the core, as "cortex-m4".
     ram, flash, stack (what a call may take of its caller's): budgets in bytes or as "64K"; BudgetError where they cannot be met.
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
-    (inputs, targets); without it the gradients' shifts come from random inputs, and the report says so.
-    buffers: where inputs and results lie, "caller" or "arena": the caller writes and reads them there, without a copy, by kws_input(&model) etc.
-    offload: what lies in slow memory, such as external RAM, and is moved by two functions of the firmware (kt/port.h): the "optimizer"'s moments,
-    which the state then lacks; saved "activations", those that raise the arena's peak, or as few as meet `ram`; "all"; or "none".
-    slow_memory: a board whose slow memory this is: its size is a limit, its cost weighs moving a value against computing it twice.
-    speed: faster kernels for several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets allow.
-    backward_weights: what gradients to inputs read: "transposed", a second copy in flash; inference's, "shared", slower; "auto": as `flash` allows.
-    optimal: search for the best placement in the arena and prove a lower bound (takes OR-Tools: pip install 'kilotune[optimal]').
-    profile: rounding, "tflm" or "litert" (inference only). dump: folder for the text form after each stage. measure: link for the size of code.
+    (inputs, targets). The constant shifts of the gradients are chosen on them; without calibration random inputs serve, and the report
+    says so.
+    profile: rounding of the forward pass, "tflm" (TensorFlow Lite Micro) or "litert" (LiteRT; inference only).
+    buffers: where inputs and results lie: "caller", in buffers that every call is given, or "arena", where firmware writes and reads them
+    without a copy, at the addresses that functions such as kws_input(&model) return.
+    offload: what is moved to slow memory, such as external RAM, while it is not needed, by two functions of the firmware (kt/port.h):
+
+    - "none": nothing;
+    - "optimizer": the optimizer's moments, which then are no part of the state;
+    - "activations": just enough saved activations to meet `ram`, or without `ram` all that raise the arena's peak;
+    - "all": both.
+
+    slow_memory: the name of a board whose slow memory this is: its size is a limit, and its speed decides between moving a value and
+    computing it twice.
+    speed: use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
+    allow.
+    backward_weights: which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference,
+    which is slower; "auto", shared only as far as the `flash` budget asks for. The results are the same.
+    optimal: search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]').
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
+    seed: of the values that methods start from and of stochastic rounding.
+    name: in every generated symbol; None takes the model's.
+    dump: a folder for the graph's text form after each stage.
     config: from `kt.search` or a file that it wrote, instead of method, optimizer, loss, storage and accumulate.
+    measure: link the model, where the cross compiler is installed, to report the size of its code.
     """
     _check_options(model, target, optimizer, accumulate, seed, name)
     chosen = _configured(config, method, optimizer, loss, storage, accumulate)

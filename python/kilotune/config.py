@@ -56,6 +56,7 @@ class Config:
     accumulate: int = 1
 
     def to_dict(self) -> dict[str, Any]:
+        """What `save` writes, as plain values for JSON."""
         return {
             "kilotune": __version__,
             "format": FORMAT,
@@ -69,7 +70,8 @@ class Config:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file; it appears whole or not at all. CompileError where it cannot be written."""
+        """Write a JSON file for `kt.load_config` and `kilotune build --config`. It appears whole or not at all; CompileError where it cannot be
+        written."""
         write_whole(path, json.dumps(self.to_dict(), indent=1) + "\n")
 
 

@@ -29,6 +29,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """The model's name: the file's, as a C identifier."""
         return self.graph.name
 
     def quantize(self, x: ArrayLike) -> NDArray[np.int8]:

@@ -176,7 +176,7 @@ def test_version_and_help() -> None:
 
 def test_a_budget_that_cannot_be_met(folder: Path, tmp_path: Path) -> None:
     message = fails(FAILED, "build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias", "--ram", "16")
-    assert "training needs at least" in message and "peak at" in message and 'hint: BiasOnly(layers="last:1"): ' in message
+    assert "training needs at least" in message and "the peak is at step" in message and 'hint: BiasOnly(layers="last:1"): ' in message
     assert not (tmp_path / "b").exists()
 
 

@@ -111,7 +111,8 @@ class Graph:
     buffers: str = "caller"
     """Where inputs and results of a slice lie: in the caller's buffers, or in the "arena"."""
     shared: frozenset[str] = frozenset()
-    """Nodes of a slice, gradients to inputs, that read their weights as inference reads them, where a kernel can."""
+    """Names of input-gradient nodes that should read the inference weight stream instead of a transposed copy: a request, which
+    `passes/kernels.py` may decline."""
     offsets: Mapping[str, int] = field(default_factory=dict)
     """Of a placed slice: value, or name of a node's scratch, to its byte offset in the arena."""
 

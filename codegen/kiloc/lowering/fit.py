@@ -43,8 +43,10 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
     train = len(parts) > 1
     usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [shrink(p, cost is not None) for p in parts]))
     what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
-    peak = widest.plan.steps[widest.plan.peak_step].name if widest.plan.steps else "no step"
-    need = f"{what} needs at least {least:,} bytes ({usual:,} with nothing computed twice, peak at {peak})"
+    peak = widest.plan.steps[widest.plan.peak_step] if widest.plan.steps else None
+    twice = f"Computing values twice lowers it from {usual:,}" if least < usual else "Computing values twice does not lower it"
+    at = f": the peak is at step {peak.name!r} of the {peak.phase} phase" if peak else ""
+    need = f"{what} needs at least {least:,} bytes; ram allows {options.ram:,}. {twice}{at}"
     if not train:
         raise BudgetError(f"ram={options.ram}", need, "choose a smaller model")
     raise BudgetError(f"ram={options.ram}", need, advice(options, total, usual))

@@ -18,14 +18,17 @@ from .schedule import Schedule
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; parameter -= lr * m' / (sqrt(v') + eps), both corrected.
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; parameter -= lr * m' / (sqrt(v') + eps).
 
-    lr: None is what suits the methods (`rates.py`). eps: gradients are clipped to a norm of 1, and where nearly all samples are right
-    already they are so small that the usual 1e-8 makes full steps of noise. weight_decay: decoupled (AdamW), parameter *= 1 - lr *
-    weight_decay. state_bits: 8 keeps both moments in blocks of 8-bit codes, the second rounded stochastically. The correction reads
-    beta^t from the state, a product an update.
+    m' and v' are m and v corrected for their start at zero; the powers of the betas are part of the state.
     Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015); Loshchilov and Hutter, "Decoupled Weight
     Decay Regularization" (2019).
+
+    lr: starting learning rate; None takes what suits the methods (docs/methods.md). beta1, beta2: how slowly the running means of the gradient
+    and of its square change. eps: gradients are clipped to a norm of 1, and where nearly all samples are right already they are so small
+    that the usual 1e-8 makes full steps of noise. weight_decay: decoupled (AdamW), parameter *= 1 - lr * weight_decay. clip: largest
+    Euclidean norm of each tensor's gradient, 0 for none. schedule: how the rate changes with the updates; None keeps it. state_bits: 8 keeps
+    both moments in blocks of 8-bit codes, the second rounded stochastically; 32 keeps them in float32.
     """
 
     name: ClassVar[str] = "adam"

@@ -19,9 +19,12 @@ from .schedule import Schedule
 class Lion(Optimizer):
     """parameter -= lr * sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g.
 
-    Every element moves by lr, so lr is small; None: what suits the methods (`rates.py`). weight_decay: decoupled,
-    parameter *= 1 - lr * weight_decay. state_bits: 8 keeps the moment in blocks of 8-bit codes.
-    Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
+    Every element moves by lr at each update, so lr is small. Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
+
+    lr: starting learning rate; None takes what suits the methods (docs/methods.md). beta1, beta2: how slowly the running mean changes, as the
+    step reads it and as it is kept. weight_decay: decoupled, parameter *= 1 - lr * weight_decay. clip: largest Euclidean norm of each tensor's
+    gradient, 0 for none. schedule: how the rate changes with the updates; None keeps it. state_bits: 8 keeps the moment in blocks of 8-bit
+    codes; 32 keeps it in float32.
     """
 
     name: ClassVar[str] = "lion"

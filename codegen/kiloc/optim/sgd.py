@@ -20,9 +20,10 @@ from .schedule import Schedule
 class SGD(Optimizer):
     """m = momentum * m + g; parameter -= lr * m (with Nesterov: lr * (g + momentum * m)).
 
-    lr: starting learning rate (the device can change it); None: what suits the methods (`rates.py`). momentum: 0 keeps no state.
+    lr: starting learning rate (the device can change it); None takes what suits the methods (docs/methods.md). momentum: 0 keeps no state.
     clip: largest Euclidean norm of each tensor's gradient, 0 for none. weight_decay: decoupled, parameter *= 1 - lr * weight_decay;
-    it pulls LoRA and deltas towards the base model, biases towards 0. state_bits: 8 keeps the momentum in blocks of 8-bit codes.
+    it pulls LoRA and deltas towards the base model, biases towards 0. nesterov: step from where the momentum leads. schedule: how the rate
+    changes with the updates; None keeps it. state_bits: 8 keeps the momentum in blocks of 8-bit codes; 32 keeps it in float32.
     """
 
     name: ClassVar[str] = "sgd"

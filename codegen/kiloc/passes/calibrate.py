@@ -5,7 +5,7 @@ shift is a constant: the one whose int8 codes have the smallest squared error, r
 calibration samples. That weighs elements which saturate against all that are rounded: a gradient behind a global pool has one element a
 channel, and saturating one turns the gradient of every position below; a wide one rather loses a large element than a bit of all. The
 shifts are chosen along the chain, each on top of the ones before it. Gradients here are float64 with straight-through clamps on
-the exact integer forward pass. Figures behind the rule: ARCHITECTURE.md, "Numbers".
+the exact integer forward pass. Figures behind the rule: docs/internals/numbers.md.
 
 A new head finds the exponent of the gradient that it hands on by itself, for each sample: what comes after is relative to that.
 """

@@ -102,6 +102,7 @@ class Adapter:
 
     @property
     def signature(self) -> bytes | None:
+        """64 bytes; None where it is not signed."""
         return self._parts.signature
 
     @property

@@ -60,6 +60,7 @@ def search(
     original domain, as in `kt.build`; without it those of the new domain serve. train: judge by real training on part of
     the samples, else by gradients alone. epochs: passes over the samples, as they are meant for the device. layers: those that may
     be trained, as methods name them. offload: as in `kt.build`; what lies in slow memory is no part of `ram`, and moving it is no part of `time`.
+
     The same arguments give the same result. Raises BudgetError, naming the smallest set, where nothing fits.
     """
     setting = Setting(SGD() if optimizer is None else optimizer, as_loss(loss), storage, accumulate, epochs, target, seed, layers, offload)

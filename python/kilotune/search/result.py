@@ -76,10 +76,11 @@ class SearchResult:
 
     @property
     def best(self) -> Row:
+        """The row that was chosen: its set and rate are in `config`."""
         return next(r for r in self.rows if r.chosen)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """The result as plain values for JSON."""
         return {
             "model": self.model,
             "budget": self.budget,
@@ -113,6 +114,7 @@ class SearchResult:
         return html(self.model, self.before, self.loss_before, self.budget["ram"], [r.to_dict() for r in self.rows])
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page of `html` to a file."""
         write_whole(path, self.html())
 
 

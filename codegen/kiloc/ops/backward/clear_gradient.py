@@ -15,7 +15,7 @@ from ...ir.types import TensorType
 @register
 @dataclass(frozen=True)
 class ClearGradient(Op):
-    """float32 zeros of a parameter's shape, without a batch axis: it holds the gradient of one sample."""
+    """Zeros where the gradient of one parameter will be summed: float32, of the parameter's shape, without a batch axis."""
 
     role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "clear_gradient"

@@ -160,7 +160,7 @@ class SquaredError(LossOperator):
 @register
 @dataclass(frozen=True)
 class MeanSquaredError(SquaredError):
-    """target: float32 in the result's real units."""
+    """loss = mean over the elements of (y - target)^2; target: float32 in the result's real units."""
 
     mnemonic: ClassVar[str] = "mean_squared_error"
     operands: ClassVar[tuple[str, ...]] = ("y", "target")
@@ -176,7 +176,7 @@ class MeanSquaredError(SquaredError):
 @register
 @dataclass(frozen=True)
 class ReconstructionError(SquaredError):
-    """The target is the model's int8 input x, dequantised where it is read: an autoencoder needs no target and no copy."""
+    """loss = mean of (y - x)^2: the target is the model's int8 input x, dequantised where it is read, so an autoencoder needs no target."""
 
     mnemonic: ClassVar[str] = "reconstruction_error"
     operands: ClassVar[tuple[str, ...]] = ("y", "x")

@@ -40,7 +40,7 @@ FRACTION = 12
 @register
 @dataclass(frozen=True)
 class BottleneckDown(DownProjection):
-    """h, one row a position: rectified, D is 1x1."""
+    """The adapter's hidden channels h at each position: the layer's result times the matrix D, rectified, in int8."""
 
     mnemonic: ClassVar[str] = "bottleneck_down"
     operands: ClassVar[tuple[str, ...]] = ("x", "down", "down_exponent", "range")
@@ -50,7 +50,7 @@ class BottleneckDown(DownProjection):
 @register
 @dataclass(frozen=True)
 class BottleneckUp(Op):
-    """y'; clamp: the range of the layer's own result."""
+    """The layer's result with the adapter's share added: y' = clamp(y + U h), clamped to the range of the layer itself (low, high)."""
 
     mnemonic: ClassVar[str] = "bottleneck_up"
     operands: ClassVar[tuple[str, ...]] = ("x", "h", "up", "up_exponent", "range")

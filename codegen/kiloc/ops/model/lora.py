@@ -1,7 +1,7 @@
 """LoRA's own operators: the down-projection u = A x and the gradient of u.
 
 Storage: A and B are int8 codes with one power of two each; u is int8 with scale s_x * 2^range. `range` is state: one is
-added after an update whose samples saturated u. Formulas: ARCHITECTURE.md, "Numbers".
+added after an update whose samples saturated u. Formulas: docs/internals/training.md.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class DownProjection(Op):
 @register
 @dataclass(frozen=True)
 class LoRADown(DownProjection):
-    """LoRA's u: signed, A under the layer's own window."""
+    """LoRA's inner values u = A x: A slides over the input with the layer's own window; u is int8 and signed."""
 
     mnemonic: ClassVar[str] = "lora_down"
     operands: ClassVar[tuple[str, ...]] = ("x", "lora_a", "lora_a_exponent", "lora_range")

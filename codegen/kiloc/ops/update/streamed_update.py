@@ -69,7 +69,7 @@ def _part(e: Environment, op: Op, names: Mapping[str, str], accumulator: Array) 
 @register
 @dataclass(frozen=True)
 class StreamedBias(StreamedUpdate):
-    """A bias in int32; unit: that of `StepInt32`."""
+    """Gradient, SGD and storage step of an int32 bias in one pass, without a gradient in memory; unit: that of `StepInt32`."""
 
     mnemonic: ClassVar[str] = "streamed_bias"
     operands: ClassVar[tuple[str, ...]] = ("g", "exponent", "value", "count", "learning_rate")
@@ -91,7 +91,7 @@ class StreamedBias(StreamedUpdate):
 @register
 @dataclass(frozen=True)
 class StreamedWeights(StreamedUpdate):
-    """Weights [rows, ...] in 16 bits; gradient_unit: `unit` of `WeightGradient`."""
+    """The same for 16-bit weights [rows, ...] of one position, whose gradient is an outer product; gradient_unit: `unit` of `WeightGradient`."""
 
     mnemonic: ClassVar[str] = "streamed_weights"
     operands: ClassVar[tuple[str, ...]] = (

@@ -1,4 +1,4 @@
-/* FULLY_CONNECTED as LiteRT computes it: the product of kt_conv2d_s8, requantised with one rounding, half up.
+/* FULLY_CONNECTED as LiteRT computes it: the product of kt_conv2d_s8, requantised with one rounding, ties away from zero.
  *
  *     y = clamp(requantize_once(W (x - z_x) + bias) + z_y) */
 #include "kt/kernels/convolution.h"
