@@ -14,6 +14,10 @@ WIDTH = 120
 """Columns of generated C."""
 
 
+class Code(str):
+    """C that the emitter itself has written. Templates take any other text for a model's and make it plain (`kiloc.plain_text`)."""
+
+
 def c_identifier(name: str) -> str:
     """A value or node name as a C identifier (dots join scopes)."""
     return re.sub(r"[^0-9A-Za-z_]", "_", name)
@@ -30,7 +34,13 @@ def c_integer(x: int) -> str:
     return "INT32_MIN" if x == -(2**31) else str(x)
 
 
-def c_array(data: NDArray[np.generic], width: int = 112) -> str:
+def c_string(data: bytes) -> Code:
+    """A string literal of exactly these bytes. What is not a letter, digit, space or one of ._-=,: is written as its number."""
+    safe = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._-=,:;()")
+    return Code('"' + "".join(chr(byte) if byte in safe else f"\\{byte:03o}" for byte in data) + '"')
+
+
+def c_array(data: NDArray[np.generic], width: int = 112) -> Code:
     """Elements of an array, broken into lines."""
     flat = data.ravel()
     words = [c_float(float(v)) for v in flat] if flat.dtype == np.float32 else [c_integer(int(v)) for v in flat]
@@ -40,7 +50,7 @@ def c_array(data: NDArray[np.generic], width: int = 112) -> str:
             lines.append(line.rstrip())
             line = ""
         line += f"{word}, "
-    return "\n    ".join([*lines, line.rstrip()])
+    return Code("\n    ".join([*lines, line.rstrip()]))
 
 
 def c_wrapped(text: str, width: int = WIDTH) -> str:

@@ -21,7 +21,7 @@ from ..ops.page import Page, PageOut
 from ..optim import LEARNING_RATE
 from ..plan import Plan
 from ..plan.lifetimes import scratch_name
-from .c_names import CTYPES, c_array, c_float, c_identifier, c_list
+from .c_names import CTYPES, Code, c_array, c_float, c_identifier, c_list
 from .paging import Part, around, looped, page_layout, pages_of, parts, transfer
 from .state_layout import StateLayout, is_scalar, state_layout
 
@@ -33,7 +33,7 @@ class CArray:
     name: str
     ctype: str
     size: int
-    text: str
+    text: Code
     comment: str
     bytes: int
 
@@ -44,7 +44,7 @@ class CStruct:
 
     name: str
     type: str
-    fields: tuple[tuple[str, str], ...]
+    fields: tuple[tuple[str, Code], ...]
     comment: str
 
 
@@ -52,7 +52,7 @@ class CStruct:
 class CStep:
     """One call of a step function."""
 
-    text: str
+    text: Code
     comment: str
 
 
@@ -65,7 +65,7 @@ class CState:
     size: int
     scalar: bool
     bytes: int
-    initial: str
+    initial: Code
     """"" (zero), a literal, or the name of a constant array; where nothing is trained a literal or the elements."""
     array_initial: bool
     comment: str
@@ -93,21 +93,21 @@ class CBlock:
 class CAdapter:
     """The adapters that a model takes: made by `adapter_table.describe`."""
 
-    methods: str
-    table: str
+    methods: Code
+    table: Code
     table_bytes: int
     comment: str
     entries: int
     layers: int
     file_bytes: int
     """The largest file: with digest and signature."""
-    public_key: str
+    public_key: Code
     """Elements of the key that adapters must be signed for; "" where the origin is not checked."""
     ascending: bool
     resident: int
     slot_bytes: int
-    test_inputs: str
-    test_labels: str
+    test_inputs: Code
+    test_labels: Code
     """Of the self test; "" where there is none."""
     test_samples: int
     test_permitted: int
@@ -187,14 +187,14 @@ class ModelContext:
         return self.moment_bytes > 0 and not self.updates_at_once
 
     @property
-    def input_parameters(self) -> str:
+    def input_parameters(self) -> Code:
         """Of a C function that reads the inputs, behind the model."""
-        return "" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs)
+        return Code("" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs))
 
     @property
-    def output_parameters(self) -> str:
+    def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
-        return "" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs)
+        return Code("" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs))
 
     @property
     def infer_uses_arena(self) -> bool:
@@ -216,7 +216,8 @@ class _Emitter:
         self.graph = graph
         self.context = context
         self.by_content: dict[tuple[str, bytes], str] = {}
-        self.structs: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+        self.structs: dict[tuple[str, tuple[tuple[str, Code], ...]], str] = {}
+        self.names: set[str] = set()
         self.sources: set[str] = set()
         self.slow = page_layout(graph)
         context.page_bytes, context.moment_bytes = self.slow.bytes, self.slow.moments
@@ -225,10 +226,17 @@ class _Emitter:
         """Name of a constant array with this content; equal contents share one."""
         key = (ctype, data.tobytes())
         if key not in self.by_content:
-            identifier = c_identifier(name)
-            self.by_content[key] = identifier
+            identifier = self.by_content[key] = self.unused(c_identifier(name))
             self.context.arrays.append(CArray(identifier, ctype, data.size, c_array(data), comment, data.nbytes))
         return self.by_content[key]
+
+    def unused(self, identifier: str) -> str:
+        """The identifier, or where two names of a model are one in C the first free number behind it."""
+        free, count = identifier, 2
+        while free in self.names:
+            free, count = f"{identifier}_{count}", count + 1
+        self.names.add(free)
+        return free
 
     def constant(self, name: str) -> str:
         value = self.graph.values[name]
@@ -266,12 +274,12 @@ class _Emitter:
                 found.append(self.step(node, call, plan, caller, first + len(found)))
             elif isinstance(node.op, Page):
                 address = f"a + {plan.offsets[node.inputs['x'] if isinstance(node.op, PageOut) else node.outputs[0]]}"
-                found.append(CStep("\n".join(transfer(self.graph, node, self.slow, address)), f"step {first + len(found)}: {node.name}"))
+                found.append(CStep(Code("\n".join(transfer(self.graph, node, self.slow, address))), f"step {first + len(found)}: {node.name}"))
         return found
 
     def step(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], number: int) -> CStep:
         if not pages_of(self.graph, node)[0]:
-            return CStep(self.call(node, call, plan, caller, Part("0", 0)), f"step {number}: {node.name}")
+            return CStep(Code(self.call(node, call, plan, caller, Part("0", 0))), f"step {number}: {node.name}")
         accumulator = self.graph.type(node.inputs["accumulator"])
         lines: list[str] = []
         for part in parts(self.graph, node):
@@ -279,7 +287,7 @@ class _Emitter:
             pages = plan.offsets[scratch_name(node)] + call.scratch
             text = self.call(node, call, plan, caller, part)
             lines += looped(part, accumulator.size, around(self.graph, node, part, self.slow, pages, text))
-        return CStep("\n".join(lines), f"step {number}: {node.name}")
+        return CStep(Code("\n".join(lines)), f"step {number}: {node.name}")
 
     def call(self, node: Node, call: KernelCall, plan: Plan, caller: Mapping[str, str], part: Part) -> str:
         """C of a call, for an update that goes over its parameter in parts of one of them."""
@@ -303,10 +311,10 @@ class _Emitter:
 
     def struct(self, node: Node, call: KernelCall, part: str = "") -> str:
         """Name of the parameter struct of a call; equal ones are one: the slices share them, and what is computed again."""
-        fields = tuple((k, self.field_text(node, v)) for k, v in call.fields.items())
+        fields = tuple((k, Code(self.field_text(node, v))) for k, v in call.fields.items())
         content = (call.struct, fields)
         if content not in self.structs:
-            self.structs[content] = c_identifier(node.name) + f"{part}_params"
+            self.structs[content] = self.unused(c_identifier(node.name) + f"{part}_params")
             self.context.structs.append(CStruct(self.structs[content], call.struct, fields, self.describe(node)))
         return self.structs[content]
 
@@ -463,7 +471,7 @@ def _state_member(v: Value, emitter: _Emitter, offset: int) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if emitter.context.adapters:
-        is_array, initial = not scalar, c_array(v.data)
+        is_array, initial = not scalar, c_array(v.data).rstrip(",") if scalar else c_array(v.data)
     elif np.any(v.data) and v.kind != "master":
         is_array = not scalar
         literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
@@ -474,7 +482,7 @@ def _state_member(v: Value, emitter: _Emitter, offset: int) -> CState:
         v.type.size,
         scalar,
         v.type.bytes,
-        initial,
+        Code(initial),
         is_array,
         v.kind,
         v.kind in ADAPTER_KINDS,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from .c_names import WIDTH, c_wrapped
+from ..plain_text import plain
+from .c_names import WIDTH, Code, c_wrapped
 from .context import CStep, ModelContext
 
 FILES = {
@@ -29,6 +30,7 @@ def render(context: ModelContext) -> dict[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_finalized,
     )
     environment.filters["statement"] = _statement
     files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
@@ -37,11 +39,16 @@ def render(context: ModelContext) -> dict[str, str]:
     return files
 
 
-def _statement(step: CStep) -> str:
+def _finalized(value: object) -> str:
+    """What a template writes for an expression. All that is not our own C or a number may be a model's text: it is made plain."""
+    return value if isinstance(value, Code) else plain(str(value))
+
+
+def _statement(step: CStep) -> Code:
     """A call with its comment behind it, or above it where the line would be too long or there are several."""
-    lines, comment = "\n".join(f"    {line}" for line in step.text.split("\n")), f"/* {step.comment} */"
+    lines, comment = "\n".join(f"    {line}" for line in step.text.split("\n")), f"/* {plain(step.comment)} */"
     short = f"{lines} {comment}"
-    return short if len(short) <= WIDTH and "\n" not in lines else f"    {comment}\n{lines}"
+    return Code(short if len(short) <= WIDTH and "\n" not in lines else f"    {comment}\n{lines}")
 
 
 def _wrapped(text: str) -> str:
