@@ -44,6 +44,8 @@ SECONDS = 5
 """Of processor time, for loading and compiling one mutant."""
 MEMORY = 1 << 30
 """That a mutant may take beyond what the process had before."""
+PROGRESS = 500
+"""Mutants between two lines that say how far it is."""
 LARGEST = 400_000
 """Bytes of a model that is damaged: what larger ones add is time."""
 
@@ -145,6 +147,8 @@ def supervise(options: argparse.Namespace) -> int:
                     continue
                 found += _counted(seen, started, event, options)
                 first, started = int(str(started["number"])) + 1, {}
+                if seen.total() % PROGRESS == 0:
+                    print(f"{seen.total()} mutants in {time.monotonic() - began:.0f} s, {found} findings", flush=True)
         if not started and child.returncode == 0:
             break
         if not started:
@@ -152,8 +156,7 @@ def supervise(options: argparse.Namespace) -> int:
         found += _counted(seen, started, {"outcome": f"killed: exit code {child.returncode}", "trace": ""}, options)
         first = int(str(started["number"])) + 1
     seconds = time.monotonic() - began
-    total = sum(seen.values())
-    print(f"{total} mutants in {seconds:.0f} s: {seen['refused']} refused, {seen['built']} built, {found} findings")
+    print(f"{seen.total()} mutants in {seconds:.0f} s: {seen['refused']} refused, {seen['built']} built, {found} findings")
     return 1 if found else 0
 
 

@@ -33,10 +33,14 @@ def _read(path: Path) -> bytes:
     """The bytes of a file that ends: a pipe may wait for ever, a device may never end."""
     where = str(path)
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise CompileError(where, "is not a regular file", "pass a .tflite or .onnx file")
-            data = file.read(FILE_BYTES + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise CompileError(where, f"cannot be read: {error.strerror}", "check the path") from None
     except ValueError as error:  # a path with a NUL in it

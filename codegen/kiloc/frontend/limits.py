@@ -8,7 +8,7 @@ from ..ops._window import Window
 
 FILE_BYTES = 64 << 20
 """Of a model file."""
-OPERATORS = 8192
+OPERATORS = 4096
 """That compute something."""
 PORTS = 64
 """Inputs, or outputs, of a model: each is an argument of a C function."""
@@ -21,6 +21,8 @@ NAME_BYTES = 4096
 """Of a name; what follows is cut off."""
 SMALL_IMAGE = 64
 """Strides may be this long on smaller images: exporters write the stride of a signal for its other axis too, which is 1 long."""
+BORDERED = 4
+"""How much larger than a tensor an image may be with its border."""
 WINDOW_TAPS = 1 << 12
 """Elements of a kernel that reaches over the border of its image."""
 LINE_TAPS = 1 << 24
@@ -57,7 +59,8 @@ def checked_window(where: str, window: Window, image: tuple[int, ...]) -> Window
         if window.stride[i] > max(padded[i], SMALL_IMAGE):
             raise CompileError(where, f"stride {window.stride} is longer than the image of {size}", "export the model again")
         taps.append(((padded[i] - reach) // window.stride[i] + 1) * window.kernel[i])
-    check_size(where, (1, *padded, image[3]))
+    if padded[0] * padded[1] * image[3] > BORDERED * ELEMENTS:
+        raise CompileError(where, f"a border makes an image of {size} one of {tuple(padded)}, beyond any microcontroller", TOO_LARGE)
     kernel = window.kernel[0] * window.kernel[1]
     if (any(window.pad) and kernel > WINDOW_TAPS) or max(taps) > LINE_TAPS or taps[0] * taps[1] * image[3] > IMAGE_TAPS:
         raise CompileError(where, f"a kernel of {window.kernel} over an image of {size} is beyond any microcontroller", TOO_LARGE)
