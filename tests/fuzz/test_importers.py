@@ -57,8 +57,9 @@ def test_what_is_found_is_told_and_kept(fault: str, tmp_path: Path) -> None:
     """A front end with a mistake: each mutant is a finding, the rest go on, and the files are kept."""
     body, words = FAULTS[fault]
     script = tmp_path / "importers.py"
-    source = Path(importers.__file__).read_text().replace("Path(__file__).resolve().parents[1]", f"Path({str(Path(importers.__file__).parents[1])!r})")
-    source = source.replace("str(Path(__file__).parent)]", f"{str(Path(importers.__file__).parent)!r}]").replace("SECONDS = 5", "SECONDS = 1")
+    here = Path(importers.__file__).resolve()
+    source = here.read_text().replace("Path(__file__).resolve().parents[1]", f"Path({str(here.parents[1])!r})")
+    source = source.replace("str(Path(__file__).parent)]", f"{str(here.parent)!r}]").replace("SECONDS = 5", "SECONDS = 1")
     assert "    front_end = onnx if" in source
     script.write_text(source.replace("    front_end = onnx if", f"    {body}\n    front_end = onnx if"))
     done = subprocess.run([sys.executable, script, "--count=2", f"--keep={tmp_path / 'kept'}"], capture_output=True, text=True, check=False)

@@ -147,10 +147,13 @@ def test_names_of_a_file_stay_in_comments(suffix: str, text: str, tmp_path: Path
     assert {n.name for n in graph.nodes} | set(graph.values) == {re.sub("[^0-9a-z_.]", "", name) for name in graph.values}
 
 
-@EVERY
-@pytest.mark.parametrize("train", [True, False], ids=["training", "adapters"])
-def test_no_text_of_a_graph_becomes_code(train: bool, text: str, tmp_path: Path) -> None:
+IN_GRAPHS = [*((text, True) for text in HOSTILE.values()), *((HOSTILE[which], False) for which in ("splice", "trigraph", "string"))]
+
+
+@pytest.mark.parametrize(("text", "train"), IN_GRAPHS, ids=[*HOSTILE, "splice, adapters", "trigraph, adapters", "string, adapters"])
+def test_no_text_of_a_graph_becomes_code(text: str, train: bool, tmp_path: Path) -> None:
     """Also where the graph itself, or a configuration, says it: names of layers, methods, notes."""
+    text = text[:500].encode("utf-8", "replace").decode()  # no surrogates: names are hashed
     graph = renamed(every_operator(), text)
     methods = (kt.LoRA(layers=f"*logits*,*dilated*,{'' if ',' in text else '*logits' + text}", rank=2), kt.BiasOnly())
     try:
@@ -213,7 +216,8 @@ def test_what_is_harmless_stays() -> None:
 
 def test_a_string_literal_holds_exactly_its_bytes(tmp_path: Path) -> None:
     data = bytes(range(1, 256)) + b'*/ ??/ \\ "%s" 7'
-    source = f"#include <stdio.h>\nint main(void) {{ static const char text[] = {c_string(data)}; return fwrite(text, 1, sizeof text - 1, stdout) == 0; }}\n"
+    body = f"static const char text[] = {c_string(data)}; return fwrite(text, 1, sizeof text - 1, stdout) == 0;"
+    source = f"#include <stdio.h>\nint main(void) {{ {body} }}\n"
     (tmp_path / "text.c").write_text(source)
     assert re.fullmatch(r"[ -~\n]*", source) and "??" not in source
     subprocess.run(["gcc", *WARNINGS, tmp_path / "text.c", "-o", tmp_path / "text"], check=True)

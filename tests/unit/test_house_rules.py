@@ -17,8 +17,8 @@ COMPILER = ROOT / "codegen" / "kiloc"
 STAGES = ("frontend", "peft", "optim", "losses", "autodiff", "passes", "plan", "emit", "budget", "pipeline", "report")
 """In the order of the data's way. A module may import what stands to the left of its own stage."""
 
-COMMON = {"errors", "numerics", "ir", "ops"}
-"""What stages talk in: graphs and operators. Anyone may import them; they import no stage."""
+COMMON = {"errors", "numerics", "plain_text", "ir", "ops"}
+"""What stages talk in: graphs, operators, and how they name them. Anyone may import them; they import no stage."""
 
 MAX_FILE_LINES = 500
 MAX_TEST_LINES = 800

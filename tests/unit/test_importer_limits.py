@@ -67,7 +67,9 @@ def tflite_pool(
     return build([FileTensor(image), FileTensor(result)], [FileOperator(kind, (0,), (1,), "Pool2DOptions", fields)], (0,), (1,))
 
 
-def tflite_conv(image: tuple[int, ...], kernel: tuple[int, int], stride: int = 1, dilation: int = 1, same: bool = True, kind: str = "CONV_2D") -> bytes:
+def tflite_conv(
+    image: tuple[int, ...], kernel: tuple[int, int], stride: int = 1, dilation: int = 1, same: bool = True, kind: str = "CONV_2D"
+) -> bytes:
     """A convolution that keeps the number of channels."""
     channels = image[3]
     shape = (1, *kernel, channels) if kind != "CONV_2D" else (channels, *kernel, channels)
@@ -138,7 +140,10 @@ def test_windows_that_models_have_take_little_memory(make: Callable[[], bytes]) 
 
 
 def onnx_change(change: Callable[[onnx.ModelProto], None]) -> bytes:
-    proto = one(lambda m, x: m.op("Gemm", m.op("Reshape", x, m.init(np.array([1, 12], np.int64), "shape")), m.weights(5, 12), transB=1), 1, 3, 4).proto()
+    def layer(m: Qdq, x: str) -> str:
+        return m.op("Gemm", m.op("Reshape", x, m.init(np.array([1, 12], np.int64), "shape")), m.weights(5, 12), transB=1)
+
+    proto = one(layer, 1, 3, 4).proto()
     change(proto)
     return bytes(proto.SerializeToString())
 

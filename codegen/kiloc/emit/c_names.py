@@ -18,9 +18,9 @@ class Code(str):
     """C that the emitter itself has written. Templates take any other text for a model's and make it plain (`kiloc.plain_text`)."""
 
 
-def c_identifier(name: str) -> str:
+def c_identifier(name: str) -> Code:
     """A value or node name as a C identifier (dots join scopes)."""
-    return re.sub(r"[^0-9A-Za-z_]", "_", name)
+    return Code(re.sub(r"[^0-9A-Za-z_]", "_", name))
 
 
 def c_float(x: float) -> str:

@@ -30,7 +30,7 @@ from .state_layout import StateLayout, is_scalar, state_layout
 class CArray:
     """A constant array in flash."""
 
-    name: str
+    name: Code
     ctype: str
     size: int
     text: Code
@@ -42,7 +42,7 @@ class CArray:
 class CStruct:
     """A parameter struct in flash, fields already spelled."""
 
-    name: str
+    name: Code
     type: str
     fields: tuple[tuple[str, Code], ...]
     comment: str
@@ -60,7 +60,7 @@ class CStep:
 class CState:
     """A member of the state struct, and how a fresh state fills it."""
 
-    name: str
+    name: Code
     ctype: str
     size: int
     scalar: bool
@@ -80,10 +80,10 @@ class CState:
 class CBlock:
     """A 16-bit parameter whose master values are restored from its codes."""
 
-    master: str
-    master_exponent: str
-    codes: str
-    exponent: str
+    master: Code
+    master_exponent: Code
+    codes: Code
+    exponent: Code
     size: int
 
     ROLES: ClassVar[dict[str, str]] = {"master": "master", "master_exponent": "master_exponent", "codes": "value", "exponent": "exponent"}
@@ -215,8 +215,8 @@ class _Emitter:
     def __init__(self, graph: Graph, context: ModelContext) -> None:
         self.graph = graph
         self.context = context
-        self.by_content: dict[tuple[str, bytes], str] = {}
-        self.structs: dict[tuple[str, tuple[tuple[str, Code], ...]], str] = {}
+        self.by_content: dict[tuple[str, bytes], Code] = {}
+        self.structs: dict[tuple[str, tuple[tuple[str, Code], ...]], Code] = {}
         self.names: set[str] = set()
         self.sources: set[str] = set()
         self.slow = page_layout(graph)
@@ -230,13 +230,13 @@ class _Emitter:
             self.context.arrays.append(CArray(identifier, ctype, data.size, c_array(data), comment, data.nbytes))
         return self.by_content[key]
 
-    def unused(self, identifier: str) -> str:
+    def unused(self, identifier: str) -> Code:
         """The identifier, or where two names of a model are one in C the first free number behind it."""
         free, count = identifier, 2
         while free in self.names:
             free, count = f"{identifier}_{count}", count + 1
         self.names.add(free)
-        return free
+        return Code(free)
 
     def constant(self, name: str) -> str:
         value = self.graph.values[name]
