@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .plain_text import printable
+
 
 class CompileError(Exception):
     """A model, an option or a budget cannot be compiled.
@@ -9,13 +11,12 @@ class CompileError(Exception):
     where: the file, layer or option at fault, as the user knows it.
     what: the cause, one sentence.
     hint: what to do instead.
+    All three may quote a file: what a terminal would obey is escaped.
     """
 
     def __init__(self, where: str, what: str, hint: str) -> None:
-        super().__init__(f"{what}\n  at {where}\n  hint: {hint}")
-        self.where = where
-        self.what = what
-        self.hint = hint
+        self.where, self.what, self.hint = printable(where), printable(what), printable(hint)
+        super().__init__(f"{self.what}\n  at {self.where}\n  hint: {self.hint}")
 
 
 class BudgetError(CompileError):

@@ -19,8 +19,8 @@ STAGES = (
 )  # fmt: skip
 """In the order of the data's way. A module may import what stands to the left of its own stage."""
 
-COMMON = {"errors", "numerics", "cores", "ir", "ops"}
-"""What stages talk in: graphs, operators and cores. Anyone may import them; they import no stage."""
+COMMON = {"errors", "numerics", "plain_text", "cores", "ir", "ops"}
+"""What stages talk in: texts, graphs, operators and cores. Anyone may import them; they import no stage."""
 
 MAX_FILE_LINES = 500
 MAX_TEST_LINES = 800

@@ -12,7 +12,8 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Parameter
 from ..options import AdapterOptions
 from ..peft import method_of, roles
-from .c_names import c_array
+from ..plain_text import plain
+from .c_names import Code, c_array, c_string
 from .context import CAdapter
 from .state_layout import state_layout
 
@@ -99,12 +100,12 @@ def read_table(table: bytes, entries: int, layers: int) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def _text(entries: Sequence[Entry], table: bytes) -> str:
+def _text(entries: Sequence[Entry], table: bytes) -> Code:
     """The table as elements of a C array: a line an entry, then the names."""
     end = len(entries) * ENTRY_BYTES
     rows = [table[i : i + ENTRY_BYTES] for i in range(0, end, ENTRY_BYTES)]
-    lines = [f"{', '.join(map(str, row))}, /* {e.name} */" for row, e in zip(rows, entries, strict=True)]
-    return "\n    ".join([*lines, c_array(np.frombuffer(table[end:], np.uint8))])
+    lines = [f"{', '.join(map(str, row))}, /* {plain(e.name)} */" for row, e in zip(rows, entries, strict=True)]
+    return Code("\n    ".join([*lines, c_array(np.frombuffer(table[end:], np.uint8))]))
 
 
 def file_bytes(table_bytes: int, payload_bytes: int) -> int:
@@ -123,19 +124,19 @@ def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
     table, layers, key = write_table(entries), layers_of(entries), options.public_key
     assert key is None or isinstance(key, bytes), "files of keys are read before"
     return CAdapter(
-        methods=methods.encode()[:METHODS_BYTES].decode(errors="ignore").replace("\\", "/").replace('"', "'"),
+        methods=c_string(methods.encode(errors="replace")[:METHODS_BYTES].decode(errors="ignore").encode()),
         table=_text(entries, table),
         table_bytes=len(table),
         comment=f"{len(entries)} values of {len(layers)} layers",
         entries=len(entries),
         layers=len(layers),
         file_bytes=file_bytes(len(table), sum(e.bytes for e in entries)),
-        public_key=c_array(np.frombuffer(key, np.uint8)) if key else "",
+        public_key=c_array(np.frombuffer(key, np.uint8)) if key else Code(),
         ascending=options.rollback_protection,
         resident=options.resident,
         slot_bytes=slot_bytes(sum(e.bytes for e in entries)),
-        test_inputs="" if options.self_test is None else c_array(np.asarray(options.self_test[0], np.int8)),
-        test_labels="" if options.self_test is None else c_array(np.asarray(options.self_test[1], np.int32)),
+        test_inputs=Code() if options.self_test is None else c_array(np.asarray(options.self_test[0], np.int8)),
+        test_labels=Code() if options.self_test is None else c_array(np.asarray(options.self_test[1], np.int32)),
         test_samples=0 if options.self_test is None else len(options.self_test[1]),
         test_permitted=options.permitted,
     )

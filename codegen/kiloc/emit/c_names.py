@@ -25,9 +25,16 @@ WIDTH = 120
 """Columns of generated C."""
 
 
-def c_identifier(name: str) -> str:
+class Code(str):
+    """C that the emitter itself has written. Templates take any other text for a model's and make it plain (`kiloc.plain_text`)."""
+
+
+EMPTY = Code()
+
+
+def c_identifier(name: str) -> Code:
     """A value or node name as a C identifier (dots join scopes)."""
-    return re.sub(r"[^0-9A-Za-z_]", "_", name)
+    return Code(re.sub(r"[^0-9A-Za-z_]", "_", name))
 
 
 class Identifiers:
@@ -40,40 +47,40 @@ class Identifiers:
     def __init__(self, model: str) -> None:
         self._prefix = f"{model}_"
         self._taken: set[str] = set(RESERVED)
-        self._locals: dict[str, str] = {}
-        self._members: dict[str, str] = {}
+        self._locals: dict[str, Code] = {}
+        self._members: dict[str, Code] = {}
 
-    def file(self, name: str) -> str:
+    def file(self, name: str) -> Code:
         """For a constant of the file: another one each time."""
         return self._fresh(name, self._taken)
 
-    def local(self, name: str) -> str:
+    def local(self, name: str) -> Code:
         """For a value, in the functions that use it."""
         if name not in self._locals:
             self._locals[name] = self._fresh(name, self._taken)
         return self._locals[name]
 
-    def member(self, name: str) -> str:
+    def member(self, name: str) -> Code:
         """For a member of the state struct, whose names are apart from all others."""
         if name not in self._members:
             self._members[name] = _numbered(c_identifier(name), {*self._members.values(), *KEYWORDS, *STATE_HEADER})
         return self._members[name]
 
-    def _fresh(self, name: str, taken: set[str]) -> str:
+    def _fresh(self, name: str, taken: set[str]) -> Code:
         first = c_identifier(name)
         if first[0].isdigit() or first.startswith(("_", "kt_", self._prefix)) or first.isupper():
-            first = f"v_{first.strip('_')}"
+            first = Code(f"v_{first.strip('_')}")
         found = _numbered(first, taken)
         taken.add(found)
         return found
 
 
-def _numbered(name: str, taken: Set[str]) -> str:
+def _numbered(name: str, taken: Set[str]) -> Code:
     """The name, with the smallest number behind it that makes it another one."""
     found, count = name, 2
     while found in taken:
         found, count = f"{name}_{count}", count + 1
-    return found
+    return Code(found)
 
 
 def c_float(x: float) -> str:
@@ -87,7 +94,13 @@ def c_integer(x: int) -> str:
     return "INT32_MIN" if x == -(2**31) else str(x)
 
 
-def c_array(data: NDArray[np.generic], width: int = 112) -> str:
+def c_string(data: bytes) -> Code:
+    """A string literal of exactly these bytes. What is not a letter, digit, space or one of ._-=,: is written as its number."""
+    safe = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 ._-=,:;()")
+    return Code('"' + "".join(chr(byte) if byte in safe else f"\\{byte:03o}" for byte in data) + '"')
+
+
+def c_array(data: NDArray[np.generic], width: int = 112) -> Code:
     """Elements of an array, broken into lines."""
     flat = data.ravel()
     words = [c_float(float(v)) for v in flat] if flat.dtype == np.float32 else [c_integer(int(v)) for v in flat]
@@ -97,7 +110,7 @@ def c_array(data: NDArray[np.generic], width: int = 112) -> str:
             lines.append(line.rstrip())
             line = ""
         line += f"{word}, "
-    return "\n    ".join([*lines, line.rstrip()])
+    return Code("\n    ".join([*lines, line.rstrip()]))
 
 
 def c_wrapped(text: str, width: int = WIDTH) -> str:

@@ -15,7 +15,7 @@ from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from .c_names import CTYPES, Identifiers, c_array, c_float
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -24,12 +24,12 @@ from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 class CState:
     """A member of the state struct, and how a fresh state fills it."""
 
-    name: str
+    name: Code
     ctype: str
     size: int
     scalar: bool
     bytes: int
-    initial: str
+    initial: Code
     """"" (zero), a literal, or the name of a constant array; where nothing is trained a literal or the elements."""
     array_initial: bool
     comment: str
@@ -44,10 +44,10 @@ class CState:
 class CBlock:
     """A 16-bit parameter whose master values are restored from its codes."""
 
-    master: str
-    master_exponent: str
-    codes: str
-    exponent: str
+    master: Code
+    master_exponent: Code
+    codes: Code
+    exponent: Code
     size: int
 
     ROLES: ClassVar[dict[str, str]] = {"master": "master", "master_exponent": "master_exponent", "codes": "value", "exponent": "exponent"}
@@ -57,21 +57,21 @@ class CBlock:
 class CAdapter:
     """The adapters that a model takes: made by `adapter_table.describe`."""
 
-    methods: str
-    table: str
+    methods: Code
+    table: Code
     table_bytes: int
     comment: str
     entries: int
     layers: int
     file_bytes: int
     """The largest file: with digest and signature."""
-    public_key: str
+    public_key: Code
     """Elements of the key that adapters must be signed for; "" where the origin is not checked."""
     ascending: bool
     resident: int
     slot_bytes: int
-    test_inputs: str
-    test_labels: str
+    test_inputs: Code
+    test_labels: Code
     """Of the self test; "" where there is none."""
     test_samples: int
     test_permitted: int
@@ -118,7 +118,7 @@ class ModelContext:
     headers: list[str] = field(default_factory=list)
     """Of the kernels that are called."""
     updates_at_once: bool = False
-    loss_buffer: str = ""
+    loss_buffer: Code = EMPTY
     """The local pointer to the loss of a sample."""
     infer_peak: str = ""
     train_peak: str = ""
@@ -161,14 +161,14 @@ class ModelContext:
         return self.moment_bytes > 0 and not self.updates_at_once
 
     @property
-    def input_parameters(self) -> str:
+    def input_parameters(self) -> Code:
         """Of a C function that reads the inputs, behind the model."""
-        return "" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs)
+        return Code("" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs))
 
     @property
-    def output_parameters(self) -> str:
+    def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
-        return "" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs)
+        return Code("" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs))
 
 
 def build_context(
@@ -240,7 +240,7 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
     writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
     context.forward_steps = writer.add(train.kernels.phase("forward"))
     context.backward_steps = writer.add(train.kernels.phase("backward", "update"))
-    context.loss_buffer = writer.value(LOSS_VALUE, len(writer.function.steps)).name
+    context.loss_buffer = Code(writer.value(LOSS_VALUE, len(writer.function.steps)).name)
     context.train = writer.function
     context.updates_at_once = graph.updates_at_once
     if not graph.updates_at_once:
@@ -259,7 +259,7 @@ def _state_member(v: Value, context: ModelContext, constants: Constants, offset:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if context.adapters:
-        is_array, initial = not scalar, c_array(v.data)
+        is_array, initial = not scalar, c_array(v.data).rstrip(",") if scalar else c_array(v.data)
     elif np.any(v.data) and v.kind != "master":
         is_array = not scalar
         literal = c_float(float(v.data[0])) if scalar and v.type.dtype == "float32" else str(v.data.ravel()[0])
@@ -270,7 +270,7 @@ def _state_member(v: Value, context: ModelContext, constants: Constants, offset:
         v.type.size,
         scalar,
         v.type.bytes,
-        initial,
+        Code(initial),
         is_array,
         v.kind,
         v.kind in ADAPTER_KINDS,

@@ -22,7 +22,7 @@ from ..ops.update.optimizer import PAGE, Optimizer
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_of, pages_of
 from ..plan.slice import kernel_call
-from .c_names import CTYPES, Identifiers, c_array, c_float
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float
 from .state_layout import is_scalar
 
 
@@ -30,10 +30,10 @@ from .state_layout import is_scalar
 class CArray:
     """A constant array in flash."""
 
-    name: str
+    name: Code
     ctype: str
     size: int
-    text: str
+    text: Code
     comment: str
     bytes: int
 
@@ -43,8 +43,8 @@ class CField:
     """Initialiser of a member: a text, a list of texts, or members of a struct."""
 
     name: str
-    text: str = ""
-    items: tuple[str, ...] = ()
+    text: Code = EMPTY
+    items: tuple[Code, ...] = ()
     members: tuple[CField, ...] = ()
 
 
@@ -52,7 +52,7 @@ class CField:
 class CStruct:
     """A parameter struct in flash."""
 
-    name: str
+    name: Code
     type: str
     fields: tuple[CField, ...]
     comment: str
@@ -62,7 +62,7 @@ class CStruct:
 class CBuffer:
     """Bytes of the arena under the name of what they hold, from step `first` to step `last` of the function."""
 
-    name: str
+    name: Code
     ctype: str
     offset: int
     bytes: int
@@ -80,7 +80,7 @@ class CArgument:
     """
 
     kind: str
-    name: str
+    name: Code
     scalar: bool = False
     behind: str = ""
 
@@ -97,7 +97,7 @@ class CTransfer:
 
     way: str
     first: int
-    buffer: str
+    buffer: Code
     bytes: int
     factor: int = 0
     divisor: int = 0
@@ -170,10 +170,10 @@ class Constants:
         self.structs: list[CStruct] = []
         self.sources: set[str] = set()
         self.headers: set[str] = set()
-        self._arrays: dict[tuple[str, bytes], str] = {}
-        self._structs: dict[tuple[str, tuple[CField, ...]], str] = {}
+        self._arrays: dict[tuple[str, bytes], Code] = {}
+        self._structs: dict[tuple[str, tuple[CField, ...]], Code] = {}
 
-    def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> str:
+    def array(self, name: str, ctype: str, data: NDArray[np.generic], comment: str) -> Code:
         """Name of a constant array with this content; equal contents share one."""
         key = (ctype, data.tobytes())
         if key not in self._arrays:
@@ -181,14 +181,14 @@ class Constants:
             self.arrays.append(CArray(self._arrays[key], ctype, data.size, c_array(data), comment, data.nbytes))
         return self._arrays[key]
 
-    def constant(self, name: str) -> str:
+    def constant(self, name: str) -> Code:
         """Name of the array that holds a constant of the graph."""
         value = self.graph.values[name]
         assert value.data is not None
         shape = "x".join(map(str, value.type.shape))
         return self.array(name, CTYPES[value.type.dtype], value.data, f"{shape}, {value.origin}" if value.origin else shape)
 
-    def struct(self, node: Node, call: KernelCall, part: str = "") -> str:
+    def struct(self, node: Node, call: KernelCall, part: str = "") -> Code:
         """Name of the parameter struct of a call; equal ones are one: the slices share them, and what is computed again."""
         fields = tuple(self._field(node, name, value) for name, value in call.fields.items())
         content = (call.struct, fields)
@@ -201,12 +201,12 @@ class Constants:
         if isinstance(value, Mapping):
             return CField(name, members=tuple(self._field(node, k, v) for k, v in value.items()))
         if isinstance(value, tuple):
-            return CField(name, items=tuple(map(str, value)))
+            return CField(name, items=tuple(Code(v) for v in value))
         if isinstance(value, Argument):
             return CField(name, self.constant(value.value))
         if isinstance(value, Table):
             return CField(name, self.array(f"{node.name}_{value.suffix}", value.ctype, value.data, f"{value.suffix} of {node.name}"))
-        return CField(name, c_float(value) if isinstance(value, float) else str(value))
+        return CField(name, Code(c_float(value) if isinstance(value, float) else value))
 
     def _described(self, node: Node) -> str:
         def shape(name: str) -> str:
@@ -247,7 +247,7 @@ class FunctionWriter:
             self.function.steps.append(CStep(number, node.name, tuple(self._declared), parts))
         return self.function.steps[start:]
 
-    def buffer(self, name: str, ctype: str, offset: int, size: int, number: int) -> str:
+    def buffer(self, name: str, ctype: str, offset: int, size: int, number: int) -> Code:
         """Name of the local pointer to bytes of the arena, which step `number` uses."""
         known = self.function.buffers.get(name)
         if known is None:
@@ -262,7 +262,7 @@ class FunctionWriter:
         value = self.graph.values[name]
         if name in self.caller:
             buffer = self.caller[name]
-            return CArgument(buffer if buffer in ("label", "target") else "name", buffer)
+            return CArgument(buffer if buffer in ("label", "target") else "name", Code(buffer))
         if value.is_state:
             self.function.state |= self.held == "state"
             self.function.values |= self.held == "values"
@@ -300,9 +300,9 @@ class FunctionWriter:
                 name = scratch_name(node)
                 arguments.append(CArgument("name", self.buffer(name, "void", self.offsets[name], call.scratch, number)))
             elif isinstance(argument, First):
-                arguments.append(CArgument("index" if part.at == "at" else "text", part.at))
+                arguments.append(CArgument("index" if part.at == "at" else "text", Code(part.at)))
             else:
-                arguments.append(CArgument("text", argument))
+                arguments.append(CArgument("text", Code(argument)))
         return CCall(call.symbol, tuple(arguments))
 
     # -- slow memory ------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ class FunctionWriter:
         transfer = CTransfer("out" if out else "in", self.slow.offsets[slow], self.value(near, number).name, self.graph.type(slow).bytes)
         return CPart(None, before=(transfer,))
 
-    def _page(self, node: Node, name: str, behind: int, number: int) -> str:
+    def _page(self, node: Node, name: str, behind: int, number: int) -> Code:
         """The local pointer to a page of a moment, in the scratch of its node behind that of its kernel."""
         size = min(self.graph.type(node.inputs["accumulator"]).size, PAGE)
         offset = self.offsets[scratch_name(node)] + behind + pages_of(self.graph, node)[0][name]

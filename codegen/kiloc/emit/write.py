@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from .c_names import WIDTH, c_wrapped
+from ..plain_text import plain
+from .c_names import WIDTH, Code, c_wrapped
 from .context import ModelContext
 
 FILES = {
@@ -29,21 +30,27 @@ def render(context: ModelContext) -> dict[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_finalized,
     )
-    environment.filters["statement"] = _statement
+    environment.filters |= {"statement": _statement, "code": Code}
     files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
     files = {name: _wrapped(text) if name.endswith((".c", ".h")) else text for name, text in files.items()}
     files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
     return files
 
 
-def _statement(text: str, comment: str = "") -> str:
+def _finalized(value: object) -> str:
+    """What a template writes for an expression. All that is not our own C or a number may be a model's text: it is made plain."""
+    return value if isinstance(value, Code) else plain(str(value))
+
+
+def _statement(text: str, comment: str = "") -> Code:
     """A call, indented, with its comment behind it, or above it where the line would be too long or there are several."""
     lines = "\n".join(f"    {line}" for line in text.split("\n"))
     if not comment:
-        return lines
-    short = f"{lines} /* {comment} */"
-    return short if len(short) <= WIDTH and "\n" not in lines else f"    /* {comment} */\n{lines}"
+        return Code(lines)
+    short = f"{lines} /* {plain(comment)} */"
+    return Code(short if len(short) <= WIDTH and "\n" not in lines else f"    /* {plain(comment)} */\n{lines}")
 
 
 def _wrapped(text: str) -> str:

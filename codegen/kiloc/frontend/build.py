@@ -11,20 +11,34 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Op
 from ..ir.types import Quantization, TensorType
+from ..plain_text import printable
+from .limits import ALL_ELEMENTS, OPERATORS, check_count, check_size
 
 QUANTIZE_HINT = (
     "quantise it to full INT8 first: TFLiteConverter with a representative_dataset, supported_ops = [TFLITE_BUILTINS_INT8], "
     "inference_input_type = inference_output_type = tf.int8; or onnxruntime.quantization.quantize_static(quant_format=QDQ)"
 )
+SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)
+"""Cores that flush subnormal numbers to zero would compute with another scale than the host."""
+
+
+def checked_scales(where: str, scales: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scales as float32 values in float64, refused where one is not a positive normal number."""
+    if scales.size == 0:
+        raise CompileError(where, "the tensor has no quantisation parameters", QUANTIZE_HINT)
+    wrong = np.flatnonzero(~(np.isfinite(scales) & (scales > 0)))
+    if wrong.size:
+        what = f"scale {scales[wrong[0]]} (number {wrong[0]}) is not a positive finite number"
+        raise CompileError(where, what, "export the model again")
+    if scales.min() < SMALLEST_SCALE:
+        what = f"scale {scales.min()} (number {scales.argmin()}) is subnormal: below {SMALLEST_SCALE:.3g}, which not every core can hold"
+        raise CompileError(where, what, "calibrate with data that reaches every channel, and export the model again")
+    return scales
 
 
 def checked_quantization(where: str, scales: NDArray[np.float64], zero_points: NDArray[np.int64], axis: int | None) -> Quantization:
     """Quantisation parameters, refused where arithmetic on them would be meaningless."""
-    if scales.size == 0:
-        raise CompileError(where, "the tensor has no quantisation parameters", QUANTIZE_HINT)
-    if not np.all(np.isfinite(scales)) or np.any(scales <= 0):
-        bad = int(np.flatnonzero(~(np.isfinite(scales) & (scales > 0)))[0])
-        raise CompileError(where, f"scale {scales[bad]} (number {bad}) is not a positive finite number", "export the model again")
+    checked_scales(where, scales)
     points = np.unique(zero_points) if zero_points.size else np.zeros(1, np.int64)
     if points.size > 1:
         raise CompileError(where, "zero points differ between channels", "export with symmetric per-channel weights")
@@ -35,7 +49,7 @@ def checked_quantization(where: str, scales: NDArray[np.float64], zero_points: N
 
 @dataclass
 class GraphBuilder:
-    """Collects a graph in execution order, with unique names."""
+    """Collects a graph in execution order, with unique names. What the file calls things is kept as text that a terminal can show."""
 
     name: str
     origin: str
@@ -43,32 +57,43 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    _taken: dict[str, int] = field(default_factory=dict)
+    """The number that a name last got."""
+    _elements: dict[str, int] = field(default_factory=dict)
 
     def unique(self, base: str) -> str:
-        taken = {n.name for n in self.nodes} | set(self.values)
-        name, count = base, 2
-        while name in taken:
-            name, count = f"{base}_{count}", count + 1
+        name, count = base, self._taken.get(base, 1)
+        while name in self.values:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken[base] = count
         return name
 
     def input(self, type_: TensorType, origin: str) -> str:
         name = "input" if not self.inputs else f"input_{len(self.inputs) + 1}"
-        self.values[name] = Value(name, type_, "input", None, origin)
+        self._add(Value(name, type_, "input", None, printable(origin)))
         self.inputs.append(name)
         return name
 
     def constant(self, name: str, data: NDArray[np.generic], quantization: Quantization | None, origin: str) -> str:
         type_ = TensorType(tuple(int(d) for d in data.shape), str(data.dtype), quantization)
-        self.values[name] = Value(name, type_, "constant", np.ascontiguousarray(data), origin)
+        self._add(Value(name, type_, "constant", np.ascontiguousarray(data), printable(origin)))
         return name
 
     def node(self, name: str, op: Op, inputs: dict[str, str], result: TensorType, origin: str) -> str:
         """Add a node with one activation as its result, which takes the node's name."""
-        self.values[name] = Value(name, result, "activation", None, origin)
-        self.nodes.append(Node(name, op, inputs, (name,), origin=origin))
+        self._add(Value(name, result, "activation", None, printable(origin)))
+        self.nodes.append(Node(name, op, inputs, (name,), origin=printable(origin)))
+        check_count("the graph", "operators", len(self.nodes), OPERATORS)
         return name
 
+    def _add(self, value: Value) -> None:
+        check_size(value.origin or value.name, value.type.shape)
+        kind = "constants" if value.kind == "constant" else "activations"
+        self._elements[kind] = self._elements.get(kind, 0) + value.type.size
+        check_count("the graph", f"elements of {kind}", self._elements[kind], ALL_ELEMENTS)
+        self.values[value.name] = value
+
     def finish(self, outputs: list[str]) -> Graph:
-        return Graph(
-            self.name, self.values, tuple(self.nodes), tuple(self.inputs), tuple(outputs), origin=self.origin, notes=tuple(self.notes)
-        )
+        notes = tuple(map(printable, self.notes))
+        return Graph(self.name, self.values, tuple(self.nodes), tuple(self.inputs), tuple(outputs), origin=printable(self.origin), notes=notes)

@@ -14,6 +14,9 @@ _RESERVED = set(
     "return short signed sizeof static struct switch typedef union unsigned void volatile while input output state model arena".split()
 )
 
+_OURS = {"loss", "label", "target", "learning_rate", "seed", "accumulated"}
+"""What training adds to a graph under these names."""
+
 
 def identifier(text: str, fallback: str) -> str:
     """`text` as a C identifier in lower case; `fallback` where nothing usable is left."""
@@ -30,5 +33,6 @@ def layer_name(candidates: Iterable[str], fallback: str) -> str:
         for part in candidate.split(";"):
             scopes = part.split("/")
             if len(scopes) > 1 and scopes[-1].split(":")[0].lower().rstrip("0123456789_") in _PRODUCTS:
-                return identifier(scopes[-2], fallback)
+                found = identifier(scopes[-2], fallback)
+                return f"{found}_" if found in _OURS else found
     return fallback

@@ -14,7 +14,7 @@ from ..ir.types import Quantization, TensorType
 from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
-from .onnx_file import DAMAGED, DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
+from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
 from .onnx_ops import OPERATORS
 from .onnx_values import Values
 from .qdq import Activation, positions
@@ -29,16 +29,9 @@ def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
     try:
         model = Model(data)
-    except CompileError as error:
-        raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
-    except DAMAGED as error:
-        raise CompileError(origin, f"not an ONNX file, or damaged or truncated ({error})", "pass a .tflite or .onnx model") from None
-    try:
         return _convert(model, Values(name, origin, model))
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
-    except DAMAGED as error:
-        raise CompileError(origin, f"the file is inconsistent ({error})", "copy or export the model again") from None
 
 
 def _convert(model: Model, v: Values) -> Graph:
@@ -80,13 +73,14 @@ def _entry_parameters(v: Values, port: Port) -> list[Quantization]:
     """What the first QuantizeLinear or DequantizeLinear behind an input say, across operators that keep the scale."""
     entry = DEQUANTIZE if port.dtype == "int8" else QUANTIZE
     found: list[Quantization] = []
-    names = [port.name]
-    for name in names:
+    names, pending = {port.name}, [port.name]
+    for name in pending:
         for op in v.model.consumers(name):
             if op.kind == entry and op.input(0) == name:
                 found.append(v.parameters(op)[0])
             elif op.kind in LAYOUT | {"MaxPool", "Pad"} and op.input(0) == name:
-                names += [n for n in op.outputs if n not in names]
+                pending += [n for n in op.outputs if n not in names]
+                names.update(op.outputs)
             elif op.kind != "Shape":
                 raise CompileError(op.where, f"takes the {port.dtype} input '{port.name}' without {entry}", QUANTIZE_HINT)
     if not found:
@@ -108,7 +102,7 @@ def _output(v: Values, name: str) -> str:
 def _without_rescaling(v: Values, x: Activation) -> Activation:
     """A FLOAT32 output straight from a softmax: the caller scales it anyway, so the softmax's own scale does."""
     last = v.b.nodes[-1] if v.b.nodes else None
-    before = {n.name: n for n in v.b.nodes}.get(last.inputs["x"]) if last else None
+    before = next((n for n in reversed(v.b.nodes) if n.name == last.inputs["x"]), None) if last else None
     if last is None or before is None or last.name != x.value or not isinstance(last.op, Requantize) or not isinstance(before.op, Softmax):
         return x
     v.b.nodes.pop()

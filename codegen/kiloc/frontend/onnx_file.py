@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from .build import QUANTIZE_HINT
+from .limits import NAME_BYTES, PORTS, RANK, check_count, check_size
 
 EXPORT_AGAIN = "export the model again"
 DAMAGED = (
@@ -20,7 +21,8 @@ DAMAGED = (
     UnicodeDecodeError, NotImplementedError, onnx.checker.ValidationError,
 )  # fmt: skip
 
-MAX_ELEMENTS = 1 << 22
+CONSTANT_ELEMENTS = 1 << 25
+"""Of a constant, which may be float."""
 LAYOUT = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "LSTM", "GRU", "RNN"}
@@ -41,7 +43,7 @@ class Operator:
 
     @property
     def where(self) -> str:
-        return f"node {self.index} {self.kind} '{self.name or (self.outputs[0] if self.outputs else '')}'"
+        return f"node {self.index} {self.kind} '{(self.name or (self.outputs[0] if self.outputs else ''))[:NAME_BYTES]}'"
 
     def input(self, position: int) -> str:
         return self.inputs[position] if position < len(self.inputs) else ""
@@ -52,10 +54,10 @@ class Operator:
             raise CompileError(self.where, f"attribute {name} is {value!r}", EXPORT_AGAIN)
         return value
 
-    def int_of(self, name: str, default: int) -> int:
+    def int_of(self, name: str, default: int = 0) -> int:
         return int(self._attribute(name, default, lambda v: isinstance(v, int)))
 
-    def float_of(self, name: str, default: float) -> float:
+    def float_of(self, name: str, default: float = 0.0) -> float:
         return float(self._attribute(name, default, lambda v: isinstance(v, int | float)))
 
     def text_of(self, name: str, default: str) -> str:
@@ -65,6 +67,9 @@ class Operator:
     def ints_of(self, name: str, default: list[int] | None = None) -> list[int] | None:
         value = self._attribute(name, default, lambda v: isinstance(v, list) and all(isinstance(i, int) for i in v))
         return None if value is None else [int(i) for i in value]
+
+    def floats_of(self, name: str) -> list[float]:
+        return list(self._attribute(name, [], lambda v: isinstance(v, list) and all(isinstance(i, int | float) for i in v)))
 
 
 @dataclass
@@ -94,41 +99,37 @@ class Port:
         return fixed
 
 
-def check_size(where: str, shape: tuple[int, ...]) -> None:
-    count = 1
-    for extent in shape:
-        count *= extent
-    if not 0 < count <= MAX_ELEMENTS:
-        raise CompileError(where, f"shape {shape} is empty or beyond any microcontroller", EXPORT_AGAIN)
-
-
 class Model:
     """The file's graph. `operators` holds only what the INT8 core needs, in file order."""
 
     def __init__(self, data: bytes) -> None:
-        proto = onnx.load_model_from_string(data)
-        if not proto.graph.node and not proto.graph.output:
-            raise ValueError("no graph")
-        self.opset = max((o.version for o in proto.opset_import if o.domain in _DOMAINS), default=1)
-        self._initializers = {t.name: t for t in proto.graph.initializer}
-        every = [_operator(i, n) for i, n in enumerate(proto.graph.node)]
+        try:
+            proto = onnx.load_model_from_string(data)
+            if not proto.graph.node and not proto.graph.output:
+                raise ValueError("no graph")
+            self.opset = max((o.version for o in proto.opset_import if text(o.domain) in _DOMAINS), default=1)
+            self._initializers = {text(t.name): t for t in proto.graph.initializer}
+            every = [_operator(i, n) for i, n in enumerate(proto.graph.node)]
+            self.inputs = [_port(v) for v in proto.graph.input if text(v.name) not in self._initializers]
+            outputs = [_port(v) for v in proto.graph.output]
+        except DAMAGED as error:
+            raise CompileError("the file", f"is no ONNX file, or damaged or truncated ({error})", "pass a .tflite or .onnx model") from None
         self.producer = {name: op for op in every for name in op.outputs if name}
-        self.inputs = [_port(v) for v in proto.graph.input if v.name not in self._initializers]
         self.notes: list[str] = []
-        quantized = any(op.kind in (QUANTIZE, DEQUANTIZE) for op in every)
-        outputs = [_port(v) for v in proto.graph.output]
-        if not quantized:
-            integer = next((op.kind for op in every if op.kind.startswith(("QLinear", "com.microsoft.QLinear", "com.microsoft.QGemm"))), None)
-            if integer:
-                raise CompileError("the graph", f"is in QOperator format ({integer})", "quantise it with quant_format=QuantFormat.QDQ")
-            raise CompileError("the graph", "computes in FLOAT32: it has no QuantizeLinear and no DequantizeLinear", QUANTIZE_HINT)
+        _check_format(every)
         if not outputs:
             raise CompileError("the graph", "has no outputs", EXPORT_AGAIN)
+        check_count("the graph", "inputs", len(self.inputs), PORTS)
+        check_count("the graph", "outputs", len(outputs), PORTS)
+        self._constants = self._computed_from_constants(every)
         self.outputs = [self._core_end(p) for p in outputs]
         self.operators = self._needed(every)
-        used = {name for op in self.operators for name in op.inputs} | set(self.outputs)
+        self._consumers: dict[str, list[Operator]] = {}
+        for op in self.operators:
+            for name in dict.fromkeys(op.inputs):
+                self._consumers.setdefault(name, []).append(op)
         for port in self.inputs:
-            if port.name not in used:
+            if port.name not in self._consumers and port.name not in self.outputs:
                 raise CompileError(port.where, "no output depends on this input", "remove it from the model")
 
     def initializer(self, name: str) -> NDArray[Any] | None:
@@ -136,42 +137,35 @@ class Model:
         return None if tensor is None else constant_data(tensor)
 
     def consumers(self, name: str) -> list[Operator]:
-        return [op for op in self.operators if name in op.inputs]
+        return self._consumers.get(name, [])
 
     def _core_end(self, port: Port) -> str:
         """The last tensor of the INT8 core on the way to an output; what follows is noted and left to the caller."""
         if port.dtype in ("int8", "uint8"):
             return port.name
         end = name = port.name
-        tail: list[Operator] = []
         path: list[Operator] = []
+        after = 0
         while (op := self.producer.get(name)) is not None and op.kind not in (DEQUANTIZE, QUANTIZE) and len(path) <= len(self.producer):
             path.append(op)
             if op.kind in _LAYERS:
                 raise CompileError(op.where, "its result reaches the output without QuantizeLinear", QUANTIZE_HINT)
-            others = [i for i in op.inputs[1:] if i and not self._is_constant(i)]
-            if not op.inputs or others:
+            if not op.inputs or not all(i in self._constants for i in op.inputs[1:] if i):
                 raise CompileError(op.where, "computes in FLOAT32 on the way to the output", QUANTIZE_HINT)
             name = op.inputs[0]
             if op.kind not in LAYOUT:
-                tail, end = path.copy(), name
+                after, end = len(path), name
         if op is None or op.kind != DEQUANTIZE:
             raise CompileError(port.where, "the output is computed in FLOAT32", QUANTIZE_HINT)
-        self.notes += [f"{op.kind} on FLOAT32 after the INT8 core is left to the caller" for op in reversed(tail)]
+        self.notes += [f"{op.kind} on FLOAT32 after the INT8 core is left to the caller" for op in reversed(path[:after])]
         return end
 
-    def _is_constant(self, name: str) -> bool:
-        pending, seen = [name], set()
-        while pending:
-            name = pending.pop()
-            if name in seen or not name or name in self._initializers:
-                continue
-            seen.add(name)
-            op = self.producer.get(name)
-            if op is None:
-                return False
-            pending += op.inputs
-        return True
+    def _computed_from_constants(self, every: list[Operator]) -> set[str]:
+        found = set(self._initializers)
+        for op in every:
+            if all(i in found for i in op.inputs if i):
+                found.update(op.outputs)
+        return found
 
     def _needed(self, every: list[Operator]) -> list[Operator]:
         wanted, seen = list(self.outputs), set()
@@ -183,30 +177,47 @@ class Model:
         return [op for op in every if op.index in seen]
 
 
+def _check_format(every: list[Operator]) -> None:
+    if any(op.kind in (QUANTIZE, DEQUANTIZE) for op in every):
+        return
+    integer = next((op.kind for op in every if op.kind.startswith(("QLinear", "com.microsoft.QLinear", "com.microsoft.QGemm"))), None)
+    if integer:
+        raise CompileError("the graph", f"is in QOperator format ({integer})", "quantise it with quant_format=QuantFormat.QDQ")
+    raise CompileError("the graph", "computes in FLOAT32: it has no QuantizeLinear and no DequantizeLinear", QUANTIZE_HINT)
+
+
 def _operator(index: int, node: onnx.NodeProto) -> Operator:
-    kind = node.op_type
-    if node.domain not in _DOMAINS and not (node.domain == "com.microsoft" and kind in (QUANTIZE, DEQUANTIZE)):
-        kind = f"{node.domain}.{kind}"
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
-    return Operator(index, kind, node.name, list(node.input), list(node.output), attributes)
+    kind, domain = text(node.op_type), text(node.domain)
+    if domain not in _DOMAINS and not (domain == "com.microsoft" and kind in (QUANTIZE, DEQUANTIZE)):
+        kind = f"{domain}.{kind}"
+    attributes = {text(a.name): onnx.helper.get_attribute_value(a) for a in node.attribute if not a.ref_attr_name}
+    return Operator(index, kind, text(node.name), [text(i) for i in node.input], [text(o) for o in node.output], attributes)
+
+
+def text(value: str | bytes) -> str:
+    """A string of the file: protobuf hands over bytes where it is not UTF-8."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def _port(value: onnx.ValueInfoProto) -> Port:
     t = value.type.tensor_type
-    dims = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in t.shape.dim)
-    return Port(value.name, _ELEMENTS.get(t.elem_type, f"type {t.elem_type}"), dims)
+    dims = tuple(d.dim_value if d.HasField("dim_value") else text(d.dim_param) or "?" for d in t.shape.dim)
+    return Port(text(value.name), _ELEMENTS.get(t.elem_type, f"type {t.elem_type}"), dims)
 
 
 def constant_data(tensor: onnx.TensorProto) -> NDArray[Any]:
-    where = f"tensor '{tensor.name}'"
+    where = f"tensor '{text(tensor.name)[:NAME_BYTES]}'"
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise CompileError(where, "its data is in another file", "save the model as one file: onnx.save(model, path, save_as_external_data=False)")
     count = 1
     for extent in tensor.dims:
-        count *= extent
-    if any(d < 0 for d in tensor.dims) or count > 8 * MAX_ELEMENTS:
-        raise CompileError(where, f"shape {tuple(tensor.dims)}", EXPORT_AGAIN)
+        count *= max(extent, 1)
+    if any(d < 0 for d in tensor.dims) or count > CONSTANT_ELEMENTS or len(tensor.dims) > RANK:
+        raise CompileError(where, f"shape {tuple(tensor.dims)} is beyond any microcontroller", EXPORT_AGAIN)
     try:
-        return np.asarray(onnx.numpy_helper.to_array(tensor))
+        data = np.asarray(onnx.numpy_helper.to_array(tensor))
     except DAMAGED as error:
         raise CompileError(where, f"its data is damaged ({error})", "copy or export the model again") from None
+    if data.dtype.kind not in "iufb" or data.shape != tuple(tensor.dims):
+        raise CompileError(where, f"holds {data.dtype} of shape {data.shape}", "store weights as int8, and what else is constant as float32 or int64")
+    return data

@@ -19,7 +19,8 @@ from ..ops.model.mean import Mean
 from ..ops.model.pad import Pad
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT, checked_quantization
-from .onnx_file import EXPORT_AGAIN, QUANTIZE, Operator, check_size
+from .limits import check_size, checked_window
+from .onnx_file import EXPORT_AGAIN, QUANTIZE, Operator
 from .onnx_shapes import SHAPE_OPERATORS, Handler
 from .onnx_values import Values, checked_axes
 from .qdq import UNBOUNDED, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
@@ -156,13 +157,10 @@ def _window(op: Operator, image: tuple[int, ...], rank: int, kernel: tuple[int, 
         elif mode != "VALID":
             upper = same_padding(image[i + 1], kernel[i], stride[i], dilation[i])
             before[i], after[i] = upper if mode == "SAME_UPPER" else upper[::-1]
-        reach = (kernel[i] - 1) * dilation[i] + 1
-        spare = image[i + 1] + before[i] + after[i] - reach
-        if spare < 0:
-            raise CompileError(op.where, f"a kernel of {kernel} does not fit an image of {image[1:3]}", EXPORT_AGAIN)
+        spare = image[i + 1] + before[i] + after[i] - (kernel[i] - 1) * dilation[i] - 1
         if op.int_of("ceil_mode", 0) and spare % stride[i] and (spare // stride[i] + 1) * stride[i] < image[i + 1] + before[i]:
             after[i] += stride[i] - spare % stride[i]
-    return Window(kernel, stride, (before[0], before[1], after[0], after[1]), dilation)
+    return checked_window(op.where, Window(kernel, stride, (before[0], before[1], after[0], after[1]), dilation), image)
 
 
 def _conv(v: Values, op: Operator) -> AnyValue:
@@ -377,14 +375,13 @@ def _padded(v: Values, op: Operator, value: str, pad: tuple[int, int, int, int],
 
 def _pad(v: Values, op: Operator) -> AnyValue:
     x = v.settled(v.value(op.input(0), op.where), op.where)
-    rank, pads = x.index.ndim, v.integers(op, 1, "pads") or []
+    order, rank, pads = _image(op, x), x.index.ndim, v.integers(op, 1, "pads") or []
     axes = v.integers(op, 3)
     amounts = np.zeros((2, rank), np.int64)
     where = list(range(rank)) if axes is None else [a % rank for a in axes]
-    if len(pads) != 2 * len(where) or any(not 0 <= p <= 1 << 16 for p in pads) or op.text_of("mode", "constant") != "constant":
+    if len(where) > rank or len(pads) != 2 * len(where) or any(not 0 <= p <= 1 << 16 for p in pads) or op.text_of("mode", "constant") != "constant":
         raise CompileError(op.where, f"pads {pads} in mode {op.text_of('mode', 'constant')}", "only constant padding is supported")
     amounts[:, where] = np.array(pads, np.int64).reshape(2, -1)
-    order = _image(op, x)
     if np.any(amounts[:, :2]):
         raise CompileError(op.where, f"pads {pads} of batch or channels", "only height and width can be padded")
     top, bottom = amounts[:, 2].tolist()

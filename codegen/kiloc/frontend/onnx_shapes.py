@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import onnx
 
 from ..errors import CompileError
+from .limits import RANK
 from .onnx_file import EXPORT_AGAIN, Operator, constant_data
 from .onnx_values import Values, checked_axes
 from .qdq import AnyValue, Array, Constant
 
+_CAST = {int(onnx.TensorProto.INT64): np.int64, int(onnx.TensorProto.INT32): np.int32, int(onnx.TensorProto.FLOAT): np.float32}
 Handler = Callable[[Values, Operator], AnyValue]
 
 
@@ -29,18 +32,17 @@ def _rearranged(v: Values, op: Operator, change: Callable[[Array], Array]) -> An
 
 
 def _reshaped(v: Values, op: Operator, shape: list[int]) -> AnyValue:
-    size = int(np.prod(_shape_of(v, op)))
-    rest = int(np.prod([d for d in shape if d != -1]))
+    size, rest = prod(_shape_of(v, op)), prod(d for d in shape if d != -1)
     if shape.count(-1) == 1 and rest > 0 and size % rest == 0:
         shape = [size // rest if d == -1 else d for d in shape]
-    if any(d < 1 for d in shape) or int(np.prod(shape)) != size:
+    if any(d < 1 for d in shape) or prod(shape) != size or len(shape) > RANK:
         raise CompileError(op.where, f"reshapes {_shape_of(v, op)} to {tuple(shape)}", "export the model with fixed shapes and a batch of 1")
     return _rearranged(v, op, lambda a: a.reshape(shape))
 
 
 def _reshape(v: Values, op: Operator) -> AnyValue:
     source, shape = _shape_of(v, op), v.integers(op, 1, "shape")
-    if shape is None or len(shape) > 8 or any(not -1 <= d <= 1 << 26 for d in shape):
+    if shape is None or len(shape) > RANK or any(not -1 <= d <= 1 << 26 for d in shape):
         raise CompileError(op.where, f"reshapes to {shape}", EXPORT_AGAIN)
     if not op.int_of("allowzero", 0):
         shape = [source[i] if d == 0 and i < len(source) else d for i, d in enumerate(shape)]
@@ -52,7 +54,7 @@ def _flatten(v: Values, op: Operator) -> AnyValue:
     if not -len(source) <= axis <= len(source):
         raise CompileError(op.where, f"axis {axis} of shape {source}", EXPORT_AGAIN)
     axis += len(source) if axis < 0 else 0
-    return _reshaped(v, op, [int(np.prod(source[:axis])), int(np.prod(source[axis:]))])
+    return _reshaped(v, op, [prod(source[:axis]), prod(source[axis:])])
 
 
 def _squeeze(v: Values, op: Operator) -> AnyValue:
@@ -65,7 +67,7 @@ def _squeeze(v: Values, op: Operator) -> AnyValue:
 
 def _unsqueeze(v: Values, op: Operator) -> AnyValue:
     axes, shape = v.integers(op, 1, "axes") or [], list(_shape_of(v, op))
-    if len(axes) > 8:
+    if len(axes) > RANK:
         raise CompileError(op.where, f"adds {len(axes)} axes", EXPORT_AGAIN)
     for axis in checked_axes(op, axes, len(shape) + len(axes)):
         shape.insert(axis, 1)
@@ -74,7 +76,7 @@ def _unsqueeze(v: Values, op: Operator) -> AnyValue:
 
 def _transpose(v: Values, op: Operator) -> AnyValue:
     rank = len(_shape_of(v, op))
-    perm = op.ints_of("perm") or list(range(rank))[::-1]
+    perm = op.ints_of("perm", []) or list(range(rank))[::-1]
     if sorted(perm) != list(range(rank)):
         raise CompileError(op.where, f"permutation {perm} of {rank} axes", EXPORT_AGAIN)
     return _rearranged(v, op, lambda a: a.transpose(perm))
@@ -88,9 +90,9 @@ def _identity(v: Values, op: Operator) -> AnyValue:
 def _constant(v: Values, op: Operator) -> AnyValue:
     if isinstance(op.attributes.get("value"), onnx.TensorProto):
         return Constant(op.outputs[0], constant_data(op.attributes["value"]))
-    for name, dtype in (("value_int", np.int64), ("value_ints", np.int64), ("value_float", np.float32), ("value_floats", np.float32)):
+    for name, read in (("value_int", op.int_of), ("value_ints", op.ints_of), ("value_float", op.float_of), ("value_floats", op.floats_of)):
         if name in op.attributes:
-            return Constant(op.outputs[0], np.asarray(op.attributes[name], dtype))
+            return Constant(op.outputs[0], np.asarray(read(name), np.int64 if "int" in name else np.float32))
     raise CompileError(op.where, "holds no numbers", EXPORT_AGAIN)
 
 
@@ -103,26 +105,32 @@ def _plain(v: Values, op: Operator, position: int) -> Array:
     x = v.value(op.input(position), op.where)
     if not isinstance(x, Constant):
         raise CompileError(op.where, f"operator {op.kind} is not supported on activations", "keep it out of the INT8 core")
-    if x.scale is not None or x.data.size > 64:
+    if x.scale is not None or x.data.size > 64 or x.data.dtype.kind not in "iufb":
         raise CompileError(op.where, f"operator {op.kind} is not supported on weights", "fold constants before quantising")
     return x.data
 
 
 def _gather(v: Values, op: Operator) -> AnyValue:
     data, wanted = _plain(v, op, 0), _plain(v, op, 1)
-    if wanted.dtype.kind not in "iu" or not data.ndim:
+    axis = checked_axes(op, [op.int_of("axis", 0)], data.ndim)[0]
+    if wanted.dtype.kind not in "iu" or not np.all((wanted >= -data.shape[axis]) & (wanted < data.shape[axis])):
         raise CompileError(op.where, f"takes elements {wanted} of {data}", EXPORT_AGAIN)
-    return Constant(op.outputs[0], np.take(data, wanted, axis=checked_axes(op, [op.int_of("axis", 0)], data.ndim)[0]))
+    return Constant(op.outputs[0], np.take(data, wanted.astype(np.int64), axis=axis))
 
 
 def _concat(v: Values, op: Operator) -> AnyValue:
     parts = [_plain(v, op, i) for i in range(len(op.inputs))]
-    return Constant(op.outputs[0], np.concatenate(parts, axis=op.int_of("axis", 0)))
+    if not parts or any(p.ndim != 1 for p in parts) or op.int_of("axis", 0) not in (0, -1):
+        shapes = ", ".join(str(p.shape) for p in parts[:RANK])
+        raise CompileError(op.where, f"joins constants of shapes {shapes}", "fold constants before quantising")
+    return Constant(op.outputs[0], np.concatenate(parts))
 
 
 def _cast(v: Values, op: Operator) -> AnyValue:
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(op.int_of("to", onnx.TensorProto.INT64))
-    return Constant(op.outputs[0], _plain(v, op, 0).astype(dtype))
+    to, data = op.int_of("to", onnx.TensorProto.INT64), _plain(v, op, 0)
+    if to not in _CAST or not np.all(np.isfinite(data)) or np.any(np.abs(data.astype(np.float64)) >= 2**62):
+        raise CompileError(op.where, f"turns {data} into type {to}", "fold constants before quantising")
+    return Constant(op.outputs[0], data.astype(np.float64 if _CAST[to] is np.float32 else np.int64).astype(_CAST[to]))
 
 
 def _slice(v: Values, op: Operator) -> AnyValue:

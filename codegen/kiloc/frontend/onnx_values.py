@@ -13,7 +13,7 @@ from ..ir.types import Quantization, TensorType
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
-from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
+from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization, checked_scales
 from .names import layer_name
 from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, QUANTIZE, Model, Operator
 from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
@@ -149,7 +149,7 @@ class Values:
         if p.layer:
             channels = p.layer.units.size
             data = bias.quantized(p.layer.units) if bias else np.zeros(channels)
-            if np.any(np.abs(data) > 2**31 - 1):
+            if not np.all(np.abs(data) <= 2**31 - 1):
                 raise CompileError(p.origin.where, "its bias does not fit int32 in units of input scale * weight scale", "calibrate with other data")
             inputs["weights"] = self.b.constant(f"{name}.weights", p.layer.weights, p.layer.quantization, p.layer.name)
             inputs["bias"] = self.b.constant(f"{name}.bias", data.astype(np.int32), None, bias.name if bias else "")
@@ -161,9 +161,7 @@ class Values:
 
     def dequantized_constant(self, op: Operator, x: Constant) -> Constant:
         """A constant with the scales that a QuantizeLinear or DequantizeLinear names."""
-        scale = reals(self.constant(op, 1))
-        if scale.size == 0 or not np.all(np.isfinite(scale)) or np.any(scale <= 0):
-            raise CompileError(op.where, f"the scales of '{x.name}' are not all positive finite numbers", EXPORT_AGAIN)
+        scale = checked_scales(op.where, reals(self.constant(op, 1)))
         if op.int_of("block_size", 0):
             raise CompileError(op.where, "blocked quantisation is not supported", "quantise weights per tensor or per channel")
         points = self._zero_points(op)

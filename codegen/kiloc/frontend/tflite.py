@@ -7,9 +7,7 @@ core between them).
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,140 +31,19 @@ from ..ops.model.reshape import Reshape
 from ..ops.model.softmax import Softmax
 from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
+from .limits import RANK, check_size, checked_window
 from .names import layer_name
+from .tflite_file import Operator, Tensor, read
 
-_OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if not k.startswith("_")}
-_TYPES = {v: k for k, v in vars(tflite.TensorType).items() if not k.startswith("_")}
-_DTYPES = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": np.int64}
 _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
-_DAMAGED = (struct.error, IndexError, ValueError, TypeError, KeyError, OverflowError, AttributeError, MemoryError, UnicodeDecodeError)
-
-
-@dataclass
-class Tensor:
-    """A tensor as the file has it; `data` where it is constant."""
-
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scales: NDArray[np.float64]
-    zero_points: NDArray[np.int64]
-    axis: int
-    data: NDArray[Any] | None
-
-    @property
-    def where(self) -> str:
-        return f"tensor {self.index} '{self.name}'"
-
-
-@dataclass
-class Operator:
-    """An operator as the file has it; a missing optional input is None."""
-
-    index: int
-    kind: str
-    inputs: list[Tensor | None]
-    outputs: list[Tensor]
-    options: Any
-
-    @property
-    def where(self) -> str:
-        name = self.outputs[0].name if self.outputs else ""
-        return f"operator {self.index} {self.kind} '{name}'"
-
 
 def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
-    if len(data) < 8 or data[4:8] != b"TFL3":
-        raise CompileError(origin, "not a TensorFlow Lite file (its identifier 'TFL3' is missing)", "pass a .tflite or .onnx model")
+    file = read(data, origin)
     try:
-        reader = _Reader(data)
-        operators, inputs, outputs = reader.operators(), reader.tensors("Inputs"), reader.tensors("Outputs")
-    except CompileError:
-        raise
-    except _DAMAGED as error:
-        raise CompileError(origin, f"the file is damaged or truncated ({error})", "copy or export the model again") from None
-    try:
-        return _Converter(name, origin, operators).convert(inputs, outputs)
+        return _Converter(name, origin, file.operators).convert(file.inputs, file.outputs)
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
-    except _DAMAGED as error:
-        raise CompileError(origin, f"the file is inconsistent ({error})", "copy or export the model again") from None
-
-
-class _Reader:
-    """Flatbuffer accessors with bounds that a damaged file cannot talk its way around."""
-
-    def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        self.model = tflite.Model.GetRootAsModel(data, 0)
-        if self.model.SubgraphsLength() < 1:
-            raise ValueError("no subgraph")
-        self.graph = self.model.Subgraphs(0)
-        self._cache: dict[int, Tensor] = {}
-
-    def _bounded(self, length: int) -> int:
-        if not 0 <= length <= self.size:
-            raise ValueError(f"a vector of {length} entries in {self.size} bytes")
-        return length
-
-    def tensors(self, which: str) -> list[Tensor]:
-        length = self._bounded(getattr(self.graph, f"{which}Length")())
-        return [self.tensor(getattr(self.graph, which)(i)) for i in range(length)]
-
-    def tensor(self, index: int) -> Tensor:
-        index = int(index)
-        if index not in self._cache:
-            if not 0 <= index < self._bounded(self.graph.TensorsLength()):
-                raise ValueError(f"tensor {index} does not exist")
-            self._cache[index] = self._read(index)
-        return self._cache[index]
-
-    def _read(self, index: int) -> Tensor:
-        t = self.graph.Tensors(index)
-        shape = tuple(int(t.Shape(i)) for i in range(self._bounded(t.ShapeLength())))
-        q = t.Quantization()
-        scales, points, axis = np.zeros(0), np.zeros(0, np.int64), 0
-        if q is not None:
-            scales = np.array([q.Scale(i) for i in range(self._bounded(q.ScaleLength()))], np.float64)
-            points = np.array([q.ZeroPoint(i) for i in range(self._bounded(q.ZeroPointLength()))], np.int64)
-            axis = int(q.QuantizedDimension())
-        name = (t.Name() or b"").decode("utf-8", "replace")
-        dtype = _TYPES.get(t.Type(), f"type {t.Type()}")
-        return Tensor(index, name, shape, dtype, scales, points, axis, self._data(t, shape, dtype, index))
-
-    def _data(self, t: Any, shape: tuple[int, ...], dtype: str, index: int) -> NDArray[Any] | None:
-        if not 0 <= t.Buffer() < self._bounded(self.model.BuffersLength()):
-            raise ValueError(f"buffer {t.Buffer()} does not exist")
-        buffer = self.model.Buffers(t.Buffer())
-        length = self._bounded(buffer.DataLength())
-        if length == 0 or dtype not in _DTYPES:
-            return None
-        count = 1
-        for extent in shape:
-            count *= extent
-        raw = buffer.DataAsNumpy().tobytes()
-        if len(raw) != length or count * np.dtype(_DTYPES[dtype]).itemsize != length:
-            raise ValueError(f"tensor {index} has {length} bytes of data for shape {shape}")
-        return np.frombuffer(raw, _DTYPES[dtype]).reshape(shape)
-
-    def operators(self) -> list[Operator]:
-        return [self._operator(i) for i in range(self._bounded(self.graph.OperatorsLength()))]
-
-    def _operator(self, index: int) -> Operator:
-        op = self.graph.Operators(index)
-        if not 0 <= op.OpcodeIndex() < self._bounded(self.model.OperatorCodesLength()):
-            raise ValueError(f"operator {index} has no operator code")
-        code = self.model.OperatorCodes(op.OpcodeIndex())
-        kind = _OPERATORS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "UNKNOWN")
-        if kind == "CUSTOM":
-            kind = f"CUSTOM:{(code.CustomCode() or b'').decode('utf-8', 'replace')}"
-        inputs = [int(op.Inputs(i)) for i in range(self._bounded(op.InputsLength()))]
-        outputs = [int(op.Outputs(i)) for i in range(self._bounded(op.OutputsLength()))]
-        return Operator(
-            index, kind, [None if i < 0 else self.tensor(i) for i in inputs], [self.tensor(i) for i in outputs], op.BuiltinOptions()
-        )
 
 
 class _Converter:
@@ -177,6 +54,8 @@ class _Converter:
         self.operators = operators
         self.producer = {t.index: op for op in operators for t in op.outputs}
         self.known: dict[int, str] = {}
+        self.entries: set[int] = set()
+        """What the caller makes of FLOAT32 inputs."""
         self.counts: dict[str, int] = {}
 
     # -- the whole graph ------------------------------------------------------------------------------
@@ -209,24 +88,27 @@ class _Converter:
         for t in outputs:
             while t.dtype == "FLOAT32":
                 op = self.producer[t.index]
-                tail.add(op.index)
-                if op.kind != "DEQUANTIZE":
+                if op.kind != "DEQUANTIZE" and op.index not in tail:
                     self.b.notes.append(f"{op.kind} on FLOAT32 after the INT8 core is left to the caller")
+                tail.add(op.index)
                 assert op.inputs[0] is not None
                 t = op.inputs[0]
         return tail
 
     def _is_entry(self, op: Operator) -> bool:
-        return op.kind == "QUANTIZE" and op.outputs[0].index in self.known
+        return op.kind == "QUANTIZE" and bool(op.outputs) and op.outputs[0].index in self.entries
 
     def _declare_input(self, t: Tensor) -> None:
         core = t
         if t.dtype == "FLOAT32":
             users = [op for op in self.operators if any(i is not None and i.index == t.index for i in op.inputs)]
-            if len(users) != 1 or users[0].kind != "QUANTIZE":
+            if len(users) != 1 or users[0].kind != "QUANTIZE" or not users[0].outputs:
                 raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
             core = users[0].outputs[0]
             self.b.notes.append("the FLOAT32 input is quantised by the caller (the scale is in the manifest)")
+            self.entries.add(core.index)
+        if core.index in self.known:
+            raise CompileError(t.where, "is an input twice", "export the model again")
         self.known[core.index] = self.b.input(self._activation_type(core), t.name)
 
     # -- values ---------------------------------------------------------------------------------------
@@ -247,8 +129,7 @@ class _Converter:
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
         if len(shape) == 4 and shape[0] != 1:
             raise CompileError(t.where, f"a leading axis of {shape[0]}", "export the model with a batch of 1")
-        if int(np.prod(shape, dtype=np.int64)) > 1 << 26:
-            raise CompileError(t.where, f"shape {shape} is beyond any microcontroller", "export the model again")
+        check_size(t.where, shape)
         return shape
 
     def _rows_first(self, t: Tensor) -> bool:
@@ -292,70 +173,80 @@ class _Converter:
         }
 
     def _constant(self, op: Operator, position: int) -> NDArray[Any]:
-        t = op.inputs[position] if position < len(op.inputs) else None
+        t = op.input(position)
         if t is None or t.data is None:
             raise CompileError(op.where, f"input {position} must be a constant", "export the model with fixed shapes")
         return t.data
 
+    def _integers(self, op: Operator, position: int) -> list[int]:
+        """Axes, amounts and permutations."""
+        data = self._constant(op, position)
+        if data.dtype.kind != "i" or data.size > 2 * RANK:
+            raise CompileError(op.where, f"input {position} is a {data.dtype} of shape {data.shape}", "export the model again")
+        return [int(i) for i in data.ravel()]
+
     # -- operators ------------------------------------------------------------------------------------
     def _convert(self, op: Operator) -> None:
-        method = getattr(self, f"_{op.kind.lower()}", None)
-        if method is None:
-            supported = ", ".join(sorted(n[1:].upper() for n in vars(type(self)) if n[1:].upper() in _OPERATORS.values()))
-            raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {supported}")
+        if op.kind not in _OPERATORS:
+            raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(_OPERATORS))}")
         if len(op.outputs) != 1:
             raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
-        method(op)
+        if op.outputs[0].index in self.known or op.outputs[0].data is not None:
+            raise CompileError(op.where, f"its result {op.outputs[0].where} is computed twice, or a constant", "export the model again")
+        _OPERATORS[op.kind](self, op)
 
     def _emit(self, op: Operator, kind: str, node: Any, inputs: dict[str, str] | None = None, name: str = "") -> None:
         name = name or self._name(op, kind)
-        operands = {"x": self._value(op.inputs[0], op.where), **(inputs or {})}
+        operands = {"x": self._value(op.input(0), op.where), **(inputs or {})}
         self.known[op.outputs[0].index] = self.b.node(name, node, operands, self._activation_type(op.outputs[0]), op.where)
 
-    def _options(self, op: Operator, cls: Any) -> Any:
+    def _options(self, op: Operator) -> Mapping[str, Any]:
         if op.options is None:
             raise CompileError(op.where, "its options are missing", "export the model again")
-        options = cls()
-        options.Init(op.options.Bytes, op.options.Pos)
-        return options
+        return op.options
 
-    def _activation(self, op: Operator, options: Any) -> str:
-        code = options.FusedActivationFunction()
+    def _activation(self, op: Operator) -> str:
+        code = self._options(op)["FusedActivationFunction"]
         if code not in _ACTIVATIONS:
             raise CompileError(op.where, f"fused activation {code} is not supported", "use none, RELU, RELU6 or RELU_N1_TO_1")
         return _ACTIVATIONS[code]
 
-    def _window(self, op: Operator, options: Any, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
-        x = op.inputs[0]
-        if x is None or len(x.shape) != 4 or len(self._shape(x)) != 4:
+    def _image(self, op: Operator) -> tuple[int, ...]:
+        """The shape [1, H, W, C] of an operator's input."""
+        x = op.input(0)
+        if x is None or len(x.shape) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
-        stride = (options.StrideH(), options.StrideW())
+        return self._shape(x)
+
+    def _window(self, op: Operator, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
+        o, image = self._options(op), self._image(op)
+        stride = (o["StrideH"], o["StrideW"])
         if min(*stride, *kernel, *dilation) < 1:
             raise CompileError(op.where, f"kernel {kernel}, stride {stride}, dilation {dilation}", "export the model again")
+        if o["Padding"] not in (tflite.Padding.SAME, tflite.Padding.VALID):
+            raise CompileError(op.where, f"padding {o['Padding']} is not supported", "use SAME or VALID")
         pad = (0, 0, 0, 0)
-        if options.Padding() == tflite.Padding.SAME:
-            top, bottom = same_padding(x.shape[1], kernel[0], stride[0], dilation[0])
-            left, right = same_padding(x.shape[2], kernel[1], stride[1], dilation[1])
+        if o["Padding"] == tflite.Padding.SAME:
+            top, bottom = same_padding(image[1], kernel[0], stride[0], dilation[0])
+            left, right = same_padding(image[2], kernel[1], stride[1], dilation[1])
             pad = (top, left, bottom, right)
-        return Window(kernel, stride, pad, dilation)
+        return checked_window(op.where, Window(kernel, stride, pad, dilation), image)
+
+    def _convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
+        if w.ndim != 4 or w.size == 0:
+            raise CompileError(op.where, f"weights of shape {w.shape}", "export the model again")
+        o = self._options(op)
+        return self._window(op, (w.shape[1], w.shape[2]), (o["DilationHFactor"], o["DilationWFactor"]))
 
     def _conv_2d(self, op: Operator) -> None:
-        o = self._options(op, tflite.Conv2DOptions)
         w = self._constant(op, 1)
-        if w.ndim != 4:
-            raise CompileError(op.where, f"weights of shape {w.shape}", "export the model again")
-        window = self._window(op, o, (w.shape[1], w.shape[2]), (o.DilationHFactor(), o.DilationWFactor()))
-        name = self._name(op, "conv")
-        self._emit(op, "conv", Conv2D(activation=self._activation(op, o), window=window), self._weights(op, name, w.shape[0]), name)
+        window, activation, name = self._convolution_window(op, w), self._activation(op), self._name(op, "conv")
+        self._emit(op, "conv", Conv2D(activation=activation, window=window), self._weights(op, name, w.shape[0]), name)
 
     def _depthwise_conv_2d(self, op: Operator) -> None:
-        o = self._options(op, tflite.DepthwiseConv2DOptions)
-        w, x = self._constant(op, 1), op.inputs[0]
-        if w.ndim != 4 or x is None:
-            raise CompileError(op.where, f"weights of shape {w.shape}", "export the model again")
-        window = self._window(op, o, (w.shape[1], w.shape[2]), (o.DilationHFactor(), o.DilationWFactor()))
-        name, activation = self._name(op, "depthwise"), self._activation(op, o)
-        if x.shape[3] == 1:  # one input channel: an ordinary convolution
+        w = self._constant(op, 1)
+        window, activation, name = self._convolution_window(op, w), self._activation(op), self._name(op, "depthwise")
+        if self._image(op)[3] == 1:  # one input channel: an ordinary convolution
             constants = self._weights(op, name, w.shape[3], lambda d: d.transpose(3, 1, 2, 0))
             self._emit(op, "depthwise", Conv2D(activation=activation, window=window), constants, name)
             return
@@ -363,23 +254,20 @@ class _Converter:
         self._emit(op, "depthwise", DepthwiseConv2D(window, activation), constants, name)
 
     def _fully_connected(self, op: Operator) -> None:
-        o = self._options(op, tflite.FullyConnectedOptions)
-        w = self._constant(op, 1)
-        if w.ndim != 2 or o.WeightsFormat() != 0:
-            raise CompileError(op.where, f"weights of shape {w.shape} in format {o.WeightsFormat()}", "export with default weights")
+        w, layout = self._constant(op, 1), self._options(op)["WeightsFormat"]
+        if w.ndim != 2 or w.size == 0 or layout != 0:
+            raise CompileError(op.where, f"weights of shape {w.shape} in format {layout}", "export with default weights")
         name = self._name(op, "fc")
-        constants = self._weights(op, name, w.shape[0])
-        self._emit(op, "fc", FullyConnected(activation=self._activation(op, o)), constants, name)
+        self._emit(op, "fc", FullyConnected(activation=self._activation(op)), self._weights(op, name, w.shape[0]), name)
 
     def _add(self, op: Operator) -> None:
-        o = self._options(op, tflite.AddOptions)
-        other = {"other": self._value(op.inputs[1] if len(op.inputs) > 1 else None, op.where)}
-        self._emit(op, "add", Add(activation=self._activation(op, o)), other)
+        other = {"other": self._value(op.input(1), op.where)}
+        self._emit(op, "add", Add(activation=self._activation(op)), other)
 
     def _pool(self, op: Operator, kind: str, cls: type[AveragePool2D] | type[MaxPool2D]) -> None:
-        o = self._options(op, tflite.Pool2DOptions)
-        window = self._window(op, o, (o.FilterHeight(), o.FilterWidth()))
-        self._emit(op, kind, cls(window, self._activation(op, o)))
+        o = self._options(op)
+        window = self._window(op, (o["FilterHeight"], o["FilterWidth"]))
+        self._emit(op, kind, cls(window, self._activation(op)))
 
     def _average_pool_2d(self, op: Operator) -> None:
         self._pool(op, "average_pool", AveragePool2D)
@@ -388,33 +276,39 @@ class _Converter:
         self._pool(op, "max_pool", MaxPool2D)
 
     def _mean(self, op: Operator) -> None:
-        x = op.inputs[0]
+        x = op.input(0)
         if x is None or not x.shape:
             raise CompileError(op.where, "needs an input with axes", "export the model again")
-        axes = tuple(sorted({int(a) % len(x.shape) + self._rows_first(x) for a in self._constant(op, 1).ravel()}))
-        if not axes:
-            raise CompileError(op.where, "reduces no axis", "export the model again")
-        self._emit(op, "mean", Mean(axes))
+        rank, given = len(x.shape), self._integers(op, 1)
+        if not given or any(not -rank <= a < rank for a in given):
+            raise CompileError(op.where, f"reduces axes {given} of {rank}", "export the model again")
+        self._emit(op, "mean", Mean(tuple(sorted({a % rank + self._rows_first(x) for a in given}))))
 
     def _pad(self, op: Operator) -> None:
-        x = op.inputs[0]
-        amounts = self._constant(op, 1).reshape(-1, 2).tolist()
-        if x is None or len(amounts) != 4 or any(amounts[0]) or any(amounts[3]) or np.min(amounts) < 0:
+        x, given = op.input(0), self._integers(op, 1)
+        amounts = [given[i : i + 2] for i in range(0, len(given), 2)]
+        if x is None or len(given) != 8 or any(amounts[0]) or any(amounts[3]) or min(given) < 0:
             raise CompileError(op.where, f"pads {amounts}; only height and width of NHWC are supported", "pad in the convolution")
-        value = int(self._constant(op, 2).ravel()[0]) if len(op.inputs) > 2 else self._activation_type(x).zero_point
+        height, width = self._image(op)[1:3]
         (top, bottom), (left, right) = amounts[1], amounts[2]
-        self._emit(op, "pad", Pad((top, left, bottom, right), value))
+        check_size(op.where, (1, height + top + bottom, width + left + right, self._image(op)[3]))
+        self._emit(op, "pad", Pad((top, left, bottom, right), self._fill(op, x)))
 
-    _padv2 = _pad
+    def _fill(self, op: Operator, x: Tensor) -> int:
+        """The code that a border holds: one of the input's scale."""
+        zero = self._activation_type(x).zero_point
+        if op.input(2) is None:
+            return zero
+        value = self._constant(op, 2)
+        if value.size != 1 or value.dtype != np.int8:
+            raise CompileError(op.where, f"pads with a {value.dtype} of shape {value.shape}", "pad with one int8 value")
+        return int(value.ravel()[0])
 
     def _reshape(self, op: Operator) -> None:
         self._emit(op, "reshape", Reshape(self._shape(op.outputs[0])))
 
-    _squeeze = _reshape
-    _expand_dims = _reshape
-
     def _softmax(self, op: Operator) -> None:
-        self._emit(op, "softmax", Softmax(float(self._options(op, tflite.SoftmaxOptions).Beta())))
+        self._emit(op, "softmax", Softmax(float(self._options(op)["Beta"])))
 
     def _quantize(self, op: Operator) -> None:
         self._emit(op, "quantize", Requantize())
@@ -424,7 +318,8 @@ class _Converter:
 
     def _relu6(self, op: Operator) -> None:
         """TensorFlow Lite Micro clamps in the input's scale and ignores the result's: LiteRT computes something else."""
-        if op.inputs[0] is not None and self._activation_type(op.inputs[0]).quantization != self._activation_type(op.outputs[0]).quantization:
+        x = op.input(0)
+        if x is not None and self._activation_type(x).quantization != self._activation_type(op.outputs[0]).quantization:
             what = "input and result have different scales, for which TensorFlow Lite Micro computes something else than LiteRT"
             raise CompileError(op.where, what, "fuse it into the layer before it, or export with one scale")
         self._emit(op, "relu6", Requantize("relu6"))
@@ -433,11 +328,32 @@ class _Converter:
         self._emit(op, "relu_n1_to_1", Requantize("relu_n1_to_1"))
 
     def _transpose(self, op: Operator) -> None:
-        permutation = tuple(int(p) for p in self._constant(op, 1).ravel())
-        if op.inputs[0] is None or sorted(permutation) != list(range(len(op.inputs[0].shape))):
+        x, permutation = op.input(0), tuple(self._integers(op, 1))
+        if x is None or sorted(permutation) != list(range(len(x.shape))) or not permutation:
             raise CompileError(op.where, f"permutation {permutation} does not fit its input", "export the model again")
-        if self._rows_first(op.inputs[0]):
+        if self._rows_first(x):
             permutation = (0, *(p + 1 for p in permutation))
         self._emit(op, "transpose", Transpose(permutation))
 
 
+_OPERATORS: dict[str, Callable[[_Converter, Operator], None]] = {
+    "ADD": _Converter._add,
+    "AVERAGE_POOL_2D": _Converter._average_pool_2d,
+    "CONV_2D": _Converter._conv_2d,
+    "DEPTHWISE_CONV_2D": _Converter._depthwise_conv_2d,
+    "EXPAND_DIMS": _Converter._reshape,
+    "FULLY_CONNECTED": _Converter._fully_connected,
+    "MAX_POOL_2D": _Converter._max_pool_2d,
+    "MEAN": _Converter._mean,
+    "PAD": _Converter._pad,
+    "PADV2": _Converter._pad,
+    "QUANTIZE": _Converter._quantize,
+    "RELU": _Converter._relu,
+    "RELU6": _Converter._relu6,
+    "RELU_N1_TO_1": _Converter._relu_n1_to_1,
+    "RESHAPE": _Converter._reshape,
+    "SOFTMAX": _Converter._softmax,
+    "SQUEEZE": _Converter._reshape,
+    "TRANSPOSE": _Converter._transpose,
+}
+"""What is supported, by the name of the operator in the file."""

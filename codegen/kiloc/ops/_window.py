@@ -70,6 +70,17 @@ class Window:
             rows[:, :, :, i] = padded[:, ys, xs]
         return rows.reshape(n, out[0] * out[1], -1)
 
+    def folded(self, x: Array, fill: int, combine: np.ufunc) -> Array:
+        """The elements [N, OH, OW, C] under each window combined, such as np.add or np.maximum; the border reads `fill`, which begins.
+
+        Tap by tap, so it takes no more memory than the result.
+        """
+        out = self.output(*x.shape[1:3])
+        padded, total = self.padded(x, fill), np.full((x.shape[0], *out, x.shape[3]), fill, x.dtype)
+        for _, _, rows, columns in self.taps(out):
+            combine(total, padded[:, rows, columns], out=total)
+        return total
+
     def scatter(self, rows: Array, shape: tuple[int, ...]) -> Array:
         """The transpose of `patches`: rows summed into [N, H, W, C]."""
         n, height, width, channels = shape

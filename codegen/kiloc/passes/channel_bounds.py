@@ -19,6 +19,7 @@ from ..ir.operator import Environment
 from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops._window import Window
+from ..ops._window_reach import inside
 from ..ops.model._linear import Linear
 from ..ops.model.add import Add
 from ..ops.model.average_pool_2d import AveragePool2D
@@ -132,6 +133,6 @@ def parts_inside(graph: Graph, node: Node) -> Ints:
 
 def _lines_inside(window: Window, size: int, axis: int) -> Ints:
     """The same along one axis."""
-    pad = (window.pad[axis], 0, window.pad[axis + 2], 0)
-    line = Window((window.kernel[axis], 1), (window.stride[axis], 1), pad, (window.dilation[axis], 1))
-    return np.unique(line.patches(np.ones((1, size, 1, 1), np.int64))[0], axis=0)
+    ends = {(taps.start, taps.stop) for taps in (inside(window, axis, size, o) for o in range(window.output(size, size)[axis]))}
+    tap = np.arange(window.kernel[axis])
+    return np.unique([(tap >= first) & (tap < end) for first, end in ends], axis=0).astype(np.int64)

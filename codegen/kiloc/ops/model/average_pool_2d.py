@@ -61,8 +61,7 @@ class Pool2D(Op):
 
 def window_counts(window: Window, height: int, width: int) -> NDArray[np.int64]:
     """Elements inside the input under each window: [OH, OW]."""
-    ones = np.ones((1, height, width, 1), np.int64)
-    return np.asarray(window.patches(ones).sum(2).reshape(window.output(height, width)))
+    return np.asarray(window.folded(np.ones((1, height, width, 1), np.int64), 0, np.add)[0, :, :, 0])
 
 
 @register
@@ -71,11 +70,8 @@ class AveragePool2D(Pool2D):
     mnemonic: ClassVar[str] = "average_pool_2d"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        x = e.wide("x")
-        n, height, width, channels = x.shape
-        out = self.window.output(height, width)
-        total = self.window.patches(x).reshape(n, out[0] * out[1], -1, channels).sum(2).reshape(n, *out, channels)
-        count = window_counts(self.window, height, width)[None, :, :, None]
+        total = self.window.folded(e.wide("x"), 0, np.add)
+        count = window_counts(self.window, *e.type("x").shape[1:3])[None, :, :, None]
         magnitude = (np.abs(total) + count // 2) // count
         y = np.where(total > 0, magnitude, -magnitude)
         return (np.clip(y, *clamp_range(self.activation, e.result())).astype(np.int8),)

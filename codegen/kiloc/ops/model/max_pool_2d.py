@@ -37,7 +37,7 @@ class MaxPool2D(Pool2D):
     mnemonic: ClassVar[str] = "max_pool_2d"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        y = windows(self.window, e.array("x")).max(3)
+        y = self.window.folded(e.array("x").astype(np.int16), OUTSIDE, np.maximum)
         return (np.clip(y, *clamp_range(self.activation, e.result())).astype(np.int8),)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:

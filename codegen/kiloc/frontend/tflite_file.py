@@ -1,0 +1,198 @@
+"""TensorFlow Lite flatbuffers as plain data: tensors, operators with their options, inputs and outputs of the graph.
+
+Everything is read here, and only here: what a damaged file does to the accessors of the flatbuffer ends in a CompileError
+of this module, so an exception of any other is our own mistake.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tflite
+from numpy.typing import NDArray
+
+from ..errors import CompileError
+from ..plain_text import printable
+from .limits import NAME_BYTES, PORTS, RANK, check_count
+
+_OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if not k.startswith("_")}
+_TYPES = {v: k for k, v in vars(tflite.TensorType).items() if not k.startswith("_")}
+_DTYPES = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": np.int64}
+_DAMAGED = (struct.error, IndexError, ValueError, TypeError, OverflowError)
+"""What the accessors raise on offsets that lead nowhere."""
+
+_CONVOLUTION = ("StrideH", "StrideW", "Padding", "DilationHFactor", "DilationWFactor", "FusedActivationFunction")
+_POOL = ("StrideH", "StrideW", "Padding", "FilterHeight", "FilterWidth", "FusedActivationFunction")
+_OPTIONS = {
+    "CONV_2D": (tflite.Conv2DOptions, _CONVOLUTION),
+    "DEPTHWISE_CONV_2D": (tflite.DepthwiseConv2DOptions, _CONVOLUTION),
+    "FULLY_CONNECTED": (tflite.FullyConnectedOptions, ("WeightsFormat", "FusedActivationFunction")),
+    "ADD": (tflite.AddOptions, ("FusedActivationFunction",)),
+    "AVERAGE_POOL_2D": (tflite.Pool2DOptions, _POOL),
+    "MAX_POOL_2D": (tflite.Pool2DOptions, _POOL),
+    "SOFTMAX": (tflite.SoftmaxOptions, ("Beta",)),
+}
+"""Operators whose options count: their table in the file, and what is read of it."""
+
+
+@dataclass
+class Tensor:
+    """A tensor as the file has it; `data` where it is constant."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scales: NDArray[np.float64]
+    zero_points: NDArray[np.int64]
+    axis: int
+    data: NDArray[Any] | None
+
+    @property
+    def where(self) -> str:
+        return f"tensor {self.index} '{printable(self.name)}'"
+
+
+@dataclass
+class Operator:
+    """An operator as the file has it; a missing optional input is None. options: those of `_OPTIONS`, None where the file has none."""
+
+    index: int
+    kind: str
+    inputs: list[Tensor | None]
+    outputs: list[Tensor]
+    options: Mapping[str, Any] | None
+
+    @property
+    def where(self) -> str:
+        name = self.outputs[0].name if self.outputs else ""
+        return f"operator {self.index} {printable(self.kind)} '{printable(name)}'"
+
+    def input(self, position: int) -> Tensor | None:
+        return self.inputs[position] if position < len(self.inputs) else None
+
+
+@dataclass
+class File:
+    """The first subgraph of a model."""
+
+    operators: list[Operator]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+def read(data: bytes, origin: str) -> File:
+    """Raises CompileError for what is no flatbuffer of this kind, or a damaged one."""
+    if len(data) < 8 or data[4:8] != b"TFL3":
+        raise CompileError(origin, "not a TensorFlow Lite file (its identifier 'TFL3' is missing)", "pass a .tflite or .onnx model")
+    try:
+        reader = _Reader(data)
+        return File(reader.operators(), reader.tensors("Inputs"), reader.tensors("Outputs"))
+    except _DAMAGED as error:
+        raise CompileError(origin, f"the file is damaged or truncated ({error})", "copy or export the model again") from None
+
+
+class _Reader:
+    """Flatbuffer accessors with bounds that a damaged file cannot talk its way around."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = 8 * len(data)
+        self.model = tflite.Model.GetRootAsModel(data, 0)
+        if self.model.SubgraphsLength() < 1:
+            raise ValueError("no subgraph")
+        self.graph = self.model.Subgraphs(0)
+        self._count = self._bounded(self.graph.TensorsLength())
+        self._tensors: dict[int, Tensor] = {}
+        self._buffers: dict[int, bytes] = {}
+
+    def _bounded(self, length: int) -> int:
+        """The length of a vector. All that are read are together no longer than a few times the file: else they lie over each other."""
+        self._left -= max(length, 0)
+        if length < 0 or self._left < 0:
+            raise ValueError(f"a vector of {length} entries that is longer than the file, or vectors that lie over each other")
+        return length
+
+    def tensors(self, which: str) -> list[Tensor]:
+        length = self._bounded(getattr(self.graph, f"{which}Length")())
+        check_count("the graph", which.lower(), length, PORTS)
+        return [self.tensor(getattr(self.graph, which)(i)) for i in range(length)]
+
+    def tensor(self, index: int) -> Tensor:
+        index = int(index)
+        if index not in self._tensors:
+            if not 0 <= index < self._count:
+                raise ValueError(f"tensor {index} does not exist")
+            self._tensors[index] = self._read(index)
+        return self._tensors[index]
+
+    def _read(self, index: int) -> Tensor:
+        t = self.graph.Tensors(index)
+        rank = self._bounded(t.ShapeLength())
+        if rank > RANK:
+            raise ValueError(f"tensor {index} has {rank} axes")
+        shape = tuple(int(t.Shape(i)) for i in range(rank))
+        q = t.Quantization()
+        scales, points, axis = np.zeros(0), np.zeros(0, np.int64), 0
+        if q is not None:
+            scales = np.array([q.Scale(i) for i in range(self._bounded(q.ScaleLength()))], np.float64)
+            points = np.array([q.ZeroPoint(i) for i in range(self._bounded(q.ZeroPointLength()))], np.int64)
+            axis = int(q.QuantizedDimension())
+        dtype = _TYPES.get(t.Type(), f"type {t.Type()}")
+        return Tensor(index, self._text(t.Name()), shape, dtype, scales, points, axis, self._data(t, shape, dtype, index))
+
+    def _text(self, name: bytes | None) -> str:
+        data = name or b""
+        self._bounded(len(data))
+        return data[:NAME_BYTES].decode("utf-8", "replace")
+
+    def _data(self, t: Any, shape: tuple[int, ...], dtype: str, index: int) -> NDArray[Any] | None:
+        data = self._buffer(t.Buffer())
+        if not data or dtype not in _DTYPES:
+            return None
+        count = 1
+        for extent in shape:
+            count *= extent
+        if count * np.dtype(_DTYPES[dtype]).itemsize != len(data):
+            raise ValueError(f"tensor {index} has {len(data)} bytes of data for shape {shape}")
+        return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
+
+    def _buffer(self, index: int) -> bytes:
+        if index not in self._buffers:
+            if not 0 <= index < self.model.BuffersLength():
+                raise ValueError(f"buffer {index} does not exist")
+            buffer = self.model.Buffers(index)
+            length = self._bounded(buffer.DataLength())
+            data = buffer.DataAsNumpy().tobytes() if length else b""
+            if len(data) != length:
+                raise ValueError(f"buffer {index} is shorter than its {length} bytes")
+            self._buffers[index] = data
+        return self._buffers[index]
+
+    def operators(self) -> list[Operator]:
+        return [self._operator(i) for i in range(self._bounded(self.graph.OperatorsLength()))]
+
+    def _operator(self, index: int) -> Operator:
+        op = self.graph.Operators(index)
+        if not 0 <= op.OpcodeIndex() < self.model.OperatorCodesLength():
+            raise ValueError(f"operator {index} has no operator code")
+        code = self.model.OperatorCodes(op.OpcodeIndex())
+        kind = _OPERATORS.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "UNKNOWN")
+        if kind == "CUSTOM":
+            kind = f"CUSTOM:{self._text(code.CustomCode())}"
+        inputs = [int(op.Inputs(i)) for i in range(self._bounded(op.InputsLength()))]
+        outputs = [int(op.Outputs(i)) for i in range(self._bounded(op.OutputsLength()))]
+        tensors = [None if i < 0 else self.tensor(i) for i in inputs]
+        return Operator(index, kind, tensors, [self.tensor(i) for i in outputs], self._options(op, kind))
+
+    def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
+        table = op.BuiltinOptions()
+        if table is None or kind not in _OPTIONS:
+            return None
+        kind_of_table, names = _OPTIONS[kind]
+        options = kind_of_table()
+        options.Init(table.Bytes, table.Pos)
+        return {name: getattr(options, name)() for name in names}

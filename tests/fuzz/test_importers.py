@@ -1,0 +1,68 @@
+"""A few hundred damaged files of `importers.py`, the same ones each time: refused with reasons, or compiled, in bounded time and memory."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import importers
+import pytest
+
+COUNT = 300
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, importers.__file__, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_damaged_files_are_refused_or_compiled() -> None:
+    done = run(f"--count={COUNT}", "--seed=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.fullmatch(r"(\d+) mutants in \d+ s: (\d+) refused, (\d+) built, 0 findings\n", done.stdout)
+    assert counts and int(counts[1]) == COUNT and min(int(counts[2]), int(counts[3])) > COUNT // 10, done.stdout
+
+
+def test_a_mutant_is_the_same_each_time() -> None:
+    chosen = importers.small_models()
+    mutants = importers.mutants(chosen, 5, 0)
+    first = [next(mutants) for _ in range(40)]
+    assert next(importers.mutants(chosen, 5, 39)) == first[39]
+    assert len({data for _, _, data in first}) > 35
+
+
+def test_the_fields_of_a_flatbuffer_are_found() -> None:
+    """Each kind of field that the format has, and a change of one changes these bytes alone."""
+    data = importers.small_models()["image.tflite"]
+    where = importers.flatbuffer_mutations.sites(data)
+    assert {s.kind for s in where} == set(importers.flatbuffer_mutations.FORMATS)
+    assert {"Tensor.0", "Quantization.2", "Quantization.3", "Operator.1", "Options.0", "lengths", "vtables"} <= {s.group for s in where}
+    changed = bytearray(data)
+    importers.flatbuffer_mutations._overwrite(changed, where, random.Random(1))
+    assert len(changed) == len(data) and sum(a != b for a, b in zip(changed, data, strict=True)) <= 8
+
+
+FAULTS = {
+    "raises": ("raise KeyError('ours')", "KeyError: 'ours'"),
+    "takes long": ("while True: pass", "TooSlow"),
+    "takes memory": ("bytearray(2 << 30)", "MemoryError"),
+    "dies": ("import os; os._exit(7)", "killed: exit code 7"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_found_is_told_and_kept(fault: str, tmp_path: Path) -> None:
+    """A front end with a mistake: each mutant is a finding, the rest go on, and the files are kept."""
+    body, words = FAULTS[fault]
+    script = tmp_path / "importers.py"
+    here = Path(importers.__file__).resolve()
+    source = here.read_text().replace("Path(__file__).resolve().parents[1]", f"Path({str(here.parents[1])!r})")
+    source = source.replace("str(Path(__file__).parent)]", f"{str(here.parent)!r}]").replace("SECONDS = 5", "SECONDS = 1")
+    assert "    front_end = onnx if" in source
+    script.write_text(source.replace("    front_end = onnx if", f"    {body}\n    front_end = onnx if"))
+    done = subprocess.run([sys.executable, script, "--count=2", f"--keep={tmp_path / 'kept'}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.count(words) >= 2 and "2 findings" in done.stdout, done.stdout
+    assert len(list((tmp_path / "kept").iterdir())) == 2
