@@ -2,10 +2,12 @@
 #   PYTHON=python3.12   the interpreter of a new .venv (3.11 or newer)
 #   JOBS=4              processes that pytest uses
 #   ARGS='-k conv'      more arguments for pytest
+#   MINUTES=5           how long `make fuzz` takes in all
 
 PYTHON ?= python3
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 ARGS   ?=
+MINUTES ?= 10
 
 BIN    := .venv/bin
 READY  := .venv/.ready
@@ -28,6 +30,10 @@ check: lint  ## the inner loop, under two minutes: lint, unit and operator tests
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+fuzz: setup  ## look for inputs that break the importers, and what devices read (MINUTES=10, half for each)
+	$(BIN)/python tests/fuzz/importers.py --minutes $$(( ($(MINUTES) + 1) / 2 )) --seed $$(date +%s) --keep build/fuzz $(ARGS)
+	$(BIN)/python tests/fuzz/c/run.py --minutes $$(( ($(MINUTES) + 1) / 2 ))
 
 demo: setup  ## train a digit classifier on a new writer's digits, in the memory of a microcontroller
 	$(BIN)/python examples/digits/run.py
@@ -79,9 +85,6 @@ bench-interchange: setup  ## LoRA trained in float elsewhere, quantised on impor
 
 docs: setup  ## write docs/reference anew from docstrings, headers and the registry of operators
 	$(BIN)/python docs/generate $(ARGS)
-fuzz: setup  ## damaged model files for both importers, MINUTES=10 long
-	$(BIN)/python tests/fuzz/importers.py --minutes $(or $(MINUTES),10) --seed $$(date +%s) --keep build/fuzz $(ARGS)
-
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)
 
@@ -98,6 +101,7 @@ system:
 	command -v arm-none-eabi-gcc >/dev/null || missing="$$missing gcc-arm-none-eabi"; \
 	echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || missing="$$missing libnewlib-arm-none-eabi"; \
 	command -v qemu-system-arm >/dev/null || missing="$$missing qemu-system-arm"; \
+	test -e "$$(clang -print-file-name=libclang_rt.fuzzer-$$(uname -m).a 2>/dev/null)" || missing="$$missing clang libclang-rt-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing$$missing"; \

@@ -22,7 +22,7 @@ from ..adapters import Adapter
 from . import data, recipe
 from .calls import Calls, one_at_a_time
 from .data import Samples
-from .errors import DeviceError
+from .errors import DeviceError, check_status
 from .manifest import Manifest
 from .stored_adapters import StoredAdapters, Update
 
@@ -178,6 +178,7 @@ class Device(Calls, ABC):
         keep_best: end with the state that had the lowest validation loss, the one before training included. After an epoch that did not
         lower it training goes on from that state at a third of the rate, so a rate that is too high, or an overfitted sample, does no harm.
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on.
+        A build with a public key takes no state, so it has neither.
 
         Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
         """
@@ -186,7 +187,7 @@ class Device(Calls, ABC):
         targets = self._targets(y, len(samples))
         per_update = self._samples_an_update(accumulate)
         _check_fit(len(samples), epochs, keep_best and validation is None)
-        held = self._held_out(targets[0], hold_out, epochs is None and validation is None, seed)
+        held = self._held_out(targets[0], hold_out, epochs is None and validation is None and not self.manifest.signed, seed)
         if held.any():
             if validation is not None:
                 raise ValueError("hold_out makes its own validation samples: leave validation out")
@@ -262,6 +263,7 @@ class Device(Calls, ABC):
         return recipe.held_out(known, count, share, seed) if share else np.zeros(count, np.bool_)
 
     def _best(self, validation: tuple[Samples, ArrayLike | None]) -> recipe.Best:
+        self._check_takes_state()
         return recipe.Best(lambda: self.evaluate(*validation)["loss"], self.state, self.set_state)
 
     def _default_decay(self, learning_rate: float | None) -> str:
@@ -297,6 +299,7 @@ class Device(Calls, ABC):
         if len(state) != self.manifest.state_bytes:
             raise ValueError(f"state has {len(state)} bytes, this build's has {self.manifest.state_bytes}")
         self._check_adapters()
+        self._check_takes_state()
         given, expected = int.from_bytes(state[:4], "little"), self.manifest.state_layout
         if expected is not None and given != expected:
             what = f"the state is of another model, other options or another version: its layout is {given:#010x}, this build's {expected:#010x}"
@@ -375,6 +378,10 @@ class Device(Calls, ABC):
         stored.install()
         return Update(sent, begun.kept)
 
+    def abandon_update(self) -> None:
+        """Give up the update under way, if there is one; the next one goes on with what has arrived, or begins anew."""
+        self._stored().abandon()
+
     def reboot(self) -> None:
         """As after a reset of the board: what is in flash is left."""
         self._stored().reboot()
@@ -414,6 +421,10 @@ class Device(Calls, ABC):
     def _check_training(self) -> None:
         if not self.manifest.training:
             raise DeviceError(self.name, "the model was built without training", "build it with a method, such as kt.LoRA(rank=4)")
+
+    def _check_takes_state(self) -> None:
+        if self.manifest.signed:
+            check_status(19, self.name)
 
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:
