@@ -14,7 +14,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kilotune import resources, toolchain
 
-from .boards import WARNINGS, linked, printed
+from .board_programs import WARNINGS, linked, printed
 
 TRAINING = Path(__file__).parent / "training.c"
 RUNTIME = resources.runtime()
