@@ -35,6 +35,7 @@ static int8_t served_outputs[3][INPUTS][SERVED_OUTPUT_BYTES], second_outputs[INP
 
 static uint32_t chance = 2, moments = 3; /* what main and the handler draw from */
 static volatile uint32_t under_way, landed, wrong, wanted, torn;
+static volatile uint32_t longest = 1500; /* ticks from one interrupt to the next */
 static volatile int switching, reading, current, next; /* current and next: the adapters that an update goes from and to */
 
 static uint32_t draw(uint32_t *seed)
@@ -67,6 +68,7 @@ void SysTick_Handler(void)
 {
     int8_t y[SECOND_OUTPUT_BYTES], z[SERVED_OUTPUT_BYTES];
     const uint32_t i = draw(&moments) % INPUTS;
+    SYST_CSR = 0; /* the next one is counted from the end of this one, or main would never run */
     landed += under_way;
     wrong += second_infer(&watched, second_inputs[i], y) != KT_OK || memcmp(y, second_outputs[i], sizeof y) != 0;
     if (switching) served_adapter_select(&served, values[draw(&moments) % 3]);
@@ -76,8 +78,9 @@ void SysTick_Handler(void)
         torn += k != current && k != next;
     }
     if (draw(&moments) % 4 == 0) wanted = 1;
-    SYST_RVR = 10 + draw(&moments) % 1500;
+    SYST_RVR = 10 + draw(&moments) % longest;
     SYST_CVR = 0;
+    SYST_CSR = 7;
 }
 
 static int erase(void *context, uint32_t page)
@@ -150,6 +153,7 @@ static void trainings(void)
 {
     uint32_t aborts = 0, kept = 0;
     SYST_CSR = 0;
+    longest = 300;
     second_init(&learner, learner_arena, sizeof learner_arena, learner_state, sizeof learner_state);
     for (uint32_t s = 1; s <= STEPS; s++) {
         learn(s);
@@ -184,12 +188,12 @@ static uint32_t update(kt_adapter_slots *slots, const kt_flash *flash, const uin
     int8_t y[SERVED_OUTPUT_BYTES];
     wrong += kt_update_begin(slots, bytes) != KT_OK;
     for (uint32_t at = 0; at < bytes;) {
-        const uint32_t i = draw(&chance) % INPUTS, piece = 8 * (1 + draw(&chance) % 6);
+        const uint32_t i = draw(&chance) % INPUTS, piece = 8 * (1 + draw(&chance) % 12);
         wrong += kt_update_write(slots, at, file + at, piece < bytes - at ? piece : bytes - at) != KT_OK;
         at += piece;
         served_infer(&served, served_inputs[i], y);
         torn += which(y, i) != current;
-        if (wanted && aborts < 8) {
+        if (wanted && aborts < 5) {
             wanted = 0, aborts++;
             kt_update_abandon(slots);
             at = at < PAGE || aborts % 2 ? 0 : kt_update_page(slots, at / PAGE);
@@ -208,8 +212,9 @@ static void updates(void)
     for (uint32_t page = 0; page < PAGES; page++) erase(NULL, page);
     wrong += kt_slots_boot(&slots, &flash, &served_interface, &served) != KT_OK;
     current = next = 0;
+    longest = 8000; /* the handler infers as well, for longer than what it interrupts */
     reading = 1;
-    for (int u = 0; u < 4; u++) {
+    for (int u = 0; u < 3; u++) {
         const int to = 1 + u % 2;
         aborts += update(&slots, &flash, to == 1 ? adapter_a : adapter_b, to == 1 ? sizeof adapter_a : sizeof adapter_b);
         next = to;
