@@ -29,7 +29,7 @@ def linked(
         sources += [directory / name for name in manifest.sources if not name.startswith("runtime")]
         include += [directory / folder for folder in manifest.include]
     sources += shared.values()
-    bare = ("-fno-common", *toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections", "-T", str(b.linker_script), f"-L{common}") if b.linker_script else ()
+    bare = (*toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections", "-T", str(b.linker_script), f"-L{common}") if b.linker_script else ()
     # A core without the DSP extension takes a build for a larger one with portable kernels.
     core = (*b.flags, *(["-DKT_PORTABLE"] if b.core in toolchain.WITHOUT_DSP else []))
     command = [compiler, *core, *WARNINGS, *flags, *(f"-I{folder}" for folder in include), *map(str, sources), *bare, "-o", str(output)]

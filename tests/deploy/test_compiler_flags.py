@@ -82,7 +82,8 @@ def test_every_source_with_float_is_under_the_guard() -> None:
     """What a source includes, as the compiler resolves it. kt/model.h only declares: an application may include it under any flags."""
     for source in SOURCES:
         command = [compiler("gcc"), "-std=c99", f"-I{RUNTIME / 'include'}", "-M", source]
-        read = [Path(name) for name in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() if "/kt/" in name or "/src/" in name]
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        read = [Path(name) for name in found if "/kt/" in name or "/src/" in name]
         code = "".join(path.read_text() for path in read if path.name != "model.h")
         names = [path.name for path in read]
         assert "strict_float.h" in names or not re.search(r"\b(float|double)\b", re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)), source

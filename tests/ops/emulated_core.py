@@ -250,7 +250,8 @@ class Batch:
         if changed.size:
             placed = max((p for p in self.placed if p.start <= changed[0]), key=lambda p: p.start)
             near = min(placed.offsets, key=lambda name: abs(placed.offsets[name] - int(changed[0])))
-            raise AssertionError(f"{placed.what}: write outside of the results, {int(changed[0]) - placed.offsets[near]} bytes from the start of {near}")
+            where = f"{int(changed[0]) - placed.offsets[near]} bytes from the start of {near}"
+            raise AssertionError(f"{placed.what}: write outside of the results, {where}")
         for placed in self.placed:
             for name, array in placed.expected.items():
                 at, size = placed.offsets[name], placed.sizes[name]

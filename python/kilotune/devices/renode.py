@@ -85,7 +85,8 @@ class RenodeTransport:
                 return socket.create_connection(("127.0.0.1", port), 1.0)
             if _ERROR.search(self._output()):
                 time.sleep(_SAYS_SECONDS)
-                raise DeviceError(self.name, f"Renode cannot run {self._script}{self._said()}", "its version may name a command of renode/*.resc differently")
+                what = f"Renode cannot run {self._script}{self._said()}"
+                raise DeviceError(self.name, what, "its version may name a command of renode/*.resc differently")
             time.sleep(0.1)
         what = f"Renode has not opened the board's serial port within {_START_SECONDS:.0f} seconds{self._said()}"
         raise DeviceError(self.name, what, "its version may name a command of renode/*.resc differently")

@@ -21,8 +21,6 @@
 #ifndef KT_KERNELS_H
 #define KT_KERNELS_H
 
-#include "kt/strict_float.h"
-
 #include <stdint.h>
 
 #ifdef __cplusplus
