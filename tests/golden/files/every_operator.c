@@ -353,7 +353,8 @@ static kt_status attach(every_operator_model *m, void *arena, size_t arena_bytes
     if (arena_bytes >= EVERY_OPERATOR_ARENA_BYTES_TRAIN) {
         used = EVERY_OPERATOR_ARENA_BYTES_TRAIN;
     }
-    if (!usable(state, state_bytes, EVERY_OPERATOR_STATE_BYTES) || !apart(arena, used, state)) {
+    if (!usable(state, state_bytes, EVERY_OPERATOR_STATE_BYTES) ||
+        !apart(arena, used, state)) {
         return KT_ERROR_STATE;
     }
     m->arena = arena;

@@ -378,7 +378,8 @@ static kt_status attach(tiny_model *m, void *arena, size_t arena_bytes, void *st
     if (arena_bytes >= TINY_ARENA_BYTES_TRAIN) {
         used = TINY_ARENA_BYTES_TRAIN;
     }
-    if (!usable(state, state_bytes, TINY_STATE_BYTES) || !apart(arena, used, state)) {
+    if (!usable(state, state_bytes, TINY_STATE_BYTES) ||
+        !apart(arena, used, state)) {
         return KT_ERROR_STATE;
     }
     m->arena = arena;
