@@ -11,8 +11,10 @@ ${STATE}            not given
 Train On
     [Arguments]                 ${platform}    ${uart}
     Execute Command             mach create
-    Execute Command             machine LoadPlatformDescription @${CURDIR}/${platform}.repl
-    Execute Command             sysbus LoadELF @${FIRMWARE}/${platform}.elf
+    Execute Command             $platform\="${CURDIR}/${platform}.repl"
+    Execute Command             machine LoadPlatformDescription $platform
+    Execute Command             $elf\="${FIRMWARE}/${platform}.elf"
+    Execute Command             sysbus LoadELF $elf
     Create Terminal Tester      sysbus.${uart}    defaultPauseEmulation=true
     Start Emulation
     ${line}=                    Wait For Line On Uart    state ([0-9a-f]{8})    treatAsRegex=true    timeout=120

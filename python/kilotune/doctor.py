@@ -44,8 +44,8 @@ def _version(program: str) -> str:
         return ""
     result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     said = result.stdout + result.stderr  # OpenOCD answers on standard error
-    number = re.search(r"\b\d+\.\d+\.\d+\b", said)
-    return number[0] if number else (said.splitlines() or ["yes"])[0]
+    number = re.search(r"(?<![\d.])\d+\.\d+\.\d+", said)  # also of v1.2.3 and 1.2.3.4
+    return number[0] if number else next((line.strip() for line in said.splitlines() if line.strip()), "yes")
 
 
 def operators() -> list[dict[str, Any]]:

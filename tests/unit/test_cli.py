@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,25 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     gcc = next(row for row in as_json("doctor", code=FAILED) if row["tool"] == "gcc")
     assert gcc["version"] == "" and "apt" in gcc["remedy"]
     assert "missing" in run("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [
+        ("\nRenode v1.16.1.20567\n  build: 1a2b3c4d-202602110807\n", "1.16.1"),
+        ("Renode, version 1.16.1.20567 (1a2b3c4d-202602110807)\n", "1.16.1"),
+        ("arm-none-eabi-gcc (15:14.2.rel1-1) 14.2.1 20241119\n", "14.2.1"),
+        ("gcc (Debian 12.4.0-5) 12.4.0\n", "12.4.0"),
+        ("\n\n  a development build\n", "a development build"),
+        ("", "yes"),
+    ],
+)
+def test_doctor_reads_every_version(printed: str, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool that is there is never called missing, whatever it prints."""
+    (tmp_path / "renode").write_text(f"#!/bin/sh\ncat <<'END'\n{printed}END\n" if printed else "#!/bin/sh\n")
+    (tmp_path / "renode").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert next(row for row in doctor.tools() if row["tool"] == "renode")["version"] == version
 
 
 def test_version_and_help() -> None:

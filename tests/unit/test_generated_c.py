@@ -248,6 +248,19 @@ int main(void)
         CHECK(NAME_init(&m, small, PREFIX_ARENA_BYTES_INFER, NULL, PREFIX_STATE_BYTES) == KT_ERROR_STATE);
         CHECK(NAME_init(&m, small, PREFIX_ARENA_BYTES_INFER, state, PREFIX_STATE_BYTES - 1) == KT_ERROR_STATE);
         CHECK(NAME_init(&m, small, PREFIX_ARENA_BYTES_INFER, state + 4, PREFIX_STATE_BYTES) == KT_ERROR_STATE);
+        {
+            /* One block for both: the state below the arena, then above it, apart by nothing or sharing a word. */
+            const size_t state_end = (PREFIX_STATE_BYTES + 7) / 8 * 8, arena_end = (PREFIX_ARENA_BYTES_TRAIN + 7) / 8 * 8;
+            uint8_t *const block = malloc(state_end + arena_end);
+            CHECK(NAME_init(&m, block, PREFIX_ARENA_BYTES_TRAIN, block, PREFIX_STATE_BYTES) == KT_ERROR_STATE);
+            CHECK(NAME_init(&m, block + state_end - 8, PREFIX_ARENA_BYTES_TRAIN, block, PREFIX_STATE_BYTES) == KT_ERROR_STATE);
+            CHECK(NAME_init(&m, block, PREFIX_ARENA_BYTES_TRAIN, block + arena_end - 8, PREFIX_STATE_BYTES) == KT_ERROR_STATE);
+            CHECK(NAME_init(&m, block + state_end, PREFIX_ARENA_BYTES_TRAIN, block, PREFIX_STATE_BYTES) == KT_OK);
+            CHECK(NAME_init(&m, block, PREFIX_ARENA_BYTES_TRAIN, block + arena_end, PREFIX_STATE_BYTES) == KT_OK);
+            CHECK(NAME_resume(&m, block, PREFIX_ARENA_BYTES_TRAIN, block + arena_end - 8, PREFIX_STATE_BYTES) == KT_ERROR_STATE);
+            CHECK(NAME_resume(&m, block, SIZE_MAX, block + arena_end, PREFIX_STATE_BYTES) == KT_OK);
+            free(block);
+        }
         CHECK(NAME_init(&m, small, PREFIX_ARENA_BYTES_INFER, state, PREFIX_STATE_BYTES) == KT_OK);
         if (PREFIX_ARENA_BYTES_INFER < PREFIX_ARENA_BYTES_TRAIN)
             CHECK(NAME_train_step(&m, x, &target, &loss) == KT_ERROR_ARENA);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -20,6 +21,13 @@ from .errors import DeviceError
 from .pipe import ready
 
 _START_SECONDS = 60.0
+_SAYS_SECONDS = 1.0
+"""How long Renode has to finish a message whose beginning is read."""
+
+_ERROR = re.compile(
+    rb"There was an error|^Error E\d+|No such command|Bad parameters for command|Could not tokenize|Unhandled exception|Fatal error", re.MULTILINE
+)
+"""What Renode prints where a command fails: it goes on running, and the rest of the script is left out."""
 
 
 def _free_port() -> int:
@@ -45,10 +53,14 @@ class RenodeTransport:
         if board.renode is None:
             raise DeviceError(board.name, "Renode has no description of this board", "boards/README.md says what to add")
         self.name = f"renode:{board.renode.name}"
+        self._script = board.renode.script.name
         if program is None:
             raise DeviceError(self.name, "the program renode is not installed, or not on PATH", "https://renode.io (it is on no package registry)")
+        if '"' in str(elf):
+            raise DeviceError(self.name, f'Renode takes no path with a quotation mark: {elf}', "set KILOTUNE_CACHE to a folder without")
         port = _free_port()
-        commands = f"$elf=@{elf}; $port={port}; include @{board.renode.script.name}"
+        # A path in quotes may hold spaces; the one after @ may not, and is the script's name in its folder.
+        commands = f'$elf="{elf}"; $port={port}; include @{board.renode.script.name}'
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         try:
             # An open standard input: at its end the console, and with it Renode, would end.
@@ -73,6 +85,10 @@ class RenodeTransport:
                 raise self._ended()
             with contextlib.suppress(OSError):
                 return socket.create_connection(("127.0.0.1", port), 1.0)
+            if _ERROR.search(self._output()):
+                time.sleep(_SAYS_SECONDS)
+                what = f"Renode cannot run {self._script}{self._said()}"
+                raise DeviceError(self.name, what, "its version may name a command of renode/*.resc differently")
             time.sleep(0.1)
         what = f"Renode has not opened the board's serial port within {_START_SECONDS:.0f} seconds{self._said()}"
         raise DeviceError(self.name, what, "its version may name a command of renode/*.resc differently")
@@ -117,9 +133,12 @@ class RenodeTransport:
         if not self._finalizer.alive:
             raise closed(self.name)
 
+    def _output(self) -> bytes:
+        """All that Renode has printed. Read in place: the position of the file is also that of Renode's next write."""
+        return os.pread(self._errors.fileno(), os.fstat(self._errors.fileno()).st_size, 0)
+
     def _said(self) -> str:
-        self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace").strip()
+        text = self._output().decode(errors="replace").strip()
         return f": {text[-4000:]}" if text else ""
 
     def _ended(self) -> DeviceError:

@@ -9,6 +9,8 @@
 #ifndef KT_LOSS_H
 #define KT_LOSS_H
 
+#include "kt/strict_float.h"
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -20,7 +20,7 @@ extern "C" {
 typedef enum {
     KT_OK = 0,
     KT_ERROR_ARENA = 1,       /* arena missing, misaligned or smaller than the call needs */
-    KT_ERROR_STATE = 2,       /* state missing, misaligned, too small, or of another model or layout */
+    KT_ERROR_STATE = 2,       /* state missing, misaligned, too small, over the arena, or of another model or layout */
     KT_ERROR_LABEL = 3,       /* label outside [0, classes) */
     KT_ERROR_LOSS = 4,        /* a target is NaN or out of range; nothing was accumulated */
     KT_ERROR_ADAPTER = 5,     /* adapter truncated, oversized or damaged; nothing was changed */

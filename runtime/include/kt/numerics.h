@@ -7,24 +7,18 @@
  * compiler: the check below refuses a compiler that does otherwise. Left shifts are multiplications, so that no
  * expression here is undefined for any argument in the stated range.
  *
- * Floats: strict IEEE 754 binary32, round to nearest even, subnormals kept, one operation a statement. Build with
- * -ffp-contract=off and without -ffast-math. Nothing here needs libm. */
+ * Floats: strict IEEE 754 binary32, round to nearest even, subnormals kept, one operation a statement, which kt/strict_float.h
+ * sees to. Nothing here needs libm. */
 #ifndef KT_NUMERICS_H
 #define KT_NUMERICS_H
 
-#include <float.h>
+#include "kt/strict_float.h"
+
 #include <stdint.h>
 #include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#if defined(__FAST_MATH__)
-#error "kilotune needs strict float arithmetic: build without -ffast-math"
-#endif
-#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
-#error "kilotune needs float expressions evaluated in float (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
 
 /* Does not compile where a right shift of a negative number is not arithmetic. */

@@ -6,6 +6,8 @@
 #ifndef KT_OPTIM_H
 #define KT_OPTIM_H
 
+#include "kt/strict_float.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus

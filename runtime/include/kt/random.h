@@ -13,6 +13,8 @@
 #ifndef KT_RANDOM_H
 #define KT_RANDOM_H
 
+#include "kt/strict_float.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus

@@ -2,6 +2,8 @@
 #ifndef KT_STORAGE_H
 #define KT_STORAGE_H
 
+#include "kt/strict_float.h"
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -365,6 +365,13 @@ static int usable(const void *pointer, size_t bytes, size_t needed)
     return needed == 0 || (pointer != NULL && (uintptr_t)pointer % KT_ALIGNMENT == 0 && bytes >= needed);
 }
 
+/* Whether the state shares no byte with the arena. */
+static int apart(const void *arena, size_t arena_bytes, const void *state)
+{
+    const uintptr_t a = (uintptr_t)arena, s = (uintptr_t)state;
+    return a < s ? s - a >= arena_bytes : a - s >= EVERY_OPERATOR_STATE_BYTES;
+}
+
 /* The struct's size on this compiler is the size that the budget counted. */
 enum { PLANNED_BYTES = EVERY_OPERATOR_STATE_BYTES };
 typedef char state_size_is_as_planned[sizeof(every_operator_state) == PLANNED_BYTES ? 1 : -1];
@@ -374,7 +381,12 @@ static kt_status attach(every_operator_model *m, void *arena, size_t arena_bytes
     if (!usable(arena, arena_bytes, EVERY_OPERATOR_ARENA_BYTES_INFER)) {
         return KT_ERROR_ARENA;
     }
-    if (!usable(state, state_bytes, EVERY_OPERATOR_STATE_BYTES)) {
+    size_t used = EVERY_OPERATOR_ARENA_BYTES_INFER;
+    if (arena_bytes >= EVERY_OPERATOR_ARENA_BYTES_TRAIN) {
+        used = EVERY_OPERATOR_ARENA_BYTES_TRAIN;
+    }
+    if (!usable(state, state_bytes, EVERY_OPERATOR_STATE_BYTES) ||
+        !apart(arena, used, state)) {
         return KT_ERROR_STATE;
     }
     m->arena = arena;

@@ -1,6 +1,7 @@
 /* kt_apply_mask_s8 for the DSP extension: a word of bits for eight words of gradients.
  *
- * SEL takes each byte by a flag, and the flags lie in bits 16 to 19 of a register that MSR writes: four bits need no more than a shift.
+ * SEL takes each byte by a flag. An addition of bytes sets the flags, one where a byte and itself make 256 or more, so bit i of four goes to
+ * the highest of byte i: times 2^7 + 2^14 + 2^21 + 2^28, where no two terms meet. MSR would write flags at once, but not in every emulator.
  * Elements that are no words take the portable loop: in a model they are. */
 #include "kt/architecture.h"
 #include "../mask.h"
@@ -9,20 +10,16 @@
 
 #include "../../dsp/simd.h"
 
-/* 16 bytes at multiples of 4. bits: of the first four in bits 16 to 19, the others behind them. */
-#define SELECT(word, bits) "msr APSR_g, " bits "\n\t" "sel " word ", " word ", %[zero]\n\t"
-#define APPLY_SIXTEEN \
+/* bits: the position of the word's four. */
+#define SELECT(word, bits) \
+    "ubfx %[flags], %[mask], #" bits ", #4\n\t" \
+    "mul %[flags], %[flags], %[spread]\n\t" \
+    "uadd8 %[flags], %[flags], %[flags]\n\t" \
+    "sel " word ", " word ", %[zero]\n\t"
+#define APPLY_SIXTEEN(first, second, third, fourth) \
     "ldm %[from]!, {r4, r5, r6, r8}\n\t" \
-    SELECT("r4", "%[first]") SELECT("r5", "%[second]") SELECT("r6", "%[third]") SELECT("r8", "%[fourth]") \
+    SELECT("r4", first) SELECT("r5", second) SELECT("r6", third) SELECT("r8", fourth) \
     "stm %[to]!, {r4, r5, r6, r8}\n\t"
-
-static inline void apply_sixteen(uint32_t first, uint32_t second, uint32_t third, uint32_t fourth, const int8_t **from, int8_t **to)
-{
-    __asm__ volatile(APPLY_SIXTEEN /* no intrinsic writes the flags, and nothing may come between */
-                     : [from] "+r"(*from), [to] "+r"(*to)
-                     : [first] "r"(first), [second] "r"(second), [third] "r"(third), [fourth] "r"(fourth), [zero] "r"(0)
-                     : "r4", "r5", "r6", "r8", "memory");
-}
 
 void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8_t *mask, int8_t *result)
 {
@@ -31,9 +28,12 @@ void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8
     const int8_t *from = g;
     int8_t *to = result;
     for (; from != end; mask += 4) {
-        const uint32_t bits = kt_load_word(mask);
-        apply_sixteen(bits << 16, bits << 12, bits << 8, bits << 4, &from, &to);
-        apply_sixteen(bits, bits >> 4, bits >> 8, bits >> 12, &from, &to);
+        uint32_t flags;
+        /* 32 bytes at multiples of 4. No more than ten registers: a build without optimisation has no more. */
+        __asm__ volatile(APPLY_SIXTEEN("0", "4", "8", "12") APPLY_SIXTEEN("16", "20", "24", "28")
+                         : [from] "+r"(from), [to] "+r"(to), [flags] "=&r"(flags)
+                         : [mask] "r"(kt_load_word(mask)), [spread] "r"(UINT32_C(0x10204080)), [zero] "r"(0)
+                         : "r4", "r5", "r6", "r8", "memory");
     }
     kt_apply_mask_from(params->size, g, mask - (whole >> 3), result, whole);
 }

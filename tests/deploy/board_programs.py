@@ -1,0 +1,52 @@
+"""Small C programs around a generated model on any board, by any compiler and flags. What they print is their result."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from kilotune import boards, resources, toolchain
+from kilotune.devices.manifest import Manifest
+
+WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror")
+SECONDS = 120
+"""The longest that a program may run."""
+
+
+def linked(
+    directories: Sequence[Path], source: Path, board: str, output: Path, compiler: str, flags: Sequence[str], timer: bool = True
+) -> Path:
+    """The program of `source` with the models of build directories, for `posix` or an emulated board. The linker drops nothing that the
+    compiler left, so whatever is called anywhere has to be there. timer: whether the board's counter of ticks has the timer."""
+    b, common = boards.load(board), resources.boards() / "common"
+    include = [resources.boards(), common]
+    sources = [source, *(s for s in b.sources if timer or s.name != "systick.c")]
+    shared: dict[str, Path] = {}
+    for directory in directories:
+        manifest = Manifest.load(directory)
+        shared |= {name: directory / name for name in manifest.sources if name.startswith("runtime")}
+        sources += [directory / name for name in manifest.sources if not name.startswith("runtime")]
+        include += [directory / folder for folder in manifest.include]
+    sources += shared.values()
+    bare = (*toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections", "-T", str(b.linker_script), f"-L{common}") if b.linker_script else ()
+    # A core without the DSP extension takes a build for a larger one with portable kernels.
+    core = (*b.flags, *(["-DKT_PORTABLE"] if b.core in toolchain.WITHOUT_DSP else []))
+    command = [compiler, *core, *WARNINGS, *flags, *(f"-I{folder}" for folder in include), *map(str, sources), *bare, "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{board}, {' '.join(flags)}\n{done.stderr[-3000:]}"
+    return output
+
+
+def printed(program: Path, board: str, counting: bool = False) -> str:
+    """What a program prints on its board until it ends itself; an exit code other than 0 fails. counting: emulated time follows the
+    instructions, so that a run repeats exactly."""
+    emulator = boards.load(board).emulator
+    command = [str(program)]
+    if emulator is not None:
+        quiet = ["-display", "none", "-monitor", "none", "-serial", "stdio", "-semihosting-config", "enable=on,target=native"]
+        options = (*emulator.options, *(emulator.counting if counting else ()))
+        command = [emulator.program, "-M", emulator.machine, *options, *quiet, "-kernel", str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, f"{board}: exit code {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
