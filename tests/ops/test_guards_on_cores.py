@@ -20,7 +20,7 @@ FAULTS = {
     "read before": "y[0] = (int8_t)(y[0] + other[-1]);",
 }
 WRAPPED = """
-#include "kt/kernels.h"
+#include "kt/kernels/elementwise.h"
 void __real_kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 void __wrap_kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 void __wrap_kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y)
