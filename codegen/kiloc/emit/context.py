@@ -115,7 +115,7 @@ class ModelContext:
     state: list[CState] = field(default_factory=list)
     blocks: list[CBlock] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    headers: list[str] = field(default_factory=list)
+    headers: list[Code] = field(default_factory=list)
     """Of the kernels that are called."""
     updates_at_once: bool = False
     loss_buffer: Code = EMPTY
@@ -218,7 +218,8 @@ def build_context(
     if train:
         _add_training(graph, train, context, constants, slow)
     context.arrays, context.structs = constants.arrays, constants.structs
-    context.sources, context.headers = sorted(constants.sources), sorted(constants.headers)
+    context.sources = sorted(constants.sources)
+    context.headers = [Code(header) for header in sorted(constants.headers)]
     return context
 
 
