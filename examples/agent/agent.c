@@ -8,6 +8,7 @@
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
 #include <string.h>
 
+#include "kt/adapter.h"
 #include "kt_adapters.h"
 #include "kt_board.h"
 #include "kt_agent.h"
@@ -235,9 +236,18 @@ static uint8_t reset(const uint8_t *data, size_t length, uint8_t **end)
     return start_model(kt_agent.interface->init);
 }
 
+/* A state carries no signature: a build with a public key takes none over the link. */
+static int takes_state(void)
+{
+    const kt_adapter_layout *const layout = kt_agent.interface->adapter_layout;
+    return layout == NULL || layout->public_key == NULL;
+}
+
 static uint8_t resume(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
+    if (!takes_state())
+        return KT_ERROR_UNSIGNED;
     return start_model(kt_agent.interface->resume);
 }
 
@@ -257,6 +267,8 @@ static uint8_t write_target(const uint8_t *data, size_t length, uint8_t **end)
 static uint8_t write_state(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)end;
+    if (!takes_state())
+        return KT_ERROR_UNSIGNED;
     const uint8_t status = write_area(state_area(), data, length);
     if (status == KT_OK)
         session.ready = 0;
@@ -373,7 +385,7 @@ typedef struct {
 #define HELLO 1
 
 /* Those of kt_adapters.c. */
-enum { FIRST_ADAPTER_COMMAND = 18, REBOOT = 26 };
+enum { FIRST_ADAPTER_COMMAND = 18, REBOOT = 26, LAST_ADAPTER_COMMAND = 27 };
 
 static const command commands[] = {
     [HELLO] = {hello, ANY_TIME},
@@ -395,9 +407,14 @@ static const command commands[] = {
     [17] = {stats, ANY_TIME},
 };
 
-/* As after a reset of the board: what is in flash is left. */
+/* As after a reset of the board: what is in flash is left, and nothing that was in memory. */
 static uint8_t reboot(void)
 {
+    memset(input, 0, sizeof input);
+    memset(output, 0, sizeof output);
+    memset(target, 0, sizeof target);
+    memset(adapter, 0, sizeof adapter);
+    memset(&measured, 0, sizeof measured);
     const uint8_t status = start_model(kt_agent.interface->init);
     if (status == KT_OK)
         kt_adapters_boot();
@@ -415,7 +432,7 @@ static uint8_t adapter_command(uint8_t code, const uint8_t *data, size_t length,
 
 static uint8_t carry_out(uint8_t code, const uint8_t *data, size_t length, uint8_t **end)
 {
-    if (code >= FIRST_ADAPTER_COMMAND && code <= REBOOT)
+    if (code >= FIRST_ADAPTER_COMMAND && code <= LAST_ADAPTER_COMMAND)
         return adapter_command(code, data, length, end);
     if (code >= sizeof commands / sizeof commands[0] || commands[code].call == NULL)
         return STATUS_COMMAND;

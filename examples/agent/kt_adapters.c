@@ -1,4 +1,4 @@
-/* kt_adapters.c: stored adapters behind commands 18 to 26 (README.md).
+/* kt_adapters.c: stored adapters behind commands 18 to 27 (README.md).
  *
  * The flash is simulated: memory that survives REBOOT, erased and written as flash is. A product hands the functions of its own flash
  * driver to kt_flash instead. AGENT_RESIDENT and AGENT_SLOT_BYTES are as the build planned them, AGENT_FLASH_PAGE is 0 without slots. */
@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDATE_WRITE = 23, UPDATE_HASH = 24, UPDATE_INSTALL = 25, REBOOT = 26 };
+enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDATE_WRITE = 23, UPDATE_HASH = 24, UPDATE_INSTALL = 25, REBOOT = 26, UPDATE_ABANDON = 27 };
 
 #define STATUS_REQUEST 66
 
@@ -34,15 +34,13 @@ static uint8_t *put32(uint8_t *to, uint32_t value)
 
 /* ---- The pool ---- */
 
-static void start_pool(void)
+static void empty_pool(void)
 {
-    if (pool.layout == NULL)
-        kt_pool_init(&pool, kt_agent.interface->adapter_layout, residents, AGENT_RESIDENT, memory, AGENT_RESIDENT * AGENT_SLOT_BYTES);
+    kt_pool_init(&pool, kt_agent.interface->adapter_layout, residents, AGENT_RESIDENT, memory, AGENT_RESIDENT * AGENT_SLOT_BYTES);
 }
 
 void kt_adapters_forget_active(void)
 {
-    start_pool();
     pool.active = NULL;
 }
 
@@ -112,8 +110,19 @@ static const kt_flash flash = {(const uint8_t *)cells, AGENT_FLASH_PAGE, 2 * SLO
 
 void kt_adapters_boot(void)
 {
-    start_pool();
+    empty_pool();
     (void)kt_slots_boot(&slots, &flash, kt_agent.interface, kt_agent.storage);
+}
+
+/* The adapter of the slots becomes active, or the selected one of the pool stays. */
+static kt_status install(int8_t *output)
+{
+    const kt_status status = kt_update_install(&slots, kt_agent.interface->self_test, output);
+    if (status == KT_OK)
+        pool.active = NULL;
+    else if (pool.active != NULL)
+        kt_agent.interface->adapter_select(kt_agent.storage, pool.active);
+    return status;
 }
 
 static uint8_t slots_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, int8_t *output)
@@ -132,14 +141,17 @@ static uint8_t slots_command(uint8_t code, const uint8_t *data, size_t length, u
         *end = put32(*end, kt_update_hash(&slots, get32(data), get32(data + 4)));
         *end = put32(*end, AGENT_FLASH_PAGE);
         return KT_OK;
+    case UPDATE_ABANDON:
+        kt_update_abandon(&slots);
+        return KT_OK;
     default:
-        return (uint8_t)kt_update_install(&slots, kt_agent.interface->self_test, output);
+        return (uint8_t)install(output);
     }
 }
 #else
 void kt_adapters_boot(void)
 {
-    start_pool();
+    empty_pool();
 }
 
 static uint8_t slots_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, int8_t *output)

@@ -4,13 +4,13 @@
 
 #include "kt_agent.h"
 
-/* Once, after the model was initialised: the adapter in flash becomes active. */
+/* After a reset, with the model initialised: the pool is empty, the adapter in flash becomes active. */
 void kt_adapters_boot(void);
 
 /* The model was initialised or resumed: no stored adapter is active. */
 void kt_adapters_forget_active(void);
 
-/* Commands 18 to 26 of README.md. file: where WRITE_ADAPTER left bytes, of the given size. */
+/* Commands 18 to 27 of README.md. file: where WRITE_ADAPTER left bytes, of the given size. */
 uint8_t kt_adapters_command(uint8_t code, const uint8_t *data, size_t length, uint8_t **end, const uint8_t *file, uint32_t size, int8_t *output);
 
 #endif

@@ -438,6 +438,7 @@ def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
         "resident": m.adapter.resident if m.adapter else 0,
         "adapter_slots": c.options.adapters.slots,
+        "signed": _signed(m),
         "sources": sources,
         "include": [".", "runtime/include", *signed],
     }

@@ -25,11 +25,11 @@ METHODS_BYTES = 60
 class AdapterOptions:
     """What a build asks of the adapters that it takes.
 
-    public_key: 32 bytes, or the path of a key file; an adapter must be signed with the secret key that belongs to it. None: adapters
-    are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a higher sequence number replaces
-    another. resident: adapters that wait in memory beside the active one; they count in the RAM budget. slots: two in flash, for updates
-    over the air. self_test: samples [N, ...] and labels that stay in the firmware; an update that makes more than `permitted` of them
-    wrong that were right is not taken.
+    public_key: 32 bytes, or the path of a key file; an adapter must be signed with the secret key that belongs to it, and no state is
+    taken from outside. None: adapters are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a
+    higher sequence number replaces another, and one with a lower number is taken nowhere. resident: adapters that wait in memory beside
+    the active one; they count in the RAM budget. slots: two in flash, for updates over the air. self_test: samples [N, ...] and labels
+    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken.
     """
 
     public_key: bytes | str | os.PathLike[str] | None = None

@@ -56,6 +56,7 @@ class Command(enum.IntEnum):
     UPDATE_HASH = 24
     UPDATE_INSTALL = 25
     REBOOT = 26
+    UPDATE_ABANDON = 27
 
 
 class Transport(Protocol):

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..adapters import Adapter
 from . import data, recipe
 from .data import Samples
-from .errors import DeviceError
+from .errors import DeviceError, check_status
 from .manifest import Manifest
 from .stored_adapters import StoredAdapters, Update
 
@@ -181,7 +181,7 @@ class Device(ABC):
         targets = self._targets(y, len(samples))
         per_update = self._samples_an_update(accumulate)
         _check_fit(len(samples), epochs, keep_best and validation is None)
-        held = self._held_out(targets[0], hold_out, epochs is None and validation is None, seed)
+        held = self._held_out(targets[0], hold_out, epochs is None and validation is None and not self.manifest.signed, seed)
         if held.any():
             if validation is not None:
                 raise ValueError("hold_out makes its own validation samples: leave validation out")
@@ -257,6 +257,7 @@ class Device(ABC):
         return recipe.held_out(known, count, share, seed) if share else np.zeros(count, np.bool_)
 
     def _best(self, validation: tuple[Samples, ArrayLike | None]) -> recipe.Best:
+        self._check_takes_state()
         return recipe.Best(lambda: self.evaluate(*validation)["loss"], self.state, self.set_state)
 
     def _default_decay(self, learning_rate: float | None) -> str:
@@ -291,6 +292,7 @@ class Device(ABC):
         if len(state) != self.manifest.state_bytes:
             raise ValueError(f"state has {len(state)} bytes, this build's has {self.manifest.state_bytes}")
         self._check_adapters()
+        self._check_takes_state()
         before = self._read_state()
         try:
             self._write_state(bytes(state))
@@ -363,6 +365,10 @@ class Device(ABC):
         stored.install()
         return Update(sent, begun.kept)
 
+    def abandon_update(self) -> None:
+        """Give up the update under way, if there is one; the next one goes on with what has arrived, or begins anew."""
+        self._stored().abandon()
+
     def reboot(self) -> None:
         """As after a reset of the board: what is in flash is left."""
         self._stored().reboot()
@@ -395,6 +401,10 @@ class Device(ABC):
     def _check_training(self) -> None:
         if not self.manifest.training:
             raise DeviceError(self.name, "the model was built without training", "build it with a method, such as kt.LoRA(rank=4)")
+
+    def _check_takes_state(self) -> None:
+        if self.manifest.signed:
+            check_status(19, self.name)
 
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:

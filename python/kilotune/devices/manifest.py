@@ -66,6 +66,8 @@ class Manifest:
     """Adapters that a pool in memory holds."""
     adapter_slots: bool
     """Whether two slots in flash take updates."""
+    signed: bool
+    """Whether adapters must be signed by a key, and states are taken from nobody."""
     learning_rate: float | None
     schedule: str | None
     new_head: bool
@@ -131,6 +133,7 @@ class Manifest:
             adapter_slot_bytes=int(data.get("adapter_slot_bytes", 0)),
             resident=int(data.get("resident", 0)),
             adapter_slots=bool(data.get("adapter_slots", False)),
+            signed=bool(data.get("signed", False)),
             learning_rate=_optional(float, data.get("learning_rate")),
             schedule=_optional(str, data.get("schedule")),
             new_head=bool(data.get("new_head", False)),

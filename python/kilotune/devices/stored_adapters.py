@@ -12,7 +12,7 @@ NAME_BYTES = 24
 Request = Callable[[int, bytes], bytes]
 """(command, data) -> data of the answer; DeviceError for a status that is not 0."""
 
-STORE, SELECT, REMOVE, LIST, UPDATE_BEGIN, UPDATE_WRITE, UPDATE_HASH, UPDATE_INSTALL, REBOOT = range(18, 27)
+STORE, SELECT, REMOVE, LIST, UPDATE_BEGIN, UPDATE_WRITE, UPDATE_HASH, UPDATE_INSTALL, REBOOT, UPDATE_ABANDON = range(18, 28)
 RECORD = 32
 """Bytes in front of a file in its slot: runtime/include/kt/adapter_slots.h."""
 
@@ -101,6 +101,10 @@ class StoredAdapters:
     def install(self) -> None:
         """Check, self test, record: the new adapter is active, or the old one stays."""
         self.request(UPDATE_INSTALL, b"")
+
+    def abandon(self) -> None:
+        """Give up the update under way, if there is one; what has arrived stays where it is, for a later one to go on with."""
+        self.request(UPDATE_ABANDON, b"")
 
     def reboot(self) -> None:
         """What is in memory is forgotten; the adapter in flash becomes active."""

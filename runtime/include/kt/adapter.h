@@ -9,7 +9,7 @@
  *   24   4   bytes p of the payload
  *   28   2   entries of the layer table
  *   30   2   layers
- *   32   4   sequence number: where rollback protection is on, only a higher one replaces an adapter
+ *   32   4   sequence number: where rollback protection is on, one below the floor is refused
  *   36   4   0
  *   40  24   name, UTF-8, filled up with zeros
  *   64  60   methods, as text, filled up with zeros
@@ -23,7 +23,12 @@
  *
  * An entry: layer (u16), role (u8), type (u8: 1 int8, 2 int32), rows (u32), columns (u32). The payload starts at a multiple of 8.
  * A CRC is the CRC-32 of IEEE 802.3 (reflected) of its section, continued from the CRC of the section before: sections of two files do not go
- * together. */
+ * together.
+ *
+ * Who may change a model. Without a public key anybody who can reach the calls may: files are checked for damage only. With one, values come in
+ * by three ways and no other: the firmware itself, an adapter that the key's owner signed, and train_step of a build that has training.
+ * A state is not signed, so none is taken from outside (KT_ERROR_UNSIGNED of kt/model.h); what train_step made can be exported, but no
+ * device with the key loads it before the owner has signed it. train_step itself asks for no signature: whoever can call it, teaches. */
 #ifndef KT_ADAPTER_H
 #define KT_ADAPTER_H
 
@@ -54,7 +59,7 @@ struct kt_adapter_layout {
     /* NULL: adapters are checked for damage, not for origin. Else a file needs the signature of this key (32 bytes). */
     const uint8_t *public_key;
     int (*verify)(const uint8_t *file, size_t signed_bytes, const uint8_t public_key[32]);
-    uint8_t ascending; /* rollback protection: see kt/adapter_slots.h */
+    uint32_t *floor; /* rollback protection: the lowest sequence number that is taken; NULL: any is. Raised by kt/adapter_slots.h */
 };
 
 /* A file that was checked. Valid as long as its bytes are. */
@@ -71,9 +76,14 @@ typedef struct {
 uint32_t kt_crc32(uint32_t crc, const void *data, size_t length);
 
 /* Check a file for this model; nothing but *adapter is written. Ranks and widths may be lower than the model's.
- * KT_ERROR_ADAPTER: no adapter, truncated, oversized or damaged. KT_ERROR_VERSION: another version of the format.
+ * KT_ERROR_ADAPTER: no adapter, truncated, oversized or damaged. KT_ERROR_VERSION: another version of the format, or a sequence number
+ * below the floor.
  * KT_ERROR_BASE: of another base model, other methods or layers, or of a higher rank. KT_ERROR_SIGNATURE: not signed by the key. */
 kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout);
+
+/* From now on only sequence numbers from `sequence` on are taken; a lower floor than before changes nothing, nor does any without rollback
+ * protection. Firmware that keeps the floor where it outlives the flash of the slots calls it before the first adapter is opened. */
+void kt_adapter_raise_floor(const kt_adapter_layout *layout, uint32_t sequence);
 
 /* Reads the values of a checked file in the order of the model's table. */
 typedef struct {

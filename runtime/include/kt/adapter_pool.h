@@ -16,6 +16,7 @@ extern "C" {
 typedef struct {
     uint8_t name[KT_ADAPTER_NAME]; /* UTF-8, filled up with zeros */
     const void *values;            /* NULL: this entry is free */
+    uint32_t sequence;
 } kt_resident;
 
 typedef struct {
@@ -46,10 +47,12 @@ kt_status kt_pool_store(kt_adapter_pool *pool, const char *name, const void *fil
 /* Forget an adapter. Errors: KT_ERROR_MISSING, KT_ERROR_BUSY for the selected one. */
 kt_status kt_pool_remove(kt_adapter_pool *pool, const char *name);
 
-/* Values of an adapter, for adapter_select of the generated header; NULL where there is none of this name. */
+/* Values of an adapter, for adapter_select of the generated header; NULL where there is none of this name, or where it is older than rollback
+ * protection permits by now. */
 const void *kt_pool_find(const kt_adapter_pool *pool, const char *name);
 
-/* Make an adapter the active one; name NULL: the base model. interface, model: of kt/model.h. Error: KT_ERROR_MISSING, and nothing changes. */
+/* Make an adapter the active one; name NULL: the base model. interface, model: of kt/model.h. Nothing changes after an
+ * error: KT_ERROR_MISSING; KT_ERROR_VERSION where rollback protection's floor has risen above its sequence number. */
 kt_status kt_pool_select(kt_adapter_pool *pool, const char *name, const kt_model_interface *interface, void *model);
 
 #ifdef __cplusplus

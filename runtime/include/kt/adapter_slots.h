@@ -1,13 +1,19 @@
 /* kt/adapter_slots.h: an adapter in flash that survives power cuts, and its replacement over the air.
  *
  * Two slots of equal size: one holds the adapter in use, the other takes the next one. A slot is 32 bytes for a record, then the file. The record
- * is written last, so that at every moment the slot with the highest valid record is whole: after a power cut at any write the device boots with
+ * is written last, so that at every moment the slot with the newest valid record is whole: after a power cut at any write the device boots with
  * the old adapter or with the new one. What is written in part is never used, and is written anew.
  *
  *   record: "KTS1", counter (u32), bytes of the file (u32), CRC-32 of these 12 bytes; then erased up to 32 bytes
  *
+ * The counter wraps: of two records the newer is the one whose counter is less than 2^31 steps ahead, so 0 follows 2^32 - 1.
+ *
  * An update: kt_update_begin, kt_update_write for each chunk in order, kt_update_install. After a reset: kt_update_hash tells the sender what has
- * arrived, kt_update_resume goes on at the start of the first page that is not whole. The inactive slot is never read by the model. */
+ * arrived, kt_update_resume goes on at the start of the first page that is not whole. The inactive slot is never read by the model.
+ *
+ * Rollback protection (kt_adapter_layout.floor): the floor is the sequence number of the adapter in the slots. It rises at boot and when an
+ * update is installed, and holds wherever an adapter is opened or selected: in a slot, in a pool, by adapter_load. Only a higher
+ * number replaces the adapter in the slots; elsewhere an equal one is taken too. */
 #ifndef KT_ADAPTER_SLOTS_H
 #define KT_ADAPTER_SLOTS_H
 
@@ -50,17 +56,19 @@ struct kt_self_test {
 };
 
 /* Find the adapter in flash and make it the active one, or the base model where there is none. The model is initialised; it is one built for
- * inference with adapters (KT_ERROR_UNSUPPORTED otherwise: training changes its values where they lie). */
+ * inference with adapters (KT_ERROR_UNSUPPORTED otherwise: training changes its values where they lie). KT_ERROR_ARGUMENT: the flash is not
+ * as kt_flash asks. */
 kt_status kt_slots_boot(kt_adapter_slots *slots, const kt_flash *flash, const kt_model_interface *interface, void *model);
 
 /* Bytes of the largest file that a slot takes. */
 uint32_t kt_slots_capacity(const kt_adapter_slots *slots);
 
-/* Begin an update of so many bytes. Errors: KT_ERROR_BUSY where one is under way, KT_ERROR_FULL where it is too large, KT_ERROR_FLASH. */
+/* Begin an update of so many bytes; one that is under way is given up. Errors: KT_ERROR_FULL where it is too large, KT_ERROR_MISSING where it
+ * has none: an update under way goes on. KT_ERROR_FLASH: none is under way. */
 kt_status kt_update_begin(kt_adapter_slots *slots, uint32_t bytes);
 
-/* Go on with an update after a reset, from `offset` on: 0, or where kt_update_page starts a page. Errors as for begin; KT_ERROR_MISSING for
- * another offset, or where a record was begun: begin anew. */
+/* Go on with an update that was interrupted, after a reset or before one, from `offset` on: 0, or where kt_update_page starts a page. Errors as
+ * for begin; KT_ERROR_MISSING for another offset, or where a record was begun: begin anew. */
 kt_status kt_update_resume(kt_adapter_slots *slots, uint32_t bytes, uint32_t offset);
 
 /* Offset in the file of the first byte of page number `page` of a slot. */
@@ -77,7 +85,8 @@ kt_status kt_update_write(kt_adapter_slots *slots, uint32_t offset, const void *
 
 /* Check what was written, try it on the self test (NULL: none), and make it the active adapter, also after the next boot. output: memory of
  * the model's output_bytes for the test. On any error the
- * adapter before stays active and the update is over: those of kt_adapter_open; KT_ERROR_MISSING where bytes are missing (the update goes
+ * slots' adapter before stays, also after the next boot, and the update is over; after a trial that failed it is active, whatever was selected
+ * from elsewhere meanwhile: those of kt_adapter_open; KT_ERROR_MISSING where bytes are missing (the update goes
  * on); KT_ERROR_VERSION where rollback protection is on and its sequence number is not higher; KT_ERROR_SELF_TEST; KT_ERROR_FLASH. */
 kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test, int8_t *output);
 

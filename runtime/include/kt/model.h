@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* Version of the contract between generated code and runtime; generated headers refuse another one. */
-#define KT_ABI 2
+#define KT_ABI 3
 
 #define KT_ALIGNMENT 8
 
@@ -27,15 +27,17 @@ typedef enum {
     KT_ERROR_NOT_TRAINED = 6, /* update asked for with no accumulated sample */
     KT_ERROR_UNSUPPORTED = 7, /* the model was built without training */
     KT_ERROR_BASE = 8,        /* adapter of another base model, other methods or layers, or of a higher rank */
-    KT_ERROR_VERSION = 9,     /* adapter in another version of the format, or older than the one it would replace */
+    KT_ERROR_VERSION = 9,     /* adapter in another version of the format, or older than rollback protection permits */
     KT_ERROR_SIGNATURE = 10,  /* adapter not signed by the key that the model was built with */
     KT_ERROR_FULL = 11,       /* no room for the adapter */
     KT_ERROR_EXISTS = 12,     /* an adapter of this name is there */
     KT_ERROR_MISSING = 13,    /* no adapter of this name, or no update under way */
-    KT_ERROR_BUSY = 14,       /* another update is under way, or the adapter is in use */
+    KT_ERROR_BUSY = 14,       /* the adapter is in use */
     KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
     KT_ERROR_SELF_TEST = 16,  /* the adapter makes the stored samples' results worse than permitted; the old one is active */
-    KT_ERROR_PAGE = 17        /* slow memory did not give or take a page: the update is incomplete, start with init or resume */
+    KT_ERROR_PAGE = 17,       /* slow memory did not give or take a page: the update is incomplete, start with init or resume */
+    KT_ERROR_ARGUMENT = 18,   /* a number or a description that the call does not permit; nothing was changed */
+    KT_ERROR_UNSIGNED = 19    /* a state from outside, in a build with a public key; nothing was changed */
 } kt_status;
 
 typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */
@@ -61,6 +63,7 @@ typedef struct {
     uint32_t state_bytes;
     uint32_t adapter_bytes; /* the largest file: with digest and signature */
     kt_status (*init)(void *model, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
+    /* A state is not signed: in a build with a public key this is KT_ERROR_UNSIGNED for whatever is given. */
     kt_status (*resume)(void *model, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
     kt_status (*infer)(void *model, const int8_t *input, int8_t *output);
     kt_status (*train_step)(void *model, const int8_t *input, const kt_target *target, float *loss);

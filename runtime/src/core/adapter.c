@@ -136,8 +136,18 @@ kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, 
     if (layout->public_key != NULL && (!(flags & HAS_SIGNATURE) || !layout->verify(bytes, signature, layout->public_key))) {
         return KT_ERROR_SIGNATURE;
     }
+    if (layout->floor != NULL && found.sequence < *layout->floor) {
+        return KT_ERROR_VERSION;
+    }
     *adapter = found;
     return KT_OK;
+}
+
+void kt_adapter_raise_floor(const kt_adapter_layout *layout, uint32_t sequence)
+{
+    if (layout->floor != NULL && sequence > *layout->floor) {
+        *layout->floor = sequence;
+    }
 }
 
 kt_adapter_reader kt_adapter_read(const kt_adapter *adapter, const kt_adapter_layout *layout)

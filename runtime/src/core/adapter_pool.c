@@ -43,6 +43,7 @@ static int in_use(const kt_adapter_pool *pool, const void *values)
 void kt_pool_init(kt_adapter_pool *pool, const kt_adapter_layout *layout, kt_resident *residents, uint16_t entries, void *memory, size_t memory_bytes)
 {
     const uint32_t slot = (layout->payload_bytes + 7u) & ~7u;
+    const size_t slots = memory == NULL ? 0 : memory_bytes / slot;
     memset(residents, 0, entries * sizeof *residents);
     pool->layout = layout;
     pool->residents = residents;
@@ -50,7 +51,7 @@ void kt_pool_init(kt_adapter_pool *pool, const kt_adapter_layout *layout, kt_res
     pool->active = NULL;
     pool->slot_bytes = slot;
     pool->entries = entries;
-    pool->slots = memory == NULL ? 0 : (uint16_t)(memory_bytes / slot);
+    pool->slots = (uint16_t)(slots < UINT16_MAX ? slots : UINT16_MAX);
 }
 
 /* A file that may join: what it holds, the entry it will take, and its name. */
@@ -87,6 +88,7 @@ static kt_status prepare(const kt_adapter_pool *pool, const char *name, const vo
 static void publish(const newcomer *next, const uint8_t *values)
 {
     memcpy(next->entry->name, next->name, KT_ADAPTER_NAME);
+    next->entry->sequence = next->adapter.sequence;
     next->entry->values = values;
 }
 
@@ -151,17 +153,27 @@ kt_status kt_pool_remove(kt_adapter_pool *pool, const char *name)
     return KT_OK;
 }
 
+/* The floor may have risen since the adapter was added. */
+static int outdated(const kt_adapter_pool *pool, const kt_resident *entry)
+{
+    return pool->layout->floor != NULL && entry->sequence < *pool->layout->floor;
+}
+
 const void *kt_pool_find(const kt_adapter_pool *pool, const char *name)
 {
     const kt_resident *const entry = named(pool, name);
-    return entry == NULL ? NULL : entry->values;
+    return entry == NULL || outdated(pool, entry) ? NULL : entry->values;
 }
 
 kt_status kt_pool_select(kt_adapter_pool *pool, const char *name, const kt_model_interface *interface, void *model)
 {
-    const void *const values = name == NULL ? NULL : kt_pool_find(pool, name);
-    if (name != NULL && values == NULL) {
+    const kt_resident *const entry = name == NULL ? NULL : named(pool, name);
+    const void *const values = entry == NULL ? NULL : entry->values;
+    if (name != NULL && entry == NULL) {
         return KT_ERROR_MISSING;
+    }
+    if (entry != NULL && outdated(pool, entry)) {
+        return KT_ERROR_VERSION;
     }
     interface->adapter_select(model, values);
     pool->active = values;

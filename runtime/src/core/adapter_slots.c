@@ -59,6 +59,26 @@ static kt_status activate(const kt_adapter_slots *slots, const kt_adapter *adapt
     return KT_OK;
 }
 
+static int described(const kt_flash *flash)
+{
+    const uint32_t word = flash->word_bytes;
+    return (uintptr_t)flash->base % KT_ALIGNMENT == 0 && word >= 1 && word <= 32 && (word & (word - 1)) == 0 && flash->page_bytes >= KT_SLOT_RECORD &&
+           flash->page_bytes % 32 == 0 && flash->pages >= 2 && flash->pages % 2 == 0;
+}
+
+/* Whether a slot is newer than the one chosen so far: by its record, whose counter wraps; sequence numbers come first where they may not fall. */
+static int newer(const kt_adapter_slots *slots, const kt_adapter *adapter, uint32_t counter)
+{
+    if (slots->active.file == NULL) {
+        return 1;
+    }
+    if (slots->interface->adapter_layout->floor != NULL && adapter->sequence != slots->active.sequence) {
+        return adapter->sequence > slots->active.sequence;
+    }
+    const uint32_t ahead = counter - slots->counter;
+    return ahead > 0 && ahead < 0x80000000u;
+}
+
 kt_status kt_slots_boot(kt_adapter_slots *slots, const kt_flash *flash, const kt_model_interface *interface, void *model)
 {
     memset(slots, 0, sizeof *slots);
@@ -68,14 +88,20 @@ kt_status kt_slots_boot(kt_adapter_slots *slots, const kt_flash *flash, const kt
     if (interface->train_step != NULL || interface->adapter_layout == NULL) {
         return KT_ERROR_UNSUPPORTED;
     }
+    if (!described(flash)) {
+        return KT_ERROR_ARGUMENT;
+    }
     for (uint32_t slot = 0; slot < 2; slot++) {
         kt_adapter adapter;
         uint32_t counter;
-        if (usable(slots, slot, &adapter, &counter) && (slots->active.file == NULL || counter > slots->counter)) {
+        if (usable(slots, slot, &adapter, &counter) && newer(slots, &adapter, counter)) {
             slots->active = adapter;
             slots->counter = counter;
             slots->other = (uint8_t)(1 - slot);
         }
+    }
+    if (slots->active.file != NULL) {
+        kt_adapter_raise_floor(interface->adapter_layout, slots->active.sequence);
     }
     return activate(slots, &slots->active);
 }
@@ -92,21 +118,19 @@ static int erased(const uint8_t *bytes, uint32_t count)
 
 static kt_status start(kt_adapter_slots *slots, uint32_t bytes, uint32_t offset)
 {
-    if (slots->expected != 0) {
-        return KT_ERROR_BUSY;
-    }
     if (bytes > kt_slots_capacity(slots)) {
         return KT_ERROR_FULL;
     }
     if (bytes == 0 || offset > bytes || (offset != 0 && (offset + KT_SLOT_RECORD) % slots->flash->page_bytes != 0)) {
         return KT_ERROR_MISSING;
     }
+    if (offset != 0 && !erased(slots->flash->base + slot_offset(slots, slots->other), KT_SLOT_RECORD)) {
+        return KT_ERROR_MISSING;
+    }
+    kt_update_abandon(slots);
     /* An older record must not vouch for what is written now: the first page goes first, also where the rest is kept. */
     if (offset == 0 && slots->flash->erase(slots->flash->context, slots->other * slots->flash->pages / 2) != 0) {
         return KT_ERROR_FLASH;
-    }
-    if (offset != 0 && !erased(slots->flash->base + slot_offset(slots, slots->other), KT_SLOT_RECORD)) {
-        return KT_ERROR_MISSING;
     }
     slots->expected = bytes;
     slots->written = offset;
@@ -222,7 +246,7 @@ static kt_status try_out(kt_adapter_slots *slots, const kt_adapter *adapter, con
     kt_status status = activate(slots, adapter);
     if (status == KT_OK && test != NULL) {
         const uint32_t after = kt_self_test_errors(test, slots->interface, slots->model, output);
-        status = after > before && after - before > test->permitted ? KT_ERROR_SELF_TEST : KT_OK;
+        status = after == UINT32_MAX || (after > before && after - before > test->permitted) ? KT_ERROR_SELF_TEST : KT_OK;
     }
     if (status == KT_OK) {
         status = commit(slots, adapter->bytes);
@@ -243,13 +267,14 @@ kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test, i
     const uint32_t bytes = slots->expected;
     kt_update_abandon(slots);
     kt_status status = kt_adapter_open(&adapter, slot_file(slots, slots->other), bytes, layout);
-    if (status == KT_OK && layout->ascending && slots->active.file != NULL && adapter.sequence <= slots->active.sequence) {
+    if (status == KT_OK && layout->floor != NULL && slots->active.file != NULL && adapter.sequence <= slots->active.sequence) {
         status = KT_ERROR_VERSION;
     }
     if (status == KT_OK) {
         status = try_out(slots, &adapter, test, output);
     }
     if (status == KT_OK) {
+        kt_adapter_raise_floor(layout, adapter.sequence);
         slots->active = adapter;
         slots->counter++;
         slots->other = (uint8_t)(1 - slots->other);

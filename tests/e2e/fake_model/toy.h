@@ -5,8 +5,8 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 2
-#error "toy.h was written for KT_ABI 2"
+#if KT_ABI != 3
+#error "toy.h was written for KT_ABI 3"
 #endif
 
 #define TOY_INPUTS 4
