@@ -79,6 +79,7 @@ class Results:
         self.root = root
         self.path = path
         self.known: dict[tuple[str, str], dict[str, Any]] = {}
+        self._digests: dict[tuple[str, ...], str] = {}
         if path.is_file():
             for line in path.read_text().splitlines():
                 entry = json.loads(line)
@@ -100,11 +101,13 @@ class Results:
             file.write(json.dumps(entry) + "\n")
 
     def digest(self, names: Sequence[str]) -> str:
-        """Of the contents of files, and which tests of them."""
+        """Of the contents of files as they were first read, and which tests of them."""
+        if (known := self._digests.get(tuple(names))) is not None:
+            return known
         found = hashlib.sha256(" ".join(names).encode())
         for name in names:
             found.update((self.root / name.partition("::")[0]).read_bytes())
-        return found.hexdigest()[:16]
+        return self._digests.setdefault(tuple(names), found.hexdigest()[:16])
 
 
 # ---- Running ----
@@ -115,16 +118,15 @@ def work(root: Path, jobs: Any, outcomes: Any) -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     preload()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
     with tempfile.TemporaryDirectory(prefix="kilotune-mutants-") as folder:
         workshop = Workshop(root, Path(folder))
-        while (job := jobs.get()) is not None:
+        while (job := jobs.get()) is not None and parent.is_alive():
             m = job.mutant
-            workshop.put(m.path, m.apply((root / m.path).read_bytes()))
-            try:
-                run = workshop.test(job.tests, job.limit)
-                outcomes.put((Outcome(m, not run.passed, run.last), job.tests, run.seconds))
-            except RuntimeError as error:
-                outcomes.put((error, job.tests, 0.0))
+            workshop.put(m.path, m.apply(workshop.source(m.path)))
+            run = workshop.test(job.tests, job.limit)
+            outcomes.put((Outcome(m, not run.passed, run.last), job.tests, run.seconds))
             workshop.restore(m.path)
 
 
@@ -155,8 +157,6 @@ def run_all(root: Path, pending: list[tuple[Mutant, tuple[str, ...]]], processes
         worker.start()
     for number in range(1, len(pending) + 1):
         outcome, tests, took = _next(outcomes, workers)
-        if isinstance(outcome, Exception):
-            raise outcome
         results.add(outcome, tests)
         print(f"{number:4}/{len(pending)} {took:5.1f} s {'killed  ' if outcome.killed else 'SURVIVED'} {outcome.mutant.shown()}", flush=True)
     for worker in workers:

@@ -26,6 +26,7 @@ from kiloc.emit.adapter_table import (
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir.graph import Graph, Parameter, Value
 from kiloc.ir.types import TensorType
+from kiloc.peft import Method
 from kiloc.pipeline import Options, compile_graph
 
 PARTS = ("value", "exponent", "range")
@@ -101,7 +102,7 @@ def test_sizes_of_files_and_slots() -> None:
 # ---- Of a graph ----
 
 
-def graph_of(methods: list[kt.Method], storage: str = "block16") -> Graph:
+def graph_of(methods: list[Method], storage: str = "block16") -> Graph:
     return compile_graph(tiny(), Options(tuple(methods), storage=storage), "0").graph
 
 
@@ -150,3 +151,14 @@ def test_options_of_a_build_reach_the_generated_code() -> None:
     assert (found.ascending, found.resident, found.test_samples, found.test_permitted) == (True, 3, 2, 1)
     assert found.methods == "a" * 59 and METHODS_BYTES == 60, "cut to 60 bytes, never within a character"
     assert describe(graph_of([kt.BiasOnly()]), 'a"b\\c', AdapterOptions()).methods == "a'b/c", "it stands within quotes of C"
+
+
+def test_a_rank_does_not_name_another_base() -> None:
+    """Adapters of every rank and width fit the same base: what names it leaves out that extent, and no other."""
+
+    def base(*methods: Method) -> list[int]:
+        return compile_graph(tiny(), Options(methods), "0").context.base_hash
+
+    for make in (lambda n: kt.LoRA(rank=n, layers="all"), lambda n: kt.BottleneckAdapter(width=n, layers="first")):
+        assert base(make(1)) == base(make(3))
+    assert base(kt.LoRA(rank=1, layers="first")) != base(kt.LoRA(rank=1, layers="second"))

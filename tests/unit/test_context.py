@@ -108,6 +108,45 @@ def test_every_address_is_that_of_the_plan(case: str) -> None:
         assert {int(o) for o in re.findall(r"\ba \+ (\d+)", step.text)} <= set(range(update_bytes(c.graph) + 1))
 
 
+def arguments(text: str) -> list[str]:
+    """What stands between the brackets of a call, by commas outside of further brackets."""
+    found, depth = [""], 0
+    for character in text[text.index("(") + 1 : text.rindex(")")]:
+        depth += (character in "([{") - (character in ")]}")
+        found = [*found, ""] if character == "," and depth == 0 else [*found[:-1], found[-1] + character]
+    return [f.strip() for f in found]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_calls_pass_every_argument(case: str) -> None:
+    """As many as the kernel asks for, none empty; moments that were paged in are read where they were put."""
+    c = built(case)
+    for part, found in ((c.infer, c.context.infer_steps), (c.train, [*c.context.forward_steps, *c.context.backward_steps]), (None, c.context.update_steps)):
+        graph = part.kernels if part else c.graph
+        for step in found:
+            node = graph.node(step.comment.split(": ")[1])
+            call = kernel_call(c.graph.with_values(graph.values.values()), node)
+            calls = [line.strip() for line in step.text.split("\n") if call and line.strip().startswith(call.symbol)]
+            assert bool(call) == bool(calls)
+            pages = {int(o) for o in re.findall(r"kt_port_page_in\(m, [^\n]*, a \+ (\d+), \d+\)", step.text)}
+            for line in calls:
+                passed = arguments(line)
+                assert call is not None and len(passed) == len(call.arguments) + bool(call.struct) and all(passed), step
+                assert pages <= {int(o) for a in passed for o in re.findall(r"a \+ (\d+)\)$", a)}, "moments"
+
+
+def test_a_part_of_an_update_knows_its_first_element() -> None:
+    """Stochastic rounding counts elements through all parts: in a loop from the variable, behind it from a number."""
+    m = Maker("wide", (1, 20), 3)
+    options = Options((kt.Head(),), optimizer=kt.Adam(state_bits=8), storage="block8", offload="optimizer", accumulate=2)
+    texts = [s.text for s in compile_graph(m.finish(m.dense("input", "head", 15)), options, "0").context.update_steps]
+    looped = next(t for t in texts if "for (" in t)
+    calls = [line for line in looped.split("\n") if "kt_port" not in line and line.rstrip().endswith(");")]
+    assert len(calls) == 2
+    first, rest = ([a for a in arguments(line) if a in ("(int32_t)at", "at", "256", "0")] for line in calls)
+    assert first == ["(int32_t)at"] and rest == ["256"], "300 weights: a page, and 44 more"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_constant_and_struct_that_a_step_names_is_there_once(case: str) -> None:
     m = built(case).context
