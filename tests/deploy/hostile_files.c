@@ -156,6 +156,7 @@ static void lower_rank(void)
     c.entries[LORA_A].rows = 1, c.entries[UP].columns = 1;
     const adapter_file f = made(&c);
     CHECK(kt_adapter_open(&adapter, f.bytes, f.length, &layout) == KT_OK && !adapter.in_place);
+    memset(values, 0xEE, sizeof values);
     kt_adapter_copy(&adapter, &layout, values);
     CHECK(memcmp(values, f.bytes + f.payload, 12 + 5) == 0);
     for (int i = 0; i < 5; i++) CHECK(values[12 + 5 + i] == 0);
@@ -248,17 +249,20 @@ static void pool_regions(void)
 {
     static kt_resident residents[4];
     kt_adapter_pool pool;
-    const content c = usual();
-    adapter_file f = made(&c);
+    content c = usual();
+    adapter_file f;
     current = "regions";
-    for (uint32_t kept = 0; kept <= f.length + 9; kept++) {
-        uint8_t *const region = malloc(kept + !kept);
-        memset(region, 0xFF, kept);
-        memcpy(region, f.bytes, kept < f.length ? kept : f.length);
-        kt_pool_init(&pool, &layout, residents, 4, NULL, 0);
-        CHECK(kt_pool_add_region(&pool, region, kept) == (kept >= 128 && kept < f.length ? KT_ERROR_ADAPTER : KT_OK));
-        CHECK((kt_pool_find(&pool, "mine") != NULL) == (kept >= f.length));
-        free(region);
+    for (int digest = 1; digest >= 0; digest--) { /* with one the length is no multiple of 8 */
+        c.flags = (uint16_t)digest, f = made(&c);
+        for (uint32_t kept = 0; kept <= f.length + 9; kept++) {
+            uint8_t *const region = malloc(kept + !kept);
+            memset(region, 0xFF, kept);
+            memcpy(region, f.bytes, kept < f.length ? kept : f.length);
+            kt_pool_init(&pool, &layout, residents, 4, NULL, 0);
+            CHECK(kt_pool_add_region(&pool, region, kept) == (kept >= 128 && kept < f.length ? KT_ERROR_ADAPTER : KT_OK));
+            CHECK((kt_pool_find(&pool, "mine") != NULL) == (kept >= f.length));
+            free(region);
+        }
     }
     const uint32_t totals[] = {0, 1, 127, f.length + 8, 0x7FFFFFFF, 0xFFFFFFF9, 0xFFFFFFFF};
     for (size_t i = 0; i < sizeof totals / sizeof totals[0]; i++) {

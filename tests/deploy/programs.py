@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kilotune as kt
-from kilotune import toolchain
+from kilotune import resources, toolchain
 
 FLAGS = ("-std=c99", "-O1", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -20,15 +20,22 @@ def compiled(build: kt.Build, source: str, folder: Path, options: Sequence[str] 
     main, program = folder / "main.c", folder / "program"
     main.write_text(source)
     include = [f"-I{build.directory / name}" for name in build.manifest["include"]]
-    sources = [str(build.directory / name) for name in build.manifest["sources"]]
+    sources = [str(main), *(str(build.directory / name) for name in build.manifest["sources"])]
+    return _linked(program, [*(SANITIZERS if sanitize else ()), *options, *include, *sources])
+
+
+def runtime_program(source: str, folder: Path) -> Path:
+    """The program of a main file of this folder with the runtime's adapters alone: it has a model of its own."""
+    core = [str(resources.runtime() / "src" / "core" / f"{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
+    include = [f"-I{resources.runtime() / 'include'}", f"-I{Path(__file__).parent}"]
+    return _linked(folder / "program", [*SANITIZERS, "-Wno-unused-function", *include, str(Path(__file__).parent / source), *core])
+
+
+def _linked(program: Path, arguments: Sequence[str]) -> Path:
     command = [
         toolchain.host_compiler().program,
         *FLAGS,
-        *(SANITIZERS if sanitize else ()),
-        *options,
-        *include,
-        str(main),
-        *sources,
+        *arguments,
         "-o",
         str(program),
     ]

@@ -202,7 +202,7 @@ static void bad_updates(void)
     CHECK(kt_update_begin(&slots, kt_slots_capacity(&slots) + 1) == KT_ERROR_FULL && operations == before);
     CHECK(kt_update_write(&slots, 0, files[1].bytes, 8) == KT_ERROR_MISSING && kt_update_install(&slots, NULL, NULL) == KT_ERROR_MISSING);
     CHECK(kt_update_begin(&slots, files[1].length) == KT_OK);
-    CHECK(kt_update_begin(&slots, files[2].length) == KT_ERROR_BUSY && kt_update_resume(&slots, files[2].length, 0) == KT_ERROR_BUSY);
+    CHECK(send(&files[1], 0) == KT_OK && kt_update_begin(&slots, files[1].length) == KT_OK); /* the earlier one is given up */
     CHECK(kt_update_write(&slots, 8, files[1].bytes, 8) == KT_ERROR_MISSING);
     CHECK(kt_update_write(&slots, 0, files[1].bytes, files[1].length + 1) == KT_ERROR_FULL);
     CHECK(kt_update_install(&slots, NULL, NULL) == KT_ERROR_MISSING);

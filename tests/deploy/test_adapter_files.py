@@ -17,7 +17,7 @@ from kiloc.emit.adapter_table import HEADER_BYTES, Entry, read_table, write_tabl
 from kiloc.export import tflite
 from kiloc.peft import Method
 
-from .programs import compiled, run
+from .programs import compiled, run, runtime_program
 
 METHODS: list[Method] = [kt.LoRA(rank=2, layers="first,second"), kt.BiasOnly(), kt.Head()]
 X = samples(tiny(), 40)
@@ -193,6 +193,11 @@ def test_sections_of_two_files_do_not_go_together(training: kt.Build, inference:
         kt.Adapter(mixed)
     with inference.open() as device, pytest.raises(kt.DeviceError, match="damaged"):
         device._load_adapter(mixed)
+
+
+def test_hostile_files(tmp_path: Path) -> None:
+    """Right checksums, and one wrong statement each: a case for every check of kt_adapter_open and of the pool."""
+    assert run(runtime_program("hostile_files.c", tmp_path)) == "passed\n"
 
 
 def test_no_damage_gets_through_in_python(training: kt.Build) -> None:

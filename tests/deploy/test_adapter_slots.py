@@ -12,7 +12,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.peft import Method
 
-from .programs import compiled, run
+from .programs import compiled, runtime_program, run
 
 METHODS: list[Method] = [kt.LoRA(rank=2, layers="first,second"), kt.BiasOnly()]
 X = samples(tiny(), 20)
@@ -48,6 +48,11 @@ def test_every_cut_boots_old_or_new(page: int, word: int, folder: Path, tmp_path
     cuts = int(run(program, folder / "x", *(folder / f"{name}.kta" for name in "ABC")))
     operations = -(-len(kt.Adapter.load(folder / "A.kta")) // word)
     assert cuts > 3 * 4 * operations, "too few cuts to be all"
+
+
+def test_hostile_slots(tmp_path: Path) -> None:
+    """Records, sizes, offsets and chunks that break one rule each, flash that fails or lies at each operation, counters that wrap."""
+    assert run(runtime_program("hostile_slots.c", tmp_path)) == "passed\n"
 
 
 ROLLBACK = """

@@ -16,6 +16,7 @@ from kiloc.export import tflite
 from kiloc.peft import Method
 from kilotune import monocypher_source
 from kilotune.adapters import signing
+from kilotune.devices.agent import AgentDevice, Command
 
 from .programs import compiled, run
 from .test_adapter_files import FUZZ, TRIALS
@@ -99,6 +100,61 @@ def test_boards_check_signatures(board: str, setting: Setting, tmp_path: Path, q
         assert device.state() == before
         device.load_adapter(setting.signed)
         assert np.array_equal(device.infer(X), setting.outputs)
+
+
+@pytest.fixture(scope="module")
+def signed_training(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
+    """A build that trains and wants the key's signature."""
+    options = kt.AdapterOptions(public_key=setting.public)
+    folder = tmp_path_factory.mktemp("signed_training") / "b"
+    return kt.build(setting.model, folder, method=METHODS, optimizer=kt.SGD(lr=0.1), adapters=options, measure=False)
+
+
+@pytest.mark.parametrize("place", ["host", "agent:host"])
+@pytest.mark.parametrize("kind", ["inference", "training"])
+def test_no_state_is_taken_where_there_is_a_key(kind: str, place: str, setting: Setting, signed_training: kt.Build) -> None:
+    """A state has no signature. It is refused by Python, and by the device when Python is got round; the model works on as it was."""
+    build = setting.inference if kind == "inference" else signed_training
+    with build.open(place) as device:
+        device.load_adapter(setting.signed)
+        before = device.state()
+        forged = before[:-4] + bytes(b ^ 0x55 for b in before[-4:])
+        for call in (device.set_state, device._write_state):
+            with pytest.raises(kt.DeviceError, match="it takes no state from outside"):
+                call(forged)
+        if isinstance(device, AgentDevice):
+            for command, data in ((Command.WRITE_STATE, bytes(4) + forged[:8]), (Command.RESUME, b"")):
+                with pytest.raises(kt.DeviceError, match="it takes no state from outside"):
+                    device.link.request(command, data)
+            assert device.state() == before
+        else:
+            device._state.set(before)  # type: ignore[attr-defined]
+        assert np.array_equal(device.infer(X), setting.outputs)
+
+
+def test_what_training_makes_needs_a_signature_elsewhere(setting: Setting, signed_training: kt.Build) -> None:
+    """A build with training and a key learns from whoever calls train_step; no device of the key loads the result before it is signed."""
+    with signed_training.open("agent:host") as device:
+        base = device.infer(X)
+        history = device.fit(np.tile(X, (6, 1)), np.tile(Y, 6))
+        assert history.best_epoch is None and not np.array_equal(device.infer(X), base), "the recipe does without putting a state back"
+        made, outputs = device.export_adapter(), device.infer(X)
+        for asked in ({"hold_out": 0.2}, {"validation": (X, Y), "keep_best": True}):
+            with pytest.raises(kt.DeviceError, match="it takes no state from outside"):
+                device.fit(X, Y, epochs=1, **asked)  # type: ignore[arg-type]
+        assert np.array_equal(device.infer(X), outputs), "it is refused before the first step"
+    for build in (setting.inference, signed_training):
+        with build.open() as device:
+            with pytest.raises(kt.DeviceError, match="not signed by the key of this build"):
+                device.load_adapter(made)
+            device.load_adapter(signing.sign(made, setting.secret))
+            assert np.array_equal(device.infer(X), outputs)
+
+
+def test_firmware_may_go_on_with_what_it_saved_itself(setting: Setting, signed_training: kt.Build) -> None:
+    """resume of the header is there for a build that trains, whose state is its own; a build that only infers has the signed adapter."""
+    header = {build.directory: (build.directory / "tiny.h").read_text() for build in (signed_training, setting.inference)}
+    assert "kt_status tiny_resume(" in header[signed_training.directory] and "tiny_resume" not in header[setting.inference.directory]
 
 
 def test_no_damage_of_a_signed_file_gets_through(setting: Setting, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.peft import Method
 from kilotune.devices import stored_adapters
+from kilotune.devices.agent import AgentDevice, Command
 
 X = samples(tiny(), 20)
 METHODS: list[Method] = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
@@ -92,7 +94,7 @@ def test_an_update_over_the_air(inference: kt.Device, folder: Path) -> None:
     (alice, a), (bob, b), (carol, _) = (adapter(folder, n) for n in ("alice", "bob", "carol"))
     base = inference.infer(X)
     assert inference.update_adapter(bob).sent == len(bob) and np.array_equal(inference.infer(X), b)
-    for adapter_in, words in ((alice, "older than the one"), (carol, "stored samples' results worse")):
+    for adapter_in, words in ((alice, "older than rollback protection permits"), (carol, "stored samples' results worse")):
         with pytest.raises(kt.DeviceError, match=words):
             inference.update_adapter(adapter_in)
         assert np.array_equal(inference.infer(X), b)
@@ -129,15 +131,79 @@ def test_a_cut_update_goes_on_where_it_was(inference: kt.Device, folder: Path, m
     assert np.array_equal(inference.infer(X), b)
 
 
-def test_two_updates_at_once(inference: kt.Device, folder: Path) -> None:
-    bob, b = adapter(folder, "bob")
+def test_an_interrupted_update_is_in_nobodys_way(inference: kt.Device, folder: Path) -> None:
+    """Without a reset: the next update goes on with what has arrived, one of another file begins anew, and one can be given up."""
+    (bob, b), (carol, _) = (adapter(folder, n) for n in ("bob", "carol"))
+    inference._stored().request(stored_adapters.UPDATE_BEGIN, struct.pack("<II", len(carol), 0))
+    inference._stored().write(carol.data[:480], 0)
     stored = inference._stored()
-    begun = stored.begin(bob.data)
-    with pytest.raises(kt.DeviceError, match="another update is under way"):
-        inference._stored().begin(bob.data)
-    stored.write(bob.data, begun.kept)
-    stored.install()
+    stored.begin(bob.data)
+    stored.write(bob.data[:480], 0)
+    result = inference.update_adapter(bob)
+    assert result.kept > 0 and result.sent == len(bob) - result.kept and np.array_equal(inference.infer(X), b)
+    newer = bob.labelled("newer", sequence=9)
+    stored.begin(newer.data)
+    inference.abandon_update()
+    for call in (lambda: stored.write(newer.data, 0), stored.install):
+        with pytest.raises(kt.DeviceError, match="no update under way"):
+            call()
     assert np.array_equal(inference.infer(X), b)
+    inference.update_adapter(newer)
+
+
+def test_older_adapters_are_refused_by_every_way_in(inference: kt.Device, folder: Path) -> None:
+    """Once bob, number 2, is installed, alice, number 1, is neither loaded nor stored nor selected, also after a reboot."""
+    (alice, a), (bob, b) = (adapter(folder, n) for n in ("alice", "bob"))
+    inference.store_adapter(alice)
+    inference.select_adapter("alice")
+    assert np.array_equal(inference.infer(X), a), "nothing is installed: any number is taken"
+    inference.load_adapter(alice)
+    inference.update_adapter(bob)
+    assert inference.stored_adapters() == (["alice"], None), "what was installed is active"
+    calls = [lambda: inference.load_adapter(alice), lambda: inference.store_adapter(alice, "again"), lambda: inference.update_adapter(alice)]
+    for call in (*calls, lambda: inference.select_adapter("alice")):
+        with pytest.raises(kt.DeviceError, match="older than rollback protection permits"):
+            call()
+        assert np.array_equal(inference.infer(X), b)
+    inference.reboot()
+    for call in calls:
+        with pytest.raises(kt.DeviceError, match="older than rollback protection permits"):
+            call()
+    inference.store_adapter(bob.labelled("same", sequence=2))
+    inference.select_adapter("same")
+    assert np.array_equal(inference.infer(X), b)
+
+
+def test_what_a_reboot_forgets(inference: kt.Device, folder: Path) -> None:
+    """The pool is memory, as are the buffers: after a reboot nothing of them is left."""
+    bob, b = adapter(folder, "bob")
+    base = inference.infer(X)
+    inference.store_adapter(bob)
+    inference.select_adapter("bob")
+    assert np.array_equal(inference.infer(X), b)
+    inference.reboot()
+    assert inference.stored_adapters() == ([], None) and np.array_equal(inference.infer(X), base)
+    assert isinstance(inference, AgentDevice) and not any(inference._read(Command.READ_ADAPTER, len(bob)))
+    inference.store_adapter(bob)
+    inference.store_adapter(bob, "twice")
+
+
+def test_what_else_becomes_active_deselects(inference: kt.Device, folder: Path) -> None:
+    """LOAD_ADAPTER, RESET and an update take over from the pool's adapter, which may then be removed; a refused update leaves it."""
+    (bob, b), (carol, _) = (adapter(folder, n) for n in ("bob", "carol"))
+    inference.store_adapter(bob)
+    for take_over in (lambda: inference.load_adapter(bob), inference.reset):
+        inference.select_adapter("bob")
+        assert inference.stored_adapters() == (["bob"], "bob")
+        take_over()
+        assert inference.stored_adapters() == (["bob"], None)
+    inference.select_adapter("bob")
+    with pytest.raises(kt.DeviceError, match="stored samples' results worse"):
+        inference.update_adapter(carol)
+    assert inference.stored_adapters() == (["bob"], "bob") and np.array_equal(inference.infer(X), b)
+    inference.update_adapter(bob)
+    assert inference.stored_adapters() == (["bob"], None)
+    inference.remove_adapter("bob")
 
 
 def test_what_a_build_does_not_have_is_said(folder: Path, tmp_path: Path) -> None:

@@ -116,6 +116,12 @@ static int erased(const uint8_t *bytes, uint32_t count)
     return 1;
 }
 
+/* The first page of the inactive slot. */
+static int erase_record(const kt_adapter_slots *slots)
+{
+    return slots->flash->erase(slots->flash->context, slots->other * slots->flash->pages / 2);
+}
+
 static kt_status start(kt_adapter_slots *slots, uint32_t bytes, uint32_t offset)
 {
     if (bytes > kt_slots_capacity(slots)) {
@@ -129,7 +135,7 @@ static kt_status start(kt_adapter_slots *slots, uint32_t bytes, uint32_t offset)
     }
     kt_update_abandon(slots);
     /* An older record must not vouch for what is written now: the first page goes first, also where the rest is kept. */
-    if (offset == 0 && slots->flash->erase(slots->flash->context, slots->other * slots->flash->pages / 2) != 0) {
+    if (offset == 0 && erase_record(slots) != 0) {
         return KT_ERROR_FLASH;
     }
     slots->expected = bytes;
@@ -232,7 +238,8 @@ static kt_status commit(kt_adapter_slots *slots, uint32_t bytes)
     put32(record + 12, kt_crc32(0, record, 12));
     for (uint32_t at = 0; at < 16; at += word) {
         const kt_status status = write_word(slots, at, record + at, word);
-        if (status != KT_OK) {
+        if (status != KT_OK) { /* the flash may have taken it nevertheless, and the next boot must not find it */
+            (void)erase_record(slots);
             return status;
         }
     }
