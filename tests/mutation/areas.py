@@ -51,25 +51,38 @@ PLAN = Area(
         "codegen/kiloc/plan/*.py": (*_MEMORY, *_PLACED),
     },
 )
-_TEXTS = ("tests/golden/test_texts.py",)
-
 EMIT = Area(
     "emit",
     {
         "codegen/kiloc/emit/c_names.py": ("tests/unit/test_c_names.py",),
         "codegen/kiloc/emit/paging.py": ("tests/unit/test_paging.py",),
         "codegen/kiloc/emit/adapter_table.py": ("tests/unit/test_adapter_table.py",),
-        "codegen/kiloc/emit/*.py": ("tests/unit/test_context.py", *_TEXTS),
+        "codegen/kiloc/emit/*.py": ("tests/unit/test_context.py",),
     },
 )
+_COMMANDS = ("tests/deploy/test_agent_commands.py",)
+_FILES = ("tests/deploy/test_adapter_files.py::test_hostile_files",)
+_SLOTS = ("tests/deploy/test_adapter_slots.py::test_hostile_slots",)
+
 ADAPTER = Area(
     "adapter",
     {
-        "runtime/src/core/adapter*.c": ("tests/deploy/test_adapter_slots.py",),
-        "python/kilotune/adapters/file.py": ("tests/deploy/test_adapter_files.py",),
+        "runtime/src/core/adapter.c": _FILES,
+        "runtime/src/core/adapter_pool.c": _FILES,
+        "runtime/src/core/adapter_slots.c": _SLOTS,
+        "runtime/src/core/adapter_verify.c": ("tests/deploy/test_signatures.py",),
+        "python/kilotune/adapters/file.py": ("tests/unit/test_adapter_format.py",),
     },
     ("-Iruntime/include",),
 )
-AGENT = Area("agent", {"examples/agent/*.c": ("tests/e2e/test_agent.py",)}, ("-Iruntime/include", "-Iexamples/agent"))
+AGENT = Area(
+    "agent",
+    {"examples/agent/agent.c": _COMMANDS, "examples/agent/kt_*.c": _COMMANDS},
+    (
+        "-Iruntime/include", "-Iexamples/agent", "-Iboards", "-DAGENT_BUILD=1u", '-DAGENT_BOARD="board"', "-DAGENT_INPUT_BYTES=8", "-DAGENT_OUTPUT_BYTES=8",
+        "-DAGENT_TARGET_VALUES=2", "-DAGENT_ARENA_BYTES=40", "-DAGENT_STATE_BYTES=32", "-DAGENT_ADAPTER_BYTES=304", "-DAGENT_RESIDENT=3",
+        "-DAGENT_SLOT_BYTES=16", "-DAGENT_FLASH_PAGE=64",
+    ),
+)  # fmt: skip
 
 AREAS = {area.name: area for area in (ADAPTER, AGENT, PLAN, EMIT)}
