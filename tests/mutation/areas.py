@@ -61,8 +61,8 @@ EMIT = Area(
     },
 )
 _COMMANDS = ("tests/deploy/test_agent_commands.py",)
-_FILES = ("tests/deploy/test_adapter_files.py::test_hostile_files",)
-_SLOTS = ("tests/deploy/test_adapter_slots.py::test_hostile_slots",)
+_FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]",)
+_SLOTS = ("tests/deploy/hostile_programs.py::test_hostile[hostile_slots]",)
 
 ADAPTER = Area(
     "adapter",

@@ -18,8 +18,10 @@ COMPARISONS = frozenset(["<", "<=", ">", ">=", "==", "!="])
 BLANKED = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|^[ \t]*#(?:\\\n|[^\n])*", re.DOTALL | re.MULTILINE)
 OPERATOR = re.compile(r"(?<= )(<<|>>|<=|>=|==|!=|&&|\|\||\+=|-=|\|=|&=|\^=|[-+*/%&|^<>])(?=\s)")
 NUMBER = re.compile(r"\b(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)\b(?!\.)")
-STATEMENT = re.compile(r"(?<=[;{}:\n])[ \t]*\n?[ \t]+(?P<body>[A-Za-z_*(+-][^;{}]*;)")
-DECLARATION = re.compile(r"(?:static |const |volatile |struct |enum |unsigned )*[A-Za-z_]\w*(?: const)?(?: | \*)(?:const )?\*?[A-Za-z_]\w*(?:\[.*\])?(?: = .*|, .*)?;", re.DOTALL)
+STATEMENT = re.compile(r"^[ \t]+(?P<body>[A-Za-z_*(+-][^;{}]*;)", re.MULTILINE)
+"""At the beginning of a line; a line that goes on with an expression is no statement, and no compiler takes it without."""
+QUALIFIERS = r"(?:static |const |volatile |struct |enum |unsigned )*"
+DECLARATION = re.compile(QUALIFIERS + r"[A-Za-z_]\w*(?: const)?(?: | \*)(?:const )?\*?[A-Za-z_]\w*(?:\[.*\])?(?: = .*|, .*)?;", re.DOTALL)
 KEYWORD = re.compile(r"(?:return|if|else|for|while|do|switch|case|default|goto|typedef|struct|enum|static|const)\b")
 
 

@@ -25,7 +25,7 @@ called an equivalent mutant. The runner and what it replaces are in `tests/mutat
 {rows}
 
 "Run" is a sample by seed {seed}; mutants of C that the compiler refuses are not counted. A mutant is killed when a test fails, when it
-cannot be imported, or when it does not end within three times the time of the tests and {slack} seconds.
+cannot be imported, or when it does not end within twice the time of the tests and ten seconds.
 """
 
 
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def section(
-    outcomes: Mapping[str, Sequence[Outcome]], every: Mapping[str, int], count: int, seed: int, reasons: Mapping[str, tuple[str, str]], slack: int = 20
+    outcomes: Mapping[str, Sequence[Outcome]], every: Mapping[str, int], seed: int, reasons: Mapping[str, tuple[str, str]]
 ) -> str:
     """outcomes: of each area. every: how many mutants it has. reasons: of survivors, by name, the kind and the reason."""
     rows, lists = [], []
@@ -51,7 +51,7 @@ def section(
             f"| {area} | {every[area]:,} | {len(found)} | {killed} | {len(equivalent)} | {_share(killed, len(found))} | {_share(killed, left)} |"
         )
         lists += [f"\n### Survivors: {area}\n", *_listed(survivors, reasons)] if survivors else []
-    return TEXT.format(title=TITLE, rows="\n".join(rows), seed=seed, slack=slack) + "\n".join(lists) + ("\n" if lists else "")
+    return TEXT.format(title=TITLE, rows="\n".join(rows), seed=seed) + "\n".join(lists) + ("\n" if lists else "")
 
 
 def _share(killed: int, of: int) -> str:

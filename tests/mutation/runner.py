@@ -32,8 +32,8 @@ from .workshop import Workshop, preload
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = ("gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-")
-SLACK = 20.0
-"""Seconds beyond three times what the tests take by themselves, after which a mutant hangs."""
+SLACK = 10.0
+"""Seconds beyond twice what the tests take by themselves, after which a mutant hangs."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def run_all(root: Path, pending: list[tuple[Mutant, tuple[str, ...]]], processes
     context = multiprocessing.get_context("spawn")
     jobs, outcomes = context.Queue(), context.Queue()
     for m, tests in pending:
-        jobs.put(Job(m, tests, 3 * seconds[tests] + SLACK))
+        jobs.put(Job(m, tests, 2 * seconds[tests] + SLACK))
     workers = [context.Process(target=work, args=(root, jobs, outcomes)) for _ in range(min(processes, len(pending)))]
     for worker in workers:
         jobs.put(None)
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, areas: dict[
         run_all(root, pending, options.jobs, results)
     outcomes = {name: [o for m, t in found if (o := results.find(m, t))] for name, found in samples.items()}
     every = {name: sum(len(mutants(root, path)) for path in areas[name].tests(root)) for name in outcomes}
-    text = section(outcomes, every, options.sample, options.seed, reasons(root))
+    text = section(outcomes, every, options.seed, reasons(root))
     print(text)
     if options.write:
         options.write.write_text(with_section(options.write.read_text() if options.write.is_file() else "", text))
