@@ -12,7 +12,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-memory bench-placement bench-loss bench-merge bench-interchange parity golden clean
+.PHONY: help setup system test check lint demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-memory bench-placement bench-loss bench-merge bench-interchange parity mutants golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ bench-merge: setup  ## what merging an adapter into plain weights costs in accur
 
 bench-interchange: setup  ## LoRA trained in float elsewhere, quantised on import: accuracy before and after
 	$(BIN)/python benchmarks/interchange.py --write docs/interchange.md
+
+mutants: setup  ## plant small bugs in adapters, agent, planner and emitter, and see which of them the tests notice (an hour)
+	PYTHONPATH=tests nice $(BIN)/python -m mutation --sample 100 --write docs/reliability.md $(ARGS)
 
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)

@@ -12,7 +12,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.peft import Method
 
-from .programs import compiled, runtime_program, run
+from .programs import compiled, run, runtime_program
 
 METHODS: list[Method] = [kt.LoRA(rank=2, layers="first,second"), kt.BiasOnly()]
 X = samples(tiny(), 20)

@@ -24,21 +24,33 @@ DAMAGED, COMMAND, REQUEST, SESSION, STATE, MEMORY = 64, 65, 66, 67, 68, 69
 INPUT, OUTPUT, TARGETS, ARENA, STATE_BYTES, ADAPTER_BYTES, FLASH = 8, 8, 2, 40, 32, 304, 64
 FLAGS = ("-std=gnu99", "-O0", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+PAINTING = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+"""agent.c paints the stack below its own frame, which address checks would make larger than a board has it."""
 C = Command
 
 
 def program(resident: int = 3, flash: int = FLASH, adapter: int = ADAPTER_BYTES) -> Path:
     """The agent with the model of agent_model.c, compiled where the cache has it not."""
     agent, runtime, here = resources.agent(), resources.runtime(), Path(__file__).parent
-    sizes = {"INPUT_BYTES": INPUT, "OUTPUT_BYTES": OUTPUT, "TARGET_VALUES": TARGETS, "ARENA_BYTES": ARENA, "STATE_BYTES": STATE_BYTES, "ADAPTER_BYTES": adapter}
+    sizes = {
+        "INPUT_BYTES": INPUT,
+        "OUTPUT_BYTES": OUTPUT,
+        "TARGET_VALUES": TARGETS,
+        "ARENA_BYTES": ARENA,
+        "STATE_BYTES": STATE_BYTES,
+        "ADAPTER_BYTES": adapter,
+    }
     stored = {"ADAPTER_BYTES": adapter, "RESIDENT": resident, "SLOT_BYTES": 16, "FLASH_PAGE": flash}
     names = {"BUILD": "0x0123456789abcdefu", "BOARD": '"listener board"'}
 
-    def macros(values: dict[str, Any]) -> tuple[str, ...]:
-        return (*FLAGS, *CHECKS, *(f"-DAGENT_{name}={value}" for name, value in values.items()))
+    def macros(values: dict[str, Any], checks: tuple[str, ...] = CHECKS) -> tuple[str, ...]:
+        return (*FLAGS, *checks, *(f"-DAGENT_{name}={value}" for name, value in values.items()))
 
     include = (agent, resources.boards(), runtime / "include")
-    units = [toolchain._Unit(agent / "agent.c", macros({**sizes, **names}), include), toolchain._Unit(agent / "kt_adapters.c", macros(stored), include)]
+    units = [
+        toolchain._Unit(agent / "agent.c", macros({**sizes, **names}, PAINTING), include),
+        toolchain._Unit(agent / "kt_adapters.c", macros(stored), include),
+    ]
     units += [toolchain._Unit(agent / "kt_link.c", macros({}), include), toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
     units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots")]
     return toolchain._link(toolchain._Program(toolchain.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
@@ -48,7 +60,12 @@ class Agent:
     """A running agent: frames in, frames out."""
 
     def __init__(self, path: Path, kind: str = "train", large: int | None = None, greeted: bool = True) -> None:
-        environment = {**os.environ, "AGENT_TEST": kind, **({} if large is None else {"AGENT_TEST_LARGE": str(large)})}
+        environment = {
+            **os.environ,
+            "ASAN_OPTIONS": "detect_stack_use_after_return=0",
+            "AGENT_TEST": kind,
+            **({} if large is None else {"AGENT_TEST_LARGE": str(large)}),
+        }
         self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, bufsize=0)
         self.sequence = 0
         if greeted:
@@ -173,9 +190,15 @@ def test_what_is_no_frame_is_complained_of(start: Start) -> None:
     agent = start()
     whole = frames.encode(bytes([1, C.INFER]))
     for damaged in (
-        b"\0\x05ab\0", whole[:-2] + b"\0", whole[:3] + bytes([whole[3] ^ 1]) + whole[4:], b"\0" + frames.stuff(b"a" + words(zlib.crc32(b"a"))) + b"\0",
-        b"\0" + frames.stuff(b"ab") + b"\0", b"\0" + b"\1" * 600 + b"\0", b"\0" + b"\xff" * 528 + b"\0", b"\0" + b"\x07" + b"\0",
-    ):  # fmt: skip
+        b"\0\x05ab\0",
+        whole[:-2] + b"\0",
+        whole[:3] + bytes([whole[3] ^ 1]) + whole[4:],
+        b"\0" + frames.stuff(b"a" + words(zlib.crc32(b"a"))) + b"\0",
+        b"\0" + frames.stuff(b"ab") + b"\0",
+        b"\0" + b"\1" * 600 + b"\0",
+        b"\0" + b"\xff" * 528 + b"\0",
+        b"\0" + b"\x07" + b"\0",
+    ):
         content = frames.decode(agent.raw(damaged))
         assert content == COMPLAINT, damaged
         assert agent(C.INFER)[0] == OK
@@ -205,24 +228,45 @@ def test_frames_of_every_length_and_content(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("write", "read", "size"),
-    [(C.WRITE_INPUT, None, INPUT), (C.WRITE_TARGET, None, 4 * TARGETS), (C.WRITE_ADAPTER, C.READ_ADAPTER, ADAPTER_BYTES), (C.WRITE_STATE, None, STATE_BYTES),
-     (None, C.READ_OUTPUT, OUTPUT), (None, C.READ_STATE, STATE_BYTES)],
-)  # fmt: skip
+    [
+        (C.WRITE_INPUT, None, INPUT),
+        (C.WRITE_TARGET, None, 4 * TARGETS),
+        (C.WRITE_ADAPTER, C.READ_ADAPTER, ADAPTER_BYTES),
+        (C.WRITE_STATE, None, STATE_BYTES),
+        (None, C.READ_OUTPUT, OUTPUT),
+        (None, C.READ_STATE, STATE_BYTES),
+    ],
+)
 def test_ranges_of_areas(write: Command | None, read: Command | None, size: int, start: Start) -> None:
     agent = start()
     if write is not None:
         for offset, length, status in (
-            (0, size, OK), (0, size + 1, REQUEST), (1, size - 1, OK), (1, size, REQUEST), (size, 0, OK), (size, 1, REQUEST), (size + 1, 0, REQUEST),
-            (2**32 - 1, 2, REQUEST), (2**31, 0, REQUEST),
-        ):  # fmt: skip
+            (0, size, OK),
+            (0, size + 1, REQUEST),
+            (1, size - 1, OK),
+            (1, size, REQUEST),
+            (size, 0, OK),
+            (size, 1, REQUEST),
+            (size + 1, 0, REQUEST),
+            (2**32 - 1, 2, REQUEST),
+            (2**31, 0, REQUEST),
+        ):
             assert agent(write, words(offset) + b"z" * length) == (status, b""), (offset, length)
         for cut in range(4):
             assert agent(write, bytes(cut)) == (REQUEST, b"")
     if read is not None:
         for offset, length, status in (
-            (0, size, OK), (0, size + 1, REQUEST), (1, size - 1, OK), (1, size, REQUEST), (size, 0, OK), (size, 1, REQUEST), (size + 1, 0, REQUEST),
-            (2**32 - 1, 2, REQUEST), (0, 513, REQUEST), (0, 2**32 - 1, REQUEST),
-        ):  # fmt: skip
+            (0, size, OK),
+            (0, size + 1, REQUEST),
+            (1, size - 1, OK),
+            (1, size, REQUEST),
+            (size, 0, OK),
+            (size, 1, REQUEST),
+            (size + 1, 0, REQUEST),
+            (2**32 - 1, 2, REQUEST),
+            (0, 513, REQUEST),
+            (0, 2**32 - 1, REQUEST),
+        ):
             found = agent(read, words(offset, length))
             assert found[0] == status and len(found[1]) == (length if status == OK else 0)
         assert agent(read, words(0))[0] == agent(read, words(0, 0) + b"x")[0] == REQUEST
@@ -233,7 +277,9 @@ def test_what_is_written_arrives_where_it_was_meant(start: Start) -> None:
     assert agent.infer(1, 2, 3) == [1, 2, 3]
     assert agent(C.WRITE_INPUT, words(1) + b"\x09")[0] == OK and agent(C.INFER)[0] == OK
     assert agent(C.READ_OUTPUT, words(1, 2)) == (OK, b"\x09\x03")
-    assert agent(C.WRITE_TARGET, words(0) + struct.pack("<2f", 0.5, 1.0))[0] == OK and agent(C.WRITE_TARGET, words(4) + struct.pack("<f", 4.0))[0] == OK
+    assert (
+        agent(C.WRITE_TARGET, words(0) + struct.pack("<2f", 0.5, 1.0))[0] == OK and agent(C.WRITE_TARGET, words(4) + struct.pack("<f", 4.0))[0] == OK
+    )
     assert agent(C.TRAIN, words(7)) == (OK, struct.pack("<f", 7 + 0.5 + 8.0 + 1.0))
 
 
@@ -255,8 +301,13 @@ def test_calls_hand_on_statuses_and_numbers(start: Start) -> None:
 def test_a_model_without_training_says_so(start: Start) -> None:
     agent = start("bare")
     for code, data in (
-        (C.TRAIN, words(1)), (C.APPLY, b""), (C.SET_LEARNING_RATE, bytes(4)), (C.EXPORT_ADAPTER, b""), (C.LOAD_ADAPTER, words(4)), (C.RESUME, b""),
-    ):  # fmt: skip
+        (C.TRAIN, words(1)),
+        (C.APPLY, b""),
+        (C.SET_LEARNING_RATE, bytes(4)),
+        (C.EXPORT_ADAPTER, b""),
+        (C.LOAD_ADAPTER, words(4)),
+        (C.RESUME, b""),
+    ):
         assert agent(code, data) == (UNSUPPORTED, b""), code
     assert agent(C.INFER)[0] == STATE, "a resume that failed leaves no model"
     assert agent(C.RESET)[0] == OK and agent(C.INFER)[0] == OK
@@ -269,10 +320,25 @@ def test_a_state_that_is_being_written_is_not_used(start: Start) -> None:
     assert agent(C.WRITE_STATE, words(STATE_BYTES) + b"x")[0] == REQUEST and agent(C.INFER)[0] == OK, "nothing was written"
     assert agent(C.RESET)[0] == OK
     assert agent(C.WRITE_STATE, words(0) + saved[:8])[0] == OK
-    for code, data in ((C.INFER, b""), (C.TRAIN, words(1)), (C.APPLY, b""), (C.SET_LEARNING_RATE, bytes(4)), (C.READ_STATE, words(0, 4)),
-                       (C.EXPORT_ADAPTER, b""), (C.LOAD_ADAPTER, words(4)), (C.STORE_ADAPTER, words(4) + name("a")), (C.LIST_ADAPTERS, words(0))):  # fmt: skip
+    for code, data in (
+        (C.INFER, b""),
+        (C.TRAIN, words(1)),
+        (C.APPLY, b""),
+        (C.SET_LEARNING_RATE, bytes(4)),
+        (C.READ_STATE, words(0, 4)),
+        (C.EXPORT_ADAPTER, b""),
+        (C.LOAD_ADAPTER, words(4)),
+        (C.STORE_ADAPTER, words(4) + name("a")),
+        (C.LIST_ADAPTERS, words(0)),
+    ):
         assert agent(code, data) == (STATE, b""), code
-    for code, data in ((C.READ_OUTPUT, words(0, 3)), (C.READ_ADAPTER, words(0, 3)), (C.WRITE_INPUT, words(0)), (C.WRITE_TARGET, words(0)), (C.STATS, b"")):
+    for code, data in (
+        (C.READ_OUTPUT, words(0, 3)),
+        (C.READ_ADAPTER, words(0, 3)),
+        (C.WRITE_INPUT, words(0)),
+        (C.WRITE_TARGET, words(0)),
+        (C.STATS, b""),
+    ):
         assert agent(code, data)[0] == OK
     assert agent(C.WRITE_STATE, words(8) + saved[8:])[0] == OK and agent(C.RESUME) == (OK, b"")
     assert agent(C.READ_STATE, words(0, STATE_BYTES))[1] == saved
@@ -336,7 +402,10 @@ def test_a_pool_of_three(start: Start) -> None:
     assert agent(C.STORE_ADAPTER, words(size) + name("two"))[0] == EXISTS and agent(C.STORE_ADAPTER, words(size - 1) + name("x"))[0] == ADAPTER
     assert agent(C.STORE_ADAPTER, words(size) + name(""))[0] == OK, "under the name in the file"
     assert agent(C.STORE_ADAPTER, words(size) + name("four"))[0] == FULL
-    assert agent(C.STORE_ADAPTER, words(ADAPTER_BYTES) + name("x"))[0] == ADAPTER and agent(C.STORE_ADAPTER, words(ADAPTER_BYTES + 1) + name("x"))[0] == REQUEST
+    assert (
+        agent(C.STORE_ADAPTER, words(ADAPTER_BYTES) + name("x"))[0] == ADAPTER
+        and agent(C.STORE_ADAPTER, words(ADAPTER_BYTES + 1) + name("x"))[0] == REQUEST
+    )
     assert listed(agent) == {"one": 0, "two": 0, "own": 0}
     assert agent(C.SELECT_ADAPTER, name("two")) == (OK, b"") and agent.infer(1, 1, 1) == [12, 1, 1] and listed(agent)["two"] == 1
     assert agent(C.SELECT_ADAPTER, name("three"))[0] == MISSING == agent(C.REMOVE_ADAPTER, name("three"))[0]
@@ -359,8 +428,12 @@ def test_a_list_is_read_in_pieces_from_any_index() -> None:
         assert agent(C.STORE_ADAPTER, words(size) + name(f"n{i}"))[0] == OK
     pieces = {first: agent(C.LIST_ADAPTERS, words(first))[1] for first in (0, 2, 20, 23, 2**32 - 1)}
     assert {first: (len(data) // 25, data[-4:]) for first, data in pieces.items()} == {
-        0: (20, words(20)), 2: (20, words(22)), 20: (3, words(23)), 23: (0, words(23)), 2**32 - 1: (0, words(2**32 - 1)),
-    }  # fmt: skip
+        0: (20, words(20)),
+        2: (20, words(22)),
+        20: (3, words(23)),
+        23: (0, words(23)),
+        2**32 - 1: (0, words(2**32 - 1)),
+    }
     assert pieces[20][1:4] == b"n20" and agent.close() == 17
 
 
@@ -390,8 +463,11 @@ def test_no_state_moves_while_no_model_is_ready(start: Start) -> None:
 
 def update(agent: Agent, made: kt.Adapter, chunk: int = 64, **options: int) -> int:
     """The status of an update, up to the first that is not 0."""
-    for code, data in [(C.UPDATE_BEGIN, words(len(made), 0)),
-                       *((C.UPDATE_WRITE, words(at) + made.data[at : at + chunk]) for at in range(0, len(made), chunk)), (C.UPDATE_INSTALL, b"")]:  # fmt: skip
+    for code, data in [
+        (C.UPDATE_BEGIN, words(len(made), 0)),
+        *((C.UPDATE_WRITE, words(at) + made.data[at : at + chunk]) for at in range(0, len(made), chunk)),
+        (C.UPDATE_INSTALL, b""),
+    ]:
         status, answer = agent(code, data)
         assert answer == (words(FLASH) if code == C.UPDATE_BEGIN else b"")
         if status != OK:

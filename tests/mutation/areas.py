@@ -31,11 +31,19 @@ _MEMORY = ("tests/unit/test_plan_memory.py",)
 _SEARCHES = ("tests/unit/test_plan_searches.py",)
 _ORDERS = tuple(
     f"tests/property/test_order.py::{name}"
-    for name in ("test_bytes_of_a_step_are_those_of_the_planner", "test_the_best_of_every_order", "test_a_build_runs_the_better_order_with_the_same_bits")
+    for name in (
+        "test_bytes_of_a_step_are_those_of_the_planner",
+        "test_the_best_of_every_order",
+        "test_a_build_runs_the_better_order_with_the_same_bits",
+    )
 )
 _PLACED = tuple(
     f"tests/unit/test_placement.py::{name}"
-    for name in ("test_inputs_stand_at_the_beginning_of_the_arena", "test_greedy_and_solver_against_every_placement", "test_the_solver_improves_a_bad_start")
+    for name in (
+        "test_inputs_stand_at_the_beginning_of_the_arena",
+        "test_greedy_and_solver_against_every_placement",
+        "test_the_solver_improves_a_bad_start",
+    )
 )
 
 PLAN = Area(
@@ -61,7 +69,7 @@ EMIT = Area(
     },
 )
 _COMMANDS = ("tests/deploy/test_agent_commands.py",)
-_FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]",)
+_FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]", "tests/deploy/test_sealed.py")
 _SLOTS = ("tests/deploy/hostile_programs.py::test_hostile[hostile_slots]",)
 
 ADAPTER = Area(
@@ -79,10 +87,21 @@ AGENT = Area(
     "agent",
     {"examples/agent/agent.c": _COMMANDS, "examples/agent/kt_*.c": _COMMANDS},
     (
-        "-Iruntime/include", "-Iexamples/agent", "-Iboards", "-DAGENT_BUILD=1u", '-DAGENT_BOARD="board"', "-DAGENT_INPUT_BYTES=8", "-DAGENT_OUTPUT_BYTES=8",
-        "-DAGENT_TARGET_VALUES=2", "-DAGENT_ARENA_BYTES=40", "-DAGENT_STATE_BYTES=32", "-DAGENT_ADAPTER_BYTES=304", "-DAGENT_RESIDENT=3",
-        "-DAGENT_SLOT_BYTES=16", "-DAGENT_FLASH_PAGE=64",
+        "-Iruntime/include",
+        "-Iexamples/agent",
+        "-Iboards",
+        "-DAGENT_BUILD=1u",
+        '-DAGENT_BOARD="board"',
+        "-DAGENT_INPUT_BYTES=8",
+        "-DAGENT_OUTPUT_BYTES=8",
+        "-DAGENT_TARGET_VALUES=2",
+        "-DAGENT_ARENA_BYTES=40",
+        "-DAGENT_STATE_BYTES=32",
+        "-DAGENT_ADAPTER_BYTES=304",
+        "-DAGENT_RESIDENT=3",
+        "-DAGENT_SLOT_BYTES=16",
+        "-DAGENT_FLASH_PAGE=64",
     ),
-)  # fmt: skip
+)
 
 AREAS = {area.name: area for area in (ADAPTER, AGENT, PLAN, EMIT)}

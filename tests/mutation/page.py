@@ -38,9 +38,7 @@ class Outcome:
     by: str
 
 
-def section(
-    outcomes: Mapping[str, Sequence[Outcome]], every: Mapping[str, int], seed: int, reasons: Mapping[str, tuple[str, str]]
-) -> str:
+def section(outcomes: Mapping[str, Sequence[Outcome]], every: Mapping[str, int], seed: int, reasons: Mapping[str, tuple[str, str]]) -> str:
     """outcomes: of each area. every: how many mutants it has. reasons: of survivors, by name, the kind and the reason."""
     rows, lists = [], []
     for area, found in outcomes.items():

@@ -15,7 +15,11 @@ from kiloc.emit.adapter_table import Entry, write_table
 from kilotune.adapters.file import DIGEST, SIGNATURE, Adapter, _with_flags
 
 BASE = bytes(range(1, 9))
-ENTRIES = (Entry("dense", "bias", "value", "int32", 1, 3), Entry("dense", "lora_a", "value", "int8", 2, 5), Entry("head", "gain", "exponent", "int8", 1, 1))
+ENTRIES = (
+    Entry("dense", "bias", "value", "int32", 1, 3),
+    Entry("dense", "lora_a", "value", "int8", 2, 5),
+    Entry("head", "gain", "exponent", "int8", 1, 1),
+)
 PAYLOAD = struct.pack("<3i", 1, -2, 70000) + bytes(range(250, 256)) + bytes(4) + b"\x85"
 TABLE = write_table(ENTRIES)
 
@@ -98,7 +102,11 @@ def test_digest_and_signature_come_and_go() -> None:
     plain = Adapter(_with_flags(a.data, 0))
     assert plain.digest is None and len(plain) == len(a) - 36 and plain.with_digest() == a and a.with_digest() is a
     s = signed(a)
-    assert len(s) == len(a) + 100 and s.data[6:8] == b"\3\0" and (s.digest, s.payload) == (hashlib.blake2b(s.data[:-136], digest_size=32).digest(), PAYLOAD)
+    assert (
+        len(s) == len(a) + 100
+        and s.data[6:8] == b"\3\0"
+        and (s.digest, s.payload) == (hashlib.blake2b(s.data[:-136], digest_size=32).digest(), PAYLOAD)
+    )
     assert s.public_key == bytes(32) and s.signed_bytes == s.data[:-100] and s.signature == hashlib.sha512(s.data[:-100]).digest()
     assert signed(s) == s == signed(plain) and s.with_digest() is s
     assert s.labelled() == a and s.labelled("other").signature is None
@@ -131,7 +139,7 @@ def test_every_length_and_every_flipped_bit() -> None:
     refused(data + b"\0", "adapter damaged: 1 bytes follow its end")
     for at in range(len(data)):
         for bit in (0, 7):
-            with pytest.raises(ValueError, match="not an adapter|adapter in version|adapter damaged"):
+            with pytest.raises(ValueError, match=r"not an adapter|adapter in version|adapter damaged"):
                 Adapter(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
 
 
@@ -166,13 +174,24 @@ UNFITTING = "adapter damaged: its layer table does not fit its payload"
 @pytest.mark.parametrize(
     ("at", "form", "value", "message"),
     [
-        (6, "<H", 0, CONTRADICTION), (6, "<H", 3, CONTRADICTION), (6, "<H", 5, CONTRADICTION), (36, "<I", 1, CONTRADICTION),
-        (16, "<I", 0, CONTRADICTION), (16, "<I", len(made()) + 4, CONTRADICTION), (20, "<I", len(TABLE) + 8, CONTRADICTION), (24, "<I", 2**31, CONTRADICTION),
-        (24, "<I", len(PAYLOAD) + 1, UNFITTING), (24, "<I", len(PAYLOAD) - 1, UNFITTING), (28, "<H", 2, UNFITTING),
-        (30, "<H", 1, "adapter damaged: entry 2 of its layer table is unknown"), (30, "<H", 9, "adapter damaged: entry 0 of its layer table is unknown"),
-        (28, "<H", 500, "adapter damaged: .*"), (40, "<B", 0xFF, "adapter damaged: 'utf-8' codec .*"), (64, "<B", 0xFF, "adapter damaged: 'utf-8' codec .*"),
+        (6, "<H", 0, CONTRADICTION),
+        (6, "<H", 3, CONTRADICTION),
+        (6, "<H", 5, CONTRADICTION),
+        (36, "<I", 1, CONTRADICTION),
+        (16, "<I", 0, CONTRADICTION),
+        (16, "<I", len(made()) + 4, CONTRADICTION),
+        (20, "<I", len(TABLE) + 8, CONTRADICTION),
+        (24, "<I", 2**31, CONTRADICTION),
+        (24, "<I", len(PAYLOAD) + 1, UNFITTING),
+        (24, "<I", len(PAYLOAD) - 1, UNFITTING),
+        (28, "<H", 2, UNFITTING),
+        (30, "<H", 1, "adapter damaged: entry 2 of its layer table is unknown"),
+        (30, "<H", 9, "adapter damaged: entry 0 of its layer table is unknown"),
+        (28, "<H", 500, "adapter damaged: .*"),
+        (40, "<B", 0xFF, "adapter damaged: 'utf-8' codec .*"),
+        (64, "<B", 0xFF, "adapter damaged: 'utf-8' codec .*"),
     ],
-)  # fmt: skip
+)
 def test_headers_that_lie(at: int, form: str, value: int, message: str) -> None:
     refused(resealed(made().data, put(at, form, value)), message)
 

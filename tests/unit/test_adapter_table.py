@@ -22,7 +22,7 @@ from kiloc.emit.adapter_table import (
     read_table,
     slot_bytes,
     write_table,
-)  # fmt: skip
+)
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir.graph import Graph, Parameter, Value
 from kiloc.ir.types import TensorType
@@ -53,7 +53,11 @@ def test_what_is_written_is_read_again() -> None:
 
 
 def test_bytes_of_an_entry_as_the_header_of_the_runtime_says() -> None:
-    entries = (Entry("a", "bias", "value", "int32", 1, 5), Entry("bc", "lora_b", "exponent", "int8", 258, 3), Entry("bc", "gain", "range", "int8", 1, 1))
+    entries = (
+        Entry("a", "bias", "value", "int32", 1, 5),
+        Entry("bc", "lora_b", "exponent", "int8", 258, 3),
+        Entry("bc", "gain", "range", "int8", 1, 1),
+    )
     table = write_table(entries)
     assert table[:36] == bytes([0, 0, 1, 2, 1, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0x43, 1, 2, 1, 0, 0, 3, 0, 0, 0, 1, 0, 0x85, 1, 1, 0, 0, 0, 1, 0, 0, 0])
     assert table[36:] == b"a\0bc\0" + bytes(3)
@@ -70,12 +74,22 @@ def changed(at: int, *values: int) -> bytes:
 
 @pytest.mark.parametrize(
     "table",
-    [changed(0, 1), changed(0, 255, 255), changed(2, 0x40), changed(2, 0x48), changed(2, 0xC4), changed(3, 0), changed(3, 3), changed(4, 0), changed(8, 0)],
+    [
+        changed(0, 1),
+        changed(0, 255, 255),
+        changed(2, 0x40),
+        changed(2, 0x48),
+        changed(2, 0xC4),
+        changed(3, 0),
+        changed(3, 3),
+        changed(4, 0),
+        changed(8, 0),
+    ],
     ids=["layer 1 of 1", "layer 65535", "role 0", "role 8", "two parts", "type 0", "type 3", "no rows", "no columns"],
-)  # fmt: skip
+)
 def test_an_unknown_entry_is_refused(table: bytes) -> None:
     assert read_table(ONE, 1, 1)[0].bytes == 24
-    with pytest.raises(ValueError, match="^entry 0 of its layer table is unknown$"):
+    with pytest.raises(ValueError, match=r"^entry 0 of its layer table is unknown$"):
         read_table(table, 1, 1)
 
 
@@ -121,7 +135,9 @@ def test_tensors_of_any_rank_are_rows_and_columns() -> None:
     """A vector is one row, a tensor of four axes has its first as rows."""
     shapes = {"v": (7,), "m": (3, 5), "t": (4, 2, 2, 3)}
     values = {n: Value(n, TensorType(s, "int8"), "trainable", np.zeros(s, np.int8)) for n, s in shapes.items()}
-    parameters = tuple(Parameter(f"layer.{role}", "layer", "", "block8", {"value": n}) for n, role in zip(values, ("gain", "lora_a", "delta"), strict=True))
+    parameters = tuple(
+        Parameter(f"layer.{role}", "layer", "", "block8", {"value": n}) for n, role in zip(values, ("gain", "lora_a", "delta"), strict=True)
+    )
     entries = entries_of(Graph("g", values, (), (), (), parameters))
     assert [(e.role, e.rows, e.columns) for e in entries] == [("gain", 1, 7), ("lora_a", 3, 5), ("delta", 4, 12)]
 

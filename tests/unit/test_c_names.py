@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -29,10 +30,19 @@ def test_floats_read_back_to_the_same_bits() -> None:
 @pytest.mark.parametrize(
     ("x", "text"),
     [
-        (0.0, "0.0f"), (1.0, "1.0f"), (-0.5, "-0.5f"), (float(np.float32(0.1)), "0.1f"), (1e-4, "0.0001f"), (9.9e-5, "9.9e-05f"),
-        (9999999.0, "9999999.0f"), (1e7, "1.0e+07f"), (-1e7, "-1.0e+07f"), (-1e-4, "-0.0001f"), (3e38, "3.0e+38f"),
+        (0.0, "0.0f"),
+        (1.0, "1.0f"),
+        (-0.5, "-0.5f"),
+        (float(np.float32(0.1)), "0.1f"),
+        (1e-4, "0.0001f"),
+        (9.9e-5, "9.9e-05f"),
+        (9999999.0, "9999999.0f"),
+        (1e7, "1.0e+07f"),
+        (-1e7, "-1.0e+07f"),
+        (-1e-4, "-0.0001f"),
+        (3e38, "3.0e+38f"),
     ],
-)  # fmt: skip
+)
 def test_floats_of_usual_size_are_written_plainly(x: float, text: str) -> None:
     """From 0.0001 up to ten millions without an exponent, with a digit behind the point."""
     assert c_float(x) == text
@@ -55,7 +65,7 @@ def test_arrays_hold_their_elements_in_full_lines(dtype: type, width: int) -> No
     assert all(line.startswith("    ") and line[4] != " " for line in lines[1:]) and not lines[0].startswith(" ")
     assert all(line == line.rstrip() for line in lines)
     bare = [line.strip() for line in lines]
-    for line, following in zip(bare, bare[1:], strict=False):
+    for line, following in itertools.pairwise(bare):
         first = following.split(", ")[0].rstrip(",")
         assert len(line) + 1 <= width < len(line) + 1 + len(first) + 2, "a line ends where the next word does not fit"
     assert c_array(np.array([-(2**31)], np.int32)) == "INT32_MIN,"

@@ -121,7 +121,11 @@ def arguments(text: str) -> list[str]:
 def test_calls_pass_every_argument(case: str) -> None:
     """As many as the kernel asks for, none empty; moments that were paged in are read where they were put."""
     c = built(case)
-    for part, found in ((c.infer, c.context.infer_steps), (c.train, [*c.context.forward_steps, *c.context.backward_steps]), (None, c.context.update_steps)):
+    for part, found in (
+        (c.infer, c.context.infer_steps),
+        (c.train, [*c.context.forward_steps, *c.context.backward_steps]),
+        (None, c.context.update_steps),
+    ):
         graph = part.kernels if part else c.graph
         for step in found:
             node = graph.node(step.comment.split(": ")[1])
@@ -202,8 +206,10 @@ def test_sizes_and_flags(case: str) -> None:
 
 def test_targets_are_labels_or_values() -> None:
     assert {case: (built(case).context.classes, built(case).context.target_values) for case in ("infer", "lora", "mse")} == {
-        "infer": (0, 0), "lora": (3, 0), "mse": (0, 4),
-    }  # fmt: skip
+        "infer": (0, 0),
+        "lora": (3, 0),
+        "mse": (0, 4),
+    }
     assert built("lora").context.target_range == () and built("infer").context.loss == ""
     low, high = (float(end[:-1]) for end in built("mse").context.target_range)
     assert low < 0 < high and built("mse").context.loss == "mse"
@@ -294,6 +300,10 @@ def test_scratch_is_that_of_the_kernel_and_the_pages_behind_it() -> None:
     for n in c.graph.nodes:
         call = kernel_call(c.graph, n)
         assert scratch_bytes(c.graph, n) == (call.scratch if call else 0) + pages_of(c.graph, n)[1]
+    paged = built("paged").train
+    assert paged is not None
+    transfers = [n for n in paged.kernels.nodes if kernel_call(paged.kernels, n) is None and not n.op.view]
+    assert transfers and all(scratch_bytes(paged.kernels, n) == 0 for n in transfers)
     assert update_bytes(c.graph) == max(scratch_bytes(c.graph, n) for n in updates) > 0
     assert update_bytes(built("paged").graph) == 0, "updates within a step have their scratch in its plan"
     assert scratch_name(updates[0]) == f"{updates[0].name} scratch"
@@ -304,7 +314,13 @@ def test_scratch_is_that_of_the_kernel_and_the_pages_behind_it() -> None:
 
 def test_the_state_has_no_holes() -> None:
     """The widest members first, so that each is aligned to its elements; 12 bytes in front, filled up to 4 behind."""
-    kinds = {"a": ("int8", "trainable"), "b": ("float32", "control"), "c": ("int16", "master"), "d": ("int32", "trainable"), "e": ("uint8", "optimizer")}
+    kinds = {
+        "a": ("int8", "trainable"),
+        "b": ("float32", "control"),
+        "c": ("int16", "master"),
+        "d": ("int32", "trainable"),
+        "e": ("uint8", "optimizer"),
+    }
     values = {n: Value(n, TensorType((3,), d), k) for n, (d, k) in kinds.items()}
     paged = Value("p", TensorType((3,), "float32"), "paged")
     layout = state_layout(Graph("g", {**values, "p": paged}, (), (), ()))

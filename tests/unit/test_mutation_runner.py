@@ -32,10 +32,28 @@ def test_mutants_of_python() -> None:
     return -a if a in (8,) else 0
 '''
     assert changes("f.py", source) == {
-        ("3", "4"), ("a <= 5 and not a % 2", "not (a <= 5 and not a % 2)"), ("<=", "<"), ("5", "6"), ("and", "or"), ("a <= 5", "True"),
-        ("not a % 2", "True"), ("not a % 2", "a % 2"), ("%", "//"), ("2", "3"), ('raise ValueError(f"{a + 1}")', "pass"), ("a += 2", "pass"), ("+", "-"),
-        ("print(min(a, 4))", "pass"), ("min", "max"), ("4", "5"), ("a in (8,)", "not (a in (8,))"), ("in", "not in"), ("8", "9"), ("-a", "a"), ("0", "1"),
-    }  # fmt: skip
+        ("3", "4"),
+        ("a <= 5 and not a % 2", "not (a <= 5 and not a % 2)"),
+        ("<=", "<"),
+        ("5", "6"),
+        ("and", "or"),
+        ("a <= 5", "True"),
+        ("not a % 2", "True"),
+        ("not a % 2", "a % 2"),
+        ("%", "//"),
+        ("2", "3"),
+        ('raise ValueError(f"{a + 1}")', "pass"),
+        ("a += 2", "pass"),
+        ("+", "-"),
+        ("print(min(a, 4))", "pass"),
+        ("min", "max"),
+        ("4", "5"),
+        ("a in (8,)", "not (a in (8,))"),
+        ("in", "not in"),
+        ("8", "9"),
+        ("-a", "a"),
+        ("0", "1"),
+    }
 
 
 def test_mutants_of_c() -> None:
@@ -55,10 +73,27 @@ static int f(const char *text, int *to)
 }
 """
     assert changes("f.c", source) == {
-        ("0x10", "17"), ("*to > 4 && !text[0]", "!(*to > 4 && !text[0])"), (">", ">="), ("4", "5"), ("&&", "||"), ("*to > 4", "1"), ("!text[0]", "1"),
-        ("!", ""), ("0", "1"), ("return KT_ERROR_ARENA;", "return KT_OK;"), ('put(text, "a < b");', ";"), ("*to -= 2;", ";"), ("-=", "+="), ("2", "3"),
-        ("<", "<="), ("++", "--"), ("found = *to ? found : 1;", ";"), ("*to ", "!(*to) "), ("1", "2"), ("1", "0"),
-    }  # fmt: skip
+        ("0x10", "17"),
+        ("*to > 4 && !text[0]", "!(*to > 4 && !text[0])"),
+        (">", ">="),
+        ("4", "5"),
+        ("&&", "||"),
+        ("*to > 4", "1"),
+        ("!text[0]", "1"),
+        ("!", ""),
+        ("0", "1"),
+        ("return KT_ERROR_ARENA;", "return KT_OK;"),
+        ('put(text, "a < b");', ";"),
+        ("*to -= 2;", ";"),
+        ("-=", "+="),
+        ("2", "3"),
+        ("<", "<="),
+        ("++", "--"),
+        ("found = *to ? found : 1;", ";"),
+        ("*to ", "!(*to) "),
+        ("1", "2"),
+        ("1", "0"),
+    }
 
 
 def test_a_mutant_keeps_its_name_while_other_lines_change() -> None:
@@ -104,7 +139,9 @@ def tree(tmp_path: Path) -> Path:
 
 def run(tree: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    done = subprocess.run([sys.executable, "-c", RUN, "--jobs", "1", *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "--jobs", "1", *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -90,7 +90,9 @@ def test_parts_cover_a_parameter(optimizer: str) -> None:
     assert parts(graph, nodes["ragged"]) == (Part("at", PAGE), Part("256", 44))
     assert [p.name for p in parts(graph, nodes["ragged"])] == ["", "_rest"] and Part("0", 5).name == ""
     assert [Part(at, 1).behind("p") for at in ("0", "at", "256")] == ["p", "p + at", "p + 256"]
-    page = replace(graph, values={**graph.values, "x": Value("x", replace(graph.type(nodes["short"].inputs["accumulator"]), shape=(PAGE,)), "accumulator")})
+    page = replace(
+        graph, values={**graph.values, "x": Value("x", replace(graph.type(nodes["short"].inputs["accumulator"]), shape=(PAGE,)), "accumulator")}
+    )
     full = replace(nodes["short"], inputs={**nodes["short"].inputs, "accumulator": "x"})
     assert parts(page, full) == (Part("0", PAGE),), "one whole page needs no loop"
 

@@ -88,7 +88,12 @@ def test_what_is_read_must_still_be_there() -> None:
 
 
 def test_scratch_overwrites_what_waits() -> None:
-    waits = graph({"x": 4, "v1": 4, "v2": 4, "y": 4}, [node("n1", Apart(), "x", "v1"), node("n2", Apart(), "v1", "v2"), node("n3", Apart(), "v2 x", "y")], "x", "y")
+    waits = graph(
+        {"x": 4, "v1": 4, "v2": 4, "y": 4},
+        [node("n1", Apart(), "x", "v1"), node("n2", Apart(), "v1", "v2"), node("n3", Apart(), "v2 x", "y")],
+        "x",
+        "y",
+    )
     refused(r"step 2 n3 reads x, whose bytes hold \['n2 scratch'\]", waits, {"x": 0, "v1": 4, "v2": 8, "y": 12, "n2 scratch": 0}, 16, {"n2": 1})
     check(waits, {"x": 0, "v1": 4, "v2": 8, "y": 12, "n2 scratch": 12}, 16, {"n2": 1})
 

@@ -13,11 +13,10 @@ from plan_graphs import Apart, InPlace, Over, Unreached, View, graph, node
 from kiloc.ir.graph import Graph, Node
 from kiloc.ops.softmax import Softmax
 from kiloc.pipeline import Options, compile_graph
-from kiloc.plan import check_plan, plan_memory
-from kiloc.plan import first_fit
+from kiloc.plan import check_plan, first_fit, plan_memory
 from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes, scratch_name
-from kiloc.plan.order import best_order, branches, forward_in_order
+from kiloc.plan.order import _State, _Steps, best_order, branches, forward_in_order
 from kiloc.plan.problem import Distance, Problem, alignment, kind_of, live_bytes, problem, rounded, shared_bytes, total_bytes
 
 NEXT = Over(((0, 2), (1, 3), (2, 4), (3, 4)))
@@ -38,15 +37,32 @@ def table(found: Lifetimes) -> list[tuple[str, int, int, int]]:
 
 def test_a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() -> None:
     nodes = [
-        node("n0", Apart(), "x w", "a"), node("n1", Apart(), "a", "b lost"), node("n2", Apart(), "a b", "c"), node("n3", Apart(), "c", "y"),
-    ]  # fmt: skip
+        node("n0", Apart(), "x w", "a"),
+        node("n1", Apart(), "a", "b lost"),
+        node("n2", Apart(), "a b", "c"),
+        node("n3", Apart(), "c", "y"),
+    ]
     g = graph({"x": 8, "w": 4, "a": 6, "b": 2, "lost": 3, "c": 1, "y": 7}, nodes, "x", "y b", {"w": "constant", "b": "saved"})
     found = of(g, {"n1": 5, "n3": 9}, outside="w")
     assert table(found) == [
-        ("x", 8, 0, 0), ("a", 6, 0, 2), ("b", 2, 1, 3), ("lost", 3, 1, 1), ("n1 scratch", 5, 1, 1), ("c", 1, 2, 3), ("y", 7, 3, 3), ("n3 scratch", 9, 3, 3),
-    ]  # fmt: skip
+        ("x", 8, 0, 0),
+        ("a", 6, 0, 2),
+        ("b", 2, 1, 3),
+        ("lost", 3, 1, 1),
+        ("n1 scratch", 5, 1, 1),
+        ("c", 1, 2, 3),
+        ("y", 7, 3, 3),
+        ("n3 scratch", 9, 3, 3),
+    ]
     assert [b.pinned for b in found.buffers] == [True] + [False] * 7
-    assert [sorted(b.kinds) for b in found.buffers] == [["activation"]] * 2 + [["saved"], ["activation"], ["scratch"], ["activation"], ["activation"], ["scratch"]]
+    assert [sorted(b.kinds) for b in found.buffers] == [["activation"]] * 2 + [
+        ["saved"],
+        ["activation"],
+        ["scratch"],
+        ["activation"],
+        ["activation"],
+        ["scratch"],
+    ]
     assert scratch_name(nodes[1]) == "n1 scratch"
     assert table(of(g, outside="w x y"))[0] == ("a", 6, 0, 2) and len(table(of(g, outside="w x y"))) == 4
     assert table(of(graph({"x": 4}, [], "x", ""))) == [("x", 4, 0, 0)], "an input that nobody reads has a place all the same"
@@ -59,7 +75,13 @@ def test_what_waits_in_slow_memory_has_no_buffer() -> None:
 
 
 def test_a_view_prolongs_the_life_of_what_it_shows() -> None:
-    nodes = [node("n0", Apart(), "x", "a"), node("n1", View(), "a", "v"), node("n2", View(), "v", "u"), node("n3", Apart(), "x", "b"), node("n4", Apart(), "u b", "y")]
+    nodes = [
+        node("n0", Apart(), "x", "a"),
+        node("n1", View(), "a", "v"),
+        node("n2", View(), "v", "u"),
+        node("n3", Apart(), "x", "b"),
+        node("n4", Apart(), "u b", "y"),
+    ]
     g = graph({"x": 4, "a": 6, "v": 6, "u": 6, "b": 4, "y": 4}, nodes, "x", "y", {"u": "saved"})
     for sharing in (True, False):
         assert table(of(g, sharing=sharing))[:2] == [("x", 4, 0, 3), ("a v u", 6, 0, 4)]
@@ -107,8 +129,9 @@ def test_how_near_a_result_may_come_to_an_operand_that_dies() -> None:
     assert overlaps([first, node("n1", Over(NEXT.pieces, operand="x2"), "x a", "y")]) == [("y", "a", below, above)]
     assert overlaps([first, node("n1", Unreached(), "a", "y")]) == [] and overlaps([first, node("n1", Apart(), "a", "y")]) == []
     assert overlaps([first, node("n1", NEXT, "a", "")], "") == [] and overlaps([first, then, node("n2", NEXT, "y", "b")], "b") == [
-        ("y", "a", below, above), ("b", "y", below, above),
-    ]  # fmt: skip
+        ("y", "a", below, above),
+        ("b", "y", below, above),
+    ]
     older = [node("n0", Apart(), "x", "a"), node("n1", View(), "a", "b"), node("n2", NEXT, "x", "y")]
     assert overlaps(older) == [("y", "x", below, above)]
 
@@ -175,7 +198,9 @@ def test_kinds_of_bytes() -> None:
 def test_distances_of_what_lives_at_the_same_time() -> None:
     for found, p, _, align in problems():
         for i, a in enumerate(found.buffers):
-            expected = {j: Distance(j, p.sizes[i], p.sizes[j]) for j, b in enumerate(found.buffers) if j != i and a.first <= b.last and b.first <= a.last}
+            expected = {
+                j: Distance(j, p.sizes[i], p.sizes[j]) for j, b in enumerate(found.buffers) if j != i and a.first <= b.last and b.first <= a.last
+            }
             for o in found.overlaps:
                 below, above = -(-o.below // align) * align, -(-o.above // align) * align
                 if o.result == i:
@@ -287,18 +312,29 @@ def test_the_search_ends_where_nothing_is_lower(monkeypatch: pytest.MonkeyPatch)
         looked.append(move(self, found))
         return looked[-1]
 
+    left: list[int] = []
+    leave = _Search.elsewhere
+
+    def elsewhere(self: _Search, starts: Iterator[_Found], best: _Found) -> _Found:
+        left.append(len(looked))
+        return leave(self, starts, best)
+
     monkeypatch.setattr(_Search, "moved", watched)
+    monkeypatch.setattr(_Search, "elsewhere", elsewhere)
     monkeypatch.setattr(first_fit, "WORK", 20_000)
-    at_bound = above = 0
+    at_bound = above = wandered = 0
     for _, p, _, _ in problems(60):
         looked.clear()
+        left.clear()
         starts = [_Search(p).placed(order).height for order in _orders(p)]
         found = greedy(p)
         assert found.height == min([*starts, *(f.height for f in looked if f is not None)])
         at_bound += min(starts) == p.bound and not looked
         above += bool(looked)
         assert min(starts) != p.bound or not looked
-    assert at_bound > 20 and above > 0
+        assert all(b - a > first_fit.PATIENCE for a, b in pairwise([0, *left])), "patience first"
+        wandered += len(left) > 0
+    assert at_bound > 20 and above > 0 and wandered > 0
 
 
 def random_graph(rng: random.Random) -> Graph:
@@ -309,8 +345,12 @@ def random_graph(rng: random.Random) -> Graph:
         source, result = rng.choice(names[-3:]), f"v{i}"
         size = sizes[source]
         inputs = f"{source} {rng.choice(names)}" if kind == "twice" or rng.random() < 0.3 else source
-        op = {"view": View(), "in place": InPlace(), "over": Over(tuple((j, min(size, j + rng.randint(1, 3))) for j in range(size)))}.get(kind, Apart())
+        op = {"view": View(), "in place": InPlace(), "over": Over(tuple((j, min(size, j + rng.randint(1, 3))) for j in range(size)))}.get(
+            kind, Apart()
+        )
         sizes[result] = size if kind in ("view", "in place", "over") else rng.randint(1, 12)
+        if kind == "in place" and rng.random() < 0.3:
+            sizes[result] = rng.randint(1, 12)
         outputs = result
         if kind == "twice":
             sizes[f"w{i}"] = rng.randint(1, 5)
@@ -353,7 +393,29 @@ def test_a_result_that_the_caller_reads_is_not_overwritten_by_the_last_node() ->
     assert of(graph({"x": 4, "a": 4, "y": 4}, nodes, "x", "y a")).overlaps == ()
 
 
+def test_without_a_word_about_sharing_results_share() -> None:
+    nodes = [node("n0", Apart(), "x", "a"), node("n1", NEXT, "a", "y")]
+    g = graph({"x": 4, "a": 4, "y": 4}, nodes, "x", "y")
+    assert lifetimes(g, lambda n: 0, frozenset()) == of(g, sharing=True) != of(g, sharing=False)
+
+
 # ---- Order ----
+
+
+def test_bytes_of_each_step_as_the_search_for_an_order_counts_them() -> None:
+    """Those of the planner's lifetimes, for drawn graphs with operators in place, of equal and of other sizes, and views."""
+    for seed in range(150):
+        rng = random.Random(seed)
+        g = random_graph(rng)
+        scratch = {n.name: rng.choice((0, 0, 3, 8)) for n in g.nodes if not n.op.view}
+        outside = frozenset(rng.choice(([], ["x"], [g.outputs[0]])))
+        of_node = lambda n, s=scratch: s.get(n.name, 0)  # noqa: E731
+        steps = _Steps(g, of_node, outside, 4)
+        state, found = _State(0, 0, steps.at_start, -1, None), []
+        for i in range(len(g.nodes)):
+            state = steps.step(_State(state.done, 0, state.alive, -1, None), i)
+            found.append(state.peak)
+        assert found == total_bytes(lifetimes(g, of_node, outside), len(g.nodes), 4), seed
 
 
 def test_whether_another_order_is_possible() -> None:
@@ -367,28 +429,35 @@ def test_whether_another_order_is_possible() -> None:
 
 def test_state_that_nodes_change_keeps_their_order() -> None:
     """A node that reads what another changes, and one that changes what another reads, stay on their side of it, though memory asks for less."""
-    sizes = {"x": 4, "s": 4, "wide": 40, "y": 4, "z": 4, "r": 4}
+    sizes = {"x": 4, "t": 4, "s": 4, "wide": 40, "y": 4, "z": 4, "r": 4}
     for first, second in (("read", "change"), ("change", "read")):
-        operators = {"read": ("x s", ""), "change": ("x s", "s")}
+        operators = {"read": ("t s", ""), "change": ("t s", "s")}
         nodes = [
+            node("start", Apart(), "x", "t"),
             node("n", Apart(), operators[first][0], "wide", operators[first][1]),
-            node("m", Apart(), operators[second][0], "y", operators[second][1]), node("o", Apart(), "wide y", "r"),
-        ]  # fmt: skip
+            node("m", Apart(), operators[second][0], "y", operators[second][1]),
+            node("o", Apart(), "wide y", "r"),
+        ]
         g = graph(sizes, nodes, "x", "r", {"s": "accumulator"})
         scratch = {"m": 20, "n": 8}
-        assert [n.name for n in best_order(g, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["n", "m", "o"]  # noqa: B023
-        free = [node(n.name, n.op, "x" if n.name != "o" else "wide y", n.outputs[0]) for n in nodes]
+        assert [n.name for n in best_order(g, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["start", "n", "m", "o"]  # noqa: B023
+        free = [node(n.name, n.op, {"o": "wide y", "start": "x"}.get(n.name, "t"), n.outputs[0]) for n in nodes]
         other = graph(sizes, free, "x", "r", {"s": "accumulator"})
-        assert [n.name for n in best_order(other, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["m", "n", "o"]  # noqa: B023
+        assert [n.name for n in best_order(other, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["start", "m", "n", "o"]  # noqa: B023
 
 
 def test_training_follows_the_order_of_inference() -> None:
     """What is computed forward beside it comes as soon as its operands are there; backward and updates stay as they are."""
     nodes = [
-        node("a", Apart(), "x", "va"), node("a.extra", Apart(), "va", "ea"), node("b", Apart(), "x", "vb"), node("first", Apart(), "x", "f"),
-        node("b.extra", Apart(), "vb ea", "eb"), node("c", Apart(), "va vb", "y"),
-        node("back", Apart(), "y ea", "g", phase="backward"), node("step", Apart(), "g", "", phase="update"),
-    ]  # fmt: skip
+        node("a", Apart(), "x", "va"),
+        node("a.extra", Apart(), "va", "ea"),
+        node("b", Apart(), "x", "vb"),
+        node("first", Apart(), "x", "f"),
+        node("b.extra", Apart(), "vb ea", "eb"),
+        node("c", Apart(), "va vb", "y"),
+        node("back", Apart(), "y ea", "g", phase="backward"),
+        node("step", Apart(), "g", "", phase="update"),
+    ]
     sizes = dict.fromkeys(["x", "va", "ea", "vb", "f", "eb", "y", "g"], 4)
     g = graph(sizes, nodes, "x", "y g f eb")
     by_name = {n.name: n for n in nodes}
@@ -396,4 +465,3 @@ def test_training_follows_the_order_of_inference() -> None:
     assert [n.name for n in turned.nodes] == ["first", "b", "a", "a.extra", "b.extra", "c", "back", "step"]
     missing = forward_in_order(g, [by_name["b"], by_name["a"], by_name["c"], node("elsewhere", Apart(), "x", "q")])
     assert [n.name for n in missing.nodes] == [n.name for n in turned.nodes]
-

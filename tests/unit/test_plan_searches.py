@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from gradients.graphs import Maker
@@ -22,6 +22,7 @@ from kiloc.passes.stripes import STRIPE, chains
 from kiloc.pipeline import Options, compile_graph
 from kiloc.plan import recompute as searched
 from kiloc.plan.lifetimes import lifetimes
+from kiloc.plan.offload import Offloads
 from kiloc.plan.order import best_order
 from kiloc.plan.problem import total_bytes
 from kiloc.plan.recompute import Choice, Profile, Recomputations, pareto
@@ -100,9 +101,13 @@ def test_how_far_and_why_a_profile_exceeds_a_budget() -> None:
 def test_the_front_is_what_no_other_beats() -> None:
     rng = random.Random(3)
     for _ in range(60):
-        choices = [Choice(tuple("abcdef"[: rng.randint(0, 6)]), rng.random() < 0.5, rng.randint(0, 9), rng.randint(0, 9)) for _ in range(rng.randint(0, 12))]
+        choices = [
+            Choice(tuple("abcdef"[: rng.randint(0, 6)]), rng.random() < 0.5, rng.randint(0, 9), rng.randint(0, 9)) for _ in range(rng.randint(0, 12))
+        ]
         front = pareto(choices)
-        assert [c.macs for c in front] == sorted({c.macs for c in front}) and [c.bytes for c in front] == sorted({c.bytes for c in front}, reverse=True)
+        assert [c.macs for c in front] == sorted({c.macs for c in front}) and [c.bytes for c in front] == sorted(
+            {c.bytes for c in front}, reverse=True
+        )
         for c in choices:
             assert any(f.bytes <= c.bytes and f.macs <= c.macs for f in front)
             same = [f for f in front if (f.bytes, f.macs) == (c.bytes, c.macs)]
@@ -197,7 +202,7 @@ def test_a_greedy_search_ends_when_its_work_is_done(monkeypatch: pytest.MonkeyPa
     budgets = [c.bytes for c in r._descended(1e9)]
     step = max(budgets[0] // 16, 8)
     assert budgets[0] == measured(part)[0] or budgets[0] == max(measured(part))
-    assert all(b <= a - step for a, b in zip(budgets, budgets[1:], strict=False)) and r.greedy(budgets[-1] - step) is None
+    assert all(b <= a - step for a, b in pairwise(budgets)) and r.greedy(budgets[-1] - step) is None
 
 
 # ---- Offloading ----
@@ -211,7 +216,7 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
     sizes = [choices.part.type(v).bytes for v in names]
     assert sizes == sorted(sizes, reverse=True) and set(names) == set(saved_values(choices.part)) - set(choices.outside)
     order = saved_values(choices.part)
-    assert all(order.index(a) < order.index(b) for a, b in zip(names, names[1:], strict=False) if choices.part.type(a).bytes == choices.part.type(b).bytes)
+    assert all(order.index(a) < order.index(b) for a, b in pairwise(names) if choices.part.type(a).bytes == choices.part.type(b).bytes)
     least, most = choices.least(), choices.bytes(())
     assert least == choices.bytes(names) < most == max(measured(choices.part, choices.align))
     assert choices.choose(least - 1) is None and choices.choose(most) == () and choices.choose(least) is not None
@@ -223,6 +228,11 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
             rest = [v for v in names if v not in kept and v != name]
             kept += [name] if choices.bytes(rest) <= limit else []
         assert set(chosen) == set(names) - set(kept)
+
+
+def test_nothing_takes_no_bytes() -> None:
+    empty = Graph("empty", {}, (), (), ())
+    assert Offloads(empty, lambda n: 0, frozenset()).least() == Offloads(empty, lambda n: 0, frozenset()).bytes(()) == 0
 
 
 @cache
@@ -263,7 +273,9 @@ def test_stripes_meet_a_budget_at_the_least_cost() -> None:
     ways = []
     for g in _candidates(part, peak):
         own = {n.name: scratch_bytes(part, n) for n in part.nodes}
-        totals = total_bytes(lifetimes(g, lambda n, o=own: 0 if n.name.endswith(".write") else o.get(n.name.split(STRIPE)[0], 0), outside), len(g.nodes), 4)  # type: ignore[misc]
+        totals = total_bytes(
+            lifetimes(g, lambda n, o=own: 0 if n.name.endswith(".write") else o.get(n.name.split(STRIPE)[0], 0), outside), len(g.nodes), 4
+        )  # type: ignore[misc]
         ways.append((total_macs(g) - total_macs(part), max(totals)))
     assert len(ways) > 10 and min(b for _, b in ways) < usual
     for limit in sorted({b for _, b in ways if b < usual}):
@@ -291,9 +303,7 @@ def test_ways_to_stripe_a_chain() -> None:
             assert set(cut) == set(runs) and all(counts == {2, 3, 4, 6, 8, 12} for counts in cut.values())
     assert not list(_candidates(image(), "head"))
     cut = next(iter(_candidates(image(), "layer_1")))
-    assert not any(
-        list(_candidates(cut, n.name)) for n in cut.nodes if STRIPE in n.name
-    ), "what runs in stripes is not cut again"
+    assert not any(list(_candidates(cut, n.name)) for n in cut.nodes if STRIPE in n.name), "what runs in stripes is not cut again"
 
 
 # ---- Order ----
