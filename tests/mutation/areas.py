@@ -69,8 +69,8 @@ EMIT = Area(
     },
 )
 _COMMANDS = ("tests/deploy/test_agent_commands.py",)
-_FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]", "tests/deploy/test_sealed.py")
-_SLOTS = ("tests/deploy/hostile_programs.py::test_hostile[hostile_slots]",)
+_FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]", "tests/deploy/test_device_side.py")
+_SLOTS = ("tests/deploy/hostile_programs.py::test_hostile[hostile_slots]", "tests/deploy/test_device_side.py")
 
 ADAPTER = Area(
     "adapter",
