@@ -151,7 +151,8 @@ def test_a_set_grows_by_the_value_that_helps_most() -> None:
         for dropped in map(frozenset, combinations(r.candidates, size)):
             for nested in (False, True):
                 choice, before = r.look(dropped, nested)
-                for limit in range(0, choice.bytes + 8, 12):
+                exactly = {r.look(dropped | {v}, nested)[0].bytes for v in r.candidates}
+                for limit in {*range(0, choice.bytes + 8, 24), *exactly}:
                     ranks = {}
                     for v in set(r.candidates) - dropped:
                         found, after = r.look(dropped | {v}, nested)
@@ -180,6 +181,7 @@ def test_many_values_are_chosen_greedily(monkeypatch: pytest.MonkeyPatch) -> Non
         found = r.choose(point.bytes)
         assert found is not None and found == r.greedy(point.bytes) and point.macs <= found.macs
     assert r.choose(exact[-1].bytes - 1) is None
+    assert r.least() == min((r._emptied(False), r._emptied(True)), key=lambda c: (c.bytes, c.macs))
     assert exact[-1].bytes <= r.least().bytes <= exact[-1].bytes + max(exact[0].bytes // 16, 8)
 
 
@@ -232,6 +234,7 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
 
 def test_nothing_takes_no_bytes() -> None:
     empty = Graph("empty", {}, (), (), ())
+    assert stripe(empty, 0, lambda n: 0, frozenset()) is empty
     assert Offloads(empty, lambda n: 0, frozenset()).least() == Offloads(empty, lambda n: 0, frozenset()).bytes(()) == 0
 
 
