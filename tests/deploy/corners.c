@@ -1,4 +1,4 @@
-/* Flash of every description, and errors of a self test counted one by one. */
+/* Flash of every description, errors of a self test counted one by one, and updates in a row. */
 #include "hostile.h"
 
 static uint64_t cells[512];
@@ -64,11 +64,51 @@ static void self_tests(void)
     CHECK(kt_self_test_errors(&test, &scorer, NULL, output) == UINT32_MAX);
 }
 
+/* ---- One update after the other ---- */
+
+enum { PAGE = 128, PAGES = 8 };
+
+static int erase(void *context, uint32_t page)
+{
+    (void)context;
+    memset((uint8_t *)cells + page * PAGE, 0xFF, PAGE);
+    return 0;
+}
+
+static int write_cells(void *context, uint32_t at, const uint8_t *word)
+{
+    (void)context;
+    for (int i = 0; i < 8; i++) ((uint8_t *)cells)[at + (uint32_t)i] &= word[i];
+    return 0;
+}
+
+/* Any number of updates without a reset between them: a boot finds the last. */
+static void updates_in_a_row(void)
+{
+    static const kt_flash flash = {(const uint8_t *)cells, PAGE, PAGES, 8, erase, write_cells, NULL};
+    static model m;
+    current = "updates in a row";
+    for (uint32_t count = 1; count <= 5; count++) {
+        kt_adapter_slots slots;
+        memset(cells, 0xFF, sizeof cells);
+        CHECK(kt_slots_boot(&slots, &flash, &interface, &m) == KT_OK && slots.counter == 0 && slots.active.file == NULL);
+        for (uint32_t i = 1; i <= count; i++) {
+            content c = usual();
+            c.sequence = 10 + i;
+            const adapter_file f = made(&c);
+            CHECK(kt_update_begin(&slots, f.length) == KT_OK && kt_update_write(&slots, 0, f.bytes, f.length) == KT_OK);
+            CHECK(kt_update_install(&slots, NULL, NULL) == KT_OK && slots.active.sequence == 10 + i && slots.counter == i);
+        }
+        CHECK(kt_slots_boot(&slots, &flash, &interface, &m) == KT_OK && slots.active.sequence == 10 + count && slots.counter == count);
+    }
+}
+
 int main(void)
 {
     begin();
     descriptions();
     self_tests();
+    updates_in_a_row();
     puts("passed");
     return 0;
 }

@@ -481,6 +481,9 @@ def test_updates_in_simulated_flash(start: Start) -> None:
     assert update(agent, first) == OK and agent.infer(0, 0, 0) == [1, 1, 1]
     assert update(agent, second) == OK and agent.infer(0, 0, 0) == [2, 0, 0]
     assert agent(C.REBOOT)[0] == OK and agent.infer(0, 0, 0) == [2, 0, 0]
+    assert [agent(C.UPDATE_BEGIN, words(1 << bit, 0))[0] for bit in (16, 24)] == [FULL, FULL]
+    assert agent(C.UPDATE_BEGIN, words(len(first), 0))[0] == agent(C.UPDATE_WRITE, words(0) + first.data[:64])[0] == OK
+    assert agent(C.UPDATE_BEGIN, words(len(first), 0))[0] == OK and agent(C.UPDATE_WRITE, words(64) + first.data[64:72])[0] == MISSING, "begun anew"
     assert update(agent, adapter(90, 0, 0)) == SELF_TEST and agent.infer(0, 0, 0) == [2, 0, 0]
     assert agent(C.UPDATE_INSTALL)[0] == MISSING
     for code, right in ((C.UPDATE_BEGIN, 8), (C.UPDATE_HASH, 8)):

@@ -76,6 +76,8 @@ def test_what_is_read_is_what_was_written() -> None:
     values = a.values()
     assert [values[e.name].tolist() for e in ENTRIES] == [[[1, -2, 70000]], [[-6, -5, -4, -3, -2], [-1, 0, 0, 0, 0]], [[-123]]]
     assert values["dense.bias"].dtype == np.int32 and values["dense.lora_a"].shape == (2, 5)
+    unnamed = Adapter.make(BASE, "bias", ENTRIES, PAYLOAD)
+    assert (unnamed.name, unnamed.sequence) == ("", 0)
     again = a.labelled(sequence=9)
     assert (again.name, again.sequence) == ("mine", 9) and (a.labelled("x").name, a.labelled("").sequence) == ("x", 7)
     assert a.labelled("x", 2**32 - 1).sequence == 2**32 - 1 and a.labelled("n" * 24).name == "n" * 24 and a.labelled(sequence=0).sequence == 0
