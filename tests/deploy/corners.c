@@ -32,6 +32,26 @@ static void descriptions(void)
     }
 }
 
+/* Training changes values where they lie: a model that trains has no slots. */
+static kt_status no_step(void *m, const int8_t *input, const kt_target *target, float *loss)
+{
+    (void)m, (void)input, (void)target, (void)loss;
+    return KT_OK;
+}
+
+static void a_model_that_trains(void)
+{
+    const kt_flash flash = {(const uint8_t *)cells, 128, 8, 8, NULL, NULL, NULL};
+    kt_model_interface training = interface;
+    kt_adapter_slots slots;
+    model m;
+    current = "a model that trains";
+    training.train_step = no_step;
+    CHECK(kt_slots_boot(&slots, &flash, &training, &m) == KT_ERROR_UNSUPPORTED);
+    training = interface, training.adapter_layout = NULL;
+    CHECK(kt_slots_boot(&slots, &flash, &training, &m) == KT_ERROR_UNSUPPORTED);
+}
+
 static kt_status scores(void *m, const int8_t *input, int8_t *output)
 {
     (void)m;
@@ -107,6 +127,7 @@ int main(void)
 {
     begin();
     descriptions();
+    a_model_that_trains();
     self_tests();
     updates_in_a_row();
     puts("passed");
