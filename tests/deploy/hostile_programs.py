@@ -22,11 +22,12 @@ def test_hostile(driver: str) -> None:
     passes(driver)
 
 
-def passes(driver: str) -> None:
-    """Compile a program of this folder with the runtime's adapters, and run it."""
+def passes(driver: str, *others: Path) -> None:
+    """Compile a program of this folder with the runtime's adapters, or with other sources, and run it."""
     runtime = resources.runtime()
-    include, flags = (runtime / "include", DRIVERS), (*FLAGS, *CHECKS)
-    sources = [DRIVERS / f"{driver}.c", *(runtime / "src" / "core" / f"{name}.c" for name in ("adapter", "adapter_pool", "adapter_slots"))]
+    include, flags = (runtime / "include", DRIVERS, resources.agent(), resources.boards()), (*FLAGS, *CHECKS)
+    adapters = tuple(runtime / "src" / "core" / f"{name}.c" for name in ("adapter", "adapter_pool", "adapter_slots"))
+    sources = [DRIVERS / f"{driver}.c", *(others or adapters)]
     units = tuple(toolchain._Unit(source, flags, include) for source in sources)
     program = toolchain._link(toolchain._Program(toolchain.host_compiler(), units, CHECKS, ""), driver)
     done = subprocess.run([program], capture_output=True, text=True, check=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kilotune import resources
+
 from .hostile_programs import passes
 
 
@@ -11,3 +13,7 @@ def test_what_a_device_seals_and_copies() -> None:
 
 def test_descriptions_of_flash_and_errors_of_self_tests() -> None:
     passes("corners")
+
+
+def test_stuffing_of_frames() -> None:
+    passes("links", resources.agent() / "kt_link.c")

@@ -69,6 +69,7 @@ EMIT = Area(
     },
 )
 _COMMANDS = ("tests/deploy/test_agent_commands.py",)
+_LINK = "tests/deploy/test_device_side.py::test_stuffing_of_frames"
 _FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]", "tests/deploy/test_device_side.py")
 _SLOTS = ("tests/deploy/hostile_programs.py::test_hostile[hostile_slots]", "tests/deploy/test_device_side.py")
 
@@ -85,7 +86,7 @@ ADAPTER = Area(
 )
 AGENT = Area(
     "agent",
-    {"examples/agent/agent.c": _COMMANDS, "examples/agent/kt_*.c": _COMMANDS},
+    {"examples/agent/agent.c": _COMMANDS, "examples/agent/kt_adapters.c": _COMMANDS, "examples/agent/kt_link.c": (_LINK, *_COMMANDS)},
     (
         "-Iruntime/include",
         "-Iexamples/agent",

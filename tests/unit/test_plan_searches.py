@@ -16,6 +16,7 @@ from kiloc.emit.context import caller_buffers, scratch_bytes
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import total_macs
 from kiloc.ops._window import Window
+from kiloc.passes.offload import offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.slices import inference_slice
 from kiloc.passes.stripes import STRIPE, chains
@@ -219,6 +220,12 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
     assert sizes == sorted(sizes, reverse=True) and set(names) == set(saved_values(choices.part)) - set(choices.outside)
     order = saved_values(choices.part)
     assert all(order.index(a) < order.index(b) for a, b in pairwise(names) if choices.part.type(a).bytes == choices.part.type(b).bytes)
+    for size in range(len(names) + 1):
+        for moved in combinations(names, size):
+            part = offload(choices.part, moved)
+            own = {n.name: scratch_bytes(choices.part, n) for n in choices.part.nodes}
+            totals = total_bytes(lifetimes(part, lambda n, o=own: o.get(n.name, 0), choices.outside), len(part.nodes), choices.align)  # type: ignore[misc]
+            assert choices.bytes(moved) == max(totals), "a transfer takes no scratch"
     least, most = choices.least(), choices.bytes(())
     assert least == choices.bytes(names) < most == max(measured(choices.part, choices.align))
     assert choices.choose(least - 1) is None and choices.choose(most) == () and choices.choose(least) is not None
