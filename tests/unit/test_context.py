@@ -105,6 +105,7 @@ def test_every_address_is_that_of_the_plan(case: str) -> None:
                 for name in written:
                     assert mine[name] in step.text if name in mine else name not in part.plan.offsets or f"a + {part.plan.offsets[name]}" in step.text
     for step in c.context.update_steps:
+        assert all(int(o) % 4 == 0 for o in re.findall(r"\ba \+ (\d+)", step.text)), "scratch begins where the arena does"
         assert {int(o) for o in re.findall(r"\ba \+ (\d+)", step.text)} <= set(range(update_bytes(c.graph) + 1))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from gradients.graphs import Maker
@@ -13,7 +15,7 @@ from plan_graphs import Apart, InPlace, Over, Unreached, View, graph, node
 from kiloc.ir.graph import Graph, Node
 from kiloc.ops.softmax import Softmax
 from kiloc.pipeline import Options, compile_graph
-from kiloc.plan import check_plan, first_fit, plan_memory
+from kiloc.plan import check_plan, first_fit, optimal, plan_memory
 from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes, scratch_name
 from kiloc.plan.order import _State, _Steps, best_order, branches, forward_in_order
@@ -397,6 +399,25 @@ def test_without_a_word_about_sharing_results_share() -> None:
     nodes = [node("n0", Apart(), "x", "a"), node("n1", NEXT, "a", "y")]
     g = graph({"x": 4, "a": 4, "y": 4}, nodes, "x", "y")
     assert lifetimes(g, lambda n: 0, frozenset()) == of(g, sharing=True) != of(g, sharing=False)
+
+
+def test_the_solver_runs_on_one_thread_with_a_fixed_seed_and_amount_of_work(ortools: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what makes its plans the same everywhere; small problems would not show it."""
+    cp_model = importlib.import_module("ortools.sat.python.cp_model")
+    made: list[Any] = []
+
+    class Watched(cp_model.CpSolver):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(cp_model, "CpSolver", Watched)
+    buffers = tuple(Buffer([name], size, first, first + 1, {"saved"}) for name, size, first in (("a", 4, 0), ("b", 8, 1), ("c", 4, 2)))
+    p = problem(Lifetimes(buffers, ()), 4, 4)
+    optimal.optimal(p, first_fit.Placement((0, 4, 12), 16))
+    (solver,) = made
+    assert solver.parameters.num_workers == 1 and solver.parameters.random_seed == 0
+    assert solver.parameters.max_deterministic_time == optimal.WORK_LIMIT
 
 
 # ---- Order ----

@@ -16,6 +16,7 @@ from kiloc.emit.context import caller_buffers, scratch_bytes
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import total_macs
 from kiloc.ops._window import Window
+from kiloc.ops.max_pool_2d import MaxPool2D
 from kiloc.passes.offload import offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.slices import inference_slice
@@ -146,27 +147,42 @@ def test_choices_beside_every_set(layers: int) -> None:
 
 def test_a_set_grows_by_the_value_that_helps_most() -> None:
     """The cheapest that meets the budget; else the one that brings the steps above it down most for its MACs; none where none does."""
-    r = possible(2)
-    seen = set()
-    for size in range(len(r.candidates) + 1):
-        for dropped in map(frozenset, combinations(r.candidates, size)):
-            for nested in (False, True):
-                choice, before = r.look(dropped, nested)
-                exactly = {r.look(dropped | {v}, nested)[0].bytes for v in r.candidates}
-                for limit in {*range(0, choice.bytes + 8, 24), *exactly}:
-                    ranks = {}
-                    for v in set(r.candidates) - dropped:
-                        found, after = r.look(dropped | {v}, nested)
-                        gain = before.excess(limit) - after.excess(limit)
-                        if gain > 0 and v in before.crowding(limit):
-                            ranks[v] = (1, -float(found.macs)) if found.bytes <= limit else (0, gain / max(found.macs - choice.macs, 1))
-                    larger = r._larger(dropped, nested, limit)
-                    assert (larger is None) == (not ranks)
-                    if larger is not None:
-                        (value,) = larger - dropped
-                        assert dropped < larger and ranks[value] == max(ranks.values())
-                    seen.add((larger is None, max(ranks.values())[0] if ranks else None))
+    rng, seen = random.Random(1), set()
+    sets = [(r, frozenset(s)) for r in (possible(2), possible(3)) for n in range(len(r.candidates) + 1) for s in combinations(r.candidates, n)]
+    for r, dropped in rng.sample(sets, 90):
+        for nested in (False, True):
+            choice, before = r.look(dropped, nested)
+            exactly = {r.look(dropped | {v}, nested)[0].bytes for v in r.candidates}
+            for limit in {*range(0, choice.bytes + 8, 24), *exactly}:
+                ranks = {}
+                for v in set(r.candidates) - dropped:
+                    found, after = r.look(dropped | {v}, nested)
+                    gain = before.excess(limit) - after.excess(limit)
+                    if gain > 0 and v in before.crowding(limit):
+                        ranks[v] = (1, -float(found.macs)) if found.bytes <= limit else (0, gain / max(found.macs - choice.macs, 1))
+                larger = r._larger(dropped, nested, limit)
+                assert (larger is None) == (not ranks)
+                if larger is not None:
+                    (value,) = larger - dropped
+                    assert dropped < larger and ranks[value] == max(ranks.values())
+                seen.add((larger is None, max(ranks.values())[0] if ranks else None))
     assert seen == {(True, None), (False, 0), (False, 1)}
+
+
+def test_what_costs_nothing_is_kept_all_the_same() -> None:
+    """A pooled image is made again without a MAC; where the budget has room for it, it is not made again."""
+    m = Maker("pooled", (1, 6, 6, 2), 3)
+    y = m.conv("input", "first", 4, ONE, "relu")
+    y = m.op(y, "pool", MaxPool2D(Window((2, 2), (2, 2))), (1, 3, 3, 4))
+    c = compile_graph(
+        m.finish(m.dense(m.conv(y, "second", 3, ONE), "head", 3)), Options((kt.LoRA(rank=1, layers="all"),), target="cortex-m0plus"), "0"
+    )
+    assert c.train is not None
+    r = budget.recomputations(c.train.graph)
+    room = max(choice.bytes for choice in every(r))
+    assert any(r.look(frozenset({v}))[0].macs == 0 for v in r.candidates)
+    for dropped in [frozenset(s) for n in range(len(r.candidates) + 1) for s in combinations(r.candidates, n)]:
+        assert all(r._pruned(dropped, nested, room).dropped == () for nested in (False, True))
 
 
 def test_many_values_are_chosen_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +209,8 @@ def test_a_greedy_search_ends_when_its_work_is_done(monkeypatch: pytest.MonkeyPa
     def fresh() -> Recomputations:
         return Recomputations(part, scratch_of(part), frozenset(caller_buffers(part)))
 
+    second, nodes = possible(3).exact()[1], len(part.nodes)
+    assert fresh().greedy(second.bytes, nodes) is not None and fresh().greedy(second.bytes, nodes - 1) is None, "the first look is counted"
     assert fresh().greedy(least, 0) is None and fresh().greedy(least) is not None
     assert fresh().greedy(possible(3).exact()[0].bytes, 0) is not None, "nothing is to be done"
     monkeypatch.setattr(searched, "FRONT_WORK", 2 ** (len(fresh().candidates) + 1) * len(part.nodes))
@@ -242,6 +260,7 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
 def test_nothing_takes_no_bytes() -> None:
     empty = Graph("empty", {}, (), (), ())
     assert stripe(empty, 0, lambda n: 0, frozenset()) is empty
+    assert Recomputations(empty, lambda n: 0, frozenset()).look(frozenset())[0].bytes == 0
     assert Offloads(empty, lambda n: 0, frozenset()).least() == Offloads(empty, lambda n: 0, frozenset()).bytes(()) == 0
 
 
