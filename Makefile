@@ -75,7 +75,7 @@ bench-interchange: setup  ## LoRA trained in float elsewhere, quantised on impor
 	$(BIN)/python benchmarks/interchange.py --write docs/interchange.md
 
 mutants: setup  ## plant small bugs in adapters, agent, planner and emitter, and see which of them the tests notice (an hour)
-	PYTHONPATH=tests nice $(BIN)/python -m mutation --sample 100 --write docs/reliability.md $(ARGS)
+	PYTHONPATH=tests nice $(BIN)/python -m mutation --sample 150 --write docs/reliability.md $(ARGS)
 
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)
