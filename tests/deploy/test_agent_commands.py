@@ -221,6 +221,7 @@ def test_frames_of_every_length_and_content(start: Start) -> None:
     assert agent(C.WRITE_ADAPTER, words(0) + bytes(512 + 2))[0] == REQUEST, "a frame of 520 bytes of content is read"
     longest = frames.stuff(bytes([60, C.WRITE_ADAPTER]) + b"\x55" * 518 + words(zlib.crc32(bytes([60, C.WRITE_ADAPTER]) + b"\x55" * 518)))
     assert frames.decode(agent.raw(b"\0" + longest + b"\0")) == bytes([60, C.WRITE_ADAPTER | 0x80, REQUEST])
+    assert frames.decode(agent.raw(b"\0" + longest + b"\1\0")) == COMPLAINT, "one byte more than the buffer has"
 
 
 # ---- Areas ----
@@ -491,7 +492,10 @@ def test_updates_in_simulated_flash(start: Start) -> None:
             assert agent(code, bytes(length)) == (REQUEST, b"")
     for length in range(4):
         assert agent(C.UPDATE_WRITE, bytes(length))[0] == REQUEST
+    assert agent(C.UPDATE_WRITE, words(0))[0] == MISSING, "no bytes are a right length"
     capacity = -(-(32 + ADAPTER_BYTES) // FLASH) * FLASH - 32
+    assert update(agent, first) == OK and agent(C.UPDATE_HASH, words(0, capacity))[0] == OK, "the whole second slot is there"
+    assert update(agent, second) == OK and agent(C.UPDATE_HASH, words(0, capacity))[0] == OK
     assert agent(C.UPDATE_BEGIN, words(capacity + 1, 0))[0] == FULL and agent(C.UPDATE_BEGIN, words(capacity, 0))[0] == OK
 
 
