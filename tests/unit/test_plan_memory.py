@@ -287,6 +287,32 @@ def test_moves_never_make_the_arena_larger_and_lose_no_buffer() -> None:
     assert moved > 20 and lower > 5
 
 
+def test_most_moves_take_a_buffer_above_the_bound_to_an_earlier_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ABOVE says, and the others move what is in its way."""
+    tried: list[list[int]] = []
+
+    def refused(self: _Search, order: list[int], offsets: list[int], start: int, limit: int | None) -> None:
+        tried.append(order)
+
+    def above(p: Problem, current: _Found, order: list[int]) -> bool:
+        high = [i for i in order if current.offsets[i] + p.sizes[i] > p.bound]
+        rest = [([j for j in current.order if j != i], [j for j in order if j != i], i) for i in high]
+        return any(a == b and order.index(i) <= current.order.index(i) for a, b, i in rest)
+
+    shares = []
+    for _, p, _, _ in problems(200):
+        search = _Search(p)
+        current = search.placed(list(range(len(p.sizes))))
+        if current.height == p.bound or len(p.sizes) < 8:
+            continue
+        tried.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(_Search, "fit", refused)
+            assert all(search.moved(current) is None for _ in range(400))
+        shares.append(sum(above(p, current, order) for order in tried) / len(tried))
+    assert len(shares) > 10 and min(shares) > first_fit.ABOVE - 0.1 and sum(shares) / len(shares) < 0.97
+
+
 def test_orders_that_the_search_begins_with() -> None:
     for found, p, _, _ in problems(40):
         b, s = found.buffers, p.sizes
