@@ -2,17 +2,19 @@
 #   PYTHON=python3.12   the interpreter of a new .venv (3.11 or newer)
 #   JOBS=4              processes that pytest uses
 #   ARGS='-k conv'      more arguments for pytest
+#   MINUTES=5           how long `make fuzz` takes in all
 
 PYTHON ?= python3
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 ARGS   ?=
+MINUTES ?= 5
 
 BIN    := .venv/bin
 READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-memory bench-placement bench-loss bench-merge bench-interchange parity mutants golden clean
+.PHONY: help setup system test check lint fuzz demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-memory bench-placement bench-loss bench-merge bench-interchange parity mutants golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,9 @@ check: lint  ## the inner loop, under two minutes: lint, unit and operator tests
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+fuzz: setup  ## look for inputs that break what devices read: files, states, slots, frames (MINUTES=5)
+	$(BIN)/python tests/fuzz/c/run.py --minutes $(MINUTES)
 
 demo: setup  ## train a digit classifier on a new writer's digits, in the memory of a microcontroller
 	$(BIN)/python examples/digits/run.py
@@ -93,6 +98,7 @@ system:
 	command -v arm-none-eabi-gcc >/dev/null || missing="$$missing gcc-arm-none-eabi"; \
 	echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || missing="$$missing libnewlib-arm-none-eabi"; \
 	command -v qemu-system-arm >/dev/null || missing="$$missing qemu-system-arm"; \
+	test -e "$$(clang -print-file-name=libclang_rt.fuzzer-$$(uname -m).a 2>/dev/null)" || missing="$$missing clang libclang-rt-dev"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing$$missing"; \

@@ -101,6 +101,20 @@ def arm_gcc() -> str:
 
 
 @pytest.fixture(scope="session")
+def clang() -> str:
+    """The compiler with libFuzzer."""
+    program = shutil.which("clang")
+    if program is None:
+        unavailable("clang", "on Debian, apt install clang libclang-rt-dev")
+    source = "#include <stddef.h>\nint LLVMFuzzerTestOneInput(const unsigned char *d, size_t n) { return d == 0 && n; }\n"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, "-fsanitize=fuzzer,address", "-x", "c", "-", "-o", f"{folder}/program"]
+        if subprocess.run(command, input=source, capture_output=True, text=True, check=False).returncode != 0:
+            unavailable("libFuzzer of clang", "on Debian, apt install libclang-rt-dev")
+    return program
+
+
+@pytest.fixture(scope="session")
 def monocypher() -> Path:
     """The folder of monocypher.c, for firmware that checks signatures; and the package that signs on the host."""
     if importlib.util.find_spec("monocypher") is None:

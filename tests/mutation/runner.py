@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, areas: dict[
     parser.add_argument("--results", type=Path, default=root / "build" / "mutants.jsonl", help="what is known, and added to")
     parser.add_argument("--again", action="store_true", help="run what is known once more")
     parser.add_argument("--list", action="store_true", help="print the mutants, and run none")
-    parser.add_argument("--write", type=Path, help="write the section of this page")
+    parser.add_argument("--write", type=Path, help="write the section of this page, after a run of all areas and files")
     options = parser.parse_args(arguments)
 
     results = Results(root, options.results)
@@ -201,7 +201,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, areas: dict[
     every = {name: sum(len(mutants(root, path)) for path in areas[name].tests(root)) for name in outcomes}
     text = section(outcomes, every, options.seed, reasons(root))
     print(text)
-    if options.write:
+    whole = options.files == "*" and options.areas == list(areas)
+    if options.write and whole:  # a page never tells of a part
         options.write.write_text(with_section(options.write.read_text() if options.write.is_file() else "", text))
     return outcomes
 

@@ -174,6 +174,7 @@ class Device(ABC):
         keep_best: end with the state that had the lowest validation loss, the one before training included. After an epoch that did not
         lower it training goes on from that state at a third of the rate, so a rate that is too high, or an overfitted sample, does no harm.
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on.
+        A build with a public key takes no state, so it has neither.
         Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
         """
         self._check_training()

@@ -212,6 +212,7 @@ def _minimised(program: Path, name: str, seconds: int) -> Path:
     command = [str(program), "-minimize_crash=1", f"-max_total_time={seconds}", f"-exact_artifact_path={smaller}", str(found)]
     subprocess.run(command, capture_output=True, text=True, check=False)
     data = (smaller if smaller.is_file() else found).read_bytes()
+    FINDS.mkdir(exist_ok=True)
     target = FINDS / f"{name.split('_')[0]}-{found.name.rpartition('-')[2][:8]}.hex"
     target.write_text("\n".join(data[i : i + 32].hex(" ") for i in range(0, len(data), 32)) + "\n")
     return target

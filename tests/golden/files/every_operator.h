@@ -7,7 +7,7 @@
 
 #include "kt/model.h"
 
-#if KT_ABI != 2
+#if KT_ABI != 3
 #error "every_operator was generated for another version of the kilotune runtime: build it again"
 #endif
 
@@ -70,7 +70,7 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t *input
  * Error: KT_ERROR_NOT_TRAINED where no sample was trained since. */
 kt_status every_operator_apply(every_operator_model *m);
 
-/* Learning rate of the following updates, from 0 to 1e18 (KT_ERROR_LOSS otherwise). */
+/* Learning rate of the following updates, at least 0 and below 1e18 (KT_ERROR_ARGUMENT otherwise). */
 kt_status every_operator_set_learning_rate(every_operator_model *m, float learning_rate);
 
 /* What an adapter of this model is, for kt/adapter.h and the pools and slots that hold some. */

@@ -584,7 +584,7 @@ kt_status tiny_apply(tiny_model *m)
 kt_status tiny_set_learning_rate(tiny_model *m, float learning_rate)
 {
     if (!(learning_rate >= 0.0f && learning_rate < 1e18f)) {
-        return KT_ERROR_LOSS;
+        return KT_ERROR_ARGUMENT;
     }
     m->state->learning_rate = learning_rate;
     return KT_OK;
