@@ -14,7 +14,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz parity golden clean
+.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,10 @@ bench-interchange: setup  ## LoRA trained in float elsewhere, quantised on impor
 
 docs: setup  ## write docs/reference anew from docstrings, headers and the registry of operators
 	$(BIN)/python docs/generate $(ARGS)
+
+mutants: setup  ## plant small bugs in adapters, agent, planner and emitter, and see which of them the tests notice (an hour)
+	PYTHONPATH=tests nice $(BIN)/python -m mutation --sample 150 --write docs/reliability.md $(ARGS)
+
 golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
 	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)
 

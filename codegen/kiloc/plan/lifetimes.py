@@ -103,10 +103,15 @@ def _shared(node: Node, position: int, step: int, owner: dict[str, Buffer | None
     if operand is None:
         return None
     buffer = owner.get(node.inputs.get(operand, ""))
-    if buffer is None or buffer.last != step or buffer.size != graph.type(node.outputs[0]).bytes:
+    if buffer is None or not _dies(buffer, step, graph) or buffer.size != graph.type(node.outputs[0]).bytes:
         return None
     others = [owner.get(v) for o, v in node.inputs.items() if o != operand]
     return None if any(other is buffer for other in others) else buffer
+
+
+def _dies(buffer: Buffer, step: int, graph: Graph) -> bool:
+    """Whether nobody reads a buffer after this step: no later node, and not the caller."""
+    return buffer.last == step and not any(name in graph.outputs for name in buffer.values)
 
 
 def _overlaps(graph: Graph, owner: dict[str, Buffer | None], found: list[Buffer]) -> list[Overlap]:
@@ -118,7 +123,7 @@ def _overlaps(graph: Graph, owner: dict[str, Buffer | None], found: list[Buffer]
             continue
         reached = node.op.reach(node_types(graph, node))
         operand = owner.get(node.inputs[reached[0]]) if reached else None
-        if reached is None or operand is None or operand is result or operand.last != step:
+        if reached is None or operand is None or operand is result or not _dies(operand, step, graph):
             continue
         if any(owner.get(v) is operand for o, v in node.inputs.items() if v != node.inputs[reached[0]]):
             continue

@@ -1,0 +1,81 @@
+"""Graphs for the planner alone: values of any size, and operators that say nothing but how they use memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from kiloc.ops._reach import Reach
+
+from kiloc.ir.graph import Graph, Node, Value
+from kiloc.ir.types import TensorType
+from kiloc.ops import NodeTypes, Op
+
+
+@dataclass(frozen=True)
+class Apart(Op):
+    """Its results lie apart from its operands."""
+
+    mnemonic: ClassVar[str] = "apart"
+    cost: int = 0
+
+    def macs(self, t: NodeTypes) -> int:
+        return self.cost
+
+
+@dataclass(frozen=True)
+class View(Op):
+    mnemonic: ClassVar[str] = "view"
+    view: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class InPlace(Op):
+    mnemonic: ClassVar[str] = "in_place"
+    in_place: ClassVar[str | None] = "x"
+
+
+@dataclass(frozen=True)
+class Over(Op):
+    """Its first result may lie over an operand, as far as the reading of these pieces permits: (first, end) of each."""
+
+    mnemonic: ClassVar[str] = "over"
+    pieces: tuple[tuple[int, int], ...] = ()
+    piece: int = 1
+    operand: str = "x"
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        first, end = np.array(self.pieces, np.int64).T
+        return self.operand, Reach(first, end, self.piece)
+
+
+@dataclass(frozen=True)
+class Unreached(Op):
+    """Might lie over its operand, but not with these types."""
+
+    mnemonic: ClassVar[str] = "unreached"
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        return None
+
+
+def node(name: str, op: Op, inputs: str | Mapping[str, str], outputs: str, updates: str = "", phase: str = "forward") -> Node:
+    """inputs: names, the first of operand "x", others of "x2", "x3"; or operand -> name."""
+    if isinstance(inputs, str):
+        inputs = {"x" if i == 0 else f"x{i + 1}": value for i, value in enumerate(inputs.split())}
+    return Node(name, op, inputs, tuple(outputs.split()), tuple(updates.split()), phase)
+
+
+def value(name: str, size: Any, kind: str = "activation") -> Value:
+    """size: bytes of int8, or (elements, dtype)."""
+    elements, dtype = size if isinstance(size, tuple) else (size, "int8")
+    return Value(name, TensorType((elements,), dtype), kind)
+
+
+def graph(sizes: Mapping[str, Any], nodes: Iterable[Node], inputs: str, outputs: str, kinds: Mapping[str, str] | None = None) -> Graph:
+    """Inputs are of kind "input", all others activations where `kinds` says nothing else."""
+    given = {name: "input" for name in inputs.split()} | dict(kinds or {})
+    values = {name: value(name, size, given.get(name, "activation")) for name, size in sizes.items()}
+    return Graph("drawn", values, tuple(nodes), tuple(inputs.split()), tuple(outputs.split()))

@@ -1,0 +1,514 @@
+"""Lifetimes, distances and placement, on graphs of operators that say nothing but how they use memory."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from gradients.graphs import Maker
+from kiloc.ops.softmax import Softmax
+from plan_graphs import Apart, InPlace, Over, Unreached, View, graph, node
+
+from kiloc.ir.graph import Graph, Node
+from kiloc.pipeline import Options, compile_graph
+from kiloc.plan import check_plan, first_fit, optimal, plan_memory
+from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
+from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes, scratch_name
+from kiloc.plan.order import _State, _Steps, best_order, branches, forward_in_order
+from kiloc.plan.problem import Distance, Problem, alignment, kind_of, live_bytes, problem, rounded, shared_bytes, total_bytes
+
+NEXT = Over(((0, 2), (1, 3), (2, 4), (3, 4)))
+"""Each byte of the result needs the byte of the operand at its place and the next one."""
+
+
+def of(g: Graph, scratch: dict[str, int] | None = None, outside: str = "", sharing: bool = True) -> Lifetimes:
+    return lifetimes(g, lambda n: (scratch or {}).get(n.name, 0), frozenset(outside.split()), sharing)
+
+
+def table(found: Lifetimes) -> list[tuple[str, int, int, int]]:
+    """values, size, first and last step of each buffer."""
+    return [(" ".join(b.values), b.size, b.first, b.last) for b in found.buffers]
+
+
+# ---- Lifetimes ----
+
+
+def test_a_value_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() -> None:
+    nodes = [
+        node("n0", Apart(), "x w", "a"),
+        node("n1", Apart(), "a", "b lost"),
+        node("n2", Apart(), "a b", "c"),
+        node("n3", Apart(), "c", "y"),
+    ]
+    g = graph({"x": 8, "w": 4, "a": 6, "b": 2, "lost": 3, "c": 1, "y": 7}, nodes, "x", "y b", {"w": "constant", "b": "saved"})
+    found = of(g, {"n1": 5, "n3": 9}, outside="w")
+    assert table(found) == [
+        ("x", 8, 0, 0),
+        ("a", 6, 0, 2),
+        ("b", 2, 1, 3),
+        ("lost", 3, 1, 1),
+        ("n1 scratch", 5, 1, 1),
+        ("c", 1, 2, 3),
+        ("y", 7, 3, 3),
+        ("n3 scratch", 9, 3, 3),
+    ]
+    assert [b.pinned for b in found.buffers] == [True] + [False] * 7
+    assert [sorted(b.kinds) for b in found.buffers] == [["activation"]] * 2 + [
+        ["saved"],
+        ["activation"],
+        ["scratch"],
+        ["activation"],
+        ["activation"],
+        ["scratch"],
+    ]
+    assert scratch_name(nodes[1]) == "n1 scratch"
+    assert table(of(g, outside="w x y"))[0] == ("a", 6, 0, 2) and len(table(of(g, outside="w x y"))) == 4
+    assert table(of(graph({"x": 4}, [], "x", ""))) == [("x", 4, 0, 0)], "an input that nobody reads has a place all the same"
+
+
+def test_what_waits_in_slow_memory_has_no_buffer() -> None:
+    nodes = [node("n0", Apart(), "x", "a"), node("out", Apart(), "a", "slow"), node("in", Apart(), "slow", "b"), node("n1", Apart(), "b", "y")]
+    g = graph({"x": 4, "a": 4, "slow": 4, "b": 4, "y": 4}, nodes, "x", "y", {"slow": "offloaded"})
+    assert table(of(g)) == [("x", 4, 0, 0), ("a", 4, 0, 1), ("b", 4, 2, 3), ("y", 4, 3, 3)]
+
+
+def test_a_view_prolongs_the_life_of_what_it_shows() -> None:
+    nodes = [
+        node("n0", Apart(), "x", "a"),
+        node("n1", View(), "a", "v"),
+        node("n2", View(), "v", "u"),
+        node("n3", Apart(), "x", "b"),
+        node("n4", Apart(), "u b", "y"),
+    ]
+    g = graph({"x": 4, "a": 6, "v": 6, "u": 6, "b": 4, "y": 4}, nodes, "x", "y", {"u": "saved"})
+    for sharing in (True, False):
+        assert table(of(g, sharing=sharing))[:2] == [("x", 4, 0, 3), ("a v u", 6, 0, 4)]
+    assert of(g).buffers[1].kinds == {"activation", "saved"}
+    # The view of a buffer of the caller's is the caller's, and so is what is shown of that.
+    assert table(of(g, outside="a")) == [("x", 4, 0, 3), ("b", 4, 3, 4), ("y", 4, 4, 4)]
+    constant = graph({"w": 4, "v": 4, "x": 4, "y": 4}, [node("n0", View(), "w", "v"), node("n1", Apart(), "x v", "y")], "x", "y", {"w": "constant"})
+    assert ("v", 4) not in [row[:2] for row in table(of(constant, outside="w"))]
+
+
+def test_a_result_in_place_of_an_operand_that_dies() -> None:
+    def rows(nodes: list[Node], outputs: str = "y", sizes: dict[str, int] | None = None, **options: bool) -> list[str]:
+        usual = {"x": 4, "a": 4, "b": 4, "y": 4, "z": 4}
+        return [row[0] for row in table(of(graph({**usual, **(sizes or {})}, nodes, "x", outputs), **options))]
+
+    first, then = node("n0", Apart(), "x", "a"), node("n1", InPlace(), "a", "y")
+    assert rows([first, then]) == ["x", "a y"]
+    assert rows([first, then], sharing=False) == ["x", "a", "y"]
+    assert rows([first, then], "y a") == ["x", "a", "y"], "it is a result and lives on"
+    assert rows([first, then, node("n2", Apart(), "a", "b")]) == ["x", "a", "y", "b"], "it is read later"
+    assert rows([first, then], sizes={"y": 3}) == rows([first, then], sizes={"y": 5}) == ["x", "a", "y"], "another size"
+    assert rows([first, node("n1", InPlace(), "a a", "y")]) == ["x", "a", "y"], "it is read by another operand too"
+    assert rows([first, node("n1", InPlace(), "a x", "y")]) == ["x", "a y"]
+    assert rows([first, node("n1", InPlace(), {"other": "a"}, "y")]) == ["x", "a", "y"], "the operand that it may replace is not there"
+    assert rows([first, node("n1", InPlace(), "a", "y z")]) == ["x", "a y", "z"], "the second result lies apart"
+    assert rows([first, node("n1", InPlace(), "a", "y"), node("n2", InPlace(), "y", "b")], "b") == ["x", "a y b"]
+    viewed = [first, node("v", View(), "a", "b"), node("n1", InPlace(), "a b", "y")]
+    assert rows(viewed) == ["x", "a b", "y"], "the other operand shows the same bytes"
+
+
+def test_how_near_a_result_may_come_to_an_operand_that_dies() -> None:
+    def overlaps(nodes: list[Node], outputs: str = "y", outside: str = "", sharing: bool = True) -> list[tuple[str, str, int, int]]:
+        found = of(graph({"x": 4, "a": 4, "b": 4, "y": 4}, nodes, "x", outputs), outside=outside, sharing=sharing)
+        return [(" ".join(found.buffers[o.result].values), " ".join(found.buffers[o.operand].values), o.below, o.above) for o in found.overlaps]
+
+    first, then = node("n0", Apart(), "x", "a"), node("n1", NEXT, "a", "y")
+    below, above = NEXT.reach(None)[1].distances(4, 4)  # type: ignore[index, arg-type]
+    assert overlaps([first, then]) == [("y", "a", below, above)] and (below, above) == (1, 2)
+    assert overlaps([first, then], sharing=False) == []
+    assert overlaps([first, then], "y a") == [], "it does not die"
+    assert overlaps([first, then], outside="a") == overlaps([first, then], outside="y") == []
+    assert overlaps([first, node("n1", NEXT, "a a", "y")]) == [("y", "a", below, above)], "the same value twice is read as the rule says"
+    assert overlaps([first, node("v", View(), "a", "b"), node("n1", NEXT, "a b", "y")]) == [], "but not under another name"
+    assert overlaps([first, node("n1", NEXT, "a x", "y")]) == [("y", "a", below, above)]
+    assert overlaps([first, node("n1", Over(NEXT.pieces, operand="x2"), "x a", "y")]) == [("y", "a", below, above)]
+    assert overlaps([first, node("n1", Unreached(), "a", "y")]) == [] and overlaps([first, node("n1", Apart(), "a", "y")]) == []
+    assert overlaps([first, node("n1", NEXT, "a", "")], "") == [] and overlaps([first, then, node("n2", NEXT, "y", "b")], "b") == [
+        ("y", "a", below, above),
+        ("b", "y", below, above),
+    ]
+    older = [node("n0", Apart(), "x", "a"), node("n1", View(), "a", "b"), node("n2", NEXT, "x", "y")]
+    assert overlaps(older) == [("y", "x", below, above)]
+
+
+# ---- The problem ----
+
+
+def drawn(rng: random.Random, count: int, steps: int, align: int = 4, inputs: int = 0) -> tuple[Lifetimes, Problem]:
+    buffers = [Buffer([f"i{i}"], rng.randint(1, 20), 0, rng.randrange(steps), {"activation"}, True) for i in range(inputs)]
+    for i in range(count):
+        first = rng.randrange(steps)
+        kinds = set(rng.sample(["activation", "saved", "gradient", "scalar"], rng.randint(1, 2)))
+        buffers.append(Buffer([f"b{i}"], rng.randint(1, 40), first, min(steps - 1, first + rng.choice((0, 1, 1, 2, 3))), kinds))
+    overlaps: list[Overlap] = []
+    for i, result in enumerate(buffers):
+        dying = [j for j, b in enumerate(buffers) if j != i and b.last == result.first and b.first < b.last]
+        if dying and result.first not in {buffers[o.result].first for o in overlaps}:
+            j = rng.choice(dying)
+            overlaps.append(Overlap(i, j, rng.randrange(result.size + 1), rng.randint(1, buffers[j].size)))
+    found = Lifetimes(tuple(buffers), tuple(overlaps))
+    return found, problem(found, steps, align)
+
+
+def problems(count: int = 60) -> Iterator[tuple[Lifetimes, Problem, int, int]]:
+    for seed in range(count):
+        rng = random.Random(seed)
+        steps, align = rng.randint(1, 9), rng.choice((4, 8))
+        yield *drawn(rng, rng.randint(1, 12), steps, align, rng.randint(0, 3)), steps, align
+
+
+def nearest(p: Problem, o: Overlap) -> int:
+    """Bytes that the two take when they lie as near as they may, by trying every place of the result beside the operand."""
+    result, operand = p.sizes[o.result], p.sizes[o.operand]
+    spans = []
+    for shift in range(-result, operand + 1, p.alignment):
+        if shift <= -rounded(o.below, p.alignment) or shift >= rounded(o.above, p.alignment):
+            spans.append(max(shift + result, operand) - min(shift, 0))
+    return min(spans)
+
+
+def test_bytes_alive_at_each_step() -> None:
+    """Of every kind and together: what lives there, less what an overlap saves in the step that makes the result."""
+    for found, p, steps, align in problems():
+        assert p.sizes == tuple(-(-b.size // align) * align for b in found.buffers)
+        expected = [sum(s for b, s in zip(found.buffers, p.sizes, strict=True) if b.first <= step <= b.last) for step in range(steps)]
+        for o in found.overlaps:
+            saved = p.sizes[o.result] + p.sizes[o.operand] - nearest(p, o)
+            assert shared_bytes(o, p.sizes, align) == saved
+            expected[found.buffers[o.result].first] -= saved
+        assert p.totals == total_bytes(found, steps, align) == expected and p.bound == max(expected)
+        assert [sum(kinds.values()) for kinds in live_bytes(found, steps, align)] == expected
+    assert problem(Lifetimes((), ()), 0, 4).bound == 0 and total_bytes(Lifetimes((), ()), 3, 4) == [0, 0, 0]
+
+
+def test_kinds_of_bytes() -> None:
+    order = ["scratch", "gradient", "activation", "saved", "scalar"]
+    for i, kind in enumerate(order):
+        assert kind_of(Buffer([], 1, 0, 0, set(order[i:]))) == kind
+    buffers = (Buffer(["a"], 5, 0, 1, {"saved"}), Buffer(["b"], 4, 1, 1, {"saved"}), Buffer(["c"], 9, 1, 1, {"gradient"}))
+    found = Lifetimes(buffers, (Overlap(2, 0, 4, 8),))
+    assert problem(found, 2, 4).live == ({"saved": 8}, {"saved": 12, "gradient": 12 - shared_bytes(found.overlaps[0], (8, 4, 12), 4)})
+
+
+def test_distances_of_what_lives_at_the_same_time() -> None:
+    for found, p, _, align in problems():
+        for i, a in enumerate(found.buffers):
+            expected = {
+                j: Distance(j, p.sizes[i], p.sizes[j]) for j, b in enumerate(found.buffers) if j != i and a.first <= b.last and b.first <= a.last
+            }
+            for o in found.overlaps:
+                below, above = -(-o.below // align) * align, -(-o.above // align) * align
+                if o.result == i:
+                    expected[o.operand] = Distance(o.operand, below, above)
+                if o.operand == i:
+                    expected[o.result] = Distance(o.result, above, below)
+            assert {d.other: d for d in p.distances[i]} == expected and len(p.distances[i]) == len(expected)
+
+
+def test_inputs_have_fixed_places() -> None:
+    for found, p, _, _ in problems():
+        end = 0
+        for b, size, fixed in zip(found.buffers, p.sizes, p.fixed, strict=True):
+            assert fixed == (end if b.pinned else None)
+            end += size if b.pinned else 0
+
+
+def test_alignment_of_cores() -> None:
+    assert [alignment(core) for core in ("cortex-m0plus", "cortex-m4", "cortex-m33", "", "cortex-m7", "cortex-m55")] == [4, 4, 4, 4, 8, 8]
+    assert [rounded(n, 8) for n in (0, 1, 7, 8, 9)] == [0, 8, 8, 8, 16]
+
+
+# ---- Placement ----
+
+
+def clear(p: Problem, offsets: list[int], i: int, j: int) -> bool:
+    d = next((d for d in p.distances[i] if d.other == j), None)
+    return d is None or offsets[i] + d.before <= offsets[j] or offsets[i] >= offsets[j] + d.after
+
+
+def test_a_buffer_goes_to_the_lowest_place_that_is_free() -> None:
+    for found, p, _, align in problems():
+        search, rng = _Search(p), random.Random(1)
+        order = rng.sample(range(len(p.sizes)), len(p.sizes))
+        placed = search.placed(order)
+        offsets, seen = placed.offsets, [i for i, b in enumerate(found.buffers) if b.pinned]
+        assert all(offsets[i] == p.fixed[i] for i in seen)
+        for i in order:
+            if i in seen:
+                continue
+            for lower in range(0, offsets[i] + align, align):
+                free = all(clear(p, [*offsets[:i], lower, *offsets[i + 1 :]], i, j) for j in seen)
+                assert free == (lower == offsets[i])
+            seen.append(i)
+        assert placed.height == max(o + s for o, s in zip(offsets, p.sizes, strict=True)) and placed.order == order
+
+
+def test_a_placement_is_given_up_once_it_exceeds_the_limit() -> None:
+    for _, p, _, _ in problems(30):
+        search, order = _Search(p), list(range(len(p.sizes)))
+        whole = search.placed(order)
+        assert search.fit(order, list(search.start), 0, whole.height) == whole.height
+        assert search.fit(order, list(search.start), 0, whole.height - 1) is None
+        for start in range(len(order)):
+            again = list(whole.offsets)
+            assert search.fit(order, again, start, whole.height) == whole.height and again == whole.offsets
+
+
+def test_moves_never_make_the_arena_larger_and_lose_no_buffer() -> None:
+    moved = lower = 0
+    for _, p, _, _ in problems(40):
+        search = _Search(p)
+        current = search.placed(list(range(len(p.sizes))))
+        if current.height == p.bound:
+            continue
+        for _ in range(60):
+            found = search.moved(current)
+            if found is None:
+                continue
+            assert sorted(found.order) == sorted(current.order) and found.height <= current.height
+            assert search.placed(found.order).offsets == found.offsets and search.placed(found.order).height == found.height
+            moved += found.order != current.order
+            lower += found.height < current.height
+            current = found
+            if current.height == p.bound:
+                break
+        elsewhere = search.elsewhere(iter([current]), current)
+        assert elsewhere is current
+        shaken = [search.elsewhere(iter(()), current) for _ in range(5)]
+        assert all(sorted(s.order) == sorted(current.order) and search.placed(s.order).offsets == s.offsets for s in shaken)
+        assert len(p.sizes) < 5 or any(s.order != current.order for s in shaken)
+    assert moved > 20 and lower > 5
+
+
+def test_most_moves_take_a_buffer_above_the_bound_to_an_earlier_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ABOVE says, and the others move what is in its way."""
+    tried: list[list[int]] = []
+
+    def refused(self: _Search, order: list[int], offsets: list[int], start: int, limit: int | None) -> None:
+        tried.append(order)
+
+    def above(p: Problem, current: _Found, order: list[int]) -> bool:
+        high = [i for i in order if current.offsets[i] + p.sizes[i] > p.bound]
+        rest = [([j for j in current.order if j != i], [j for j in order if j != i], i) for i in high]
+        return any(a == b and order.index(i) <= current.order.index(i) for a, b, i in rest)
+
+    shares = []
+    for _, p, _, _ in problems(200):
+        search = _Search(p)
+        current = search.placed(list(range(len(p.sizes))))
+        if current.height == p.bound or len(p.sizes) < 8:
+            continue
+        tried.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(_Search, "fit", refused)
+            assert all(search.moved(current) is None for _ in range(400))
+        shares.append(sum(above(p, current, order) for order in tried) / len(tried))
+    assert len(shares) > 10 and min(shares) > first_fit.ABOVE - 0.1 and sum(shares) / len(shares) < 0.97
+
+
+def test_orders_that_the_search_begins_with() -> None:
+    for found, p, _, _ in problems(40):
+        b, s = found.buffers, p.sizes
+        long = [x.last - x.first + 1 for x in b]
+        full = [max(p.totals[x.first : x.last + 1]) for x in b]
+        large, lasting, both, made, freed, fuller, fuller_lasting, fullest, fullest_lasting = _orders(p)
+
+        def falls(order: list[int], *keys: list[int]) -> bool:
+            return all(tuple(k[i] for k in keys) >= tuple(k[j] for k in keys) for i, j in pairwise(order))
+
+        assert all(sorted(order) == list(range(len(b))) for order in _orders(p))
+        early, late = [-x.first for x in b], [x.last for x in b]
+        top = [int(f >= p.bound) for f in full]
+        assert falls(large, s, early) and falls(lasting, long, s) and falls(both, [x * y for x, y in zip(s, long, strict=True)], early)
+        assert falls(made, early, s) and falls(freed, late, s) and falls(fuller, full, s, early) and falls(fuller_lasting, full, long, s)
+        assert falls(fullest, top, s, early) and falls(fullest_lasting, top, long, s)
+
+
+def test_the_search_ends_where_nothing_is_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the bound no move is made; above it the work counted ends the search, and the best that was met is returned."""
+    looked: list[_Found | None] = []
+    move = _Search.moved
+
+    def watched(self: _Search, found: _Found) -> _Found | None:
+        looked.append(move(self, found))
+        return looked[-1]
+
+    left: list[int] = []
+    leave = _Search.elsewhere
+
+    def elsewhere(self: _Search, starts: Iterator[_Found], best: _Found) -> _Found:
+        left.append(len(looked))
+        return leave(self, starts, best)
+
+    monkeypatch.setattr(_Search, "moved", watched)
+    monkeypatch.setattr(_Search, "elsewhere", elsewhere)
+    monkeypatch.setattr(first_fit, "WORK", 20_000)
+    at_bound = above = wandered = 0
+    for _, p, _, _ in problems(60):
+        looked.clear()
+        left.clear()
+        starts = [_Search(p).placed(order).height for order in _orders(p)]
+        found = greedy(p)
+        assert found.height == min([*starts, *(f.height for f in looked if f is not None)])
+        at_bound += min(starts) == p.bound and not looked
+        above += bool(looked)
+        assert min(starts) != p.bound or not looked
+        assert all(b - a > first_fit.PATIENCE for a, b in pairwise([0, *left])), "patience first"
+        wandered += len(left) > 0
+    assert at_bound > 20 and above > 0 and wandered > 0
+
+
+def random_graph(rng: random.Random) -> Graph:
+    """A chain with forks, views, operators in place and over their operands; two results."""
+    sizes, names, nodes = {"x": rng.randint(1, 12)}, ["x"], []
+    for i in range(rng.randint(3, 10)):
+        kind = rng.choice(["apart", "apart", "view", "in place", "over", "twice"])
+        source, result = rng.choice(names[-3:]), f"v{i}"
+        size = sizes[source]
+        inputs = f"{source} {rng.choice(names)}" if kind == "twice" or rng.random() < 0.3 else source
+        op = {"view": View(), "in place": InPlace(), "over": Over(tuple((j, min(size, j + rng.randint(1, 3))) for j in range(size)))}.get(
+            kind, Apart()
+        )
+        sizes[result] = size if kind in ("view", "in place", "over") else rng.randint(1, 12)
+        if kind == "in place" and rng.random() < 0.3:
+            sizes[result] = rng.randint(1, 12)
+        outputs = result
+        if kind == "twice":
+            sizes[f"w{i}"] = rng.randint(1, 5)
+            outputs = f"{result} w{i}"
+        nodes.append(node(f"n{i}", op, source if kind == "view" else inputs, outputs))
+        names.append(result)
+    return graph(sizes, nodes, "x", f"{names[-1]} {rng.choice(names[1:])}")
+
+
+@pytest.mark.parametrize("align", [4, 8])
+def test_plans_hold_before_the_checker(align: int) -> None:
+    """Drawn graphs with scratch, inputs inside or outside: no value is lost, all is aligned, and a plan says what it is."""
+    shared = 0
+    for seed in range(150):
+        rng = random.Random(seed)
+        g = random_graph(rng)
+        scratch = {n.name: rng.choice((0, 0, 3, 8)) for n in g.nodes if not n.op.view}
+        outside = frozenset(rng.choice(([], ["x"], [g.outputs[0]])))
+        plan = plan_memory(g, lambda n, s=scratch: s.get(n.name, 0), outside, align)  # type: ignore[misc]
+        check_plan(g, g.nodes, plan.offsets, plan.arena_bytes, lambda n, s=scratch: s.get(n.name, 0))  # type: ignore[misc]
+        assert all(offset % align == 0 for offset in plan.offsets.values()) and plan.alignment == align
+        assert plan.lower_bound <= plan.arena_bytes and not plan.proved and plan.steps == g.nodes
+        totals = [sum(kinds.values()) for kinds in plan.live]
+        assert totals[plan.peak_step] == max(totals) == plan.lower_bound and max(totals[: plan.peak_step], default=-1) < max(totals)
+        apart = plan_memory(g, lambda n, s=scratch: s.get(n.name, 0), outside, align, sharing=False)  # type: ignore[misc]
+        assert apart.lower_bound >= plan.lower_bound
+        shared += apart.lower_bound > plan.lower_bound
+    assert shared > 10
+    nothing = plan_memory(graph({}, [], "", ""), lambda n: 0, frozenset(), align)
+    assert (nothing.peak_step, nothing.arena_bytes, nothing.offsets) == (0, 0, {})
+
+
+def test_a_result_that_the_caller_reads_is_not_overwritten_by_the_last_node() -> None:
+    """Logits and the softmax of them, both results in the arena: the softmax, which could work in place, must not."""
+    m = Maker("two", (1, 8), 3)
+    y = m.dense("input", "logits", 8)
+    model = m.finish(m.op(y, "classes", Softmax(), (1, 8), 1 / 256, -128), y)
+    assert compile_graph(model, Options(buffers="arena", target="cortex-m0plus"), "0").infer.plan.arena_bytes == 16
+    nodes = [node("n0", Apart(), "x", "a"), node("n1", NEXT, "a", "y")]
+    assert of(graph({"x": 4, "a": 4, "y": 4}, nodes, "x", "y a")).overlaps == ()
+
+
+def test_without_a_word_about_sharing_results_share() -> None:
+    nodes = [node("n0", Apart(), "x", "a"), node("n1", NEXT, "a", "y")]
+    g = graph({"x": 4, "a": 4, "y": 4}, nodes, "x", "y")
+    assert lifetimes(g, lambda n: 0, frozenset()) == of(g, sharing=True) != of(g, sharing=False)
+
+
+def test_the_solver_runs_on_one_thread_with_a_fixed_seed_and_amount_of_work(ortools: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what makes its plans the same everywhere; small problems would not show it."""
+    cp_model = importlib.import_module("ortools.sat.python.cp_model")
+    made: list[Any] = []
+
+    class Watched(cp_model.CpSolver):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(cp_model, "CpSolver", Watched)
+    buffers = tuple(Buffer([name], size, first, first + 1, {"saved"}) for name, size, first in (("a", 4, 0), ("b", 8, 1), ("c", 4, 2)))
+    p = problem(Lifetimes(buffers, ()), 4, 4)
+    optimal.optimal(p, first_fit.Placement((0, 4, 12), 16))
+    (solver,) = made
+    assert solver.parameters.num_workers == 1 and solver.parameters.random_seed == 0
+    assert solver.parameters.max_deterministic_time == optimal.WORK_LIMIT
+
+
+# ---- Order ----
+
+
+def test_bytes_of_each_step_as_the_search_for_an_order_counts_them() -> None:
+    """Those of the planner's lifetimes, for drawn graphs with operators in place, of equal and of other sizes, and views."""
+    for seed in range(150):
+        rng = random.Random(seed)
+        g = random_graph(rng)
+        scratch = {n.name: rng.choice((0, 0, 3, 8)) for n in g.nodes if not n.op.view}
+        outside = frozenset(rng.choice(([], ["x"], [g.outputs[0]])))
+        of_node = lambda n, s=scratch: s.get(n.name, 0)  # noqa: E731
+        steps = _Steps(g, of_node, outside, 4)
+        state, found = _State(0, 0, steps.at_start, -1, None), []
+        for i in range(len(g.nodes)):
+            state = steps.step(_State(state.done, 0, state.alive, -1, None), i)
+            found.append(state.peak)
+        assert found == total_bytes(lifetimes(g, of_node, outside), len(g.nodes), 4), seed
+
+
+def test_whether_another_order_is_possible() -> None:
+    assert not branches(graph({"x": 1, "a": 1, "y": 1}, [node("n", Apart(), "x", "a"), node("m", Apart(), "a", "y")], "x", "y"))
+    fork = [node("n", Apart(), "x", "a"), node("m", Apart(), "x", "b")]
+    assert branches(graph({"x": 1, "a": 1, "b": 1}, fork, "x", "a b"))
+    join = [node("n", Apart(), "x", "a"), node("m", Apart(), "z", "b"), node("o", Apart(), "a b", "y")]
+    assert branches(graph({"x": 1, "z": 1, "a": 1, "b": 1, "y": 1}, join, "x z", "y"))
+    assert not branches(graph({"x": 1, "z": 1, "y": 1}, [node("o", Apart(), "x z", "y")], "x z", "y")), "two inputs are no branches"
+
+
+def test_state_that_nodes_change_keeps_their_order() -> None:
+    """A node that reads what another changes, and one that changes what another reads, stay on their side of it, though memory asks for less."""
+    sizes = {"x": 4, "t": 4, "s": 4, "wide": 40, "y": 4, "z": 4, "r": 4}
+    for first, second in (("read", "change"), ("change", "read")):
+        operators = {"read": ("t s", ""), "change": ("t s", "s")}
+        nodes = [
+            node("start", Apart(), "x", "t"),
+            node("n", Apart(), operators[first][0], "wide", operators[first][1]),
+            node("m", Apart(), operators[second][0], "y", operators[second][1]),
+            node("o", Apart(), "wide y", "r"),
+        ]
+        g = graph(sizes, nodes, "x", "r", {"s": "accumulator"})
+        scratch = {"m": 20, "n": 8}
+        assert [n.name for n in best_order(g, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["start", "n", "m", "o"]  # noqa: B023
+        free = [node(n.name, n.op, {"o": "wide y", "start": "x"}.get(n.name, "t"), n.outputs[0]) for n in nodes]
+        other = graph(sizes, free, "x", "r", {"s": "accumulator"})
+        assert [n.name for n in best_order(other, lambda n: scratch.get(n.name, 0), frozenset("s"), 4)] == ["start", "m", "n", "o"]  # noqa: B023
+
+
+def test_training_follows_the_order_of_inference() -> None:
+    """What is computed forward beside it comes as soon as its operands are there; backward and updates stay as they are."""
+    nodes = [
+        node("a", Apart(), "x", "va"),
+        node("a.extra", Apart(), "va", "ea"),
+        node("b", Apart(), "x", "vb"),
+        node("first", Apart(), "x", "f"),
+        node("b.extra", Apart(), "vb ea", "eb"),
+        node("c", Apart(), "va vb", "y"),
+        node("back", Apart(), "y ea", "g", phase="backward"),
+        node("step", Apart(), "g", "", phase="update"),
+    ]
+    sizes = dict.fromkeys(["x", "va", "ea", "vb", "f", "eb", "y", "g"], 4)
+    g = graph(sizes, nodes, "x", "y g f eb")
+    by_name = {n.name: n for n in nodes}
+    turned = forward_in_order(g, [by_name[n] for n in ("b", "a", "c")])
+    assert [n.name for n in turned.nodes] == ["first", "b", "a", "a.extra", "b.extra", "c", "back", "step"]
+    missing = forward_in_order(g, [by_name["b"], by_name["a"], by_name["c"], node("elsewhere", Apart(), "x", "q")])
+    assert [n.name for n in missing.nodes] == [n.name for n in turned.nodes]
