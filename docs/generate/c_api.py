@@ -10,6 +10,7 @@ from pathlib import Path
 from markdown_text import code, page, prose, wrapped
 
 from kiloc import pipeline
+from kiloc.options import Options
 from kiloc.peft import BiasOnly
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +120,7 @@ def _generated() -> Iterator[str]:
 
 def _declared(train: bool) -> Iterator[Item]:
     graph = pipeline.load(MODEL)
-    options = pipeline.Options(methods=(BiasOnly(),), train=train, name=NAME, accumulate=8)
+    options = Options(methods=(BiasOnly(),), train=train, name=NAME, accumulate=8)
     header = pipeline.compile_graph(graph, options, "0").files[f"{NAME}.h"]
     for item in list(items(header))[1:]:
         text = re.sub(r"^(#define \w+) \S+", r"\1 ...", item.text, flags=re.MULTILINE)

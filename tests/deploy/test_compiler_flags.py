@@ -11,8 +11,9 @@ import pytest
 from gradients.graphs import residual
 
 import kilotune as kt
+from kiloc.cores import CORES
 from kiloc.export import tflite
-from kilotune import resources, toolchain
+from kilotune import resources
 
 from .board_programs import WARNINGS, linked, printed
 
@@ -32,7 +33,7 @@ UNSAFE = {
     "-fno-signed-zeros": "without -fno-signed-zeros",
 }
 SAID_BY_CLANG = [("clang", flags) for flags in ("-ffast-math", "-ffinite-math-only")]
-FLOAT_HEADERS = ("kernels", "loss", "numerics", "optim", "random", "storage")
+FLOAT_HEADERS = ("kernels/convolution", "kernels/depthwise", "kernels/gain", "kernels/parameter", "loss", "numerics", "optim", "random", "storage")
 FUSED = r"\bvfn?m[as]\w*\.f32"
 """Instructions of an FPU that round a product and a sum once. VMLA and its like, which older ones have as well, round twice."""
 
@@ -71,7 +72,7 @@ def test_unsafe_flags_are_refused(name: str, flags: str, tmp_path: Path) -> None
     """By every header with float arithmetic, or tests for NaN, in it or behind it."""
     command = [compiler(name), "-std=c99", "-O2", f"-I{RUNTIME / 'include'}", "-fsyntax-only"]
     for header in FLOAT_HEADERS:
-        source = tmp_path / f"{header}.c"
+        source = tmp_path / f"{header.replace('/', '_')}.c"
         source.write_text(f'#include "kt/{header}.h"\n')
         assert subprocess.run([*command, str(source)], check=False).returncode == 0
         done = subprocess.run([*command, *flags.split(), str(source)], capture_output=True, text=True, check=False)
@@ -116,7 +117,7 @@ def test_clang_on_a_processor_with_fma_gives_the_same_bits(build: Path, expected
 def test_no_core_fuses_a_product_and_a_sum(tmp_path: Path, arm_gcc: str) -> None:
     """Optimizers, losses and gradients of parameters, compiled as an embedded project would that knows nothing of contraction."""
     sources = [source for source in SOURCES if re.search(r"/optim/|/loss/|/(gain|bias|weight)_gradient", source)]
-    flags = (*toolchain.TARGETS["cortex-m4"], "-std=gnu11", "-O2", "-ffp-contract=fast", f"-I{RUNTIME / 'include'}")
+    flags = (*CORES["cortex-m4"].flags(), "-std=gnu11", "-O2", "-ffp-contract=fast", f"-I{RUNTIME / 'include'}")
     subprocess.run([arm_gcc, *flags, "-S", *sources], cwd=tmp_path, check=True)
     text = {path.stem: path.read_text() for path in tmp_path.glob("*.s")}
     assert sum("vmul.f32" in t for t in text.values()) > 10
@@ -142,6 +143,6 @@ def test_cores_at_every_level_of_optimisation(board: str, level: str, build: Pat
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
 def test_every_kernel_compiles_without_optimisation(core: str, tmp_path: Path, arm_gcc: str) -> None:
-    flags = (*toolchain.TARGETS[core], "-std=c99", "-O0", *WARNINGS, f"-I{RUNTIME / 'include'}")
+    flags = (*CORES[core].flags(), "-std=c99", "-O0", *WARNINGS, f"-I{RUNTIME / 'include'}")
     done = subprocess.run([arm_gcc, *flags, "-c", *SOURCES], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

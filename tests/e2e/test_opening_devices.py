@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from toy_model import HAVE_ARM, X, Y, alive, edit, make_toy, needs_arm, needs_qemu
 
+from kiloc.cores import TARGETS
 from kilotune import boards, resources, toolchain
 from kilotune.devices import open_device
 from kilotune.devices.agent import AgentDevice
@@ -185,7 +186,7 @@ def test_counting_scales_and_survives_the_counter_wrapping(tmp_path: Path) -> No
 
 @needs_arm
 def test_measure_counts_the_model_and_nothing_else(toy: Path, tmp_path: Path) -> None:
-    sizes = {target: toolchain.measure(toy, target) for target in toolchain.TARGETS}
+    sizes = {target: toolchain.measure(toy, target) for target in TARGETS}
     for target, s in sizes.items():
         assert s["flash"] == s["code"] + s["constants"] + s["data"], target
         assert 0 < s["library"] < s["code"], target

@@ -38,6 +38,7 @@ from kiloc.export import onnx as onnx_writer  # noqa: E402
 from kiloc.export import tflite as tflite_writer  # noqa: E402
 from kiloc.frontend import onnx, tflite  # noqa: E402
 from kiloc.ir.verify import verify  # noqa: E402
+from kiloc.options import Options  # noqa: E402
 from kiloc.passes.simplify import simplify  # noqa: E402
 
 SECONDS = 5
@@ -84,7 +85,7 @@ def attempt(name: str, data: bytes) -> str:
     front_end = onnx if name.endswith(".onnx") else tflite
     try:
         graph = simplify(verify(front_end.load(data, "model", "model" + name[name.rindex(".") :])))
-        pipeline.compile_graph(graph, pipeline.Options(), "0")
+        pipeline.compile_graph(graph, Options(), "0")
     except CompileError as error:
         assert error.where and error.what and error.hint
         return "refused"

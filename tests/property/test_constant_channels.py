@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kilotune as kt
-from kiloc import pipeline
+from kiloc import lowering, pipeline
 from kiloc.export import tflite
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir import interp
@@ -307,7 +307,7 @@ def test_the_device_gives_the_integers_of_the_whole_model(device: str, tmp_path:
     methods: list[Method] = [kt.LoRA(rank=2, layers="last:2"), kt.BiasOnly("last:1")]
     optimizer = kt.SGD(lr=0.1, momentum=0.9)
     whole = compile_graph(model.graph, Options(tuple(methods), optimizer), "0")
-    reference = Reference(replace(whole, infer=replace(whole.infer, graph=pipeline.inference(whole.graph, "cortex-m4", "caller"))))
+    reference = Reference(replace(whole, infer=replace(whole.infer, graph=lowering.order_inference(whole.graph, "cortex-m4", "caller"))))
     with kt.build(model, tmp_path / "train", method=methods, optimizer=optimizer, target="cortex-m4").open(device) as opened:
         for i, sample in enumerate(x):
             assert opened.train_step(sample, i % 3) == reference.train_step(sample, i % 3)

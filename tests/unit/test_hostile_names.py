@@ -35,6 +35,7 @@ from kiloc.ops.model.requantize import Requantize
 from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.softmax import Softmax
 from kiloc.ops.model.transpose import Transpose
+from kiloc.options import Options
 from kiloc.plain_text import plain, printable
 from kilotune import resources
 
@@ -140,7 +141,7 @@ def check_sources(files: dict[str, str], folder: Path) -> None:
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
 def test_names_of_a_file_stay_in_comments(suffix: str, text: str, tmp_path: Path) -> None:
     graph = read_back(suffix, text)
-    check_sources(pipeline.compile_graph(graph, pipeline.Options(name="model"), "0").files, tmp_path)
+    check_sources(pipeline.compile_graph(graph, Options(name="model"), "0").files, tmp_path)
     assert parse_graph(print_graph(graph)) == graph
     shown = [graph.origin, *graph.notes, *(v.origin for v in graph.values.values()), *(n.origin for n in graph.nodes)]
     assert all(t.isprintable() for t in shown)
@@ -157,10 +158,10 @@ def test_no_text_of_a_graph_becomes_code(text: str, train: bool, tmp_path: Path)
     graph = renamed(every_operator(), text)
     methods = (kt.LoRA(layers=f"*logits*,*dilated*,{'' if ',' in text else '*logits' + text}", rank=2), kt.BiasOnly())
     try:
-        compilation = pipeline.compile_graph(graph, pipeline.Options(methods=methods, train=train, name="model"), text[:9])
+        compilation = pipeline.compile_graph(graph, Options(methods=methods, train=train, name="model"), text[:9])
     except CompileError:  # the text is no pattern of a layer's name
         methods = (kt.LoRA(layers="all", rank=2), kt.BiasOnly())
-        compilation = pipeline.compile_graph(graph, pipeline.Options(methods=methods, train=train, name="model"), text[:9])
+        compilation = pipeline.compile_graph(graph, Options(methods=methods, train=train, name="model"), text[:9])
     check_sources(compilation.files, tmp_path)
 
 
@@ -230,5 +231,5 @@ def test_two_names_that_are_one_in_c(tmp_path: Path) -> None:
     y = m.dense("input", "a.b", 8)
     y = m.dense(y, "a_b", 8)
     graph = m.finish(m.dense(y, "a-b", 4))
-    check_sources(pipeline.compile_graph(graph, pipeline.Options(), "0").files, tmp_path)
+    check_sources(pipeline.compile_graph(graph, Options(), "0").files, tmp_path)
     assert len({v.data.tobytes() for v in graph.values.values() if v.data is not None and v.data.dtype == np.int8}) == 3

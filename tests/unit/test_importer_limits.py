@@ -26,6 +26,7 @@ from kiloc.frontend import limits
 from kiloc.frontend import onnx as onnx_reader
 from kiloc.frontend import tflite as tflite_reader
 from kiloc.ir.verify import verify
+from kiloc.options import Options
 
 MEMORY = 600 << 20
 """That a model may take while it is compiled: a hundredth of what the worst file once took."""
@@ -47,7 +48,7 @@ def little_memory() -> Iterator[None]:
 def compiled(data: bytes) -> pipeline.Compilation:
     reader = tflite_reader if data[4:8] == b"TFL3" else onnx_reader
     with little_memory():
-        return pipeline.compile_graph(verify(reader.load(data, "model", "model")), pipeline.Options(), "0")
+        return pipeline.compile_graph(verify(reader.load(data, "model", "model")), Options(), "0")
 
 
 def refused(data: bytes, *words: str) -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from golden.reference import image, tiny
 
 import kilotune as kt
+from kiloc.cores import CORES
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kilotune import stack, toolchain
@@ -32,7 +33,7 @@ def linked(tmp_path: Path, arm_gcc: str) -> Linked:
     def build(core: str, source: str, flags: Sequence[str] = (), **options: Any) -> Program:
         path, elf = tmp_path / "program.c", tmp_path / "program.elf"
         path.write_text("#define APART __attribute__((noinline, noclone, noipa))\nvolatile int sink;\n" + source)
-        command = [arm_gcc, *toolchain.TARGETS[core], "-std=gnu99", "-O2", "-nostartfiles", "-Wl,--entry=start", *flags]
+        command = [arm_gcc, *CORES[core].flags(), "-std=gnu99", "-O2", "-nostartfiles", "-Wl,--entry=start", *flags]
         subprocess.run([*command, str(path), "-o", str(elf)], check=True)
         options.setdefault("pointers", {})
         return Program(Code(elf, toolchain.disassembly(elf)), **options)
@@ -44,7 +45,7 @@ def frames(source: str, core: str, arm_gcc: str, folder: Path) -> dict[str, int]
     """Frames as the compiler says them."""
     path = folder / "alone.c"
     path.write_text("#define APART __attribute__((noinline, noclone, noipa))\nvolatile int sink;\n" + source)
-    command = [arm_gcc, *toolchain.TARGETS[core], "-std=gnu99", "-O2", "-fstack-usage", "-c", str(path), "-o", str(folder / "alone.o")]
+    command = [arm_gcc, *CORES[core].flags(), "-std=gnu99", "-O2", "-fstack-usage", "-c", str(path), "-o", str(folder / "alone.o")]
     subprocess.run(command, check=True)
     return {name: int(size) for name, size in re.findall(r":(\w+)\t(\d+)\t", (folder / "alone.su").read_text())}
 
@@ -174,8 +175,8 @@ EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 def compilers(build: kt.Build, core: str, arm_gcc: str, folder: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
     """Frames and calls of every source of a build, by -fcallgraph-info."""
     manifest = Manifest.load(build.directory)
-    flags = [*toolchain.TARGETS[core], *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, "-fcallgraph-info=su"]
-    flags += ["-DKT_PORTABLE"] if core in toolchain.WITHOUT_DSP else []
+    flags = [*CORES[core].flags(), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, "-fcallgraph-info=su"]
+    flags += ["-DKT_PORTABLE"] if CORES[core].kernels == "portable" else []
     flags += [f"-I{build.directory / include}" for include in manifest.include]
     sizes, calls = dict[str, int](), dict[str, set[str]]()
     for i, source in enumerate(manifest.sources):

@@ -50,7 +50,7 @@ def bounds(build_dir: str | os.PathLike[str], infer: Unreached, train: Unreached
     "calls": {"infer": {"bytes", "chain": [{"function", "bytes"}], "unbounded"}, "train_step": ..., "kt_pool_select": ...}, every function that
     firmware calls; "largest" of them, None where one has no bound; "unknown": None.
     infer, train: kernel -> functions that its calls in inference, in training never reach (`kiloc.report.unreached`).
-    target: a core of toolchain.TARGETS; None is the manifest's. Raises DeviceError as `toolchain.measure`.
+    target: a core of kiloc.cores.TARGETS; None is the manifest's. Raises DeviceError as `toolchain.measure`.
     """
     manifest = Manifest.load(build_dir)
     names = {call: f"{manifest.name}_{call}" for call in _model_calls(manifest)}

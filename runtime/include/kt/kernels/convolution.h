@@ -4,6 +4,7 @@
 #define KT_KERNELS_CONVOLUTION_H
 
 #include "kt/kernels/window.h"
+#include "kt/strict_float.h"
 
 #ifdef __cplusplus
 extern "C" {

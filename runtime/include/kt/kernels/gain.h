@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "kt/strict_float.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
