@@ -21,7 +21,7 @@ from kilotune.cli import main
 from kilotune.devices.manifest import Manifest
 from kilotune.stack import Bound, Code, Program
 
-CORES = ("cortex-m0plus", "cortex-m4", "cortex-m55")
+BOUNDED = ("cortex-m0plus", "cortex-m4", "cortex-m55")
 
 Linked = Callable[..., Program]
 
@@ -59,7 +59,7 @@ int start(int *p) { return outer(p) + 1; }
 """
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", BOUNDED)
 @pytest.mark.parametrize(("inner", "outer"), [(4, 9), (200, 40), (2000, 3000), (20000, 128)])
 def test_a_chain_is_the_sum_of_its_frames(linked: Linked, core: str, inner: int, outer: int, arm_gcc: str, tmp_path: Path) -> None:
     """Also frames whose size no immediate holds."""
@@ -102,7 +102,7 @@ UNBOUNDED = {
 }
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", BOUNDED)
 @pytest.mark.parametrize("case", list(UNBOUNDED))
 def test_what_has_no_bound_is_named(linked: Linked, core: str, case: str) -> None:
     source, message = UNBOUNDED[case]
@@ -111,7 +111,7 @@ def test_what_has_no_bound_is_named(linked: Linked, core: str, case: str) -> Non
     assert found.chain[0][0] == "start" and found.as_data()["unbounded"] == found.unbounded
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", BOUNDED)
 def test_a_pointer_counts_what_it_may_hold(linked: Linked, core: str) -> None:
     source = """
     APART int deep(int *p) { volatile int x[100]; x[p[0]] = 1; sink = x[p[1]]; return x[p[2]]; }
@@ -126,7 +126,7 @@ def test_a_pointer_counts_what_it_may_hold(linked: Linked, core: str) -> None:
     assert less.bytes is not None and less.bytes < 100
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", BOUNDED)
 def test_functions_that_parameters_rule_out_are_left_out_below_their_kernel_only(linked: Linked, core: str) -> None:
     source = """
     APART int large(int *p) { volatile int x[100]; x[p[0]] = 1; sink = x[p[1]]; return x[p[2]]; }
@@ -140,7 +140,7 @@ def test_functions_that_parameters_rule_out_are_left_out_below_their_kernel_only
     assert program.bound("start").chain[1][0] == "other"
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", BOUNDED)
 def test_switches_and_far_branches_are_followed(linked: Linked, core: str) -> None:
     """A table behind a computed jump, and on ARMv6-M `bl` within a function."""
     cases = "\n".join(f"case {i}: p[{i}] = leaf{i}(p) / (p[{i}] | 1) * {i * 7919}; break;" for i in range(40))
@@ -214,7 +214,7 @@ def own(names: set[str]) -> set[str]:
     return {name for name in names if not name.startswith("__")}
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", BOUNDED)
 def test_frames_and_calls_are_the_compilers(core: str, arm_gcc: str, tmp_path: Path) -> None:
     build = kt.build(written(image(), tmp_path), tmp_path / "b", method=METHODS[core], target=core, loss="mse")
     sizes, calls = compilers(build, core, arm_gcc, tmp_path)
