@@ -271,7 +271,9 @@ def test_a_foreign_directory_is_refused(file: str, models: dict[str, kt.Model], 
 def test_stages_are_dumped(models: dict[str, kt.Model], tmp_path: Path) -> None:
     kt.build(models["tiny"], tmp_path / "b", method=kt.Head(), dump=tmp_path / "dump")
     names = sorted(p.name for p in (tmp_path / "dump").iterdir())
-    assert names == ["01_simplify.txt", "02_attach.txt", "03_diff.txt", "04_calibrate.txt", "05_schedule.txt", "06_reduce.txt"]
+    stages = ["simplify", "attach", "diff", "calibrate", "schedule", "reduce", "order.infer", "order.train"]
+    stages += [f"{stage}.{part}" for part in ("infer", "train") for stage in ("fit", "kernels", "place")]
+    assert names == [f"{number:02}_{stage}.txt" for number, stage in enumerate(stages, 1)]
 
 
 # ---- Methods and calibration ----
