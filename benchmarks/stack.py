@@ -23,6 +23,7 @@ import click
 import numpy as np
 import speed
 from numpy.typing import NDArray
+from prose import wrapped
 from rich.console import Console
 
 import kilotune as kt
@@ -200,7 +201,7 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], write: Path | None) ->
     lines = speed.table(HEADINGS, found)
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
-        body = " ".join((__doc__ or "").split("make bench-stack", 1)[1].split())
+        body = wrapped((__doc__ or "").split("make bench-stack", 1)[1])
         when = f"Printed by `make bench-stack` on {datetime.date.today().isoformat()}."
         write.write_text("\n".join(["# Stack", "", when, "", body, "", *lines]).rstrip() + "\n")
     raise SystemExit(any(row[-1] != "-" and float(row[-1]) < 1 for row in found))
