@@ -7,10 +7,8 @@
         device.fit(x, y, epochs=3)
 """
 
-from kiloc.errors import BudgetError, CompileError
-from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, MeanSquaredError
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
-from kiloc.options import AdapterOptions
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
 from ._version import __version__

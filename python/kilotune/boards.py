@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kiloc.cores import CORES
+from kiloc import CORES
 
 from . import resources
 from .devices.errors import DeviceError

@@ -15,16 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import pipeline
-from kiloc.cores import TARGETS
+from kiloc import TARGETS, AdapterOptions, Compilation, CompileError, Dump, Loss, Options, SlowMemory, as_loss, compile_graph
 from kiloc.emit import ModelContext
-from kiloc.errors import CompileError
-from kiloc.ir.graph import NEW_HEAD
-from kiloc.ir.text import print_graph
-from kiloc.losses import Loss, as_loss
+from kiloc.ir import NEW_HEAD, print_graph
 from kiloc.optim import SGD, Optimizer
-from kiloc.options import AdapterOptions, Options, SlowMemory
-from kiloc.passes.slices import inference_slice
+from kiloc.passes import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
@@ -185,7 +180,7 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
 
-        def flash(compilation: pipeline.Compilation) -> int:
+        def flash(compilation: Compilation) -> int:
             nonlocal sizes, stack
             shutil.rmtree(folder)
             folder.mkdir()
@@ -193,11 +188,11 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
-        compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump), flash)
+        compilation = compile_graph(model.graph, options, __version__, _dumper(dump), flash)
         return _described(folder, directory, model, compilation, sizes, stack)
 
 
-def write_build(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool = True) -> Build:
+def write_build(model: Model, compilation: Compilation, directory: Path, measure: bool = True) -> Build:
     """The build directory of a compilation, as `build` writes it. measure: link for the size of code."""
     with whole_directory(directory, _replaceable) as folder:
         _write_sources(folder, model, compilation)
@@ -205,7 +200,7 @@ def write_build(model: Model, compilation: pipeline.Compilation, directory: Path
 
 
 def _described(
-    folder: Path, directory: Path, model: Model, compilation: pipeline.Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
+    folder: Path, directory: Path, model: Model, compilation: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
 ) -> Build:
     """The build of sources that lie in a folder, which will be the directory: with what is said of them, and their hashes."""
     report = figures(compilation, sizes, stack)
@@ -335,7 +330,7 @@ def _slow_memory(board: str | None) -> SlowMemory:
     return SlowMemory(memory.size or None, memory.cost)
 
 
-def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
+def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
     if folder is None:
         return None
     path = Path(folder)
@@ -363,7 +358,7 @@ def _replaceable(target: Path) -> bool:
 
 
 
-def _write_sources(folder: Path, model: Model, compilation: pipeline.Compilation) -> None:
+def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None:
     """All of a build but what is said of it: what can be compiled, with its bill of materials."""
     manifest = _manifest(model, compilation)
     if compilation.graph.state():
@@ -397,7 +392,7 @@ def _signed(context: ModelContext) -> bool:
     return context.adapter is not None and context.adapter.public_key != ""
 
 
-def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
+def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
     m, graph = c.context, c.infer.graph
 
@@ -464,7 +459,7 @@ def _sha256(path: Path) -> str:
         raise CompileError(str(path), f"cannot be read any more: {error.strerror}", "load the model again") from None
 
 
-def _measured(folder: Path, c: pipeline.Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def _measured(folder: Path, c: Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Sizes and stack of the linked ELF; without a cross compiler no sizes, and of the stack why it is not known."""
     missing = stack_use.unknown()
     if missing:

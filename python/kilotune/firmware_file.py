@@ -9,7 +9,7 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from kiloc.cores import CORES
+from kiloc import CORES
 
 from .boards import Board
 from .devices.errors import DeviceError

@@ -22,7 +22,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from kiloc.cores import CORES, TARGETS
+from kiloc import CORES, TARGETS
 
 from . import boards, resources
 from .cache import cached, scratch_directory

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from kiloc import pipeline
-from kiloc.errors import CompileError
-from kiloc.ir import interp
-from kiloc.ir.graph import Graph
+from kiloc import CompileError, ir
+from kiloc.forecast import Forecast, forecast, instructions
+from kiloc.ir import Graph
 from kiloc.peft import Method
 
 from .families import Piece, TrainableSet, families, variants
 from .sensitivity import Sensitivity
 from .setting import Setting
-from .speed import instructions
 
 DEPTHS = 8
 """Values of N tried for "the last N layers"; deeper models are sampled."""
@@ -46,7 +44,7 @@ class Candidate:
 
     set: TrainableSet
     methods: tuple[Method, ...]
-    forecast: pipeline.Forecast
+    forecast: Forecast
     gain: float
     setting: Setting
 
@@ -110,7 +108,7 @@ class Space:
     def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting) -> None:
         self.graph, self.sensitivity, self.setting = graph, sensitivity, setting
         samples = {name: np.zeros((1, *graph.type(name).shape[1:]), np.int8) for name in graph.inputs}
-        self._forward: dict[str, Any] = interp.run(graph, samples)
+        self._forward: dict[str, Any] = ir.run(graph, samples)
         self._known: dict[TrainableSet, Candidate | None] = {}
 
     def candidate(self, chosen: TrainableSet) -> Candidate | None:
@@ -122,7 +120,7 @@ class Space:
     def _planned(self, chosen: TrainableSet) -> Candidate | None:
         methods = chosen.methods(self.graph)
         try:
-            plan = pipeline.forecast(self.graph, self.setting.options(methods), self._forward)
+            plan = forecast(self.graph, self.setting.options(methods), self._forward)
         except CompileError:
             return None
         return Candidate(chosen, methods, plan, self.sensitivity.gain(chosen), self.setting)
