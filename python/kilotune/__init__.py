@@ -18,6 +18,7 @@ from .config import Config, load_config
 from .devices import Device, DeviceError, History
 from .merging import merge
 from .model import Model, load
+from .options import Memory, Target, Training
 from .plugins import load_plugin
 from .search import SearchResult, search
 
@@ -44,11 +45,14 @@ __all__ = [
     "Lion",
     "LoRA",
     "MeanSquaredError",
+    "Memory",
     "Model",
     "ScaleShift",
     "SearchResult",
     "SparseUpdate",
     "StepDecay",
+    "Target",
+    "Training",
     "__version__",
     "build",
     "load",

@@ -26,8 +26,8 @@ from kiloc import CORES, TARGETS
 
 from . import boards, resources
 from .cache import cached, scratch_directory
-from .devices.errors import DeviceError
 from .devices.manifest import Manifest
+from .errors import DeviceError
 
 _FORMAT = "2"
 """Part of every key: change it when the meaning of a cache entry changes."""

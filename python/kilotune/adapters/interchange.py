@@ -28,8 +28,8 @@ from kiloc.ops import Linear, exponent_for, output_scales
 
 from ..building import Build
 from ..devices.data import quantize
-from ..devices.errors import DeviceError
 from ..devices.manifest import Manifest
+from ..errors import DeviceError
 from ..files import read_json, write_whole
 from ..merging import adapter_state, inference_graph
 from .file import Adapter

@@ -11,7 +11,7 @@ from typing import Any
 
 from kiloc import CompileError
 
-from ..devices.errors import DeviceError
+from ..errors import DeviceError
 from .file import Adapter
 
 SECRET, PUBLIC = "kilotune secret key ", "kilotune public key "

@@ -16,9 +16,10 @@ from kiloc import TARGETS, BudgetError, CompileError, Loss, as_loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Layers
 
-from ..building import Samples, build
+from ..building import build
 from ..config import Config
 from ..model import Model
+from ..options import Samples
 from ..sizes import parse_size
 from .candidates import Budget, Candidate, Space, cost, front
 from .result import Row, SearchResult
