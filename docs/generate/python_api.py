@@ -19,7 +19,7 @@ SECTIONS: dict[str, str] = {
     "What is trained": "Pass one of these, or a list, as `kt.build(method=...)`. `layers` is explained under [choosing layers](#choosing-layers).",
     "Optimizers and schedules": "Pass one as `kt.build(optimizer=...)`, with a schedule as `schedule=...`.",
     "Losses": "Pass one as `kt.build(loss=...)`, or its short name.",
-    "Options of a build": "Groups of the options of `kt.build`. Each field of `kt.Training`, `kt.Memory` and `kt.Target` may be given to it by its own name instead.",
+    "Options of a build": "Groups of the options of `kt.build`. A field of `kt.Training`, `kt.Memory` or `kt.Target` may be given by its name alone.",
     "Results and devices": "What the functions return, and what they take.",
     "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter.",
 }

@@ -166,13 +166,16 @@ class ModelContext:
 
     @property
     def input_parameters(self) -> Code:
-        """Of a C function that reads the inputs, behind the model."""
-        return Code("" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs))
+        """Of a C function that reads the inputs, behind the model: arrays with their sizes, which compilers hold against what is passed."""
+        return Code("" if self.offsets else "".join(f", const int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.inputs))
 
     @property
     def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
-        return Code("" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs))
+        return Code("" if self.offsets else "".join(f", int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.outputs))
+
+    def _bytes_macro(self, name: str) -> str:
+        return f"{self.prefix}_{name.upper()}_BYTES"
 
 
 def build_context(

@@ -144,15 +144,24 @@ class Space:
     def by_hand(self, budget: Budget) -> list[Candidate]:
         """What one would train without a search, as far as it fits; the safest first.
 
-        The last layer and as many biases before it as fit, which came out ahead of LoRA on other samples of the scenarios in
-        `benchmarks/scenarios.py`; LoRA of rank 4 on as many of the last layers as fit.
+        Methods say so themselves (`Method.by_hand`), and come in their order. One without sizes is trained with as many companions before
+        its layers as fit: the last layer and biases came out ahead of LoRA on other samples of the scenarios in `benchmarks/scenarios.py`.
+        One with sizes is trained on as many of the last layers as fit.
         """
-        biases, lora = self.sensitivity.layers.get("bias", []), self.sensitivity.layers.get("lora", [])
-        head = [group[0] for group in self.sensitivity.layers.get("head", [])]
-        first = [TrainableSet.of([*head, *(group[0] for group in biases[since:])]) for since in range(len(biases))]
-        tried = (first if head else [], [self.last("lora", 4, count) for count in range(len(lora), 0, -1)])
-        found = [next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None) for sets in tried]
+        found = []
+        for name, layers in self.sensitivity.layers.items():
+            family, size = families()[name], families()[name].by_hand
+            if size is not None:
+                sets = self._with_companions(layers) if family.sizes is None else [self.last(name, size, n) for n in range(len(layers), 0, -1)]
+                found.append(next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None))
         return [c for c in found if c is not None]
+
+    def _with_companions(self, layers: list[list[Piece]]) -> list[TrainableSet]:
+        """A method on its layers, with all companions, and with fewer and fewer of the last."""
+        companions = [group[0] for name, groups in self.sensitivity.layers.items() if families()[name].companion for group in groups]
+        order = [n.name for n in self.graph.nodes]
+        companions.sort(key=lambda p: order.index(p.layer))
+        return [TrainableSet.of([*(group[0] for group in layers), *companions[since:]]) for since in range(len(companions))]
 
     # ---- The usual sets ----
 

@@ -315,7 +315,8 @@ static inline void *in_arena(uint8_t *arena, size_t offset)
     return arena + offset;
 }
 
-kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int8_t *output)
+kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY_OPERATOR_INPUT_BYTES],
+                               int8_t output[EVERY_OPERATOR_OUTPUT_BYTES])
 {
     uint8_t *const arena = m->arena;
     const every_operator_state *const s = m->state;
@@ -433,7 +434,8 @@ kt_status every_operator_resume(every_operator_model *m, void *arena, size_t are
     return KT_OK;
 }
 
-kt_status every_operator_train_step(every_operator_model *m, const int8_t *input, const kt_target *target, float *loss)
+kt_status every_operator_train_step(every_operator_model *m, const int8_t input[EVERY_OPERATOR_INPUT_BYTES],
+                                    const kt_target *target, float *loss)
 {
     uint8_t *const arena = m->arena;
     every_operator_state *const s = m->state;

@@ -340,7 +340,7 @@ static inline void *in_arena(uint8_t *arena, size_t offset)
     return arena + offset;
 }
 
-kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output)
+kt_status tiny_infer(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], int8_t output[TINY_OUTPUT_BYTES])
 {
     uint8_t *const arena = m->arena;
     const tiny_state *const s = m->state;
@@ -472,7 +472,7 @@ kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *stat
     return KT_OK;
 }
 
-kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *target, float *loss)
+kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], const kt_target *target, float *loss)
 {
     uint8_t *const arena = m->arena;
     tiny_state *const s = m->state;
