@@ -95,7 +95,8 @@ def test_a_buffer_that_is_too_small_is_a_warning(built: Callable[[str], Path], t
     if int(run("gcc", "-dumpversion").split(".")[0]) < 11:
         pytest.skip("GCC before 11 does not compare the sizes of arrays")
     folder, source = built("infer"), tmp_path / "use.c"
-    text = '#include "infer.h"\nint8_t in[INFER_INPUT_BYTES], out[INFER_OUTPUT_BYTES - {}];\nint use(infer_model *m) {{ return infer_infer(m, in, out); }}\n'
+    text = '#include "infer.h"\nint8_t in[INFER_INPUT_BYTES], out[INFER_OUTPUT_BYTES - {}];\n'
+    text += "int use(infer_model *m) {{ return infer_infer(m, in, out); }}\n"
     for missing in (0, 1):
         source.write_text(text.format(missing))
         done = subprocess.run(
