@@ -686,7 +686,7 @@ const kt_adapter_layout tiny_adapter_layout = {
     .layers = 3,
 };
 
-/* Where the values of an adapter lie in the state, and their bytes. Its file has them in this order, one behind the other. */
+/* Where the values of an adapter lie in the state, and their bytes: in the order of its file. */
 static const struct {
     uint16_t at, bytes;
 } adapter_values[15] = {
