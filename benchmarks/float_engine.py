@@ -17,13 +17,12 @@ from jax import lax
 from numpy.typing import NDArray
 from scenarios import Scenario
 
-from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import node_types
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
-from kiloc.peft import Head
+from kiloc.peft import Calibration, Head, attach_all
 from kilotune import Model
 
 Array = NDArray[Any]
@@ -167,7 +166,7 @@ def engine_of(model: Model, scenario: Scenario) -> FloatEngine:
     """For the adaptation and evaluation samples of a scenario, with its new head."""
     graph, original = model.graph, model.quantize(scenario.original[:256])
     if scenario.new_classes:
-        graph = pipeline.attach(graph, [Head(classes=scenario.new_classes)], interp.run(graph, {graph.inputs[0]: original[:32]}))
+        graph = attach_all(graph, [Head(classes=scenario.new_classes)], Calibration(interp.run(graph, {graph.inputs[0]: original[:32]})))
     t = graph.type(graph.inputs[0])
 
     def real(x: Array) -> Array:

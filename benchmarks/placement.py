@@ -22,11 +22,11 @@ from prose import wrapped
 
 import kilotune as kt
 from kiloc.errors import CompileError
+from kiloc.forecast import forecast
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.options import Options
 from kiloc.peft import Method
-from kiloc.pipeline import forecast
 from kiloc.plan import Plan, alignment, check_plan, plan_memory
 from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 

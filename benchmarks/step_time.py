@@ -17,11 +17,10 @@ from rich.table import Table
 from scenarios import DATA
 
 import kilotune as kt
-from kiloc import pipeline
+from kiloc.forecast import forecast, instructions
 from kiloc.ir import interp
 from kiloc.peft import Method
 from kilotune.search.setting import Setting
-from kilotune.search.speed import instructions
 
 MODELS = ("gas_mlp_int8", "ecg_cnn_int8", "fsdd_dscnn_int8", "ic_resnet8_int8", "sww_int8", "lenet300_mnist_ptq")
 METHODS: dict[str, list[Method]] = {
@@ -51,7 +50,7 @@ def counted(model: kt.Model, methods: list[Method]) -> tuple[int, int]:
 
 def estimated(model: kt.Model, methods: list[Method]) -> int:
     sample = {name: np.zeros((1, *model.graph.type(name).shape[1:]), np.int8) for name in model.graph.inputs}
-    return instructions(pipeline.forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)))
+    return instructions(forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)))
 
 
 @click.command()

@@ -1,1 +1,61 @@
-"""kiloc: the compiler behind kilotune. `kiloc.pipeline` is its door."""
+"""kiloc: the compiler behind kilotune. What stands in `__all__` is its surface, and each package in it is a door to more.
+
+    load, compile_graph     a file to a Graph, a Graph and Options to a Compilation
+    Options, ...            what decides what is generated; CORES is the table of cores
+    CompileError, ...       what is raised where a model, an option or a budget is at fault
+    CrossEntropy, ...       the losses
+
+ir        graphs: their text form, verifier and interpreter
+ops       the operators
+peft      the methods, as optim holds the optimizers
+passes    rewrites that stand alone: slices of inference, merging, gradients in real numbers
+forecast  what a training would take, planned and not built
+emit      what the generated code decides, and the layout of state and adapters
+export    a Graph back to a model file
+report    sizes of a build as data, as text and as a page
+"""
+
+from . import emit, export, forecast, ir, ops, optim, passes, peft, report
+from .autodiff import differentiate
+from .cores import CORES, TARGETS, Core, kernels_of
+from .errors import BudgetError, CompileError
+from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, as_loss
+from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
+from .pipeline import Compilation, Dump, compile_graph, load
+
+__all__ = [
+    "BACKWARD_WEIGHTS",
+    "BUFFERS",
+    "CORES",
+    "LOSSES",
+    "OFFLOADS",
+    "PROFILES",
+    "TARGETS",
+    "AdapterOptions",
+    "BinaryCrossEntropy",
+    "BudgetError",
+    "Compilation",
+    "CompileError",
+    "Core",
+    "CrossEntropy",
+    "Dump",
+    "Loss",
+    "MeanSquaredError",
+    "Options",
+    "SlowMemory",
+    "as_loss",
+    "check_offload",
+    "compile_graph",
+    "differentiate",
+    "emit",
+    "export",
+    "forecast",
+    "ir",
+    "kernels_of",
+    "load",
+    "ops",
+    "optim",
+    "passes",
+    "peft",
+    "report",
+]

@@ -101,6 +101,12 @@ class Options:
     def pages_activations(self) -> bool:
         return self.offload in ("activations", "all")
 
+    def describe(self) -> str:
+        """What is trained and how, in one line: the generated code and the report say it."""
+        if not self.methods:
+            return "inference only"
+        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only"])
+
 
 def check_options(graph: Graph, options: Options) -> None:
     name = options.name or graph.name

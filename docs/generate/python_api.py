@@ -19,9 +19,18 @@ SECTIONS: dict[str, str] = {
     "What is trained": "Pass one of these, or a list, as `kt.build(method=...)`. `layers` is explained under [choosing layers](#choosing-layers).",
     "Optimizers and schedules": "Pass one as `kt.build(optimizer=...)`, with a schedule as `schedule=...`.",
     "Losses": "Pass one as `kt.build(loss=...)`, or its short name.",
+    "Options of a build": "Groups of the options of `kt.build`. A field of `kt.Training`, `kt.Memory` or `kt.Target` may be given by its name alone.",
     "Results and devices": "What the functions return, and what they take.",
     "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter.",
 }
+SECTION_OF = {
+    "kiloc.peft": "What is trained",
+    "kiloc.optim": "Optimizers and schedules",
+    "kiloc.losses": "Losses",
+    "kilotune.options": "Options of a build",
+    "kiloc.options": "Options of a build",
+}
+"""Module, or package of modules -> the section of its classes."""
 LAYERS = """`layers` of a method is `"all"`, `"last:N"` (the N layers nearest to the output that the method can train), or a list of
 layer names as `kilotune analyze` and `Model.layers` print them."""
 
@@ -48,7 +57,7 @@ def section_of(thing: Any) -> str:
     if issubclass(thing, Exception):
         return "Errors"
     modules = {base.__module__ for base in thing.__mro__}
-    for part, section in (("kiloc.peft", "What is trained"), ("kiloc.optim", "Optimizers and schedules"), ("kiloc.losses", "Losses")):
+    for part, section in SECTION_OF.items():
         if any(module == part or module.startswith(part + ".") for module in modules):
             return section
     return "Results and devices"

@@ -7,10 +7,8 @@
         device.fit(x, y, epochs=3)
 """
 
-from kiloc.errors import BudgetError, CompileError
-from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, MeanSquaredError
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
-from kiloc.options import AdapterOptions
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
 from ._version import __version__
@@ -20,6 +18,7 @@ from .config import Config, load_config
 from .devices import Device, DeviceError, History
 from .merging import merge
 from .model import Model, load
+from .options import Memory, Target, Training
 from .plugins import load_plugin
 from .search import SearchResult, search
 
@@ -46,11 +45,14 @@ __all__ = [
     "Lion",
     "LoRA",
     "MeanSquaredError",
+    "Memory",
     "Model",
     "ScaleShift",
     "SearchResult",
     "SparseUpdate",
     "StepDecay",
+    "Target",
+    "Training",
     "__version__",
     "build",
     "load",

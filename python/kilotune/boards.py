@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kiloc.cores import CORES
+from kiloc import CORES
 
 from . import resources
-from .devices.errors import DeviceError
+from .errors import DeviceError
 
 
 @dataclass(frozen=True)
-class Memory:
+class Region:
     """One region of the linker script."""
 
     name: str
@@ -91,7 +91,7 @@ class Board:
     clock_hz: int | None
     sources: tuple[Path, ...]
     linker_script: Path | None
-    memories: tuple[Memory, ...]
+    memories: tuple[Region, ...]
     counter: Counter
     emulator: Emulator | None
     serial: Mapping[str, Any]
@@ -215,10 +215,10 @@ class _Reader:
             raise self.fail(f"there is no file {root / name}")
         return root / name
 
-    def memories(self, data: dict[str, Any]) -> tuple[Memory, ...]:
+    def memories(self, data: dict[str, Any]) -> tuple[Region, ...]:
         found = []
         for name, table in self.take(data, "memory", dict, default={}).items():
-            found.append(Memory(name, self.take(table, "origin", int, f"memory.{name}."), self.take(table, "size", int, f"memory.{name}.")))
+            found.append(Region(name, self.take(table, "origin", int, f"memory.{name}."), self.take(table, "size", int, f"memory.{name}.")))
             self.done(table, f"memory.{name}.")
         return tuple(found)
 

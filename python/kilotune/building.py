@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from kiloc import pipeline
-from kiloc.cores import TARGETS
+from kiloc import AdapterOptions, Compilation, CompileError, Dump, Options, compile_graph
 from kiloc.emit import ModelContext
-from kiloc.errors import CompileError
-from kiloc.ir.graph import NEW_HEAD
-from kiloc.ir.text import print_graph
-from kiloc.losses import Loss, as_loss
-from kiloc.optim import SGD, Optimizer
-from kiloc.options import AdapterOptions, Options, SlowMemory
-from kiloc.passes.slices import inference_slice
+from kiloc.ir import NEW_HEAD, print_graph
+from kiloc.passes import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
-from . import boards, monocypher_source, provenance, resources, runtime_files, toolchain
+from . import monocypher_source, provenance, resources, runtime_files, toolchain
 from . import stack as stack_use
 from ._version import __version__
-from .adapters.signing import public_key
-from .config import Config, load_config
+from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
 from .files import read_json, whole_directory, write_whole
 from .model import Model
+from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
 from .plugins import load_installed
-from .sizes import parse_size
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -48,7 +37,6 @@ GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
 """Of a build that checks signatures: the folder of monocypher.c."""
-Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -104,78 +92,41 @@ def build(
     *,
     method: Method | Sequence[Method] | None = None,
     train: bool = True,
-    optimizer: Optimizer | None = None,
-    loss: Loss | str = "cross_entropy",
-    storage: str = "block16",
-    accumulate: int = 1,
-    target: str = "cortex-m4",
-    ram: int | str | None = None,
-    flash: int | str | None = None,
-    stack: int | str | None = None,
+    training: Training | None = None,
+    target: Target | str = "cortex-m4",
+    memory: Memory | None = None,
     calibration: Samples | None = None,
-    profile: str = "tflm",
-    buffers: str = "caller",
-    offload: str = "none",
-    slow_memory: str | None = None,
-    speed: bool = False,
-    backward_weights: str = "auto",
-    optimal: bool = False,
     adapters: AdapterOptions | None = None,
     seed: int = 0,
     name: str | None = None,
-    dump: str | os.PathLike[str] | None = None,
     config: Config | str | os.PathLike[str] | None = None,
+    dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
+    **single: Unpack[SingleOptions],
 ) -> Build:
-    """Compile a model into a directory, which appears whole or not at all.
+    """Compile a model into a directory, which appears whole or not at all. CompileError names what cannot be compiled.
 
     method: what is trained, one method or a list of them; None builds inference only.
     train: False builds inference that takes adapters of these methods and trains nothing. The adapters come from a build of the same model,
-    methods, seed and (for Head(classes=)) calibration; optimizer, loss, storage and accumulate do not matter then.
-    optimizer: kt.SGD(), kt.Adam() or kt.Lion(); None is kt.SGD().
-    loss: "cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...).
-    storage: how tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference
-    reads; "block8" adds none and rounds stochastically.
-    accumulate: samples an update; 1 updates at every sample and needs no memory for accumulated gradients.
-    target: the core, as "cortex-m4".
-    ram, flash, stack (what a call may take of its caller's): budgets in bytes or as "64K"; BudgetError where they cannot be met.
+    methods, seed and (for Head(classes=)) calibration; the options of `training` do not matter then.
+    training: optimizer, loss and how trained values are kept: kt.Training(...).
+    target: the core, as "cortex-m4", or kt.Target(...), which also says how to round and whether speed is worth flash.
+    memory: budgets, and where values lie: kt.Memory(...).
     calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
     (inputs, targets). The constant shifts of the gradients are chosen on them; without calibration random inputs serve, and the report
     says so.
-    profile: rounding of the forward pass, "tflm" (TensorFlow Lite Micro) or "litert" (LiteRT; inference only).
-    buffers: where inputs and results lie: "caller", in buffers that every call is given, or "arena", where firmware writes and reads them
-    without a copy, at the addresses that functions such as kws_input(&model) return.
-    offload: what is moved to slow memory, such as external RAM, while it is not needed, by two functions of the firmware (kt/port.h):
-
-    - "none": nothing;
-    - "optimizer": the optimizer's moments, which then are no part of the state;
-    - "activations": just enough saved activations to meet `ram`, or without `ram` all that raise the arena's peak;
-    - "all": both.
-
-    slow_memory: the name of a board whose slow memory this is: its size is a limit, and its speed decides between moving a value and
-    computing it twice.
-    speed: use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
-    allow.
-    backward_weights: which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference,
-    which is slower; "auto", shared only as far as the `flash` budget asks for. The results are the same.
-    optimal: search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]').
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
     seed: of the values that methods start from and of stochastic rounding.
     name: in every generated symbol; None takes the model's.
+    config: from `kt.search` or a file that it wrote, instead of method and training.
     dump: a folder for the graph's text form after each stage.
-    config: from `kt.search` or a file that it wrote, instead of method, optimizer, loss, storage and accumulate.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
+    single: any field of kt.Training, kt.Memory and kt.Target by its own name: optimizer=kt.Adam(), loss="mse", accumulate=8, ram="64K".
     """
-    _check_options(model, target, optimizer, accumulate, seed, name)
-    chosen = _configured(config, method, optimizer, loss, storage, accumulate)
-    _check_methods(chosen, train)
-    x, y = _calibration(model, calibration)
-    options = Options(
-        methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target, profile=profile, buffers=buffers,
-        offload=offload, slow=_slow_memory(slow_memory), speed=speed, backward_weights=backward_weights, optimal=optimal, seed=seed, name=name,
-        ram=parse_size(ram, "ram"), flash=parse_size(flash, "flash"), stack=stack_use.budget(stack, measure), calibration=x, calibration_target=y,
-    )  # fmt: skip
+    groups = grouped(training, memory, target, single)
+    options = compile_options(
+        model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure
+    )
     return _made(model, options, Path(directory), dump, measure)
 
 
@@ -185,7 +136,7 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
 
-        def flash(compilation: pipeline.Compilation) -> int:
+        def flash(compilation: Compilation) -> int:
             nonlocal sizes, stack
             shutil.rmtree(folder)
             folder.mkdir()
@@ -193,11 +144,11 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
-        compilation = pipeline.compile_graph(model.graph, options, __version__, _dumper(dump), flash)
+        compilation = compile_graph(model.graph, options, __version__, _dumper(dump), flash)
         return _described(folder, directory, model, compilation, sizes, stack)
 
 
-def write_build(model: Model, compilation: pipeline.Compilation, directory: Path, measure: bool = True) -> Build:
+def write_build(model: Model, compilation: Compilation, directory: Path, measure: bool = True) -> Build:
     """The build directory of a compilation, as `build` writes it. measure: link for the size of code."""
     with whole_directory(directory, _replaceable) as folder:
         _write_sources(folder, model, compilation)
@@ -205,7 +156,7 @@ def write_build(model: Model, compilation: pipeline.Compilation, directory: Path
 
 
 def _described(
-    folder: Path, directory: Path, model: Model, compilation: pipeline.Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
+    folder: Path, directory: Path, model: Model, compilation: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] | None
 ) -> Build:
     """The build of sources that lie in a folder, which will be the directory: with what is said of them, and their hashes."""
     report = figures(compilation, sizes, stack)
@@ -233,109 +184,7 @@ def open_build(directory: str | os.PathLike[str]) -> Build:
     return Build(path, manifest, report)
 
 
-def _check_options(model: Any, target: Any, optimizer: Any, accumulate: Any, seed: Any, name: Any) -> None:
-    """Refuse values that no stage of the compiler can make sense of."""
-    if not isinstance(model, Model):
-        raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
-    if target not in TARGETS:
-        near = difflib.get_close_matches(str(target), TARGETS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise CompileError(f"target={target!r}", "is not a known core", f"{hint}targets are {', '.join(TARGETS)}")
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise CompileError("optimizer", f"{optimizer!r} is not an optimizer", "pass kt.SGD(), kt.Adam() or kt.Lion()")
-    for option, value in (("accumulate", accumulate), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            raise CompileError(f"{option}={value!r}", "is not a whole number of at least 0", f"pass {option}=1, for example")
-    if not isinstance(name, str | None):
-        raise CompileError("name", f"{name!r} is not text", 'pass name="kws"')
-
-
-def _configured(
-    config: Config | str | os.PathLike[str] | None, method: Any, optimizer: Optimizer | None, loss: Loss | str, storage: str, accumulate: int
-) -> Config:
-    """A configuration, or what is given instead of one."""
-    if config is None:
-        made = SGD() if optimizer is None else optimizer
-        return Config(_methods(method), made, loss=as_loss(loss), storage=storage, accumulate=accumulate)
-    if method is not None or optimizer is not None:
-        raise CompileError("config", "says what is trained, and so do method and optimizer", "pass either")
-    read = config if isinstance(config, Config) else load_config(config)
-    given = {"loss": (as_loss(loss), as_loss("cross_entropy")), "storage": (storage, "block16"), "accumulate": (accumulate, 1)}
-    for option, (value, default) in given.items():
-        if value not in (default, getattr(read, option)):
-            raise CompileError("config", f"says {option} is {getattr(read, option)!r}, and {option}={value!r} is given", f"leave {option} out")
-    return read
-
-
-def _check_methods(chosen: Config, train: bool) -> None:
-    if not train and not chosen.methods:
-        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
-
-
-def _methods(method: Any) -> tuple[Method, ...]:
-    if method is None or isinstance(method, Method):
-        return () if method is None else (method,)
-    given = tuple(method) if isinstance(method, list | tuple) else (method,)
-    for m in given:
-        if not isinstance(m, Method):
-            raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
-    return given
-
-
-def _adapters(given: Any, methods: Sequence[Method], model: Model, train: bool) -> AdapterOptions:
-    """The adapter options, checked: what they ask for is nothing where no adapter is taken."""
-    options = AdapterOptions() if given is None else given
-    if not isinstance(options, AdapterOptions):
-        raise CompileError("adapters", f"{given!r} is no kt.AdapterOptions", "pass kt.AdapterOptions(public_key=..., resident=2)")
-    if not isinstance(options.resident, int) or not 0 <= options.resident <= 1000:
-        raise CompileError(f"AdapterOptions(resident={options.resident!r})", "is not a number of adapters from 0 to 1000", "2, for example")
-    if options != AdapterOptions() and not methods:
-        raise CompileError("adapters", "options for adapters, but no method says what an adapter holds", "name the methods, or leave adapters out")
-    if (options.slots or options.self_test is not None) and train:
-        what = "slots and self_test are for builds that only infer: training changes the values where they lie"
-        raise CompileError("AdapterOptions", what, "pass train=False, or leave them out")
-    key = options.public_key
-    options = options if key is None else replace(options, public_key=public_key(key))
-    return options if options.self_test is None else replace(options, self_test=_self_test(model, options.self_test))
-
-
-def _self_test(model: Model, given: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    x, y = _calibration(model, tuple(given))
-    if x is None or y is None or y.ndim != 1 or y.dtype.kind not in "iu" or len(y) == 0:
-        raise CompileError("AdapterOptions(self_test=...)", "is not samples [N, ...] and class numbers [N]", "pass (x, y) of a few samples")
-    return np.concatenate([array.reshape(len(y), -1) for array in x], 1), y.astype(np.int32)
-
-
-def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[np.int8], ...] | None, NDArray[Any] | None]:
-    """Inputs as int8 [N, ...], one array each, and targets where they are given, of equal number."""
-    if samples is None:
-        return None, None
-    hint = "pass samples [N, ...] of the original domain, or (samples, targets)"
-    if isinstance(samples, tuple) and len(samples) != 2:
-        raise CompileError("calibration", f"is a tuple of {len(samples)}, not of samples and targets", hint)
-    x, y = samples if isinstance(samples, tuple) else (samples, None)
-    try:
-        arrays = model.quantize_inputs(x)
-        y = None if y is None else np.asarray(y)
-    except (ValueError, TypeError) as error:
-        raise CompileError("calibration", str(error), hint) from None
-    if y is not None and (y.ndim == 0 or len(y) != len(arrays[0])):
-        raise CompileError("calibration", f"has {len(arrays[0])} samples, but targets of shape {list(y.shape)}", hint)
-    return arrays, y
-
-
-def _slow_memory(board: str | None) -> SlowMemory:
-    """What is known of a board's slow memory; without one nothing."""
-    if board is None:
-        return SlowMemory()
-    memory = boards.load(board).slow_memory
-    if memory is None:
-        having = ", ".join(name for name in boards.names() if boards.load(name).slow_memory)
-        raise CompileError(f"slow_memory={board!r}", "this board has none beside the linker's", f"boards that have: {having}")
-    return SlowMemory(memory.size or None, memory.cost)
-
-
-def _dumper(folder: str | os.PathLike[str] | None) -> pipeline.Dump | None:
+def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
     if folder is None:
         return None
     path = Path(folder)
@@ -363,7 +212,7 @@ def _replaceable(target: Path) -> bool:
 
 
 
-def _write_sources(folder: Path, model: Model, compilation: pipeline.Compilation) -> None:
+def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None:
     """All of a build but what is said of it: what can be compiled, with its bill of materials."""
     manifest = _manifest(model, compilation)
     if compilation.graph.state():
@@ -397,7 +246,7 @@ def _signed(context: ModelContext) -> bool:
     return context.adapter is not None and context.adapter.public_key != ""
 
 
-def _manifest(model: Model, c: pipeline.Compilation) -> dict[str, Any]:
+def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
     m, graph = c.context, c.infer.graph
 
@@ -464,7 +313,7 @@ def _sha256(path: Path) -> str:
         raise CompileError(str(path), f"cannot be read any more: {error.strerror}", "load the model again") from None
 
 
-def _measured(folder: Path, c: pipeline.Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def _measured(folder: Path, c: Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Sizes and stack of the linked ELF; without a cross compiler no sizes, and of the stack why it is not known."""
     missing = stack_use.unknown()
     if missing:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from .devices.errors import DeviceError
+from .errors import DeviceError
 from .files import put_whole
 
 _KEEP_DAYS = 30

@@ -18,9 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import kilotune as kt
-from kiloc.cores import TARGETS
+from kiloc import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, TARGETS
 from kiloc.optim import STORAGES, parse_schedule
-from kiloc.options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS
 
 from . import boards as board_files
 from . import doctor as checks

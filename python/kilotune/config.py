@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kiloc import losses, optim
-from kiloc.errors import CompileError
-from kiloc.losses import CrossEntropy, Loss
+import kiloc
+from kiloc import CompileError, CrossEntropy, Loss, optim
 from kiloc.optim import STORAGES, Optimizer, Schedule, parse_schedule
 from kiloc.peft import REGISTRY, Method
 
@@ -40,7 +39,7 @@ def _subclasses(module: Any, base: type) -> dict[str, type]:
 
 
 OPTIMIZERS = _subclasses(optim, Optimizer)
-LOSSES: dict[str, type] = {kind.__name__: kind for kind in losses.LOSSES.values()}
+LOSSES: dict[str, type] = {kind.__name__: kind for kind in kiloc.LOSSES.values()}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from kiloc.ir.operator import Op
+from kiloc.ir import Op
 from kiloc.ops import REGISTRY
 
 _PROGRAMS = (

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from kiloc.errors import CompileError
+from kiloc import CompileError
 
 _ELSEWHERE = "make room or choose another place; what was there before is unchanged"
 

@@ -9,10 +9,10 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from kiloc.cores import CORES
+from kiloc import CORES
 
 from .boards import Board
-from .devices.errors import DeviceError
+from .errors import DeviceError
 
 _ARCHITECTURES = {10: "v7-M", 11: "v6-M", 12: "v6-M", 13: "v7E-M", 16: "v8-M.base", 17: "v8-M.main", 21: "v8.1-M.main"}
 """Tag_CPU_arch of the ARM ABI's build attributes; v6S-M is v6-M with SVC, which every Cortex-M has."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import boards, firmware_file, toolchain
 from .boards import Board, Upload
-from .devices.errors import DeviceError
+from .errors import DeviceError
 
 _SECONDS = 180
 _INSTALL = {

@@ -9,21 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.emit.adapter_table import entries_of
-from kiloc.emit.state_layout import state_layout
-from kiloc.errors import CompileError
-from kiloc.export import onnx, tflite
-from kiloc.ir.graph import Graph
-from kiloc.ir.text import parse_graph
-from kiloc.passes import merge as merging
+from kiloc import CompileError, passes
+from kiloc.emit import entries_of, state_layout
+from kiloc.export import WRITERS
+from kiloc.ir import Graph, parse_graph
 
 from .adapters import Adapter
 from .building import GRAPH, Build
 from .files import write_whole
 from .model import Model, load
-
-WRITERS = {".tflite": tflite.write, ".onnx": onnx.write}
-"""Formats of a merged model, by the suffix of its file."""
 
 
 def merge(build: Build, adapter: Adapter | str | os.PathLike[str], path: str | os.PathLike[str]) -> Model:
@@ -37,7 +31,7 @@ def merge(build: Build, adapter: Adapter | str | os.PathLike[str], path: str | o
     if target.suffix not in WRITERS:
         raise CompileError(str(target), "the format of the file is not known by its name", "name it .tflite or .onnx")
     graph = inference_graph(build)
-    data = WRITERS[target.suffix](merging.merge(graph, adapter_state(build, graph, given)))
+    data = WRITERS[target.suffix](passes.merge(graph, adapter_state(build, graph, given)))
     write_whole(target, data)
     return load(target)
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import pipeline
-from kiloc.ir.graph import Graph
-from kiloc.ir.verify import node_types
+import kiloc
+from kiloc.ir import Graph, node_types
 from kiloc.peft import has_weights
 
 from .devices.data import quantize
@@ -84,4 +83,4 @@ class Model:
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a .tflite or .onnx (QDQ) model. Raises CompileError naming the place, the cause and the remedy."""
     load_installed()
-    return Model(Path(path), pipeline.load(Path(path)))
+    return Model(Path(path), kiloc.load(Path(path)))

@@ -14,7 +14,7 @@ import tarfile
 from pathlib import Path
 
 from .cache import cache_directory, scratch_directory
-from .devices.errors import DeviceError
+from .errors import DeviceError
 
 FILES = ("monocypher.c", "monocypher.h")
 RANGE = ">=4.0.2,<5"

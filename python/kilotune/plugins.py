@@ -22,8 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kiloc import ops, peft
-from kiloc.errors import CompileError
+from kiloc import CompileError, ops, peft
 
 GROUP = "kilotune.plugins"
 _TABLES: tuple[dict[str, Any], ...] = (peft.REGISTRY, ops.REGISTRY)

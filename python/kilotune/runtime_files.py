@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from kiloc.cores import kernels_of
+from kiloc import kernels_of
 from kiloc.emit import ModelContext
 
 from . import resources

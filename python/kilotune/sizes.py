@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kiloc.errors import CompileError
+from kiloc import CompileError
 
 _UNITS = {"": 1, "K": 1024, "KB": 1024, "KIB": 1024, "M": 1024**2, "MB": 1024**2, "MIB": 1024**2}
 

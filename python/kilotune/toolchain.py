@@ -22,12 +22,12 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from kiloc.cores import CORES, TARGETS
+from kiloc import CORES, TARGETS
 
 from . import boards, resources
 from .cache import cached, scratch_directory
-from .devices.errors import DeviceError
 from .devices.manifest import Manifest
+from .errors import DeviceError
 
 _FORMAT = "2"
 """Part of every key: change it when the meaning of a cache entry changes."""

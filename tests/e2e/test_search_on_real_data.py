@@ -11,11 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import kilotune as kt
-from kiloc import pipeline
+from kiloc.forecast import forecast, instructions
 from kiloc.ir import interp
 from kilotune.cli import main
 from kilotune.search.setting import Setting
-from kilotune.search.speed import instructions
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def test_the_estimate_of_a_step_is_near_the_count(name: str, methods: list[Any],
     """A dense and a convolutional model: instructions that QEMU counts, within a factor of 1.5 either way."""
     model = kt.load(data_dir / "models" / f"{name}.tflite")
     sample = {n: np.zeros((1, *model.graph.type(n).shape[1:]), np.int8) for n in model.graph.inputs}
-    estimate = instructions(pipeline.forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)))
+    estimate = instructions(forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)))
     built = kt.build(model, tmp_path / "b", method=methods, measure=False)
     with built.open("qemu:mps2-an386", count=True) as device:
         device.train_step(np.full_like(sample[model.graph.inputs[0]], 25), 0)

@@ -90,6 +90,22 @@ def test_header_in_cxx(case: str, built: Callable[[str], Path], tmp_path: Path) 
     run("g++", "-std=c++11", "-Wall", "-Wextra", "-pedantic", "-Werror", *includes(folder), "-c", source, "-o", tmp_path / "use.o")
 
 
+def test_a_buffer_that_is_too_small_is_a_warning(built: Callable[[str], Path], tmp_path: Path) -> None:
+    """The signature names the sizes, which GCC 11 and later hold against what a call passes."""
+    if int(run("gcc", "-dumpversion").split(".")[0]) < 11:
+        pytest.skip("GCC before 11 does not compare the sizes of arrays")
+    folder, source = built("infer"), tmp_path / "use.c"
+    text = '#include "infer.h"\nint8_t in[INFER_INPUT_BYTES], out[INFER_OUTPUT_BYTES - {}];\n'
+    text += "int use(infer_model *m) {{ return infer_infer(m, in, out); }}\n"
+    for missing in (0, 1):
+        source.write_text(text.format(missing))
+        done = subprocess.run(
+            ["gcc", *STRICT, "-O2", *includes(folder), "-c", str(source), "-o", str(tmp_path / "use.o")], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode == 0) == (missing == 0), done.stderr
+    assert "stringop-overflow" in done.stderr
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_lines_are_short_and_the_file_is_clean(case: str, built: Callable[[str], Path]) -> None:
     for path in built(case).glob("*.[ch]"):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import kiloc
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = ROOT / "codegen" / "kiloc"
 
 STAGES = (
-    "frontend", "peft", "optim", "losses", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit", "pipeline", "report",
+    "frontend", "peft", "optim", "losses", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit", "forecast", "pipeline", "report",
 )  # fmt: skip
 """In the order of the data's way. A module may import what stands to the left of its own stage."""
 
@@ -26,7 +30,7 @@ MAX_FILE_LINES = 500
 MAX_TEST_LINES = 800
 """Tests may be longer: a table of cases reads better in one piece."""
 MAX_FUNCTION_LINES = 60
-LONG_FUNCTIONS: dict[str, str] = {"python/kilotune/building.py:build": "its docstring explains every option of a build"}
+LONG_FUNCTIONS: dict[str, str] = {}
 """file:function -> why it may be longer."""
 
 
@@ -109,6 +113,76 @@ def test_every_part_of_the_compiler_has_its_place() -> None:
         if stage_of(path) in {*STAGES, *COMMON}:
             used = {name.split(".")[1] for name in imports(path) if name.startswith("kiloc.")} & apart
             assert not used, f"{shown(path)} imports {used}, which STAGES does not place"
+
+
+# ---- One door ----
+
+USERS = sorted((ROOT / "python" / "kilotune").rglob("*.py"))
+
+
+@cache
+def doors() -> dict[str, frozenset[str]]:
+    """The compiler, and the packages that its `__all__` names -> what each lets out."""
+    packages = [f"kiloc.{name}" for name in kiloc.__all__ if isinstance(getattr(kiloc, name), ModuleType)]
+    return {name: frozenset(importlib.import_module(name).__all__) for name in ("kiloc", *packages)}
+
+
+def past_the_doors(source: str) -> list[str]:
+    """What a module takes of the compiler that no door lets out: modules below one, names that are not in its `__all__`."""
+    tree, found = ast.parse(source), []
+    bound: dict[str, str] = {}
+    """Names in the module -> the door that they stand for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "kiloc":
+                    bound[alias.asname or "kiloc"] = alias.name if alias.asname else "kiloc"
+                    found += [] if alias.name in doors() else [alias.name]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module and node.module.split(".")[0] == "kiloc":
+            out = doors().get(node.module, frozenset())
+            found += [f"{node.module}.{alias.name}" for alias in node.names if alias.name not in out]
+            bound |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names if f"{node.module}.{a.name}" in doors()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            door = bound[node.value.id]
+            found += [] if node.attr in doors().get(door, frozenset()) else [f"{door}.{node.attr}"]
+    return found
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda p: p.relative_to(ROOT / "python").as_posix())
+def test_the_compiler_is_used_through_its_doors(path: Path) -> None:
+    assert past_the_doors(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_compiler_has_no_module_for_a_door() -> None:
+    """Each folder has one door, its `__init__`: a module below one is none, and no name of a door begins with an underscore."""
+    assert len(doors()) > 5
+    for name, out in doors().items():
+        door = importlib.import_module(name)
+        assert hasattr(door, "__path__") and not any(n.startswith("_") for n in out)
+        assert name == "kiloc" or not any(isinstance(getattr(door, n), ModuleType) for n in out)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from kiloc.ir.graph import Graph",
+        "from kiloc.ir import interp",
+        "from kiloc import pipeline",
+        "from kiloc.ops._sums import output_scales",
+        "import kiloc.plan",
+        "import kiloc.ir.text as text",
+        "import kiloc\nkiloc.pipeline.load(p)",
+        "from kiloc import ir\nir.graph.Graph",
+        "def f():\n    from kiloc.cores import CORES",
+    ],
+)
+def test_the_search_for_ways_past_the_doors_finds_them(source: str) -> None:
+    assert past_the_doors(source)
+
+
+def test_the_search_for_ways_past_the_doors_lets_doors_pass() -> None:
+    assert past_the_doors("import kiloc\nfrom kiloc import ir, load\nfrom kiloc.ir import Graph\nir.run, kiloc.load, ir.Graph, kiloc.ir.run") == []
 
 
 # ---- Size ----

@@ -19,7 +19,7 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ops.model.add import Add
 from kiloc.options import Options
-from kiloc.peft import BottleneckAdapter
+from kiloc.peft import BottleneckAdapter, Calibration, attach_all
 from kilotune.config import load_config
 from kilotune.search import trials
 from kilotune.search.candidates import Budget, Candidate, Space, front
@@ -98,7 +98,7 @@ def test_small_ranks_have_a_part_of_the_gradient(spaces: dict[str, Space]) -> No
 def test_methods_continue_from_the_forward_pass_of_the_base(models: dict[str, kt.Model]) -> None:
     graph = models["image"].graph
     forward = interp.run(graph, {"input": samples(graph, 4)})
-    whole = pipeline.attach(graph, (kt.LoRA(rank=2, layers="all"), BottleneckAdapter(width=2, layers="all")), forward)
+    whole = attach_all(graph, (kt.LoRA(rank=2, layers="all"), BottleneckAdapter(width=2, layers="all")), Calibration(forward))
     again = interp.run(whole, {"input": forward["input"]})
     known = _continued(whole, forward)
     assert again.keys() == known.keys() and all(np.array_equal(again[k], known[k]) for k in again)

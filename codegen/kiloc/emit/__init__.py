@@ -1,6 +1,35 @@
 """From a planned graph to a folder of C. Decisions are in context.py, layout is in templates/."""
 
+from .adapter_table import (
+    CRC_BYTES,
+    DIGEST_BYTES,
+    HEADER_BYTES,
+    METHODS_BYTES,
+    SIGNATURE_BYTES,
+    Entry,
+    entries_of,
+    layers_of,
+    read_table,
+    write_table,
+)
 from .context import ModelContext, build_context
+from .state_layout import StateLayout, state_layout
 from .write import render
 
-__all__ = ["ModelContext", "build_context", "render"]
+__all__ = [
+    "CRC_BYTES",
+    "DIGEST_BYTES",
+    "HEADER_BYTES",
+    "METHODS_BYTES",
+    "SIGNATURE_BYTES",
+    "Entry",
+    "ModelContext",
+    "StateLayout",
+    "build_context",
+    "entries_of",
+    "layers_of",
+    "read_table",
+    "render",
+    "state_layout",
+    "write_table",
+]

@@ -17,6 +17,7 @@ KEYWORDS = frozenset(
 STATE_HEADER = frozenset({"layout", "base_hash"})
 RESERVED = KEYWORDS | frozenset(
     "m s t arena at state loss target input output in_arena usable apart attach attached clear_pages restore_masters base_values begin_training "
+    "adapter adapter_table adapter_values adapter_floor public_key self_test_inputs self_test_labels "
     "state_size_is_as_planned status memcpy memset memcmp memmove strlen size_t bool true false errno stdin stdout stderr main".split()
 )
 """What generated files call something else, or C does."""
@@ -114,7 +115,7 @@ def c_array(data: NDArray[np.generic], width: int = 112) -> Code:
 
 
 def c_wrapped(text: str, width: int = WIDTH) -> str:
-    """A statement broken after commas of its outermost brackets, what follows aligned to what they hold."""
+    """A statement broken after commas of its outermost brackets, what follows aligned to what they hold where it fits."""
     if len(text) <= width:
         return text
     indent = len(text) - len(text.lstrip()) + 8
@@ -126,7 +127,8 @@ def c_wrapped(text: str, width: int = WIDTH) -> str:
         words[-1] += character
         if depth == 1 and text[at - 1 : at + 1] == ", ":
             words.append("")
-    margin = " " * (start if start <= width // 2 else indent)
+    longest = max(len(word.rstrip()) for word in words[1:] or words)
+    margin = " " * (start if start <= width // 2 and start + longest <= width else indent)
     lines = [""]
     for word in words:
         if lines[-1].strip() and len(lines[-1]) + len(word.rstrip()) > width:

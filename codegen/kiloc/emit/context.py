@@ -34,8 +34,7 @@ class CState:
     array_initial: bool
     comment: str
     adapter: bool
-    adapter_offset: int
-    """In the payload of an adapter, where it is part of one."""
+    """Part of an adapter."""
     cleared: bool
     """Forgotten when an adapter is loaded: what belongs to the training before it."""
 
@@ -151,6 +150,11 @@ class ModelContext:
         return sum(a.bytes for a in self.arrays)
 
     @property
+    def offset_type(self) -> Code:
+        """The smallest C type that holds an offset in the state."""
+        return Code("uint16_t" if self.state_bytes <= 0xFFFF else "uint32_t")
+
+    @property
     def pages_in_step(self) -> bool:
         """Whether a training step reads slow memory."""
         return self.page_bytes > self.moment_bytes or (self.moment_bytes > 0 and self.updates_at_once)
@@ -162,13 +166,16 @@ class ModelContext:
 
     @property
     def input_parameters(self) -> Code:
-        """Of a C function that reads the inputs, behind the model."""
-        return Code("" if self.offsets else "".join(f", const int8_t *{name}" for name, _ in self.inputs))
+        """Of a C function that reads the inputs, behind the model: arrays with their sizes, which compilers hold against what is passed."""
+        return Code("" if self.offsets else "".join(f", const int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.inputs))
 
     @property
     def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
-        return Code("" if self.offsets else "".join(f", int8_t *{name}" for name, _ in self.outputs))
+        return Code("" if self.offsets else "".join(f", int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.outputs))
+
+    def _bytes_macro(self, name: str) -> str:
+        return f"{self.prefix}_{name.upper()}_BYTES"
 
 
 def build_context(
@@ -230,10 +237,7 @@ def _target_range(graph: Graph) -> tuple[str, ...]:
 
 
 def _add_state(context: ModelContext, constants: Constants, layout: StateLayout) -> None:
-    offset = 0
-    for v in layout.values:
-        context.state.append(_state_member(v, context, constants, offset))
-        offset += v.type.bytes if v.kind in ADAPTER_KINDS else 0
+    context.state = [_state_member(v, context, constants) for v in layout.values]
 
 
 def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
@@ -256,7 +260,7 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
             context.blocks.append(CBlock(**names, size=graph.type(p.values["value"]).size))
 
 
-def _state_member(v: Value, context: ModelContext, constants: Constants, offset: int) -> CState:
+def _state_member(v: Value, context: ModelContext, constants: Constants) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if context.adapters:
@@ -275,6 +279,5 @@ def _state_member(v: Value, context: ModelContext, constants: Constants, offset:
         is_array,
         v.kind,
         v.kind in ADAPTER_KINDS,
-        offset,
         v.kind in ("accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE),
     )

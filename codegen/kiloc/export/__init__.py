@@ -2,4 +2,7 @@
 
 from . import onnx, tflite
 
-__all__ = ["onnx", "tflite"]
+WRITERS = {".tflite": tflite.write, ".onnx": onnx.write}
+"""By the suffix of the file: from a Graph of inference to the file's bytes."""
+
+__all__ = ["WRITERS"]

@@ -5,11 +5,13 @@ fast kernels read; placement gives everything in it an offset in the arena (`Sli
 """
 
 from .fit import advice, fit, fit_all, offload_least, recomputations
+from .flash import check_flash, shared_for_flash, with_shared_weights
 from .kernels import choose_kernels, place, share_weights
 from .order import order_inference, order_training
 
 __all__ = [
     "advice",
+    "check_flash",
     "choose_kernels",
     "fit",
     "fit_all",
@@ -19,4 +21,6 @@ __all__ = [
     "place",
     "recomputations",
     "share_weights",
+    "shared_for_flash",
+    "with_shared_weights",
 ]

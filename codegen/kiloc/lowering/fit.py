@@ -160,7 +160,9 @@ def _changes(options: Options) -> Iterator[tuple[str, Options]]:
         others = options.methods[:i], options.methods[i + 1 :]
         if getattr(method, "layers", "last:1") != "last:1":
             yield f'{name}(layers="last:1")', replace(options, methods=(*others[0], _with(method, layers="last:1"), *others[1]))
-        if getattr(method, "rank", 1) > 1:
-            yield f"{name}(rank=1)", replace(options, methods=(*others[0], _with(method, rank=1), *others[1]))
+        if method.sizes is not None and getattr(method, method.sizes.field) > method.sizes.values[0]:
+            smallest = {method.sizes.field: method.sizes.values[0]}
+            words = f"{name}({method.sizes.field}={method.sizes.values[0]})"
+            yield words, replace(options, methods=(*others[0], _with(method, **smallest), *others[1]))
         if len(options.methods) > 1:
             yield f"without {name}", replace(options, methods=(*others[0], *others[1]))

@@ -13,6 +13,9 @@ import importlib
 import pkgutil
 
 from ..ir.operator import REGISTRY
+from ..numerics import exponent_for
+from ._sums import output_scales
+from .model._linear import Linear
 
 
 def _load_all() -> None:
@@ -24,4 +27,4 @@ def _load_all() -> None:
 
 _load_all()
 
-__all__ = ["REGISTRY"]
+__all__ = ["REGISTRY", "Linear", "exponent_for", "output_scales"]

@@ -27,6 +27,14 @@ def simplify(graph: Graph) -> Graph:
     return _without_dead(replace(graph, nodes=tuple(kept)))
 
 
+def with_rounding(graph: Graph, profile: str) -> Graph:
+    """Rounding of FULLY_CONNECTED as a profile has it: "tflm", twice as TensorFlow Lite Micro, or "litert", once as LiteRT."""
+    if profile == "tflm":
+        return graph
+    nodes = [replace(n, op=replace(n.op, rounding="once")) if n.op.mnemonic == "fully_connected" else n for n in graph.nodes]  # type: ignore[call-arg]
+    return replace(graph, nodes=tuple(nodes))
+
+
 def _merged(node: Node, before: Node | None) -> Node:
     """Two reshapes or two transposes in a row as one."""
     if before is None or type(before.op) is not type(node.op):

@@ -127,6 +127,9 @@ class Method:
     """Whether `kilotune search` tries it."""
     sizes: ClassVar[Sizes | None] = None
     """What a search varies; None: the method with its defaults."""
+    by_hand: ClassVar[int | None] = None
+    """The size with which one would train the last layers without a search, 0 where there are no `sizes`; None: one would not. What a search
+    chooses has to beat these."""
     companion: ClassVar[bool] = False
     """Cheap, and worth trying together with every other method."""
     includes: ClassVar[tuple[str, ...]] = ()

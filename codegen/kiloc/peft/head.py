@@ -45,6 +45,7 @@ class Head(Method):
     roles: ClassVar = DELTA_ROLES
     kinds: ClassVar = (Linear,)
     includes: ClassVar = ("bias",)
+    by_hand: ClassVar = 0
 
     classes: int | None = option(None, "Replace the last layer by one with this many results.", least=2)
 

@@ -41,6 +41,7 @@ class LoRA(Method):
     roles: ClassVar = {"lora_a": Role(2, rank_axis=0), "lora_b": Role(3, rank_axis=1)}
     kinds: ClassVar = (Linear,)
     sizes: ClassVar = Sizes("rank", (1, 2, 4, 8), largest_rank)
+    by_hand: ClassVar = 4
 
     rank: int = option(4, "Rank of the addend to the weights.", least=1)
     layers: Layers = "last:4"

@@ -24,8 +24,8 @@ from ..ir import interp
 from ..ir.graph import Graph, Node
 from ..optim import with_accumulators, with_storage
 from ..passes.slices import prune, training_slice
-from ..peft import BiasOnly, Full, Method
-from ..pipeline import Compilation, attach
+from ..peft import BiasOnly, Calibration, Full, Method, attach_all
+from ..pipeline import Compilation
 from ..plan import Plan, plan_memory
 from ..plan.slice import caller_buffers, scratch_bytes
 
@@ -57,7 +57,7 @@ def _training(c: Compilation, methods: Sequence[Method]) -> Graph:
     """What one sample runs, as differentiation leaves it: clamps read whole activations, gradients go to accumulators."""
     options = c.options
     samples = {name: np.zeros((1, *c.base.type(name).shape[1:]), np.int8) for name in c.base.inputs}
-    stored = with_storage(attach(c.base, methods, interp.run(c.base, samples), options.seed), options.storage)
+    stored = with_storage(attach_all(c.base, methods, Calibration(interp.run(c.base, samples), options.seed)), options.storage)
     whole = prune(differentiate(with_accumulators(stored, options.optimizer, options.seed), options.loss))
     return training_slice(whole, options.buffers)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.emit.adapter_table import CRC_BYTES, DIGEST_BYTES, HEADER_BYTES, METHODS_BYTES, SIGNATURE_BYTES, Entry, layers_of, read_table, write_table
+from kiloc.emit import CRC_BYTES, DIGEST_BYTES, HEADER_BYTES, METHODS_BYTES, SIGNATURE_BYTES, Entry, layers_of, read_table, write_table
 
 from .._version import __version__
 from ..files import write_whole

@@ -21,20 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import numerics
-from kiloc.emit.adapter_table import entries_of
-from kiloc.emit.state_layout import state_layout
-from kiloc.errors import CompileError
-from kiloc.ir import interp
-from kiloc.ir.graph import Graph, Node
-from kiloc.ir.verify import node_types
-from kiloc.ops._sums import output_scales
-from kiloc.ops.model._linear import Linear
+from kiloc import CompileError, ir
+from kiloc.emit import entries_of, state_layout
+from kiloc.ir import Graph, Node, node_types
+from kiloc.ops import Linear, exponent_for, output_scales
 
 from ..building import Build
 from ..devices.data import quantize
-from ..devices.errors import DeviceError
 from ..devices.manifest import Manifest
+from ..errors import DeviceError
 from ..files import read_json, write_whole
 from ..merging import adapter_state, inference_graph
 from .file import Adapter
@@ -223,7 +218,7 @@ def _take_lora(state: Arrays, layer: _Layer, given: list[NDArray[Any] | None], s
     whole_a, whole_b = np.zeros((room, depth)), np.zeros((channels, room))
     whole_a[:rank], whole_b[:, :rank] = rows, columns
     for values, inputs_of, operand in ((whole_a, layer.down.inputs, "lora_a"), (whole_b, layer.node.inputs, "lora_b")):
-        exponent = int(numerics.exponent_for(np.float32(np.abs(values).max()), 127.0, -24))
+        exponent = int(exponent_for(np.float32(np.abs(values).max()), 127.0, -24))
         codes = np.clip(np.floor(values / 2.0**exponent + 0.5), -127, 127).astype(np.int8)
         state[inputs_of[operand]] = codes.reshape(state[inputs_of[operand]].shape)
         state[inputs_of[f"{operand}_exponent"]] = np.array([exponent], np.int8)
@@ -232,7 +227,7 @@ def _take_lora(state: Arrays, layer: _Layer, given: list[NDArray[Any] | None], s
 def _fit_ranges(graph: Graph, state: Arrays, layers: Mapping[str, _Layer], x: NDArray[np.int8]) -> None:
     """The smallest power of two that holds A x of the samples, layer by layer: each sees what the ones before it give."""
     for layer in layers.values():
-        arrays = interp.run(graph, {graph.inputs[0]: x}, state)
+        arrays = ir.run(graph, {graph.inputs[0]: x}, state)
         codes, exponent = state[layer.down.inputs["lora_a"]], float(state[layer.down.inputs["lora_a_exponent"]].ravel()[0])
         assert isinstance(layer.node.op, Linear)
         types = node_types(graph, layer.node)

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kiloc.errors import CompileError
+from kiloc import CompileError
 
-from ..devices.errors import DeviceError
+from ..errors import DeviceError
 from .file import Adapter
 
 SECRET, PUBLIC = "kilotune secret key ", "kilotune public key "

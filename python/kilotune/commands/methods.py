@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kiloc.errors import CompileError
+from kiloc import CompileError
 from kiloc.peft import REGISTRY, Method
 
 

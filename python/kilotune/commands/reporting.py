@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from kiloc.errors import CompileError
+from kiloc import CompileError
 
 from ..devices import DeviceError
 

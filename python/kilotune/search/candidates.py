@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from kiloc import pipeline
-from kiloc.errors import CompileError
-from kiloc.ir import interp
-from kiloc.ir.graph import Graph
+from kiloc import CompileError, ir
+from kiloc.forecast import Forecast, forecast, instructions
+from kiloc.ir import Graph
 from kiloc.peft import Method
 
 from .families import Piece, TrainableSet, families, variants
 from .sensitivity import Sensitivity
 from .setting import Setting
-from .speed import instructions
 
 DEPTHS = 8
 """Values of N tried for "the last N layers"; deeper models are sampled."""
@@ -46,7 +44,7 @@ class Candidate:
 
     set: TrainableSet
     methods: tuple[Method, ...]
-    forecast: pipeline.Forecast
+    forecast: Forecast
     gain: float
     setting: Setting
 
@@ -110,7 +108,7 @@ class Space:
     def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting) -> None:
         self.graph, self.sensitivity, self.setting = graph, sensitivity, setting
         samples = {name: np.zeros((1, *graph.type(name).shape[1:]), np.int8) for name in graph.inputs}
-        self._forward: dict[str, Any] = interp.run(graph, samples)
+        self._forward: dict[str, Any] = ir.run(graph, samples)
         self._known: dict[TrainableSet, Candidate | None] = {}
 
     def candidate(self, chosen: TrainableSet) -> Candidate | None:
@@ -122,7 +120,7 @@ class Space:
     def _planned(self, chosen: TrainableSet) -> Candidate | None:
         methods = chosen.methods(self.graph)
         try:
-            plan = pipeline.forecast(self.graph, self.setting.options(methods), self._forward)
+            plan = forecast(self.graph, self.setting.options(methods), self._forward)
         except CompileError:
             return None
         return Candidate(chosen, methods, plan, self.sensitivity.gain(chosen), self.setting)
@@ -146,15 +144,24 @@ class Space:
     def by_hand(self, budget: Budget) -> list[Candidate]:
         """What one would train without a search, as far as it fits; the safest first.
 
-        The last layer and as many biases before it as fit, which came out ahead of LoRA on other samples of the scenarios in
-        `benchmarks/scenarios.py`; LoRA of rank 4 on as many of the last layers as fit.
+        Methods say so themselves (`Method.by_hand`), and come in their order. One without sizes is trained with as many companions before
+        its layers as fit: the last layer and biases came out ahead of LoRA on other samples of the scenarios in `benchmarks/scenarios.py`.
+        One with sizes is trained on as many of the last layers as fit.
         """
-        biases, lora = self.sensitivity.layers.get("bias", []), self.sensitivity.layers.get("lora", [])
-        head = [group[0] for group in self.sensitivity.layers.get("head", [])]
-        first = [TrainableSet.of([*head, *(group[0] for group in biases[since:])]) for since in range(len(biases))]
-        tried = (first if head else [], [self.last("lora", 4, count) for count in range(len(lora), 0, -1)])
-        found = [next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None) for sets in tried]
+        found = []
+        for name, layers in self.sensitivity.layers.items():
+            family, size = families()[name], families()[name].by_hand
+            if size is not None:
+                sets = self._with_companions(layers) if family.sizes is None else [self.last(name, size, n) for n in range(len(layers), 0, -1)]
+                found.append(next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None))
         return [c for c in found if c is not None]
+
+    def _with_companions(self, layers: list[list[Piece]]) -> list[TrainableSet]:
+        """A method on its layers, with all companions, and with fewer and fewer of the last."""
+        companions = [group[0] for name, groups in self.sensitivity.layers.items() if families()[name].companion for group in groups]
+        order = [n.name for n in self.graph.nodes]
+        companions.sort(key=lambda p: order.index(p.layer))
+        return [TrainableSet.of([*(group[0] for group in layers), *companions[since:]]) for since in range(len(companions))]
 
     # ---- The usual sets ----
 

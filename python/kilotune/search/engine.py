@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kiloc.cores import TARGETS
-from kiloc.errors import BudgetError, CompileError
-from kiloc.losses import Loss, as_loss
+from kiloc import TARGETS, BudgetError, CompileError, Loss, as_loss
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Layers
 
-from ..building import Samples, build
+from ..building import build
 from ..config import Config
 from ..model import Model
+from ..options import Samples
 from ..sizes import parse_size
 from .candidates import Budget, Candidate, Space, cost, front
 from .result import Row, SearchResult
@@ -55,7 +54,7 @@ def search(
 
     data: samples of the new domain with what the loss takes, (x [N, ...], y [N, ...]); x is a list of arrays for a model of several
     inputs, y None where the loss reads the input. ram: bytes of arena and state, or "64K". flash: bytes of the compiled
-    model. time: of one training step, as "20ms" at `clock` Hz (instructions are estimated, see `search/speed.py`), or as a number of
+    model. time: of one training step, as "20ms" at `clock` Hz (instructions are estimated by `kiloc.forecast`), or as a number of
     MACs. optimizer, loss, storage, accumulate: as in `kt.build`; the optimizer's learning rate is chosen here. calibration: samples of the
     original domain, as in `kt.build`; without it those of the new domain serve. train: judge by real training on part of
     the samples, else by gradients alone. epochs: passes over the samples, as they are meant for the device. layers: those that may

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from kiloc.ir.graph import Graph, Node
+from kiloc.ir import Graph, Node
 from kiloc.peft import REGISTRY, Layers, Method, exclude
 
 Array = NDArray[Any]

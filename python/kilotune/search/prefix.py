@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from kiloc.ir.graph import Graph, Node, Value
+from kiloc.ir import Graph, Node, Value
 
 
 def after(graph: Graph, cut: str) -> Graph:

@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc import pipeline
-from kiloc.autodiff import differentiate
-from kiloc.errors import CompileError
-from kiloc.ir import interp
-from kiloc.ir.graph import Graph
+from kiloc import CompileError, differentiate, ir
+from kiloc.ir import Graph
 from kiloc.optim import SGD, with_accumulators
-from kiloc.passes.calibrate import real_gradients
-from kiloc.passes.slices import prune
+from kiloc.passes import prune, real_gradients
+from kiloc.peft import Calibration, attach_all
 
 from .families import Family, Piece, TrainableSet, families, pieces_of, share
 from .setting import Data, Setting
@@ -42,7 +39,7 @@ class Sensitivity:
         self.layers: dict[str, list[list[Piece]]] = {}
         """By family: the pieces of each layer that can be trained, first layer first."""
         some = data.taken(slice(SAMPLES))
-        forward = interp.run(graph, some.named(graph))
+        forward = ir.run(graph, some.named(graph))
         for family in families().values():
             self._probe(graph, family, forward, some.inputs[0] if some.targets is None else some.targets)
 
@@ -68,7 +65,7 @@ class Sensitivity:
         while layers:
             try:
                 largest = TrainableSet.of(group[-1] for group in layers)
-                whole = pipeline.attach(graph, largest.methods(graph), forward)
+                whole = attach_all(graph, largest.methods(graph), Calibration(forward))
                 return prune(differentiate(with_accumulators(whole, SGD()), self.setting.loss)), layers
             except CompileError:
                 layers = layers[1:]
@@ -92,7 +89,7 @@ def _continued(whole: Graph, forward: dict[str, Array]) -> dict[str, Array]:
     arrays = dict(forward)
     for node in whole.phase("forward"):
         if any(name not in arrays for name in node.outputs):
-            arrays.update(zip(node.outputs, node.op.evaluate(interp.environment(whole, node, arrays)), strict=True))
+            arrays.update(zip(node.outputs, node.op.evaluate(ir.environment(whole, node, arrays)), strict=True))
     return arrays
 
 

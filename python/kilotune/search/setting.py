@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.errors import CompileError
-from kiloc.ir.graph import Graph
-from kiloc.losses import BinaryCrossEntropy, CrossEntropy, Loss, as_loss
+from kiloc import BinaryCrossEntropy, CompileError, CrossEntropy, Loss, Options, as_loss, check_offload
+from kiloc.ir import Graph
 from kiloc.optim import SGD, STORAGES, Optimizer
-from kiloc.options import Options, check_offload
 from kiloc.peft import Layers, Method, has_weights, named_layers
 
 from ..model import Model

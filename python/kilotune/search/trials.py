@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.ir import interp
-from kiloc.ir.verify import total_macs
-from kiloc.losses import BinaryCrossEntropy
+from kiloc import BinaryCrossEntropy, ir
+from kiloc.ir import total_macs
 
 from ..building import build
 from ..devices import Device
@@ -193,7 +192,7 @@ class Task:
         return float(candidate.macs - skipped) * len(self.data) * self.setting.epochs
 
     def _at(self, cut: str, data: Data) -> Data:
-        return replace(data, inputs=(interp.run(self.model.graph, data.named(self.model.graph))[cut],))
+        return replace(data, inputs=(ir.run(self.model.graph, data.named(self.model.graph))[cut],))
 
     @cached_property
     def _rests(self) -> dict[str, Task]:

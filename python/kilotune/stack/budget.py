@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kiloc.errors import BudgetError, CompileError
+from kiloc import BudgetError, CompileError
 
 from ..sizes import parse_size
 from .calls import unknown

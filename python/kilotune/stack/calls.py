@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .. import toolchain
-from ..devices.errors import DeviceError
 from ..devices.manifest import Manifest
+from ..errors import DeviceError
 from .code import Code
 from .program import Program
 

@@ -315,7 +315,8 @@ static inline void *in_arena(uint8_t *arena, size_t offset)
     return arena + offset;
 }
 
-kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int8_t *output)
+kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY_OPERATOR_INPUT_BYTES],
+                               int8_t output[EVERY_OPERATOR_OUTPUT_BYTES])
 {
     uint8_t *const arena = m->arena;
     const every_operator_state *const s = m->state;
@@ -433,7 +434,8 @@ kt_status every_operator_resume(every_operator_model *m, void *arena, size_t are
     return KT_OK;
 }
 
-kt_status every_operator_train_step(every_operator_model *m, const int8_t *input, const kt_target *target, float *loss)
+kt_status every_operator_train_step(every_operator_model *m, const int8_t input[EVERY_OPERATOR_INPUT_BYTES],
+                                    const kt_target *target, float *loss)
 {
     uint8_t *const arena = m->arena;
     every_operator_state *const s = m->state;
@@ -607,15 +609,25 @@ const kt_adapter_layout every_operator_adapter_layout = {
     .layers = 2,
 };
 
+/* Where the values of an adapter lie in the state, and their bytes: in the order of its file. */
+static const struct {
+    uint16_t at, bytes;
+} adapter_values[2] = {
+    {offsetof(every_operator_state, dilated_bias), 32},
+    {offsetof(every_operator_state, logits_bias), 20},
+};
+
 size_t every_operator_adapter_export(const every_operator_model *m, void *buffer, size_t capacity)
 {
-    const every_operator_state *const s = m->state;
+    const uint8_t *const state = (const uint8_t *)m->state;
     if (buffer == NULL || capacity < kt_adapter_bytes(&every_operator_adapter_layout)) {
         return 0;
     }
-    uint8_t *const payload = (uint8_t *)buffer + KT_ADAPTER_PAYLOAD(44u);
-    memcpy(payload + 0, s->dilated_bias, 32);
-    memcpy(payload + 32, s->logits_bias, 20);
+    uint8_t *to = (uint8_t *)buffer + KT_ADAPTER_PAYLOAD(44u);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(to, state + adapter_values[i].at, adapter_values[i].bytes);
+        to += adapter_values[i].bytes;
+    }
     return kt_adapter_seal(buffer, &every_operator_adapter_layout);
 }
 
@@ -629,28 +641,30 @@ static void begin_training(every_operator_state *s)
 
 kt_status every_operator_adapter_load(every_operator_model *m, const void *buffer, size_t length)
 {
-    every_operator_state *const s = m->state;
+    uint8_t *const state = (uint8_t *)m->state;
     kt_adapter adapter;
     const kt_status status = kt_adapter_open(&adapter, buffer, length, &every_operator_adapter_layout);
     if (status != KT_OK) {
         return status;
     }
     kt_adapter_reader reader = kt_adapter_read(&adapter, &every_operator_adapter_layout);
-    kt_adapter_next(&reader, s->dilated_bias);
-    kt_adapter_next(&reader, s->logits_bias);
-    begin_training(s);
+    for (size_t i = 0; i < 2; i++) {
+        kt_adapter_next(&reader, state + adapter_values[i].at);
+    }
+    begin_training(m->state);
     return KT_OK;
 }
 
 void every_operator_adapter_select(every_operator_model *m, const void *values)
 {
-    every_operator_state *const s = m->state;
-    const uint8_t *const from = values;
+    uint8_t *const state = (uint8_t *)m->state;
+    const uint8_t *from = values;
     if (from == NULL) {
-        base_values(s);
-    } else {
-        memcpy(s->dilated_bias, from + 0, 32);
-        memcpy(s->logits_bias, from + 32, 20);
+        base_values(m->state);
     }
-    begin_training(s);
+    for (size_t i = 0; from != NULL && i < 2; i++) {
+        memcpy(state + adapter_values[i].at, from, adapter_values[i].bytes);
+        from += adapter_values[i].bytes;
+    }
+    begin_training(m->state);
 }

@@ -55,7 +55,8 @@ kt_status every_operator_init(every_operator_model *m, void *arena, size_t arena
                               size_t state_bytes);
 
 /* Run the model as it is now trained. */
-kt_status every_operator_infer(every_operator_model *m, const int8_t *input, int8_t *output);
+kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY_OPERATOR_INPUT_BYTES],
+                               int8_t output[EVERY_OPERATOR_OUTPUT_BYTES]);
 
 /* Go on with a state saved earlier: it must be of this model and layout (KT_ERROR_STATE). */
 kt_status every_operator_resume(every_operator_model *m, void *arena, size_t arena_bytes, void *state,
@@ -64,7 +65,8 @@ kt_status every_operator_resume(every_operator_model *m, void *arena, size_t are
 /* Train on one sample: each trained value is updated as soon as its gradient exists, at the rate that is set now.
  * loss may be NULL. The state is unchanged after an error:
  * KT_ERROR_ARENA (smaller than EVERY_OPERATOR_ARENA_BYTES_TRAIN), KT_ERROR_LOSS (a target outside [-1.0e+15f, 1.0e+15f]). */
-kt_status every_operator_train_step(every_operator_model *m, const int8_t *input, const kt_target *target, float *loss);
+kt_status every_operator_train_step(every_operator_model *m, const int8_t input[EVERY_OPERATOR_INPUT_BYTES],
+                                    const kt_target *target, float *loss);
 
 /* Nothing is left to do: train_step has updated. A program written for builds that accumulate samples works unchanged.
  * Error: KT_ERROR_NOT_TRAINED where no sample was trained since. */

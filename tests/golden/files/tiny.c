@@ -340,7 +340,7 @@ static inline void *in_arena(uint8_t *arena, size_t offset)
     return arena + offset;
 }
 
-kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output)
+kt_status tiny_infer(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], int8_t output[TINY_OUTPUT_BYTES])
 {
     uint8_t *const arena = m->arena;
     const tiny_state *const s = m->state;
@@ -472,7 +472,7 @@ kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *stat
     return KT_OK;
 }
 
-kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *target, float *loss)
+kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], const kt_target *target, float *loss)
 {
     uint8_t *const arena = m->arena;
     tiny_state *const s = m->state;
@@ -686,28 +686,38 @@ const kt_adapter_layout tiny_adapter_layout = {
     .layers = 3,
 };
 
+/* Where the values of an adapter lie in the state, and their bytes: in the order of its file. */
+static const struct {
+    uint16_t at, bytes;
+} adapter_values[15] = {
+    {offsetof(tiny_state, first_bias), 40},
+    {offsetof(tiny_state, second_bias), 32},
+    {offsetof(tiny_state, logits_bias), 12},
+    {offsetof(tiny_state, first_lora_a), 16},
+    {offsetof(tiny_state, first_lora_a_exponent), 1},
+    {offsetof(tiny_state, first_lora_b), 20},
+    {offsetof(tiny_state, first_lora_b_exponent), 1},
+    {offsetof(tiny_state, first_lora_range), 1},
+    {offsetof(tiny_state, second_lora_a), 20},
+    {offsetof(tiny_state, second_lora_a_exponent), 1},
+    {offsetof(tiny_state, second_lora_b), 16},
+    {offsetof(tiny_state, second_lora_b_exponent), 1},
+    {offsetof(tiny_state, second_lora_range), 1},
+    {offsetof(tiny_state, logits_delta), 24},
+    {offsetof(tiny_state, logits_delta_exponent), 1},
+};
+
 size_t tiny_adapter_export(const tiny_model *m, void *buffer, size_t capacity)
 {
-    const tiny_state *const s = m->state;
+    const uint8_t *const state = (const uint8_t *)m->state;
     if (buffer == NULL || capacity < kt_adapter_bytes(&tiny_adapter_layout)) {
         return 0;
     }
-    uint8_t *const payload = (uint8_t *)buffer + KT_ADAPTER_PAYLOAD(204u);
-    memcpy(payload + 0, s->first_bias, 40);
-    memcpy(payload + 40, s->second_bias, 32);
-    memcpy(payload + 72, s->logits_bias, 12);
-    memcpy(payload + 84, s->first_lora_a, 16);
-    memcpy(payload + 100, &s->first_lora_a_exponent, 1);
-    memcpy(payload + 101, s->first_lora_b, 20);
-    memcpy(payload + 121, &s->first_lora_b_exponent, 1);
-    memcpy(payload + 122, &s->first_lora_range, 1);
-    memcpy(payload + 123, s->second_lora_a, 20);
-    memcpy(payload + 143, &s->second_lora_a_exponent, 1);
-    memcpy(payload + 144, s->second_lora_b, 16);
-    memcpy(payload + 160, &s->second_lora_b_exponent, 1);
-    memcpy(payload + 161, &s->second_lora_range, 1);
-    memcpy(payload + 162, s->logits_delta, 24);
-    memcpy(payload + 186, &s->logits_delta_exponent, 1);
+    uint8_t *to = (uint8_t *)buffer + KT_ADAPTER_PAYLOAD(204u);
+    for (size_t i = 0; i < 15; i++) {
+        memcpy(to, state + adapter_values[i].at, adapter_values[i].bytes);
+        to += adapter_values[i].bytes;
+    }
     return kt_adapter_seal(buffer, &tiny_adapter_layout);
 }
 
@@ -730,54 +740,30 @@ static void begin_training(tiny_state *s)
 
 kt_status tiny_adapter_load(tiny_model *m, const void *buffer, size_t length)
 {
-    tiny_state *const s = m->state;
+    uint8_t *const state = (uint8_t *)m->state;
     kt_adapter adapter;
     const kt_status status = kt_adapter_open(&adapter, buffer, length, &tiny_adapter_layout);
     if (status != KT_OK) {
         return status;
     }
     kt_adapter_reader reader = kt_adapter_read(&adapter, &tiny_adapter_layout);
-    kt_adapter_next(&reader, s->first_bias);
-    kt_adapter_next(&reader, s->second_bias);
-    kt_adapter_next(&reader, s->logits_bias);
-    kt_adapter_next(&reader, s->first_lora_a);
-    kt_adapter_next(&reader, &s->first_lora_a_exponent);
-    kt_adapter_next(&reader, s->first_lora_b);
-    kt_adapter_next(&reader, &s->first_lora_b_exponent);
-    kt_adapter_next(&reader, &s->first_lora_range);
-    kt_adapter_next(&reader, s->second_lora_a);
-    kt_adapter_next(&reader, &s->second_lora_a_exponent);
-    kt_adapter_next(&reader, s->second_lora_b);
-    kt_adapter_next(&reader, &s->second_lora_b_exponent);
-    kt_adapter_next(&reader, &s->second_lora_range);
-    kt_adapter_next(&reader, s->logits_delta);
-    kt_adapter_next(&reader, &s->logits_delta_exponent);
-    begin_training(s);
+    for (size_t i = 0; i < 15; i++) {
+        kt_adapter_next(&reader, state + adapter_values[i].at);
+    }
+    begin_training(m->state);
     return KT_OK;
 }
 
 void tiny_adapter_select(tiny_model *m, const void *values)
 {
-    tiny_state *const s = m->state;
-    const uint8_t *const from = values;
+    uint8_t *const state = (uint8_t *)m->state;
+    const uint8_t *from = values;
     if (from == NULL) {
-        base_values(s);
-    } else {
-        memcpy(s->first_bias, from + 0, 40);
-        memcpy(s->second_bias, from + 40, 32);
-        memcpy(s->logits_bias, from + 72, 12);
-        memcpy(s->first_lora_a, from + 84, 16);
-        memcpy(&s->first_lora_a_exponent, from + 100, 1);
-        memcpy(s->first_lora_b, from + 101, 20);
-        memcpy(&s->first_lora_b_exponent, from + 121, 1);
-        memcpy(&s->first_lora_range, from + 122, 1);
-        memcpy(s->second_lora_a, from + 123, 20);
-        memcpy(&s->second_lora_a_exponent, from + 143, 1);
-        memcpy(s->second_lora_b, from + 144, 16);
-        memcpy(&s->second_lora_b_exponent, from + 160, 1);
-        memcpy(&s->second_lora_range, from + 161, 1);
-        memcpy(s->logits_delta, from + 162, 24);
-        memcpy(&s->logits_delta_exponent, from + 186, 1);
+        base_values(m->state);
     }
-    begin_training(s);
+    for (size_t i = 0; from != NULL && i < 15; i++) {
+        memcpy(state + adapter_values[i].at, from, adapter_values[i].bytes);
+        from += adapter_values[i].bytes;
+    }
+    begin_training(m->state);
 }

@@ -85,7 +85,7 @@ extern const uint8_t tiny_base_hash[8];
 kt_status tiny_init(tiny_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
 
 /* Run the model as it is now trained. */
-kt_status tiny_infer(tiny_model *m, const int8_t *input, int8_t *output);
+kt_status tiny_infer(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], int8_t output[TINY_OUTPUT_BYTES]);
 
 /* Go on with a state saved earlier: it must be of this model and layout (KT_ERROR_STATE). */
 kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *state, size_t state_bytes);
@@ -93,7 +93,7 @@ kt_status tiny_resume(tiny_model *m, void *arena, size_t arena_bytes, void *stat
 /* Train on one sample: each trained value is updated as soon as its gradient exists, at the rate that is set now.
  * loss may be NULL. The state is unchanged after an error:
  * KT_ERROR_ARENA (smaller than TINY_ARENA_BYTES_TRAIN), KT_ERROR_LABEL. */
-kt_status tiny_train_step(tiny_model *m, const int8_t *input, const kt_target *target, float *loss);
+kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], const kt_target *target, float *loss);
 
 /* Nothing is left to do: train_step has updated. A program written for builds that accumulate samples works unchanged.
  * Error: KT_ERROR_NOT_TRAINED where no sample was trained since. */

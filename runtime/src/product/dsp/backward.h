@@ -18,8 +18,8 @@
 #define KT_SKIP "[sp]"
 #define KT_SUMS "[sp, #44]"
 #define KT_END "[sp, #48]"
-#define KT_PANEL "[sp, #52]"
-#define KT_PANEL_END "[sp, #56]" /* was quads */
+#define KT_BACKWARD_PANEL "[sp, #52]"
+#define KT_BACKWARD_PANEL_END "[sp, #56]" /* was quads */
 #define KT_STREAM "[sp, #60]"
 #define KT_STEPS "[sp, #64]" /* of stream and panel, in bytes */
 
@@ -33,7 +33,7 @@
     "lsl r1, #2\n\t" \
     "strd r0, r1, " KT_STEPS "\n\t" \
     "mla r2, r1, r3, r2\n\t" /* end of the panel */ \
-    "str r2, " KT_PANEL_END "\n\t" \
+    "str r2, " KT_BACKWARD_PANEL_END "\n\t" \
     "rsb r3, r3, #0\n\t" \
     "and r3, #3\n\t" /* steps left out of the first pass */ \
     "mov r0, #" code "\n\t" \
@@ -45,13 +45,13 @@
 #define KT_START(sums) \
     "ldr r0, " KT_SUMS "\n\t" \
     "ldm r0, {" sums "}\n\t" \
-    "ldr lr, " KT_PANEL "\n\t" \
+    "ldr lr, " KT_BACKWARD_PANEL "\n\t" \
     "ldr r12, " KT_STREAM "\n\t" \
     "ldr r3, " KT_SKIP "\n\t" \
     "add pc, r3\n\t" \
     "nop\n"
 
-#define KT_NEXT_PASS "ldr r0, " KT_PANEL_END "\n\t" "cmp lr, r0\n\t" "bne.w 1b\n\t"
+#define KT_NEXT_PASS "ldr r0, " KT_BACKWARD_PANEL_END "\n\t" "cmp lr, r0\n\t" "bne.w 1b\n\t"
 
 #define KT_NEXT_QUAD "ldrd r0, r1, " KT_STEPS "\n\t" "add.w r12, r12, r0\n\t" "add.w lr, lr, r1\n\t"
 

@@ -23,8 +23,8 @@
 #define KT_STRIDE "[sp, #48]"
 #define KT_END "[sp, #52]"
 #define KT_BIAS "[sp, #56]"
-#define KT_PANEL "[sp, #60]"
-#define KT_PANEL_END "[sp, #64]" /* was pairs */
+#define KT_PRODUCT_PANEL "[sp, #60]"
+#define KT_PRODUCT_PANEL_END "[sp, #64]" /* was pairs */
 #define KT_STREAM "[sp, #68]"
 
 /* A step takes one pair of a panel, or two pairs of a row. last: steps in one pass of the loop, a power of two, less one; code: bytes
@@ -33,15 +33,15 @@
     "push {r0-r3}\n\t" \
     "push {r4-r11, lr}\n\t" \
     "sub sp, #8\n\t" \
-    "ldr r0, " KT_PANEL_END "\n\t" /* pairs */ \
+    "ldr r0, " KT_PRODUCT_PANEL_END "\n\t" /* pairs */ \
     count \
-    "ldr r1, " KT_PANEL "\n\t" \
+    "ldr r1, " KT_PRODUCT_PANEL "\n\t" \
     "add r2, r1, r0, lsl #" panel_shift "\n\t" /* end of the panel */ \
-    "str r2, " KT_PANEL_END "\n\t" \
+    "str r2, " KT_PRODUCT_PANEL_END "\n\t" \
     "rsb r3, r0, #0\n\t" \
     "and r3, #" last "\n\t"                    /* steps left out of the first pass */ \
     "sub r1, r1, r3, lsl #" panel_shift "\n\t" /* the panel as if they were there */ \
-    "str r1, " KT_PANEL "\n\t" \
+    "str r1, " KT_PRODUCT_PANEL "\n\t" \
     "lsl r2, r3, #" stream_shift "\n\t" \
     "mov r0, #" code "\n\t" \
     "mul r3, r3, r0\n\t" \
@@ -68,7 +68,7 @@
 #define KT_SECOND_OFFSET KT_STREAM
 #define KT_SUM_PANEL \
     "add lr, r1, r2\n\t" \
-    "ldr r3, " KT_PANEL_END "\n\t" \
+    "ldr r3, " KT_PRODUCT_PANEL_END "\n\t" \
     "mov r4, #0x00010001\n\t" \
     "mov r5, #0\n\t" "mov r6, #0\n\t" \
     "sub r0, r3, lr\n\t" \
@@ -94,12 +94,12 @@
     "ldr r0, " KT_BIAS "\n\t" \
     "ldm r0!, {r4-r7}\n\t" \
     "str r0, " KT_BIAS "\n\t" \
-    "ldr lr, " KT_PANEL "\n\t" \
+    "ldr lr, " KT_PRODUCT_PANEL "\n\t" \
     "ldrd r2, r3, " KT_SKIP "\n\t"
 /* The same from one value for all channels. */
 #define KT_START_ALIKE \
     "ldr r0, " KT_BIAS "\n\t" "ldr r5, [r0]\n\t" "mov r4, r5\n\t" "mov r6, r5\n\t" "mov r7, r5\n\t" \
-    "ldr lr, " KT_PANEL "\n\t" \
+    "ldr lr, " KT_PRODUCT_PANEL "\n\t" \
     "ldr r2, " KT_SKIP "\n\t"
 #define KT_PAIR_SUMS "add r5, r4, r5, lsl #8\n\t" "add r7, r6, r7, lsl #8\n\t"
 #define KT_BOTH_POSITIONS "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
@@ -115,7 +115,7 @@
 
 /* The next pass, until the panel ends. stream_bytes, panel_bytes: what a pass reads of them. */
 #define KT_NEXT_PASS(stream_bytes, panel_bytes) \
-    "ldr r0, " KT_PANEL_END "\n\t" \
+    "ldr r0, " KT_PRODUCT_PANEL_END "\n\t" \
     "add r12, #" stream_bytes "\n\t" \
     "add lr, #" panel_bytes "\n\t" \
     "cmp lr, r0\n\t" \

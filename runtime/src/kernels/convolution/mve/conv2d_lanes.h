@@ -15,9 +15,9 @@
 #include "../../mve/finish.h"
 
 enum {
-    KT_PANEL = 576,    /* values under a window (3x3x64) up to which two positions are taken at a time */
-    KT_CHUNK = 64,     /* channels whose sums are kept */
-    KT_SMALL = 32768   /* values under a window whose sum is below 2^30: 255 * 128 each */
+    KT_PANEL_VALUES = 576, /* values under a window (3x3x64) up to which two positions are taken at a time */
+    KT_CHUNK = 64,         /* channels whose sums are kept */
+    KT_SMALL = 32768       /* values under a window whose sum is below 2^30: 255 * 128 each */
 };
 
 /* A layer; what a trained layer adds to the sums is up to its kernel. */
@@ -212,7 +212,7 @@ static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8
     const int32_t height = window->output[KT_Y];
     const int32_t width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
-    int8_t panel[2 * KT_PANEL];
+    int8_t panel[2 * KT_PANEL_VALUES];
     kt_conv2d_positions at;
     int32_t oy, ox;
     at.count = 0;
@@ -223,9 +223,9 @@ static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
             at.number[at.count] = oy * width + ox;
             at.y[at.count] = y + (oy * width + ox) * channels;
-            at.x[at.count] = panel + at.count * KT_PANEL;
+            at.x[at.count] = panel + at.count * KT_PANEL_VALUES;
             if (plan.copied) {
-                kt_fill_panel(params, &row, ox, x, layer->size, panel + at.count * KT_PANEL);
+                kt_fill_panel(params, &row, ox, x, layer->size, panel + at.count * KT_PANEL_VALUES);
             } else {
                 const int32_t ix = ox * window->stride[KT_X] - window->pad[KT_X];
                 at.x[at.count] = row.from + ix * depth;
@@ -270,9 +270,9 @@ static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int
     const int pieces = kt_windows_are_pieces(&params->window);
     int32_t initial[KT_CHUNK];
     kt_conv2d_plan plan;
-    plan.copied = !(pieces && (kt_conv2d_apart(&params->window, x, y) || layer.size > KT_PANEL));
-    plan.at_once = plan.copied ? (layer.size <= KT_PANEL ? 2 : 1) : (kt_conv2d_apart(&params->window, x, y) ? 2 : 1);
-    if (plan.copied && layer.size > 2 * KT_PANEL) {
+    plan.copied = !(pieces && (kt_conv2d_apart(&params->window, x, y) || layer.size > KT_PANEL_VALUES));
+    plan.at_once = plan.copied ? (layer.size <= KT_PANEL_VALUES ? 2 : 1) : (kt_conv2d_apart(&params->window, x, y) ? 2 : 1);
+    if (plan.copied && layer.size > 2 * KT_PANEL_VALUES) {
         return 0;
     }
     if (layer.initial == NULL && channels <= KT_CHUNK) {

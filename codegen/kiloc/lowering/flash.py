@@ -1,0 +1,31 @@
+"""Flash: which gradients to inputs read the weights of inference instead of a transposed copy, which is faster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import BudgetError, FlashBudgetError
+from ..ir.graph import Graph
+from ..ops.backward.input_gradient import LinearInputGradient
+from ..options import Options
+from ..plan.slice import Slice
+from .kernels import share_weights
+
+
+def with_shared_weights(part: Graph, options: Options, chosen: frozenset[str] = frozenset()) -> Graph:
+    """The training slice with those gradients marked. chosen: their names where the budget decides (backward_weights="auto")."""
+    every = frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient))
+    return replace(part, shared={"auto": chosen, "transposed": frozenset[str](), "shared": every}[options.backward_weights])
+
+
+def shared_for_flash(train: Slice | None, error: BudgetError, options: Options) -> frozenset[str]:
+    """The gradients that have to share their weights to meet the budget of flash; none where that is not asked for, or would not help."""
+    if train is None or not isinstance(error, FlashBudgetError) or options.backward_weights != "auto":
+        return frozenset()
+    return share_weights(train, error.excess)
+
+
+def check_flash(used: int, options: Options) -> None:
+    """Raises FlashBudgetError. used: bytes of flash, as linked or as counted."""
+    if options.flash is not None and used > options.flash:
+        raise FlashBudgetError(options.flash, used)

@@ -1,0 +1,21 @@
+"""What is remembered between a sample and the update of its batch, and the nodes of the update."""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..optim import with_accumulators, with_updates
+from ..options import Options
+from .pack_masks import pack_masks
+from .page_updates import page_updates
+from .stream_updates import stream_updates
+from .update_early import update_early
+
+
+def remember(graph: Graph, options: Options) -> Graph:
+    """The graph with accumulators for the gradients of everything trained, and with the optimizer's moments."""
+    return with_accumulators(graph, options.optimizer, options.seed, at_once=options.accumulate == 1, paged=options.pages_moments)
+
+
+def schedule(graph: Graph, options: Options) -> Graph:
+    """A differentiated graph with its update: masks packed to bits, moments paged, each update as early as it can be."""
+    return update_early(page_updates(stream_updates(with_updates(pack_masks(graph), options.optimizer))))

@@ -1,0 +1,248 @@
+"""What a build is asked for: groups of options, checked and as the compiler takes them.
+
+Every field of a group is an option of `kt.build` by its own name, too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypedDict, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, SlowMemory, as_loss
+from kiloc.optim import SGD, Optimizer
+from kiloc.peft import Method
+
+from . import boards
+from . import stack as stack_use
+from .adapters.signing import public_key
+from .config import Config, load_config
+from .model import Model
+from .sizes import parse_size
+
+Samples = ArrayLike | tuple[ArrayLike, ArrayLike]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How trained values move and are kept."""
+
+    optimizer: Optimizer | None = None
+    """kt.SGD(), kt.Adam() or kt.Lion(); None is kt.SGD()."""
+    loss: Loss | str = "cross_entropy"
+    """"cross_entropy", "bce", "mse", or kt.CrossEntropy(...), kt.BinaryCrossEntropy(), kt.MeanSquaredError(...)."""
+    storage: str = "block16"
+    """How tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference reads;
+    "block8" adds none and rounds stochastically."""
+    accumulate: int = 1
+    """Samples an update; 1 updates at every sample and needs no memory for accumulated gradients."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Budgets in bytes or as "64K", BudgetError where they cannot be met, and where values lie."""
+
+    ram: int | str | None = None
+    """Budget of the arena, the state and the adapters that wait."""
+    flash: int | str | None = None
+    """Budget of the linked model: code, weights and tables."""
+    stack: int | str | None = None
+    """Budget of what a call may take of its caller's stack."""
+    buffers: str = "caller"
+    """Where inputs and results lie: "caller", in buffers that every call is given, or "arena", where firmware writes and reads them without
+    a copy, at the addresses that functions such as kws_input(&model) return."""
+    offload: str = "none"
+    """What is moved to slow memory, such as external RAM, while it is not needed, by two functions of the firmware (kt/port.h): "none";
+    "optimizer", the optimizer's moments, which then are no part of the state; "activations", just enough saved activations to meet `ram`,
+    or without `ram` all that raise the arena's peak; "all", both."""
+    slow_memory: str | None = None
+    """The name of a board whose slow memory this is: its size is a limit, and its speed decides between moving a value and computing it
+    twice."""
+    backward_weights: str = "auto"
+    """Which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference, which is slower;
+    "auto", shared only as far as the `flash` budget asks for. The results are the same."""
+    optimal: bool = False
+    """Search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]')."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the code runs on, and which arithmetic it follows."""
+
+    core: str = "cortex-m4"
+    """The core; `kt.build(target="cortex-m7")` is short for this field alone."""
+    profile: str = "tflm"
+    """Rounding of the forward pass, "tflm" (TensorFlow Lite Micro) or "litert" (LiteRT; inference only)."""
+    speed: bool = False
+    """Use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
+    allow."""
+
+
+class SingleOptions(TypedDict, total=False):
+    """The fields of the groups, as options of `kt.build` by their own names. The core is named by `target`."""
+
+    optimizer: Optimizer | None
+    loss: Loss | str
+    storage: str
+    accumulate: int
+    ram: int | str | None
+    flash: int | str | None
+    stack: int | str | None
+    buffers: str
+    offload: str
+    slow_memory: str | None
+    backward_weights: str
+    optimal: bool
+    profile: str
+    speed: bool
+
+
+GROUPS = ("training", "memory", "target")
+Group = TypeVar("Group", Training, Memory, Target)
+
+
+def grouped(training: Any, memory: Any, target: Any, single: Mapping[str, Any]) -> tuple[Training, Memory, Target]:
+    """The groups with the options that were given by their own names. CompileError for one that is unknown, or given twice."""
+    known = SingleOptions.__annotations__
+    for name in single:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *GROUPS, "method", "calibration", "adapters", "config"], 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint += f"beside {', '.join(GROUPS)} there are {', '.join(known)}"
+            raise CompileError(f"{name}={single[name]!r}", "is no option of a build", hint)
+    core = target if isinstance(target, Target) else Target(core=target)
+    return _merged("training", Training, training, single), _merged("memory", Memory, memory, single), _merged("target", Target, core, single)
+
+
+def _merged(name: str, cls: type[Group], given: Any, single: Mapping[str, Any]) -> Group:
+    group = cls() if given is None else given
+    if not isinstance(group, cls):
+        raise CompileError(name, f"{given!r} is no kt.{cls.__name__}", f"pass {name}=kt.{cls.__name__}(...)")
+    changes = {}
+    for f in fields(group):
+        if f.name in single:
+            if getattr(group, f.name) != f.default:
+                what = f"is given twice, by its own name and in {name}=kt.{cls.__name__}({f.name}={getattr(group, f.name)!r})"
+                raise CompileError(f"{f.name}={single[f.name]!r}", what, "leave one of them out")
+            changes[f.name] = single[f.name]
+    return replace(group, **changes)
+
+
+def compile_options(
+    model: Model, method: Any, train: bool, training: Training, memory: Memory, target: Target, *, calibration: Samples | None, adapters: Any,
+    seed: int, name: str | None, config: Config | str | os.PathLike[str] | None, measure: bool,
+) -> Options:  # fmt: skip
+    """The compiler's options, checked. Arguments are those of `kt.build`. Raises CompileError."""
+    _check(model, target.core, training, seed, name)
+    chosen = _configured(config, method, training)
+    if not train and not chosen.methods:
+        raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
+    x, y = _calibration(model, calibration)
+    return Options(
+        methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
+        buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
+        optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
+        stack=stack_use.budget(memory.stack, measure), seed=seed, name=name, calibration=x, calibration_target=y,
+    )  # fmt: skip
+
+
+def _check(model: Any, target: Any, training: Training, seed: Any, name: Any) -> None:
+    """Refuse values that no stage of the compiler can make sense of."""
+    if not isinstance(model, Model):
+        raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+    if target not in TARGETS:
+        near = difflib.get_close_matches(str(target), TARGETS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise CompileError(f"target={target!r}", "is not a known core", f"{hint}targets are {', '.join(TARGETS)}")
+    if training.optimizer is not None and not isinstance(training.optimizer, Optimizer):
+        raise CompileError("optimizer", f"{training.optimizer!r} is not an optimizer", "pass kt.SGD(), kt.Adam() or kt.Lion()")
+    for option, value in (("accumulate", training.accumulate), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise CompileError(f"{option}={value!r}", "is not a whole number of at least 0", f"pass {option}=1, for example")
+    if not isinstance(name, str | None):
+        raise CompileError("name", f"{name!r} is not text", 'pass name="kws"')
+
+
+def _configured(config: Config | str | os.PathLike[str] | None, method: Any, training: Training) -> Config:
+    """A configuration, or what is given instead of one."""
+    if config is None:
+        made = SGD() if training.optimizer is None else training.optimizer
+        return Config(_methods(method), made, loss=as_loss(training.loss), storage=training.storage, accumulate=training.accumulate)
+    if method is not None or training.optimizer is not None:
+        raise CompileError("config", "says what is trained, and so do method and optimizer", "pass either")
+    read = config if isinstance(config, Config) else load_config(config)
+    usual, given = replace(Training(), loss=as_loss(Training.loss)), replace(training, loss=as_loss(training.loss))
+    for option in ("loss", "storage", "accumulate"):
+        value = getattr(given, option)
+        if value not in (getattr(usual, option), getattr(read, option)):
+            raise CompileError("config", f"says {option} is {getattr(read, option)!r}, and {option}={value!r} is given", f"leave {option} out")
+    return read
+
+
+def _methods(method: Any) -> tuple[Method, ...]:
+    if method is None or isinstance(method, Method):
+        return () if method is None else (method,)
+    given = tuple(method) if isinstance(method, list | tuple) else (method,)
+    for m in given:
+        if not isinstance(m, Method):
+            raise CompileError("method", f"{m!r} is not a method", "pass kt.BiasOnly(), kt.Head(), kt.LoRA() or a list of them")
+    return given
+
+
+def _adapters(given: Any, methods: Sequence[Method], model: Model, train: bool) -> AdapterOptions:
+    """The adapter options, checked: what they ask for is nothing where no adapter is taken."""
+    options = AdapterOptions() if given is None else given
+    if not isinstance(options, AdapterOptions):
+        raise CompileError("adapters", f"{given!r} is no kt.AdapterOptions", "pass kt.AdapterOptions(public_key=..., resident=2)")
+    if not isinstance(options.resident, int) or not 0 <= options.resident <= 1000:
+        raise CompileError(f"AdapterOptions(resident={options.resident!r})", "is not a number of adapters from 0 to 1000", "2, for example")
+    if options != AdapterOptions() and not methods:
+        raise CompileError("adapters", "options for adapters, but no method says what an adapter holds", "name the methods, or leave adapters out")
+    if (options.slots or options.self_test is not None) and train:
+        what = "slots and self_test are for builds that only infer: training changes the values where they lie"
+        raise CompileError("AdapterOptions", what, "pass train=False, or leave them out")
+    key = options.public_key
+    options = options if key is None else replace(options, public_key=public_key(key))
+    return options if options.self_test is None else replace(options, self_test=_self_test(model, options.self_test))
+
+
+def _self_test(model: Model, given: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    x, y = _calibration(model, tuple(given))
+    if x is None or y is None or y.ndim != 1 or y.dtype.kind not in "iu" or len(y) == 0:
+        raise CompileError("AdapterOptions(self_test=...)", "is not samples [N, ...] and class numbers [N]", "pass (x, y) of a few samples")
+    return np.concatenate([array.reshape(len(y), -1) for array in x], 1), y.astype(np.int32)
+
+
+def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[np.int8], ...] | None, NDArray[Any] | None]:
+    """Inputs as int8 [N, ...], one array each, and targets where they are given, of equal number."""
+    if samples is None:
+        return None, None
+    hint = "pass samples [N, ...] of the original domain, or (samples, targets)"
+    if isinstance(samples, tuple) and len(samples) != 2:
+        raise CompileError("calibration", f"is a tuple of {len(samples)}, not of samples and targets", hint)
+    x, y = samples if isinstance(samples, tuple) else (samples, None)
+    try:
+        arrays = model.quantize_inputs(x)
+        y = None if y is None else np.asarray(y)
+    except (ValueError, TypeError) as error:
+        raise CompileError("calibration", str(error), hint) from None
+    if y is not None and (y.ndim == 0 or len(y) != len(arrays[0])):
+        raise CompileError("calibration", f"has {len(arrays[0])} samples, but targets of shape {list(y.shape)}", hint)
+    return arrays, y
+
+
+def _slow_memory(board: str | None) -> SlowMemory:
+    """What is known of a board's slow memory; without one nothing."""
+    if board is None:
+        return SlowMemory()
+    memory = boards.load(board).slow_memory
+    if memory is None:
+        having = ", ".join(name for name in boards.names() if boards.load(name).slow_memory)
+        raise CompileError(f"slow_memory={board!r}", "this board has none beside the linker's", f"boards that have: {having}")
+    return SlowMemory(memory.size or None, memory.cost)
