@@ -12,8 +12,8 @@ import pytest
 from golden.reference import image, tiny
 from gradients.graphs import Maker, every_operator
 from kiloc.emit.paging import pages_of
-from kiloc.ops.add import Add
-from kiloc.ops.reshape import Reshape
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.reshape import Reshape
 
 import kilotune as kt
 from kiloc.emit.context import CStep, caller_buffers, kernel_call, scratch_bytes, update_bytes
@@ -22,7 +22,8 @@ from kiloc.emit.write import _statement, _wrapped
 from kiloc.ir.graph import Graph, Value
 from kiloc.ir.types import TensorType
 from kiloc.optim import LEARNING_RATE
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import Compilation, compile_graph
 from kiloc.plan.lifetimes import scratch_name
 
 LORA = (kt.LoRA(rank=2, layers="all"), kt.BiasOnly())

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from gradients.graphs import Maker
 from kiloc.emit.paging import Layout, Part, around, looped, page_layout, pages_of, parts, transfer
-from kiloc.ops.optimizer import PAGE
-from kiloc.ops.page import Page, PageOut
+from kiloc.ops.update.optimizer import PAGE
+from kiloc.ops.paging.page import Page, PageOut
 
 import kilotune as kt
 from kiloc.ir.graph import Graph, Node, Value
 from kiloc.passes.page_updates import paged_moments
 from kiloc.passes.slices import training_slice
-from kiloc.pipeline import Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import compile_graph
 
 OPTIMIZERS = {"adam": kt.Adam(), "adam8": kt.Adam(state_bits=8), "lion8": kt.Lion(state_bits=8), "momentum": kt.SGD(momentum=0.9)}
 

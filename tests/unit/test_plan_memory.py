@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from gradients.graphs import Maker
-from kiloc.ops.softmax import Softmax
+from kiloc.ops.model.softmax import Softmax
 from plan_graphs import Apart, InPlace, Over, Unreached, View, graph, node
 
 from kiloc.ir.graph import Graph, Node
-from kiloc.pipeline import Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import compile_graph
 from kiloc.plan import check_plan, first_fit, optimal, plan_memory
 from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes, scratch_name

@@ -9,11 +9,12 @@ from itertools import combinations, pairwise
 
 import pytest
 from gradients.graphs import Maker
-from kiloc.ops.max_pool_2d import MaxPool2D
+from kiloc.ops.model.max_pool_2d import MaxPool2D
 
 import kilotune as kt
-from kiloc import budget
-from kiloc.emit.context import caller_buffers, scratch_bytes
+from kiloc.lowering import place, recomputations
+from kiloc.lowering.fit import offloads
+from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import total_macs
 from kiloc.ops._window import Window
@@ -21,7 +22,8 @@ from kiloc.passes.offload import offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.slices import inference_slice
 from kiloc.passes.stripes import STRIPE, chains
-from kiloc.pipeline import Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import compile_graph
 from kiloc.plan import recompute as searched
 from kiloc.plan.lifetimes import lifetimes
 from kiloc.plan.offload import Offloads
@@ -178,7 +180,7 @@ def test_what_costs_nothing_is_kept_all_the_same() -> None:
         m.finish(m.dense(m.conv(y, "second", 3, ONE), "head", 3)), Options((kt.LoRA(rank=1, layers="all"),), target="cortex-m0plus"), "0"
     )
     assert c.train is not None
-    r = budget.recomputations(c.train.graph)
+    r = recomputations(c.train.graph)
     room = max(choice.bytes for choice in every(r))
     assert any(r.look(frozenset({v}))[0].macs == 0 for v in r.candidates)
     for dropped in [frozenset(s) for n in range(len(r.candidates) + 1) for s in combinations(r.candidates, n)]:
@@ -232,7 +234,7 @@ def test_a_greedy_search_ends_when_its_work_is_done(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("align", [4, 8])
 def test_the_largest_saved_values_come_back_first(align: int) -> None:
     c = compile_graph_of(2)
-    choices = budget.offloads(c, c.graph)
+    choices = offloads(c, c.graph)
     names = choices.candidates()
     sizes = [choices.part.type(v).bytes for v in names]
     assert sizes == sorted(sizes, reverse=True) and set(names) == set(saved_values(choices.part)) - set(choices.outside)
@@ -265,8 +267,8 @@ def test_nothing_takes_no_bytes() -> None:
 
 
 @cache
-def compile_graph_of(layers: int) -> budget.Slice:
-    return budget.planned(training(layers))
+def compile_graph_of(layers: int) -> Slice:
+    return place(training(layers))
 
 
 # ---- Stripes ----
@@ -341,7 +343,7 @@ def test_ways_to_stripe_a_chain() -> None:
 def test_a_narrow_search_keeps_the_lowest_peaks() -> None:
     """Branches of different width: with one state followed the order is no worse than the given one, with all it is the best."""
     m = Maker("wide", (1, 4, 4, 1), 5)
-    from kiloc.ops.add import Add
+    from kiloc.ops.model.add import Add
 
     ends = [m.conv(m.conv("input", f"big_{i}", c, ONE), f"end_{i}", 2, ONE) for i, c in enumerate((3, 12, 7))]
     y = m.op(ends[0], "sum", Add(), (1, 4, 4, 2), 0.05, 0, other=ends[1])
