@@ -168,7 +168,10 @@ def test_the_section_that_is_damaged_is_named() -> None:
 
 @pytest.mark.parametrize("version", [0, 2, 257])
 def test_other_versions(version: int) -> None:
-    refused(resealed(made().data, put(4, "<H", version)), f"adapter in version {version} of the format: this is kilotune {re.escape(kt.__version__)}, which reads version 1")
+    refused(
+        resealed(made().data, put(4, "<H", version)),
+        f"adapter in version {version} of the format: this is kilotune {re.escape(kt.__version__)}, which reads version 1",
+    )
 
 
 CONTRADICTION = "adapter damaged: the sizes in its header contradict each other"

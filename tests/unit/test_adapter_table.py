@@ -24,8 +24,8 @@ from kiloc.emit.adapter_table import (
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir.graph import Graph, Parameter, Value
 from kiloc.ir.types import TensorType
-from kiloc.peft import Method, roles
 from kiloc.options import AdapterOptions, Options
+from kiloc.peft import Method, roles
 from kiloc.pipeline import compile_graph
 
 PARTS = ("value", "exponent", "range")
@@ -186,7 +186,7 @@ def test_a_tensor_that_no_method_names_is_refused() -> None:
         return entries_of(Graph("g", values, (), (), (), (Parameter(name, "layer", "bias", storage, {"value": "v"}),)))[0].role
 
     assert role("layer.odd", "int32") == "bias" and role("layer.gain", "block8") == "gain"
-    with pytest.raises(kt.CompileError, match="trains 'layer.odd', which is no role of an adapter") as caught:
+    with pytest.raises(kt.CompileError, match=r"trains 'layer\.odd', which is no role of an adapter") as caught:
         role("layer.odd", "block8")
     assert "method BiasOnly" in str(caught.value) and ", ".join(roles()) in str(caught.value)
 

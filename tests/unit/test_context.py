@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from golden.reference import image, tiny
 from gradients.graphs import Maker, every_operator
-from kiloc.ops.model.add import Add
-from kiloc.ops.model.reshape import Reshape
 
 import kilotune as kt
 from kiloc.emit.c_names import Code, Identifiers
@@ -22,6 +20,8 @@ from kiloc.emit.write import _finalized, _statement, _wrapped
 from kiloc.ir.graph import Graph, Node, Value
 from kiloc.ir.kernel_call import Argument, First, KernelCall, Scratch, Table
 from kiloc.ir.types import TensorType
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.reshape import Reshape
 from kiloc.optim import LEARNING_RATE
 from kiloc.options import Options
 from kiloc.pipeline import Compilation, compile_graph

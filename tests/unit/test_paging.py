@@ -13,21 +13,21 @@ from functools import cache
 import numpy as np
 import pytest
 from gradients.graphs import Maker
+
+import kilotune as kt
+from kiloc.emit.c_names import Identifiers
+from kiloc.emit.steps import WHOLE, CFunction, Constants, CPart, CStep, FunctionWriter, _paged_parts, _Part
+from kiloc.ir.graph import Graph, Node, Value
 from kiloc.ir.kernel_call import Argument, KernelCall, Scratch
 from kiloc.ir.operator import Names, NodeTypes
 from kiloc.ops.paging.page import Page, PageOut
 from kiloc.ops.update.optimizer import PAGE, Adam
-
-import kilotune as kt
-from kiloc.emit.c_names import Identifiers
-from kiloc.emit.steps import WHOLE, CFunction, Constants, CPart, CStep, FunctionWriter, _Part, _paged_parts
-from kiloc.ir.graph import Graph, Node, Value
 from kiloc.options import Options
 from kiloc.passes.page_updates import paged_moments
 from kiloc.passes.slices import training_slice
 from kiloc.pipeline import Compilation, compile_graph
 from kiloc.plan.lifetimes import scratch_name
-from kiloc.plan.paging import Layout, page_layout, pages_of
+from kiloc.plan.paging import page_layout, pages_of
 
 OPTIMIZERS = {"adam": kt.Adam(), "adam8": kt.Adam(state_bits=8), "lion8": kt.Lion(state_bits=8), "momentum": kt.SGD(momentum=0.9)}
 Move = tuple[str, int, int, int]

@@ -9,20 +9,20 @@ from itertools import combinations, pairwise
 
 import pytest
 from gradients.graphs import Maker
-from kiloc.ops.model.max_pool_2d import MaxPool2D
+from plan_graphs import Apart, graph, node
 
 import kilotune as kt
-from kiloc.lowering import place, recomputations
-from kiloc.lowering.fit import offloads
-from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import total_macs
+from kiloc.lowering import place, recomputations
+from kiloc.lowering.fit import offloads
 from kiloc.ops._window import Window
+from kiloc.ops.model.max_pool_2d import MaxPool2D
+from kiloc.options import Options
 from kiloc.passes.offload import offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.slices import inference_slice
 from kiloc.passes.stripes import STRIPE, chains
-from kiloc.options import Options
 from kiloc.pipeline import compile_graph
 from kiloc.plan import recompute as searched
 from kiloc.plan.lifetimes import lifetimes
@@ -30,6 +30,7 @@ from kiloc.plan.offload import Offloads
 from kiloc.plan.order import best_order
 from kiloc.plan.problem import total_bytes
 from kiloc.plan.recompute import Choice, Profile, Recomputations, pareto
+from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 from kiloc.plan.stripes import LONGEST, _candidates, stripe
 
 SAME, ONE = Window((3, 3), (1, 1), (1, 1, 1, 1)), Window((1, 1))
@@ -187,6 +188,49 @@ def test_what_costs_nothing_is_kept_all_the_same() -> None:
         assert all(r._pruned(dropped, nested, room).dropped == () for nested in (False, True))
 
 
+class Drawn(Recomputations):
+    """Measures that are looked up: bytes at the one step there is and MACs, by what is dropped and whether nested."""
+
+    def __init__(self, candidates: str, measures: Callable[[str, bool], tuple[int, int]]) -> None:
+        super().__init__(Graph("empty", {}, (), (), ()), lambda n: 0, frozenset())
+        self.candidates = list(candidates)
+        self.measures = measures
+        self.looked: list[str] = []
+
+    def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
+        names = "".join(sorted(dropped))
+        self.looked.append(names)
+        bytes_, macs = self.measures(names, nested)
+        spans = {v: (0, 0) if v in "abc" else (1, 1) for v in self.candidates if v not in dropped}
+        return Choice(tuple(names), nested, bytes_, macs), Profile([bytes_, 0], spans)
+
+
+def test_a_value_that_brings_no_byte_down_is_not_dropped() -> None:
+    """And one that brings down a single byte is; what is not alive at the fullest steps is not even looked at."""
+    same = Drawn("ab", lambda names, nested: (100, len(names)))
+    assert same._larger(frozenset(), False, 50) is None
+    one = Drawn("abx", lambda names, nested: (100 - ("b" in names), len(names)))
+    assert one._larger(frozenset(), False, 50) == {"b"} and one.looked == ["", "a", "b"]
+
+
+def test_a_value_is_kept_where_that_costs_no_more() -> None:
+    """Dropping another one may make a value cheaper to compute again than to keep; then it stays dropped, room or not."""
+    costs = {"": 0, "a": 8, "b": 5, "ab": 5}
+    dearer = Drawn("ab", lambda names, nested: (10, {**costs, "": 9}[names]))
+    assert dearer._pruned(frozenset("ab"), False, 10).dropped == ("b",), "without a it costs 5 as well, without both 9"
+    cheaper = Drawn("ab", lambda names, nested: (10, costs[names]))
+    assert cheaper._pruned(frozenset("ab"), False, 10).dropped == ()
+    tight = Drawn("ab", lambda names, nested: (10 - len(names), costs[names]))
+    assert tight._pruned(frozenset("ab"), False, 9).dropped == ("b",)
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_the_least_is_the_lower_of_both_ways(better: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searched, "MOST_EXACT", 0)
+    r = Drawn("ab", lambda names, nested: (100 - 30 * len(names) - 5 * (nested == better) * len(names), 7 * len(names)))
+    assert (r.least().nested, r.least().dropped, r.least().bytes) == (better, ("a", "b"), 30)
+
+
 def test_many_values_are_chosen_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more values than are tried exactly, the same calls answer by the greedy search, which here finds nearly what there is."""
     r = possible(3)
@@ -257,6 +301,23 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
             rest = [v for v in names if v not in kept and v != name]
             kept += [name] if choices.bytes(rest) <= limit else []
         assert set(chosen) == set(names) - set(kept)
+
+
+def test_a_transfer_takes_no_scratch_where_it_is_the_fullest_step() -> None:
+    """One value far wider than all others, which goes out and comes back: no step holds more than it and what is alive beside it."""
+    nodes = [
+        node("make", Apart(), "x", "a"),
+        node("use", Apart(), "a", "b"),
+        node("turn", Apart(), "b", "g", phase="backward"),
+        node("end", Apart(), "g a", "y", phase="backward"),
+    ]
+    part = graph({"x": 4, "a": 400, "b": 4, "g": 4, "y": 4}, nodes, "x", "y", {"a": "saved", "g": "gradient"})
+    outside = frozenset("y")
+    moved = offload(part, ["a"])
+    totals = total_bytes(lifetimes(moved, lambda n: 0, outside), len(moved.nodes), 1)
+    fullest = {n.name for n, total in zip(moved.nodes, totals, strict=True) if total == max(totals)}
+    assert any(n.op.mnemonic.startswith("page_") and n.name in fullest for n in moved.nodes)
+    assert Offloads(part, lambda n: 0, outside, 1).bytes(["a"]) == max(totals) == 404
 
 
 def test_nothing_takes_no_bytes() -> None:
