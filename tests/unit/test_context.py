@@ -177,6 +177,7 @@ def _check(
     asked: Any, given: CArgument, node: Node, part: Slice | None, graph: Graph, caller: dict[str, str], constants: set[Code], members: Any
 ) -> None:
     assert isinstance(given.name, Code), "templates write it as it is"
+    assert not given.scalar or given.kind in ("state", "values"), "only a member has an address that is meant"
     if isinstance(asked, str):
         assert (given.kind, given.name) == ("text", asked)
     elif isinstance(asked, First):
