@@ -46,6 +46,9 @@ _PLACED = tuple(
     )
 )
 
+_PAGES = ("tests/unit/test_paging.py",)
+_CONTEXT = ("tests/unit/test_context.py",)
+
 PLAN = Area(
     "plan",
     {
@@ -56,6 +59,8 @@ PLAN = Area(
         "codegen/kiloc/plan/stripes.py": _SEARCHES,
         "codegen/kiloc/plan/lifetimes.py": _MEMORY,
         "codegen/kiloc/plan/problem.py": _MEMORY,
+        "codegen/kiloc/plan/paging.py": _PAGES,
+        "codegen/kiloc/plan/slice.py": _CONTEXT,
         "codegen/kiloc/plan/*.py": (*_MEMORY, *_PLACED),
     },
 )
@@ -63,9 +68,10 @@ EMIT = Area(
     "emit",
     {
         "codegen/kiloc/emit/c_names.py": ("tests/unit/test_c_names.py",),
-        "codegen/kiloc/emit/paging.py": ("tests/unit/test_paging.py",),
+        "codegen/kiloc/emit/steps.py": (*_PAGES, *_CONTEXT),
         "codegen/kiloc/emit/adapter_table.py": ("tests/unit/test_adapter_table.py",),
-        "codegen/kiloc/emit/*.py": ("tests/unit/test_context.py",),
+        "codegen/kiloc/emit/identity.py": ("tests/unit/test_identity.py",),
+        "codegen/kiloc/emit/*.py": _CONTEXT,
     },
 )
 _COMMANDS = ("tests/deploy/test_agent_commands.py",)

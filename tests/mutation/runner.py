@@ -115,8 +115,6 @@ class Results:
 
 def work(root: Path, jobs: Any, outcomes: Any) -> None:
     """A process with a copy of its own, which tests one mutant after the other."""
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    sys.dont_write_bytecode = True
     preload()
     parent = multiprocessing.parent_process()
     assert parent is not None

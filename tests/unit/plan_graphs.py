@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from kiloc.ops._reach import Reach
 
 from kiloc.ir.graph import Graph, Node, Value
+from kiloc.ir.operator import NodeTypes, Op
+from kiloc.ir.reach import Reach
 from kiloc.ir.types import TensorType
-from kiloc.ops import NodeTypes, Op
 
 
 @dataclass(frozen=True)

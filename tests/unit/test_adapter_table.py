@@ -12,8 +12,6 @@ import kilotune as kt
 from kiloc.emit.adapter_table import (
     ENTRY_BYTES,
     METHODS_BYTES,
-    ROLES,
-    AdapterOptions,
     Entry,
     describe,
     entries_of,
@@ -26,8 +24,9 @@ from kiloc.emit.adapter_table import (
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir.graph import Graph, Parameter, Value
 from kiloc.ir.types import TensorType
-from kiloc.peft import Method
-from kiloc.pipeline import Options, compile_graph
+from kiloc.options import AdapterOptions, Options
+from kiloc.peft import Method, roles
+from kiloc.pipeline import compile_graph
 
 PARTS = ("value", "exponent", "range")
 
@@ -35,7 +34,7 @@ PARTS = ("value", "exponent", "range")
 def drawn(rng: np.random.Generator) -> tuple[Entry, ...]:
     layers = ["dense", "größer", "a", "conv_2d.3"][: rng.integers(1, 5)]
     return tuple(
-        Entry(layer, str(rng.choice(list(ROLES))), str(rng.choice(PARTS)), str(rng.choice(["int8", "int32"])), *map(int, rng.integers(1, 70000, 2)))
+        Entry(layer, str(rng.choice(list(roles()))), str(rng.choice(PARTS)), str(rng.choice(["int8", "int32"])), *map(int, rng.integers(1, 70000, 2)))
         for layer in layers
         for _ in range(rng.integers(1, 4))
     )
@@ -155,7 +154,7 @@ def test_what_the_generated_code_says_of_its_adapters() -> None:
     payload = sum(e.bytes for e in entries)
     assert plain.slot_bytes == slot_bytes(payload) and plain.file_bytes == file_bytes(len(table), payload)
     assert (plain.public_key, plain.test_inputs, plain.test_labels, plain.test_samples) == ("", "", "", 0)
-    assert (plain.ascending, plain.resident, plain.test_permitted, plain.methods) == (False, 0, 0, "bias")
+    assert (plain.ascending, plain.resident, plain.test_permitted, plain.methods) == (False, 0, 0, '"bias"')
 
 
 def test_options_of_a_build_reach_the_generated_code() -> None:
@@ -165,8 +164,31 @@ def test_options_of_a_build_reach_the_generated_code() -> None:
     read = [[int(n) for n in text.replace(",", " ").split()] for text in (found.public_key, found.test_inputs, found.test_labels)]
     assert read == [list(range(32)), list(range(-8, 8)), [2, 0]]
     assert (found.ascending, found.resident, found.test_samples, found.test_permitted) == (True, 3, 2, 1)
-    assert found.methods == "a" * 59 and METHODS_BYTES == 60, "cut to 60 bytes, never within a character"
-    assert describe(graph_of([kt.BiasOnly()]), 'a"b\\c', AdapterOptions()).methods == "a'b/c", "it stands within quotes of C"
+    assert found.methods == f'"{"a" * 59}"' and METHODS_BYTES == 60, "cut to 60 bytes, never within a character"
+    assert describe(graph_of([kt.BiasOnly()]), "b" * 61, AdapterOptions()).methods == f'"{"b" * 60}"'
+    quoted = describe(graph_of([kt.BiasOnly()]), 'a"b\\c\udc80', AdapterOptions()).methods
+    assert quoted == r'"a\042b\134c\077"', "it stands within quotes of C"
+
+
+def test_names_of_layers_end_no_comment_of_the_table() -> None:
+    values = {"v": Value("v", TensorType((4,), "int8"), "trainable", np.zeros(4, np.int8))}
+    graph = Graph("g", values, (), (), (), (Parameter("a*/b\n.gain", "a*/b\n", "", "block8", {"value": "v"}),))
+    (first, names) = describe(graph, "", AdapterOptions()).table.split("\n    ")
+    assert first.endswith(", /* a_.b_.gain */")
+    assert bytes(int(n) for n in names.replace(",", " ").split())[:7] == b"a*/b\n\0\0"[:7]
+
+
+def test_a_tensor_that_no_method_names_is_refused() -> None:
+    """Its place is named, and the roles that there are; a bias is known by its storage, whatever it is called."""
+    values = {"v": Value("v", TensorType((4,), "int32"), "trainable", np.zeros(4, np.int32))}
+
+    def role(name: str, storage: str) -> str:
+        return entries_of(Graph("g", values, (), (), (), (Parameter(name, "layer", "bias", storage, {"value": "v"}),)))[0].role
+
+    assert role("layer.odd", "int32") == "bias" and role("layer.gain", "block8") == "gain"
+    with pytest.raises(kt.CompileError, match=r"trains 'layer\.odd', which is no role of an adapter") as caught:
+        role("layer.odd", "block8")
+    assert "method BiasOnly" in str(caught.value) and ", ".join(roles()) in str(caught.value)
 
 
 def test_a_rank_does_not_name_another_base() -> None:

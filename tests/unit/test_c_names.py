@@ -8,7 +8,20 @@ import re
 import numpy as np
 import pytest
 
-from kiloc.emit.c_names import WIDTH, c_array, c_float, c_identifier, c_integer, c_list, c_wrapped
+from kiloc.emit.c_names import (
+    KEYWORDS,
+    RESERVED,
+    STATE_HEADER,
+    WIDTH,
+    Code,
+    Identifiers,
+    c_array,
+    c_float,
+    c_identifier,
+    c_integer,
+    c_string,
+    c_wrapped,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +29,46 @@ from kiloc.emit.c_names import WIDTH, c_array, c_float, c_identifier, c_integer,
 )
 def test_identifiers(name: str, identifier: str) -> None:
     assert c_identifier(name) == identifier
+
+
+def test_identifiers_of_a_file_are_its_own() -> None:
+    """Names that would become one are numbered, in the order in which they are asked for; a value keeps its name, a constant is another."""
+    names = Identifiers("kws")
+    assert [names.local(n) for n in ("a.b", "a_b", "a/b", "a.b")] == ["a_b", "a_b_2", "a_b_3", "a_b"]
+    assert [names.file(n) for n in ("a.b", "a.b", "table", "table")] == ["a_b_4", "a_b_5", "table", "table_2"]
+    assert names.local("table") == "table_3" and names.local("a_b_2") == "a_b_2_2"
+    assert all(isinstance(n, Code) for n in (names.local("x"), names.file("x"), names.member("x"))), "what a template writes as it is"
+
+
+@pytest.mark.parametrize("make", ["local", "file"])
+def test_identifiers_never_mean_something_else(make: str) -> None:
+    """Words of C and of the generated code are numbered; names like a macro's, the library's, the model's and C's own get another beginning."""
+    named = getattr(Identifiers("kws"), make)
+    assert {"int", "while", "arena", "m", "s", "t", "at", "in_arena", "memcpy", "stdin"} <= RESERVED
+    assert [named(word) for word in sorted(RESERVED)] == [f"{word}_2" for word in sorted(RESERVED)]
+    others = ["1st", "_t", "__x", "kt_copy", "kws_infer", "NULL", "KT_OK", "X1", "kws", "ktx", "Mixed", "v9"]
+    found = ["v_1st", "v_t", "v_x", "v_kt_copy", "v_kws_infer", "v_NULL", "v_KT_OK", "v_X1", "kws", "ktx", "Mixed", "v9"]
+    assert [named(name) for name in others] == found
+    assert named("_9_") == "v_9" and named("9") == "v_9_2"
+
+
+def test_members_of_the_state_are_named_apart_from_all_else() -> None:
+    names = Identifiers("kws")
+    assert names.local("scale.a") == names.member("scale.a") == "scale_a"
+    assert [names.member(n) for n in ("scale_a", "scale/a", "scale.a")] == ["scale_a_2", "scale_a_3", "scale_a"]
+    words = sorted(KEYWORDS | STATE_HEADER)
+    assert {"layout", "base_hash"} <= STATE_HEADER and [names.member(w) for w in words] == [f"{w}_2" for w in words]
+    assert names.member("arena") == "arena" and names.member("kws_x") == "kws_x", "a member hides nothing"
+
+
+@pytest.mark.parametrize("data", [bytes(range(256)), b"", b"plain text ._-=,:;()", b'"\\?/*%', "größe".encode(), b"1\x009"])
+def test_strings_are_their_bytes(data: bytes) -> None:
+    """As a compiler reads them: a number of three octal digits is one byte, and ends where the next digit begins."""
+    text = c_string(data)
+    assert text[0] == text[-1] == '"' and all(c.isalnum() or c in "\\ ._-=,:;()" for c in text[1:-1])
+    read = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), text[1:-1].encode("ascii"))
+    assert read == data and isinstance(text, Code)
+    assert c_string(b"az AZ 09._-=,:;()") == '"az AZ 09._-=,:;()"', "what can be read stays readable"
 
 
 def test_floats_read_back_to_the_same_bits() -> None:
@@ -51,7 +104,6 @@ def test_floats_of_usual_size_are_written_plainly(x: float, text: str) -> None:
 def test_integers() -> None:
     """-2147483648 is no literal of C: it would be the negative of a number that int does not hold."""
     assert [c_integer(x) for x in (-(2**31), 1 - 2**31, -1, 0, 2**31 - 1)] == ["INT32_MIN", "-2147483647", "-1", "0", "2147483647"]
-    assert c_list([1, "a", 2.5]) == "{1, a, 2.5}" and c_list([]) == "{}"
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.float32])
@@ -70,7 +122,7 @@ def test_arrays_hold_their_elements_in_full_lines(dtype: type, width: int) -> No
         assert len(line) + 1 <= width < len(line) + 1 + len(first) + 2, "a line ends where the next word does not fit"
     assert c_array(np.array([-(2**31)], np.int32)) == "INT32_MIN,"
     assert c_array(np.array([0.25], np.float32)) == "0.25f,"
-    assert c_array(np.zeros(0, np.int8)) == ""
+    assert c_array(np.zeros(0, np.int8)) == "" and isinstance(c_array(data), Code)
 
 
 # ---- Long statements ----

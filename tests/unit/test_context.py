@@ -11,19 +11,23 @@ import numpy as np
 import pytest
 from golden.reference import image, tiny
 from gradients.graphs import Maker, every_operator
-from kiloc.emit.paging import pages_of
-from kiloc.ops.add import Add
-from kiloc.ops.reshape import Reshape
 
 import kilotune as kt
-from kiloc.emit.context import CStep, caller_buffers, kernel_call, scratch_bytes, update_bytes
+from kiloc.emit.c_names import Code, Identifiers
 from kiloc.emit.state_layout import StateLayout, is_scalar, state_layout
-from kiloc.emit.write import _statement, _wrapped
-from kiloc.ir.graph import Graph, Value
+from kiloc.emit.steps import CArgument, CField, CFunction, Constants, CStep, FunctionWriter
+from kiloc.emit.write import _finalized, _statement, _wrapped
+from kiloc.ir.graph import Graph, Node, Value
+from kiloc.ir.kernel_call import Argument, First, KernelCall, Scratch, Table
 from kiloc.ir.types import TensorType
+from kiloc.ops.model.add import Add
+from kiloc.ops.model.reshape import Reshape
 from kiloc.optim import LEARNING_RATE
-from kiloc.pipeline import Compilation, Options, compile_graph
+from kiloc.options import Options
+from kiloc.pipeline import Compilation, compile_graph
 from kiloc.plan.lifetimes import scratch_name
+from kiloc.plan.paging import page_layout, pages_of
+from kiloc.plan.slice import Slice, caller_buffers, kernel_call, scratch_bytes, update_bytes
 
 LORA = (kt.LoRA(rank=2, layers="all"), kt.BiasOnly())
 
@@ -58,9 +62,33 @@ def built(case: str) -> Compilation:
     return compile_graph(GRAPHS[name](), Options(**options), "1.2.3")
 
 
+def functions(c: Compilation) -> list[tuple[Slice | None, CFunction]]:
+    """Each function that there is, and the slice whose nodes it runs: none for an update, which runs between slices."""
+    found: list[tuple[Slice | None, CFunction]] = [(c.infer, c.context.infer)]
+    if c.train is not None:
+        found.append((c.train, c.context.train))
+    if c.train is not None and not c.graph.updates_at_once:
+        found.append((None, c.context.apply))
+    return found
+
+
+def of_nodes(c: Compilation, nodes: Any, offsets: Any, caller: Any, held: str) -> CFunction:
+    """A function that runs these."""
+    writer = FunctionWriter(Constants(whole(c), Identifiers(c.graph.name)), offsets, caller, page_layout(whole(c)), held)
+    writer.add(nodes)
+    return writer.function
+
+
+def whole(c: Compilation) -> Graph:
+    return c.graph.with_values([v for part in (c.infer, c.train) if part for v in part.kernels.values.values()])
+
+
 def steps(c: Compilation) -> list[CStep]:
-    m = c.context
-    return [*m.infer_steps, *m.forward_steps, *m.backward_steps, *m.update_steps]
+    return [s for _, function in functions(c) for s in function.steps]
+
+
+def passed(step: CStep) -> list[CArgument]:
+    return [a for p in step.parts if p.call for a in p.call.arguments]
 
 
 # ---- Steps ----
@@ -73,101 +101,220 @@ def test_steps_are_the_nodes_that_do_something_numbered_through(case: str) -> No
 
     def named(part: Any, *phases: str) -> list[str]:
         nodes = part.phase(*phases) if phases else part.nodes
-        return [n.name for n in nodes if kernel_call(c.graph.with_values(part.values.values()), n) is not None or "page" in n.op.mnemonic]
+        return [n.name for n in nodes if kernel_call(whole(c), n) is not None or "page" in n.op.mnemonic]
 
     expected = {"infer": named(c.infer.kernels)}
     if c.train is not None:
         expected |= {"forward": named(c.train.kernels, "forward"), "backward": named(c.train.kernels, "backward", "update")}
         expected["update"] = [] if c.graph.updates_at_once else named(c.graph, "update")
-    found = {"infer": m.infer_steps, "forward": m.forward_steps, "backward": m.backward_steps, "update": m.update_steps}
+    found = {"infer": m.infer.steps, "forward": m.forward_steps, "backward": m.backward_steps, "update": m.apply.steps}
     for kind, names in expected.items():
         first = 1 + (len(m.forward_steps) if kind == "backward" else 0)
-        assert [s.comment for s in found[kind]] == [f"step {first + i}: {name}" for i, name in enumerate(names)], kind
+        assert [(s.number, s.name) for s in found[kind]] == [(first + i, name) for i, name in enumerate(names)], kind
+    assert m.train.steps == [*m.forward_steps, *m.backward_steps]
     assert m.training == (c.train is not None) and m.updates_at_once == (m.training and c.graph.updates_at_once)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_address_is_that_of_the_plan(case: str) -> None:
-    """All offsets into the arena are offsets of the plan, or lie in a node's scratch; names behind "s->" are members of the state."""
+def test_buffers_are_the_bytes_of_the_plan_while_steps_use_them(case: str) -> None:
+    """Each has the offset of its value, its bytes and type, and the first and last step that names it; the first declares it."""
     c = built(case)
-    members = {s.name for s in c.context.state}
-    for part, found in ((c.infer, c.context.infer_steps), (c.train, [*c.context.forward_steps, *c.context.backward_steps])):
-        known = set(part.plan.offsets.values()) if part else set()
-        for step in found:
-            node = step.comment.split(": ")[1]
-            start = part.plan.offsets.get(f"{node} scratch", -1) if part else -1
-            for offset in map(int, re.findall(r"\ba \+ (\d+)", step.text)):
-                assert offset in known or 0 <= start < offset, step
-            assert set(re.findall(r"\b[st]->(\w+)", step.text)) <= members
-            if part:
-                written = part.kernels.node(node).outputs
-                mine = caller_buffers(part.graph)
-                for name in written:
-                    assert mine[name] in step.text if name in mine else name not in part.plan.offsets or f"a + {part.plan.offsets[name]}" in step.text
-    for step in c.context.update_steps:
-        assert all(int(o) % 4 == 0 for o in re.findall(r"\ba \+ (\d+)", step.text)), "scratch begins where the arena does"
-        assert {int(o) for o in re.findall(r"\ba \+ (\d+)", step.text)} <= set(range(update_bytes(c.graph) + 1))
-
-
-def arguments(text: str) -> list[str]:
-    """What stands between the brackets of a call, by commas outside of further brackets."""
-    found, depth = [""], 0
-    for character in text[text.index("(") + 1 : text.rindex(")")]:
-        depth += (character in "([{") - (character in ")]}")
-        found = [*found, ""] if character == "," and depth == 0 else [*found[:-1], found[-1] + character]
-    return [f.strip() for f in found]
+    ctypes = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+    for part, function in functions(c):
+        graph = part.kernels if part else c.graph
+        names = [b.name for b in function.buffers.values()]
+        assert len(set(names)) == len(names) and [b for s in function.steps for b in s.buffers] == list(function.buffers.values())
+        uses: dict[str, list[int]] = {name: [] for name in names}
+        for step in function.steps:
+            moved = [t.buffer for p in step.parts for t in (*p.before, *p.after)]
+            fields = [name for name in [a.name for a in passed(step) if a.kind == "name"] + moved if name in uses]
+            for name in fields:
+                uses[name].append(step.number)
+            assert all(b.first == step.number for b in step.buffers)
+        if part is c.train and part is not None:
+            uses[c.context.loss_buffer].append(len(function.steps))
+        for value, b in function.buffers.items():
+            assert (b.first, b.last) == (min(uses[b.name]), max(uses[b.name])), b
+            if value in graph.values:
+                assert part is not None and (b.offset, b.bytes, b.ctype) == (
+                    part.plan.offsets[value],
+                    graph.type(value).bytes,
+                    ctypes[graph.type(value).dtype],
+                )
+            elif value.endswith(" scratch"):
+                call = kernel_call(whole(c), graph.node(value.removesuffix(" scratch")))
+                offset = part.plan.offsets[value] if part is not None else 0
+                assert call is not None and (b.offset, b.bytes, b.ctype) == (offset, call.scratch, "void") and call.scratch > 0
+            else:
+                assert value.removesuffix("_page") in c.graph.values and case.startswith("paged")
+        assert function.uses_arena == bool(names)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_calls_pass_every_argument(case: str) -> None:
-    """As many as the kernel asks for, none empty; moments that were paged in are read where they were put."""
+def test_calls_pass_what_kernels_ask_for(case: str) -> None:
+    """Every argument in its order: values where they lie, literals as they are, scratch under the name of the node."""
     c = built(case)
-    for part, found in (
-        (c.infer, c.context.infer_steps),
-        (c.train, [*c.context.forward_steps, *c.context.backward_steps]),
-        (None, c.context.update_steps),
-    ):
-        graph = part.kernels if part else c.graph
-        for step in found:
-            node = graph.node(step.comment.split(": ")[1])
-            call = kernel_call(c.graph.with_values(graph.values.values()), node)
-            calls = [line.strip() for line in step.text.split("\n") if call and line.strip().startswith(call.symbol)]
-            assert bool(call) == bool(calls)
-            pages = {int(o) for o in re.findall(r"kt_port_page_in\(m, [^\n]*, a \+ (\d+), \d+\)", step.text)}
-            for line in calls:
-                passed = arguments(line)
-                assert call is not None and len(passed) == len(call.arguments) + bool(call.struct) and all(passed), step
-                assert pages <= {int(o) for a in passed for o in re.findall(r"a \+ (\d+)\)$", a)}, "moments"
+    graph, constants = whole(c), {a.name for a in c.context.arrays}
+    members = {s.name: s.scalar for s in c.context.state}
+    for part, function in functions(c):
+        caller = caller_buffers(part.graph) if part else {}
+        for step in function.steps:
+            node = (part.kernels if part else c.graph).node(step.name)
+            call, paged = kernel_call(graph, node), pages_of(graph, node)[0]
+            assert paged or (len(step.parts) == 1 and step.parts[0].loop == 0), "no loop but over pages"
+            for p in step.parts:
+                assert (p.call is None) == (call is None)
+                if p.call is None or call is None:
+                    continue
+                assert p.call.symbol == call.symbol and len(p.call.arguments) == len(call.arguments) + bool(call.struct)
+                found = p.call.arguments[1:] if call.struct else p.call.arguments
+                assert not call.struct or (p.call.arguments[0].kind == "params" and p.call.arguments[0].name.endswith("_params"))
+                for asked, given in zip(call.arguments, found, strict=True):
+                    _check(asked, given, node, part, graph, caller, constants, members)
 
 
-def test_a_part_of_an_update_knows_its_first_element() -> None:
-    """Stochastic rounding counts elements through all parts: in a loop from the variable, behind it from a number."""
-    m = Maker("wide", (1, 20), 3)
-    options = Options((kt.Head(),), optimizer=kt.Adam(state_bits=8), storage="block8", offload="optimizer", accumulate=2)
-    texts = [s.text for s in compile_graph(m.finish(m.dense("input", "head", 15)), options, "0").context.update_steps]
-    looped = next(t for t in texts if "for (" in t)
-    calls = [line for line in looped.split("\n") if "kt_port" not in line and line.rstrip().endswith(");")]
-    assert len(calls) == 2
-    first, rest = ([a for a in arguments(line) if a in ("(int32_t)at", "at", "256", "0")] for line in calls)
-    assert first == ["(int32_t)at"] and rest == ["256"], "300 weights: a page, and 44 more"
+def _check(
+    asked: Any, given: CArgument, node: Node, part: Slice | None, graph: Graph, caller: dict[str, str], constants: set[Code], members: Any
+) -> None:
+    assert isinstance(given.name, Code), "templates write it as it is"
+    assert not given.scalar or given.kind in ("state", "values"), "only a member has an address that is meant"
+    if isinstance(asked, str):
+        assert (given.kind, given.name) == ("text", asked)
+    elif isinstance(asked, First):
+        assert (given.kind, given.name) in (("text", "0"), ("text", "256"), ("index", "at"))
+    elif isinstance(asked, Scratch):
+        assert given.kind == "name" and given.name == re.sub(r"\W", "_", f"{node.name}_scratch")
+    elif asked.value in caller:
+        where = caller[asked.value]
+        assert (given.kind, given.name) == (where if where in ("label", "target") else "name", where)
+    elif graph.values[asked.value].kind == "paged":
+        assert given.kind == "name" and given.name.endswith("_page")
+    elif graph.values[asked.value].is_state:
+        assert given.kind in ("state", "values") and given.scalar == members[given.name] == is_scalar(graph.values[asked.value])
+        assert given.name == re.sub(r"\W", "_", asked.value)
+    elif graph.values[asked.value].kind == "constant":
+        assert given.kind == "name" and given.name in constants
+    else:
+        assert part is not None and given.kind == "name" and asked.value in part.plan.offsets
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_function_reads_is_declared_in_it_and_nothing_else(case: str) -> None:
+    """The arena, the state and an adapter's values, in the file: each where a step names it; a variable that none reads is a warning."""
+    c = built(case)
+    text = c.files[f"{c.graph.name}.c"]
+    kinds = [{a.kind for s in function.steps for a in passed(s)} for _, function in functions(c)]
+    for (_, function), found in zip(functions(c), kinds, strict=True):
+        assert (function.state, function.values) == ("state" in found, "values" in found)
+        moved = any(p.before or p.after for s in function.steps for p in s.parts)
+        assert function.uses_model == (function.uses_arena or function.state or function.values or moved)
+    infer = text[text.index(f"kt_status {c.graph.name}_infer(") :].split("\n}\n")[0]
+    declared = ["uint8_t *const arena = m->arena;", f"const {c.graph.name}_state *const s", f"const {c.graph.name}_values *const t"]
+    m = c.context.infer
+    assert [d in infer for d in declared] == [m.uses_arena, m.state, m.values] and ("(void)m;" in infer) == (not m.uses_model)
+    assert ["in_arena(arena" in infer, "s->" in infer, "t->" in infer] == [m.uses_arena, m.state, m.values]
+    assert c.context.adapters == m.values == (case == "only adapters")
+
+
+def test_a_function_that_moves_bytes_alone_reads_the_model() -> None:
+    paged = built("paged")
+    assert paged.train is not None
+    transfers = [n for n in paged.train.kernels.nodes if "page" in n.op.mnemonic]
+    near = {v: "input" for n in transfers for v in (*n.inputs.values(), *n.outputs)}
+    function = of_nodes(paged, transfers, {}, near, "state")
+    assert len(function.steps) == len(transfers) > 0 and not function.uses_arena and function.uses_model
+    assert CFunction().uses_model is False and CFunction(state=True).uses_model and CFunction(values=True).uses_model
+    assert [s for s in of_nodes(paged, [], {}, {}, "state").steps] == []
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_constant_and_struct_that_a_step_names_is_there_once(case: str) -> None:
-    m = built(case).context
+    c = built(case)
+    m = c.context
     arrays, structs = [a.name for a in m.arrays], [s.name for s in m.structs]
-    assert len(set(arrays)) == len(arrays) and len(set(structs)) == len(structs)
+    buffers = {b.name for _, f in functions(c) for b in f.buffers.values()}
+    assert len(set(arrays) | set(structs) | buffers) == len(arrays) + len(structs) + len(buffers), "no name means two things"
     contents = [(a.ctype, a.text) for a in m.arrays]
     assert len(set(contents)) == len(contents), "equal contents share one array"
     assert len({(s.type, s.fields) for s in m.structs}) == len(structs), "and one struct"
-    used = "\n".join([*(s.text for s in steps(built(case))), *(v for s in m.structs for _, v in s.fields), *(s.initial for s in m.state)])
-    words = set(re.findall(r"\w+", used))
+    words = {a.name for s in steps(c) for a in passed(s)} | {s.initial for s in m.state}
+    words |= {text for s in m.structs for f in s.fields for text in (f.text, *(n.text for n in f.members))}
     assert words >= set(arrays) and words >= set(structs)
-    assert {name for s in steps(built(case)) for name in re.findall(r"&(\w+_params)\b", s.text)} == set(structs)
+    assert {a.name for s in steps(c) for a in passed(s) if a.kind == "params"} == set(structs)
     for a in m.arrays:
         count = len([w for w in a.text.replace("\n", " ").split(",") if w.strip()])
         assert count == a.size and a.bytes == a.size * {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "float": 4}[a.ctype]
     assert m.constant_bytes == sum(a.bytes for a in m.arrays)
+    files = {n for s in steps(c) if (call := kernel_call(whole(c), _node(c, s.name))) for n in call.files}
+    headers = {call.header for s in steps(c) if (call := kernel_call(whole(c), _node(c, s.name)))}
+    assert m.sources == sorted(files) and m.headers == sorted(headers) and all(isinstance(h, Code) for h in m.headers)
+
+
+def _node(c: Compilation, name: str) -> Node:
+    graphs = [c.infer.kernels, *([c.train.kernels] if c.train else []), c.graph]
+    return next(n for g in graphs for n in g.nodes if n.name == name)
+
+
+def test_parameter_structs_are_shared_where_they_are_equal() -> None:
+    """By type and content, however the node is called; a part of a node has a name of its own, where its content is another."""
+    constants = Constants(Graph("g", {n: Value(n, TensorType((1, 2, 3), "int8"), "activation") for n in "xy"}, (), (), ()), Identifiers("g"))
+    op = built("lora").infer.kernels.nodes[0].op
+    one, two = (Node(name, op, {"x": "x"}, ("y",)) for name in ("a.b", "a/b"))
+
+    def named(node: Node, struct: str = "kt_params", part: str = "", **fields: Any) -> str:
+        return constants.struct(node, KernelCall("f", struct, fields, ()), part)
+
+    assert named(one, size=3) == named(two, size=3) == "a_b_params" and named(two, size=4) == "a_b_params_2"
+    assert named(one, "kt_other", size=3) == "a_b_params_3" and named(one, part="_rest", size=5) == "a_b_rest_params"
+    assert [s.name for s in constants.structs] == ["a_b_params", "a_b_params_2", "a_b_params_3", "a_b_rest_params"]
+    assert constants.structs[0].comment == f"a.b: {op.mnemonic} 2x3 -> 2x3" and constants.structs[0].type == "kt_params"
+    empty = Node("n", op, {"g": "x"}, ())
+    named(empty, size=9)
+    assert constants.structs[-1].comment == f"n: {op.mnemonic}", "nothing flows out of it"
+    named(Node("k", op, {"g": "x"}, ("y", "x")), size=10)
+    assert constants.structs[-1].comment == f"k: {op.mnemonic} 2x3 -> 2x3, 2x3"
+    named(Node("o", op, {"z": "x"}, ("y",)), size=11)
+    assert constants.structs[-1].comment == f"o: {op.mnemonic}"
+
+
+def test_initialisers_of_every_kind() -> None:
+    """Numbers, lists, constants, tables and structs within; a scalar of the graph is "1" in comments."""
+    data = np.array([[1, 2, 3]], np.int16)
+    values = {"w": Value("w", TensorType((1, 3), "int16"), "constant", data, "layer/w"), "x": Value("x", TensorType((1,), "int8"), "activation")}
+    constants = Constants(Graph("g", values, (), (), ()), Identifiers("g"))
+    node = Node("conv", built("lora").infer.kernels.nodes[0].op, {"x": "x"}, ("x",))
+    fields: dict[str, Any] = {"n": 3, "f": 0.5, "e": "KT_SAME", "pads": (1, -2), "w": Argument("w"), "inner": {"a": 1, "deep": {"b": (4,)}}}
+    fields["table"] = Table("shifts", "int16_t", np.array([7, 8], np.int16))
+    constants.struct(node, KernelCall("f", "kt_params", fields, ()))
+    found = {f.name: f for f in constants.structs[0].fields}
+    assert list(found) == list(fields) and [found[n].text for n in ("n", "f", "e", "w", "table")] == ["3", "0.5f", "KT_SAME", "w", "conv_shifts"]
+    assert found["pads"].items == ("1", "-2") and found["inner"].members == (
+        CField("a", Code("1")),
+        CField("deep", members=(CField("b", items=(Code("4"),)),)),
+    )
+    assert [(a.name, a.ctype, a.size, a.bytes, a.comment) for a in constants.arrays] == [
+        ("w", "int16_t", 3, 6, "1x3, layer/w"),
+        ("conv_shifts", "int16_t", 2, 4, "shifts of conv"),
+    ]
+    assert constants.structs[0].comment.endswith(" 1 -> 1")
+    assert constants.array("other", "int16_t", data, "") == "w" and constants.array("other", "uint16_t", data, "") == "other"
+    bare = Constants(Graph("g", {"w": Value("w", TensorType((2, 3), "int8"), "constant", np.zeros((2, 3), np.int8))}, (), (), ()), Identifiers("g"))
+    bare.constant("w")
+    assert bare.arrays[0].comment == "2x3"
+
+
+def initialiser(f: CField) -> str:
+    inside = [f".{m.name}={initialiser(m)}" for m in f.members]
+    return f.text or "{" + ",".join(inside or f.items) + "}"
+
+
+def test_structs_in_the_file_have_their_fields() -> None:
+    c = built("mse")
+    text = re.sub(r"\s+", "", c.files["image.c"])
+    assert any(f.items for s in c.context.structs for m in s.fields for f in m.members for f in f.members), "lists within structs within structs"
+    for s in c.context.structs:
+        body = "".join(f".{f.name}={initialiser(f)}," for f in s.fields)
+        assert f"staticconst{s.type}{s.name}={{{body}}};" in text
 
 
 # ---- Facts of the header ----
@@ -194,13 +341,13 @@ def test_sizes_and_flags(case: str) -> None:
         assert s.cleared == (v.kind in ("accumulator", "optimizer") or (v.kind == "control" and v.name != LEARNING_RATE))
     assert m.adapters == (case == "only adapters")
     assert m.packed == any(s.startswith("product/") for s in m.sources) and m.sources == sorted(set(m.sources))
-    text = "\n".join(s.text for s in m.infer_steps)
-    assert (m.infer_uses_arena, m.infer_uses_state, m.infer_uses_adapter) == ("a + " in text.replace("ta + ", ""), "s->" in text, "t->" in text)
-    calls = "\n".join(s.text for s in [*m.forward_steps, *m.backward_steps])
-    assert m.pages_in_step == ("kt_port_page" in calls) and m.pages_in_apply == any("kt_port_page" in s.text for s in m.update_steps)
+    in_step, in_apply = (any(p.before for s in f.steps for p in s.parts) for f in (m.train, m.apply))
+    assert m.pages_in_step == in_step and m.pages_in_apply == in_apply
     assert (m.page_bytes > 0) == case.startswith("paged") and (m.moment_bytes > 0) == case.startswith("paged")
     if m.training:
-        assert c.train is not None and m.loss_offset == c.train.plan.offsets["loss.value"]
+        loss = m.train.buffers["loss.value"]
+        assert c.train is not None and (loss.name, loss.offset, loss.last) == (m.loss_buffer, c.train.plan.offsets["loss.value"], len(m.train.steps))
+        assert f"*loss = *{m.loss_buffer};" in c.files[f"{m.name}.c"] and isinstance(m.loss_buffer, Code)
         assert m.train_peak == c.train.plan.steps[c.train.plan.peak_step].name
     assert m.infer_peak == c.infer.plan.steps[c.infer.plan.peak_step].name
 
@@ -269,7 +416,7 @@ def test_inputs_and_results_of_the_caller() -> None:
     mine = caller_buffers(graph)
     assert [mine[n] for n in graph.inputs] == ["input", "input_2"] and [mine[n] for n in graph.outputs] == ["output", "output_2"]
     assert mine["sum"] == "output_2", "what a view shows is written where the view lies"
-    assert (mine["label"], mine["target"]) == ("&target->label", "target->values")
+    assert (mine["label"], mine["target"]) == ("label", "target")
     train = built("lora").train
     assert train is not None and set(caller_buffers(train.graph)) == {"input", "label", "target"} and "loss.value" in train.plan.offsets
 
@@ -342,13 +489,18 @@ def test_members_that_are_no_arrays() -> None:
 
 
 def test_a_comment_stands_behind_a_short_call_and_above_a_long_one() -> None:
-    call = "f(" + "x" * 90 + ");"
-    short = _statement(CStep(call, "step 1: a"))
-    assert short == f"    {call} /* step 1: a */"
+    call = "f(" + "x" * 60 + ");"
+    short = _statement(call, "step 1: a")
+    assert short == f"    {call} /* step 1: a */" and isinstance(short, Code)
     room = 120 - len(f"    {call} /*  */")
-    assert "\n" not in _statement(CStep(call, "c" * room)) and len(_statement(CStep(call, "c" * room))) == 120
-    assert _statement(CStep(call, "c" * (room + 1))) == f"    /* {'c' * (room + 1)} */\n    {call}"
-    assert _statement(CStep("a;\nb;", "two")) == "    /* two */\n    a;\n    b;"
+    assert "\n" not in _statement(call, "c" * room) and len(_statement(call, "c" * room)) == 120
+    assert _statement(call, "c" * (room + 1)) == f"    /* {'c' * (room + 1)} */\n    {call}"
+    assert _statement("a;\nb;", "two") == "    /* two */\n    a;\n    b;" and _statement("a;\nb;") == "    a;\n    b;"
+    assert _statement("a;", "b*/c") == "    a; /* b_.c */" and _statement("a;\nb;", "b*/c").startswith("    /* b_.c */")
+
+
+def test_what_is_no_code_is_made_plain() -> None:
+    assert _finalized("a*/b") == "a_.b" and _finalized(Code("a*/b")) == "a*/b" and _finalized(12) == "12" and isinstance(_finalized("x"), str)
 
 
 def test_only_code_is_broken() -> None:
@@ -366,6 +518,7 @@ def test_the_files_of_a_build() -> None:
         code = [line for line in text.split("\n") if not line.lstrip().startswith(("/*", "*", "#"))]
         assert not name.endswith((".c", ".h")) or all(len(line) <= 120 for line in code)
     library = json.loads(c.files["library.json"])
+    assert c.files["library.json"].startswith('{\n  "name": ')
     assert library["name"] == "kilotune_tiny" and "1.2.3" in library["description"] and "monocypher" not in c.files["library.json"]
     assert library["build"]["flags"] == ["-I.", "-Iruntime/include", "-ffp-contract=off"]
     key = kt.AdapterOptions(public_key=bytes(32))

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from gradients.graphs import Maker
-from kiloc.ops.softmax import Softmax
 from plan_graphs import Apart, InPlace, Over, Unreached, View, graph, node
 
 from kiloc.ir.graph import Graph, Node
-from kiloc.pipeline import Options, compile_graph
+from kiloc.ops.model.softmax import Softmax
+from kiloc.options import Options
+from kiloc.pipeline import compile_graph
 from kiloc.plan import check_plan, first_fit, optimal, plan_memory
 from kiloc.plan.first_fit import _Found, _orders, _Search, greedy
 from kiloc.plan.lifetimes import Buffer, Lifetimes, Overlap, lifetimes, scratch_name
@@ -313,6 +314,36 @@ def test_most_moves_take_a_buffer_above_the_bound_to_an_earlier_place(monkeypatc
     assert len(shares) > 10 and min(shares) > first_fit.ABOVE - 0.1 and sum(shares) / len(shares) < 0.97
 
 
+def test_the_share_of_moves_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of draws that lie evenly in [0, 1) the share ABOVE takes a buffer above the bound, and a draw of ABOVE itself what is in its way."""
+    taken: list[tuple[int, int]] = []
+
+    class Even:
+        def __init__(self, draw: float) -> None:
+            self.draw = draw
+
+        def random(self) -> float:
+            return self.draw
+
+        def choice(self, found: list[Any]) -> Any:
+            return found[0]
+
+        def randrange(self, count: int) -> int:
+            taken.append((round(self.draw * 10), count))
+            return 0
+
+    found, p, _, _ = next(x for x in problems(200) if len(x[1].sizes) >= 8 and _Search(x[1]).placed(_orders(x[1])[-1]).height > x[1].bound)
+    search = _Search(p)
+    current = search.placed(_orders(p)[-1])
+    top = next(i for i in range(len(p.sizes)) if current.offsets[i] + p.sizes[i] > p.bound)
+    assert p.distances[top] and current.order.index(top) + 1 < len(found.buffers), "the two moves draw from different ranges"
+    for tenth in range(10):
+        monkeypatch.setattr(search, "choose", Even(tenth / 10))
+        search.moved(current)
+    upper = [tenth for tenth, count in taken if count == current.order.index(top) + 1]
+    assert upper == [t for t in range(10) if t / 10 < first_fit.ABOVE] and len(upper) == round(10 * first_fit.ABOVE)
+
+
 def test_orders_that_the_search_begins_with() -> None:
     for found, p, _, _ in problems(40):
         b, s = found.buffers, p.sizes
@@ -431,17 +462,25 @@ def test_the_solver_runs_on_one_thread_with_a_fixed_seed_and_amount_of_work(orto
     """That is what makes its plans the same everywhere; small problems would not show it."""
     cp_model = importlib.import_module("ortools.sat.python.cp_model")
     made: list[Any] = []
+    models: list[Any] = []
 
     class Watched(cp_model.CpSolver):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             made.append(self)
 
+        def solve(self, model: Any, *args: Any) -> Any:
+            models.append(model.proto)
+            return super().solve(model, *args)
+
     monkeypatch.setattr(cp_model, "CpSolver", Watched)
     buffers = tuple(Buffer([name], size, first, first + 1, {"saved"}) for name, size, first in (("a", 4, 0), ("b", 8, 1), ("c", 4, 2)))
     p = problem(Lifetimes(buffers, ()), 4, 4)
-    optimal.optimal(p, first_fit.Placement((0, 4, 12), 16))
+    optimal.optimal(p, first_fit.Placement((0, 8, 0), 16))
     (solver,) = made
+    hint = {models[0].variables[i].name: value for i, value in zip(models[0].solution_hint.vars, models[0].solution_hint.values, strict=True)}
+    assert hint["height"] == 4 and [hint[f"offset_{i}"] for i in range(3)] == [0, 2, 0]
+    assert {name: value for name, value in hint.items() if "before" in name} == {"0_before_1": 1, "1_before_2": 0}, "as the placement has them"
     assert solver.parameters.num_workers == 1 and solver.parameters.random_seed == 0
     assert solver.parameters.max_deterministic_time == optimal.WORK_LIMIT
 

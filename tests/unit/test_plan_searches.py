@@ -9,25 +9,28 @@ from itertools import combinations, pairwise
 
 import pytest
 from gradients.graphs import Maker
-from kiloc.ops.max_pool_2d import MaxPool2D
+from plan_graphs import Apart, graph, node
 
 import kilotune as kt
-from kiloc import budget
-from kiloc.emit.context import caller_buffers, scratch_bytes
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.verify import total_macs
+from kiloc.lowering import place, recomputations
+from kiloc.lowering.fit import offloads
 from kiloc.ops._window import Window
+from kiloc.ops.model.max_pool_2d import MaxPool2D
+from kiloc.options import Options
 from kiloc.passes.offload import offload
 from kiloc.passes.recompute import recompute, saved_values
 from kiloc.passes.slices import inference_slice
 from kiloc.passes.stripes import STRIPE, chains
-from kiloc.pipeline import Options, compile_graph
+from kiloc.pipeline import compile_graph
 from kiloc.plan import recompute as searched
 from kiloc.plan.lifetimes import lifetimes
 from kiloc.plan.offload import Offloads
 from kiloc.plan.order import best_order
 from kiloc.plan.problem import total_bytes
 from kiloc.plan.recompute import Choice, Profile, Recomputations, pareto
+from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 from kiloc.plan.stripes import LONGEST, _candidates, stripe
 
 SAME, ONE = Window((3, 3), (1, 1), (1, 1, 1, 1)), Window((1, 1))
@@ -178,11 +181,54 @@ def test_what_costs_nothing_is_kept_all_the_same() -> None:
         m.finish(m.dense(m.conv(y, "second", 3, ONE), "head", 3)), Options((kt.LoRA(rank=1, layers="all"),), target="cortex-m0plus"), "0"
     )
     assert c.train is not None
-    r = budget.recomputations(c.train.graph)
+    r = recomputations(c.train.graph)
     room = max(choice.bytes for choice in every(r))
     assert any(r.look(frozenset({v}))[0].macs == 0 for v in r.candidates)
     for dropped in [frozenset(s) for n in range(len(r.candidates) + 1) for s in combinations(r.candidates, n)]:
         assert all(r._pruned(dropped, nested, room).dropped == () for nested in (False, True))
+
+
+class Drawn(Recomputations):
+    """Measures that are looked up: bytes at the one step there is and MACs, by what is dropped and whether nested."""
+
+    def __init__(self, candidates: str, measures: Callable[[str, bool], tuple[int, int]]) -> None:
+        super().__init__(Graph("empty", {}, (), (), ()), lambda n: 0, frozenset())
+        self.candidates = list(candidates)
+        self.measures = measures
+        self.looked: list[str] = []
+
+    def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
+        names = "".join(sorted(dropped))
+        self.looked.append(names)
+        bytes_, macs = self.measures(names, nested)
+        spans = {v: (0, 0) if v in "abc" else (1, 1) for v in self.candidates if v not in dropped}
+        return Choice(tuple(names), nested, bytes_, macs), Profile([bytes_, 0], spans)
+
+
+def test_a_value_that_brings_no_byte_down_is_not_dropped() -> None:
+    """And one that brings down a single byte is; what is not alive at the fullest steps is not even looked at."""
+    same = Drawn("ab", lambda names, nested: (100, len(names)))
+    assert same._larger(frozenset(), False, 50) is None
+    one = Drawn("abx", lambda names, nested: (100 - ("b" in names), len(names)))
+    assert one._larger(frozenset(), False, 50) == {"b"} and one.looked == ["", "a", "b"]
+
+
+def test_a_value_is_kept_where_that_costs_no_more() -> None:
+    """Dropping another one may make a value cheaper to compute again than to keep; then it stays dropped, room or not."""
+    costs = {"": 0, "a": 8, "b": 5, "ab": 5}
+    dearer = Drawn("ab", lambda names, nested: (10, {**costs, "": 9}[names]))
+    assert dearer._pruned(frozenset("ab"), False, 10).dropped == ("b",), "without a it costs 5 as well, without both 9"
+    cheaper = Drawn("ab", lambda names, nested: (10, costs[names]))
+    assert cheaper._pruned(frozenset("ab"), False, 10).dropped == ()
+    tight = Drawn("ab", lambda names, nested: (10 - len(names), costs[names]))
+    assert tight._pruned(frozenset("ab"), False, 9).dropped == ("b",)
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_the_least_is_the_lower_of_both_ways(better: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searched, "MOST_EXACT", 0)
+    r = Drawn("ab", lambda names, nested: (100 - 30 * len(names) - 5 * (nested == better) * len(names), 7 * len(names)))
+    assert (r.least().nested, r.least().dropped, r.least().bytes) == (better, ("a", "b"), 30)
 
 
 def test_many_values_are_chosen_greedily(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +278,7 @@ def test_a_greedy_search_ends_when_its_work_is_done(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("align", [4, 8])
 def test_the_largest_saved_values_come_back_first(align: int) -> None:
     c = compile_graph_of(2)
-    choices = budget.offloads(c, c.graph)
+    choices = offloads(c, c.graph)
     names = choices.candidates()
     sizes = [choices.part.type(v).bytes for v in names]
     assert sizes == sorted(sizes, reverse=True) and set(names) == set(saved_values(choices.part)) - set(choices.outside)
@@ -257,6 +303,23 @@ def test_the_largest_saved_values_come_back_first(align: int) -> None:
         assert set(chosen) == set(names) - set(kept)
 
 
+def test_a_transfer_takes_no_scratch_where_it_is_the_fullest_step() -> None:
+    """One value far wider than all others, which goes out and comes back: no step holds more than it and what is alive beside it."""
+    nodes = [
+        node("make", Apart(), "x", "a"),
+        node("use", Apart(), "a", "b"),
+        node("turn", Apart(), "b", "g", phase="backward"),
+        node("end", Apart(), "g a", "y", phase="backward"),
+    ]
+    part = graph({"x": 4, "a": 400, "b": 4, "g": 4, "y": 4}, nodes, "x", "y", {"a": "saved", "g": "gradient"})
+    outside = frozenset("y")
+    moved = offload(part, ["a"])
+    totals = total_bytes(lifetimes(moved, lambda n: 0, outside), len(moved.nodes), 1)
+    fullest = {n.name for n, total in zip(moved.nodes, totals, strict=True) if total == max(totals)}
+    assert any(n.op.mnemonic.startswith("page_") and n.name in fullest for n in moved.nodes)
+    assert Offloads(part, lambda n: 0, outside, 1).bytes(["a"]) == max(totals) == 404
+
+
 def test_nothing_takes_no_bytes() -> None:
     empty = Graph("empty", {}, (), (), ())
     assert stripe(empty, 0, lambda n: 0, frozenset()) is empty
@@ -265,8 +328,8 @@ def test_nothing_takes_no_bytes() -> None:
 
 
 @cache
-def compile_graph_of(layers: int) -> budget.Slice:
-    return budget.planned(training(layers))
+def compile_graph_of(layers: int) -> Slice:
+    return place(training(layers))
 
 
 # ---- Stripes ----
@@ -341,7 +404,7 @@ def test_ways_to_stripe_a_chain() -> None:
 def test_a_narrow_search_keeps_the_lowest_peaks() -> None:
     """Branches of different width: with one state followed the order is no worse than the given one, with all it is the best."""
     m = Maker("wide", (1, 4, 4, 1), 5)
-    from kiloc.ops.add import Add
+    from kiloc.ops.model.add import Add
 
     ends = [m.conv(m.conv("input", f"big_{i}", c, ONE), f"end_{i}", 2, ONE) for i, c in enumerate((3, 12, 7))]
     y = m.op(ends[0], "sum", Add(), (1, 4, 4, 2), 0.05, 0, other=ends[1])
