@@ -6,13 +6,17 @@ update    what an optimizer step is made of
 fast      stand-ins for operators above, with constants in the order that a fast kernel reads
 paging    moves of values between memories and between parts of an image
 
-The contract that they fulfil is `kiloc.ir.operator`. Files whose name begins with an underscore hold what several share.
+The contract that they fulfil is `kiloc.ir.operator`. Files whose name begins with an underscore hold what several share;
+what of it an operator from outside needs is exported here.
 """
 
 import importlib
 import pkgutil
 
 from ..ir.operator import REGISTRY
+from ._activation import clamp_range, far_apart
+from .backward._gradient import RequantizedGradient, batch
+from .backward.gradient_mask import masked
 
 
 def _load_all() -> None:
@@ -24,4 +28,4 @@ def _load_all() -> None:
 
 _load_all()
 
-__all__ = ["REGISTRY"]
+__all__ = ["REGISTRY", "RequantizedGradient", "batch", "clamp_range", "far_apart", "masked"]
