@@ -44,7 +44,7 @@ def own(context: ModelContext) -> dict[str, Path]:
         folder = package.folder.resolve()
         if folders.setdefault(package.name, folder) != folder:
             raise CompileError(f"kernels of {folder}", f"{folders[package.name]} has the name {package.name!r} too", "rename one KernelPackage")
-        pending = [source, f"{source.removesuffix('.c')}.h"]
+        pending = [f"{source.removesuffix('.c')}.h", source]
         while pending:
             name = pending.pop()
             path = (folder / name).resolve()
