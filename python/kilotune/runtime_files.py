@@ -44,6 +44,8 @@ def own(context: ModelContext) -> dict[str, Path]:
         folder = package.folder.resolve()
         if folders.setdefault(package.name, folder) != folder:
             raise CompileError(f"kernels of {folder}", f"{folders[package.name]} has the name {package.name!r} too", "rename one KernelPackage")
+        if not re.fullmatch(r"\w+\.c", source):
+            raise CompileError(f"kernels of {package.name}", f"{source!r} is no file name of C", "source='mul.c', for example")
         pending = [f"{source.removesuffix('.c')}.h", source]
         while pending:
             name = pending.pop()
