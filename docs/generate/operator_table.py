@@ -9,18 +9,15 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from types import CodeType, FunctionType
-from typing import Any
 
 from markdown_text import escaped, page, prose, table, wrapped
 
 import kilotune as kt
 from kiloc import cores
-from kiloc.frontend import onnx_ops
-from kiloc.frontend import tflite as tflite_reader
+from kiloc.frontend.onnx_ops import FORMAT_OPERATORS
 from kiloc.ir.kernel_call import KernelCall
 from kiloc.ir.operator import REGISTRY, Names, Op
 from kiloc.pipeline import Options, compile_graph, load
@@ -99,7 +96,7 @@ def _models(operators: Iterable[type[Op]], bound: Bindings) -> str:
 
 def _elsewhere(bound: Bindings) -> str:
     used = {name for pair in bound.values() for names in pair for name in names}
-    return prose(ELSEWHERE.format(names=", ".join(f"`{n}`" for n in sorted(set(onnx_ops.OPERATORS) - used))))
+    return prose(ELSEWHERE.format(names=", ".join(f"`{n}`" for n in sorted(set(FORMAT_OPERATORS) - used))))
 
 
 def _others(operators: Iterable[type[Op]]) -> str:
@@ -134,38 +131,13 @@ def meaning(op: type[Op]) -> str:
 
 @cache
 def bindings() -> Bindings:
-    """Operator -> names of TFLite, names of ONNX: whose handlers make nodes of it."""
-    found: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
-    converter, supported = tflite_reader._Converter, set(tflite_reader._OPERATORS.values())
-    for name, method in vars(converter).items():
-        if name.startswith("_") and name[1:].upper() in supported:
-            for mnemonic in _made(method, converter):
-                found[mnemonic][0].add(name[1:].upper())
-    for name, handler in onnx_ops.OPERATORS.items():
-        for mnemonic in _made(handler, None):
-            found[mnemonic][1].add(name)
-    return dict(found)
-
-
-def _made(function: Any, owner: type | None, seen: frozenset[Any] = frozenset()) -> set[str]:
-    """Operators that a handler, or a function of the front ends that it calls, names."""
-    if function in seen or not isinstance(function, FunctionType):
-        return set()
-    found: set[str] = set()
-    for name in _names(function.__code__):
-        thing = vars(owner).get(name) if owner and name in vars(owner) else function.__globals__.get(name)
-        if inspect.isclass(thing) and issubclass(thing, Op) and thing.mnemonic:
-            found.add(thing.mnemonic)
-        elif isinstance(thing, FunctionType) and thing.__module__ == function.__module__:
-            found |= _made(thing, owner, seen | {function})
+    """Operator -> names of TFLite, names of ONNX: whose readers make nodes of it."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for op in REGISTRY.values():
+        pair = tuple({*b.operators, *b.also} if b else set() for b in (op.tflite, op.onnx))
+        if any(pair):
+            found[op.mnemonic] = (pair[0], pair[1])
     return found
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
 
 
 # ---- Kernels ----

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Options, compile_graph
 from kiloc.emit import ModelContext
-from kiloc.ir import NEW_HEAD, print_graph
+from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.passes import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
@@ -218,7 +218,12 @@ def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None
     if compilation.graph.state():
         (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)), encoding="utf-8")
     sources = runtime_files.sources(compilation.context)
-    for path in (*sources, *runtime_files.headers(sources, compilation.files.values())):
+    own = runtime_files.own(compilation.context)
+    for name, source in own.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / name)
+    texts = (*compilation.files.values(), *((folder / name).read_text(encoding="utf-8") for name in own))
+    for path in (*sources, *runtime_files.headers(sources, texts)):
         destination = folder / "runtime" / path
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(resources.runtime() / path, destination)
@@ -258,7 +263,8 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
-    signed = [MONOCYPHER] if _signed(m) else []
+    signed, own = [MONOCYPHER] if _signed(m) else [], [PACKAGES] if m.packages else []
+    sources += [name for name in runtime_files.own(m) if name.endswith(".c")]
     sources += [f"{folder}/monocypher.c" for folder in signed]
     return {
         "kilotune": __version__,
@@ -302,7 +308,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "adapter_slots": c.options.adapters.slots,
         "signed": _signed(m),
         "sources": sources,
-        "include": [".", "runtime/include", *signed],
+        "include": [".", "runtime/include", *signed, *own],
     }
 
 

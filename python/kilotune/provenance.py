@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kiloc.ir import PACKAGES
+
 BILL = "sbom.cdx.json"
 """The bill of materials in a build directory."""
 
@@ -39,8 +41,8 @@ def bill_of_materials(manifest: Mapping[str, Any], files: Mapping[str, str], mon
     No time and no random number: the same build has the same bill. The schema is CycloneDX 1.6.
     """
     version, name = manifest["kilotune"], manifest["name"]
-    top = {n: [f for f in files if PurePosixPath(f).parts[0] == n] for n in ("runtime", "monocypher")}
-    generated = [f for f in files if f not in {*top["runtime"], *top["monocypher"]}]
+    top = {n: [f for f in files if PurePosixPath(f).parts[0] == n] for n in ("runtime", "monocypher", PACKAGES)}
+    generated = [f for f in files if not any(f in part for part in top.values())]
     runtime = {
         "type": "library", "bom-ref": "runtime", "name": "kilotune runtime", "version": version, "licenses": [{"license": {"id": "Apache-2.0"}}],
         "purl": f"pkg:pypi/kilotune@{version}", "components": [_file(f, files[f]) for f in top["runtime"]],
@@ -49,7 +51,9 @@ def bill_of_materials(manifest: Mapping[str, Any], files: Mapping[str, str], mon
         "type": "machine-learning-model", "bom-ref": "model", "name": manifest["model"]["file"],
         "hashes": [{"alg": "SHA-256", "content": manifest["model"]["sha256"]}],
     }  # fmt: skip
-    components = [model, runtime, *([_monocypher(monocypher, files, top["monocypher"])] if monocypher is not None else [])]
+    packages = sorted({PurePosixPath(f).parts[1] for f in top[PACKAGES]})
+    own = [_kernels(name, files, [f for f in top[PACKAGES] if PurePosixPath(f).parts[1] == name]) for name in packages]
+    components = [model, runtime, *([_monocypher(monocypher, files, top["monocypher"])] if monocypher is not None else []), *own]
     build = {"type": "firmware", "bom-ref": "build", "name": name, "components": [_file(f, files[f]) for f in generated]}
     content = "".join(f"{f} {digest}\n" for f, digest in sorted(files.items()))
     return {
@@ -65,6 +69,11 @@ def bill_of_materials(manifest: Mapping[str, Any], files: Mapping[str, str], mon
 
 def _file(name: str, digest: str) -> dict[str, Any]:
     return {"type": "file", "bom-ref": f"file:{name}", "name": name, "hashes": [{"alg": "SHA-256", "content": digest}]}
+
+
+def _kernels(name: str, files: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
+    """Kernels of a package outside of kilotune, of which nothing but their name is known."""
+    return {"type": "library", "bom-ref": f"package:{name}", "name": name, "components": [_file(f, files[f]) for f in names]}
 
 
 def _monocypher(text: str, files: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:

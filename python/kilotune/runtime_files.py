@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from kiloc import kernels_of
+from kiloc import CompileError, kernels_of
 from kiloc.emit import ModelContext
+from kiloc.ir import PACKAGES
 
 from . import resources
 
@@ -29,6 +30,33 @@ def sources(context: ModelContext) -> list[Path]:
     if context.training:
         found.append(Path("src/core/storage.c"))
     return found
+
+
+def own(context: ModelContext) -> dict[str, Path]:
+    """Kernels from outside of kilotune: path in the build directory -> file, of the sources and of what they include from their own folder.
+
+    Raises CompileError where a file is missing, or two packages have one name.
+    """
+    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
+    for package, source in context.packages:
+        folder = package.folder.resolve()
+        if folders.setdefault(package.name, folder) != folder:
+            raise CompileError(f"kernels of {folder}", f"{folders[package.name]} has the name {package.name!r} too", "rename one KernelPackage")
+        if not re.fullmatch(r"\w+\.c", source):
+            raise CompileError(f"kernels of {package.name}", f"{source!r} is no file name of C", "source='mul.c', for example")
+        pending = [f"{source.removesuffix('.c')}.h", source]
+        while pending:
+            name = pending.pop()
+            path = (folder / name).resolve()
+            if not path.is_relative_to(folder) or not path.is_file():
+                hint = "a KernelCall names a source in the folder of its package, with a header of the same name beside it"
+                raise CompileError(f"kernels of {package.name}", f"{path} is no file of {folder}", hint)
+            key = f"{PACKAGES}/{package.name}/{name}"
+            if key not in found:
+                found[key] = path
+                pending += [n for n in _included(path.read_text(encoding="utf-8")) if (folder / n).is_file()]
+    return dict(sorted(found.items()))
 
 
 def headers(chosen: Iterable[Path], generated: Iterable[str]) -> list[Path]:

@@ -23,6 +23,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from kiloc import CORES, TARGETS
+from kiloc.ir import PACKAGES
 
 from . import boards, resources
 from .cache import cached, scratch_directory
@@ -197,13 +198,14 @@ def _link(program: _Program, name: str) -> Path:
 
 def _model_units(manifest: Manifest, flags: tuple[str, ...], without_interface: bool = False) -> list[_Unit]:
     include = tuple(manifest.directory / folder for folder in manifest.include)
-    # Kernels see only the runtime's headers, so that their objects cannot depend on the model.
-    shared = tuple(manifest.directory / folder for folder in manifest.include if Path(folder).parts[:1] in (("runtime",), ("monocypher",)))
+    # Kernels see only the runtime's headers and their own, so that their objects cannot depend on the model.
+    kernels = ("runtime", "monocypher", PACKAGES)
+    shared = tuple(manifest.directory / folder for folder in manifest.include if Path(folder).parts[:1] and Path(folder).parts[0] in kernels)
     units = []
     for source in manifest.sources:
         if without_interface and source == f"{manifest.name}_interface.c":
             continue
-        kernel = Path(source).parts[0] in ("runtime", "monocypher")
+        kernel = Path(source).parts[0] in kernels
         units.append(_Unit(manifest.directory / source, flags, shared if kernel else include))
     return units
 

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cases import JAX
+from cases._parts import Meaning
 from jax import lax
 
 from kiloc.ir.graph import Graph, Node
@@ -52,7 +54,7 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
         if node.op.mnemonic == "save_mask":
             continue
         exact = _exact(graph, forward, node, state)
-        pre = _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
+        pre = _real(node, graph, reals, parameters, state)
         if "bias" in node.inputs:
             pre = _scaled_and_shifted(pre, node, graph, parameters, exact)
         if node.op.mnemonic == "softmax":
@@ -61,6 +63,13 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
         kept = pre.reshape(exact.shape) * free
         reals[node.outputs[0]] = kept + lax.stop_gradient(exact - kept)
     return loss_of(loss_node, reals[loss_node.inputs["y"]], target)
+
+
+def _real(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    """The result of a node in real numbers, before a clamp."""
+    if node.op.mnemonic in MEANINGS:
+        return MEANINGS[node.op.mnemonic].compute(node.op, *(reals[node.inputs[operand]] for operand in node.op.operands))
+    return _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
 
 
 def loss_of(node: Node, y: Any, target: Any) -> Any:
@@ -106,8 +115,8 @@ def _unclamped(graph: Graph, forward: Arrays, node: Node, is_logits: bool) -> An
     """1 where the integer result lies strictly inside its clamp range."""
     q = jnp.asarray(forward[node.outputs[0]])
     mnemonic = node.op.mnemonic
-    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "add", "requantize", "mean", "bottleneck_down", "bottleneck_up")
-    clamps = clamps or (mnemonic in ("average_pool_2d", "max_pool_2d") and node.op.activation != "none")  # type: ignore[attr-defined]
+    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "bottleneck_down", "bottleneck_up")
+    clamps = clamps or (mnemonic in MEANINGS and MEANINGS[mnemonic].clamps(node.op))
     if is_logits or not clamps:
         return jnp.ones(q.shape)
     if mnemonic == "bottleneck_down":
@@ -210,23 +219,6 @@ def _bottleneck_up(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, 
     return y + (reals[node.inputs["h"]].reshape(-1, up.shape[1]) @ up.T).reshape(y.shape)
 
 
-def _average_pool(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
-    return _pool(node, reals, lax.add, 0.0) / _pool(node, {node.inputs["x"]: jnp.ones_like(reals[node.inputs["x"]])}, lax.add, 0.0)
-
-
-def _pool(node: Node, reals: Arrays, reducer: Any, start: float) -> Any:
-    window = node.op.window  # type: ignore[attr-defined]
-    top, left, bottom, right = window.pad
-    return lax.reduce_window(
-        reals[node.inputs["x"]], start, reducer, (1, *window.kernel, 1), (1, *window.stride, 1), ((0, 0), (top, bottom), (left, right), (0, 0))
-    )
-
-
-def _pad(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
-    top, left, bottom, right = node.op.pad  # type: ignore[attr-defined]
-    return jnp.pad(reals[node.inputs["x"]], ((0, 0), (top, bottom), (left, right), (0, 0)))
-
-
 _OPS: dict[str, Any] = {
     "conv_2d": _linear,
     "fully_connected": _linear,
@@ -234,13 +226,9 @@ _OPS: dict[str, Any] = {
     "lora_down": _down_projection,
     "bottleneck_down": _down_projection,
     "bottleneck_up": _bottleneck_up,
-    "average_pool_2d": _average_pool,
-    "max_pool_2d": lambda n, g, r, p, s: _pool(n, r, lax.max, -jnp.inf),
-    "mean": lambda n, g, r, p, s: r[n.inputs["x"]].mean(n.op.axes),
-    "add": lambda n, g, r, p, s: r[n.inputs["x"]] + r[n.inputs["other"]],
-    "pad": _pad,
-    "requantize": lambda n, g, r, p, s: r[n.inputs["x"]],
-    "reshape": lambda n, g, r, p, s: r[n.inputs["x"]],
-    "transpose": lambda n, g, r, p, s: r[n.inputs["x"]].transpose(n.op.permutation),
     "softmax": lambda n, g, r, p, s: None,
 }
+"""Operators with trainable values, whose meaning is about more than their operands."""
+
+MEANINGS: dict[str, Meaning] = dict(JAX)
+"""All others: from their cases."""

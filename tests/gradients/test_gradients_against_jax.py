@@ -14,13 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import TRAINED
 
 from gradients import jax_model
-from gradients.graphs import every_operator, residual
+from gradients.graphs import Maker, every_operator, residual
 from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
+from kiloc.ir.operator import Op
 from kiloc.losses import CrossEntropy, Loss
+from kiloc.ops import REGISTRY
+from kiloc.ops._window import Window
 from kiloc.ops.backward.parameter_gradient import ParameterGradient
 from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD, with_accumulators
@@ -160,6 +164,26 @@ def test_made_graphs(make: Any, loss: str, method: str) -> None:
     graph, rng = make(), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
     check(graph, METHODS[method], loss, x, targets(graph, loss, rng))
+
+
+def with_operator(name: str) -> Graph:
+    """The operator of a file of cases (`tests/ops/cases`) behind two convolutions, in front of a layer."""
+    m = Maker(name, (1, 6, 5, 2), 13)
+    x, other = (m.conv("input", branch, 4, Window((3, 3), (1, 1), (1, 1, 1, 1))) for branch in ("left", "right"))
+    return m.finish(m.dense(TRAINED[name](m, x, other), "logits", 4))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_operators_with_cases(name: str) -> None:
+    graph, rng = with_operator(name), np.random.default_rng(0)
+    x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    check(graph, METHODS["bias"], "cross_entropy", x, targets(graph, "cross_entropy", rng))
+
+
+def test_every_operator_with_a_gradient_is_in_some_graph() -> None:
+    graphs = (every_operator(), residual(), *map(with_operator, TRAINED))
+    used = {node.op.mnemonic for graph in graphs for node in graph.nodes}
+    assert used == {name for name, op in REGISTRY.items() if op.tflite and op.gradient is not Op.gradient}
 
 
 @pytest.mark.parametrize("method", ["bias", "scale-shift"])

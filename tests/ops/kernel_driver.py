@@ -24,6 +24,8 @@ import pytest
 from kiloc.ir.kernel_call import Argument, First, Scratch, Table
 from kiloc.ir.operator import Environment, Names, NodeTypes, Op
 from kiloc.ir.types import TensorType
+from kiloc.ops._window import Window, same_padding
+from kiloc.ops.model.average_pool_2d import window_counts
 from kilotune import resources
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
@@ -339,6 +341,25 @@ def bias(r: Rng, channels: int) -> Array:
 
 def accumulator(r: Rng, *shape: int) -> Array:
     return (r.normal(size=shape) * 10.0 ** r.integers(-6, 3)).astype(np.float32)
+
+
+def window_and_size(r: Rng, empty: bool = True) -> tuple[Window, int, int]:
+    """A window with its input's height and width; `empty` allows windows that lie in the border."""
+    while True:
+        size = (int(r.integers(1, 9)), int(r.integers(1, 9)))
+        kernel = (int(r.integers(1, 5)), int(r.integers(1, 5))) if r.random() < 0.8 else (1, 1)
+        stride = (int(r.integers(1, 4)), int(r.integers(1, 4))) if r.random() < 0.6 else (1, 1)
+        dilation = (int(r.integers(1, 4)), int(r.integers(1, 4))) if r.random() < 0.3 else (1, 1)
+        pad = (0, 0, 0, 0)
+        if r.random() < 0.5:
+            (t, b), (left, right) = (same_padding(size[a], kernel[a], stride[a], dilation[a]) for a in (0, 1))
+            pad = (t, left, b, right)
+        elif r.random() < 0.5:
+            pad = tuple(int(p) for p in r.integers(0, 5, 4))  # type: ignore[assignment]
+        window = Window(kernel, stride, pad, dilation)
+        if min(window.output(*size)) < 1 or (not empty and window_counts(window, *size).min() == 0):
+            continue
+        return window, *size
 
 
 # -- tables of generated cases ----------------------------------------------------------------------------

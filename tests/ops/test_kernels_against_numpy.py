@@ -1,13 +1,15 @@
 """Every C kernel against the NumPy meaning of its operator, bit for bit.
 
-Losses, optimizers and storage formats have their cases in `test_optimizers_against_numpy.py`, the arithmetic that kernels are made of
-in `test_primitives_against_numpy.py`.
+Cases of operators of models are in the folder `cases`, a file each; here are those of layers with weights, of what methods add to
+them, and of what the compiler itself puts in. Losses, optimizers and storage formats have their cases in
+`test_optimizers_against_numpy.py`, the arithmetic that kernels are made of in `test_primitives_against_numpy.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import cases
 import numpy as np
 import pytest
 from kernel_driver import (
@@ -26,53 +28,27 @@ from kernel_driver import (
     pick,
     scale,
     seeds,
+    window_and_size,
     zero_point,
 )  # fmt: skip
 
 from kiloc.ir.operator import Op
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
-from kiloc.ops._window import Window, same_padding
+from kiloc.ops._window import Window
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
 from kiloc.ops.backward.gradient_sum import GradientSum
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.parameter_gradient import BiasGradient, WeightGradient
-from kiloc.ops.model.add import Add
-from kiloc.ops.model.average_pool_2d import AveragePool2D, AveragePoolGradient, window_counts
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lora import LoRADown, LoRAInnerGradient
-from kiloc.ops.model.max_pool_2d import MaxPool2D, MaxPoolGradient
-from kiloc.ops.model.mean import Mean, MeanGradient
-from kiloc.ops.model.pad import Pad, PadGradient
-from kiloc.ops.model.requantize import Requantize
-from kiloc.ops.model.softmax import Softmax, SoftmaxGradient
-from kiloc.ops.model.transpose import Transpose
 from kiloc.ops.paging.write_rows import WriteRows
 
 __all__ = ["library"]
 
 # -- generated cases --------------------------------------------------------------------------------------
-
-
-def window_and_size(r: Rng, empty: bool = True) -> tuple[Window, int, int]:
-    """A window with its input's height and width; `empty` allows windows that lie in the border."""
-    while True:
-        size = (int(r.integers(1, 9)), int(r.integers(1, 9)))
-        kernel = (int(r.integers(1, 5)), int(r.integers(1, 5))) if r.random() < 0.8 else (1, 1)
-        stride = (int(r.integers(1, 4)), int(r.integers(1, 4))) if r.random() < 0.6 else (1, 1)
-        dilation = (int(r.integers(1, 4)), int(r.integers(1, 4))) if r.random() < 0.3 else (1, 1)
-        pad = (0, 0, 0, 0)
-        if r.random() < 0.5:
-            (t, b), (left, right) = (same_padding(size[a], kernel[a], stride[a], dilation[a]) for a in (0, 1))
-            pad = (t, left, b, right)
-        elif r.random() < 0.5:
-            pad = tuple(int(p) for p in r.integers(0, 5, 4))  # type: ignore[assignment]
-        window = Window(kernel, stride, pad, dilation)
-        if min(window.output(*size)) < 1 or (not empty and window_counts(window, *size).min() == 0):
-            continue
-        return window, *size
 
 
 def channel_scales(r: Rng, channels: int) -> Quantization:
@@ -257,66 +233,6 @@ def weight_gradient(r: Rng) -> Case:
     return Case(WeightGradient(window, (h, w, ci), (*out, co), scale(r)), types, arrays)
 
 
-def pool(r: Rng, op: type[Op]) -> Case:
-    window, h, w = window_and_size(r)
-    channels = int(r.integers(1, 20))
-    x = activation((1, h, w, channels), scale(r), zero_point(r))
-    y = activation((1, *window.output(h, w), channels), x.scale, x.zero_point)
-    return Case(op(window, pick(r, "none", "relu", "relu6")), {"x": x}, {"x": int8(r, *x.shape)}, (y,))  # type: ignore[call-arg]
-
-
-def average_pool_gradient(r: Rng) -> Case:
-    window, h, w = window_and_size(r, empty=False)
-    channels, shift = pick(r, 1, 5, 40), int(r.integers(8, 20))
-    if r.random() < 0.3:  # windows of 1, 2 and 3 elements, so that their factors are rounded
-        window, h, w, channels, shift = Window((3, 1), pad=(2, 0, 1, 0)), 4, 1, 1000, 15
-    out = window.output(h, w)
-    op = AveragePoolGradient(window, (1, h, w, channels), (1, *out, channels), int(window_counts(window, h, w).min()), shift=shift)
-    return Case(op, {"g": gradient((1, *out, channels), 1.0)}, {"g": codes(r, 1, *out, channels)})
-
-
-def max_pool_gradient(r: Rng) -> Case:
-    window, h, w = window_and_size(r)
-    channels, out = int(r.integers(1, 6)), window.output(h, w)
-    types = {"g": gradient((1, *out, channels), 1.0), "x": activation((1, h, w, channels), 0.1, zero_point(r))}
-    arrays = {"g": codes(r, 1, *out, channels), "x": coarser(int8(r, 1, h, w, channels), pick(r, 1, 32))}
-    return Case(MaxPoolGradient(window, (1, h, w, channels), (1, *out, channels), shift=int(r.integers(-1, 4))), types, arrays)
-
-
-def mean(r: Rng) -> Case:
-    shape = (1, *(int(n) for n in r.integers(1, 9, 3)))
-    axes = pick(r, (1, 2), (1,), (2,), (3,), (1, 2, 3))
-    values = int8(r, *shape)
-    if r.random() < 0.25:  # the largest sums
-        shape, axes = (1, pick(r, 16, 17, 24), 16, pick(r, 4, 15)), (1, 2)
-        values = np.full(shape, pick(r, 127, -128), np.int8)
-    x = activation(shape, scale(r), zero_point(r))
-    y = activation(tuple(1 if i in axes else n for i, n in enumerate(shape)), x.scale * pick(r, 0.2, 1.0, 3.0), zero_point(r))
-    return Case(Mean(axes), {"x": x}, {"x": values}, (y,))
-
-
-def mean_gradient(r: Rng) -> Case:
-    outer, count, inner = (int(n) for n in r.integers(1, 9, 3))
-    op = MeanGradient((1, outer, count, inner), (outer, count, inner))
-    return Case(op, {"g": gradient((1, outer, inner), 1.0)}, {"g": codes(r, 1, outer, inner)})
-
-
-def add(r: Rng) -> Case:
-    shape = (1, int(r.integers(1, 70)))
-    types = {o: activation(shape, scale(r), zero_point(r)) for o in ("x", "other")}
-    if r.random() < 0.2:
-        types["other"] = activation(shape, types["x"].scale, zero_point(r))
-    y = activation(shape, types["x"].scale * pick(r, 1.0, 2.0, 2.0, 2.5, 20.0, 1e-6), zero_point(r))
-    return Case(Add(pick(r, "none", "relu", "relu6")), types, {o: int8(r, *shape) for o in types}, (y,))
-
-
-def requantize(r: Rng) -> Case:
-    shape = (1, pick(r, int(r.integers(1, 70)), 700))
-    x = activation(shape, scale(r), zero_point(r))
-    y = activation(shape, float(np.float32(x.scale * pick(r, 0.5, 1.0, 3.0, 1e-9, 1e12))), zero_point(r))
-    return Case(Requantize(pick(r, "none", "relu", "relu6")), {"x": x}, {"x": int8(r, *shape)}, (y,))
-
-
 def clamps(r: Rng) -> tuple[int, int]:
     """The usual ones, narrow ones, and such as nothing lies between."""
     return pick(r, (-128, 127), (-128, 50), (0, 127), (0, 50), (-128, -126), (125, 127), (3, 4), (3, 3), (-128, -128))  # type: ignore[no-any-return]
@@ -345,65 +261,23 @@ def gradient_sum(r: Rng) -> Case:
     return Case(GradientSum(shift=int(r.integers(10, 17))), types, {o: codes(r, *shape) for o in types})
 
 
-def pad(r: Rng) -> Case:
-    h, w, c = (int(n) for n in r.integers(1, 6, 3))
-    border = tuple(int(n) for n in r.integers(0, 4, 4))
-    x = activation((1, h, w, c), 0.1, zero_point(r))
-    y = activation((1, h + border[0] + border[2], w + border[1] + border[3], c), 0.1, x.zero_point)
-    return Case(Pad(border, int(r.integers(-128, 128))), {"x": x}, {"x": int8(r, *x.shape)}, (y,))  # type: ignore[arg-type]
-
-
-def pad_gradient(r: Rng) -> Case:
-    h, w, c = (int(n) for n in r.integers(1, 6, 3))
-    border = tuple(int(n) for n in r.integers(0, 4, 4))
-    g = gradient((1, h + border[0] + border[2], w + border[1] + border[3], c), 1.0)
-    return Case(PadGradient(border), {"g": g}, {"g": codes(r, *g.shape)})  # type: ignore[arg-type]
-
-
-def transpose(r: Rng) -> Case:
-    axes = int(r.integers(2, 5))
-    x = activation((1, *(int(n) for n in r.integers(1, 6, axes - 1))), 0.1, 0)
-    return Case(Transpose((0, *(int(i) + 1 for i in r.permutation(axes - 1)))), {"x": x}, {"x": int8(r, *x.shape)})
-
-
-def softmax(r: Rng) -> Case:
-    shape = (1, int(r.integers(1, 4)), pick(r, 1, 2, 10, 35, 300, 3000))
-    x = activation(shape, scale(r, -14, 4), 0)
-    values = coarser(int8(r, *shape), pick(r, 1, 1, 16, 128))
-    return Case(Softmax(pick(r, 1.0, 0.5)), {"x": x}, {"x": values}, (activation(shape, 1 / 256, -128),))
-
-
-def softmax_gradient(r: Rng) -> Case:
-    forward = softmax(r)
-    shape = forward.types["x"].shape
-    y = forward.expected()["result 0"]
-    types = {"g": gradient(shape, 1.0), "y": forward.results[0]}
-    return Case(SoftmaxGradient(shape, 1.0, shift=int(r.integers(0, 20))), types, {"g": codes(r, *shape), "y": y})
-
-
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
+    **cases.GENERATORS,
     "conv2d": (lambda r: linear(r, "plain"), 60),
     "conv2d_once": (lambda r: linear(r, "once"), 30),
     "conv2d_lora": (lambda r: linear(r, "lora"), 60),
     "conv2d_delta": (lambda r: linear(r, "delta"), 60),
     "conv2d_input_gradient": (lambda r: input_gradient(r, False), 40),
     "conv2d_lora_input_gradient": (lambda r: input_gradient(r, True), 40),
-    "average_pool2d": (lambda r: pool(r, AveragePool2D), 30),
-    "max_pool2d": (lambda r: pool(r, MaxPool2D), 30),
     "depthwise": (depthwise, 40),
     "depthwise_gradient": (depthwise_gradient, 40),
     "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),
     "lora_down": (lora_down, 40),
     "weight_gradient": (weight_gradient, 70),
-    "average_pool_gradient": (average_pool_gradient, 30),
-    "max_pool_gradient": (max_pool_gradient, 30),
-    "softmax": (softmax, 40),
-    "add": (add, 40),
     **{
         f.__name__: (f, 16)
         for f in (
-            lora_inner, write_rows, clear_gradient, bias_gradient, mean, mean_gradient, requantize, mask_gradient, save_mask, apply_mask,
-            gradient_sum, pad, pad_gradient, transpose, softmax_gradient,
+            lora_inner, write_rows, clear_gradient, bias_gradient, mask_gradient, save_mask, apply_mask, gradient_sum,
         )
     },
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Every forward operator against TensorFlow Lite Micro itself: the interpreter's integers are the kernel's integers.
 
-Each case is a graph of one operator (operator_cases.py). It is written as a .tflite file, run by the tflite-micro interpreter and by
+Each case is a graph of one operator (the folder `cases`). It is written as a .tflite file, run by the tflite-micro interpreter and by
 `kiloc.ir.interp`, and every value must agree. The file is read back too, so the writer and the front end are checked by the same oracle.
 """
 
@@ -11,7 +11,8 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from operator_cases import CASES, Rng, requantize, softmax
+from cases import GRAPHS, requantize, softmax
+from cases._parts import Rng
 
 from kiloc.errors import CompileError
 from kiloc.export import tflite as writer
@@ -81,10 +82,10 @@ def rng_of(name: str) -> Rng:
     return np.random.default_rng(crc32(name.encode()))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", GRAPHS)
 def test_equals_tflm(name: str) -> None:
     rng = rng_of(name)
-    graph = CASES[name](rng)
+    graph = GRAPHS[name](rng)
     inputs = samples(graph, rng)
     ours = interp.infer(graph, *inputs)[0]
     data = writer.write(graph)
@@ -96,14 +97,14 @@ def rounded_once(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(replace(n, op=replace(n.op, rounding="once")) for n in graph.nodes))
 
 
-FULLY_CONNECTED = [n for n in CASES if n.startswith("fc-") and "near-ties" not in n]
+FULLY_CONNECTED = [n for n in GRAPHS if n.startswith("fc-") and "near-ties" not in n]
 """LiteRT's multiplier is a double, ours has 31 bits: sums within 2^-31 of a tie are TensorFlow Lite Micro's cases only."""
 
 
 @pytest.mark.parametrize("name", FULLY_CONNECTED)
 def test_fully_connected_rounded_once_equals_litert(name: str) -> None:
     rng = rng_of(name)
-    graph = rounded_once(CASES[name](rng))
+    graph = rounded_once(GRAPHS[name](rng))
     inputs = samples(graph, rng)
     assert difference(interp.infer(graph, *inputs)[0], run_litert(writer.write(graph), inputs)) == ""
 
@@ -113,7 +114,7 @@ def test_the_roundings_differ() -> None:
     differing = 0
     for name in FULLY_CONNECTED:
         rng = rng_of(name)
-        graph = CASES[name](rng)
+        graph = GRAPHS[name](rng)
         inputs = samples(graph, rng)
         differing += difference(interp.infer(graph, *inputs)[0], interp.infer(rounded_once(graph), *inputs)[0]) != ""
     assert differing >= 3
@@ -123,7 +124,7 @@ def test_the_roundings_differ() -> None:
 def test_relu_n1_to_1_equals_litert(ratio: float, zero: int, y_zero: int) -> None:
     """TensorFlow Lite Micro has no kernel for it."""
     rng = rng_of("relu_n1_to_1")
-    graph = requantize("relu_n1_to_1", ratio, zero, y_zero)(rng)
+    graph = requantize.graph("relu_n1_to_1", ratio, zero, y_zero)(rng)
     inputs = samples(graph, rng)
     assert difference(interp.infer(graph, *inputs)[0], run_litert(writer.write(graph), inputs)) == ""
 
@@ -131,7 +132,7 @@ def test_relu_n1_to_1_equals_litert(ratio: float, zero: int, y_zero: int) -> Non
 def test_relu6_with_two_scales_is_refused() -> None:
     """TensorFlow Lite Micro ignores the result's scale there, LiteRT does not: no meaning would be right for both."""
     rng = rng_of("relu6")
-    graph = requantize("relu6", 1.3, -5, 10)(rng)
+    graph = requantize.graph("relu6", 1.3, -5, 10)(rng)
     inputs = samples(graph, rng)
     data = writer.write(graph)
     ours = interp.infer(graph, *inputs)[0]
@@ -143,11 +144,11 @@ def test_relu6_with_two_scales_is_refused() -> None:
 
 def test_flat_softmax() -> None:
     """Many equal logits: every probability is below half a step, so every result is -128."""
-    graph = softmax((1, 1000), 0.001, 0, 1.0)(rng_of("flat"))
+    graph = softmax.graph((1, 1000), 0.001, 0, 1.0)(rng_of("flat"))
     assert np.all(interp.infer(graph, np.zeros((1, 1000), np.int8))[0] == -128)
 
 
 def test_every_forward_operator_has_cases() -> None:
-    forward = {m for m, cls in REGISTRY.items() if cls in writer.WRITABLE}
-    covered = {node.op.mnemonic for name, make in CASES.items() for node in make(rng_of(name)).nodes}
+    forward = {m for m, cls in REGISTRY.items() if cls.tflite}
+    covered = {node.op.mnemonic for name, make in GRAPHS.items() for node in make(rng_of(name)).nodes}
     assert covered == forward

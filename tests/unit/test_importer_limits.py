@@ -26,6 +26,7 @@ from kiloc.frontend import limits
 from kiloc.frontend import onnx as onnx_reader
 from kiloc.frontend import tflite as tflite_reader
 from kiloc.ir.verify import verify
+from kiloc.ops.model.requantize import Requantize
 from kiloc.options import Options
 
 MEMORY = 600 << 20
@@ -347,8 +348,8 @@ def test_a_mistake_of_ours_is_no_fault_of_the_file(error: type[Exception], monke
 
     from kiloc.frontend import onnx_ops
 
-    monkeypatch.setitem(tflite_reader._OPERATORS, "RELU", mistaken)
-    monkeypatch.setitem(onnx_ops.OPERATORS, "Relu", mistaken)
+    monkeypatch.setattr(Requantize, "read_tflite", mistaken)
+    monkeypatch.setitem(onnx_ops.FORMAT_OPERATORS, "Relu", mistaken)
     with pytest.raises(error, match="ours"):
         tflite_reader.load(pair(FileTensor((1, 4)), FileTensor((1, 4)), "RELU"), "model", "model")
     with pytest.raises(error, match="ours"):

@@ -10,6 +10,7 @@ import numpy as np
 from ..autodiff import LOSS_VALUE
 from ..cores import kernels_of
 from ..ir.graph import ADAPTER_KINDS, Graph, Value
+from ..ir.kernel_call import KernelPackage
 from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
@@ -116,6 +117,8 @@ class ModelContext:
     sources: list[str] = field(default_factory=list)
     headers: list[Code] = field(default_factory=list)
     """Of the kernels that are called."""
+    packages: list[tuple[KernelPackage, str]] = field(default_factory=list)
+    """Sources of kernels that live outside of kilotune."""
     updates_at_once: bool = False
     loss_buffer: Code = EMPTY
     """The local pointer to the loss of a sample."""
@@ -227,6 +230,7 @@ def build_context(
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
+    context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
 
 

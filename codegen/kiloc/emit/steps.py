@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node
-from ..ir.kernel_call import Argument, Field, First, KernelCall, Scratch, Table
+from ..ir.kernel_call import Argument, Field, First, KernelCall, KernelPackage, Scratch, Table
 from ..ir.operator import Names
 from ..ir.types import TensorType
 from ..ir.verify import node_types
@@ -170,6 +170,8 @@ class Constants:
         self.structs: list[CStruct] = []
         self.sources: set[str] = set()
         self.headers: set[str] = set()
+        self.packages: set[tuple[KernelPackage, str]] = set()
+        """Sources of kernels from outside."""
         self._arrays: dict[tuple[str, bytes], Code] = {}
         self._structs: dict[tuple[str, tuple[CField, ...]], Code] = {}
 
@@ -287,6 +289,8 @@ class FunctionWriter:
         """The call of a node, for an update that goes over its parameter in parts of one of them."""
         self.constants.sources.update(call.files)
         self.constants.headers.add(call.header)
+        if call.package is not None:
+            self.constants.packages.add((call.package, call.file))
         arguments = [CArgument("params", self.constants.struct(node, call, part.name))] if call.struct else []
         pages = pages_of(self.graph, node)[0]
         for argument in call.arguments:

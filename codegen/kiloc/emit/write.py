@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from ..ir.kernel_call import PACKAGES
 from ..plain_text import plain
 from .c_names import WIDTH, Code, c_wrapped
 from .context import ModelContext
@@ -61,6 +62,7 @@ def _wrapped(text: str) -> str:
 
 def _library(context: ModelContext) -> dict[str, object]:
     """A PlatformIO library manifest."""
+    own = bool(context.packages)
     signed = context.adapter is not None and context.adapter.public_key
     return {
         "name": f"kilotune_{context.name}",
@@ -69,8 +71,8 @@ def _library(context: ModelContext) -> dict[str, object]:
         "frameworks": "*",
         "platforms": "*",
         "build": {
-            "flags": ["-I.", "-Iruntime/include", *(["-Imonocypher"] if signed else []), "-ffp-contract=off"],
+            "flags": ["-I.", "-Iruntime/include", *(["-Imonocypher"] if signed else []), *([f"-I{PACKAGES}"] if own else []), "-ffp-contract=off"],
             "srcDir": ".",
-            "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>", *(["+<monocypher/*.c>"] if signed else [])],
+            "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>", *(["+<monocypher/*.c>"] if signed else []), *([f"+<{PACKAGES}/**/*.c>"] if own else [])],
         },
     }

@@ -7,7 +7,7 @@ TensorFlow Lite Micro, by a step here and there; `frontend/onnx.py` reads the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,18 +21,6 @@ from ..ir.graph import Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
-from ..ops.model.add import Add
-from ..ops.model.average_pool_2d import AveragePool2D, Pool2D
-from ..ops.model.conv_2d import Conv2D
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.model.fully_connected import FullyConnected
-from ..ops.model.max_pool_2d import MaxPool2D
-from ..ops.model.mean import Mean
-from ..ops.model.pad import Pad
-from ..ops.model.requantize import Requantize
-from ..ops.model.reshape import Reshape
-from ..ops.model.softmax import Softmax
-from ..ops.model.transpose import Transpose
 
 OPSET, IR_VERSION = 13, 8
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -42,22 +30,21 @@ _CLIPS = {"relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
 def write(graph: Graph) -> bytes:
     """The model as an .onnx file. Raises CompileError for what the format cannot hold."""
     verify(graph)
-    writer = _Writer(graph)
+    writer = OnnxWriter(graph)
     for name in graph.inputs:
         if graph.type(name).dtype != "int8":
             raise CompileError(name, f"is an input of type {graph.type(name).dtype}", "only inference graphs can be written")
         writer.order[name] = "last"
     for node in graph.nodes:
-        method = _METHODS.get(type(node.op))
-        if node.phase != "forward" or method is None or set(node.inputs) - set(node.op.operands):
+        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.operands):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
-        method(writer, node)
+        node.op.write_onnx(writer, node)
     return writer.finished()
 
 
 @dataclass
-class _Writer:
+class OnnxWriter:
     """Collects nodes and initialisers. A value of the graph is an int8 tensor; `order` says which order of axes its own name has."""
 
     graph: Graph
@@ -148,113 +135,28 @@ class _Writer:
             found.append(self.emit("DequantizeLinear", [*inputs, self.constant(f"{name}/zero_point", zero)], f"{name}/real", **along))
         return found
 
+    # -- operators ------------------------------------------------------------------------------------
+    def elementwise(self, node: Node) -> None:
+        """An operator whose inputs are its operands, in this order and all in the order of axes that the first has; its attribute `activation`
+        becomes the clamp behind it."""
+        assert node.op.onnx is not None
+        names = [self.operand(node, operand) for operand in node.op.operands]
+        order = self.order[names[0]]
+        reals = {name: self.real(node, name, self._ordered(name, order)) for name in dict.fromkeys(names)}
+        kind = node.op.onnx.operators[0]
+        real = self.emit(kind, [reals[name] for name in names], f"{node.name}/{kind.lower()}")
+        self.result(node, real, order, getattr(node.op, "activation", "none"))
 
-def _window_attributes(window: Window) -> dict[str, Any]:
-    return {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pad}
+    def window_attributes(self, window: Window) -> dict[str, Any]:
+        return {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pad}
 
+    def convolution(self, node: Node, window: Window, activation: str, axes: tuple[int, ...], group: int) -> None:
+        """Conv. axes: the order of the weights' axes that has the output channels in front and the window behind."""
+        x = self.operand(node)
+        inputs = [self.real(node, x, self.first(x)), *self.weights(node, lambda data: data.transpose(axes))]
+        attributes = {**self.window_attributes(window), "dilations": window.dilation, "group": group}
+        self.result(node, self.emit("Conv", inputs, f"{node.name}/conv", **attributes), "first", activation)
 
-def _conv(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Conv2D | DepthwiseConv2D)
-    x, depthwise = w.operand(node), isinstance(op, DepthwiseConv2D)
-    axes, group = ((3, 0, 1, 2), w.graph.type(x).shape[3]) if depthwise else ((0, 3, 1, 2), 1)
-    inputs = [w.real(node, x, w.first(x)), *w.weights(node, lambda data: data.transpose(axes))]
-    attributes = {**_window_attributes(op.window), "dilations": op.window.dilation, "group": group}
-    w.result(node, w.emit("Conv", inputs, f"{node.name}/conv", **attributes), "first", op.activation)
-
-
-def _fully_connected(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, FullyConnected)
-    x, y, weights = w.operand(node), node.outputs[0], w.graph.type(node.inputs["weights"])
-    tensor = w.last(x)
-    if len(w.graph.type(x).shape) != 2 or w.graph.type(x).shape[1] != weights.shape[1]:
-        tensor = w.emit("Reshape", [tensor, w.constant(f"{node.name}/rows", np.array([-1, weights.shape[1]], np.int64))], f"{node.name}/flat")
-    real = w.emit("Gemm", [w.real(node, x, tensor), *w.weights(node, lambda data: data)], f"{node.name}/gemm", transB=1)
-    shape = w.graph.type(y).shape
-    if len(shape) != 2:
-        real = w.emit("Reshape", [real, w.constant(f"{node.name}/shape", np.array(shape, np.int64))], f"{node.name}/shaped")
-    w.result(node, real, "last", op.activation)
-
-
-def _add(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Add)
-    x, other = w.operand(node), w.operand(node, "other")
-    order = w.order[x]
-    inputs = [w.real(node, x, x), w.real(node, other, w._ordered(other, order))]
-    if x == other:
-        inputs[1] = inputs[0]
-        w.nodes.pop()
-    w.result(node, w.emit("Add", inputs, f"{node.name}/sum"), order, op.activation)
-
-
-def _pool(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Pool2D)
-    if op.window.dilation != (1, 1):
-        raise CompileError(node.origin or node.name, f"a pool with dilation {op.window.dilation}", "only pools without are written")
-    x = w.operand(node)
-    kind = "MaxPool" if isinstance(op, MaxPool2D) else "AveragePool"
-    real = w.emit(kind, [w.real(node, x, w.first(x))], f"{node.name}/pool", **_window_attributes(op.window))
-    w.result(node, real, "first", op.activation)
-
-
-def _mean(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Mean)
-    x, y = w.operand(node), w.graph.type(node.outputs[0]).shape
-    real = w.emit("ReduceMean", [w.real(node, x, w.last(x))], f"{node.name}/mean", axes=op.axes, keepdims=0)
-    dropped = tuple(d for i, d in enumerate(w.graph.type(x).shape) if i not in op.axes)
-    if y != dropped:
-        real = w.emit("Reshape", [real, w.constant(f"{node.name}/shape", np.array(y, np.int64))], f"{node.name}/shaped")
-    w.result(node, real, "last")
-
-
-def _pad(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Pad)
-    x, (top, left, bottom, right) = w.operand(node), op.pad
-    type_ = w.graph.type(x)
-    amounts = w.constant(f"{node.name}/pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-    filler = w.constant(f"{node.name}/value", np.array(np.float32(type_.scale) * (op.value - type_.zero_point), np.float32))
-    w.result(node, w.emit("Pad", [w.real(node, x, w.first(x)), amounts, filler], f"{node.name}/padded"), "first")
-
-
-def _requantize(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Requantize)
-    x = w.operand(node)
-    w.result(node, w.real(node, x, x), w.order[x], op.activation)
-
-
-def _reshape(w: _Writer, node: Node) -> None:
-    y = node.outputs[0]
-    shape = w.constant(f"{node.name}/shape", np.array(w.graph.type(y).shape, np.int64))
-    w.emit("Reshape", [w.last(w.operand(node)), shape], y)
-    w.order[y] = "last"
-
-
-def _softmax(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Softmax)
-    if op.beta != 1:
-        raise CompileError(node.origin or node.name, f"SOFTMAX with beta {op.beta}", "ONNX knows 1 only: write a .tflite file")
-    x = w.operand(node)
-    w.result(node, w.emit("Softmax", [w.real(node, x, w.last(x))], f"{node.name}/softmax", axis=-1), "last")
-
-
-def _transpose(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Transpose)
-    w.emit("Transpose", [w.last(w.operand(node))], node.outputs[0], perm=op.permutation)
-    w.order[node.outputs[0]] = "last"
-
-
-_METHODS: Mapping[type, Callable[[_Writer, Node], None]] = {
-    Add: _add, AveragePool2D: _pool, Conv2D: _conv, DepthwiseConv2D: _conv, FullyConnected: _fully_connected, MaxPool2D: _pool,
-    Mean: _mean, Pad: _pad, Requantize: _requantize, Reshape: _reshape, Softmax: _softmax, Transpose: _transpose,
-}  # fmt: skip
-
-WRITABLE = frozenset(_METHODS)
-"""The operators that the format has: every forward operator."""
+    def reshaped(self, node: Node, real: str, shape: tuple[int, ...]) -> str:
+        """What a node computed, in another shape."""
+        return self.emit("Reshape", [real, self.constant(f"{node.name}/shape", np.array(shape, np.int64))], f"{node.name}/shaped")

@@ -6,7 +6,7 @@ that is a matter of the interpreter ("twice" in TensorFlow Lite Micro, "once" in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,18 +20,7 @@ from ..ir.graph import Graph, Node
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._window import Window, same_padding
-from ..ops.model.add import Add
-from ..ops.model.average_pool_2d import AveragePool2D, Pool2D
-from ..ops.model.conv_2d import Conv2D
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.model.fully_connected import FullyConnected
-from ..ops.model.max_pool_2d import MaxPool2D
-from ..ops.model.mean import Mean
 from ..ops.model.pad import Pad
-from ..ops.model.requantize import Requantize
-from ..ops.model.reshape import Reshape
-from ..ops.model.softmax import Softmax
-from ..ops.model.transpose import Transpose
 
 SCHEMA_VERSION = 3
 ALIGNMENT = 16
@@ -39,12 +28,6 @@ ALIGNMENT = 16
 
 _TYPES = {"int8": tflite.TensorType.INT8, "int32": tflite.TensorType.INT32}
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
-_RELU = {"none": "QUANTIZE", "relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1"}
-_VERSIONS = {
-    "ADD": 2, "AVERAGE_POOL_2D": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "MAX_POOL_2D": 2, "MEAN": 2, "PAD": 2,
-    "PADV2": 2, "QUANTIZE": 2, "RELU": 2, "RELU6": 2, "RELU_N1_TO_1": 1, "RESHAPE": 1, "SOFTMAX": 2, "TRANSPOSE": 2,
-}  # fmt: skip
-"""The first version of each operator that knows int8; per-channel FULLY_CONNECTED is version 12."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +52,14 @@ class _Operator:
 def write(graph: Graph) -> bytes:
     """The model as a .tflite file. Raises CompileError for what the format cannot hold."""
     verify(graph)
-    writer = _Writer(graph)
+    writer = TFLiteWriter(graph)
     for node in graph.nodes:
         writer.add(node)
     return _serialise(writer)
 
 
 @dataclass
-class _Writer:
+class TFLiteWriter:
     """Collects tensors and operators in file order."""
 
     graph: Graph
@@ -93,10 +76,9 @@ class _Writer:
 
     def add(self, node: Node) -> None:
         where = node.origin or node.name
-        method = _METHODS.get(type(node.op))
-        if node.phase != "forward" or method is None or set(node.inputs) - set(node.op.operands):
+        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.operands):
             raise CompileError(where, f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training", "write the base model")
-        method(self, node)
+        node.op.write_tflite(self, node)
 
     # -- tensors --------------------------------------------------------------------------------------
     def tensor(self, name: str, type_: TensorType, data: NDArray[np.generic] | None = None) -> int:
@@ -123,11 +105,34 @@ class _Writer:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return self.index[name]
 
-    def emit(self, node: Node, kind: str, inputs: Sequence[int], table: str, label: str = "", version: int = 0, **fields: Any) -> None:
-        """The operator of a node, with its result."""
-        result = node.outputs[0]
+    def emit(
+        self, node: Node, kind: str, inputs: Sequence[int], *, label: str = "", version: int = 0, table: str | None = None, **fields: Any
+    ) -> None:
+        """The operator of a node, with its result. label: how the result's tensor is called behind the node's name; version, table: others
+        than the binding's; fields: of the table of options, by the schema's names."""
+        binding, result = node.op.tflite, node.outputs[0]
+        assert binding is not None
         self.index[result] = self.tensor(f"{node.name}/{label or kind.title()}", self.graph.type(result))
-        self.operators.append(_Operator(kind, version or _VERSIONS[kind], tuple(inputs), (self.index[result],), table, fields))
+        table = binding.table if table is None else table
+        self.operators.append(_Operator(kind, version or binding.operators[kind], tuple(inputs), (self.index[result],), table, fields))
+
+    def elementwise(self, node: Node) -> None:
+        """An operator whose inputs are its operands, in this order; its attribute `activation` is the fused activation."""
+        binding = node.op.tflite
+        assert binding is not None
+        self.require_shape(node)
+        fields: dict[str, Any] = self.activation(node.op.activation) if hasattr(node.op, "activation") else {}
+        self.emit(node, next(iter(binding.operators)), [self.operand(node, operand) for operand in node.op.operands], **fields)
+
+    def activation(self, name: str) -> dict[str, Any]:
+        """The field of a fused activation."""
+        return {"FusedActivationFunction": _ACTIVATIONS[name]}
+
+    def require_shape(self, node: Node) -> None:
+        """Refuses a node that gives its operand another shape, which the format's operator cannot."""
+        x, y = self.graph.type(node.inputs["x"]).shape, self.graph.type(node.outputs[0]).shape
+        if x != y:
+            raise CompileError(node.origin or node.name, f"turns {x} into {y}", "put a RESHAPE after it")
 
     # -- layers ---------------------------------------------------------------------------------------
     def weights(self, node: Node, axis: int, product: str) -> tuple[int, int]:
@@ -140,6 +145,13 @@ class _Writer:
             self.constant(node, "weights", product, Quantization(scales, 0, along)),
             self.constant(node, "bias", "BiasAdd", Quantization(bias, 0, None if along is None else 0)),
         )
+
+    def window_fields(self, window: Window, padding: int) -> dict[str, Any]:
+        """Padding and stride, as options of convolutions and pools name them."""
+        return {"Padding": padding, "StrideH": window.stride[0], "StrideW": window.stride[1]}
+
+    def convolution_fields(self, window: Window, padding: int) -> dict[str, Any]:
+        return {**self.window_fields(window, padding), "DilationHFactor": window.dilation[0], "DilationWFactor": window.dilation[1]}
 
     def padded(self, node: Node, window: Window, border: int | None) -> tuple[int, int]:
         """(input, padding scheme) of a window; `border` fills what needs a PAD in front, None where that would change the result."""
@@ -162,7 +174,8 @@ class _Writer:
         result = TensorType((n, h + pad[0] + pad[2], w + pad[1] + pad[3], c), "int8", type_.quantization)
         kind, inputs, table = self.padding(name, x, result, pad, value)
         y = self.tensor(name, result)
-        self.operators.append(_Operator(kind, _VERSIONS[kind], inputs, (y,), table, {}))
+        assert Pad.tflite is not None
+        self.operators.append(_Operator(kind, Pad.tflite.operators[kind], inputs, (y,), table, {}))
         return y
 
     def padding(self, name: str, x: int, result: TensorType, pad: tuple[int, int, int, int], value: int) -> tuple[str, tuple[int, ...], str]:
@@ -175,135 +188,8 @@ class _Writer:
         return "PADV2", (x, amounts, filler), "PadV2Options"
 
 
-def _window_fields(window: Window, padding: int) -> dict[str, int]:
-    return {"Padding": padding, "StrideH": window.stride[0], "StrideW": window.stride[1]}
-
-
-def _conv_fields(window: Window, padding: int, activation: str) -> dict[str, int]:
-    dilation = {"DilationHFactor": window.dilation[0], "DilationWFactor": window.dilation[1]}
-    return {**_window_fields(window, padding), **dilation, "FusedActivationFunction": _ACTIVATIONS[activation]}
-
-
-def _conv_2d(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Conv2D)
-    x, padding = w.padded(node, op.window, w.graph.type(node.inputs["x"]).zero_point)
-    inputs = (x, *w.weights(node, 0, "Conv2D"))
-    w.emit(node, "CONV_2D", inputs, "Conv2DOptions", "Conv2D", **_conv_fields(op.window, padding, op.activation))
-
-
-def _depthwise_conv_2d(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, DepthwiseConv2D)
-    depth = w.graph.type(node.inputs["weights"]).shape[3] // w.graph.type(node.inputs["x"]).shape[3]
-    x, padding = w.padded(node, op.window, w.graph.type(node.inputs["x"]).zero_point)
-    inputs = (x, *w.weights(node, 3, "depthwise"))
-    fields = {**_conv_fields(op.window, padding, op.activation), "DepthMultiplier": depth}
-    w.emit(node, "DEPTHWISE_CONV_2D", inputs, "DepthwiseConv2DOptions", "depthwise", **fields)
-
-
-def _fully_connected(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, FullyConnected)
-    x, y, weights = w.graph.type(node.inputs["x"]), w.graph.type(node.outputs[0]), w.graph.type(node.inputs["weights"])
-    if y.shape[-1] != weights.shape[0]:
-        raise CompileError(node.origin or node.name, f"the result {y.shape} is not rows of {weights.shape[0]}", "put a RESHAPE after the layer")
-    fields = {
-        "FusedActivationFunction": _ACTIVATIONS[op.activation],
-        "KeepNumDims": len(y.shape) > 2 and y.shape[:-1] == x.shape[:-1],
-    }
-    inputs = (w.operand(node), *w.weights(node, 0, "MatMul"))
-    version = 12 if len(weights.channel_scales) > 1 else 0
-    w.emit(node, "FULLY_CONNECTED", inputs, "FullyConnectedOptions", "MatMul", version, **fields)
-
-
-def _add(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Add)
-    inputs = (w.operand(node), w.operand(node, "other"))
-    w.emit(node, "ADD", inputs, "AddOptions", "add", FusedActivationFunction=_ACTIVATIONS[op.activation])
-
-
-def _pool(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Pool2D)
-    largest = isinstance(op, MaxPool2D)
-    x, padding = w.padded(node, op.window, -128 if largest else None)
-    if op.window.dilation != (1, 1):
-        raise CompileError(node.origin or node.name, f"a pool with dilation {op.window.dilation}", "TensorFlow Lite's pools have none")
-    fields = {
-        **_window_fields(op.window, padding),
-        "FilterHeight": op.window.kernel[0],
-        "FilterWidth": op.window.kernel[1],
-        "FusedActivationFunction": _ACTIVATIONS[op.activation],
-    }
-    kind, label = ("MAX_POOL_2D", "MaxPool") if largest else ("AVERAGE_POOL_2D", "AvgPool")
-    w.emit(node, kind, (x,), "Pool2DOptions", label, **fields)
-
-
-def _mean(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Mean)
-    x, y = w.graph.type(node.inputs["x"]).shape, w.graph.type(node.outputs[0]).shape
-    kept = tuple(1 if i in op.axes else d for i, d in enumerate(x))
-    dropped = tuple(d for i, d in enumerate(x) if i not in op.axes)
-    if y not in (kept, dropped):
-        raise CompileError(node.origin or node.name, f"the result {y} is neither {kept} nor {dropped}", "put a RESHAPE after it")
-    inputs = (w.operand(node), w.indices(f"{node.name}/axes", op.axes))
-    w.emit(node, "MEAN", inputs, "ReducerOptions", KeepDims=y == kept)
-
-
-def _pad(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Pad)
-    result = w.graph.type(node.outputs[0])
-    kind, inputs, table = w.padding(node.name, w.operand(node), result, op.pad, op.value)
-    w.emit(node, kind, inputs, table)
-
-
-def _reshape(w: _Writer, node: Node) -> None:
-    shape = w.indices(f"{node.name}/shape", w.graph.type(node.outputs[0]).shape)
-    w.emit(node, "RESHAPE", (w.operand(node), shape), "ReshapeOptions")
-
-
-def _softmax(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Softmax)
-    _require_shape(w, node)
-    w.emit(node, "SOFTMAX", (w.operand(node),), "SoftmaxOptions", Beta=op.beta)
-
-
-def _requantize(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Requantize)
-    _require_shape(w, node)
-    w.emit(node, _RELU[op.activation], (w.operand(node),), "QuantizeOptions" if op.activation == "none" else "")
-
-
-def _transpose(w: _Writer, node: Node) -> None:
-    op = node.op
-    assert isinstance(op, Transpose)
-    inputs = (w.operand(node), w.indices(f"{node.name}/permutation", op.permutation))
-    w.emit(node, "TRANSPOSE", inputs, "TransposeOptions")
-
-
-def _require_shape(w: _Writer, node: Node) -> None:
-    x, y = w.graph.type(node.inputs["x"]).shape, w.graph.type(node.outputs[0]).shape
-    if x != y:
-        raise CompileError(node.origin or node.name, f"turns {x} into {y}", "put a RESHAPE after it")
-
-
-_METHODS: dict[type, Callable[[_Writer, Node], None]] = {
-    Add: _add, AveragePool2D: _pool, Conv2D: _conv_2d, DepthwiseConv2D: _depthwise_conv_2d, FullyConnected: _fully_connected, MaxPool2D: _pool,
-    Mean: _mean, Pad: _pad, Requantize: _requantize, Reshape: _reshape, Softmax: _softmax, Transpose: _transpose,
-}  # fmt: skip
-
-WRITABLE = frozenset(_METHODS)
-"""The operators that the format has: every forward operator."""
-
-
 # -- flatbuffer ---------------------------------------------------------------------------------------
-def _serialise(w: _Writer) -> bytes:
+def _serialise(w: TFLiteWriter) -> bytes:
     """Bytes of the file: buffers, tensors, operators, subgraph, model; children before parents."""
     b = flatbuffers.Builder(1024)
     constants = [t.data for t in w.tensors if t.data is not None]

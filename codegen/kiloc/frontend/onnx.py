@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from ..errors import CompileError
 from ..ir.graph import Graph
+from ..ir.operator import reads_onnx
 from ..ir.types import Quantization, TensorType
 from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
 from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
-from .onnx_ops import OPERATORS
-from .onnx_values import Values
+from .onnx_ops import FORMAT_OPERATORS
+from .onnx_reader import OnnxReader
 from .qdq import Activation, positions
 
 _HINTS = {
@@ -29,16 +30,17 @@ def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
     try:
         model = Model(data)
-        return _convert(model, Values(name, origin, model))
+        return _convert(model, OnnxReader(name, origin, model))
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
 
 
-def _convert(model: Model, v: Values) -> Graph:
+def _convert(model: Model, v: OnnxReader) -> Graph:
     """Operators, in file order, to nodes."""
+    handlers = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
     for op in model.operators:
-        if op.kind not in OPERATORS:
-            hint = _HINTS.get(op.kind, f"supported are {', '.join(sorted(OPERATORS))}")
+        if op.kind not in handlers:
+            hint = _HINTS.get(op.kind, f"supported are {', '.join(sorted(handlers))}")
             raise CompileError(op.where, f"operator {op.kind} is not supported", hint)
     if not model.inputs:
         raise CompileError("the graph", "has no inputs", EXPORT_AGAIN)
@@ -47,7 +49,7 @@ def _convert(model: Model, v: Values) -> Graph:
     for op in model.operators:
         if not op.outputs or (any(op.outputs[1:]) and op.kind != "Dropout"):
             raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
-        v.known[op.outputs[0]] = OPERATORS[op.kind](v, op)
+        v.known[op.outputs[0]] = handlers[op.kind](v, op)
     outputs = [_output(v, name) for name in model.outputs]
     if not v.b.nodes:
         raise CompileError("the graph", "computes nothing", EXPORT_AGAIN)
@@ -55,7 +57,7 @@ def _convert(model: Model, v: Values) -> Graph:
     return v.b.finish(outputs)
 
 
-def _declare_input(v: Values, port: Port) -> None:
+def _declare_input(v: OnnxReader, port: Port) -> None:
     if port.dtype not in ("int8", "float32"):
         hint = "quantise with activation_type=QuantType.QInt8" if port.dtype == "uint8" else QUANTIZE_HINT
         raise CompileError(port.where, f"has type {port.dtype}; inputs are int8, or float32 in front of {QUANTIZE}", hint)
@@ -69,7 +71,7 @@ def _declare_input(v: Values, port: Port) -> None:
     v.known[port.name] = Activation(value, positions(shape), port.dtype)
 
 
-def _entry_parameters(v: Values, port: Port) -> list[Quantization]:
+def _entry_parameters(v: OnnxReader, port: Port) -> list[Quantization]:
     """What the first QuantizeLinear or DequantizeLinear behind an input say, across operators that keep the scale."""
     entry = DEQUANTIZE if port.dtype == "int8" else QUANTIZE
     found: list[Quantization] = []
@@ -88,7 +90,7 @@ def _entry_parameters(v: Values, port: Port) -> list[Quantization]:
     return found
 
 
-def _output(v: Values, name: str) -> str:
+def _output(v: OnnxReader, name: str) -> str:
     where = f"tensor '{name}'"
     x = v.settled(v.value(name, "the graph's output"), where)
     if x.dtype == "uint8":
@@ -99,7 +101,7 @@ def _output(v: Values, name: str) -> str:
     return v.arrange(x, x.index, shape if shape and shape[0] == 1 else (1, *shape), where)
 
 
-def _without_rescaling(v: Values, x: Activation) -> Activation:
+def _without_rescaling(v: OnnxReader, x: Activation) -> Activation:
     """A FLOAT32 output straight from a softmax: the caller scales it anyway, so the softmax's own scale does."""
     last = v.b.nodes[-1] if v.b.nodes else None
     before = next((n for n in reversed(v.b.nodes) if n.name == last.inputs["x"]), None) if last else None

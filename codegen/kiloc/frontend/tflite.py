@@ -16,20 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph
+from ..ir.operator import Op, reads_tflite
 from ..ir.types import TensorType
 from ..ops._window import Window, same_padding
-from ..ops.model.add import Add
-from ..ops.model.average_pool_2d import AveragePool2D
-from ..ops.model.conv_2d import Conv2D
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
-from ..ops.model.fully_connected import FullyConnected
-from ..ops.model.max_pool_2d import MaxPool2D
-from ..ops.model.mean import Mean
-from ..ops.model.pad import Pad
-from ..ops.model.requantize import Requantize
-from ..ops.model.reshape import Reshape
-from ..ops.model.softmax import Softmax
-from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .limits import RANK, check_size, checked_window
 from .names import layer_name
@@ -41,13 +30,13 @@ def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)
     try:
-        return _Converter(name, origin, file.operators).convert(file.inputs, file.outputs)
+        return TFLiteReader(name, origin, file.operators).convert(file.inputs, file.outputs)
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
 
 
-class _Converter:
-    """Turns operators, in file order, into nodes."""
+class TFLiteReader:
+    """Turns operators, in file order, into nodes. The public methods below `convert` are for the operators' `read_tflite`."""
 
     def __init__(self, name: str, origin: str, operators: list[Operator]) -> None:
         self.b = GraphBuilder(name, origin)
@@ -69,7 +58,7 @@ class _Converter:
         for op in self.operators:
             if op.index not in skipped and not self._is_entry(op):
                 self._convert(op)
-        return self.b.finish([self._value(t, "the graph's output") for t in ends])
+        return self.b.finish([self.value(t, "the graph's output") for t in ends])
 
     def _integer_end(self, t: Tensor) -> Tensor:
         """The INT8 tensor behind a float output."""
@@ -109,10 +98,11 @@ class _Converter:
             self.entries.add(core.index)
         if core.index in self.known:
             raise CompileError(t.where, "is an input twice", "export the model again")
-        self.known[core.index] = self.b.input(self._activation_type(core), t.name)
+        self.known[core.index] = self.b.input(self.activation_type(core), t.name)
 
     # -- values ---------------------------------------------------------------------------------------
-    def _value(self, t: Tensor | None, where: str) -> str:
+    def value(self, t: Tensor | None, where: str) -> str:
+        """The graph's value of an activation of the file."""
         if t is None or t.index not in self.known:
             what = "an input is missing" if t is None else f"{t.where} is used before it is computed"
             if t is not None and t.data is not None:
@@ -121,9 +111,10 @@ class _Converter:
             raise CompileError(where, what, "export the model again")
         return self.known[t.index]
 
-    def _shape(self, t: Tensor) -> tuple[int, ...]:
+    def shape(self, t: Tensor) -> tuple[int, ...]:
+        """The shape in the graph, with a batch of 1 in front."""
         shape = (1, *t.shape[1:]) if t.shape and t.shape[0] in (-1, 0) else t.shape
-        if self._rows_first(t):  # no batch axis
+        if self.rows_first(t):  # no batch axis
             shape = (1, *shape)
         if not shape or any(d < 1 for d in shape):
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
@@ -132,24 +123,26 @@ class _Converter:
         check_size(t.where, shape)
         return shape
 
-    def _rows_first(self, t: Tensor) -> bool:
+    def rows_first(self, t: Tensor) -> bool:
         """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
         return bool(t.shape) and len(t.shape) < 4 and t.shape[0] > 1
 
-    def _activation_type(self, t: Tensor) -> TensorType:
+    def activation_type(self, t: Tensor) -> TensorType:
+        """The type in the graph of an int8 tensor with one scale."""
         if t.dtype != "INT8":
             raise CompileError(t.where, f"has type {t.dtype}; only INT8 activations are supported", QUANTIZE_HINT)
         quantization = checked_quantization(t.where, t.scales, t.zero_points, None)
         if len(quantization.scale) != 1:
             raise CompileError(t.where, "an activation with one scale a channel", "export the model again")
-        return TensorType(self._shape(t), "int8", quantization)
+        return TensorType(self.shape(t), "int8", quantization)
 
-    def _name(self, op: Operator, kind: str) -> str:
+    def name(self, op: Operator, kind: str) -> str:
+        """A name for the node of an operator: the layer's in the file, or the kind with a number."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
         return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
 
-    def _weights(
+    def weights(
         self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
     ) -> dict[str, str]:
         """Constants of a layer: weights in the layout of the operator, and a bias (zeros where there is none)."""
@@ -172,54 +165,75 @@ class _Converter:
             "bias": self.b.constant(f"{name}.bias", data, None, bias.name if bias else ""),
         }
 
-    def _constant(self, op: Operator, position: int) -> NDArray[Any]:
+    def constant(self, op: Operator, position: int) -> NDArray[Any]:
+        """The data of an input that must be constant."""
         t = op.input(position)
         if t is None or t.data is None:
             raise CompileError(op.where, f"input {position} must be a constant", "export the model with fixed shapes")
         return t.data
 
-    def _integers(self, op: Operator, position: int) -> list[int]:
+    def integers(self, op: Operator, position: int) -> list[int]:
         """Axes, amounts and permutations."""
-        data = self._constant(op, position)
+        data = self.constant(op, position)
         if data.dtype.kind != "i" or data.size > 2 * RANK:
             raise CompileError(op.where, f"input {position} is a {data.dtype} of shape {data.shape}", "export the model again")
         return [int(i) for i in data.ravel()]
 
     # -- operators ------------------------------------------------------------------------------------
     def _convert(self, op: Operator) -> None:
-        if op.kind not in _OPERATORS:
-            raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(_OPERATORS))}")
+        bound = reads_tflite()
+        if op.kind not in bound:
+            raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
         if len(op.outputs) != 1:
             raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
         if op.outputs[0].index in self.known or op.outputs[0].data is not None:
             raise CompileError(op.where, f"its result {op.outputs[0].where} is computed twice, or a constant", "export the model again")
-        _OPERATORS[op.kind](self, op)
+        bound[op.kind].read_tflite(self, op)
 
-    def _emit(self, op: Operator, kind: str, node: Any, inputs: dict[str, str] | None = None, name: str = "") -> None:
-        name = name or self._name(op, kind)
-        operands = {"x": self._value(op.input(0), op.where), **(inputs or {})}
-        self.known[op.outputs[0].index] = self.b.node(name, node, operands, self._activation_type(op.outputs[0]), op.where)
+    def emit(self, op: Operator, node: Op, inputs: Mapping[str, str] | None = None, label: str = "", name: str = "") -> None:
+        """Add the node of an operator with one result. Its operand x is the file's first input; inputs: the values of the others.
 
-    def _options(self, op: Operator) -> Mapping[str, Any]:
+        label: what nodes without a name in the file are called and numbered by, the mnemonic where it is left out; name: the name itself.
+        """
+        name = name or self.name(op, label or node.mnemonic)
+        operands = {"x": self.value(op.input(0), op.where), **(inputs or {})}
+        self.known[op.outputs[0].index] = self.b.node(name, node, operands, self.activation_type(op.outputs[0]), op.where)
+
+    def elementwise(self, op: Operator, kind: type[Op]) -> None:
+        """Add the node of an operator whose inputs are its operands, in this order; its attribute `activation` is the fused activation."""
+        first, *others = kind.operands
+        assert first == "x", f"{kind.mnemonic}: the first operand is called x"
+        inputs = {name: self.value(op.input(i), op.where) for i, name in enumerate(others, 1)}
+        attributes = {"activation": self.activation(op)} if "activation" in kind.__dataclass_fields__ else {}
+        self.emit(op, kind(**attributes), inputs)
+
+    def options(self, op: Operator) -> Mapping[str, Any]:
+        """The `fields` of the operator's binding, as the file has them."""
         if op.options is None:
             raise CompileError(op.where, "its options are missing", "export the model again")
         return op.options
 
-    def _activation(self, op: Operator) -> str:
-        code = self._options(op)["FusedActivationFunction"]
+    def activation(self, op: Operator) -> str:
+        """The fused activation: "none", "relu", "relu6", "relu_n1_to_1"."""
+        code = self.options(op)["FusedActivationFunction"]
         if code not in _ACTIVATIONS:
             raise CompileError(op.where, f"fused activation {code} is not supported", "use none, RELU, RELU6 or RELU_N1_TO_1")
         return _ACTIVATIONS[code]
 
-    def _image(self, op: Operator) -> tuple[int, ...]:
+    def image(self, op: Operator) -> tuple[int, ...]:
         """The shape [1, H, W, C] of an operator's input."""
         x = op.input(0)
         if x is None or len(x.shape) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
-        return self._shape(x)
+        return self.shape(x)
 
-    def _window(self, op: Operator, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
-        o, image = self._options(op), self._image(op)
+    def check_size(self, op: Operator, shape: tuple[int, ...]) -> None:
+        """Refuses a tensor without elements, or with more than any microcontroller holds."""
+        check_size(op.where, shape)
+
+    def window(self, op: Operator, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Window:
+        """The window of a convolution or pool, with the stride and padding of its options."""
+        o, image = self.options(op), self.image(op)
         stride = (o["StrideH"], o["StrideW"])
         if min(*stride, *kernel, *dilation) < 1:
             raise CompileError(op.where, f"kernel {kernel}, stride {stride}, dilation {dilation}", "export the model again")
@@ -232,128 +246,9 @@ class _Converter:
             pad = (top, left, bottom, right)
         return checked_window(op.where, Window(kernel, stride, pad, dilation), image)
 
-    def _convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
+    def convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
+        """The window that weights [.., KH, KW, ..] slide over."""
         if w.ndim != 4 or w.size == 0:
             raise CompileError(op.where, f"weights of shape {w.shape}", "export the model again")
-        o = self._options(op)
-        return self._window(op, (w.shape[1], w.shape[2]), (o["DilationHFactor"], o["DilationWFactor"]))
-
-    def _conv_2d(self, op: Operator) -> None:
-        w = self._constant(op, 1)
-        window, activation, name = self._convolution_window(op, w), self._activation(op), self._name(op, "conv")
-        self._emit(op, "conv", Conv2D(activation=activation, window=window), self._weights(op, name, w.shape[0]), name)
-
-    def _depthwise_conv_2d(self, op: Operator) -> None:
-        w = self._constant(op, 1)
-        window, activation, name = self._convolution_window(op, w), self._activation(op), self._name(op, "depthwise")
-        if self._image(op)[3] == 1:  # one input channel: an ordinary convolution
-            constants = self._weights(op, name, w.shape[3], lambda d: d.transpose(3, 1, 2, 0))
-            self._emit(op, "depthwise", Conv2D(activation=activation, window=window), constants, name)
-            return
-        constants = self._weights(op, name, w.shape[3], axis=3)
-        self._emit(op, "depthwise", DepthwiseConv2D(window, activation), constants, name)
-
-    def _fully_connected(self, op: Operator) -> None:
-        w, layout = self._constant(op, 1), self._options(op)["WeightsFormat"]
-        if w.ndim != 2 or w.size == 0 or layout != 0:
-            raise CompileError(op.where, f"weights of shape {w.shape} in format {layout}", "export with default weights")
-        name = self._name(op, "fc")
-        self._emit(op, "fc", FullyConnected(activation=self._activation(op)), self._weights(op, name, w.shape[0]), name)
-
-    def _add(self, op: Operator) -> None:
-        other = {"other": self._value(op.input(1), op.where)}
-        self._emit(op, "add", Add(activation=self._activation(op)), other)
-
-    def _pool(self, op: Operator, kind: str, cls: type[AveragePool2D] | type[MaxPool2D]) -> None:
-        o = self._options(op)
-        window = self._window(op, (o["FilterHeight"], o["FilterWidth"]))
-        self._emit(op, kind, cls(window, self._activation(op)))
-
-    def _average_pool_2d(self, op: Operator) -> None:
-        self._pool(op, "average_pool", AveragePool2D)
-
-    def _max_pool_2d(self, op: Operator) -> None:
-        self._pool(op, "max_pool", MaxPool2D)
-
-    def _mean(self, op: Operator) -> None:
-        x = op.input(0)
-        if x is None or not x.shape:
-            raise CompileError(op.where, "needs an input with axes", "export the model again")
-        rank, given = len(x.shape), self._integers(op, 1)
-        if not given or any(not -rank <= a < rank for a in given):
-            raise CompileError(op.where, f"reduces axes {given} of {rank}", "export the model again")
-        self._emit(op, "mean", Mean(tuple(sorted({a % rank + self._rows_first(x) for a in given}))))
-
-    def _pad(self, op: Operator) -> None:
-        x, given = op.input(0), self._integers(op, 1)
-        amounts = [given[i : i + 2] for i in range(0, len(given), 2)]
-        if x is None or len(given) != 8 or any(amounts[0]) or any(amounts[3]) or min(given) < 0:
-            raise CompileError(op.where, f"pads {amounts}; only height and width of NHWC are supported", "pad in the convolution")
-        height, width = self._image(op)[1:3]
-        (top, bottom), (left, right) = amounts[1], amounts[2]
-        check_size(op.where, (1, height + top + bottom, width + left + right, self._image(op)[3]))
-        self._emit(op, "pad", Pad((top, left, bottom, right), self._fill(op, x)))
-
-    def _fill(self, op: Operator, x: Tensor) -> int:
-        """The code that a border holds: one of the input's scale."""
-        zero = self._activation_type(x).zero_point
-        if op.input(2) is None:
-            return zero
-        value = self._constant(op, 2)
-        if value.size != 1 or value.dtype != np.int8:
-            raise CompileError(op.where, f"pads with a {value.dtype} of shape {value.shape}", "pad with one int8 value")
-        return int(value.ravel()[0])
-
-    def _reshape(self, op: Operator) -> None:
-        self._emit(op, "reshape", Reshape(self._shape(op.outputs[0])))
-
-    def _softmax(self, op: Operator) -> None:
-        self._emit(op, "softmax", Softmax(float(self._options(op)["Beta"])))
-
-    def _quantize(self, op: Operator) -> None:
-        self._emit(op, "quantize", Requantize())
-
-    def _relu(self, op: Operator) -> None:
-        self._emit(op, "relu", Requantize("relu"))
-
-    def _relu6(self, op: Operator) -> None:
-        """TensorFlow Lite Micro clamps in the input's scale and ignores the result's: LiteRT computes something else."""
-        x = op.input(0)
-        if x is not None and self._activation_type(x).quantization != self._activation_type(op.outputs[0]).quantization:
-            what = "input and result have different scales, for which TensorFlow Lite Micro computes something else than LiteRT"
-            raise CompileError(op.where, what, "fuse it into the layer before it, or export with one scale")
-        self._emit(op, "relu6", Requantize("relu6"))
-
-    def _relu_n1_to_1(self, op: Operator) -> None:
-        self._emit(op, "relu_n1_to_1", Requantize("relu_n1_to_1"))
-
-    def _transpose(self, op: Operator) -> None:
-        x, permutation = op.input(0), tuple(self._integers(op, 1))
-        if x is None or sorted(permutation) != list(range(len(x.shape))) or not permutation:
-            raise CompileError(op.where, f"permutation {permutation} does not fit its input", "export the model again")
-        if self._rows_first(x):
-            permutation = (0, *(p + 1 for p in permutation))
-        self._emit(op, "transpose", Transpose(permutation))
-
-
-_OPERATORS: dict[str, Callable[[_Converter, Operator], None]] = {
-    "ADD": _Converter._add,
-    "AVERAGE_POOL_2D": _Converter._average_pool_2d,
-    "CONV_2D": _Converter._conv_2d,
-    "DEPTHWISE_CONV_2D": _Converter._depthwise_conv_2d,
-    "EXPAND_DIMS": _Converter._reshape,
-    "FULLY_CONNECTED": _Converter._fully_connected,
-    "MAX_POOL_2D": _Converter._max_pool_2d,
-    "MEAN": _Converter._mean,
-    "PAD": _Converter._pad,
-    "PADV2": _Converter._pad,
-    "QUANTIZE": _Converter._quantize,
-    "RELU": _Converter._relu,
-    "RELU6": _Converter._relu6,
-    "RELU_N1_TO_1": _Converter._relu_n1_to_1,
-    "RESHAPE": _Converter._reshape,
-    "SOFTMAX": _Converter._softmax,
-    "SQUEEZE": _Converter._reshape,
-    "TRANSPOSE": _Converter._transpose,
-}
-"""What is supported, by the name of the operator in the file."""
+        o = self.options(op)
+        return self.window(op, (w.shape[1], w.shape[2]), (o["DilationHFactor"], o["DilationWFactor"]))

@@ -16,6 +16,7 @@ import tflite
 from numpy.typing import NDArray
 
 from ..errors import CompileError
+from ..ir.operator import reads_tflite
 from ..plain_text import printable
 from .limits import NAME_BYTES, PORTS, RANK, check_count
 
@@ -24,20 +25,6 @@ _TYPES = {v: k for k, v in vars(tflite.TensorType).items() if not k.startswith("
 _DTYPES = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": np.int64}
 _DAMAGED = (struct.error, IndexError, ValueError, TypeError, OverflowError)
 """What the accessors raise on offsets that lead nowhere."""
-
-_CONVOLUTION = ("StrideH", "StrideW", "Padding", "DilationHFactor", "DilationWFactor", "FusedActivationFunction")
-_POOL = ("StrideH", "StrideW", "Padding", "FilterHeight", "FilterWidth", "FusedActivationFunction")
-_OPTIONS = {
-    "CONV_2D": (tflite.Conv2DOptions, _CONVOLUTION),
-    "DEPTHWISE_CONV_2D": (tflite.DepthwiseConv2DOptions, _CONVOLUTION),
-    "FULLY_CONNECTED": (tflite.FullyConnectedOptions, ("WeightsFormat", "FusedActivationFunction")),
-    "ADD": (tflite.AddOptions, ("FusedActivationFunction",)),
-    "AVERAGE_POOL_2D": (tflite.Pool2DOptions, _POOL),
-    "MAX_POOL_2D": (tflite.Pool2DOptions, _POOL),
-    "SOFTMAX": (tflite.SoftmaxOptions, ("Beta",)),
-}
-"""Operators whose options count: their table in the file, and what is read of it."""
-
 
 @dataclass
 class Tensor:
@@ -59,7 +46,7 @@ class Tensor:
 
 @dataclass
 class Operator:
-    """An operator as the file has it; a missing optional input is None. options: those of `_OPTIONS`, None where the file has none."""
+    """An operator as the file has it; a missing optional input is None. options: the fields of its binding, None where the file has none."""
 
     index: int
     kind: str
@@ -101,6 +88,7 @@ class _Reader:
 
     def __init__(self, data: bytes) -> None:
         self._left = 8 * len(data)
+        self._bound = reads_tflite()
         self.model = tflite.Model.GetRootAsModel(data, 0)
         if self.model.SubgraphsLength() < 1:
             raise ValueError("no subgraph")
@@ -190,9 +178,9 @@ class _Reader:
 
     def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
         table = op.BuiltinOptions()
-        if table is None or kind not in _OPTIONS:
+        cls = self._bound.get(kind)
+        if table is None or cls is None or cls.tflite is None or not cls.tflite.fields:
             return None
-        kind_of_table, names = _OPTIONS[kind]
-        options = kind_of_table()
+        options = getattr(tflite, cls.tflite.table)()
         options.Init(table.Bytes, table.Pos)
-        return {name: getattr(options, name)() for name in names}
+        return {name: getattr(options, name)() for name in cls.tflite.fields}

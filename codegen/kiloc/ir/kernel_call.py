@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..errors import CompileError
+
+PACKAGES = "packages"
+"""The folder of a build directory with the kernels of packages, one folder a package; it is a path of headers."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,28 @@ Field = int | float | str | tuple[int, ...] | Argument | Table | Mapping[str, "F
 
 
 @dataclass(frozen=True)
+class KernelPackage:
+    """Kernels that live outside of kilotune: a folder of C sources, each with a header of the same name beside it.
+
+    name: of the folder in build directories, and in front of the header's name in generated C: `#include "name/kernel.h"`. What sources include
+    from their own folder is copied with them. Raises CompileError for a name that C or a file system might read otherwise.
+    """
+
+    name: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z][a-z0-9_]*", self.name) or self.name == "kt":
+            where = f"KernelPackage(name={self.name!r})"
+            raise CompileError(where, "is no name of lower-case letters, digits and _, or is kt", "the name of your package, for example")
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """symbol(&parameters, arguments...); scratch in bytes, aligned to 4.
 
-    source: the translation unit under runtime/src that defines the symbol; needs: others that it calls. unreached: functions that the symbol
+    source: the translation unit that defines the symbol, under runtime/src or in the folder of `package`; needs: others under runtime/src that
+    it calls. unreached: functions that the symbol
     calls for other parameters, but never for these: the bound of the stack leaves them out.
     """
 
@@ -55,20 +80,23 @@ class KernelCall:
     source: str = ""
     needs: tuple[str, ...] = ()
     unreached: frozenset[str] = frozenset()
+    package: KernelPackage | None = None
 
     @property
     def file(self) -> str:
-        """The translation unit under runtime/src that defines the symbol."""
+        """The translation unit that defines the symbol."""
         assert self.source, self.symbol
         return self.source
 
     @property
     def header(self) -> str:
         """The header that declares symbol and parameter struct: each folder of kernels has one of its name (include/kt/kernels)."""
+        if self.package is not None:
+            return f"{self.package.name}/{self.file.removesuffix('.c')}.h"
         folder = self.file.rpartition("/")[0]
         return f"kt/{folder}.h"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every translation unit of the call."""
-        return (self.file, *self.needs)
+        """Every translation unit of the call under runtime/src."""
+        return self.needs if self.package is not None else (self.file, *self.needs)

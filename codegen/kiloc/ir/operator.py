@@ -1,11 +1,12 @@
 """The contract of an operator, and the table of all of them.
 
 An operator is a frozen dataclass of attributes. Everything the compiler knows about it is in its class: result
-types, exact meaning in NumPy, gradient, C kernel. `ops/model/_template.py` shows the smallest complete one.
+types, exact meaning in NumPy, gradient, C kernel, and how files of models hold it. `ops/model/_template.py` shows the smallest complete one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -13,10 +14,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CompileError
+from .binding import OnnxBinding, TFLiteBinding
 from .types import TensorType
 
 if TYPE_CHECKING:
     from ..autodiff import GradientBuilder
+    from ..export.onnx import OnnxWriter
+    from ..export.tflite import TFLiteWriter
+    from ..frontend.onnx_file import Operator as OnnxOperator
+    from ..frontend.onnx_reader import OnnxReader
+    from ..frontend.qdq import AnyValue
+    from ..frontend.tflite import TFLiteReader
+    from ..frontend.tflite_file import Operator as TFLiteOperator
     from .graph import Node
     from .kernel_call import KernelCall
     from .reach import Reach
@@ -84,6 +94,9 @@ class Op:
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
     """Operand, of the result's size, of which the kernel reads no element after writing it: the first result may be the same buffer."""
+    tflite: ClassVar[TFLiteBinding | None] = None
+    onnx: ClassVar[OnnxBinding | None] = None
+    """What files call it; None: no file of the format has it."""
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         """Result types where operands and attributes determine them, else None (then `check` decides)."""
@@ -121,6 +134,26 @@ class Op:
         """Multiply-accumulate operations of one sample."""
         return 0
 
+    # -- files of models, for operators with a binding. As they stand here the methods suit operators that work element by element: every operand
+    #    is an activation of the result's shape, and an attribute `activation`, where there is one, is the fused activation.
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        """Add the nodes of an operator of a file, with `r.emit`. Raises CompileError for what the operator cannot do."""
+        r.elementwise(op, cls)
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        """Add the operators of a node to a file, with `w.emit`. Raises CompileError for what the format cannot hold."""
+        w.elementwise(node)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        """What an operator of a file computes: mostly `r.result`, which waits for its QuantizeLinear. Raises CompileError."""
+        return r.elementwise(op, cls)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        """Add the nodes of the format, with `w.emit` and `w.result`. Raises CompileError."""
+        w.elementwise(node)
+
 
 OpClass = TypeVar("OpClass", bound=type[Op])
 
@@ -128,7 +161,26 @@ REGISTRY: dict[str, type[Op]] = {}
 
 
 def register(cls: OpClass) -> OpClass:
-    """Class decorator: makes the operator known under its mnemonic."""
-    assert cls.mnemonic and cls.mnemonic not in REGISTRY, cls
+    """Class decorator: makes the operator known under its mnemonic, and under its names in files. Raises CompileError where one is taken."""
+    where = f"operator {cls.__name__}"
+    if not isinstance(cls.mnemonic, str) or not re.fullmatch("[a-z][a-z0-9_]*", cls.mnemonic):
+        what = f"its mnemonic {cls.mnemonic!r} is no name of lower-case letters, digits and _"
+        raise CompileError(where, what, 'mnemonic: ClassVar[str] = "scale"')
+    for other in REGISTRY.values():
+        taken = [cls.mnemonic] if other.mnemonic == cls.mnemonic else []
+        taken += [name for name in (cls.tflite.operators if cls.tflite else ()) if other.tflite and name in other.tflite.operators]
+        taken += [name for name in (cls.onnx.operators if cls.onnx else ()) if other.onnx and name in other.onnx.operators]
+        if taken:
+            raise CompileError(where, f"{taken[0]} is the name of {other.__module__}.{other.__qualname__}", "choose another name")
     REGISTRY[cls.mnemonic] = cls
     return cls
+
+
+def reads_tflite() -> dict[str, type[Op]]:
+    """The class that reads each operator of a .tflite file."""
+    return {name: cls for cls in REGISTRY.values() if cls.tflite for name in cls.tflite.operators}
+
+
+def reads_onnx() -> dict[str, type[Op]]:
+    """The class that reads each operator of an .onnx file."""
+    return {name: cls for cls in REGISTRY.values() if cls.onnx for name in cls.onnx.operators}

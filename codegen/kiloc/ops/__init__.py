@@ -6,7 +6,8 @@ update    what an optimizer step is made of
 fast      stand-ins for operators above, with constants in the order that a fast kernel reads
 paging    moves of values between memories and between parts of an image
 
-The contract that they fulfil is `kiloc.ir.operator`. Files whose name begins with an underscore hold what several share.
+The contract that they fulfil is `kiloc.ir.operator`. Files whose name begins with an underscore hold what several share;
+what of it an operator from outside needs is exported here.
 """
 
 import importlib
@@ -14,7 +15,10 @@ import pkgutil
 
 from ..ir.operator import REGISTRY
 from ..numerics import exponent_for
+from ._activation import clamp_range, far_apart
 from ._sums import output_scales
+from .backward._gradient import RequantizedGradient, batch
+from .backward.gradient_mask import masked
 from .model._linear import Linear
 
 
@@ -27,4 +31,14 @@ def _load_all() -> None:
 
 _load_all()
 
-__all__ = ["REGISTRY", "Linear", "exponent_for", "output_scales"]
+__all__ = [
+    "REGISTRY",
+    "Linear",
+    "RequantizedGradient",
+    "batch",
+    "clamp_range",
+    "exponent_for",
+    "far_apart",
+    "masked",
+    "output_scales",
+]

@@ -1,6 +1,6 @@
 """HALVE: a complete operator to copy from. It is registered nowhere; the first line of the docstring says what it computes.
 
-Name the source of the arithmetic (specification, section) and its rounding here. The six steps around this file are in
+Name the source of the arithmetic (specification, section) and its rounding here. The five steps around this file are in
 CONTRIBUTING.md.
 """
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from .._activation import clamp_range, far_apart
@@ -19,6 +20,9 @@ from ..backward.gradient_mask import masked
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...ir.graph import Node
 
 LEFT_SHIFT = 20
@@ -30,6 +34,8 @@ class Add(Op):
     mnemonic: ClassVar[str] = "add"
     operands: ClassVar[tuple[str, ...]] = ("x", "other")
     in_place: ClassVar[str | None] = "x"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"ADD": 2}, "AddOptions", ("FusedActivationFunction",))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Add",))
 
     activation: str = "none"
 
@@ -68,3 +74,8 @@ class Add(Op):
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))
         return KernelCall("kt_add_s8", "kt_add_params", fields, arguments, source="kernels/elementwise/add.c")
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        """A constant operand is the bias of the layer in front."""
+        return r.with_constant_operand(op) or r.elementwise(op, cls)

@@ -5,12 +5,14 @@ Input and result share their quantisation. Source: TensorFlow Lite 8-bit quantis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
@@ -19,10 +21,23 @@ from .._window import Window
 from .._window_reach import window_reach
 from ..backward._gradient import Real, RequantizedGradient, batch
 from ..backward.gradient_mask import masked
+from .mean import Mean
+from .pad import Pad
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
+
+
+POOL_FIELDS = ("StrideH", "StrideW", "Padding", "FilterHeight", "FilterWidth", "FusedActivationFunction")
+"""Options of a pool in .tflite files."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,29 @@ class Pool2D(Op):
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
 
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        o = r.options(op)
+        window = r.window(op, (o["FilterHeight"], o["FilterWidth"]))
+        r.emit(op, cls(window, r.activation(op)), label=cls.mnemonic.removesuffix("_2d"))
+
+    def written_pool(self, w: TFLiteWriter, node: Node, border: int | None, label: str) -> None:
+        """border: what a PAD in front may fill with, where there is such a value; label: of the result's tensor."""
+        x, padding = w.padded(node, self.window, border)
+        if self.window.dilation != (1, 1):
+            raise CompileError(node.origin or node.name, f"a pool with dilation {self.window.dilation}", "TensorFlow Lite's pools have none")
+        kernel: dict[str, Any] = {"FilterHeight": self.window.kernel[0], "FilterWidth": self.window.kernel[1]}
+        fields = {**w.window_fields(self.window, padding), **kernel, **w.activation(self.activation)}
+        w.emit(node, self.mnemonic.upper(), (x,), label=label, **fields)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        if self.window.dilation != (1, 1):
+            raise CompileError(node.origin or node.name, f"a pool with dilation {self.window.dilation}", "only pools without are written")
+        assert self.onnx is not None
+        x = w.operand(node)
+        real = w.emit(self.onnx.operators[0], [w.real(node, x, w.first(x))], f"{node.name}/pool", **w.window_attributes(self.window))
+        w.result(node, real, "first", self.activation)
+
     def pool_call(self, t: NodeTypes, n: Names, symbol: str) -> KernelCall:
         fields: dict[str, Field] = {
             "window": self.window.fields(t.type("x").shape, t.result().shape),
@@ -68,6 +106,8 @@ def window_counts(window: Window, height: int, width: int) -> NDArray[np.int64]:
 @dataclass(frozen=True)
 class AveragePool2D(Pool2D):
     mnemonic: ClassVar[str] = "average_pool_2d"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"AVERAGE_POOL_2D": 2}, "Pool2DOptions", POOL_FIELDS)
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("AveragePool",))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = self.window.folded(e.wide("x"), 0, np.add)
@@ -84,6 +124,26 @@ class AveragePool2D(Pool2D):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return self.pool_call(t, n, "kt_average_pool2d_s8")
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        self.written_pool(w, node, None, "AvgPool")
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        """A pool over the whole image that changes the scale is a mean; a border that counts is padded in front."""
+        x = r.activation(op)
+        order, rank, q = r.image(op, x), x.index.ndim, r.quantization(x)
+        window = r.pool_window(op, order.shape, rank)
+        if window.kernel == order.shape[1:3] and not any(window.pad) and not r.keeps_scale(op, q):
+            return Mean.over(r, op, list(range(2, rank)), True)
+        value = r.arrange(x, order, order.shape, op.where)
+        if any(window.pad) and op.int_of("count_include_pad", 0):
+            if op.int_of("ceil_mode", 0):
+                raise CompileError(op.where, "ceil_mode together with count_include_pad is not supported", "pad in front of the pool")
+            value, window = Pad.around(r, op, value, window.pad, q.zero_point), replace(window, pad=(0, 0, 0, 0))
+        size = r.b.values[value].type.shape
+        shape = (1, *window.output(size[1], size[2]), size[3])
+        return r.result(op, "average_pool", lambda a: cls(window, a), {"x": value}, shape, r.file_order(shape, rank), kept=q)
 
 
 @register

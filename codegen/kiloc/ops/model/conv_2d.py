@@ -6,19 +6,33 @@ Source: TensorFlow Lite 8-bit quantisation specification, section "CONV_2D"; rou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import NodeTypes, register
 from .._activation import far_apart
 from .._sums import Image
 from .._window import Window
 from ._linear import Linear
 
+if TYPE_CHECKING:
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
+    from ...ir.graph import Node
+
+
+CONVOLUTION_FIELDS = ("StrideH", "StrideW", "Padding", "DilationHFactor", "DilationWFactor", "FusedActivationFunction")
+"""Options of a convolution in .tflite files."""
+
 
 @register
 @dataclass(frozen=True)
 class Conv2D(Linear):
     mnemonic: ClassVar[str] = "conv_2d"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"CONV_2D": 3}, "Conv2DOptions", CONVOLUTION_FIELDS, also=("DEPTHWISE_CONV_2D",))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Conv",))
 
     window: Window = Window((1, 1))
 
@@ -37,3 +51,17 @@ class Conv2D(Linear):
             return f"weights {w.shape} do not fit a {self.window.kernel} kernel over {x.shape[3]} channels"
         expected = (1, *self.window.output(x.shape[1], x.shape[2]), w.shape[0])
         return far_apart(*self.multipliers(t)[1].tolist()) if y.shape == expected else f"result is {y.shape}, expected {expected}"
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        w = r.constant(op, 1)
+        window, activation, name = r.convolution_window(op, w), r.activation(op), r.name(op, "conv")
+        r.emit(op, cls(activation=activation, window=window), r.weights(op, name, w.shape[0]), name=name)
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        x, padding = w.padded(node, self.window, w.graph.type(node.inputs["x"]).zero_point)
+        fields = {**w.convolution_fields(self.window, padding), **w.activation(self.activation)}
+        w.emit(node, "CONV_2D", (x, *w.weights(node, 0, "Conv2D")), label="Conv2D", **fields)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        w.convolution(node, self.window, self.activation, (0, 3, 1, 2), 1)

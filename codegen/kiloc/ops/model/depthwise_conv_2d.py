@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import numerics as nm
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
@@ -29,9 +31,17 @@ from ..backward.gain_gradient import scaled_gradient
 from ..backward.gradient_mask import masked
 from ..backward.input_gradient import prescale, prescaled
 from ..backward.parameter_gradient import BiasGradient, ParameterGradient
+from .conv_2d import CONVOLUTION_FIELDS, Conv2D
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 
@@ -41,6 +51,8 @@ class DepthwiseConv2D(Op):
     mnemonic: ClassVar[str] = "depthwise_conv_2d"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
     optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND)
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"DEPTHWISE_CONV_2D": 3}, "DepthwiseConv2DOptions", CONVOLUTION_FIELDS)
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Conv",))
 
     window: Window = Window((1, 1))
     activation: str = "none"
@@ -138,6 +150,55 @@ class DepthwiseConv2D(Op):
         dx = DepthwiseInputGradient(self.window, t.type("x").shape, t.result().shape, p)
         operands = {"g": g, "weights": node.inputs["weights"], **delta, **gain_operands(node)}
         return {"x": b.add(dx, operands, f"{node.name}.dx")[0]}
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        w = r.constant(op, 1)
+        window, activation, name = r.convolution_window(op, w), r.activation(op), r.name(op, "depthwise")
+        if r.image(op)[3] == 1:  # one input channel: an ordinary convolution
+            constants = r.weights(op, name, w.shape[3], lambda d: d.transpose(3, 1, 2, 0))
+            r.emit(op, Conv2D(activation=activation, window=window), constants, name=name)
+            return
+        r.emit(op, cls(window, activation), r.weights(op, name, w.shape[3], axis=3), name=name)
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        x, padding = w.padded(node, self.window, w.graph.type(node.inputs["x"]).zero_point)
+        fields = {**w.convolution_fields(self.window, padding), **w.activation(self.activation)}
+        fields["DepthMultiplier"] = w.graph.type(node.inputs["weights"]).shape[3] // w.graph.type(node.inputs["x"]).shape[3]
+        w.emit(node, "DEPTHWISE_CONV_2D", (x, *w.weights(node, 3, "depthwise")), label="depthwise", **fields)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        """One group for each channel, or a single group, which is CONV_2D."""
+        x, w = r.activation(op), r.weights(op)
+        order, rank = r.image(op, x), x.index.ndim
+        data = w.data[..., None] if rank == 3 else w.data
+        group, channels = op.int_of("group", 1), order.shape[3]
+        if w.data.ndim != rank or group < 1 or data.shape[1] * group != channels or data.shape[0] % group:
+            what = f"has weights {w.data.shape} in {group} groups for an input of {x.index.shape}"
+            raise CompileError(op.where, what, "export the model again")
+        window = r.convolution_window(op, order.shape, rank, w)
+        shape = (1, *window.output(order.shape[1], order.shape[2]), data.shape[0])
+        r.check_size(op, shape)
+        value, index = r.arrange(x, order, order.shape, op.where), r.file_order(shape, rank)
+        if group == 1:
+            layer = r.layer(op, value, w, data.transpose(0, 2, 3, 1), 0)
+            p = r.result(op, "conv", lambda a: Conv2D(activation=a, window=window), {"x": value}, shape, index, layer=layer)
+        elif group == channels:
+            layer = r.layer(op, value, w, data.transpose(1, 2, 3, 0), 3)
+            p = r.result(op, "depthwise", lambda a: cls(window, a), {"x": value}, shape, index, layer=layer)
+        else:
+            raise CompileError(op.where, f"{group} groups of {channels} channels", "only one group, or one group a channel, is supported")
+        if not op.input(2):
+            return p
+        bias = r.constant(op, 2)
+        if bias.data.shape != (data.shape[0],):
+            what = f"has a bias of shape {bias.data.shape} for {data.shape[0]} channels"
+            raise CompileError(op.where, what, "export the model again")
+        return r.with_bias(op, bias.rearranged(lambda a: a.reshape(1, -1, *[1] * (rank - 2))), p)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        w.convolution(node, self.window, self.activation, (3, 0, 1, 2), w.graph.type(node.inputs["x"]).shape[3])
 
 
 def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:

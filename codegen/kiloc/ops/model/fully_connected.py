@@ -7,19 +7,37 @@ as in convolutions; LiteRT rounds once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import NodeTypes, register
 from .._activation import far_apart
 from .._sums import Image
 from .._window import Window
 from ._linear import Linear
 
+if TYPE_CHECKING:
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue, Constant, Pending
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
+    from ...ir.graph import Node
+
 
 @register
 @dataclass(frozen=True)
 class FullyConnected(Linear):
     mnemonic: ClassVar[str] = "fully_connected"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
+        {"FULLY_CONNECTED": 4}, "FullyConnectedOptions", ("WeightsFormat", "FusedActivationFunction")
+    )
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Gemm", "MatMul"))
 
     def window_of(self, t: NodeTypes) -> Window:
         return Window((1, 1))
@@ -36,3 +54,60 @@ class FullyConnected(Linear):
         if y.size != x.size // w.shape[1] * w.shape[0]:
             return f"result is {y.shape}, expected {x.size // w.shape[1]} rows of {w.shape[0]}"
         return far_apart(*self.multipliers(t)[1].tolist())
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        w, layout = r.constant(op, 1), r.options(op)["WeightsFormat"]
+        if w.ndim != 2 or w.size == 0 or layout != 0:
+            raise CompileError(op.where, f"weights of shape {w.shape} in format {layout}", "export with default weights")
+        name = r.name(op, "fc")
+        r.emit(op, cls(activation=r.activation(op)), r.weights(op, name, w.shape[0]), name=name)
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        x, y, weights = w.graph.type(node.inputs["x"]), w.graph.type(node.outputs[0]), w.graph.type(node.inputs["weights"])
+        if y.shape[-1] != weights.shape[0]:
+            raise CompileError(node.origin or node.name, f"the result {y.shape} is not rows of {weights.shape[0]}", "put a RESHAPE after the layer")
+        fields: dict[str, Any] = {**w.activation(self.activation), "KeepNumDims": len(y.shape) > 2 and y.shape[:-1] == x.shape[:-1]}
+        inputs = (w.operand(node), *w.weights(node, 0, "MatMul"))
+        version = 12 if len(weights.channel_scales) > 1 else 0  # the first with one scale a channel
+        w.emit(node, "FULLY_CONNECTED", inputs, label="MatMul", version=version, **fields)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        if op.kind == "MatMul":
+            if not r.is_constant(r.value(op.input(1), op.where)):
+                what = "operator MatMul is not supported on two activations"
+                raise CompileError(op.where, what, "only products with constant weights are supported")
+        elif op.int_of("transA", 0) or op.float_of("alpha", 1.0) != 1.0 or (op.input(2) and op.float_of("beta", 1.0) != 1.0):
+            raise CompileError(op.where, "transA, alpha and beta are not supported", "export with transA = 0 and alpha = beta = 1")
+        shape = r.constant(op, 1).data.shape
+        if len(shape) != 2:
+            raise CompileError(op.where, f"has weights of shape {shape}", "weights must be a constant matrix")
+        p = cls._rows(r, op, r.weights(op, transposed=op.kind == "MatMul" or not op.int_of("transB", 0)))
+        return r.with_bias(op, r.constant(op, 2), p) if op.kind == "Gemm" and op.input(2) else p
+
+    @classmethod
+    def _rows(cls, r: OnnxReader, op: OnnxOperator, w: Constant) -> Pending:
+        """Rows of x times w [N, K]. Where x lies in another order than the file's, the weights' columns move instead."""
+        x = r.activation(op)
+        if w.data.ndim != 2 or x.index.ndim < 1 or x.index.shape[-1] != w.data.shape[1]:
+            raise CompileError(op.where, f"multiplies {x.index.shape} by weights of {w.data.shape[::-1]}", "weights must be a constant matrix")
+        channels, depth = w.data.shape
+        columns, value = r.column_order(x.index.reshape(-1, depth)), x.value
+        if columns is None:
+            columns, value = np.arange(depth), r.arrange(x, x.index, r.batched((*x.index.shape,)), op.where)
+        file_shape = (*x.index.shape[:-1], channels)
+        shape = r.batched(file_shape)
+        r.check_size(op, shape)
+        data = np.empty(w.data.shape, w.data.dtype)
+        data[:, columns] = w.data
+        layer = r.layer(op, value, w, data, 0)
+        return r.result(op, "fc", lambda a: cls(activation=a), {"x": value}, shape, r.positions(file_shape), layer=layer)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        x, y, weights = w.operand(node), w.graph.type(node.outputs[0]).shape, w.graph.type(node.inputs["weights"])
+        tensor = w.last(x)
+        if len(w.graph.type(x).shape) != 2 or w.graph.type(x).shape[1] != weights.shape[1]:
+            tensor = w.emit("Reshape", [tensor, w.constant(f"{node.name}/rows", np.array([-1, weights.shape[1]], np.int64))], f"{node.name}/flat")
+        real = w.emit("Gemm", [w.real(node, x, tensor), *w.weights(node, lambda data: data)], f"{node.name}/gemm", transB=1)
+        w.result(node, real if len(y) == 2 else w.reshaped(node, real, y), "last", self.activation)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from .._activation import clamp_range
 from .._window import Window
 from ..backward._gradient import Real, RequantizedGradient, batch
-from .average_pool_2d import Pool2D
+from .average_pool_2d import POOL_FIELDS, Pool2D
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...ir.graph import Node
 
 OUTSIDE = -129
@@ -35,6 +40,8 @@ def windows(window: Window, x: Array) -> NDArray[np.int64]:
 @dataclass(frozen=True)
 class MaxPool2D(Pool2D):
     mnemonic: ClassVar[str] = "max_pool_2d"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MAX_POOL_2D": 2}, "Pool2DOptions", POOL_FIELDS)
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("MaxPool",))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         y = self.window.folded(e.array("x").astype(np.int16), OUTSIDE, np.maximum)
@@ -48,6 +55,20 @@ class MaxPool2D(Pool2D):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return self.pool_call(t, n, "kt_max_pool2d_s8")
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        self.written_pool(w, node, -128, "MaxPool")
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        """On either side of DequantizeLinear: the largest code is the code of the largest value."""
+        x = r.settled(r.value(op.input(0), op.where), op.where)
+        order, rank = r.image(op, x), x.index.ndim
+        window = r.pool_window(op, order.shape, rank)
+        shape = (1, *window.output(order.shape[1], order.shape[2]), order.shape[3])
+        value, q = r.arrange(x, order, order.shape, op.where), r.quantization(x)
+        p = r.result(op, "max_pool", lambda a: cls(window, a), {"x": value}, shape, r.file_order(shape, rank), kept=q, exact=q)
+        return p if x.dtype == "float32" else replace(r.settled(p, op.where), dtype=x.dtype)
 
 
 @register

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType, gradient
@@ -21,6 +23,13 @@ from ..backward.gradient_mask import masked
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 
@@ -30,6 +39,8 @@ class Mean(Op):
     """axes: increasing, without gaps, never the batch axis."""
 
     mnemonic: ClassVar[str] = "mean"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MEAN": 2}, "ReducerOptions")
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("ReduceMean", "GlobalAveragePool"), also=("AveragePool",))
 
     axes: tuple[int, ...] = (1,)
 
@@ -70,6 +81,56 @@ class Mean(Op):
             "shift": shift,
         }
         return KernelCall("kt_mean_s8", "kt_mean_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/pool/mean.c")
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        x = op.input(0)
+        if x is None or not x.shape:
+            raise CompileError(op.where, "needs an input with axes", "export the model again")
+        rank, given = len(x.shape), r.integers(op, 1)
+        if not given or any(not -rank <= a < rank for a in given):
+            raise CompileError(op.where, f"reduces axes {given} of {rank}", "export the model again")
+        r.emit(op, cls(tuple(sorted({a % rank + r.rows_first(x) for a in given}))))
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        x, y = w.graph.type(node.inputs["x"]).shape, w.graph.type(node.outputs[0]).shape
+        kept = tuple(1 if i in self.axes else d for i, d in enumerate(x))
+        dropped = tuple(d for i, d in enumerate(x) if i not in self.axes)
+        if y not in (kept, dropped):
+            raise CompileError(node.origin or node.name, f"the result {y} is neither {kept} nor {dropped}", "put a RESHAPE after it")
+        w.emit(node, "MEAN", (w.operand(node), w.indices(f"{node.name}/axes", self.axes)), KeepDims=y == kept)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        rank = r.activation(op).index.ndim
+        if op.kind == "GlobalAveragePool":
+            return cls.over(r, op, list(range(2, rank)), True)
+        axes = r.integers(op, 1, "axes")
+        if not axes:
+            raise CompileError(op.where, "reduces every axis, the batch included", "name the axes to reduce")
+        return cls.over(r, op, r.checked_axes(op, axes, rank), bool(op.int_of("keepdims", 1)))
+
+    @classmethod
+    def over(cls, r: OnnxReader, op: OnnxOperator, axes: list[int], keep: bool) -> AnyValue:
+        """The mean of neighbouring axes: the reduced ones first, last or where they are, whichever the value already has."""
+        x = r.activation(op)
+        rank, shape = x.index.ndim, x.index.shape
+        if not axes or axes[0] < 1 or shape[0] != 1:
+            raise CompileError(op.where, f"reduces axes {axes} of {shape}", "the batch axis cannot be reduced")
+        others = [i for i in range(1, rank) if i not in axes]
+        orders = [[0, *axes, *others], [0, *others, *axes]] + ([list(range(rank))] if axes[-1] - axes[0] == len(axes) - 1 else [])
+        chosen = next((o for o in orders if r.is_ordered(x.index.transpose(o))), orders[0])
+        order, start = x.index.transpose(chosen), chosen.index(axes[0])
+        value, reduced = r.arrange(x, order, order.shape, op.where), tuple(range(start, start + len(axes)))
+        kept = tuple(shape[i] for i in others)
+        index = r.positions((1, *(1 if i in axes else shape[i] for i in range(1, rank))) if keep else (1, *kept))
+        return r.result(op, "mean", lambda _: cls(reduced), {"x": value}, (1, *kept) if kept else (1, 1), index, clamps=False)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        x, y = w.operand(node), w.graph.type(node.outputs[0]).shape
+        real = w.emit("ReduceMean", [w.real(node, x, w.last(x))], f"{node.name}/mean", axes=self.axes, keepdims=0)
+        dropped = tuple(d for i, d in enumerate(w.graph.type(x).shape) if i not in self.axes)
+        w.result(node, real if y == dropped else w.reshaped(node, real, y), "last")
 
 
 @register

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
@@ -14,6 +16,13 @@ from ...ir.types import TensorType, gradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 Border = tuple[int, int, int, int]
@@ -25,6 +34,8 @@ class Pad(Op):
     """pad: (top, left, bottom, right); value: the int8 that fills the border."""
 
     mnemonic: ClassVar[str] = "pad"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"PAD": 2, "PADV2": 2}, "PadOptions")
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Pad",), also=("AveragePool",))
 
     pad: Border = (0, 0, 0, 0)
     value: int = 0
@@ -51,6 +62,62 @@ class Pad(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"input": t.type("x").shape[1:], "output": t.result().shape[1:], "pad": self.pad[:2], "value": self.value}
         return KernelCall("kt_pad_s8", "kt_pad_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/layout/pad.c")
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        x, given = op.input(0), r.integers(op, 1)
+        amounts = [given[i : i + 2] for i in range(0, len(given), 2)]
+        if x is None or len(given) != 8 or any(amounts[0]) or any(amounts[3]) or min(given) < 0:
+            raise CompileError(op.where, f"pads {amounts}; only height and width of NHWC are supported", "pad in the convolution")
+        height, width = r.image(op)[1:3]
+        (top, bottom), (left, right) = amounts[1], amounts[2]
+        r.check_size(op, (1, height + top + bottom, width + left + right, r.image(op)[3]))
+        fill = r.activation_type(x).zero_point
+        if op.input(2) is not None:  # PADV2
+            value = r.constant(op, 2)
+            if value.size != 1 or value.dtype != np.int8:
+                raise CompileError(op.where, f"pads with a {value.dtype} of shape {value.shape}", "pad with one int8 value")
+            fill = int(value.ravel()[0])
+        r.emit(op, cls((top, left, bottom, right), fill))
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        kind, inputs, table = w.padding(node.name, w.operand(node), w.graph.type(node.outputs[0]), self.pad, self.value)
+        w.emit(node, kind, inputs, table=table)
+
+    @classmethod
+    def around(cls, r: OnnxReader, op: OnnxOperator, value: str, pad: Border, fill: int) -> str:
+        """A border around a value of the graph."""
+        type_ = r.b.values[value].type
+        n, h, w, c = type_.shape
+        shape = (n, h + pad[0] + pad[2], w + pad[1] + pad[3], c)
+        r.check_size(op, shape)
+        return r.b.node(r.name("pad"), cls(pad, fill), {"x": value}, replace(type_, shape=shape), op.where)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        x = r.settled(r.value(op.input(0), op.where), op.where)
+        order, rank, pads = r.image(op, x), x.index.ndim, r.integers(op, 1, "pads") or []
+        axes = r.integers(op, 3)
+        amounts = np.zeros((2, rank), np.int64)
+        where = list(range(rank)) if axes is None else [a % rank for a in axes]
+        mode = op.text_of("mode", "constant")
+        if len(where) > rank or len(pads) != 2 * len(where) or any(not 0 <= p <= 1 << 16 for p in pads) or mode != "constant":
+            raise CompileError(op.where, f"pads {pads} in mode {mode}", "only constant padding is supported")
+        amounts[:, where] = np.array(pads, np.int64).reshape(2, -1)
+        if np.any(amounts[:, :2]):
+            raise CompileError(op.where, f"pads {pads} of batch or channels", "only height and width can be padded")
+        top, bottom = amounts[:, 2].tolist()
+        left, right = amounts[:, 3].tolist() if rank == 4 else (0, 0)
+        value = r.arrange(x, order, order.shape, op.where)
+        value = cls.around(r, op, value, (top, left, bottom, right), r.border_code(op, x))
+        return replace(x, value=value, index=r.file_order(r.b.values[value].type.shape, rank))
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        x, (top, left, bottom, right) = w.operand(node), self.pad
+        type_ = w.graph.type(x)
+        amounts = w.constant(f"{node.name}/pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
+        filler = w.constant(f"{node.name}/value", np.array(np.float32(type_.scale) * (self.value - type_.zero_point), np.float32))
+        w.result(node, w.emit("Pad", [w.real(node, x, w.first(x)), amounts, filler], f"{node.name}/padded"), "first")
 
 
 @register

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from .._activation import clamp_range, far_apart
@@ -18,6 +20,10 @@ from ..backward.gradient_mask import masked
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 class Requantize(Op):
     mnemonic: ClassVar[str] = "requantize"
     in_place: ClassVar[str | None] = "x"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"QUANTIZE": 2, "RELU": 2, "RELU6": 2, "RELU_N1_TO_1": 1}, "QuantizeOptions")
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
 
     activation: str = "none"
 
@@ -58,3 +66,21 @@ class Requantize(Op):
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
         return KernelCall("kt_requantize_s8", "kt_requantize_params", fields, arguments, source="kernels/elementwise/requantize.c")
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        x = op.input(0)
+        if op.kind == "RELU6" and x is not None and r.activation_type(x).quantization != r.activation_type(op.outputs[0]).quantization:
+            # TensorFlow Lite Micro clamps in the input's scale and ignores the result's.
+            what = "input and result have different scales, for which TensorFlow Lite Micro computes something else than LiteRT"
+            raise CompileError(op.where, what, "fuse it into the layer before it, or export with one scale")
+        r.emit(op, cls("none" if op.kind == "QUANTIZE" else op.kind.lower()), label=op.kind.lower())
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        w.require_shape(node)
+        kind, table = ("QUANTIZE", None) if self.activation == "none" else (self.activation.upper(), "")
+        w.emit(node, kind, (w.operand(node),), table=table)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        x = w.operand(node)
+        w.result(node, w.real(node, x, x), w.order[x], self.activation)

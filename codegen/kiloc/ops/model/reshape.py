@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 
@@ -18,6 +25,8 @@ if TYPE_CHECKING:
 class Reshape(Op):
     mnemonic: ClassVar[str] = "reshape"
     view: ClassVar[bool] = True
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"RESHAPE": 1, "EXPAND_DIMS": 1, "SQUEEZE": 1}, "ReshapeOptions")
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
 
     shape: tuple[int, ...] = ()
 
@@ -37,3 +46,16 @@ class Reshape(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> None:
         return None
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        r.emit(op, cls(r.shape(op.outputs[0])))
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        w.emit(node, "RESHAPE", (w.operand(node), w.indices(f"{node.name}/shape", w.graph.type(node.outputs[0]).shape)))
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        y = node.outputs[0]
+        shape = w.constant(f"{node.name}/shape", np.array(w.graph.type(y).shape, np.int64))
+        w.emit("Reshape", [w.last(w.operand(node)), shape], y)
+        w.order[y] = "last"

@@ -13,12 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import numerics as nm
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.types import Quantization
 from ..backward._gradient import Real, RequantizedGradient, batch
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 DIFFERENCE_BITS = 5
@@ -59,6 +69,8 @@ def _reciprocal(x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 class Softmax(Op):
     mnemonic: ClassVar[str] = "softmax"
     in_place: ClassVar[str | None] = "x"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SOFTMAX": 2}, "SoftmaxOptions", ("Beta",))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Softmax",))
 
     beta: float = 1.0
 
@@ -104,6 +116,35 @@ class Softmax(Op):
         return KernelCall(
             "kt_softmax_s8", "kt_softmax_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/elementwise/softmax.c"
         )
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        r.emit(op, cls(float(r.options(op)["Beta"])))
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        w.require_shape(node)
+        w.emit(node, "SOFTMAX", (w.operand(node),), Beta=self.beta)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        x = r.activation(op)
+        rank = x.index.ndim
+        if rank < 1:
+            raise CompileError(op.where, "has an input without axes", "export the model again")
+        axis = r.checked_axes(op, [op.int_of("axis", -1 if r.model.opset >= 13 else 1)], rank)[0]
+        last = range(axis, axis + 1) if r.model.opset >= 13 else range(axis, rank)
+        order = [i for i in range(rank) if i not in last] + list(last)
+        moved = x.index.transpose(order)
+        shape = r.batched((*moved.shape[: rank - len(last)], int(np.prod(moved.shape[rank - len(last) :]))))
+        value = r.arrange(x, moved, shape, op.where)
+        index = r.positions(moved.shape).transpose(np.argsort(order))
+        return r.result(op, "softmax", lambda _: cls(1.0), {"x": value}, shape, index, clamps=False, kept=Quantization((1 / 256,), -128))
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        if self.beta != 1:
+            raise CompileError(node.origin or node.name, f"SOFTMAX with beta {self.beta}", "ONNX knows 1 only: write a .tflite file")
+        x = w.operand(node)
+        w.result(node, w.emit("Softmax", [w.real(node, x, w.last(x))], f"{node.name}/softmax", axis=-1), "last")
 
 
 @register

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 
@@ -22,6 +28,8 @@ class Transpose(Op):
     """permutation[i]: the axis of x that becomes axis i."""
 
     mnemonic: ClassVar[str] = "transpose"
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"TRANSPOSE": 2}, "TransposeOptions")
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
 
     permutation: tuple[int, ...] = (0,)
 
@@ -53,3 +61,19 @@ class Transpose(Op):
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
         return KernelCall("kt_transpose_s8", "kt_transpose_params", fields, arguments, source="kernels/layout/transpose.c")
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        x, permutation = op.input(0), tuple(r.integers(op, 1))
+        if x is None or sorted(permutation) != list(range(len(x.shape))) or not permutation:
+            raise CompileError(op.where, f"permutation {permutation} does not fit its input", "export the model again")
+        if r.rows_first(x):
+            permutation = (0, *(p + 1 for p in permutation))
+        r.emit(op, cls(permutation))
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        w.emit(node, "TRANSPOSE", (w.operand(node), w.indices(f"{node.name}/permutation", self.permutation)))
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        w.emit("Transpose", [w.last(w.operand(node))], node.outputs[0], perm=self.permutation)
+        w.order[node.outputs[0]] = "last"

@@ -1,0 +1,200 @@
+"""What the operators' `read_onnx` work with: windows, weights, biases and results, on top of the values of a QDQ model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompileError
+from ..ir.operator import Op
+from ..ir.types import Quantization
+from ..ops._window import Window, same_padding
+from .build import QUANTIZE_HINT, checked_quantization
+from .limits import check_size, checked_window
+from .onnx_file import EXPORT_AGAIN, QUANTIZE, Operator
+from .onnx_values import Values, checked_axes
+from .qdq import UNBOUNDED, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
+
+_BIAS_HINT = (
+    "only the bias of a layer may be constant, with nothing between the two: fuse MatMul and Add to Gemm before quantising "
+    "(onnxruntime.quantization.shape_inference.quant_pre_process does)"
+)
+
+
+class OnnxReader(Values):
+    """The values of a model, and what operators make of them. Shapes of images are the graph's, [1, H, W, C]."""
+
+    positions = staticmethod(positions)
+    is_ordered = staticmethod(is_ordered)
+    column_order = staticmethod(column_order)
+    checked_axes = staticmethod(checked_axes)
+
+    @staticmethod
+    def check_size(op: Operator, shape: tuple[int, ...]) -> None:
+        """Refuses a tensor without elements, or with more than any microcontroller holds."""
+        check_size(op.where, shape)
+
+    @staticmethod
+    def is_constant(x: AnyValue) -> bool:
+        return isinstance(x, Constant)
+
+    @staticmethod
+    def batched(shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape with a batch of 1 in front."""
+        return shape if len(shape) > 1 and shape[0] == 1 else (1, *shape)
+
+    # -- results --------------------------------------------------------------------------------------
+    def result(
+        self, op: Operator, label: str, make: Callable[[str], Op], inputs: dict[str, str], shape: tuple[int, ...], index: Index, **more: Any
+    ) -> Pending:
+        """What an operator computes, which waits for its QuantizeLinear. label: what a node without a name is called; make: the operator for
+        a fused activation; inputs: operand -> value of the graph; shape: of the result in the graph; index: where each element of the
+        file's result lies in it; more: as in `Pending`."""
+        return Pending(op, label, make, inputs, shape, index, **more)
+
+    def elementwise(self, op: Operator, kind: type[Op]) -> Pending:
+        """An operator whose inputs are its operands, all of one shape; its attribute `activation` takes a clamp that follows."""
+        found = [self.activation(op, i) for i in range(len(kind.operands))]
+        x, clamps = found[0], "activation" in kind.__dataclass_fields__
+        if any(other.index.shape != x.index.shape for other in found):
+            shapes = " and ".join(str(other.index.shape) for other in found)
+            raise CompileError(op.where, f"takes {shapes}", "only equal shapes are supported")
+        shape, inputs = self.type(x).shape, {kind.operands[0]: x.value}
+        for name, other in zip(kind.operands[1:], found[1:], strict=True):
+            order = np.empty_like(other.index).ravel()
+            order[x.index.ravel()] = other.index.ravel()
+            inputs[name] = self.arrange(other, order, shape, op.where)
+        make: Callable[[str], Op] = (lambda a: kind(**{"activation": a})) if clamps else lambda _: kind()
+        return self.result(op, kind.mnemonic, make, inputs, shape, x.index, clamps=clamps)
+
+    def keeps_scale(self, op: Operator, q: Quantization) -> bool:
+        """The result is quantised like this everywhere."""
+        return all(c.kind == QUANTIZE and self.parameters(c)[0] == q for c in self.model.consumers(op.outputs[0]))
+
+    # -- weights and biases ---------------------------------------------------------------------------
+    def weights(self, op: Operator, transposed: bool = False) -> Constant:
+        """Symmetric int8 weights with the output channels in front."""
+        w = self.constant(op, 1)
+        if w.scale is None:
+            raise CompileError(op.where, f"its weights '{w.name}' are {w.data.dtype}, not quantised", QUANTIZE_HINT)
+        if str(w.data.dtype) not in ("int8", "uint8"):
+            raise CompileError(op.where, f"has weights of type {w.data.dtype}; only int8 is supported", QUANTIZE_HINT)
+        if w.zero_point != (128 if w.data.dtype == np.uint8 else 0):
+            raise CompileError(op.where, f"has weights with zero point {w.zero_point}", "export with symmetric weights (weight_type=QuantType.QInt8)")
+        check_size(op.where, w.data.shape)
+        return w.rearranged(lambda a: a.swapaxes(0, 1)) if transposed else w
+
+    def layer(self, op: Operator, x: str, w: Constant, data: Array, axis: int) -> Layer:
+        """`data` are the weights as the operator wants them, with output channels along `axis`."""
+        scales = w.scales_along(0)
+        if scales is None:
+            raise CompileError(op.where, "has weight scales along another axis than the output channels", "quantise per tensor or per output channel")
+        q = checked_quantization(op.where, scales, np.zeros(1, np.int64), axis)
+        units = np.broadcast_to(np.float64(self.b.values[x].type.scale) * scales, (w.data.shape[0],))
+        centred = (data.astype(np.int64) - w.zero_point).astype(np.int8)
+        return Layer(w.name, centred, q, units)
+
+    def _bias(self, op: Operator, c: Constant, p: Pending) -> Bias:
+        """What a constant adds to each channel (the last axis of the result's value)."""
+        if c.data.dtype.kind not in "iuf":
+            raise CompileError(op.where, f"has a bias of type {c.data.dtype}", EXPORT_AGAIN)
+        found = []
+        for part in (c.centred(), c.scales()):
+            if part.ndim > p.index.ndim or any(a not in (1, b) for a, b in zip(part.shape[::-1], p.index.shape[::-1], strict=False)):
+                raise CompileError(op.where, f"adds a constant of shape {part.shape} to {p.index.shape}", EXPORT_AGAIN)
+            flat = np.empty(p.index.size)
+            flat[p.index.ravel()] = np.broadcast_to(part, p.index.shape).ravel()
+            rows = flat.reshape(-1, p.shape[-1])
+            if np.any(rows != rows[0]) or not np.all(np.isfinite(rows[0])):
+                raise CompileError(op.where, f"adds a constant of shape {part.shape}, not one finite number a channel", "only biases may be constant")
+            found.append(rows[0])
+        return Bias(c.name, found[0], found[1])
+
+    def with_bias(self, op: Operator, c: Constant, p: Pending) -> Pending:
+        """A layer's result with a constant added to it."""
+        assert p.layer is not None
+        bias = self._bias(op, c, p)
+        return replace(p, layer=replace(p.layer, bias=p.layer.bias.plus(bias) if p.layer.bias else bias))
+
+    def with_constant_operand(self, op: Operator) -> Pending | None:
+        """An operand of Add with the other, constant one as a layer's bias; None where both are activations."""
+        operands = [self.value(op.input(i), op.where) for i in (0, 1)]
+        for x, c in (operands, operands[::-1]):
+            if isinstance(c, Constant):
+                if isinstance(x, Pending) and x.layer and (x.low, x.high) == UNBOUNDED:
+                    return self.with_bias(op, c, x)
+                raise CompileError(op.where, f"operator Add is not supported with the constant '{c.name}'", _BIAS_HINT)
+        return None
+
+    # -- windows --------------------------------------------------------------------------------------
+    @staticmethod
+    def image(op: Operator, x: Activation) -> Index:
+        """The order of x as [1, H, W, C]; a signal [1, C, L] is an image of width 1."""
+        order = x.index[..., None] if x.index.ndim == 3 else x.index
+        if order.ndim != 4 or order.shape[0] != 1:
+            raise CompileError(op.where, f"has an input of shape {x.index.shape}", "two-dimensional operators with a batch of 1 are supported")
+        return order.transpose(0, 2, 3, 1)
+
+    @staticmethod
+    def file_order(shape: tuple[int, ...], rank: int) -> Index:
+        """The index of a result that the file holds channels-first, as an image or as a signal."""
+        order = positions(shape).transpose(0, 3, 1, 2)
+        return order[..., 0] if rank == 3 else order
+
+    def _pair(self, op: Operator, name: str, rank: int, default: list[int] | None) -> tuple[int, int]:
+        """A spatial attribute as (height, width)."""
+        found = op.ints_of(name, default)
+        if found is None or len(found) != rank - 2 or any(not 0 < i <= 1 << 16 for i in found):
+            raise CompileError(op.where, f"attribute {name} is {found}", EXPORT_AGAIN)
+        return found[0], found[1] if rank == 4 else 1
+
+    def window(self, op: Operator, image: tuple[int, ...], rank: int, kernel: tuple[int, int]) -> Window:
+        """Stride, dilation and padding; ceil_mode as a longer border behind the image."""
+        ones = [1] * (rank - 2)
+        stride, dilation = self._pair(op, "strides", rank, ones), self._pair(op, "dilations", rank, ones)
+        mode, pads = op.text_of("auto_pad", "NOTSET"), op.ints_of("pads", [0, 0] * (rank - 2)) or []
+        if len(pads) != 2 * (rank - 2) or any(not 0 <= p <= 1 << 16 for p in pads) or mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+            raise CompileError(op.where, f"pads {pads} with auto_pad {mode}", EXPORT_AGAIN)
+        before, after = [0, 0], [0, 0]
+        for i in range(rank - 2):
+            if mode == "NOTSET":
+                before[i], after[i] = pads[i], pads[i + rank - 2]
+            elif mode != "VALID":
+                upper = same_padding(image[i + 1], kernel[i], stride[i], dilation[i])
+                before[i], after[i] = upper if mode == "SAME_UPPER" else upper[::-1]
+            spare = image[i + 1] + before[i] + after[i] - (kernel[i] - 1) * dilation[i] - 1
+            if op.int_of("ceil_mode", 0) and spare % stride[i] and (spare // stride[i] + 1) * stride[i] < image[i + 1] + before[i]:
+                after[i] += stride[i] - spare % stride[i]
+        return checked_window(op.where, Window(kernel, stride, (before[0], before[1], after[0], after[1]), dilation), image)
+
+    def convolution_window(self, op: Operator, image: tuple[int, ...], rank: int, w: Constant) -> Window:
+        """The window that weights [out, in, KH, KW] (or [out, in, K] of a signal) slide over an image."""
+        kernel = (w.data.shape[2], w.data.shape[3] if rank == 4 else 1)
+        if self._pair(op, "kernel_shape", rank, list(w.data.shape[2:])) != kernel:
+            raise CompileError(op.where, f"attribute kernel_shape is {op.ints_of('kernel_shape')} for weights {w.data.shape}", EXPORT_AGAIN)
+        return self.window(op, image, rank, kernel)
+
+    def pool_window(self, op: Operator, image: tuple[int, ...], rank: int) -> Window:
+        """The window of a pool, which must meet the image everywhere."""
+        w = self.window(op, image, rank, self._pair(op, "kernel_shape", rank, None))
+        out = w.output(image[1], image[2])
+        check_size(op.where, (1, *out, image[3]))
+        for i in (0, 1):
+            reach = (w.kernel[i] - 1) * w.dilation[i] + 1
+            if w.pad[i] >= reach or (out[i] - 1) * w.stride[i] >= image[i + 1] + w.pad[i]:
+                raise CompileError(op.where, f"pads {w.pad} leave a window without an element of the image", EXPORT_AGAIN)
+        return w
+
+    def border_code(self, op: Operator, x: Activation) -> int:
+        """The code of the border: a real value behind DequantizeLinear, else the file's own code."""
+        c = self.constant(op, 2) if op.input(2) else None
+        real = float((c.centred() * c.scales()).ravel()[0]) if c is not None and c.data.size else op.float_of("value", 0.0)
+        if not np.isfinite(real):
+            raise CompileError(op.where, f"pads with {real}", "pad with zero")
+        q = self.quantization(x)
+        if x.dtype == "float32":
+            return int(np.clip(np.rint(real / q.per_tensor) + q.zero_point, -128, 127))
+        return int(np.clip(real - 128 * (x.dtype == "uint8"), -128, 127))

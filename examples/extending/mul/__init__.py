@@ -1,0 +1,1 @@
+"""An operator for kilotune with a kernel of its own."""
