@@ -4,10 +4,10 @@
     model = kt.load("kws.tflite")
     build = kt.build(model, "build/kws", method=kt.LoRA(rank=4, layers="last:4"), optimizer=kt.SGD(lr=0.1))
     with build.open("qemu:mps2-an386") as device:
-        device.fit(x, y, epochs=3)
+        device.fit(x, y)
 """
 
-from kiloc.errors import BudgetError, CompileError
+from kiloc.errors import BudgetError, CompileError, KilotuneError
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.options import AdapterOptions
@@ -17,7 +17,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import Device, DeviceError, History
+from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
 from .merging import merge
 from .model import Model, load
 from .plugins import load_plugin
@@ -37,11 +37,13 @@ __all__ = [
     "Config",
     "CosineDecay",
     "CrossEntropy",
+    "DataWarning",
     "Device",
     "DeviceError",
     "Full",
     "Head",
     "History",
+    "KilotuneError",
     "LinearDecay",
     "Lion",
     "LoRA",
@@ -51,6 +53,7 @@ __all__ = [
     "SearchResult",
     "SparseUpdate",
     "StepDecay",
+    "TrainingInterrupted",
     "__version__",
     "build",
     "load",

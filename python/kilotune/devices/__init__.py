@@ -17,10 +17,11 @@ from .history import History, TrainingInterrupted
 from .host import HostDevice
 from .manifest import Manifest
 from .pipe import ProcessTransport
+from .plausible import DataWarning
 from .renode import RenodeTransport
 from .serial_port import BAUD, SerialTransport, ports
 
-__all__ = ["AgentDevice", "Device", "DeviceError", "History", "TrainingInterrupted", "available", "open_device"]
+__all__ = ["AgentDevice", "DataWarning", "Device", "DeviceError", "History", "TrainingInterrupted", "available", "open_device"]
 
 
 def _open_host(manifest: Manifest, board: str) -> Device:
