@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.operator import NoGradient
 from kiloc.ops.model.fully_connected import FullyConnected
-from kilotune import doctor
+from kilotune import cli, doctor
 from kilotune.cli import main
 
 OK, FAILED, USAGE, MODEL = 0, 1, 2, 3
@@ -103,6 +104,24 @@ def test_build_for_inference_with_adapters(folder: Path, tmp_path: Path) -> None
     manifests = [json.loads((d / "manifest.json").read_text()) for d in (tmp_path / "b", folder / "train")]
     assert manifests[0]["base_hash"] == manifests[1]["base_hash"] and not manifests[0]["training"]
     assert "what an adapter holds" in fails(MODEL, "build", folder / "tiny.tflite", "-o", tmp_path / "c", "--inference-only")
+
+
+@pytest.mark.parametrize("options", [("--layers", "all", "--layers", "last:2"), ("--layers=all", "--layers", "last:2"), ("--rank", "2", "--rank", "4")])
+def test_an_option_of_one_value_is_given_once(options: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    result = run("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "lora", *options)
+    assert result.exit_code == USAGE and f"{options[-2]} is given 2 times" in result.stderr and not (tmp_path / "b").exists()
+
+
+def test_nothing_to_be_copied_is_cut_off_in_a_narrow_terminal(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names for --layers and commands that install something."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi\n" in run("doctor").stdout
+    graph = tiny()
+    long = "functional_1.block_3.depthwise_convolution_of_the_second_stage"
+    nodes = tuple(replace(n, name=long) if n.name == "first" else n for n in graph.nodes)
+    monkeypatch.setattr(cli.kt, "load", lambda path: kt.Model(Path(path), replace(graph, nodes=nodes)))
+    assert f"{long} " in run("analyze", folder / "tiny.tflite").stdout
 
 
 def test_report_as_a_person_reads_it(folder: Path) -> None:
