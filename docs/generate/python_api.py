@@ -20,7 +20,7 @@ SECTIONS: dict[str, str] = {
     "Optimizers and schedules": "Pass one as `kt.build(optimizer=...)`, with a schedule as `schedule=...`.",
     "Losses": "Pass one as `kt.build(loss=...)`, or its short name.",
     "Results and devices": "What the functions return, and what they take.",
-    "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter.",
+    "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter, and what warns.",
 }
 LAYERS = """`layers` of a method is `"all"`, `"last:N"` (the N layers nearest to the output that the method can train), or a list of
 layer names as `kilotune analyze` and `Model.layers` print them."""
@@ -45,7 +45,7 @@ def names() -> list[str]:
 def section_of(thing: Any) -> str:
     if not inspect.isclass(thing):
         return "Functions"
-    if issubclass(thing, Exception):
+    if issubclass(thing, BaseException):
         return "Errors"
     modules = {base.__module__ for base in thing.__mro__}
     for part, section in (("kiloc.peft", "What is trained"), ("kiloc.optim", "Optimizers and schedules"), ("kiloc.losses", "Losses")):

@@ -192,7 +192,7 @@ def test_few_held_out_samples_end_nothing_that_they_cannot_judge() -> None:
         assert not best.consider(lucky, schedule) and best.kept_epoch == kept
         assert schedule.share == (1.0 if kept else pytest.approx(1 / 3))
     best = Best(start, lambda: b"", lambda state: None, doubts(5))
-    assert not best.consider(start + [0.5, 0.6, 0.5, 0.7, 0.6], Schedule(0.1, 10, True)) and best.kept_epoch == 0
+    assert not best.consider(start + np.array([0.5, 0.6, 0.5, 0.7, 0.6]), Schedule(0.1, 10, True)) and best.kept_epoch == 0
 
 
 def test_holding_out_of_few_samples_does_not_lose(tmp_path: Path, data_dir: Path) -> None:

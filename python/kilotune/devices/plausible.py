@@ -24,6 +24,9 @@ STACK_LEVEL = 6
 class DataWarning(UserWarning):
     """Samples or labels are most likely not what was meant: of another unit, or all of one class."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
 
 def warn_of_inputs(x: Samples, manifest: Manifest) -> None:
     """Warn where the samples, which were checked before, use next to nothing of an input's range, or go far beyond it."""
@@ -60,4 +63,4 @@ def warn_of_labels(labels: NDArray[np.int32], classes: int) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, DataWarning, stacklevel=STACK_LEVEL)
+    warnings.warn(DataWarning(text), stacklevel=STACK_LEVEL)
