@@ -180,6 +180,23 @@ def test_labels_of_one_class_are_warned_of(device: kt.Device) -> None:
         device.fit(X, np.full(120, 2), epochs=1)
 
 
+REAL = {"kws_dscnn_int8.tflite": ("kws01_mfcc_int8.npz", "x_snr10"), "lenet300_mnist_ptq.tflite": ("mnist_usps.npz", "usps_x")}
+"""Models, and samples that use least of an input's range and that go beyond it most, of all that the benchmarks train on."""
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_samples_are_not_warned_of(name: str, data_dir: Path, tmp_path: Path) -> None:
+    file, key = REAL[name]
+    x = np.load(data_dir / "sets" / file)[key][:40]
+    if key == "usps_x":
+        x = (x.astype(np.float32) / 255 - 0.1307) / 0.3081
+    model = kt.load(data_dir / "models" / name)
+    x = x.reshape(len(x), *model.graph.type(model.graph.inputs[0]).shape[1:])
+    with kt.build(model, tmp_path / "b", measure=False).open() as device, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert 0 <= device.evaluate(x, np.zeros(len(x), np.int32))["accuracy"] <= 1
+
+
 def test_the_command_line_warns_on_standard_error(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "wrong.npz", x=np.zeros((20, 8), np.float32), y=np.zeros(20, np.int64))
     result = run(folder / "build", "--data", tmp_path / "wrong.npz", "--json")
