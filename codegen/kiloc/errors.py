@@ -11,12 +11,11 @@ class KilotuneError(Exception):
     where: the file, layer, option, device or call at fault, as the user knows it.
     what: the cause, one sentence.
     hint: what to do instead; may be empty.
-    All three may quote a file: what a terminal would obey is escaped.
     """
 
     def __init__(self, where: str, what: str, hint: str = "") -> None:
-        self.where, self.what, self.hint = printable(where), printable(what), printable(hint)
-        super().__init__(message(self.where, self.what, self.hint))
+        self.where, self.what, self.hint = where, what, hint
+        super().__init__(message(where, what, hint))
 
 
 def message(where: str, what: str, hint: str) -> str:
@@ -25,10 +24,10 @@ def message(where: str, what: str, hint: str) -> str:
 
 
 class CompileError(KilotuneError):
-    """A model, an option or a budget cannot be compiled."""
+    """A model, an option or a budget cannot be compiled. All three may quote a file: what a terminal would obey is escaped."""
 
     def __init__(self, where: str, what: str, hint: str) -> None:
-        super().__init__(where, what, hint)
+        super().__init__(printable(where), printable(what), printable(hint))
 
 
 class BudgetError(CompileError):
