@@ -14,7 +14,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz mutants parity golden clean
+.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench-same-rate: setup  ## accuracy of integer training beside float training at
 
 bench-rates: setup  ## how near the default rate of each method is to its best
 	$(BIN)/python benchmarks/rates.py --write docs/rates.md
+
+bench-epochs: setup  ## what naming a number of epochs does, with the recipe and without
+	$(BIN)/python benchmarks/epochs.py --write docs/epochs.md
 
 bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
 	$(BIN)/python benchmarks/search.py --write docs/search.md

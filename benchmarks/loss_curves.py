@@ -36,7 +36,7 @@ def curves(scenario: Scenario, method: str) -> tuple[Curve, Curve]:
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(model, Path(folder) / "build", method=methods, optimizer=kt.SGD(lr=rate), calibration=scenario.calibration, measure=False)
         with build.open("host") as device:
-            ours = device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=0, decay="linear").losses
+            ours = device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=0, decay="linear", hold_out=0.0).losses
     return np.array(ours), engine_of(model, scenario).train(method, rate, scenario.epochs, 0)[1]
 
 

@@ -54,7 +54,7 @@ def measure(name: str, contender: str, draw: int) -> tuple[str, Row]:
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(model, Path(folder) / "b", method=chosen.methods, optimizer=chosen.optimizer, calibration=calibration, measure=False)
         with build.open("host") as device:
-            device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=draw, decay="linear")
+            device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=draw, decay="linear", hold_out=0.0)
             adapted, adapter = device.predict(scenario.evaluate), device.export_adapter()
         merged = kt.merge(build, adapter, Path(folder) / "merged.tflite")
         with kt.build(merged, Path(folder) / "m", measure=False).open("host") as device:

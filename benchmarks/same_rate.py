@@ -66,7 +66,7 @@ def trained(model: kt.Model, scenario: Scenario, methods: tuple[Method, ...], ep
     with tempfile.TemporaryDirectory() as folder:
         build = kt.build(model, Path(folder) / "build", method=methods, calibration=scenario.calibration, measure=False)
         with build.open("host") as device:
-            device.fit(scenario.adapt, scenario.adapt_labels, epochs=epochs, decay="linear", seed=seed)
+            device.fit(scenario.adapt, scenario.adapt_labels, epochs=epochs, decay="linear", hold_out=0.0, seed=seed)
             return float(build.manifest["learning_rate"]), scenario.score(device.predict(scenario.evaluate))
 
 

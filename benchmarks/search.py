@@ -119,7 +119,7 @@ def trained(model: kt.Model, scenario: Scenario, methods: Sequence[Method], rate
         with build.open("host") as device:
             for rate in rates:
                 device.reset()
-                device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=seed, decay="linear", learning_rate=rate)
+                device.fit(scenario.adapt, scenario.adapt_labels, epochs=scenario.epochs, seed=seed, decay="linear", learning_rate=rate, hold_out=0.0)
                 scores.append(scenario.score(device.predict(scenario.evaluate)))
     return scores
 

@@ -18,7 +18,7 @@ report    sizes of a build as data, as text and as a page
 from . import emit, export, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
 from .cores import CORES, TARGETS, Core, kernels_of
-from .errors import BudgetError, CompileError
+from .errors import BudgetError, CompileError, KilotuneError, message
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
 from .pipeline import Compilation, Dump, compile_graph, load
@@ -39,6 +39,7 @@ __all__ = [
     "Core",
     "CrossEntropy",
     "Dump",
+    "KilotuneError",
     "Loss",
     "MeanSquaredError",
     "Options",
@@ -53,6 +54,7 @@ __all__ = [
     "ir",
     "kernels_of",
     "load",
+    "message",
     "ops",
     "optim",
     "passes",

@@ -1,22 +1,33 @@
-"""The one exception a user sees when a model or an option is at fault."""
+"""The exceptions that a user sees."""
 
 from __future__ import annotations
 
 from .plain_text import printable
 
 
-class CompileError(Exception):
-    """A model, an option or a budget cannot be compiled.
+class KilotuneError(Exception):
+    """What CompileError and DeviceError have in common: all that is raised on purpose beside ValueError.
 
-    where: the file, layer or option at fault, as the user knows it.
+    where: the file, layer, option, device or call at fault, as the user knows it.
     what: the cause, one sentence.
-    hint: what to do instead.
-    All three may quote a file: what a terminal would obey is escaped.
+    hint: what to do instead; may be empty.
     """
 
+    def __init__(self, where: str, what: str, hint: str = "") -> None:
+        self.where, self.what, self.hint = where, what, hint
+        super().__init__(message(where, what, hint))
+
+
+def message(where: str, what: str, hint: str) -> str:
+    """The subject first, then the cause, and below it the remedy; without those that are empty."""
+    return (f"{where}: {what}" if where else what) + (f"\n  hint: {hint}" if hint else "")
+
+
+class CompileError(KilotuneError):
+    """A model, an option or a budget cannot be compiled. All three may quote a file: what a terminal would obey is escaped."""
+
     def __init__(self, where: str, what: str, hint: str) -> None:
-        self.where, self.what, self.hint = printable(where), printable(what), printable(hint)
-        super().__init__(f"{self.what}\n  at {self.where}\n  hint: {self.hint}")
+        super().__init__(printable(where), printable(what), printable(hint))
 
 
 class BudgetError(CompileError):

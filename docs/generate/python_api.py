@@ -21,7 +21,7 @@ SECTIONS: dict[str, str] = {
     "Losses": "Pass one as `kt.build(loss=...)`, or its short name.",
     "Options of a build": "Groups of the options of `kt.build`. A field of `kt.Training`, `kt.Memory` or `kt.Target` may be given by its name alone.",
     "Results and devices": "What the functions return, and what they take.",
-    "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter.",
+    "Errors": "All that kilotune raises on purpose, beside `ValueError` for data of a wrong shape or a damaged adapter, and what warns.",
 }
 SECTION_OF = {
     "kiloc.peft": "What is trained",
@@ -54,7 +54,7 @@ def names() -> list[str]:
 def section_of(thing: Any) -> str:
     if not inspect.isclass(thing):
         return "Functions"
-    if issubclass(thing, Exception):
+    if issubclass(thing, BaseException):
         return "Errors"
     modules = {base.__module__ for base in thing.__mro__}
     for part, section in SECTION_OF.items():

@@ -42,7 +42,7 @@ def build(rows: Digits) -> kt.Build:
 def train(device: kt.Device, name: str, rows: Digits) -> bytes:
     """Train on the rows of the changed sensor; returns the state."""
     start = time.monotonic()
-    device.fit(rows.adapt.x, rows.adapt.y, epochs=EPOCHS, seed=SEED, decay="linear")
+    device.fit(rows.adapt.x, rows.adapt.y, epochs=EPOCHS, seed=SEED, decay="linear", hold_out=0.0)
     done = f"trained {EPOCHS} epochs x {len(rows.adapt.x)} samples on {name}"
     print(f"{done:<66}{time.monotonic() - start:6.1f} s", flush=True)
     return device.state()

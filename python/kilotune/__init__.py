@@ -4,10 +4,10 @@
     model = kt.load("kws.tflite")
     build = kt.build(model, "build/kws", method=kt.LoRA(rank=4, layers="last:4"), optimizer=kt.SGD(lr=0.1))
     with build.open("qemu:mps2-an386") as device:
-        device.fit(x, y, epochs=3)
+        device.fit(x, y)
 """
 
-from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, MeanSquaredError
+from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, KilotuneError, MeanSquaredError
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -15,7 +15,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import Device, DeviceError, History
+from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
 from .merging import merge
 from .model import Model, load
 from .options import Memory, Target, Training
@@ -36,11 +36,13 @@ __all__ = [
     "Config",
     "CosineDecay",
     "CrossEntropy",
+    "DataWarning",
     "Device",
     "DeviceError",
     "Full",
     "Head",
     "History",
+    "KilotuneError",
     "LinearDecay",
     "Lion",
     "LoRA",
@@ -53,6 +55,7 @@ __all__ = [
     "StepDecay",
     "Target",
     "Training",
+    "TrainingInterrupted",
     "__version__",
     "build",
     "load",

@@ -37,6 +37,8 @@ GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
 """Of a build that checks signatures: the folder of monocypher.c."""
+SHOWN_FILES = 5
+"""Of a build directory that a message names, where there are more that the build did not make."""
 
 
 @dataclass(frozen=True)
@@ -201,13 +203,24 @@ def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
 
 
 def _replaceable(target: Path) -> bool:
-    """An empty directory, or what an earlier build made: never a directory of anything else."""
+    """An empty directory, or what an earlier build made: never a directory of anything else. CompileError where files of others are in it."""
     if not target.is_dir():
         return False
     try:
-        return not any(target.iterdir()) or "kilotune" in read_json(target / MANIFEST)
-    except (OSError, ValueError, TypeError):
+        if not any(target.iterdir()):
+            return True
+        manifest = read_json(target / MANIFEST)
+        if "kilotune" not in manifest:
+            return False
+        recorded = manifest.get("files", {})
+        added = [name for name in provenance.hashes(target, (MANIFEST,)) if name not in recorded] if recorded else []
+    except (OSError, ValueError, TypeError, AttributeError):
         return False
+    if added:
+        shown = ", ".join(added[:SHOWN_FILES]) + (f" and {len(added) - SHOWN_FILES} more" if len(added) > SHOWN_FILES else "")
+        what = f"building again would delete what the build did not make: {shown}"
+        raise CompileError(str(target), what, "move it, or choose another directory")
+    return True
 
 
 

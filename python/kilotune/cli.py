@@ -1,6 +1,6 @@
 """The command line: the Python API in the same words.
 
-Exit codes: 0 ok, 1 a check, a budget or a device failed, 2 wrong usage, 3 the model is at fault.
+Exit codes: 0 ok, 1 a check, a budget or a device failed, 2 wrong usage, 3 the model is at fault, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 import kilotune as kt
@@ -26,8 +25,9 @@ from . import doctor as checks
 from . import flashing, plugins
 from .building import MANIFEST
 from .commands import adapter as adapters
+from .commands.listing import analysis_text, tools_text
 from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
-from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
+from .commands.reporting import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MODEL, console, fail, note, reports_errors
 from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
 from .sizes import parse_size
@@ -112,15 +112,7 @@ def analyze(model: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(summary, indent=1))
         return
-    table = Table(title=f"{loaded.name}: {summary['parameters']:,} parameters, {summary['macs']:,} MACs")
-    for title in ("layer", "operator", "result", "parameters", "MACs", "trainable"):
-        table.add_column(title, justify="right" if title in ("parameters", "MACs") else "left")
-    for x in layers:
-        shape = "x".join(map(str, x["shape"][1:]))
-        table.add_row(x["name"], x["operator"], shape, f"{x['parameters']:,}", f"{x['macs']:,}", "yes" if x["trainable"] else "")
-    console.print(table)
-    for note in graph.notes:
-        console.print(f"note: {note}")
+    click.echo(analysis_text(summary))
 
 
 def _tensor(t: Any) -> dict[str, Any]:
@@ -241,28 +233,34 @@ def verify(directory: str, as_json: bool) -> None:
 @main.command()
 @click.argument("directory", type=click.Path(file_okay=False))
 @click.option("--data", required=True, type=click.Path(dir_okay=False), help="NPZ with x and y to train on (y may be missing: then it only infers).")
-@click.option("--test", type=click.Path(dir_okay=False), help="NPZ with x and y to evaluate on; --data without it.")
+@click.option("--test", type=click.Path(dir_okay=False), help="NPZ with x and y to evaluate on; --data without it, which says little.")
 @click.option("--device", default="host", show_default=True, help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".')
 @click.option("--count", is_flag=True, help="Count instructions, which makes an emulated board slower (--device qemu:...).")
 @click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Bits a second of a serial port; 115200 by default.")
-@click.option("--epochs", type=click.IntRange(0), default=None, help="Passes over the samples; by default about 1000 steps, see Device.fit.")
+@click.option("--epochs", type=click.IntRange(0), default=None, help="Passes over the samples, at most; by default about 1000 steps.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Order of the samples.")
 @click.option(
     "--decay", type=click.Choice(["constant", "linear"]), default=None,
-    help="How the learning rate falls over the training; linear by default, constant with --epochs.",
+    help="How the learning rate falls over the training; linear by default.",
 )  # fmt: skip
-@click.option("--save", type=click.Path(dir_okay=False), help="Write the trained adapter to this file.")
+@click.option(
+    "--hold-out", type=click.FloatRange(0, 1, max_open=True), default=None,
+    help="Share of the samples to judge the training by instead of training on them; by default a fifth of 100 or more, see Device.fit.",
+)  # fmt: skip
+@click.option("--save", type=click.Path(dir_okay=False), callback=writable, help="Write the trained adapter to this file, also after Ctrl-C.")
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:
     """Run the build in DIRECTORY on a device: evaluate, train, evaluate."""
     chosen = _device_options(options["device"], {"serial": ("baud", options.pop("baud")), "qemu": ("count", options.pop("count") or None)})
-    result = simulate_build(kt.open_build(directory), progress=not as_json, device_options=chosen, **options)
-    if as_json:
-        click.echo(json.dumps(result, indent=1))
-        return
-    for key, value in result.items():
-        text = f"{value:.4f}" if isinstance(value, float) else str(value)
-        console.print(f"{key.replace('_', ' '):<18} {text}", soft_wrap=True)  # a hash stays on one line
+    made = kt.open_build(directory)
+    if made.manifest["training"] and not options["test"]:
+        note("note", "without --test the result is measured on the samples that it trains on, which says little about new ones")
+    result = simulate_build(made, progress=None if as_json else True, device_options=chosen, **options)
+    click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result.text())
+    if result.interrupted:
+        kept = f"it is saved in {options['save']}" if options["save"] else "it was not saved, as --save was not given"
+        note("interrupted", f"what was learned until then counts; {kept}")
+        raise SystemExit(EXIT_INTERRUPTED)
 
 
 @main.command()
@@ -376,9 +374,6 @@ def doctor(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        table = Table("tool", "found", "needed for", "get it with")
-        for row in found:
-            table.add_row(row["tool"], row["version"] or "missing", row["purpose"], "" if row["version"] else escape(row["remedy"]))
-        console.print(table)
+        click.echo(tools_text(found))
         click.echo(f"serial ports: {', '.join(ports()) or 'none'}")
     raise SystemExit(0 if all(row["version"] for row in found if row["required"]) else EXIT_FAILED)

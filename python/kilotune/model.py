@@ -31,6 +31,10 @@ class Model:
         """The model's name: the file's, as a C identifier."""
         return self.graph.name
 
+    def __repr__(self) -> str:
+        shapes = (" and ".join("x".join(map(str, self.graph.type(n).shape[1:])) for n in names) for names in (self.graph.inputs, self.graph.outputs))
+        return f"<Model {self.name} of {self.path}: {' to '.join(shapes)}, {len(self.graph.nodes)} operators>"
+
     def quantize(self, x: ArrayLike) -> NDArray[np.int8]:
         """Real inputs [N, ...] of the first input as the int8 that the model takes; int8 passes through. ValueError."""
         return self._quantized(x, self.graph.inputs[0])

@@ -149,7 +149,7 @@ def test_wrong_input_is_named_and_changes_nothing(host: Device, call: Callable[[
 
 
 def test_fit_updates_after_each_group_and_what_is_left(host: Device) -> None:
-    history = host.fit(X[:5], Y[:5], epochs=2, accumulate=3)
+    history = host.fit(X[:5], Y[:5], epochs=2, accumulate=3, decay="constant")
     assert history.updates == 4
     assert counters(host) == (10, 4, 0)
     assert history.learning_rates == []
@@ -244,10 +244,10 @@ def test_ten_thousand_frames_on_a_lossy_link(toy: Path, host: Device) -> None:
     """Nothing is lost and nothing is done twice: the model counts its steps and updates in its own state."""
     steps = 3334
     samples, labels = np.tile(X, (steps // 40 + 1, 1))[:steps], np.tile(Y, steps // 40 + 1)[:steps]
-    host.fit(samples, labels, accumulate=1, epochs=1)
+    host.fit(samples, labels, accumulate=1, epochs=1, hold_out=0.0)
     device, transport = open_lossy(toy, 0, 0.004)
     with device:
-        device.fit(samples, labels, accumulate=1, epochs=1)
+        device.fit(samples, labels, accumulate=1, epochs=1, hold_out=0.0)
         assert device.link.requests >= 10_000
         assert counters(device) == (steps, steps, 0)
         assert device.state() == host.state()

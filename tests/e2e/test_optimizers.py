@@ -251,7 +251,7 @@ def test_fit_accumulates_what_the_build_says(data_dir: Path, tmp_path: Path) -> 
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     build = kt.build(model, tmp_path / "build", method=METHODS, accumulate=7, optimizer=kt.Adam(state_bits=8), calibration=(x, y))
     with build.open("host") as device:
-        assert device.fit(x, y, shuffle=False, epochs=1).updates == 5
+        assert device.fit(x, y, shuffle=False, epochs=1, decay="constant").updates == 5
         fitted = device.state()
         device.reset()
         for i in range(len(x)):

@@ -268,6 +268,17 @@ def test_a_foreign_directory_is_refused(file: str, models: dict[str, kt.Model], 
     assert (tmp_path / "mine" / file).read_text() == '{"name": "of another program"}'
 
 
+def test_what_others_put_into_a_build_is_not_deleted(models: dict[str, kt.Model], tmp_path: Path) -> None:
+    kt.build(models["tiny"], tmp_path / "b", measure=False)
+    kt.build(models["tiny"], tmp_path / "b", measure=False)
+    (tmp_path / "b/mine").mkdir()
+    for name in ("main.c", "mine/notes.txt"):
+        (tmp_path / "b" / name).write_text("precious")
+    with pytest.raises(kt.CompileError, match=r"would delete what the build did not make: main\.c, mine/notes\.txt"):
+        kt.build(models["image"], tmp_path / "b", measure=False)
+    assert (tmp_path / "b/main.c").read_text() == (tmp_path / "b/mine/notes.txt").read_text() == "precious" and (tmp_path / "b/tiny.c").exists()
+
+
 def test_stages_are_dumped(models: dict[str, kt.Model], tmp_path: Path) -> None:
     kt.build(models["tiny"], tmp_path / "b", method=kt.Head(), dump=tmp_path / "dump")
     names = sorted(p.name for p in (tmp_path / "dump").iterdir())
@@ -426,3 +437,8 @@ def test_calibration_of_several_inputs_says_so(tmp_path: Path) -> None:
 def test_what_trains_nothing_of_the_loss_is_refused(tmp_path: Path) -> None:
     with pytest.raises(kt.CompileError, match="no trainable value influences"):
         kt.build(written(two_by_two(), tmp_path), tmp_path / "b", method=kt.BiasOnly("values"))
+
+
+def test_a_model_is_shown_in_a_line(models: dict[str, kt.Model]) -> None:
+    shown = repr(models["tiny"])
+    assert len(shown) < 200 + len(str(models["tiny"].path)) and "tiny" in shown and "8 to 3" in shown

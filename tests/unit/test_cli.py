@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.operator import NoGradient
 from kiloc.ops.model.fully_connected import FullyConnected
-from kilotune import doctor
+from kilotune import cli, doctor
 from kilotune.cli import main
 
 OK, FAILED, USAGE, MODEL = 0, 1, 2, 3
@@ -48,15 +49,14 @@ def as_json(*arguments: str | Path, code: int = OK) -> Any:
 
 
 def fails(code: int, *arguments: str | Path) -> str:
-    """The message on the error stream: the cause, the place, what to do."""
+    """The message on the error stream: the subject and the cause, then what to do."""
     result = run(*arguments)
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     lines = result.stderr.splitlines()
-    assert lines[0].startswith("error: ") and any(line.startswith("  at ") for line in lines), result.stderr
     error = as_json(*arguments, code=code)["error"]
-    assert set(error) == {"where", "what", "hint"} and error["what"] == lines[0].removeprefix("error: ")
-    assert f"  at {error['where']}" in lines and (not error["hint"] or f"  hint: {error['hint']}" in lines)
+    assert set(error) == {"where", "what", "hint"} and error["where"] and f"error: {error['where']}: {error['what']}" in lines
+    assert not error["hint"] or f"  hint: {error['hint']}" in lines
     return result.stderr
 
 
@@ -106,10 +106,29 @@ def test_build_for_inference_with_adapters(folder: Path, tmp_path: Path) -> None
     assert "what an adapter holds" in fails(MODEL, "build", folder / "tiny.tflite", "-o", tmp_path / "c", "--inference-only")
 
 
+@pytest.mark.parametrize("options", [("--layers", "all", "--layers", "x"), ("--layers=all", "--layers", "x"), ("--rank", "2", "--rank", "4")])
+def test_an_option_of_one_value_is_given_once(options: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    result = run("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "lora", *options)
+    assert result.exit_code == USAGE and f"{options[-2]} is given 2 times" in result.stderr and not (tmp_path / "b").exists()
+
+
+def test_nothing_to_be_copied_is_cut_off_in_a_narrow_terminal(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names for --layers and commands that install something."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi\n" in run("doctor").stdout
+    graph = tiny()
+    long = "functional_1.block_3.depthwise_convolution_of_the_second_stage"
+    nodes = tuple(replace(n, name=long) if n.name == "first" else n for n in graph.nodes)
+    monkeypatch.setattr(cli.kt, "load", lambda path: kt.Model(Path(path), replace(graph, nodes=nodes)))
+    assert f"{long} " in run("analyze", folder / "tiny.tflite").stdout
+
+
 def test_report_as_a_person_reads_it(folder: Path) -> None:
     lines = run("report", folder / "train").stdout.splitlines()
     memory, report = as_json("report", folder / "train")["memory"], as_json("report", folder / "train")
-    assert lines[0] == "tiny   lora r=2 all + bias all   cortex-m4   sgd lr=0.1 momentum=0 clip=1   cross_entropy"
+    assert lines[0] == "tiny   lora r=2 all + bias all   cortex-m4   sgd lr=0.1 momentum=0 clip=1"
+    assert lines.pop(1) == f"{'':<13}cross_entropy", "what is longer than a line goes on below"
     table = {line[:20].strip(): line[20:].split() for line in lines[1:6]}
     assert len({len(line) for line in lines[1:6]}) == 1 and not any(line.endswith(" ") for line in lines), "columns end together"
     usual = [report["compare"][k] for k in ("standard_peft", "full_finetuning")]
@@ -124,7 +143,7 @@ def test_report_as_a_person_reads_it(folder: Path) -> None:
     assert rest["bound"] == f"no placement below {memory['lower_bound']:,} (alive at one step), this one {100 * memory['gap']:.1f} % above"
     alone = run("report", folder / "infer").stdout
     assert "inference only" in alone and "trainable" not in alone and "PEFT" not in alone
-    assert max(map(len, lines + alone.splitlines())) <= 120
+    assert max(map(len, lines + alone.splitlines())) <= 80
 
 
 def test_simulate_trains_and_saves(folder: Path, tmp_path: Path) -> None:
@@ -136,7 +155,10 @@ def test_simulate_trains_and_saves(folder: Path, tmp_path: Path) -> None:
         x, y = (np.load(folder / "data.npz")[k] for k in "xy")
         assert device.evaluate(x, y)["accuracy"] == found["accuracy_after"]
     text = run(*command)
-    assert text.exit_code == OK and found["state_sha256"] in text.stdout.replace("\n", "") and "accuracy after" in text.stdout
+    assert text.exit_code == OK and found["state_sha256"] in text.stdout and "4 epochs, 96 updates: all epochs were trained" in text.stdout
+    row = next(line for line in text.stdout.splitlines() if line.startswith("accuracy, samples trained on (24)"))
+    assert row.split()[-2:] == [f"{found['accuracy_before']:.4f}", f"{found['accuracy_after']:.4f}"]
+    assert "training" not in text.stdout and "training" in text.stderr, "progress is no result"
 
 
 def test_simulate_infers(folder: Path) -> None:
@@ -223,9 +245,10 @@ def test_no_way_for_the_gradient(folder: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(FullyConnected, "gradient", gradient)
     message = fails(MODEL, "build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "lora", "--method", "bias", "--layers", "all")
     lines = message.splitlines()
-    assert lines[0] == "error: no gradient for FULLY_CONNECTED: its derivative is unknown; it stands between the loss and first"
-    assert lines[1].startswith("  at 'second' (") and lines[1].endswith("operator 4 of 7)")  # counting LoRA's own
-    assert lines[2] == '  hint: layers="second,logits" trains what comes after it'
+    where = "operator 4 of 7)"  # counting LoRA's own
+    assert lines[0].startswith("error: 'second' (")
+    assert lines[0].endswith(f"{where}: no gradient for FULLY_CONNECTED: its derivative is unknown; it stands between the loss and first")
+    assert lines[1] == '  hint: layers="second,logits" trains what comes after it'
     assert run("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias", "--layers", "logits").exit_code == OK
 
 

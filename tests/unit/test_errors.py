@@ -32,7 +32,7 @@ def refused(call: Callable[[], Any]) -> CompileError:
     error = caught.value
     assert type(error) is CompileError, "a budget is another matter"
     assert error.where and error.what and error.hint
-    assert str(error) == f"{error.what}\n  at {error.where}\n  hint: {error.hint}"
+    assert str(error) == f"{error.where}: {error.what}\n  hint: {error.hint}"
     return error
 
 
@@ -183,7 +183,9 @@ def test_the_layer_without_a_gradient_is_named(tmp_path: Path, monkeypatch: pyte
 
 def test_a_budget_error_is_a_compile_error_of_its_own() -> None:
     assert issubclass(BudgetError, CompileError) and kt.BudgetError is BudgetError
-    assert str(CompileError("a", "b", "c")) == "b\n  at a\n  hint: c"
+    assert str(CompileError("a", "b", "c")) == "a: b\n  hint: c"
+    assert issubclass(kt.CompileError, kt.KilotuneError) and issubclass(kt.DeviceError, kt.KilotuneError)
+    assert str(kt.DeviceError("a", "b")) == "a: b"
 
 
 def test_what_is_no_build(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from kiloc.optim.rates import BEFORE_NEW_HEAD, default_rate, head_factor
 from kiloc.options import Options
 from kiloc.peft import REGISTRY, Calibration, method_of
 from kilotune.devices import Device
-from kilotune.devices.recipe import default_epochs, default_share, held_out
+from kilotune.devices.recipe import PATIENCE, Best, Schedule, default_epochs, default_share, doubts, held_out
 
 X = samples(tiny(), 120)
 
@@ -149,14 +150,76 @@ def test_a_new_head_learns_from_all_samples(tmp_path: Path) -> None:
 def test_fit_of_few_samples_trains_on_all(device: Device, labels: Any) -> None:
     history = device.fit(X[:40], labels[:40])
     assert history.updates == 25 * 40 and history.validation == [] and history.best_epoch is None
-    again = device.fit(X[:40], labels[:40], epochs=2)
-    assert again.updates == 80 and again.learning_rates == [], "with epochs given the rate stays"
+
+
+def test_named_epochs_change_nothing_but_their_number(device: Device, labels: Any) -> None:
+    """The rate falls and samples are held out, as without; who wants neither says so."""
+    history = device.fit(X, labels, epochs=3)
+    rates = np.array(history.learning_rates)
+    assert history.samples == 96 and history.held_out == 24 and history.updates == 96 * len(history.losses)
+    assert (np.diff(rates) < 0).all() and rates[-1] < 0.02 * rates[0] and history.best_epoch is not None
+    few = device.fit(X[:40], labels[:40], epochs=2)
+    assert few.updates == 80 and few.learning_rates[-1] == pytest.approx(few.learning_rates[0] / 80) and few.best_epoch is None
+    plain = device.fit(X, labels, epochs=2, decay="constant", hold_out=0.0)
+    assert plain.updates == 240 and plain.learning_rates == [] and plain.best_epoch is None
+    assert device.fit(X, labels, epochs=0).updates == 0
+
+
+def test_training_that_only_hurts_ends_early_and_is_undone(device: Device) -> None:
+    predicted = device.predict(X)
+    start = device.evaluate(X, predicted)
+    history = device.fit(X, (predicted + 1) % 3, epochs=50, learning_rate=0.9, validation=(X, predicted), keep_best=True)
+    assert len(history.losses) == PATIENCE and history.epochs == 50 and history.best_epoch == 0
+    assert history.ended == "the held-out loss fell no more" and history.before == history.after == start
+    assert "the model is as it was before" in history.text() and device.evaluate(X, predicted) == start
+
+
+def test_history_says_how_it_went(device: Device, labels: Any) -> None:
+    history = device.fit(X, labels, epochs=4, seed=1)
+    mask = held_out(labels.astype(np.int32), len(X), 0.2, 1)
+    assert history.ended == "all epochs were trained" or len(history.losses) < 4
+    assert history.after == device.evaluate(X[mask], labels[mask]) != history.before
+    written = json.loads(json.dumps(history.to_dict()))
+    assert written["best_epoch"] == history.best_epoch and len(written["learning_rates"]) == len(written["losses"]) == len(history.losses)
+
+
+def test_few_held_out_samples_end_nothing_that_they_cannot_judge() -> None:
+    """One of five samples that gets much worse, while the others get better: no reason to undo an epoch. All five: one."""
+    start, lucky = np.full(5, 1.0), np.array([0.5, 0.6, 0.5, 0.7, 4.0])
+    for doubts_, kept in ((doubts(5), 1), (doubts(24), 0)):
+        states, schedule = iter((b"start", b"after")), Schedule(0.1, 10, True)
+        best = Best(start, lambda states=states: next(states), lambda state: None, doubts_)  # type: ignore[misc]
+        assert not best.consider(lucky, schedule) and best.kept_epoch == kept
+        assert schedule.share == (1.0 if kept else pytest.approx(1 / 3))
+    best = Best(start, lambda: b"", lambda state: None, doubts(5))
+    assert not best.consider(start + np.array([0.5, 0.6, 0.5, 0.7, 0.6]), Schedule(0.1, 10, True)) and best.kept_epoch == 0
+
+
+def test_holding_out_of_few_samples_does_not_lose(tmp_path: Path, data_dir: Path) -> None:
+    """25 samples of drifted gas sensors: a fifth held out used to stop the training long before it was done."""
+    d = np.load(data_dir / "sets/gas_drift.npz")
+    x, y = d["x"].astype(np.float32), d["y"].astype(np.int32)
+    batch = np.flatnonzero(d["batch"] == 4)
+    build = kt.build(kt.load(data_dir / "models/gas_mlp_int8.tflite"), tmp_path / "b", method=kt.BiasOnly(), calibration=x[d["base_train_idx"]][:256])
+    means = {}
+    with build.open() as opened:
+        for share in (0.0, 0.2):
+            reached = []
+            for seed in (3, 4, 5):
+                rng = np.random.default_rng(seed)
+                rows = np.concatenate([rng.choice(c, 5, replace=False) for k in range(6) if len(c := batch[y[batch] == k])])
+                rest = np.setdiff1d(batch, rows)
+                opened.reset()
+                opened.fit(x[rows], y[rows], seed=seed, hold_out=share)
+                reached.append(opened.evaluate(x[rest], y[rest])["accuracy"])
+            means[share] = np.mean(reached)
+    assert means[0.2] > means[0.0] - 0.03, means
 
 
 def test_worse_epochs_are_undone_at_a_lower_rate(device: Device, labels: Any) -> None:
     predicted = device.predict(X)
     start = device.evaluate(X, predicted)["loss"]
-    history = device.fit(X, (predicted + 1) % 3, epochs=4, learning_rate=0.9, validation=(X, predicted), keep_best=True)
+    history = device.fit(X, (predicted + 1) % 3, epochs=4, learning_rate=0.9, decay="constant", validation=(X, predicted), keep_best=True)
     firsts = history.learning_rates[:: len(X)]
     assert firsts == pytest.approx([0.9, 0.3, 0.1, 0.1 / 3]), "every epoch hurts"
     assert history.best_epoch == 0 and device.evaluate(X, predicted)["loss"] == start

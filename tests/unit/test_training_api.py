@@ -200,7 +200,7 @@ def test_four_steps_and_an_update_follow_the_mean_gradient(device: Device, folde
 
 
 def test_fit_is_the_loop_that_it_says(device: Device, other: Device, build: kt.Build) -> None:
-    history = device.fit(X, Y, epochs=2, seed=5)
+    history = device.fit(X, Y, epochs=2, seed=5, decay="constant")
     generator = np.random.Generator(np.random.PCG64(5))
     losses = []
     for _ in range(2):
@@ -222,7 +222,7 @@ def test_fit_lowers_the_loss_and_learns(folder: Path, tmp_path: Path) -> None:
     build = kt.build(kt.load(folder / "tiny.tflite"), tmp_path / "b", method=method, optimizer=kt.SGD(lr=0.01, momentum=0.9), accumulate=4)
     with build.open() as opened:
         before = opened.evaluate(x, y)
-        history = opened.fit(x, y, epochs=12, seed=1)
+        history = opened.fit(x, y, epochs=12, seed=1, decay="constant", hold_out=0.0)
         after = opened.evaluate(x, y)
     assert history.losses[-1] < 0.5 * history.losses[0]
     assert after["loss"] < 0.6 * before["loss"] and after["accuracy"] > max(0.8, before["accuracy"] + 0.2)

@@ -14,6 +14,10 @@ RUNS = ("infer", "train_step", "apply")
 """Calls whose stack has a figure of its own."""
 WIDTH = 13
 """Columns of a line's title."""
+COLUMNS = 80
+"""Of a terminal: longer lines are wrapped, and go on below their text."""
+CELLS = (12, 14, 16, 18)
+"""Columns of the table's cells: inference, training, and the usual ways; with the titles 80."""
 
 
 def render_text(report: dict[str, Any]) -> str:
@@ -42,7 +46,11 @@ def render_text(report: dict[str, Any]) -> str:
         refused = report["compare"]["full_finetuning"].get("refused")
         lines += [f"{'note':<{WIDTH}}cannot be fine-tuned whole: {refused}"] if refused else []
     lines += [f"{'note':<{WIDTH}}{note}" for note in model["notes"]]
-    return "\n".join(lines)
+    return "\n".join(part for line in lines for part in _wrapped(line))
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, COLUMNS, subsequent_indent=" " * WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _adapters(adapters: dict[str, Any]) -> list[str]:
@@ -72,7 +80,7 @@ def _stack(stack: dict[str, Any] | None) -> list[str]:
     lines += [f"{name} without bound: {call['unbounded']}" for name, call in stack["calls"].items() if call["bytes"] is None]
     if stack["largest"]:
         call = next(call for call in stack["calls"].values() if call["bytes"] == stack["largest"])
-        lines += textwrap.wrap(" > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"]), 107, break_on_hyphens=False)
+        lines.append(" > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"]))
     return [f"{'' if i else 'stack':<{WIDTH}}{line}" for i, line in enumerate(lines)]
 
 
@@ -178,4 +186,4 @@ def _front(points: list[dict[str, Any]]) -> list[str]:
 
 def _row(title: str, *cells: object) -> str:
     texts = ["-" if c is None else f"{c:,}" if isinstance(c, int) else str(c) for c in cells]
-    return f"{title:<20}" + "".join(f"{t:>18}" for t in texts)
+    return f"{title:<20}" + "".join(f"{text:>{width}}" for text, width in zip(texts, CELLS, strict=False))

@@ -28,6 +28,21 @@ class MethodsCommand(click.Command):
         return [*own[:place], *more, *own[place:]]
 
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        self._check_repetition(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _check_repetition(self, ctx: click.Context, args: list[str]) -> None:
+        """Of an option that has one value the last would count, and the others be lost without a word."""
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and not (option.multiple or option.is_flag):
+                given = [a for a in args if a in option.opts or any(a.startswith(f"{name}=") for name in option.opts if name.startswith("--"))]
+                if len(given) > 1:
+                    hint = "it holds for all methods: name layers separated by commas, or give each method its own by kt.build in Python"
+                    other = hint if option.name == "layers" else "it has one value"
+                    raise click.UsageError(f"{option.opts[-1]} is given {len(given)} times; {other}", ctx)
+
+
 def method_options(taken: set[str]) -> list[click.Option]:
     """--method, and one option for each name that a field of a method has. taken: options that the command has itself. Raises CompileError."""
     found = [

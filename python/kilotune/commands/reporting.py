@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import click
 from rich.console import Console
 
-from kiloc import CompileError
+from kiloc import CompileError, KilotuneError, message
 
-from ..devices import DeviceError
+from ..devices import DataWarning
 
-EXIT_FAILED, EXIT_MODEL = 1, 3
+EXIT_FAILED, EXIT_MODEL, EXIT_INTERRUPTED = 1, 3, 130
 console = Console()
 
 
@@ -25,8 +26,11 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(*args: Any, as_json: bool, **kwargs: Any) -> None:
         try:
-            command(*args, as_json=as_json, **kwargs)
-        except (CompileError, DeviceError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", DataWarning)
+                warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+                command(*args, as_json=as_json, **kwargs)
+        except KilotuneError as error:
             code = EXIT_MODEL if type(error) is CompileError else EXIT_FAILED
             fail(error.where, error.what, error.hint, as_json, code)
         except (ValueError, OSError) as error:
@@ -35,13 +39,24 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def note(title: str, text: str) -> None:
+    """A line for a person, on standard error: standard output holds results alone."""
+    click.secho(f"{title}: ", fg="yellow", bold=True, nl=False, err=True)
+    click.echo(text, err=True)
+
+
+def _show_warning(otherwise: Callable[..., None], text: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Warnings about data as a note, without the place in our code; others as Python shows them."""
+    if issubclass(category, DataWarning):
+        note("warning", str(text))
+    else:
+        otherwise(text, category, *place, **more)
+
+
 def fail(where: str, what: str, hint: str, as_json: bool, code: int) -> None:
     if as_json:
         click.echo(json.dumps({"error": {"where": where, "what": what, "hint": hint}}, indent=1))
     else:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(what, err=True)
-        for title, text in (("at", where), ("hint:", hint)):
-            if text:
-                click.echo(f"  {title} {text}", err=True)
+        click.echo(message(where, what, hint), err=True)
     raise SystemExit(code)

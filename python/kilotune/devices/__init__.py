@@ -11,15 +11,17 @@ from typing import Any
 from .. import boards, toolchain
 from . import qemu
 from .agent import AgentDevice
-from .base import Device, History
+from .base import Device
 from .errors import DeviceError
+from .history import History, TrainingInterrupted
 from .host import HostDevice
 from .manifest import Manifest
 from .pipe import ProcessTransport
+from .plausible import DataWarning
 from .renode import RenodeTransport
 from .serial_port import BAUD, SerialTransport, ports
 
-__all__ = ["AgentDevice", "Device", "DeviceError", "History", "available", "open_device"]
+__all__ = ["AgentDevice", "DataWarning", "Device", "DeviceError", "History", "TrainingInterrupted", "available", "open_device"]
 
 
 def _open_host(manifest: Manifest, board: str) -> Device:

@@ -6,42 +6,26 @@ and evaluation are here, so that every device sees the same samples in the same 
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..adapters import Adapter
-from . import data, recipe
+from . import data, judgement, plausible, recipe, training
 from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError, check_status
+from .history import History
+from .judgement import Judgement
 from .manifest import Manifest
+from .progress import bar
 from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[np.int8] | list[NDArray[np.int8]]
 """int8 [N, ...], or a list of them for a model of several outputs."""
-
-
-@dataclass
-class History:
-    """What `fit` did. One entry an epoch in `losses` and, where asked for, in `validation`."""
-
-    losses: list[float] = field(default_factory=list)
-    validation: list[dict[str, float]] = field(default_factory=list)
-    updates: int = 0
-    learning_rates: list[float] = field(default_factory=list)
-    """Of each update; empty when the device kept its own."""
-
-    best_epoch: int | None = None
-    """With keep_best or hold_out: the epoch whose state was kept, 0 for the one before training."""
 
 
 @one_at_a_time
@@ -103,7 +87,7 @@ class Device(Calls, ABC):
         outputs = self._infer_all(data.prepare_inputs(x, self.manifest))
         return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
 
-    def evaluate(self, x: Samples, y: ArrayLike | None = None, progress: bool = False) -> dict[str, float]:
+    def evaluate(self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None) -> dict[str, float]:
         """{"loss", "accuracy"} over N samples; "accuracy" where targets are labels, or with "bce" of each output.
 
         The loss is computed here from the first output, dequantised: cross-entropy for labels (without smoothing and
@@ -113,20 +97,8 @@ class Device(Calls, ABC):
         samples = data.prepare_inputs(x, self.manifest)
         if len(samples) == 0:
             raise ValueError("x holds no samples")
-        tensor = self.manifest.outputs[0]
-        if self.manifest.targets == "input":
-            self._no_target(y)
-            y = data.dequantize(samples[:, : self.manifest.inputs[0].size], self.manifest.inputs[0])
-        elif y is None:
-            raise ValueError("y is missing: this model's loss takes targets")
-        if self._labelled(y):
-            labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
-            return self._cross_entropy(self._infer_all(samples, progress)[:, : tensor.size], labels)
-        values = data.prepare_values(y, len(samples), tensor)
-        outputs = data.dequantize(self._infer_all(samples, progress)[:, : tensor.size], tensor)
-        if self.manifest.loss == "bce":
-            return _binary_cross_entropy(outputs.astype(np.float64), values)
-        return {"loss": float(np.mean((outputs - values).astype(np.float64) ** 2))}
+        plausible.warn_of_inputs(x, self.manifest)
+        return self._judge(samples, y, progress).means()
 
     # ---- Training ----
 
@@ -166,121 +138,28 @@ class Device(Calls, ABC):
         validation: tuple[Samples, ArrayLike | None] | None = None,
         keep_best: bool = False,
         hold_out: float | None = None,
-        progress: bool = False,
+        progress: bool | None = None,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
-        epochs: None for the default recipe: about 1000 samples' worth, a rate that falls linearly, and a fifth of the samples held out
-        where there are 100 with labels or more, no class is rare and the head is not new; `devices/recipe.py` has the numbers and reasons.
+        epochs: None for about 1000 samples' worth, at least 3. What else the recipe does, it does with any number of epochs: the rate falls
+        linearly, and a fifth of the samples is held out where there are 100 with labels or more, no class is rare and the head is not new.
+        `devices/recipe.py` has the numbers and reasons.
         accumulate: samples an update, None for the build's; what is left at an epoch's end makes an update too.
-        learning_rate: None keeps the device's; a schedule of the build comes on top. decay: "linear", it falls from there to 0 over all updates,
-        and is set back at the end; "constant", or None with epochs given, it stays. validation: (x, y) to evaluate after every epoch.
-        keep_best: end with the state that had the lowest validation loss, the one before training included. After an epoch that did not
-        lower it training goes on from that state at a third of the rate, so a rate that is too high, or an overfitted sample, does no harm.
-        hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on.
+        learning_rate: None for the device's; a schedule of the build comes on top. decay: "linear", the rate falls to 0 over all updates, and
+        is set back at the end; "constant", it stays, also None where the build has a schedule or no rate. validation: (x, y) to evaluate
+        after every epoch. keep_best: end with the state that was best on it, the one before training included. An epoch that made it worse is
+        undone, and training goes on at a third of the rate; after four such in a row it ends.
+        hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on; 0 for none.
         A build with a public key takes no state, so it has neither.
+        progress: a bar on standard error; None for one where that is a terminal and it takes more than two seconds.
 
-        Ctrl-C ends it between two samples or in the middle of one; the device can be used afterwards.
+        Warns (DataWarning) of samples far from the input's range and of labels of one class. Ctrl-C, between two samples or in the middle of
+        one, raises TrainingInterrupted, a KeyboardInterrupt with the history so far; the device keeps what it learned and can be used.
         """
         self._check_training()
-        samples = data.prepare_inputs(x, self.manifest)
-        targets = self._targets(y, len(samples))
-        per_update = self._samples_an_update(accumulate)
-        _check_fit(len(samples), epochs, keep_best and validation is None)
-        held = self._held_out(targets[0], hold_out, epochs is None and validation is None and not self.manifest.signed, seed)
-        if held.any():
-            if validation is not None:
-                raise ValueError("hold_out makes its own validation samples: leave validation out")
-            validation, keep_best = (data.rows(x, held, self.manifest), None if y is None else np.asarray(y)[held]), True
-        rows = np.flatnonzero(~held)
-        if epochs is None:
-            epochs, decay = recipe.default_epochs(len(samples)), decay or self._default_decay(learning_rate)
-        schedule = self._schedule(learning_rate, decay, epochs * math.ceil(len(rows) / per_update))
-
-        generator = np.random.Generator(np.random.PCG64(seed))
-        history = History()
-        try:
-            best = self._best(validation) if keep_best and validation is not None else None
-            with _bar("training", epochs * len(rows), progress) as advance:
-                for _ in range(epochs):
-                    order = rows[generator.permutation(len(rows))] if shuffle else rows
-                    self._epoch(samples[order], (targets[0][order], targets[1][order]), per_update, history, schedule, advance)
-                    if validation is not None:
-                        history.validation.append(self.evaluate(*validation))
-                    if best is not None:
-                        best.consider(history.validation[-1]["loss"], schedule)
-            history.best_epoch = best.epoch if best else None
-        finally:
-            if schedule.base is not None and (schedule.decays or schedule.share < 1) and history.learning_rates:
-                self._set_learning_rate(schedule.base)
-        return history
-
-    def _epoch(
-        self,
-        samples: NDArray[np.int8],
-        targets: tuple[NDArray[np.int32], NDArray[np.float32]],
-        per_update: int,
-        history: History,
-        schedule: recipe.Schedule,
-        advance: Callable[[], None],
-    ) -> None:
-        """Train on samples in their order; notes the mean loss."""
-        total = 0.0
-        for done, (sample, label, values) in enumerate(zip(samples, *targets, strict=True), start=1):
-            if (done - 1) % per_update == 0:
-                self._begin_update(history, schedule)
-            total += self._train_step(sample.tobytes(), int(label), values.tobytes())
-            if done % per_update == 0 or done == len(samples):
-                self._apply()
-                history.updates += 1
-            advance()
-        history.losses.append(total / len(samples))
-
-    def _begin_update(self, history: History, schedule: recipe.Schedule) -> None:
-        """Before the samples of an update: a build that updates after each sample reads the rate with the sample."""
-        rate = schedule.rate(history.updates)
-        if rate is not None:
-            if not history.learning_rates or history.learning_rates[-1] != rate:
-                self._set_learning_rate(rate)
-            history.learning_rates.append(rate)
-
-    def _samples_an_update(self, accumulate: int | None) -> int:
-        count = self.manifest.accumulate if accumulate is None else accumulate
-        if count < 1:
-            raise ValueError(f"accumulate must be at least 1, not {count}")
-        if self.manifest.accumulate == 1 and count > 1:
-            raise ValueError(f"accumulate is {count}, but this build updates after each sample: build with accumulate={count}")
-        return count
-
-    def _held_out(self, labels: NDArray[np.int32], share: float | None, default: bool, seed: int) -> recipe.Mask:
-        """Which samples are held out: the share asked for, or where None by `default` what the recipe says."""
-        count = len(labels)
-        known = labels if self.manifest.targets == "labels" else None
-        if share is None:
-            share = recipe.default_share(known, count) if default and not self.manifest.new_head else 0.0
-        if not 0 <= share < 1 or (share > 0 and max(1, round(share * count)) >= count):
-            raise ValueError(f"hold_out is {share}: it must be at least 0 and leave a sample of {count} to train on")
-        return recipe.held_out(known, count, share, seed) if share else np.zeros(count, np.bool_)
-
-    def _best(self, validation: tuple[Samples, ArrayLike | None]) -> recipe.Best:
-        self._check_takes_state()
-        return recipe.Best(lambda: self.evaluate(*validation)["loss"], self.state, self.set_state)
-
-    def _default_decay(self, learning_rate: float | None) -> str:
-        """Linear, unless the device knows no rate to start from or has a schedule of its own."""
-        known = learning_rate is not None or self.manifest.learning_rate is not None
-        return "linear" if known and self.manifest.schedule is None else "constant"
-
-    def _schedule(self, learning_rate: float | None, decay: str | None, updates: int) -> recipe.Schedule:
-        if decay not in (None, "linear", "constant"):
-            raise ValueError(f'decay is {decay!r}: it must be None, "linear" or "constant"')
-        rate = None if learning_rate is None else recipe.checked_rate(learning_rate)
-        if decay != "linear":
-            return recipe.Schedule(rate, updates, False)
-        base = self.manifest.learning_rate if rate is None else rate
-        if base is None:
-            raise ValueError("decay needs a learning_rate: the build does not name one")
-        return recipe.Schedule(base, updates, True)
+        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out)
+        return training.fit(self, x, y, asked, progress)
 
     # ---- State, adapter, statistics ----
 
@@ -430,9 +309,9 @@ class Device(Calls, ABC):
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
 
-    def _infer_all(self, samples: NDArray[np.int8], progress: bool = False) -> NDArray[np.int8]:
+    def _infer_all(self, samples: NDArray[np.int8], progress: bool | None = None) -> NDArray[np.int8]:
         outputs = np.empty((len(samples), self.manifest.output_bytes), np.int8)
-        with _bar("inference", len(samples), progress) as advance:
+        with bar("inference", len(samples), progress) as advance:
             for i, sample in enumerate(samples):
                 outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.int8)
                 advance()
@@ -467,41 +346,17 @@ class Device(Calls, ABC):
             raise ValueError("y holds values outside [0, 1]: binary cross-entropy takes 0 or 1 for each output")
         return np.zeros(count, np.int32), values
 
-    def _cross_entropy(self, outputs: NDArray[np.int8], labels: NDArray[np.int32]) -> dict[str, float]:
+    def _judge(self, samples: NDArray[np.int8], y: ArrayLike | None, progress: bool | None) -> Judgement:
+        """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
         tensor = self.manifest.outputs[0]
-        real = data.dequantize(outputs, tensor).astype(np.float64)
-        rows = np.arange(len(labels))
-        if tensor.softmax:  # probabilities, of which the smallest the output can tell from 0 is half a step
-            chosen = np.maximum(real[rows, labels], tensor.scale / 2)
-            losses = -np.log(np.minimum(chosen, 1.0))
-        else:
-            shifted = real - real.max(axis=1, keepdims=True)
-            losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
-        return {"accuracy": float(np.mean(outputs.argmax(axis=1) == labels)), "loss": float(losses.mean())}
-
-
-def _binary_cross_entropy(logits: NDArray[np.float64], targets: NDArray[np.float32]) -> dict[str, float]:
-    losses = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
-    return {"accuracy": float(np.mean((logits > 0) == (targets > 0.5))), "loss": float(losses.mean())}
-
-
-def _check_fit(samples: int, epochs: int | None, blind: bool) -> None:
-    """blind: the best state is asked for, but there is nothing to judge by."""
-    if samples == 0:
-        raise ValueError("x holds no samples")
-    if epochs is not None and epochs < 0:
-        raise ValueError(f"epochs must be at least 0, not {epochs}")
-    if blind:
-        raise ValueError("keep_best needs validation=(x, y)")
-
-
-@contextmanager
-def _bar(title: str, total: int, show: bool) -> Iterator[Any]:
-    """A progress bar, or nothing; yields the function to call after each step."""
-    if not show:
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda: progress.advance(task)
+        if self.manifest.targets == "input":
+            self._no_target(y)
+            y = data.dequantize(samples[:, : self.manifest.inputs[0].size], self.manifest.inputs[0])
+        elif y is None:
+            raise ValueError("y is missing: this model's loss takes targets")
+        if self._labelled(y):
+            labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
+            return judgement.of_labels(self._infer_all(samples, progress)[:, : tensor.size], labels, tensor)
+        values = data.prepare_values(y, len(samples), tensor)
+        outputs = data.dequantize(self._infer_all(samples, progress)[:, : tensor.size], tensor)
+        return judgement.of_bits(outputs, values) if self.manifest.loss == "bce" else judgement.of_values(outputs, values)

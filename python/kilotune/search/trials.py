@@ -257,7 +257,7 @@ class Trainer:
         setting, fold = self.task.setting, self.task.folds(part[0], part[2])
         inside, outside = data.taken(fold != part[1]), np.flatnonzero(fold == part[1])
         device.reset()
-        device.fit(inside.x, inside.targets, epochs=setting.epochs, seed=setting.seed, learning_rate=lr, decay="linear")
+        device.fit(inside.x, inside.targets, epochs=setting.epochs, seed=setting.seed, learning_rate=lr, decay="linear", hold_out=0.0)
         return _evaluated(device, data, outside, self.task.guess)
 
 

@@ -1,0 +1,72 @@
+"""What a training did, epoch by epoch, and why it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+ALL_EPOCHS = "all epochs were trained"
+NO_BETTER = "the held-out loss fell no more"
+INTERRUPTED = "it was interrupted"
+
+
+@dataclass
+class History:
+    """What `fit` did. One entry an epoch in `losses` and, where samples were held out or asked for, in `validation`."""
+
+    losses: list[float] = field(default_factory=list)
+    validation: list[dict[str, float]] = field(default_factory=list)
+    updates: int = 0
+    learning_rates: list[float] = field(default_factory=list)
+    """Of each update; empty when the device kept its own."""
+
+    best_epoch: int | None = None
+    """With keep_best or hold_out: the epoch whose state was kept, 0 for the one before training."""
+
+    epochs: int = 0
+    """Epochs that were planned; as many entries as `losses` has were trained."""
+
+    samples: int = 0
+    """Samples that were trained on, without those held out."""
+
+    held_out: int = 0
+    """Samples that were held out of the training to judge it by."""
+
+    before: dict[str, float] | None = None
+    """Of the validation samples before training, where there are any."""
+
+    ended: str = ""
+    """Why training ended: "all epochs were trained", "the held-out loss fell no more" or "it was interrupted"."""
+
+    @property
+    def after(self) -> dict[str, float] | None:
+        """Of the validation samples with the state that was kept: of the best epoch, or without one of the last."""
+        if self.best_epoch == 0 or not self.validation:
+            return self.before
+        return self.validation[-1 if self.best_epoch is None else self.best_epoch - 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; learning_rates are those of each epoch's first update."""
+        found = dataclasses.asdict(self) | {"after": self.after}
+        each = len(self.learning_rates) // max(1, len(self.losses))
+        found["learning_rates"] = self.learning_rates[:: max(1, each)][: len(self.losses)]
+        return found
+
+    def text(self) -> str:
+        """How it ended, in a sentence or two."""
+        done = f"{len(self.losses)} of {self.epochs} epochs" if self.ended != ALL_EPOCHS else f"{self.epochs} epochs"
+        parts = [f"{done}, {self.updates} updates: {self.ended}"]
+        if self.best_epoch == 0:
+            parts.append("no epoch lowered the held-out loss: the model is as it was before")
+        elif self.best_epoch is not None:
+            parts.append(f"the model is that of epoch {self.best_epoch}, the best on the samples it was judged by")
+        return "; ".join(parts)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during `fit`. The device keeps what was learned and can be used. history: what was done until then."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__("training was interrupted: the device keeps what was learned")
+        self.history = history

@@ -1,0 +1,66 @@
+"""Warnings for samples and labels that a model can take, but that can hardly be meant."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Samples
+from .manifest import Manifest, Tensor
+
+STEPS = 256
+"""Values that an int8 can have."""
+
+NARROW, WIDE = STEPS / 16, STEPS * 10
+"""Spans of all samples, in steps of the input, that hint at another unit: real ones spanned 66 to 828 (benchmarks/scenarios.py)."""
+
+STACK_LEVEL = 6
+"""From `warnings.warn` to the caller of a device's method, through the lock of `calls.py`."""
+
+
+class DataWarning(UserWarning):
+    """Samples or labels are most likely not what was meant: of another unit, or all of one class."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
+
+def warn_of_inputs(x: Samples, manifest: Manifest) -> None:
+    """Warn where the samples, which were checked before, use next to nothing of an input's range, or go far beyond it."""
+    several = len(manifest.inputs) > 1
+    for i, tensor in enumerate(manifest.inputs):
+        array = np.asarray(x[i] if several else x)  # type: ignore[index]
+        if len(array) > 1 and array[0].size > 1:
+            text = _range_text(array, tensor)
+            if text:
+                _warn(f"x[{i}]: {text}" if several else f"x: {text}")
+
+
+def _range_text(array: NDArray[Any], tensor: Tensor) -> str:
+    """What is wrong with the range of samples [N, ...], or nothing."""
+    scale = 1.0 if array.dtype == np.int8 else tensor.scale
+    zero = 0 if array.dtype == np.int8 else tensor.zero_point
+    low, high = float(array.min()), float(array.max())
+    least, most = (-128 - zero) * scale, (127 - zero) * scale
+    span = (high - low) / scale
+    seen = f"all values lie in {low:.4g} to {high:.4g}, the model's input is made for {least:.4g} to {most:.4g}"
+    remedy = "prepare them as those that the model was trained on: the same unit, scaling and offset"
+    if span < NARROW:
+        return f"{seen}: they use {span / STEPS:.1%} of the range, and the model can hardly tell them apart; {remedy}"
+    if span > WIDE:
+        return f"{seen}: most of what goes beyond is cut off; {remedy}"
+    return ""
+
+
+def warn_of_labels(labels: NDArray[np.int32], classes: int) -> None:
+    """Warn where all samples of a training are of one class."""
+    if classes > 1 and len(labels) > 1 and (labels == labels[0]).all():
+        text = f"y: all {len(labels)} labels are {labels[0]}, of {classes} classes: the model learns to say nothing else"
+        _warn(f"{text}; add samples of the other classes, a few from before are enough")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(DataWarning(text), stacklevel=STACK_LEVEL)

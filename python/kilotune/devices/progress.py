@@ -1,0 +1,43 @@
+"""Progress bars on standard error, so that standard output holds results alone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PATIENCE = 2.0
+"""Seconds of silence: what takes longer shows a bar where somebody looks, also when it was not asked for."""
+
+
+@contextmanager
+def bar(title: str, total: int, show: bool | None) -> Iterator[Callable[[], None]]:
+    """A progress bar; yields the function to call after each step.
+
+    show: True for a bar, False for none, None for one that appears after PATIENCE seconds where standard error is a terminal.
+    """
+    if show is False or (show is None and not sys.stderr.isatty()):
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=Console(stderr=True))
+    task = progress.add_task(title, total=total)
+    appears = time.monotonic() + (0 if show else PATIENCE)
+    started = False
+
+    def advance() -> None:
+        nonlocal started
+        progress.advance(task)
+        if not started and time.monotonic() >= appears:
+            started = True
+            progress.start()
+
+    try:
+        yield advance
+    finally:
+        if started:
+            progress.stop()
