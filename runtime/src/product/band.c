@@ -1,9 +1,37 @@
-/* A band of the gradient of a depthwise layer to its input. */
+/* Bands of a depthwise layer; strided: two rows and columns to the next result. */
 #include "band.h"
 
 #if !KT_DSP
 #include "band_portable.h"
 
+/* Rounded half up: ReLU layers. */
+void kt_band_half_up(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
+                     const kt_band *band)
+{
+    kt_band_results(y, columns, stream, bias, band, 1, 0);
+}
+
+/* Rounded half up, strided. */
+void kt_band_half_up_strided(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
+                             const kt_band *band)
+{
+    kt_band_results(y, columns, stream, bias, band, 2, 0);
+}
+
+/* Ties away from zero: layers without an activation. */
+void kt_band_away(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias, const kt_band *band)
+{
+    kt_band_results(y, columns, stream, bias, band, 1, 128);
+}
+
+/* Ties away from zero, strided. */
+void kt_band_away_strided(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
+                          const kt_band *band)
+{
+    kt_band_results(y, columns, stream, bias, band, 2, 128);
+}
+
+/* Of the gradient to its input. */
 /* The pairs of a kernel row over three columns. */
 static int32_t row_sum(const int32_t *columns, const int32_t *weights, int32_t column, int32_t row)
 {
