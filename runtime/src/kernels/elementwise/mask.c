@@ -1,8 +1,8 @@
 /* Gradients that stop where a forward result was clamped. */
 #include "kt/architecture.h"
+#include "mask.h"
 
 #if !KT_DSP
-#include "mask.h"
 
 /* Keeps one bit of each element of a forward result: 1 where low < y < high. Lowest bit first, the last byte filled
  * with 0. A clamped element stops its gradient (kt_apply_mask_s8). */
