@@ -103,10 +103,7 @@ def behaviour(graph: Graph, phases: tuple[str, ...], samples: int = 3) -> dict[s
     state, found = interp.initial_state(graph), dict[str, NDArray[Any]]()
     for number in range(samples):
         inputs = {name: _sample(graph, name, number) for name in graph.inputs}
-        if "backward" in phases:
-            arrays = interp.train_step(graph, inputs, state)
-        else:
-            arrays = interp.run(graph, inputs, state)
+        arrays = interp.train_step(graph, inputs, state) if "backward" in phases else interp.run(graph, inputs, state)
         found |= {f"{name} of sample {number}": arrays[name] for name in (*graph.outputs, "loss.value") if name in arrays}
     if "update" in phases:
         interp.apply(graph, state)

@@ -4,9 +4,9 @@
     value conv2d activation int8[1, 25, 5, 64] scale 0.0235 zero -128
     node conv2d forward conv_2d(x=input, weights=conv2d.weights, bias=conv2d.bias) -> conv2d {"activation": "relu", ...}
 
-Scales print with 17 digits; constants follow their value as base64 of compressed bytes. The brief form, for small graphs that a person reads
-or writes, holds the same: constants as numbers (`data [1, -2]`, in the order of memory, or `data [0] * 300`), and neither attributes that have their default nor
-empty origins.
+Scales print with 17 digits; constants follow their value as base64 of compressed bytes. The brief form, for small graphs that a person
+reads or writes, holds the same: constants as numbers in the order of memory (`data [1, -2]`, or `data [0] * 300`), and neither attributes
+that have their default nor empty origins.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SAME = 8
 
 
 def print_graph(graph: Graph, data: bool = True, brief: bool = False) -> str:
-    """Text of a graph; without `data` constants are left out (such text does not parse back to an equal graph)."""
+    """Text of a graph; without `data` constants are left out (such text does not parse back to an equal graph). brief: in the brief form."""
     lines = [f"graph {graph.name} {json.dumps(graph.origin)}"]
     lines += [f"note {json.dumps(note)}" for note in graph.notes]
     lines += [] if graph.buffers == "caller" else [f"buffers {graph.buffers}"]
