@@ -27,8 +27,9 @@ test: setup  ## run every test
 check: lint  ## the inner loop, under two minutes: lint, unit and operator tests
 	$(PYTEST) -m "not slow" tests/unit tests/ops $(ARGS)
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, its formatting, and mypy
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 fuzz: setup  ## look for inputs that break the importers, and what devices read (MINUTES=10, half for each)
@@ -92,8 +93,8 @@ docs: setup  ## write docs/reference anew from docstrings, headers and the regis
 mutants: setup  ## plant small bugs in adapters, agent, planner and emitter, and see which of them the tests notice (an hour)
 	PYTHONPATH=tests nice $(BIN)/python -m mutation --sample 150 --write docs/reliability.md $(ARGS)
 
-golden: setup  ## write the expected texts of tests/golden anew; read the diff before committing
-	$(BIN)/python -m pytest tests/golden --snapshot-update $(ARGS)
+golden: setup  ## write the expected texts of tests/golden and tests/passes anew; read the diff before committing
+	$(BIN)/python -m pytest tests/golden tests/passes --snapshot-update $(ARGS)
 
 clean:  ## remove everything that is made, .venv included
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

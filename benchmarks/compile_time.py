@@ -1,6 +1,8 @@
 """Seconds to build DS-CNN with biases and LoRA: compilation alone, and with linking for the report's size of code (cold cache).
 
     .venv/bin/python benchmarks/compile_time.py
+
+Nothing else should run meanwhile.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def run_litert(data: bytes, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """"" where equal, else how many values differ and the first of them."""
+    """Nothing where they are equal, else how many values differ and the first of them."""
     ours = ours.reshape(len(ours), -1)
     theirs = theirs.reshape(len(theirs), -1)
     if ours.shape != theirs.shape:

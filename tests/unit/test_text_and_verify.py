@@ -80,8 +80,9 @@ def compiled(name: str) -> Compilation:
 
 
 # -- text ---------------------------------------------------------------------------------------------
-def test_inference_graph_round_trips() -> None:
-    parsed = parse_graph(print_graph(model()))
+@pytest.mark.parametrize("brief", [False, True])
+def test_inference_graph_round_trips(brief: bool) -> None:
+    parsed = parse_graph(print_graph(model(), brief=brief))
     assert parsed == model()
     assert list(parsed.values) == list(model().values)
 
@@ -91,10 +92,11 @@ def test_compiled_graphs_round_trip(name: str) -> None:
     c = compiled(name)
     parts = [c.graph, c.base, c.infer.graph] + ([c.train.graph] if c.train else [])
     for graph in parts:
-        text = print_graph(graph)
-        parsed = verify(parse_graph(text))
-        assert parsed == graph
-        assert print_graph(parsed) == text
+        for brief in (False, True):
+            text = print_graph(graph, brief=brief)
+            parsed = verify(parse_graph(text))
+            assert parsed == graph
+            assert print_graph(parsed, brief=brief) == text
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -106,6 +108,7 @@ def test_text_at_every_stage_round_trips(name: str, target: str) -> None:
     def dump(stage: str, graph: Graph) -> None:
         seen.append(stage)
         assert verify(parse_graph(print_graph(graph))) == graph, stage
+        assert verify(parse_graph(print_graph(graph, brief=True))) == graph, stage
 
     c = compile_graph(model(), Options(methods=METHODS[name], target=target), "0", dump)
     parts = ["infer", "train"] if c.train else ["infer"]
@@ -128,6 +131,31 @@ def test_any_float32_scale_is_exact() -> None:
     weights = Value("w", TensorType((200,), "int8", quantization), "constant", np.zeros(200, np.int8))
     graph = replace(model(), values={**model().values, "w": weights})
     assert parse_graph(print_graph(graph)) == graph
+
+
+def test_brief_text_holds_every_number() -> None:
+    numbers = {
+        "codes": np.array([-128, 127, 0], np.int8),
+        "zeros": np.zeros((3, 100), np.int16),
+        "signs": np.array([0.0, -0.0] * 8, np.float32),
+        "reals": np.array([0.1, 1e-38, np.inf, 2**24 + 2], np.float32),
+    }
+    values = {name: Value(name, TensorType(data.shape, str(data.dtype)), "constant", data) for name, data in numbers.items()}
+    text = print_graph(replace(model(), values={**model().values, **values}), brief=True)
+    parsed = parse_graph(text).values
+    assert "data [-128, 127, 0]\n" in text and "data [0] * 300\n" in text
+    assert all(parsed[name].data.tobytes() == data.tobytes() for name, data in numbers.items())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("data", ["[1, 2]", "[1, 2, 3.5]", "[1, 2, 300]", "[1] * x", "[1, 2, 3", "[1, 2, \"3\"]"])
+def test_numbers_that_are_no_constant_are_refused(data: str) -> None:
+    with pytest.raises(CompileError, match=r"at line 2"):
+        parse_graph(f'graph g ""\nvalue codes constant int8[3] data {data}\n')
+
+
+def test_an_origin_like_attributes_is_no_attribute() -> None:
+    graph = replace(model(), nodes=tuple(replace(n, origin="a {b} origin c") for n in model().nodes))
+    assert parse_graph(print_graph(graph, brief=True)) == graph
 
 
 def test_without_data_the_text_is_short() -> None:

@@ -4,7 +4,9 @@
     value conv2d activation int8[1, 25, 5, 64] scale 0.0235 zero -128
     node conv2d forward conv_2d(x=input, weights=conv2d.weights, bias=conv2d.bias) -> conv2d {"activation": "relu", ...}
 
-Scales print with 17 digits; constants follow their value as base64 of compressed bytes.
+Scales print with 17 digits; constants follow their value as base64 of compressed bytes. The brief form, for small graphs that a person
+reads or writes, holds the same: constants as numbers in the order of memory (`data [1, -2]`, or `data [0] * 300`), and neither attributes
+that have their default nor empty origins.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CompileError
 from .graph import Graph, Node, Parameter, Value
@@ -26,21 +29,25 @@ OPERATOR = "operator"
 """Key of the mnemonic of an operator that is an attribute of another."""
 
 
-def print_graph(graph: Graph, data: bool = True) -> str:
-    """Text of a graph; without `data` constants are left out (such text does not parse back to an equal graph)."""
+SAME = 8
+"""More numbers than these are written once in the brief form where all are the same."""
+
+
+def print_graph(graph: Graph, data: bool = True, brief: bool = False) -> str:
+    """Text of a graph; without `data` constants are left out (such text does not parse back to an equal graph). brief: in the brief form."""
     lines = [f"graph {graph.name} {json.dumps(graph.origin)}"]
     lines += [f"note {json.dumps(note)}" for note in graph.notes]
     lines += [] if graph.buffers == "caller" else [f"buffers {graph.buffers}"]
     lines += [f"shared {name}" for name in sorted(graph.shared)]
     lines += [f"input {name}" for name in graph.inputs] + [f"output {name}" for name in graph.outputs]
-    lines += [_value(v, data) for v in graph.values.values()]
-    lines += [_node(n) for n in graph.nodes]
+    lines += [_value(v, data, brief) for v in graph.values.values()]
+    lines += [_node(n, brief) for n in graph.nodes]
     lines += [f"place {name} {offset}" for name, offset in graph.offsets.items()]
     lines += [f"parameter {json.dumps([p.name, p.layer, p.method, p.storage, dict(p.values)])}" for p in graph.parameters]
     return "\n".join(lines) + "\n"
 
 
-def _value(v: Value, data: bool) -> str:
+def _value(v: Value, data: bool, brief: bool) -> str:
     t = v.type
     text = f"value {v.name} {v.kind} {t.dtype}[{', '.join(map(str, t.shape))}]"
     if t.quantization is not None:
@@ -49,22 +56,35 @@ def _value(v: Value, data: bool) -> str:
         text += f" scale {scales} zero {q.zero_point}" + ("" if q.axis is None else f" axis {q.axis}")
     text += f" origin {json.dumps(v.origin)}" if v.origin else ""
     if v.data is not None and data:
-        text += f" data {base64.b64encode(zlib.compress(v.data.tobytes(), 9)).decode()}"
+        text += f" data {_numbers(v.data) if brief else base64.b64encode(zlib.compress(v.data.tobytes(), 9)).decode()}"
     return text
 
 
-def _node(n: Node) -> str:
+def _numbers(data: NDArray[np.generic]) -> str:
+    """Every number, or of many that are the same one and how many there are."""
+    flat = data.ravel()
+    if flat.size > SAME and flat.tobytes() == flat[:1].tobytes() * flat.size:
+        return f"{json.dumps(flat[:1].tolist())} * {flat.size}"
+    return json.dumps(flat.tolist())
+
+
+def _node(n: Node, brief: bool) -> str:
     operands = ", ".join(f"{o}={v}" for o, v in n.inputs.items())
     text = f"node {n.name} {n.phase} {n.op.mnemonic}({operands}) -> {', '.join(n.outputs) or 'nothing'}"
     text += f" updates {', '.join(n.updates)}" if n.updates else ""
-    return f"{text} {json.dumps(_attributes(n.op))} origin {json.dumps(n.origin)}"
+    attributes = _attributes(n.op, brief)
+    text += f" {json.dumps(attributes)}" if attributes or not brief else ""
+    return f"{text} origin {json.dumps(n.origin)}" if n.origin or not brief else text
 
 
-def _attributes(op: Any) -> dict[str, Any]:
+def _attributes(op: Any, brief: bool) -> dict[str, Any]:
+    """brief: those alone that do not have their default."""
     found = {}
     for f in fields(op):
         value = getattr(op, f.name)
-        found[f.name] = {**_named(value), **_attributes(value)} if is_dataclass(value) else value
+        if brief and f.default is not MISSING and value == f.default:
+            continue
+        found[f.name] = {**_named(value), **_attributes(value, brief)} if is_dataclass(value) else value
     return found
 
 
@@ -110,7 +130,7 @@ def parse_graph(text: str) -> Graph:
                 parameters.append(Parameter(*json.loads(rest)))
             elif line.strip():
                 raise ValueError(f"unknown word {word!r}")
-        except (ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError, zlib.error) as error:
             raise CompileError(f"line {number}", f"cannot be read: {error}", "graph text is written by print_graph") from None
     return Graph(
         name, values, tuple(nodes), tuple(inputs), tuple(outputs), tuple(parameters), origin, tuple(notes), buffers, frozenset(shared), offsets
@@ -134,8 +154,19 @@ def _parse_value(text: str) -> Value:
         quantization = Quantization(tuple(float(s) for s in scales.split()), int(zero), int(axis) if axis else None)
     data = None
     if encoded:
-        data = np.frombuffer(zlib.decompress(base64.b64decode(encoded)), dtype).reshape(shape)
+        data = _data(encoded.strip(), dtype).reshape(shape)
     return Value(name, TensorType(shape, dtype, quantization), kind, data, origin)
+
+
+def _data(encoded: str, dtype: str) -> NDArray[np.generic]:
+    """A constant of its bytes, or of its numbers. Raises ValueError, and OverflowError for a number that the type does not hold."""
+    if not encoded.startswith("["):
+        return np.frombuffer(zlib.decompress(base64.b64decode(encoded)), dtype)
+    listed, _, count = encoded.partition(" * ")
+    numbers = json.loads(listed) * int(count or 1)
+    if dtype != "float32" and not all(type(n) is int for n in numbers):
+        raise ValueError(f"a constant of {dtype} holds whole numbers")
+    return np.array(numbers, dtype)
 
 
 def _quoted(text: str) -> tuple[Any, str]:
@@ -145,8 +176,12 @@ def _quoted(text: str) -> tuple[Any, str]:
 
 
 def _parse_node(text: str) -> Node:
-    head, _, rest = text.partition(" {")
-    attributes, tail = _quoted("{" + rest)
+    head, opened, rest = text.partition(" {")
+    if opened and " origin " not in head:
+        attributes, tail = _quoted("{" + rest)
+    else:
+        head, quoted, rest = text.partition(" origin ")
+        attributes, tail = {}, f"{quoted}{rest}"
     name, phase, call = head.split(" ", 2)
     mnemonic, _, call = call.partition("(")
     operands, _, results = call.partition(") -> ")
@@ -160,7 +195,7 @@ def _parse_node(text: str) -> Node:
         names,
         tuple(updates.split(", ")) if updates else (),
         phase,
-        json.loads(tail.removeprefix(" origin ")),
+        json.loads(tail.removeprefix(" origin ")) if tail else "",
     )
 
 

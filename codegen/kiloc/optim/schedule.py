@@ -83,7 +83,7 @@ class CosineDecay(Schedule):
 
 
 def parse_schedule(text: str) -> Schedule | None:
-    """"constant", "cosine:UPDATES[:FINAL]", "linear:UPDATES[:FINAL]" or "step:EVERY[:FACTOR]"."""
+    """The schedule of "constant", "cosine:UPDATES[:FINAL]", "linear:UPDATES[:FINAL]" or "step:EVERY[:FACTOR]"."""
     kinds: dict[str, type[CosineDecay] | type[LinearDecay] | type[StepDecay]] = {"cosine": CosineDecay, "linear": LinearDecay, "step": StepDecay}
     name, *values = text.split(":")
     if name == "constant" and not values:

@@ -5,13 +5,13 @@
 #include "band.h"
 
 /* Value of a channel at column and row of the buffer, of so many input rows. */
-static inline int32_t kt_band_value(const int32_t *columns, int32_t inputs, int32_t column, int32_t row)
+KT_INLINE int32_t kt_band_value(const int32_t *columns, int32_t inputs, int32_t column, int32_t row)
 {
     const int32_t word = columns[column / 2 * 4 * inputs + row];
     return column % 2 == 0 ? kt_low(word) : kt_high(word);
 }
 
-static inline int8_t kt_band_result(const int32_t *columns, int32_t inputs, const int32_t *stream, int32_t bias,
+KT_INLINE int8_t kt_band_result(const int32_t *columns, int32_t inputs, const int32_t *stream, int32_t bias,
                                     int32_t column, int32_t row, int32_t negative)
 {
     int32_t sum = bias;
@@ -25,13 +25,13 @@ static inline int8_t kt_band_result(const int32_t *columns, int32_t inputs, cons
     return kt_short_requantize(sum, stream[3], stream[4] - ((sum >> 31) & negative), stream[5]);
 }
 
-static inline int32_t kt_band_rows(const kt_band *band)
+KT_INLINE int32_t kt_band_rows(const kt_band *band)
 {
     return band->top_step == 0 ? 1 : band->bottom == 0 ? 2 : band->bottom_step == 0 ? 3 : 4;
 }
 
 /* stride: of the window, in both directions. */
-static inline void kt_band_results(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
+KT_INLINE void kt_band_results(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
                                    const kt_band *band, int32_t stride, int32_t negative)
 {
     const int32_t width = 2 * band->pairs + band->odd;

@@ -8,7 +8,7 @@
 enum { KT_EPILOGUE_WORDS = 12 };
 
 /* Adds the products of one word of a stream, two channels, with one pair of values. exact: see product.h. */
-static inline void kt_add_word(int32_t word, int32_t pair, int exact, int32_t *low, int32_t *high)
+KT_INLINE void kt_add_word(int32_t word, int32_t pair, int exact, int32_t *low, int32_t *high)
 {
     const int32_t first = exact ? (word & 0xFF) - 128 : (int8_t)(uint8_t)kt_low(word);
     const int32_t second = exact ? (kt_high(word) & 0xFF) - 128 : (int8_t)(uint8_t)kt_high(word);
@@ -18,7 +18,7 @@ static inline void kt_add_word(int32_t word, int32_t pair, int exact, int32_t *l
 }
 
 /* The sums of one position and four channels; step: words of the panel from pair to pair. */
-static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int32_t step, int32_t pairs, int exact,
+KT_INLINE void kt_quad_sums(const int32_t *stream, const int32_t *panel, int32_t step, int32_t pairs, int exact,
                                 int32_t sums[4])
 {
     int32_t i;
@@ -30,7 +30,7 @@ static inline void kt_quad_sums(const int32_t *stream, const int32_t *panel, int
 }
 
 /* One result from its sum; negative: what a negative sum takes from the addend. */
-static inline int8_t kt_scaled_result(int32_t sum, const int32_t *epilogue, int32_t negative)
+KT_INLINE int8_t kt_scaled_result(int32_t sum, const int32_t *epilogue, int32_t negative)
 {
     return kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
 }
@@ -48,7 +48,7 @@ typedef struct {
 #define KT_PRODUCT_OF_ARGUMENTS {result, stride, end, bias, panel, pairs, stream}
 
 /* int8 results of two positions. */
-static inline void kt_product_results(kt_product p, int32_t negative)
+KT_INLINE void kt_product_results(kt_product p, int32_t negative)
 {
     const int32_t *const panel = p.panel;
     int8_t *result = p.result;
@@ -67,7 +67,7 @@ static inline void kt_product_results(kt_product p, int32_t negative)
 }
 
 /* int32 sums of two positions. */
-static inline void kt_product_totals(kt_product p, int exact)
+KT_INLINE void kt_product_totals(kt_product p, int exact)
 {
     const int32_t *const panel = p.panel;
     int32_t *result = p.result;
@@ -85,7 +85,7 @@ static inline void kt_product_totals(kt_product p, int exact)
 }
 
 /* int8 results of one position whose values are int8. */
-static inline void kt_product_row(kt_product p, int32_t negative)
+KT_INLINE void kt_product_row(kt_product p, int32_t negative)
 {
     const int8_t *const x = p.panel;
     int8_t *result = p.result;

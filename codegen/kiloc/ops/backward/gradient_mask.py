@@ -59,7 +59,7 @@ class MaskGradient(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.type("g").size, "low": self.low, "high": self.high}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["y"]), Argument(n.outputs[0]))
-        return KernelCall("kt_mask_gradient_s8", "kt_mask_params", fields, arguments, source="kernels/elementwise/mask_gradient.c")
+        return KernelCall("kt_mask_gradient_s8", "kt_mask_params", fields, arguments, source="kernels/elementwise/mask.c")
 
 
 @register
@@ -84,7 +84,7 @@ class SaveMask(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.type("y").size, "low": self.low, "high": self.high}
         arguments = (Argument(n.inputs["y"]), Argument(n.outputs[0]))
-        return KernelCall("kt_save_mask_s8", "kt_mask_params", fields, arguments, source="kernels/elementwise/save_mask.c")
+        return KernelCall("kt_save_mask_s8", "kt_mask_params", fields, arguments, source="kernels/elementwise/mask.c")
 
 
 @register
@@ -113,5 +113,5 @@ class ApplyMask(Op):
             "kt_mask_params",
             {"size": t.type("g").size, "low": 0, "high": 0},
             arguments,
-            source="kernels/elementwise/apply_mask.c",
+            source="kernels/elementwise/mask.c",
         )

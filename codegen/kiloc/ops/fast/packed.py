@@ -32,15 +32,19 @@ from . import _winograd as winograd
 LORA_OPERANDS = ("lora_u", "lora_b", "lora_range", "lora_b_exponent")
 DELTA_OPERANDS = ("delta", "delta_exponent")
 NEEDS = {
-    "relu": ("product/half_up.c", "product/panel.c"), "any": ("product/away.c", "product/panel.c"),
+    "relu": ("product/results.c", "product/panel.c"), "any": ("product/results.c", "product/panel.c"),
     "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
-    "row_relu": ("product/row_half_up.c",), "row_any": ("product/row_away.c",),
+    "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
+}  # fmt: skip
+FILES = {
+    "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
+    "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
 }  # fmt: skip
 
 
@@ -165,7 +169,7 @@ class PackedLinear(Op):
         scratch = 0 if self.on_stack else self.scratch(t)
         unreached = frozenset[str]() if self.on_stack else frozenset({"kt_walk_on_stack"})
         return KernelCall(
-            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", NEEDS[self.form], unreached
+            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{FILES[self.form]}.c", NEEDS[self.form], unreached
         )
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:

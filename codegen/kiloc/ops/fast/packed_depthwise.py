@@ -97,17 +97,17 @@ class PackedDepthwise(Op):
             "rows": self.rows,
         }
         scratch = 4 * self.weights.shape[3] if t.has("fold") else 0
-        name, needs = "packed_depthwise", list[str]()
+        name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
         if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
             pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1
             scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs
             scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
-            name, needs = f"banded_depthwise{strided}", [f"product/band_{'half_up' if self.relu else 'away'}{strided}.c"]
+            name, source, needs = f"banded_depthwise{strided}", "banded_depthwise", ["product/band.c"]
         name += "_relu" if self.relu else ""
         arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")
         return KernelCall(
-            f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/packed_depthwise/{name}.c", tuple(needs)
+            f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/packed_depthwise/{source}.c", tuple(needs)
         )
 
 

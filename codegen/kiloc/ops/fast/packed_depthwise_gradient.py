@@ -67,7 +67,7 @@ class PackedDepthwiseInputGradient(Op):
         scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
         name = "banded_depthwise_input_gradient"
         return KernelCall(
-            f"kt_{name}_s8", f"kt_{name}_params", fields, arguments, scratch, f"kernels/packed_depthwise/{name}.c", ("product/band_gradient.c",)
+            f"kt_{name}_s8", f"kt_{name}_params", fields, arguments, scratch, "kernels/packed_depthwise/banded_depthwise.c", ("product/band.c",)
         )
 
 

@@ -110,7 +110,7 @@ class PackedInputGradient(StreamedInputGradient):
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
         scratch = 0 if self.on_stack else panel_bytes(op)
-        needs = ("product/exact_sums.c", "product/gradient.c")  # with a path the second is not reached, but without optimisation named
+        needs = ("product/sums.c", "product/gradient.c")  # with a path the second is not reached, but without optimisation named
         return KernelCall(
             symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, self._unreached(t)
         )

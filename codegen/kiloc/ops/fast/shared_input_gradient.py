@@ -59,7 +59,7 @@ class SharedInputGradient(StreamedInputGradient):
             symbol, path = "kt_shared_path_input_gradient_s8", [Argument(n.inputs[o]) for o in LORA]
         arguments = (Argument(n.inputs["g"]), *path, Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch())
         scratch = 0 if self.on_stack else scratch_bytes(op)
-        needs = ("product/backward.c", "product/backward_row.c")
+        needs = ("product/backward.c",)
         unreached = frozenset({"kt_walk_with_scratch" if self.on_stack else "kt_walk_on_stack"})
         return KernelCall(
             symbol, f"{symbol[:-3]}_params", fields, arguments, scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, unreached

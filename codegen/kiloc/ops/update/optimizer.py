@@ -222,7 +222,7 @@ class SGD8(LinearMoment, SGD):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         arguments = pointers(n, "accumulator", "momentum", "momentum_scale", "count", "learning_rate")
-        return KernelCall("kt_sgd8", "kt_sgd_params", self.fields(t), arguments, source="optim/sgd8.c")
+        return KernelCall("kt_sgd8", "kt_sgd_params", self.fields(t), arguments, source="optim/sgd.c")
 
 
 @register
@@ -235,7 +235,7 @@ class Lion8(LinearMoment, Lion):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         arguments = pointers(n, "accumulator", "momentum", "momentum_scale", "count", "learning_rate")
-        return KernelCall("kt_lion8", "kt_lion_params", self.fields(t), arguments, source="optim/lion8.c")
+        return KernelCall("kt_lion8", "kt_lion_params", self.fields(t), arguments, source="optim/lion.c")
 
 
 @register
@@ -267,4 +267,4 @@ class Adam8(LinearMoment, Adam):
         order = ("accumulator", "first_moment", "first_moment_scale", "second_moment", "second_moment_scale", "count", "learning_rate")
         arguments = (*pointers(n, *order, "first_power", "second_power", "updates", "seed"), First())
         fields: Mapping[str, Field] = {"adam": self.fields(t), "stream": self.stream}
-        return KernelCall("kt_adam8", "kt_adam8_params", fields, arguments, source="optim/adam8.c")
+        return KernelCall("kt_adam8", "kt_adam8_params", fields, arguments, source="optim/adam.c")

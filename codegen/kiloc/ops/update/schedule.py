@@ -40,7 +40,7 @@ class Schedule(Update):
 
     def _call(self, n: Names, fields: dict[str, Field], struct: str = "kt_schedule_params") -> KernelCall:
         symbol = f"kt_{self.mnemonic}"
-        return KernelCall(symbol, struct, fields, pointers(n, *self.operands), source=f"optim/{self.mnemonic}.c")
+        return KernelCall(symbol, struct, fields, pointers(n, *self.operands), source="optim/schedule.c")
 
 
 @register
@@ -128,7 +128,7 @@ class ScaledRate(Update):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"factor": self.factor}
-        return KernelCall("kt_scaled_rate", "kt_scaled_rate_params", fields, pointers(n, *self.operands), source="optim/scaled_rate.c")
+        return KernelCall("kt_scaled_rate", "kt_scaled_rate_params", fields, pointers(n, *self.operands), source="optim/schedule.c")
 
 
 @register
@@ -146,7 +146,7 @@ class NextPower(Update):
             return {"power": e.array("power") * np.float32(self.factor)}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        return KernelCall("kt_next_power", "kt_next_power_params", {"factor": self.factor}, pointers(n, "power"), source="optim/next_power.c")
+        return KernelCall("kt_next_power", "kt_next_power_params", {"factor": self.factor}, pointers(n, "power"), source="optim/schedule.c")
 
 
 @register
@@ -161,4 +161,4 @@ class CountUpdate(Update):
         return {"updates": np.minimum(e.wide("updates") + 1, nm.INT32_MAX).astype(np.int32)}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        return KernelCall("kt_count_update", "", {}, pointers(n, "updates"), source="optim/count_update.c")
+        return KernelCall("kt_count_update", "", {}, pointers(n, "updates"), source="optim/schedule.c")

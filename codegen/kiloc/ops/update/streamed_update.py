@@ -85,7 +85,7 @@ class StreamedBias(StreamedUpdate):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {**self.fields(t, t.type("g").size), "unit": Table("unit", "float", np.array(self.unit, np.float32))}
-        return KernelCall("kt_streamed_bias", "kt_streamed_params", fields, pointers(n, *self.operands), source="optim/streamed_bias.c")
+        return KernelCall("kt_streamed_bias", "kt_streamed_params", fields, pointers(n, *self.operands), source="optim/streamed.c")
 
 
 @register
@@ -114,4 +114,4 @@ class StreamedWeights(StreamedUpdate):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate")
         fields: dict[str, Field] = {**self.fields(t, t.type("g").size), "unit": "NULL"}
-        return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed_weights.c")
+        return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed.c")

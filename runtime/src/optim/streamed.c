@@ -1,0 +1,46 @@
+/* SGD from the factors of a gradient, which stands nowhere. */
+#include "storage_step.h"
+#include "streamed.h"
+
+/* SGD on a bias from the int8 gradient itself: kt_bias_gradient of one position, kt_sgd and kt_step_int32 in one. */
+void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
+                      const int32_t *count, const float *learning_rate)
+{
+    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
+    const float lost = kt_decay_lost(params->decay, learning_rate);
+    int32_t i;
+    for (i = 0; i < params->rows; i++) {
+        value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
+    }
+}
+
+/* SGD on weights in 16 bits from the factors of their gradient: kt_weight_gradient of one position, kt_sgd and
+ * kt_step_block16 in one. Three passes over the outer product: norm, largest moved value, 16-bit values. */
+void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, const int8_t *x, const int32_t *exponent,
+                         const int8_t *exponent_offset, int8_t *value, int8_t *value_exponent, int16_t *master,
+                         int8_t *master_exponent, const int32_t *count, const float *learning_rate)
+{
+    const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
+    const kt_streamed s = kt_streamed_of(params, g, x, power, *count, *learning_rate);
+    const float kept = 1.0f - kt_decay_lost(params->decay, learning_rate);
+    const float unit = kt_power_of_two(*master_exponent);
+    float largest = 0.0f;
+    float factor;
+    int32_t chosen, row, column;
+    int32_t i = 0;
+    for (row = 0; row < params->rows; row++) {
+        for (column = 0; column < params->columns; column++, i++) {
+            const float moved = kt_block_moved(master[i], unit, kept, kt_streamed_step(&s, row, column));
+            largest = kt_larger_magnitude(largest, kt_absolute(moved));
+        }
+    }
+    chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
+    factor = kt_power_of_two(-chosen);
+    i = 0;
+    for (row = 0; row < params->rows; row++) {
+        for (column = 0; column < params->columns; column++, i++) {
+            master[i] = kt_master_of(kt_block_moved(master[i], unit, kept, kt_streamed_step(&s, row, column)), factor);
+        }
+    }
+    kt_block16_codes(value, value_exponent, master, master_exponent, params->rows * params->columns, chosen);
+}
