@@ -158,5 +158,3 @@ def _no_gradient(graph: Graph, node: Node, position: int, count: int, why: str) 
         f"no gradient for {node.op.mnemonic.upper()}: {why}; it stands between the loss and {', '.join(layers) or 'the trainable layers'}",
         hint,
     )
-
-

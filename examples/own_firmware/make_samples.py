@@ -1,6 +1,6 @@
 """Writes src/samples.h: thirty digits as the changed sensor of examples/digits sees them, three of each.
 
-    python examples/own_firmware/make_samples.py
+python examples/own_firmware/make_samples.py
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """kilotune: fine-tune in kilobytes.
 
-    import kilotune as kt
-    model = kt.load("kws.tflite")
-    build = kt.build(model, "build/kws", method=kt.LoRA(rank=4, layers="last:4"), optimizer=kt.SGD(lr=0.1))
-    with build.open("qemu:mps2-an386") as device:
-        device.fit(x, y)
+import kilotune as kt
+model = kt.load("kws.tflite")
+build = kt.build(model, "build/kws", method=kt.LoRA(rank=4, layers="last:4"), optimizer=kt.SGD(lr=0.1))
+with build.open("qemu:mps2-an386") as device:
+    device.fit(x, y)
 """
 
 from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, KilotuneError, MeanSquaredError

@@ -223,8 +223,6 @@ def _replaceable(target: Path) -> bool:
     return True
 
 
-
-
 def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None:
     """All of a build but what is said of it: what can be compiled, with its bill of materials."""
     manifest = _manifest(model, compilation)

@@ -61,7 +61,10 @@ TRAINING_OPTIONS = (
     click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True, help="Largest norm of a gradient; 0: none."),
     click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True),
     click.option(
-        "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0,
+        "--label-smoothing",
+        type=click.FloatRange(0, 1, max_open=True),
+        callback=finite,
+        default=0.0,
         help="Part of the target that is spread over all classes (--loss cross_entropy).",
     ),
     click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples that one update sums over."),

@@ -57,9 +57,7 @@ def check(path: Path, board: Board) -> None:
         core = CORES[board.core]
         architecture = _ARCHITECTURES.get(found.get("TAG_CPU_ARCH", 0), "another core")
         if architecture not in core.runs:
-            raise DeviceError(
-                str(path), f"the program is for {architecture}, the {core.title} of {board.name} takes {core.architecture}", _HINT
-            )
+            raise DeviceError(str(path), f"the program is for {architecture}, the {core.title} of {board.name} takes {core.architecture}", _HINT)
         needs, highest = found.get("TAG_FP_ARCH", 0), _FPUS.get(board.fpu, (0, False))
         if needs > highest[0] or (needs and found.get("TAG_ABI_HARDFP_USE") != 1 and not highest[1]):
             raise DeviceError(str(path), f"the program is for another FPU than that of {board.name}: {board.fpu or 'none'}", _HINT)

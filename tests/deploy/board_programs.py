@@ -15,9 +15,7 @@ SECONDS = 120
 """The longest that a program may run."""
 
 
-def linked(
-    directories: Sequence[Path], source: Path, board: str, output: Path, compiler: str, flags: Sequence[str], timer: bool = True
-) -> Path:
+def linked(directories: Sequence[Path], source: Path, board: str, output: Path, compiler: str, flags: Sequence[str], timer: bool = True) -> Path:
     """The program of `source` with the models of build directories, for `posix` or an emulated board. The linker drops nothing that the
     compiler left, so whatever is called anywhere has to be there. timer: whether the board's counter of ticks has the timer."""
     b, common = boards.load(board), resources.boards() / "common"

@@ -30,6 +30,7 @@ DEVICES = [
     *(pytest.param((f"qemu:{name}", {}), id=name, marks=on_qemu) for name in boards.emulated()),
 ]
 
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest, toy: Path) -> Iterator[Device]:
     name, options = request.param

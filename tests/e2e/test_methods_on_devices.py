@@ -89,9 +89,7 @@ def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any]) 
     """The same training in NumPy."""
     methods, rate = METHODS[method]
     q = model.quantize(x)
-    c = pipeline.compile_graph(
-        model.graph, Options(methods=tuple(methods), optimizer=kt.SGD(lr=rate), calibration=q, calibration_target=y), "test"
-    )
+    c = pipeline.compile_graph(model.graph, Options(methods=tuple(methods), optimizer=kt.SGD(lr=rate), calibration=q, calibration_target=y), "test")
     assert c.train is not None
     state, losses = interp.initial_state(c.graph), []
     for i in range(len(q)):

@@ -83,9 +83,7 @@ def test_command_line(data_dir: Path, tmp_path: Path) -> None:
     code, text = run("build", model, "-o", out, "--method", "lora", *options)
     assert code == 0, text
     report = json.loads(text)
-    assert report["model"]["optimizer"] == (
-        "adam lr=0.01 betas=0.9,0.999 eps=0.001 clip=1 weight_decay=0.01 schedule=cosine:100:0.1 state_bits=8"
-    )
+    assert report["model"]["optimizer"] == ("adam lr=0.01 betas=0.9,0.999 eps=0.001 clip=1 weight_decay=0.01 schedule=cosine:100:0.1 state_bits=8")
     assert report["model"]["loss"] == "cross_entropy label_smoothing=0.1"
     code, text = run("build", model, "-o", out, "--method", "bias", "--optimizer", "lion", "--json")
     assert code == 0 and json.loads(text)["model"]["optimizer"].startswith("lion lr=0.002 ")

@@ -174,5 +174,3 @@ def test_the_order_of_a_real_model_is_found_again(data_dir: Any) -> None:
     assert found[0] == found[1]
     part = inference_slice(graph)
     assert max(profile(part, found[0])) <= max(profile(part, part.nodes))
-
-

@@ -164,7 +164,7 @@ def test_a_method_that_is_not_registered_is_refused(model: kt.Model, tmp_path: P
 
 
 def test_a_tensor_without_a_role_is_refused(model: kt.Model, tmp_path: Path) -> None:
-    mine: Any = kt.load_plugin(written(tmp_path, source().replace('with_gain(graph, graph.node(node.name), type(self))', "renamed(graph)") + RENAMED))
+    mine: Any = kt.load_plugin(written(tmp_path, source().replace("with_gain(graph, graph.node(node.name), type(self))", "renamed(graph)") + RENAMED))
     with pytest.raises(kt.CompileError, match="no role of an adapter") as caught:
         kt.build(model, tmp_path / "b", method=mine.Mine("first"))
     assert "Mine" in caught.value.where and "roles" in caught.value.hint

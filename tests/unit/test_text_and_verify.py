@@ -147,7 +147,7 @@ def test_brief_text_holds_every_number() -> None:
     assert all(parsed[name].data.tobytes() == data.tobytes() for name, data in numbers.items())  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("data", ["[1, 2]", "[1, 2, 3.5]", "[1, 2, 300]", "[1] * x", "[1, 2, 3", "[1, 2, \"3\"]"])
+@pytest.mark.parametrize("data", ["[1, 2]", "[1, 2, 3.5]", "[1, 2, 300]", "[1] * x", "[1, 2, 3", '[1, 2, "3"]'])
 def test_numbers_that_are_no_constant_are_refused(data: str) -> None:
     with pytest.raises(CompileError, match=r"at line 2"):
         parse_graph(f'graph g ""\nvalue codes constant int8[3] data {data}\n')
@@ -170,11 +170,11 @@ def test_without_data_the_text_is_short() -> None:
         "value",
         "value x input int8",
         "value x input int8[1, a]",
-        'value x constant int8[4] data AAAA',
-        'value x constant int8[4] data !',
-        "node n forward no_such_operator(x=a) -> b {} origin \"\"",
+        "value x constant int8[4] data AAAA",
+        "value x constant int8[4] data !",
+        'node n forward no_such_operator(x=a) -> b {} origin ""',
         'node n forward add(x=a) -> b {"no_such_attribute": 1} origin ""',
-        "node n forward add(x=a) -> b {broken origin \"\"",
+        'node n forward add(x=a) -> b {broken origin ""',
         "parameter [1]",
         "note unquoted",
     ],

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_PRODUCTS = set(
-    "conv2d conv depthwise matmul gemm biasadd add softmax avgpool averagepool globalaveragepool maxpool mean reshape".split()
-)
+_PRODUCTS = set("conv2d conv depthwise matmul gemm biasadd add softmax avgpool averagepool globalaveragepool maxpool mean reshape".split())
 _NOISE = re.compile(r"[^0-9a-zA-Z_]+")
 _RESERVED = set(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register restrict "

@@ -26,6 +26,7 @@ from .tflite_file import Operator, Tensor, read
 
 _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 
+
 def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)

@@ -26,6 +26,7 @@ _DTYPES = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": n
 _DAMAGED = (struct.error, IndexError, ValueError, TypeError, OverflowError)
 """What the accessors raise on offsets that lead nowhere."""
 
+
 @dataclass
 class Tensor:
     """A tensor as the file has it; `data` where it is constant."""

@@ -21,9 +21,7 @@ class PlanError(AssertionError):
     """A step of a plan reads bytes that another value has overwritten, or writes where it reads."""
 
 
-def check_plan(
-    graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], arena_bytes: int, scratch: Callable[[Node], int]
-) -> None:
+def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], arena_bytes: int, scratch: Callable[[Node], int]) -> None:
     """Raises PlanError naming the step, the value and the owner of its bytes.
 
     The caller writes the inputs before the first step, and reads the results at the end.

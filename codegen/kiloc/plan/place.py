@@ -36,9 +36,7 @@ class Plan:
         return totals.index(max(totals)) if totals else 0
 
 
-def plan_memory(
-    graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int, prove: bool = False, sharing: bool = True
-) -> Plan:
+def plan_memory(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int, prove: bool = False, sharing: bool = True) -> Plan:
     """Place every value of a slice in the arena, at multiples of `align`.
 
     outside: values in buffers of the caller. prove: search for the best placement and prove how good it is, which takes OR-Tools.

@@ -138,7 +138,7 @@ def _backward_weights(ways: dict[str, dict[str, int]] | None) -> list[str]:
     found = []
     if ways and ways["twice"]["gradients"]:
         copies = f"{ways['twice']['gradients']} gradients read a second copy of their weights, {ways['twice']['flash']:,} bytes of flash"
-        found.append(f"{copies}, which backward_weights=\"shared\" leaves out")
+        found.append(f'{copies}, which backward_weights="shared" leaves out')
     if ways and ways["shared"]["gradients"]:
         found.append(f"{ways['shared']['gradients']} gradients share the weights of inference, {ways['shared']['flash']:,} bytes of flash less")
     return [f"{'backward' if not i else '':<{WIDTH}}{line}" for i, line in enumerate(found)]

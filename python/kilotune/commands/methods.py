@@ -27,7 +27,6 @@ class MethodsCommand(click.Command):
             raise click.UsageError(f"{error.where}: {error.what}: {error.hint}") from None  # with ctx it would ask for these parameters again
         return [*own[:place], *more, *own[place:]]
 
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         self._check_repetition(ctx, args)
         return super().parse_args(ctx, args)

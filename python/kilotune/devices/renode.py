@@ -57,7 +57,7 @@ class RenodeTransport:
         if program is None:
             raise DeviceError(self.name, "the program renode is not installed, or not on PATH", "https://renode.io (it is on no package registry)")
         if '"' in str(elf):
-            raise DeviceError(self.name, f'Renode takes no path with a quotation mark: {elf}', "set KILOTUNE_CACHE to a folder without")
+            raise DeviceError(self.name, f"Renode takes no path with a quotation mark: {elf}", "set KILOTUNE_CACHE to a folder without")
         port = _free_port()
         # A path in quotes may hold spaces; the one after @ may not, and is the script's name in its folder.
         commands = f'$elf="{elf}"; $port={port}; include @{board.renode.script.name}'

@@ -1,12 +1,12 @@
 """Which trainable set suits a model, a budget and a new domain: `search`.
 
-    setting       how the device will train, and with what samples
-    sensitivity   gradients on the samples say what each piece would gain
-    candidates    sets of pieces, planned by the compiler, pruned by dominance
-    speed         what a training step takes
-    prefix        the frozen part of a model, which is run once for all trainings
-    trials        the most promising are trained by the generated C and judged on samples held out
-    result        the front, the choice and its configuration
+setting       how the device will train, and with what samples
+sensitivity   gradients on the samples say what each piece would gain
+candidates    sets of pieces, planned by the compiler, pruned by dominance
+speed         what a training step takes
+prefix        the frozen part of a model, which is run once for all trainings
+trials        the most promising are trained by the generated C and judged on samples held out
+result        the front, the choice and its configuration
 """
 
 from .engine import Search, search

@@ -25,6 +25,7 @@ def kernel_case(r: Rng) -> Case:
 
 GENERATORS = {"add": (kernel_case, 40)}
 
+
 def trained(m: Any, x: str, other: str) -> str:
     return str(m.op(x, "sum", Add("relu6"), m.type(x).shape, 0.05, -100, other=other))
 
