@@ -31,7 +31,7 @@ class Setting:
         self.x, self.model = samples(graph, 40), kt.load(folder / "m.tflite")
         self.build = kt.build(self.model, folder / "b", method=METHODS, optimizer=kt.SGD(lr=0.1), loss=loss, measure=False)
         with self.build.open() as device:
-            device.fit(self.x, y, epochs=3)
+            device.fit(self.x, y, epochs=3, decay="constant")
             self.adapter, self.outputs = device.export_adapter(), np.asarray(device.infer(self.x))
         self.folder = folder / "peft"
         export_peft(self.build, self.adapter, self.folder)

@@ -426,7 +426,8 @@ def test_several_inputs_and_outputs_are_lists(method: Any, tmp_path: Path) -> No
             assert device.train_step([x[0][0], x[1][0]], 1) > 0
             device.apply()
     text = (build.directory / "two.h").read_text()
-    assert "const int8_t *input, const int8_t *input_2" in text and "int8_t *output, int8_t *output_2" in text
+    assert "const int8_t input[TWO_INPUT_BYTES], const int8_t input_2[TWO_INPUT_2_BYTES]" in " ".join(text.split())
+    assert "int8_t output[TWO_OUTPUT_BYTES], int8_t output_2[TWO_OUTPUT_2_BYTES]" in " ".join(text.split())
 
 
 def test_calibration_of_several_inputs_says_so(tmp_path: Path) -> None:

@@ -171,5 +171,5 @@ def test_what_opens_late_is_indented_instead() -> None:
 
 def test_an_argument_that_no_line_holds_stands_alone() -> None:
     lines = c_wrapped("f(" + "x" * 50 + ", y, " + "z" * 50 + ", w)", 40).split("\n")
-    assert lines == ["f(" + "x" * 50 + ",", "  y,", "  " + "z" * 50 + ",", "  w)"]
+    assert lines == ["f(" + "x" * 50 + ",", "        y,", "        " + "z" * 50 + ",", "        w)"]
     assert c_wrapped("x" * 50, 40) == "x" * 50

@@ -56,7 +56,7 @@ HOSTILE = {
     "surrogate": "\udcff\ud800",
     "template": "{{ m.name }}{% for a in b %}${ENV{HOME}}$(escaped)`escaped`",
     "markup": "<script>escaped()</script><b onclick='escaped()'>&amp;\"",
-    "terminal": "\x1b[2J\x1b]0;escaped\x07\r\x08",
+    "terminal": "\x1b[2J\x1b]0;title\x07\r\x08",
     "long": "*/ int escaped; /*" * 3000,
     "letters": "日本語 é ß \U0001f600",
 }
