@@ -14,8 +14,9 @@ from kiloc import peft
 from kiloc.autodiff import differentiate
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.lowering import fit, offload_least, order_inference, order_training, place
+from kiloc.lowering import fit, offload_least, order_inference, order_training, place, with_shared_weights
 from kiloc.optim import SGD, Adam, with_accumulators, with_storage, with_updates
+from kiloc.options import Options
 from kiloc.passes.calibrate import calibrate
 from kiloc.passes.check_sums import check_sums
 from kiloc.passes.constant_channels import without_constant_channels
@@ -25,7 +26,8 @@ from kiloc.passes.offload import offload
 from kiloc.passes.pack_masks import pack_masks
 from kiloc.passes.page_updates import page_updates
 from kiloc.passes.recompute import recompute
-from kiloc.passes.simplify import simplify
+from kiloc.passes.schedule import remember, schedule
+from kiloc.passes.simplify import simplify, with_rounding
 from kiloc.passes.slices import adapted_slice, inference_slice, prune, training_slice
 from kiloc.passes.stream_updates import stream_updates
 from kiloc.passes.stripes import chains, striped
@@ -60,6 +62,11 @@ def _accumulators(graph: Graph, optimizer: str = "sgd", at_once: bool = False, p
     return with_accumulators(graph, OPTIMIZERS[optimizer](**options), at_once=at_once, paged=paged)
 
 
+def _options(options: Mapping[str, Any]) -> Options:
+    """Options of a case: SGD with a rate, and no more than it names."""
+    return Options(**{"optimizer": SGD(lr=0.5), **options})
+
+
 def _fit(graph: Graph, arena: int) -> Graph:
     found = fit(place(graph), arena)
     assert found is not None, f"nothing fits {arena} bytes"
@@ -68,6 +75,7 @@ def _fit(graph: Graph, arena: int) -> Graph:
 
 PASSES: Mapping[str, Pass] = {
     "simplify": Pass(simplify),
+    "with_rounding": Pass(with_rounding, "nothing"),
     "calibrate": Pass(_calibrate, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
@@ -78,6 +86,8 @@ PASSES: Mapping[str, Pass] = {
     "stream_updates": Pass(stream_updates),
     "update_early": Pass(update_early),
     "page_updates": Pass(page_updates),
+    "remember": Pass(lambda graph, **options: remember(graph, _options(options)), "results"),
+    "schedule": Pass(lambda graph, **options: schedule(graph, _options(options)), "results"),
     "recompute": Pass(recompute),
     "striped": Pass(lambda graph, count: striped(graph, chains(graph)[0], count)),
     "offload": Pass(offload),
@@ -91,6 +101,7 @@ PASSES: Mapping[str, Pass] = {
     "with_updates": Pass(lambda graph, optimizer="sgd", **options: with_updates(graph, OPTIMIZERS[optimizer](**options)), "results"),
     "order_inference": Pass(lambda graph: order_inference(graph, "", "caller"), "results"),
     "order_training": Pass(lambda graph: order_training(graph, "", "caller")),
+    "with_shared_weights": Pass(lambda graph, chosen=(), **options: with_shared_weights(graph, _options(options), frozenset(chosen))),
     "place": Pass(lambda graph, **options: place(graph, **options).placed),
     "fit": Pass(_fit),
     "offload_least": Pass(lambda graph, least=0: offload_least(place(graph), least).graph),

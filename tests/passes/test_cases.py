@@ -45,7 +45,7 @@ def test_case(case: str, request: pytest.FixtureRequest) -> None:
         after: Graph | None = verify(step.run(before, **arguments))
         heading, text = "after", print_graph(after, brief=True) if after is not None else ""
     except CompileError as error:
-        after, heading, text = None, "refused", f"{error}\n"
+        after, heading, text = None, "refused", f"{error.where}: {error.what}\n{error.hint}\n"
     if request.config.getoption("update_snapshots"):  # --snapshot-update, the option of syrupy
         end = re.split(r"^--- (?:after|refused)\n", path.read_text(encoding="utf-8"), flags=re.M)[0]
         path.write_text(f"{end}--- {heading}\n{text}", encoding="utf-8")
