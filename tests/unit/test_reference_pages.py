@@ -98,6 +98,14 @@ def half_trainable() -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
+STACK: dict[str, Any] = {
+    "calls": {"infer": {"bytes": 96, "chain": [{"function": "tiny_infer", "bytes": 96}], "unbounded": None}},
+    "largest": 96,
+    "unknown": None,
+}
+"""As `kilotune.stack.bounds` gives it."""
+
+
 def build_reports() -> dict[str, dict[str, Any]]:
     """Of builds that differ in what their reports have."""
     capped, last = kt.LoRA(rank=8, layers="last:2"), kt.BiasOnly(layers="last:1")
@@ -108,7 +116,8 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
     }
-    return {name: figures(compile_graph(graph, options, "0"), LINKED if name == "training" else None) for name, (graph, options) in cases.items()}
+    measured = {name: (LINKED, STACK) if name == "training" else (None, None) for name in cases}
+    return {name: figures(compile_graph(graph, options, "0"), *measured[name]) for name, (graph, options) in cases.items()}
 
 
 def test_every_key_of_a_report_is_described_and_every_described_key_exists() -> None:
