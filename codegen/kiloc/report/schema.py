@@ -158,7 +158,8 @@ def paths(report: Mapping[str, Any]) -> Iterator[str]:
 def _paths(path: str, thing: Any) -> Iterator[str]:
     if isinstance(thing, Mapping) and thing:
         for name, member in thing.items():
-            yield from _paths(f"{path}.*" if f"{path}.*" in KEYS else f"{path}.{name}", member)
+            any_name = any(f"{key}.".startswith(f"{path}.*.") for key in KEYS)
+            yield from _paths(f"{path}.*" if any_name else f"{path}.{name}", member)
     elif isinstance(thing, list | tuple):
         for entry in thing:
             yield from _paths(f"{path}[]", entry)
