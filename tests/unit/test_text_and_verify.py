@@ -149,7 +149,7 @@ def test_brief_text_holds_every_number() -> None:
 
 @pytest.mark.parametrize("data", ["[1, 2]", "[1, 2, 3.5]", "[1, 2, 300]", "[1] * x", "[1, 2, 3", '[1, 2, "3"]'])
 def test_numbers_that_are_no_constant_are_refused(data: str) -> None:
-    with pytest.raises(CompileError, match=r"at line 2"):
+    with pytest.raises(CompileError, match=r"^line 2: "):
         parse_graph(f'graph g ""\nvalue codes constant int8[3] data {data}\n')
 
 

@@ -268,11 +268,9 @@ def test_learning_rate(device: Device, other: Device, folder: Path) -> None:
         d.apply()
     assert device.state() == reference.state() and device.state() != before
     assert np.array_equal(other.infer(X), build_outputs(other)), "a rate of 0 moves nothing"
-    for wrong in (-1.0, float("nan"), float("inf"), 1e39):
+    for wrong in (-1.0, float("nan"), float("inf"), 1e39, 1e20):
         with pytest.raises(ValueError):
             device.set_learning_rate(wrong)
-    with pytest.raises(kt.DeviceError):
-        device.set_learning_rate(1e20)
     assert device.state() == reference.state()
 
 
