@@ -35,7 +35,7 @@ def test_a_mutant_is_the_same_each_time() -> None:
 
 def test_the_fields_of_a_flatbuffer_are_found() -> None:
     """Each kind of field that the format has, and a change of one changes these bytes alone."""
-    data = importers.small_models()["image.tflite"]
+    data = importers.small_models()["residual.tflite"]
     where = importers.flatbuffer_mutations.sites(data)
     assert {s.kind for s in where} == set(importers.flatbuffer_mutations.FORMATS)
     assert {"Tensor.0", "Quantization.2", "Quantization.3", "Operator.1", "Options.0", "lengths", "vtables"} <= {s.group for s in where}

@@ -38,6 +38,8 @@ FINDS = HERE / "finds"
 CHECKS = "-fsanitize=fuzzer,address,undefined,float-cast-overflow"
 FLAGS = ("-std=c99", "-O1", "-g", "-ffp-contract=off", "-Wno-unused-function", CHECKS, "-fno-sanitize-recover=all")
 METHODS: list[Method] = [kt.LoRA(rank=2, layers="first,second"), kt.BiasOnly()]
+MEMORY = ("-rss_limit_mb=0", "-malloc_limit_mb=512")
+"""Allocations are limited, not resident memory: of that the sanitizers' shadow takes gigabytes where the kernel gives it huge pages."""
 LARGEST_INPUT = 4096
 
 
@@ -200,7 +202,7 @@ def prepare(name: str, folder: Path) -> Path:
 def fuzz(program: Path, limits: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a target within its limits, libFuzzer's options; what fails lies beside the program, its name begins with crash, leak or timeout."""
     folder = program.parent
-    command = [str(program), str(folder / "corpus"), f"-max_len={LARGEST_INPUT}", "-timeout=20", f"-artifact_prefix={folder}/", *limits]
+    command = [str(program), str(folder / "corpus"), f"-max_len={LARGEST_INPUT}", "-timeout=20", *MEMORY, f"-artifact_prefix={folder}/", *limits]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
