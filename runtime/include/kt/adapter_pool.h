@@ -31,7 +31,8 @@ typedef struct {
 
 /* An empty pool. residents: `entries` of them, for adapters in flash and in memory together. memory: aligned to KT_ALIGNMENT, as many slots
  * of the generated header's SLOT_BYTES as fit into memory_bytes; may be NULL. */
-void kt_pool_init(kt_adapter_pool *pool, const kt_adapter_layout *layout, kt_resident *residents, uint16_t entries, void *memory, size_t memory_bytes);
+void kt_pool_init(kt_adapter_pool *pool, const kt_adapter_layout *layout, kt_resident *residents, uint16_t entries,
+                  void *memory, size_t memory_bytes);
 
 /* Add a file that stays where it is, aligned to KT_ALIGNMENT: its bytes are read in place. name: at most 24 bytes; NULL is the file's own.
  * Errors: those of kt_adapter_open, KT_ERROR_BASE also for a lower rank; KT_ERROR_EXISTS, KT_ERROR_FULL. The pool is unchanged then. */

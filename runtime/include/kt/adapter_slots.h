@@ -58,7 +58,8 @@ struct kt_self_test {
 /* Find the adapter in flash and make it the active one, or the base model where there is none. The model is initialised; it is one built for
  * inference with adapters (KT_ERROR_UNSUPPORTED otherwise: training changes its values where they lie). KT_ERROR_ARGUMENT: the flash is not
  * as kt_flash asks. */
-kt_status kt_slots_boot(kt_adapter_slots *slots, const kt_flash *flash, const kt_model_interface *interface, void *model);
+kt_status kt_slots_boot(kt_adapter_slots *slots, const kt_flash *flash, const kt_model_interface *interface,
+                        void *model);
 
 /* Bytes of the largest file that a slot takes. */
 uint32_t kt_slots_capacity(const kt_adapter_slots *slots);
@@ -94,7 +95,8 @@ kt_status kt_update_install(kt_adapter_slots *slots, const kt_self_test *test, i
 void kt_update_abandon(kt_adapter_slots *slots);
 
 /* How many samples of the test the model gets wrong as it is now; UINT32_MAX where it cannot infer. */
-uint32_t kt_self_test_errors(const kt_self_test *test, const kt_model_interface *interface, void *model, int8_t *output);
+uint32_t kt_self_test_errors(const kt_self_test *test, const kt_model_interface *interface, void *model,
+                             int8_t *output);
 
 #ifdef __cplusplus
 }
