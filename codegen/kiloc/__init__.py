@@ -17,7 +17,7 @@ report    sizes of a build as data, as text and as a page
 
 from . import emit, export, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
-from .cores import CORES, TARGETS, Core, kernels_of
+from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, message
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
@@ -31,6 +31,7 @@ __all__ = [
     "OFFLOADS",
     "PROFILES",
     "TARGETS",
+    "VARIANTS",
     "AdapterOptions",
     "BinaryCrossEntropy",
     "BudgetError",
@@ -52,7 +53,6 @@ __all__ = [
     "export",
     "forecast",
     "ir",
-    "kernels_of",
     "load",
     "message",
     "ops",
@@ -60,4 +60,5 @@ __all__ = [
     "passes",
     "peft",
     "report",
+    "variants_of",
 ]

@@ -75,6 +75,15 @@ def kernels_of(target: str) -> str:
     return CORES[target].kernels if target else "portable"
 
 
+VARIANTS = {"portable": (), "dsp": ("dsp",), "mve": ("dsp", "mve")}
+"""Kernels of a core -> folders beside the portable ones with the same for its instructions."""
+
+
+def variants_of(target: str) -> tuple[str, ...]:
+    """Folders of kernels that a build for a target takes beside the portable ones; none for no core ("")."""
+    return VARIANTS[kernels_of(target)]
+
+
 def bus_of(target: str) -> int:
     """Bytes that a load of a target takes in one cycle; 4 for no core ("")."""
     return CORES[target].bus if target else 4

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kiloc import VARIANTS
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -21,7 +23,7 @@ def runtime() -> Path:
     return _folder("runtime", "runtime")
 
 
-ARCHITECTURES = ("dsp", "mve")
+ARCHITECTURES = VARIANTS["mve"]
 """Folders beside kernels of a family, with the same for cores that have these instructions (kt/architecture.h)."""
 
 

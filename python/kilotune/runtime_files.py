@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from kiloc import CompileError, kernels_of
+from kiloc import CompileError, variants_of
 from kiloc.emit import ModelContext
 from kiloc.ir import PACKAGES
 
 from . import resources
-
-VARIANTS = {"portable": (), "dsp": ("dsp",), "mve": ("dsp", "mve")}
-"""Kernels of a core -> folders with the same for its instructions, beside the portable ones."""
 
 PUBLIC = ("kt/model.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/adapter_slots.h")
 """Headers that firmware may include, whatever the model."""
@@ -21,7 +18,7 @@ PUBLIC = ("kt/model.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/ad
 
 def sources(context: ModelContext) -> list[Path]:
     """Translation units, relative to the runtime folder. On the core of the build exactly one of a kernel and its variants is not empty."""
-    variants = VARIANTS[kernels_of(context.target)]
+    variants = variants_of(context.target)
     found = [file for name in context.sources for file in resources.with_variants(Path("src") / name, variants)]
     if context.training or context.adapters:
         found += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]

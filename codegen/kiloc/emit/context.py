@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..autodiff import LOSS_VALUE
-from ..cores import kernels_of
+from ..cores import VARIANTS, variants_of
 from ..ir.graph import ADAPTER_KINDS, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ops.backward.loss import LossOperator
@@ -141,7 +141,7 @@ class ModelContext:
     @property
     def absent_kernels(self) -> tuple[str, ...]:
         """Instructions for which the build has no sources, since its core lacks them."""
-        return {"portable": ("dsp", "mve"), "dsp": ("mve",), "mve": ()}[kernels_of(self.target)]
+        return tuple(name for name in VARIANTS["mve"] if name not in variants_of(self.target))
 
     @property
     def packed(self) -> bool:
