@@ -27,7 +27,7 @@ class Area:
         return found
 
 
-_MEMORY = ("tests/unit/test_plan_memory.py",)
+_MEMORY = ("tests/unit/test_plan_lifetimes.py", "tests/unit/test_plan_memory.py")
 _SEARCHES = ("tests/unit/test_plan_searches.py",)
 _ORDERS = tuple(
     f"tests/property/test_order.py::{name}"

@@ -12,6 +12,7 @@ from kiloc.ir.graph import Graph, Node, Value
 from kiloc.ir.operator import NodeTypes, Op
 from kiloc.ir.reach import Reach
 from kiloc.ir.types import TensorType
+from kiloc.plan.lifetimes import Lifetimes, lifetimes
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,12 @@ def graph(sizes: Mapping[str, Any], nodes: Iterable[Node], inputs: str, outputs:
     given = {name: "input" for name in inputs.split()} | dict(kinds or {})
     values = {name: value(name, size, given.get(name, "activation")) for name, size in sizes.items()}
     return Graph("drawn", values, tuple(nodes), tuple(inputs.split()), tuple(outputs.split()))
+
+
+NEXT = Over(((0, 2), (1, 3), (2, 4), (3, 4)))
+"""Each byte of the result needs the byte of the operand at its place and the next one."""
+
+
+def of(g: Graph, scratch: dict[str, int] | None = None, outside: str = "", sharing: bool = True) -> Lifetimes:
+    """The lifetimes of a graph. scratch: bytes of each node; outside: values of the caller."""
+    return lifetimes(g, lambda n: (scratch or {}).get(n.name, 0), frozenset(outside.split()), sharing)
