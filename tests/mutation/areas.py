@@ -47,7 +47,7 @@ _PLACED = tuple(
 )
 
 _PAGES = ("tests/unit/test_paging.py",)
-_CONTEXT = ("tests/unit/test_context.py",)
+_CONTEXT = ("tests/unit/test_steps.py", "tests/unit/test_context.py")
 
 PLAN = Area(
     "plan",
