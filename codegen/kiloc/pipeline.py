@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from . import frontend
@@ -131,8 +132,8 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     arena = arena_budget(whole, options)
     slices = choose_kernels(parts, alignment(options.target), options.optimal, options.target, arena, speed=options.speed)
     if options.ram is not None:
-        forward = run_samples(base, options)[0] if options.methods else {}
-        return fit_all(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward).total_bytes)
+        forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
+        return fit_all(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
