@@ -1,148 +1,40 @@
-"""The agent command by command: every length, range and condition that it checks, answered by a model that does little (agent_model.c)."""
+"""The agent command by command: every length, range and condition that it checks, in frames, areas and calls of the model."""
 
 from __future__ import annotations
 
-import os
 import struct
-import subprocess
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-import kilotune as kt
-from kiloc.emit.adapter_table import Entry
-from kilotune import resources, toolchain
 from kilotune.devices import frames
 from kilotune.devices.agent import Command
 
-OK, LABEL, STATE_FOREIGN, ADAPTER, NOT_TRAINED, UNSUPPORTED = 0, 3, 2, 5, 6, 7
-FULL, EXISTS, MISSING, BUSY, SELF_TEST, PAGE, ARGUMENT = 11, 12, 13, 14, 16, 17, 18
-DAMAGED, COMMAND, REQUEST, SESSION, STATE, MEMORY = 64, 65, 66, 67, 68, 69
-INPUT, OUTPUT, TARGETS, ARENA, STATE_BYTES, ADAPTER_BYTES, FLASH = 8, 8, 2, 40, 32, 304, 64
-FLAGS = ("-std=gnu99", "-O0", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
-CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-PAINTING = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
-"""agent.c paints the stack below its own frame, which address checks would make larger than a board has it."""
-C = Command
-
-
-def program(resident: int = 3, flash: int = FLASH, adapter: int = ADAPTER_BYTES) -> Path:
-    """The agent with the model of agent_model.c, compiled where the cache has it not."""
-    agent, runtime, here = resources.agent(), resources.runtime(), Path(__file__).parent
-    sizes = {
-        "INPUT_BYTES": INPUT,
-        "OUTPUT_BYTES": OUTPUT,
-        "TARGET_VALUES": TARGETS,
-        "ARENA_BYTES": ARENA,
-        "STATE_BYTES": STATE_BYTES,
-        "ADAPTER_BYTES": adapter,
-    }
-    stored = {"ADAPTER_BYTES": adapter, "RESIDENT": resident, "SLOT_BYTES": 16, "FLASH_PAGE": flash}
-    names = {"BUILD": "0x0123456789abcdefu", "BOARD": '"listener board"'}
-
-    def macros(values: dict[str, Any], checks: tuple[str, ...] = CHECKS) -> tuple[str, ...]:
-        return (*FLAGS, *checks, *(f"-DAGENT_{name}={value}" for name, value in values.items()))
-
-    include = (agent, resources.boards(), runtime / "include")
-    units = [
-        toolchain._Unit(agent / "agent.c", macros({**sizes, **names}, PAINTING), include),
-        toolchain._Unit(agent / "kt_adapters.c", macros(stored), include),
-    ]
-    units += [toolchain._Unit(agent / "kt_link.c", macros({}), include), toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
-    units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots")]
-    return toolchain._link(toolchain._Program(toolchain.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
-
-
-class Agent:
-    """A running agent: frames in, frames out."""
-
-    def __init__(self, path: Path, kind: str = "train", large: int | None = None, greeted: bool = True) -> None:
-        environment = {
-            **os.environ,
-            "ASAN_OPTIONS": "detect_stack_use_after_return=0",
-            "AGENT_TEST": kind,
-            **({} if large is None else {"AGENT_TEST_LARGE": str(large)}),
-        }
-        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, bufsize=0)
-        self.sequence = 0
-        if greeted:
-            assert self(C.HELLO, b"who?")[0] == OK
-
-    def raw(self, received: bytes) -> bytes:
-        """What the agent sends for these bytes, between two zeros."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(received)
-        found = b""
-        while not (found.endswith(b"\0") and found.strip(b"\0")):
-            byte = self.process.stdout.read(1)
-            assert byte, self.process.stderr.read().decode()[-3000:] if self.process.stderr else ""
-            found += byte
-        assert found.count(b"\0") == 2 and found[0] == 0
-        return found[1:-1]
-
-    def __call__(self, command: int, data: bytes = b"", sequence: int | None = None) -> tuple[int, bytes]:
-        """Status and data of the answer."""
-        self.sequence = (self.sequence + 1) % 256 if sequence is None else sequence
-        content = frames.decode(self.raw(frames.encode(bytes([self.sequence, command]) + data)))
-        assert content is not None and content[:2] == bytes([self.sequence, command | 0x80])
-        return content[2], content[3:]
-
-    def infer(self, *sample: int) -> list[int]:
-        assert self(C.WRITE_INPUT, words(0) + bytes(s & 255 for s in (*sample, 0, 0)[:5])) == (OK, b"")
-        assert self(C.INFER) == (OK, b"")
-        return list(struct.unpack("3b", self(C.READ_OUTPUT, words(0, 3))[1]))
-
-    def put(self, adapter: kt.Adapter | bytes) -> int:
-        """Bytes of an adapter, written into the agent's buffer."""
-        data = adapter if isinstance(adapter, bytes) else adapter.data
-        assert self(C.WRITE_ADAPTER, words(0) + data)[0] == OK
-        return len(data)
-
-    def close(self) -> int:
-        """The exit code, once the line is closed."""
-        assert self.process.stdin is not None and self.process.stderr is not None
-        self.process.stdin.close()
-        complaint = self.process.stderr.read().decode()
-        assert self.process.wait(10) in (17, -9), complaint[-3000:]
-        return self.process.returncode
-
-
-def words(*values: int) -> bytes:
-    return struct.pack(f"<{len(values)}I", *values)
-
-
-def name(text: str) -> bytes:
-    return text.encode().ljust(24, b"\0")
-
-
-def adapter(*values: int, name: str = "", sequence: int = 0) -> kt.Adapter:
-    entry = Entry("dense", "bias", "value", "int32", 1, 3)
-    return kt.Adapter.make(bytes(range(1, 9)), "bias", [entry], struct.pack("<3i", *values), name, sequence)
-
-
-@pytest.fixture(scope="module")
-def built() -> Path:
-    return program()
-
-
-Start = Callable[..., Agent]
-
-
-@pytest.fixture
-def start(built: Path) -> Iterator[Start]:
-    """start("infer"): a running agent, which must end well."""
-    running: list[Agent] = []
-
-    def begin(kind: str = "train", **options: Any) -> Agent:
-        running.append(Agent(options.pop("path", built), kind, **options))
-        return running[-1]
-
-    yield begin
-    assert [agent.close() for agent in running] == [17] * len(running)
-
+from .agent_process import (
+    ADAPTER_BYTES,
+    ARENA,
+    ARGUMENT,
+    COMMAND,
+    DAMAGED,
+    INPUT,
+    LABEL,
+    MEMORY,
+    NOT_TRAINED,
+    OK,
+    OUTPUT,
+    PAGE,
+    REQUEST,
+    SESSION,
+    STATE,
+    STATE_BYTES,
+    STATE_FOREIGN,
+    TARGETS,
+    UNSUPPORTED,
+    C,
+    Start,
+    name,
+    words,
+)
 
 # ---- Session and frames ----
 
@@ -370,169 +262,3 @@ def test_ticks_and_stack_of_the_last_measured_call(start: Start) -> None:
     assert struct.unpack("<7I", agent(C.STATS)[1])[0] == C.TRAIN, "only what is measured counts"
     agent(C.APPLY)
     assert struct.unpack("<7I", agent(C.STATS)[1])[0] == C.APPLY
-
-
-# ---- Adapters ----
-
-
-def test_export_and_load(start: Start) -> None:
-    agent = start()
-    size = agent.put(adapter(1, -2, 3))
-    assert agent(C.LOAD_ADAPTER, words(size)) == (OK, b"") and agent.infer(10, 10, 10) == [11, 8, 13]
-    status, data = agent(C.EXPORT_ADAPTER)
-    (length,) = struct.unpack("<I", data)
-    exported = kt.Adapter(agent(C.READ_ADAPTER, words(0, length))[1])
-    assert status == OK and exported.payload == struct.pack("<3i", 1, -2, 3)
-    assert agent(C.LOAD_ADAPTER, words(length)) == (OK, b"") and agent(C.LOAD_ADAPTER, words(length - 1))[0] == ADAPTER
-    assert agent(C.LOAD_ADAPTER, words(ADAPTER_BYTES))[0] == ADAPTER and agent(C.LOAD_ADAPTER, words(ADAPTER_BYTES + 1))[0] == REQUEST
-    assert agent.infer(10, 10, 10) == [11, 8, 13]
-
-
-def listed(agent: Agent) -> dict[str, int]:
-    status, data = agent(C.LIST_ADAPTERS, words(0))
-    assert status == OK and len(data) % 25 == 4 and data[-4:] == words(3)
-    return {data[i + 1 : i + 25].rstrip(b"\0").decode(): data[i] for i in range(0, len(data) - 4, 25)}
-
-
-def test_a_pool_of_three(start: Start) -> None:
-    agent = start()
-    assert listed(agent) == {}
-    for i, word in enumerate(("one", "two")):
-        size = agent.put(adapter(10 + i, 0, 0, name="own"))
-        assert agent(C.STORE_ADAPTER, words(size) + name(word)) == (OK, b"")
-    assert agent(C.STORE_ADAPTER, words(size) + name("two"))[0] == EXISTS and agent(C.STORE_ADAPTER, words(size - 1) + name("x"))[0] == ADAPTER
-    assert agent(C.STORE_ADAPTER, words(size) + name(""))[0] == OK, "under the name in the file"
-    assert agent(C.STORE_ADAPTER, words(size) + name("four"))[0] == FULL
-    assert (
-        agent(C.STORE_ADAPTER, words(ADAPTER_BYTES) + name("x"))[0] == ADAPTER
-        and agent(C.STORE_ADAPTER, words(ADAPTER_BYTES + 1) + name("x"))[0] == REQUEST
-    )
-    assert listed(agent) == {"one": 0, "two": 0, "own": 0}
-    assert agent(C.SELECT_ADAPTER, name("two")) == (OK, b"") and agent.infer(1, 1, 1) == [12, 1, 1] and listed(agent)["two"] == 1
-    assert agent(C.SELECT_ADAPTER, name("three"))[0] == MISSING == agent(C.REMOVE_ADAPTER, name("three"))[0]
-    assert agent(C.REMOVE_ADAPTER, name("two"))[0] == BUSY and agent(C.REMOVE_ADAPTER, name("one")) == (OK, b"")
-    assert agent(C.SELECT_ADAPTER, name("")) == (OK, b"") and agent.infer(1, 1, 1) == [1, 1, 1] and agent(C.REMOVE_ADAPTER, name("two"))[0] == OK
-    assert listed(agent) == {"own": 0}
-    for code, before in ((C.STORE_ADAPTER, 4), (C.SELECT_ADAPTER, 0), (C.REMOVE_ADAPTER, 0)):
-        for length in (0, before, before + 23, before + 25):
-            assert agent(code, bytes(length))[0] == REQUEST
-    for length in (0, 3, 5):
-        assert agent(C.LIST_ADAPTERS, bytes(length))[0] == REQUEST
-    assert agent(C.LIST_ADAPTERS, words(3)) == (OK, words(3))
-
-
-def test_a_list_is_read_in_pieces_from_any_index() -> None:
-    """At most 20 names a frame; the number behind them is where to go on."""
-    agent = Agent(program(resident=23))
-    size = agent.put(adapter(1, 2, 3))
-    for i in range(23):
-        assert agent(C.STORE_ADAPTER, words(size) + name(f"n{i}"))[0] == OK
-    pieces = {first: agent(C.LIST_ADAPTERS, words(first))[1] for first in (0, 2, 20, 23, 2**32 - 1)}
-    assert {first: (len(data) // 25, data[-4:]) for first, data in pieces.items()} == {
-        0: (20, words(20)),
-        2: (20, words(22)),
-        20: (3, words(23)),
-        23: (0, words(23)),
-        2**32 - 1: (0, words(2**32 - 1)),
-    }
-    assert pieces[20][1:4] == b"n20" and agent.close() == 17
-
-
-@pytest.mark.parametrize("what", ["reset", "resume", "load", "reboot"])
-def test_no_stored_adapter_is_active_after(what: str, start: Start) -> None:
-    agent = start()
-    size = agent.put(adapter(5, 5, 5))
-    assert agent(C.STORE_ADAPTER, words(size) + name("a"))[0] == OK and agent(C.SELECT_ADAPTER, name("a"))[0] == OK and listed(agent) == {"a": 1}
-    if what == "load":
-        assert agent(C.LOAD_ADAPTER, words(size - 1))[0] == ADAPTER and listed(agent) == {"a": 1}, "what failed changed nothing"
-    assert agent(*{"reset": (C.RESET,), "resume": (C.RESUME,), "load": (C.LOAD_ADAPTER, words(size)), "reboot": (C.REBOOT,)}[what])[0] == OK  # type: ignore[arg-type]
-    assert listed(agent) == ({} if what == "reboot" else {"a": 0})
-
-
-def test_no_state_moves_while_no_model_is_ready(start: Start) -> None:
-    """REBOOT works where the model was not ready, and other stored-adapter commands do not."""
-    agent = start()
-    assert agent(C.WRITE_STATE, words(0) + b"xxxx")[0] == OK
-    for code in range(18, 28):
-        assert agent(code, bytes(8))[0] == (OK if code == C.REBOOT else STATE), code
-        if code == C.REBOOT:
-            assert agent(C.WRITE_STATE, words(0) + b"xxxx")[0] == OK
-
-
-# ---- Updates ----
-
-
-def update(agent: Agent, made: kt.Adapter, chunk: int = 64, **options: int) -> int:
-    """The status of an update, up to the first that is not 0."""
-    for code, data in [
-        (C.UPDATE_BEGIN, words(len(made), 0)),
-        *((C.UPDATE_WRITE, words(at) + made.data[at : at + chunk]) for at in range(0, len(made), chunk)),
-        (C.UPDATE_INSTALL, b""),
-    ]:
-        status, answer = agent(code, data)
-        assert answer == (words(FLASH) if code == C.UPDATE_BEGIN else b"")
-        if status != OK:
-            return status
-    return OK
-
-
-def test_updates_in_simulated_flash(start: Start) -> None:
-    agent = start("infer")
-    first, second = adapter(1, 1, 1, name="first"), adapter(2, 0, 0, name="second")
-    assert update(agent, first) == OK and agent.infer(0, 0, 0) == [1, 1, 1]
-    assert update(agent, second) == OK and agent.infer(0, 0, 0) == [2, 0, 0]
-    assert agent(C.REBOOT)[0] == OK and agent.infer(0, 0, 0) == [2, 0, 0]
-    assert [agent(C.UPDATE_BEGIN, words(1 << bit, 0))[0] for bit in (16, 24)] == [FULL, FULL]
-    assert agent(C.UPDATE_BEGIN, words(len(first), 0))[0] == agent(C.UPDATE_WRITE, words(0) + first.data[:64])[0] == OK
-    assert agent(C.UPDATE_BEGIN, words(len(first), 0))[0] == OK and agent(C.UPDATE_WRITE, words(64) + first.data[64:72])[0] == MISSING, "begun anew"
-    assert update(agent, adapter(90, 0, 0)) == SELF_TEST and agent.infer(0, 0, 0) == [2, 0, 0]
-    assert agent(C.UPDATE_INSTALL)[0] == MISSING
-    for code, right in ((C.UPDATE_BEGIN, 8), (C.UPDATE_HASH, 8)):
-        for length in (0, right - 1, right + 1):
-            assert agent(code, bytes(length)) == (REQUEST, b"")
-    for length in range(4):
-        assert agent(C.UPDATE_WRITE, bytes(length))[0] == REQUEST
-    assert agent(C.UPDATE_WRITE, words(0))[0] == MISSING, "no bytes are a right length"
-    capacity = -(-(32 + ADAPTER_BYTES) // FLASH) * FLASH - 32
-    assert update(agent, first) == OK and agent(C.UPDATE_HASH, words(0, capacity))[0] == OK, "the whole second slot is there"
-    assert update(agent, second) == OK and agent(C.UPDATE_HASH, words(0, capacity))[0] == OK
-    assert agent(C.UPDATE_BEGIN, words(capacity + 1, 0))[0] == FULL and agent(C.UPDATE_BEGIN, words(capacity, 0))[0] == OK
-
-
-def test_an_update_is_given_up_or_goes_on(start: Start) -> None:
-    agent = start("infer")
-    made = adapter(3, 2, 1)
-    assert update(agent, adapter(1, 1, 1)) == OK
-    assert agent(C.UPDATE_BEGIN, words(len(made), 0))[0] == OK and agent(C.UPDATE_WRITE, words(0) + made.data[:96])[0] == OK
-    fnv = 0x811C9DC5
-    for byte in made.data[:96]:
-        fnv = (fnv ^ byte) * 0x01000193 % 2**32
-    assert agent(C.UPDATE_HASH, words(0, 96)) == (OK, words(fnv, FLASH))
-    assert agent(C.REBOOT)[0] == OK and agent(C.UPDATE_WRITE, words(96) + made.data[96:104])[0] == MISSING
-    assert agent(C.UPDATE_BEGIN, words(len(made), 96)) == (OK, words(FLASH))
-    for at in range(96, len(made), 64):
-        assert agent(C.UPDATE_WRITE, words(at) + made.data[at : at + 64])[0] == OK
-    assert agent(C.UPDATE_INSTALL)[0] == OK and agent.infer(0, 0, 0) == [3, 2, 1]
-    assert agent(C.UPDATE_BEGIN, words(len(made), 0))[0] == OK and agent(C.UPDATE_ABANDON) == (OK, b"")
-    assert agent(C.UPDATE_WRITE, words(0) + made.data[:64])[0] == MISSING and agent.infer(0, 0, 0) == [3, 2, 1]
-
-
-def test_an_update_and_the_pool(start: Start) -> None:
-    """A successful update takes the place of what was selected; one that fails leaves it."""
-    agent = start("infer")
-    size = agent.put(adapter(7, 7, 7))
-    assert agent(C.STORE_ADAPTER, words(size) + name("mine"))[0] == OK and agent(C.SELECT_ADAPTER, name("mine"))[0] == OK
-    assert update(agent, adapter(90, 0, 0)) == SELF_TEST and agent.infer(0, 0, 0) == [7, 7, 7] and listed(agent) == {"mine": 1}
-    assert update(agent, adapter(4, 4, 4)) == OK and agent.infer(0, 0, 0) == [4, 4, 4] and listed(agent) == {"mine": 0}
-
-
-def test_a_build_without_slots_or_without_adapters() -> None:
-    agent = Agent(program(flash=0))
-    assert listed(agent) == {} and agent.put(adapter(1, 2, 3))
-    for code in range(22, 28):
-        assert agent(code, bytes(8)) == ((OK if code == C.REBOOT else UNSUPPORTED), b"")
-    assert agent.close() == 17
-    none = Agent(program(adapter=0), "bare")
-    for code in range(18, 28):
-        assert none(code, words(0) + name("a")) == ((OK if code == C.REBOOT else UNSUPPORTED), b"")
-    assert none(C.RESET)[0] == OK and none.close() == 17

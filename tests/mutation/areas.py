@@ -74,7 +74,7 @@ EMIT = Area(
         "codegen/kiloc/emit/*.py": _CONTEXT,
     },
 )
-_COMMANDS = ("tests/deploy/test_agent_commands.py",)
+_COMMANDS = ("tests/deploy/test_agent_commands.py", "tests/deploy/test_agent_adapters.py")
 _LINK = "tests/deploy/test_device_side.py::test_stuffing_of_frames"
 _FILES = ("tests/deploy/hostile_programs.py::test_hostile[hostile_files]", "tests/deploy/test_device_side.py")
 _SLOTS = ("tests/deploy/hostile_programs.py::test_hostile[hostile_slots]", "tests/deploy/test_device_side.py")
