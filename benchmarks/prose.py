@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 
 WIDTH = 100
+CODE = "    "
+"""What a line of code begins with on a page."""
 
 
 def wrapped(text: str, bullet: str = "") -> str:
@@ -14,3 +16,16 @@ def wrapped(text: str, bullet: str = "") -> str:
     return "\n\n".join(
         textwrap.fill(part, WIDTH, initial_indent=bullet, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) for part in parts
     )
+
+
+def shown(command: str) -> str:
+    """A command of the shell as code of a page, broken before options where it is long."""
+    parts = command.replace(" --", "\n--").split("\n")
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + len(CODE) > WIDTH - 3:
+            lines[-1] += " \\"
+            lines.append(f"{CODE}{part}")
+        else:
+            lines[-1] += f" {part}"
+    return "\n".join(f"{CODE}{line}" for line in lines)

@@ -20,7 +20,7 @@ import click
 import numpy as np
 from contenders import with_new_head
 from finished import Finished
-from prose import wrapped
+from prose import shown, wrapped
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -116,7 +116,7 @@ def markdown(command: str, rows: Sequence[Sequence[str]], verdict: str, draws: i
     lines = [
         "# Integer and float training at the same rate",
         "",
-        f"    {command}",
+        shown(command),
         "",
         wrapped(
             f"{datetime.date.today()}, {draws} draws. The generated C on the host beside float32 training (jax) of the dequantised model. Both take "

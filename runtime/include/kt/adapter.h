@@ -59,7 +59,7 @@ struct kt_adapter_layout {
     /* NULL: adapters are checked for damage, not for origin. Else a file needs the signature of this key (32 bytes). */
     const uint8_t *public_key;
     int (*verify)(const uint8_t *file, size_t signed_bytes, const uint8_t public_key[32]);
-    uint32_t *floor; /* rollback protection: the lowest sequence number that is taken, which slots raise; NULL: any is */
+    uint32_t *floor; /* rollback protection: the lowest sequence number taken, which slots raise; NULL: any */
 };
 
 /* A file that was checked. Valid as long as its bytes are. */

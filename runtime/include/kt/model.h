@@ -34,7 +34,7 @@ typedef enum {
     KT_ERROR_MISSING = 13,    /* no adapter of this name, or no update under way */
     KT_ERROR_BUSY = 14,       /* the adapter is in use */
     KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
-    KT_ERROR_SELF_TEST = 16,  /* the adapter makes results of stored samples worse than permitted; the old one is active */
+    KT_ERROR_SELF_TEST = 16,  /* stored samples get worse than permitted; the old adapter is active */
     KT_ERROR_PAGE = 17,       /* slow memory failed: the update is incomplete, start with init or resume */
     KT_ERROR_ARGUMENT = 18,   /* a number or a description that the call does not permit; nothing was changed */
     KT_ERROR_UNSIGNED = 19    /* a state from outside, in a build with a public key; nothing was changed */
