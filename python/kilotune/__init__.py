@@ -49,6 +49,7 @@ __all__ = [
     "MeanSquaredError",
     "Memory",
     "Model",
+    "ModelError",
     "ScaleShift",
     "SearchResult",
     "SparseUpdate",

@@ -41,7 +41,7 @@ def fold(op: Operator) -> bool:
         return False
     try:
         return _keep(op, compute(op, arrays))
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
+    except (ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
         shapes = ", ".join(str(list(a.shape)) for a in arrays)
         raise CompileError(op.where, f"cannot be computed from constants of shapes {shapes}: {error}", "export the model again") from None
 
@@ -166,7 +166,9 @@ def _cast(op: Operator, a: list[Array]) -> list[Array]:
 
 
 def _option(op: Operator, name: str) -> int:
-    return int((op.options or {})[name])
+    if op.options is None:
+        raise ValueError("its options are missing")
+    return int(op.options[name])
 
 
 # -- what computes with whole numbers ---------------------------------------------------------------------
