@@ -36,6 +36,7 @@ class Add(Op):
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"ADD": 2}, "AddOptions", ("FusedActivationFunction",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Add",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     activation: str = "none"
 
