@@ -76,7 +76,7 @@ class TFLiteWriter:
 
     def add(self, node: Node) -> None:
         where = node.origin or node.name
-        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.operands):
+        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.required(node.inputs)):
             raise CompileError(where, f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training", "write the base model")
         node.op.write_tflite(self, node)
 
@@ -113,7 +113,7 @@ class TFLiteWriter:
         binding, result = node.op.tflite, node.outputs[0]
         assert binding is not None
         self.index[result] = self.tensor(f"{node.name}/{label or kind.title()}", self.graph.type(result))
-        table = binding.table if table is None else table
+        table = binding.options(kind)[0] if table is None else table
         self.operators.append(_Operator(kind, version or binding.operators[kind], tuple(inputs), (self.index[result],), table, fields))
 
     def elementwise(self, node: Node) -> None:

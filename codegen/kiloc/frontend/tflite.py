@@ -185,10 +185,12 @@ class TFLiteReader:
         bound = reads_tflite()
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
-        if len(op.outputs) != 1:
+        binding = bound[op.kind].tflite
+        if not op.outputs or (len(op.outputs) != 1 and binding is not None and op.kind not in binding.several):
             raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
-        if op.outputs[0].index in self.known or op.outputs[0].data is not None:
-            raise CompileError(op.where, f"its result {op.outputs[0].where} is computed twice, or a constant", "export the model again")
+        for i, t in enumerate(op.outputs):
+            if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):
+                raise CompileError(op.where, f"its result {t.where} is computed twice, or a constant", "export the model again")
         bound[op.kind].read_tflite(self, op)
 
     def emit(self, op: Operator, node: Op, inputs: Mapping[str, str] | None = None, label: str = "", name: str = "") -> None:

@@ -180,8 +180,9 @@ class _Reader:
     def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
         table = op.BuiltinOptions()
         cls = self._bound.get(kind)
-        if table is None or cls is None or cls.tflite is None or not cls.tflite.fields:
+        name, fields = cls.tflite.options(kind) if cls is not None and cls.tflite is not None else ("", ())
+        if table is None or not fields:
             return None
-        options = getattr(tflite, cls.tflite.table)()
+        options = getattr(tflite, name)()
         options.Init(table.Bytes, table.Pos)
-        return {name: getattr(options, name)() for name in cls.tflite.fields}
+        return {name: getattr(options, name)() for name in fields}
