@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
+from ..ir.operator import Op
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._window import Window, same_padding
@@ -168,13 +169,20 @@ class TFLiteWriter:
             )  # fmt: skip
         return self.border(f"{node.name}/pad", self.operand(node), x, window.pad, border), tflite.Padding.VALID
 
+    def intermediate(self, name: str, kind: str, inputs: Sequence[int], type_: TensorType, op: Op, **fields: Any) -> int:
+        """One of several operators that make a node; returns its result."""
+        assert op.tflite is not None
+        y = self.tensor(name, type_)
+        self.operators.append(_Operator(kind, op.tflite.operators[kind], tuple(inputs), (y,), op.tflite.options(kind)[0], fields))
+        return y
+
     def border(self, name: str, x: int, type_: TensorType, pad: tuple[int, int, int, int], value: int) -> int:
         """A PAD operator in front of another one; returns its result."""
         n, h, w, c = type_.shape
         result = TensorType((n, h + pad[0] + pad[2], w + pad[1] + pad[3], c), "int8", type_.quantization)
         kind, inputs, table = self.padding(name, x, result, pad, value)
-        y = self.tensor(name, result)
         assert Pad.tflite is not None
+        y = self.tensor(name, result)
         self.operators.append(_Operator(kind, Pad.tflite.operators[kind], inputs, (y,), table, {}))
         return y
 

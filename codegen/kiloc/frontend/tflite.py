@@ -119,14 +119,12 @@ class TFLiteReader:
             shape = (1, *shape)
         if not shape or any(d < 1 for d in shape):
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
-        if len(shape) == 4 and shape[0] != 1:
-            raise CompileError(t.where, f"a leading axis of {shape[0]}", "export the model with a batch of 1")
         check_size(t.where, shape)
         return shape
 
     def rows_first(self, t: Tensor) -> bool:
         """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
-        return bool(t.shape) and len(t.shape) < 4 and t.shape[0] > 1
+        return bool(t.shape) and t.shape[0] > 1
 
     def activation_type(self, t: Tensor) -> TensorType:
         """The type in the graph of an int8 tensor with one scale."""
@@ -137,11 +135,11 @@ class TFLiteReader:
             raise CompileError(t.where, "an activation with one scale a channel", "export the model again")
         return TensorType(self.shape(t), "int8", quantization)
 
-    def name(self, op: Operator, kind: str) -> str:
+    def name(self, op: Operator, kind: str, result: int = 0) -> str:
         """A name for the node of an operator: the layer's in the file, or the kind with a number."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
-        return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
+        return self.b.unique(layer_name([*weights, op.outputs[result].name], f"{kind}_{self.counts[kind]}"))
 
     def weights(
         self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
@@ -228,6 +226,8 @@ class TFLiteReader:
         x = op.input(0)
         if x is None or len(x.shape) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
+        if self.rows_first(x):
+            raise CompileError(op.where, f"a leading axis of {x.shape[0]}", "export the model with a batch of 1")
         return self.shape(x)
 
     def check_size(self, op: Operator, shape: tuple[int, ...]) -> None:
