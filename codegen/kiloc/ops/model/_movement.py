@@ -66,11 +66,11 @@ def _shaped(type_: Any, shape: tuple[int, ...]) -> Any:
 def emit(r: TFLiteReader, op: TFLiteOperator, node: Op, inputs: Mapping[str, str], result: int = 0, label: str = "") -> None:
     """Add the node of an operator that moves values, and what gives its result the shape and the scale that the file has for it."""
     operands = {o: r.b.values[v].type for o, v in inputs.items()}
-    complaint = node.check(NodeTypes(operands))
-    if complaint is not None:
-        raise CompileError(op.where, complaint, "export the model again")
     types = node.infer(NodeTypes(operands))
     assert types is not None
+    complaint = node.check(NodeTypes(operands, types))
+    if complaint is not None:
+        raise CompileError(op.where, complaint, "export the model again")
     t, type_, name = op.outputs[result], types[0], r.name(op, label or node.mnemonic, result)
     wanted, value = r.activation_type(t), dict(inputs)
     if wanted.size != type_.size:
@@ -85,8 +85,3 @@ def emit(r: TFLiteReader, op: TFLiteOperator, node: Op, inputs: Mapping[str, str
         last = i == len(steps) - 1
         value = {"x": r.b.node(name if last else r.b.unique(f"{name}.{step.mnemonic}"), step, value, to, op.where)}
     r.known[t.index] = value["x"]
-
-
-def take(shape: tuple[int, ...], axis: int, indices: NDArray[Any]) -> tuple[int, ...]:
-    """The shape of what `indices` select along an axis."""
-    return (*shape[:axis], int(np.size(indices)), *shape[axis + 1 :])

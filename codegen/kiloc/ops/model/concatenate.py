@@ -96,7 +96,10 @@ class Concatenate(Op):
                 shape = (*type_.shape[: axis + front], 1, *type_.shape[axis + front :])
                 to = TensorType(shape, type_.dtype, type_.quantization)
                 values[i] = r.b.node(r.b.unique(f"{value}.packed"), Reshape(shape), {"x": value}, to, op.where)
-        if any(r.b.values[v].type.quantization != r.b.values[values[0]].type.quantization for v in values):
+        given = [r.b.values[v].type.quantization for v in values]
+        if not packs and any(q != r.activation_type(op.outputs[0]).quantization for q in given):
+            raise CompileError(op.where, "joins tensors of different scales, which no interpreter does", "put a QUANTIZE in front of each operand")
+        if any(q != given[0] for q in given):
             r.b.notes.append(f"{op.kind} joins tensors of different scales: codes are moved as they are")
         emit(r, op, cls(axis + front), {"x" if i == 0 else f"x{i}": v for i, v in enumerate(values)}, label="pack" if packs else "")
 
