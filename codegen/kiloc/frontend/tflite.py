@@ -160,8 +160,6 @@ class TFLiteReader:
             shape = (1, *shape)
         if not shape or any(d < 1 for d in shape):
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
-        if len(shape) == 4 and shape[0] != 1:
-            raise CompileError(t.where, f"a leading axis of {shape[0]}", "export the model with a batch of 1")
         check_size(t.where, shape)
         return shape
 
@@ -179,7 +177,7 @@ class TFLiteReader:
 
     def rows_first(self, t: Tensor) -> bool:
         """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
-        return bool(t.shape) and len(t.shape) < 4 and t.shape[0] > 1
+        return bool(t.shape) and t.shape[0] > 1
 
     def activation_type(self, t: Tensor, *dtypes: str) -> TensorType:
         """The type in the graph of a tensor with one scale, of one of these element types: of int8 where none is named."""
@@ -191,11 +189,11 @@ class TFLiteReader:
             raise CompileError(t.where, "an activation with one scale a channel", "export the model again")
         return TensorType(self.shape(t), dtype, quantization)
 
-    def name(self, op: Operator, kind: str) -> str:
+    def name(self, op: Operator, kind: str, result: int = 0) -> str:
         """A name for the node of an operator: the layer's in the file, or the kind with a number."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
-        return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
+        return self.b.unique(layer_name([*weights, op.outputs[result].name], f"{kind}_{self.counts[kind]}"))
 
     def weights(
         self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
@@ -264,10 +262,11 @@ class TFLiteReader:
         bound = reads_tflite()
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
-        if not op.outputs:
-            raise CompileError(op.where, "has no results", "export the model again")
-        for t in op.outputs:
-            if t.index in self.known or t.data is not None:
+        binding = bound[op.kind].tflite
+        if not op.outputs or (len(op.outputs) != 1 and binding is not None and op.kind not in binding.several):
+            raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
+        for i, t in enumerate(op.outputs):
+            if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):
                 raise CompileError(op.where, f"its result {t.where} is computed twice, or a constant", "export the model again")
         bound[op.kind].read_tflite(self, op)
 
@@ -315,6 +314,8 @@ class TFLiteReader:
         x = op.input(0)
         if x is None or len(x.shape) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
+        if self.rows_first(x):
+            raise CompileError(op.where, f"a leading axis of {x.shape[0]}", "export the model with a batch of 1")
         return self.shape(x)
 
     def check_size(self, op: Operator, shape: tuple[int, ...]) -> None:

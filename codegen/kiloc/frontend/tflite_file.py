@@ -194,8 +194,9 @@ class _Reader:
         table = op.BuiltinOptions()
         cls = self._bound.get(kind)
         name, fields = _OF_CONSTANTS.get(kind, ("", ()))
-        if cls is not None and cls.tflite is not None and cls.tflite.fields:
-            name, fields = cls.tflite.table, (*cls.tflite.fields, *fields)
+        if cls is not None and cls.tflite is not None and cls.tflite.options(kind)[1]:
+            name, own = cls.tflite.options(kind)
+            fields = (*own, *(f for f in fields if f not in own))
         if table is None or not fields:
             return None
         options = getattr(tflite, name)()
