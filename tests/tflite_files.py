@@ -170,3 +170,36 @@ def many_ends() -> bytes:
         FileOperator("QUANTIZE", (15,), (16,)),
     ]
     return build(tensors, operators, (0, 1, 2), (7, 9, 10, 11, 16))
+
+
+def whole(*values: int, shape: tuple[int, ...] | None = None) -> FileTensor:
+    """A constant of whole numbers."""
+    data = np.array(values, np.int32).reshape(len(values) if shape is None else shape)
+    return FileTensor(data.shape, "INT32", None, data=data, name="constant")
+
+
+def computed_shape(batch: int = 1, result: tuple[int, ...] = (1, 12)) -> bytes:
+    """Flatten as TensorFlow exports it: RESHAPE to PACK of the STRIDED_SLICE of SHAPE and a constant."""
+    rng = np.random.default_rng(2)
+    slice_options = {"BeginMask": 0, "EndMask": 0, "EllipsisMask": 0, "NewAxisMask": 0, "ShrinkAxisMask": 1}
+    tensors = [
+        FileTensor((batch, 2, 3, 2), name="x"),
+        FileTensor((4,), "INT32", None, name="shape"),
+        whole(0),
+        whole(1),
+        whole(1),
+        FileTensor((), "INT32", None, name="batch"),
+        whole(12, shape=()),
+        FileTensor((2,), "INT32", None, name="flat_shape"),
+        FileTensor(result, name="flat"),
+        *layer_tensors(rng, 3, 12, "m/head"),
+        FileTensor((batch, 3), scale=(0.1,), name="y"),
+    ]
+    operators = [
+        FileOperator("SHAPE", (0,), (1,), "ShapeOptions", {"OutType": 2}),
+        FileOperator("STRIDED_SLICE", (1, 2, 3, 4), (5,), "StridedSliceOptions", slice_options),
+        FileOperator("PACK", (5, 6), (7,), "PackOptions", {"ValuesCount": 2, "Axis": 0}),
+        FileOperator("RESHAPE", (0, 7), (8,)),
+        FileOperator("FULLY_CONNECTED", (8, 9, 10), (11,), "FullyConnectedOptions"),
+    ]
+    return build(tensors, operators, (0,), (11,))

@@ -172,7 +172,7 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     train = not options.pop("inference_only")
     asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
-    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, **options)
+    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, progress=not as_json, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tflite_files import FileOperator, FileTensor, build, dense, layer_tensors
+from tflite_files import FileOperator, FileTensor, build, computed_shape, dense, layer_tensors
 
 from kiloc.errors import CompileError, ModelError
 from kiloc.frontend import tflite as reader
@@ -21,41 +21,9 @@ def load(data: bytes) -> Graph:
     return verify(reader.load(data, "model", "model.tflite"))
 
 
-def whole(*values: int, kind: str = "INT32", shape: tuple[int, ...] | None = None) -> FileTensor:
-    data = np.array(values, np.int32 if kind == "INT32" else np.int64).reshape(len(values) if shape is None else shape)
-    return FileTensor(data.shape, kind, None, data=data, name="constant")
-
-
-def flattened(batch: int = 1, result: tuple[int, ...] = (1, 12)) -> bytes:
-    """Flatten as TensorFlow exports it: RESHAPE to PACK of the STRIDED_SLICE of SHAPE and a constant."""
-    rng = np.random.default_rng(2)
-    slice_options = {"BeginMask": 0, "EndMask": 0, "EllipsisMask": 0, "NewAxisMask": 0, "ShrinkAxisMask": 1}
-    tensors = [
-        FileTensor((batch, 2, 3, 2), name="x"),
-        FileTensor((4,), "INT32", None, name="shape"),
-        whole(0),
-        whole(1),
-        whole(1),
-        FileTensor((), "INT32", None, name="batch"),
-        whole(12, shape=()),
-        FileTensor((2,), "INT32", None, name="flat_shape"),
-        FileTensor(result, name="flat"),
-        *layer_tensors(rng, 3, 12, "m/head"),
-        FileTensor((batch, 3), scale=(0.1,), name="y"),
-    ]
-    operators = [
-        FileOperator("SHAPE", (0,), (1,), "ShapeOptions", {"OutType": 2}),
-        FileOperator("STRIDED_SLICE", (1, 2, 3, 4), (5,), "StridedSliceOptions", slice_options),
-        FileOperator("PACK", (5, 6), (7,), "PackOptions", {"ValuesCount": 2, "Axis": 0}),
-        FileOperator("RESHAPE", (0, 7), (8,)),
-        FileOperator("FULLY_CONNECTED", (8, 9, 10), (11,), "FullyConnectedOptions"),
-    ]
-    return build(tensors, operators, (0,), (11,))
-
-
 @pytest.mark.parametrize(("batch", "result"), [(1, (1, 12)), (-1, (-1, 12)), (1, (-1, -1)), (-1, ())])
 def test_flatten_as_exporters_write_it(batch: int, result: tuple[int, ...]) -> None:
-    graph = load(flattened(batch, result))
+    graph = load(computed_shape(batch, result))
     assert [n.op.mnemonic for n in graph.nodes] == ["reshape", "fully_connected"]
     assert graph.type(graph.nodes[0].outputs[0]).shape == (1, 12)
 
