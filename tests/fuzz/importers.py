@@ -31,6 +31,7 @@ import flatbuffer_mutations  # noqa: E402
 import protobuf_mutations  # noqa: E402
 from golden.reference import image, tiny  # noqa: E402
 from gradients.graphs import residual  # noqa: E402
+from tflite_files import computed_shape, many_ends, uint8_classifier  # noqa: E402
 
 from kiloc import pipeline  # noqa: E402
 from kiloc.errors import CompileError  # noqa: E402
@@ -64,7 +65,7 @@ def small_models() -> dict[str, bytes]:
         graph = make()
         found[f"{graph.name}.tflite"] = tflite_writer.write(graph)
         found[f"{graph.name}.onnx"] = onnx_writer.write(graph)
-    return found
+    return found | {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape)}
 
 
 def models(paths: list[Path], data: Path | None) -> dict[str, bytes]:

@@ -168,6 +168,8 @@ class ModelContext:
     """Of the values in slow memory, all together."""
     moment_bytes: int = 0
     """Of it moments, at its beginning, which outlive a step and start at zero."""
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    """Parameters of "infer" and "train" that their steps do not read: inputs that only other outputs depend on."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
@@ -280,6 +282,7 @@ def build_context(
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
+    context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow)
@@ -288,6 +291,13 @@ def build_context(
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def _unread(part: Slice, inputs: list[tuple[str, Value]]) -> list[str]:
+    if part.graph.buffers == "arena":
+        return []
+    read = {value for node in part.kernels.nodes for value in node.inputs.values()}
+    return [name for name, value in inputs if value.name not in read]
 
 
 def _target_range(graph: Graph) -> tuple[str, ...]:

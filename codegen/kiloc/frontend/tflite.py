@@ -61,7 +61,7 @@ class TFLiteReader:
         ends: list[Tensor] = []
         for t in outputs:
             with attempt():
-                ends.append(self._integer_end(t, ends))
+                ends.append(self._integer_end(t))
         for t in inputs:
             with attempt():
                 self._declare_input(t)
@@ -81,7 +81,7 @@ class TFLiteReader:
                 results.append(self.value(t, "the graph's output"))
         return self.b.finish(results)
 
-    def _integer_end(self, t: Tensor, others: list[Tensor]) -> Tensor:
+    def _integer_end(self, t: Tensor) -> Tensor:
         """The integer tensor behind a float output."""
         seen: set[int] = set()
         while t.dtype == "FLOAT32":
@@ -90,8 +90,6 @@ class TFLiteReader:
                 raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
             seen.add(t.index)
             t = op.inputs[0]
-        if any(t.index == other.index for other in others):
-            raise CompileError(t.where, "is an output twice", "export the model with each output once")
         return t
 
     def _float_tail(self, outputs: list[Tensor]) -> set[int]:
