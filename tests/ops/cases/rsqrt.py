@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from cases import _lookup
 from cases._parts import Make, Meaning
+from kiloc.ir.types import Quantization
+from kiloc.ops.model.add import Add
 from kiloc.ops.model.maximum import Maximum
-from kiloc.ops.model.requantize import Requantize
 from kiloc.ops.model.rsqrt import Rsqrt
 
 GENERATORS = {"rsqrt": (_lookup.kernel_case(lambda r: Rsqrt()), 16)}
@@ -18,10 +21,7 @@ JAX = {"rsqrt": Meaning(_lookup.real(lambda jax, op, x: jax.lax.rsqrt(x)))}
 
 def trained(m: Any, x: str, other: str) -> str:
     """Of values that a maximum with a constant keeps away from zero."""
-    from cases._elementwise import Quantization
-    import numpy as np
-
-    x = m.op(x, "positive", Requantize(), m.type(x).shape, 0.03, -128)
+    x = m.op(x, "sum", Add("relu"), m.type(x).shape, 0.03, -128, other=other)
     least = m.b.constant("least", np.full((1, 1, 1, 1), -110, np.int8), Quantization((m.type(x).scale,), -128), "least")
     y = m.op(x, "kept", Maximum(), m.type(x).shape, other=least)
     return str(m.op(y, "rsqrt", Rsqrt(), m.type(y).shape, 0.01, -128))
