@@ -1,5 +1,8 @@
 /* Functions of one int8 value, from a table of all results. */
+#include "kt/architecture.h"
 #include "kt/kernels/elementwise.h"
+
+#if !KT_DSP
 
 void kt_lookup_s8(const kt_lookup_params *params, const int8_t *x, int8_t *y)
 {
@@ -10,3 +13,5 @@ void kt_lookup_s8(const kt_lookup_params *params, const int8_t *x, int8_t *y)
         y[i] = table[x[i]];
     }
 }
+
+#endif

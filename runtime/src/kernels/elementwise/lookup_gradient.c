@@ -1,6 +1,9 @@
 /* Gradients of functions of one int8 value, from a table of all slopes. */
+#include "kt/architecture.h"
 #include "kt/kernels/elementwise.h"
 #include "kt/numerics.h"
+
+#if !KT_MVE
 
 void kt_lookup_gradient_s8(const kt_lookup_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *result)
 {
@@ -11,3 +14,5 @@ void kt_lookup_gradient_s8(const kt_lookup_gradient_params *params, const int8_t
         result[i] = kt_saturate8(kt_shift_round(g[i] * slopes[x[i]], shift));
     }
 }
+
+#endif
