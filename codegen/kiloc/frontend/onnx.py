@@ -8,6 +8,9 @@ and pools (an image of width 1).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from ..errors import CompileError
 from ..ir.graph import Graph
 from ..ir.operator import reads_onnx
@@ -15,21 +18,21 @@ from ..ir.types import Quantization, TensorType
 from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
-from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
+from .onnx_affine import affine, own_range
+from .onnx_file import DEQUANTIZE, LAYOUT, QUANTIZE, Operator, Port
+from .onnx_fold import FOLDED, folded
+from .onnx_model import Model
 from .onnx_ops import FORMAT_OPERATORS
 from .onnx_reader import OnnxReader
-from .qdq import Activation, positions
-
-_HINTS = {
-    "BatchNormalization": "fold it into the convolution before quantising",
-    "DynamicQuantizeLinear": QUANTIZE_HINT,
-}
+from .onnx_tensors import EXPORT_AGAIN
+from .qdq import Activation, Pending, positions
 
 
-def load(data: bytes, name: str, origin: str) -> Graph:
-    """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
+def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:
+    """Read a model. folder: where files with its weights may lie. Raises CompileError for anything that is not a well-formed, fully
+    quantised INT8 model."""
     try:
-        model = Model(data)
+        model = Model(data, folder)
         return _convert(model, OnnxReader(name, origin, model))
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
@@ -39,9 +42,8 @@ def _convert(model: Model, v: OnnxReader) -> Graph:
     """Operators, in file order, to nodes."""
     handlers = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
     for op in model.operators:
-        if op.kind not in handlers:
-            hint = _HINTS.get(op.kind, f"supported are {', '.join(sorted(handlers))}")
-            raise CompileError(op.where, f"operator {op.kind} is not supported", hint)
+        if op.kind not in handlers and op.kind not in FOLDED:
+            raise _unknown(op, handlers)
     if not model.inputs:
         raise CompileError("the graph", "has no inputs", EXPORT_AGAIN)
     for port in model.inputs:
@@ -49,12 +51,19 @@ def _convert(model: Model, v: OnnxReader) -> Graph:
     for op in model.operators:
         if not op.outputs or (any(op.outputs[1:]) and op.kind != "Dropout"):
             raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
-        v.known[op.outputs[0]] = handlers[op.kind](v, op)
+        result = folded(v, op) or affine(v, op)
+        if result is None and op.kind not in handlers:
+            raise _unknown(op, handlers)
+        v.known[op.outputs[0]] = handlers[op.kind](v, op) if result is None else result
     outputs = [_output(v, name) for name in model.outputs]
     if not v.b.nodes:
         raise CompileError("the graph", "computes nothing", EXPORT_AGAIN)
     v.b.notes += model.notes
     return v.b.finish(outputs)
+
+
+def _unknown(op: Operator, handlers: Iterable[str]) -> CompileError:
+    return CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(handlers))}")
 
 
 def _declare_input(v: OnnxReader, port: Port) -> None:
@@ -92,7 +101,11 @@ def _entry_parameters(v: OnnxReader, port: Port) -> list[Quantization]:
 
 def _output(v: OnnxReader, name: str) -> str:
     where = f"tensor '{name}'"
-    x = v.settled(v.value(name, "the graph's output"), where)
+    found = v.value(name, "the graph's output")
+    if isinstance(found, Pending) and (q := own_range(v, found)):
+        v.b.notes.append(f"{found.origin.kind} at the output has no scale in the file: {q.per_tensor:.6g} holds every result")
+        found = Activation(v.emitted(found, q), found.index, "float32")
+    x = v.settled(found, where)
     if x.dtype == "uint8":
         raise CompileError(where, "the output is uint8", "quantise with activation_type=QuantType.QInt8")
     if x.dtype == "float32":

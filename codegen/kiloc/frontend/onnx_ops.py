@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import CompileError
-from .onnx_file import EXPORT_AGAIN, Operator
+from .onnx_file import Operator
 from .onnx_shapes import SHAPE_OPERATORS, Handler
+from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values
 from .qdq import Activation, AnyValue, Constant, Pending
 
@@ -37,7 +38,7 @@ def _quantized_constant(v: Values, op: Operator, x: Constant) -> Constant:
         raise CompileError(op.where, f"quantises a constant of type {x.data.dtype}", EXPORT_AGAIN)
     to = v.dequantized_constant(op, x)
     dtype = v.constant(op, 2).data.dtype if op.input(2) else np.dtype(np.uint8)
-    codes = np.rint(x.data.astype(np.float32) / to.scales().astype(np.float32)) + to.zero_point
+    codes = np.rint(x.data.astype(np.float32) / to.scales().astype(np.float32)) + (to.data - to.centred())
     if dtype.kind not in "iu" or not np.all(np.isfinite(codes)):
         raise CompileError(op.where, f"quantises '{x.name}' to {dtype}, or values that are not finite", EXPORT_AGAIN)
     return Constant(x.name, np.clip(codes, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype))
@@ -78,7 +79,7 @@ def _clip(v: Values, op: Operator) -> AnyValue:
             c = v.constant(op, position)
             if c.data.size != 1 or c.data.dtype.kind not in "iuf":
                 raise CompileError(op.where, f"its {name} is a {c.data.dtype} of shape {c.data.shape}", EXPORT_AGAIN)
-            limits.append(float((c.centred() * c.scales()).ravel()[0]))
+            limits.append(float(c.real().ravel()[0]))
         else:
             limits.append(op.float_of(name, default))
     biggest = float(np.finfo(np.float32).max)

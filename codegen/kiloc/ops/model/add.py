@@ -20,9 +20,6 @@ from ..backward.gradient_mask import masked
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
-    from ...frontend.onnx_file import Operator as OnnxOperator
-    from ...frontend.onnx_reader import OnnxReader
-    from ...frontend.qdq import AnyValue
     from ...ir.graph import Node
 
 LEFT_SHIFT = 20
@@ -74,8 +71,3 @@ class Add(Op):
         }
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))
         return KernelCall("kt_add_s8", "kt_add_params", fields, arguments, source="kernels/elementwise/add.c")
-
-    @classmethod
-    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        """A constant operand is the bias of the layer in front."""
-        return r.with_constant_operand(op) or r.elementwise(op, cls)
