@@ -18,7 +18,7 @@ from ..ir.types import Quantization, TensorType
 from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
-from .onnx_affine import affine, own_range
+from .onnx_affine import AFFINE, affine, own_range
 from .onnx_file import DEQUANTIZE, LAYOUT, QUANTIZE, Operator, Port
 from .onnx_fold import FOLDED, folded
 from .onnx_model import Model
@@ -42,7 +42,7 @@ def _convert(model: Model, v: OnnxReader) -> Graph:
     """Operators, in file order, to nodes."""
     handlers = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
     for op in model.operators:
-        if op.kind not in handlers and op.kind not in FOLDED:
+        if op.kind not in handlers and op.kind not in FOLDED and op.kind not in AFFINE:
             raise _unknown(op, handlers)
     if not model.inputs:
         raise CompileError("the graph", "has no inputs", EXPORT_AGAIN)
@@ -63,7 +63,7 @@ def _convert(model: Model, v: OnnxReader) -> Graph:
 
 
 def _unknown(op: Operator, handlers: Iterable[str]) -> CompileError:
-    return CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(handlers))}")
+    return CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted({*handlers, *AFFINE}))}")
 
 
 def _declare_input(v: OnnxReader, port: Port) -> None:

@@ -6,33 +6,29 @@ element, y[c] = factor[c] * x[c] + addend[c], which takes all of a chain up to t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.types import Quantization
 from ..ops._window import Window
-from ..ops.model.conv_2d import Conv2D
-from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from .build import checked_quantization
 from .onnx_file import Operator
 from .onnx_reader import OnnxReader
 from .onnx_tensors import EXPORT_AGAIN
-from .qdq import UNBOUNDED, Activation, AnyValue, Constant, Layer, Pending
+from .qdq import UNBOUNDED, Activation, AnyValue, Constant, Pending
 
+AFFINE = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 LARGEST = 1 << 12
 """Elements of a constant that is another for every element of an activation."""
 _UNIT = 127
 """Code of the largest factor: biases are in units of the input's scale / _UNIT."""
-_KINDS = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 Reals = NDArray[np.float64]
 
 
 def affine(r: OnnxReader, op: Operator) -> AnyValue | None:
     """The result of an activation and constants; None where the operator is another or takes more activations."""
-    if op.kind not in _KINDS:
+    if op.kind not in AFFINE:
         return None
     if op.kind == "BatchNormalization":
         return _normalised(r, op)
@@ -116,12 +112,7 @@ def _linear(r: OnnxReader, op: Operator, x: Activation | Pending, c: Reals) -> P
     if c.ndim > x.index.ndim or any(a not in (1, b) for a, b in zip(c.shape[::-1], x.index.shape[::-1], strict=False)):
         raise CompileError(op.where, f"takes a constant of shape {c.shape} and {x.index.shape}", "only constants that leave the shape are supported")
     value, shape, index = _channels(r, op, x, c)
-    channels = shape[-1]
-    scale = np.full(channels, np.float64(np.float32(1 / _UNIT)))
-    layer = Layer("", np.full((1, 1, 1, channels), _UNIT, np.int8), checked_quantization(op.where, scale, np.zeros(1, np.int64), 3), scale, 3)
-    layer = replace(layer, units=scale * r.b.values[value].type.scale, slack=True)
-    make = (lambda a: DepthwiseConv2D(Window((1, 1)), a)) if channels > 1 else (lambda a: Conv2D(activation=a, window=Window((1, 1))))
-    return r.result(op, "affine", make, {"x": value}, shape, index, layer=layer)
+    return r.weighted(op, "affine", value, Window((1, 1)), (_UNIT, 1 / _UNIT), shape, index)
 
 
 def _channels(r: OnnxReader, op: Operator, x: Activation, c: Reals) -> tuple[str, tuple[int, ...], NDArray[np.int64]]:

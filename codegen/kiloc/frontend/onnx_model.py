@@ -93,6 +93,6 @@ def _check_format(every: list[Operator]) -> None:
     if learner and not any(op.kind in ("MatMul", "Gemm", "Conv") for op in every):
         what = f"is no neural network: operator {learner.kind} of classical machine learning"
         raise CompileError(
-            learner.where, what, "train a network, such as an MLPClassifier, and quantise it with onnxruntime.quantization.quantize_static"
+            learner.where, what, "train a network and quantise it with onnxruntime.quantization.quantize_static"
         )
     raise CompileError("the graph", "computes in FLOAT32: it has no QuantizeLinear and no DequantizeLinear", QUANTIZE_HINT)

@@ -12,6 +12,8 @@ from ..errors import CompileError
 from ..ir.operator import Op
 from ..ir.types import Quantization
 from ..ops._window import Window, same_padding
+from ..ops.model.conv_2d import Conv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from .build import QUANTIZE_HINT, checked_quantization, checked_scales
 from .limits import check_size, checked_window
 from .onnx_file import QUANTIZE, Operator
@@ -71,6 +73,11 @@ class OnnxReader(Values):
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""
         return all(c.kind == QUANTIZE and self.parameters(c)[0] == q for c in self.model.consumers(op.outputs[0]))
+
+    def needs_finer_steps(self, op: Operator, q: Quantization) -> bool:
+        """The result is quantised with steps less than half as long as those of q."""
+        followers = [c for c in self.model.consumers(op.outputs[0]) if c.kind == QUANTIZE]
+        return any(2 * self.parameters(c)[0].per_tensor < q.per_tensor for c in followers)
 
     # -- weights and biases ---------------------------------------------------------------------------
     def weights(self, op: Operator, position: int = 1) -> Constant:
@@ -139,6 +146,26 @@ class OnnxReader(Values):
         if not np.isfinite(factor) or factor == 0 or (factor < 0 and w.data.min() == -128):
             raise CompileError(op.where, f"multiplies its weights by {factor}", "export with alpha = 1")
         return replace(w, data=-w.data if factor < 0 else w.data, scale=checked_scales(op.where, scale))
+
+    def weighted(
+        self, op: Operator, label: str, value: str, window: Window, weight: tuple[int, float], shape: tuple[int, ...], index: Index
+    ) -> Pending:
+        """Sums of a value [1, H, W, C] under a window, every element with the same weight: its code and its scale. A layer that takes factors
+        and addends for each channel; shape, index: as in `result`."""
+        channels, (code, scale) = shape[-1], weight
+        scales = np.full(channels, np.float64(np.float32(scale)))
+        q = checked_quantization(op.where, scales, np.zeros(1, np.int64), 3)
+        data, units = np.full((1, *window.kernel, channels), code, np.int8), scales * self.b.values[value].type.scale
+        layer = Layer("", data, q, units, 3, slack=window.kernel == (1, 1))
+
+        def make(activation: str) -> Op:
+            return DepthwiseConv2D(window, activation) if channels > 1 else Conv2D(activation=activation, window=window)
+
+        return self.result(op, label, make, {"x": value}, shape, index, layer=layer)
+
+    def window_mean(self, op: Operator, value: str, window: Window, shape: tuple[int, ...], index: Index) -> Pending:
+        """The mean under a window that lies inside the image everywhere."""
+        return self.weighted(op, "mean", value, window, (1, 1 / (window.kernel[0] * window.kernel[1])), shape, index)
 
     # -- windows --------------------------------------------------------------------------------------
     @staticmethod
