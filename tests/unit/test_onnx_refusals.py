@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "float_weights": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.init(np.ones((12, 3), np.float32))), 1, 12), "not quantised"),
     "dynamic_shape": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 1, "length"), "dynamic shape (1, length)"),
     "batch": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 8, 12), "batch of 8"),
-    "groups": (lambda: gemm_between(lambda m, x: m.op("Conv", x, m.weights(4, 2, 1, 1), group=2), 1, 4, 3, 3), "2 groups of 4 channels"),
+    "groups": (lambda: gemm_between(lambda m, x: m.op("Conv", x, m.weights(4, 2, 1, 1), group=3), 1, 4, 3, 3), "in 3 groups"),
     "broadcast": (lambda: gemm_between(lambda m, x: m.op("Add", x, m.init(np.ones((3, 12), np.float32))), 1, 12), "constant of shape (3, 12)"),
     "alpha": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.weights(12, 3, axis=1), alpha=0.0), 1, 12), "weights by 0.0"),
     "wrong_axis": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.weights(12, 3, axis=0)), 1, 12), "another axis"),

@@ -8,7 +8,7 @@ and pools (an image of width 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import CompileError
@@ -24,8 +24,9 @@ from .onnx_fold import FOLDED, folded
 from .onnx_model import Model
 from .onnx_ops import FORMAT_OPERATORS
 from .onnx_reader import OnnxReader
+from .onnx_shapes import Handler
 from .onnx_tensors import EXPORT_AGAIN
-from .qdq import Activation, Pending, positions
+from .qdq import Activation, AnyValue, Pending, positions
 
 
 def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:
@@ -40,7 +41,7 @@ def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Gra
 
 def _convert(model: Model, v: OnnxReader) -> Graph:
     """Operators, in file order, to nodes."""
-    handlers = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
+    handlers: dict[str, Handler] = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
     for op in model.operators:
         if op.kind not in handlers and op.kind not in FOLDED and op.kind not in AFFINE:
             raise _unknown(op, handlers)
@@ -49,17 +50,27 @@ def _convert(model: Model, v: OnnxReader) -> Graph:
     for port in model.inputs:
         _declare_input(v, port)
     for op in model.operators:
-        if not op.outputs or (any(op.outputs[1:]) and op.kind != "Dropout"):
-            raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
-        result = folded(v, op) or affine(v, op)
-        if result is None and op.kind not in handlers:
-            raise _unknown(op, handlers)
-        v.known[op.outputs[0]] = handlers[op.kind](v, op) if result is None else result
+        _convert_operator(v, op, handlers)
     outputs = [_output(v, name) for name in model.outputs]
     if not v.b.nodes:
         raise CompileError("the graph", "computes nothing", EXPORT_AGAIN)
     v.b.notes += model.notes
     return v.b.finish(outputs)
+
+
+def _convert_operator(v: OnnxReader, op: Operator, handlers: Mapping[str, Handler]) -> None:
+    """What an operator computes, under the names of its results."""
+    if not op.outputs:
+        raise CompileError(op.where, "has no results", EXPORT_AGAIN)
+    result: AnyValue | Sequence[AnyValue] | None = folded(v, op) or affine(v, op)
+    if result is None:
+        if op.kind not in handlers:
+            raise _unknown(op, handlers)
+        result = handlers[op.kind](v, op)
+    results = result if isinstance(result, Sequence) else [result]
+    if len(results) < len(op.outputs) and any(op.outputs[len(results) :]) and op.kind != "Dropout":
+        raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
+    v.known.update({name: x for name, x in zip(op.outputs, results, strict=False) if name})
 
 
 def _unknown(op: Operator, handlers: Iterable[str]) -> CompileError:
@@ -92,7 +103,7 @@ def _entry_parameters(v: OnnxReader, port: Port) -> list[Quantization]:
             elif op.kind in LAYOUT | {"MaxPool", "Pad"} and op.input(0) == name:
                 pending += [n for n in op.outputs if n not in names]
                 names.update(op.outputs)
-            elif op.kind != "Shape":
+            elif op.kind not in ("Shape", "Size"):
                 raise CompileError(op.where, f"takes the {port.dtype} input '{port.name}' without {entry}", QUANTIZE_HINT)
     if not found:
         raise CompileError(port.where, f"no {entry} says how the input is quantised", QUANTIZE_HINT)

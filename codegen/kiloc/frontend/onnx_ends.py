@@ -1,8 +1,10 @@
-"""Where the INT8 core of an ONNX model ends: what computes in FLOAT32, or picks a label, behind it is left to the caller."""
+"""Where the INT8 core of an ONNX model begins and ends: what computes in FLOAT32, or picks a label, in front of it or behind it is left
+to the caller."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import CompileError
 from .build import QUANTIZE_HINT
@@ -13,6 +15,26 @@ _BIASES = {"Add", "BatchNormalization"}
 """What belongs to the layer in front of it."""
 _PICKS = {"ArgMax", "TopK", "Cast", "ai.onnx.ml.ZipMap", "ai.onnx.ml.ArrayFeatureExtractor", "ai.onnx.ml.LabelEncoder", "ai.onnx.ml.Normalizer"}
 """What turns scores into labels."""
+
+
+_ENTRIES = {"Add", "Sub", "Mul", "Div", "Cast", "Identity"}
+"""What prepares an input, element by element."""
+
+
+def core_begin(port: Port, consumers: Mapping[str, Sequence[Operator]], constants: set[str], notes: list[str]) -> Port:
+    """An input of the INT8 core: what scales an input of the file in front of its QuantizeLinear is noted and left to the caller."""
+    path: list[Operator] = []
+    name = port.name
+    while len(found := consumers.get(name, ())) == 1 and found[0].kind in _ENTRIES and len(path) <= len(consumers):
+        op = found[0]
+        if len(op.outputs) != 1 or sum(i not in constants for i in op.inputs if i) != 1:
+            return port
+        path.append(op)
+        name = op.outputs[0]
+    if not path or not found or any(op.kind != QUANTIZE or op.input(0) != name for op in found):
+        return port
+    notes += [f"{op.kind} in front of the INT8 core is left to the caller" for op in path if op.kind != "Identity"]
+    return replace(port, name=name, dtype="float32")
 
 
 def core_end(port: Port, producer: Mapping[str, Operator], constants: set[str], notes: list[str]) -> str:

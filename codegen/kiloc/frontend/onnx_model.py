@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from .build import QUANTIZE_HINT
 from .limits import PORTS, check_count
-from .onnx_ends import core_end
+from .onnx_ends import core_begin, core_end
 from .onnx_file import DEQUANTIZE, QUANTIZE, STANDARD, Operator, operator_of, port_of
 from .onnx_qoperator import as_qdq
 from .onnx_tensors import DAMAGED, EXPORT_AGAIN, Folder, constant_data, text
@@ -48,6 +48,11 @@ class Model:
         check_count("the graph", "outputs", len(outputs), PORTS)
         self.producer = {name: op for op in every for name in op.outputs if name}
         self.constants = self._computed_from_constants(every)
+        takers: dict[str, list[Operator]] = {}
+        for op in every:
+            for name in dict.fromkeys(op.inputs):
+                takers.setdefault(name, []).append(op)
+        self.inputs = [core_begin(port, takers, self.constants, self.notes) for port in self.inputs]
         self.outputs = list(dict.fromkeys(core_end(port, self.producer, self.constants, self.notes) for port in outputs))
         self.operators = self._needed(every)
         self._consumers: dict[str, list[Operator]] = {}
@@ -73,9 +78,10 @@ class Model:
         return found
 
     def _needed(self, every: list[Operator]) -> list[Operator]:
-        wanted, seen = list(self.outputs), set()
+        wanted, seen, entries = list(self.outputs), set(), {port.name for port in self.inputs}
         while wanted:
-            op = self.producer.get(wanted.pop())
+            name = wanted.pop()
+            op = None if name in entries else self.producer.get(name)
             if op is not None and id(op) not in seen:
                 seen.add(id(op))
                 wanted += [i for i in op.inputs if i]
@@ -92,7 +98,5 @@ def _check_format(every: list[Operator]) -> None:
     learner = next((op for op in every if op.kind.startswith("ai.onnx.ml.")), None)
     if learner and not any(op.kind in ("MatMul", "Gemm", "Conv") for op in every):
         what = f"is no neural network: operator {learner.kind} of classical machine learning"
-        raise CompileError(
-            learner.where, what, "train a network and quantise it with onnxruntime.quantization.quantize_static"
-        )
+        raise CompileError(learner.where, what, "train a network and quantise it with onnxruntime.quantization.quantize_static")
     raise CompileError("the graph", "computes in FLOAT32: it has no QuantizeLinear and no DequantizeLinear", QUANTIZE_HINT)

@@ -84,10 +84,6 @@ def _unary(kind: str) -> Callable[[_Expansion], None]:
     return lambda e: e.result(kind, [e.real(0)], 3)
 
 
-def _mean(e: _Expansion) -> None:
-    e.result("ReduceMean", [e.real(0)], 3)
-
-
 def _concatenation(e: _Expansion) -> None:
     e.result("Concat", [e.real(i) for i in range(2, len(e.op.inputs), 3)], 0)
 
@@ -108,7 +104,6 @@ _FORMS: dict[str, Callable[[_Expansion], None]] = {
     f"{MICROSOFT}.QLinearSoftmax": _unary("Softmax"),
     f"{MICROSOFT}.QLinearAveragePool": _unary("AveragePool"),
     f"{MICROSOFT}.QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
-    f"{MICROSOFT}.QLinearReduceMean": _mean,
     f"{MICROSOFT}.QLinearConcat": _concatenation,
     f"{MICROSOFT}.QLinearWhere": _where,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -15,7 +15,8 @@ from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import AnyValue, Array, Constant
 
-Handler = Callable[[Values, Operator], AnyValue]
+Handler = Callable[..., AnyValue | Sequence[AnyValue]]
+"""What an operator of a file computes, given the reader and the operator."""
 
 
 def _shape_of(v: Values, op: Operator) -> tuple[int, ...]:

@@ -20,6 +20,11 @@ from .onnx_model import Model
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
 
+SCALE_HINT = (
+    "give every result a scale: onnxruntime.quantization.quantize_static(quant_format=QuantFormat.QDQ) without nodes_to_exclude, "
+    "behind shape_inference.quant_pre_process, which fuses BatchNormalization into convolutions"
+)
+
 
 class Values:
     """The tensors known so far, by the file's names, and the graph they end up in."""
@@ -56,7 +61,7 @@ class Values:
         if isinstance(x, Activation):
             return x
         if x.exact is None:
-            raise CompileError(x.origin.where, f"its result reaches {where} without {QUANTIZE}", QUANTIZE_HINT)
+            raise CompileError(x.origin.where, f"its result reaches {where} without {QUANTIZE}", SCALE_HINT)
         return Activation(self.emitted(x, x.exact), x.index, "float32")
 
     def constant(self, op: Operator, position: int) -> Constant:
