@@ -81,7 +81,6 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "broadcast": (lambda: gemm_between(lambda m, x: m.op("Add", x, m.init(np.ones((3, 12), np.float32))), 1, 12), "constant of shape (3, 12)"),
     "alpha": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.weights(12, 3, axis=1), alpha=0.0), 1, 12), "weights by 0.0"),
     "wrong_axis": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.weights(12, 3, axis=0)), 1, 12), "another axis"),
-    "uint8_input": (lambda: (lambda m: (m.output(m.q(m.op("Relu", m.d(m.input(1, 4, dtype=np.uint8))), 0.1)), m.bytes())[1])(Qdq()), "uint8"),
     "int16": (lambda: (lambda m: (m.output(m.q(m.op("Relu", m.d(m.input(1, 4))), 0.1, 0, np.int16)), m.bytes())[1])(Qdq()), "int16"),
     "no_quantise": (lambda: gemm_between(lambda m, x: m.op("Gemm", m.op("Gemm", x, m.weights(12, 3)), m.weights(3, 2)), 1, 12), "axis"),
     "empty_window": (lambda: gemm_between(lambda m, x: m.op("AveragePool", x, kernel_shape=[2, 2], pads=[2, 2, 2, 2]), *IMAGE), "pads"),

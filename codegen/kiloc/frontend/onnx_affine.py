@@ -1,7 +1,8 @@
 """Products and sums of an activation and constants of ONNX files: biases, and normalisations that were not fused.
 
-Behind a layer they become part of it: its scales and its bias. Elsewhere they are a depthwise layer with a window of one
-element, y[c] = factor[c] * x[c] + addend[c], which takes all of a chain up to the next QuantizeLinear.
+Behind a layer they become part of it: its scales and its bias. A constant that is quantised like an activation is an operand.
+Elsewhere they are a depthwise layer with a window of one element, y[c] = factor[c] * x[c] + addend[c], which takes all of a chain
+up to the next QuantizeLinear.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ..errors import CompileError
 from ..ir.types import Quantization
 from ..ops._window import Window
 from .build import checked_quantization
+from .onnx_elementwise import is_operand
 from .onnx_file import Operator
 from .onnx_reader import OnnxReader
 from .onnx_tensors import EXPORT_AGAIN
@@ -40,6 +42,8 @@ def affine(r: OnnxReader, op: Operator) -> AnyValue | None:
     assert isinstance(constant, Constant)
     if isinstance(x, Constant):
         raise CompileError(op.where, f"computes with the constants '{x.name}' and '{constant.name}'", EXPORT_AGAIN)
+    if op.kind != "Div" and is_operand(constant) and not _is_layer(x):
+        return None
     c = _finite(op, constant)
     if op.kind in ("Add", "Sub"):
         negative = op.kind == "Sub" and position == 1
@@ -101,9 +105,14 @@ def _finite(op: Operator, c: Constant) -> Reals:
     return found
 
 
+def _is_layer(x: AnyValue) -> bool:
+    """A factor or an addend can become part of it."""
+    return isinstance(x, Pending) and x.layer is not None and (x.low, x.high) == UNBOUNDED
+
+
 def _linear(r: OnnxReader, op: Operator, x: Activation | Pending, c: Reals) -> Pending:
     """x as the result of a layer that takes a factor and an addend of the shape of c."""
-    if isinstance(x, Pending) and x.layer and (x.low, x.high) == UNBOUNDED:
+    if isinstance(x, Pending) and _is_layer(x):
         return x
     if isinstance(x, Pending):
         x = r.settled(x, op.where)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from .build import QUANTIZE_HINT
-from .limits import PORTS, check_count
+from .limits import PORTS, RANK, check_count
 from .onnx_ends import core_begin, core_end
-from .onnx_file import DEQUANTIZE, QUANTIZE, STANDARD, Operator, operator_of, port_of
+from .onnx_file import DEQUANTIZE, QUANTIZE, STANDARD, Operator, Port, operator_of, port_of
 from .onnx_qoperator import as_qdq
 from .onnx_tensors import DAMAGED, EXPORT_AGAIN, Folder, constant_data, text
 
@@ -36,6 +36,7 @@ class Model:
             every = [operator_of(i, n) for i, n in enumerate(proto.graph.node)]
             self.inputs = [port_of(v) for v in proto.graph.input if text(v.name) not in self._initializers]
             outputs = [port_of(v) for v in proto.graph.output]
+            self._shapes = {port.name: port.shape for port in map(port_of, proto.graph.value_info)}
         except DAMAGED as error:
             raise CompileError("the file", f"is no ONNX file, or damaged or truncated ({error})", "pass a .tflite or .onnx model") from None
         self.folder = Folder(folder) if folder else None
@@ -53,19 +54,37 @@ class Model:
             for name in dict.fromkeys(op.inputs):
                 takers.setdefault(name, []).append(op)
         self.inputs = [core_begin(port, takers, self.constants, self.notes) for port in self.inputs]
-        self.outputs = list(dict.fromkeys(core_end(port, self.producer, self.constants, self.notes) for port in outputs))
+        self.refused: list[CompileError] = []
+        """What stands in the way at the ends."""
+        self.outputs = self._core_ends(outputs)
         self.operators = self._needed(every)
         self._consumers: dict[str, list[Operator]] = {}
         for op in self.operators:
             for name in dict.fromkeys(op.inputs):
                 self._consumers.setdefault(name, []).append(op)
         for port in self.inputs:
-            if port.name not in self._consumers and port.name not in self.outputs:
+            if port.name not in self._consumers and port.name not in self.outputs and not self.refused:
                 raise CompileError(port.where, "no output depends on this input", "remove it from the model")
 
     def initializer(self, name: str) -> NDArray[Any] | None:
         tensor = self._initializers.get(name)
         return None if tensor is None else constant_data(tensor, self.folder)
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """What the file says of a tensor's shape, with a batch of 1 where it is open; None where it says too little."""
+        shape = [1 if i == 0 and isinstance(d, str) else d for i, d in enumerate(self._shapes.get(name, ()))]
+        fixed = tuple(d for d in shape if isinstance(d, int) and d > 0)
+        return fixed if fixed and len(fixed) == len(shape) <= RANK else None
+
+    def _core_ends(self, outputs: list[Port]) -> list[str]:
+        found: list[str] = []
+        for port in outputs:
+            try:
+                found.append(core_end(port, self.producer, self.constants, self.notes))
+            except CompileError as error:
+                self.refused.append(error)
+                found.append(port.name)
+        return list(dict.fromkeys(found))
 
     def consumers(self, name: str) -> list[Operator]:
         return self._consumers.get(name, [])

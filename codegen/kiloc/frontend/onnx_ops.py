@@ -10,15 +10,19 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import CompileError
+from ..ir.types import TensorType
 from .onnx_file import Operator
 from .onnx_shapes import SHAPE_OPERATORS, Handler
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values
-from .qdq import Activation, AnyValue, Constant, Pending
+from .qdq import Activation, AnyValue, Constant, Pending, positions
+from .refusals import Consequence
 
 
 # -- quantisation -------------------------------------------------------------------------------------
 def _quantize(v: Values, op: Operator) -> AnyValue:
+    if op.input(0) in v.lost:
+        return _stand_in(v, op)
     x = v.value(op.input(0), op.where)
     if isinstance(x, Constant):
         return _quantized_constant(v, op, x)
@@ -30,6 +34,15 @@ def _quantize(v: Values, op: Operator) -> AnyValue:
             return replace(x, dtype=dtype)
         x = v.requantized(x, op)
     return Activation(v.emitted(x, q, op.outputs[0]), x.index, dtype)
+
+
+def _stand_in(v: Values, op: Operator) -> AnyValue:
+    """A value for what was refused, where the file says its shape, so that what follows is read too."""
+    shape = v.model.shape(op.outputs[0]) or v.model.shape(op.input(0))
+    if shape is None:
+        raise Consequence(op.where)
+    q, dtype = v.parameters(op)
+    return Activation(v.b.stand_in(TensorType(shape, "int8", q), op.where), positions(shape), dtype)
 
 
 def _quantized_constant(v: Values, op: Operator, x: Constant) -> Constant:

@@ -16,6 +16,7 @@ from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from .build import QUANTIZE_HINT, checked_quantization, checked_scales
 from .limits import check_size, checked_window
+from .onnx_elementwise import elementwise
 from .onnx_file import QUANTIZE, Operator
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
@@ -56,19 +57,8 @@ class OnnxReader(Values):
         return Pending(op, label, make, inputs, shape, index, **more)
 
     def elementwise(self, op: Operator, kind: type[Op]) -> Pending:
-        """An operator whose inputs are its operands, all of one shape; its attribute `activation` takes a clamp that follows."""
-        found = [self.activation(op, i) for i in range(len(kind.operands))]
-        x, clamps = found[0], "activation" in kind.__dataclass_fields__
-        if any(other.index.shape != x.index.shape for other in found):
-            shapes = " and ".join(str(other.index.shape) for other in found)
-            raise CompileError(op.where, f"takes {shapes}", "only equal shapes are supported")
-        shape, inputs = self.type(x).shape, {kind.operands[0]: x.value}
-        for name, other in zip(kind.operands[1:], found[1:], strict=True):
-            order = np.empty_like(other.index).ravel()
-            order[x.index.ravel()] = other.index.ravel()
-            inputs[name] = self.arrange(other, order, shape, op.where)
-        make: Callable[[str], Op] = (lambda a: kind(**{"activation": a})) if clamps else lambda _: kind()
-        return self.result(op, kind.mnemonic, make, inputs, shape, x.index, clamps=clamps)
+        """An operator whose inputs are its operands, in the order of its class; its attribute `activation` takes a clamp that follows."""
+        return elementwise(self, op, kind)
 
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""

@@ -19,6 +19,7 @@ from .onnx_file import DEQUANTIZE, QUANTIZE, Operator
 from .onnx_model import Model
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
+from .refusals import Consequence
 
 SCALE_HINT = (
     "give every result a scale: onnxruntime.quantization.quantize_static(quant_format=QuantFormat.QDQ) without nodes_to_exclude, "
@@ -33,12 +34,16 @@ class Values:
         self.b = GraphBuilder(name, origin)
         self.model = model
         self.known: dict[str, AnyValue] = {}
+        self.lost: set[str] = set()
+        """What is missing because of something that was refused."""
         self._counts: dict[str, int] = {}
         self._arranged: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}
 
     # -- operands -------------------------------------------------------------------------------------
     def value(self, name: str, where: str) -> AnyValue:
         """A tensor by its name in the file."""
+        if name in self.lost:
+            raise Consequence(where)
         if name not in self.known:
             data = self.model.initializer(name) if name else None
             if data is None:

@@ -90,6 +90,8 @@ class Op:
     """"forward" (a model's or an adapter's own operator), "backward", "update", or "kernel" (stands for another in a fast form)."""
     operands: ClassVar[tuple[str, ...]] = ("x",)
     optional: ClassVar[tuple[str, ...]] = ()
+    element_types: ClassVar[tuple[str, ...]] = ("int8",)
+    """Element types of the quantised activations that it takes and gives; of several, `check` says which go together."""
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
@@ -97,6 +99,8 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+    oracle: ClassVar[str] = ""
+    """Of an operator with names in files: whose integers its own are compared with, as "tflite-micro", "LiteRT BUILTIN_REF" or "onnxruntime"."""
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         """Result types where operands and attributes determine them, else None (then `check` decides)."""
