@@ -11,13 +11,13 @@ from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
 from ..ir.graph import ADAPTER_KINDS, Graph, Value
 from ..ir.kernel_call import KernelPackage
-from ..ir.types import ELEMENT_BYTES
+from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -90,6 +90,11 @@ class CEnd:
     @property
     def ctype(self) -> str:
         return CTYPES[self.value.type.dtype]
+
+    @property
+    def limits(self) -> Code:
+        """Lowest and highest value of its type, as arguments."""
+        return Code(", ".join(c_integer(end) for end in RANGES[self.value.type.dtype]))
 
     def of(self, buffer: str, qualifier: str = "") -> Code:
         """Its C expression; the buffer is one of int8_t."""
