@@ -23,6 +23,7 @@ from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .limits import RANK, check_size, checked_window
 from .names import layer_name
 from .tflite_file import Operator, Tensor, read
+from .tflite_variables import Variables, initial_values
 
 _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 
@@ -31,7 +32,7 @@ def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)
     try:
-        return TFLiteReader(name, origin, file.operators).convert(file.inputs, file.outputs)
+        return TFLiteReader(name, origin, file.operators, file.once).convert(file.inputs, file.outputs)
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
 
@@ -39,7 +40,7 @@ def load(data: bytes, name: str, origin: str) -> Graph:
 class TFLiteReader:
     """Turns operators, in file order, into nodes. The public methods below `convert` are for the operators' `read_tflite`."""
 
-    def __init__(self, name: str, origin: str, operators: list[Operator]) -> None:
+    def __init__(self, name: str, origin: str, operators: list[Operator], once: list[Operator]) -> None:
         self.b = GraphBuilder(name, origin)
         self.operators = operators
         self.producer = {t.index: op for op in operators for t in op.outputs}
@@ -47,6 +48,7 @@ class TFLiteReader:
         self.entries: set[int] = set()
         """What the caller makes of FLOAT32 inputs."""
         self.counts: dict[str, int] = {}
+        self.variables = Variables(initial_values(once))
 
     # -- the whole graph ------------------------------------------------------------------------------
     def convert(self, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:
@@ -59,7 +61,7 @@ class TFLiteReader:
         for op in self.operators:
             if op.index not in skipped and not self._is_entry(op):
                 self._convert(op)
-        return self.b.finish([self.value(t, "the graph's output") for t in ends])
+        return self.b.finish(self.variables.finish(self, [self.value(t, "the graph's output") for t in ends]))
 
     def _integer_end(self, t: Tensor) -> Tensor:
         """The INT8 tensor behind a float output."""
@@ -184,7 +186,7 @@ class TFLiteReader:
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
         binding = bound[op.kind].tflite
-        if not op.outputs or (len(op.outputs) != 1 and binding is not None and op.kind not in binding.several):
+        if len(op.outputs) != 1 and binding is not None and op.kind not in binding.several:
             raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
         for i, t in enumerate(op.outputs):
             if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):

@@ -119,6 +119,8 @@ class Slice(Op):
                 raise CompileError(op.where, f"names the axes {given.tolist()}", "export the model again")
             axis = int(given[0])
         axis = axis_of(op, axis, len(x.shape))
+        if count == 0:
+            raise CompileError(op.where, "has no results", "export the model again")
         extent = max(x.shape[axis], 1)
         sizes = [extent // count] * count
         if op.kind == "SPLIT_V":
