@@ -323,10 +323,6 @@ def test_results_that_no_operator_gives() -> None:
     refused(build([FileTensor((1, 4)), FileTensor((1, 5))], [FileOperator("RESHAPE", (0,), (1,))], (0,), (1,)), "view")
 
 
-def test_relu6_with_two_scales() -> None:
-    refused(build([FileTensor((1, 4)), FileTensor((1, 4), scale=(0.1,))], [FileOperator("RELU6", (0,), (1,))], (0,), (1,)), "different scales")
-
-
 def test_batches_are_refused() -> None:
     pool = FileOperator("MAX_POOL_2D", (0,), (1,), "Pool2DOptions", {"StrideH": 1, "StrideW": 1, "FilterHeight": 1, "FilterWidth": 1})
     refused(build([FileTensor((8, 2, 2, 1)), FileTensor((8, 2, 2, 1))], [pool], (0,), (1,)), "batch of 1")

@@ -54,7 +54,7 @@ def initial_values(operators: list[Operator]) -> dict[Name, Tensor]:
 class Variables:
     """The variables of a file while it is read. initial: what each holds at first."""
 
-    initial: dict[Name, Tensor]
+    initial: dict[Name, Tensor] = field(default_factory=dict)
     handles: dict[int, Name] = field(default_factory=dict)
     kept: dict[Name, str] = field(default_factory=dict)
     """The value of kind "stream" of each variable that is read."""

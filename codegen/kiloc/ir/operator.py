@@ -92,6 +92,8 @@ class Op:
     optional: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
     """Any number of further operands x1, x2, ... may follow x."""
+    element_types: ClassVar[tuple[str, ...]] = ("int8",)
+    """Element types of the quantised activations that it takes and gives; of several, `check` says which go together."""
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
@@ -99,6 +101,8 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+    oracle: ClassVar[str] = ""
+    """Of an operator with names in files: whose integers its own are compared with, as "tflite-micro", "LiteRT BUILTIN_REF" or "onnxruntime"."""
 
     @classmethod
     def required(cls, given: Iterable[str]) -> tuple[str, ...]:
