@@ -13,7 +13,6 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Node
-from ..ir.operator import Op
 from ..ops.model.keep import Keep
 from ..ops.model.slice import Slice
 
@@ -114,8 +113,6 @@ class Variables:
         return outputs
 
     def _copied(self, r: TFLiteReader, name: str, at: int) -> str:
-        shape = r.b.values[name].type.shape
-        op: Op = Slice((0,) * len(shape), shape, (1,) * len(shape))
-        copy = r.b.node(r.b.unique(f"{name}.copy"), op, {"x": name}, r.b.values[name].type, name)
+        copy = r.b.node(r.b.unique(f"{name}.copy"), Slice.whole(r.b.values[name].type.shape), {"x": name}, r.b.values[name].type, name)
         r.b.nodes.insert(at, r.b.nodes.pop())
         return copy
