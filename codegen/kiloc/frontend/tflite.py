@@ -343,6 +343,10 @@ class TFLiteReader:
             pad = (top, left, bottom, right)
         return checked_window(op.where, Window(kernel, stride, pad, dilation), image)
 
+    def checked_window(self, op: Operator, window: Window, image: tuple[int, ...]) -> Window:
+        """The window, refused where it asks for more than an image [1, H, W, C] has use for."""
+        return checked_window(op.where, window, image)
+
     def convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
         """The window that weights [.., KH, KW, ..] slide over."""
         if w.ndim != 4 or w.size == 0:
