@@ -167,4 +167,4 @@ def test_flat_softmax() -> None:
 def test_every_forward_operator_has_cases() -> None:
     forward = {m for m, cls in REGISTRY.items() if cls.tflite}
     covered = {node.op.mnemonic for name, make in GRAPHS.items() for node in make(rng_of(name)).nodes}
-    assert covered == forward
+    assert covered == forward - {"keep"}, "keep needs more than one call: tests/e2e/test_streaming.py"

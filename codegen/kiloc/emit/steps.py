@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.graph import Graph, Node
+from ..ir.graph import STREAM, Graph, Node
 from ..ir.kernel_call import Argument, Field, First, KernelCall, KernelPackage, Pointers, Scratch, Table
 from ..ir.operator import Names
 from ..ir.types import TensorType
@@ -268,9 +268,10 @@ class FunctionWriter:
             buffer = self.caller[name]
             return CArgument(buffer if buffer in ("label", "target") else "name", Code(buffer))
         if value.is_state:
-            self.function.state |= self.held == "state"
-            self.function.values |= self.held == "values"
-            return CArgument(self.held, self.constants.identifiers.member(name), is_scalar(value))
+            held = "state" if value.kind == STREAM else self.held
+            self.function.state |= held == "state"
+            self.function.values |= held == "values"
+            return CArgument(held, self.constants.identifiers.member(name), is_scalar(value))
         if value.kind == "constant":
             return CArgument("name", self.constants.constant(name))
         return CArgument("name", self.buffer(name, CTYPES[value.type.dtype], self.offsets[name], value.type.bytes, number))

@@ -26,6 +26,7 @@ from .names import layer_name
 from .refusals import Consequence
 from .tflite_constants import fold, reshaped
 from .tflite_file import Operator, Tensor, read
+from .tflite_variables import Variables, initial_values
 
 ACTIVATIONS = tuple(RANGES)
 """Element types of what may come in and go out. Between QUANTIZE and QUANTIZE operators compute with int8, unless they say otherwise."""
@@ -35,13 +36,13 @@ _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises ModelError, with all reasons, for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)
-    return TFLiteReader(name, origin, file.operators).convert(file.inputs, file.outputs)
+    return TFLiteReader(name, origin, file.operators, file.once).convert(file.inputs, file.outputs)
 
 
 class TFLiteReader:
     """Turns operators, in file order, into nodes. The public methods below `convert` are for the operators' `read_tflite`."""
 
-    def __init__(self, name: str, origin: str, operators: list[Operator]) -> None:
+    def __init__(self, name: str, origin: str, operators: list[Operator], once: list[Operator]) -> None:
         self.b = GraphBuilder(name, origin)
         self.operators = operators
         self.producer = {t.index: op for op in operators for t in op.outputs}
@@ -51,6 +52,9 @@ class TFLiteReader:
         self.lost: set[int] = set()
         """What is missing because of something that was refused."""
         self.counts: dict[str, int] = {}
+        self.variables = Variables()
+        with self.b.refusals.attempt():
+            self.variables.initial = initial_values(once)
 
     # -- the whole graph ------------------------------------------------------------------------------
     def convert(self, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:
@@ -79,6 +83,8 @@ class TFLiteReader:
         for t in ends:
             with attempt():
                 results.append(self.value(t, "the graph's output"))
+        with attempt():
+            results = self.variables.finish(self, results)
         return self.b.finish(results)
 
     def _integer_end(self, t: Tensor) -> Tensor:
@@ -261,8 +267,8 @@ class TFLiteReader:
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
         binding = bound[op.kind].tflite
-        if not op.outputs or (len(op.outputs) != 1 and binding is not None and op.kind not in binding.several):
-            raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
+        if not op.outputs and binding is not None and op.kind not in binding.several:
+            raise CompileError(op.where, "has no results", "export the model again")
         for i, t in enumerate(op.outputs):
             if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):
                 raise CompileError(op.where, f"its result {t.where} is computed twice, or a constant", "export the model again")
@@ -334,6 +340,10 @@ class TFLiteReader:
             left, right = same_padding(image[2], kernel[1], stride[1], dilation[1])
             pad = (top, left, bottom, right)
         return checked_window(op.where, Window(kernel, stride, pad, dilation), image)
+
+    def checked_window(self, op: Operator, window: Window, image: tuple[int, ...]) -> Window:
+        """The window, refused where it asks for more than an image [1, H, W, C] has use for."""
+        return checked_window(op.where, window, image)
 
     def convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
         """The window that weights [.., KH, KW, ..] slide over."""

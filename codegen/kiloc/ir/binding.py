@@ -17,7 +17,7 @@ class TFLiteBinding:
     table: the options of these operators in the schema, as "AddOptions"; "" where they have none. fields: what is read of them.
     also: operators that another class reads, and may turn into this one.
     others: table and fields of those of the operators that have other options.
-    several: operators that may have any number of results; all others have one.
+    several: operators that may have any number of results, or none; all others have one.
     """
 
     operators: Mapping[str, int]

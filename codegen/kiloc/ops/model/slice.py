@@ -41,6 +41,7 @@ class Slice(Op):
         },
         several=("SPLIT", "SPLIT_V", "UNPACK"),
     )  # fmt: skip
+    oracle: ClassVar[str] = "tflite-micro"
 
     begin: tuple[int, ...] = (0,)
     size: tuple[int, ...] = (1,)
@@ -83,6 +84,11 @@ class Slice(Op):
         return move_call(n, self.size, self._steps(shape), strides(self.size), (start, 0))
 
     @classmethod
+    def whole(cls, shape: tuple[int, ...]) -> Slice:
+        """All of it: a copy."""
+        return cls((0,) * len(shape), shape, (1,) * len(shape))
+
+    @classmethod
     def along(cls, shape: tuple[int, ...], axis: int, begin: int, size: int) -> Slice:
         """Neighbouring indices of one axis."""
         begins = tuple(begin if i == axis else 0 for i in range(len(shape)))
@@ -119,6 +125,8 @@ class Slice(Op):
                 raise CompileError(op.where, f"names the axes {given.tolist()}", "export the model again")
             axis = int(given[0])
         axis = axis_of(op, axis, len(x.shape))
+        if count == 0:
+            raise CompileError(op.where, "has no results", "export the model again")
         extent = max(x.shape[axis], 1)
         sizes = [extent // count] * count
         if op.kind == "SPLIT_V":
