@@ -235,6 +235,34 @@ typedef struct {
 /* y = table[x + 128]. In place on x. */
 void kt_lookup_s8(const kt_lookup_params *params, const int8_t *x, int8_t *y);
 
+/* One operator of a chain. constants: of each channel; adds: 1 of a sum, whose multipliers and shifts are those of x and of the sum, 0 of a
+ * product, whose multiplier and shift are the first. */
+typedef struct {
+    const int32_t *constants;
+    int32_t adds;
+    int32_t input_offset;
+    int32_t output_offset;
+    int32_t multiplier[2];
+    int32_t shift[2];
+    int32_t clamp[2];
+} kt_chain_step;
+
+/* count: of the steps, 2 to 4. */
+typedef struct {
+    int32_t rows;
+    int32_t channels;
+    int32_t count;
+    kt_chain_step first;
+    kt_chain_step second;
+    kt_chain_step third;
+    kt_chain_step fourth;
+} kt_elementwise_chain_params;
+
+/* Of each of rows * channels elements what the steps make of it, one after the other; constant: of its channel.
+ * product: clamp(requantize((x + input_offset) * constant) + output_offset);
+ * sum: clamp(requantize(requantize((x + input_offset) * 2^20) + constant) + output_offset). In place on x. */
+void kt_elementwise_chain_s8(const kt_elementwise_chain_params *params, const int8_t *x, int8_t *y);
+
 /* slopes: of the codes -128 .. 127. */
 typedef struct {
     int32_t size;
