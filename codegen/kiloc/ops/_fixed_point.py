@@ -72,8 +72,8 @@ def inverse_square_root(x: int) -> tuple[int, int]:
     half = int(nm.divide_by_power(x >> 1, 1))
     y = 1 << 28
     for _ in range(5):
-        cube = int(nm.saturate32(np.int64(nm.high_multiply(nm.high_multiply(y, y), y)) << 6))
+        cube = int(nm.saturate32(np.asarray(nm.high_multiply(nm.high_multiply(y, y), y), np.int64) << 6))
         difference = int(nm.high_multiply((1 << 28) + (1 << 27), y)) - int(nm.high_multiply(half, cube))
-        y = int(nm.saturate32(np.int64(difference) << 3))
+        y = int(nm.saturate32(np.asarray(difference, np.int64) << 3))
     y = int(nm.high_multiply(y, 1518500250))
     return (y << -shift, 0) if shift < 0 else (y, -shift)

@@ -58,7 +58,10 @@ def kernel_case(make: MakeOp, ratios: tuple[float, ...], same: bool = False) -> 
         types = {"x": activation(x, scale(r), zero_point(r)), "other": activation(other, scale(r), zero_point(r))}
         y = activation(result_of(x, other), f32(types["x"].scale * pick(r, *ratios)), zero_point(r))
         if same:
-            types["other"], y = activation(other, types["x"].scale, types["x"].zero_point), activation(y.shape, types["x"].scale, types["x"].zero_point)
+            types["other"], y = (
+                activation(other, types["x"].scale, types["x"].zero_point),
+                activation(y.shape, types["x"].scale, types["x"].zero_point),
+            )
         elif r.random() < 0.2:
             types["other"] = activation(other, types["x"].scale, zero_point(r))
         return Case(make(r), types, {o: int8(r, *t.shape) for o, t in types.items()}, (y,))

@@ -47,7 +47,9 @@ def graphs(name: str, op: Lookup, scales: Any = SCALES, zeros: Any = ZEROS, rati
         if op.fixed is not None:
             y = activation((1, 256), op.fixed.per_tensor, op.fixed.zero_point)
 
-        def make(rng: Rng, x: Any = typed((1, 256), s, z), y: Any = y) -> Graph:
+        x = typed((1, 256), s, z)
+
+        def make(rng: Rng, x: Any = x, y: Any = y) -> Graph:
             return one(op, x, y)
 
         yield f"{name}-{s}-{z}-{y_zero}-{ratio}", make

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-
 from cases import _elementwise
 from cases._parts import Make, Meaning, never
-from kiloc.ops.model.minimum import Minimum
 from kiloc.ops.model.mean import Mean
+from kiloc.ops.model.minimum import Minimum
 
 GENERATORS = {
-    "minimum": (_elementwise.kernel_case(lambda r: Minimum(), (1.0,), same=True), 40),}
+    "minimum": (_elementwise.kernel_case(lambda r: Minimum(), (1.0,), same=True), 40),
+}
 
 
 def trained(m: Any, x: str, other: str) -> str:

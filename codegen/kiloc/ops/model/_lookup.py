@@ -185,6 +185,4 @@ class LookupGradient(RequantizedGradient):
         table = Table("slopes", "int8_t", self.table(t.type("x"))[0].astype(np.int8))
         fields: dict[str, Field] = {"size": t.type("g").size, "slopes": table, "shift": self.shift}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall(
-            "kt_lookup_gradient_s8", "kt_lookup_gradient_params", fields, arguments, source="kernels/elementwise/lookup_gradient.c"
-        )
+        return KernelCall("kt_lookup_gradient_s8", "kt_lookup_gradient_params", fields, arguments, source="kernels/elementwise/lookup_gradient.c")

@@ -1,5 +1,4 @@
-"""ELU: x, or exp(x) - 1 where x is negative, by a table that TensorFlow Lite fills in float32.
-"""
+"""ELU: x, or exp(x) - 1 where x is negative, by a table that TensorFlow Lite fills in float32."""
 
 from __future__ import annotations
 

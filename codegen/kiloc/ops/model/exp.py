@@ -1,5 +1,4 @@
-"""EXP, by a table that LiteRT fills in float32.
-"""
+"""EXP, by a table that LiteRT fills in float32."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""GELU, x times the normal distribution function of x, or its approximation by tanh, by a table that LiteRT fills in float32.
-"""
+"""GELU, x times the normal distribution function of x, or its approximation by tanh, by a table that LiteRT fills in float32."""
 
 from __future__ import annotations
 
