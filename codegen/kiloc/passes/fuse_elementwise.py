@@ -17,13 +17,12 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Environment
 from ..ir.types import TensorType
 from ..ir.verify import node_types
-from ..ops.fast.elementwise_chain import CONSTANTS, MOST_STEPS, LookupTable, chain_of, constant_type, step_of
+from ..ops.fast.elementwise_chain import CONSTANTS, MOST_STEPS, LookupTable, Step, chain_of, constant_type, step_of
 from ..ops.model._elementwise import Elementwise
 from ..ops.model._lookup import CODES, Lookup
 from ..ops.model._sum import Sum
 from ..ops.model.mul import Mul
 from ..ops.model.requantize import Requantize
-
 
 Belongs = Callable[[Graph, Node], bool]
 Fuse = Callable[[Graph, Sequence[Node]], tuple[Node, list[Value]]]
@@ -55,7 +54,7 @@ def _fused(part: Graph, belongs: Belongs, least: int, most: int, fuse: Fuse) -> 
     for run in runs:
         if len(run) < least or all(isinstance(node.op, Requantize) for node in run) or (len(run) == 1 and isinstance(run[0].op, Lookup)):
             continue
-        replaced.update(dict.fromkeys((n.name for n in run[:-1])))
+        replaced.update(dict.fromkeys(n.name for n in run[:-1]))
         replaced[run[-1].name], added = fuse(part, run)
         values += added
     nodes = [replaced.get(n.name, n) for n in part.nodes]
@@ -66,7 +65,7 @@ def _fused(part: Graph, belongs: Belongs, least: int, most: int, fuse: Fuse) -> 
 def _one_function(part: Graph, node: Node) -> bool:
     """Whether each code of x becomes one code, the same everywhere."""
     if isinstance(node.op, Requantize | Lookup):
-        return True
+        return all(part.type(v).dtype == "int8" for v in (node.inputs["x"], node.outputs[0]))
     if not isinstance(node.op, Elementwise) or part.values[node.inputs["x"]].data is not None:
         return False
     other = part.values[node.inputs["other"]]
@@ -103,7 +102,7 @@ def _by_channel(part: Graph, node: Node) -> bool:
 
 def _chain(part: Graph, run: Sequence[Node]) -> tuple[Node, list[Value]]:
     last, channels = run[-1], part.type(run[-1].outputs[0]).shape[-1]
-    steps, values, inputs = [], [], {"x": run[0].inputs["x"]}
+    steps, values, inputs = list[Step](), list[Value](), {"x": run[0].inputs["x"]}
     for node, operand in zip(run, CONSTANTS, strict=False):
         data = part.values[node.inputs["other"]].data
         assert data is not None
