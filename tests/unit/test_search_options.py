@@ -175,7 +175,7 @@ def test_data_that_is_refused(tmp_path: Path) -> None:
         (real, (inputs(real), y), "holds labels", "mse"),
         (real, (inputs(real), np.zeros((COUNT, 3))), "targets of shape", "mse"),
         (real, (inputs(real), np.full((COUNT, 4), np.nan)), "not finite", "mse"),
-        (real, (inputs(real), np.full((COUNT, 4), 2.0)), "outside", "bce"),
+        (real, (inputs(real), np.full((COUNT, 4), 2.0)), "from 0 to 1", "bce"),
         (written(dense(6), tmp_path), (inputs(real), y), "takes none", kt.MeanSquaredError(target="input")),
     ]  # fmt: skip
     for subject, data, what, loss in given:

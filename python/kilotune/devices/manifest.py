@@ -20,7 +20,7 @@ _MAKE = "make one with `kilotune build MODEL -o DIR`"
 FORMAT = 1
 """Of a build directory. A manifest that names none is of format 1."""
 
-TARGETS_OF_LOSSES = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
+TARGETS_OF_LOSSES = {"cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values"}
 """Losses, and what their targets are where the manifest does not say."""
 
 
@@ -32,6 +32,8 @@ class Tensor:
     scale: float
     zero_point: int
     softmax: bool = False
+    logistic: bool = False
+    """Whether the values are probabilities of a softmax, or each of its own."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -53,6 +55,8 @@ class Manifest:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     loss: str | None
+    huber_delta: float | None
+    """Of Huber's loss: the difference from which on it is linear."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
@@ -134,6 +138,7 @@ class Manifest:
             inputs=tuple(_tensor(t) for t in data["inputs"]),
             outputs=tuple(_tensor(t) for t in data["outputs"]),
             loss=_optional(str, data["loss"]),
+            huber_delta=_optional(float, data.get("huber_delta")),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
@@ -162,6 +167,8 @@ class Manifest:
             raise ValueError("base_hash is not 8 bytes")
         if manifest.loss not in (None, *TARGETS_OF_LOSSES):
             raise ValueError(f"the loss {manifest.loss!r} is unknown")
+        if manifest.loss == "huber" and not (manifest.huber_delta and manifest.huber_delta > 0):
+            raise ValueError("huber_delta is missing")
         if manifest.targets not in (None, "labels", "values", "input") or (manifest.training and manifest.targets is None):
             raise ValueError(f"the targets {manifest.targets!r} are unknown")
         if manifest.training and manifest.targets == "labels" and not manifest.classes:
@@ -173,7 +180,7 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     shape = tuple(int(n) for n in data["shape"])
     if not shape or shape[0] != 1 or min(shape) < 1:
         raise ValueError(f"the shape {list(shape)} has no batch axis of 1")
-    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)))
+    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)), bool(data.get("logistic", False)))
 
 
 def _names(data: Any) -> tuple[str, ...]:
