@@ -60,7 +60,10 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "accumulate": (tiny, "labels", {"accumulate": 4}),
     "smoothing": (tiny, "labels", {"loss": kt.CrossEntropy(label_smoothing=0.1)}),
     "bce": (dense, "bits", {"loss": "bce"}),
+    "weighted bce": (dense, "bits", {"loss": kt.BinaryCrossEntropy(positive_weights=[1, 2, 3, 4])}),
+    "distributions": (tiny, "distributions", {"loss": "soft_cross_entropy"}),
     "mse": (dense, "values", {"loss": "mse", "optimizer": kt.Adam()}),
+    "huber": (dense, "values", {"loss": kt.Huber(0.5)}),
     "reconstruction": (lambda: dense(6), None, {"loss": kt.MeanSquaredError(target="input")}),
     "two inputs": (two, "labels", {}),
     "offload": (tiny, "labels", {"optimizer": kt.Adam(), "offload": "all"}),
@@ -73,6 +76,8 @@ def targets(model: kt.Model, kind: str | None) -> Any:
         return rng.integers(0, t.size, COUNT)
     if kind is None:
         return None
+    if kind == "distributions":
+        return kt.circular_labels(rng.uniform(0, t.size, COUNT), t.size)
     return rng.integers(0, 2, (COUNT, t.size)).astype(np.float32) if kind == "bits" else rng.normal(0, 0.5, (COUNT, t.size)).astype(np.float32)
 
 
