@@ -12,7 +12,7 @@ from .ir.graph import Graph, Node
 PROBABILITIES = ("softmax", "logistic")
 """Operators that turn logits x into probabilities."""
 
-MOVES = ("transpose", "requantize", "concatenation", "slice", "strided_slice", "split", "gather", "mean")
+MOVES = ("transpose", "requantize", "concatenate", "slice", "gather", "pad", "pad_axes", "mean")
 """Operators behind which probabilities are still probabilities, though their logits may be out of reach."""
 
 

@@ -16,6 +16,7 @@ from kiloc import (
     Huber,
     KilotuneError,
     MeanSquaredError,
+    ModelError,
     SoftCrossEntropy,
 )
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
@@ -61,6 +62,7 @@ __all__ = [
     "MeanSquaredError",
     "Memory",
     "Model",
+    "ModelError",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",

@@ -17,7 +17,7 @@ import pytest
 from cases import TRAINED
 
 from gradients import jax_model
-from gradients.graphs import Maker, every_operator, residual
+from gradients.graphs import Maker, every_operator, residual, several_labels
 from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
@@ -200,6 +200,14 @@ def test_other_losses(loss: Loss, method: str) -> None:
     graph, rng = residual(), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
     check(graph, METHODS[method], loss, x, targets(graph, loss.name, rng))
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), BinaryCrossEntropy(0.1, 3.0), Huber()], ids=Loss.describe)
+def test_logits_behind_a_logistic_function(loss: Loss) -> None:
+    """Binary cross-entropy reads what is in front of it, other losses are trained through it."""
+    graph, rng = several_labels(), np.random.default_rng(0)
+    x = rng.integers(-128, 128, (32, 8)).astype(np.int8)
+    check(graph, METHODS["bias"], loss, x, targets(graph, loss.name, rng))
 
 
 @pytest.mark.parametrize("growth", [-14, -11, -6], ids=["small", "as trained", "large"])

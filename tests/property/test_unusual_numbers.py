@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from kernel_driver import Case, check, compiled
 from test_operators_against_tflm import ARENA, difference, runtime, samples
-from test_tflite_frontend import FileOperator, FileTensor, build
+from tflite_files import FileOperator, FileTensor, build
 
 from kiloc import numerics as nm
 from kiloc.errors import CompileError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tflite
 from hypothesis import strategies as st
-from test_tflite_frontend import FileOperator, FileTensor, build
+from tflite_files import FileOperator, FileTensor, build
 
 ACTIVATIONS = (0, 1, 2, 3)
 """None, RELU, RELU_N1_TO_1, RELU6 of the format."""

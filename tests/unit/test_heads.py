@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,24 +14,13 @@ from kiloc.heads import Head, head_of
 from kiloc.ir.graph import Graph
 from kiloc.ir.operator import Op
 from kiloc.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SoftCrossEntropy, as_loss
+from kiloc.ops.model.concatenate import Concatenate
+from kiloc.ops.model.logistic import Logistic
 from kiloc.ops.model.mean import Mean
 from kiloc.ops.model.requantize import Requantize
 from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.softmax import Softmax
 from kiloc.ops.model.transpose import Transpose
-
-
-@dataclass(frozen=True)
-class Logistic(Op):
-    """Stands for an operator of this name: nothing here computes."""
-
-    mnemonic: ClassVar[str] = "logistic"
-
-
-@dataclass(frozen=True)
-class Concatenation(Op):
-    mnemonic: ClassVar[str] = "concatenation"
-    operands: ClassVar[tuple[str, ...]] = ("x", "other")
 
 
 def ending(*ops: tuple[Op, tuple[int, ...]]) -> Graph:
@@ -42,7 +30,7 @@ def ending(*ops: tuple[Op, tuple[int, ...]]) -> Graph:
     for i, (op, shape) in enumerate(ops):
         probabilities = isinstance(op, Softmax | Logistic)
         y = m.op(y, f"after{i}", op, shape, 1 / 256 if probabilities else None, -128 if probabilities else None)
-    return m.b.finish([y])
+    return m.finish(y)
 
 
 ROW = (1, 6)
@@ -76,15 +64,15 @@ def several_heads() -> Graph:
     m = Maker("model", (1, 4), 1)
     left = m.op(m.dense("input", "left", 6), "one", Softmax(), ROW, 1 / 256, -128)
     right = m.op(m.dense("input", "right", 6), "two", Logistic(), ROW, 1 / 256, -128)
-    return m.b.finish([m.op(left, "both", Concatenation(), (1, 12), 1 / 256, -128, other=right)])
+    return m.finish(m.op(left, "both", Concatenate(1), (1, 12), 1 / 256, -128, x1=right))
 
 
 def test_several_heads_in_one_result() -> None:
     graph = several_heads()
-    assert head_of(graph, graph.outputs[0]) == Head("", "both", beside=("logistic", "softmax"), behind="concatenation")
+    assert head_of(graph, graph.outputs[0]) == Head("", "both", beside=("logistic", "softmax"), behind="concatenate")
     m = Maker("model", (1, 4), 1)
     left, right = m.dense("input", "left", 6), m.dense("input", "right", 6)
-    joined = m.b.finish([m.op(left, "both", Concatenation(), (1, 12), other=right)])
+    joined = m.finish(m.op(left, "both", Concatenate(1), (1, 12), x1=right))
     assert head_of(joined, joined.outputs[0]) == Head("", "both"), "logits beside each other are logits"
 
 
@@ -116,7 +104,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str, str, str]] = {
     "rows": (lambda: ending(*ENDS["softmax of rows"][0]), "cross_entropy", "one for each of 2 rows of 3 values", "mse"),
     "turned rows": (lambda: ending(*ENDS["softmax of rows, turned"][0]), "soft_cross_entropy", "TRANSPOSE of what a softmax has made", "mse"),
     "a mean": (lambda: ending(*ENDS["mean of softmaxes"][0]), "cross_entropy", "MEAN of what a softmax has made", "logits as result"),
-    "several heads": (several_heads, "cross_entropy", "CONCATENATION of what a logistic and softmax has made", "mse"),
+    "several heads": (several_heads, "cross_entropy", "CONCATENATE of what a logistic and softmax has made", "mse"),
     "several heads of bits": (several_heads, "bce", "binary cross-entropy reads logits", "logits as result"),
     "a softmax of bits": (lambda: ending(*ENDS["softmax in another scale"][0]), "bce", "ends in a softmax", "cross_entropy"),
 }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from golden.reference import image, samples, tiny
+from gradients.graphs import several_labels
 
 import kilotune as kt
 from kiloc.export import tflite as tflite_writer
@@ -110,7 +111,7 @@ def test_positions_that_are_refused(positions: Any, classes: Any, width: Any, wo
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    for graph in (tiny(), image()):
+    for graph in (tiny(), image(), several_labels()):
         (folder / f"{graph.name}.tflite").write_bytes(tflite_writer.write(graph))
     return folder
 
@@ -134,11 +135,14 @@ def test_a_device_learns_distributions_on_a_circle(models: Path) -> None:
         assert after["loss"] < 0.8 * before["loss"] and after["within"] == after["accuracy"] > before["accuracy"]
 
 
+@pytest.mark.parametrize("name", ["image", "several_labels"])
 @pytest.mark.parametrize("loss", ["bce", kt.BinaryCrossEntropy(0.1, positive_weights=3)], ids=str)
-def test_a_device_learns_several_labels(loss: Any, models: Path) -> None:
-    model = kt.load(models / "image.tflite")
+def test_a_device_learns_several_labels(loss: Any, name: str, models: Path) -> None:
+    """From logits, and from a logistic function behind which they are found."""
+    model = kt.load(models / f"{name}.tflite")
     x, y = samples(model.graph, 24), np.random.default_rng(1).integers(0, 2, (24, 4)).astype(np.float32)
     with trained(model, models / "bits", loss, x, y).open() as device:
+        assert device.manifest.outputs[0].logistic == (name == "several_labels")
         before = device.evaluate(x, y)
         device.fit(x, y, epochs=20, learning_rate=0.1)
         after = device.evaluate(x, y)

@@ -54,13 +54,13 @@ class Judgement:
         return found | {"loss": float(self.losses.mean())} | dict(self.more)
 
 
-def of_labels(outputs: NDArray[np.int8], labels: NDArray[np.int32], tensor: Tensor, near: Nearness | None = None) -> Judgement:
+def of_labels(outputs: NDArray[Any], labels: NDArray[np.int32], tensor: Tensor, near: Nearness | None = None) -> Judgement:
     """Cross-entropy of outputs [N, classes]."""
     losses = -_log_probabilities(outputs, tensor)[np.arange(len(labels)), labels]
     return _of_classes(losses, outputs.argmax(axis=1), labels, near)
 
 
-def of_distributions(outputs: NDArray[np.int8], targets: NDArray[np.float32], tensor: Tensor, near: Nearness | None = None) -> Judgement:
+def of_distributions(outputs: NDArray[Any], targets: NDArray[np.float32], tensor: Tensor, near: Nearness | None = None) -> Judgement:
     """Cross-entropy of outputs [N, classes] against probabilities; right is an output whose likeliest class is the target's."""
     losses = -(targets * _log_probabilities(outputs, tensor)).sum(axis=1)
     return _of_classes(losses, outputs.argmax(axis=1), targets.argmax(axis=1), near)
@@ -97,7 +97,7 @@ def _of_classes(losses: NDArray[np.float64], answers: NDArray[Any], expected: ND
     return Judgement(losses, answers == expected, {} if near is None else {"within": near.share(answers, expected)})
 
 
-def _log_probabilities(outputs: NDArray[np.int8], tensor: Tensor) -> NDArray[np.float64]:
+def _log_probabilities(outputs: NDArray[Any], tensor: Tensor) -> NDArray[np.float64]:
     """Logarithms of the probabilities of outputs [N, classes]."""
     real = dequantize(outputs, tensor).astype(np.float64)
     if tensor.softmax:  # probabilities, of which the smallest the output can tell from 0 is half a step
