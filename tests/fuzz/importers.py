@@ -32,6 +32,7 @@ import onnx_forms  # noqa: E402
 import protobuf_mutations  # noqa: E402
 from golden.reference import image, tiny  # noqa: E402
 from gradients.graphs import residual  # noqa: E402
+from tflite_files import computed_shape, many_ends, uint8_classifier  # noqa: E402
 
 from kiloc import pipeline  # noqa: E402
 from kiloc.errors import CompileError  # noqa: E402
@@ -74,7 +75,7 @@ def small_models() -> dict[str, bytes]:
     for i, name in enumerate(onnx_forms.MODELS):
         form = FORMS[i % len(FORMS)]
         found[f"{name}.{form}.onnx"] = onnx_forms.quantized(name, form, 13)
-    return found
+    return found | {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape)}
 
 
 def models(paths: list[Path], data: Path | None) -> dict[str, bytes]:
