@@ -27,6 +27,7 @@ from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands.listing import analysis_text, tools_text
 from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
+from .commands.packaging import package_command
 from .commands.reporting import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MODEL, console, fail, note, reports_errors
 from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
@@ -93,6 +94,7 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
+main.add_command(package_command)
 
 
 @main.command()
