@@ -19,6 +19,7 @@ from .devices import DataWarning, Device, DeviceError, History, TrainingInterrup
 from .merging import merge
 from .model import Model, load
 from .options import Memory, Target, Training
+from .packages import package
 from .plugins import load_plugin
 from .search import SearchResult, search
 
@@ -64,5 +65,6 @@ __all__ = [
     "load_plugin",
     "merge",
     "open_build",
+    "package",
     "search",
 ]
