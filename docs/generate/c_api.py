@@ -22,8 +22,8 @@ NAME = "kws"
 
 INTRO = """Firmware includes the header of its model, `<name>.h`, which includes `kt/model.h` and `kt/quantize.h`; the other headers are for
 firmware that handles adapters or slow memory. Nothing allocates, nothing needs an operating system, and no function may be called from two
-contexts at once unless its comment says so. Kernels (the headers of `kt/kernels/` and their neighbours) are called by generated code only; their headers
-say what each computes, and [operators.md](operators.md) lists them.
+contexts at once unless its comment says so. Kernels (the headers of `kt/kernels/` and their neighbours) are called by generated code
+only; their headers say what each computes, and [operators.md](operators.md) lists them.
 
 Sizes are bytes. Functions that can fail return a `kt_status`."""
 

@@ -24,6 +24,7 @@ from ._version import __version__
 from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
+from .devices.progress import stages
 from .files import read_json, whole_directory, write_json, write_whole
 from .model import Model
 from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
@@ -104,6 +105,7 @@ def build(
     config: Config | str | os.PathLike[str] | None = None,
     dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
+    progress: bool | None = None,
     **single: Unpack[SingleOptions],
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all. CompileError names what cannot be compiled.
@@ -123,18 +125,20 @@ def build(
     config: from `kt.search` or a file that it wrote, instead of method and training.
     dump: a folder for the graph's text form after each stage.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
+    progress: what is being done, on standard error, once it takes more than two seconds; None where that is a terminal.
     single: any field of kt.Training, kt.Memory and kt.Target by its own name: optimizer=kt.Adam(), loss="mse", accumulate=8, ram="64K".
     """
     groups = grouped(training, memory, target, single)
     options = compile_options(
         model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure
     )
-    return _made(model, options, Path(directory), dump, measure)
+    return _made(model, options, Path(directory), dump, measure, progress)
 
 
-def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
+def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool, progress: bool | None) -> Build:
     """The build directory of a model; budgets are checked on what was linked."""
-    with whole_directory(directory, replaceable) as folder:
+    write = _dumper(dump)
+    with whole_directory(directory, replaceable) as folder, stages(f"building {options.name or model.name}", progress) as enter:
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
 
@@ -143,10 +147,16 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             shutil.rmtree(folder)
             folder.mkdir()
             _write_sources(folder, model, compilation)
+            enter("compile and link")
             sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
-        compilation = compile_graph(model.graph, options, __version__, _dumper(dump), flash)
+        def done(stage: str, graph: Any) -> None:
+            enter(f"{stage} is done")
+            if write:
+                write(stage, graph)
+
+        compilation = compile_graph(model.graph, options, __version__, done, flash)
         return _described(folder, directory, model, compilation, sizes, stack)
 
 
@@ -232,7 +242,7 @@ def replaceable(target: Path, record: str = MANIFEST, edited: bool = False) -> b
 def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None:
     """All of a build but what is said of it: what can be compiled, with its bill of materials."""
     manifest = _manifest(model, compilation)
-    if compilation.graph.state():
+    if compilation.graph.trained_state():
         (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)), encoding="utf-8")
     sources = runtime_files.sources(compilation.context)
     own = runtime_files.own(compilation.context)

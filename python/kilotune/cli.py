@@ -27,6 +27,7 @@ from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands.listing import analysis_text, tools_text
 from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
+from .commands.models import models
 from .commands.packaging import package_command
 from .commands.reporting import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MODEL, console, fail, note, reports_errors
 from .devices.serial_port import ports
@@ -95,6 +96,7 @@ def main(files: tuple[str, ...]) -> None:
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
 main.add_command(package_command)
+main.add_command(models)
 
 
 @main.command()
@@ -172,7 +174,7 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     train = not options.pop("inference_only")
     asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
-    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, **options)
+    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, progress=not as_json, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
 
 

@@ -68,7 +68,7 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
 def _real(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
     """The result of a node in real numbers, before a clamp."""
     if node.op.mnemonic in MEANINGS:
-        operands = (node.inputs[operand] for operand in node.op.operands)
+        operands = (node.inputs[operand] for operand in node.op.required(node.inputs))
         return MEANINGS[node.op.mnemonic].compute(node.op, *(reals[v] if v in reals else _dequantized_constant(graph, v) for v in operands))
     return _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
-from ..ir.graph import ADAPTER_KINDS, Graph, Value
+from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
@@ -173,8 +173,15 @@ class ModelContext:
     """Of the values in slow memory, all together."""
     moment_bytes: int = 0
     """Of it moments, at its beginning, which outlive a step and start at zero."""
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    """Parameters of "infer" and "train" that their steps do not read: inputs that only other outputs depend on."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
+
+    @property
+    def streams(self) -> bool:
+        """Inference keeps values from call to call."""
+        return any(s.comment == STREAM for s in self.state)
 
     @property
     def target_macro(self) -> str:
@@ -259,7 +266,7 @@ def build_context(
         inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,
-        adapters=train is None and bool(graph.state()),
+        adapters=train is None and bool(graph.trained_state()),
         loss=loss if train else "",
         classes=graph.type(reads["y"]).size if "label" in reads else 0,
         target_values=graph.type(reads["y"]).size if "target" in reads else 0,
@@ -285,6 +292,7 @@ def build_context(
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
+    context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow)
@@ -293,6 +301,13 @@ def build_context(
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def _unread(part: Slice, inputs: list[tuple[str, Value]]) -> list[str]:
+    if part.graph.buffers == "arena":
+        return []
+    read = {value for node in part.kernels.nodes for value in node.inputs.values()}
+    return [name for name, value in inputs if value.name not in read]
 
 
 def _target_range(graph: Graph) -> tuple[str, ...]:
@@ -328,7 +343,11 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
 def _state_member(v: Value, context: ModelContext, constants: Constants) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
-    if context.adapters:
+    if v.kind == STREAM:
+        first, same = int(v.data.ravel()[0]), bool(np.all(v.data == v.data.ravel()[0]))
+        is_array = not same
+        initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
+    elif context.adapters:
         is_array, initial = not scalar, c_array(v.data).rstrip(",") if scalar else c_array(v.data)
     elif np.any(v.data) and v.kind != "master":
         is_array = not scalar

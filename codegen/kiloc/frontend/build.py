@@ -11,6 +11,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Op
 from ..ir.types import RANGES, Quantization, TensorType
+from ..ops.model.requantize import Requantize
 from ..plain_text import printable
 from .limits import ALL_ELEMENTS, OPERATORS, check_count, check_size
 from .refusals import Refusals
@@ -88,6 +89,12 @@ class GraphBuilder:
         self._add(Value(name, type_, "constant", np.ascontiguousarray(data), printable(origin)))
         return name
 
+    def stream(self, name: str, type_: TensorType, data: NDArray[np.generic], origin: str) -> str:
+        """A value that is kept from call to call, and what it holds at first."""
+        name = self.unique(name)
+        self._add(Value(name, type_, "stream", np.ascontiguousarray(data), printable(origin)))
+        return name
+
     def node(self, name: str, op: Op, inputs: dict[str, str], result: TensorType, origin: str) -> str:
         """Add a node with one activation as its result, which takes the node's name."""
         self._add(Value(name, result, "activation", None, printable(origin)))
@@ -108,8 +115,24 @@ class GraphBuilder:
         check_count("the graph", f"elements of {kind}", self._elements[kind], ALL_ELEMENTS)
         self.values[value.name] = value
 
+    def _apart(self, outputs: list[str]) -> list[str]:
+        """Outputs with bytes of their own: one that is an input, or another output, under whatever shape, is copied."""
+        producers = {node.outputs[0]: node for node in self.nodes if node.op.view}
+        taken, found = set(self.inputs), []
+        for name in outputs:
+            root = name
+            while root in producers:
+                root = producers[root].inputs["x"]
+            if root in taken:
+                value = self.values[name]
+                name = self.node(self.unique("copy"), Requantize(), {"x": name}, value.type, value.origin)
+            taken.add(root)
+            found.append(name)
+        return found
+
     def finish(self, outputs: list[str]) -> Graph:
         """The graph. Raises ModelError with all refusals, where there are some."""
         self.refusals.check(self.origin)
+        outputs = self._apart(outputs)
         notes = tuple(map(printable, self.notes))
         return Graph(self.name, self.values, tuple(self.nodes), tuple(self.inputs), tuple(outputs), origin=printable(self.origin), notes=notes)

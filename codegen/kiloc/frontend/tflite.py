@@ -26,6 +26,7 @@ from .names import layer_name
 from .refusals import Consequence
 from .tflite_constants import fold, reshaped
 from .tflite_file import Operator, Tensor, read
+from .tflite_variables import Variables, initial_values
 
 ACTIVATIONS = tuple(RANGES)
 """Element types of what may come in and go out. Between QUANTIZE and QUANTIZE operators compute with int8, unless they say otherwise."""
@@ -35,13 +36,13 @@ _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises ModelError, with all reasons, for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)
-    return TFLiteReader(name, origin, file.operators).convert(file.inputs, file.outputs)
+    return TFLiteReader(name, origin, file.operators, file.once).convert(file.inputs, file.outputs)
 
 
 class TFLiteReader:
     """Turns operators, in file order, into nodes. The public methods below `convert` are for the operators' `read_tflite`."""
 
-    def __init__(self, name: str, origin: str, operators: list[Operator]) -> None:
+    def __init__(self, name: str, origin: str, operators: list[Operator], once: list[Operator]) -> None:
         self.b = GraphBuilder(name, origin)
         self.operators = operators
         self.producer = {t.index: op for op in operators for t in op.outputs}
@@ -51,6 +52,9 @@ class TFLiteReader:
         self.lost: set[int] = set()
         """What is missing because of something that was refused."""
         self.counts: dict[str, int] = {}
+        self.variables = Variables()
+        with self.b.refusals.attempt():
+            self.variables.initial = initial_values(once)
 
     # -- the whole graph ------------------------------------------------------------------------------
     def convert(self, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:
@@ -61,7 +65,7 @@ class TFLiteReader:
         ends: list[Tensor] = []
         for t in outputs:
             with attempt():
-                ends.append(self._integer_end(t, ends))
+                ends.append(self._integer_end(t))
         for t in inputs:
             with attempt():
                 self._declare_input(t)
@@ -79,9 +83,11 @@ class TFLiteReader:
         for t in ends:
             with attempt():
                 results.append(self.value(t, "the graph's output"))
+        with attempt():
+            results = self.variables.finish(self, results)
         return self.b.finish(results)
 
-    def _integer_end(self, t: Tensor, others: list[Tensor]) -> Tensor:
+    def _integer_end(self, t: Tensor) -> Tensor:
         """The integer tensor behind a float output."""
         seen: set[int] = set()
         while t.dtype == "FLOAT32":
@@ -90,8 +96,6 @@ class TFLiteReader:
                 raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
             seen.add(t.index)
             t = op.inputs[0]
-        if any(t.index == other.index for other in others):
-            raise CompileError(t.where, "is an output twice", "export the model with each output once")
         return t
 
     def _float_tail(self, outputs: list[Tensor]) -> set[int]:
@@ -160,8 +164,6 @@ class TFLiteReader:
             shape = (1, *shape)
         if not shape or any(d < 1 for d in shape):
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
-        if len(shape) == 4 and shape[0] != 1:
-            raise CompileError(t.where, f"a leading axis of {shape[0]}", "export the model with a batch of 1")
         check_size(t.where, shape)
         return shape
 
@@ -179,7 +181,7 @@ class TFLiteReader:
 
     def rows_first(self, t: Tensor) -> bool:
         """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
-        return bool(t.shape) and len(t.shape) < 4 and t.shape[0] > 1
+        return bool(t.shape) and t.shape[0] > 1
 
     def activation_type(self, t: Tensor, *dtypes: str) -> TensorType:
         """The type in the graph of a tensor with one scale, of one of these element types: of int8 where none is named."""
@@ -191,11 +193,11 @@ class TFLiteReader:
             raise CompileError(t.where, "an activation with one scale a channel", "export the model again")
         return TensorType(self.shape(t), dtype, quantization)
 
-    def name(self, op: Operator, kind: str) -> str:
+    def name(self, op: Operator, kind: str, result: int = 0) -> str:
         """A name for the node of an operator: the layer's in the file, or the kind with a number."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
-        return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
+        return self.b.unique(layer_name([*weights, op.outputs[result].name], f"{kind}_{self.counts[kind]}"))
 
     def weights(
         self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
@@ -264,10 +266,11 @@ class TFLiteReader:
         bound = reads_tflite()
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
-        if not op.outputs:
+        binding = bound[op.kind].tflite
+        if not op.outputs and binding is not None and op.kind not in binding.several:
             raise CompileError(op.where, "has no results", "export the model again")
-        for t in op.outputs:
-            if t.index in self.known or t.data is not None:
+        for i, t in enumerate(op.outputs):
+            if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):
                 raise CompileError(op.where, f"its result {t.where} is computed twice, or a constant", "export the model again")
         bound[op.kind].read_tflite(self, op)
 
@@ -315,6 +318,8 @@ class TFLiteReader:
         x = op.input(0)
         if x is None or len(x.shape) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
+        if self.rows_first(x):
+            raise CompileError(op.where, f"a leading axis of {x.shape[0]}", "export the model with a batch of 1")
         return self.shape(x)
 
     def check_size(self, op: Operator, shape: tuple[int, ...]) -> None:
@@ -335,6 +340,10 @@ class TFLiteReader:
             left, right = same_padding(image[2], kernel[1], stride[1], dilation[1])
             pad = (top, left, bottom, right)
         return checked_window(op.where, Window(kernel, stride, pad, dilation), image)
+
+    def checked_window(self, op: Operator, window: Window, image: tuple[int, ...]) -> Window:
+        """The window, refused where it asks for more than an image [1, H, W, C] has use for."""
+        return checked_window(op.where, window, image)
 
     def convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
         """The window that weights [.., KH, KW, ..] slide over."""

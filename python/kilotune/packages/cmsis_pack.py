@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 
-from kiloc.cores import CORES
+from kiloc import CORES
 
 from .contents import Contents
 

@@ -12,7 +12,6 @@ import jinja2
 
 from kiloc import CompileError
 from kiloc.ir import PACKAGES
-from kiloc.plain_text import plain
 
 from .. import provenance, resources
 from ..building import GRAPH, MANIFEST, MONOCYPHER, PLANS, REPORT, Build
@@ -98,7 +97,7 @@ class Contents:
             core=build.manifest["target"],
             packed=any(name.startswith("runtime/src/product/") for name in files),
             in_arena=build.manifest["options"]["buffers"] == "arena",
-            model_file=plain(build.manifest["model"]["file"]),
+            model_file=re.sub(r"[^\w. -]", "_", build.manifest["model"]["file"], flags=re.ASCII),
             version=build.manifest["kilotune"],
             class_names=tuple(str(name) for name in named),
         )

@@ -192,6 +192,25 @@ typedef struct {
 void kt_difference_gradient_s8(const kt_difference_gradient_params *params, const int8_t *g, const int8_t *own,
                                const int8_t *other, int8_t *result, void *sums);
 
+/* table: results of the codes -128 .. 127. */
+typedef struct {
+    int32_t size;
+    const int8_t *table;
+} kt_lookup_params;
+
+/* y = table[x + 128]. In place on x. */
+void kt_lookup_s8(const kt_lookup_params *params, const int8_t *x, int8_t *y);
+
+/* slopes: of the codes -128 .. 127. */
+typedef struct {
+    int32_t size;
+    const int8_t *slopes;
+    int32_t shift;
+} kt_lookup_gradient_params;
+
+/* result = saturate8(shift_round(g * slopes[x + 128], shift)). In place on g. */
+void kt_lookup_gradient_s8(const kt_lookup_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *result);
+
 typedef struct {
     int32_t size;
     int32_t input_offset;
