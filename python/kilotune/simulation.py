@@ -111,6 +111,8 @@ def simulate_build(
     hold_out: float | None,
     save: str | None,
     progress: bool | None,
+    within: float | None = None,
+    period: float | None = None,
     device_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Simulation:
     """Run a build on a device: evaluate, train, evaluate. Ctrl-C while it trains ends that; what was learned is saved then too."""
@@ -125,14 +127,14 @@ def simulate_build(
         if tested[1] is None and samples[1] is not None:
             raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
         with _read_from(test or data):
-            before = dev.evaluate(*tested, progress=progress)
+            before = dev.evaluate(*tested, progress=progress, within=within, period=period)
         after: dict[str, float] | None = None
         history: History | None = None
         if build.manifest["training"]:
             with _read_from(data):
                 history = _trained(dev, samples, progress, epochs=epochs, seed=seed, decay=decay, hold_out=hold_out)
             if history.ended != INTERRUPTED:
-                after = dev.evaluate(*tested, progress=progress)
+                after = dev.evaluate(*tested, progress=progress, within=within, period=period)
             values["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
             cost = dev.stats()
             if save:
