@@ -31,6 +31,7 @@ from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
 from .options import Memory, Target, Training
+from .packages import package
 from .plugins import load_plugin
 from .search import SearchResult, search
 
@@ -79,5 +80,6 @@ __all__ = [
     "load_plugin",
     "merge",
     "open_build",
+    "package",
     "search",
 ]

@@ -29,6 +29,7 @@ from .commands.listing import analysis_text, tools_text
 from .commands.losses import LOSS_NAMES, LOSS_OPTIONS, made_loss
 from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
 from .commands.models import models
+from .commands.packaging import package_command
 from .commands.reporting import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MODEL, console, fail, note, reports_errors
 from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
@@ -88,6 +89,7 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
+main.add_command(package_command)
 main.add_command(models)
 
 

@@ -25,13 +25,15 @@ Samples = tuple[NDArray[Any] | list[NDArray[Any]], NDArray[Any] | None]
 
 
 def load_samples(path: str, what: str) -> Samples:
-    """Arrays x and y (None where missing) of an NPZ file; for a model of several inputs x is the list of x0, x1, ..."""
+    """Arrays x and y (None where missing) of an NPZ file; for a model of several inputs x is the list of x0, x1, ..., or of input, input_2, ...
+    as the C functions call them."""
     try:
         opened = np.load(path, allow_pickle=False)
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise ValueError("it holds one array without a name")
         with opened as data:
             several = list(takewhile(lambda name: name in data, (f"x{i}" for i in count())))
+            several = several or list(takewhile(lambda name: name in data, (f"input_{i}" if i > 1 else "input" for i in count(1))))
             if "x" not in data and not several:
                 found = ", ".join(data.files) or "none"
                 raise DeviceError(path, f"{what} holds no array named x (it has {found})", "numpy.savez(path, x=..., y=...)")

@@ -190,7 +190,7 @@ def test_operators_with_cases(name: str) -> None:
 def test_every_operator_with_a_gradient_is_in_some_graph() -> None:
     graphs = (every_operator(), residual(), *map(with_operator, TRAINED))
     used = {node.op.mnemonic for graph in graphs for node in graph.nodes}
-    assert used == {name for name, op in REGISTRY.items() if op.tflite and op.gradient is not Op.gradient}
+    assert used == {name for name, op in REGISTRY.items() if (op.tflite or op.onnx) and op.gradient is not Op.gradient}
 
 
 @pytest.mark.parametrize("method", ["bias", "scale-shift"])
