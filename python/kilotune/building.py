@@ -280,7 +280,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
 
     def tensor(name: str) -> dict[str, Any]:
         t = graph.type(name)
-        head = head_of(graph, name)
+        head = head_of(c.graph, name)  # before chains of operators are fused
         kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
         return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
 
