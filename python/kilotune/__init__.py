@@ -7,7 +7,18 @@ with build.open("qemu:mps2-an386") as device:
     device.fit(x, y)
 """
 
-from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, KilotuneError, MeanSquaredError, ModelError
+from kiloc import (
+    AdapterOptions,
+    BinaryCrossEntropy,
+    BudgetError,
+    CompileError,
+    CrossEntropy,
+    Huber,
+    KilotuneError,
+    MeanSquaredError,
+    ModelError,
+    SoftCrossEntropy,
+)
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -16,6 +27,7 @@ from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
 from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
+from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
 from .options import Memory, Target, Training
@@ -45,6 +57,7 @@ __all__ = [
     "Full",
     "Head",
     "History",
+    "Huber",
     "KilotuneError",
     "LinearDecay",
     "Lion",
@@ -56,6 +69,7 @@ __all__ = [
     "Picture",
     "ScaleShift",
     "SearchResult",
+    "SoftCrossEntropy",
     "SparseUpdate",
     "StepDecay",
     "Target",
@@ -64,6 +78,7 @@ __all__ = [
     "TrainingReport",
     "__version__",
     "build",
+    "circular_labels",
     "load",
     "load_config",
     "load_plugin",

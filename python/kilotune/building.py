@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from kiloc import AdapterOptions, Compilation, CompileError, Dump, Options, compile_graph
+from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
 from kiloc.emit import ModelContext
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.passes import inference_slice
@@ -280,13 +280,13 @@ def _signed(context: ModelContext) -> bool:
 
 def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
-    m, graph = c.context, c.infer.graph
+    m, graph, loss = c.context, c.infer.graph, as_loss(c.options.loss)
 
     def tensor(name: str) -> dict[str, Any]:
         t = graph.type(name)
-        producer = graph.producers().get(name)
-        softmax = producer is not None and producer.op.mnemonic == "softmax"
-        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, "softmax": softmax}
+        head = head_of(graph, name)
+        kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
+        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
@@ -316,6 +316,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "target": c.options.target,
         "training": m.training,
         "loss": m.loss or None,
+        "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "accumulate": c.options.accumulate,

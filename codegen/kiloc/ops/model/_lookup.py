@@ -114,8 +114,7 @@ class Lookup(Op):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        x, made = r.activation(op), cls.of_onnx(op)
-        return r.result(op, cls.mnemonic, lambda _: made, {"x": x.value}, r.type(x).shape, x.index, clamps=False, kept=cls.fixed)
+        return r.function(op, cls.of_onnx(op))
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         assert self.onnx is not None
