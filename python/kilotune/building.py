@@ -28,6 +28,7 @@ from .devices.progress import stages
 from .files import read_json, whole_directory, write_json, write_whole
 from .model import Model
 from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
+from .pictures import tables
 from .plugins import load_installed
 
 MANIFEST = "manifest.json"
@@ -80,6 +81,9 @@ class Build:
         if not isinstance(recorded, dict):
             raise CompileError(str(self.directory / MANIFEST), "names no hashes of files", "build the model again")
         return provenance.differences(self.directory, recorded, (MANIFEST,))
+
+    def _repr_html_(self) -> str:
+        return self._rendered(lambda: tables.of_build(self))
 
     def _rendered(self, render: Callable[[], str]) -> str:
         try:
