@@ -51,7 +51,7 @@ def test_real_models(name: str, data_dir: Path, tmp_path: Path) -> None:
 
 
 def test_every_operator_of_the_other_format_is_written() -> None:
-    assert {op for op in REGISTRY.values() if op.onnx} == {op for op in REGISTRY.values() if op.tflite}
+    assert {op for op in REGISTRY.values() if op.tflite} <= {op for op in REGISTRY.values() if op.onnx}
 
 
 def test_training_is_refused() -> None:

@@ -147,6 +147,8 @@ class Values:
         activation = activation_name(p.low, p.high, wanted)
         result = replace(wanted, quantization=p.kept or q)
         split = result != wanted or activation is None or (activation != "none" and not p.clamps)
+        if p.alike:
+            p = replace(p, inputs={o: self.rescaled(value, q, p.origin.where) for o, value in p.inputs.items()})
         if p.program:
             p = replace(p, make=lambda _: chosen(p, q))
         value = self._node(p, result, "none" if split or activation is None else activation, name)
@@ -154,6 +156,18 @@ class Values:
             behind = clip(p.low, p.high) if activation is None else Requantize(activation)
             value = self.b.node(self.name("quantize"), behind, {"x": value}, wanted, p.origin.where)
         return value
+
+    def rescaled(self, value: str, q: Quantization, where: str) -> str:
+        """A value of the graph in another quantisation, a constant as another constant."""
+        v = self.b.values[value]
+        if v.type.quantization == q:
+            return value
+        result = replace(v.type, quantization=q)
+        if v.kind != "constant" or v.data is None:
+            return self.b.node(self.name("quantize"), Requantize(), {"x": value}, result, where)
+        assert v.type.quantization is not None
+        codes = np.rint((v.data.astype(np.float64) - v.type.zero_point) * v.type.scale / q.per_tensor) + q.zero_point
+        return self.b.constant(self.b.unique(value), np.clip(codes, -128, 127).astype(np.int8), q, v.origin)
 
     def _node(self, p: Pending, result: TensorType, activation: str, name: str) -> str:
         layer = p.layer.with_room_for_bias() if p.layer else None
