@@ -29,7 +29,7 @@ _TURNED = "only parts of constant positions are supported"
 
 def _operand(r: OnnxReader, op: Operator, position: int = 0) -> Activation:
     """On either side of DequantizeLinear: codes move like the values they stand for."""
-    return r.settled(r.value(op.input(position), op.where), op.where)
+    return r.moving(op, position)
 
 
 def _laid_out(r: OnnxReader, op: Operator, x: Activation, axes: Axes, batch: bool) -> tuple[str, int]:

@@ -89,7 +89,7 @@ class MaxPool2D(Pool2D):
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
         """On either side of DequantizeLinear: the largest code is the code of the largest value."""
-        x = r.settled(r.value(op.input(0), op.where), op.where)
+        x = r.moving(op)
         order, rank = r.image(op, x), x.index.ndim
         whole = Window((order.shape[1], order.shape[2]))
         window = whole if op.kind == "GlobalMaxPool" else r.pool_window(op, order.shape, rank)
