@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gradients.graphs import Maker
 
 import kilotune as kt
-from gradients.graphs import Maker
 from kiloc import pipeline
 from kiloc.emit.state_layout import state_layout
 from kiloc.ir import interp

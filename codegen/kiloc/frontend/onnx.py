@@ -17,6 +17,7 @@ from ..ir.operator import reads_onnx
 from .onnx_affine import AFFINE, affine
 from .onnx_file import Operator
 from .onnx_fold import FOLDED, folded
+from .onnx_functions import binary
 from .onnx_model import Model
 from .onnx_ops import FORMAT_OPERATORS
 from .onnx_ports import declare_input, output_of
@@ -24,6 +25,13 @@ from .onnx_reader import OnnxReader
 from .onnx_shapes import Handler
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import AnyValue
+
+_STEPS = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "products, gates and a state"),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
+}
+"""Operators whose inside no quantiser of ONNX gives scales."""
+STEPS_HINT = "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file"
 
 
 def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:
@@ -71,7 +79,7 @@ def _convert_operator(v: OnnxReader, op: Operator, handlers: Mapping[str, Handle
         raise CompileError(op.where, "has no results", EXPORT_AGAIN)
     if op.kind not in handlers and op.kind not in FOLDED and op.kind not in AFFINE:
         raise _unknown(op, handlers)
-    result: AnyValue | Sequence[AnyValue] | None = folded(v, op) or affine(v, op)
+    result: AnyValue | Sequence[AnyValue] | None = folded(v, op) or binary(v, op) or affine(v, op)
     if result is None:
         if op.kind not in handlers:
             raise _unknown(op, handlers)
@@ -83,4 +91,6 @@ def _convert_operator(v: OnnxReader, op: Operator, handlers: Mapping[str, Handle
 
 
 def _unknown(op: Operator, handlers: Iterable[str]) -> CompileError:
+    if op.kind in _STEPS:
+        return CompileError(op.where, f"operator {op.kind} computes {_STEPS[op.kind]} in FLOAT32, without a scale between them", STEPS_HINT)
     return CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted({*handlers, *AFFINE}))}")

@@ -162,8 +162,9 @@ class Op:
         w.elementwise(node)
 
     @classmethod
-    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        """What an operator of a file computes: mostly `r.result`, which waits for its QuantizeLinear. Raises CompileError."""
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue | list[AnyValue]:
+        """What an operator of a file computes: mostly `r.result`, which waits for its QuantizeLinear; of several results a list. Raises
+        CompileError."""
         return r.elementwise(op, cls)
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
