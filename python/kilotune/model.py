@@ -72,16 +72,16 @@ class Model:
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin.
 
-        Methods train what the first output, which losses read, depends on.
+        Methods train what the first output, which losses read, depends on; nothing of a model that keeps values from call to call.
         """
-        found, read = [], self.graph.before(self.graph.outputs[0])
+        found, read = [], set() if self.graph.streams() else self.graph.before(self.graph.outputs[0])
         for node in self.graph.nodes:
             constants = [self.graph.values[v] for v in node.inputs.values() if self.graph.values[v].kind == "constant"]
             found.append(
                 {
                     "name": node.name,
                     "operator": node.op.mnemonic,
-                    "shape": list(self.graph.type(node.outputs[0]).shape),
+                    "shape": list(self.graph.type(node.outputs[0] if node.outputs else node.updates[0]).shape),
                     "parameters": sum(c.type.size for c in constants),
                     "macs": node.op.macs(node_types(self.graph, node)),
                     "trainable": has_weights(node) and node.name in read,
