@@ -59,6 +59,8 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
             pre = _scaled_and_shifted(pre, node, graph, parameters, exact)
         if node.op.mnemonic == "softmax":
             pre = _softmax_at(reals[node.inputs["x"]], exact)
+        if node.op.mnemonic == "log_softmax":
+            pre = _log_softmax_at(reals[node.inputs["x"]], exact)
         free = _unclamped(graph, forward, node, is_logits=_reads(graph, loss_node.inputs["y"], node.outputs[0]))
         kept = pre.reshape(exact.shape) * free
         reals[node.outputs[0]] = kept + lax.stop_gradient(exact - kept)
@@ -159,6 +161,12 @@ def _softmax_at(x: Any, p: Any) -> Any:
     return u / (u.sum() + lax.stop_gradient(1 - p.sum()))
 
 
+def _log_softmax_at(x: Any, y: Any) -> Any:
+    """log softmax whose derivative is taken at the probabilities that the quantised result stands for."""
+    change = x - lax.stop_gradient(x)
+    return y + change - (jnp.exp(y) * change).sum(-1, keepdims=True)
+
+
 # -- operators in real numbers ------------------------------------------------------------------------
 def _convolve(x: Any, weights: Any, window: Any, groups: int = 1) -> Any:
     """x [1, H, W, C], weights [OC, KH, KW, IC / groups]."""
@@ -240,6 +248,7 @@ _OPS: dict[str, Any] = {
     "bottleneck_down": _down_projection,
     "bottleneck_up": _bottleneck_up,
     "softmax": lambda n, g, r, p, s: None,
+    "log_softmax": lambda n, g, r, p, s: None,
 }
 """Operators with trainable values, whose meaning is about more than their operands."""
 
