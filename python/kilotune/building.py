@@ -24,6 +24,7 @@ from ._version import __version__
 from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
+from .devices.progress import Stages
 from .files import read_json, whole_directory, write_whole
 from .model import Model
 from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
@@ -102,8 +103,10 @@ def build(
     seed: int = 0,
     name: str | None = None,
     config: Config | str | os.PathLike[str] | None = None,
+    class_names: Sequence[str] = (),
     dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
+    progress: bool | None = None,
     **single: Unpack[SingleOptions],
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all. CompileError names what cannot be compiled.
@@ -121,18 +124,21 @@ def build(
     seed: of the values that methods start from and of stochastic rounding.
     name: in every generated symbol; None takes the model's.
     config: from `kt.search` or a file that it wrote, instead of method and training.
+    class_names: of the classes that the first output tells apart, in its order: in manifest, header and report.
     dump: a folder for the graph's text form after each stage.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
+    progress: names of stages on standard error; None where it takes more than two seconds and that is a terminal.
     single: any field of kt.Training, kt.Memory and kt.Target by its own name: optimizer=kt.Adam(), loss="mse", accumulate=8, ram="64K".
     """
     groups = grouped(training, memory, target, single)
     options = compile_options(
-        model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure
-    )
-    return _made(model, options, Path(directory), dump, measure)
+        model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure,
+        class_names=class_names,
+    )  # fmt: skip
+    return _made(model, options, Path(directory), _dumper(dump, progress), measure)
 
 
-def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
+def _made(model: Model, options: Options, directory: Path, each_stage: Dump, measure: bool) -> Build:
     """The build directory of a model; budgets are checked on what was linked."""
     with whole_directory(directory, _replaceable) as folder:
         sizes: dict[str, Any] | None = None
@@ -146,7 +152,7 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
-        compilation = compile_graph(model.graph, options, __version__, _dumper(dump), flash)
+        compilation = compile_graph(model.graph, options, __version__, each_stage, flash)
         return _described(folder, directory, model, compilation, sizes, stack)
 
 
@@ -186,9 +192,11 @@ def open_build(directory: str | os.PathLike[str]) -> Build:
     return Build(path, manifest, report)
 
 
-def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
+def _dumper(folder: str | os.PathLike[str] | None, progress: bool | None) -> Dump:
+    """What is done after each stage: say that it is done, and write the graph's text form where that was asked for."""
+    said = Stages("build", progress)
     if folder is None:
-        return None
+        return lambda stage, graph: said.done(stage)
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -197,6 +205,7 @@ def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
     count = iter(range(1, 100))
 
     def write(stage: str, graph: Any) -> None:
+        said.done(stage)
         (path / f"{next(count):02}_{stage}.txt").write_text(print_graph(graph), encoding="utf-8")
 
     return write
@@ -302,6 +311,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "loss": m.loss or None,
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
+        "class_names": list(c.options.class_names),
         "accumulate": c.options.accumulate,
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,

@@ -13,8 +13,9 @@ from ..adapters import Adapter, signing
 from ..adapters.compare import compare
 from ..adapters.interchange import export_peft, import_peft
 from ..building import open_build
+from ..data import Wanted, load
+from ..devices.manifest import Manifest
 from ..merging import merge as merge_adapter
-from ..simulation import load_samples
 from .reporting import console, reports_errors
 
 FILE = click.Path(dir_okay=False)
@@ -181,8 +182,9 @@ def export_command(directory: str, file: str, output: str, as_json: bool) -> Non
 @reports_errors
 def import_command(directory: str, folder: str, calibration: str, name: str, sequence: int, output: str, as_json: bool) -> None:
     """Quantise LoRA weights of another trainer, in a PEFT FOLDER, for the build in DIRECTORY."""
-    x, _ = load_samples(calibration, "calibration")
-    found = import_peft(open_build(directory), folder, x, name, sequence)
+    build = open_build(directory)
+    samples = load(calibration, "--calibration", Wanted.by(Manifest.load(build.directory)))
+    found = import_peft(build, folder, samples.x, name, sequence)
     found.save(output)
     _report(found, output, as_json)
 

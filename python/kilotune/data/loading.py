@@ -86,11 +86,11 @@ def _targets(y: NDArray[Any], wanted: Wanted, source: str) -> tuple[NDArray[Any]
     if wanted.targets in ("values", "input"):
         return y, (), []
     if wanted.targets is None:  # numbers may be values: what they are, their type says
-        return naming.numbered(y, wanted, source)
+        return *naming.numbered(y, wanted, source), []
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 2 and y.dtype.kind in "fiub" and y.shape[1] == wanted.classes and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
         return y.argmax(axis=1), wanted.class_names, [f"the labels of {source} are rows with a single 1: its place is the class"]
     if y.dtype.kind == "f" and y.ndim == 1 and np.isfinite(y).all() and (y == np.trunc(y)).all():
         y = y.astype(np.int64)
-    return naming.numbered(y, wanted, source)
+    return *naming.numbered(y, wanted, source), []

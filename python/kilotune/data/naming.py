@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from kiloc import CompileError
 
 from ..devices.errors import DeviceError
+from ..devices.plausible import DataWarning
 from .dataset import Wanted
 
 SHOWN = 8
@@ -44,26 +46,27 @@ def checked_names(names: Iterable[Any], where: str = "class_names") -> tuple[str
     return found
 
 
-def numbered(labels: NDArray[Any], wanted: Wanted, source: str) -> tuple[NDArray[Any], tuple[str, ...], list[str]]:
-    """Class numbers [N] of labels that may be words, the names in their order, and notes."""
+def numbered(labels: NDArray[Any], wanted: Wanted, source: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Class numbers [N] of labels that may be words, and the names in their order. Warns where the alphabet had to decide."""
     names = wanted.class_names
     if labels.dtype.kind not in "USO":
-        return labels, names, []
+        return labels, names
     words = [str(w) for w in labels]
-    notes = []
     if not names:
         names = tuple(sorted(set(words)))
         if wanted.classes is not None and len(names) != wanted.classes:
             what = f"the labels are {len(names)} words ({_listed(names)}), the model has {wanted.classes} classes: which is which cannot be known"
             raise DeviceError(source, what, "--class-names NAMES names all classes in the model's order")
-        notes.append(f"classes are numbered by the alphabet, {_listed(f'{i} {n}' for i, n in enumerate(names))}: --class-names for another order")
+        shown = _listed(f"{i} {n}" for i, n in enumerate(names))
+        text = f"{source}: its classes are numbered by the alphabet, {shown}; where the model has another order, --class-names says which"
+        warnings.warn(DataWarning(text), stacklevel=2)
     numbers = {name: i for i, name in enumerate(names)}
     unknown = next((w for w in words if w not in numbers), None)
     if unknown is not None:
         near = difflib.get_close_matches(unknown, names, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DeviceError(source, f"the label {unknown!r} is none of the classes", f"{hint}classes are {_listed(names)}")
-    return np.array([numbers[w] for w in words], np.int64), names, notes
+    return np.array([numbers[w] for w in words], np.int64), names
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -84,13 +84,13 @@ class Device(Calls, ABC):
 
     # ---- Inference ----
 
-    def infer(self, x: Samples) -> Results:
+    def infer(self, x: Samples, progress: bool | None = None) -> Results:
         """Outputs of N samples as int8 [N, ...]. float32 and float64 are quantised, int8 is taken as is."""
-        return self._split(self._infer_all(data.prepare_inputs(x, self.manifest)))
+        return self._split(self._infer_all(data.prepare_inputs(x, self.manifest), progress))
 
-    def predict(self, x: Samples) -> NDArray[np.int64]:
+    def predict(self, x: Samples, progress: bool | None = None) -> NDArray[np.int64]:
         """Class numbers [N]: the largest value of the first output."""
-        outputs = self._infer_all(data.prepare_inputs(x, self.manifest))
+        outputs = self._infer_all(data.prepare_inputs(x, self.manifest), progress)
         return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
 
     def evaluate(self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None) -> dict[str, float]:

@@ -26,7 +26,7 @@ def bar(title: str, total: int, show: bool | None) -> Iterator[Callable[[], None
     if show is False:
         yield lambda: None
     elif not sys.stderr.isatty():
-        yield _lines(title, total)
+        yield from _lines(title, total, show is True)
     else:
         yield from _bar(title, total, show is True)
 
@@ -52,7 +52,7 @@ def _bar(title: str, total: int, at_once: bool) -> Iterator[Callable[[], None]]:
             progress.stop()
 
 
-def _lines(title: str, total: int) -> Callable[[], None]:
+def _lines(title: str, total: int, asked: bool) -> Iterator[Callable[[], None]]:
     done, due = 0, time.monotonic() + LINES
 
     def advance() -> None:
@@ -60,18 +60,28 @@ def _lines(title: str, total: int) -> Callable[[], None]:
         done += 1
         if time.monotonic() >= due:
             due = time.monotonic() + LINES
-            print(f"{title}: {done} of {total}", file=sys.stderr, flush=True)
+            _say(title, done, total)
 
-    return advance
+    try:
+        yield advance
+    finally:
+        if asked:
+            _say(title, done, total)
+
+
+def _say(title: str, done: int, total: int) -> None:
+    print(f"{title}: {done} of {total}", file=sys.stderr, flush=True)
 
 
 class Stages:
-    """The names of stages as they begin: a line each, once the whole has taken PATIENCE seconds."""
+    """Names of stages on standard error as they end, once the whole takes more than PATIENCE seconds."""
 
     def __init__(self, title: str, show: bool | None) -> None:
-        self.title, self.show = title, show
+        """show: as of `bar`; None: where standard error is a terminal."""
+        self.title = title
+        self.show = sys.stderr.isatty() if show is None else show
         self.appears = time.monotonic() + PATIENCE
 
-    def begin(self, name: str) -> None:
-        if self.show is not False and time.monotonic() >= self.appears:
-            print(f"{self.title}: {name}", file=sys.stderr, flush=True)
+    def done(self, name: str) -> None:
+        if self.show and time.monotonic() >= self.appears:
+            print(f"{self.title}: {name} done", file=sys.stderr, flush=True)
