@@ -77,7 +77,7 @@ def test_a_table_of_samples_alone_and_one_of_values(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused_with_the_place(tmp_path: Path, rows: list[list[Any]], words: str) -> None:
-    with pytest.raises(kt.DeviceError, match="d.csv") as error:
+    with pytest.raises(kt.DeviceError, match=r"d\.csv") as error:
         load(table(tmp_path / "d.csv", rows), wanted=wanted())
     assert words in error.value.what
 
@@ -138,7 +138,7 @@ def test_words_are_numbered_by_the_alphabet_only_where_all_classes_occur(tmp_pat
     with pytest.warns(kt.DataWarning, match="numbered by the alphabet, 0 go, 1 no, 2 yes"):
         found = load(str(tmp_path / "d.npz"), wanted=wanted())
     assert found.class_names == NAMES and array(found.y).tolist() == [2, 1, 1, 2, 0]
-    with pytest.raises(kt.DeviceError, match="3 words .* the model has 4 classes: which is which cannot be known"):
+    with pytest.raises(kt.DeviceError, match=r"3 words .* the model has 4 classes: which is which cannot be known"):
         load(str(tmp_path / "d.npz"), wanted=wanted(classes=4))
     with pytest.raises(kt.DeviceError, match="the label 'go' is none of the classes") as error:
         load(str(tmp_path / "d.npz"), wanted=wanted(names=("goo", "no", "yes")))
