@@ -60,7 +60,7 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
-for command in (running.train, running.evaluate, running.predict, running.simulate, checking.validate_command):
+for command in (running.train, running.evaluate, running.predict, running.simulate, checking.validate_command, checking.quantize_command):
     main.add_command(command)
 
 

@@ -39,7 +39,7 @@ class Oracle:
 ORACLES = (
     Oracle("tflite-micro", "TensorFlow Lite Micro", "tflite_micro", "tflite-micro", ".tflite", "tflm"),
     Oracle("litert", "LiteRT, reference kernels", "ai_edge_litert", "ai-edge-litert", ".tflite", "litert"),
-    Oracle("onnxruntime", "onnxruntime, float32 between QuantizeLinear and DequantizeLinear", "onnxruntime", "onnxruntime", ".onnx", None),
+    Oracle("onnxruntime", "onnxruntime in float32", "onnxruntime", "onnxruntime", ".onnx", None),
 )
 
 

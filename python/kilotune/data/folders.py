@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,9 @@ def _image_reader(folder: Path, tensor: Tensor, notes: list[str]) -> Callable[[P
         shape = (*shape, 1)
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise DeviceError(str(folder), f"holds images, the model takes {list(tensor.sample_shape)}", "images are for inputs [height, width, 1 or 3]")
+    if math.isnan(tensor.scale):
+        what = "holds images, and a float model does not say how pixels are scaled"
+        raise DeviceError(str(folder), what, "prepare them as for the training of the model, and pass an .npz file")
     low, high = ((q - tensor.zero_point) * tensor.scale for q in (-128, 127))
     kind = next((k for k, (a, b) in RANGES.items() if max(abs(low - a), abs(high - b)) <= TOLERANCE * (b - a)), None)
     if kind is None:
