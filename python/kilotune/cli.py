@@ -22,7 +22,7 @@ from . import doctor as checks
 from . import flashing, plugins
 from .building import MANIFEST
 from .commands import adapter as adapters
-from .commands import checking, running
+from .commands import checking, running, starting
 from .commands.listing import analysis_text, tools_text
 from .commands.methods import MethodsCommand, made_methods, options_of_methods
 from .commands.options import (
@@ -60,7 +60,15 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
-for command in (running.train, running.evaluate, running.predict, running.simulate, checking.validate_command, checking.quantize_command):
+for command in (
+    running.train,
+    running.evaluate,
+    running.predict,
+    running.simulate,
+    checking.validate_command,
+    checking.quantize_command,
+    starting.new,
+):
     main.add_command(command)
 
 
