@@ -343,6 +343,8 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     manifest = Manifest.load(build_dir)
     target = _known(manifest, target)
     adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
+    if manifest.signed and not manifest.training:  # takes no state from outside
+        adapters = tuple(root for root in adapters if root != "resume")
     roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
     with scratch_directory() as folder:
         program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, folder)
