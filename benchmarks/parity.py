@@ -39,6 +39,7 @@ CORES: dict[str, tuple[str, ...]] = {
     "cortex-m3": ("mps2-an385",),
     "cortex-m4": ("mps2-an386",),
     "cortex-m7": ("mps2-an500",),
+    "cortex-m23": ("mps2-an505-m23",),
     "cortex-m33": ("mps2-an505",),
     "cortex-m55": ("mps3-an547",),
 }

@@ -60,6 +60,7 @@ CORES = {
         Core("cortex-m3", "v7-M", _V7M),
         Core("cortex-m4", "v7E-M", _V7EM, kernels="dsp", fpu="fpv4-sp-d16"),
         Core("cortex-m7", "v7E-M", _V7EM, kernels="dsp", bus=8, fpu="fpv5-sp-d16"),
+        Core("cortex-m23", "v8-M.base", (*_V6M, "v8-M.base")),
         Core("cortex-m33", "v8-M.main", _V8M, kernels="dsp", fpu="fpv5-sp-d16"),
         # Helium without its float half, which would flush subnormals to zero.
         Core("cortex-m55", "v8.1-M.main", (*_V8M, "v8.1-M.main"), kernels="mve", bus=8, fpu=HELIUM, option="+nomve.fp"),

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CompileError
@@ -71,8 +70,8 @@ class Options:
     flash: int | None = None
     stack: int | None = None
     profile: str = "tflm"
-    calibration: NDArray[np.int8] | tuple[NDArray[np.int8], ...] | None = None
-    """Inputs of the original domain, int8 [N, ...], several in a tuple; None: random inputs, and the report says so."""
+    calibration: NDArray[Any] | tuple[NDArray[Any], ...] | None = None
+    """Inputs of the original domain [N, ...], of the model's type, several in a tuple; None: random inputs, and the report says so."""
     calibration_target: NDArray[Any] | None = None
     seed: int = 0
     name: str | None = None
@@ -128,18 +127,19 @@ def check_options(graph: Graph, options: Options) -> None:
     check_offload(options.offload, options.optimizer)
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
-    _check_class_names(options.class_names)
+    check_class_names(options.class_names)
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
 
 
-def _check_class_names(names: tuple[str, ...]) -> None:
+def check_class_names(names: tuple[str, ...], where: str = "class_names") -> None:
+    """Raises CompileError where one is no text that can be shown, or is there twice."""
     for name in names:
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise CompileError("class_names", f"{name!r} is not a name", "names are text of printable characters")
+            raise CompileError(where, f"{name!r} is not a name", "names are text of printable characters")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise CompileError("class_names", f"{twice!r} is there twice", "each class has its own name")
+        raise CompileError(where, f"{twice!r} is there twice", "each class has its own name")
 
 
 def check_offload(offload: str, optimizer: Optimizer) -> None:

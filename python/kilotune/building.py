@@ -24,7 +24,7 @@ from ._version import __version__
 from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
-from .devices.progress import Stages
+from .devices.progress import stages
 from .files import read_json, whole_directory, write_whole
 from .model import Model
 from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
@@ -117,7 +117,7 @@ def build(
     training: optimizer, loss and how trained values are kept: kt.Training(...).
     target: the core, as "cortex-m4", or kt.Target(...), which also says how to round and whether speed is worth flash.
     memory: budgets, and where values lie: kt.Memory(...).
-    calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
+    calibration: inputs of the original domain [N, ...] (float32 or the model's type; a list of arrays for a model of several inputs), or
     (inputs, targets). The constant shifts of the gradients are chosen on them; without calibration random inputs serve, and the report
     says so.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -127,7 +127,7 @@ def build(
     class_names: of the classes that the first output tells apart, in its order: in manifest, header and report.
     dump: a folder for the graph's text form after each stage.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
-    progress: names of stages on standard error; None where it takes more than two seconds and that is a terminal.
+    progress: what is being done, on standard error, once it takes more than two seconds; None where that is a terminal.
     single: any field of kt.Training, kt.Memory and kt.Target by its own name: optimizer=kt.Adam(), loss="mse", accumulate=8, ram="64K".
     """
     groups = grouped(training, memory, target, single)
@@ -135,12 +135,13 @@ def build(
         model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure,
         class_names=class_names,
     )  # fmt: skip
-    return _made(model, options, Path(directory), _dumper(dump, progress), measure)
+    return _made(model, options, Path(directory), dump, measure, progress)
 
 
-def _made(model: Model, options: Options, directory: Path, each_stage: Dump, measure: bool) -> Build:
+def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool, progress: bool | None) -> Build:
     """The build directory of a model; budgets are checked on what was linked."""
-    with whole_directory(directory, _replaceable) as folder:
+    write = _dumper(dump)
+    with whole_directory(directory, _replaceable) as folder, stages(f"building {options.name or model.name}", progress) as enter:
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
 
@@ -149,10 +150,16 @@ def _made(model: Model, options: Options, directory: Path, each_stage: Dump, mea
             shutil.rmtree(folder)
             folder.mkdir()
             _write_sources(folder, model, compilation)
+            enter("compile and link")
             sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
-        compilation = compile_graph(model.graph, options, __version__, each_stage, flash)
+        def done(stage: str, graph: Any) -> None:
+            enter(f"{stage} is done")
+            if write:
+                write(stage, graph)
+
+        compilation = compile_graph(model.graph, options, __version__, done, flash)
         return _described(folder, directory, model, compilation, sizes, stack)
 
 
@@ -192,11 +199,9 @@ def open_build(directory: str | os.PathLike[str]) -> Build:
     return Build(path, manifest, report)
 
 
-def _dumper(folder: str | os.PathLike[str] | None, progress: bool | None) -> Dump:
-    """What is done after each stage: say that it is done, and write the graph's text form where that was asked for."""
-    said = Stages("build", progress)
+def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
     if folder is None:
-        return lambda stage, graph: said.done(stage)
+        return None
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -205,7 +210,6 @@ def _dumper(folder: str | os.PathLike[str] | None, progress: bool | None) -> Dum
     count = iter(range(1, 100))
 
     def write(stage: str, graph: Any) -> None:
-        said.done(stage)
         (path / f"{next(count):02}_{stage}.txt").write_text(print_graph(graph), encoding="utf-8")
 
     return write
@@ -235,7 +239,7 @@ def _replaceable(target: Path) -> bool:
 def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None:
     """All of a build but what is said of it: what can be compiled, with its bill of materials."""
     manifest = _manifest(model, compilation)
-    if compilation.graph.state():
+    if compilation.graph.trained_state():
         (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)), encoding="utf-8")
     sources = runtime_files.sources(compilation.context)
     own = runtime_files.own(compilation.context)
@@ -279,7 +283,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         t = graph.type(name)
         producer = graph.producers().get(name)
         softmax = producer is not None and producer.op.mnemonic == "softmax"
-        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "softmax": softmax}
+        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, "softmax": softmax}
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]

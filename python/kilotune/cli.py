@@ -25,6 +25,7 @@ from .commands import adapter as adapters
 from .commands import checking, running, starting
 from .commands.listing import analysis_text, tools_text
 from .commands.methods import MethodsCommand, made_methods, options_of_methods
+from .commands.models import models
 from .commands.options import (
     OF_TRAINING,
     SAMPLES,
@@ -68,6 +69,7 @@ for command in (
     checking.validate_command,
     checking.quantize_command,
     starting.new,
+    models,
 ):
     main.add_command(command)
 
@@ -96,7 +98,7 @@ def analyze(model: str, as_json: bool) -> None:
 
 
 def _tensor(t: Any) -> dict[str, Any]:
-    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point}
+    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype}
 
 
 @main.command(cls=MethodsCommand)
@@ -151,9 +153,7 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     train = not options.pop("inference_only")
     asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
-    result = kt.build(
-        loaded, output, method=chosen or None, train=train, optimizer=optimizer, class_names=names, progress=None if as_json else True, **options
-    )
+    result = kt.build(loaded, output, method=chosen or None, train=train, optimizer=optimizer, class_names=names, progress=not as_json, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
 
 

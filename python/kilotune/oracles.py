@@ -1,4 +1,4 @@
-"""Other engines that run a model file: tflite-micro and LiteRT for .tflite files, onnxruntime for .onnx files."""
+"""Which engines of other people a model can be compared with, and the results of its layers in them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiloc.ir import Node
+from kiloc.ir.types import TensorType
 
 from .devices.data import dequantize, quantize
 from .devices.errors import DeviceError
 from .devices.manifest import Tensor
 from .model import Model
+from .survey import oracles as engines
 
-Int8s = NDArray[np.int8]
-Layers = dict[str, Int8s]
+Codes = NDArray[Any]
+Layers = dict[str, Codes]
 """Results [N, ...] by the name of the node of our graph."""
 
 
@@ -63,44 +65,28 @@ def _names(suffix: str) -> list[str]:
     return [o.name for o in ORACLES if o.suffix == suffix]
 
 
-def outputs(oracle: Oracle, model: Model, inputs: Sequence[Int8s]) -> list[Int8s]:
-    """What the engine gives for int8 inputs [N, ...]: each output as int8 [N, values]. Float ends are converted by the model's scales."""
-    tensors = [Tensor(t.shape, t.scale, t.zero_point) for t in map(model.graph.type, model.graph.outputs)]
+def outputs(oracle: Oracle, model: Model, inputs: Sequence[Codes]) -> list[Codes]:
+    """What the engine gives for inputs [N, ...] as the model's codes: each output as codes [N, values]."""
     if any("LOG_SOFTMAX" in note for note in model.graph.notes):
         raise DeviceError(str(model.path), "ends in a LOG_SOFTMAX of floats, which the caller computes: outputs cannot be compared", "compare a part")
-    raw = _RUN[oracle.name](model, inputs)
-    return [_as_int8(r, t).reshape(len(r), -1) for r, t in zip(raw, tensors, strict=True)]
+    engine = engines.BY_NAME[oracle.name](model.path, model.graph)
+    rows = [engine.run([x[row : row + 1] for x in inputs]) for row in range(len(inputs[0]))]
+    tensors = [tensor_of(model.graph.type(name)) for name in model.graph.outputs]
+    columns = [np.concatenate([a.reshape(1, -1) for a in column]) for column in zip(*rows, strict=True)]
+    return [c.astype(t.dtype) if c.dtype.kind in "iu" else quantize(c, t) for c, t in zip(columns, tensors, strict=True)]
 
 
-def _as_int8(x: NDArray[Any], tensor: Tensor) -> Int8s:
-    return np.asarray(x, np.int8) if x.dtype == np.int8 else quantize(x, tensor)
+def tensor_of(t: TensorType) -> Tensor:
+    """An input or output of a graph as devices describe it."""
+    return Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype)
 
 
-def _given(model: Model, number: int, sample: Int8s, dtype: Any) -> NDArray[Any]:
+def _given(model: Model, number: int, sample: Codes, dtype: Any) -> NDArray[Any]:
     """A sample [1, ...] as the file's own input takes it."""
-    t = model.graph.type(model.graph.inputs[number])
-    if dtype == np.int8:
-        return sample
-    if dtype == np.float32:
-        return dequantize(sample, Tensor(t.shape, t.scale, t.zero_point))
-    raise DeviceError(str(model.path), f"its input {number} is {np.dtype(dtype).name}", "inputs that are int8 or float32 can be compared")
+    return dequantize(sample, tensor_of(model.graph.type(model.graph.inputs[number]))) if dtype == np.float32 else sample
 
 
 # ---- .tflite ----
-
-
-def _tflite_micro(model: Model, inputs: Sequence[Int8s]) -> list[NDArray[Any]]:
-    from tflite_micro import runtime
-
-    engine = runtime.Interpreter.from_file(str(model.path))
-    found: list[list[NDArray[Any]]] = [[] for _ in model.graph.outputs]
-    for row in range(len(inputs[0])):
-        for i, x in enumerate(inputs):
-            engine.set_input(_given(model, i, x[row : row + 1], engine.get_input_details(i)["dtype"]), i)
-        engine.invoke()
-        for k, results in enumerate(found):
-            results.append(np.array(engine.get_output(k)))
-    return [np.concatenate(results) for results in found]
 
 
 @contextmanager
@@ -114,23 +100,13 @@ def _litert_engine(model: Model, keep: bool) -> Iterator[Any]:
     yield engine
 
 
-def _invoked(engine: Any, model: Model, inputs: Sequence[Int8s], row: int) -> None:
+def _invoked(engine: Any, model: Model, inputs: Sequence[Codes], row: int) -> None:
     for i, (detail, x) in enumerate(zip(engine.get_input_details(), inputs, strict=True)):
         engine.set_tensor(detail["index"], _given(model, i, x[row : row + 1], detail["dtype"]).reshape(detail["shape"]))
     engine.invoke()
 
 
-def _litert(model: Model, inputs: Sequence[Int8s]) -> list[NDArray[Any]]:
-    found: list[list[NDArray[Any]]] = [[] for _ in model.graph.outputs]
-    with _litert_engine(model, keep=False) as engine:
-        for row in range(len(inputs[0])):
-            _invoked(engine, model, inputs, row)
-            for detail, results in zip(engine.get_output_details(), found, strict=True):
-                results.append(engine.get_tensor(detail["index"]).copy())
-    return [np.concatenate(results) for results in found]
-
-
-def _litert_layers(model: Model, inputs: Sequence[Int8s]) -> Layers:
+def _litert_layers(model: Model, inputs: Sequence[Codes]) -> Layers:
     with _litert_engine(model, keep=True) as engine:
         places = {op["index"]: op["outputs"][0] for op in engine._get_ops_details() if len(op["outputs"])}
         wanted = {n.name: places[i] for n in model.graph.nodes if (i := _place(n, "operator")) in places}
@@ -146,13 +122,7 @@ def _litert_layers(model: Model, inputs: Sequence[Int8s]) -> Layers:
 # ---- .onnx ----
 
 
-def _onnx(model: Model, inputs: Sequence[Int8s]) -> list[NDArray[Any]]:
-    import onnx
-
-    return _onnx_run(model, onnx.load(str(model.path)), inputs, None)
-
-
-def _onnx_run(model: Model, proto: Any, inputs: Sequence[Int8s], names: list[str] | None) -> list[NDArray[Any]]:
+def _onnx_run(model: Model, proto: Any, inputs: Sequence[Codes], names: list[str] | None) -> list[NDArray[Any]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -165,24 +135,16 @@ def _onnx_run(model: Model, proto: Any, inputs: Sequence[Int8s], names: list[str
         feed = {}
         for i, (given, x) in enumerate(zip(session.get_inputs(), inputs, strict=True)):
             sample = _given(model, i, x[row : row + 1], dtypes.get(given.type, np.void))
-            feed[given.name] = _as_the_file_has_it(sample, given.shape)
+            feed[given.name] = sample.reshape([n if isinstance(n, int) else 1 for n in given.shape])
         rows.append([np.asarray(a) for a in session.run(names, feed)])
     return [np.concatenate([_channels_last(a) for a in column]) for column in zip(*rows, strict=True)]
-
-
-def _as_the_file_has_it(sample: NDArray[Any], shape: Sequence[Any]) -> NDArray[Any]:
-    """Channels first where the file has images so: the shapes tell."""
-    expected = [n if isinstance(n, int) else 1 for n in shape]
-    if sample.ndim == 4 and list(sample.shape) != expected:
-        sample = sample.transpose(0, 3, 1, 2)
-    return sample.reshape(expected)
 
 
 def _channels_last(a: NDArray[Any]) -> NDArray[Any]:
     return a.transpose(0, 2, 3, 1) if a.ndim == 4 else a
 
 
-def _onnx_layers(model: Model, inputs: Sequence[Int8s]) -> Layers:
+def _onnx_layers(model: Model, inputs: Sequence[Codes]) -> Layers:
     import onnx
 
     proto = onnx.load(str(model.path))
@@ -224,10 +186,7 @@ def _place(node: Node, kind: str) -> int | None:
     return int(found[1]) if found else None
 
 
-_RUN = {"tflite-micro": _tflite_micro, "litert": _litert, "onnxruntime": _onnx}
-
-
-def layers(model: Model, inputs: Sequence[Int8s]) -> tuple[Oracle, Layers] | None:
+def layers(model: Model, inputs: Sequence[Codes]) -> tuple[Oracle, Layers] | None:
     """Results of layers within the model, by LiteRT or onnxruntime: tflite-micro does not give them. None where neither is installed."""
     oracle = next(o for o in reversed(ORACLES) if o.suffix == model.path.suffix.lower())
     if not installed(oracle):

@@ -19,15 +19,14 @@ from .building import build
 from .cache import scratch_directory
 from .data import Dataset
 from .devices.data import dequantize
-from .devices.manifest import Tensor
 from .model import Model
 
-Int8s = NDArray[np.int8]
+Codes = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two int8 results of the same layer are apart. equal: share of values; largest: in steps of the integers."""
+    """How far two results of the same layer are apart. equal: share of values; largest: in steps of the integers."""
 
     name: str
     operator: str
@@ -35,8 +34,8 @@ class Difference:
     largest: int
 
     @classmethod
-    def of(cls, name: str, operator: str, ours: Int8s, theirs: Int8s) -> Difference:
-        steps = np.abs(ours.reshape(-1).astype(np.int16) - theirs.reshape(-1).astype(np.int16))
+    def of(cls, name: str, operator: str, ours: Codes, theirs: Codes) -> Difference:
+        steps = np.abs(ours.reshape(-1).astype(np.int64) - theirs.reshape(-1).astype(np.int64))
         return cls(name, operator, float(np.mean(steps == 0)), int(steps.max(initial=0)))
 
 
@@ -69,7 +68,7 @@ class Validation:
             f"generated C on {self.device} beside {self.oracle}",
             f"{'samples':<20}{self.samples}",
             f"{'values equal':<20}{self.output.equal:.4%}",
-            f"{'largest step':<20}{self.output.largest} of 256",
+            f"{'largest step':<20}{self.output.largest}",
         ]
         if self.same_class is not None:
             lines.append(f"{'same class':<20}{self.same_class:.2%}")
@@ -108,7 +107,7 @@ def validate(model: Model, samples: Dataset, device: str = "host", oracle: str |
     within = oracles.layers(model, inputs)
     if within is not None and within[0].profile not in (None, profile):
         arrays = _interpreted(model, inputs, str(within[0].profile))
-    first = Tensor(graph.type(graph.outputs[0]).shape, graph.type(graph.outputs[0]).scale, graph.type(graph.outputs[0]).zero_point)
+    first = oracles.tensor_of(graph.type(graph.outputs[0]))
     a, b = ours[:, : first.size], theirs[:, : first.size]
     layers = []
     for node in graph.nodes if within else ():
@@ -122,7 +121,7 @@ def validate(model: Model, samples: Dataset, device: str = "host", oracle: str |
     )  # fmt: skip
 
 
-def _interpreted(model: Model, inputs: Sequence[Int8s], profile: str) -> interp.Arrays:
+def _interpreted(model: Model, inputs: Sequence[Codes], profile: str) -> interp.Arrays:
     """Every value of the model in NumPy, with the rounding of a profile."""
     return interp.run(with_rounding(model.graph, profile), dict(zip(model.graph.inputs, inputs, strict=True)))
 

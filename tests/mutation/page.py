@@ -13,10 +13,11 @@ GOAL = 0.95
 
 TEXT = """{title}
 
-A test that cannot fail proves nothing. So small bugs are planted, one at a time, and the tests of the file must see each: a comparison
-that is off by one, a constant larger by one, a condition negated or dropped, an operator swapped, a statement left out, an error that
-becomes a success. What no test sees is a survivor: either a test is missing, or the change has no effect that anyone could see, which is
-called an equivalent mutant. The runner and what it replaces are in `tests/mutation`.
+A test that cannot fail proves nothing. So small bugs are planted, one at a time, and the tests of
+the file must see each: a comparison that is off by one, a constant larger by one, a condition
+negated or dropped, an operator swapped, a statement left out, an error that becomes a success. What
+no test sees is a survivor: either a test is missing, or the change has no effect that anyone could
+see, which is called an equivalent mutant. The runner and what it replaces are in `tests/mutation`.
 
     make mutants
 
@@ -24,8 +25,9 @@ called an equivalent mutant. The runner and what it replaces are in `tests/mutat
 |---|---|---|---|---|---|---|
 {rows}
 
-"Run" is a sample by seed {seed}; mutants of C that the compiler refuses are not counted. A mutant is killed when a test fails, when it
-cannot be imported, or when it does not end within twice the time of the tests and ten seconds.
+"Run" is a sample by seed {seed}; mutants of C that the compiler refuses are not counted. A mutant
+is killed when a test fails, when it cannot be imported, or when it does not end within twice the
+time of the tests and ten seconds.
 """
 
 

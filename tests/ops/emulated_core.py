@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled
+from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled, works_in_place
 
-from kiloc.ir.kernel_call import Argument, First, Scratch, Table
+from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
 from kilotune import boards, resources, toolchain
 
@@ -87,7 +87,7 @@ class Batch:
         allows, or a word farther: there channels of the result lie over others of the operand."""
         self._add(case, what, False, None)
         self._add(case, f"{what}, again", False, None)
-        if case.op.in_place in case.types:
+        if works_in_place(case):
             self._add(case, f"{what}, in place", True, None)
         reached = case.op.reach(case.node_types())
         if reached is not None:
@@ -126,6 +126,11 @@ class Batch:
                 self.image.written.append((words[-1][1], call.scratch))
             elif argument == "NULL" or isinstance(argument, First):
                 words.append((False, 0))
+            elif isinstance(argument, Pointers):
+                at = self.image.add(bytes(4 * len(argument.values)))
+                for i, value in enumerate(argument.values):
+                    self.image.pointer(at + 4 * i, offsets[value])
+                words.append((True, at))
             else:
                 assert isinstance(argument, Argument)
                 words.append((True, offsets[argument.value]))
@@ -207,8 +212,8 @@ class Batch:
         words = np.array([relocations, len(self.image.calls), *pointers, *call_words], np.uint32).tobytes()
         return words + b"\0" * (start - len(words)) + bytes(data)
 
-    def run(self, board: str, folder: Path, options: Sequence[str] = ()) -> bytes:
-        """The image after all calls, without its head. options: more arguments of the compiler."""
+    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None) -> bytes:
+        """The image after all calls, without its head. options: more arguments of the compiler. trace: file for what QEMU translates."""
         raw = self.words()
         head = len(raw) - len(self.image.data)
         (folder / "image.raw").write_bytes(raw)
@@ -233,8 +238,9 @@ class Batch:
         elf = folder / "cases.elf"
         subprocess.run(["arm-none-eabi-gcc", *flags, *map(str, sources), *link, *options, "-o", str(elf)], check=True)
         command = [b.emulator.program, "-M", b.emulator.machine, "-kernel", str(elf), "-display", "none", "-monitor", "none", "-serial", "stdio"]
+        traced = [] if trace is None else ["-d", "in_asm", "-D", str(trace)]
         done = subprocess.run(
-            [*command, *b.emulator.options, "-semihosting-config", "enable=on,target=native"],
+            [*command, *b.emulator.options, "-semihosting-config", "enable=on,target=native", *traced],
             cwd=folder, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0 and not done.stdout, (done.returncode, done.stdout, done.stderr)

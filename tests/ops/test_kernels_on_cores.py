@@ -16,7 +16,7 @@ from kernel_driver import generated, seeds
 
 from kilotune import boards
 
-BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+BOARDS = ("mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps2-an505-m23", "mps3-an547")
 TABLES = {
     "kernels": test_kernels_against_numpy.GENERATORS,
     "methods": test_method_kernels_against_numpy.GENERATORS,

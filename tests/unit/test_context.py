@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +15,15 @@ from gradients.graphs import Maker
 
 import kilotune as kt
 from kiloc.emit.c_names import Code
+from kiloc.emit.memory import arena_budget, check_slow_memory, resident_bytes
 from kiloc.emit.state_layout import StateLayout, is_scalar, state_layout
-from kiloc.emit.write import _finalized, _statement, _wrapped
+from kiloc.emit.write import _finalized, _statement, _wrapped, render
 from kiloc.ir.graph import Graph, Value
+from kiloc.ir.kernel_call import PACKAGES, KernelPackage
 from kiloc.ir.types import TensorType
 from kiloc.ops.model.reshape import Reshape
 from kiloc.optim import LEARNING_RATE
-from kiloc.options import Options
+from kiloc.options import Options, SlowMemory
 from kiloc.pipeline import compile_graph
 from kiloc.plan.lifetimes import scratch_name
 from kiloc.plan.paging import pages_of
@@ -227,3 +232,40 @@ def test_the_files_of_a_build() -> None:
     key = kt.AdapterOptions(public_key=bytes(32))
     signed = json.loads(compile_graph(tiny(), Options(methods=LORA, adapters=key), "0").files["library.json"])["build"]
     assert "-Imonocypher" in signed["flags"] and "+<monocypher/*.c>" in signed["srcFilter"] and "-ffp-contract=off" in signed["flags"]
+
+
+@pytest.mark.parametrize(("target", "absent"), [("", ["dsp", "mve"]), ("cortex-m3", ["dsp", "mve"]), ("cortex-m7", ["mve"]), ("cortex-m55", [])])
+def test_the_header_of_a_target_says_which_kernels_are_absent(target: str, absent: list[str]) -> None:
+    text = compile_graph(tiny(), Options(target=target), "0").files["runtime/include/kt/target.h"]
+    assert re.findall(r"^#define KT_WITHOUT_(\w+)", text, re.MULTILINE) == [name.upper() for name in absent]
+
+
+def test_sources_of_packages_are_part_of_the_library() -> None:
+    """Kernels from outside of kilotune lie in a folder of their own, with headers of their own."""
+    library = json.loads(render(replace(built("lora").context, packages=[(KernelPackage("own", Path(".")), "a.c")]))["library.json"])["build"]
+    assert f"-I{PACKAGES}" in library["flags"] and f"+<{PACKAGES}/**/*.c>" in library["srcFilter"]
+
+
+def test_offsets_into_the_state_have_the_smallest_type() -> None:
+    sizes = {size: replace(built("lora").context, state_bytes=size).offset_type for size in (4, 0xFFFF, 0x10000)}
+    assert sizes == {4: "uint16_t", 0xFFFF: "uint16_t", 0x10000: "uint32_t"}
+
+
+# ---- Memory beside the arena ----
+
+
+def test_the_budget_of_the_arena_is_what_state_and_resident_adapters_leave() -> None:
+    graph, waiting = built("lora").graph, kt.AdapterOptions(resident=3)
+    assert arena_budget(graph, Options()) == 0
+    assert arena_budget(built("infer").graph, Options(ram=10_000)) == 10_000
+    assert arena_budget(graph, Options(ram=10_000)) == 10_000 - state_layout(graph).bytes
+    slot = built("lora").context.adapter
+    assert slot is not None and resident_bytes(graph, Options(adapters=waiting)) == 3 * slot.slot_bytes
+    assert arena_budget(graph, Options(ram=10_000, adapters=waiting)) == 10_000 - state_layout(graph).bytes - 3 * slot.slot_bytes
+
+
+def test_slow_memory_that_is_too_small_is_refused() -> None:
+    check_slow_memory(10**9, Options())
+    check_slow_memory(4096, Options(slow=SlowMemory(size=4096)))
+    with pytest.raises(kt.CompileError, match="4,097 bytes are to be offloaded, to a memory of 4,096"):
+        check_slow_memory(4097, Options(slow=SlowMemory(size=4096)))

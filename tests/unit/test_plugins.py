@@ -141,7 +141,7 @@ def test_a_configuration_and_a_search_know_it(tmp_path: Path) -> None:
     config = Config((ia3.IA3(layers="last:2", least_channels=3),), kt.SGD())
     config.save(tmp_path / "c.json")
     assert load_config(tmp_path / "c.json") == config
-    assert list(families())[-1] == "ia3"
+    assert "ia3" in families()
     alone = TrainableSet.of([Piece("ia3", "first")])
     assert alone.plus(Piece("scale-shift", "first")) is None and TrainableSet.of([Piece("scale-shift", "first")]).plus(Piece("ia3", "first")) is None
     both = alone.plus(Piece("lora", "first", 2))

@@ -19,6 +19,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kilotune import oracles, validation
 from kilotune.cli import main
+from kilotune.survey import oracles as engines
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples/digits/digits.tflite"
@@ -89,8 +90,8 @@ def test_what_differs_is_found_in_its_layer(pixels: Path, tmp_path: Path, monkey
     data = value.data.copy()  # type: ignore[union-attr]
     data[3] += 40 * 128
     other.write_bytes(tflite.write(model.graph.with_values([replace(value, data=data)])))
-    for name, plain in list(oracles._RUN.items()):
-        monkeypatch.setitem(oracles._RUN, name, lambda given, x, plain=plain: plain(replace(given, path=other), x))
+    for name, plain in list(engines.BY_NAME.items()):
+        monkeypatch.setitem(engines.BY_NAME, name, lambda path, graph, plain=plain: plain(other, graph))
     layers: Callable[..., Any] = oracles._litert_layers
     monkeypatch.setattr(oracles, "_litert_layers", lambda given, x: layers(replace(given, path=other), x))
     result = run("validate", DIGITS, "--data", pixels, "--json", code=1)

@@ -11,14 +11,15 @@ import numpy as np
 from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
 from ..errors import CompileError
-from ..ir.graph import ADAPTER_KINDS, Graph, Value
+from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
+from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_string
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -79,6 +80,48 @@ class CAdapter:
     test_permitted: int
 
 
+@dataclass(frozen=True)
+class CEnd:
+    """An input or output in a buffer that holds all of them: from byte `at` to `end`."""
+
+    name: str
+    value: Value
+    at: int
+    end: int
+
+    @property
+    def ctype(self) -> str:
+        return CTYPES[self.value.type.dtype]
+
+    @property
+    def limits(self) -> Code:
+        """Lowest and highest value of its type, as arguments."""
+        return Code(", ".join(c_integer(end) for end in RANGES[self.value.type.dtype]))
+
+    def of(self, buffer: str, qualifier: str = "") -> Code:
+        """Its C expression; the buffer is one of int8_t."""
+        place = f"{buffer} + {self.at}" if self.at or self.ctype == "int8_t" else buffer
+        wide = f"({qualifier}void *)" if ELEMENT_BYTES[self.value.type.dtype] > 1 else ""
+        return Code(place if self.ctype == "int8_t" else f"({qualifier}{self.ctype} *){wide}({place})")
+
+
+def ends(named: list[tuple[str, Value]]) -> list[CEnd]:
+    """Where inputs, or outputs, lie behind each other in one buffer: each at a multiple of its element's width."""
+    found, at = [], 0
+    for name, value in named:
+        width = ELEMENT_BYTES[value.type.dtype]
+        at = -(-at // width) * width
+        found.append(CEnd(name, value, at, at + value.type.bytes))
+        at += value.type.bytes
+    return found
+
+
+def whole(found: list[CEnd]) -> int:
+    """Bytes of such a buffer: a multiple of the widest element."""
+    widest = max(ELEMENT_BYTES[e.value.type.dtype] for e in found)
+    return -(-found[-1].end // widest) * widest
+
+
 @dataclass
 class ModelContext:
     """What the templates read."""
@@ -134,8 +177,15 @@ class ModelContext:
     """Of the values in slow memory, all together."""
     moment_bytes: int = 0
     """Of it moments, at its beginning, which outlive a step and start at zero."""
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    """Parameters of "infer" and "train" that their steps do not read: inputs that only other outputs depend on."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
+
+    @property
+    def streams(self) -> bool:
+        """Inference keeps values from call to call."""
+        return any(s.comment == STREAM for s in self.state)
 
     @property
     def target_macro(self) -> str:
@@ -174,15 +224,33 @@ class ModelContext:
     @property
     def input_parameters(self) -> Code:
         """Of a C function that reads the inputs, behind the model: arrays with their sizes, which compilers hold against what is passed."""
-        return Code("" if self.offsets else "".join(f", const int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.inputs))
+        return Code("" if self.offsets else "".join(f", const {self._array(name, v)}" for name, v in self.inputs))
 
     @property
     def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
-        return Code("" if self.offsets else "".join(f", int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.outputs))
+        return Code("" if self.offsets else "".join(f", {self._array(name, v)}" for name, v in self.outputs))
 
-    def _bytes_macro(self, name: str) -> str:
-        return f"{self.prefix}_{name.upper()}_BYTES"
+    def _array(self, name: str, value: Value) -> str:
+        width = ELEMENT_BYTES[value.type.dtype]
+        return f"{CTYPES[value.type.dtype]} {name}[{self.prefix}_{name.upper()}_BYTES{f' / {width}' if width > 1 else ''}]"
+
+    @property
+    def input_ends(self) -> list[CEnd]:
+        return ends(self.inputs)
+
+    @property
+    def output_ends(self) -> list[CEnd]:
+        return ends(self.outputs)
+
+    @property
+    def input_bytes(self) -> int:
+        """Of all inputs in one buffer, as the table of kt/model.h has them."""
+        return whole(self.input_ends)
+
+    @property
+    def output_bytes(self) -> int:
+        return whole(self.output_ends)
 
 
 def build_context(
@@ -203,7 +271,7 @@ def build_context(
         inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,
-        adapters=train is None and bool(graph.state()),
+        adapters=train is None and bool(graph.trained_state()),
         loss=loss if train else "",
         classes=graph.type(reads["y"]).size if "label" in reads else 0,
         class_names=_class_names(class_names, graph.type(outputs[0]).size),
@@ -230,6 +298,7 @@ def build_context(
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
+    context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow)
@@ -245,6 +314,13 @@ def _class_names(names: Sequence[str], outputs: int) -> Code:
         what = f"are {len(names)}, the model tells {outputs} classes apart"
         raise CompileError("class_names", what, "name all of them, in the order of the model's outputs")
     return Code(", ".join(c_string(name.encode()) for name in names))
+
+
+def _unread(part: Slice, inputs: list[tuple[str, Value]]) -> list[str]:
+    if part.graph.buffers == "arena":
+        return []
+    read = {value for node in part.kernels.nodes for value in node.inputs.values()}
+    return [name for name, value in inputs if value.name not in read]
 
 
 def _target_range(graph: Graph) -> tuple[str, ...]:
@@ -280,7 +356,11 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
 def _state_member(v: Value, context: ModelContext, constants: Constants) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
-    if context.adapters:
+    if v.kind == STREAM:
+        first, same = int(v.data.ravel()[0]), bool(np.all(v.data == v.data.ravel()[0]))
+        is_array = not same
+        initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
+    elif context.adapters:
         is_array, initial = not scalar, c_array(v.data).rstrip(",") if scalar else c_array(v.data)
     elif np.any(v.data) and v.kind != "master":
         is_array = not scalar

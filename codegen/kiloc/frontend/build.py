@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Op
-from ..ir.types import Quantization, TensorType
+from ..ir.types import RANGES, Quantization, TensorType
+from ..ops.model.requantize import Requantize
 from ..plain_text import printable
 from .limits import ALL_ELEMENTS, OPERATORS, check_count, check_size
+from .refusals import Refusals
 
 QUANTIZE_HINT = (
     "quantise the float model to full INT8: `kilotune quantize MODEL --data SAMPLES -o FILE`; or TFLiteConverter with a "
@@ -37,14 +39,19 @@ def checked_scales(where: str, scales: NDArray[np.float64]) -> NDArray[np.float6
     return scales
 
 
-def checked_quantization(where: str, scales: NDArray[np.float64], zero_points: NDArray[np.int64], axis: int | None) -> Quantization:
-    """Quantisation parameters, refused where arithmetic on them would be meaningless."""
+def checked_quantization(
+    where: str, scales: NDArray[np.float64], zero_points: NDArray[np.int64], axis: int | None, dtype: str = "int8"
+) -> Quantization:
+    """Quantisation parameters of a tensor of an element type, refused where arithmetic on them would be meaningless."""
     checked_scales(where, scales)
     points = np.unique(zero_points) if zero_points.size else np.zeros(1, np.int64)
     if points.size > 1:
         raise CompileError(where, "zero points differ between channels", "export with symmetric per-channel weights")
-    if not -128 <= int(points[0]) <= 127:
-        raise CompileError(where, f"zero point {int(points[0])} is outside int8", "export the model again")
+    low, high = RANGES[dtype]
+    if not low <= int(points[0]) <= high:
+        raise CompileError(where, f"zero point {int(points[0])} is outside {dtype}", "export the model again")
+    if dtype in ("int16", "int32") and points[0] != 0:
+        raise CompileError(where, f"{dtype} with zero point {int(points[0])}", "export it with symmetric 16-bit activations")
     return Quantization(tuple(float(s) for s in scales), int(points[0]), axis if scales.size > 1 else None)
 
 
@@ -58,6 +65,8 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refusals: Refusals = field(default_factory=Refusals)
+    """What stands in the way; `finish` raises it."""
     _taken: dict[str, int] = field(default_factory=dict)
     """The number that a name last got."""
     _elements: dict[str, int] = field(default_factory=dict)
@@ -81,11 +90,23 @@ class GraphBuilder:
         self._add(Value(name, type_, "constant", np.ascontiguousarray(data), printable(origin)))
         return name
 
+    def stream(self, name: str, type_: TensorType, data: NDArray[np.generic], origin: str) -> str:
+        """A value that is kept from call to call, and what it holds at first."""
+        name = self.unique(name)
+        self._add(Value(name, type_, "stream", np.ascontiguousarray(data), printable(origin)))
+        return name
+
     def node(self, name: str, op: Op, inputs: dict[str, str], result: TensorType, origin: str) -> str:
         """Add a node with one activation as its result, which takes the node's name."""
         self._add(Value(name, result, "activation", None, printable(origin)))
         self.nodes.append(Node(name, op, inputs, (name,), origin=printable(origin)))
         check_count("the graph", "operators", len(self.nodes), OPERATORS)
+        return name
+
+    def stand_in(self, type_: TensorType, origin: str) -> str:
+        """A value for what was refused, so that reading goes on behind it: there will be no graph."""
+        name = self.unique("refused")
+        self._add(Value(name, type_, "activation", None, printable(origin)))
         return name
 
     def _add(self, value: Value) -> None:
@@ -95,6 +116,24 @@ class GraphBuilder:
         check_count("the graph", f"elements of {kind}", self._elements[kind], ALL_ELEMENTS)
         self.values[value.name] = value
 
+    def _apart(self, outputs: list[str]) -> list[str]:
+        """Outputs with bytes of their own: one that is an input, or another output, under whatever shape, is copied."""
+        producers = {node.outputs[0]: node for node in self.nodes if node.op.view}
+        taken, found = set(self.inputs), []
+        for name in outputs:
+            root = name
+            while root in producers:
+                root = producers[root].inputs["x"]
+            if root in taken:
+                value = self.values[name]
+                name = self.node(self.unique("copy"), Requantize(), {"x": name}, value.type, value.origin)
+            taken.add(root)
+            found.append(name)
+        return found
+
     def finish(self, outputs: list[str]) -> Graph:
+        """The graph. Raises ModelError with all refusals, where there are some."""
+        self.refusals.check(self.origin)
+        outputs = self._apart(outputs)
         notes = tuple(map(printable, self.notes))
         return Graph(self.name, self.values, tuple(self.nodes), tuple(self.inputs), tuple(outputs), origin=printable(self.origin), notes=notes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,24 @@ from .limits import NAME_BYTES, PORTS, RANK, check_count
 
 _OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if not k.startswith("_")}
 _TYPES = {v: k for k, v in vars(tflite.TensorType).items() if not k.startswith("_")}
-_DTYPES = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": np.int64}
+_DTYPES = {
+    "INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FLOAT32": np.float32, "BOOL": np.bool_,
+}  # fmt: skip
+_OF_CONSTANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "PACK": ("PackOptions", ("Axis",)),
+    "CONCATENATION": ("ConcatenationOptions", ("Axis",)),
+    "GATHER": ("GatherOptions", ("Axis", "BatchDims")),
+    "STRIDED_SLICE": ("StridedSliceOptions", ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask")),
+    **dict.fromkeys(("REDUCE_PROD", "SUM", "REDUCE_MAX", "REDUCE_MIN"), ("ReducerOptions", ("KeepDims",))),
+}
+"""Options that `tflite_constants.fold` reads: the table of the schema, and its fields."""
 _DAMAGED = (struct.error, IndexError, ValueError, TypeError, OverflowError)
 """What the accessors raise on offsets that lead nowhere."""
 
 
 @dataclass
 class Tensor:
-    """A tensor as the file has it; `data` where it is constant."""
+    """A tensor as the file has it; `data` where it is constant. Constants of 4 bits are unpacked: they are INT8 here."""
 
     index: int
     name: str
@@ -66,11 +77,12 @@ class Operator:
 
 @dataclass
 class File:
-    """The first subgraph of a model."""
+    """The first subgraph of a model. once: the operators of subgraphs that run once, before the first inference."""
 
     operators: list[Operator]
     inputs: list[Tensor]
     outputs: list[Tensor]
+    once: list[Operator]
 
 
 def read(data: bytes, origin: str) -> File:
@@ -79,21 +91,28 @@ def read(data: bytes, origin: str) -> File:
         raise CompileError(origin, "not a TensorFlow Lite file (its identifier 'TFL3' is missing)", "pass a .tflite or .onnx model")
     try:
         reader = _Reader(data)
-        return File(reader.operators(), reader.tensors("Inputs"), reader.tensors("Outputs"))
+        operators = reader.operators()
+        return File(operators, reader.tensors("Inputs"), reader.tensors("Outputs"), _once(data, operators))
     except _DAMAGED as error:
         raise CompileError(origin, f"the file is damaged or truncated ({error})", "copy or export the model again") from None
+
+
+def _once(data: bytes, operators: list[Operator]) -> list[Operator]:
+    """The operators of the subgraph that CALL_ONCE names; a second one is named in vain."""
+    named = [op.options["InitSubgraphIndex"] for op in operators if op.kind == "CALL_ONCE" and op.options is not None]
+    return _Reader(data, int(named[0])).operators() if named else []
 
 
 class _Reader:
     """Flatbuffer accessors with bounds that a damaged file cannot talk its way around."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, subgraph: int = 0) -> None:
         self._left = 8 * len(data)
         self._bound = reads_tflite()
         self.model = tflite.Model.GetRootAsModel(data, 0)
-        if self.model.SubgraphsLength() < 1:
-            raise ValueError("no subgraph")
-        self.graph = self.model.Subgraphs(0)
+        if not 0 <= subgraph < self.model.SubgraphsLength():
+            raise ValueError(f"no subgraph {subgraph}")
+        self.graph = self.model.Subgraphs(subgraph)
         self._count = self._bounded(self.graph.TensorsLength())
         self._tensors: dict[int, Tensor] = {}
         self._buffers: dict[int, bytes] = {}
@@ -131,7 +150,9 @@ class _Reader:
             points = np.array([q.ZeroPoint(i) for i in range(self._bounded(q.ZeroPointLength()))], np.int64)
             axis = int(q.QuantizedDimension())
         dtype = _TYPES.get(t.Type(), f"type {t.Type()}")
-        return Tensor(index, self._text(t.Name()), shape, dtype, scales, points, axis, self._data(t, shape, dtype, index))
+        data = self._data(t, shape, dtype, index)
+        kept = "INT8" if dtype == "INT4" and data is not None else dtype
+        return Tensor(index, self._text(t.Name()), shape, kept, scales, points, axis, data)
 
     def _text(self, name: bytes | None) -> str:
         data = name or b""
@@ -140,11 +161,11 @@ class _Reader:
 
     def _data(self, t: Any, shape: tuple[int, ...], dtype: str, index: int) -> NDArray[Any] | None:
         data = self._buffer(t.Buffer())
-        if not data or dtype not in _DTYPES:
+        if not data or (dtype not in _DTYPES and dtype != "INT4"):
             return None
-        count = 1
-        for extent in shape:
-            count *= extent
+        count = prod(shape)
+        if dtype == "INT4":
+            return _of_four_bits(data, count, index).reshape(shape)
         if count * np.dtype(_DTYPES[dtype]).itemsize != len(data):
             raise ValueError(f"tensor {index} has {len(data)} bytes of data for shape {shape}")
         return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
@@ -180,8 +201,19 @@ class _Reader:
     def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
         table = op.BuiltinOptions()
         cls = self._bound.get(kind)
-        if table is None or cls is None or cls.tflite is None or not cls.tflite.fields:
+        name, fields = cls.tflite.options(kind) if cls is not None and cls.tflite is not None else ("", ())
+        if kind in _OF_CONSTANTS:
+            name, fields = _OF_CONSTANTS[kind][0], tuple(dict.fromkeys((*fields, *_OF_CONSTANTS[kind][1])))
+        if table is None or not fields:
             return None
-        options = getattr(tflite, cls.tflite.table)()
+        options = getattr(tflite, name)()
         options.Init(table.Bytes, table.Pos)
-        return {name: getattr(options, name)() for name in cls.tflite.fields}
+        return {field: getattr(options, field)() for field in fields}
+
+
+def _of_four_bits(data: bytes, count: int, index: int) -> NDArray[np.int8]:
+    """Two values a byte, the first in the lower half, as int8."""
+    if count < 0 or (count + 1) // 2 != len(data):
+        raise ValueError(f"tensor {index} has {len(data)} bytes of data for {count} values of 4 bits")
+    pairs = np.frombuffer(data, np.int8)
+    return np.stack([(pairs << 4) >> 4, pairs >> 4], 1).ravel()[:count]

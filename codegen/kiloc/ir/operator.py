@@ -7,7 +7,7 @@ types, exact meaning in NumPy, gradient, C kernel, and how files of models hold 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -90,6 +90,10 @@ class Op:
     """"forward" (a model's or an adapter's own operator), "backward", "update", or "kernel" (stands for another in a fast form)."""
     operands: ClassVar[tuple[str, ...]] = ("x",)
     optional: ClassVar[tuple[str, ...]] = ()
+    variadic: ClassVar[bool] = False
+    """Any number of further operands x1, x2, ... may follow x."""
+    element_types: ClassVar[tuple[str, ...]] = ("int8",)
+    """Element types of the quantised activations that it takes and gives; of several, `check` says which go together."""
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
@@ -97,6 +101,18 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+    replaces: ClassVar[str] = ""
+    """Mnemonic of an operator whose place in the registry this one takes, with its names: one with a kernel of its own, from a plugin."""
+    oracle: ClassVar[str] = ""
+    """Of an operator with names in files: whose integers its own are compared with, as "tflite-micro", "LiteRT BUILTIN_REF" or "onnxruntime"."""
+
+    @classmethod
+    def required(cls, given: Iterable[str]) -> tuple[str, ...]:
+        """The operands that a node of a model has, given their names: `operands`, and of a variadic operator all that follow x without a gap."""
+        names, more = set(given), list(cls.operands)
+        while cls.variadic and f"x{len(more)}" in names:
+            more.append(f"x{len(more)}")
+        return tuple(more)
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         """Result types where operands and attributes determine them, else None (then `check` decides)."""
@@ -161,17 +177,21 @@ REGISTRY: dict[str, type[Op]] = {}
 
 
 def register(cls: OpClass) -> OpClass:
-    """Class decorator: makes the operator known under its mnemonic, and under its names in files. Raises CompileError where one is taken."""
+    """Class decorator: makes the operator known under its mnemonic, and under its names in files. Raises CompileError where one is taken by
+    another operator than the one that it replaces."""
     where = f"operator {cls.__name__}"
     if not isinstance(cls.mnemonic, str) or not re.fullmatch("[a-z][a-z0-9_]*", cls.mnemonic):
         what = f"its mnemonic {cls.mnemonic!r} is no name of lower-case letters, digits and _"
         raise CompileError(where, what, 'mnemonic: ClassVar[str] = "scale"')
     for other in REGISTRY.values():
+        if other.mnemonic == cls.replaces:
+            continue
         taken = [cls.mnemonic] if other.mnemonic == cls.mnemonic else []
         taken += [name for name in (cls.tflite.operators if cls.tflite else ()) if other.tflite and name in other.tflite.operators]
         taken += [name for name in (cls.onnx.operators if cls.onnx else ()) if other.onnx and name in other.onnx.operators]
         if taken:
             raise CompileError(where, f"{taken[0]} is the name of {other.__module__}.{other.__qualname__}", "choose another name")
+    REGISTRY.pop(cls.replaces, None)
     REGISTRY[cls.mnemonic] = cls
     return cls
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node
 from ..ir.operator import Environment
-from ..ir.types import TensorType
+from ..ir.types import RANGES, TensorType
 from ..ir.verify import node_types
 from ..ops._window import Window
 from ..ops._window_reach import inside
@@ -25,13 +25,15 @@ from ..ops.model.add import Add
 from ..ops.model.average_pool_2d import AveragePool2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.maximum import Maximum
 from ..ops.model.mean import Mean
+from ..ops.model.minimum import Minimum
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
 
-MONOTONE = (Add, AveragePool2D, MaxPool2D, Mean, Pad, Requantize, Reshape, Transpose)
+MONOTONE = (Add, AveragePool2D, Maximum, MaxPool2D, Mean, Minimum, Pad, Requantize, Reshape, Transpose)
 """No result becomes less where an operand becomes greater."""
 
 Ints = NDArray[np.int64]
@@ -51,10 +53,10 @@ class Bounds:
 
 
 def channel_bounds(graph: Graph) -> dict[str, Bounds]:
-    """Of every int8 input and every int8 result of the forward phase."""
-    found = {name: anything(graph.type(name)) for name in graph.inputs if graph.type(name).dtype == "int8"}
+    """Of every input of the model and every result of the forward phase that is an activation."""
+    found = {name: anything(graph.type(name)) for name in graph.model_inputs}
     for node in graph.phase("forward"):
-        results = [name for name in node.outputs if graph.type(name).dtype == "int8"]
+        results = [name for name in node.outputs if graph.type(name).dtype in RANGES]
         known = all(v in found or graph.values[v].kind == "constant" for v in node.inputs.values())
         for name in results:
             found[name] = _result(graph, node, found) if known else anything(graph.type(name))
@@ -62,7 +64,8 @@ def channel_bounds(graph: Graph) -> dict[str, Bounds]:
 
 
 def anything(t: TensorType) -> Bounds:
-    return Bounds(np.full(t.shape[-1], -128, np.int64), np.full(t.shape[-1], 127, np.int64))
+    low, high = RANGES[t.dtype]
+    return Bounds(np.full(t.shape[-1], low, np.int64), np.full(t.shape[-1], high, np.int64))
 
 
 def _result(graph: Graph, node: Node, found: Mapping[str, Bounds]) -> Bounds:
@@ -78,9 +81,10 @@ def _ends(graph: Graph, node: Node, found: Mapping[str, Bounds]) -> Bounds:
     t = node_types(graph, node)
 
     def at(end: str) -> Ints:
-        arrays: dict[str, NDArray[Any]] = {
-            o: np.broadcast_to(getattr(found[v], end), t.type(o).shape).astype(np.int8) for o, v in node.inputs.items()
-        }
+        arrays = dict[str, NDArray[Any]]()
+        for operand, v in node.inputs.items():
+            data = graph.values[v].data
+            arrays[operand] = np.broadcast_to(getattr(found[v], end), t.type(operand).shape).astype(t.type(operand).dtype) if data is None else data
         result = node.op.evaluate(Environment(t.operands, t.results, arrays))[0]
         return result.astype(np.int64).reshape(-1, t.result().shape[-1])
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
+from ..ir.operator import Op
+from ..ops.model.fully_connected import FullyConnected
+from ..ops.model.keep import Keep
 from ..ops.model.pad import Pad
+from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
+from ..ops.model.slice import Slice
 from ..ops.model.transpose import Transpose
 
 
@@ -19,7 +24,9 @@ def simplify(graph: Graph) -> Graph:
         node = replace(node, inputs={o: alias.get(v, v) for o, v in node.inputs.items()})
         if isinstance(node.op, Reshape | Transpose):
             node = _merged(node, producers.get(node.inputs["x"]))
-        if _is_identity(graph, node) and node.outputs[0] not in graph.outputs:
+        elif isinstance(node.op, Keep):
+            node = _kept_at_once(graph, node, producers.get(node.inputs["x"]))
+        if _is_identity(graph, node) and node.outputs[0] not in graph.outputs and not graph.values[node.inputs["x"]].is_state:
             alias[node.outputs[0]] = node.inputs["x"]
             continue
         kept.append(node)
@@ -28,11 +35,19 @@ def simplify(graph: Graph) -> Graph:
 
 
 def with_rounding(graph: Graph, profile: str) -> Graph:
-    """Rounding of FULLY_CONNECTED as a profile has it: "tflm", twice as TensorFlow Lite Micro, or "litert", once as LiteRT."""
+    """Operators as a profile has them: "tflm", as TensorFlow Lite Micro computes them, or "litert".
+
+    LiteRT rounds the sums of FULLY_CONNECTED once, not twice, and regards the scale of RELU6's result.
+    """
     if profile == "tflm":
         return graph
-    nodes = [replace(n, op=replace(n.op, rounding="once")) if n.op.mnemonic == "fully_connected" else n for n in graph.nodes]  # type: ignore[call-arg]
-    return replace(graph, nodes=tuple(nodes))
+    return replace(graph, nodes=tuple(replace(n, op=_of_litert(n.op)) for n in graph.nodes))
+
+
+def _of_litert(op: Op) -> Op:
+    if isinstance(op, FullyConnected):
+        return replace(op, rounding="once")
+    return Requantize("relu6") if isinstance(op, Requantize) and op.unscaled else op
 
 
 def _merged(node: Node, before: Node | None) -> Node:
@@ -43,6 +58,13 @@ def _merged(node: Node, before: Node | None) -> Node:
     if isinstance(op, Transpose) and isinstance(before.op, Transpose):
         op = Transpose(tuple(before.op.permutation[i] for i in op.permutation))
     return replace(node, op=op, inputs={"x": before.inputs["x"]})
+
+
+def _kept_at_once(graph: Graph, node: Node, before: Node | None) -> Node:
+    """What is kept of a slice, taken from what it was cut from."""
+    if before is None or not isinstance(before.op, Slice) or graph.values[before.inputs["x"]].is_state:
+        return node
+    return replace(node, op=Keep(before.op), inputs={**node.inputs, "x": before.inputs["x"]})
 
 
 def _is_identity(graph: Graph, node: Node) -> bool:
@@ -57,7 +79,7 @@ def _without_dead(graph: Graph) -> Graph:
     wanted = set(graph.outputs)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if wanted & set(node.outputs):
+        if wanted & set(node.outputs) or isinstance(node.op, Keep):
             kept.append(node)
             wanted.update(node.inputs.values())
     return graph.with_nodes(kept[::-1])

@@ -16,8 +16,9 @@ from kiloc.peft import BiasOnly, LoRA, Method
 from ..building import Build, build, open_build
 from ..cache import scratch_directory
 from ..data import Dataset, Wanted
-from ..devices.manifest import Manifest, Tensor
+from ..devices.manifest import Manifest
 from ..model import Model, load
+from ..oracles import tensor_of
 from .methods import made_methods, options_of_methods
 from .options import OF_TRAINING, made_loss, made_optimizer, named
 from .reporting import note
@@ -86,7 +87,7 @@ def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
 def wanted_of(model: Model, methods: Sequence[Method], loss: Any) -> Wanted:
     """What a model file will take once it is built."""
     graph = model.graph
-    inputs = tuple(Tensor(t.shape, t.scale, t.zero_point) for t in map(graph.type, graph.inputs))
+    inputs = tuple(tensor_of(graph.type(name)) for name in graph.inputs)
     outputs = graph.type(graph.outputs[0]).size
     made = as_loss(loss)
     if not isinstance(made, CrossEntropy):

@@ -90,7 +90,7 @@ def _image_reader(folder: Path, tensor: Tensor, notes: list[str]) -> Callable[[P
     if math.isnan(tensor.scale):
         what = "holds images, and a float model does not say how pixels are scaled"
         raise DeviceError(str(folder), what, "prepare them as for the training of the model, and pass an .npz file")
-    low, high = ((q - tensor.zero_point) * tensor.scale for q in (-128, 127))
+    low, high = ((q - tensor.zero_point) * tensor.scale for q in tensor.range)
     kind = next((k for k, (a, b) in RANGES.items() if max(abs(low - a), abs(high - b)) <= TOLERANCE * (b - a)), None)
     if kind is None:
         what = f"holds images, and the model's input is made for {low:.4g} to {high:.4g}: how pixels become that cannot be known"

@@ -66,9 +66,9 @@ def _check_options(path: str, suffix: str, reading: Reading) -> None:
 def _fitted(x: NDArray[Any], tensor: Tensor | None, notes: list[str]) -> NDArray[Any]:
     """Samples [N, ...] in the model's shape where theirs differs by axes of 1, or is flat; numbers of other types as float32.
 
-    int8 is what the model itself takes. What cannot be fitted stays as it is, and the device says what is wrong with it.
+    The model's own type, mostly int8, is taken as it is. What cannot be fitted stays as it is, and the device says what is wrong with it.
     """
-    if (x.dtype.kind in "iub" and x.dtype != np.int8) or x.dtype == np.float16:
+    if (x.dtype.kind in "iub" and x.dtype != np.dtype(tensor.dtype if tensor else "int8")) or x.dtype == np.float16:
         x = x.astype(np.float32)
     if tensor is None or x.ndim == 0 or x.shape[1:] == tensor.sample_shape:
         return x

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiloc import CompileError
+from kiloc.options import check_class_names
 
 from ..devices.errors import DeviceError
 from ..devices.plausible import DataWarning
@@ -37,12 +38,7 @@ def read_names(given: str) -> tuple[str, ...]:
 def checked_names(names: Iterable[Any], where: str = "class_names") -> tuple[str, ...]:
     """Names that are text, printable and different. Raises CompileError."""
     found = tuple(names)
-    for name in found:
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise CompileError(where, f"{name!r} is not a name", "names are text of printable characters")
-    if len(set(found)) != len(found):
-        twice = next(name for name in found if found.count(name) > 1)
-        raise CompileError(where, f"{twice!r} is there twice", "each class has its own name")
+    check_class_names(found, where)
     return found
 
 

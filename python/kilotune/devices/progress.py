@@ -17,6 +17,38 @@ LINES = 10.0
 
 
 @contextmanager
+def stages(title: str, show: bool | None) -> Iterator[Callable[[str], None]]:
+    """What is being done, for work without a number of steps; yields the function to call at each of its stages.
+
+    show: as for `bar`; on standard error that is no terminal True writes a line a stage, once PATIENCE seconds have passed.
+    """
+    if show is False or (show is None and not sys.stderr.isatty()):
+        yield lambda stage: None
+        return
+    status = Console(stderr=True).status(title)
+    appears = time.monotonic() + PATIENCE
+    started = False
+
+    def enter(stage: str) -> None:
+        nonlocal started
+        if time.monotonic() < appears:
+            return
+        if not sys.stderr.isatty():
+            print(f"{title}: {stage}", file=sys.stderr, flush=True)
+            return
+        status.update(f"{title}: {stage}")
+        if not started:
+            started = True
+            status.start()
+
+    try:
+        yield enter
+    finally:
+        if started:
+            status.stop()
+
+
+@contextmanager
 def bar(title: str, total: int, show: bool | None) -> Iterator[Callable[[], None]]:
     """Progress of so many steps; yields the function to call after each.
 
@@ -71,17 +103,3 @@ def _lines(title: str, total: int, asked: bool) -> Iterator[Callable[[], None]]:
 
 def _say(title: str, done: int, total: int) -> None:
     print(f"{title}: {done} of {total}", file=sys.stderr, flush=True)
-
-
-class Stages:
-    """Names of stages on standard error as they end, once the whole takes more than PATIENCE seconds."""
-
-    def __init__(self, title: str, show: bool | None) -> None:
-        """show: as of `bar`; None: where standard error is a terminal."""
-        self.title = title
-        self.show = sys.stderr.isatty() if show is None else show
-        self.appears = time.monotonic() + PATIENCE
-
-    def done(self, name: str) -> None:
-        if self.show and time.monotonic() >= self.appears:
-            print(f"{self.title}: {name} done", file=sys.stderr, flush=True)

@@ -52,7 +52,7 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     if device.manifest.targets == "labels":
         plausible.warn_of_labels(targets[0], device.manifest.classes or 0)
     held = _held_out(device, targets[0], asked)
-    judged: tuple[NDArray[np.int8], ArrayLike | None] | None = None
+    judged: tuple[NDArray[Any], ArrayLike | None] | None = None
     if held.any():
         if asked.validation is not None:
             raise ValueError("hold_out makes its own validation samples: leave validation out")
@@ -92,7 +92,7 @@ class _Loop:
     """What stays the same from epoch to epoch, and how far the training is."""
 
     device: Device
-    samples: NDArray[np.int8]
+    samples: NDArray[Any]
     targets: Targets
     per_update: int
     done: History

@@ -52,8 +52,13 @@ def make(
     if chosen.linker_script is None:
         raise CompileError(board, "no firmware is linked for this board", f"boards: {', '.join(row['board'] for row in boards.overview())}")
     loaded = load(model or resources.digits() / "digits.tflite")
-    if len(loaded.graph.inputs) > 1 or len(loaded.graph.outputs) > 1:
-        raise CompileError(str(loaded.path), "has several inputs or outputs", "write its application by examples/own_firmware, after kilotune build")
+    ends = [loaded.graph.type(name).dtype for name in (*loaded.graph.inputs, *loaded.graph.outputs)]
+    if ends != ["int8", "int8"]:
+        raise CompileError(
+            str(loaded.path),
+            "has several inputs or outputs, or others than int8",
+            "write its application by examples/own_firmware, after kilotune build",
+        )
     with whole_directory(Path(directory), lambda target: target.is_dir() and not any(target.iterdir())) as folder:
         kind = "data" if data else "simulated" if model else "digits"
         _build(loaded, folder, chosen, data, methods, loss, example=model is None)

@@ -40,6 +40,9 @@ typedef enum {
     KT_ERROR_UNSIGNED = 19    /* a state from outside, in a build with a public key; nothing was changed */
 } kt_status;
 
+/* What a status means, in a few words of English: for a log or a serial port. Never NULL, whatever the number. */
+const char *kt_status_text(kt_status status);
+
 typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */
 typedef struct kt_self_test kt_self_test;           /* kt/adapter_slots.h */
 
@@ -50,7 +53,8 @@ typedef struct {
 } kt_target;
 
 /* Any generated model behind one table. `model` is storage of model_bytes, aligned to KT_ALIGNMENT.
- * Inputs (and outputs) are concatenated in the model's order. Functions are NULL where the model was built without them. */
+ * Inputs (and outputs) are concatenated in the model's order, as the bytes of their element types; one whose elements are wider than a
+ * byte begins at a multiple of their width, and the buffer, whose size is one of the widest, is aligned to KT_ALIGNMENT then. Functions are NULL where the model was built without them. */
 typedef struct {
     const char *name;
     const uint8_t *base_hash; /* first 8 bytes of the SHA-256 of the base model's frozen part */

@@ -18,6 +18,7 @@ from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import Quantization
+from .._fixed_point import exp_negative, one_over_one_plus
 from ..backward._gradient import Real, RequantizedGradient, batch
 
 if TYPE_CHECKING:
@@ -33,35 +34,12 @@ if TYPE_CHECKING:
 
 DIFFERENCE_BITS = 5
 SUM_BITS = 12
-_BARREL = ((24, 1672461947), (25, 1302514674), (26, 790015084), (27, 290630308), (28, 39332535), (29, 720401), (30, 242))
-
-
-def _exp_negative(a: NDArray[np.int64]) -> NDArray[np.int64]:
-    """exp(a) for a <= 0 with 5 integer bits; result with 0 integer bits (gemmlowp exp_on_negative_values)."""
-    quarter = 1 << 24
-    part = (a & (quarter - 1)) - quarter
-    x = (part << DIFFERENCE_BITS) + (1 << 28)
-    x2 = nm.high_multiply(x, x)
-    x3, x4 = nm.high_multiply(x2, x), nm.high_multiply(x2, x2)
-    cubic = nm.high_multiply(nm.divide_by_power(x4, 2) + x3, 715827883) + x2
-    series = x + nm.divide_by_power(cubic, 1)
-    result = 1895147668 + nm.high_multiply(1895147668, series)
-    remainder = part - a
-    for bit, factor in _BARREL:
-        result = np.where(remainder & (1 << bit), nm.high_multiply(result, factor), result)
-    return np.where(a == 0, nm.INT32_MAX, result)
 
 
 def _reciprocal(x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """1 / x for x with SUM_BITS integer bits, as (mantissa with 0 integer bits, bits over unit)."""
     headroom = 32 - nm.bit_length(x)
-    shifted = (x << headroom) - (1 << 31)
-    half = (shifted + nm.INT32_MAX + 1) >> 1
-    y = 1515870810 + nm.high_multiply(half, -1010580540)
-    for _ in range(3):
-        rest = (1 << 29) - nm.high_multiply(half, y)
-        y = y + nm.saturate32(nm.high_multiply(y, rest) << 2)
-    return nm.saturate32(y << 1), SUM_BITS - headroom
+    return one_over_one_plus((x << headroom) - (1 << 31)), SUM_BITS - headroom
 
 
 @register
@@ -71,6 +49,7 @@ class Softmax(Op):
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SOFTMAX": 2}, "SoftmaxOptions", ("Beta",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Softmax",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     beta: float = 1.0
 
@@ -98,7 +77,7 @@ class Softmax(Op):
         difference = x - x.max(2, keepdims=True)
         counts = difference >= smallest
         scaled = nm.high_multiply(nm.saturate32(np.where(counts, difference, 0) << shift), multiplier)
-        p = _exp_negative(scaled)
+        p = exp_negative(scaled, DIFFERENCE_BITS)
         total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(2, keepdims=True)
         scale, over = _reciprocal(total)
         y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - 8) - 128

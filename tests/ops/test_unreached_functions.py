@@ -1,0 +1,72 @@
+"""What operators say that a call never reaches is not run: bounds of the stack leave it out (`KernelCall.unreached`).
+
+QEMU writes down every block of code that it translates, and so every function that ran. The cases of each kernel run apart for each set of
+functions that they claim not to reach.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import test_kernels_against_numpy
+import test_packed_gradients_against_numpy
+import test_packed_kernels_against_numpy
+from emulated_core import LARGEST_IMAGE, Batch
+from kernel_driver import Case, generated, seeds
+
+from kiloc.ir.operator import Names
+from kilotune import boards
+
+BOARD = "mps2-an386"
+"""Its core runs the kernels that walk in several ways."""
+
+TABLES = (
+    test_kernels_against_numpy.GENERATORS,
+    test_packed_kernels_against_numpy.GENERATORS,
+    test_packed_gradients_against_numpy.GENERATORS,
+)
+MOST = 6
+"""Cases of a kernel with one claim."""
+
+
+def claims() -> dict[tuple[str, frozenset[str]], list[Case]]:
+    """Kernel and the functions that it does not reach -> cases."""
+    found = defaultdict[tuple[str, frozenset[str]], list[Case]](list)
+    for generators in TABLES:
+        for name, seed in seeds(generators):
+            case = generated(generators, name, seed)
+            types = case.node_types()
+            call = case.op.kernel_call(types, Names({o: o for o in case.types}, tuple(f"result {i}" for i in range(len(types.results)))))
+            if call is not None and call.unreached and len(found[call.symbol, call.unreached]) < MOST:
+                found[call.symbol, call.unreached].append(case)
+    return dict(found)
+
+
+def functions(trace: str) -> set[str]:
+    """Names of the functions in a trace, without what the compiler adds to those that it specialises."""
+    return {name.split(".")[0] for name in re.findall(r"^IN: (\S+)", trace, re.MULTILINE)}
+
+
+def test_functions_that_calls_do_not_reach_do_not_run(tmp_path: Path) -> None:
+    emulator = boards.load(BOARD).emulator
+    if shutil.which("arm-none-eabi-gcc") is None or emulator is None or shutil.which(emulator.program) is None:
+        pytest.skip("no cross compiler or emulator")
+    found = claims()
+    every = frozenset[str]().union(*(unreached for _, unreached in found))
+    reached = set[str]()
+    for number, ((symbol, unreached), cases) in enumerate(found.items()):
+        batch, folder = Batch(), tmp_path / str(number)
+        folder.mkdir()
+        for i, case in enumerate(cases):
+            if len(batch.image.data) < LARGEST_IMAGE // 4:
+                batch.add(case, f"{symbol} {i}")
+        batch.compare(batch.run(BOARD, folder, trace=folder / "trace"))
+        ran = functions((folder / "trace").read_text())
+        assert symbol in ran
+        assert not ran & unreached, (symbol, ran & unreached)
+        reached |= ran & every
+    assert reached == every, every - reached
