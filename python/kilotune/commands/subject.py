@@ -25,7 +25,7 @@ from .reporting import note
 
 USUAL: tuple[Method, ...] = (BiasOnly(), LoRA(layers="all"))
 """What is trained of a model file where nothing is named; docs/accuracy.md compares it with other choices."""
-CALIBRATION = 64
+CALIBRATION = 32
 """Samples of --data that the gradients' shifts are chosen on."""
 
 build_option = click.option(
