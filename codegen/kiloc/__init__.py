@@ -20,7 +20,7 @@ from .autodiff import differentiate
 from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, as_loss
-from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
+from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
 from .pipeline import Compilation, Dump, compile_graph, load
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Options",
     "SlowMemory",
     "as_loss",
+    "check_class_names",
     "check_offload",
     "compile_graph",
     "differentiate",

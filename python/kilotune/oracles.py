@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.ir import Node
-from kiloc.ir.types import TensorType
+from kiloc.ir import Graph, Node
 
 from .devices.data import dequantize, quantize
 from .devices.errors import DeviceError
@@ -71,19 +70,20 @@ def outputs(oracle: Oracle, model: Model, inputs: Sequence[Codes]) -> list[Codes
         raise DeviceError(str(model.path), "ends in a LOG_SOFTMAX of floats, which the caller computes: outputs cannot be compared", "compare a part")
     engine = engines.BY_NAME[oracle.name](model.path, model.graph)
     rows = [engine.run([x[row : row + 1] for x in inputs]) for row in range(len(inputs[0]))]
-    tensors = [tensor_of(model.graph.type(name)) for name in model.graph.outputs]
+    tensors = [tensor_of(model.graph, name) for name in model.graph.outputs]
     columns = [np.concatenate([a.reshape(1, -1) for a in column]) for column in zip(*rows, strict=True)]
     return [c.astype(t.dtype) if c.dtype.kind in "iu" else quantize(c, t) for c, t in zip(columns, tensors, strict=True)]
 
 
-def tensor_of(t: TensorType) -> Tensor:
+def tensor_of(graph: Graph, name: str) -> Tensor:
     """An input or output of a graph as devices describe it."""
+    t = graph.type(name)
     return Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype)
 
 
 def _given(model: Model, number: int, sample: Codes, dtype: Any) -> NDArray[Any]:
     """A sample [1, ...] as the file's own input takes it."""
-    return dequantize(sample, tensor_of(model.graph.type(model.graph.inputs[number]))) if dtype == np.float32 else sample
+    return dequantize(sample, tensor_of(model.graph, model.graph.inputs[number])) if dtype == np.float32 else sample
 
 
 # ---- .tflite ----

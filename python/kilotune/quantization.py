@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kiloc import CompileError
-from kiloc.ir import interp
+from kiloc.ir import run
 
 from .data import Dataset, Wanted
 from .devices.errors import DeviceError
@@ -80,7 +80,7 @@ def quantize(model: FloatModel, samples: Dataset, output: str, calibration: int 
     rows = np.unique(np.linspace(0, len(samples) - 1, min(calibration, len(samples))).round().astype(int))
     if Path(output).suffix.lower() != model.path.suffix.lower():
         raise CompileError(output, f"the model is a {model.path.suffix} file, and stays one", f"name the output with {model.path.suffix}")
-    write, run = (_quantize_onnx, _run_onnx) if model.path.suffix.lower() == ".onnx" else (_quantize_tflite, _run_tflite)
+    write, execute = (_quantize_onnx, _run_onnx) if model.path.suffix.lower() == ".onnx" else (_quantize_tflite, _run_tflite)
     chosen = [a[rows] for a in arrays]
     try:
         put_whole(Path(output), lambda temporary: write(model, chosen, temporary))
@@ -89,9 +89,10 @@ def quantize(model: FloatModel, samples: Dataset, output: str, calibration: int 
     made = load(output)
     if samples.y is None:
         return Quantized(made, len(rows), None, None)
-    before = run(model, arrays).reshape(len(samples), -1).argmax(axis=1)
+    before = execute(model, arrays).reshape(len(samples), -1).argmax(axis=1)
     inputs = made.quantize_inputs([_reshaped(a, made, i) for i, a in enumerate(arrays)] if len(arrays) > 1 else _reshaped(arrays[0], made, 0))
-    after = interp.infer(made.graph, *inputs)[0].reshape(len(samples), -1).argmax(axis=1)
+    results = run(made.graph, dict(zip(made.graph.inputs, inputs, strict=True)))
+    after = results[made.graph.outputs[0]].reshape(len(samples), -1).argmax(axis=1)
     return Quantized(made, len(rows), float((before == samples.y).mean()), float((after == samples.y).mean()))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.ir import interp
-from kiloc.passes.simplify import with_rounding
+from kiloc.ir import run
+from kiloc.passes import with_rounding
 
 from . import oracles
 from .building import build
@@ -107,7 +107,7 @@ def validate(model: Model, samples: Dataset, device: str = "host", oracle: str |
     within = oracles.layers(model, inputs)
     if within is not None and within[0].profile not in (None, profile):
         arrays = _interpreted(model, inputs, str(within[0].profile))
-    first = oracles.tensor_of(graph.type(graph.outputs[0]))
+    first = oracles.tensor_of(graph, graph.outputs[0])
     a, b = ours[:, : first.size], theirs[:, : first.size]
     layers = []
     for node in graph.nodes if within else ():
@@ -121,9 +121,9 @@ def validate(model: Model, samples: Dataset, device: str = "host", oracle: str |
     )  # fmt: skip
 
 
-def _interpreted(model: Model, inputs: Sequence[Codes], profile: str) -> interp.Arrays:
+def _interpreted(model: Model, inputs: Sequence[Codes], profile: str) -> dict[str, Codes]:
     """Every value of the model in NumPy, with the rounding of a profile."""
-    return interp.run(with_rounding(model.graph, profile), dict(zip(model.graph.inputs, inputs, strict=True)))
+    return run(with_rounding(model.graph, profile), dict(zip(model.graph.inputs, inputs, strict=True)))
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:

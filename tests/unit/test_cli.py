@@ -307,7 +307,7 @@ def test_samples_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
         assert name in fails(FAILED, "simulate", folder / "train", "--data", tmp_path / name)
         assert name in fails(FAILED, "build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias", "--calibration", tmp_path / name)
     assert "named x: it has spectra [24, 8]" in fails(FAILED, "simulate", folder / "train", "--data", folder / "named.npz")
-    assert "holds no array named y" in fails(FAILED, "simulate", folder / "train", "--data", folder / "data.npz", "--test", folder / "bare.npz")
+    assert "no array named y" in fails(FAILED, "simulate", folder / "train", "--data", folder / "data.npz", "--test", folder / "bare.npz")
     assert "expected [N, 8]" in fails(FAILED, "simulate", folder / "train", "--data", tmp_path / "wide.npz")
     assert "holds label 7 at [2]" in fails(FAILED, "simulate", folder / "train", "--data", tmp_path / "labels.npz")
 

@@ -87,7 +87,7 @@ def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
 def wanted_of(model: Model, methods: Sequence[Method], loss: Any) -> Wanted:
     """What a model file will take once it is built."""
     graph = model.graph
-    inputs = tuple(tensor_of(graph.type(name)) for name in graph.inputs)
+    inputs = tuple(tensor_of(graph, name) for name in graph.inputs)
     outputs = graph.type(graph.outputs[0]).size
     made = as_loss(loss)
     if not isinstance(made, CrossEntropy):

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc import CompileError
-from kiloc.options import check_class_names
+from kiloc import CompileError, check_class_names
 
 from ..devices.errors import DeviceError
 from ..devices.plausible import DataWarning
