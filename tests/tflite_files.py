@@ -112,13 +112,15 @@ def layer_tensors(rng: np.random.Generator, rows: int, depth: int, name: str) ->
     return [FileTensor((rows, depth), scale=(0.01,), data=w, name=f"{name}/MatMul"), FileTensor((rows,), "INT32", None, data=bias, name=f"{name}/b")]
 
 
-def classifier(source: FileTensor, result: FileTensor, seed: int = 0, bare: bool = False) -> bytes:
+def classifier(source: FileTensor, result: FileTensor, seed: int = 0, bare: bool = False, wide: bool = False) -> bytes:
     """QUANTIZE, two layers 6 -> 5 -> 3, softmax, QUANTIZE: with UINT8 ends what TFLiteConverter writes for inference_input_type = tf.uint8.
 
-    bare: without both QUANTIZE.
+    bare: without both QUANTIZE. wide: the softmax gives INT16.
     """
     rng = np.random.default_rng(seed)
     x, y = FileTensor((1, 6), scale=(IMAGE,), zero=(-128,), name="x"), FileTensor((1, 3), scale=(1 / 256,), zero=(-128,), name="y")
+    if wide:
+        y = FileTensor((1, 3), "INT16", (1 / 65536,), (-(2**15),), name="y")
     inner = [FileTensor((1, 5), scale=(HIDDEN,), zero=(-128,), name="h"), FileTensor((1, 3), scale=(LOGIT,), zero=(3,), name="l")]
     tensors = [source, x, *layer_tensors(rng, 5, 6, "m/first"), inner[0], *layer_tensors(rng, 3, 5, "m/head"), inner[1], y, result]
     operators = [

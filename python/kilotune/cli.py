@@ -24,6 +24,7 @@ from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands import checking, running, starting
 from .commands.listing import analysis_text, tools_text
+from .commands.losses import made_loss
 from .commands.methods import MethodsCommand, made_methods, options_of_methods
 from .commands.models import models
 from .commands.options import (
@@ -31,7 +32,6 @@ from .commands.options import (
     SAMPLES,
     class_names_option,
     learning_rate_option,
-    made_loss,
     made_optimizer,
     named,
     read_samples,
@@ -40,6 +40,7 @@ from .commands.options import (
     training_options,
     writable,
 )  # fmt: skip
+from .commands.packaging import package_command
 from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
 from .commands.subject import wanted_of
 from .data import Wanted, read_names
@@ -69,6 +70,7 @@ for command in (
     checking.validate_command,
     checking.quantize_command,
     starting.new,
+    package_command,
     models,
 ):
     main.add_command(command)
@@ -140,7 +142,7 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
         _check_alone(("methods", "layers", *options_of_methods(), "lr", "clip"))
         _check_alone(tuple(name for name in OF_TRAINING if name != "clip"))
         optimizer = None
-    options["loss"] = made_loss(options["loss"], options.pop("label_smoothing"))
+    options["loss"] = made_loss(options)
     calibration = options.pop("calibration")
     loaded = kt.load(model)
     names = options.pop("class_names")
@@ -257,8 +259,8 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
     """Find the trainable set of MODEL that promises most within a budget."""
     calibration = options.pop("calibration")
     options["optimizer"] = made_optimizer(options | {"lr": None})
-    options["loss"] = made_loss(options["loss"], options["label_smoothing"])
-    of_optimizer = ("momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip", "label_smoothing")
+    options["loss"] = made_loss(options)
+    of_optimizer = ("momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip")
     settings = {k: v for k, v in options.items() if k not in (*of_optimizer, "keys", "labels", "label_column", "class_names")}
     start = time.perf_counter()
     loaded = kt.load(model)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ from .data import Dataset
 from .devices import Device, DeviceError, History, TrainingInterrupted
 from .devices.data import dequantize
 from .devices.history import INTERRUPTED
+from .pictures.training import TrainingReport
+
+Near = Mapping[str, float | None]
+NOTHING: Near = MappingProxyType({})
+"""Of samples whose answers are near enough nothing is said."""
 
 
 @contextmanager
@@ -81,15 +87,17 @@ class Run:
         return "\n".join(lines)
 
 
-def evaluate(build: Build, test: Dataset, device: str, adapter: str | None, progress: bool | None, options: Mapping[str, Any]) -> Run:
+def evaluate(
+    build: Build, test: Dataset, device: str, adapter: str | None, progress: bool | None, options: Mapping[str, Any], near: Near = NOTHING
+) -> Run:
     """Accuracy and loss of samples; with an adapter those of the base model beside it."""
     _need_targets(build, test, "evaluate")
     with build.open(device, **options) as dev, _read_from(test.source):
-        before = dev.evaluate(test.x, test.y, progress=progress)
+        before = dev.evaluate(test.x, test.y, progress=progress, **near)
         after: dict[str, float] | None = None
         if adapter is not None:
             dev.load_adapter(Adapter.load(adapter))
-            after = dev.evaluate(test.x, test.y, progress=progress)
+            after = dev.evaluate(test.x, test.y, progress=progress, **near)
         values = _values(device, test) | ({} if adapter is None else {"adapter": adapter}) | _cost(dev.stats())
     return Run(values, [Split("samples of --data", test.source, len(test), before, after)], None, ("base", "adapter") if after else ("", ""))
 
@@ -105,10 +113,13 @@ def train(
     progress: bool | None,
     fit: Mapping[str, Any],
     options: Mapping[str, Any],
+    near: Near = NOTHING,
+    html: str | None = None,
 ) -> Run:
     """Evaluate, train, evaluate. Ctrl-C while it trains ends that; what was learned is saved then too.
 
     adapter: to start from instead of the base model. fit: arguments of `Device.fit`. options: of the device.
+    near: within and period of `Device.evaluate`. html: a page about the training, with curves and confusion before and after.
     """
     if not build.manifest["training"]:
         raise DeviceError(str(build.directory), "the model was built without training", "build it with --method, such as bias or lora")
@@ -121,10 +132,14 @@ def train(
             dev.load_adapter(Adapter.load(adapter))
             values["started_from"] = adapter
         with _read_from(tested.source):
-            before = dev.evaluate(tested.x, tested.y, progress=progress)
+            before = dev.evaluate(tested.x, tested.y, progress=progress, **near)
+            page = TrainingReport(dev, (tested.x, tested.y), class_names=samples.class_names, progress=progress) if html else None
         with _read_from(samples.source):
             history = _trained(dev, samples, progress, fit)
-        after = dev.evaluate(tested.x, tested.y, progress=progress) if history.ended != INTERRUPTED else None
+        if page is not None and html is not None and history.ended != INTERRUPTED:
+            page.finish(history)
+            page.save_html(html)
+        after = dev.evaluate(tested.x, tested.y, progress=progress, **near) if history.ended != INTERRUPTED else None
         values["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
         cost = dev.stats()
         if save:

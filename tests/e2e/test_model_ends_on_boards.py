@@ -48,3 +48,30 @@ def test_the_agent_gives_the_bits_of_the_host(name: str, tmp_path: Path) -> None
 def test_emulated_cores_give_the_bits_of_the_host(name: str, core: str, tmp_path: Path, qemu: Any) -> None:
     model = model_of(name, tmp_path)
     assert outcome(model, core, CORES[core], tmp_path / "board") == outcome(model, core, "host", tmp_path / "host")
+
+
+REAL = ("meter-digit_recognizer_v4_10cls_rgb", "coral-keras_lstm_mnist_ptq")
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_models_with_uint8_ends(name: str, data_dir: Path, tmp_path: Path) -> None:
+    """The bytes of TensorFlow Lite Micro, in NumPy and on the host."""
+    runtime = pytest.importorskip("tflite_micro").runtime
+    path = data_dir / "zoo" / f"{name}.tflite"
+    if not path.is_file():
+        pytest.skip(f"shared data not found: {path}")
+    try:
+        model = kt.load(path)
+    except kt.ModelError as refused:
+        assert all("is not supported" in reason.what for reason in refused.reasons)
+        pytest.skip(f"an operator is not supported yet: {refused.reasons[0].what}")
+    x = np.random.default_rng(2).integers(0, 256, (8, *model.graph.type(model.graph.inputs[0]).shape[1:])).astype(np.uint8)
+    interpreter = runtime.Interpreter.from_file(str(path))
+    expected = []
+    for sample in x:
+        interpreter.set_input(sample[None], 0)
+        interpreter.invoke()
+        expected.append(interpreter.get_output(0)[0].copy())
+    with kt.build(model, tmp_path / "build", measure=False).open("host") as device:
+        got = np.asarray(device.infer(x))
+    assert got.dtype == np.uint8 and np.array_equal(got, np.stack(expected))

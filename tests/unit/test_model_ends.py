@@ -13,6 +13,7 @@ from tflite_files import IMAGE, FileOperator, FileTensor, build, classifier, den
 import kilotune as kt
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kilotune.data import Wanted, load
 from kilotune.devices.data import packed, quantize, unpacked
 from kilotune.devices.manifest import Tensor, places
 
@@ -238,3 +239,28 @@ def test_outputs_that_share_bytes_are_copied(tmp_path: Path) -> None:
             results = device.infer(inputs[0])
             assert isinstance(results, list)
             check(model, results, inputs)
+
+
+def test_a_softmax_of_sixteen_bits(tmp_path: Path) -> None:
+    """As speech models have it: INT16 in, a softmax of INT16, INT32 out. Losses of its logits train through it, others are refused."""
+    ends = FileTensor((1, 6), "INT16", (0.0001,), (0,)), FileTensor((1, 3), "INT32", (1 / 32768,), (0,))
+    model = model_of(classifier(*ends, wide=True), tmp_path)
+    inputs = inputs_of(model.graph)
+    check(model, interp.infer(model.graph, *inputs), inputs)
+    build = kt.build(model, tmp_path / "build", method=kt.Head(), measure=False)
+    with build.open("host") as device:
+        check(model, [np.asarray(device.infer(inputs[0]))], inputs)
+        device.fit(inputs[0], np.arange(SAMPLES) % 3, epochs=2)
+    with pytest.raises(kt.CompileError, match="the loss would read int16 results"):
+        kt.build(model, tmp_path / "mse", method=kt.Head(), loss="mse", measure=False)
+
+
+def test_samples_of_several_inputs(tmp_path: Path) -> None:
+    """An NPZ file holds them by number, or by the names of the C functions."""
+    arrays = [np.zeros((2, 3), np.uint8), np.ones((2, 5), np.int16), np.ones((2, 2, 2), np.int8)]
+    np.savez(tmp_path / "numbers.npz", x0=arrays[0], x1=arrays[1], x2=arrays[2], y=np.arange(2))
+    np.savez(tmp_path / "names.npz", input=arrays[0], input_2=arrays[1], input_3=arrays[2], y=np.arange(2))
+    for name in ("numbers.npz", "names.npz"):
+        found = load(str(tmp_path / name), wanted=Wanted(tuple(Tensor((1, *a.shape[1:]), 1.0, 0, dtype=str(a.dtype)) for a in arrays)))
+        assert isinstance(found.x, list) and [a.dtype for a in found.x] == [a.dtype for a in arrays]
+        assert found.y is not None and len(found.y) == 2

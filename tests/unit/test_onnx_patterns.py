@@ -38,10 +38,10 @@ LINEAR: dict[str, tuple[Callable[[Qdq, str], str], tuple[int, ...], str]] = {
     "normalised_signal": (lambda m, x: normalized(m, x, 4), (1, 4, 9), "depthwise_conv_2d"),
     "normalised_row": (lambda m, x: normalized(m, x, 12), (1, 12), "depthwise_conv_2d"),
     "chain": (lambda m, x: m.op("Relu", m.op("Add", m.op("Mul", x, reals(m, 4, 1, 1)), reals(m, 4, 1, 1))), IMAGE, "depthwise_conv_2d"),
-    "scalar": (lambda m, x: m.op("Div", m.op("Sub", x, m.init(np.float32(1.5))), m.init(np.float32(0.7))), (1, 12), "depthwise_conv_2d"),
-    "subtracted_from": (lambda m, x: m.op("Sub", m.init(np.float32(1.5)), x), (1, 12), "depthwise_conv_2d"),
+    "scalar": (lambda m, x: m.op("Div", m.op("Sub", x, m.init(np.float32(1.5))), m.init(np.float32(0.7))), (1, 12), "function"),
+    "subtracted_from": (lambda m, x: m.op("Sub", m.init(np.float32(1.5)), x), (1, 12), "function"),
     "along_height": (lambda m, x: m.op("Mul", x, reals(m, 9, 1)), IMAGE, "depthwise_conv_2d"),
-    "one_element": (lambda m, x: m.op("Add", x, m.init(np.float32(0.3))), (1, 1), "conv_2d"),
+    "one_element": (lambda m, x: m.op("Add", x, m.init(np.float32(0.3))), (1, 1), "function"),
     "factor_of_zero": (lambda m, x: m.op("Add", m.op("Mul", x, m.init(np.float32([0, 1e-6, 1] * 4))), reals(m, 12)), (1, 12), "depthwise_conv_2d"),
     "scaled_layer": (lambda m, x: m.op("Mul", m.op("Gemm", x, m.weights(12, 5, axis=1), m.bias(5)), reals(m, 5)), (1, 12), "fully_connected"),
     "added_twice": (
@@ -68,6 +68,68 @@ def test_a_quantised_constant_is_added_behind_a_quantised_product() -> None:
     m.output(m.q(m.op("Relu", m.op("Add", m.d(product), bias)), 0.15, -128))
     assert [k for k in kinds(m.load()) if k != "reshape"] == ["fully_connected", "add"]
     assert m.difference() <= 2, "a step of 0.2 in the product is 1.3 steps of the result"
+
+
+def hard_swish(m: Qdq, x: str) -> str:
+    """As exporters spell it out for old opsets."""
+    y = m.op("Clip", m.op("Add", x, m.init(np.float32(3))), m.init(np.float32(0)), m.init(np.float32(6)))
+    return m.op("Mul", x, m.op("Div", y, m.init(np.float32(6))))
+
+
+def gelu(m: Qdq, x: str) -> str:
+    half = m.op("Mul", x, m.init(np.float32(0.5)))
+    return m.op("Mul", half, m.op("Add", m.op("Erf", m.op("Div", x, m.init(np.float32(2**0.5)))), m.init(np.float32(1))))
+
+
+FUNCTIONS: dict[str, tuple[Callable[[Qdq, str], str], str]] = {
+    **{kind: (lambda m, x, kind=kind: m.op(kind, x), kind.lower()) for kind in ("Elu", "Exp", "Abs")},
+    **{
+        kind: (lambda m, x, kind=kind: m.op(kind, x), "function")
+        for kind in ("Sigmoid", "Tanh", "Softplus", "Softsign", "Selu", "Celu", "Erf", "Neg", "Mish")
+    },
+    "HardSigmoid": (lambda m, x: m.op("HardSigmoid", x, alpha=0.3, beta=0.4), "function"),
+    "LeakyRelu": (lambda m, x: m.op("LeakyRelu", x, alpha=0.2), "leaky_relu"),
+    "HardSwish": (lambda m, x: m.op("HardSwish", x), "hard_swish"),
+    "Gelu": (lambda m, x: m.op("Gelu", x), "gelu"),
+    "Gelu tanh": (lambda m, x: m.op("Gelu", x, approximate="tanh"), "gelu"),
+    "hard_swish": (hard_swish, "function"),
+    "gelu": (gelu, "function"),
+    "swish": (lambda m, x: m.op("Mul", x, m.op("Sigmoid", x)), "function"),
+    "clip": (lambda m, x: m.op("Clip", x, m.init(np.float32(-0.7)), m.init(np.float32(3))), "function"),
+    "power": (lambda m, x: m.op("Pow", x, m.init(np.float32(2))), "function"),
+    "inverse_root": (lambda m, x: m.op("Reciprocal", m.op("Sqrt", m.op("Add", m.op("Abs", x), m.init(np.float32(1e-3))))), "function"),
+    "quotient": (lambda m, x: m.op("Div", m.init(np.float32(1)), m.op("Add", m.op("Abs", x), m.init(np.float32(1)))), "function"),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_one_tensor_are_tables(name: str) -> None:
+    make, kind = FUNCTIONS[name]
+    m = one(make, 1, 64, scale=0.03, zero=-20)
+    assert kinds(m.load()) in ([kind], [kind, "requantize"], ["requantize", kind])
+    assert m.difference(22 if name in ("Mish", "Gelu", "Gelu tanh", "HardSwish") else 13) <= 1
+
+
+@pytest.mark.parametrize(("kind", "scale", "zero", "mnemonic"), [("Sigmoid", 1 / 256, -128, "logistic"), ("Tanh", 1 / 128, 0, "tanh")])
+def test_a_result_in_the_scale_of_other_formats_has_their_integers(kind: str, scale: float, zero: int, mnemonic: str) -> None:
+    m = one(lambda m, x: m.op(kind, x), 1, 64, scale=scale, zero=zero)
+    assert kinds(m.load()) == [mnemonic]
+    assert m.difference() <= 1
+
+
+def test_a_layer_with_any_clip() -> None:
+    limits = [np.float32(0.25), np.float32(3)]
+    m = one(lambda m, x: m.op("Clip", m.op("Gemm", x, m.weights(12, 5, axis=1)), *map(m.init, limits)), 1, 12)
+    assert kinds(m.load()) == ["fully_connected", "function"]
+    assert m.difference() <= 1
+
+
+def test_a_line_behind_which_channels_differ() -> None:
+    m = one(
+        lambda m, x: m.op("Mul", m.op("Sub", m.op("Mul", x, m.init(np.float32(0.5))), m.init(np.float32(0.3))), reals(m, 4, 1, 1)), *IMAGE, scale=0.02
+    )
+    assert "depthwise_conv_2d" in kinds(m.load())
+    assert m.difference() <= 1
 
 
 def quantised(m: Qdq, *shape: int, dtype: Any = np.int8, zero: int = 2) -> str:

@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "negative_scale": (lambda: with_scale(-1.0), "scale -1.0"),
     "infinite_scale": (lambda: with_scale(float("inf")), "scale inf"),
     "missing_initializers": (without_initializers, "initialiser is missing"),
-    "unknown_operator": (lambda: gemm_between(lambda m, x: m.op("Erf", x), 1, 12), "operator Erf is not supported"),
+    "unknown_operator": (lambda: gemm_between(lambda m, x: m.op("Det", x), 1, 12), "operator Det is not supported"),
     "two_activations": (lambda: gemm_between(lambda m, x: m.op("MatMul", x, x), 1, 1), "two activations"),
     "float_weights": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.init(np.ones((12, 3), np.float32))), 1, 12), "not quantised"),
     "dynamic_shape": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 1, "length"), "dynamic shape (1, length)"),

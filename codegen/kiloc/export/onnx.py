@@ -38,6 +38,9 @@ def write(graph: Graph) -> bytes:
     for name in graph.inputs:
         writer.order[name] = "last"
     for node in graph.nodes:
+        if node.phase == "forward" and node.op.tflite is not None and node.op.onnx is None:
+            what = f"{node.op.mnemonic.upper()} is not written to this format"
+            raise CompileError(node.origin or node.name, what, "write a .tflite file")
         if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
@@ -61,6 +64,7 @@ class OnnxWriter:
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
+        renamed |= {name: f"{name}/first" for last, name in zip(outputs, self.graph.outputs, strict=True) if last != name}
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [renamed.get(n, n) for n in names]
@@ -76,6 +80,10 @@ class OnnxWriter:
         return name
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        later = range(OPSET, onnx.defs.onnx_opset_version() + 1)
+        first = next((version for version in later if onnx.defs.has(kind, max_inclusive_version=version)), OPSET)
+        if first > OPSET:
+            raise CompileError(output, f"{kind} is in ONNX from opset {first} on, and files are written in opset {OPSET}", "write a .tflite file")
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
         return output
 

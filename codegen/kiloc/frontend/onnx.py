@@ -17,6 +17,7 @@ from ..ir.operator import reads_onnx
 from .onnx_affine import AFFINE, affine
 from .onnx_file import Operator
 from .onnx_fold import FOLDED, folded
+from .onnx_functions import binary
 from .onnx_model import Model
 from .onnx_ops import FORMAT_OPERATORS
 from .onnx_ports import declare_input, output_of
@@ -71,7 +72,7 @@ def _convert_operator(v: OnnxReader, op: Operator, handlers: Mapping[str, Handle
         raise CompileError(op.where, "has no results", EXPORT_AGAIN)
     if op.kind not in handlers and op.kind not in FOLDED and op.kind not in AFFINE:
         raise _unknown(op, handlers)
-    result: AnyValue | Sequence[AnyValue] | None = folded(v, op) or affine(v, op)
+    result: AnyValue | Sequence[AnyValue] | None = folded(v, op) or binary(v, op) or affine(v, op)
     if result is None:
         if op.kind not in handlers:
             raise _unknown(op, handlers)

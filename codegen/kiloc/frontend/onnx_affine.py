@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.types import Quantization
 from ..ops._window import Window
+from ..ops.model.function import evaluated
 from .build import checked_quantization
 from .onnx_elementwise import is_operand
 from .onnx_file import Operator
+from .onnx_functions import line
 from .onnx_reader import OnnxReader
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import UNBOUNDED, Activation, AnyValue, Constant, Pending
@@ -60,14 +62,18 @@ def affine(r: OnnxReader, op: Operator) -> AnyValue | None:
 
 
 def own_range(r: OnnxReader, p: Pending) -> Quantization | None:
-    """The quantisation that holds every result of a factor and an addend for each channel; None for what is not only these."""
-    if p.layer is None or not p.layer.slack:
-        return None
+    """The quantisation that holds every result of a function, or of a factor and an addend for each channel; None for anything else."""
     x = r.b.values[p.inputs["x"]].type
-    steps = np.array([[-128], [127]]) - x.zero_point
-    ends = steps * p.layer.weights.ravel() * p.layer.units
-    if p.layer.bias:
-        ends = ends + p.layer.bias.data * p.layer.bias.scale
+    if p.program:
+        ends = evaluated(p.program, (np.arange(-128, 128) - x.zero_point) * np.float64(x.scale))[0]
+        ends = ends[np.isfinite(ends)]
+    elif p.layer and p.layer.slack:
+        ends = (np.array([[-128], [127]]) - x.zero_point) * p.layer.weights.ravel() * p.layer.units
+        ends = ends + p.layer.bias.data * p.layer.bias.scale if p.layer.bias else ends
+    else:
+        return None
+    if not ends.size:
+        raise CompileError(p.origin.where, "has no finite result", EXPORT_AGAIN)
     low, high = (float(np.clip(e, p.low, p.high)) for e in (min(ends.min(), 0), max(ends.max(), 0)))
     scale = np.float64(np.float32(max(high - low, float(np.finfo(np.float32).tiny) * 255) / 255))
     return checked_quantization(p.origin.where, np.array([scale]), np.array([int(np.clip(np.rint(-128 - low / scale), -128, 127))]), None)
@@ -114,6 +120,11 @@ def _linear(r: OnnxReader, op: Operator, x: Activation | Pending, c: Reals) -> P
     """x as the result of a layer that takes a factor and an addend of the shape of c."""
     if isinstance(x, Pending) and _is_layer(x):
         return x
+    straight = line(x) if isinstance(x, Pending) and x.program else None
+    if isinstance(x, Pending) and straight is not None:
+        factor, addend = straight
+        first = _linear(r, op, Activation(x.inputs["x"], x.index, "float32"), c)
+        return r.with_bias(op, Constant("", np.array(addend)), r.with_factor(op, np.array(factor), first))
     if isinstance(x, Pending):
         x = r.settled(x, op.where)
     if x.dtype != "float32":

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.types import TensorType
 from .onnx_file import Operator
+from .onnx_functions import clamped
 from .onnx_shapes import SHAPE_OPERATORS, Handler
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values
@@ -76,8 +77,10 @@ def _clamped(v: Values, op: Operator, low: float, high: float) -> AnyValue:
     x = v.value(op.input(0), op.where)
     if not isinstance(x, Pending):
         x = v.requantized(v.activation(op), op)
-    if np.isnan(low) or np.isnan(high) or low > high or high < 0 or low > 0:
-        raise CompileError(op.where, f"a clip to [{low}, {high}] is not supported", "use Relu, or Clip to [0, 6] or [-1, 1]")
+    if np.isnan(low) or np.isnan(high) or low > high:
+        raise CompileError(op.where, f"a clip to [{low}, {high}] is not supported", EXPORT_AGAIN)
+    if x.program:
+        return clamped(x, low, high)
     return replace(x, low=min(max(x.low, low), high), high=min(max(x.high, low), high))
 
 

@@ -12,12 +12,14 @@ from ..errors import CompileError
 from ..ir.operator import Op
 from ..ir.types import Quantization
 from ..ops._window import Window, same_padding
+from ..ops.model._lookup import Lookup
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from .build import QUANTIZE_HINT, checked_quantization, checked_scales
 from .limits import check_size, checked_window
 from .onnx_elementwise import elementwise
 from .onnx_file import QUANTIZE, Operator
+from .onnx_functions import function
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import NO_OFFSET, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
@@ -59,6 +61,10 @@ class OnnxReader(Values):
     def elementwise(self, op: Operator, kind: type[Op]) -> Pending:
         """An operator whose inputs are its operands, in the order of its class; its attribute `activation` takes a clamp that follows."""
         return elementwise(self, op, kind)
+
+    def function(self, op: Operator, alone: Lookup | None = None) -> Pending:
+        """An operator of one operand that is a table of its codes. alone: the class that has the integers of TensorFlow Lite's kernel."""
+        return function(self, op, alone)
 
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""

@@ -16,6 +16,7 @@ from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization, checked_scales
 from .names import layer_name
 from .onnx_file import DEQUANTIZE, QUANTIZE, Operator
+from .onnx_functions import chosen, clip
 from .onnx_model import Model
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
@@ -144,13 +145,14 @@ class Values:
         """Add the node of a pending result; what its operator cannot do (another scale, a clamp) is done behind it."""
         wanted = TensorType(p.shape, "int8", q)
         activation = activation_name(p.low, p.high, wanted)
-        if activation is None:
-            raise CompileError(p.origin.where, f"a clip to [{p.low}, {p.high}] is not supported", "use Relu, or Clip to [0, 6] or [-1, 1]")
         result = replace(wanted, quantization=p.kept or q)
-        split = result != wanted or (activation != "none" and not p.clamps)
-        value = self._node(p, result, "none" if split else activation, name)
+        split = result != wanted or activation is None or (activation != "none" and not p.clamps)
+        if p.program:
+            p = replace(p, make=lambda _: chosen(p, q))
+        value = self._node(p, result, "none" if split or activation is None else activation, name)
         if split:
-            value = self.b.node(self.name("quantize"), Requantize(activation), {"x": value}, wanted, p.origin.where)
+            behind = clip(p.low, p.high) if activation is None else Requantize(activation)
+            value = self.b.node(self.name("quantize"), behind, {"x": value}, wanted, p.origin.where)
         return value
 
     def _node(self, p: Pending, result: TensorType, activation: str, name: str) -> str:

@@ -5,6 +5,8 @@ Source: gemmlowp, fixedpoint/fixedpoint.h; TensorFlow Lite computes SOFTMAX, LOG
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,6 +62,7 @@ def tanh(a: Fixed, bits: int) -> Fixed:
     return np.where(a == 0, 0, np.where(a > 0, magnitude, -magnitude))
 
 
+@cache
 def inverse_square_root(x: int) -> tuple[int, int]:
     """1 / sqrt(x) of an integer as (multiplier, shift) of `numerics.requantize`: TensorFlow Lite's GetInvSqrtQuantizedMultiplierExp."""
     if x <= 1:

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from kiloc import CompileError, CrossEntropy, MeanSquaredError
+from kiloc import CompileError
 from kiloc.optim import SGD, STORAGES, Adam, Lion, parse_schedule
 
 from ..data import Dataset, Reading, Wanted, load, read_names
 from ..sizes import parse_size
+from .losses import LOSS_NAMES, LOSS_OPTIONS
 from .methods import finite
 from .reporting import note
 
@@ -64,16 +65,12 @@ training_options = _all(
         click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors."),
         click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True,
             help="Largest norm of a gradient; 0: none."),
-        click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True),
-        click.option(
-            "--label-smoothing", type=click.FloatRange(0, 1, max_open=True), callback=finite, default=0.0,
-            help="Part of the target that is spread over all classes (--loss cross_entropy).",
-        ),
+        *LOSS_OPTIONS,
         click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples that one update sums over."),
     )
 )  # fmt: skip
 OF_TRAINING = (
-    "optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "storage", "clip", "loss", "label_smoothing", "accumulate",
+    "optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "storage", "clip", *LOSS_NAMES, "accumulate",
 )  # fmt: skip
 """Names of `training_options`."""
 
@@ -92,15 +89,6 @@ def made_optimizer(options: dict[str, Any]) -> Any:
     if kind == "sgd":
         return SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
     return Adam(**shared) if kind == "adam" else Lion(**shared)
-
-
-def made_loss(name: str, smoothing: float) -> Any:
-    """A loss by its name."""
-    if smoothing and name != "cross_entropy":
-        raise click.UsageError(f"--label-smoothing is of --loss cross_entropy, not of {name}")
-    if name == "reconstruction":
-        return MeanSquaredError(target="input")
-    return CrossEntropy(label_smoothing=smoothing) if smoothing else name
 
 
 # ---- Samples ----

@@ -16,10 +16,11 @@ from ..building import open_build
 from ..data import Wanted
 from ..devices.manifest import Manifest
 from ..files import write_whole
-from .methods import MethodsCommand
+from .methods import MethodsCommand, finite
 from .options import (
     FILE,
     KINDS,
+    POSITIVE,
     SAMPLES,
     class_names_option,
     device_options,
@@ -37,6 +38,7 @@ from .subject import build_option, subject
 MODEL = click.argument("model", type=click.Path())
 DATA = click.option("--data", required=True, type=SAMPLES, help=f"Samples: {KINDS}.")
 ADAPTER = click.option("--adapter", type=FILE, default=None, help="An adapter of the same model and methods (.kta).")
+HTML = click.option("--html", type=FILE, callback=writable, help="Write a page: curves, confusion before and after, what was trained.")
 SAVE = click.option("--save", type=FILE, callback=writable, help="Write the trained adapter to this file, also after Ctrl-C.")
 TEST = click.option("--test", type=SAMPLES, help="Samples to measure the result on; without them --data is used, which says little.")
 TEST_LABELS = click.option("--test-labels", type=FILE, default=None, help="As --labels, for --test.")
@@ -49,6 +51,13 @@ DECAY = click.option(
 HOLD_OUT = click.option(
     "--hold-out", type=click.FloatRange(0, 1, max_open=True), default=None,
     help="Share of the samples to judge the training by instead of training on them; by default a fifth of 100 or more, see Device.fit.",
+)  # fmt: skip
+WITHIN = click.option(
+    "--within", type=click.FloatRange(0), callback=finite, default=None, help="Show too what share of the samples is at most so far off."
+)
+PERIOD = click.option(
+    "--period", type=POSITIVE, callback=finite, default=None,
+    help="Length of the circle around which --within measures, such as the number of classes.",
 )  # fmt: skip
 OUTPUTS = (".csv", ".json", ".npz")
 
@@ -73,6 +82,9 @@ OUTPUTS = (".csv", ".json", ".npz")
 @SEED
 @DECAY
 @HOLD_OUT
+@WITHIN
+@PERIOD
+@HTML
 @learning_rate_option
 @training_options
 @reports_errors
@@ -96,7 +108,7 @@ def train(model: str, as_json: bool, **options: Any) -> None:
     with found.opened(samples) as build:
         result = runs.train(
             build, samples, test, device=options["device"], adapter=options["adapter"], save=options["save"], progress=_progress(as_json),
-            fit=fit, options=on_device,
+            fit=fit, options=on_device, near=_near(options), html=options["html"],
         )  # fmt: skip
     _show(result, as_json, options["save"], options["checkpoint"])
 
@@ -109,6 +121,8 @@ def train(model: str, as_json: bool, **options: Any) -> None:
 @class_names_option
 @device_options
 @ADAPTER
+@WITHIN
+@PERIOD
 @reports_errors
 def evaluate(model: str, as_json: bool, **options: Any) -> None:
     """Accuracy and loss of MODEL, a build directory or a model file; with --adapter beside those without it."""
@@ -116,7 +130,7 @@ def evaluate(model: str, as_json: bool, **options: Any) -> None:
     found = subject(model, options, trains=False)
     samples = read_samples(options["data"], "--data", found.wanted, options, options["labels"])
     with found.opened(samples) as build:
-        result = runs.evaluate(build, samples, options["device"], options["adapter"], _progress(as_json), on_device)
+        result = runs.evaluate(build, samples, options["device"], options["adapter"], _progress(as_json), on_device, _near(options))
     _show(result, as_json)
 
 
@@ -160,11 +174,13 @@ def predict(model: str, as_json: bool, **options: Any) -> None:
 @SEED
 @DECAY
 @HOLD_OUT
+@WITHIN
+@PERIOD
 @SAVE
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:
     """Train where the build in DIRECTORY trains, evaluate where it does not, count classes where samples have no labels."""
-    on_device = taken_by_device(options)
+    on_device, near = taken_by_device(options), _near(options)
     build = open_build(directory)
     wanted = named(Wanted.by(Manifest.load(build.directory)), options["class_names"])
     samples = read_samples(options["data"], "--data", wanted, options, options["labels"])
@@ -178,10 +194,18 @@ def simulate(directory: str, as_json: bool, **options: Any) -> None:
         if test is None:
             _note_no_test()
         fit = {name: options[name] for name in ("epochs", "seed", "decay", "hold_out")}
-        result = runs.train(build, samples, test, device=device, adapter=None, save=options["save"], progress=progress, fit=fit, options=on_device)
+        result = runs.train(
+            build, samples, test, device=device, adapter=None, save=options["save"], progress=progress, fit=fit, options=on_device, near=near
+        )
     else:
-        result = runs.evaluate(build, test or samples, device, None, progress, on_device)
+        result = runs.evaluate(build, test or samples, device, None, progress, on_device, near)
     _show(result, as_json, options["save"])
+
+
+def _near(options: dict[str, Any]) -> dict[str, float | None]:
+    if options["period"] is not None and options["within"] is None:
+        raise click.UsageError("--period is of --within: pass the distance that is near enough")
+    return {"within": options["within"], "period": options["period"]}
 
 
 def _progress(as_json: bool) -> bool | None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from kiloc import MeanSquaredError
+
 from .. import boards
 from ..model import load
 from ..project import make
+from .losses import RECONSTRUCTION
 from .methods import MethodsCommand, made_methods
-from .options import FILE, KINDS, SAMPLES, class_names_option, made_loss, named, read_samples, reading_options
+from .options import FILE, KINDS, SAMPLES, class_names_option, named, read_samples, reading_options
 from .reporting import note, reports_errors
 from .subject import wanted_of
 
@@ -23,13 +26,13 @@ from .subject import wanted_of
 @click.option("--data", type=SAMPLES, default=None, help=f"Samples for the firmware: {KINDS}; by default digits, or noise.")
 @reading_options
 @class_names_option
-@click.option("--loss", type=click.Choice(["cross_entropy", "reconstruction"]), default="cross_entropy", show_default=True)
+@click.option("--loss", type=click.Choice(["cross_entropy", RECONSTRUCTION]), default="cross_entropy", show_default=True)
 @reports_errors
 def new(directory: str, as_json: bool, **options: Any) -> None:
     """Make a project in DIRECTORY: model, application in C, CMake and PlatformIO files, samples. It builds at once."""
     methods = made_methods(options)
     boards.load(options["board"])
-    loss = made_loss(options["loss"], 0.0)
+    loss = MeanSquaredError(target="input") if options["loss"] == RECONSTRUCTION else "cross_entropy"
     data = None
     if options["data"]:
         if options["model"] is None:

@@ -19,8 +19,9 @@ from ..data import Dataset, Wanted
 from ..devices.manifest import Manifest
 from ..model import Model, load
 from ..oracles import tensor_of
+from .losses import made_loss
 from .methods import made_methods, options_of_methods
-from .options import OF_TRAINING, made_loss, made_optimizer, named
+from .options import OF_TRAINING, made_optimizer, named
 from .reporting import note
 
 USUAL: tuple[Method, ...] = (BiasOnly(), LoRA(layers="all"))
@@ -79,7 +80,7 @@ def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
     given: dict[str, Any] = {"method": methods or None, "train": trains or not methods}
     loss: Any = "cross_entropy"
     if trains:
-        loss = made_loss(options.pop("loss"), options.pop("label_smoothing"))
+        loss = made_loss(options)
         given |= {"optimizer": made_optimizer(options), "loss": loss, "storage": options.pop("storage"), "accumulate": options.pop("accumulate")}
     return Subject(named(wanted_of(loaded, methods, loss), names), model=loaded, folder=folder, options=given)
 

@@ -35,6 +35,7 @@ def read_npz(
     """Samples, labels, class names and notes. For a model of several inputs samples are the list of x0, x1, ..."""
     arrays = guarded(path, what, lambda: _arrays(path), "pass an .npz file made by numpy.savez(path, x=..., y=...)")
     several = list(takewhile(lambda name: name in arrays, (f"x{i}" for i in count())))
+    several = several or list(takewhile(lambda name: name in arrays, (f"input_{i}" if i > 1 else "input" for i in count(1))))
     if keys:
         missing = [k for k in keys if k not in arrays]
         if missing:
@@ -46,8 +47,12 @@ def read_npz(
     if not xs:
         what = f"{what} holds no array named x: it has {_described(arrays) or 'none'}"
         raise DeviceError(path, what, "--keys SAMPLES,LABELS names the arrays, or write the file by numpy.savez(path, x=..., y=...)")
-    notes = [] if keys or xs[0] in ("x", "x0") else [f"the samples of {path} are its array {xs[0]!r}" + (f", the labels {ys[0]!r}" if ys else "")]
-    x = arrays[xs[0]] if len(xs) == 1 and xs[0] != "x0" else [arrays[name] for name in xs]
+    notes = (
+        []
+        if keys or xs[0] in ("x", "x0", "input")
+        else [f"the samples of {path} are its array {xs[0]!r}" + (f", the labels {ys[0]!r}" if ys else "")]
+    )
+    x = arrays[xs[0]] if len(xs) == 1 and xs[0] not in ("x0", "input") else [arrays[name] for name in xs]
     names = tuple(str(n) for n in arrays[NAMES].ravel()) if NAMES in arrays else ()
     return x, arrays[ys[0]] if ys else None, names, notes
 

@@ -1,4 +1,4 @@
-"""SOFTMAX over the last axis, int8 to int8, in gemmlowp fixed point.
+"""SOFTMAX over the last axis, int8 to int8 or int16, in gemmlowp fixed point.
 
 Source: TensorFlow Lite reference kernel for quantised softmax (5 integer bits for the scaled difference, 12 for the sum).
 A softmax at the end of a model is not trained through: the loss reads its input.
@@ -16,8 +16,8 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
-from ...ir.types import Quantization
+from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
+from ...ir.types import ELEMENT_BYTES, RANGES, Quantization
 from .._fixed_point import exp_negative, one_over_one_plus
 from ..backward._gradient import Real, RequantizedGradient, batch
 
@@ -42,10 +42,16 @@ def _reciprocal(x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return one_over_one_plus((x << headroom) - (1 << 31)), SUM_BITS - headroom
 
 
+def _bits(t: NodeTypes) -> int:
+    """Of the result: probabilities are in 1/2^bits."""
+    return 8 * ELEMENT_BYTES[t.result().dtype]
+
+
 @register
 @dataclass(frozen=True)
 class Softmax(Op):
     mnemonic: ClassVar[str] = "softmax"
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SOFTMAX": 2}, "SoftmaxOptions", ("Beta",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Softmax",))
@@ -56,8 +62,11 @@ class Softmax(Op):
     def check(self, t: NodeTypes) -> str | None:
         if t.type("x").size != t.result().size:
             return f"result is {t.result().shape}, expected {t.type('x').shape}"
-        if t.result().zero_point != -128 or abs(t.result().scale - 1 / 256) > 1e-6:
-            return "the result of a softmax must have scale 1/256 and zero point -128"
+        if t.type("x").dtype != "int8":
+            return f"there is no SOFTMAX of {t.type('x').dtype}"
+        bits = _bits(t)
+        if t.result().zero_point != -(1 << (bits - 1)) or abs(t.result().scale * (1 << bits) - 1) > 256e-6:
+            return f"the result of a softmax must have scale 1/{1 << bits} and zero point {-(1 << (bits - 1))}"
         if t.type("x").shape[-1] >= 4096:
             return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
         if not 0 < self.beta < np.inf or self.scaling(t)[1] < 0:
@@ -80,10 +89,14 @@ class Softmax(Op):
         p = exp_negative(scaled, DIFFERENCE_BITS)
         total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(2, keepdims=True)
         scale, over = _reciprocal(total)
-        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - 8) - 128
-        return (np.where(counts, np.clip(y, -128, 127), -128).astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+        bits = _bits(e)
+        low, high = RANGES[e.result().dtype]
+        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - bits) + low
+        return (np.where(counts, np.clip(y, low, high), low).astype(e.result().dtype).reshape(-1, *e.result().shape[1:]),)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        if b.types(node).result().dtype != "int8":
+            raise NoGradient("its result is int16; only an int8 one is read by gradients")
         shape = b.types(node).type("x").shape
         op = SoftmaxGradient(shape, self.beta)
         return {"x": b.add(op, {"g": dy, "y": node.outputs[0]}, f"{node.name}.dx")[0]}
@@ -92,9 +105,9 @@ class Softmax(Op):
         multiplier, shift, smallest = self.scaling(t)
         depth = t.type("x").shape[-1]
         fields = {"rows": t.type("x").size // depth, "depth": depth, "multiplier": multiplier, "shift": shift, "smallest": smallest}
-        return KernelCall(
-            "kt_softmax_s8", "kt_softmax_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/elementwise/softmax.c"
-        )
+        function, source = ("kt_softmax_s8", "softmax.c") if t.result().dtype == "int8" else ("kt_softmax_s8_s16", "softmax_s16.c")
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall(function, "kt_softmax_params", fields, arguments, source=f"kernels/elementwise/{source}")
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
