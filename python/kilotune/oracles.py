@@ -67,7 +67,11 @@ def _names(suffix: str) -> list[str]:
 def outputs(oracle: Oracle, model: Model, inputs: Sequence[Codes]) -> list[Codes]:
     """What the engine gives for inputs [N, ...] as the model's codes: each output as codes [N, values]."""
     if any("LOG_SOFTMAX" in note for note in model.graph.notes):
-        raise DeviceError(str(model.path), "ends in a LOG_SOFTMAX of floats, which the caller computes: outputs cannot be compared", "compare a part")
+        raise DeviceError(
+            str(model.path),
+            "ends in a LOG_SOFTMAX of floats, which the caller computes: outputs cannot be compared",
+            "cut the model before it, and validate that",
+        )
     engine = engines.BY_NAME[oracle.name](model.path, model.graph)
     rows = [engine.run([x[row : row + 1] for x in inputs]) for row in range(len(inputs[0]))]
     tensors = [tensor_of(model.graph, name) for name in model.graph.outputs]

@@ -33,6 +33,7 @@ from .model import Model, load
 OLDEST_OPSET, OPSET = 13, 17
 """The first with scales a channel in QuantizeLinear, and what older files are converted to."""
 Floats = NDArray[np.float32]
+HELP = "change what it names in the model, or quantise it where it was trained: TFLiteConverter, or quantize_static(quant_format=QDQ)"
 UNKNOWN_SCALE = math.nan
 """Of an input of a float model: images cannot tell from it how their pixels are scaled."""
 
@@ -114,6 +115,10 @@ def _checked(model: FloatModel, samples: Dataset) -> list[Floats]:
     return [np.asarray(a, np.float32) for a in given]
 
 
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def _needs(module: str, where: Path) -> None:
     if importlib.util.find_spec(module) is None:
         raise DeviceError(str(where), f"{module} is not installed, which quantises {where.suffix} files", "pip install 'kilotune[quantize]'")
@@ -131,7 +136,7 @@ def _open_onnx(file: Path, content: bytes) -> FloatModel:
         proto = onnx.load_model_from_string(content)
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise CompileError(str(file), f"is no valid .onnx file: {str(error).splitlines()[0]}", "export the model again") from None
+        raise CompileError(str(file), f"is no valid .onnx file: {_first_line(error)}", "export the model again") from None
     if any(n.op_type == "QuantizeLinear" for n in proto.graph.node):
         raise CompileError(str(file), "is quantised already: it has QuantizeLinear nodes", "build it as it is, or quantise the float model")
     constants = {i.name for i in proto.graph.initializer}
@@ -186,7 +191,7 @@ def _quantize_onnx(model: FloatModel, arrays: list[Floats], output: Path) -> Non
         except OSError:
             raise
         except Exception as error:  # onnxruntime raises types of its own, and plain ones
-            raise CompileError(str(model.path), f"onnxruntime does not quantise it: {str(error).splitlines()[0]}", "see its message") from None
+            raise CompileError(str(model.path), f"onnxruntime does not quantise it: {_first_line(error)}", HELP) from None
 
 
 def _fix_batch(proto: Any) -> None:
@@ -230,7 +235,7 @@ def _litert(file: Path, content: bytes) -> Any:
             engine = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
             engine.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise CompileError(str(file), f"is no valid .tflite file: {str(error).splitlines()[0]}", "export the model again") from None
+        raise CompileError(str(file), f"is no valid .tflite file: {_first_line(error)}", "export the model again") from None
     return engine
 
 
@@ -251,7 +256,7 @@ def _quantize_tflite(model: FloatModel, arrays: list[Floats], output: Path) -> N
             work = quantizer.Quantizer(str(model.path), recipe.static_wi8_ai8())
             found = work.quantize(work.calibrate({key: rows}, num_threads=1))
         except Exception as error:  # the quantizer raises plain types
-            raise CompileError(str(model.path), f"ai-edge-quantizer does not quantise it: {str(error).splitlines()[0]}", "see its message") from None
+            raise CompileError(str(model.path), f"ai-edge-quantizer does not quantise it: {_first_line(error)}", HELP) from None
         output.write_bytes(bytes(found.quantized_model))
 
 
