@@ -151,7 +151,7 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
     context = build_context(
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
-        methods=options.describe(),
+        methods=options.describe(), class_names=options.class_names,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
     if whole.trained_state():
