@@ -145,7 +145,7 @@ def _walk(b: GradientBuilder, logits: str) -> None:
 
 
 def _no_gradient(graph: Graph, node: Node, position: int, count: int, why: str) -> CompileError:
-    upstream = {node.inputs[o] for o in node.op.operands}
+    upstream = {node.inputs[o] for o in node.op.required(node.inputs)}
     layers: list[str] = []
     for earlier in reversed(graph.phase("forward")[:position]):
         if upstream & set(earlier.outputs):

@@ -15,7 +15,7 @@ from .autodiff import differentiate
 from .emit import ModelContext, adapter_table, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_slow_memory
-from .errors import BudgetError
+from .errors import BudgetError, CompileError
 from .forecast import forecast
 from .ir import interp
 from .ir.graph import Graph
@@ -115,6 +115,12 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
     if not options.methods:
         return base, base, options
+    if base.streams():
+        kept = sum(v.type.bytes for v in base.streams())
+        raise CompileError(
+            base.origin, f"keeps {kept:,} bytes from call to call, so one sample is not all that a result depends on: it cannot be trained",
+            "build it for inference (method none), and train the form of the model that reads a whole window at once",
+        )  # fmt: skip
     forward, target = run_samples(base, options)
     whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:
@@ -148,7 +154,7 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
         methods=options.describe(),
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
-    if whole.state():
+    if whole.trained_state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)
     return Compilation(whole, reduced, base, options, infer, train, context, render(context))

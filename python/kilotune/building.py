@@ -226,7 +226,7 @@ def _replaceable(target: Path) -> bool:
 def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None:
     """All of a build but what is said of it: what can be compiled, with its bill of materials."""
     manifest = _manifest(model, compilation)
-    if compilation.graph.state():
+    if compilation.graph.trained_state():
         (folder / GRAPH).write_text(print_graph(inference_slice(compilation.graph, compilation.options.buffers)), encoding="utf-8")
     sources = runtime_files.sources(compilation.context)
     own = runtime_files.own(compilation.context)

@@ -68,7 +68,7 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
 def _real(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
     """The result of a node in real numbers, before a clamp."""
     if node.op.mnemonic in MEANINGS:
-        return MEANINGS[node.op.mnemonic].compute(node.op, *(reals[node.inputs[operand]] for operand in node.op.operands))
+        return MEANINGS[node.op.mnemonic].compute(node.op, *(reals[node.inputs[operand]] for operand in node.op.required(node.inputs)))
     return _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled
 
-from kiloc.ir.kernel_call import Argument, First, Scratch, Table
+from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
 from kilotune import boards, resources, toolchain
 
@@ -126,6 +126,11 @@ class Batch:
                 self.image.written.append((words[-1][1], call.scratch))
             elif argument == "NULL" or isinstance(argument, First):
                 words.append((False, 0))
+            elif isinstance(argument, Pointers):
+                at = self.image.add(bytes(4 * len(argument.values)))
+                for i, value in enumerate(argument.values):
+                    self.image.pointer(at + 4 * i, offsets[value])
+                words.append((True, at))
             else:
                 assert isinstance(argument, Argument)
                 words.append((True, offsets[argument.value]))

@@ -21,7 +21,7 @@ import cffi
 import numpy as np
 import pytest
 
-from kiloc.ir.kernel_call import Argument, First, Scratch, Table
+from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Environment, Names, NodeTypes, Op
 from kiloc.ir.types import TensorType
 from kiloc.ops._window import Window, same_padding
@@ -247,6 +247,9 @@ class Run:
                 actual.append(ffi.cast("void *", self.buffers["scratch"].array.ctypes.data))
             elif isinstance(argument, First):
                 actual.append(0)
+            elif isinstance(argument, Pointers):
+                self.kept.append(ffi.new("const int8_t *[]", [self.pointer(v, expected.item) for v in argument.values]))
+                actual.append(self.kept[-1])
             else:
                 actual.append(ffi.NULL if argument == "NULL" else self.pointer(argument.value, expected))  # type: ignore[union-attr]
         assert len(actual) == len(formal)

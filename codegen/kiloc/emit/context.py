@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
-from ..ir.graph import ADAPTER_KINDS, Graph, Value
+from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
@@ -134,6 +134,11 @@ class ModelContext:
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
     @property
+    def streams(self) -> bool:
+        """Inference keeps values from call to call."""
+        return any(s.comment == STREAM for s in self.state)
+
+    @property
     def target_macro(self) -> str:
         """What `kt/target.h` defines."""
         return f"KT_TARGET_{self.target.upper().replace('-', '_')}" if self.target else ""
@@ -198,7 +203,7 @@ def build_context(
         inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,
-        adapters=train is None and bool(graph.state()),
+        adapters=train is None and bool(graph.trained_state()),
         loss=loss if train else "",
         classes=graph.type(reads["y"]).size if "label" in reads else 0,
         target_values=graph.type(reads["y"]).size if "target" in reads else 0,
@@ -267,7 +272,11 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
 def _state_member(v: Value, context: ModelContext, constants: Constants) -> CState:
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
-    if context.adapters:
+    if v.kind == STREAM:
+        first, same = int(v.data.ravel()[0]), bool(np.all(v.data == v.data.ravel()[0]))
+        is_array = not same
+        initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
+    elif context.adapters:
         is_array, initial = not scalar, c_array(v.data).rstrip(",") if scalar else c_array(v.data)
     elif np.any(v.data) and v.kind != "master":
         is_array = not scalar

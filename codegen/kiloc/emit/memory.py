@@ -18,6 +18,8 @@ def arena_budget(graph: Graph, options: Options) -> int:
 
 def resident_bytes(graph: Graph, options: Options) -> int:
     """Bytes of the adapters that wait beside the active one."""
+    if not graph.trained_state():
+        return 0
     return options.adapters.resident * slot_bytes(sum(v.type.bytes for v in state_layout(graph).adapter))
 
 

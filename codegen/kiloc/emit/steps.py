@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.graph import Graph, Node
-from ..ir.kernel_call import Argument, Field, First, KernelCall, KernelPackage, Scratch, Table
+from ..ir.graph import STREAM, Graph, Node
+from ..ir.kernel_call import Argument, Field, First, KernelCall, KernelPackage, Pointers, Scratch, Table
 from ..ir.operator import Names
 from ..ir.types import TensorType
 from ..ir.verify import node_types
@@ -75,7 +75,8 @@ class CArgument:
     """An argument of a call.
 
     kind: "params" (address of a struct), "name" (of a buffer, a constant or a parameter of the function), "text" (a literal),
-    "label" and "target" (of the caller's target), "state" or "values" (a member of the state, or of the active adapter's values).
+    "label" and "target" (of the caller's target), "state" or "values" (a member of the state, or of the active adapter's values), "pointers" (an
+    array of pointers to other arguments).
     scalar: the member is a number, whose address is meant. behind: elements in front of the one that is meant, "" for none.
     """
 
@@ -83,6 +84,7 @@ class CArgument:
     name: Code
     scalar: bool = False
     behind: str = ""
+    items: tuple[CArgument, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -266,9 +268,10 @@ class FunctionWriter:
             buffer = self.caller[name]
             return CArgument(buffer if buffer in ("label", "target") else "name", Code(buffer))
         if value.is_state:
-            self.function.state |= self.held == "state"
-            self.function.values |= self.held == "values"
-            return CArgument(self.held, self.constants.identifiers.member(name), is_scalar(value))
+            held = "state" if value.kind == STREAM else self.held
+            self.function.state |= held == "state"
+            self.function.values |= held == "values"
+            return CArgument(held, self.constants.identifiers.member(name), is_scalar(value))
         if value.kind == "constant":
             return CArgument("name", self.constants.constant(name))
         return CArgument("name", self.buffer(name, CTYPES[value.type.dtype], self.offsets[name], value.type.bytes, number))
@@ -300,6 +303,8 @@ class FunctionWriter:
                 found = self.value(argument.value, number)
                 behind = part.at if part.at != "0" and argument.value == node.inputs.get("accumulator") else ""
                 arguments.append(replace(found, behind=behind))
+            elif isinstance(argument, Pointers):
+                arguments.append(CArgument("pointers", EMPTY, items=tuple(self.value(v, number) for v in argument.values)))
             elif isinstance(argument, Scratch):
                 name = scratch_name(node)
                 arguments.append(CArgument("name", self.buffer(name, "void", self.offsets[name], call.scratch, number)))

@@ -36,7 +36,7 @@ def write(graph: Graph) -> bytes:
             raise CompileError(name, f"is an input of type {graph.type(name).dtype}", "only inference graphs can be written")
         writer.order[name] = "last"
     for node in graph.nodes:
-        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.operands):
+        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
         node.op.write_onnx(writer, node)

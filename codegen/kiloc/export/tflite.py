@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
+from ..ir.operator import Op
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._window import Window, same_padding
@@ -76,7 +77,7 @@ class TFLiteWriter:
 
     def add(self, node: Node) -> None:
         where = node.origin or node.name
-        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.operands):
+        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.required(node.inputs)):
             raise CompileError(where, f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training", "write the base model")
         node.op.write_tflite(self, node)
 
@@ -113,7 +114,7 @@ class TFLiteWriter:
         binding, result = node.op.tflite, node.outputs[0]
         assert binding is not None
         self.index[result] = self.tensor(f"{node.name}/{label or kind.title()}", self.graph.type(result))
-        table = binding.table if table is None else table
+        table = binding.options(kind)[0] if table is None else table
         self.operators.append(_Operator(kind, version or binding.operators[kind], tuple(inputs), (self.index[result],), table, fields))
 
     def elementwise(self, node: Node) -> None:
@@ -168,13 +169,20 @@ class TFLiteWriter:
             )  # fmt: skip
         return self.border(f"{node.name}/pad", self.operand(node), x, window.pad, border), tflite.Padding.VALID
 
+    def intermediate(self, name: str, kind: str, inputs: Sequence[int], type_: TensorType, op: Op, **fields: Any) -> int:
+        """One of several operators that make a node; returns its result."""
+        assert op.tflite is not None
+        y = self.tensor(name, type_)
+        self.operators.append(_Operator(kind, op.tflite.operators[kind], tuple(inputs), (y,), op.tflite.options(kind)[0], fields))
+        return y
+
     def border(self, name: str, x: int, type_: TensorType, pad: tuple[int, int, int, int], value: int) -> int:
         """A PAD operator in front of another one; returns its result."""
         n, h, w, c = type_.shape
         result = TensorType((n, h + pad[0] + pad[2], w + pad[1] + pad[3], c), "int8", type_.quantization)
         kind, inputs, table = self.padding(name, x, result, pad, value)
-        y = self.tensor(name, result)
         assert Pad.tflite is not None
+        y = self.tensor(name, result)
         self.operators.append(_Operator(kind, Pad.tflite.operators[kind], inputs, (y,), table, {}))
         return y
 

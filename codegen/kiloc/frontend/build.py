@@ -80,6 +80,12 @@ class GraphBuilder:
         self._add(Value(name, type_, "constant", np.ascontiguousarray(data), printable(origin)))
         return name
 
+    def stream(self, name: str, type_: TensorType, data: NDArray[np.generic], origin: str) -> str:
+        """A value that is kept from call to call, and what it holds at first."""
+        name = self.unique(name)
+        self._add(Value(name, type_, "stream", np.ascontiguousarray(data), printable(origin)))
+        return name
+
     def node(self, name: str, op: Op, inputs: dict[str, str], result: TensorType, origin: str) -> str:
         """Add a node with one activation as its result, which takes the node's name."""
         self._add(Value(name, result, "activation", None, printable(origin)))

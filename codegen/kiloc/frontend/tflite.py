@@ -23,6 +23,7 @@ from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .limits import RANK, check_size, checked_window
 from .names import layer_name
 from .tflite_file import Operator, Tensor, read
+from .tflite_variables import Variables, initial_values
 
 _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 
@@ -31,7 +32,7 @@ def load(data: bytes, name: str, origin: str) -> Graph:
     """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)
     try:
-        return TFLiteReader(name, origin, file.operators).convert(file.inputs, file.outputs)
+        return TFLiteReader(name, origin, file.operators, file.once).convert(file.inputs, file.outputs)
     except CompileError as error:
         raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
 
@@ -39,7 +40,7 @@ def load(data: bytes, name: str, origin: str) -> Graph:
 class TFLiteReader:
     """Turns operators, in file order, into nodes. The public methods below `convert` are for the operators' `read_tflite`."""
 
-    def __init__(self, name: str, origin: str, operators: list[Operator]) -> None:
+    def __init__(self, name: str, origin: str, operators: list[Operator], once: list[Operator]) -> None:
         self.b = GraphBuilder(name, origin)
         self.operators = operators
         self.producer = {t.index: op for op in operators for t in op.outputs}
@@ -47,6 +48,7 @@ class TFLiteReader:
         self.entries: set[int] = set()
         """What the caller makes of FLOAT32 inputs."""
         self.counts: dict[str, int] = {}
+        self.variables = Variables(initial_values(once))
 
     # -- the whole graph ------------------------------------------------------------------------------
     def convert(self, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:
@@ -59,7 +61,7 @@ class TFLiteReader:
         for op in self.operators:
             if op.index not in skipped and not self._is_entry(op):
                 self._convert(op)
-        return self.b.finish([self.value(t, "the graph's output") for t in ends])
+        return self.b.finish(self.variables.finish(self, [self.value(t, "the graph's output") for t in ends]))
 
     def _integer_end(self, t: Tensor) -> Tensor:
         """The INT8 tensor behind a float output."""
@@ -119,14 +121,12 @@ class TFLiteReader:
             shape = (1, *shape)
         if not shape or any(d < 1 for d in shape):
             raise CompileError(t.where, f"dynamic shape {t.shape}", "export the model with fixed shapes and a batch of 1")
-        if len(shape) == 4 and shape[0] != 1:
-            raise CompileError(t.where, f"a leading axis of {shape[0]}", "export the model with a batch of 1")
         check_size(t.where, shape)
         return shape
 
     def rows_first(self, t: Tensor) -> bool:
         """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
-        return bool(t.shape) and len(t.shape) < 4 and t.shape[0] > 1
+        return bool(t.shape) and t.shape[0] > 1
 
     def activation_type(self, t: Tensor) -> TensorType:
         """The type in the graph of an int8 tensor with one scale."""
@@ -137,11 +137,11 @@ class TFLiteReader:
             raise CompileError(t.where, "an activation with one scale a channel", "export the model again")
         return TensorType(self.shape(t), "int8", quantization)
 
-    def name(self, op: Operator, kind: str) -> str:
+    def name(self, op: Operator, kind: str, result: int = 0) -> str:
         """A name for the node of an operator: the layer's in the file, or the kind with a number."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         weights = [i.name for i in op.inputs[1:] if i is not None and i.data is not None]
-        return self.b.unique(layer_name([*weights, op.outputs[0].name], f"{kind}_{self.counts[kind]}"))
+        return self.b.unique(layer_name([*weights, op.outputs[result].name], f"{kind}_{self.counts[kind]}"))
 
     def weights(
         self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
@@ -185,10 +185,12 @@ class TFLiteReader:
         bound = reads_tflite()
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
-        if len(op.outputs) != 1:
+        binding = bound[op.kind].tflite
+        if len(op.outputs) != 1 and binding is not None and op.kind not in binding.several:
             raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
-        if op.outputs[0].index in self.known or op.outputs[0].data is not None:
-            raise CompileError(op.where, f"its result {op.outputs[0].where} is computed twice, or a constant", "export the model again")
+        for i, t in enumerate(op.outputs):
+            if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):
+                raise CompileError(op.where, f"its result {t.where} is computed twice, or a constant", "export the model again")
         bound[op.kind].read_tflite(self, op)
 
     def emit(self, op: Operator, node: Op, inputs: Mapping[str, str] | None = None, label: str = "", name: str = "") -> None:
@@ -226,6 +228,8 @@ class TFLiteReader:
         x = op.input(0)
         if x is None or len(x.shape) != 4:
             raise CompileError(op.where, "needs a 4-dimensional input", "export the model again")
+        if self.rows_first(x):
+            raise CompileError(op.where, f"a leading axis of {x.shape[0]}", "export the model with a batch of 1")
         return self.shape(x)
 
     def check_size(self, op: Operator, shape: tuple[int, ...]) -> None:

@@ -66,11 +66,12 @@ class Operator:
 
 @dataclass
 class File:
-    """The first subgraph of a model."""
+    """The first subgraph of a model. once: the operators of subgraphs that run once, before the first inference."""
 
     operators: list[Operator]
     inputs: list[Tensor]
     outputs: list[Tensor]
+    once: list[Operator]
 
 
 def read(data: bytes, origin: str) -> File:
@@ -79,21 +80,28 @@ def read(data: bytes, origin: str) -> File:
         raise CompileError(origin, "not a TensorFlow Lite file (its identifier 'TFL3' is missing)", "pass a .tflite or .onnx model")
     try:
         reader = _Reader(data)
-        return File(reader.operators(), reader.tensors("Inputs"), reader.tensors("Outputs"))
+        operators = reader.operators()
+        return File(operators, reader.tensors("Inputs"), reader.tensors("Outputs"), _once(data, operators))
     except _DAMAGED as error:
         raise CompileError(origin, f"the file is damaged or truncated ({error})", "copy or export the model again") from None
+
+
+def _once(data: bytes, operators: list[Operator]) -> list[Operator]:
+    """The operators of the subgraph that CALL_ONCE names; a second one is named in vain."""
+    named = [op.options["InitSubgraphIndex"] for op in operators if op.kind == "CALL_ONCE" and op.options is not None]
+    return _Reader(data, int(named[0])).operators() if named else []
 
 
 class _Reader:
     """Flatbuffer accessors with bounds that a damaged file cannot talk its way around."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, subgraph: int = 0) -> None:
         self._left = 8 * len(data)
         self._bound = reads_tflite()
         self.model = tflite.Model.GetRootAsModel(data, 0)
-        if self.model.SubgraphsLength() < 1:
-            raise ValueError("no subgraph")
-        self.graph = self.model.Subgraphs(0)
+        if not 0 <= subgraph < self.model.SubgraphsLength():
+            raise ValueError(f"no subgraph {subgraph}")
+        self.graph = self.model.Subgraphs(subgraph)
         self._count = self._bounded(self.graph.TensorsLength())
         self._tensors: dict[int, Tensor] = {}
         self._buffers: dict[int, bytes] = {}
@@ -180,8 +188,9 @@ class _Reader:
     def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
         table = op.BuiltinOptions()
         cls = self._bound.get(kind)
-        if table is None or cls is None or cls.tflite is None or not cls.tflite.fields:
+        name, fields = cls.tflite.options(kind) if cls is not None and cls.tflite is not None else ("", ())
+        if table is None or not fields:
             return None
-        options = getattr(tflite, cls.tflite.table)()
+        options = getattr(tflite, name)()
         options.Init(table.Bytes, table.Pos)
-        return {name: getattr(options, name)() for name in cls.tflite.fields}
+        return {name: getattr(options, name)() for name in fields}

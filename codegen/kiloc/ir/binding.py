@@ -7,7 +7,7 @@ writer (`export.tflite.TFLiteWriter`, `export.onnx.OnnxWriter`): their public me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,20 @@ class TFLiteBinding:
     that an element-wise operator is written as.
     table: the options of these operators in the schema, as "AddOptions"; "" where they have none. fields: what is read of them.
     also: operators that another class reads, and may turn into this one.
+    others: table and fields of those of the operators that have other options.
+    several: operators that may have any number of results, or none; all others have one.
     """
 
     operators: Mapping[str, int]
     table: str = ""
     fields: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    others: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    several: tuple[str, ...] = ()
+
+    def options(self, operator: str) -> tuple[str, tuple[str, ...]]:
+        """The table of an operator's options, and the fields that are read of it."""
+        return self.others.get(operator, (self.table, self.fields))
 
 
 @dataclass(frozen=True)

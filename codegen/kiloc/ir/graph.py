@@ -14,13 +14,16 @@ from .types import TensorType
 if TYPE_CHECKING:
     from .operator import Op
 
-STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged")
+STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged", "stream")
 """Kinds of value that outlive a step: they live in the state, not in the arena.
 
 trainable: what inference reads (int32 bias, int8 codes); master: the 16-bit values that training updates;
 exponent: the power of two of a block of codes; accumulator: summed gradients; optimizer: its moments;
 control: learning rate, counters, powers and seed; paged: moments that lie in slow memory, and in the arena only during the
-update that reads them."""
+update that reads them; stream: what a model keeps from one call of inference to the next, such as the last rows of a signal."""
+
+STREAM: Final = "stream"
+"""The kind of what inference itself changes."""
 
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""
@@ -143,6 +146,14 @@ class Graph:
 
     def state(self) -> list[Value]:
         return [v for v in self.values.values() if v.is_state]
+
+    def streams(self) -> list[Value]:
+        """What inference keeps from call to call."""
+        return [v for v in self.values.values() if v.kind == STREAM]
+
+    def trained_state(self) -> list[Value]:
+        """The state but for streams: what a method or an optimizer made."""
+        return [v for v in self.state() if v.kind != STREAM]
 
     def with_values(self, values: Iterable[Value]) -> Graph:
         merged = dict(self.values)

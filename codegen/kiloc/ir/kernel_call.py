@@ -24,6 +24,13 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class Pointers:
+    """An array of pointers to values, for a kernel that takes any number of them."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Table:
     """A constant array that the operator derives, such as per-channel multipliers."""
 
@@ -75,7 +82,7 @@ class KernelCall:
     symbol: str
     struct: str
     fields: Mapping[str, Field]
-    arguments: tuple[Argument | Scratch | First | str, ...]
+    arguments: tuple[Argument | Pointers | Scratch | First | str, ...]
     scratch: int = 0
     source: str = ""
     needs: tuple[str, ...] = ()

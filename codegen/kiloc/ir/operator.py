@@ -7,7 +7,7 @@ types, exact meaning in NumPy, gradient, C kernel, and how files of models hold 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -90,6 +90,8 @@ class Op:
     """"forward" (a model's or an adapter's own operator), "backward", "update", or "kernel" (stands for another in a fast form)."""
     operands: ClassVar[tuple[str, ...]] = ("x",)
     optional: ClassVar[tuple[str, ...]] = ()
+    variadic: ClassVar[bool] = False
+    """Any number of further operands x1, x2, ... may follow x."""
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
@@ -97,6 +99,14 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+
+    @classmethod
+    def required(cls, given: Iterable[str]) -> tuple[str, ...]:
+        """The operands that a node of a model has, given their names: `operands`, and of a variadic operator all that follow x without a gap."""
+        names, more = set(given), list(cls.operands)
+        while cls.variadic and f"x{len(more)}" in names:
+            more.append(f"x{len(more)}")
+        return tuple(more)
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         """Result types where operands and attributes determine them, else None (then `check` decides)."""

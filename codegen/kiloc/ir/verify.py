@@ -43,8 +43,8 @@ def verify(graph: Graph) -> Graph:
 
 
 def _check_operands(graph: Graph, node: Node, known: set[str], where: str) -> None:
-    allowed = set(node.op.operands) | set(node.op.optional)
-    _require(set(node.op.operands) <= set(node.inputs) <= allowed, where, f"operands {sorted(node.inputs)} of {node.op.mnemonic}")
+    required = set(node.op.required(node.inputs))
+    _require(required <= set(node.inputs) <= required | set(node.op.optional), where, f"operands {sorted(node.inputs)} of {node.op.mnemonic}")
     for value in node.inputs.values():
         _require(value in known, where, f"{value} is used before it is computed")
     for value in node.outputs:

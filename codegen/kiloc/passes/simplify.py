@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
+from ..ops.model.keep import Keep
 from ..ops.model.pad import Pad
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
@@ -19,7 +20,7 @@ def simplify(graph: Graph) -> Graph:
         node = replace(node, inputs={o: alias.get(v, v) for o, v in node.inputs.items()})
         if isinstance(node.op, Reshape | Transpose):
             node = _merged(node, producers.get(node.inputs["x"]))
-        if _is_identity(graph, node) and node.outputs[0] not in graph.outputs:
+        if _is_identity(graph, node) and node.outputs[0] not in graph.outputs and not graph.values[node.inputs["x"]].is_state:
             alias[node.outputs[0]] = node.inputs["x"]
             continue
         kept.append(node)
@@ -57,7 +58,7 @@ def _without_dead(graph: Graph) -> Graph:
     wanted = set(graph.outputs)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if wanted & set(node.outputs):
+        if wanted & set(node.outputs) or isinstance(node.op, Keep):
             kept.append(node)
             wanted.update(node.inputs.values())
     return graph.with_nodes(kept[::-1])

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 from ..autodiff import LOSS_VALUE
 from ..ir.graph import ADAPTER_KINDS, Graph, Node
+from ..ops.model.keep import Keep
 
 
 def inference_slice(graph: Graph, buffers: str = "caller") -> Graph:
-    """Forward nodes that the results need. Inference changes no state: updates are dropped with their operands. buffers: see `Graph`."""
+    """Forward nodes that the results need. Inference changes no state but its streams: updates are dropped with their operands. buffers: see
+    `Graph`."""
     nodes = _needed(graph.phase("forward"), set(graph.outputs))
     pure = []
     for node in nodes:
         kept = {o: v for o, v in node.inputs.items() if v not in node.updates or o in node.op.operands}
-        pure.append(replace(node, inputs=kept, updates=()))
+        pure.append(node if isinstance(node.op, Keep) else replace(node, inputs=kept, updates=()))
     inputs = tuple(i for i in graph.inputs if graph.values[i].type.dtype == "int8")
     return replace(graph, inputs=inputs, buffers=buffers).with_nodes(pure)
 
@@ -44,7 +46,7 @@ def _needed(nodes: tuple[Node, ...], wanted: set[str]) -> list[Node]:
     kept: list[Node] = []
     for node in reversed(nodes):
         trains = node.phase != "forward" and node.updates
-        if trains or wanted & set(node.outputs):
+        if trains or isinstance(node.op, Keep) or wanted & set(node.outputs):
             kept.append(node)
             wanted = wanted | set(node.inputs.values())
     return kept[::-1]

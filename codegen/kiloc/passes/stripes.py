@@ -39,6 +39,8 @@ def chains(part: Graph) -> list[list[Node]]:
 
 def _stripes(part: Graph, node: Node) -> bool:
     others = [v for o, v in node.inputs.items() if o != "x"]
+    if "x" in node.inputs and part.values[node.inputs["x"]].is_state:  # it may be overwritten before the last stripe runs
+        return False
     fixed = all(part.values[v].kind == "constant" or part.values[v].is_state for v in others)
     return isinstance(getattr(node.op, "window", None), Window) and not node.updates and "x" in node.inputs and fixed
 

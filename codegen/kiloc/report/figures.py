@@ -6,7 +6,7 @@ from typing import Any
 
 from ..emit.adapter_table import SIGNATURE_BYTES
 from ..emit.state_layout import state_layout
-from ..ir.graph import Graph
+from ..ir.graph import STREAM, Graph
 from ..ir.verify import total_macs
 from ..losses import as_loss
 from ..ops.model._linear import Linear
@@ -105,7 +105,9 @@ def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:
     for kind, title in (("trainable", "trainable"), ("master", "trainable"), ("exponent", "trainable"), ("accumulator", "accumulators")):
         found[title] = found.get(title, 0) + _state_bytes(graph, kind)
     found["optimizer"] = _state_bytes(graph, "optimizer")
-    rest = state_layout(graph).bytes - sum(found[k] for k in ("trainable", "accumulators", "optimizer"))
+    if graph.streams():
+        found["kept"] = _state_bytes(graph, STREAM)
+    rest = state_layout(graph).bytes - sum(found.get(k, 0) for k in ("trainable", "accumulators", "optimizer", "kept"))
     return {**found, "control": rest if graph.state() else 0}
 
 

@@ -49,6 +49,7 @@ _IN_STATE: Final = {
     "trainable": "in the state, trained values: codes, exponents, and the 16-bit values behind codes",
     "accumulators": "in the state, summed gradients of parameters",
     "optimizer": "in the state, moments",
+    "kept": "in the state, what a streaming model keeps from call to call; left out where it keeps nothing",
     "control": "in the state, learning rate, counters, seed, header and padding",
 }
 

@@ -14,6 +14,7 @@ from kiloc.ir.operator import Op
 from kiloc.ir.types import TensorType, activation
 from kiloc.ir.verify import verify
 from kiloc.ops._window import Window, same_padding
+from kiloc.ops.model.add import Add
 
 Rng = np.random.Generator
 Make = Callable[[Rng], Graph]
@@ -58,6 +59,11 @@ def one(op: Op, x: TensorType, y: TensorType, second: TensorType | None = None, 
     for operand, (data, quantization) in constants.items():
         inputs[operand] = b.constant(f"layer.{operand}", data, quantization, operand)
     return verify(b.finish([b.node("layer", op, inputs, y, "layer")]))
+
+
+def both(m: Any, x: str, other: str) -> str:
+    """The sum of two activations of a model in the making, for operators that take one."""
+    return str(m.op(x, "both", Add(), m.type(x).shape, 0.06, 4, other=other))
 
 
 def window_of(size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], scheme: str, dilation: tuple[int, int] = (1, 1)) -> Window:

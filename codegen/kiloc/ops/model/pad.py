@@ -13,6 +13,8 @@ from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType, gradient
+from ._movement import emit, moved
+from .pad_axes import PadAxes
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -67,18 +69,22 @@ class Pad(Op):
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
         x, given = op.input(0), r.integers(op, 1)
         amounts = [given[i : i + 2] for i in range(0, len(given), 2)]
-        if x is None or len(given) != 8 or any(amounts[0]) or any(amounts[3]) or min(given) < 0:
-            raise CompileError(op.where, f"pads {amounts}; only height and width of NHWC are supported", "pad in the convolution")
-        height, width = r.image(op)[1:3]
-        (top, bottom), (left, right) = amounts[1], amounts[2]
-        r.check_size(op, (1, height + top + bottom, width + left + right, r.image(op)[3]))
+        if x is None or len(amounts) != len(x.shape) or len(given) % 2 or min(given) < 0:
+            raise CompileError(op.where, f"pads {amounts}", "export the model again")
+        r.check_size(op, tuple(max(d, 1) + sum(a) for d, a in zip(x.shape, amounts, strict=True)))
         fill = r.activation_type(x).zero_point
         if op.input(2) is not None:  # PADV2
             value = r.constant(op, 2)
             if value.size != 1 or value.dtype != np.int8:
                 raise CompileError(op.where, f"pads with a {value.dtype} of shape {value.shape}", "pad with one int8 value")
             fill = int(value.ravel()[0])
-        r.emit(op, cls((top, left, bottom, right), fill))
+        if len(amounts) == 4 and not any(amounts[0]) and not any(amounts[3]) and not r.rows_first(x):
+            (top, bottom), (left, right) = amounts[1], amounts[2]
+            r.emit(op, cls((top, left, bottom, right), fill))
+            return
+        (source,), front = moved(r, op, [x], [i for i, a in enumerate(amounts) if any(a)])
+        whole = [[0, 0]] * front + amounts
+        emit(r, op, PadAxes(tuple(a[0] for a in whole), tuple(a[1] for a in whole), (0,) * len(whole), fill), {"x": source})
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         kind, inputs, table = w.padding(node.name, w.operand(node), w.graph.type(node.outputs[0]), self.pad, self.value)

@@ -1,4 +1,4 @@
-"""TRANSPOSE of up to four axes; the batch axis stays in front."""
+"""TRANSPOSE of any axes; in the graph the batch axis stays in front."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
+from .._walk import move_call, strides, too_many_axes
+from ._movement import emit, moved
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -38,9 +40,14 @@ class Transpose(Op):
         return (TensorType(tuple(x.shape[i] for i in self.permutation), x.dtype, x.quantization),)
 
     def check(self, t: NodeTypes) -> str | None:
-        if self.permutation[0] != 0 or len(self.permutation) > 4:
-            return f"permutation {self.permutation} moves the batch axis or has more than four axes"
-        return None
+        if self.permutation[0] != 0 or sorted(self.permutation) != list(range(len(t.type("x").shape))):
+            return f"permutation {self.permutation} moves the batch axis or does not fit {t.type('x').shape}"
+        y = [t.type("x").shape[i] for i in self.permutation]
+        return too_many_axes(y, self._steps(t), strides(y)) if len(y) > 4 else None
+
+    def _steps(self, t: NodeTypes) -> list[int]:
+        """Elements of x from one index to the next of each axis of the result."""
+        return [strides(t.type("x").shape)[i] for i in self.permutation]
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         return (np.ascontiguousarray(e.array("x").transpose(self.permutation)),)
@@ -52,13 +59,10 @@ class Transpose(Op):
         return {"x": b.add(Transpose(inverse), {"x": dy}, f"{node.name}.dx")[0]}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        shape = t.type("x").shape
-        strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
-        lead = 4 - len(shape)
-        fields: dict[str, Field] = {
-            "output": (1,) * lead + t.result().shape,
-            "stride": (0,) * lead + tuple(strides[i] for i in self.permutation),
-        }
+        y, lead = t.result().shape, 4 - len(self.permutation)
+        if lead < 0:
+            return move_call(n, y, self._steps(t), strides(y))
+        fields: dict[str, Field] = {"output": (1,) * lead + y, "stride": (0,) * lead + tuple(self._steps(t))}
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
         return KernelCall("kt_transpose_s8", "kt_transpose_params", fields, arguments, source="kernels/layout/transpose.c")
 
@@ -67,9 +71,8 @@ class Transpose(Op):
         x, permutation = op.input(0), tuple(r.integers(op, 1))
         if x is None or sorted(permutation) != list(range(len(x.shape))) or not permutation:
             raise CompileError(op.where, f"permutation {permutation} does not fit its input", "export the model again")
-        if r.rows_first(x):
-            permutation = (0, *(p + 1 for p in permutation))
-        r.emit(op, cls(permutation))
+        (value,), front = moved(r, op, [x], [i for i, p in enumerate(permutation) if i != p])
+        emit(r, op, cls((*range(front), *(p + front for p in permutation))), {"x": value})
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         w.emit(node, "TRANSPOSE", (w.operand(node), w.indices(f"{node.name}/permutation", self.permutation)))

@@ -41,6 +41,77 @@ typedef struct {
 
 void kt_transpose_s8(const kt_transpose_params *params, const int8_t *x, int8_t *y);
 
+/* A walk over up to eight axes, row by row; axes of extent 1 stand in front where there are fewer. from, to: elements of x and of y from one
+ * index to the next of each axis, which may be negative; start: {in x, in y} of the first block; block: neighbouring values that are copied
+ * together. filled: values of y that hold `value` before anything is copied. */
+typedef struct {
+    int32_t extent[8];
+    int32_t from[8];
+    int32_t to[8];
+    int32_t start[2];
+    int32_t block;
+    int32_t filled;
+    int32_t value;
+} kt_move_params;
+
+/* Slices, transpositions and paddings: the blocks of x to where they lie in y. */
+void kt_move_s8(const kt_move_params *params, const int8_t *x, int8_t *y);
+
+/* outer: positions in front of the axis that is joined; parts: operands; width: values of each behind every position. */
+typedef struct {
+    int32_t outer;
+    int32_t parts;
+    const int32_t *width;
+} kt_concatenate_params;
+
+/* y = the parts one behind the other, at each position. */
+void kt_concatenate_s8(const kt_concatenate_params *params, const int8_t *const *x, int8_t *y);
+
+/* input, output: extents of two neighbouring axes of x and of y; outer: positions in front of them; block: values behind them. rows, columns:
+ * for each index of y the index of x. */
+typedef struct {
+    int32_t outer;
+    int32_t input[2];
+    int32_t output[2];
+    int32_t block;
+    const int32_t *rows;
+    const int32_t *columns;
+} kt_gather_params;
+
+/* y[o, r, c] = x[o, rows[r], columns[c]]. */
+void kt_gather_s8(const kt_gather_params *params, const int8_t *x, int8_t *y);
+
+/* As above, each index of y between two of x: {lower, upper, weight of upper in 1/1024} for each row and column. */
+typedef struct {
+    int32_t outer;
+    int32_t input[2];
+    int32_t output[2];
+    int32_t block;
+    const int32_t *rows;
+    const int32_t *columns;
+} kt_resize_params;
+
+/* y = the weighted sum of four values of x, rounded to nearest, ties away from zero. */
+void kt_resize_bilinear_s8(const kt_resize_params *params, const int8_t *x, int8_t *y);
+
+/* Transposed: input is that of dx, output that of g. rows, columns: for each index of dx {first, end} of its pairs in *_pairs, which are {index
+ * of g, weight}; the product of two weights is shifted to the right, rounded half up, by weight_shift. */
+typedef struct {
+    int32_t outer;
+    int32_t input[2];
+    int32_t output[2];
+    int32_t block;
+    int32_t weight_shift;
+    int32_t shift;
+    const int32_t *rows;
+    const int32_t *row_pairs;
+    const int32_t *columns;
+    const int32_t *column_pairs;
+} kt_resample_gradient_params;
+
+/* dx = the weighted sum of all that was made of each value of x, brought to eight bits. */
+void kt_resample_gradient_s8(const kt_resample_gradient_params *params, const int8_t *g, int8_t *dx);
+
 #ifdef __cplusplus
 }
 #endif

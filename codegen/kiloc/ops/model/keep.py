@@ -1,0 +1,70 @@
+"""What a streaming model keeps from call to call: CALL_ONCE, VAR_HANDLE, READ_VARIABLE and ASSIGN_VARIABLE of .tflite files.
+
+A variable of the file is a value of kind "stream". Operators read it where it lies; `Keep` writes it, after all that read what it held before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ...errors import CompileError
+from ...ir.binding import TFLiteBinding
+from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from .._walk import AXES
+
+if TYPE_CHECKING:
+    from ...export.tflite import TFLiteWriter
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
+    from ...ir.graph import Node
+
+
+@register
+@dataclass(frozen=True)
+class Keep(Op):
+    """The kept value becomes x."""
+
+    mnemonic: ClassVar[str] = "keep"
+    operands: ClassVar[tuple[str, ...]] = ("x", "kept")
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
+        {"ASSIGN_VARIABLE": 1, "READ_VARIABLE": 1, "VAR_HANDLE": 1, "CALL_ONCE": 1}, "AssignVariableOptions",
+        others={"VAR_HANDLE": ("VarHandleOptions", ("Container", "SharedName")), "CALL_ONCE": ("CallOnceOptions", ("InitSubgraphIndex",))},
+        several=("ASSIGN_VARIABLE", "CALL_ONCE"),
+    )  # fmt: skip
+
+    def infer(self, t: NodeTypes) -> tuple[()]:
+        return ()
+
+    def check(self, t: NodeTypes) -> str | None:
+        x, kept = t.type("x"), t.type("kept")
+        return None if (x.size, x.dtype) == (kept.size, kept.dtype) else f"keeps {x} in {kept}"
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        return ()
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        return {"kept": e.array("x").reshape(e.type("kept").shape)}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        ones, zeros = (1,) * AXES, (0,) * AXES
+        fields: dict[str, Field] = {
+            "extent": ones, "from": zeros, "to": zeros, "start": (0, 0), "block": t.type("x").size, "filled": 0, "value": 0
+        }  # fmt: skip
+        arguments = (Argument(n.inputs["x"]), Argument(n.inputs["kept"]))
+        return KernelCall("kt_move_s8", "kt_move_params", fields, arguments, source="kernels/layout/move.c")
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        if op.kind == "VAR_HANDLE":
+            r.variables.handle(op)
+        elif op.kind == "READ_VARIABLE":
+            r.variables.read(r, op)
+        elif op.kind == "ASSIGN_VARIABLE":
+            r.variables.assign(r, op)
+
+    def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
+        raise CompileError(
+            node.origin or node.name, "keeps values from call to call, which is not written yet", "keep the file that it was read from"
+        )
