@@ -18,7 +18,7 @@ report    sizes of a build as data, as text and as a page
 from . import emit, export, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
 from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
-from .errors import BudgetError, CompileError, KilotuneError, message
+from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
 from .pipeline import Compilation, Dump, compile_graph, load
@@ -43,6 +43,7 @@ __all__ = [
     "KilotuneError",
     "Loss",
     "MeanSquaredError",
+    "ModelError",
     "Options",
     "SlowMemory",
     "as_loss",

@@ -87,7 +87,7 @@ class GradientBuilder:
 
 def differentiate(graph: Graph, loss: Loss | str) -> Graph:
     """The graph with loss and backward nodes. Raises CompileError where an operator on the way has no gradient."""
-    attached = as_loss(loss).attach(graph)
+    attached = as_loss(loss).attach(_integer_ends(graph))
     logits, targets = attached.inputs["y"], [] if attached.target is None else [attached.target]
     builder = GradientBuilder(graph, _active(graph), _views(graph, logits))
     if logits not in builder.active:
@@ -102,6 +102,16 @@ def differentiate(graph: Graph, loss: Loss | str) -> Graph:
     forward = graph.phase("forward")
     merged = graph.with_values(builder.values.values())
     return replace(merged, nodes=(*forward, *builder.nodes), inputs=(*graph.inputs, *(t.name for t in targets)))
+
+
+def _integer_ends(graph: Graph) -> Graph:
+    """The graph as a loss sees it: its first input and its first result are the int8 tensors behind a QUANTIZE to or from another type."""
+    result, first, producers = graph.outputs[0], graph.inputs[0], graph.producers()
+    while graph.type(result).dtype != "int8" and result in producers:
+        result = producers[result].inputs["x"]
+    if graph.type(first).dtype != "int8":
+        first = next((n.outputs[0] for n in graph.nodes if n.inputs.get("x") == first and graph.type(n.outputs[0]).dtype == "int8"), first)
+    return replace(graph, inputs=(first, *graph.inputs[1:]), outputs=(result, *graph.outputs[1:]))
 
 
 def _views(graph: Graph, name: str) -> set[str]:

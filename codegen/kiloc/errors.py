@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .plain_text import printable
 
 
@@ -28,6 +30,31 @@ class CompileError(KilotuneError):
 
     def __init__(self, where: str, what: str, hint: str) -> None:
         super().__init__(printable(where), printable(what), printable(hint))
+
+
+class ModelError(CompileError):
+    """A model file that cannot be compiled. reasons: everything that stands in its way, each with place, cause and remedy; at least one.
+
+    where, what and hint are those of the only reason, or of all together; the message lists them, one below the other.
+    """
+
+    def __init__(self, origin: str, reasons: Sequence[CompileError]) -> None:
+        self.reasons = tuple(reasons)
+        first = self.reasons[0]
+        if len(self.reasons) == 1:
+            super().__init__(f"{origin}: {first.where}" if origin else first.where, first.what, first.hint)
+            return
+        causes = "; ".join(f"({i}) {reason.where}: {reason.what}" for i, reason in enumerate(self.reasons, 1))
+        hints = "; ".join(dict.fromkeys(reason.hint for reason in self.reasons))
+        super().__init__(origin, f"{len(self.reasons)} things stand in its way: {causes}", hints)
+        self.args = (f"{self.where}: {len(self.reasons)} things stand in its way\n{self._listed()}",)
+
+    def _listed(self) -> str:
+        """The reasons, those with one remedy together above it."""
+        together: dict[str, list[str]] = {}
+        for reason in self.reasons:
+            together.setdefault(reason.hint, []).append(f"- {message(reason.where, reason.what, '')}")
+        return "\n".join("\n".join([*lines, *([f"  hint: {hint}"] if hint else [])]) for hint, lines in together.items())
 
 
 class BudgetError(CompileError):

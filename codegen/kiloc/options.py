@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CompileError
@@ -71,8 +70,8 @@ class Options:
     flash: int | None = None
     stack: int | None = None
     profile: str = "tflm"
-    calibration: NDArray[np.int8] | tuple[NDArray[np.int8], ...] | None = None
-    """Inputs of the original domain, int8 [N, ...], several in a tuple; None: random inputs, and the report says so."""
+    calibration: NDArray[Any] | tuple[NDArray[Any], ...] | None = None
+    """Inputs of the original domain [N, ...], of the model's type, several in a tuple; None: random inputs, and the report says so."""
     calibration_target: NDArray[Any] | None = None
     seed: int = 0
     name: str | None = None

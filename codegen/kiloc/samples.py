@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import CompileError
 from .ir import interp
 from .ir.graph import Graph
+from .ir.types import RANGES, TensorType
 from .losses import as_loss
 from .options import Options
 
@@ -22,7 +23,7 @@ def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]],
     """Forward activations of the calibration samples, and their targets where given."""
     rng = np.random.Generator(np.random.Philox([options.seed, 1]))
     if options.calibration is None:
-        inputs = [np.clip(rng.normal(0, 42, (SAMPLES, *base.type(i).shape[1:])).round(), -128, 127).astype(np.int8) for i in base.inputs]
+        inputs = [_random(rng, base.type(i)) for i in base.inputs]
         return interp.run(base, dict(zip(base.inputs, inputs, strict=True))), None
     x, y = options.calibration, options.calibration_target
     arrays = x if isinstance(x, tuple) else (x,)
@@ -30,15 +31,22 @@ def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]],
         raise CompileError("calibration", f"holds {len(arrays)} inputs, {base.name} has {len(base.inputs)}", "pass one array for each")
     count = len(arrays[0])
     for name, a in zip(base.inputs, arrays, strict=True):
-        expected = base.type(name).shape[1:]
-        if a.dtype != np.int8 or a.shape[1:] != expected or len(a) == 0 or len(a) != count:
-            takes = f"the model takes int8 [N, {', '.join(map(str, expected))}]"
+        expected, dtype = base.type(name).shape[1:], base.type(name).dtype
+        if a.dtype != dtype or a.shape[1:] != expected or len(a) == 0 or len(a) != count:
+            takes = f"the model takes {dtype} [N, {', '.join(map(str, expected))}]"
             raise CompileError("calibration", f"is {a.dtype}{a.shape}, {takes}", "pass samples of the original domain")
     if y is not None and len(y) != count:
         raise CompileError("calibration", f"{len(y)} targets for {count} samples", "pass as many targets as samples")
     chosen = rng.permutation(count)[:SAMPLES]
     given = {name: a[chosen] for name, a in zip(base.inputs, arrays, strict=True)}
     return interp.run(base, given), None if y is None else np.asarray(y)[chosen]
+
+
+def _random(rng: np.random.Generator, t: TensorType) -> NDArray[Any]:
+    """Samples of an input: normal around the middle of its range, a sixth of which is the deviation."""
+    low, high = RANGES[t.dtype]
+    middle, step = (low + high + 1) / 2, (high - low + 1) / 256
+    return np.asarray(np.clip((rng.normal(0, 42, (SAMPLES, *t.shape[1:])) * step + middle).round(), low, high).astype(t.dtype))
 
 
 def targets_of(graph: Graph, options: Options, target: NDArray[Any] | None, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ with build.open("qemu:mps2-an386") as device:
     device.fit(x, y)
 """
 
-from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, KilotuneError, MeanSquaredError
+from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, KilotuneError, MeanSquaredError, ModelError
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -49,6 +49,7 @@ __all__ = [
     "MeanSquaredError",
     "Memory",
     "Model",
+    "ModelError",
     "ScaleShift",
     "SearchResult",
     "SparseUpdate",

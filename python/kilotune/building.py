@@ -114,7 +114,7 @@ def build(
     training: optimizer, loss and how trained values are kept: kt.Training(...).
     target: the core, as "cortex-m4", or kt.Target(...), which also says how to round and whether speed is worth flash.
     memory: budgets, and where values lie: kt.Memory(...).
-    calibration: inputs of the original domain [N, ...] (float32 or int8; a list of arrays for a model of several inputs), or
+    calibration: inputs of the original domain [N, ...] (float32 or the model's type; a list of arrays for a model of several inputs), or
     (inputs, targets). The constant shifts of the gradients are chosen on them; without calibration random inputs serve, and the report
     says so.
     adapters: who must have signed them, protection against old ones, how many wait in memory: kt.AdapterOptions(...).
@@ -270,7 +270,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         t = graph.type(name)
         producer = graph.producers().get(name)
         softmax = producer is not None and producer.op.mnemonic == "softmax"
-        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "softmax": softmax}
+        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, "softmax": softmax}
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]

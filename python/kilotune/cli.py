@@ -119,7 +119,7 @@ def analyze(model: str, as_json: bool) -> None:
 
 
 def _tensor(t: Any) -> dict[str, Any]:
-    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point}
+    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype}
 
 
 @main.command(cls=MethodsCommand)

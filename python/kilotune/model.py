@@ -35,11 +35,11 @@ class Model:
         shapes = (" and ".join("x".join(map(str, self.graph.type(n).shape[1:])) for n in names) for names in (self.graph.inputs, self.graph.outputs))
         return f"<Model {self.name} of {self.path}: {' to '.join(shapes)}, {len(self.graph.nodes)} operators>"
 
-    def quantize(self, x: ArrayLike) -> NDArray[np.int8]:
-        """Real inputs [N, ...] of the first input as the int8 that the model takes; int8 passes through. ValueError."""
+    def quantize(self, x: ArrayLike) -> NDArray[Any]:
+        """Real inputs [N, ...] of the first input as the int8, or other type, that the model takes, which passes through. ValueError."""
         return self._quantized(x, self.graph.inputs[0])
 
-    def quantize_inputs(self, x: Any) -> tuple[NDArray[np.int8], ...]:
+    def quantize_inputs(self, x: Any) -> tuple[NDArray[Any], ...]:
         """The same of every input: x is an array, or for a model of several inputs a list of arrays of equally many samples."""
         names = self.graph.inputs
         if len(names) == 1:
@@ -52,18 +52,18 @@ class Model:
             raise ValueError(f"the inputs have different numbers of samples: {', '.join(str(len(a)) for a in arrays)}")
         return arrays
 
-    def _quantized(self, x: ArrayLike, name: str) -> NDArray[np.int8]:
+    def _quantized(self, x: ArrayLike, name: str) -> NDArray[Any]:
         array, t = np.asarray(x), self.graph.type(name)
         expected = "[" + ", ".join(["N", *map(str, t.shape[1:])]) + "]"
         if array.shape[1:] != t.shape[1:] or array.ndim != len(t.shape) or len(array) == 0:
             raise ValueError(f"the samples have shape {list(array.shape)}, the model takes {expected}")
-        if array.dtype == np.int8:
+        if array.dtype == t.dtype:
             return array
         if array.dtype not in (np.float32, np.float64):
-            raise ValueError(f"the samples are {array.dtype}, the model takes float32 (quantised here) or int8")
+            raise ValueError(f"the samples are {array.dtype}, the model takes float32 (quantised here) or {t.dtype}")
         if not np.isfinite(array).all():
             raise ValueError("the samples hold values that are not finite")
-        return quantize(array, Tensor(t.shape, t.scale, t.zero_point))
+        return quantize(array, Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype))
 
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin."""

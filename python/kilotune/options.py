@@ -22,6 +22,8 @@ from . import boards
 from . import stack as stack_use
 from .adapters.signing import public_key
 from .config import Config, load_config
+from .devices.data import packed
+from .devices.manifest import Tensor
 from .model import Model
 from .sizes import parse_size
 
@@ -212,15 +214,21 @@ def _adapters(given: Any, methods: Sequence[Method], model: Model, train: bool) 
     return options if options.self_test is None else replace(options, self_test=_self_test(model, options.self_test))
 
 
-def _self_test(model: Model, given: Any) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+def _self_test(model: Model, given: Any) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    graph = model.graph
+    outputs = [graph.type(name).dtype for name in graph.outputs]
+    if outputs != ["int8"]:
+        what = f"looks for the largest of one int8 output, the model's outputs are {', '.join(outputs)}"
+        raise CompileError("AdapterOptions(self_test=...)", what, "leave it out")
     x, y = _calibration(model, tuple(given))
     if x is None or y is None or y.ndim != 1 or y.dtype.kind not in "iu" or len(y) == 0:
         raise CompileError("AdapterOptions(self_test=...)", "is not samples [N, ...] and class numbers [N]", "pass (x, y) of a few samples")
-    return np.concatenate([array.reshape(len(y), -1) for array in x], 1), y.astype(np.int32)
+    types = [graph.type(name) for name in graph.inputs]
+    return packed(x, tuple(Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype) for t in types)).view(np.int8), y.astype(np.int32)
 
 
-def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[np.int8], ...] | None, NDArray[Any] | None]:
-    """Inputs as int8 [N, ...], one array each, and targets where they are given, of equal number."""
+def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[Any], ...] | None, NDArray[Any] | None]:
+    """Inputs [N, ...] of the model's type, one array each, and targets where they are given, of equal number."""
     if samples is None:
         return None, None
     hint = "pass samples [N, ...] of the original domain, or (samples, targets)"

@@ -17,7 +17,7 @@ import pytest
 import tflite
 from onnx import TensorProto, helper
 from qdq_models import Qdq, one
-from test_tflite_frontend import FileOperator, FileTensor, build, dense
+from tflite_files import FileOperator, FileTensor, build, dense
 
 import kilotune as kt
 from kiloc import pipeline

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-import flatbuffers
 import numpy as np
 import pytest
-import tflite
+from tflite_files import FileOperator, FileTensor, build, dense
 
 from kiloc.errors import CompileError
 from kiloc.export import tflite as writer
@@ -43,99 +41,6 @@ def refused(data: bytes, *words: str) -> CompileError:
     missing = [w for w in words if w.lower() not in text.lower()]
     assert not missing, f"{missing} not in: {text}"
     return caught.value
-
-
-# -- a model by hand ----------------------------------------------------------------------------------
-@dataclass
-class FileTensor:
-    """A tensor of a file that no well-behaved writer would write."""
-
-    shape: tuple[int, ...]
-    type: str = "INT8"
-    scale: tuple[float, ...] | None = (0.05,)
-    zero: tuple[int, ...] = (0,)
-    axis: int = 0
-    data: np.ndarray | None = None
-    name: str = "t"
-    signature: tuple[int, ...] | None = None
-
-
-@dataclass
-class FileOperator:
-    kind: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    table: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
-    custom: str = ""
-
-
-def build(tensors: list[FileTensor], operators: list[FileOperator], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bytes:
-    """A flatbuffer of exactly these tensors and operators, however senseless."""
-    b = flatbuffers.Builder(512)
-
-    def table(kind: str, fields: dict[str, Any]) -> int:
-        getattr(tflite, f"{kind}Start")(b)
-        for name, value in fields.items():
-            getattr(tflite, f"{kind}Add{name}")(b, value)
-        return int(getattr(tflite, f"{kind}End")(b))
-
-    def vector(offsets: list[int]) -> int:
-        b.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            b.PrependUOffsetTRelative(offset)
-        return int(b.EndVector())
-
-    def ints(values: tuple[int, ...]) -> int:
-        return int(b.CreateNumpyVector(np.array(values, np.int32)))
-
-    constants = [t for t in tensors if t.data is not None]
-    buffers = [table("Buffer", {})]
-    buffers += [table("Buffer", {"Data": b.CreateNumpyVector(np.frombuffer(t.data.tobytes(), np.uint8))}) for t in constants if t.data is not None]
-    written = []
-    for t in tensors:
-        number = 0 if t.data is None else 1 + next(i for i, c in enumerate(constants) if c is t)
-        fields = {"Shape": ints(t.shape), "Type": getattr(tflite.TensorType, t.type), "Buffer": number, "Name": b.CreateString(t.name)}
-        if t.signature is not None:
-            fields["ShapeSignature"] = ints(t.signature)
-        if t.scale is not None:
-            quantization = {
-                "Scale": b.CreateNumpyVector(np.array(t.scale, np.float32)),
-                "ZeroPoint": b.CreateNumpyVector(np.array(t.zero, np.int64)),
-                "QuantizedDimension": t.axis,
-            }
-            fields["Quantization"] = table("QuantizationParameters", quantization)
-        written.append(table("Tensor", fields))
-    calls, codes = [], []
-    for number, op in enumerate(operators):
-        fields = {"OpcodeIndex": number, "Inputs": ints(op.inputs), "Outputs": ints(op.outputs)}
-        if op.table:
-            fields |= {"BuiltinOptionsType": getattr(tflite.BuiltinOptions, op.table), "BuiltinOptions": table(op.table, op.fields)}
-        calls.append(table("Operator", fields))
-        code = getattr(tflite.BuiltinOperator, op.kind)
-        custom = {"CustomCode": b.CreateString(op.custom)} if op.custom else {}
-        codes.append(table("OperatorCode", {"DeprecatedBuiltinCode": min(code, 127), "BuiltinCode": code, **custom}))
-    subgraph = {"Tensors": vector(written), "Inputs": ints(inputs), "Outputs": ints(outputs), "Operators": vector(calls)}
-    model = {"Version": 3, "OperatorCodes": vector(codes), "Subgraphs": vector([table("SubGraph", subgraph)]), "Buffers": vector(buffers)}
-    b.Finish(table("Model", model), file_identifier=b"TFL3")
-    return bytes(b.Output())
-
-
-def dense(**changes: Any) -> bytes:
-    """A fully connected layer 4 -> 3. `changes` replaces tensors by name: x, w, bias, y; or inputs of the operator."""
-    rng = np.random.default_rng(0)
-    w, bias = rng.integers(-127, 128, (3, 4)).astype(np.int8), rng.integers(-99, 99, 3).astype(np.int32)
-    tensors = {
-        "x": FileTensor((1, 4), name="x"),
-        "w": FileTensor((3, 4), scale=(0.01,), data=w, name="model/head/MatMul"),
-        "bias": FileTensor((3,), "INT32", (0.0005,), data=bias, name="b"),
-        "y": FileTensor((1, 3), zero=(5,), name="y"),
-    }
-    inputs = changes.pop("inputs", (0, 1, 2))
-    for name, fields in changes.items():
-        tensors[name] = FileTensor(**{**vars(tensors[name]), **fields})
-    operator = FileOperator("FULLY_CONNECTED", inputs, (3,), "FullyConnectedOptions")
-    return build(list(tensors.values()), [operator], (0,), (3,))
 
 
 def small_model() -> Graph:
@@ -321,10 +226,6 @@ def test_results_that_no_operator_gives() -> None:
     refused(build(pair, [], (0,), ()), "no inputs or no outputs")
     refused(build(pair, [FileOperator("RELU", (7,), (1,))], (0,), (1,)), "damaged")
     refused(build([FileTensor((1, 4)), FileTensor((1, 5))], [FileOperator("RESHAPE", (0,), (1,))], (0,), (1,)), "view")
-
-
-def test_relu6_with_two_scales() -> None:
-    refused(build([FileTensor((1, 4)), FileTensor((1, 4), scale=(0.1,))], [FileOperator("RELU6", (0,), (1,))], (0,), (1,)), "different scales")
 
 
 def test_batches_are_refused() -> None:

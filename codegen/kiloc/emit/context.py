@@ -11,6 +11,7 @@ from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
 from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
+from ..ir.types import ELEMENT_BYTES
 from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
@@ -75,6 +76,43 @@ class CAdapter:
     """Of the self test; "" where there is none."""
     test_samples: int
     test_permitted: int
+
+
+@dataclass(frozen=True)
+class CEnd:
+    """An input or output in a buffer that holds all of them: from byte `at` to `end`."""
+
+    name: str
+    value: Value
+    at: int
+    end: int
+
+    @property
+    def ctype(self) -> str:
+        return CTYPES[self.value.type.dtype]
+
+    def of(self, buffer: str, qualifier: str = "") -> Code:
+        """Its C expression; the buffer is one of int8_t."""
+        place = f"{buffer} + {self.at}" if self.at or self.ctype == "int8_t" else buffer
+        wide = f"({qualifier}void *)" if ELEMENT_BYTES[self.value.type.dtype] > 1 else ""
+        return Code(place if self.ctype == "int8_t" else f"({qualifier}{self.ctype} *){wide}({place})")
+
+
+def ends(named: list[tuple[str, Value]]) -> list[CEnd]:
+    """Where inputs, or outputs, lie behind each other in one buffer: each at a multiple of its element's width."""
+    found, at = [], 0
+    for name, value in named:
+        width = ELEMENT_BYTES[value.type.dtype]
+        at = -(-at // width) * width
+        found.append(CEnd(name, value, at, at + value.type.bytes))
+        at += value.type.bytes
+    return found
+
+
+def whole(found: list[CEnd]) -> int:
+    """Bytes of such a buffer: a multiple of the widest element."""
+    widest = max(ELEMENT_BYTES[e.value.type.dtype] for e in found)
+    return -(-found[-1].end // widest) * widest
 
 
 @dataclass
@@ -175,15 +213,33 @@ class ModelContext:
     @property
     def input_parameters(self) -> Code:
         """Of a C function that reads the inputs, behind the model: arrays with their sizes, which compilers hold against what is passed."""
-        return Code("" if self.offsets else "".join(f", const int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.inputs))
+        return Code("" if self.offsets else "".join(f", const {self._array(name, v)}" for name, v in self.inputs))
 
     @property
     def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
-        return Code("" if self.offsets else "".join(f", int8_t {name}[{self._bytes_macro(name)}]" for name, _ in self.outputs))
+        return Code("" if self.offsets else "".join(f", {self._array(name, v)}" for name, v in self.outputs))
 
-    def _bytes_macro(self, name: str) -> str:
-        return f"{self.prefix}_{name.upper()}_BYTES"
+    def _array(self, name: str, value: Value) -> str:
+        width = ELEMENT_BYTES[value.type.dtype]
+        return f"{CTYPES[value.type.dtype]} {name}[{self.prefix}_{name.upper()}_BYTES{f' / {width}' if width > 1 else ''}]"
+
+    @property
+    def input_ends(self) -> list[CEnd]:
+        return ends(self.inputs)
+
+    @property
+    def output_ends(self) -> list[CEnd]:
+        return ends(self.outputs)
+
+    @property
+    def input_bytes(self) -> int:
+        """Of all inputs in one buffer, as the table of kt/model.h has them."""
+        return whole(self.input_ends)
+
+    @property
+    def output_bytes(self) -> int:
+        return whole(self.output_ends)
 
 
 def build_context(

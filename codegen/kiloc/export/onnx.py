@@ -31,9 +31,11 @@ def write(graph: Graph) -> bytes:
     """The model as an .onnx file. Raises CompileError for what the format cannot hold."""
     verify(graph)
     writer = OnnxWriter(graph)
-    for name in graph.inputs:
+    for name in (*graph.inputs, *graph.outputs):
         if graph.type(name).dtype != "int8":
-            raise CompileError(name, f"is an input of type {graph.type(name).dtype}", "only inference graphs can be written")
+            hint = "only inference graphs can be written" if name not in (*graph.model_inputs, *graph.outputs) else "write a .tflite file"
+            raise CompileError(name, f"is an input or output of type {graph.type(name).dtype}", hint)
+    for name in graph.inputs:
         writer.order[name] = "last"
     for node in graph.nodes:
         if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):

@@ -27,7 +27,9 @@ SCHEMA_VERSION = 3
 ALIGNMENT = 16
 """Of constant data, as the schema demands: interpreters read it in place."""
 
-_TYPES = {"int8": tflite.TensorType.INT8, "int32": tflite.TensorType.INT32}
+_TYPES = {
+    "int8": tflite.TensorType.INT8, "uint8": tflite.TensorType.UINT8, "int16": tflite.TensorType.INT16, "int32": tflite.TensorType.INT32,
+}  # fmt: skip
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
 
 
@@ -71,7 +73,7 @@ class TFLiteWriter:
     def __post_init__(self) -> None:
         for name in self.graph.inputs:
             value = self.graph.values[name]
-            if value.type.dtype != "int8":
+            if name not in self.graph.model_inputs:
                 raise CompileError(name, f"is an input of type {value.type.dtype}", "only inference graphs can be written")
             self.index[name] = self.tensor(name, value.type)
 

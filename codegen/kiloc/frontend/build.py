@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Op
-from ..ir.types import Quantization, TensorType
+from ..ir.types import RANGES, Quantization, TensorType
 from ..plain_text import printable
 from .limits import ALL_ELEMENTS, OPERATORS, check_count, check_size
+from .refusals import Refusals
 
 QUANTIZE_HINT = (
     "quantise it to full INT8 first: TFLiteConverter with a representative_dataset, supported_ops = [TFLITE_BUILTINS_INT8], "
@@ -36,14 +37,19 @@ def checked_scales(where: str, scales: NDArray[np.float64]) -> NDArray[np.float6
     return scales
 
 
-def checked_quantization(where: str, scales: NDArray[np.float64], zero_points: NDArray[np.int64], axis: int | None) -> Quantization:
-    """Quantisation parameters, refused where arithmetic on them would be meaningless."""
+def checked_quantization(
+    where: str, scales: NDArray[np.float64], zero_points: NDArray[np.int64], axis: int | None, dtype: str = "int8"
+) -> Quantization:
+    """Quantisation parameters of a tensor of an element type, refused where arithmetic on them would be meaningless."""
     checked_scales(where, scales)
     points = np.unique(zero_points) if zero_points.size else np.zeros(1, np.int64)
     if points.size > 1:
         raise CompileError(where, "zero points differ between channels", "export with symmetric per-channel weights")
-    if not -128 <= int(points[0]) <= 127:
-        raise CompileError(where, f"zero point {int(points[0])} is outside int8", "export the model again")
+    low, high = RANGES[dtype]
+    if not low <= int(points[0]) <= high:
+        raise CompileError(where, f"zero point {int(points[0])} is outside {dtype}", "export the model again")
+    if dtype in ("int16", "int32") and points[0] != 0:
+        raise CompileError(where, f"{dtype} with zero point {int(points[0])}", "export it with symmetric 16-bit activations")
     return Quantization(tuple(float(s) for s in scales), int(points[0]), axis if scales.size > 1 else None)
 
 
@@ -57,6 +63,8 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refusals: Refusals = field(default_factory=Refusals)
+    """What stands in the way; `finish` raises it."""
     _taken: dict[str, int] = field(default_factory=dict)
     """The number that a name last got."""
     _elements: dict[str, int] = field(default_factory=dict)
@@ -93,6 +101,12 @@ class GraphBuilder:
         check_count("the graph", "operators", len(self.nodes), OPERATORS)
         return name
 
+    def stand_in(self, type_: TensorType, origin: str) -> str:
+        """A value for what was refused, so that reading goes on behind it: there will be no graph."""
+        name = self.unique("refused")
+        self._add(Value(name, type_, "activation", None, printable(origin)))
+        return name
+
     def _add(self, value: Value) -> None:
         check_size(value.origin or value.name, value.type.shape)
         kind = "constants" if value.kind == "constant" else "activations"
@@ -101,5 +115,7 @@ class GraphBuilder:
         self.values[value.name] = value
 
     def finish(self, outputs: list[str]) -> Graph:
+        """The graph. Raises ModelError with all refusals, where there are some."""
+        self.refusals.check(self.origin)
         notes = tuple(map(printable, self.notes))
         return Graph(self.name, self.values, tuple(self.nodes), tuple(self.inputs), tuple(outputs), origin=printable(self.origin), notes=notes)

@@ -1,40 +1,42 @@
 """TensorFlow Lite flatbuffers (full INT8) to Graph.
 
-Known oddities that are accepted: a batch of -1 in shape_signature, RESHAPE without options, a bias whose
-quantized_dimension is out of range, FLOAT32 inputs and outputs behind QUANTIZE and DEQUANTIZE (the graph is the INT8
-core between them).
+Known oddities that are accepted: a batch of -1, RESHAPE without options or to a shape that operators compute from constants, a bias whose
+quantized_dimension is out of range, FLOAT32 inputs and outputs behind QUANTIZE and DEQUANTIZE (the graph is the INT8 core between them).
+UINT8, INT16 and INT32 inputs and outputs stay what they are: QUANTIZE is a node like any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 import tflite
 from numpy.typing import NDArray
 
-from ..errors import CompileError
+from ..errors import CompileError, ModelError
 from ..ir.graph import Graph
 from ..ir.operator import Op, reads_tflite
-from ..ir.types import TensorType
+from ..ir.types import RANGES, TensorType
 from ..ops._window import Window, same_padding
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .limits import RANK, check_size, checked_window
 from .names import layer_name
+from .refusals import Consequence
+from .tflite_constants import fold, reshaped
 from .tflite_file import Operator, Tensor, read
 from .tflite_variables import Variables, initial_values
 
+ACTIVATIONS = tuple(RANGES)
+"""Element types of what may come in and go out. Between QUANTIZE and QUANTIZE operators compute with int8, unless they say otherwise."""
 _ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}
 
 
 def load(data: bytes, name: str, origin: str) -> Graph:
-    """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
+    """Read a model. Raises ModelError, with all reasons, for anything that is not a well-formed, fully quantised INT8 model."""
     file = read(data, origin)
-    try:
-        return TFLiteReader(name, origin, file.operators, file.once).convert(file.inputs, file.outputs)
-    except CompileError as error:
-        raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
+    return TFLiteReader(name, origin, file.operators, file.once).convert(file.inputs, file.outputs)
 
 
 class TFLiteReader:
@@ -47,24 +49,43 @@ class TFLiteReader:
         self.known: dict[int, str] = {}
         self.entries: set[int] = set()
         """What the caller makes of FLOAT32 inputs."""
+        self.lost: set[int] = set()
+        """What is missing because of something that was refused."""
         self.counts: dict[str, int] = {}
         self.variables = Variables(initial_values(once))
 
     # -- the whole graph ------------------------------------------------------------------------------
     def convert(self, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:
+        """The graph. What is refused does not end the reading: ModelError names all reasons."""
+        attempt = self.b.refusals.attempt
         if not inputs or not outputs:
-            raise CompileError("the graph", "has no inputs or no outputs", "export the model again")
-        ends = [self._integer_end(t) for t in outputs]
-        skipped = self._float_tail(outputs)
+            raise ModelError(self.b.origin, [CompileError("the graph", "has no inputs or no outputs", "export the model again")])
+        ends: list[Tensor] = []
+        for t in outputs:
+            with attempt():
+                ends.append(self._integer_end(t, ends))
         for t in inputs:
-            self._declare_input(t)
+            with attempt():
+                self._declare_input(t)
+            if t.index not in self.known:
+                self.lost.add(t.index)
+        if any(t.dtype == "FLOAT32" for t in (*inputs, *outputs)):
+            self.b.refusals.check(self.b.origin)  # a float model: each of its operators would be refused
+        skipped = self._float_tail(outputs)
         for op in self.operators:
             if op.index not in skipped and not self._is_entry(op):
-                self._convert(op)
-        return self.b.finish(self.variables.finish(self, [self.value(t, "the graph's output") for t in ends]))
+                with attempt():
+                    self._convert(op)
+                self._stand_in(op)
+        results: list[str] = []
+        for t in ends:
+            with attempt():
+                results.append(self.value(t, "the graph's output"))
+        self.b.refusals.check(self.b.origin)
+        return self.b.finish(self.variables.finish(self, results))
 
-    def _integer_end(self, t: Tensor) -> Tensor:
-        """The INT8 tensor behind a float output."""
+    def _integer_end(self, t: Tensor, others: list[Tensor]) -> Tensor:
+        """The integer tensor behind a float output."""
         seen: set[int] = set()
         while t.dtype == "FLOAT32":
             op = self.producer.get(t.index)
@@ -72,6 +93,8 @@ class TFLiteReader:
                 raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
             seen.add(t.index)
             t = op.inputs[0]
+        if any(t.index == other.index for other in others):
+            raise CompileError(t.where, "is an output twice", "export the model with each output once")
         return t
 
     def _float_tail(self, outputs: list[Tensor]) -> set[int]:
@@ -91,21 +114,40 @@ class TFLiteReader:
         return op.kind == "QUANTIZE" and bool(op.outputs) and op.outputs[0].index in self.entries
 
     def _declare_input(self, t: Tensor) -> None:
-        core = t
-        if t.dtype == "FLOAT32":
-            users = [op for op in self.operators if any(i is not None and i.index == t.index for i in op.inputs)]
-            if len(users) != 1 or users[0].kind != "QUANTIZE" or not users[0].outputs:
-                raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
-            core = users[0].outputs[0]
-            self.b.notes.append("the FLOAT32 input is quantised by the caller (the scale is in the manifest)")
-            self.entries.add(core.index)
-        if core.index in self.known:
+        if t.index in self.known:
             raise CompileError(t.where, "is an input twice", "export the model again")
-        self.known[core.index] = self.b.input(self.activation_type(core), t.name)
+        if t.dtype != "FLOAT32":
+            self.known[t.index] = self.b.input(self.activation_type(t, *ACTIVATIONS), t.name)
+            return
+        users = [op for op in self.operators if any(i is not None and i.index == t.index for i in op.inputs)]
+        cores = [op.outputs[0] for op in users if op.kind == "QUANTIZE" and op.outputs]
+        if not users or len(cores) < len(users):
+            raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
+        type_ = self.activation_type(cores[0], *ACTIVATIONS)
+        if any(self.activation_type(core, *ACTIVATIONS) != type_ for core in cores):
+            raise CompileError(t.where, "is quantised in different ways", "export the input with one scale")
+        if any(core.index in self.known for core in cores):
+            raise CompileError(t.where, "is quantised to what is an input already", "export the model again")
+        self.b.notes.append("the FLOAT32 input is quantised by the caller (the scale is in the manifest)")
+        value = self.b.input(type_, t.name)
+        self.known.update((core.index, value) for core in cores)
+        self.known[t.index] = value
+        self.entries.update(core.index for core in cores)
+
+    def _stand_in(self, op: Operator) -> None:
+        """Values for results that a refused operator does not give, so that what follows is read too."""
+        for t in op.outputs:
+            if self.b.refusals and t.index not in self.known and t.data is None:
+                try:
+                    self.known[t.index] = self.b.stand_in(self.activation_type(t, *ACTIVATIONS), t.name)
+                except CompileError:
+                    self.lost.add(t.index)
 
     # -- values ---------------------------------------------------------------------------------------
     def value(self, t: Tensor | None, where: str) -> str:
         """The graph's value of an activation of the file."""
+        if t is not None and t.index in self.lost:
+            raise Consequence(where)
         if t is None or t.index not in self.known:
             what = "an input is missing" if t is None else f"{t.where} is used before it is computed"
             if t is not None and t.data is not None:
@@ -124,18 +166,31 @@ class TFLiteReader:
         check_size(t.where, shape)
         return shape
 
+    def reshaped(self, op: Operator) -> tuple[int, ...]:
+        """The shape of a result that is its operand under another shape: the file's, or where that is not fixed the one that input 1 says."""
+        x, t, given = op.input(0), op.outputs[0], op.input(1)
+        known = t.shape and min(t.shape[1:], default=1) > 0 and t.shape[0] >= -1
+        if not known and op.kind == "RESHAPE" and x is not None and given is not None and given.data is not None:
+            wanted, size = self.integers(op, 1), prod(self.shape(x))
+            try:
+                t.shape = reshaped(wanted, size)
+            except ValueError as error:
+                raise CompileError(op.where, str(error), "export the model with fixed shapes and a batch of 1") from None
+        return self.shape(t)
+
     def rows_first(self, t: Tensor) -> bool:
         """Whether the tensor lacks a batch axis, as after RESHAPE to [rows, depth]: the graph puts one in front."""
         return bool(t.shape) and t.shape[0] > 1
 
-    def activation_type(self, t: Tensor) -> TensorType:
-        """The type in the graph of an int8 tensor with one scale."""
-        if t.dtype != "INT8":
-            raise CompileError(t.where, f"has type {t.dtype}; only INT8 activations are supported", QUANTIZE_HINT)
-        quantization = checked_quantization(t.where, t.scales, t.zero_points, None)
+    def activation_type(self, t: Tensor, *dtypes: str) -> TensorType:
+        """The type in the graph of a tensor with one scale, of one of these element types: of int8 where none is named."""
+        dtype, allowed = t.dtype.lower(), dtypes or ("int8",)
+        if dtype not in allowed:
+            raise CompileError(t.where, *_refused_type(t.dtype, allowed))
+        quantization = checked_quantization(t.where, t.scales, t.zero_points, None, dtype)
         if len(quantization.scale) != 1:
             raise CompileError(t.where, "an activation with one scale a channel", "export the model again")
-        return TensorType(self.shape(t), "int8", quantization)
+        return TensorType(self.shape(t), dtype, quantization)
 
     def name(self, op: Operator, kind: str, result: int = 0) -> str:
         """A name for the node of an operator: the layer's in the file, or the kind with a number."""
@@ -182,6 +237,8 @@ class TFLiteReader:
 
     # -- operators ------------------------------------------------------------------------------------
     def _convert(self, op: Operator) -> None:
+        if fold(op):
+            return
         bound = reads_tflite()
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
@@ -198,9 +255,16 @@ class TFLiteReader:
 
         label: what nodes without a name in the file are called and numbered by, the mnemonic where it is left out; name: the name itself.
         """
+        if len(op.outputs) != 1:
+            raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
         name = name or self.name(op, label or node.mnemonic)
         operands = {"x": self.value(op.input(0), op.where), **(inputs or {})}
-        self.known[op.outputs[0].index] = self.b.node(name, node, operands, self.activation_type(op.outputs[0]), op.where)
+        for value in operands.values():
+            v = self.b.values[value]
+            if v.kind != "constant" and v.type.dtype not in node.element_types:
+                raise CompileError(op.where, *_refused_type(v.type.dtype.upper(), node.element_types))
+        result = self.activation_type(op.outputs[0], *node.element_types)
+        self.known[op.outputs[0].index] = self.b.node(name, node, operands, result, op.where)
 
     def elementwise(self, op: Operator, kind: type[Op]) -> None:
         """Add the node of an operator whose inputs are its operands, in this order; its attribute `activation` is the fused activation."""
@@ -257,3 +321,15 @@ class TFLiteReader:
             raise CompileError(op.where, f"weights of shape {w.shape}", "export the model again")
         o = self.options(op)
         return self.window(op, (w.shape[1], w.shape[2]), (o["DilationHFactor"], o["DilationWFactor"]))
+
+
+def _refused_type(dtype: str, allowed: tuple[str, ...]) -> tuple[str, str]:
+    """Cause and remedy of an element type that an operator does not compute with."""
+    if dtype == "FLOAT32":
+        return "computes in FLOAT32", QUANTIZE_HINT
+    what = f"has type {dtype} where only {' or '.join(a.upper() for a in allowed)} is computed"
+    if dtype == "UINT8":
+        return f"{what}: the quantisation of TensorFlow 1, with asymmetric weights", (
+            "convert the original model again to full INT8; UINT8 is taken as input and output, with QUANTIZE between it and the INT8 inside"
+        )
+    return what, "export the model with INT8 activations: supported_ops = [TFLITE_BUILTINS_INT8]"

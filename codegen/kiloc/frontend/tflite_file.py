@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,24 @@ from .limits import NAME_BYTES, PORTS, RANK, check_count
 
 _OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if not k.startswith("_")}
 _TYPES = {v: k for k, v in vars(tflite.TensorType).items() if not k.startswith("_")}
-_DTYPES = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": np.int64}
+_DTYPES = {
+    "INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FLOAT32": np.float32, "BOOL": np.bool_,
+}  # fmt: skip
+_OF_CONSTANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "PACK": ("PackOptions", ("Axis",)),
+    "CONCATENATION": ("ConcatenationOptions", ("Axis",)),
+    "GATHER": ("GatherOptions", ("Axis", "BatchDims")),
+    "STRIDED_SLICE": ("StridedSliceOptions", ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask")),
+    **dict.fromkeys(("REDUCE_PROD", "SUM", "REDUCE_MAX", "REDUCE_MIN"), ("ReducerOptions", ("KeepDims",))),
+}
+"""Options that `tflite_constants.fold` reads: the table of the schema, and its fields."""
 _DAMAGED = (struct.error, IndexError, ValueError, TypeError, OverflowError)
 """What the accessors raise on offsets that lead nowhere."""
 
 
 @dataclass
 class Tensor:
-    """A tensor as the file has it; `data` where it is constant."""
+    """A tensor as the file has it; `data` where it is constant. Constants of 4 bits are unpacked: they are INT8 here."""
 
     index: int
     name: str
@@ -139,7 +150,9 @@ class _Reader:
             points = np.array([q.ZeroPoint(i) for i in range(self._bounded(q.ZeroPointLength()))], np.int64)
             axis = int(q.QuantizedDimension())
         dtype = _TYPES.get(t.Type(), f"type {t.Type()}")
-        return Tensor(index, self._text(t.Name()), shape, dtype, scales, points, axis, self._data(t, shape, dtype, index))
+        data = self._data(t, shape, dtype, index)
+        kept = "INT8" if dtype == "INT4" and data is not None else dtype
+        return Tensor(index, self._text(t.Name()), shape, kept, scales, points, axis, data)
 
     def _text(self, name: bytes | None) -> str:
         data = name or b""
@@ -148,11 +161,11 @@ class _Reader:
 
     def _data(self, t: Any, shape: tuple[int, ...], dtype: str, index: int) -> NDArray[Any] | None:
         data = self._buffer(t.Buffer())
-        if not data or dtype not in _DTYPES:
+        if not data or (dtype not in _DTYPES and dtype != "INT4"):
             return None
-        count = 1
-        for extent in shape:
-            count *= extent
+        count = prod(shape)
+        if dtype == "INT4":
+            return _of_four_bits(data, count, index).reshape(shape)
         if count * np.dtype(_DTYPES[dtype]).itemsize != len(data):
             raise ValueError(f"tensor {index} has {len(data)} bytes of data for shape {shape}")
         return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
@@ -188,9 +201,20 @@ class _Reader:
     def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
         table = op.BuiltinOptions()
         cls = self._bound.get(kind)
-        name, fields = cls.tflite.options(kind) if cls is not None and cls.tflite is not None else ("", ())
+        name, fields = _OF_CONSTANTS.get(kind, ("", ()))
+        if cls is not None and cls.tflite is not None and cls.tflite.options(kind)[1]:
+            name, own = cls.tflite.options(kind)
+            fields = (*own, *fields)
         if table is None or not fields:
             return None
         options = getattr(tflite, name)()
         options.Init(table.Bytes, table.Pos)
-        return {name: getattr(options, name)() for name in fields}
+        return {field: getattr(options, field)() for field in fields}
+
+
+def _of_four_bits(data: bytes, count: int, index: int) -> NDArray[np.int8]:
+    """Two values a byte, the first in the lower half, as int8."""
+    if count < 0 or (count + 1) // 2 != len(data):
+        raise ValueError(f"tensor {index} has {len(data)} bytes of data for {count} values of 4 bits")
+    pairs = np.frombuffer(data, np.int8)
+    return np.stack([(pairs << 4) >> 4, pairs >> 4], 1).ravel()[:count]

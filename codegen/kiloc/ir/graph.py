@@ -122,6 +122,11 @@ class Graph:
     def type(self, name: str) -> TensorType:
         return self.values[name].type
 
+    @property
+    def model_inputs(self) -> tuple[str, ...]:
+        """Inputs of the model itself, which are quantised: without what training adds, a label or a target."""
+        return tuple(i for i in self.inputs if self.values[i].type.quantization is not None)
+
     def phase(self, *phases: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.phase in phases)
 

@@ -7,6 +7,9 @@ from math import prod
 from typing import Final
 
 ELEMENT_BYTES: Final = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
+RANGES: Final = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "int32": (-(2**31), 2**31 - 1)}
+"""Least and greatest value of the element types of activations. Operators compute with int8 unless they say otherwise; inputs and results of
+a model may have any of them."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Quantization:
     """real = scale * (q - zero_point).
 
     scale: one value, or one per index of `axis`. Every scale is a float32 value held in a Python float.
-    zero_point: always 0 for weights, biases and gradients.
+    zero_point: always 0 for weights, biases and gradients, and for int16 and int32.
     """
 
     scale: tuple[float, ...]

@@ -52,6 +52,10 @@ def _check_operands(graph: Graph, node: Node, known: set[str], where: str) -> No
     for value in node.updates:
         changeable = graph.values[value].is_state or (graph.values[value].kind == "gradient" and node.phase != "forward")
         _require(changeable and value in node.inputs.values(), where, f"{value} is nothing that {node.name} reads and may change")
+    for value in (*node.inputs.values(), *node.outputs):
+        known_type = graph.values[value].kind not in ("input", "activation") or graph.type(value).quantization is None
+        fits = known_type or graph.type(value).dtype in node.op.element_types
+        _require(fits, where, f"{node.op.mnemonic} does not compute with the {graph.type(value).dtype} of {value}")
     types = node_types(graph, node)
     inferred = node.op.infer(types)
     if inferred is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node
 from ..ir.operator import Environment
-from ..ir.types import TensorType
+from ..ir.types import RANGES, TensorType
 from ..ir.verify import node_types
 from ..ops._window import Window
 from ..ops._window_reach import inside
@@ -51,10 +51,10 @@ class Bounds:
 
 
 def channel_bounds(graph: Graph) -> dict[str, Bounds]:
-    """Of every int8 input and every int8 result of the forward phase."""
-    found = {name: anything(graph.type(name)) for name in graph.inputs if graph.type(name).dtype == "int8"}
+    """Of every input of the model and every result of the forward phase that is an activation."""
+    found = {name: anything(graph.type(name)) for name in graph.model_inputs}
     for node in graph.phase("forward"):
-        results = [name for name in node.outputs if graph.type(name).dtype == "int8"]
+        results = [name for name in node.outputs if graph.type(name).dtype in RANGES]
         known = all(v in found or graph.values[v].kind == "constant" for v in node.inputs.values())
         for name in results:
             found[name] = _result(graph, node, found) if known else anything(graph.type(name))
@@ -62,7 +62,8 @@ def channel_bounds(graph: Graph) -> dict[str, Bounds]:
 
 
 def anything(t: TensorType) -> Bounds:
-    return Bounds(np.full(t.shape[-1], -128, np.int64), np.full(t.shape[-1], 127, np.int64))
+    low, high = RANGES[t.dtype]
+    return Bounds(np.full(t.shape[-1], low, np.int64), np.full(t.shape[-1], high, np.int64))
 
 
 def _result(graph: Graph, node: Node, found: Mapping[str, Bounds]) -> Bounds:
@@ -79,7 +80,7 @@ def _ends(graph: Graph, node: Node, found: Mapping[str, Bounds]) -> Bounds:
 
     def at(end: str) -> Ints:
         arrays: dict[str, NDArray[Any]] = {
-            o: np.broadcast_to(getattr(found[v], end), t.type(o).shape).astype(np.int8) for o, v in node.inputs.items()
+            o: np.broadcast_to(getattr(found[v], end), t.type(o).shape).astype(t.type(o).dtype) for o, v in node.inputs.items()
         }
         result = node.op.evaluate(Environment(t.operands, t.results, arrays))[0]
         return result.astype(np.int64).reshape(-1, t.result().shape[-1])

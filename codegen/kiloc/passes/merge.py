@@ -44,8 +44,7 @@ def merge(graph: Graph, state: Arrays) -> Graph:
         nodes.append(node)
     needed = _needed(nodes, set(graph.outputs))
     frozen = {k: v for k, v in {**graph.values, **values}.items() if not v.is_state}
-    inputs = tuple(i for i in graph.inputs if graph.type(i).dtype == "int8")
-    return verify(replace(graph, values=frozen, parameters=(), inputs=inputs).with_nodes(needed))
+    return verify(replace(graph, values=frozen, parameters=(), inputs=graph.model_inputs).with_nodes(needed))
 
 
 def _needed(nodes: list[Node], wanted: set[str]) -> list[Node]:

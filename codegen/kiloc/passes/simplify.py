@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
+from ..ir.operator import Op
+from ..ops.model.fully_connected import FullyConnected
 from ..ops.model.keep import Keep
 from ..ops.model.pad import Pad
+from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
 
@@ -29,11 +32,19 @@ def simplify(graph: Graph) -> Graph:
 
 
 def with_rounding(graph: Graph, profile: str) -> Graph:
-    """Rounding of FULLY_CONNECTED as a profile has it: "tflm", twice as TensorFlow Lite Micro, or "litert", once as LiteRT."""
+    """Operators as a profile has them: "tflm", as TensorFlow Lite Micro computes them, or "litert".
+
+    LiteRT rounds the sums of FULLY_CONNECTED once, not twice, and regards the scale of RELU6's result.
+    """
     if profile == "tflm":
         return graph
-    nodes = [replace(n, op=replace(n.op, rounding="once")) if n.op.mnemonic == "fully_connected" else n for n in graph.nodes]  # type: ignore[call-arg]
-    return replace(graph, nodes=tuple(nodes))
+    return replace(graph, nodes=tuple(replace(n, op=_of_litert(n.op)) for n in graph.nodes))
+
+
+def _of_litert(op: Op) -> Op:
+    if isinstance(op, FullyConnected):
+        return replace(op, rounding="once")
+    return Requantize("relu6") if isinstance(op, Requantize) and op.unscaled else op
 
 
 def _merged(node: Node, before: Node | None) -> Node:

@@ -17,8 +17,7 @@ def inference_slice(graph: Graph, buffers: str = "caller") -> Graph:
     for node in nodes:
         kept = {o: v for o, v in node.inputs.items() if v not in node.updates or o in node.op.operands}
         pure.append(node if isinstance(node.op, Keep) else replace(node, inputs=kept, updates=()))
-    inputs = tuple(i for i in graph.inputs if graph.values[i].type.dtype == "int8")
-    return replace(graph, inputs=inputs, buffers=buffers).with_nodes(pure)
+    return replace(graph, inputs=graph.model_inputs, buffers=buffers).with_nodes(pure)
 
 
 def adapted_slice(graph: Graph) -> Graph:

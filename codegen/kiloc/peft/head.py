@@ -6,7 +6,7 @@ Head() starts bit-exact. Head(classes=N) first replaces the layer by one with N 
   zero, so that every class starts about equally likely, yet not zero, so that gradients reach the layers before from the first step.
   The same seed gives the same weights. Bias 0.
 - result: scale 8 / 127, zero point 0, so that logits up to +-8 fit (beyond, a softmax no longer moves in int8).
-- what follows (reshapes to [.., classes], a softmax) is resized; anything else is refused.
+- what follows (reshapes to [.., classes], a softmax, QUANTIZE to another type) is resized; anything else is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..errors import CompileError
 from ..ir.graph import NEW_HEAD, Graph, Node, Value
 from ..ir.types import Quantization, TensorType, activation
 from ..ops.model._linear import Linear
+from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.softmax import Softmax
 from ._combine import parts
@@ -93,12 +94,14 @@ def _with_new_layer(graph: Graph, node: Node, classes: int, calibration: Calibra
     changed = replace(node, inputs=inputs, op=replace(node.op, activation="none"))
     shape = (*graph.type(node.outputs[0]).shape[:-1], classes)
     values.append(replace(graph.values[node.outputs[0]], type=activation(shape, LOGIT_SCALE, 0)))
-    nodes = {node.name: changed}
+    nodes, probabilities = {node.name: changed}, False
     for follower, result in _followers(graph, node, old, where):
         nodes[follower.name] = follower
         extent = (*result.type.shape[:-1], classes)
-        q = result.type.quantization if isinstance(follower.op, Softmax) else Quantization((LOGIT_SCALE,), 0)
-        values.append(replace(result, type=TensorType(extent, "int8", q)))
+        probabilities = probabilities or isinstance(follower.op, Softmax)
+        middle = 128 if result.type.dtype == "uint8" else 0
+        q = result.type.quantization if probabilities else Quantization((LOGIT_SCALE,), middle)
+        values.append(replace(result, type=TensorType(extent, result.type.dtype, q)))
         if isinstance(follower.op, Reshape):
             nodes[follower.name] = replace(follower, op=replace(follower.op, shape=extent))
     return graph.with_values(values).with_nodes(nodes.get(n.name, n) for n in graph.nodes)
@@ -116,7 +119,8 @@ def _followers(graph: Graph, node: Node, classes: int, where: str) -> list[tuple
         name = pending.pop()
         for follower in graph.consumers().get(name, []):
             result = graph.values[follower.outputs[0]]
-            if not isinstance(follower.op, Reshape | Softmax) or result.type.shape[-1] != classes:
+            same = isinstance(follower.op, Reshape | Softmax) or (isinstance(follower.op, Requantize) and follower.op.activation == "none")
+            if not same or result.type.shape[-1] != classes:
                 what = f"{follower.op.mnemonic.upper()} stands between '{node.name}' and the result"
                 raise CompileError(where, what, "a new head can be followed by a reshape to the classes and a softmax only")
             found.append((follower, result))

@@ -56,7 +56,7 @@ def _sizes(arena: int, state: int) -> dict[str, Any]:
 def _training(c: Compilation, methods: Sequence[Method]) -> Graph:
     """What one sample runs, as differentiation leaves it: clamps read whole activations, gradients go to accumulators."""
     options = c.options
-    samples = {name: np.zeros((1, *c.base.type(name).shape[1:]), np.int8) for name in c.base.inputs}
+    samples = {name: np.zeros((1, *c.base.type(name).shape[1:]), c.base.type(name).dtype) for name in c.base.inputs}
     stored = with_storage(attach_all(c.base, methods, Calibration(interp.run(c.base, samples), options.seed)), options.storage)
     whole = prune(differentiate(with_accumulators(stored, options.optimizer, options.seed), options.loss))
     return training_slice(whole, options.buffers)

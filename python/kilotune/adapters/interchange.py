@@ -156,7 +156,7 @@ def import_peft(build: Build, folder: str | os.PathLike[str], calibration: Array
         raise _unknown(where, min(left), [*layers, *units])
     manifest = Manifest.load(build.directory)
     x = np.asarray(calibration)
-    q = x if x.dtype == np.int8 else quantize(x, manifest.inputs[0])
+    q = x if x.dtype == manifest.inputs[0].dtype else quantize(x, manifest.inputs[0])
     if q.shape[1:] != manifest.inputs[0].sample_shape or len(q) == 0:
         raise CompileError("calibration", f"has shape {list(q.shape)}", f"pass samples [N, {', '.join(map(str, manifest.inputs[0].sample_shape))}]")
     _fit_ranges(graph, state, layers, q)
@@ -224,7 +224,7 @@ def _take_lora(state: Arrays, layer: _Layer, given: list[NDArray[Any] | None], s
         state[inputs_of[f"{operand}_exponent"]] = np.array([exponent], np.int8)
 
 
-def _fit_ranges(graph: Graph, state: Arrays, layers: Mapping[str, _Layer], x: NDArray[np.int8]) -> None:
+def _fit_ranges(graph: Graph, state: Arrays, layers: Mapping[str, _Layer], x: NDArray[Any]) -> None:
     """The smallest power of two that holds A x of the samples, layer by layer: each sees what the ones before it give."""
     for layer in layers.values():
         arrays = ir.run(graph, {graph.inputs[0]: x}, state)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+import numpy as np
+
 COLUMNS = 80
 
 
@@ -12,7 +14,13 @@ def analysis_text(summary: dict[str, Any]) -> str:
     """Inputs, outputs and layers of a model, by what `kilotune analyze --json` prints."""
     lines = [f"{summary['name']}: {summary['parameters']:,} parameters, {summary['macs']:,} MACs", ""]
     lines += [_tensor_text(title, i, t) for title in ("input", "output") for i, t in enumerate(summary[f"{title}s"])]
-    lines += ["samples to train on: x [N, shape] as float (quantised for you) or int8 (taken as is)", ""]
+    types = ", ".join(dict.fromkeys(t["dtype"] for t in summary["inputs"]))
+    lines += [f"samples to train on: x [N, shape] as float (quantised for you) or {types} (taken as is)"]
+    if len(summary["inputs"]) > 1:
+        lines.append("in NPZ files an array for each input: x0, x1, ...")
+    if len(summary["outputs"]) > 1:
+        lines.append("a loss reads output 0")
+    lines.append("")
     names = max([len(x["name"]) for x in summary["layers"]] + [len("layer")])
     operators = max([len(x["operator"]) for x in summary["layers"]] + [len("operator")])
     lines.append(f"{'layer':<{names}}  {'operator':<{operators}}  {'result':<12}{'parameters':>11}{'MACs':>12}  trainable")
@@ -24,9 +32,10 @@ def analysis_text(summary: dict[str, Any]) -> str:
 
 
 def _tensor_text(title: str, number: int, t: dict[str, Any]) -> str:
-    low, high = ((q - t["zero_point"]) * t["scale"] for q in (-128, 127))
+    limits = np.iinfo(t["dtype"])
+    low, high = ((q - t["zero_point"]) * t["scale"] for q in (limits.min, limits.max))
     shape = "x".join(map(str, t["shape"][1:]))
-    return f"{title} {number}: {shape}, int8, scale {t['scale']:.6g}, zero point {t['zero_point']}: real values {low:.4g} to {high:.4g}"
+    return f"{title} {number}: {shape}, {t['dtype']}, scale {t['scale']:.6g}, zero point {t['zero_point']}: real values {low:.4g} to {high:.4g}"
 
 
 def _notes(notes: list[str]) -> list[str]:

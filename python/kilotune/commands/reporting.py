@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
 
-from kiloc import CompileError, KilotuneError, message
+from kiloc import CompileError, KilotuneError, ModelError, message
 
 from ..devices import DataWarning
 
@@ -31,8 +31,9 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
                 command(*args, as_json=as_json, **kwargs)
         except KilotuneError as error:
-            code = EXIT_MODEL if type(error) is CompileError else EXIT_FAILED
-            fail(error.where, error.what, error.hint, as_json, code)
+            code = EXIT_MODEL if type(error) in (CompileError, ModelError) else EXIT_FAILED
+            reasons = error.reasons if isinstance(error, ModelError) else ()
+            fail(error.where, error.what, error.hint, as_json, code, reasons)
         except (ValueError, OSError) as error:
             fail("", str(error), "", as_json, EXIT_FAILED)
 
@@ -53,10 +54,12 @@ def _show_warning(otherwise: Callable[..., None], text: Warning | str, category:
         otherwise(text, category, *place, **more)
 
 
-def fail(where: str, what: str, hint: str, as_json: bool, code: int) -> None:
+def fail(where: str, what: str, hint: str, as_json: bool, code: int, reasons: Sequence[CompileError] = ()) -> None:
+    """End with a message. reasons: all that stands in a model's way, where it is more than where, what and hint say."""
     if as_json:
-        click.echo(json.dumps({"error": {"where": where, "what": what, "hint": hint}}, indent=1))
+        listed = {"reasons": [{"where": r.where, "what": r.what, "hint": r.hint} for r in reasons]} if reasons else {}
+        click.echo(json.dumps({"error": {"where": where, "what": what, "hint": hint, **listed}}, indent=1))
     else:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(message(where, what, hint), err=True)
+        click.echo(str(ModelError(where, reasons)) if len(reasons) > 1 else message(where, what, hint), err=True)
     raise SystemExit(code)

@@ -24,8 +24,8 @@ from .manifest import Manifest
 from .progress import bar
 from .stored_adapters import StoredAdapters, Update
 
-Results = NDArray[np.int8] | list[NDArray[np.int8]]
-"""int8 [N, ...], or a list of them for a model of several outputs."""
+Results = NDArray[Any] | list[NDArray[Any]]
+"""Outputs [N, ...] of the model's type, mostly int8, or a list of them for a model of several outputs."""
 
 
 @one_at_a_time
@@ -79,7 +79,7 @@ class Device(Calls, ABC):
     # ---- Inference ----
 
     def infer(self, x: Samples) -> Results:
-        """Outputs of N samples as int8 [N, ...]. float32 and float64 are quantised, int8 is taken as is."""
+        """Outputs of N samples [N, ...], of the type that the model gives. float32 and float64 are quantised, the model's own type is taken as is."""
         return self._split(self._infer_all(data.prepare_inputs(x, self.manifest)))
 
     def predict(self, x: Samples) -> NDArray[np.int64]:
@@ -309,18 +309,17 @@ class Device(Calls, ABC):
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
 
-    def _infer_all(self, samples: NDArray[np.int8], progress: bool | None = None) -> NDArray[np.int8]:
-        outputs = np.empty((len(samples), self.manifest.output_bytes), np.int8)
+    def _infer_all(self, samples: NDArray[Any], progress: bool | None = None) -> NDArray[Any]:
+        """All outputs of each sample in one buffer, whose first values are those of the first output: see `data.packed`."""
+        outputs = np.empty((len(samples), self.manifest.output_bytes), np.uint8)
         with bar("inference", len(samples), progress) as advance:
             for i, sample in enumerate(samples):
-                outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.int8)
+                outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.uint8)
                 advance()
-        return outputs
+        return outputs.view(self.manifest.outputs[0].dtype)
 
-    def _split(self, outputs: NDArray[np.int8]) -> Results:
-        ends = np.cumsum([t.size for t in self.manifest.outputs])
-        parts = zip(np.split(outputs, ends[:-1], axis=1), self.manifest.outputs, strict=True)
-        shaped = [np.ascontiguousarray(p).reshape(len(p), *t.sample_shape) for p, t in parts]
+    def _split(self, outputs: NDArray[Any]) -> Results:
+        shaped = data.unpacked(outputs, self.manifest.outputs)
         return shaped[0] if len(shaped) == 1 else shaped
 
     def _labelled(self, y: ArrayLike) -> bool:
@@ -346,7 +345,7 @@ class Device(Calls, ABC):
             raise ValueError("y holds values outside [0, 1]: binary cross-entropy takes 0 or 1 for each output")
         return np.zeros(count, np.int32), values
 
-    def _judge(self, samples: NDArray[np.int8], y: ArrayLike | None, progress: bool | None) -> Judgement:
+    def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: bool | None) -> Judgement:
         """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
         tensor = self.manifest.outputs[0]
         if self.manifest.targets == "input":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .manifest import Manifest, Tensor
+from .manifest import Manifest, Tensor, places
 
 Samples = ArrayLike | Sequence[ArrayLike]
 """One array [N, ...], or a list of them for a model of several inputs."""
@@ -21,15 +20,16 @@ def round_away(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.abs(x - whole) >= np.float32(0.5), whole + np.copysign(np.float32(1), x), whole).astype(np.float32)
 
 
-def quantize(x: NDArray[Any], tensor: Tensor) -> NDArray[np.int8]:
-    """TensorFlow Lite's AffineQuantize: round(x / scale) + zero_point, in float32, clamped to int8."""
+def quantize(x: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """TensorFlow Lite's AffineQuantize: round(x / scale) + zero_point, in float32, clamped to the tensor's type."""
+    low, high = tensor.range
     with np.errstate(over="ignore"):
-        scaled = np.clip(x.astype(np.float32) / np.float32(tensor.scale), -1e6, 1e6)
-    return np.asarray(np.clip(round_away(scaled) + np.float32(tensor.zero_point), -128, 127), np.int8)
+        scaled = np.clip(x.astype(np.float32) / np.float32(tensor.scale), 4.0 * low - 1e6, 4.0 * high + 1e6)
+    return np.asarray(np.clip(round_away(scaled).astype(np.float64) + tensor.zero_point, low, high).astype(tensor.dtype))
 
 
-def dequantize(q: NDArray[np.int8], tensor: Tensor) -> NDArray[np.float32]:
-    """Real values of an int8 tensor."""
+def dequantize(q: NDArray[Any], tensor: Tensor) -> NDArray[np.float32]:
+    """Real values of a tensor."""
     return (q.astype(np.float32) - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
 
 
@@ -43,23 +43,45 @@ def _check_finite(x: NDArray[Any], what: str) -> None:
         raise ValueError(f"{what} holds {x[at]} at {_shape_text([int(i) for i in at])}: only finite values can be used")
 
 
-def _one_input(x: Any, tensor: Tensor, what: str) -> NDArray[np.int8]:
+def _one_input(x: Any, tensor: Tensor, what: str) -> NDArray[Any]:
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{what} is not an array: {error}") from None
-    if array.dtype not in (np.float32, np.float64, np.int8):
-        raise ValueError(f"{what} has dtype {array.dtype}: give float32 or float64 (quantised here) or int8 (taken as is)")
+    if array.dtype not in (np.float32, np.float64, np.dtype(tensor.dtype)):
+        raise ValueError(f"{what} has dtype {array.dtype}: give float32 or float64 (quantised here) or {tensor.dtype} (taken as is)")
     if array.shape[1:] != tensor.sample_shape or array.ndim != len(tensor.shape):
         raise ValueError(f"{what} has shape {_shape_text(array.shape)}, expected {_shape_text(['N', *tensor.sample_shape])}")
-    if array.dtype == np.int8:
+    if array.dtype == tensor.dtype:
         return array
     _check_finite(array, what)
     return quantize(array, tensor)
 
 
-def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[np.int8]:
-    """All inputs of N samples as int8 [N, input_bytes], concatenated in the model's order."""
+def packed(arrays: Sequence[NDArray[Any]], tensors: tuple[Tensor, ...]) -> NDArray[Any]:
+    """Tensors of N samples in one buffer each, [N, values], as the model's interface has it.
+
+    The values have the type of the first tensor, which is at the beginning: `unpacked` gives all of them.
+    """
+    at, size = places(tensors)
+    rows = np.zeros((len(arrays[0]), size), np.uint8)
+    for array, tensor, begin in zip(arrays, tensors, at, strict=True):
+        flat = np.ascontiguousarray(array.reshape(len(array), -1), np.dtype(tensor.dtype).newbyteorder("<"))
+        rows[:, begin : begin + tensor.size * tensor.width] = flat.view(np.uint8)
+    return rows.view(np.dtype(tensors[0].dtype).newbyteorder("<"))
+
+
+def unpacked(rows: NDArray[Any], tensors: tuple[Tensor, ...]) -> list[NDArray[Any]]:
+    """The tensors [N, ...] of such buffers."""
+    found, data = [], np.ascontiguousarray(rows).view(np.uint8)
+    for tensor, begin in zip(tensors, places(tensors)[0], strict=True):
+        part = np.ascontiguousarray(data[:, begin : begin + tensor.size * tensor.width])
+        found.append(part.view(np.dtype(tensor.dtype).newbyteorder("<")).astype(tensor.dtype).reshape(len(rows), *tensor.sample_shape))
+    return found
+
+
+def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[Any]:
+    """All inputs of N samples in one buffer each, in the model's order: see `packed`."""
     count = len(manifest.inputs)
     if count == 1:
         arrays = [_one_input(x, manifest.inputs[0], what)]
@@ -70,7 +92,7 @@ def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[n
         arrays = [_one_input(a, t, f"{what}[{i}]") for i, (a, t) in enumerate(zip(x, manifest.inputs, strict=True))]
         if len({len(a) for a in arrays}) != 1:
             raise ValueError(f"{what} holds different numbers of samples: {[len(a) for a in arrays]}")
-    return np.ascontiguousarray(np.concatenate([a.reshape(len(a), math.prod(a.shape[1:])) for a in arrays], axis=1))
+    return packed(arrays, manifest.inputs)
 
 
 def rows(x: Samples, chosen: NDArray[np.bool_], manifest: Manifest) -> Samples:

@@ -25,7 +25,7 @@ class Judgement:
         return found | {"loss": float(self.losses.mean())}
 
 
-def of_labels(outputs: NDArray[np.int8], labels: NDArray[np.int32], tensor: Tensor) -> Judgement:
+def of_labels(outputs: NDArray[Any], labels: NDArray[np.int32], tensor: Tensor) -> Judgement:
     """Cross-entropy of outputs [N, classes]."""
     real = dequantize(outputs, tensor).astype(np.float64)
     rows = np.arange(len(labels))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .._version import __version__
 from ..files import read_json, recover
 from .errors import DeviceError
@@ -20,18 +22,23 @@ _MAKE = "make one with `kilotune build MODEL -o DIR`"
 FORMAT = 1
 """Of a build directory. A manifest that names none is of format 1."""
 
+DTYPES = ("int8", "uint8", "int16", "int32")
+"""Of inputs and outputs. A manifest that names none means int8."""
+
 TARGETS_OF_LOSSES = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
 """Losses, and what their targets are where the manifest does not say."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An int8 input or output: real = (q - zero_point) * scale. shape includes the batch axis, which is 1."""
+    """An input or output: real = (q - zero_point) * scale. shape includes the batch axis, which is 1."""
 
     shape: tuple[int, ...]
     scale: float
     zero_point: int
     softmax: bool = False
+    dtype: str = "int8"
+    """Element type of q: "int8", "uint8", "int16" or "int32"."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -40,8 +47,30 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Values, and bytes, of one sample."""
+        """Values of one sample."""
         return math.prod(self.shape)
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value."""
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Least and greatest q."""
+        limits = np.iinfo(self.dtype)
+        return int(limits.min), int(limits.max)
+
+
+def places(tensors: tuple[Tensor, ...]) -> tuple[tuple[int, ...], int]:
+    """Where tensors lie behind each other in one buffer, and its bytes: each begins at a multiple of its values' width, as `kt/model.h` says."""
+    found, at = [], 0
+    for t in tensors:
+        at = -(-at // t.width) * t.width
+        found.append(at)
+        at += t.size * t.width
+    widest = max(t.width for t in tensors)
+    return tuple(found), -(-at // widest) * widest
 
 
 @dataclass(frozen=True)
@@ -85,12 +114,12 @@ class Manifest:
     @property
     def input_bytes(self) -> int:
         """Bytes of all inputs, concatenated."""
-        return sum(t.size for t in self.inputs)
+        return places(self.inputs)[1]
 
     @property
     def output_bytes(self) -> int:
         """Bytes of all outputs, concatenated."""
-        return sum(t.size for t in self.outputs)
+        return places(self.outputs)[1]
 
     @property
     def target_values(self) -> int:
@@ -173,7 +202,10 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     shape = tuple(int(n) for n in data["shape"])
     if not shape or shape[0] != 1 or min(shape) < 1:
         raise ValueError(f"the shape {list(shape)} has no batch axis of 1")
-    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)))
+    dtype = str(data.get("dtype", "int8"))
+    if dtype not in DTYPES:
+        raise ValueError(f"the type {dtype!r} is none of {', '.join(DTYPES)}")
+    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)), dtype)
 
 
 def _names(data: Any) -> tuple[str, ...]:

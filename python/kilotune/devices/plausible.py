@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 from .data import Samples
 from .manifest import Manifest, Tensor
 
-STEPS = 256
-"""Values that an int8 can have."""
-
-NARROW, WIDE = STEPS / 16, STEPS * 10
-"""Spans of all samples, in steps of the input, that hint at another unit: real ones spanned 66 to 828 (benchmarks/scenarios.py)."""
+NARROW, WIDE = 1 / 16, 10
+"""Spans of all samples, in ranges of the input, that hint at another unit: real ones spanned 0.26 to 3.2 (benchmarks/scenarios.py)."""
 
 STACK_LEVEL = 6
 """From `warnings.warn` to the caller of a device's method, through the lock of `calls.py`."""
@@ -41,15 +38,15 @@ def warn_of_inputs(x: Samples, manifest: Manifest) -> None:
 
 def _range_text(array: NDArray[Any], tensor: Tensor) -> str:
     """What is wrong with the range of samples [N, ...], or nothing."""
-    scale = 1.0 if array.dtype == np.int8 else tensor.scale
-    zero = 0 if array.dtype == np.int8 else tensor.zero_point
+    scale = 1.0 if array.dtype == tensor.dtype else tensor.scale
+    zero = 0 if array.dtype == tensor.dtype else tensor.zero_point
     low, high = float(array.min()), float(array.max())
-    least, most = (-128 - zero) * scale, (127 - zero) * scale
-    span = (high - low) / scale
+    least, most = ((end - zero) * scale for end in tensor.range)
+    span = (high - low) / scale / (tensor.range[1] - tensor.range[0] + 1)
     seen = f"all values lie in {low:.4g} to {high:.4g}, the model's input is made for {least:.4g} to {most:.4g}"
     remedy = "prepare them as those that the model was trained on: the same unit, scaling and offset"
     if span < NARROW:
-        return f"{seen}: they use {span / STEPS:.1%} of the range, and the model can hardly tell them apart; {remedy}"
+        return f"{seen}: they use {span:.1%} of the range, and the model can hardly tell them apart; {remedy}"
     if span > WIDE:
         return f"{seen}: most of what goes beyond is cut off; {remedy}"
     return ""

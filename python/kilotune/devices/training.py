@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,7 +49,7 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     if device.manifest.targets == "labels":
         plausible.warn_of_labels(targets[0], device.manifest.classes or 0)
     held = _held_out(device, targets[0], asked)
-    judged: tuple[NDArray[np.int8], ArrayLike | None] | None = None
+    judged: tuple[NDArray[Any], ArrayLike | None] | None = None
     if held.any():
         if asked.validation is not None:
             raise ValueError("hold_out makes its own validation samples: leave validation out")
@@ -99,7 +99,7 @@ class _Loop:
     """What stays the same from epoch to epoch."""
 
     device: Device
-    samples: NDArray[np.int8]
+    samples: NDArray[Any]
     targets: Targets
     per_update: int
     done: History

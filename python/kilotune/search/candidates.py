@@ -107,7 +107,7 @@ class Space:
 
     def __init__(self, graph: Graph, sensitivity: Sensitivity, setting: Setting) -> None:
         self.graph, self.sensitivity, self.setting = graph, sensitivity, setting
-        samples = {name: np.zeros((1, *graph.type(name).shape[1:]), np.int8) for name in graph.inputs}
+        samples = {name: np.zeros((1, *graph.type(name).shape[1:]), graph.type(name).dtype) for name in graph.inputs}
         self._forward: dict[str, Any] = ir.run(graph, samples)
         self._known: dict[TrainableSet, Candidate | None] = {}
 

@@ -66,12 +66,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Data:
-    """Samples of the new domain. inputs: int8 [N, ...], one array for each of the model's inputs.
+    """Samples of the new domain. inputs: [N, ...] of the model's type, mostly int8, one array for each of the model's inputs.
 
     targets: class numbers int32 [N], values float32 [N, ...], or None where the loss reads the model's input.
     """
 
-    inputs: tuple[NDArray[np.int8], ...]
+    inputs: tuple[Array, ...]
     targets: Array | None
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Data:
     def taken(self, rows: Any) -> Data:
         return Data(tuple(a[rows] for a in self.inputs), None if self.targets is None else self.targets[rows])
 
-    def named(self, graph: Graph) -> dict[str, NDArray[np.int8]]:
+    def named(self, graph: Graph) -> dict[str, Array]:
         return dict(zip(graph.inputs, self.inputs, strict=True))
 
     @property

@@ -50,7 +50,8 @@ typedef struct {
 } kt_target;
 
 /* Any generated model behind one table. `model` is storage of model_bytes, aligned to KT_ALIGNMENT.
- * Inputs (and outputs) are concatenated in the model's order. Functions are NULL where the model was built without them. */
+ * Inputs (and outputs) are concatenated in the model's order, as the bytes of their element types; one whose elements are wider than a
+ * byte begins at a multiple of their width, and the buffer, whose size is one of the widest, is aligned to KT_ALIGNMENT then. Functions are NULL where the model was built without them. */
 typedef struct {
     const char *name;
     const uint8_t *base_hash; /* first 8 bytes of the SHA-256 of the base model's frozen part */

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
-from ...ir.types import TensorType
+from ...ir.types import RANGES, TensorType
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Reshape(Op):
     mnemonic: ClassVar[str] = "reshape"
+    element_types: ClassVar[tuple[str, ...]] = tuple(RANGES)
     view: ClassVar[bool] = True
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"RESHAPE": 1, "EXPAND_DIMS": 1, "SQUEEZE": 1}, "ReshapeOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
@@ -49,7 +50,7 @@ class Reshape(Op):
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
-        r.emit(op, cls(r.shape(op.outputs[0])))
+        r.emit(op, cls(r.reshaped(op)))
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         w.emit(node, "RESHAPE", (w.operand(node), w.indices(f"{node.name}/shape", w.graph.type(node.outputs[0]).shape)))

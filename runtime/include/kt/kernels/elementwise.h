@@ -34,6 +34,22 @@ typedef struct {
 /* y = clamp(requantize(x + input_offset) + output_offset). In place on x. */
 void kt_requantize_s8(const kt_requantize_params *params, const int8_t *x, int8_t *y);
 
+/* The same from one element type to another; in place on x where both have the same width. */
+void kt_requantize_u8_s8(const kt_requantize_params *params, const uint8_t *x, int8_t *y);
+void kt_requantize_s8_u8(const kt_requantize_params *params, const int8_t *x, uint8_t *y);
+void kt_requantize_s16_s8(const kt_requantize_params *params, const int16_t *x, int8_t *y);
+void kt_requantize_s8_s16(const kt_requantize_params *params, const int8_t *x, int16_t *y);
+void kt_requantize_s16(const kt_requantize_params *params, const int16_t *x, int16_t *y);
+void kt_requantize_s8_s32(const kt_requantize_params *params, const int8_t *x, int32_t *y);
+void kt_requantize_s16_s32(const kt_requantize_params *params, const int16_t *x, int32_t *y);
+
+typedef struct {
+    int32_t size;
+} kt_turn_sign_params;
+
+/* y = x with the highest bit of each byte turned: int8 as uint8 whose zero point is 128 higher, and back. In place on x. */
+void kt_turn_sign(const kt_turn_sign_params *params, const void *x, void *y);
+
 /* low, high: the clamp of the forward result (kt_apply_mask_s8 does not read them). */
 typedef struct {
     int32_t size;
