@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError, ModelError
 from ..ir.graph import Graph
 from ..ir.operator import Op, reads_tflite
-from ..ir.types import RANGES, TensorType
+from ..ir.types import RANGES, Quantization, TensorType
 from ..ops._window import Window, same_padding
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .limits import RANK, check_size, checked_window
@@ -221,6 +221,10 @@ class TFLiteReader:
             "bias": self.b.constant(f"{name}.bias", data, None, bias.name if bias else ""),
         }
 
+    def quantization(self, t: Tensor, axis: int | None = None) -> Quantization:
+        """Scales and zero point of a tensor, refused where arithmetic on them would be meaningless."""
+        return checked_quantization(t.where, t.scales, t.zero_points, axis, t.dtype.lower())
+
     def constant(self, op: Operator, position: int) -> NDArray[Any]:
         """The data of an input that must be constant."""
         t = op.input(position)
@@ -261,7 +265,7 @@ class TFLiteReader:
         operands = {"x": self.value(op.input(0), op.where), **(inputs or {})}
         for value in operands.values():
             v = self.b.values[value]
-            if v.kind != "constant" and v.type.dtype not in node.element_types:
+            if v.kind in ("input", "activation") and v.type.dtype not in node.element_types:
                 raise CompileError(op.where, *_refused_type(v.type.dtype.upper(), node.element_types))
         result = self.activation_type(op.outputs[0], *node.element_types)
         self.known[op.outputs[0].index] = self.b.node(name, node, operands, result, op.where)

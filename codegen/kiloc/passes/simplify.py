@@ -7,7 +7,6 @@ from dataclasses import replace
 from ..ir.graph import Graph, Node
 from ..ir.operator import Op
 from ..ops.model.fully_connected import FullyConnected
-from ..ops.model.keep import Keep
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
@@ -69,7 +68,7 @@ def _without_dead(graph: Graph) -> Graph:
     wanted = set(graph.outputs)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if wanted & set(node.outputs) or isinstance(node.op, Keep):
+        if wanted & set(node.outputs) or node.op.kept:
             kept.append(node)
             wanted.update(node.inputs.values())
     return graph.with_nodes(kept[::-1])
