@@ -48,7 +48,7 @@ def checked_quantization(
     low, high = RANGES[dtype]
     if not low <= int(points[0]) <= high:
         raise CompileError(where, f"zero point {int(points[0])} is outside {dtype}", "export the model again")
-    if dtype in ("int16", "int32") and points[0] != 0:
+    if dtype == "int32" and points[0] != 0:
         raise CompileError(where, f"{dtype} with zero point {int(points[0])}", "export it with symmetric 16-bit activations")
     return Quantization(tuple(float(s) for s in scales), int(points[0]), axis if scales.size > 1 else None)
 

@@ -40,6 +40,7 @@ GATE_SCALE = 2.0**-12
 UNIT = 2.0**-15
 """Of gates, and of the tanh of a cell."""
 CELL_POWERS = range(-24, 1)
+LONGEST_SUM = (2**31 - 1) // (128 * 255)
 
 _FIELDS = ("FusedActivationFunction", "CellClip", "ProjClip", "TimeMajor")
 _TANH = 4
@@ -83,6 +84,8 @@ class Lstm(Op):
             return f"weights {w}, recurrent weights {u} and bias {t.type('bias').shape} are not four gates"
         if t.type("x").size % w[1] or y.size != t.type("x").size // w[1] * units:
             return f"turns {t.type('x').shape} into {y.shape} with weights {w}"
+        if max(w[1], units) > LONGEST_SUM:
+            return f"sums of {max(w[1], units)} products may leave int32"
         if self.cell_power not in CELL_POWERS:
             return f"the scale of the cell is 2^{self.cell_power}, not between 2^{CELL_POWERS[0]} and 1"
         if t.has("hidden") != t.has("cell"):

@@ -17,7 +17,7 @@ from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
-from ...ir.types import Quantization
+from ...ir.types import ELEMENT_BYTES, RANGES, Quantization
 from ..backward._gradient import Real, RequantizedGradient, batch
 
 if TYPE_CHECKING:
@@ -72,18 +72,27 @@ class Softmax(Op):
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SOFTMAX": 2}, "SoftmaxOptions", ("Beta",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Softmax",))
 
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
+
     beta: float = 1.0
 
     def check(self, t: NodeTypes) -> str | None:
+        if t.type("x").dtype != "int8":
+            return f"there is no SOFTMAX of {t.type('x').dtype}"
         if t.type("x").size != t.result().size:
             return f"result is {t.result().shape}, expected {t.type('x').shape}"
-        if t.result().zero_point != -128 or abs(t.result().scale - 1 / 256) > 1e-6:
-            return "the result of a softmax must have scale 1/256 and zero point -128"
+        bits, low = self.bits(t), RANGES[t.result().dtype][0]
+        if t.result().zero_point != low or abs(t.result().scale - 2.0**-bits) > 1e-6:
+            return f"the result of a softmax in {bits} bits must have scale 1/{2**bits} and zero point {low}"
         if t.type("x").shape[-1] >= 4096:
             return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
         if not 0 < self.beta < np.inf or self.scaling(t)[1] < 0:
             return f"beta {self.beta} and scale {t.type('x').scale} leave nothing of the differences"
         return None
+
+    def bits(self, t: NodeTypes) -> int:
+        """Of the result: 8 or 16."""
+        return 8 * ELEMENT_BYTES[t.result().dtype]
 
     def scaling(self, t: NodeTypes) -> tuple[int, int, int]:
         """(multiplier, left shift, smallest difference that counts)."""
@@ -101,8 +110,9 @@ class Softmax(Op):
         p = _exp_negative(scaled)
         total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(2, keepdims=True)
         scale, over = _reciprocal(total)
-        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - 8) - 128
-        return (np.where(counts, np.clip(y, -128, 127), -128).astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+        low, high = RANGES[e.result().dtype]
+        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - self.bits(e)) + low
+        return (np.where(counts, np.clip(y, low, high), low).astype(e.result().dtype).reshape(-1, *e.result().shape[1:]),)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         shape = b.types(node).type("x").shape
