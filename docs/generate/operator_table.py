@@ -52,7 +52,7 @@ first table, which has the names of TFLite and ONNX for them; the compiler puts 
 map, and says why and what to do instead."""
 
 MODELS = """Operands and results are int8 with a scale and a zero point, weights int8 with a zero point of 0 and one scale a channel, biases
-int32. "Gradient" says whether training can go through the operator to layers before it. Optional operands, in brackets, are what methods add to
+int32. "Oracle" is the outside program that its integers are compared with in tests; "gradient" says whether training can go through the operator to layers before it. Optional operands, in brackets, are what methods add to
 a layer."""
 
 ELSEWHERE = """The importers also take {names}: they become part of a neighbouring operator (its clamp, its quantisation), constants, or
@@ -90,8 +90,8 @@ def _models(operators: Iterable[type[Op]], bound: Bindings) -> str:
     for op in operators:
         tflite, onnx = (", ".join(f"`{n}`" for n in sorted(found)) for found in bound[op.mnemonic])
         gradient = "yes" if op.gradient is not Op.gradient else "no"
-        rows.append((f"`{op.mnemonic}`", tflite or "-", onnx or "-", _operands(op), gradient, meaning(op)))
-    return table(("operator", "TFLite", "ONNX", "operands", "gradient", "meaning"), rows)
+        rows.append((f"`{op.mnemonic}`", tflite or "-", onnx or "-", _operands(op), op.oracle or "-", gradient, meaning(op)))
+    return table(("operator", "TFLite", "ONNX", "operands", "oracle", "gradient", "meaning"), rows)
 
 
 def _elsewhere(bound: Bindings) -> str:

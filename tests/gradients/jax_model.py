@@ -68,7 +68,8 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
 def _real(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
     """The result of a node in real numbers, before a clamp."""
     if node.op.mnemonic in MEANINGS:
-        return MEANINGS[node.op.mnemonic].compute(node.op, *(reals[node.inputs[operand]] for operand in node.op.required(node.inputs)))
+        operands = (node.inputs[operand] for operand in node.op.required(node.inputs))
+        return MEANINGS[node.op.mnemonic].compute(node.op, *(reals[v] if v in reals else _dequantized_constant(graph, v) for v in operands))
     return _OPS[node.op.mnemonic](node, graph, reals, parameters, state)
 
 
@@ -93,6 +94,11 @@ def loss_gradients(node: Node, y: Any, targets: Any) -> Any:
 def _dequantized(graph: Graph, forward: Arrays, name: str) -> Any:
     t = graph.type(name)
     return (jnp.asarray(forward[name], jnp.float64) - t.zero_point) * t.scale
+
+
+def _dequantized_constant(graph: Graph, name: str) -> Any:
+    t = graph.type(name)
+    return (jnp.asarray(graph.values[name].data, jnp.float64) - t.zero_point) * t.scale
 
 
 def _exact(graph: Graph, forward: Arrays, node: Node, state: Arrays) -> Any:

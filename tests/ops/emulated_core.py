@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled
+from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled, works_in_place
 
 from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
@@ -87,7 +87,7 @@ class Batch:
         allows, or a word farther: there channels of the result lie over others of the operand."""
         self._add(case, what, False, None)
         self._add(case, f"{what}, again", False, None)
-        if case.op.in_place in case.types:
+        if works_in_place(case):
             self._add(case, f"{what}, in place", True, None)
         reached = case.op.reach(case.node_types())
         if reached is not None:

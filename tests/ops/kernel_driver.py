@@ -278,10 +278,15 @@ def assert_equal(found: Array, expected: Array, what: str) -> None:
     np.testing.assert_array_equal(found, expected, what)
 
 
+def works_in_place(case: Case) -> bool:
+    """Whether the first result may take the bytes of an operand: it has the same size, as it does not where it is stretched or reduced."""
+    operand = case.op.in_place
+    return operand in case.types and case.types[operand].bytes == case.result_types()[0].bytes
+
+
 def check(library: Library, case: Case) -> None:
     expected = case.expected()
-    operand = case.types.get(case.op.in_place or "")
-    for in_place in (False, True) if operand and operand.bytes == case.result_types()[0].bytes else (False,):
+    for in_place in (False, True) if works_in_place(case) else (False,):
         found = Run(library, case, in_place).call()
         for name, array in expected.items():
             assert_equal(found[name], array, f"{name}, in place: {in_place}")

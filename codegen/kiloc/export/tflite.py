@@ -126,6 +126,11 @@ class TFLiteWriter:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return self.index[name]
 
+    def operand_or_constant(self, node: Node, operand: str) -> int:
+        """An operand that is an activation or a constant with a scale of its own."""
+        value = self.graph.values[node.inputs[operand]]
+        return self.operand(node, operand) if value.kind != "constant" else self.constant(node, operand, operand, value.type.quantization)
+
     def emit(
         self, node: Node, kind: str, inputs: Sequence[int], *, label: str = "", version: int = 0, table: str | None = None, **fields: Any
     ) -> None:

@@ -52,7 +52,9 @@ class TFLiteReader:
         self.lost: set[int] = set()
         """What is missing because of something that was refused."""
         self.counts: dict[str, int] = {}
-        self.variables = Variables(initial_values(once))
+        self.variables = Variables()
+        with self.b.refusals.attempt():
+            self.variables.initial = initial_values(once)
 
     # -- the whole graph ------------------------------------------------------------------------------
     def convert(self, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:
@@ -81,8 +83,9 @@ class TFLiteReader:
         for t in ends:
             with attempt():
                 results.append(self.value(t, "the graph's output"))
-        self.b.refusals.check(self.b.origin)
-        return self.b.finish(self.variables.finish(self, results))
+        with attempt():
+            results = self.variables.finish(self, results)
+        return self.b.finish(results)
 
     def _integer_end(self, t: Tensor, others: list[Tensor]) -> Tensor:
         """The integer tensor behind a float output."""
@@ -239,6 +242,29 @@ class TFLiteReader:
             raise CompileError(op.where, f"input {position} is a {data.dtype} of shape {data.shape}", "export the model again")
         return [int(i) for i in data.ravel()]
 
+    def is_constant(self, op: Operator, position: int) -> bool:
+        t = op.input(position)
+        return t is not None and t.data is not None and t.index not in self.known
+
+    def operand(self, op: Operator, position: int, name: str) -> str:
+        """An operand that stretches to the result: an activation, or a constant int8 tensor with one scale, which becomes a value of this name.
+
+        A constant gets axes of 1 in front until it has as many as the result.
+        """
+        t = op.input(position)
+        if t is None or t.data is None or not self.is_constant(op, position):
+            return self.value(t, op.where)
+        if t.dtype != "INT8":
+            raise CompileError(t.where, f"is a constant of type {t.dtype}; only INT8 is supported here", QUANTIZE_HINT)
+        quantization = checked_quantization(t.where, t.scales, t.zero_points, None)
+        if len(quantization.scale) != 1:
+            raise CompileError(t.where, "a constant operand with one scale a channel", "export the model again")
+        check_size(t.where, t.data.shape)
+        rank, shape = len(self.shape(op.outputs[0])), list(t.data.shape)
+        while len(shape) > rank - 1 and shape[0] == 1:
+            shape.pop(0)
+        return self.b.constant(self.b.unique(name), t.data.reshape((1,) * (rank - len(shape)) + tuple(shape)), quantization, t.name)
+
     # -- operators ------------------------------------------------------------------------------------
     def _convert(self, op: Operator) -> None:
         if fold(op):
@@ -247,22 +273,24 @@ class TFLiteReader:
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
         binding = bound[op.kind].tflite
-        if len(op.outputs) != 1 and binding is not None and op.kind not in binding.several:
-            raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
+        if not op.outputs and binding is not None and op.kind not in binding.several:
+            raise CompileError(op.where, "has no results", "export the model again")
         for i, t in enumerate(op.outputs):
             if t.index in self.known or t.data is not None or any(t is other for other in op.outputs[:i]):
                 raise CompileError(op.where, f"its result {t.where} is computed twice, or a constant", "export the model again")
         bound[op.kind].read_tflite(self, op)
 
     def emit(self, op: Operator, node: Op, inputs: Mapping[str, str] | None = None, label: str = "", name: str = "") -> None:
-        """Add the node of an operator with one result. Its operand x is the file's first input; inputs: the values of the others.
+        """Add the node of an operator with one result. inputs: the values of its operands; x is the file's first input where it is not among them.
 
         label: what nodes without a name in the file are called and numbered by, the mnemonic where it is left out; name: the name itself.
         """
         if len(op.outputs) != 1:
             raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
         name = name or self.name(op, label or node.mnemonic)
-        operands = {"x": self.value(op.input(0), op.where), **(inputs or {})}
+        operands = dict(inputs or {})
+        if "x" not in operands:
+            operands = {"x": self.value(op.input(0), op.where), **operands}
         for value in operands.values():
             v = self.b.values[value]
             if v.kind in ("input", "activation") and v.type.dtype not in node.element_types:

@@ -203,10 +203,9 @@ class _Reader:
     def _options(self, op: Any, kind: str) -> Mapping[str, Any] | None:
         table = op.BuiltinOptions()
         cls = self._bound.get(kind)
-        name, fields = _OF_CONSTANTS.get(kind, ("", ()))
-        if cls is not None and cls.tflite is not None and cls.tflite.options(kind)[1]:
-            name, own = cls.tflite.options(kind)
-            fields = (*own, *fields)
+        name, fields = cls.tflite.options(kind) if cls is not None and cls.tflite is not None else ("", ())
+        if kind in _OF_CONSTANTS:
+            name, fields = _OF_CONSTANTS[kind][0], tuple(dict.fromkeys((*fields, *_OF_CONSTANTS[kind][1])))
         if table is None or not fields:
             return None
         options = getattr(tflite, name)()

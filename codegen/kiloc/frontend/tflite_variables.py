@@ -13,7 +13,6 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Node
-from ..ir.operator import Op
 from ..ops.model.keep import Keep
 from ..ops.model.slice import Slice
 
@@ -54,7 +53,7 @@ def initial_values(operators: list[Operator]) -> dict[Name, Tensor]:
 class Variables:
     """The variables of a file while it is read. initial: what each holds at first."""
 
-    initial: dict[Name, Tensor]
+    initial: dict[Name, Tensor] = field(default_factory=dict)
     handles: dict[int, Name] = field(default_factory=dict)
     kept: dict[Name, str] = field(default_factory=dict)
     """The value of kind "stream" of each variable that is read."""
@@ -114,8 +113,6 @@ class Variables:
         return outputs
 
     def _copied(self, r: TFLiteReader, name: str, at: int) -> str:
-        shape = r.b.values[name].type.shape
-        op: Op = Slice((0,) * len(shape), shape, (1,) * len(shape))
-        copy = r.b.node(r.b.unique(f"{name}.copy"), op, {"x": name}, r.b.values[name].type, name)
+        copy = r.b.node(r.b.unique(f"{name}.copy"), Slice.whole(r.b.values[name].type.shape), {"x": name}, r.b.values[name].type, name)
         r.b.nodes.insert(at, r.b.nodes.pop())
         return copy

@@ -103,6 +103,8 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+    oracle: ClassVar[str] = ""
+    """Of an operator with names in files: whose integers its own are compared with, as "tflite-micro", "LiteRT BUILTIN_REF" or "onnxruntime"."""
 
     @classmethod
     def required(cls, given: Iterable[str]) -> tuple[str, ...]:

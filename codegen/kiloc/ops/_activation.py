@@ -28,4 +28,4 @@ def clamp_range(activation: str, y: TensorType) -> tuple[int, int]:
 
 def far_apart(*shifts: int) -> str | None:
     """Complaint about scales whose quotient no 32-bit sum survives, or None."""
-    return f"the scales lie 2^{max(shifts)} apart" if max(shifts) > 30 else None
+    return f"the scales lie 2^{max(shifts)} apart" if max(shifts, default=0) > 30 else None

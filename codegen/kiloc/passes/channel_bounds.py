@@ -25,13 +25,15 @@ from ..ops.model.add import Add
 from ..ops.model.average_pool_2d import AveragePool2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.max_pool_2d import MaxPool2D
+from ..ops.model.maximum import Maximum
 from ..ops.model.mean import Mean
+from ..ops.model.minimum import Minimum
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
 
-MONOTONE = (Add, AveragePool2D, MaxPool2D, Mean, Pad, Requantize, Reshape, Transpose)
+MONOTONE = (Add, AveragePool2D, Maximum, MaxPool2D, Mean, Minimum, Pad, Requantize, Reshape, Transpose)
 """No result becomes less where an operand becomes greater."""
 
 Ints = NDArray[np.int64]
@@ -79,9 +81,10 @@ def _ends(graph: Graph, node: Node, found: Mapping[str, Bounds]) -> Bounds:
     t = node_types(graph, node)
 
     def at(end: str) -> Ints:
-        arrays: dict[str, NDArray[Any]] = {
-            o: np.broadcast_to(getattr(found[v], end), t.type(o).shape).astype(t.type(o).dtype) for o, v in node.inputs.items()
-        }
+        arrays = dict[str, NDArray[Any]]()
+        for operand, v in node.inputs.items():
+            data = graph.values[v].data
+            arrays[operand] = np.broadcast_to(getattr(found[v], end), t.type(operand).shape).astype(t.type(operand).dtype) if data is None else data
         result = node.op.evaluate(Environment(t.operands, t.results, arrays))[0]
         return result.astype(np.int64).reshape(-1, t.result().shape[-1])
 

@@ -25,8 +25,8 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops.fast._packing import QUAD
+from ..ops.model._elementwise import Elementwise
 from ..ops.model._linear import Linear
-from ..ops.model.add import Add
 from ..ops.model.average_pool_2d import AveragePool2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.max_pool_2d import MaxPool2D
@@ -160,8 +160,10 @@ def _source(graph: Graph, node: Node) -> NDArray[np.int64] | None:
         kept = op.permutation[-1] == len(x) - 1
     elif isinstance(op, Mean):
         kept = op.axes[-1] < len(x) - 1 and y[-1] == x[-1]
+    elif isinstance(op, Elementwise):
+        kept = all(graph.values[v].data is None and graph.type(v).shape[-1] == y[-1] for v in node.inputs.values())
     else:
-        kept = isinstance(op, Add | AveragePool2D | MaxPool2D | Pad | Requantize) and y[-1] == x[-1]
+        kept = isinstance(op, AveragePool2D | MaxPool2D | Pad | Requantize) and y[-1] == x[-1]
     return np.arange(y[-1]) if kept else None
 
 

@@ -10,6 +10,7 @@ from ..ops.model.fully_connected import FullyConnected
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
+from ..ops.model.slice import Slice
 from ..ops.model.transpose import Transpose
 
 
@@ -22,6 +23,8 @@ def simplify(graph: Graph) -> Graph:
         node = replace(node, inputs={o: alias.get(v, v) for o, v in node.inputs.items()})
         if isinstance(node.op, Reshape | Transpose):
             node = _merged(node, producers.get(node.inputs["x"]))
+        elif isinstance(node.op, Keep):
+            node = _kept_at_once(graph, node, producers.get(node.inputs["x"]))
         if _is_identity(graph, node) and node.outputs[0] not in graph.outputs and not graph.values[node.inputs["x"]].is_state:
             alias[node.outputs[0]] = node.inputs["x"]
             continue
@@ -54,6 +57,13 @@ def _merged(node: Node, before: Node | None) -> Node:
     if isinstance(op, Transpose) and isinstance(before.op, Transpose):
         op = Transpose(tuple(before.op.permutation[i] for i in op.permutation))
     return replace(node, op=op, inputs={"x": before.inputs["x"]})
+
+
+def _kept_at_once(graph: Graph, node: Node, before: Node | None) -> Node:
+    """What is kept of a slice, taken from what it was cut from."""
+    if before is None or not isinstance(before.op, Slice) or graph.values[before.inputs["x"]].is_state:
+        return node
+    return replace(node, op=Keep(before.op), inputs={**node.inputs, "x": before.inputs["x"]})
 
 
 def _is_identity(graph: Graph, node: Node) -> bool:

@@ -108,6 +108,7 @@ class AveragePool2D(Pool2D):
     mnemonic: ClassVar[str] = "average_pool_2d"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"AVERAGE_POOL_2D": 2}, "Pool2DOptions", POOL_FIELDS)
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("AveragePool",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         total = self.window.folded(e.wide("x"), 0, np.add)

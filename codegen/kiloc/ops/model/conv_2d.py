@@ -33,6 +33,7 @@ class Conv2D(Linear):
     mnemonic: ClassVar[str] = "conv_2d"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"CONV_2D": 3}, "Conv2DOptions", CONVOLUTION_FIELDS, also=("DEPTHWISE_CONV_2D",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Conv",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     window: Window = Window((1, 1))
 

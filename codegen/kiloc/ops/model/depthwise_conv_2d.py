@@ -53,6 +53,7 @@ class DepthwiseConv2D(Op):
     optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND)
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"DEPTHWISE_CONV_2D": 3}, "DepthwiseConv2DOptions", CONVOLUTION_FIELDS)
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Conv",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     window: Window = Window((1, 1))
     activation: str = "none"

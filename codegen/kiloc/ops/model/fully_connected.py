@@ -38,6 +38,7 @@ class FullyConnected(Linear):
         {"FULLY_CONNECTED": 4}, "FullyConnectedOptions", ("WeightsFormat", "FusedActivationFunction")
     )
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Gemm", "MatMul"))
+    oracle: ClassVar[str] = "tflite-micro, LiteRT BUILTIN_REF"
 
     def window_of(self, t: NodeTypes) -> Window:
         return Window((1, 1))

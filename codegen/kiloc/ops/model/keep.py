@@ -6,13 +6,14 @@ A variable of the file is a value of kind "stream". Operators read it where it l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from ...errors import CompileError
 from ...ir.binding import TFLiteBinding
-from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.kernel_call import KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
-from .._walk import AXES
+from .slice import Slice
 
 if TYPE_CHECKING:
     from ...export.tflite import TFLiteWriter
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Keep(Op):
-    """The kept value becomes x."""
+    """The kept value becomes x, or a part of it."""
 
     mnemonic: ClassVar[str] = "keep"
     operands: ClassVar[tuple[str, ...]] = ("x", "kept")
@@ -35,26 +36,28 @@ class Keep(Op):
         several=("ASSIGN_VARIABLE", "CALL_ONCE"),
     )  # fmt: skip
 
+    part: Slice | None = None
+
     def infer(self, t: NodeTypes) -> tuple[()]:
         return ()
 
     def check(self, t: NodeTypes) -> str | None:
         x, kept = t.type("x"), t.type("kept")
-        return None if (x.size, x.dtype) == (kept.size, kept.dtype) else f"keeps {x} in {kept}"
+        complaint = self._part(t).check(t)
+        fits = (prod(self._part(t).size), x.dtype) == (kept.size, kept.dtype)
+        return complaint if complaint or fits else f"keeps {x} in {kept}"
+
+    def _part(self, t: NodeTypes) -> Slice:
+        return self.part or Slice.whole(t.type("x").shape)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         return ()
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        return {"kept": e.array("x").reshape(e.type("kept").shape)}
+        return {"kept": self._part(e).evaluate(e)[0].reshape(e.type("kept").shape)}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        ones, zeros = (1,) * AXES, (0,) * AXES
-        fields: dict[str, Field] = {
-            "extent": ones, "from": zeros, "to": zeros, "start": (0, 0), "block": t.type("x").size, "filled": 0, "value": 0
-        }  # fmt: skip
-        arguments = (Argument(n.inputs["x"]), Argument(n.inputs["kept"]))
-        return KernelCall("kt_move_s8", "kt_move_params", fields, arguments, source="kernels/layout/move.c")
+        return self._part(t).kernel_call(t, Names(n.inputs, (n.inputs["kept"],)))
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:

@@ -42,6 +42,7 @@ class MaxPool2D(Pool2D):
     mnemonic: ClassVar[str] = "max_pool_2d"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MAX_POOL_2D": 2}, "Pool2DOptions", POOL_FIELDS)
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("MaxPool",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         y = self.window.folded(e.array("x").astype(np.int16), OUTSIDE, np.maximum)

@@ -41,6 +41,7 @@ class Mean(Op):
     mnemonic: ClassVar[str] = "mean"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MEAN": 2}, "ReducerOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("ReduceMean", "GlobalAveragePool"), also=("AveragePool",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     axes: tuple[int, ...] = (1,)
 

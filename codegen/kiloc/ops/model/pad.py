@@ -38,6 +38,7 @@ class Pad(Op):
     mnemonic: ClassVar[str] = "pad"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"PAD": 2, "PADV2": 2}, "PadOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Pad",), also=("AveragePool",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     pad: Border = (0, 0, 0, 0)
     value: int = 0

@@ -53,6 +53,7 @@ class Requantize(Op):
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"QUANTIZE": 2, "RELU": 2, "RELU6": 2, "RELU_N1_TO_1": 1}, "QuantizeOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
+    oracle: ClassVar[str] = "tflite-micro, LiteRT BUILTIN_REF"
 
     element_types: ClassVar[tuple[str, ...]] = tuple(RANGES)
 

@@ -28,6 +28,7 @@ class Reshape(Op):
     view: ClassVar[bool] = True
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"RESHAPE": 1, "EXPAND_DIMS": 1, "SQUEEZE": 1}, "ReshapeOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
+    oracle: ClassVar[str] = "tflite-micro"
 
     shape: tuple[int, ...] = ()
 

@@ -83,6 +83,11 @@ class Slice(Op):
         return move_call(n, self.size, self._steps(shape), strides(self.size), (start, 0))
 
     @classmethod
+    def whole(cls, shape: tuple[int, ...]) -> Slice:
+        """All of it: a copy."""
+        return cls((0,) * len(shape), shape, (1,) * len(shape))
+
+    @classmethod
     def along(cls, shape: tuple[int, ...], axis: int, begin: int, size: int) -> Slice:
         """Neighbouring indices of one axis."""
         begins = tuple(begin if i == axis else 0 for i in range(len(shape)))

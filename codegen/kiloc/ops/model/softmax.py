@@ -71,6 +71,7 @@ class Softmax(Op):
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SOFTMAX": 2}, "SoftmaxOptions", ("Beta",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Softmax",))
+    oracle: ClassVar[str] = "tflite-micro"
 
     element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
 

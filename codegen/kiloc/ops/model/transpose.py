@@ -32,6 +32,7 @@ class Transpose(Op):
     mnemonic: ClassVar[str] = "transpose"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"TRANSPOSE": 2}, "TransposeOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
+    oracle: ClassVar[str] = "tflite-micro"
 
     permutation: tuple[int, ...] = (0,)
 

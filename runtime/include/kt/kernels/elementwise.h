@@ -22,6 +22,176 @@ typedef struct {
  * In place on x. */
 void kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 
+/* The same of operands that are subtracted. */
+typedef struct {
+    int32_t size;
+    int32_t input_offset[2];
+    int32_t output_offset;
+    int32_t multiplier[3];
+    int32_t shift[3];
+    int32_t clamp[2];
+} kt_sub_params;
+
+/* y = clamp(requantize(requantize((x + offset) * 2^20) - requantize((other + offset) * 2^20)) + output_offset).
+ * In place on x. */
+void kt_sub_s8(const kt_sub_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+/* input_offset of x and other; multiplier and shift of the product. */
+typedef struct {
+    int32_t size;
+    int32_t input_offset[2];
+    int32_t output_offset;
+    int32_t multiplier;
+    int32_t shift;
+    int32_t clamp[2];
+} kt_mul_params;
+
+/* y = clamp(requantize((x + offset) * (other + offset)) + output_offset). In place on x. */
+void kt_mul_s8(const kt_mul_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+typedef struct {
+    int32_t size;
+} kt_maximum_params;
+
+/* The larger of x and other. In place on x. */
+void kt_maximum_s8(const kt_maximum_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+typedef struct {
+    int32_t size;
+} kt_minimum_params;
+
+/* The smaller of x and other. In place on x. */
+void kt_minimum_s8(const kt_minimum_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+/* input_offset of x and other; multiplier and shift of x, of other and of the square. */
+typedef struct {
+    int32_t size;
+    int32_t input_offset[2];
+    int32_t output_offset;
+    int32_t multiplier[3];
+    int32_t shift[3];
+} kt_squared_difference_params;
+
+/* y = saturate(requantize((requantize((x + offset) * 2^7) - requantize((other + offset) * 2^7))^2) + output_offset), to int8.
+ * In place on x. */
+void kt_squared_difference_s8(const kt_squared_difference_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+/* Loops over a result in its order, outermost first, and how many elements each operand moves on with each: 0 where it is
+ * stretched. The innermost step is 0 or 1. */
+typedef struct {
+    int32_t extent[4];
+    int32_t x_step[4];
+    int32_t other_step[4];
+} kt_broadcast;
+
+/* row: of one pass of the innermost loop, whose extent is its size. */
+typedef struct {
+    kt_add_params row;
+    kt_broadcast shape;
+} kt_add_broadcast_params;
+
+typedef struct {
+    kt_sub_params row;
+    kt_broadcast shape;
+} kt_sub_broadcast_params;
+
+typedef struct {
+    kt_mul_params row;
+    kt_broadcast shape;
+} kt_mul_broadcast_params;
+
+typedef struct {
+    kt_maximum_params row;
+    kt_broadcast shape;
+} kt_maximum_broadcast_params;
+
+typedef struct {
+    kt_minimum_params row;
+    kt_broadcast shape;
+} kt_minimum_broadcast_params;
+
+typedef struct {
+    kt_squared_difference_params row;
+    kt_broadcast shape;
+} kt_squared_difference_broadcast_params;
+
+/* The operators above, of operands that stretch to the result. In place on x where it does not stretch. */
+void kt_add_broadcast_s8(const kt_add_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_sub_broadcast_s8(const kt_sub_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_mul_broadcast_s8(const kt_mul_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_maximum_broadcast_s8(const kt_maximum_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_minimum_broadcast_s8(const kt_minimum_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_squared_difference_broadcast_s8(const kt_squared_difference_broadcast_params *params, const int8_t *x, const int8_t *other,
+                                        int8_t *y);
+
+/* Loops over gradients of a result: steps of the gradient that is computed, and of what its factor is made of. */
+typedef struct {
+    int32_t extent[4];
+    int32_t result_step[4];
+} kt_sum_loops;
+
+typedef struct {
+    int32_t extent[4];
+    int32_t result_step[4];
+    int32_t factor_step[4];
+} kt_product_loops;
+
+typedef struct {
+    int32_t extent[4];
+    int32_t result_step[4];
+    int32_t own_step[4];
+    int32_t other_step[4];
+} kt_pair_loops;
+
+/* size: of the result; sign: 1 or -1. */
+typedef struct {
+    int32_t size;
+    kt_sum_loops shape;
+    int32_t sign;
+    int32_t shift;
+} kt_sum_gradient_params;
+
+/* result = saturate8(shift_round(sign * sum g, shift)), the sum over all g that an element of the result was stretched to.
+ * sums: `size` int32 of scratch, NULL where nothing was stretched. In place on g where sums is NULL. */
+void kt_sum_gradient_s8(const kt_sum_gradient_params *params, const int8_t *g, int8_t *result, void *sums);
+
+typedef struct {
+    int32_t size;
+    kt_product_loops shape;
+    int32_t factor_offset;
+    int32_t shift;
+} kt_product_gradient_params;
+
+/* result = saturate8(shift_round(sum g * (factor + factor_offset), shift)); sums as above. */
+void kt_product_gradient_s8(const kt_product_gradient_params *params, const int8_t *g, const int8_t *factor, int8_t *result,
+                            void *sums);
+
+typedef struct {
+    int32_t size;
+    kt_pair_loops shape;
+    int32_t sign;
+    int32_t shift;
+} kt_choice_gradient_params;
+
+/* result = saturate8(shift_round(sum g * f, shift)), f: 2 where own is larger than other (sign 1) or smaller (-1), 1 where
+ * they are equal, else 0; sums as above. */
+void kt_choice_gradient_s8(const kt_choice_gradient_params *params, const int8_t *g, const int8_t *own, const int8_t *other,
+                           int8_t *result, void *sums);
+
+/* offset and multiplier of own and other; multipliers in 1/2^14, at most 2^14. */
+typedef struct {
+    int32_t size;
+    kt_pair_loops shape;
+    int32_t offset[2];
+    int32_t multiplier[2];
+    int32_t shift;
+} kt_difference_gradient_params;
+
+/* result = saturate8(shift_round(sum g * f, shift)), f = shift_round((own + offset) * multiplier - (other + offset) *
+ * multiplier, 10); sums as above. */
+void kt_difference_gradient_s8(const kt_difference_gradient_params *params, const int8_t *g, const int8_t *own,
+                               const int8_t *other, int8_t *result, void *sums);
+
 typedef struct {
     int32_t size;
     int32_t input_offset;

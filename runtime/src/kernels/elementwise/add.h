@@ -5,17 +5,21 @@
 #include "kt/kernels/elementwise.h"
 #include "kt/numerics.h"
 
+static inline int8_t kt_add_element(const kt_add_params *p, int32_t x, int32_t other)
+{
+    const int32_t one = INT32_C(1) << 20;
+    const int32_t a = kt_requantize((x + p->input_offset[0]) * one, p->multiplier[0], p->shift[0]);
+    const int32_t b = kt_requantize((other + p->input_offset[1]) * one, p->multiplier[1], p->shift[1]);
+    return kt_clamp_with_offset(kt_requantize(a + b, p->multiplier[2], p->shift[2]), p->output_offset, p->clamp[0], p->clamp[1]);
+}
+
 /* Elements from `first` on. */
 static inline void kt_add_from(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y, int32_t first)
 {
-    const int32_t one = INT32_C(1) << 20;
     const kt_add_params p = *params;
     int32_t i;
     for (i = first; i < p.size; i++) {
-        const int32_t a = kt_requantize((x[i] + p.input_offset[0]) * one, p.multiplier[0], p.shift[0]);
-        const int32_t b = kt_requantize((other[i] + p.input_offset[1]) * one, p.multiplier[1], p.shift[1]);
-        const int32_t sum = kt_requantize(a + b, p.multiplier[2], p.shift[2]);
-        y[i] = kt_clamp_with_offset(sum, p.output_offset, p.clamp[0], p.clamp[1]);
+        y[i] = kt_add_element(&p, x[i], other[i]);
     }
 }
 

@@ -1,0 +1,7 @@
+/* MINIMUM of two int8 tensors of one scale. */
+#include "minimum.h"
+
+void kt_minimum_s8(const kt_minimum_params *params, const int8_t *x, const int8_t *other, int8_t *y)
+{
+    kt_minimum_from(params, x, other, y, 0);
+}

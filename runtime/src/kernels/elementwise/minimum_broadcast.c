@@ -1,0 +1,8 @@
+/* MINIMUM of two int8 tensors that stretch to the result. */
+#include "minimum.h"
+#include "broadcast.h"
+
+void kt_minimum_broadcast_s8(const kt_minimum_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y)
+{
+    KT_BROADCAST_ROWS(minimum)
+}

@@ -1,0 +1,8 @@
+/* SUB of two int8 tensors that stretch to the result. */
+#include "sub.h"
+#include "broadcast.h"
+
+void kt_sub_broadcast_s8(const kt_sub_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y)
+{
+    KT_BROADCAST_ROWS(sub)
+}
