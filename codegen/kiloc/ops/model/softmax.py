@@ -1,4 +1,4 @@
-"""SOFTMAX over the last axis, int8 to int8, in gemmlowp fixed point.
+"""SOFTMAX over the last axis, int8 to int8 or int16, in gemmlowp fixed point.
 
 Source: TensorFlow Lite reference kernel for quantised softmax (5 integer bits for the scaled difference, 12 for the sum).
 A softmax at the end of a model is not trained through: the loss reads its input.
@@ -16,7 +16,7 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import ELEMENT_BYTES, RANGES, Quantization
 from ..backward._gradient import Real, RequantizedGradient, batch
 
@@ -83,7 +83,7 @@ class Softmax(Op):
         if t.type("x").size != t.result().size:
             return f"result is {t.result().shape}, expected {t.type('x').shape}"
         bits, low = self.bits(t), RANGES[t.result().dtype][0]
-        if t.result().zero_point != low or abs(t.result().scale - 2.0**-bits) > 1e-6:
+        if t.result().zero_point != low or abs(t.result().scale - 2.0**-bits) > (1e-6 if bits == 8 else 2.0**-26):
             return f"the result of a softmax in {bits} bits must have scale 1/{2**bits} and zero point {low}"
         if t.type("x").shape[-1] >= 4096:
             return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
@@ -117,6 +117,8 @@ class Softmax(Op):
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         shape = b.types(node).type("x").shape
+        if self.bits(b.types(node)) != 8:
+            raise NoGradient("its result has 16 bits")
         op = SoftmaxGradient(shape, self.beta)
         return {"x": b.add(op, {"g": dy, "y": node.outputs[0]}, f"{node.name}.dx")[0]}
 
@@ -124,9 +126,9 @@ class Softmax(Op):
         multiplier, shift, smallest = self.scaling(t)
         depth = t.type("x").shape[-1]
         fields = {"rows": t.type("x").size // depth, "depth": depth, "multiplier": multiplier, "shift": shift, "smallest": smallest}
-        return KernelCall(
-            "kt_softmax_s8", "kt_softmax_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/elementwise/softmax.c"
-        )
+        symbol, file = ("kt_softmax_s8", "softmax") if self.bits(t) == 8 else ("kt_softmax_s8_s16", "softmax_wide")
+        arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
+        return KernelCall(symbol, "kt_softmax_params", fields, arguments, source=f"kernels/elementwise/{file}.c")
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:

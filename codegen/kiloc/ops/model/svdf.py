@@ -1,10 +1,10 @@
 """SVDF: a layer over time of low rank, one slice of the input a call. Each filter keeps its last `memory` features.
 
-    state[f] = (state[f, 1:], clamp(requantize(W[f] (x - z_x)) + z_s))
+    state[f] = (state[f, 1:], clamp(requantize(W[f] (x - z_x))) + z_s)
     y[u] = clamp8(requantize(b[u] + sum over the filters f of unit u, and j, of time[f, j] (state[f, j] - z_s)) + z_y)
 
-The state and the time weights have 8 or 16 bits; sums over 16-bit states are taken modulo 2^32. Source: TensorFlow Lite Micro's integer
-kernels. The operator's activation does nothing there: the zero point of the result does what a ReLU would.
+The state and the time weights have 8 or 16 bits; an 8-bit z_s is added modulo 256 (the reference limits before, and wraps around), and sums
+over 16-bit states are taken modulo 2^32. Source: TensorFlow Lite Micro's integer kernels. The operator's activation does nothing there: the zero point of the result does what a ReLU would.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Svdf(Op):
         """The state after this slice, [N, filters, memory]."""
         x, zero = e.wide("x").reshape(e.array("x").shape[0], -1), e.type("state").zero_point
         sums = exact_matmul(x - e.type("x").zero_point, e.array("weights").T)
-        last = np.clip(nm.requantize(sums, *self.feature_multiplier(e)) + zero, *RANGES[e.type("state").dtype])
+        dtype = e.type("state").dtype
+        last = (np.clip(nm.requantize(sums, *self.feature_multiplier(e)), *RANGES[dtype]) + zero).astype(dtype).astype(np.int64)
         old = np.broadcast_to(e.wide("state").reshape(e.type("time").shape), (len(x), *e.type("time").shape))
         return np.concatenate([old[:, :, 1:], last[:, :, None]], 2)
 

@@ -259,6 +259,9 @@ typedef struct {
 /* y[r, i] = 256 * softmax(x[r])[i] - 128 in gemmlowp's fixed point. In place on x. */
 void kt_softmax_s8(const kt_softmax_params *params, const int8_t *x, int8_t *y);
 
+/* y[r, i] = 65536 * softmax(x[r])[i] - 32768. */
+void kt_softmax_s8_s16(const kt_softmax_params *params, const int8_t *x, int16_t *y);
+
 typedef struct {
     int32_t rows;
     int32_t depth;

@@ -5,7 +5,7 @@
 #include "kt/kernels/recurrent.h"
 #include "kt/numerics.h"
 
-/* In units of the state, limited to [low, high]. */
+/* In units of the state, limited to [low, high], without its zero point. */
 static inline int32_t feature(const kt_svdf_params *p, const int8_t *weights, const int8_t *x, int32_t low, int32_t high)
 {
     int32_t sum = 0;
@@ -13,8 +13,7 @@ static inline int32_t feature(const kt_svdf_params *p, const int8_t *weights, co
     for (i = 0; i < p->depth; i++) {
         sum += weights[i] * (x[i] + p->input_offset);
     }
-    sum = kt_requantize(sum, p->feature_multiplier, p->feature_shift);
-    return kt_clamp(sum, low - p->state_zero, high - p->state_zero) + p->state_zero;
+    return kt_clamp(kt_requantize(sum, p->feature_multiplier, p->feature_shift), low, high);
 }
 
 #endif

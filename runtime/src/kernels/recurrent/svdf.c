@@ -1,4 +1,4 @@
-/* SVDF with a state of 8 bits. */
+/* SVDF with a state of 8 bits. The reference limits a feature before it adds the zero point, and so wraps around: this does the same. */
 #include <string.h>
 
 #include "feature.h"
@@ -10,9 +10,11 @@ void kt_svdf_s8(const kt_svdf_params *params, const int8_t *x, const int8_t *tim
     int32_t unit, filter, i;
     for (unit = 0; unit < p.units; unit++) {
         int32_t sum = 0;
+        int32_t last;
         for (filter = 0; filter < p.rank; filter++) {
             memmove(state, state + 1, (size_t)(p.memory - 1));
-            state[p.memory - 1] = (int8_t)feature(&p, weights, x, INT8_MIN, INT8_MAX);
+            last = feature(&p, weights, x, INT8_MIN, INT8_MAX) + p.state_zero;
+            state[p.memory - 1] = (int8_t)(((last + 128) & 255) - 128); /* modulo 256 */
             for (i = 0; i < p.memory; i++) {
                 sum += time[i] * (state[i] - p.state_zero);
             }
