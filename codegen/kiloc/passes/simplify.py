@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..ir.graph import Graph, Node
 from ..ir.operator import Op
 from ..ops.model.fully_connected import FullyConnected
+from ..ops.model.keep import Keep
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
