@@ -55,7 +55,9 @@ def graph(dtype: str, rank: int, memory: int, zeros: tuple[int, int, int], growt
         filters, bits = units * rank, 8 if dtype == "int8" else 16
         x = activation((1, depth), f32(0.05), zeros[0])
         w, time = Quantization((f32(0.01),)), Quantization((f32(0.01 if bits == 8 else 0.00003),))
-        state = TensorType((1, filters * memory), dtype, Quantization((f32(0.15 / growth if bits == 8 else 0.0005 / growth),), zeros[1] if bits == 8 else 0))
+        state = TensorType(
+            (1, filters * memory), dtype, Quantization((f32(0.15 / growth if bits == 8 else 0.0005 / growth),), zeros[1] if bits == 8 else 0)
+        )
         small = rng.integers(-127, 128, (filters, memory)) if bits == 8 else rng.integers(-9000, 9000, (filters, memory))
         inputs = {
             "x": b.input(x, "x"),

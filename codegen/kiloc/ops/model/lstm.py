@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import TFLiteBinding
-from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import Quantization, TensorType
 from .._sums import exact_matmul, output_scales
@@ -44,7 +44,11 @@ LONGEST_SUM = (2**31 - 1) // (128 * 255)
 
 _FIELDS = ("FusedActivationFunction", "CellClip", "ProjClip", "TimeMajor")
 _TANH = 4
-_ABSENT = {**dict.fromkeys((9, 10, 11), "peephole weights"), **dict.fromkeys((16, 17), "a projection"), **dict.fromkeys(range(20, 24), "layer normalisation")}
+_ABSENT = {
+    **dict.fromkeys((9, 10, 11), "peephole weights"),
+    **dict.fromkeys((16, 17), "a projection"),
+    **dict.fromkeys(range(20, 24), "layer normalisation"),
+}
 _INPUTS = 24
 AGAIN = "export a Keras LSTM with its default activations"
 
@@ -101,6 +105,10 @@ class Lstm(Op):
     # -- meaning --------------------------------------------------------------------------------------
     def units(self, t: NodeTypes) -> int:
         return t.type("recurrent").shape[1]
+
+    def steps_of(self, t: NodeTypes) -> int:
+        """Rows of a sequence."""
+        return t.type("x").size // t.type("weights").shape[1]
 
     def multipliers(self, t: NodeTypes, operand: str) -> tuple[nm.Ints, nm.Ints]:
         """Of each gate, from sums over the rows of x ("weights") or of the hidden state ("recurrent") to 2^-12."""
@@ -165,7 +173,7 @@ class Lstm(Op):
         raise NoGradient("the gradient through time is not there yet")
 
     def macs(self, t: NodeTypes) -> int:
-        return t.result().size // self.units(t) * (t.type("weights").size + t.type("recurrent").size)
+        return self.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
 
     # -- C --------------------------------------------------------------------------------------------
     def fields(self, t: NodeTypes, n: Names) -> dict[str, Field]:
@@ -173,7 +181,7 @@ class Lstm(Op):
         units, depth = self.units(t), t.type("weights").shape[1]
         factor, shift = self.tanh_shift()
         fields: dict[str, Field] = {
-            "steps": t.type("x").size // depth,
+            "steps": self.steps_of(t),
             "depth": depth,
             "units": units,
             "input_offset": -t.type("x").zero_point,
@@ -228,8 +236,6 @@ class Lstm(Op):
         r.emit(op, cls(power, clip), {**constants, **kept}, name=name)
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
-        if "hidden" not in node.inputs:
-            raise CompileError(node.origin or node.name, "an LSTM that begins anew in each call belongs to training", "write the base model")
         units, y = self.units(w.types(node)), w.graph.type(node.outputs[0])
         inputs = [w.operand(node)]
         scales = {o: w.graph.type(node.inputs[o]).channel_scales for o in ("weights", "recurrent")}
