@@ -228,6 +228,15 @@ class TFLiteReader:
         """Scales and zero point of a tensor, refused where arithmetic on them would be meaningless."""
         return checked_quantization(t.where, t.scales, t.zero_points, axis, t.dtype.lower())
 
+    def kept(self, op: Operator, position: int) -> Tensor:
+        """An input that the operator alone keeps from call to call."""
+        t = op.input(position)
+        if t is None or not t.variable or t.data is not None:
+            raise CompileError(op.where, f"input {position} is no variable tensor, which keeps its state", "export the model again")
+        if t.index in self.producer or sum(t is i for other in self.operators for i in other.inputs) > 1:
+            raise CompileError(t.where, "keeps the state of an operator, and another one uses it", "export the model again")
+        return t
+
     def constant(self, op: Operator, position: int) -> NDArray[Any]:
         """The data of an input that must be constant."""
         t = op.input(position)

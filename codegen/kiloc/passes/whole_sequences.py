@@ -33,6 +33,6 @@ def with_whole_sequences(graph: Graph) -> Graph:
 
 
 def _begun_anew(graph: Graph, node: Node) -> Node:
-    if not isinstance(node.op, Lstm) or node.op.steps_of(node_types(graph, node)) == 1:
+    if not isinstance(node.op, Lstm) or node.op.memory.steps_of(node_types(graph, node)) == 1:
         return node
     return replace(node, inputs={o: v for o, v in node.inputs.items() if o not in node.op.kept}, updates=())

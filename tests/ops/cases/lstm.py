@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from kernel_driver import Case, int8, pick, scale, zero_point
+from kernel_driver import Case, codes, int8, pick, scale, zero_point
 
-from cases._parts import Make, Rng, f32
+from cases._parts import Make, Rng, both, f32
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph
-from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ir.types import Quantization, TensorType, activation, gradient
 from kiloc.ir.verify import verify
+from kiloc.ops._lstm import Memory
+from kiloc.ops.backward.lstm_gradient import LstmGradient, room_for
 from kiloc.ops.model.lstm import Lstm
+from kiloc.ops.model.reshape import Reshape
 
 
 def gate_scales(r: Rng, units: int, low: float, high: float) -> Quantization:
@@ -26,7 +29,7 @@ def arrays(r: Rng, depth: int, units: int) -> dict[str, Any]:
 
 
 def operator(r: Rng) -> Lstm:
-    return Lstm(pick(r, -12, -12, -11, -9, -15, 0), pick(r, 0, 0, 0, 9000))
+    return Lstm(Memory(pick(r, -12, -12, -11, -9, -15, 0), pick(r, 0, 0, 0, 9000)))
 
 
 def kernel_case(r: Rng) -> Case:
@@ -43,14 +46,43 @@ def kernel_case(r: Rng) -> Case:
     if r.random() < 0.6:
         types |= {
             "hidden": TensorType((1, units), "int8", y.quantization),
-            "cell": TensorType((1, units), "int16", Quantization((2.0**op.cell_power,))),
+            "cell": TensorType((1, units), "int16", Quantization((2.0**op.memory.cell_power,))),
         }
         cell = r.integers(-(2**15), 2**15, (1, units))
         data |= {"hidden": int8(r, 1, units), "cell": cell.astype(np.int16)}
     return Case(op, types, data, (y,))
 
 
-GENERATORS = {"lstm": (kernel_case, 60)}
+def gradient_case(r: Rng) -> Case:
+    """On the result that the operator gives: its rows are the hidden states."""
+    while True:
+        forward = kernel_case(r)
+        if "hidden" not in forward.types:
+            break
+    assert isinstance(forward.op, Lstm)
+    y, shape = forward.results[0], forward.results[0].shape
+    types = {"g": gradient(shape, 1.0), "y": y, **forward.types}
+    data = {"g": codes(r, *shape), "y": forward.expected()["result 0"], **forward.arrays}
+    op = LstmGradient(forward.op.memory, room_for(data["recurrent"]), shift=int(r.integers(4, 18)))
+    return Case(op, types, data)
+
+
+GENERATORS = {"lstm": (kernel_case, 60), "lstm_gradient": (gradient_case, 60)}
+
+
+def trained(m: Any, x: str, other: str) -> str:
+    """Six steps of twenty values."""
+    steps, depth, units = 6, 20, 5
+    x = m.op(both(m, x, other), "sequence", Reshape((1, steps, depth)), (1, steps, depth))
+    constants = {}
+    for operand, width, size in (("weights", depth, 0.9), ("recurrent", units, 0.7)):
+        scales = np.repeat(size * 1.7 / 127 / width**0.5 * 2.0 ** m.rng.uniform(-1, 0.5, 4), units)
+        codes = m.rng.integers(-127, 128, (4 * units, width)).astype(np.int8)
+        constants[operand] = m.b.constant(f"lstm.{operand}", codes, Quantization(tuple(map(f32, scales)), 0, 0), operand)
+        if operand == "weights":
+            bias = (m.rng.uniform(-0.5, 0.5, 4 * units) / (m.type(x).scale * scales)).astype(np.int32)
+            constants["bias"] = m.b.constant("lstm.bias", bias, None, "bias")
+    return str(m.op(x, "lstm", Lstm(Memory()), (1, steps, units), 1 / 128, 0, **constants))
 
 
 def graph(steps: int, depth: int, units: int, act: tuple[float, int], power: int, clip: int, weight: float) -> Make:
@@ -66,7 +98,7 @@ def graph(steps: int, depth: int, units: int, act: tuple[float, int], power: int
         hidden, cell = TensorType((1, units), "int8", y.quantization), TensorType((1, units), "int16", Quantization((2.0**power,)))
         inputs["hidden"] = b.stream("layer.hidden", hidden, np.full((1, units), y.zero_point, np.int8), "hidden")
         inputs["cell"] = b.stream("layer.cell", cell, np.zeros((1, units), np.int16), "cell")
-        return verify(b.finish([b.node("layer", Lstm(power, clip), inputs, y, "layer")]))
+        return verify(b.finish([b.node("layer", Lstm(Memory(power, clip)), inputs, y, "layer")]))
 
     return make
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-
 from cases import _elementwise
 from cases._parts import Make, Meaning, never
-from kiloc.ops.model.minimum import Minimum
 from kiloc.ops.model.mean import Mean
+from kiloc.ops.model.minimum import Minimum
 
 GENERATORS = {
     "minimum": (_elementwise.kernel_case(lambda r: Minimum(), (1.0,), same=True), 40),

@@ -1,32 +1,28 @@
 """UNIDIRECTIONAL_SEQUENCE_LSTM: a long short-term memory over the rows of a sequence, int8 with a cell of 16 bits.
 
-    z[k] = clamp16(requantize(W[k] (x - z_x) + b[k])) + clamp16(requantize(U[k] (h - z_h))), in 2^-12     k: input, forget, cell, output gate
-    i, f, o = logistic(z), g = tanh(z), in 2^-15                                                            (`_table16.py`)
-    c = clamp16(requantize(f c)) + clamp16(requantize(i g)), limited to +-cell_clip where there is one
-    h = clamp8(requantize(o tanh(c)) + z_h)                                                                 one row of the result
-
-Every sum saturates at 16 bits. Source: TensorFlow Lite Micro's kernel for int8 activations and an int16 cell. h and c are what the operator
-keeps from call to call. Where it has no operands for them, each call is a whole sequence, which begins with h = z_h (a real 0) and c = 0.
+`_lstm.py` says what it computes. Its hidden state and its cell are what the operator keeps from call to call. Where it has no operands for them,
+each call is a whole sequence, which begins from 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import frexp
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import TFLiteBinding
-from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
+from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import Quantization, TensorType
-from .._sums import exact_matmul, output_scales
-from .._table16 import logistic16, sigmoid_table, tanh16
+from .._lstm import CELL_POWERS, LONGEST_SUM, Memory
+from .._window import Window
+from ..backward.input_gradient import LinearInputGradient, prescale_shift
+from ..backward.lstm_gradient import LstmGradient, room_for
+from ..backward.parameter_gradient import BiasGradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -35,12 +31,6 @@ if TYPE_CHECKING:
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...frontend.tflite_file import Tensor
     from ...ir.graph import Node
-
-GATE_SCALE = 2.0**-12
-UNIT = 2.0**-15
-"""Of gates, and of the tanh of a cell."""
-CELL_POWERS = range(-24, 1)
-LONGEST_SUM = (2**31 - 1) // (128 * 255)
 
 _FIELDS = ("FusedActivationFunction", "CellClip", "ProjClip", "TimeMajor")
 _TANH = 4
@@ -53,33 +43,16 @@ _INPUTS = 24
 AGAIN = "export a Keras LSTM with its default activations"
 
 
-def clamp16(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.clip(x, -(2**15), 2**15 - 1)
-
-
-class Step(NamedTuple):
-    """One step of the sequence, [N, units] each: the gates i, f, g, o, the cell before and behind, its tanh, and the result."""
-
-    gates: tuple[Array, Array, Array, Array]
-    before: Array
-    cell: Array
-    tanh: Array
-    hidden: Array
-
-
 @register
 @dataclass(frozen=True)
 class Lstm(Op):
-    """cell_power: the scale of the cell is 2^cell_power; cell_clip: in its codes, 0 for none. Rows of weights: gate by gate."""
-
     mnemonic: ClassVar[str] = "lstm"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "recurrent", "bias")
     optional: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     kept: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"UNIDIRECTIONAL_SEQUENCE_LSTM": 3}, "UnidirectionalSequenceLSTMOptions", _FIELDS)
 
-    cell_power: int = -12
-    cell_clip: int = 0
+    memory: Memory = field(default_factory=Memory)
 
     def check(self, t: NodeTypes) -> str | None:
         w, u, y = t.type("weights").shape, t.type("recurrent").shape, t.result()
@@ -90,116 +63,55 @@ class Lstm(Op):
             return f"turns {t.type('x').shape} into {y.shape} with weights {w}"
         if max(w[1], units) > LONGEST_SUM:
             return f"sums of {max(w[1], units)} products may leave int32"
-        if self.cell_power not in CELL_POWERS:
-            return f"the scale of the cell is 2^{self.cell_power}, not between 2^{CELL_POWERS[0]} and 1"
+        if self.memory.cell_power not in CELL_POWERS:
+            return f"the scale of the cell is 2^{self.memory.cell_power}, not between 2^{CELL_POWERS[0]} and 1"
         if t.has("hidden") != t.has("cell"):
             return "keeps a hidden state or a cell, but not both"
         if t.has("hidden"):
             hidden, cell = t.type("hidden"), t.type("cell")
             if hidden.quantization != y.quantization or hidden.size != units:
                 return f"the hidden state {hidden} is no row of the result {y}"
-            if (cell.dtype, cell.size) != ("int16", units) or cell.scale != 2.0**self.cell_power:
-                return f"the cell {cell} is not {units} values of int16 with scale 2^{self.cell_power}"
+            if (cell.dtype, cell.size) != ("int16", units) or cell.scale != 2.0**self.memory.cell_power:
+                return f"the cell {cell} is not {units} values of int16 with scale 2^{self.memory.cell_power}"
         return None
 
-    # -- meaning --------------------------------------------------------------------------------------
-    def units(self, t: NodeTypes) -> int:
-        return t.type("recurrent").shape[1]
-
-    def steps_of(self, t: NodeTypes) -> int:
-        """Rows of a sequence."""
-        return t.type("x").size // t.type("weights").shape[1]
-
-    def multipliers(self, t: NodeTypes, operand: str) -> tuple[nm.Ints, nm.Ints]:
-        """Of each gate, from sums over the rows of x ("weights") or of the hidden state ("recurrent") to 2^-12."""
-        source = t.type("x") if operand == "weights" else t.result()
-        return nm.quantize_multipliers(output_scales(source, t.type(operand), 4 * self.units(t))[:: self.units(t)] / GATE_SCALE)
-
-    def products(self, t: NodeTypes) -> tuple[nm.Ints, nm.Ints]:
-        """(multipliers, shifts) of f c and i g in units of the cell, and of o tanh(c) in those of the result."""
-        cell = 2.0**self.cell_power
-        return nm.quantize_multipliers(np.array([UNIT * cell / cell, UNIT * UNIT / cell, UNIT * UNIT / t.result().scale]))
-
-    def tanh_shift(self) -> tuple[int, int]:
-        """(factor, right shift) from units of the cell to those of `tanh16`."""
-        shift = 12 + self.cell_power
-        return (3 << shift, 0) if shift >= 0 else (3, -shift)
-
-    def _sums(self, e: Environment, operand: str, rows: Array) -> Array:
-        """Of rows [..., K] the part of every gate, [..., 4 units]."""
-        total = exact_matmul(rows, e.array(operand).T)
-        if operand == "weights":
-            total = nm.saturate32(total + e.wide("bias"))
-        multiplier, shift = self.multipliers(e, operand)
-        return clamp16(nm.requantize(total, np.repeat(multiplier, self.units(e)), np.repeat(shift, self.units(e))))
-
-    def steps(self, e: Environment) -> Iterator[Step]:
-        """The steps of a batch of sequences."""
-        units, zero = self.units(e), e.result().zero_point
-        x = e.wide("x").reshape(e.array("x").shape[0], -1, e.type("weights").shape[1]) - e.type("x").zero_point
-        hidden = e.wide("hidden").reshape(1, units) if e.has("hidden") else np.full((1, units), zero, np.int64)
-        cell = e.wide("cell").reshape(1, units) if e.has("cell") else np.zeros((1, units), np.int64)
-        for row in self._sums(e, "weights", x).transpose(1, 0, 2):
-            before = np.broadcast_to(cell, (len(row), units))
-            z = clamp16(row + self._sums(e, "recurrent", hidden - zero))
-            step = self.step(e, z, before)
-            yield step
-            hidden, cell = step.hidden, step.cell
-
-    def step(self, t: NodeTypes, z: Array, before: Array) -> Step:
-        """What sums z of the gates make of a cell."""
-        (forget, into, out), shifts = self.products(t)
-        i, f, g, o = (tanh16(3 * part) if k == 2 else logistic16(3 * part) for k, part in enumerate(np.split(z, 4, -1)))
-        cell = clamp16(clamp16(nm.requantize(f * before, forget, shifts[0])) + clamp16(nm.requantize(i * g, into, shifts[1])))
-        if self.cell_clip:
-            cell = np.clip(cell, -self.cell_clip, self.cell_clip)
-        factor, shift = self.tanh_shift()
-        tanh = tanh16((cell * factor + ((1 << shift) >> 1)) >> shift)
-        hidden = np.clip(nm.requantize(o * tanh, out, shifts[2]) + t.result().zero_point, -128, 127)
-        return Step((i, f, g, o), before, cell, tanh, hidden)
-
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        y = np.stack([step.hidden for step in self.steps(e)], 1)
+        y = np.stack([step.hidden for step in self.memory.steps(e)], 1)
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
         if not e.has("hidden"):
             return {}
-        *_, last = self.steps(e)
+        *_, last = self.memory.steps(e)
         shapes = {o: e.type(o).shape for o in self.kept}
         return {"hidden": last.hidden.astype(np.int8).reshape(shapes["hidden"]), "cell": last.cell.astype(np.int16).reshape(shapes["cell"])}
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
-        raise NoGradient("the gradient through time is not there yet")
+        t = b.types(node)
+        if t.has("hidden"):
+            raise NoGradient("it keeps its state from call to call")
+        operands = {"g": dy, "y": node.outputs[0], **{o: node.inputs[o] for o in self.operands}}
+        op = LstmGradient(self.memory, room_for(b.constant(node.inputs["recurrent"])))
+        dz = b.add(op, operands, f"{node.name}.dz")[0]
+        if b.is_trainable(node.inputs["bias"]):
+            b.accumulate(node, "bias", BiasGradient(), {"g": dz})
+        if not b.wants(node.inputs["x"]):
+            return {}
+        weights, (rows, depth) = b.constant(node.inputs["weights"]), t.type("weights").shape
+        images = (self.memory.steps_of(t), 1, depth), (self.memory.steps_of(t), 1, rows)
+        prescale = prescale_shift(weights.reshape(rows, 1, 1, depth), t.type("weights").channel_scales)
+        to_input = LinearInputGradient(Window((1, 1)), *images, prescale, x_shape=t.type("x").shape)
+        return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"]}, f"{node.name}.dx")[0]}
 
     def macs(self, t: NodeTypes) -> int:
-        return self.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
+        return self.memory.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
 
     # -- C --------------------------------------------------------------------------------------------
-    def fields(self, t: NodeTypes, n: Names) -> dict[str, Field]:
-        """Members of `kt_lstm_params`."""
-        units, depth = self.units(t), t.type("weights").shape[1]
-        factor, shift = self.tanh_shift()
-        fields: dict[str, Field] = {
-            "steps": self.steps_of(t),
-            "depth": depth,
-            "units": units,
-            "input_offset": -t.type("x").zero_point,
-            "hidden_zero": t.result().zero_point,
-            "weights": Argument(n.inputs["weights"]),
-            "recurrent": Argument(n.inputs["recurrent"]),
-        }
-        for name, (multiplier, places) in (
-            ("gate", self.multipliers(t, "weights")), ("recurrent", self.multipliers(t, "recurrent")), ("product", self.products(t))
-        ):  # fmt: skip
-            fields |= {f"{name}_multiplier": tuple(int(m) for m in multiplier), f"{name}_shift": tuple(int(s) for s in places)}
-        return fields | {"tanh_factor": factor, "tanh_shift": shift, "cell_clip": self.cell_clip, "sigmoid": sigmoid_table()}
-
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         kept: tuple[Argument | str, ...] = tuple(Argument(n.inputs[o]) if t.has(o) else "NULL" for o in self.kept)
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), *kept, Argument(n.outputs[0]), Scratch())
-        scratch = -(-2 * self.units(t) // 4) * 4
-        return KernelCall("kt_lstm_s8", "kt_lstm_params", self.fields(t, n), arguments, scratch, source="kernels/recurrent/lstm.c")
+        scratch = -(-2 * self.memory.units(t) // 4) * 4
+        return KernelCall("kt_lstm_s8", "kt_lstm_params", self.memory.fields(t, n), arguments, scratch, source="kernels/recurrent/lstm.c")
 
     # -- files ----------------------------------------------------------------------------------------
     @classmethod
@@ -214,11 +126,7 @@ class Lstm(Op):
         x, batch = op.input(0), 1 if o["TimeMajor"] else 0
         if x is None or len(x.shape) != 3 or x.shape[batch] not in (1, -1):
             raise CompileError(op.where, f"an LSTM over {None if x is None else x.shape}", "export the model with a batch of 1")
-        hidden, cell, y = op.input(18), op.input(19), r.activation_type(op.outputs[0])
-        if hidden is None or cell is None or not hidden.variable or not cell.variable:
-            raise CompileError(op.where, "an LSTM without variable tensors for its hidden state and its cell", "export the model again")
-        if hidden.index in r.known or cell.index in r.known or hidden.index == cell.index:
-            raise CompileError(op.where, "an LSTM that shares its hidden state or its cell", "export the model with one of each")
+        hidden, cell, y = r.kept(op, 18), r.kept(op, 19), r.activation_type(op.outputs[0])
         hidden_type, cell_type = r.activation_type(hidden), r.activation_type(cell, "int16")
         power = frexp(cell_type.scale)[1] - 1
         if cell_type.scale != 2.0**power or power not in CELL_POWERS:
@@ -233,10 +141,10 @@ class Lstm(Op):
             "hidden": r.b.stream(f"{name}.hidden", hidden_type, first, hidden.name),
             "cell": r.b.stream(f"{name}.cell", cell_type, np.zeros(cell_type.shape, np.int16), cell.name),
         }
-        r.emit(op, cls(power, clip), {**constants, **kept}, name=name)
+        r.emit(op, cls(Memory(power, clip)), {**constants, **kept}, name=name)
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
-        units, y = self.units(w.types(node)), w.graph.type(node.outputs[0])
+        units, y = self.memory.units(w.types(node)), w.graph.type(node.outputs[0])
         inputs = [w.operand(node)]
         scales = {o: w.graph.type(node.inputs[o]).channel_scales for o in ("weights", "recurrent")}
         for operand, label in (("weights", "input"), ("recurrent", "recurrent")):
@@ -245,9 +153,9 @@ class Lstm(Op):
         bias = [float(np.float32(w.graph.type(node.inputs["x"]).scale) * np.float32(s)) for s in scales["weights"][::units]]
         inputs += [w.part(node, "bias", f"bias_{k}", k * units, units, Quantization((bias[k],))) for k in range(4)]
         hidden = TensorType((1, units), "int8", y.quantization)
-        cell = TensorType((1, units), "int16", Quantization((2.0**self.cell_power,)))
+        cell = TensorType((1, units), "int16", Quantization((2.0**self.memory.cell_power,)))
         inputs += [-1, -1, w.variable(f"{node.name}/hidden", hidden), w.variable(f"{node.name}/cell", cell), *([-1] * 4)]
-        clip = self.cell_clip * 2.0**self.cell_power
+        clip = self.memory.cell_clip * 2.0**self.memory.cell_power
         w.emit(node, "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, FusedActivationFunction=_TANH, CellClip=clip)
 
 

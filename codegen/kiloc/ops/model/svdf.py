@@ -3,8 +3,9 @@
     state[f] = (state[f, 1:], clamp(requantize(W[f] (x - z_x))) + z_s)
     y[u] = clamp8(requantize(b[u] + sum over the filters f of unit u, and j, of time[f, j] (state[f, j] - z_s)) + z_y)
 
-The state and the time weights have 8 or 16 bits; an 8-bit z_s is added modulo 256 (the reference limits before, and wraps around), and sums
-over 16-bit states are taken modulo 2^32. Source: TensorFlow Lite Micro's integer kernels. The operator's activation does nothing there: the zero point of the result does what a ReLU would.
+The state and the time weights have 8 or 16 bits. An 8-bit z_s is added modulo 256: the reference limits before, and wraps around. Sums over
+16-bit states are taken modulo 2^32. Source: TensorFlow Lite Micro's integer kernels. The operator's activation does nothing there: the zero
+point of the result does what a ReLU would.
 """
 
 from __future__ import annotations
@@ -116,13 +117,11 @@ class Svdf(Op):
     # -- files ----------------------------------------------------------------------------------------
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
-        o, x, state = r.options(op), op.input(0), op.input(4)
+        o, x, state = r.options(op), op.input(0), r.kept(op, 4)
         if o["FusedActivationFunction"] not in _ACTIVATIONS:
             raise CompileError(op.where, f"fused activation {o['FusedActivationFunction']} is not supported", "use none or RELU")
         if x is None or len(x.shape) != 2 or x.shape[0] not in (1, -1):
             raise CompileError(op.where, f"an SVDF over {None if x is None else x.shape}", "export the model with a batch of 1")
-        if state is None or not state.variable or state.index in r.known:
-            raise CompileError(op.where, "an SVDF without a variable tensor of its own for its state", AGAIN)
         types = {}
         for operand, position, dtypes in (("weights", 1, ("INT8",)), ("time", 2, ("INT8", "INT16"))):
             t = op.input(position)

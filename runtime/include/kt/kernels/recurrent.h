@@ -36,6 +36,24 @@ typedef struct {
  * leaves behind; both NULL: it begins from 0. scratch: 2 * units bytes, read where cell is NULL. */
 void kt_lstm_s8(const kt_lstm_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *cell, int8_t *y, int16_t *scratch);
 
+/* prescale: relative scales of the recurrent weights of each gate, in 2^-31; room: bits of what they are multiplied by; multiplier: their largest
+ * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. */
+typedef struct {
+    kt_lstm_params layer;
+    int32_t prescale[4];
+    int32_t room;
+    int32_t multiplier;
+    int32_t multiplier_shift;
+    int32_t cell_limit;
+    int32_t cell_shift;
+    int32_t shift;
+} kt_lstm_gradient_params;
+
+/* dz [steps, 4 * units] = the gradient of the sums of the gates, from g of y of kt_lstm_s8, which began from 0; carried from step to step in units
+ * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (steps + 1) * units bytes. */
+void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
+                         int32_t *scratch);
+
 /* units: results; rank: filters of each; memory: values that a filter keeps. weights [units * rank, depth]. feature: from sums over x to
  * units of the state; output: from sums over the state to those of y. */
 typedef struct {
