@@ -267,6 +267,29 @@ def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Ar
     return jnp.stack(rows)
 
 
+def lstm_bias_gradients(graph: Graph, lstm: str, dense: str, forward: Arrays, labels: Any) -> Any:
+    """Of the biases of an LSTM in front of a last layer, [N, 4 units]: scanned in real numbers from the exact input of each sample."""
+    node, last = graph.node(lstm), graph.node(dense)
+    w, u, v = (_scaled(graph, name) for name in (node.inputs["weights"], node.inputs["recurrent"], last.inputs["weights"]))
+    end = jnp.asarray(np.asarray(graph.values[last.inputs["bias"]].data) * _bias_unit(graph, last))
+    bias = jnp.asarray(np.asarray(graph.values[node.inputs["bias"]].data) * _bias_unit(graph, node))
+    x = _dequantized(graph, forward, node.inputs["x"]).reshape(len(labels), -1, w.shape[1])
+
+    def step(carried: Any, row: Any) -> Any:
+        h, c, b = carried
+        i, f, g, o = jnp.split(w @ row + u @ h + b, 4)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c, b), h
+
+    def one(b: Any, rows: Any, label: Any) -> Any:
+        zero = jnp.zeros(u.shape[1])
+        logits = v @ lax.scan(step, (zero, zero, b), rows)[1].ravel() + end
+        return -jax.nn.log_softmax(logits)[label]
+
+    return np.asarray(jax.vmap(jax.grad(one), (None, 0, 0))(bias, x, jnp.asarray(labels)))
+
+
 def _held(x: Any, exact: Any, free: Any) -> Any:
     """The quantised value; the gradient goes on where it is free."""
     return exact + free * (x - lax.stop_gradient(x))

@@ -75,7 +75,7 @@ def trained(m: Any, x: str, other: str) -> str:
     steps, depth, units = 6, 20, 5
     x = m.op(both(m, x, other), "sequence", Reshape((1, steps, depth)), (1, steps, depth))
     constants = {}
-    for operand, width, size in (("weights", depth, 0.9), ("recurrent", units, 0.7)):
+    for operand, width, size in (("weights", depth, 0.9), ("recurrent", units, 3.0)):
         scales = np.repeat(size * 1.7 / 127 / width**0.5 * 2.0 ** m.rng.uniform(-1, 0.5, 4), units)
         codes = m.rng.integers(-127, 128, (4 * units, width)).astype(np.int8)
         constants[operand] = m.b.constant(f"lstm.{operand}", codes, Quantization(tuple(map(f32, scales)), 0, 0), operand)

@@ -147,11 +147,11 @@ class Lstm(Op):
         units, y = self.memory.units(w.types(node)), w.graph.type(node.outputs[0])
         inputs = [w.operand(node)]
         scales = {o: w.graph.type(node.inputs[o]).channel_scales for o in ("weights", "recurrent")}
-        for operand, label in (("weights", "input"), ("recurrent", "recurrent")):
+        for operand, label in (("weights", "MatMul"), ("recurrent", "MatMul_1")):
             inputs += [w.part(node, operand, f"{label}_{k}", k * units, units, Quantization((scales[operand][k * units],))) for k in range(4)]
         inputs += [-1] * 3
         bias = [float(np.float32(w.graph.type(node.inputs["x"]).scale) * np.float32(s)) for s in scales["weights"][::units]]
-        inputs += [w.part(node, "bias", f"bias_{k}", k * units, units, Quantization((bias[k],))) for k in range(4)]
+        inputs += [w.part(node, "bias", f"BiasAdd_{k}", k * units, units, Quantization((bias[k],))) for k in range(4)]
         hidden = TensorType((1, units), "int8", y.quantization)
         cell = TensorType((1, units), "int16", Quantization((2.0**self.memory.cell_power,)))
         inputs += [-1, -1, w.variable(f"{node.name}/hidden", hidden), w.variable(f"{node.name}/cell", cell), *([-1] * 4)]

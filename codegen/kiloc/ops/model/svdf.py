@@ -151,8 +151,8 @@ class Svdf(Op):
         unit = Quantization((float(np.float32(state.scale) * np.float32(t.type("time").scale)),))
         inputs = (
             w.operand(node),
-            w.constant(node, "weights", "weights_feature", t.type("weights").quantization),
-            w.constant(node, "time", "weights_time", t.type("time").quantization),
+            w.constant(node, "weights", "MatMul", t.type("weights").quantization),
+            w.constant(node, "time", "MatMul_1", t.type("time").quantization),
             w.constant(node, "bias", "BiasAdd", unit),
             w.variable(f"{node.name}/state", state),
         )
