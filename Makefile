@@ -14,7 +14,7 @@ READY  := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz mutants parity golden clean
+.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,10 @@ bench-placement: setup  ## arenas beside the least that a solver proves possible
 
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py
+
+models: setup  ## which real models compile, give the bits of other interpreters and can be trained
+	KILOTUNE_DATA=$${KILOTUNE_DATA:-../shared/data}; export KILOTUNE_DATA; \
+	$(BIN)/kilotune models $$KILOTUNE_DATA/models $$KILOTUNE_DATA/onnx $$KILOTUNE_DATA/zoo --write docs/models.md
 
 parity: setup  ## the bits after training on every emulated core, sizes of firmware, a lossy line (ten minutes)
 	$(BIN)/python benchmarks/parity.py --write docs/parity.md

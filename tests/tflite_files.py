@@ -112,13 +112,15 @@ def layer_tensors(rng: np.random.Generator, rows: int, depth: int, name: str) ->
     return [FileTensor((rows, depth), scale=(0.01,), data=w, name=f"{name}/MatMul"), FileTensor((rows,), "INT32", None, data=bias, name=f"{name}/b")]
 
 
-def classifier(source: FileTensor, result: FileTensor, seed: int = 0, bare: bool = False) -> bytes:
+def classifier(source: FileTensor, result: FileTensor, seed: int = 0, bare: bool = False, wide: bool = False) -> bytes:
     """QUANTIZE, two layers 6 -> 5 -> 3, softmax, QUANTIZE: with UINT8 ends what TFLiteConverter writes for inference_input_type = tf.uint8.
 
-    bare: without both QUANTIZE.
+    bare: without both QUANTIZE. wide: the softmax gives INT16.
     """
     rng = np.random.default_rng(seed)
     x, y = FileTensor((1, 6), scale=(IMAGE,), zero=(-128,), name="x"), FileTensor((1, 3), scale=(1 / 256,), zero=(-128,), name="y")
+    if wide:
+        y = FileTensor((1, 3), "INT16", (1 / 65536,), (-(2**15),), name="y")
     inner = [FileTensor((1, 5), scale=(HIDDEN,), zero=(-128,), name="h"), FileTensor((1, 3), scale=(LOGIT,), zero=(3,), name="l")]
     tensors = [source, x, *layer_tensors(rng, 5, 6, "m/first"), inner[0], *layer_tensors(rng, 3, 5, "m/head"), inner[1], y, result]
     operators = [
@@ -170,3 +172,36 @@ def many_ends() -> bytes:
         FileOperator("QUANTIZE", (15,), (16,)),
     ]
     return build(tensors, operators, (0, 1, 2), (7, 9, 10, 11, 16))
+
+
+def whole(*values: int, shape: tuple[int, ...] | None = None) -> FileTensor:
+    """A constant of whole numbers."""
+    data = np.array(values, np.int32).reshape(len(values) if shape is None else shape)
+    return FileTensor(data.shape, "INT32", None, data=data, name="constant")
+
+
+def computed_shape(batch: int = 1, result: tuple[int, ...] = (1, 12)) -> bytes:
+    """Flatten as TensorFlow exports it: RESHAPE to PACK of the STRIDED_SLICE of SHAPE and a constant."""
+    rng = np.random.default_rng(2)
+    slice_options = {"BeginMask": 0, "EndMask": 0, "EllipsisMask": 0, "NewAxisMask": 0, "ShrinkAxisMask": 1}
+    tensors = [
+        FileTensor((batch, 2, 3, 2), name="x"),
+        FileTensor((4,), "INT32", None, name="shape"),
+        whole(0),
+        whole(1),
+        whole(1),
+        FileTensor((), "INT32", None, name="batch"),
+        whole(12, shape=()),
+        FileTensor((2,), "INT32", None, name="flat_shape"),
+        FileTensor(result, name="flat"),
+        *layer_tensors(rng, 3, 12, "m/head"),
+        FileTensor((batch, 3), scale=(0.1,), name="y"),
+    ]
+    operators = [
+        FileOperator("SHAPE", (0,), (1,), "ShapeOptions", {"OutType": 2}),
+        FileOperator("STRIDED_SLICE", (1, 2, 3, 4), (5,), "StridedSliceOptions", slice_options),
+        FileOperator("PACK", (5, 6), (7,), "PackOptions", {"ValuesCount": 2, "Axis": 0}),
+        FileOperator("RESHAPE", (0, 7), (8,)),
+        FileOperator("FULLY_CONNECTED", (8, 9, 10), (11,), "FullyConnectedOptions"),
+    ]
+    return build(tensors, operators, (0,), (11,))

@@ -19,7 +19,8 @@ from . import emit, export, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
 from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
-from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, as_loss
+from .heads import Head, head_of
+from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SoftCrossEntropy, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
 from .pipeline import Compilation, Dump, compile_graph, load
 
@@ -40,12 +41,15 @@ __all__ = [
     "Core",
     "CrossEntropy",
     "Dump",
+    "Head",
+    "Huber",
     "KilotuneError",
     "Loss",
     "MeanSquaredError",
     "ModelError",
     "Options",
     "SlowMemory",
+    "SoftCrossEntropy",
     "as_loss",
     "check_offload",
     "compile_graph",
@@ -53,6 +57,7 @@ __all__ = [
     "emit",
     "export",
     "forecast",
+    "head_of",
     "ir",
     "load",
     "message",

@@ -16,6 +16,8 @@ from .losses import Loss, as_loss
 from .ops.backward.clear_gradient import ClearGradient
 from .ops.backward.gradient_sum import GradientSum
 from .ops.model.bottleneck import BottleneckUp
+from .ops.model.requantize import Requantize
+from .ops.model.reshape import Reshape
 
 LOSS_EXPONENT = "loss.exponent"
 LOSS_VALUE = "loss.value"
@@ -89,6 +91,9 @@ def differentiate(graph: Graph, loss: Loss | str) -> Graph:
     """The graph with loss and backward nodes. Raises CompileError where an operator on the way has no gradient."""
     attached = as_loss(loss).attach(_integer_ends(graph))
     logits, targets = attached.inputs["y"], [] if attached.target is None else [attached.target]
+    if graph.type(logits).dtype != "int8":
+        what = f"the loss would read {graph.type(logits).dtype} results: losses are of int8"
+        raise CompileError(graph.origin, what, 'use loss="cross_entropy" where it is a softmax, or export the model with INT8 activations')
     builder = GradientBuilder(graph, _active(graph), _views(graph, logits))
     if logits not in builder.active:
         raise CompileError(graph.origin, "no trainable value influences the result that the loss reads", "choose layers before the output")
@@ -107,7 +112,7 @@ def differentiate(graph: Graph, loss: Loss | str) -> Graph:
 def _integer_ends(graph: Graph) -> Graph:
     """The graph as a loss sees it: its first input and its first result are the int8 tensors behind a QUANTIZE to or from another type."""
     result, first, producers = graph.outputs[0], graph.inputs[0], graph.producers()
-    while graph.type(result).dtype != "int8" and result in producers:
+    while graph.type(result).dtype != "int8" and result in producers and isinstance(producers[result].op, Requantize | Reshape):
         result = producers[result].inputs["x"]
     if graph.type(first).dtype != "int8":
         first = next((n.outputs[0] for n in graph.nodes if n.inputs.get("x") == first and graph.type(n.outputs[0]).dtype == "int8"), first)

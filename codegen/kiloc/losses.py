@@ -1,6 +1,6 @@
 """Losses as plain data: which operator compares the model's first result, and with what.
 
-"cross_entropy", "bce" and "mse" stand for the losses with their defaults.
+"cross_entropy", "soft_cross_entropy", "bce", "mse" and "huber" stand for the losses with their defaults.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CompileError
+from .heads import Head, head_of
 from .ir.graph import Graph, Value
 from .ir.types import TensorType
 from .ops.backward import loss as operators
-from .ops.model.softmax import Softmax
 
 MOST_TARGETS = 32
 """Random targets are drawn for so many samples at once, so that fewer samples get the first of the same ones."""
@@ -36,6 +36,8 @@ class Loss:
     """Base of all losses."""
 
     name: ClassVar[str] = ""
+    target_range: ClassVar[tuple[float, float]] = (-operators.LARGEST_VALUE, operators.LARGEST_VALUE)
+    """Of targets that are values."""
 
     def attach(self, graph: Graph) -> Attached:
         """Raises CompileError where the model does not fit."""
@@ -49,9 +51,62 @@ class Loss:
         """One line for reports."""
         return self.name
 
+    def problem(self, values: NDArray[Any]) -> str:
+        """What keeps finite values [N, n] from being targets of this loss; "" where they are."""
+        low, high = self.target_range
+        outside = values[(values < low) | (values > high)]
+        return f"hold {outside[0]:g}: those of {self.name} are numbers from {low:g} to {high:g}" if outside.size else ""
+
+    def checked(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibration targets [N, ...] that this loss takes. Raises CompileError."""
+        problem = self.problem(values.reshape(len(values), -1))
+        if problem:
+            raise CompileError("calibration targets", problem, "pass a vector of such numbers a sample")
+        return values
+
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class ClassLoss(Loss):
+    """Base of the losses of a softmax."""
+
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self, self.label_smoothing)
+        if self.class_weights is not None:
+            object.__setattr__(self, "class_weights", _checked_factors(f"{self._title}(class_weights=...)", self.class_weights, "each class"))
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
+
+    def describe(self) -> str:
+        smoothing = f" label_smoothing={self.label_smoothing:g}" if self.label_smoothing else ""
+        return f"{self.name}{smoothing}{' weighted' if self.class_weights else ''}"
+
+    def _logits(self, graph: Graph) -> str:
+        """The logits that the model ends in, or makes a softmax of. Raises CompileError where they do not fit."""
+        head = head_of(graph, graph.outputs[0])
+        if head.kind == "logistic":
+            what = "cross-entropy is of classes of which one is right, the model ends in a logistic function: each result is a yes or no of its own"
+            raise CompileError(graph.origin, what, 'use loss="bce", whose targets are vectors of 0 and 1')
+        if head.rows > 1:
+            classes = graph.type(head.logits).shape[-1]
+            what = f"cross-entropy is of one softmax, the model ends in one for each of {head.rows} rows of {classes} values"
+            raise CompileError(graph.origin, what, 'use loss="mse" with the probabilities as targets, or export a model with one row')
+        _check_reach(graph, head, "cross-entropy")
+        classes = graph.type(head.logits).size
+        if classes < 2:
+            raise CompileError(graph.origin, "cross-entropy needs at least two classes", 'use loss="bce" or loss="mse"')
+        if self.class_weights and len(self.class_weights) != classes:
+            what = f"has {len(self.class_weights)} weights, {graph.name} has {classes} classes"
+            raise CompileError(f"{self._title}(class_weights=...)", what, "pass one for each class")
+        return head.logits
+
+
+@dataclass(frozen=True)
+class CrossEntropy(ClassLoss):
     """Softmax cross-entropy of class numbers; a softmax at the model's end is part of it and not trained through.
 
     label_smoothing: the part of the target that is spread evenly over all classes, in [0, 1). class_weights: a factor for
@@ -62,39 +117,11 @@ class CrossEntropy(Loss):
 
     name: ClassVar[str] = "cross_entropy"
 
-    label_smoothing: float = 0.0
-    class_weights: Sequence[float] | None = None
-
-    def __post_init__(self) -> None:
-        smoothing = self.label_smoothing
-        if isinstance(smoothing, bool) or not isinstance(smoothing, int | float | np.number) or not 0 <= float(smoothing) < 1:
-            raise CompileError("CrossEntropy(label_smoothing=...)", f"{smoothing!r} is not a number in [0, 1)", "0.1 is usual, 0 is none")
-        if self.class_weights is None:
-            return
-        where, hint = "CrossEntropy(class_weights=...)", "pass one positive number for each class"
-        try:
-            weights = np.asarray(self.class_weights, np.float64)
-        except (TypeError, ValueError):
-            raise CompileError(where, "are not a list of numbers", hint) from None
-        if weights.ndim != 1 or not (np.isfinite(weights) & (weights > 0) & (weights <= 1e6)).all():
-            raise CompileError(where, "are not a list of positive numbers up to 1e6", hint)
-        object.__setattr__(self, "class_weights", tuple(float(w) for w in weights))
-
     def attach(self, graph: Graph) -> Attached:
-        result = graph.outputs[0]
-        producer = graph.producers().get(_root(graph, result))
-        if producer is not None and isinstance(producer.op, Softmax):
-            result = producer.inputs["x"]
-        classes = graph.type(result).size
-        if classes < 2:
-            raise CompileError(graph.origin, "cross-entropy needs at least two classes", 'use loss="bce" or loss="mse"')
-        weights = tuple(self.class_weights or ())
-        if weights and len(weights) != classes:
-            where = "CrossEntropy(class_weights=...)"
-            raise CompileError(where, f"has {len(weights)} weights, {graph.name} has {classes} classes", "pass one for each class")
-        operator = operators.SoftmaxCrossEntropy(float(self.label_smoothing), weights)
+        logits = self._logits(graph)
+        operator = operators.SoftmaxCrossEntropy(float(self.label_smoothing), tuple(self.class_weights or ()))
         target = Value("label", TensorType((1,), "int32"), "input")
-        return Attached(operator, {"y": result, "label": target.name}, target)
+        return Attached(operator, {"y": logits, "label": target.name}, target)
 
     def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
         labels = np.asarray(_generator().integers(0, y.size, MOST_TARGETS)[:count] if given is None else given).reshape(-1)
@@ -102,32 +129,84 @@ class CrossEntropy(Loss):
             raise CompileError("calibration labels", f"are not class numbers below {y.size}, one for each sample", "pass integers")
         return labels.astype(np.int32)
 
-    def describe(self) -> str:
-        smoothing = f" label_smoothing={self.label_smoothing:g}" if self.label_smoothing else ""
-        return f"{self.name}{smoothing}{' weighted' if self.class_weights else ''}"
+
+@dataclass(frozen=True)
+class SoftCrossEntropy(ClassLoss):
+    """Softmax cross-entropy of distributions: a target is a probability for each class, not the number of one; see `kt.circular_labels`.
+
+    label_smoothing as of CrossEntropy. class_weights: the loss of a sample counts the mean of its classes' weights under its target, so that a
+    distribution of one class gives what its number gives.
+    """
+
+    name: ClassVar[str] = "soft_cross_entropy"
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def attach(self, graph: Graph) -> Attached:
+        logits = self._logits(graph)
+        return _with_values(operators.SoftCrossEntropy(float(self.label_smoothing), tuple(self.class_weights or ())), graph, logits)
+
+    def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
+        if given is None:
+            labels = _generator().integers(0, y.size, MOST_TARGETS)[:count]
+            return np.eye(y.size, dtype=np.float32)[labels].reshape(count, *y.shape[1:])
+        return self.checked(_values(y, given, count))
+
+    def problem(self, values: NDArray[Any]) -> str:
+        outside = super().problem(values)
+        off = np.abs(values.astype(np.float64).sum(1) - 1)
+        wrong = np.flatnonzero(off > DISTRIBUTION_ERROR)
+        if outside or not wrong.size:
+            return outside
+        return f"hold {values[wrong[0]].sum():g} in all for sample {wrong[0]}: those of {self.name} are distributions, whose sum is 1"
+
+
+DISTRIBUTION_ERROR = 1e-3
+"""That the sum of a target distribution may differ from 1."""
 
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """Cross-entropy of each result as a logit of its own; targets are vectors of numbers in [0, 1], several may be 1."""
+    """Cross-entropy of each result as a logit of its own; targets are vectors of numbers in [0, 1], several may be 1.
+
+    A logistic function at the model's end is part of it and not trained through. label_smoothing: the part of each target that is one half
+    instead, in [0, 1). positive_weights: a factor for each result on the loss of what is there, for results that are rarely 1; one number is for
+    all results.
+    """
 
     name: ClassVar[str] = "bce"
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    label_smoothing: float = 0.0
+    positive_weights: Sequence[float] | float | None = None
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self, self.label_smoothing)
+        given = self.positive_weights
+        if given is not None:
+            one = np.ndim(given) == 0
+            checked = _checked_factors("BinaryCrossEntropy(positive_weights=...)", [given] if one else given, "each result, or one for all")
+            object.__setattr__(self, "positive_weights", checked[0] if one else checked)
 
     def attach(self, graph: Graph) -> Attached:
-        result = graph.outputs[0]
-        producer = graph.producers().get(_root(graph, result))
-        if producer is not None and isinstance(producer.op, Softmax):
+        head = head_of(graph, graph.outputs[0])
+        if head.kind == "softmax":
             raise CompileError(graph.origin, "binary cross-entropy reads logits, the model ends in a softmax", 'use loss="cross_entropy"')
-        return _with_values(operators.BinaryCrossEntropy(), graph, result)
+        _check_reach(graph, head, "binary cross-entropy")
+        weights, size = self.positive_weights, graph.type(head.logits).size
+        factors = () if weights is None else (float(weights),) * size if isinstance(weights, int | float) else tuple(weights)
+        if factors and len(factors) != size:
+            what = f"has {len(factors)} weights, {graph.name} has {size} results"
+            raise CompileError("BinaryCrossEntropy(positive_weights=...)", what, "pass one for each result, or one for all")
+        return _with_values(operators.BinaryCrossEntropy(float(self.label_smoothing), factors), graph, head.logits)
 
     def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
         if given is None:
             return _generator().integers(0, 2, (MOST_TARGETS, *y.shape[1:]))[:count].astype(np.float32)
-        values = _values(y, given, count)
-        if values.min() < 0 or values.max() > 1:
-            what = "of binary cross-entropy are numbers from 0 to 1, one for each result"
-            raise CompileError("calibration targets", what, "pass a vector of 0 and 1 a sample")
-        return values
+        return self.checked(_values(y, given, count))
+
+    def describe(self) -> str:
+        smoothing = f" label_smoothing={self.label_smoothing:g}" if self.label_smoothing else ""
+        return f"{self.name}{smoothing}{' weighted' if self.positive_weights else ''}"
 
 
 @dataclass(frozen=True)
@@ -158,16 +237,48 @@ class MeanSquaredError(Loss):
     def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any] | None:
         if self.target == "input":
             return None
-        if given is None:
-            codes = _generator().integers(-128, 128, (MOST_TARGETS, *y.shape[1:]))[:count]
-            return np.asarray(((codes - y.zero_point) * y.scale).astype(np.float32))
-        return _values(y, given, count)
+        return _real_targets(y, given, count)
 
     def describe(self) -> str:
         return self.name if self.target == "given" else "mse to the input"
 
 
-LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in (CrossEntropy, BinaryCrossEntropy, MeanSquaredError)}
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Huber's loss of values in the result's real units: half the squared difference up to `delta`, from there on a straight line.
+
+    A few targets that are far off move the model less than by the squared error.
+
+    Source: Huber, "Robust Estimation of a Location Parameter" (1964).
+    """
+
+    name: ClassVar[str] = "huber"
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        where, delta = "Huber(delta=...)", self.delta
+        number = isinstance(delta, int | float | np.number) and not isinstance(delta, bool)
+        if not number or not 0 < float(delta) <= operators.LARGEST_VALUE:
+            what = f"{delta!r} is not a positive number up to {operators.LARGEST_VALUE:g}"
+            raise CompileError(where, what, "pass the difference from which on a target counts as an outlier")
+        object.__setattr__(self, "delta", float(delta))
+
+    def attach(self, graph: Graph) -> Attached:
+        size = graph.type(graph.outputs[0]).size
+        if self.delta / size < operators.SMALLEST:
+            what = f"leaves no gradient that int8 can hold: it is at most delta over {size} results, and what is below 2^-20 is rounded to zero"
+            raise CompileError(f"Huber(delta={self.delta:g})", what, f"pass at least {operators.SMALLEST * size:.1e}")
+        return _with_values(operators.Huber(self.delta), graph, graph.outputs[0])
+
+    def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
+        return _real_targets(y, given, count)
+
+    def describe(self) -> str:
+        return f"{self.name} delta={self.delta:g}"
+
+
+LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in (CrossEntropy, SoftCrossEntropy, BinaryCrossEntropy, MeanSquaredError, Huber)}
 
 
 def as_loss(loss: Loss | str) -> Loss:
@@ -201,8 +312,34 @@ def _with_values(operator: operators.LossOperator, graph: Graph, result: str) ->
     return Attached(operator, {"y": result, "target": target.name}, target)
 
 
-def _root(graph: Graph, name: str) -> str:
-    producers = graph.producers()
-    while name in producers and producers[name].op.view:
-        name = producers[name].inputs["x"]
-    return name
+def _check_smoothing(loss: Loss, smoothing: Any) -> None:
+    if isinstance(smoothing, bool) or not isinstance(smoothing, int | float | np.number) or not 0 <= float(smoothing) < 1:
+        where = f"{type(loss).__name__}(label_smoothing=...)"
+        raise CompileError(where, f"{smoothing!r} is not a number in [0, 1)", "0.1 is usual, 0 is none")
+
+
+def _checked_factors(where: str, given: Any, of: str) -> tuple[float, ...]:
+    hint = f"pass one positive number for {of}"
+    try:
+        weights = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise CompileError(where, "are not a list of numbers", hint) from None
+    if weights.ndim != 1 or not (np.isfinite(weights) & (weights > 0) & (weights <= 1e6)).all():
+        raise CompileError(where, "are not a list of positive numbers up to 1e6", hint)
+    return tuple(float(w) for w in weights)
+
+
+def _check_reach(graph: Graph, head: Head, loss: str) -> None:
+    """Raises CompileError where a loss would take probabilities for logits."""
+    if head.beside:
+        kinds = " and ".join(head.beside)
+        what = f"{loss} reads logits, the model ends in {head.behind.upper()} of what a {kinds} has made of them"
+        raise CompileError(graph.origin, what, 'use loss="mse" with the probabilities as targets, or export the model with its logits as result')
+
+
+def _real_targets(y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
+    """Targets in the result's real units; random ones are all that it can be."""
+    if given is None:
+        codes = _generator().integers(-128, 128, (MOST_TARGETS, *y.shape[1:]))[:count]
+        return np.asarray(((codes - y.zero_point) * y.scale).astype(np.float32))
+    return _values(y, given, count)

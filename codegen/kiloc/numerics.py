@@ -71,8 +71,13 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 
 def quantize_multipliers(reals: NDArray[np.float64]) -> tuple[Ints, Ints]:
-    pairs = np.array([quantize_multiplier(float(r)) for r in reals], np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    """The same of many positive reals, or zeros: multipliers and shifts."""
+    fractions, exponents = np.frexp(np.asarray(reals, np.float64).reshape(-1))
+    mantissas, shifts = np.floor(fractions * 2.0**31 + 0.5).astype(np.int64), exponents.astype(np.int64)
+    carried = mantissas == 1 << 31
+    mantissas, shifts = np.where(carried, mantissas // 2, mantissas), shifts + carried
+    lost = (mantissas == 0) | (shifts < -31)
+    return np.where(lost, 0, mantissas), np.where(lost, 0, shifts)
 
 
 def shift_round(x: Ints | int, n: Ints | int) -> Ints:

@@ -14,16 +14,16 @@ from kiloc.options import Options
 from kiloc.peft import BiasOnly
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADERS = ("model", "adapter", "adapter_pool", "adapter_slots", "port")
+HEADERS = ("model", "quantize", "adapter", "adapter_pool", "adapter_slots", "port")
 """Of runtime/include/kt, in the order of reading; the others declare kernels, which generated code alone calls."""
 
 MODEL = ROOT / "examples/digits/digits.tflite"
 NAME = "kws"
 
-INTRO = """Firmware includes the header of its model, `<name>.h`, which includes `kt/model.h`; the other headers are for firmware that
-handles adapters or slow memory. Nothing allocates, nothing needs an operating system, and no function may be called from two contexts at
-once unless its comment says so. Kernels (the headers of `kt/kernels/` and their neighbours) are called by generated code only; their headers
-say what each computes, and [operators.md](operators.md) lists them.
+INTRO = """Firmware includes the header of its model, `<name>.h`, which includes `kt/model.h` and `kt/quantize.h`; the other headers are for
+firmware that handles adapters or slow memory. Nothing allocates, nothing needs an operating system, and no function may be called from two
+contexts at once unless its comment says so. Kernels (the headers of `kt/kernels/` and their neighbours) are called by generated code
+only; their headers say what each computes, and [operators.md](operators.md) lists them.
 
 Sizes are bytes. Functions that can fail return a `kt_status`."""
 
@@ -124,5 +124,6 @@ def _declared(train: bool) -> Iterator[Item]:
     header = pipeline.compile_graph(graph, options, "0").files[f"{NAME}.h"]
     for item in list(items(header))[1:]:
         text = re.sub(r"^(#define \w+) \S+", r"\1 ...", item.text, flags=re.MULTILINE)
+        text = re.sub(r"^(static inline .*)\n\{\n.*?^\}$", r"\1;", text, flags=re.DOTALL | re.MULTILINE)
         text = re.sub(r"(typedef struct \{).*?(\} \w+_(?:state|values);)", r"\1 ... \2", text, flags=re.DOTALL)
         yield Item(item.comment, re.sub(r" \.\.\. (/\* )?\d+ x .*", " ...", text))

@@ -52,8 +52,8 @@ first table, which has the names of TFLite and ONNX for them; the compiler puts 
 map, and says why and what to do instead."""
 
 MODELS = """Operands and results are int8 with a scale and a zero point, weights int8 with a zero point of 0 and one scale a channel, biases
-int32. "Oracle" is the outside program that its integers are compared with in tests; "gradient" says whether training can go through the operator to layers before it. Optional operands, in brackets, are what methods add to
-a layer."""
+int32. "Oracle" is the outside program that its integers are compared with in tests; "gradient" says whether training can go through
+the operator to layers before it. Optional operands, in brackets, are what methods add to a layer."""
 
 ELSEWHERE = """The importers also take {names}: they become part of a neighbouring operator (its clamp, its quantisation), constants, or
 another order of axes."""

@@ -7,7 +7,18 @@ with build.open("qemu:mps2-an386") as device:
     device.fit(x, y)
 """
 
-from kiloc import AdapterOptions, BinaryCrossEntropy, BudgetError, CompileError, CrossEntropy, KilotuneError, MeanSquaredError, ModelError
+from kiloc import (
+    AdapterOptions,
+    BinaryCrossEntropy,
+    BudgetError,
+    CompileError,
+    CrossEntropy,
+    Huber,
+    KilotuneError,
+    MeanSquaredError,
+    ModelError,
+    SoftCrossEntropy,
+)
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -16,9 +27,11 @@ from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
 from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
+from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
 from .options import Memory, Target, Training
+from .packages import package
 from .plugins import load_plugin
 from .search import SearchResult, search
 
@@ -42,6 +55,7 @@ __all__ = [
     "Full",
     "Head",
     "History",
+    "Huber",
     "KilotuneError",
     "LinearDecay",
     "Lion",
@@ -52,6 +66,7 @@ __all__ = [
     "ModelError",
     "ScaleShift",
     "SearchResult",
+    "SoftCrossEntropy",
     "SparseUpdate",
     "StepDecay",
     "Target",
@@ -59,10 +74,12 @@ __all__ = [
     "TrainingInterrupted",
     "__version__",
     "build",
+    "circular_labels",
     "load",
     "load_config",
     "load_plugin",
     "merge",
     "open_build",
+    "package",
     "search",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from kiloc import AdapterOptions, Compilation, CompileError, Dump, Options, compile_graph
+from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
 from kiloc.emit import ModelContext
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.passes import inference_slice
@@ -24,7 +24,8 @@ from ._version import __version__
 from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
-from .files import read_json, whole_directory, write_whole
+from .devices.progress import stages
+from .files import read_json, whole_directory, write_json, write_whole
 from .model import Model
 from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
 from .plugins import load_installed
@@ -104,6 +105,7 @@ def build(
     config: Config | str | os.PathLike[str] | None = None,
     dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
+    progress: bool | None = None,
     **single: Unpack[SingleOptions],
 ) -> Build:
     """Compile a model into a directory, which appears whole or not at all. CompileError names what cannot be compiled.
@@ -123,18 +125,20 @@ def build(
     config: from `kt.search` or a file that it wrote, instead of method and training.
     dump: a folder for the graph's text form after each stage.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
+    progress: what is being done, on standard error, once it takes more than two seconds; None where that is a terminal.
     single: any field of kt.Training, kt.Memory and kt.Target by its own name: optimizer=kt.Adam(), loss="mse", accumulate=8, ram="64K".
     """
     groups = grouped(training, memory, target, single)
     options = compile_options(
         model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure
     )
-    return _made(model, options, Path(directory), dump, measure)
+    return _made(model, options, Path(directory), dump, measure, progress)
 
 
-def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool) -> Build:
+def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool, progress: bool | None) -> Build:
     """The build directory of a model; budgets are checked on what was linked."""
-    with whole_directory(directory, _replaceable) as folder:
+    write = _dumper(dump)
+    with whole_directory(directory, replaceable) as folder, stages(f"building {options.name or model.name}", progress) as enter:
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
 
@@ -143,16 +147,22 @@ def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLi
             shutil.rmtree(folder)
             folder.mkdir()
             _write_sources(folder, model, compilation)
+            enter("compile and link")
             sizes, stack = _measured(folder, compilation) if measure else (None, None)
             return int(sizes["constants"] + sizes["code"]) if sizes else compilation.context.constant_bytes
 
-        compilation = compile_graph(model.graph, options, __version__, _dumper(dump), flash)
+        def done(stage: str, graph: Any) -> None:
+            enter(f"{stage} is done")
+            if write:
+                write(stage, graph)
+
+        compilation = compile_graph(model.graph, options, __version__, done, flash)
         return _described(folder, directory, model, compilation, sizes, stack)
 
 
 def write_build(model: Model, compilation: Compilation, directory: Path, measure: bool = True) -> Build:
     """The build directory of a compilation, as `build` writes it. measure: link for the size of code."""
-    with whole_directory(directory, _replaceable) as folder:
+    with whole_directory(directory, replaceable) as folder:
         _write_sources(folder, model, compilation)
         return _described(folder, directory, model, compilation, *(_measured(folder, compilation) if measure else (None, None)))
 
@@ -163,10 +173,10 @@ def _described(
     """The build of sources that lie in a folder, which will be the directory: with what is said of them, and their hashes."""
     report = figures(compilation, sizes, stack)
     stack_use.check(report["stack"], compilation.options.stack)
-    _write_json(folder / REPORT, report)
+    write_json(folder / REPORT, report)
     (folder / PLANS).write_text(json.dumps(timeline(compilation)) + "\n", encoding="utf-8")
     manifest = _manifest(model, compilation) | {"files": provenance.hashes(folder, (MANIFEST,))}
-    _write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
     return Build(directory, manifest, report)
 
 
@@ -202,24 +212,30 @@ def _dumper(folder: str | os.PathLike[str] | None) -> Dump | None:
     return write
 
 
-def _replaceable(target: Path) -> bool:
-    """An empty directory, or what an earlier build made: never a directory of anything else. CompileError where files of others are in it."""
+def replaceable(target: Path, record: str = MANIFEST, edited: bool = False) -> bool:
+    """An empty directory, or what kilotune made earlier and described in the file `record`: never a directory of anything else.
+
+    CompileError where files of others are in it; with `edited` also where files were changed since they were made.
+    """
     if not target.is_dir():
         return False
     try:
         if not any(target.iterdir()):
             return True
-        manifest = read_json(target / MANIFEST)
-        if "kilotune" not in manifest:
+        found = read_json(target / record)
+        if "kilotune" not in found:
             return False
-        recorded = manifest.get("files", {})
-        added = [name for name in provenance.hashes(target, (MANIFEST,)) if name not in recorded] if recorded else []
+        recorded = found.get("files", {})
+        differ = provenance.differences(target, recorded, (record,)) if recorded else []
     except (OSError, ValueError, TypeError, AttributeError):
         return False
-    if added:
-        shown = ", ".join(added[:SHOWN_FILES]) + (f" and {len(added) - SHOWN_FILES} more" if len(added) > SHOWN_FILES else "")
-        what = f"building again would delete what the build did not make: {shown}"
-        raise CompileError(str(target), what, "move it, or choose another directory")
+    added = [line.removesuffix(" was added") for line in differ if line.endswith(" was added")]
+    changed = [line.removesuffix(" has changed") for line in differ if line.endswith(" has changed")] if edited else []
+    for names, title in ((added, "did not make"), (changed, "made and somebody changed")):
+        if names:
+            shown = ", ".join(names[:SHOWN_FILES]) + (f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else "")
+            what = f"building again would delete what the build {title}: {shown}"
+            raise CompileError(str(target), what, "move it, or choose another directory")
     return True
 
 
@@ -243,11 +259,7 @@ def _write_sources(folder: Path, model: Model, compilation: Compilation) -> None
     if _signed(compilation.context):
         shutil.copytree(monocypher_source.folder(), folder / MONOCYPHER, ignore=lambda _, names: set(names) - set(monocypher_source.FILES))
     _write_bill(folder, manifest)
-    _write_json(folder / MANIFEST, manifest)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST, manifest)
 
 
 def _write_bill(folder: Path, manifest: dict[str, Any]) -> None:
@@ -255,7 +267,7 @@ def _write_bill(folder: Path, manifest: dict[str, Any]) -> None:
     monocypher = folder / MONOCYPHER / monocypher_source.FILES[0]
     text = monocypher.read_text(encoding="utf-8", errors="replace") if monocypher.is_file() else None
     bill = provenance.bill_of_materials(manifest, provenance.hashes(folder), text)
-    _write_json(folder / provenance.BILL, bill)
+    write_json(folder / provenance.BILL, bill)
 
 
 def _signed(context: ModelContext) -> bool:
@@ -264,13 +276,13 @@ def _signed(context: ModelContext) -> bool:
 
 def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
-    m, graph = c.context, c.infer.graph
+    m, graph, loss = c.context, c.infer.graph, as_loss(c.options.loss)
 
     def tensor(name: str) -> dict[str, Any]:
         t = graph.type(name)
-        producer = graph.producers().get(name)
-        softmax = producer is not None and producer.op.mnemonic == "softmax"
-        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, "softmax": softmax}
+        head = head_of(graph, name)
+        kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
+        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
 
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
@@ -300,6 +312,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "target": c.options.target,
         "training": m.training,
         "loss": m.loss or None,
+        "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "accumulate": c.options.accumulate,

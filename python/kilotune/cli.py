@@ -26,7 +26,10 @@ from . import flashing, plugins
 from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands.listing import analysis_text, tools_text
+from .commands.losses import LOSS_NAMES, LOSS_OPTIONS, made_loss
 from .commands.methods import MethodsCommand, finite, made_methods, options_of_methods
+from .commands.models import models
+from .commands.packaging import package_command
 from .commands.reporting import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MODEL, console, fail, note, reports_errors
 from .devices.serial_port import ports
 from .simulation import load_samples, simulate_build
@@ -59,14 +62,7 @@ TRAINING_OPTIONS = (
     click.option("--schedule", default="constant", show_default=True, help="cosine:UPDATES[:FINAL], linear:UPDATES[:FINAL] or step:EVERY[:FACTOR]."),
     click.option("--storage", type=click.Choice(STORAGES), default="block16", show_default=True, help="Format of trained tensors."),
     click.option("--clip", type=click.FloatRange(0), callback=finite, default=1.0, show_default=True, help="Largest norm of a gradient; 0: none."),
-    click.option("--loss", type=click.Choice(["cross_entropy", "bce", "mse", "reconstruction"]), default="cross_entropy", show_default=True),
-    click.option(
-        "--label-smoothing",
-        type=click.FloatRange(0, 1, max_open=True),
-        callback=finite,
-        default=0.0,
-        help="Part of the target that is spread over all classes (--loss cross_entropy).",
-    ),
+    *LOSS_OPTIONS,
     click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Samples that one update sums over."),
 )
 """How a device trains: the same for a build and a search."""
@@ -93,6 +89,8 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
+main.add_command(package_command)
+main.add_command(models)
 
 
 @main.command()
@@ -158,11 +156,9 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     optimizer = _optimizer(options)
     if options["config"]:
         _check_alone(("methods", "layers", *options_of_methods(), "lr", "clip"))
-        _check_alone(
-            ("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", "loss", "label_smoothing", "storage", "accumulate")
-        )
+        _check_alone(("optimizer", "momentum", "nesterov", "state_bits", "weight_decay", "schedule", *LOSS_NAMES, "storage", "accumulate"))
         optimizer = None
-    options["loss"] = _loss(options["loss"], options.pop("label_smoothing"))
+    options["loss"] = made_loss(options)
     calibration = options.pop("calibration")
     samples = load_samples(calibration, "calibration") if calibration else None
     if samples is not None:
@@ -170,7 +166,7 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     train = not options.pop("inference_only")
     asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
-    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, **options)
+    result = kt.build(kt.load(model), output, method=chosen or None, train=train, optimizer=optimizer, progress=not as_json, **options)
     click.echo(json.dumps(result.report, indent=1) if as_json else result.report_text())
 
 
@@ -192,14 +188,6 @@ def _optimizer(options: dict[str, Any]) -> Any:
     if kind == "sgd":
         return kt.SGD(momentum=momentum or 0.0, nesterov=nesterov, **shared)
     return kt.Adam(**shared) if kind == "adam" else kt.Lion(**shared)
-
-
-def _loss(name: str, smoothing: float) -> Any:
-    if smoothing and name != "cross_entropy":
-        raise click.UsageError(f"--label-smoothing is of --loss cross_entropy, not of {name}")
-    if name == "reconstruction":
-        return kt.MeanSquaredError(target="input")
-    return kt.CrossEntropy(label_smoothing=smoothing) if smoothing else name
 
 
 @main.command()
@@ -250,10 +238,17 @@ def verify(directory: str, as_json: bool) -> None:
     "--hold-out", type=click.FloatRange(0, 1, max_open=True), default=None,
     help="Share of the samples to judge the training by instead of training on them; by default a fifth of 100 or more, see Device.fit.",
 )  # fmt: skip
+@click.option("--within", type=click.FloatRange(0), callback=finite, default=None, help="Show too what share of the samples is at most so far off.")
+@click.option(
+    "--period", type=POSITIVE, callback=finite, default=None,
+    help="Length of the circle around which --within measures, such as the number of classes.",
+)  # fmt: skip
 @click.option("--save", type=click.Path(dir_okay=False), callback=writable, help="Write the trained adapter to this file, also after Ctrl-C.")
 @reports_errors
 def simulate(directory: str, as_json: bool, **options: Any) -> None:
     """Run the build in DIRECTORY on a device: evaluate, train, evaluate."""
+    if options["period"] is not None and options["within"] is None:
+        raise click.UsageError("--period is of --within: pass the distance that is near enough")
     chosen = _device_options(options["device"], {"serial": ("baud", options.pop("baud")), "qemu": ("count", options.pop("count") or None)})
     made = kt.open_build(directory)
     if made.manifest["training"] and not options["test"]:
@@ -328,8 +323,8 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
     if samples is not None:
         options["calibration"] = samples if samples[1] is not None else samples[0]
     options["optimizer"] = _optimizer(options | {"lr": None})
-    options["loss"] = _loss(options["loss"], options["label_smoothing"])
-    of_optimizer = ("momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip", "label_smoothing")
+    options["loss"] = made_loss(options)
+    of_optimizer = ("momentum", "nesterov", "state_bits", "weight_decay", "schedule", "clip")
     settings = {k: v for k, v in options.items() if k not in of_optimizer}
     start = time.perf_counter()
     found = kt.search(kt.load(model), load_samples(data, "--data"), progress=not as_json, **settings)

@@ -53,6 +53,11 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """A file of JSON as our folders hold it."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 @contextmanager
 def whole_directory(target: Path, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
     """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not.

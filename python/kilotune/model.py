@@ -66,8 +66,11 @@ class Model:
         return quantize(array, Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype))
 
     def layers(self) -> list[dict[str, Any]]:
-        """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin."""
-        found = []
+        """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin.
+
+        Methods train what the first output, which losses read, depends on.
+        """
+        found, read = [], self.graph.before(self.graph.outputs[0])
         for node in self.graph.nodes:
             constants = [self.graph.values[v] for v in node.inputs.values() if self.graph.values[v].kind == "constant"]
             found.append(
@@ -77,7 +80,7 @@ class Model:
                     "shape": list(self.graph.type(node.outputs[0]).shape),
                     "parameters": sum(c.type.size for c in constants),
                     "macs": node.op.macs(node_types(self.graph, node)),
-                    "trainable": has_weights(node),
+                    "trainable": has_weights(node) and node.name in read,
                     "origin": node.origin,
                 }
             )

@@ -12,7 +12,7 @@ from kiloc.ir import PACKAGES
 
 from . import resources
 
-PUBLIC = ("kt/model.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/adapter_slots.h")
+PUBLIC = ("kt/model.h", "kt/quantize.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/adapter_slots.h")
 """Headers that firmware may include, whatever the model."""
 
 
@@ -20,6 +20,7 @@ def sources(context: ModelContext) -> list[Path]:
     """Translation units, relative to the runtime folder. On the core of the build exactly one of a kernel and its variants is not empty."""
     variants = variants_of(context.target)
     found = [file for name in context.sources for file in resources.with_variants(Path("src") / name, variants)]
+    found += [Path("src/core/quantize.c"), Path("src/core/status.c")]
     if context.training or context.adapters:
         found += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
     if context.adapter is not None and context.adapter.public_key:

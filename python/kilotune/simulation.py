@@ -25,13 +25,15 @@ Samples = tuple[NDArray[Any] | list[NDArray[Any]], NDArray[Any] | None]
 
 
 def load_samples(path: str, what: str) -> Samples:
-    """Arrays x and y (None where missing) of an NPZ file; for a model of several inputs x is the list of x0, x1, ..."""
+    """Arrays x and y (None where missing) of an NPZ file; for a model of several inputs x is the list of x0, x1, ..., or of input, input_2, ...
+    as the C functions call them."""
     try:
         opened = np.load(path, allow_pickle=False)
         if not isinstance(opened, np.lib.npyio.NpzFile):
             raise ValueError("it holds one array without a name")
         with opened as data:
             several = list(takewhile(lambda name: name in data, (f"x{i}" for i in count())))
+            several = several or list(takewhile(lambda name: name in data, (f"input_{i}" if i > 1 else "input" for i in count(1))))
             if "x" not in data and not several:
                 found = ", ".join(data.files) or "none"
                 raise DeviceError(path, f"{what} holds no array named x (it has {found})", "numpy.savez(path, x=..., y=...)")
@@ -109,6 +111,8 @@ def simulate_build(
     hold_out: float | None,
     save: str | None,
     progress: bool | None,
+    within: float | None = None,
+    period: float | None = None,
     device_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Simulation:
     """Run a build on a device: evaluate, train, evaluate. Ctrl-C while it trains ends that; what was learned is saved then too."""
@@ -123,14 +127,14 @@ def simulate_build(
         if tested[1] is None and samples[1] is not None:
             raise DeviceError(str(test), "holds no array named y", "pass labels to evaluate")
         with _read_from(test or data):
-            before = dev.evaluate(*tested, progress=progress)
+            before = dev.evaluate(*tested, progress=progress, within=within, period=period)
         after: dict[str, float] | None = None
         history: History | None = None
         if build.manifest["training"]:
             with _read_from(data):
                 history = _trained(dev, samples, progress, epochs=epochs, seed=seed, decay=decay, hold_out=hold_out)
             if history.ended != INTERRUPTED:
-                after = dev.evaluate(*tested, progress=progress)
+                after = dev.evaluate(*tested, progress=progress, within=within, period=period)
             values["state_sha256"] = hashlib.sha256(dev.state()).hexdigest()
             cost = dev.stats()
             if save:

@@ -12,7 +12,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kilotune import resources
 
-PUBLIC = ("model", "adapter", "adapter_pool", "adapter_slots", "port")
+PUBLIC = ("model", "quantize", "adapter", "adapter_pool", "adapter_slots", "port")
 """Headers of runtime/include/kt that an application includes. Those of the kernels are between generated code and runtime, which a build
 directory holds together."""
 
@@ -33,6 +33,7 @@ def lines_of(text: str) -> list[str]:
     """Macros and declarations of a header, one a line, each with single spaces; guards, inclusions and KT_ABI itself are left out."""
     text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL)
     text = re.sub(r"#ifdef __cplusplus.*?#endif", "", text, flags=re.DOTALL).replace("\\\n", " ")
+    text = re.sub(r"^(static inline [^\n;]*)\n\{\n.*?^\}$", r"\1;", text, flags=re.DOTALL | re.MULTILINE)  # without what they do
     found, pending, depth = [], "", 0
     for line in text.splitlines():
         if line.lstrip().startswith("#"):

@@ -53,11 +53,7 @@ def results(device: Any, x: np.ndarray[Any, Any]) -> list[list[np.ndarray[Any, A
 
 
 def equal(ours: Any, theirs: Any) -> bool:
-    return all(
-        np.array_equal(a, b.astype(np.int16) if b.dtype == np.uint8 else b)
-        for o, t in zip(ours, theirs, strict=True)
-        for a, b in zip(o, t, strict=True)
-    )
+    return all(np.array_equal(a, b) for o, t in zip(ours, theirs, strict=True) for a, b in zip(o, t, strict=True))
 
 
 def loaded(data: bytes, folder: Path) -> kt.Model:

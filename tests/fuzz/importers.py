@@ -28,9 +28,11 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "unit"), str(TESTS.parent / "codegen"), str(TESTS.parent / "python"), str(Path(__file__).parent)]
 
 import flatbuffer_mutations  # noqa: E402
+import onnx_forms  # noqa: E402
 import protobuf_mutations  # noqa: E402
 from golden.reference import image, tiny  # noqa: E402
 from gradients.graphs import residual  # noqa: E402
+from tflite_files import computed_shape, many_ends, uint8_classifier  # noqa: E402
 
 from kiloc import pipeline  # noqa: E402
 from kiloc.errors import CompileError  # noqa: E402
@@ -41,6 +43,8 @@ from kiloc.ir.verify import verify  # noqa: E402
 from kiloc.options import Options  # noqa: E402
 from kiloc.passes.simplify import simplify  # noqa: E402
 
+HERE = Path(__file__).resolve().parent
+"""Where weights of a mutant may lie."""
 SECONDS = 5
 """Of processor time, for loading and compiling one mutant."""
 MEMORY = 1 << 30
@@ -57,14 +61,21 @@ class TooSlow(BaseException):
     """Not an Exception: nothing on the way may take it for a fault of the file."""
 
 
+FORMS = ("qdq_per_channel", "qdq_uint8_weights", "qoperator", "qoperator_uint8")
+"""Of the models that onnxruntime quantised."""
+
+
 def small_models() -> dict[str, bytes]:
-    """Models of the tests in both formats."""
+    """Models of the tests in both formats, and those of `onnx_forms.py`."""
     found = {}
     for make in (tiny, image, residual):
         graph = make()
         found[f"{graph.name}.tflite"] = tflite_writer.write(graph)
         found[f"{graph.name}.onnx"] = onnx_writer.write(graph)
-    return found
+    for i, name in enumerate(onnx_forms.MODELS):
+        form = FORMS[i % len(FORMS)]
+        found[f"{name}.{form}.onnx"] = onnx_forms.quantized(name, form, 13)
+    return found | {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape)}
 
 
 def models(paths: list[Path], data: Path | None) -> dict[str, bytes]:
@@ -82,9 +93,9 @@ def mutator(name: str, data: bytes) -> Mutator:
 
 def attempt(name: str, data: bytes) -> str:
     """What becomes of a file: "refused" or "built"; whatever else is raised is a finding."""
-    front_end = onnx if name.endswith(".onnx") else tflite
     try:
-        graph = simplify(verify(front_end.load(data, "model", "model" + name[name.rindex(".") :])))
+        graph = onnx.load(data, "model", "model.onnx", HERE) if name.endswith(".onnx") else tflite.load(data, "model", "model.tflite")
+        graph = simplify(verify(graph))
         pipeline.compile_graph(graph, Options(), "0")
     except CompileError as error:
         assert error.where and error.what and error.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from typing import Any
 
 import onnx
@@ -13,14 +14,21 @@ from onnx import TensorProto
 INTEGERS = (-(2**63), -(2**31), -129, -2, -1, 0, 1, 2, 3, 4, 7, 16, 127, 128, 255, 1000, 65536, 2**22, 2**31 - 1, 2**40, 2**63 - 1)
 REALS = (float("nan"), float("inf"), float("-inf"), -1.0, -0.0, 0.0, 1e-45, 1e-39, 1.2e-38, 1e-6, 0.5, 2.0, 1e20, 3e38)
 OPERATORS = (
-    "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Dropout", "Flatten", "Gather", "Gemm",
-    "GlobalAveragePool", "Identity", "If", "Loop", "MatMul", "MaxPool", "Pad", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Scan",
-    "Shape", "Slice", "Softmax", "Squeeze", "Transpose", "Unsqueeze",
+    "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv", "ConvTranspose",
+    "DequantizeLinear", "Div", "Dropout", "DynamicQuantizeLinear", "Expand", "Flatten", "GRU", "Gather", "Gemm", "GlobalAveragePool",
+    "HardSigmoid", "HardSwish", "Identity", "If", "LSTM", "LayerNormalization", "LeakyRelu", "Loop", "MatMul", "Max", "MaxPool", "Min", "Mul",
+    "Pad", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu",
+    "QLinearMatMul", "QLinearMul", "QLinearSigmoid", "QLinearSoftmax", "QuantizeLinear", "Range", "ReduceMax", "ReduceMean", "ReduceProd",
+    "Relu", "Reshape", "Resize", "Scan", "Shape", "Sigmoid", "Size", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
+    "Unsqueeze", "Where",
 )  # fmt: skip
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "nowhere")
 ATTRIBUTES = (
     "allowzero", "alpha", "auto_pad", "axes", "axis", "block_size", "ceil_mode", "count_include_pad", "dilations", "group", "keepdims",
-    "kernel_shape", "mode", "pads", "perm", "shape", "strides", "to", "transA", "transB", "value", "value_int", "value_ints", "value_float",
+    "channels_last", "end", "epsilon", "kernel_shape", "mode", "opset", "pads", "perm", "shape", "split", "start", "strides", "to", "training_mode",
+    "transA", "transB", "value", "value_int", "value_ints", "value_float",
 )  # fmt: skip
+PLACES = ("importers.py", "weights.bin", "../conftest.py", "../../secret", "/etc/passwd", "/dev/zero", ".", "\0", "x" * 5000)
 NAMES = ("", "nowhere", "a/b;c", "*\\\n/", "\u202e", "x" * 5000)
 
 
@@ -39,6 +47,7 @@ def _change(proto: onnx.ModelProto, r: random.Random) -> None:
     node = r.choice(graph.node) if graph.node else None
     if kind == 0 and node is not None:
         node.op_type = r.choice(OPERATORS)
+        node.domain = r.choice(DOMAINS) if r.random() < 0.3 else "com.microsoft" if node.op_type.startswith(("QLinear", "QGemm")) else ""
     elif kind == 1 and node is not None:
         value = r.choice((r.choice(INTEGERS), r.choice(REALS), "SAME_UPPER", [r.choice(INTEGERS) for _ in range(r.randrange(1, 6))]))
         node.attribute.append(onnx.helper.make_attribute(r.choice(ATTRIBUTES), value))
@@ -57,10 +66,15 @@ def _change(proto: onnx.ModelProto, r: random.Random) -> None:
 
 
 def _damage_tensor(tensor: TensorProto, r: random.Random) -> None:
-    kind = r.randrange(6)
+    kind = r.randrange(8)
     if kind == 0:
         tensor.data_location = TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value=r.choice(("weights.bin", "../../secret", "\0", "x" * 5000)))
+        tensor.external_data.add(key="location", value=r.choice(PLACES))
+        for key in ("offset", "length"):
+            if r.random() < 0.7:
+                tensor.external_data.add(key=key, value=r.choice((*map(str, INTEGERS), "", "x", "1e9", str(len(tensor.raw_data)))))
+    elif kind > 5 and tensor.raw_data:
+        _overwrite(tensor, r)
     elif kind == 1:
         tensor.raw_data = tensor.raw_data[: r.randrange(len(tensor.raw_data) + 1)]
     elif kind == 2:
@@ -72,6 +86,18 @@ def _damage_tensor(tensor: TensorProto, r: random.Random) -> None:
     else:
         tensor.ClearField("raw_data")
         tensor.int32_data.extend(r.choice((-(2**31), -129, -1, 0, 1, 128, 255, 2**31 - 1)) for _ in range(r.randrange(9)))
+
+
+def _overwrite(tensor: TensorProto, r: random.Random) -> None:
+    """Values: scales, zero points, dims and axes among them."""
+    size, code = {TensorProto.FLOAT: (4, "f"), TensorProto.INT64: (8, "q"), TensorProto.INT32: (4, "i")}.get(tensor.data_type, (1, "B"))
+    data = bytearray(tensor.raw_data)
+    for _ in range(r.choice((1, 1, 3))):
+        at = r.randrange(max(len(data) // size, 1)) * size
+        limit = 1 << (8 * size - 1)
+        value = r.choice(REALS) if code == "f" else r.choice([i for i in INTEGERS if -limit <= i < limit]) if size > 1 else r.randrange(256)
+        data[at : at + size] = struct.pack(f"<{code}", value)
+    tensor.raw_data = bytes(data)
 
 
 def _some_message(proto: Message, r: random.Random) -> Message:

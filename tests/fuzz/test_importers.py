@@ -60,8 +60,8 @@ def test_what_is_found_is_told_and_kept(fault: str, tmp_path: Path) -> None:
     here = Path(importers.__file__).resolve()
     source = here.read_text().replace("Path(__file__).resolve().parents[1]", f"Path({str(here.parents[1])!r})")
     source = source.replace("str(Path(__file__).parent)]", f"{str(here.parent)!r}]").replace("SECONDS = 5", "SECONDS = 1")
-    assert "    front_end = onnx if" in source
-    script.write_text(source.replace("    front_end = onnx if", f"    {body}\n    front_end = onnx if"))
+    assert "        graph = onnx.load(" in source
+    script.write_text(source.replace("        graph = onnx.load(", f"        {body}\n        graph = onnx.load("))
     done = subprocess.run([sys.executable, script, "--count=2", f"--keep={tmp_path / 'kept'}"], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.count(words) >= 2 and "2 findings" in done.stdout, done.stdout

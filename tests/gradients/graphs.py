@@ -16,6 +16,7 @@ from kiloc.ops.model.average_pool_2d import AveragePool2D
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.logistic import Logistic
 from kiloc.ops.model.max_pool_2d import MaxPool2D
 from kiloc.ops.model.mean import Mean
 from kiloc.ops.model.pad import Pad
@@ -88,6 +89,15 @@ def every_operator() -> Graph:
     y = m.dense(y, "hidden", 10, "relu")
     y = m.dense(y, "logits", 5)
     return m.finish(m.op(y, "probabilities", Softmax(), (1, 5), 1 / 256, -128))
+
+
+def several_labels() -> Graph:
+    """Two layers and a logistic function, reshaped and in another scale: 8 values in, 4 labels out that are each there or not."""
+    m = Maker("several_labels", (1, 8), 5)
+    y = m.dense("input", "hidden", 12, "relu")
+    y = m.op(m.dense(y, "logits", 4), "probabilities", Logistic(), (1, 4), 1 / 256, -128)
+    y = m.op(y, "again", Requantize(), (1, 4), 1 / 128, -120)
+    return m.finish(m.op(y, "column", Reshape((1, 4, 1)), (1, 4, 1)))
 
 
 def residual() -> Graph:

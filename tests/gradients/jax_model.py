@@ -84,8 +84,15 @@ def loss_of(node: Node, y: Any, target: Any) -> Any:
         aim = (1 - op.smoothing) * jax.nn.one_hot(target, classes) + op.smoothing / classes  # type: ignore[attr-defined]
         return -jnp.asarray(weights)[target] * (aim * jax.nn.log_softmax(y)).sum()
     t = jnp.asarray(target, jnp.float64).ravel()
+    if op.mnemonic == "soft_cross_entropy":
+        aim = (1 - op.smoothing) * t + op.smoothing / y.size  # type: ignore[attr-defined]
+        return -(jnp.asarray(op.weights or (1.0,) * y.size) * t).sum() * (aim * jax.nn.log_softmax(y)).sum()  # type: ignore[attr-defined]
     if op.mnemonic == "binary_cross_entropy":
-        return -(t * jax.nn.log_sigmoid(y) + (1 - t) * jax.nn.log_sigmoid(-y)).mean()
+        t, w = (1 - op.smoothing) * t + op.smoothing / 2, jnp.asarray(op.positive_weights or 1.0)  # type: ignore[attr-defined]
+        return -(w * t * jax.nn.log_sigmoid(y) + (1 - t) * jax.nn.log_sigmoid(-y)).mean()
+    if op.mnemonic == "huber":
+        d = jnp.abs(y - t)
+        return jnp.where(d <= op.delta, d * d / 2, op.delta * (d - op.delta / 2)).mean()  # type: ignore[attr-defined]
     return jnp.mean((y - t) ** 2)
 
 

@@ -17,12 +17,12 @@ import pytest
 from cases import TRAINED
 
 from gradients import jax_model
-from gradients.graphs import Maker, every_operator, residual
+from gradients.graphs import Maker, every_operator, residual, several_labels
 from kiloc import pipeline
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.operator import Op
-from kiloc.losses import CrossEntropy, Loss
+from kiloc.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, SoftCrossEntropy
 from kiloc.ops import REGISTRY
 from kiloc.ops._window import Window
 from kiloc.ops.backward.parameter_gradient import ParameterGradient
@@ -40,6 +40,11 @@ INTEGER_COSINE = 0.99
 SIZE = 0.05
 NEGLIGIBLE = 0.01
 
+OTHER_LOSSES = (
+    BinaryCrossEntropy(), BinaryCrossEntropy(label_smoothing=0.2, positive_weights=(0.5, 2.0, 1.0, 4.0)),
+    CrossEntropy(label_smoothing=0.2), CrossEntropy(class_weights=(0.5, 2.0, 1.0, 4.0)),
+    SoftCrossEntropy(), SoftCrossEntropy(label_smoothing=0.2, class_weights=(0.5, 2.0, 1.0, 4.0)), Huber(), Huber(delta=0.5),
+)  # fmt: skip
 METHODS: dict[str, tuple[Method, ...]] = {
     "bias": (BiasOnly(),),
     "head": (Head(),),
@@ -150,6 +155,8 @@ def one_update(graph: Graph, node: Node, arrays: dict[str, Any], i: int) -> Any:
 
 def targets(graph: Graph, loss: str, rng: np.random.Generator) -> Any:
     result = graph.type(graph.outputs[0])
+    if loss == "soft_cross_entropy":
+        return rng.dirichlet(np.ones(result.size), 32).reshape(32, *result.shape[1:]).astype(np.float32)
     if loss == "bce":
         return rng.uniform(0, 1, (32, *result.shape[1:])).round(1).astype(np.float32)
     if loss == "cross_entropy":
@@ -199,16 +206,24 @@ def test_lstm_against_one_in_real_numbers() -> None:
 def test_every_operator_with_a_gradient_is_in_some_graph() -> None:
     graphs = (every_operator(), residual(), *map(with_operator, TRAINED))
     used = {node.op.mnemonic for graph in graphs for node in graph.nodes}
-    assert used == {name for name, op in REGISTRY.items() if op.tflite and op.gradient is not Op.gradient}
+    assert used == {name for name, op in REGISTRY.items() if (op.tflite or op.onnx) and op.gradient is not Op.gradient}
 
 
 @pytest.mark.parametrize("method", ["bias", "scale-shift"])
-@pytest.mark.parametrize("loss", ["bce", CrossEntropy(label_smoothing=0.2), CrossEntropy(class_weights=(0.5, 2.0, 1.0, 4.0))], ids=str)
-def test_other_losses(loss: str | Loss, method: str) -> None:
+@pytest.mark.parametrize("loss", OTHER_LOSSES, ids=Loss.describe)
+def test_other_losses(loss: Loss, method: str) -> None:
     """On the graph without a softmax, whose probabilities binary cross-entropy cannot read."""
     graph, rng = residual(), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
-    check(graph, METHODS[method], loss, x, targets(graph, loss if isinstance(loss, str) else "cross_entropy", rng))
+    check(graph, METHODS[method], loss, x, targets(graph, loss.name, rng))
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), BinaryCrossEntropy(0.1, 3.0), Huber()], ids=Loss.describe)
+def test_logits_behind_a_logistic_function(loss: Loss) -> None:
+    """Binary cross-entropy reads what is in front of it, other losses are trained through it."""
+    graph, rng = several_labels(), np.random.default_rng(0)
+    x = rng.integers(-128, 128, (32, 8)).astype(np.int8)
+    check(graph, METHODS["bias"], loss, x, targets(graph, loss.name, rng))
 
 
 @pytest.mark.parametrize("growth", [-14, -11, -6], ids=["small", "as trained", "large"])

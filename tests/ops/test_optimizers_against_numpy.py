@@ -29,7 +29,7 @@ from kernel_driver import (
 )  # fmt: skip
 
 from kiloc.ir.types import TensorType, activation, gradient, scalar
-from kiloc.ops.backward.loss import BinaryCrossEntropy, MeanSquaredError, ReconstructionError, SoftmaxCrossEntropy
+from kiloc.ops.backward.loss import BinaryCrossEntropy, Huber, MeanSquaredError, ReconstructionError, SoftCrossEntropy, SoftmaxCrossEntropy
 from kiloc.ops.model.lora import AdaptRange
 from kiloc.ops.update import _moments
 from kiloc.ops.update.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
@@ -58,21 +58,45 @@ def cross_entropy(r: Rng) -> Case:
     return Case(SoftmaxCrossEntropy(pick(r, 0.0, 0.0, 0.1, 0.9), weights), {"y": y, "label": scalar("int32")}, arrays)
 
 
+def factors(r: Rng, size: int) -> tuple[float, ...]:
+    return tuple(float(np.float32(w)) for w in r.uniform(0.1, 5, size)) if r.random() < 0.4 else ()
+
+
+def soft_cross_entropy(r: Rng) -> Case:
+    classes = pick(r, 1, 2, 10, 35, 1000)
+    y = activation((1, classes), scale(r, -10, 3), zero_point(r))
+    target = r.dirichlet(np.full(classes, pick(r, 0.1, 1.0, 10.0)))
+    if r.random() < 0.3:  # one class alone
+        target = np.eye(classes)[int(r.integers(classes))]
+    arrays = {"y": int8(r, 1, classes), "target": target.astype(np.float32).reshape(1, classes)}
+    types = {"y": y, "target": TensorType((1, classes), "float32")}
+    return Case(SoftCrossEntropy(pick(r, 0.0, 0.0, 0.1, 0.9), factors(r, classes)), types, arrays)
+
+
 def binary_cross_entropy(r: Rng) -> Case:
     size = pick(r, 1, 3, 64, 640)
     y = activation((1, size), scale(r, -10, 3), zero_point(r))
     target = r.random((1, size)) if r.random() < 0.3 else r.integers(0, 2, (1, size))
     arrays = {"y": int8(r, 1, size), "target": target.astype(np.float32)}
-    return Case(BinaryCrossEntropy(), {"y": y, "target": TensorType((1, size), "float32")}, arrays)
+    return Case(BinaryCrossEntropy(pick(r, 0.0, 0.0, 0.1), factors(r, size)), {"y": y, "target": TensorType((1, size), "float32")}, arrays)
 
 
-def squared_error(r: Rng) -> Case:
+def values_and_targets(r: Rng) -> tuple[Types, Arrays]:
+    """Of losses in the result's units."""
     size = pick(r, 1, 3, 64, 640)
     y = activation((1, size), scale(r, -10, 3), zero_point(r))
     values = int8(r, 1, size)
     near = (values - y.zero_point).astype(np.float32) * np.float32(y.scale)
     target = near if r.random() < 0.2 else near + accumulator(r, 1, size)
-    return Case(MeanSquaredError(), {"y": y, "target": TensorType((1, size), "float32")}, {"y": values, "target": target.astype(np.float32)})
+    return {"y": y, "target": TensorType((1, size), "float32")}, {"y": values, "target": target.astype(np.float32)}
+
+
+def squared_error(r: Rng) -> Case:
+    return Case(MeanSquaredError(), *values_and_targets(r))
+
+
+def huber(r: Rng) -> Case:
+    return Case(Huber(pick(r, 1.0, 0.01, 30.0, 1e15)), *values_and_targets(r))
 
 
 def reconstruction(r: Rng) -> Case:
@@ -282,8 +306,11 @@ def adapt_range(r: Rng) -> Case:
 
 
 LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
-    f.__name__: (f, count) for f, count in ((cross_entropy, 50), (binary_cross_entropy, 30), (squared_error, 30), (reconstruction, 30))
-}
+    f.__name__: (f, count)
+    for f, count in (
+        (cross_entropy, 50), (soft_cross_entropy, 50), (binary_cross_entropy, 40), (squared_error, 30), (huber, 30), (reconstruction, 30),
+    )
+}  # fmt: skip
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
@@ -345,23 +372,80 @@ def test_cross_entropy_is_the_formula(smoothing: float, weighted: bool, seed: in
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_binary_cross_entropy_is_the_formula(seed: int) -> None:
+@pytest.mark.parametrize(("smoothing", "weighted"), [(0.0, False), (0.1, False), (0.3, True)])
+def test_soft_cross_entropy_is_the_formula(smoothing: float, weighted: bool, seed: int) -> None:
     r = np.random.default_rng(seed)
-    t = r.integers(0, 2, (1, 9)).astype(np.float32) if seed else r.random((1, 9)).astype(np.float32)
+    weights = tuple(r.uniform(0.2, 4, 7)) if weighted else ()
+    t = r.dirichlet(np.ones(7)).astype(np.float32)
+    q = (1 - smoothing) * t + smoothing / 7
+
+    def formula(y: Array) -> float:
+        log_p = y - y.max() - np.log(np.exp(y - y.max()).sum())
+        return float(-(np.dot(weights, t) if weighted else 1) * (q * log_p).sum())
+
+    types = {"y": activation((1, 7), 0.05, 3), "target": TensorType((1, 7), "float32")}
+    assert_same_loss(Case(SoftCrossEntropy(smoothing, weights), types, {"y": int8(r, 1, 7), "target": t.reshape(1, 7)}), formula)
+
+
+@pytest.mark.parametrize("sure", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_distribution_of_one_class_is_its_number(smoothing: float, sure: bool) -> None:
+    """Also where the model is nearly sure: the gradient there is small, and a difference of probabilities would have lost its digits."""
+    y, weights = activation((1, 5), 0.1, 0), (0.5, 2.0, 1.0, 3.0, 0.25)
+    codes = np.array([[-60, 80, -50, -64, -70]], np.int8) if sure else int8(np.random.default_rng(3), 1, 5)
+    number = Case(SoftmaxCrossEntropy(smoothing, weights), {"y": y, "label": scalar("int32")}, {"y": codes, "label": one(1, "int32")})
+    target = np.eye(5, dtype=np.float32)[1:2]
+    soft = Case(SoftCrossEntropy(smoothing, weights), {"y": y, "target": TensorType((1, 5), "float32")}, {"y": codes, "target": target})
+    (loss, g), (soft_loss, soft_g) = loss_and_gradient(number), loss_and_gradient(soft)
+    assert soft_loss == pytest.approx(loss, rel=1e-5) and np.abs(soft_g - g).max() <= np.abs(g).max() / 127 and np.abs(g).max() > 0
+
+
+def test_a_distribution_that_misses_its_sum_has_the_gradient_of_its_loss() -> None:
+    """As rounding leaves it, or firmware that counts: the gradient still sums to zero."""
+    y, target = activation((1, 3), 0.1, 0), np.array([[0.3, 0.3, 0.3]], np.float32)
+    codes = np.array([[10, -20, 0]], np.int8)
+
+    def formula(v: Array) -> float:
+        return float(-(target[0] * (v - np.log(np.exp(v).sum()))).sum())
+
+    assert_same_loss(Case(SoftCrossEntropy(), {"y": y, "target": TensorType((1, 3), "float32")}, {"y": codes, "target": target}), formula)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("smoothing", "weighted"), [(0.0, False), (0.2, False), (0.0, True), (0.3, True)])
+def test_binary_cross_entropy_is_the_formula(smoothing: float, weighted: bool, seed: int) -> None:
+    r = np.random.default_rng(seed)
+    target = r.integers(0, 2, (1, 9)).astype(np.float32) if seed else r.random((1, 9)).astype(np.float32)
+    weights = tuple(r.uniform(0.2, 9, 9)) if weighted else ()
+    t, w = (1 - smoothing) * target[0] + smoothing / 2, np.array(weights or 1)
 
     def formula(y: Array) -> float:
         s = 1 / (1 + np.exp(-y))
-        return float(np.mean(-t[0] * np.log(s) - (1 - t[0]) * np.log(1 - s)))
+        return float(np.mean(-w * t * np.log(s) - (1 - t) * np.log(1 - s)))
 
     types = {"y": activation((1, 9), 0.04, -5), "target": TensorType((1, 9), "float32")}
-    assert_same_loss(Case(BinaryCrossEntropy(), types, {"y": int8(r, 1, 9), "target": t}), formula)
+    assert_same_loss(Case(BinaryCrossEntropy(smoothing, weights), types, {"y": int8(r, 1, 9), "target": target}), formula)
+
+
+@pytest.mark.parametrize("delta", [0.5, 2.0, 100.0])
+def test_huber_is_the_formula(delta: float) -> None:
+    r = np.random.default_rng(1)
+    t = r.normal(0, 3, (1, 9)).astype(np.float32)
+
+    def formula(y: Array) -> float:
+        d = np.abs(y - t[0])
+        return float(np.mean(np.where(d <= delta, d * d / 2, delta * (d - delta / 2))))
+
+    types = {"y": activation((1, 9), 0.04, -5), "target": TensorType((1, 9), "float32")}
+    assert_same_loss(Case(Huber(delta), types, {"y": int8(r, 1, 9), "target": t}), formula)
 
 
 def test_loss_is_finite_for_every_allowed_target(library: Library) -> None:
     """At the ends of what is allowed, in C."""
     types = {"y": activation((1, 1000), 1e12, 127), "target": TensorType((1, 1000), "float32")}
     arrays = {"y": np.full((1, 1000), -128, np.int8), "target": np.full((1, 1000), 1e15, np.float32)}
-    assert np.isfinite(Run(library, Case(MeanSquaredError(), types, arrays), False).call()["result 2"][0])
+    for op in (MeanSquaredError(), Huber(1e15)):
+        assert np.isfinite(Run(library, Case(op, types, arrays), False).call()["result 2"][0])
 
 
 def run_updates(op: Any, moments: Arrays, steps: list[Array], **shared: Array) -> list[Array]:

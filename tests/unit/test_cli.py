@@ -257,6 +257,12 @@ def test_no_way_for_the_gradient(folder: Path, tmp_path: Path, monkeypatch: pyte
     [
         ("--target", "cortex-a53"),
         ("--loss", "hinge"),
+        ("--label-smoothing", "0.1", "--loss", "mse"),
+        ("--class-weights", "1,2,3", "--loss", "bce"),
+        ("--class-weights", "1,two,3"),
+        ("--positive-weights", "2"),
+        ("--huber-delta", "2", "--loss", "mse"),
+        ("--huber-delta", "0", "--loss", "huber"),
         ("--method", "magic"),
         ("--rank", "0"),
         ("--accumulate", "0"),
@@ -279,6 +285,34 @@ def test_wrong_usage(options: tuple[str, ...], folder: Path, tmp_path: Path) -> 
     result = run("build", folder / "tiny.tflite", "-o", tmp_path / "b", *options)
     assert result.exit_code == USAGE, result.output
     assert options[0] in result.stderr and not (tmp_path / "b").exists()
+
+
+LOSSES: dict[str, tuple[tuple[str, ...], str]] = {
+    "weights": (("--class-weights", "1,2,3"), "cross_entropy weighted"),
+    "distributions": (("--loss", "soft_cross_entropy", "--label-smoothing", "0.1"), "soft_cross_entropy label_smoothing=0.1"),
+    "huber": (("--loss", "huber", "--huber-delta", "0.25"), "huber delta=0.25"),
+    "huber as it is": (("--loss", "huber"), "huber delta=1"),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_by_their_options(name: str, folder: Path, tmp_path: Path) -> None:
+    options, expected = LOSSES[name]
+    found = as_json("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias", *options)
+    assert found["model"]["loss"] == expected
+
+
+def test_options_of_losses_that_do_not_fit_the_model(folder: Path, tmp_path: Path) -> None:
+    given = ("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias")
+    assert "has 2 weights, tiny has 3 classes" in fails(MODEL, *given, "--class-weights", "1,2")
+    assert "the model ends in a softmax" in fails(MODEL, *given, "--loss", "bce", "--positive-weights", "2")
+    assert "not a list of positive numbers" in " ".join(fails(MODEL, *given, "--class-weights", "1,-2,3").split())
+
+
+def test_near_enough_is_shown(folder: Path) -> None:
+    found = as_json("simulate", folder / "infer", "--data", folder / "data.npz", "--within", "1", "--period", "3")
+    assert found["within_before"] == 1.0, "no class of three around a circle is further away"
+    assert run("simulate", folder / "infer", "--data", folder / "data.npz", "--period", "3").exit_code == USAGE
 
 
 def test_usage_without_what_is_needed(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tflite_files import IMAGE, FileTensor, classifier, dense, many_ends, uint8_classifier
+from tflite_files import IMAGE, FileOperator, FileTensor, build, classifier, dense, many_ends, uint8_classifier
 
 import kilotune as kt
 from kiloc.ir import interp
@@ -207,3 +207,60 @@ def test_buffers_of_several_types() -> None:
 def test_real_values_are_clamped_to_the_type(dtype: str, low: int, high: int) -> None:
     tensor = Tensor((1, 3), 0.5, 0, dtype=dtype)
     assert quantize(np.array([-3e38, 3e38, 1.25]), tensor).tolist() == [low, high, 3]
+
+
+def test_layers_that_no_loss_reaches_are_not_trained(tmp_path: Path) -> None:
+    """The loss reads the first output: what only the others depend on has no gradient."""
+    model = model_of(many_ends(), tmp_path)
+    assert {x["name"]: x["trainable"] for x in model.layers() if x["operator"] == "fully_connected"} == {"first": True, "second": False}
+    build = kt.build(model, tmp_path / "build", method=kt.LoRA(rank=1, layers="all"), measure=False)
+    names = {e["name"] for e in build.report["parameters"]} if "parameters" in build.report else {build.manifest["options"]["methods"][0]}
+    assert not any("second" in name for name in names)
+    with pytest.raises(kt.CompileError, match="the first output, which the loss reads, does not depend on 'second'"):
+        kt.build(model, tmp_path / "other", method=kt.LoRA(rank=1, layers="second"), measure=False)
+
+
+def test_outputs_that_share_bytes_are_copied(tmp_path: Path) -> None:
+    """An output that is an input, another output, or either under another shape has a buffer of its own all the same."""
+    tensors = [FileTensor((1, 4), name="x"), FileTensor((1, 2, 2), name="seen"), FileTensor((1, 4), scale=(0.03,), name="h")]
+    tensors += [FileTensor((1, 4, 1), scale=(0.03,), name="shaped"), FileTensor((1, 4), scale=(0.03,), name="twice")]
+    operators = [
+        FileOperator("RESHAPE", (0,), (1,)),
+        FileOperator("RELU", (0,), (2,)),
+        FileOperator("RESHAPE", (2,), (3,)),
+        FileOperator("RESHAPE", (3,), (4,)),
+    ]
+    model = model_of(build(tensors, operators, (0,), (1, 2, 3, 4)), tmp_path)
+    inputs = inputs_of(model.graph)
+    check(model, interp.infer(model.graph, *inputs), inputs)
+    for buffers in ("caller", "arena"):
+        with kt.build(model, tmp_path / buffers, buffers=buffers, measure=False).open("host") as device:
+            results = device.infer(inputs[0])
+            assert isinstance(results, list)
+            check(model, results, inputs)
+
+
+def test_a_softmax_of_sixteen_bits(tmp_path: Path) -> None:
+    """As speech models have it: INT16 in, a softmax of INT16, INT32 out. Losses of its logits train through it, others are refused."""
+    ends = FileTensor((1, 6), "INT16", (0.0001,), (0,)), FileTensor((1, 3), "INT32", (1 / 32768,), (0,))
+    model = model_of(classifier(*ends, wide=True), tmp_path)
+    inputs = inputs_of(model.graph)
+    check(model, interp.infer(model.graph, *inputs), inputs)
+    build = kt.build(model, tmp_path / "build", method=kt.Head(), measure=False)
+    with build.open("host") as device:
+        check(model, [np.asarray(device.infer(inputs[0]))], inputs)
+        device.fit(inputs[0], np.arange(SAMPLES) % 3, epochs=2)
+    with pytest.raises(kt.CompileError, match="the loss would read int16 results"):
+        kt.build(model, tmp_path / "mse", method=kt.Head(), loss="mse", measure=False)
+
+
+def test_samples_of_several_inputs(tmp_path: Path) -> None:
+    """An NPZ file holds them by number, or by the names of the C functions."""
+    from kilotune.simulation import load_samples
+
+    arrays = [np.zeros((2, 3), np.uint8), np.ones((2, 5), np.int16), np.ones((2, 2, 2), np.int8)]
+    np.savez(tmp_path / "numbers.npz", x0=arrays[0], x1=arrays[1], x2=arrays[2], y=np.arange(2))
+    np.savez(tmp_path / "names.npz", input=arrays[0], input_2=arrays[1], input_3=arrays[2], y=np.arange(2))
+    for name in ("numbers.npz", "names.npz"):
+        x, y = load_samples(str(tmp_path / name), "--data")
+        assert isinstance(x, list) and [a.dtype for a in x] == [a.dtype for a in arrays] and y is not None and len(y) == 2

@@ -4,6 +4,7 @@ LiteRT's reference kernels, and by the interpreter of the graph that is read fro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,29 @@ CASES = {
     "transpose-five": one("TRANSPOSE", (1, 4, 3, 2, 5), ([0, 3, 1, 4, 2],), (1, 2, 4, 5, 3), "TransposeOptions"),
     "expand": one("EXPAND_DIMS", (1, 4), (1,), (1, 1, 4), "ExpandDimsOptions"),
     "squeeze": one("SQUEEZE", (1, 1, 4, 1), (), (4,), "SqueezeOptions"),
+    "mean-apart": one("MEAN", (1, 4, 3, 5), ([1, 3],), (1, 3), "ReducerOptions"),
+    "mean-apart-kept": one("MEAN", (1, 4, 3, 5), ([3, 1],), (1, 1, 3, 1), "ReducerOptions", KeepDims=True),
+    "mean-batch": one("MEAN", (4, 5), ([0],), (5,), "ReducerOptions"),
+    "mean-all": one("MEAN", (1, 4, 5), ([0, 1, 2],), (1,), "ReducerOptions"),
+    "mean-over-one": one("MEAN", (1, 4, 1, 5), ([1, 3],), (1, 1), "ReducerOptions"),
+    "max": one("REDUCE_MAX", (1, 4, 3, 5), ([1, 2],), (1, 5), "ReducerOptions"),
+    "max-last": one("REDUCE_MAX", (1, 4, 3, 5), (-1,), (1, 4, 3, 1), "ReducerOptions", KeepDims=True),
+    "max-apart": one("REDUCE_MAX", (1, 4, 3, 5), ([1, 3],), (1, 3), "ReducerOptions"),
+    "max-rows": one("REDUCE_MAX", (6, 5), ([0],), (5,), "ReducerOptions"),
 }  # fmt: skip
+
+
+def resized(kind: str, size: tuple[int, int], result: tuple[int, int], corners: bool, half: bool) -> Made:
+    table = "ResizeBilinearOptions" if kind == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
+    return one(kind, (1, *size, 3), (result,), (1, *result, 3), table, AlignCorners=corners, HalfPixelCenters=half)
+
+
+for kind, (size, result), (corners, half) in product(
+    ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+    (((4, 3), (8, 6)), ((4, 3), (7, 10)), ((9, 8), (4, 3)), ((1, 5), (3, 1)), ((5, 5), (5, 5)), ((13, 7), (40, 33))),
+    ((False, False), (True, False), (False, True)),
+):
+    CASES[f"{kind.lower()}-{size}-{result}-{corners}-{half}".replace(" ", "")] = resized(kind, size, result, corners, half)
 
 
 def run_tflm(data: bytes, inputs: list[np.ndarray], outputs: int = 1) -> list[np.ndarray]:
@@ -152,3 +175,45 @@ def test_tensors_of_different_scales_are_not_joined() -> None:
         reader.load(data, "case", "case.tflite")
     with pytest.raises(RuntimeError):
         run_tflm(data, [])
+
+
+def transposed(
+    size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int], padding: int, bias: bool, extra: tuple[int, int] = (0, 0), act: int = 0
+) -> tuple[bytes, tuple[int, ...]]:
+    """A file of one transposed convolution from 3 to 5 channels, and the shape of its input."""
+    rng, x = np.random.default_rng(3), (1, *size, 3)
+    out = [d * s if padding == 0 else (d - 1) * s + k for d, s, k in zip(size, stride, kernel, strict=True)]
+    y = (1, out[0] + extra[0], out[1] + extra[1], 5)
+    weights = rng.integers(-127, 128, (5, *kernel, 3)).astype(np.int8)
+    scales = tuple(float(s) for s in rng.uniform(0.002, 0.01, 5))
+    tensors = [
+        FileTensor((4,), "INT32", None, data=np.array(y, np.int32), name="size"),
+        FileTensor(weights.shape, scale=scales, zero=(0,) * 5, data=weights, name="w"),
+        FileTensor(x, zero=(7,), name="x"),
+        FileTensor((5,), "INT32", tuple(0.05 * s for s in scales), (0,) * 5, data=rng.integers(-900, 900, 5).astype(np.int32), name="b"),
+        FileTensor(y, scale=(0.09,), zero=(-20,), name="y"),
+    ]
+    fields = {"Padding": padding, "StrideH": stride[0], "StrideW": stride[1], "FusedActivationFunction": act}
+    operator = FileOperator("TRANSPOSE_CONV", (0, 1, 2, 3) if bias else (0, 1, 2), (4,), "TransposeConvOptions", fields)
+    return build(tensors, [operator], (2,), (4,)), x
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("padding", [0, 1], ids=["same", "valid"])
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [((3, 3), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (2, 2)), ((3, 3), (1, 1)), ((1, 1), (2, 2)), ((5, 2), (3, 1)), ((2, 2), (3, 3))],
+)
+def test_transposed_convolutions(kernel: tuple[int, int], stride: tuple[int, int], padding: int, bias: bool) -> None:
+    data, shape = transposed((4, 5), kernel, stride, padding, bias)
+    x = np.random.default_rng(4).integers(-128, 128, shape).astype(np.int8)
+    graph = verify(reader.load(data, "case", "case.tflite"))
+    assert difference(interp.infer(graph, x)[0], run_tflm(data, [x])[0]) == ""
+
+
+@pytest.mark.parametrize("act", [1, 3])
+def test_a_transposed_convolution_clamps(act: int) -> None:
+    data, shape = transposed((4, 5), (3, 3), (2, 2), 0, True, act=act)
+    x = np.random.default_rng(4).integers(-128, 128, shape).astype(np.int8)
+    graph = verify(reader.load(data, "case", "case.tflite"))
+    assert difference(interp.infer(graph, x)[0], run_tflm(data, [x])[0]) == ""

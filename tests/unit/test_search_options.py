@@ -60,7 +60,10 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "accumulate": (tiny, "labels", {"accumulate": 4}),
     "smoothing": (tiny, "labels", {"loss": kt.CrossEntropy(label_smoothing=0.1)}),
     "bce": (dense, "bits", {"loss": "bce"}),
+    "weighted bce": (dense, "bits", {"loss": kt.BinaryCrossEntropy(positive_weights=[1, 2, 3, 4])}),
+    "distributions": (tiny, "distributions", {"loss": "soft_cross_entropy"}),
     "mse": (dense, "values", {"loss": "mse", "optimizer": kt.Adam()}),
+    "huber": (dense, "values", {"loss": kt.Huber(0.5)}),
     "reconstruction": (lambda: dense(6), None, {"loss": kt.MeanSquaredError(target="input")}),
     "two inputs": (two, "labels", {}),
     "offload": (tiny, "labels", {"optimizer": kt.Adam(), "offload": "all"}),
@@ -73,6 +76,8 @@ def targets(model: kt.Model, kind: str | None) -> Any:
         return rng.integers(0, t.size, COUNT)
     if kind is None:
         return None
+    if kind == "distributions":
+        return kt.circular_labels(rng.uniform(0, t.size, COUNT), t.size)
     return rng.integers(0, 2, (COUNT, t.size)).astype(np.float32) if kind == "bits" else rng.normal(0, 0.5, (COUNT, t.size)).astype(np.float32)
 
 
@@ -175,7 +180,7 @@ def test_data_that_is_refused(tmp_path: Path) -> None:
         (real, (inputs(real), y), "holds labels", "mse"),
         (real, (inputs(real), np.zeros((COUNT, 3))), "targets of shape", "mse"),
         (real, (inputs(real), np.full((COUNT, 4), np.nan)), "not finite", "mse"),
-        (real, (inputs(real), np.full((COUNT, 4), 2.0)), "outside", "bce"),
+        (real, (inputs(real), np.full((COUNT, 4), 2.0)), "from 0 to 1", "bce"),
         (written(dense(6), tmp_path), (inputs(real), y), "takes none", kt.MeanSquaredError(target="input")),
     ]  # fmt: skip
     for subject, data, what, loss in given:

@@ -258,7 +258,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "unknown result": (unknown_result, "never computed"),
     "update of what is no state": (changed_node("sum", updates=("scaled",)), "may change"),
     "inferred type differs": (changed_value("turned", type=activation((1, 4, 4, 3), 2 * SCALE, -4)), "results are"),
-    "sum of two shapes": (changed_value("sum", type=activation((1, 4, 3, 4), SCALE, -4)), "only equal shapes"),
+    "sum of two shapes": (
+        changed_value("sum", type=activation((1, 4, 3, 4), SCALE, -4)),
+        "add: takes (1, 4, 4, 3) and (1, 4, 4, 3) for (1, 4, 3, 4)",
+    ),
     "kernel of another size": (changed_node("first", op=Conv2D(activation="relu", window=Window((2, 2)))), "do not fit"),
     "window of another size": (changed_node("first", op=Conv2D(activation="relu", window=Window((3, 3)))), "expected"),
     "depth that does not divide": (blank("second.weights", 1, 3, 3, 4), "do not fit"),

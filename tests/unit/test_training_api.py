@@ -101,7 +101,9 @@ def test_evaluate_is_the_mean_over_samples(device: Device, mse: kt.Build) -> Non
     with mse.open() as opened:
         t = mse.manifest["outputs"][0]
         real = dequantize(opened.infer(x), Tensor(tuple(t["shape"]), t["scale"], t["zero_point"]))
-        assert opened.evaluate(x, y) == {"loss": pytest.approx(np.mean((real - y) ** 2), rel=1e-6)}
+        mean = np.mean((real - y) ** 2)
+        measures = {"loss": mean, "mae": np.abs(real - y).mean(), "rmse": np.sqrt(mean)}
+        assert opened.evaluate(x, y) == pytest.approx(measures, rel=1e-6)
 
 
 def test_train_step_returns_the_loss_of_its_sample(device: Device, folder: Path) -> None:

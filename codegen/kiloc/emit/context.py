@@ -11,13 +11,13 @@ from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
 from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
-from ..ir.types import ELEMENT_BYTES
+from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -90,6 +90,11 @@ class CEnd:
     @property
     def ctype(self) -> str:
         return CTYPES[self.value.type.dtype]
+
+    @property
+    def limits(self) -> Code:
+        """Lowest and highest value of its type, as arguments."""
+        return Code(", ".join(c_integer(end) for end in RANGES[self.value.type.dtype]))
 
     def of(self, buffer: str, qualifier: str = "") -> Code:
         """Its C expression; the buffer is one of int8_t."""
@@ -168,6 +173,8 @@ class ModelContext:
     """Of the values in slow memory, all together."""
     moment_bytes: int = 0
     """Of it moments, at its beginning, which outlive a step and start at zero."""
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    """Parameters of "infer" and "train" that their steps do not read: inputs that only other outputs depend on."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
 
@@ -285,6 +292,7 @@ def build_context(
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
+    context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow)
@@ -293,6 +301,13 @@ def build_context(
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def _unread(part: Slice, inputs: list[tuple[str, Value]]) -> list[str]:
+    if part.graph.buffers == "arena":
+        return []
+    read = {value for node in part.kernels.nodes for value in node.inputs.values()}
+    return [name for name, value in inputs if value.name not in read]
 
 
 def _target_range(graph: Graph) -> tuple[str, ...]:
@@ -329,7 +344,8 @@ def _state_member(v: Value, context: ModelContext, constants: Constants) -> CSta
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if v.kind == STREAM:
-        first, same = int(v.data.ravel()[0]), bool(np.all(v.data == v.data.ravel()[0]))
+        first = int(v.data.ravel()[0])
+        same = bool(np.all(v.data == first)) and (v.data.itemsize == 1 or first == 0)  # memset writes bytes
         is_array = not same
         initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
     elif context.adapters:

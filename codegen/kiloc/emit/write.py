@@ -9,7 +9,7 @@ import jinja2
 
 from ..ir.kernel_call import PACKAGES
 from ..plain_text import plain
-from .c_names import WIDTH, Code, c_wrapped
+from .c_names import WIDTH, Code, c_float, c_wrapped
 from .context import ModelContext
 
 FILES = {
@@ -33,7 +33,7 @@ def render(context: ModelContext) -> dict[str, str]:
         keep_trailing_newline=True,
         finalize=_finalized,
     )
-    environment.filters |= {"statement": _statement, "code": Code}
+    environment.filters |= {"statement": _statement, "code": Code, "float32": lambda x: Code(c_float(x))}
     files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
     files = {name: _wrapped(text) if name.endswith((".c", ".h")) else text for name, text in files.items()}
     files["library.json"] = json.dumps(_library(context), indent=2) + "\n"

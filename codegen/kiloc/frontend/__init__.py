@@ -25,7 +25,7 @@ def load(path: Path) -> Graph:
     if path.suffix == ".onnx":
         from . import onnx
 
-        return onnx.load(data, name, path.name)
+        return onnx.load(data, name, path.name, path.parent)
     raise CompileError(str(path), f"unknown model format {path.suffix!r}", f"supported are {', '.join(FORMATS)}")
 
 

@@ -11,6 +11,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Op
 from ..ir.types import RANGES, Quantization, TensorType
+from ..ops.model.requantize import Requantize
 from ..plain_text import printable
 from .limits import ALL_ELEMENTS, OPERATORS, check_count, check_size
 from .refusals import Refusals
@@ -49,7 +50,7 @@ def checked_quantization(
     if not low <= int(points[0]) <= high:
         raise CompileError(where, f"zero point {int(points[0])} is outside {dtype}", "export the model again")
     if dtype == "int32" and points[0] != 0:
-        raise CompileError(where, f"{dtype} with zero point {int(points[0])}", "export it with symmetric 16-bit activations")
+        raise CompileError(where, f"int32 with zero point {int(points[0])}", "export the model again")
     return Quantization(tuple(float(s) for s in scales), int(points[0]), axis if scales.size > 1 else None)
 
 
@@ -115,8 +116,24 @@ class GraphBuilder:
         check_count("the graph", f"elements of {kind}", self._elements[kind], ALL_ELEMENTS)
         self.values[value.name] = value
 
+    def _apart(self, outputs: list[str]) -> list[str]:
+        """Outputs with bytes of their own: one that is an input, or another output, under whatever shape, is copied."""
+        producers = {node.outputs[0]: node for node in self.nodes if node.op.view}
+        taken, found = set(self.inputs), []
+        for name in outputs:
+            root = name
+            while root in producers:
+                root = producers[root].inputs["x"]
+            if root in taken:
+                value = self.values[name]
+                name = self.node(self.unique("copy"), Requantize(), {"x": name}, value.type, value.origin)
+            taken.add(root)
+            found.append(name)
+        return found
+
     def finish(self, outputs: list[str]) -> Graph:
         """The graph. Raises ModelError with all refusals, where there are some."""
         self.refusals.check(self.origin)
+        outputs = self._apart(outputs)
         notes = tuple(map(printable, self.notes))
         return Graph(self.name, self.values, tuple(self.nodes), tuple(self.inputs), tuple(outputs), origin=printable(self.origin), notes=notes)

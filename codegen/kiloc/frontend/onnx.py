@@ -1,113 +1,87 @@
-"""ONNX in QDQ form (full INT8) to Graph.
+"""ONNX in QDQ and QOperator form (full INT8) to Graph.
 
 Every operator of the core stands between DequantizeLinear and QuantizeLinear; the three become one integer node.
-Accepted beyond that: FLOAT32 inputs and outputs (the graph is the INT8 core between them), uint8 activations inside
-(held 128 lower), float biases, a symbolic batch, weights in float in front of their own QuantizeLinear, 1-D convolutions
-and pools (an image of width 1).
+QOperator form is read as what it stands for. Accepted beyond that: FLOAT32 inputs and outputs (the graph is the INT8 core
+between them), uint8 activations (held 128 lower inside), float biases, an open batch, weights in float in front of their own
+QuantizeLinear, 1-D convolutions and pools (an image of width 1), normalisations that nothing fused.
 """
 
 from __future__ import annotations
 
-from ..errors import CompileError
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import CompileError, ModelError
 from ..ir.graph import Graph
 from ..ir.operator import reads_onnx
-from ..ir.types import Quantization, TensorType
-from ..ops.model.requantize import Requantize
-from ..ops.model.softmax import Softmax
-from .build import QUANTIZE_HINT
-from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, LAYOUT, QUANTIZE, Model, Port
+from .onnx_affine import AFFINE, affine
+from .onnx_file import Operator
+from .onnx_fold import FOLDED, folded
+from .onnx_functions import binary
+from .onnx_model import Model
 from .onnx_ops import FORMAT_OPERATORS
+from .onnx_ports import declare_input, output_of
 from .onnx_reader import OnnxReader
-from .qdq import Activation, positions
-
-_HINTS = {
-    "BatchNormalization": "fold it into the convolution before quantising",
-    "DynamicQuantizeLinear": QUANTIZE_HINT,
-}
+from .onnx_shapes import Handler
+from .onnx_tensors import EXPORT_AGAIN
+from .qdq import AnyValue
 
 
-def load(data: bytes, name: str, origin: str) -> Graph:
-    """Read a model. Raises CompileError for anything that is not a well-formed, fully quantised INT8 model."""
+def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:
+    """Read a model. folder: where files with its weights may lie. Raises ModelError, with all reasons, for anything that is not a
+    well-formed, fully quantised INT8 model."""
     try:
-        model = Model(data)
+        model = Model(data, folder)
         return _convert(model, OnnxReader(name, origin, model))
+    except ModelError:
+        raise
     except CompileError as error:
-        raise CompileError(f"{origin}: {error.where}", error.what, error.hint) from None
+        raise ModelError(origin, [error]) from None
 
 
 def _convert(model: Model, v: OnnxReader) -> Graph:
-    """Operators, in file order, to nodes."""
-    handlers = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
-    for op in model.operators:
-        if op.kind not in handlers:
-            hint = _HINTS.get(op.kind, f"supported are {', '.join(sorted(handlers))}")
-            raise CompileError(op.where, f"operator {op.kind} is not supported", hint)
+    """Operators, in file order, to nodes. What is refused does not end the reading: ModelError names all reasons."""
+    attempt = v.b.refusals.attempt
+    handlers: dict[str, Handler] = {**{name: cls.read_onnx for name, cls in reads_onnx().items()}, **FORMAT_OPERATORS}
     if not model.inputs:
         raise CompileError("the graph", "has no inputs", EXPORT_AGAIN)
+    for refused in model.refused:
+        v.b.refusals.add(refused)
     for port in model.inputs:
-        _declare_input(v, port)
+        with attempt():
+            declare_input(v, port)
+        if port.name not in v.known:
+            v.lost.add(port.name)
     for op in model.operators:
-        if not op.outputs or (any(op.outputs[1:]) and op.kind != "Dropout"):
-            raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
-        v.known[op.outputs[0]] = handlers[op.kind](v, op)
-    outputs = [_output(v, name) for name in model.outputs]
-    if not v.b.nodes:
+        with attempt():
+            _convert_operator(v, op, handlers)
+        v.lost.update(name for name in op.outputs if name and name not in v.known)
+    outputs: list[str] = []
+    for name in model.outputs:
+        with attempt():
+            outputs.append(output_of(v, name))
+    if not v.b.nodes and not v.b.refusals:
         raise CompileError("the graph", "computes nothing", EXPORT_AGAIN)
     v.b.notes += model.notes
     return v.b.finish(outputs)
 
 
-def _declare_input(v: OnnxReader, port: Port) -> None:
-    if port.dtype not in ("int8", "float32"):
-        hint = "quantise with activation_type=QuantType.QInt8" if port.dtype == "uint8" else QUANTIZE_HINT
-        raise CompileError(port.where, f"has type {port.dtype}; inputs are int8, or float32 in front of {QUANTIZE}", hint)
-    shape = port.fixed_shape()
-    found = _entry_parameters(v, port)
-    if any(q != found[0] for q in found):
-        raise CompileError(port.where, "is quantised in different ways", "export the input with one scale")
-    if port.dtype == "float32":
-        v.b.notes.append("the FLOAT32 input is quantised by the caller (the scale is in the manifest)")
-    value = v.b.input(TensorType(shape, "int8", found[0]), port.name)
-    v.known[port.name] = Activation(value, positions(shape), port.dtype)
+def _convert_operator(v: OnnxReader, op: Operator, handlers: Mapping[str, Handler]) -> None:
+    """What an operator computes, under the names of its results."""
+    if not op.outputs:
+        raise CompileError(op.where, "has no results", EXPORT_AGAIN)
+    if op.kind not in handlers and op.kind not in FOLDED and op.kind not in AFFINE:
+        raise _unknown(op, handlers)
+    result: AnyValue | Sequence[AnyValue] | None = folded(v, op) or binary(v, op) or affine(v, op)
+    if result is None:
+        if op.kind not in handlers:
+            raise _unknown(op, handlers)
+        result = handlers[op.kind](v, op)
+    results = result if isinstance(result, Sequence) else [result]
+    if len(results) < len(op.outputs) and any(op.outputs[len(results) :]) and op.kind != "Dropout":
+        raise CompileError(op.where, f"has {len(op.outputs)} results", EXPORT_AGAIN)
+    v.known.update({name: x for name, x in zip(op.outputs, results, strict=False) if name})
 
 
-def _entry_parameters(v: OnnxReader, port: Port) -> list[Quantization]:
-    """What the first QuantizeLinear or DequantizeLinear behind an input say, across operators that keep the scale."""
-    entry = DEQUANTIZE if port.dtype == "int8" else QUANTIZE
-    found: list[Quantization] = []
-    names, pending = {port.name}, [port.name]
-    for name in pending:
-        for op in v.model.consumers(name):
-            if op.kind == entry and op.input(0) == name:
-                found.append(v.parameters(op)[0])
-            elif op.kind in LAYOUT | {"MaxPool", "Pad"} and op.input(0) == name:
-                pending += [n for n in op.outputs if n not in names]
-                names.update(op.outputs)
-            elif op.kind != "Shape":
-                raise CompileError(op.where, f"takes the {port.dtype} input '{port.name}' without {entry}", QUANTIZE_HINT)
-    if not found:
-        raise CompileError(port.where, f"no {entry} says how the input is quantised", QUANTIZE_HINT)
-    return found
-
-
-def _output(v: OnnxReader, name: str) -> str:
-    where = f"tensor '{name}'"
-    x = v.settled(v.value(name, "the graph's output"), where)
-    if x.dtype == "uint8":
-        raise CompileError(where, "the output is uint8", "quantise with activation_type=QuantType.QInt8")
-    if x.dtype == "float32":
-        x = _without_rescaling(v, x)
-    shape = x.index.shape
-    return v.arrange(x, x.index, shape if shape and shape[0] == 1 else (1, *shape), where)
-
-
-def _without_rescaling(v: OnnxReader, x: Activation) -> Activation:
-    """A FLOAT32 output straight from a softmax: the caller scales it anyway, so the softmax's own scale does."""
-    last = v.b.nodes[-1] if v.b.nodes else None
-    before = next((n for n in reversed(v.b.nodes) if n.name == last.inputs["x"]), None) if last else None
-    if last is None or before is None or last.name != x.value or not isinstance(last.op, Requantize) or not isinstance(before.op, Softmax):
-        return x
-    v.b.nodes.pop()
-    del v.b.values[x.value]
-    v.b.notes.append(f"the output has the scale of {before.name}, 1/256, not the file's")
-    return Activation(before.name, x.index, x.dtype)
+def _unknown(op: Operator, handlers: Iterable[str]) -> CompileError:
+    return CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted({*handlers, *AFFINE}))}")

@@ -10,14 +10,20 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import CompileError
-from .onnx_file import EXPORT_AGAIN, Operator
+from ..ir.types import TensorType
+from .onnx_file import Operator
+from .onnx_functions import clamped
 from .onnx_shapes import SHAPE_OPERATORS, Handler
+from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values
-from .qdq import Activation, AnyValue, Constant, Pending
+from .qdq import Activation, AnyValue, Constant, Pending, positions
+from .refusals import Consequence
 
 
 # -- quantisation -------------------------------------------------------------------------------------
 def _quantize(v: Values, op: Operator) -> AnyValue:
+    if op.input(0) in v.lost:
+        return _stand_in(v, op)
     x = v.value(op.input(0), op.where)
     if isinstance(x, Constant):
         return _quantized_constant(v, op, x)
@@ -31,13 +37,22 @@ def _quantize(v: Values, op: Operator) -> AnyValue:
     return Activation(v.emitted(x, q, op.outputs[0]), x.index, dtype)
 
 
+def _stand_in(v: Values, op: Operator) -> AnyValue:
+    """A value for what was refused, where the file says its shape, so that what follows is read too."""
+    shape = v.model.shape(op.outputs[0]) or v.model.shape(op.input(0))
+    if shape is None:
+        raise Consequence(op.where)
+    q, dtype = v.parameters(op)
+    return Activation(v.b.stand_in(TensorType(shape, "int8", q), op.where), positions(shape), dtype)
+
+
 def _quantized_constant(v: Values, op: Operator, x: Constant) -> Constant:
     """Weights that the file keeps in float in front of their QuantizeLinear."""
     if x.data.dtype.kind != "f" or x.data.size == 0:
         raise CompileError(op.where, f"quantises a constant of type {x.data.dtype}", EXPORT_AGAIN)
     to = v.dequantized_constant(op, x)
     dtype = v.constant(op, 2).data.dtype if op.input(2) else np.dtype(np.uint8)
-    codes = np.rint(x.data.astype(np.float32) / to.scales().astype(np.float32)) + to.zero_point
+    codes = np.rint(x.data.astype(np.float32) / to.scales().astype(np.float32)) + (to.data - to.centred())
     if dtype.kind not in "iu" or not np.all(np.isfinite(codes)):
         raise CompileError(op.where, f"quantises '{x.name}' to {dtype}, or values that are not finite", EXPORT_AGAIN)
     return Constant(x.name, np.clip(codes, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype))
@@ -62,8 +77,10 @@ def _clamped(v: Values, op: Operator, low: float, high: float) -> AnyValue:
     x = v.value(op.input(0), op.where)
     if not isinstance(x, Pending):
         x = v.requantized(v.activation(op), op)
-    if np.isnan(low) or np.isnan(high) or low > high or high < 0 or low > 0:
-        raise CompileError(op.where, f"a clip to [{low}, {high}] is not supported", "use Relu, or Clip to [0, 6] or [-1, 1]")
+    if np.isnan(low) or np.isnan(high) or low > high:
+        raise CompileError(op.where, f"a clip to [{low}, {high}] is not supported", EXPORT_AGAIN)
+    if x.program:
+        return clamped(x, low, high)
     return replace(x, low=min(max(x.low, low), high), high=min(max(x.high, low), high))
 
 
@@ -78,7 +95,7 @@ def _clip(v: Values, op: Operator) -> AnyValue:
             c = v.constant(op, position)
             if c.data.size != 1 or c.data.dtype.kind not in "iuf":
                 raise CompileError(op.where, f"its {name} is a {c.data.dtype} of shape {c.data.shape}", EXPORT_AGAIN)
-            limits.append(float((c.centred() * c.scales()).ravel()[0]))
+            limits.append(float(c.real().ravel()[0]))
         else:
             limits.append(op.float_of(name, default))
     biggest = float(np.finfo(np.float32).max)

@@ -12,16 +12,19 @@ from ..errors import CompileError
 from ..ir.operator import Op
 from ..ir.types import Quantization
 from ..ops._window import Window, same_padding
-from .build import QUANTIZE_HINT, checked_quantization
+from ..ops.model._lookup import Lookup
+from ..ops.model.conv_2d import Conv2D
+from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from .build import QUANTIZE_HINT, checked_quantization, checked_scales
 from .limits import check_size, checked_window
-from .onnx_file import EXPORT_AGAIN, QUANTIZE, Operator
+from .onnx_elementwise import elementwise
+from .onnx_file import QUANTIZE, Operator
+from .onnx_functions import function
+from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
-from .qdq import UNBOUNDED, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
+from .qdq import NO_OFFSET, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
 
-_BIAS_HINT = (
-    "only the bias of a layer may be constant, with nothing between the two: fuse MatMul and Add to Gemm before quantising "
-    "(onnxruntime.quantization.shape_inference.quant_pre_process does)"
-)
+_WEIGHTS_HINT = 'quantise with weight_type=QuantType.QInt8, or with extra_options={"WeightSymmetric": True}'
 
 
 class OnnxReader(Values):
@@ -56,78 +59,109 @@ class OnnxReader(Values):
         return Pending(op, label, make, inputs, shape, index, **more)
 
     def elementwise(self, op: Operator, kind: type[Op]) -> Pending:
-        """An operator whose inputs are its operands, all of one shape; its attribute `activation` takes a clamp that follows."""
-        found = [self.activation(op, i) for i in range(len(kind.operands))]
-        x, clamps = found[0], "activation" in kind.__dataclass_fields__
-        if any(other.index.shape != x.index.shape for other in found):
-            shapes = " and ".join(str(other.index.shape) for other in found)
-            raise CompileError(op.where, f"takes {shapes}", "only equal shapes are supported")
-        shape, inputs = self.type(x).shape, {kind.operands[0]: x.value}
-        for name, other in zip(kind.operands[1:], found[1:], strict=True):
-            order = np.empty_like(other.index).ravel()
-            order[x.index.ravel()] = other.index.ravel()
-            inputs[name] = self.arrange(other, order, shape, op.where)
-        make: Callable[[str], Op] = (lambda a: kind(**{"activation": a})) if clamps else lambda _: kind()
-        return self.result(op, kind.mnemonic, make, inputs, shape, x.index, clamps=clamps)
+        """An operator whose inputs are its operands, in the order of its class; its attribute `activation` takes a clamp that follows."""
+        return elementwise(self, op, kind)
+
+    def function(self, op: Operator, alone: Lookup | None = None) -> Pending:
+        """An operator of one operand that is a table of its codes. alone: the class that has the integers of TensorFlow Lite's kernel."""
+        return function(self, op, alone)
 
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""
         return all(c.kind == QUANTIZE and self.parameters(c)[0] == q for c in self.model.consumers(op.outputs[0]))
 
+    def needs_finer_steps(self, op: Operator, q: Quantization) -> bool:
+        """The result is quantised with steps less than half as long as those of q."""
+        followers = [c for c in self.model.consumers(op.outputs[0]) if c.kind == QUANTIZE]
+        return any(2 * self.parameters(c)[0].per_tensor < q.per_tensor for c in followers)
+
     # -- weights and biases ---------------------------------------------------------------------------
-    def weights(self, op: Operator, transposed: bool = False) -> Constant:
-        """Symmetric int8 weights with the output channels in front."""
-        w = self.constant(op, 1)
+    def weights(self, op: Operator, position: int = 1) -> Constant:
+        """Quantised weights as int8 with zero at 0: uint8 ones are held 128 lower, like their zero point."""
+        w = self.constant(op, position)
         if w.scale is None:
             raise CompileError(op.where, f"its weights '{w.name}' are {w.data.dtype}, not quantised", QUANTIZE_HINT)
         if str(w.data.dtype) not in ("int8", "uint8"):
             raise CompileError(op.where, f"has weights of type {w.data.dtype}; only int8 is supported", QUANTIZE_HINT)
-        if w.zero_point != (128 if w.data.dtype == np.uint8 else 0):
-            raise CompileError(op.where, f"has weights with zero point {w.zero_point}", "export with symmetric weights (weight_type=QuantType.QInt8)")
         check_size(op.where, w.data.shape)
-        return w.rearranged(lambda a: a.swapaxes(0, 1)) if transposed else w
+        centred = w.centred()
+        if centred.min() < -128 or centred.max() > 127:
+            low, high = int(centred.min()), int(centred.max())
+            what = f"has weights from {low} to {high} around their zero point, which does not fit int8"
+            raise CompileError(op.where, what, _WEIGHTS_HINT)
+        return replace(w, data=centred.astype(np.int8), zero_points=NO_OFFSET)
 
     def layer(self, op: Operator, x: str, w: Constant, data: Array, axis: int) -> Layer:
-        """`data` are the weights as the operator wants them, with output channels along `axis`."""
+        """`data` are the weights, zero at 0, as the operator wants them, with output channels along `axis`."""
         scales = w.scales_along(0)
         if scales is None:
             raise CompileError(op.where, "has weight scales along another axis than the output channels", "quantise per tensor or per output channel")
         q = checked_quantization(op.where, scales, np.zeros(1, np.int64), axis)
         units = np.broadcast_to(np.float64(self.b.values[x].type.scale) * scales, (w.data.shape[0],))
-        centred = (data.astype(np.int64) - w.zero_point).astype(np.int8)
-        return Layer(w.name, centred, q, units)
+        return Layer(w.name, data.astype(np.int8), q, units, axis)
 
-    def _bias(self, op: Operator, c: Constant, p: Pending) -> Bias:
-        """What a constant adds to each channel (the last axis of the result's value)."""
-        if c.data.dtype.kind not in "iuf":
-            raise CompileError(op.where, f"has a bias of type {c.data.dtype}", EXPORT_AGAIN)
-        found = []
-        for part in (c.centred(), c.scales()):
-            if part.ndim > p.index.ndim or any(a not in (1, b) for a, b in zip(part.shape[::-1], p.index.shape[::-1], strict=False)):
-                raise CompileError(op.where, f"adds a constant of shape {part.shape} to {p.index.shape}", EXPORT_AGAIN)
-            flat = np.empty(p.index.size)
-            flat[p.index.ravel()] = np.broadcast_to(part, p.index.shape).ravel()
-            rows = flat.reshape(-1, p.shape[-1])
-            if np.any(rows != rows[0]) or not np.all(np.isfinite(rows[0])):
-                raise CompileError(op.where, f"adds a constant of shape {part.shape}, not one finite number a channel", "only biases may be constant")
-            found.append(rows[0])
-        return Bias(c.name, found[0], found[1])
+    def _per_channel(self, op: Operator, part: Array, p: Pending) -> Array:
+        """What a constant holds for each channel (the last axis of the result's value)."""
+        if part.ndim > p.index.ndim or any(a not in (1, b) for a, b in zip(part.shape[::-1], p.index.shape[::-1], strict=False)):
+            raise CompileError(op.where, f"takes a constant of shape {part.shape} and {p.index.shape}", EXPORT_AGAIN)
+        flat = np.empty(p.index.size)
+        flat[p.index.ravel()] = np.broadcast_to(part, p.index.shape).ravel()
+        rows = flat.reshape(-1, p.shape[-1])
+        if np.any(rows != rows[0]) or not np.all(np.isfinite(rows[0])):
+            raise CompileError(op.where, f"takes a constant of shape {part.shape}, not one finite number a channel", "only biases may be constant")
+        return np.asarray(rows[0])
 
-    def with_bias(self, op: Operator, c: Constant, p: Pending) -> Pending:
-        """A layer's result with a constant added to it."""
+    def with_bias(self, op: Operator, c: Constant, p: Pending, factor: float = 1.0) -> Pending:
+        """A layer's result with factor times a constant added to it."""
         assert p.layer is not None
-        bias = self._bias(op, c, p)
+        if c.data.dtype.kind not in "iuf" or not np.isfinite(factor):
+            raise CompileError(op.where, f"has a bias of type {c.data.dtype}", EXPORT_AGAIN)
+        data, scale = (self._per_channel(op, part, p) for part in (c.centred(), c.scales()))
+        bias = Bias(c.name, data, scale * factor)
         return replace(p, layer=replace(p.layer, bias=p.layer.bias.plus(bias) if p.layer.bias else bias))
 
-    def with_constant_operand(self, op: Operator) -> Pending | None:
-        """An operand of Add with the other, constant one as a layer's bias; None where both are activations."""
-        operands = [self.value(op.input(i), op.where) for i in (0, 1)]
-        for x, c in (operands, operands[::-1]):
-            if isinstance(c, Constant):
-                if isinstance(x, Pending) and x.layer and (x.low, x.high) == UNBOUNDED:
-                    return self.with_bias(op, c, x)
-                raise CompileError(op.where, f"operator Add is not supported with the constant '{c.name}'", _BIAS_HINT)
-        return None
+    def with_factor(self, op: Operator, factor: Array, p: Pending) -> Pending:
+        """A layer's result with every channel multiplied: its scales take the size, its weights the sign."""
+        assert p.layer is not None
+        layer, f = p.layer, self._per_channel(op, factor, p)
+        signs = np.sign(f).reshape([-1 if i == layer.axis else 1 for i in range(layer.weights.ndim)]).astype(np.int64)
+        weights = layer.weights * signs
+        if weights.max(initial=0) > 127:
+            raise CompileError(op.where, "turns the sign of a weight of -128", _WEIGHTS_HINT)
+        size = np.where(f == 0, 1.0, np.abs(f))
+        scales = (np.array(layer.quantization.scale) * size).astype(np.float32).astype(np.float64)
+        q = checked_quantization(op.where, scales, np.zeros(1, np.int64), layer.axis)
+        units = layer.units * (scales / np.array(layer.quantization.scale))
+        bias = layer.bias.times(f) if layer.bias else None
+        return replace(p, layer=replace(layer, weights=weights.astype(np.int8), quantization=q, units=units, bias=bias))
+
+    def multiplied(self, op: Operator, w: Constant, factor: float) -> Constant:
+        """Weights times a number, which their scales take; a negative one turns their signs."""
+        assert w.scale is not None
+        scale = (w.scale * abs(factor)).astype(np.float32).astype(np.float64)
+        if not np.isfinite(factor) or factor == 0 or (factor < 0 and w.data.min() == -128):
+            raise CompileError(op.where, f"multiplies its weights by {factor}", "export with alpha = 1")
+        return replace(w, data=-w.data if factor < 0 else w.data, scale=checked_scales(op.where, scale))
+
+    def weighted(
+        self, op: Operator, label: str, value: str, window: Window, weight: tuple[int, float], shape: tuple[int, ...], index: Index
+    ) -> Pending:
+        """Sums of a value [1, H, W, C] under a window, every element with the same weight: its code and its scale. A layer that takes factors
+        and addends for each channel; shape, index: as in `result`."""
+        channels, (code, scale) = shape[-1], weight
+        scales = np.full(channels, np.float64(np.float32(scale)))
+        q = checked_quantization(op.where, scales, np.zeros(1, np.int64), 3)
+        data, units = np.full((1, *window.kernel, channels), code, np.int8), scales * self.b.values[value].type.scale
+        layer = Layer("", data, q, units, 3, slack=window.kernel == (1, 1))
+
+        def make(activation: str) -> Op:
+            return DepthwiseConv2D(window, activation) if channels > 1 else Conv2D(activation=activation, window=window)
+
+        return self.result(op, label, make, {"x": value}, shape, index, layer=layer)
+
+    def window_mean(self, op: Operator, value: str, window: Window, shape: tuple[int, ...], index: Index) -> Pending:
+        """The mean under a window that lies inside the image everywhere."""
+        return self.weighted(op, "mean", value, window, (1, 1 / (window.kernel[0] * window.kernel[1])), shape, index)
 
     # -- windows --------------------------------------------------------------------------------------
     @staticmethod
@@ -191,7 +225,7 @@ class OnnxReader(Values):
     def border_code(self, op: Operator, x: Activation) -> int:
         """The code of the border: a real value behind DequantizeLinear, else the file's own code."""
         c = self.constant(op, 2) if op.input(2) else None
-        real = float((c.centred() * c.scales()).ravel()[0]) if c is not None and c.data.size else op.float_of("value", 0.0)
+        real = float(c.real().ravel()[0]) if c is not None and c.data.size else op.float_of("value", 0.0)
         if not np.isfinite(real):
             raise CompileError(op.where, f"pads with {real}", "pad with zero")
         q = self.quantization(x)

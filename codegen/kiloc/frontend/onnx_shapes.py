@@ -1,22 +1,22 @@
-"""ONNX operators that compute nothing: another shape or order of a tensor, and arithmetic on shapes."""
+"""ONNX operators that compute nothing: another shape or order of a tensor, and what its shape is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
 import numpy as np
-import onnx
 
 from ..errors import CompileError
 from .limits import RANK
-from .onnx_file import EXPORT_AGAIN, Operator, constant_data
+from .onnx_file import Operator
+from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import AnyValue, Array, Constant
 
-_CAST = {int(onnx.TensorProto.INT64): np.int64, int(onnx.TensorProto.INT32): np.int32, int(onnx.TensorProto.FLOAT): np.float32}
-Handler = Callable[[Values, Operator], AnyValue]
+Handler = Callable[..., AnyValue | Sequence[AnyValue]]
+"""What an operator of a file computes, given the reader and the operator."""
 
 
 def _shape_of(v: Values, op: Operator) -> tuple[int, ...]:
@@ -86,60 +86,13 @@ def _identity(v: Values, op: Operator) -> AnyValue:
     return v.value(op.input(0), op.where)
 
 
-# -- arithmetic on shapes, as exporters write it for a flatten ----------------------------------------
-def _constant(v: Values, op: Operator) -> AnyValue:
-    if isinstance(op.attributes.get("value"), onnx.TensorProto):
-        return Constant(op.outputs[0], constant_data(op.attributes["value"]))
-    for name, read in (("value_int", op.int_of), ("value_ints", op.ints_of), ("value_float", op.float_of), ("value_floats", op.floats_of)):
-        if name in op.attributes:
-            return Constant(op.outputs[0], np.asarray(read(name), np.int64 if "int" in name else np.float32))
-    raise CompileError(op.where, "holds no numbers", EXPORT_AGAIN)
-
-
 def _shape(v: Values, op: Operator) -> AnyValue:
-    return Constant(op.outputs[0], np.array(_shape_of(v, op), np.int64))
+    shape = _shape_of(v, op)
+    return Constant(op.outputs[0], np.array(shape[op.int_of("start") : op.int_of("end", len(shape))], np.int64))
 
 
-def _plain(v: Values, op: Operator, position: int) -> Array:
-    """A small constant that is no weight."""
-    x = v.value(op.input(position), op.where)
-    if not isinstance(x, Constant):
-        raise CompileError(op.where, f"operator {op.kind} is not supported on activations", "keep it out of the INT8 core")
-    if x.scale is not None or x.data.size > 64 or x.data.dtype.kind not in "iufb":
-        raise CompileError(op.where, f"operator {op.kind} is not supported on weights", "fold constants before quantising")
-    return x.data
-
-
-def _gather(v: Values, op: Operator) -> AnyValue:
-    data, wanted = _plain(v, op, 0), _plain(v, op, 1)
-    axis = checked_axes(op, [op.int_of("axis", 0)], data.ndim)[0]
-    if wanted.dtype.kind not in "iu" or not np.all((wanted >= -data.shape[axis]) & (wanted < data.shape[axis])):
-        raise CompileError(op.where, f"takes elements {wanted} of {data}", EXPORT_AGAIN)
-    return Constant(op.outputs[0], np.take(data, wanted.astype(np.int64), axis=axis))
-
-
-def _concat(v: Values, op: Operator) -> AnyValue:
-    parts = [_plain(v, op, i) for i in range(len(op.inputs))]
-    if not parts or any(p.ndim != 1 for p in parts) or op.int_of("axis", 0) not in (0, -1):
-        shapes = ", ".join(str(p.shape) for p in parts[:RANK])
-        raise CompileError(op.where, f"joins constants of shapes {shapes}", "fold constants before quantising")
-    return Constant(op.outputs[0], np.concatenate(parts))
-
-
-def _cast(v: Values, op: Operator) -> AnyValue:
-    to, data = op.int_of("to", onnx.TensorProto.INT64), _plain(v, op, 0)
-    if to not in _CAST or not np.all(np.isfinite(data)) or np.any(np.abs(data.astype(np.float64)) >= 2**62):
-        raise CompileError(op.where, f"turns {data} into type {to}", "fold constants before quantising")
-    return Constant(op.outputs[0], data.astype(np.float64 if _CAST[to] is np.float32 else np.int64).astype(_CAST[to]))
-
-
-def _slice(v: Values, op: Operator) -> AnyValue:
-    data = _plain(v, op, 0)
-    starts, ends = v.integers(op, 1, "starts"), v.integers(op, 2, "ends")
-    steps = v.integers(op, 4) or [1]
-    if data.ndim != 1 or starts is None or ends is None or len(starts) != 1 or len(ends) != 1 or len(steps) != 1 or not steps[0]:
-        raise CompileError(op.where, f"slices a constant of shape {data.shape} from {starts} to {ends}", "fold constants before quantising")
-    return Constant(op.outputs[0], data[starts[0] : ends[0] : steps[0]])
+def _size(v: Values, op: Operator) -> AnyValue:
+    return Constant(op.outputs[0], np.array(prod(_shape_of(v, op)), np.int64))
 
 
 SHAPE_OPERATORS: dict[str, Handler] = {
@@ -150,10 +103,6 @@ SHAPE_OPERATORS: dict[str, Handler] = {
     "Transpose": _transpose,
     "Identity": _identity,
     "Dropout": _identity,
-    "Constant": _constant,
     "Shape": _shape,
-    "Gather": _gather,
-    "Concat": _concat,
-    "Cast": _cast,
-    "Slice": _slice,
+    "Size": _size,
 }

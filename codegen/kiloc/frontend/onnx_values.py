@@ -15,8 +15,17 @@ from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization, checked_scales
 from .names import layer_name
-from .onnx_file import DEQUANTIZE, EXPORT_AGAIN, QUANTIZE, Model, Operator
+from .onnx_file import DEQUANTIZE, QUANTIZE, Operator
+from .onnx_functions import chosen, clip
+from .onnx_model import Model
+from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
+from .refusals import Consequence
+
+SCALE_HINT = (
+    "give every result a scale: onnxruntime.quantization.quantize_static(quant_format=QuantFormat.QDQ) without nodes_to_exclude, "
+    "behind shape_inference.quant_pre_process, which fuses BatchNormalization into convolutions"
+)
 
 
 class Values:
@@ -26,12 +35,16 @@ class Values:
         self.b = GraphBuilder(name, origin)
         self.model = model
         self.known: dict[str, AnyValue] = {}
+        self.lost: set[str] = set()
+        """What is missing because of something that was refused."""
         self._counts: dict[str, int] = {}
         self._arranged: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}
 
     # -- operands -------------------------------------------------------------------------------------
     def value(self, name: str, where: str) -> AnyValue:
         """A tensor by its name in the file."""
+        if name in self.lost:
+            raise Consequence(where)
         if name not in self.known:
             data = self.model.initializer(name) if name else None
             if data is None:
@@ -54,7 +67,7 @@ class Values:
         if isinstance(x, Activation):
             return x
         if x.exact is None:
-            raise CompileError(x.origin.where, f"its result reaches {where} without {QUANTIZE}", QUANTIZE_HINT)
+            raise CompileError(x.origin.where, f"its result reaches {where} without {QUANTIZE}", SCALE_HINT)
         return Activation(self.emitted(x, x.exact), x.index, "float32")
 
     def constant(self, op: Operator, position: int) -> Constant:
@@ -132,26 +145,29 @@ class Values:
         """Add the node of a pending result; what its operator cannot do (another scale, a clamp) is done behind it."""
         wanted = TensorType(p.shape, "int8", q)
         activation = activation_name(p.low, p.high, wanted)
-        if activation is None:
-            raise CompileError(p.origin.where, f"a clip to [{p.low}, {p.high}] is not supported", "use Relu, or Clip to [0, 6] or [-1, 1]")
         result = replace(wanted, quantization=p.kept or q)
-        split = result != wanted or (activation != "none" and not p.clamps)
-        value = self._node(p, result, "none" if split else activation, name)
+        split = result != wanted or activation is None or (activation != "none" and not p.clamps)
+        if p.program:
+            p = replace(p, make=lambda _: chosen(p, q))
+        value = self._node(p, result, "none" if split or activation is None else activation, name)
         if split:
-            value = self.b.node(self.name("quantize"), Requantize(activation), {"x": value}, wanted, p.origin.where)
+            behind = clip(p.low, p.high) if activation is None else Requantize(activation)
+            value = self.b.node(self.name("quantize"), behind, {"x": value}, wanted, p.origin.where)
         return value
 
     def _node(self, p: Pending, result: TensorType, activation: str, name: str) -> str:
-        bias = p.layer.bias if p.layer else None
-        own = (p.layer.name, bias.name if bias else "") if p.layer else ()
-        name = self.name(p.kind, (*own, name, p.origin.outputs[0].removesuffix("_prequant"), p.origin.name))
+        layer = p.layer.with_room_for_bias() if p.layer else None
+        bias = layer.bias if layer else None
+        own = (layer.name, bias.name if bias else "") if layer else ()
+        candidates = (*own, name, p.origin.outputs[0].removesuffix("_prequant"), p.origin.name)
+        name = self.name(p.kind, tuple(c.removesuffix("_quantized") for c in candidates))
         inputs = dict(p.inputs)
-        if p.layer:
-            channels = p.layer.units.size
-            data = bias.quantized(p.layer.units) if bias else np.zeros(channels)
+        if layer:
+            channels = layer.units.size
+            data = bias.quantized(layer.units) if bias else np.zeros(channels)
             if not np.all(np.abs(data) <= 2**31 - 1):
                 raise CompileError(p.origin.where, "its bias does not fit int32 in units of input scale * weight scale", "calibrate with other data")
-            inputs["weights"] = self.b.constant(f"{name}.weights", p.layer.weights, p.layer.quantization, p.layer.name)
+            inputs["weights"] = self.b.constant(f"{name}.weights", layer.weights, layer.quantization, layer.name)
             inputs["bias"] = self.b.constant(f"{name}.bias", data.astype(np.int32), None, bias.name if bias else "")
         return self.b.node(name, p.make(activation), inputs, result, p.origin.where)
 
@@ -162,19 +178,19 @@ class Values:
     def dequantized_constant(self, op: Operator, x: Constant) -> Constant:
         """A constant with the scales that a QuantizeLinear or DequantizeLinear names."""
         scale = checked_scales(op.where, reals(self.constant(op, 1)))
-        if op.int_of("block_size", 0):
+        if op.int_of("block_size", 0) or self.constant(op, 1).data.ndim > 1 < scale.size:
             raise CompileError(op.where, "blocked quantisation is not supported", "quantise weights per tensor or per channel")
         points = self._zero_points(op)
-        if points.size not in (1, scale.size) or np.any(points != points[0]):
-            raise CompileError(op.where, f"zero points of '{x.name}' differ between channels", "export with symmetric per-channel weights")
+        if points.size not in (1, scale.size):
+            raise CompileError(op.where, f"{points.size} zero points and {scale.size} scales of '{x.name}'", EXPORT_AGAIN)
         if scale.size == 1:
-            return replace(x, scale=scale, zero_point=int(points[0]), channels=None)
+            return replace(x, scale=scale, zero_points=points, channels=None)
         rank = x.data.ndim
         axis = checked_axes(op, [op.int_of("axis", 1)], rank)[0]
         if x.data.shape[axis] != scale.size:
             raise CompileError(op.where, f"{scale.size} scales for shape {x.data.shape} along axis {axis}", EXPORT_AGAIN)
         channels = np.broadcast_to(np.arange(scale.size).reshape([-1 if i == axis else 1 for i in range(rank)]), x.data.shape)
-        return replace(x, scale=scale, zero_point=int(points[0]), channels=channels)
+        return replace(x, scale=scale, zero_points=points, channels=channels)
 
 
 def checked_axes(op: Operator, axes: list[int], rank: int) -> list[int]:

@@ -8,7 +8,7 @@ they cost nothing until an operator needs another order than the value has.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import Any
 
@@ -24,26 +24,29 @@ from .onnx_file import Operator
 Index = NDArray[np.int64]
 Array = NDArray[Any]
 
+NO_OFFSET = np.zeros(1, np.int64)
 UNBOUNDED = (-np.inf, np.inf)
+_LARGEST_BIAS = 1 << 23
+"""Units of a bias for which a weight is made smaller."""
 _INTERVALS = {"none": UNBOUNDED, "relu": (0.0, np.inf), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """An initialiser or what was computed from some: data, or (data - zero_point) * scale where it was dequantised.
+    """An initialiser or what was computed from some: data, or (data - zero point) * scale where it was dequantised.
 
-    channels: which scale an element takes, of the data's shape; None for one scale.
+    zero_points: one, or one for each scale. channels: which scale an element takes, of the data's shape; None for one scale.
     """
 
     name: str
     data: Array
     scale: NDArray[np.float64] | None = None
-    zero_point: int = 0
+    zero_points: NDArray[np.int64] = field(default_factory=lambda: NO_OFFSET)
     channels: Index | None = None
 
     def rearranged(self, change: Callable[[Array], Array]) -> Constant:
         channels = None if self.channels is None else change(self.channels)
-        return Constant(self.name, change(self.data), self.scale, self.zero_point, channels)
+        return Constant(self.name, change(self.data), self.scale, self.zero_points, channels)
 
     def scales(self) -> NDArray[np.float64]:
         """One scale an element."""
@@ -54,8 +57,12 @@ class Constant:
         return self.scale[self.channels]
 
     def centred(self) -> NDArray[np.float64]:
-        """data - zero_point."""
-        return self.data.astype(np.float64) - self.zero_point
+        """data - zero point."""
+        points = self.zero_points[0] if self.zero_points.size == 1 or self.channels is None else self.zero_points[self.channels]
+        return self.data.astype(np.float64) - points
+
+    def real(self) -> NDArray[np.float64]:
+        return self.centred() * self.scales()
 
     def scales_along(self, axis: int) -> NDArray[np.float64] | None:
         """The scales of a tensor quantised along `axis` (or as a whole); None where the channels run another way."""
@@ -86,6 +93,9 @@ class Bias:
     data: NDArray[np.float64]
     scale: NDArray[np.float64]
 
+    def times(self, factor: NDArray[np.float64]) -> Bias:
+        return Bias(self.name, self.data, self.scale * factor)
+
     def plus(self, other: Bias) -> Bias:
         return Bias(self.name, self.data * self.scale + other.data * other.scale, np.ones(self.data.shape))
 
@@ -97,13 +107,31 @@ class Bias:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """The constants of a layer. units: s_x * s_w of each channel."""
+    """The constants of a layer.
+
+    units: s_x * s_w of each channel; axis: of the channels in the weights. slack: each channel has one weight, and a scale that may change.
+    """
 
     name: str
     weights: Array
     quantization: Quantization
     units: NDArray[np.float64]
+    axis: int
     bias: Bias | None = None
+    slack: bool = False
+
+    def with_room_for_bias(self) -> Layer:
+        """Scales that are so large that the bias fits int32, where the weights may be smaller for it."""
+        if not self.slack or self.bias is None:
+            return self
+        needed = np.abs(self.bias.data * self.bias.scale) / _LARGEST_BIAS
+        factor = np.maximum(needed / self.units, 1.0)
+        if np.all(factor == 1):
+            return self
+        scale = (np.array(self.quantization.scale) * factor).astype(np.float32).astype(np.float64)
+        weights = np.rint(self.weights / factor.reshape([-1 if i == self.axis else 1 for i in range(self.weights.ndim)]))
+        q = replace(self.quantization, scale=tuple(float(s) for s in scale))
+        return replace(self, weights=weights.astype(np.int8), quantization=q, units=self.units * scale / np.array(self.quantization.scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +142,7 @@ class Pending:
     make: the operator for a fused activation (`clamps` says whether it takes one).
     shape, index: the graph's shape, and the file's order on it.
     kept: the only quantisation that the operator can give; exact: one in which the result is not rounded.
+    program: of a function of x alone (`ops/model/function.py`); alone: the operator that has it, where it is one operator of the file.
     low, high: the clamp in real values.
     """
 
@@ -127,6 +156,8 @@ class Pending:
     clamps: bool = True
     kept: Quantization | None = None
     exact: Quantization | None = None
+    program: tuple[str, ...] = ()
+    alone: Op | None = None
     low: float = -np.inf
     high: float = np.inf
 

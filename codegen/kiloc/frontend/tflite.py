@@ -65,7 +65,7 @@ class TFLiteReader:
         ends: list[Tensor] = []
         for t in outputs:
             with attempt():
-                ends.append(self._integer_end(t, ends))
+                ends.append(self._integer_end(t))
         for t in inputs:
             with attempt():
                 self._declare_input(t)
@@ -87,7 +87,7 @@ class TFLiteReader:
             results = self.variables.finish(self, results)
         return self.b.finish(results)
 
-    def _integer_end(self, t: Tensor, others: list[Tensor]) -> Tensor:
+    def _integer_end(self, t: Tensor) -> Tensor:
         """The integer tensor behind a float output."""
         seen: set[int] = set()
         while t.dtype == "FLOAT32":
@@ -96,8 +96,6 @@ class TFLiteReader:
                 raise CompileError(t.where, "the model computes in FLOAT32", QUANTIZE_HINT)
             seen.add(t.index)
             t = op.inputs[0]
-        if any(t.index == other.index for other in others):
-            raise CompileError(t.where, "is an output twice", "export the model with each output once")
         return t
 
     def _float_tail(self, outputs: list[Tensor]) -> set[int]:
@@ -355,6 +353,10 @@ class TFLiteReader:
             left, right = same_padding(image[2], kernel[1], stride[1], dilation[1])
             pad = (top, left, bottom, right)
         return checked_window(op.where, Window(kernel, stride, pad, dilation), image)
+
+    def checked_window(self, op: Operator, window: Window, image: tuple[int, ...]) -> Window:
+        """The window, refused where it asks for more than an image [1, H, W, C] has use for."""
+        return checked_window(op.where, window, image)
 
     def convolution_window(self, op: Operator, w: NDArray[Any]) -> Window:
         """The window that weights [.., KH, KW, ..] slide over."""

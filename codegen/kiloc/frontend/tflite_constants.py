@@ -29,7 +29,7 @@ def fold(op: Operator) -> bool:
 
     Raises CompileError where the constants do not fit each other.
     """
-    if op.kind == "SHAPE" and op.inputs and op.inputs[0] is not None:
+    if op.kind == "SHAPE" and op.inputs and op.inputs[0] is not None and all(t.dtype in _NUMBERS for t in op.outputs):
         return _keep(op, [np.array([1 if i == 0 and d < 1 else d for i, d in enumerate(op.inputs[0].shape)], np.int64)])
     given = [t for t in op.inputs if t is not None]
     arrays = [t.data for t in given if t.data is not None]

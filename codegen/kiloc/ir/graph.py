@@ -130,6 +130,15 @@ class Graph:
     def phase(self, *phases: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.phase in phases)
 
+    def before(self, value: str) -> set[str]:
+        """Names of the nodes that a value depends on."""
+        wanted, found = {value}, set()
+        for node in reversed(self.nodes):
+            if wanted & set(node.outputs):
+                found.add(node.name)
+                wanted.update(node.inputs.values())
+        return found
+
     def producers(self) -> dict[str, Node]:
         return {out: node for node in self.nodes for out in node.outputs}
 

@@ -103,6 +103,8 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+    replaces: ClassVar[str] = ""
+    """Mnemonic of an operator whose place in the registry this one takes, with its names: one with a kernel of its own, from a plugin."""
     oracle: ClassVar[str] = ""
     """Of an operator with names in files: whose integers its own are compared with, as "tflite-micro", "LiteRT BUILTIN_REF" or "onnxruntime"."""
 
@@ -177,17 +179,21 @@ REGISTRY: dict[str, type[Op]] = {}
 
 
 def register(cls: OpClass) -> OpClass:
-    """Class decorator: makes the operator known under its mnemonic, and under its names in files. Raises CompileError where one is taken."""
+    """Class decorator: makes the operator known under its mnemonic, and under its names in files. Raises CompileError where one is taken by
+    another operator than the one that it replaces."""
     where = f"operator {cls.__name__}"
     if not isinstance(cls.mnemonic, str) or not re.fullmatch("[a-z][a-z0-9_]*", cls.mnemonic):
         what = f"its mnemonic {cls.mnemonic!r} is no name of lower-case letters, digits and _"
         raise CompileError(where, what, 'mnemonic: ClassVar[str] = "scale"')
     for other in REGISTRY.values():
+        if other.mnemonic == cls.replaces:
+            continue
         taken = [cls.mnemonic] if other.mnemonic == cls.mnemonic else []
         taken += [name for name in (cls.tflite.operators if cls.tflite else ()) if other.tflite and name in other.tflite.operators]
         taken += [name for name in (cls.onnx.operators if cls.onnx else ()) if other.onnx and name in other.onnx.operators]
         if taken:
             raise CompileError(where, f"{taken[0]} is the name of {other.__module__}.{other.__qualname__}", "choose another name")
+    REGISTRY.pop(cls.replaces, None)
     REGISTRY[cls.mnemonic] = cls
     return cls
 

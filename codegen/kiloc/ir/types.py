@@ -17,7 +17,7 @@ class Quantization:
     """real = scale * (q - zero_point).
 
     scale: one value, or one per index of `axis`. Every scale is a float32 value held in a Python float.
-    zero_point: always 0 for weights, biases and gradients, and for int16 and int32.
+    zero_point: always 0 for weights, biases and gradients, and for int32.
     """
 
     scale: tuple[float, ...]

@@ -1,8 +1,9 @@
-"""Order: the slices of inference and training, their nodes in an order of few bytes alive at once."""
+"""Order: the slices of inference and training, their nodes in an order of few bytes alive at once, chains with constants as one node."""
 
 from __future__ import annotations
 
 from ..ir.graph import Graph
+from ..passes.fuse_elementwise import fuse_elementwise
 from ..passes.kernels import with_kernels
 from ..passes.slices import inference_slice, training_slice
 from ..plan import alignment
@@ -14,6 +15,10 @@ from ..plan.slice import caller_buffers, scratch_of
 
 def order_inference(whole: Graph, target: str, buffers: str) -> Graph:
     """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`."""
+    return fuse_elementwise(_inference_in_order(whole, target, buffers))
+
+
+def _inference_in_order(whole: Graph, target: str, buffers: str) -> Graph:
     part = inference_slice(whole, buffers)
     if not branches(part):
         return part
@@ -26,10 +31,11 @@ def order_inference(whole: Graph, target: str, buffers: str) -> Graph:
 def order_training(whole: Graph, target: str, buffers: str) -> Graph:
     """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once."""
     part = training_slice(whole, buffers)
-    usual, order = inference_slice(whole, buffers).nodes, order_inference(whole, target, buffers).nodes
+    usual, order = inference_slice(whole, buffers).nodes, _inference_in_order(whole, target, buffers).nodes
     if order == usual:
-        return part
-    other = forward_in_order(part, order)
+        return fuse_elementwise(part)
+    other = fuse_elementwise(forward_in_order(part, order))
+    part = fuse_elementwise(part)
     return min(part, other, key=lambda p: _most_alive(with_kernels(p, target), alignment(target)))
 
 

@@ -65,4 +65,5 @@ def reduced(terms: Array, shape: Shape) -> Array:
     """The sums of terms [N, ...], one for each element of an operand of this shape that was stretched to them: [N, *shape[1:]]."""
     padded = (1,) * (terms.ndim - len(shape)) + shape
     axes = tuple(i for i in range(1, terms.ndim) if padded[i] == 1 and terms.shape[i] > 1)
-    return terms.sum(axes).reshape(terms.shape[0], *shape[1:])
+    total: Array = terms.sum(axes)
+    return total.reshape(terms.shape[0], *shape[1:])

@@ -55,6 +55,9 @@ def _matching(graph: Graph, pattern: str, fitting: list[Node], method: str) -> l
     others = [n.name for n in graph.phase("forward")]
     if fnmatch.filter(others, pattern):
         node = graph.node(fnmatch.filter(others, pattern)[0])
+        if has_weights(node) and node.name not in graph.before(graph.outputs[0]):
+            what = f"the first output, which the loss reads, does not depend on '{node.name}'"
+            raise CompileError(f"layers={pattern!r}", what, f"it depends on {', '.join(names)}")
         raise CompileError(f"layers={pattern!r}", f"{method} does not apply to {node.op.mnemonic.upper()}", f"it applies to {', '.join(names)}")
     near = difflib.get_close_matches(pattern, names, 3, 0.3) or names[-3:]
     raise CompileError(f"layers={pattern!r}", f"no layer of {graph.name} has this name", f"did you mean {', '.join(near)}?")

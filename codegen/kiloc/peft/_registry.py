@@ -150,8 +150,9 @@ class Method:
 
     @classmethod
     def fitting(cls, graph: Graph) -> list[Node]:
-        """The layers that it applies to, in the order of the graph."""
-        return [n for n in graph.phase("forward") if isinstance(n.op, cls.kinds)]
+        """The layers that it applies to, in the order of the graph: of those that the first result, which a loss reads, depends on."""
+        read = graph.before(graph.outputs[0])
+        return [n for n in graph.phase("forward") if isinstance(n.op, cls.kinds) and n.name in read]
 
     @classmethod
     def sized(cls, size: int, layers: Layers) -> Method:

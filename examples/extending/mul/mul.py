@@ -1,4 +1,4 @@
-"""MUL of two int8 tensors of one shape, an operator that lives outside of kilotune, with a kernel of its own.
+"""MUL of two int8 tensors of one shape: an operator that lives outside of kilotune, in place of its own, with a kernel of its own.
 
     kilotune --plugin examples/extending/mul/mul.py build MODEL -o DIR
 
@@ -32,6 +32,7 @@ PACKAGE = KernelPackage("extending", Path(__file__).parent)
 @dataclass(frozen=True)
 class Mul(Op):
     mnemonic: ClassVar[str] = "mul"
+    replaces: ClassVar[str] = "mul"
     operands: ClassVar[tuple[str, ...]] = ("x", "other")
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MUL": 2}, "MulOptions", ("FusedActivationFunction",))

@@ -19,7 +19,7 @@ from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError, check_status
 from .history import History
-from .judgement import Judgement
+from .judgement import Judgement, Nearness
 from .manifest import Manifest
 from .progress import bar
 from .stored_adapters import StoredAdapters, Update
@@ -87,18 +87,27 @@ class Device(Calls, ABC):
         outputs = self._infer_all(data.prepare_inputs(x, self.manifest))
         return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
 
-    def evaluate(self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None) -> dict[str, float]:
-        """{"loss", "accuracy"} over N samples; "accuracy" where targets are labels, or with "bce" of each output.
+    def evaluate(
+        self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None, within: float | None = None, period: float | None = None
+    ) -> dict[str, float]:
+        """How good the first output is over N samples: {"loss", ...}.
 
-        The loss is computed here from the first output, dequantised: cross-entropy for labels (without smoothing and
-        weights), binary cross-entropy, else the mean square difference to y, or to x where the loss reads the input.
-        Where that output is a softmax, its int8 probabilities bound the loss from above.
+        "accuracy": where targets are labels or distributions the share of samples whose largest value is at the target's class, with "bce" of
+        all answers; "exact_match" and "f1" with "bce"; "mae" and "rmse" where targets are values. "within", where it is given: share of the
+        samples whose class, or each of whose values, is at most so far from the target, around a circle of `period`, such as 100 classes.
+
+        The loss is computed here from that output, dequantised: cross-entropy for labels and distributions (without smoothing and
+        weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's loss.
+        Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
         samples = data.prepare_inputs(x, self.manifest)
         if len(samples) == 0:
             raise ValueError("x holds no samples")
+        if within is None and period is not None:
+            raise ValueError("period is given without within: pass the distance that is near enough")
         plausible.warn_of_inputs(x, self.manifest)
-        return self._judge(samples, y, progress).means()
+        near = None if within is None else Nearness(within, period)
+        return self._judge(samples, y, progress, near).means()
 
     # ---- Training ----
 
@@ -342,13 +351,13 @@ class Device(Calls, ABC):
             labels = data.prepare_labels(y, count, self.manifest.classes or 0)
             return labels, np.zeros((count, 0), np.float32)
         values = data.prepare_values(y, count, self.manifest.outputs[0])
-        if self.manifest.loss == "bce" and ((values < 0) | (values > 1)).any():
-            raise ValueError("y holds values outside [0, 1]: binary cross-entropy takes 0 or 1 for each output")
+        if self.manifest.loss in ("bce", "soft_cross_entropy"):
+            data.check_probabilities(values, self.manifest.loss)
         return np.zeros(count, np.int32), values
 
-    def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: bool | None) -> Judgement:
+    def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: bool | None, near: Nearness | None = None) -> Judgement:
         """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
-        tensor = self.manifest.outputs[0]
+        tensor, loss = self.manifest.outputs[0], self.manifest.loss
         if self.manifest.targets == "input":
             self._no_target(y)
             y = data.dequantize(samples[:, : self.manifest.inputs[0].size], self.manifest.inputs[0])
@@ -356,7 +365,16 @@ class Device(Calls, ABC):
             raise ValueError("y is missing: this model's loss takes targets")
         if self._labelled(y):
             labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
-            return judgement.of_labels(self._infer_all(samples, progress)[:, : tensor.size], labels, tensor)
+            return judgement.of_labels(self._infer_all(samples, progress)[:, : tensor.size], labels, tensor, near)
         values = data.prepare_values(y, len(samples), tensor)
-        outputs = data.dequantize(self._infer_all(samples, progress)[:, : tensor.size], tensor)
-        return judgement.of_bits(outputs, values) if self.manifest.loss == "bce" else judgement.of_values(outputs, values)
+        if loss in ("bce", "soft_cross_entropy"):
+            data.check_probabilities(values, loss)
+        if loss == "bce" and near is not None:
+            raise ValueError("within is given, but each output is a yes or no: leave it out")
+        codes = self._infer_all(samples, progress)[:, : tensor.size]
+        if loss == "soft_cross_entropy":
+            return judgement.of_distributions(codes, values, tensor, near)
+        outputs = data.dequantize(codes, tensor)
+        if loss == "bce":
+            return judgement.of_bits(outputs, values, tensor)
+        return judgement.of_values(outputs, values, near, self.manifest.huber_delta)

@@ -138,13 +138,33 @@ def prepare_values(y: ArrayLike, count: int, tensor: Tensor, what: str = "y") ->
     if array.shape == (count,) and tensor.size == 1:
         array = array.reshape(count, 1)
     if array.shape == (count,) and array.dtype.kind in "iu" and tensor.size > 1:
-        raise ValueError(f"{what} has shape {_shape_text(array.shape)}: labels are for cross-entropy, this loss takes {tensor.size} numbers a sample")
+        text = f"labels are for cross-entropy, this loss takes {tensor.size} numbers a sample"
+        raise ValueError(f"{what} has shape {_shape_text(array.shape)}: {text}")
     if array.shape not in ((count, *tensor.sample_shape), (count, tensor.size)):
         raise ValueError(f"{what} has shape {_shape_text(array.shape)}, expected {_shape_text([count, *tensor.sample_shape])}")
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     _check_finite(array, what)
     return np.ascontiguousarray(array.reshape(count, tensor.size))
+
+
+DISTRIBUTION_ERROR = 1e-3
+"""That the sum of a target distribution may differ from 1."""
+
+
+def check_probabilities(values: NDArray[np.float32], loss: str, what: str = "y") -> None:
+    """Refuses targets [N, n] that the losses of probabilities do not take: "bce", and "soft_cross_entropy", whose targets sum to 1."""
+    wrong = np.argwhere((values < 0) | (values > 1))
+    if wrong.size:
+        at = [int(i) for i in wrong[0]]
+        title, hint = ("binary cross-entropy", "0 or 1 for each output") if loss == "bce" else ("soft cross-entropy", "a probability for each class")
+        raise ValueError(f"{what} holds {values[tuple(at)]:g} at {_shape_text(at)}, outside [0, 1]: {title} takes {hint}")
+    if loss == "soft_cross_entropy":
+        sums = values.sum(axis=1, dtype=np.float64)
+        off = np.flatnonzero(np.abs(sums - 1) > DISTRIBUTION_ERROR)
+        if off.size:
+            hint = "soft cross-entropy takes distributions, whose sum is 1: divide each by its sum"
+            raise ValueError(f"{what} sums to {sums[off[0]]:g} at [{off[0]}]: {hint}")
 
 
 def one_target(y: ArrayLike, manifest: Manifest) -> NDArray[Any]:

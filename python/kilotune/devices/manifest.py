@@ -25,7 +25,7 @@ FORMAT = 1
 DTYPES = ("int8", "uint8", "int16", "int32")
 """Of inputs and outputs. A manifest that names none means int8."""
 
-TARGETS_OF_LOSSES = {"cross_entropy": "labels", "bce": "values", "mse": "values"}
+TARGETS_OF_LOSSES = {"cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values"}
 """Losses, and what their targets are where the manifest does not say."""
 
 
@@ -37,6 +37,8 @@ class Tensor:
     scale: float
     zero_point: int
     softmax: bool = False
+    logistic: bool = False
+    """Whether the values are probabilities of a softmax, or each of its own."""
     dtype: str = "int8"
     """Element type of q: "int8", "uint8", "int16" or "int32"."""
 
@@ -82,6 +84,8 @@ class Manifest:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     loss: str | None
+    huber_delta: float | None
+    """Of Huber's loss: the difference from which on it is linear."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
@@ -163,6 +167,7 @@ class Manifest:
             inputs=tuple(_tensor(t) for t in data["inputs"]),
             outputs=tuple(_tensor(t) for t in data["outputs"]),
             loss=_optional(str, data["loss"]),
+            huber_delta=_optional(float, data.get("huber_delta")),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
@@ -191,6 +196,8 @@ class Manifest:
             raise ValueError("base_hash is not 8 bytes")
         if manifest.loss not in (None, *TARGETS_OF_LOSSES):
             raise ValueError(f"the loss {manifest.loss!r} is unknown")
+        if manifest.loss == "huber" and not (manifest.huber_delta and manifest.huber_delta > 0):
+            raise ValueError("huber_delta is missing")
         if manifest.targets not in (None, "labels", "values", "input") or (manifest.training and manifest.targets is None):
             raise ValueError(f"the targets {manifest.targets!r} are unknown")
         if manifest.training and manifest.targets == "labels" and not manifest.classes:
@@ -205,7 +212,8 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     dtype = str(data.get("dtype", "int8"))
     if dtype not in DTYPES:
         raise ValueError(f"the type {dtype!r} is none of {', '.join(DTYPES)}")
-    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), bool(data.get("softmax", False)), dtype)
+    softmax, logistic = (bool(data.get(kind, False)) for kind in ("softmax", "logistic"))
+    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), softmax, logistic, dtype)
 
 
 def _names(data: Any) -> tuple[str, ...]:

@@ -15,6 +15,38 @@ PATIENCE = 2.0
 
 
 @contextmanager
+def stages(title: str, show: bool | None) -> Iterator[Callable[[str], None]]:
+    """What is being done, for work without a number of steps; yields the function to call at each of its stages.
+
+    show: as for `bar`; on standard error that is no terminal True writes a line a stage, once PATIENCE seconds have passed.
+    """
+    if show is False or (show is None and not sys.stderr.isatty()):
+        yield lambda stage: None
+        return
+    status = Console(stderr=True).status(title)
+    appears = time.monotonic() + PATIENCE
+    started = False
+
+    def enter(stage: str) -> None:
+        nonlocal started
+        if time.monotonic() < appears:
+            return
+        if not sys.stderr.isatty():
+            print(f"{title}: {stage}", file=sys.stderr, flush=True)
+            return
+        status.update(f"{title}: {stage}")
+        if not started:
+            started = True
+            status.start()
+
+    try:
+        yield enter
+    finally:
+        if started:
+            status.stop()
+
+
+@contextmanager
 def bar(title: str, total: int, show: bool | None) -> Iterator[Callable[[], None]]:
     """A progress bar; yields the function to call after each step.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc import BinaryCrossEntropy, CompileError, CrossEntropy, Loss, Options, as_loss, check_offload
+from kiloc import CompileError, CrossEntropy, Loss, Options, as_loss, check_offload
 from kiloc.ir import Graph
 from kiloc.optim import SGD, STORAGES, Optimizer
 from kiloc.peft import Layers, Method, has_weights, named_layers
@@ -127,8 +127,9 @@ def _targets(graph: Graph, loss: Loss, y: Any, count: int) -> Array | None:
     values = given.astype(np.float32).reshape(count, *result.shape[1:])
     if not np.isfinite(values).all():
         raise CompileError("data", "holds targets that are not finite", "check them")
-    if isinstance(loss, BinaryCrossEntropy) and not ((values >= 0) & (values <= 1)).all():
-        raise CompileError("data", f"holds targets outside [0, 1], which the loss {loss.name} takes", "pass a vector of 0 and 1 a sample")
+    problem = loss.problem(values.reshape(count, -1))
+    if problem:
+        raise CompileError("data", f"its targets {problem}", "pass a vector of such numbers a sample")
     return values
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc import BinaryCrossEntropy, ir
+from kiloc import BinaryCrossEntropy, Huber, Loss, SoftCrossEntropy, ir
 from kiloc.ir import total_macs
 
 from ..building import build
@@ -163,8 +163,10 @@ class Task:
             return float(np.log(self.model.graph.type(self.model.graph.outputs[0]).size))
         if isinstance(self.setting.loss, BinaryCrossEntropy):
             return float(np.log(2))
+        if isinstance(self.setting.loss, SoftCrossEntropy):
+            return float(np.log(self.model.graph.type(self.model.graph.outputs[0]).size))
         if self.data.targets is not None:
-            return float(np.mean((self.data.targets - self.data.targets.mean(0)) ** 2))
+            return _loss_of_means(self.setting.loss, self.data.targets - self.data.targets.mean(0))
         t = self.model.graph.type(self.model.graph.inputs[0])
         return float(np.mean(((self.data.inputs[0] - self.data.inputs[0].mean(0)) * t.scale) ** 2))
 
@@ -197,6 +199,14 @@ class Task:
     @cached_property
     def _rests(self) -> dict[str, Task]:
         return {}
+
+
+def _loss_of_means(loss: Loss, difference: Array) -> float:
+    """The mean loss of targets that are values, where the answer is off by so much."""
+    if isinstance(loss, Huber):
+        clamped = np.clip(difference, -loss.delta, loss.delta)
+        return float(np.mean(clamped * (difference - clamped / 2)))
+    return float(np.mean(difference**2))
 
 
 class Trainer:

@@ -42,14 +42,43 @@ typedef struct {
 void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss);
 
-/* Each y is a logit of its own: s = 1 / (1 + exp(-y)), loss = sum_i (-t ln s - (1 - t) ln(1 - s)) / size,
- * real g = (s - t) / size. target [size]: t in [0, 1]. */
-void kt_binary_cross_entropy(const kt_loss_params *params, const int8_t *y, const float *target, int8_t *g,
-                             int32_t *exponent, float *loss);
+/* The same with a distribution in place of a label: q = (1 - smoothing) target + smoothing / size and
+ * w = sum_i weights[i] target[i]. target [size]: in [0, 1], with the sum 1; where its sum is a little off, loss and
+ * gradient are those of such a target. */
+void kt_soft_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const float *target, int8_t *g,
+                           int32_t *exponent, float *loss);
+
+/* smoothing: how much of each target is one half instead, in [0, 1); weights [size]: factors on what is there, or NULL. */
+typedef struct {
+    int32_t size;
+    int32_t zero_point;
+    float scale;
+    float smoothing;
+    const float *weights;
+} kt_binary_cross_entropy_params;
+
+/* Each y is a logit of its own: s = 1 / (1 + exp(-y)), t = (1 - smoothing) target + smoothing / 2,
+ * loss = sum_i (-w t ln s - (1 - t) ln(1 - s)) / size, real g = (s - t - (w - 1) t (1 - s)) / size.
+ * target [size]: in [0, 1]. */
+void kt_binary_cross_entropy(const kt_binary_cross_entropy_params *params, const int8_t *y, const float *target,
+                             int8_t *g, int32_t *exponent, float *loss);
 
 /* loss = sum_i (y[i] - target[i])^2 / size, real g = (y - target) * 2 / size. target [size], in real units. */
 void kt_mean_squared_error(const kt_loss_params *params, const int8_t *y, const float *target, int8_t *g,
                            int32_t *exponent, float *loss);
+
+/* delta: the difference from which on the loss is linear. */
+typedef struct {
+    int32_t size;
+    int32_t zero_point;
+    float scale;
+    float delta;
+} kt_huber_params;
+
+/* d = y - target, c = d clamped to [-delta, delta]: loss = sum_i c (d - c / 2) / size, real g = c / size.
+ * target [size], in real units. */
+void kt_huber(const kt_huber_params *params, const int8_t *y, const float *target, int8_t *g, int32_t *exponent,
+              float *loss);
 
 typedef struct {
     int32_t size;

@@ -40,6 +40,9 @@ typedef enum {
     KT_ERROR_UNSIGNED = 19    /* a state from outside, in a build with a public key; nothing was changed */
 } kt_status;
 
+/* What a status means, in a few words of English: for a log or a serial port. Never NULL, whatever the number. */
+const char *kt_status_text(kt_status status);
+
 typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */
 typedef struct kt_self_test kt_self_test;           /* kt/adapter_slots.h */
 

@@ -6,6 +6,7 @@
 #define EVERY_OPERATOR_H
 
 #include "kt/model.h"
+#include "kt/quantize.h"
 
 #if KT_ABI != 3
 #error "every_operator was generated for another version of the kilotune runtime: build it again"
@@ -24,6 +25,10 @@ extern "C" {
 #define EVERY_OPERATOR_RESIDENT 0 /* of them, as planned */
 #define EVERY_OPERATOR_INPUT_BYTES 198 /* 1 x 11 x 9 x 2 int8, real = 0.015625 * (q - 3) */
 #define EVERY_OPERATOR_OUTPUT_BYTES 5 /* 1 x 5 int8, real = 0.00390625 * (q + 128) */
+#define EVERY_OPERATOR_INPUT_SCALE 0.015625f
+#define EVERY_OPERATOR_INPUT_ZERO_POINT 3
+#define EVERY_OPERATOR_OUTPUT_SCALE 0.00390625f
+#define EVERY_OPERATOR_OUTPUT_ZERO_POINT (-128)
 #define EVERY_OPERATOR_TARGET_VALUES 5 /* floats behind kt_target.values, in the output's real units */
 
 /* What training changes. Its bytes may be stored and given back to every_operator_resume;
@@ -92,6 +97,30 @@ void every_operator_adapter_select(every_operator_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface every_operator_interface;
+
+/* A real value as the model takes it, and one of its results as a real value, with the bits of kilotune's Python: kt/quantize.h
+ * says how they are rounded. */
+static inline int8_t every_operator_quantize_input(float real)
+{
+    return (int8_t)kt_quantize(real, EVERY_OPERATOR_INPUT_SCALE, EVERY_OPERATOR_INPUT_ZERO_POINT, -128, 127);
+}
+
+static inline float every_operator_dequantize_output(int8_t q)
+{
+    return kt_dequantize(q, EVERY_OPERATOR_OUTPUT_SCALE, EVERY_OPERATOR_OUTPUT_ZERO_POINT);
+}
+
+/* Number of the largest of 5 values, the first of equal ones: the class of a classifier. */
+static inline int32_t every_operator_argmax_output(const int8_t *output)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < 5; i++) {
+        if (output[i] > output[best]) {
+            best = i;
+        }
+    }
+    return best;
+}
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #define TINY_H
 
 #include "kt/model.h"
+#include "kt/quantize.h"
 
 #if KT_ABI != 3
 #error "tiny was generated for another version of the kilotune runtime: build it again"
@@ -24,6 +25,10 @@ extern "C" {
 #define TINY_RESIDENT 0 /* of them, as planned */
 #define TINY_INPUT_BYTES 8 /* 1 x 8 int8, real = 0.015625 * (q - 3) */
 #define TINY_OUTPUT_BYTES 3 /* 1 x 3 int8, real = 0.00390625 * (q + 128) */
+#define TINY_INPUT_SCALE 0.015625f
+#define TINY_INPUT_ZERO_POINT 3
+#define TINY_OUTPUT_SCALE 0.00390625f
+#define TINY_OUTPUT_ZERO_POINT (-128)
 #define TINY_CLASSES 3
 
 /* What training changes. Its bytes may be stored and given back to tiny_resume;
@@ -119,6 +124,30 @@ void tiny_adapter_select(tiny_model *m, const void *values);
 
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface tiny_interface;
+
+/* A real value as the model takes it, and one of its results as a real value, with the bits of kilotune's Python: kt/quantize.h
+ * says how they are rounded. */
+static inline int8_t tiny_quantize_input(float real)
+{
+    return (int8_t)kt_quantize(real, TINY_INPUT_SCALE, TINY_INPUT_ZERO_POINT, -128, 127);
+}
+
+static inline float tiny_dequantize_output(int8_t q)
+{
+    return kt_dequantize(q, TINY_OUTPUT_SCALE, TINY_OUTPUT_ZERO_POINT);
+}
+
+/* Number of the largest of 3 values, the first of equal ones: the class of a classifier. */
+static inline int32_t tiny_argmax_output(const int8_t *output)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < 3; i++) {
+        if (output[i] > output[best]) {
+            best = i;
+        }
+    }
+    return best;
+}
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@ over the elements of g that element i of the operand was stretched to; f is an i
     product      f = other - z_other                                       MUL
     choice       f = 2 where the operand was taken, 1 where both are equal, else 0; in halves     MAXIMUM, MINIMUM
     difference   f = (own - z_own) m_own - (other - z_other) m_other, shifted to 13 bits          SQUARED_DIFFERENCE
+    slope        f = 1 or a slope                                                                 PRELU
 """
 
 from __future__ import annotations
@@ -184,3 +185,40 @@ class DifferenceGradient(ElementwiseGradient):
 
     def fields(self, t: NodeTypes) -> dict[str, Field]:
         return {"offset": (-t.type("own").zero_point, -t.type("other").zero_point), "multiplier": self.multipliers(t)}
+
+
+SLOPE_SHIFT = 8
+
+
+@register
+@dataclass(frozen=True)
+class SlopeGradient(ElementwiseGradient):
+    """sum g f of PRELU's x: f is 1 where own is not negative, else its slope, both in 1/2^15 of the steepest that slopes could hold, or of 1.
+
+    f = one, or shift_round((other - z_other) m, 8).
+    """
+
+    mnemonic: ClassVar[str] = "slope_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", "own", "other")
+    largest: ClassVar[int] = 2**15
+
+    def _step(self, t: NodeTypes) -> float:
+        return max(1.0, 255 * t.type("other").scale) / 2**15
+
+    def factors(self, t: NodeTypes) -> tuple[int, int]:
+        """(one, m)."""
+        step = self._step(t)
+        return int(np.floor(1 / step + 0.5)), int(np.floor(t.type("other").scale / step * 2**SLOPE_SHIFT + 0.5))
+
+    def unit(self, t: NodeTypes) -> float:
+        return t.type("g").scale * self._step(t)
+
+    def factor(self, e: Environment) -> Any:
+        one, m = self.factors(e)
+        return np.where(self.centred(e, "own") >= 0, one, nm.shift_round(self.centred(e, "other") * m, SLOPE_SHIFT))
+
+    def real_factor(self, e: Environment) -> Any:
+        return np.where(self.centred(e, "own") >= 0, 1.0, self.centred(e, "other") * e.type("other").scale)
+
+    def fields(self, t: NodeTypes) -> dict[str, Field]:
+        return {"offset": (-t.type("own").zero_point, -t.type("other").zero_point), "factor": self.factors(t)}

@@ -77,6 +77,11 @@ def in_order(x: nm.Floats) -> nm.Floats:
     return np.asarray(np.add.accumulate(x, axis=1, dtype=np.float32)[:, -1])
 
 
+def _table(name: str, factors: tuple[float, ...]) -> Field:
+    """Factors as a constant of the generated code; no factors are a null pointer."""
+    return Table(name, "float", np.array(factors, np.float32)) if factors else "NULL"
+
+
 @register
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(LossOperator):
@@ -110,36 +115,113 @@ class SoftmaxCrossEntropy(LossOperator):
         return weight[:, None] * g, loss
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {**self.fields(t), "smoothing": self.smoothing}
-        fields["weights"] = Table("class_weights", "float", np.array(self.weights, np.float32)) if self.weights else "NULL"
+        fields = {**self.fields(t), "smoothing": self.smoothing, "weights": _table("class_weights", self.weights)}
         struct, source = "kt_cross_entropy_params", "loss/softmax_cross_entropy.c"
         return KernelCall("kt_softmax_cross_entropy", struct, fields, self.arguments(n, "label"), source=source)
 
 
 @register
 @dataclass(frozen=True)
-class BinaryCrossEntropy(LossOperator):
-    """loss = mean over the elements of -t log s(y) - (1 - t) log(1 - s(y)), s the logistic function; target float32 in [0, 1].
+class SoftCrossEntropy(LossOperator):
+    """loss = -w sum_i q_i log softmax(y)_i; q = (1 - smoothing) target + smoothing / classes; target float32 [classes], a distribution.
 
-    Computed as max(y, 0) - y t + log(1 + exp(-|y|)); the gradient is (s(y) - t) / size.
+    w = sum_i weights[i] target[i]; weights: a factor for each class, empty for 1. Both terms count the target's own sum in place of 1, so that
+    the gradient is the loss's for targets that sum to nearly 1, too: it sums to 0, and at the likeliest class it is minus the sum of the others,
+    which loses no digits where p is near the target.
+    """
+
+    mnemonic: ClassVar[str] = "soft_cross_entropy"
+    operands: ClassVar[tuple[str, ...]] = ("y", "target")
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    smoothing: float = 0.0
+    weights: tuple[float, ...] = ()
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        z = self.dequantized(e)
+        z = z - z.max(1, keepdims=True)
+        p = nm.exp(z)
+        total = in_order(p)
+        target = e.array("target").astype(np.float32).reshape(z.shape)
+        mass = in_order(target)
+        smoothing, share = np.float32(self.smoothing), np.float32(self.smoothing) / np.float32(z.shape[1])
+        q = (np.float32(1) - smoothing) * target + (share * mass)[:, None]
+        weight = in_order(np.array(self.weights, np.float32) * target) if self.weights else np.ones(len(z), np.float32)
+        loss = weight * (mass * nm.log(total) - in_order(q * z))
+        g = mass[:, None] * (p / total[:, None]) - q
+        rows, likeliest = np.arange(len(z)), target.argmax(1)
+        g[rows, likeliest] = 0
+        g[rows, likeliest] = -in_order(g)
+        return weight[:, None] * g, loss
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {**self.fields(t), "smoothing": self.smoothing, "weights": _table("class_weights", self.weights)}
+        struct, source = "kt_cross_entropy_params", "loss/soft_cross_entropy.c"
+        return KernelCall("kt_soft_cross_entropy", struct, fields, self.arguments(n, "target"), source=source)
+
+
+@register
+@dataclass(frozen=True)
+class BinaryCrossEntropy(LossOperator):
+    """loss = mean over the elements of -w t log s(y) - (1 - t) log(1 - s(y)), s the logistic function; target float32 in [0, 1].
+
+    t = (1 - smoothing) target + smoothing / 2. positive_weights: a factor w for each element, on the part that is there, empty for 1. Computed
+    as max(y, 0) - y t + log(1 + exp(-|y|)); the gradient is (s(y) - t) / size. A weight adds (w - 1) t (max(-y, 0) + log(1 + exp(-|y|))) to the
+    loss and takes (w - 1) t s(-y) / size from the gradient.
     """
 
     mnemonic: ClassVar[str] = "binary_cross_entropy"
     operands: ClassVar[tuple[str, ...]] = ("y", "target")
     target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
+    smoothing: float = 0.0
+    positive_weights: tuple[float, ...] = ()
+
     def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
-        y, one = self.dequantized(e), np.float32(1)
-        target = e.array("target").astype(np.float32).reshape(y.shape)
+        y, zero, one = self.dequantized(e), np.float32(0), np.float32(1)
+        smoothing = np.float32(self.smoothing)
+        target = (one - smoothing) * e.array("target").astype(np.float32).reshape(y.shape) + smoothing * np.float32(0.5)
         count = np.float32(y.shape[1])
         small = nm.exp(-np.abs(y))
-        part = np.maximum(y, np.float32(0)) - y * target + nm.log(one + small)
-        logistic = np.where(y >= 0, one, small) / (one + small)
-        return (logistic - target) * (one / count), in_order(part) / count
+        log = nm.log(one + small)
+        part = np.maximum(y, zero) - y * target + log
+        g = np.where(y >= 0, one, small) / (one + small) - target
+        if self.positive_weights:
+            more = (np.array(self.positive_weights, np.float32) - one) * target
+            part = part + more * (np.maximum(-y, zero) + log)
+            g = g - more * (np.where(y >= 0, small, one) / (one + small))
+        return g * (one / count), in_order(part) / count
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        source = "loss/binary_cross_entropy.c"
-        return KernelCall("kt_binary_cross_entropy", "kt_loss_params", self.fields(t), self.arguments(n, "target"), source=source)
+        fields = {**self.fields(t), "smoothing": self.smoothing, "weights": _table("positive_weights", self.positive_weights)}
+        struct, source = "kt_binary_cross_entropy_params", "loss/binary_cross_entropy.c"
+        return KernelCall("kt_binary_cross_entropy", struct, fields, self.arguments(n, "target"), source=source)
+
+
+@register
+@dataclass(frozen=True)
+class Huber(LossOperator):
+    """loss = mean over the elements of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = y - target; target: float32 in real units.
+
+    Computed as c (d - c / 2), c = d clamped to [-delta, delta]; the gradient is c / size.
+    Source: Huber, "Robust Estimation of a Location Parameter" (1964).
+    """
+
+    mnemonic: ClassVar[str] = "huber"
+    operands: ClassVar[tuple[str, ...]] = ("y", "target")
+
+    delta: float = 1.0
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        y, delta = self.dequantized(e), np.float32(self.delta)
+        difference = y - e.array("target").astype(np.float32).reshape(y.shape)
+        clamped = np.minimum(np.maximum(difference, -delta), delta)
+        count = np.float32(y.shape[1])
+        return clamped * (np.float32(1) / count), in_order(clamped * (difference - np.float32(0.5) * clamped)) / count
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {**self.fields(t), "delta": self.delta}
+        return KernelCall("kt_huber", "kt_huber_params", fields, self.arguments(n, "target"), source="loss/huber.c")
 
 
 @dataclass(frozen=True)

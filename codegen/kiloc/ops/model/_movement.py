@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ...ir.operator import NodeTypes, Op
+from ...ir.types import TensorType
 from .relabel import Relabel
 from .reshape import Reshape
 
@@ -45,10 +46,16 @@ def moved(r: TFLiteReader, op: TFLiteOperator, tensors: Sequence[Tensor | None],
         return values, 0
     for i, (shape, done) in enumerate(zip(shapes, in_front, strict=True)):
         if not done:
-            whole = (1, *(1 if d < 1 else d for d in shape))
-            type_ = r.b.values[values[i]].type
-            values[i] = r.b.node(r.b.unique(f"{values[i]}.whole"), Reshape(whole), {"x": values[i]}, _shaped(type_, whole), op.where)
+            values[i] = viewed(r, op, values[i], (1, *(1 if d < 1 else d for d in shape)))
     return values, 1
+
+
+def viewed(r: TFLiteReader, op: TFLiteOperator, value: str, shape: tuple[int, ...]) -> str:
+    """A value under another shape; of a constant another constant."""
+    v = r.b.values[value]
+    if v.data is not None and v.kind == "constant":
+        return r.b.constant(r.b.unique(value), v.data.reshape(shape), v.type.quantization, v.origin)
+    return r.b.node(r.b.unique(f"{value}.shaped"), Reshape(shape), {"x": value}, _shaped(v.type, shape), op.where)
 
 
 def _value(r: TFLiteReader, op: TFLiteOperator, t: Tensor | None) -> str:
@@ -58,8 +65,8 @@ def _value(r: TFLiteReader, op: TFLiteOperator, t: Tensor | None) -> str:
     return r.value(t, op.where)
 
 
-def _shaped(type_: Any, shape: tuple[int, ...]) -> Any:
-    return type(type_)(shape, type_.dtype, type_.quantization)
+def _shaped(type_: TensorType, shape: tuple[int, ...]) -> TensorType:
+    return TensorType(shape, type_.dtype, type_.quantization)
 
 
 def emit(r: TFLiteReader, op: TFLiteOperator, node: Op, inputs: Mapping[str, str], result: int = 0, label: str = "") -> None:

@@ -131,7 +131,8 @@ class AveragePool2D(Pool2D):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        """A pool over the whole image that changes the scale is a mean; a border that counts is padded in front."""
+        """A pool over the whole image that changes the scale is a mean; a border that counts is padded in front. Where the result has steps
+        less than half as long, rounding to steps of the input first would show: a depthwise layer sums and rounds once."""
         x = r.activation(op)
         order, rank, q = r.image(op, x), x.index.ndim, r.quantization(x)
         window = r.pool_window(op, order.shape, rank)
@@ -144,6 +145,8 @@ class AveragePool2D(Pool2D):
             value, window = Pad.around(r, op, value, window.pad, q.zero_point), replace(window, pad=(0, 0, 0, 0))
         size = r.b.values[value].type.shape
         shape = (1, *window.output(size[1], size[2]), size[3])
+        if not any(window.pad) and r.needs_finer_steps(op, q):
+            return r.window_mean(op, value, window, shape, r.file_order(shape, rank))
         return r.result(op, "average_pool", lambda a: cls(window, a), {"x": value}, shape, r.file_order(shape, rank), kept=q)
 
 

@@ -13,8 +13,7 @@ from ...ir.binding import TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Pointers, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import TensorType
-from ._movement import axis_of, emit, moved
-from .reshape import Reshape
+from ._movement import axis_of, emit, moved, viewed
 from .slice import Slice
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ class Concatenate(Op):
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
         {"CONCATENATION": 2, "PACK": 2}, "ConcatenationOptions", ("Axis", "FusedActivationFunction"), others={"PACK": ("PackOptions", ("Axis",))}
     )
+    oracle: ClassVar[str] = "tflite-micro"
 
     axis: int = 1
 
@@ -92,10 +92,8 @@ class Concatenate(Op):
         values, front = moved(r, op, op.inputs, [0] if packs else [axis])
         if packs:
             for i, value in enumerate(values):
-                type_ = r.b.values[value].type
-                shape = (*type_.shape[: axis + front], 1, *type_.shape[axis + front :])
-                to = TensorType(shape, type_.dtype, type_.quantization)
-                values[i] = r.b.node(r.b.unique(f"{value}.packed"), Reshape(shape), {"x": value}, to, op.where)
+                shape = r.b.values[value].type.shape
+                values[i] = viewed(r, op, value, (*shape[: axis + front], 1, *shape[axis + front :]))
         given = [r.b.values[v].type.quantization for v in values]
         if not packs and any(q != r.activation_type(op.outputs[0]).quantization for q in given):
             raise CompileError(op.where, "joins tensors of different scales, which no interpreter does", "put a QUANTIZE in front of each operand")
@@ -104,8 +102,4 @@ class Concatenate(Op):
         emit(r, op, cls(axis + front), {"x" if i == 0 else f"x{i}": v for i, v in enumerate(values)}, label="pack" if packs else "")
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
-        def part(operand: str) -> int:
-            value = w.graph.values[node.inputs[operand]]
-            return w.constant(node, operand, operand, value.type.quantization) if value.kind == "constant" else w.operand(node, operand)
-
-        w.emit(node, "CONCATENATION", [part(o) for o in self.required(node.inputs)], Axis=self.axis)
+        w.emit(node, "CONCATENATION", [w.operand_or_constant(node, o) for o in self.required(node.inputs)], Axis=self.axis)

@@ -5,15 +5,19 @@ Source: TensorFlow Lite 8-bit quantisation specification, section "CONV_2D"; rou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
+from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import NodeTypes, register
 from .._activation import far_apart
 from .._sums import Image
 from .._window import Window
 from ._linear import Linear
+from .pad_axes import PadAxes
 
 if TYPE_CHECKING:
     from ...export.onnx import OnnxWriter
@@ -26,12 +30,17 @@ if TYPE_CHECKING:
 CONVOLUTION_FIELDS = ("StrideH", "StrideW", "Padding", "DilationHFactor", "DilationWFactor", "FusedActivationFunction")
 """Options of a convolution in .tflite files."""
 
+TRANSPOSED_FIELDS = ("StrideH", "StrideW", "Padding", "FusedActivationFunction")
+
 
 @register
 @dataclass(frozen=True)
 class Conv2D(Linear):
     mnemonic: ClassVar[str] = "conv_2d"
-    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"CONV_2D": 3}, "Conv2DOptions", CONVOLUTION_FIELDS, also=("DEPTHWISE_CONV_2D",))
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
+        {"CONV_2D": 3, "TRANSPOSE_CONV": 3}, "Conv2DOptions", CONVOLUTION_FIELDS, also=("DEPTHWISE_CONV_2D",),
+        others={"TRANSPOSE_CONV": ("TransposeConvOptions", TRANSPOSED_FIELDS)},
+    )  # fmt: skip
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Conv",))
     oracle: ClassVar[str] = "tflite-micro"
 
@@ -55,9 +64,37 @@ class Conv2D(Linear):
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        if op.kind == "TRANSPOSE_CONV":
+            cls._read_transposed(r, op)
+            return
         w = r.constant(op, 1)
         window, activation, name = r.convolution_window(op, w), r.activation(op), r.name(op, "conv")
         r.emit(op, cls(activation=activation, window=window), r.weights(op, name, w.shape[0]), name=name)
+
+    @classmethod
+    def _read_transposed(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        """A convolution, with the kernel turned round, over an image whose values are a stride apart with the zero point between them."""
+        source, result = replace(op, inputs=[op.input(2), op.input(1), op.input(3)]), op.outputs[0]
+        w, o, (height, width, depth) = r.constant(op, 1), r.options(op), r.image(source)[1:]
+        stride, kernel = (int(o["StrideH"]), int(o["StrideW"])), w.shape[1:3]
+        if w.ndim != 4 or w.size == 0 or w.shape[3] != depth or len(result.shape) != 4 or min(stride) < 1 or o["Padding"] not in (0, 1):
+            raise CompileError(op.where, f"weights of shape {w.shape} with stride {stride} over {depth} channels", "export the model again")
+        spread = tuple((d - 1) * s + 1 for d, s in zip((height, width), stride, strict=True))
+        r.check_size(op, (1, *spread, depth))
+        before = [k - 1 for k in kernel]
+        if o["Padding"] == 0:  # SAME
+            before = [k - 1 - max(d + k - 1 - y, 0) // 2 for k, d, y in zip(kernel, spread, result.shape[1:3], strict=True)]
+        after = [y + k - 1 - b - d for y, k, b, d in zip(result.shape[1:3], kernel, before, spread, strict=True)]
+        if min(*before, *after) < 0:
+            raise CompileError(op.where, f"makes {result.shape} of {(height, width)} with stride {stride}", "export the model again")
+        name, value = r.name(op, "transpose_conv"), r.value(op.input(2), op.where)
+        if stride != (1, 1):
+            type_ = r.b.values[value].type
+            pad = PadAxes((0,) * 4, (0,) * 4, (0, stride[0] - 1, stride[1] - 1, 0), type_.zero_point)
+            value = r.b.node(r.b.unique(f"{name}.spread"), pad, {"x": value}, pad.infer(NodeTypes({"x": type_}))[0], op.where)
+        window = r.checked_window(op, Window((kernel[0], kernel[1]), (1, 1), (before[0], before[1], after[0], after[1])), (1, *spread, depth))
+        layer = r.weights(source, name, w.shape[0], lambda data: np.ascontiguousarray(data[:, ::-1, ::-1]))
+        r.emit(op, cls(activation=r.activation(op), window=window), {"x": value, **layer}, name=name)
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         x, padding = w.padded(node, self.window, w.graph.type(node.inputs["x"]).zero_point)

@@ -170,7 +170,7 @@ class DepthwiseConv2D(Op):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        """One group for each channel, or a single group, which is CONV_2D."""
+        """One group for each channel; any other number of groups is a CONV_2D."""
         x, w = r.activation(op), r.weights(op)
         order, rank = r.image(op, x), x.index.ndim
         data = w.data[..., None] if rank == 3 else w.data
@@ -182,14 +182,13 @@ class DepthwiseConv2D(Op):
         shape = (1, *window.output(order.shape[1], order.shape[2]), data.shape[0])
         r.check_size(op, shape)
         value, index = r.arrange(x, order, order.shape, op.where), r.file_order(shape, rank)
-        if group == 1:
-            layer = r.layer(op, value, w, data.transpose(0, 2, 3, 1), 0)
-            p = r.result(op, "conv", lambda a: Conv2D(activation=a, window=window), {"x": value}, shape, index, layer=layer)
-        elif group == channels:
+        if group == channels > 1:
             layer = r.layer(op, value, w, data.transpose(1, 2, 3, 0), 3)
             p = r.result(op, "depthwise", lambda a: cls(window, a), {"x": value}, shape, index, layer=layer)
         else:
-            raise CompileError(op.where, f"{group} groups of {channels} channels", "only one group, or one group a channel, is supported")
+            dense = _without_groups(r, op, data, group).transpose(0, 2, 3, 1)
+            layer = r.layer(op, value, w, dense, 0)
+            p = r.result(op, "conv", lambda a: Conv2D(activation=a, window=window), {"x": value}, shape, index, layer=layer)
         if not op.input(2):
             return p
         bias = r.constant(op, 2)
@@ -200,6 +199,19 @@ class DepthwiseConv2D(Op):
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         w.convolution(node, self.window, self.activation, (3, 0, 1, 2), w.graph.type(node.inputs["x"]).shape[3])
+
+
+def _without_groups(r: OnnxReader, op: OnnxOperator, data: Array, groups: int) -> Array:
+    """Weights [OC, IC / groups, KH, KW] as those of one group, with 0 for the channels of the others."""
+    if groups == 1:
+        return data
+    out, depth = data.shape[0] // groups, data.shape[1]
+    r.check_size(op, (data.shape[0], depth * groups, *data.shape[2:]))
+    dense = np.zeros((data.shape[0], depth * groups, *data.shape[2:]), data.dtype)
+    for i in range(groups):
+        dense[i * out : (i + 1) * out, i * depth : (i + 1) * depth] = data[i * out : (i + 1) * out]
+    r.b.notes.append(f"{op.where}: {groups} groups run as one, with weights of 0 between them")
+    return dense
 
 
 def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:

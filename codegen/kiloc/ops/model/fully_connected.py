@@ -6,7 +6,7 @@ as in convolutions; LiteRT rounds once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...export.tflite import TFLiteWriter
     from ...frontend.onnx_file import Operator as OnnxOperator
     from ...frontend.onnx_reader import OnnxReader
-    from ...frontend.qdq import AnyValue, Constant, Pending
+    from ...frontend.qdq import Activation, AnyValue, Constant, Pending
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
@@ -75,23 +75,36 @@ class FullyConnected(Linear):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        if op.kind == "MatMul":
-            if not r.is_constant(r.value(op.input(1), op.where)):
-                what = "operator MatMul is not supported on two activations"
-                raise CompileError(op.where, what, "only products with constant weights are supported")
-        elif op.int_of("transA", 0) or op.float_of("alpha", 1.0) != 1.0 or (op.input(2) and op.float_of("beta", 1.0) != 1.0):
-            raise CompileError(op.where, "transA, alpha and beta are not supported", "export with transA = 0 and alpha = beta = 1")
-        shape = r.constant(op, 1).data.shape
-        if len(shape) != 2:
-            raise CompileError(op.where, f"has weights of shape {shape}", "weights must be a constant matrix")
-        p = cls._rows(r, op, r.weights(op, transposed=op.kind == "MatMul" or not op.int_of("transB", 0)))
-        return r.with_bias(op, r.constant(op, 2), p) if op.kind == "Gemm" and op.input(2) else p
+        """MatMul and Gemm with constant weights on either side: W x is the transpose of x^T W^T."""
+        found = [r.value(op.input(i), op.where) for i in (0, 1)]
+        constant = next((i for i in (1, 0) if r.is_constant(found[i])), None)
+        if constant is None:
+            what = f"operator {op.kind} is not supported on two activations"
+            raise CompileError(op.where, what, "only products with constant weights are supported")
+        gemm = op.kind == "Gemm"
+        w, x = r.weights(op, constant), r.activation(op, 1 - constant)
+        transposed = [gemm and bool(op.int_of(name, 0)) for name in ("transA", "transB")]
+        if w.data.ndim > 2 and set(w.data.shape[:-2]) == {1}:
+            w = w.rearranged(lambda a: a.reshape(a.shape[-2:]))
+        if w.data.ndim != 2 or (transposed[1 - constant] and x.index.ndim != 2):
+            raise CompileError(op.where, f"multiplies {x.index.shape} and weights of {w.data.shape}", "weights must be a constant matrix")
+        if transposed[constant] == (constant == 0):
+            w = w.rearranged(lambda a: a.swapaxes(0, 1))
+        if transposed[1 - constant] == (constant == 1) and x.index.ndim > 1:
+            x = replace(x, index=x.index.swapaxes(-1, -2))
+        if gemm and op.float_of("alpha", 1.0) != 1.0:
+            w = r.multiplied(op, w, op.float_of("alpha", 1.0))
+        p = cls._rows(r, op, x, w)
+        if constant == 0:
+            p = replace(p, index=p.index.swapaxes(-1, -2))
+        if not gemm or not op.input(2):
+            return p
+        return r.with_bias(op, r.constant(op, 2), p, op.float_of("beta", 1.0))
 
     @classmethod
-    def _rows(cls, r: OnnxReader, op: OnnxOperator, w: Constant) -> Pending:
+    def _rows(cls, r: OnnxReader, op: OnnxOperator, x: Activation, w: Constant) -> Pending:
         """Rows of x times w [N, K]. Where x lies in another order than the file's, the weights' columns move instead."""
-        x = r.activation(op)
-        if w.data.ndim != 2 or x.index.ndim < 1 or x.index.shape[-1] != w.data.shape[1]:
+        if x.index.ndim < 1 or x.index.shape[-1] != w.data.shape[1]:
             raise CompileError(op.where, f"multiplies {x.index.shape} by weights of {w.data.shape[::-1]}", "weights must be a constant matrix")
         channels, depth = w.data.shape
         columns, value = r.column_order(x.index.reshape(-1, depth)), x.value

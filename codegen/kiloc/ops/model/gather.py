@@ -42,6 +42,7 @@ class Gather(Op):
             "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
         },
     )  # fmt: skip
+    oracle: ClassVar[str] = "tflite-micro"
 
     axis: int = 1
     indices: tuple[tuple[int, ...], ...] = ((0,),)

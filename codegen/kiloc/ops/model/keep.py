@@ -35,6 +35,7 @@ class Keep(Op):
         others={"VAR_HANDLE": ("VarHandleOptions", ("Container", "SharedName")), "CALL_ONCE": ("CallOnceOptions", ("InitSubgraphIndex",))},
         several=("ASSIGN_VARIABLE", "CALL_ONCE"),
     )  # fmt: skip
+    oracle: ClassVar[str] = "tflite-micro"
 
     part: Slice | None = None
 

@@ -50,6 +50,7 @@ class Lstm(Op):
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "recurrent", "bias")
     optional: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     kept: ClassVar[tuple[str, ...]] = ("hidden", "cell")
+    oracle: ClassVar[str] = "tflite-micro"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"UNIDIRECTIONAL_SEQUENCE_LSTM": 3}, "UnidirectionalSequenceLSTMOptions", _FIELDS)
 
     memory: Memory = field(default_factory=Memory)

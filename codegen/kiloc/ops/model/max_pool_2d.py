@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, register
+from ...ir.types import TensorType
 from .._activation import clamp_range
 from .._window import Window
 from ..backward._gradient import Real, RequantizedGradient, batch
+from ._movement import emit, viewed
+from ._reduction import reduced
 from .average_pool_2d import POOL_FIELDS, Pool2D
+from .reshape import Reshape
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from ...frontend.onnx_file import Operator as OnnxOperator
     from ...frontend.onnx_reader import OnnxReader
     from ...frontend.qdq import AnyValue
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 OUTSIDE = -129
@@ -40,7 +48,9 @@ def windows(window: Window, x: Array) -> NDArray[np.int64]:
 @dataclass(frozen=True)
 class MaxPool2D(Pool2D):
     mnemonic: ClassVar[str] = "max_pool_2d"
-    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MAX_POOL_2D": 2}, "Pool2DOptions", POOL_FIELDS)
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
+        {"MAX_POOL_2D": 2, "REDUCE_MAX": 2}, "Pool2DOptions", POOL_FIELDS, others={"REDUCE_MAX": ("ReducerOptions", ())}
+    )
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("MaxPool",))
     oracle: ClassVar[str] = "tflite-micro"
 
@@ -56,6 +66,22 @@ class MaxPool2D(Pool2D):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return self.pool_call(t, n, "kt_max_pool2d_s8")
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        """REDUCE_MAX is a pool over an image whose height is the reduced axes, a window behind the other for every index in front of them."""
+        if op.kind != "REDUCE_MAX":
+            super().read_tflite(r, op)
+            return
+        value, axes = reduced(r, op)
+        shape = r.b.values[value].type.shape
+        outer, count, inner = prod(shape[: axes[0]]), prod(shape[axes[0] : axes[-1] + 1]), prod(shape[axes[-1] + 1 :])
+        value = viewed(r, op, value, (1, outer * count, 1, inner))
+        if r.b.values[value].type.quantization != r.activation_type(op.outputs[0]).quantization:
+            raise CompileError(op.where, "gives its result another scale than its input has", "put a QUANTIZE behind it")
+        type_ = TensorType((1, outer, 1, inner), "int8", r.b.values[value].type.quantization)
+        largest = r.b.node(r.b.unique(f"{value}.largest"), cls(Window((count, 1), (count, 1))), {"x": value}, type_, op.where)
+        emit(r, op, Reshape(r.shape(op.outputs[0])), {"x": largest}, label="reduce_max")
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         self.written_pool(w, node, -128, "MaxPool")

@@ -20,6 +20,7 @@ from ...ir.types import TensorType, gradient
 from .._activation import far_apart
 from ..backward._gradient import Real
 from ..backward.gradient_mask import masked
+from ._reduction import reduced
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -85,13 +86,8 @@ class Mean(Op):
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
-        x = op.input(0)
-        if x is None or not x.shape:
-            raise CompileError(op.where, "needs an input with axes", "export the model again")
-        rank, given = len(x.shape), r.integers(op, 1)
-        if not given or any(not -rank <= a < rank for a in given):
-            raise CompileError(op.where, f"reduces axes {given} of {rank}", "export the model again")
-        r.emit(op, cls(tuple(sorted({a % rank + r.rows_first(x) for a in given}))))
+        value, axes = reduced(r, op)
+        r.emit(op, cls(axes), {"x": value})
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         x, y = w.graph.type(node.inputs["x"]).shape, w.graph.type(node.outputs[0]).shape

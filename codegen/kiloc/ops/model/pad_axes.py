@@ -27,6 +27,7 @@ class PadAxes(Op):
 
     mnemonic: ClassVar[str] = "pad_axes"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({}, also=("PAD", "PADV2", "TRANSPOSE_CONV"))
+    oracle: ClassVar[str] = "tflite-micro"
 
     before: tuple[int, ...] = (0,)
     after: tuple[int, ...] = (0,)

@@ -21,6 +21,7 @@ class Relabel(Op):
     mnemonic: ClassVar[str] = "relabel"
     view: ClassVar[bool] = True
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({}, also=READ_AS)
+    oracle: ClassVar[str] = "tflite-micro"
 
     def check(self, t: NodeTypes) -> str | None:
         x, y = t.type("x"), t.result()

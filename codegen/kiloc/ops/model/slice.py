@@ -41,6 +41,7 @@ class Slice(Op):
         },
         several=("SPLIT", "SPLIT_V", "UNPACK"),
     )  # fmt: skip
+    oracle: ClassVar[str] = "tflite-micro"
 
     begin: tuple[int, ...] = (0,)
     size: tuple[int, ...] = (1,)

@@ -18,6 +18,7 @@ from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import ELEMENT_BYTES, RANGES, Quantization
+from .._fixed_point import exp_negative, one_over_one_plus
 from ..backward._gradient import Real, RequantizedGradient, batch
 
 if TYPE_CHECKING:
@@ -33,67 +34,44 @@ if TYPE_CHECKING:
 
 DIFFERENCE_BITS = 5
 SUM_BITS = 12
-_BARREL = ((24, 1672461947), (25, 1302514674), (26, 790015084), (27, 290630308), (28, 39332535), (29, 720401), (30, 242))
-
-
-def _exp_negative(a: NDArray[np.int64]) -> NDArray[np.int64]:
-    """exp(a) for a <= 0 with 5 integer bits; result with 0 integer bits (gemmlowp exp_on_negative_values)."""
-    quarter = 1 << 24
-    part = (a & (quarter - 1)) - quarter
-    x = (part << DIFFERENCE_BITS) + (1 << 28)
-    x2 = nm.high_multiply(x, x)
-    x3, x4 = nm.high_multiply(x2, x), nm.high_multiply(x2, x2)
-    cubic = nm.high_multiply(nm.divide_by_power(x4, 2) + x3, 715827883) + x2
-    series = x + nm.divide_by_power(cubic, 1)
-    result = 1895147668 + nm.high_multiply(1895147668, series)
-    remainder = part - a
-    for bit, factor in _BARREL:
-        result = np.where(remainder & (1 << bit), nm.high_multiply(result, factor), result)
-    return np.where(a == 0, nm.INT32_MAX, result)
 
 
 def _reciprocal(x: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """1 / x for x with SUM_BITS integer bits, as (mantissa with 0 integer bits, bits over unit)."""
     headroom = 32 - nm.bit_length(x)
-    shifted = (x << headroom) - (1 << 31)
-    half = (shifted + nm.INT32_MAX + 1) >> 1
-    y = 1515870810 + nm.high_multiply(half, -1010580540)
-    for _ in range(3):
-        rest = (1 << 29) - nm.high_multiply(half, y)
-        y = y + nm.saturate32(nm.high_multiply(y, rest) << 2)
-    return nm.saturate32(y << 1), SUM_BITS - headroom
+    return one_over_one_plus((x << headroom) - (1 << 31)), SUM_BITS - headroom
+
+
+def _bits(t: NodeTypes) -> int:
+    """Of the result: probabilities are in 1/2^bits."""
+    return 8 * ELEMENT_BYTES[t.result().dtype]
 
 
 @register
 @dataclass(frozen=True)
 class Softmax(Op):
     mnemonic: ClassVar[str] = "softmax"
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SOFTMAX": 2}, "SoftmaxOptions", ("Beta",))
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Softmax",))
     oracle: ClassVar[str] = "tflite-micro"
 
-    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
-
     beta: float = 1.0
 
     def check(self, t: NodeTypes) -> str | None:
-        if t.type("x").dtype != "int8":
-            return f"there is no SOFTMAX of {t.type('x').dtype}"
         if t.type("x").size != t.result().size:
             return f"result is {t.result().shape}, expected {t.type('x').shape}"
-        bits, low = self.bits(t), RANGES[t.result().dtype][0]
-        if t.result().zero_point != low or abs(t.result().scale - 2.0**-bits) > (1e-6 if bits == 8 else 2.0**-26):
-            return f"the result of a softmax in {bits} bits must have scale 1/{2**bits} and zero point {low}"
+        if t.type("x").dtype != "int8":
+            return f"there is no SOFTMAX of {t.type('x').dtype}"
+        bits = _bits(t)
+        if t.result().zero_point != -(1 << (bits - 1)) or abs(t.result().scale * (1 << bits) - 1) > 256e-6:
+            return f"the result of a softmax must have scale 1/{1 << bits} and zero point {-(1 << (bits - 1))}"
         if t.type("x").shape[-1] >= 4096:
             return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
         if not 0 < self.beta < np.inf or self.scaling(t)[1] < 0:
             return f"beta {self.beta} and scale {t.type('x').scale} leave nothing of the differences"
         return None
-
-    def bits(self, t: NodeTypes) -> int:
-        """Of the result: 8 or 16."""
-        return 8 * ELEMENT_BYTES[t.result().dtype]
 
     def scaling(self, t: NodeTypes) -> tuple[int, int, int]:
         """(multiplier, left shift, smallest difference that counts)."""
@@ -108,17 +86,18 @@ class Softmax(Op):
         difference = x - x.max(2, keepdims=True)
         counts = difference >= smallest
         scaled = nm.high_multiply(nm.saturate32(np.where(counts, difference, 0) << shift), multiplier)
-        p = _exp_negative(scaled)
+        p = exp_negative(scaled, DIFFERENCE_BITS)
         total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(2, keepdims=True)
         scale, over = _reciprocal(total)
+        bits = _bits(e)
         low, high = RANGES[e.result().dtype]
-        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - self.bits(e)) + low
+        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - bits) + low
         return (np.where(counts, np.clip(y, low, high), low).astype(e.result().dtype).reshape(-1, *e.result().shape[1:]),)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        if b.types(node).result().dtype != "int8":
+            raise NoGradient("its result is int16; only an int8 one is read by gradients")
         shape = b.types(node).type("x").shape
-        if self.bits(b.types(node)) != 8:
-            raise NoGradient("its result has 16 bits")
         op = SoftmaxGradient(shape, self.beta)
         return {"x": b.add(op, {"g": dy, "y": node.outputs[0]}, f"{node.name}.dx")[0]}
 
@@ -126,9 +105,9 @@ class Softmax(Op):
         multiplier, shift, smallest = self.scaling(t)
         depth = t.type("x").shape[-1]
         fields = {"rows": t.type("x").size // depth, "depth": depth, "multiplier": multiplier, "shift": shift, "smallest": smallest}
-        symbol, file = ("kt_softmax_s8", "softmax") if self.bits(t) == 8 else ("kt_softmax_s8_s16", "softmax_wide")
+        function, source = ("kt_softmax_s8", "softmax.c") if t.result().dtype == "int8" else ("kt_softmax_s8_s16", "softmax_s16.c")
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_softmax_params", fields, arguments, source=f"kernels/elementwise/{file}.c")
+        return KernelCall(function, "kt_softmax_params", fields, arguments, source=f"kernels/elementwise/{source}")
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:

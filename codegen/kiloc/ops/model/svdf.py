@@ -42,6 +42,7 @@ class Svdf(Op):
     mnemonic: ClassVar[str] = "svdf"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "time", "bias", "state")
     kept: ClassVar[tuple[str, ...]] = ("state",)
+    oracle: ClassVar[str] = "tflite-micro"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SVDF": 3}, "SVDFOptions", ("Rank", "FusedActivationFunction"))
 
     rank: int = 1

@@ -76,6 +76,19 @@ typedef struct {
  * In place on x. */
 void kt_squared_difference_s8(const kt_squared_difference_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 
+/* input_offset of x and of the slopes; multiplier and shift of x, and of its product with a slope. */
+typedef struct {
+    int32_t size;
+    int32_t input_offset[2];
+    int32_t output_offset;
+    int32_t multiplier[2];
+    int32_t shift[2];
+} kt_prelu_params;
+
+/* y = saturate(requantize(x + offset) + output_offset) to int8, or where x + offset is negative saturate(requantize((x + offset) *
+ * (other + offset)) + output_offset); other: slopes. In place on x. */
+void kt_prelu_s8(const kt_prelu_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
 /* Loops over a result in its order, outermost first, and how many elements each operand moves on with each: 0 where it is
  * stretched. The innermost step is 0 or 1. */
 typedef struct {
@@ -115,6 +128,11 @@ typedef struct {
     kt_broadcast shape;
 } kt_squared_difference_broadcast_params;
 
+typedef struct {
+    kt_prelu_params row;
+    kt_broadcast shape;
+} kt_prelu_broadcast_params;
+
 /* The operators above, of operands that stretch to the result. In place on x where it does not stretch. */
 void kt_add_broadcast_s8(const kt_add_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 void kt_sub_broadcast_s8(const kt_sub_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
@@ -123,6 +141,8 @@ void kt_maximum_broadcast_s8(const kt_maximum_broadcast_params *params, const in
 void kt_minimum_broadcast_s8(const kt_minimum_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 void kt_squared_difference_broadcast_s8(const kt_squared_difference_broadcast_params *params, const int8_t *x, const int8_t *other,
                                         int8_t *y);
+
+void kt_prelu_broadcast_s8(const kt_prelu_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 
 /* Loops over gradients of a result: steps of the gradient that is computed, and of what its factor is made of. */
 typedef struct {
@@ -191,6 +211,67 @@ typedef struct {
  * multiplier, 10); sums as above. */
 void kt_difference_gradient_s8(const kt_difference_gradient_params *params, const int8_t *g, const int8_t *own,
                                const int8_t *other, int8_t *result, void *sums);
+
+/* offset of own and other; factor: of 1, and in 1/2^8 of other. */
+typedef struct {
+    int32_t size;
+    kt_pair_loops shape;
+    int32_t offset[2];
+    int32_t factor[2];
+    int32_t shift;
+} kt_slope_gradient_params;
+
+/* result = saturate8(shift_round(sum g * f, shift)), f = factor[0] where own + offset is not negative, else
+ * shift_round((other + offset) * factor[1], 8); sums as above. */
+void kt_slope_gradient_s8(const kt_slope_gradient_params *params, const int8_t *g, const int8_t *own, const int8_t *other,
+                          int8_t *result, void *sums);
+
+/* table: results of the codes -128 .. 127. */
+typedef struct {
+    int32_t size;
+    const int8_t *table;
+} kt_lookup_params;
+
+/* y = table[x + 128]. In place on x. */
+void kt_lookup_s8(const kt_lookup_params *params, const int8_t *x, int8_t *y);
+
+/* One operator of a chain. constants: of each channel; adds: 1 of a sum, whose multipliers and shifts are those of x and of the sum, 0 of a
+ * product, whose multiplier and shift are the first. */
+typedef struct {
+    const int32_t *constants;
+    int32_t adds;
+    int32_t input_offset;
+    int32_t output_offset;
+    int32_t multiplier[2];
+    int32_t shift[2];
+    int32_t clamp[2];
+} kt_chain_step;
+
+/* count: of the steps, 2 to 4. */
+typedef struct {
+    int32_t rows;
+    int32_t channels;
+    int32_t count;
+    kt_chain_step first;
+    kt_chain_step second;
+    kt_chain_step third;
+    kt_chain_step fourth;
+} kt_elementwise_chain_params;
+
+/* Of each of rows * channels elements what the steps make of it, one after the other; constant: of its channel.
+ * product: clamp(requantize((x + input_offset) * constant) + output_offset);
+ * sum: clamp(requantize(requantize((x + input_offset) * 2^20) + constant) + output_offset). In place on x. */
+void kt_elementwise_chain_s8(const kt_elementwise_chain_params *params, const int8_t *x, int8_t *y);
+
+/* slopes: of the codes -128 .. 127. */
+typedef struct {
+    int32_t size;
+    const int8_t *slopes;
+    int32_t shift;
+} kt_lookup_gradient_params;
+
+/* result = saturate8(shift_round(g * slopes[x + 128], shift)). In place on g. */
+void kt_lookup_gradient_s8(const kt_lookup_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *result);
 
 typedef struct {
     int32_t size;

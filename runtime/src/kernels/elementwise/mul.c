@@ -2,8 +2,13 @@
  *
  * Source: TensorFlow Lite 8-bit quantisation specification; rounded twice. */
 #include "mul.h"
+#include "kt/architecture.h"
+
+#if !KT_DSP
 
 void kt_mul_s8(const kt_mul_params *params, const int8_t *x, const int8_t *other, int8_t *y)
 {
     kt_mul_from(params, x, other, y, 0);
 }
+
+#endif

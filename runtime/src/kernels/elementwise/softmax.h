@@ -1,11 +1,9 @@
-/* SOFTMAX over the last axis of int8, in gemmlowp's fixed point.
- *
- *     y[i] = 2^bits * exp(x[i] - max) / sum_j exp(x[j] - max) + lowest
+/* What softmax_s8 and softmax_s16 share: gemmlowp's fixed point.
  *
  * Source: TensorFlow Lite reference kernel for quantised softmax: scaled differences with 5 integer bits, their sum
  * with 12, all products rounded by kt_high_multiply. */
-#ifndef KT_ELEMENTWISE_SOFTMAX_H
-#define KT_ELEMENTWISE_SOFTMAX_H
+#ifndef KT_SRC_KERNELS_ELEMENTWISE_SOFTMAX_H
+#define KT_SRC_KERNELS_ELEMENTWISE_SOFTMAX_H
 
 #include "kt/kernels/elementwise.h"
 #include "kt/numerics.h"
@@ -58,41 +56,39 @@ static inline int32_t scaled_exp(const kt_softmax_params *params, int32_t differ
     return exp_negative(kt_high_multiply(kt_shift_left_saturated(difference, params->shift), params->multiplier));
 }
 
-/* What the values of one row share: the largest, 1 / sum, and the shift from their product with it to the result's units. */
+/* Of a row: its largest value, and what an exponential is multiplied by, in 1/2^(31 - over). */
 typedef struct {
     int32_t largest;
     int32_t scale;
-    int32_t shift;
+    int32_t over;
 } softmax_row;
 
-/* bits: of a result. */
-static inline softmax_row row_of(const kt_softmax_params *params, const int8_t *x, int32_t bits)
+static inline softmax_row row_of(const kt_softmax_params *params, const int8_t *x)
 {
     const int32_t depth = params->depth;
-    softmax_row row = {-128, 0, 0};
+    int32_t largest = -128;
     uint32_t sum = 0;
-    int32_t i, length;
+    int32_t bits, i;
     for (i = 0; i < depth; i++) {
-        row.largest = kt_maximum(row.largest, x[i]);
+        largest = kt_maximum(largest, x[i]);
     }
     for (i = 0; i < depth; i++) {
-        if (x[i] - row.largest >= params->smallest) {
-            sum += (uint32_t)kt_divide_by_power(scaled_exp(params, x[i] - row.largest), SUM_BITS);
+        if (x[i] - largest >= params->smallest) {
+            sum += (uint32_t)kt_divide_by_power(scaled_exp(params, x[i] - largest), SUM_BITS);
         }
     }
-    length = kt_bit_length(sum);
-    row.scale = reciprocal(sum, length);
-    row.shift = SUM_BITS - (32 - length) + 31 - bits;
-    return row;
+    bits = kt_bit_length(sum);
+    return (softmax_row){largest, reciprocal(sum, bits), SUM_BITS - (32 - bits)};
 }
 
-/* A result in 1 / 2^bits. */
-static inline int32_t value_of(const kt_softmax_params *params, const softmax_row *row, int32_t x)
+/* The probability of a value in 1/2^bits. */
+static inline int32_t probability(const kt_softmax_params *params, softmax_row row, int32_t x, int32_t bits)
 {
-    if (x - row->largest < params->smallest || row->shift > 31) {
+    const int32_t shift = row.over + 31 - bits;
+    if (x - row.largest < params->smallest || shift > 31) {
         return 0;
     }
-    return kt_divide_by_power(kt_high_multiply(row->scale, scaled_exp(params, x - row->largest)), row->shift);
+    return kt_divide_by_power(kt_high_multiply(row.scale, scaled_exp(params, x - row.largest)), shift);
 }
 
 #endif

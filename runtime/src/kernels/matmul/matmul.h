@@ -1,0 +1,24 @@
+/* matmul.h: the sum behind one value of a product of two activations. */
+#ifndef KT_MATMUL_H
+#define KT_MATMUL_H
+
+#include "kt/kernels/matmul.h"
+
+/* x, other: where the row of x and the column of the other operand begin. */
+static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const int8_t *other)
+{
+    int32_t sum = 0;
+    int32_t i, j;
+    for (i = 0; i < p->depth[0]; i++) {
+        const int8_t *a = x + i * p->x[2];
+        const int8_t *b = other + i * p->other[2];
+        for (j = 0; j < p->depth[1]; j++) {
+            sum += (*a + p->offset[0]) * (*b + p->offset[1]);
+            a += p->x[3];
+            b += p->other[3];
+        }
+    }
+    return sum;
+}
+
+#endif

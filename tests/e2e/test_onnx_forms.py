@@ -1,0 +1,88 @@
+"""Every form that onnxruntime's static quantiser writes of a few small models, against onnxruntime.
+
+What is claimed: an operator that is given onnxruntime's integers gives its integers to within one step, because the graph rounds a
+fixed-point product where onnxruntime rounds a float32 one, and ties of a mean away from zero where it rounds them to even. How far
+a whole model may be off follows from that: a step of a layer's input is scale * weight / scale steps of its result, and behind a
+softmax n steps of scale s are at most n * s / 4 * 256.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnx_forms
+import pytest
+from onnx_forms import FORMS, MODELS, OPSETS, distances, exists, quantized, steps_of_pieces
+
+from kiloc.errors import ModelError
+from kiloc.frontend import onnx as frontend
+from kiloc.ir.graph import Graph
+from kiloc.ir.verify import verify
+from kiloc.passes.simplify import simplify
+
+STEPS = {"dense": 1, "convolution": 10, "normalization": 3, "reshaped": 1, "signal": 1}
+"""Bound of the whole model: `convolution` ends in a softmax of logits with steps of up to 0.08, and `normalization` has a pool whose
+ties are a step apart in front of factors of up to 2."""
+PIECES_OF = (11, 21)
+"""Opsets whose files are cut into operators; whole models are compared in all of them."""
+
+
+def load(data: bytes) -> Graph:
+    return simplify(verify(frontend.load(data, "m", "m.onnx")))
+
+
+def refusal(name: str, form: str) -> str:
+    """Why a form is refused; empty where it is not."""
+    if form == "qdq_asymmetric_weights":
+        return "around their zero point, which does not fit int8"
+    if name == "normalization" and form.startswith("qoperator"):
+        return "without QuantizeLinear"  # the format has no BatchNormalization: what follows one stays in float
+    return ""
+
+
+TAKEN = [(name, form) for name in MODELS for form in FORMS if not refusal(name, form)]
+
+
+@pytest.mark.parametrize(("name", "form"), TAKEN)
+def test_every_opset_is_near_onnxruntime(name: str, form: str) -> None:
+    for opset in OPSETS:
+        if exists(name, form, opset):
+            assert distances(quantized(name, form, opset), MODELS[name].sample).max() <= STEPS[name], opset
+
+
+@pytest.mark.parametrize(("name", "form"), TAKEN)
+def test_every_operator_is_within_a_step(name: str, form: str) -> None:
+    for opset in PIECES_OF:
+        if exists(name, form, opset):
+            found = steps_of_pieces(quantized(name, form, opset), MODELS[name].sample)
+            assert max(found.values()) <= 1, {n: s for n, s in found.items() if s > 1}
+
+
+@pytest.mark.parametrize(("name", "form"), [(name, form) for name in MODELS for form in FORMS if refusal(name, form)])
+def test_what_is_refused_says_why(name: str, form: str) -> None:
+    with pytest.raises(ModelError, match=refusal(name, form)) as caught:
+        load(quantized(name, form, 13))
+    assert all(reason.hint for reason in caught.value.reasons)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nothing_is_transposed_behind_the_first_layer(name: str) -> None:
+    """Channels first in the file: the input is transposed once, and weights behind a flatten move instead of what they multiply."""
+    for form in ("qdq", "qoperator"):
+        if not refusal(name, form):
+            kinds = [n.op.mnemonic for n in load(quantized(name, form, 13)).nodes]
+            assert "transpose" not in kinds[1:], kinds
+
+
+def test_uint8_is_int8_that_is_shifted() -> None:
+    """The same scales with activations 128 higher give the same graph, constants included."""
+    for name in ("dense", "reshaped"):
+        signed, unsigned = load(quantized(name, "qdq", 13)), load(quantized(name, "qdq_uint8", 13))
+        assert [n.op for n in signed.nodes] == [n.op for n in unsigned.nodes]
+        assert [v.type for v in signed.values.values()] == [v.type for v in unsigned.values.values()]
+
+
+def test_the_script_writes_what_it_tells(tmp_path, capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("sys.argv", ["onnx_forms.py", str(tmp_path), "--model", "dense", "--form", "qoperator", "--opset", "13"])
+    assert onnx_forms.main() == 0
+    assert "1 in one operator" in capsys.readouterr().out
+    onnx.checker.check_model(onnx.load(tmp_path / "dense.qoperator.13.onnx"))

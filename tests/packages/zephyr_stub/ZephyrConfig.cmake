@@ -1,0 +1,42 @@
+# Stands in for Zephyr's package: reads prj.conf and EXTRA_ZEPHYR_MODULES, and defines the functions that modules call.
+set(zephyr_stub ${CMAKE_CURRENT_LIST_DIR})
+
+# Zephyr makes the target `app` before the application's own CMakeLists.txt goes on, and its libraries are linked into it.
+macro(project)
+  _project(${ARGV0} C)
+  file(STRINGS ${CMAKE_SOURCE_DIR}/prj.conf settings REGEX "^CONFIG_")
+  foreach(setting ${settings})
+    string(REGEX MATCH "^(CONFIG_[A-Za-z0-9_]+)=(.*)$" match ${setting})
+    set(${CMAKE_MATCH_1} ${CMAKE_MATCH_2})
+  endforeach()
+  add_executable(app)
+  target_include_directories(app PRIVATE ${zephyr_stub}/include)
+  foreach(module ${EXTRA_ZEPHYR_MODULES})
+    file(STRINGS ${module}/zephyr/module.yml folder REGEX "^  cmake: ")
+    string(REPLACE "  cmake: " "" folder ${folder})
+    add_subdirectory(${module}/${folder} ${CMAKE_BINARY_DIR}/module)
+  endforeach()
+endmacro()
+
+function(zephyr_include_directories)
+  foreach(folder ${ARGV})
+    target_include_directories(app PRIVATE ${folder})
+    set_property(GLOBAL APPEND PROPERTY zephyr_includes ${folder})
+  endforeach()
+endfunction()
+
+macro(zephyr_library_named name)
+  set(ZEPHYR_CURRENT_LIBRARY ${name})
+  add_library(${name} STATIC)
+  get_property(includes GLOBAL PROPERTY zephyr_includes)
+  target_include_directories(${name} PRIVATE ${includes})
+  target_link_libraries(app PRIVATE ${name})
+endmacro()
+
+function(zephyr_library_sources)
+  target_sources(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGV})
+endfunction()
+
+function(zephyr_library_compile_options)
+  target_compile_options(${ZEPHYR_CURRENT_LIBRARY} PRIVATE ${ARGV})
+endfunction()

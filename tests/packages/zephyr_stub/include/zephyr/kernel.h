@@ -1,0 +1,1 @@
+/* Stands in for the kernel of Zephyr, of which the sample uses nothing. */

@@ -1,0 +1,4 @@
+/* Stands in for printk of Zephyr. */
+#include <stdio.h>
+
+#define printk printf
