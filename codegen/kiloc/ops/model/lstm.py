@@ -7,7 +7,7 @@ each call is a whole sequence, which begins from 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import frexp
+from math import frexp, inf
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -58,7 +58,7 @@ class Lstm(Op):
     def check(self, t: NodeTypes) -> str | None:
         w, u, y = t.type("weights").shape, t.type("recurrent").shape, t.result()
         units = u[1] if len(u) == 2 else 0
-        if len(w) != 2 or w[0] != u[0] or u[0] != 4 * units or units == 0 or t.type("bias").shape != (w[0],):
+        if len(w) != 2 or w[1] < 1 or w[0] != u[0] or u[0] != 4 * units or units == 0 or t.type("bias").shape != (w[0],):
             return f"weights {w}, recurrent weights {u} and bias {t.type('bias').shape} are not four gates"
         if t.type("x").size % w[1] or y.size != t.type("x").size // w[1] * units:
             return f"turns {t.type('x').shape} into {y.shape} with weights {w}"
@@ -121,7 +121,7 @@ class Lstm(Op):
         for position, what in _ABSENT.items():
             if op.input(position) is not None:
                 raise CompileError(op.where, f"an LSTM with {what}, which TensorFlow Lite Micro does not run", AGAIN)
-        if len(op.inputs) != _INPUTS or o["FusedActivationFunction"] != _TANH or o["ProjClip"] > 0:
+        if len(op.inputs) != _INPUTS or o["FusedActivationFunction"] != _TANH or not o["ProjClip"] <= 0:
             what = f"an LSTM of {len(op.inputs)} inputs, activation {o['FusedActivationFunction']} and projection clip {o['ProjClip']:g}"
             raise CompileError(op.where, what, AGAIN)
         x, batch = op.input(0), 1 if o["TimeMajor"] else 0
@@ -136,13 +136,15 @@ class Lstm(Op):
             raise CompileError(op.where, "the hidden state has another scale than the result", "export the model again")
         name = r.name(op, "lstm")
         constants = _gates(r, op, name, hidden_type.size)
-        clip = int(min(max(o["CellClip"] / cell_type.scale, 0), 2**15 - 1))
+        clip = o["CellClip"] / cell_type.scale
+        if not (clip <= 0 or 1 <= clip < inf):
+            raise CompileError(op.where, f"a cell clip of {o['CellClip']:g}", "export the model again")
         first = np.full(hidden_type.shape, hidden_type.zero_point, np.int8)
         kept = {
             "hidden": r.b.stream(f"{name}.hidden", hidden_type, first, hidden.name),
             "cell": r.b.stream(f"{name}.cell", cell_type, np.zeros(cell_type.shape, np.int16), cell.name),
         }
-        r.emit(op, cls(Memory(power, clip)), {**constants, **kept}, name=name)
+        r.emit(op, cls(Memory(power, int(min(max(clip, 0), 2**15 - 1)))), {**constants, **kept}, name=name)
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         units, y = self.memory.units(w.types(node)), w.graph.type(node.outputs[0])
@@ -185,7 +187,7 @@ def _gates(r: TFLiteReader, op: TFLiteOperator, name: str, units: int) -> dict[s
 def _matrix(r: TFLiteReader, op: TFLiteOperator, position: int, units: int) -> tuple[NDArray[np.int8], float]:
     """Weights of one gate [units, K], and their scale."""
     t = op.input(position)
-    if t is None or t.data is None or t.dtype != "INT8" or t.data.ndim != 2 or t.data.shape[0] != units:
+    if t is None or t.data is None or t.dtype != "INT8" or t.data.ndim != 2 or t.data.shape[0] != units or t.data.size == 0:
         raise CompileError(op.where, f"input {position} is no constant INT8 matrix of {units} rows (coupled gates are not supported)", AGAIN)
     q = r.quantization(t)
     if len(q.scale) != 1 or q.zero_point != 0:
