@@ -30,6 +30,7 @@ from .passes.constant_channels import without_constant_channels
 from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
+from .passes.whole_sequences import with_whole_sequences
 from .peft import Calibration, attach_all
 from .plan import alignment
 from .plan.slice import Slice, update_bytes
@@ -115,6 +116,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
     if not options.methods:
         return base, base, options
+    base = with_whole_sequences(base)
     forward, target = run_samples(base, options)
     whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:
@@ -145,7 +147,7 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
     context = build_context(
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
-        methods=options.describe(),
+        methods=options.describe(), class_names=options.class_names,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
     if whole.trained_state():

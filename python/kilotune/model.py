@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import kiloc
 from kiloc.ir import Graph, node_types
+from kiloc.passes import with_whole_sequences
 from kiloc.peft import has_weights
 
 from .devices.data import quantize
@@ -72,9 +73,13 @@ class Model:
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin.
 
-        Methods train what the first output, which losses read, depends on; nothing of a model that keeps values from call to call.
+        Methods train what the first output, which losses read, depends on; nothing of a model that is fed slice by slice.
         """
-        found, read = [], set() if self.graph.streams() else self.graph.before(self.graph.outputs[0])
+        found, read = [], set(self.graph.before(self.graph.outputs[0]))
+        try:
+            with_whole_sequences(self.graph)
+        except kiloc.CompileError:
+            read.clear()
         for node in self.graph.nodes:
             constants = [self.graph.values[v] for v in node.inputs.values() if self.graph.values[v].kind == "constant"]
             found.append(

@@ -129,6 +129,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "inference": (tiny(), Options()),
         "training": (every_operator(), Options(methods=(capped, kt.BiasOnly()), optimizer=kt.Adam(), offload="all")),
         "channels": (mobilenet_with_dead_channels(), Options(methods=(last,))),
+        "named": (tiny(), Options(class_names=("low", "middle", "high"))),
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
         "streaming": (streaming(), Options()),

@@ -16,21 +16,12 @@ from ._registry import REGISTRY, Calibration, Method, Part, method_of, unregiste
 
 
 def attach_all(graph: Graph, methods: Sequence[Method], calibration: Calibration) -> Graph:
-    """The graph with every method attached. Raises CompileError where two do not go together, one is not registered, or nothing can be trained."""
-    _require_no_streams(graph)
+    """The graph with every method attached. Raises CompileError where two do not go together, or one is not registered."""
     for method in sorted(methods, key=lambda m: not m.replaces_layers):
         if REGISTRY.get(method.name) is not type(method):
             raise unregistered(type(method).__name__)
         graph = method.attach(graph, calibration)
     return graph
-
-
-def _require_no_streams(graph: Graph) -> None:
-    """Raise CompileError for a model of which one sample is not all that a result depends on."""
-    if graph.streams():
-        what = f"keeps {sum(v.type.bytes for v in graph.streams()):,} bytes from call to call, so a result depends on more than its sample"
-        hint = "build it for inference (no method), or train the form of the model that reads a whole window at once"
-        raise CompileError(graph.origin or graph.name, f"{what}: it cannot be trained", hint)
 
 
 def parts(graph: Graph, node: Node) -> dict[Part, type[Method]]:
