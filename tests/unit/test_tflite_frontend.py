@@ -169,7 +169,7 @@ def test_float_only() -> None:
     w = FileTensor((3, 4), "FLOAT32", None, data=np.ones((3, 4), np.float32))
     tensors = [FileTensor((1, 4), "FLOAT32", None), w, FileTensor((1, 3), "FLOAT32", None)]
     layer = FileOperator("FULLY_CONNECTED", (0, 1), (2,), "FullyConnectedOptions")
-    refused(build(tensors, [layer], (0,), (2,)), "FLOAT32", "quantise it to full INT8")
+    refused(build(tensors, [layer], (0,), (2,)), "FLOAT32", "kilotune quantize MODEL")
 
 
 def test_float_in_a_circle() -> None:

@@ -92,6 +92,9 @@ def _onnxruntime(path: Path, graph: Graph) -> Oracle:
     return Oracle("onnxruntime", run)
 
 
+BY_NAME: dict[str, Callable[[Path, Graph], Oracle]] = {"tflite-micro": _micro, "litert": _litert, "onnxruntime": _onnxruntime}
+
+
 def _given(codes: Array, t: Any, dtype: Any) -> Array:
     """Codes of a type of the graph as the file's input takes them: real numbers where that is float."""
     if np.dtype(dtype).kind == "f":
