@@ -32,6 +32,8 @@ from .merging import merge
 from .model import Model, load
 from .options import Memory, Target, Training
 from .packages import package
+from .pictures.picture import Picture
+from .pictures.training import TrainingReport
 from .plugins import load_plugin
 from .search import SearchResult, search
 
@@ -64,6 +66,7 @@ __all__ = [
     "Memory",
     "Model",
     "ModelError",
+    "Picture",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",
@@ -72,6 +75,7 @@ __all__ = [
     "Target",
     "Training",
     "TrainingInterrupted",
+    "TrainingReport",
     "__version__",
     "build",
     "circular_labels",

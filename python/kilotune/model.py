@@ -16,6 +16,7 @@ from kiloc.peft import has_weights
 
 from .devices.data import quantize
 from .devices.manifest import Tensor
+from .pictures import tables
 from .plugins import load_installed
 
 
@@ -34,6 +35,9 @@ class Model:
     def __repr__(self) -> str:
         shapes = (" and ".join("x".join(map(str, self.graph.type(n).shape[1:])) for n in names) for names in (self.graph.inputs, self.graph.outputs))
         return f"<Model {self.name} of {self.path}: {' to '.join(shapes)}, {len(self.graph.nodes)} operators>"
+
+    def _repr_html_(self) -> str:
+        return tables.of_model(self)
 
     def quantize(self, x: ArrayLike) -> NDArray[Any]:
         """Real inputs [N, ...] of the first input as the int8, or other type, that the model takes, which passes through. ValueError."""

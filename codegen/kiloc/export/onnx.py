@@ -44,6 +44,9 @@ def write(graph: Graph) -> bytes:
     for name in graph.inputs:
         writer.order[name] = "last"
     for node in graph.nodes:
+        if node.phase == "forward" and node.op.tflite is not None and node.op.onnx is None:
+            what = f"{node.op.mnemonic.upper()} is not written to this format"
+            raise CompileError(node.origin or node.name, what, "write a .tflite file")
         if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
@@ -68,6 +71,7 @@ class OnnxWriter:
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
+        renamed |= {name: f"{name}/first" for last, name in zip(outputs, self.graph.outputs, strict=True) if last != name}
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [renamed.get(n, n) for n in names]

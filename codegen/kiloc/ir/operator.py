@@ -94,6 +94,8 @@ class Op:
     """Any number of further operands x1, x2, ... may follow x."""
     element_types: ClassVar[tuple[str, ...]] = ("int8",)
     """Element types of the quantised activations that it takes and gives; of several, `check` says which go together."""
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Operands of kind "stream": the node reads them and leaves there what the next call of inference reads."""
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from . import picture
-from .page import page
+from .page import page, table
 
 EXPLAINED = {
     "standard PEFT": "The same methods, optimizer and loss, planned for this model as a framework keeps things: activations that stand on a "
@@ -23,15 +23,10 @@ def render_html(report: dict[str, Any], plans: dict[str, Any]) -> str:
     model = report["model"]
     trained = [" + ".join(model["methods"]), model["optimizer"], model["loss"]] if plans["train"] else ["inference only"]
     head = f"<p>{escape(', '.join([*filter(None, trained), report['target']]))}</p>\n"
-    parts = [head, _memory(report), _timelines(plans), _peak(report), _stack(report.get("stack"))]
+    parts = [head, _memory(report), render_timelines(plans), _peak(report), _stack(report.get("stack"))]
     if report["compare"]:
         parts += [_difference(report["memory"]), _front(report["memory"]), _explained(report)]
     return page(f"{model['name']}: memory", "".join(parts), picture.STYLE)
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    body = "".join(f"<tr>{''.join(f'<td>{escape(c)}' for c in row)}</tr>\n" for row in rows)
-    return f"<table><tr>{''.join(f'<th>{escape(h)}' for h in heads)}</tr>\n{body}</table>\n"
 
 
 def _bytes(value: int | None) -> str:
@@ -55,10 +50,11 @@ def _memory(report: dict[str, Any]) -> str:
     ]
     bound = f"No placement of the arena takes less than {memory['lower_bound']:,} bytes "
     bound += "(proved by the solver)" if memory["lower_bound_kind"] == "proved" else "(alive at one step)"
-    return f"<h2>Memory, bytes</h2>\n{_table(['', *columns], rows)}<p>{bound}; the plan is {100 * memory['gap']:.2f} % above.</p>\n"
+    return f"<h2>Memory, bytes</h2>\n{table(['', *columns], rows)}<p>{bound}; the plan is {100 * memory['gap']:.2f} % above.</p>\n"
 
 
-def _timelines(plans: dict[str, Any]) -> str:
+def render_timelines(plans: dict[str, Any]) -> str:
+    """The arena of inference and of training over their steps; `TIMELINE_STYLE` belongs to it."""
     shown = [(words, plans[key]) for words, key in (("inference", "infer"), ("training", "train")) if plans[key]]
     scale = max(plan["arena_bytes"] for _, plan in shown)
     figures = []
@@ -72,10 +68,10 @@ def _timelines(plans: dict[str, Any]) -> str:
 
 def _peak(report: dict[str, Any]) -> str:
     memory = report["memory"]
-    kinds = _table(["kind", "bytes"], [[kind, f"{size:,}"] for kind, size in memory["by_kind"].items() if size])
+    kinds = table(["kind", "bytes"], [[kind, f"{size:,}"] for kind, size in memory["by_kind"].items() if size])
     alive = [[", ".join(b["values"]), b["kind"], f"{b['bytes']:,}"] for b in memory["at_peak"]]
     what = "training" if report["compare"] else "inference"
-    buffers = _table(["value", "kind", "bytes"], alive)
+    buffers = table(["value", "kind", "bytes"], alive)
     return f"<h2>Peak of {what}: {escape(memory['peak_step'] or 'none')}</h2>\n<p>By kind, with the state:</p>\n{kinds}<p>Alive then:</p>\n{buffers}"
 
 
@@ -88,14 +84,14 @@ def _stack(stack: dict[str, Any] | None) -> str:
         chain = " > ".join(f"{link['function']} {link['bytes']:,}" for link in call["chain"])
         rows.append([name, _bytes(call["bytes"]), call["unbounded"] or chain])
     text = "<p>What each call takes of its caller's stack at most, and the calls that reach it. Exception frames are not counted.</p>\n"
-    return f"<h2>Stack, bytes</h2>\n{text}{_table(['call', 'at most', 'through'], rows)}"
+    return f"<h2>Stack, bytes</h2>\n{text}{table(['call', 'at most', 'through'], rows, long=2)}"
 
 
 def _difference(memory: dict[str, Any]) -> str:
     rows = [[kind, f"{size:+,}"] for kind, size in memory["above_inference"].items()]
     rows.append(["together", f"{memory['train_total'] - memory['infer_arena']:+,}"])
     text = "<p>Both at their peak, and the state; placement is what offsets add to the bytes alive.</p>\n"
-    return f"<h2>What training takes more than inference</h2>\n{text}{_table(['kind', 'bytes'], rows)}"
+    return f"<h2>What training takes more than inference</h2>\n{text}{table(['kind', 'bytes'], rows)}"
 
 
 def _front(memory: dict[str, Any]) -> str:
@@ -105,7 +101,7 @@ def _front(memory: dict[str, Any]) -> str:
     rows = [[f"{p['arena_bytes']:,}", f"{p['extra_macs']:,}", f"{100 * p['extra']:.2f} %"] for p in points]
     how = "No other set of saved values takes less of both." if memory["recompute_front_exact"] else "Found by a greedy search."
     text = f"<p>Values that backward computes again instead of keeping them, where a budget (ram=) asks for it. {how}</p>\n"
-    return f"<h2>What recomputation would save</h2>\n{text}{picture.front(points)}{_table(['arena', 'extra MACs', 'of a step'], rows)}"
+    return f"<h2>What recomputation would save</h2>\n{text}{picture.front(points)}{table(['arena', 'extra MACs', 'of a step'], rows)}"
 
 
 def _explained(report: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 560, 64, 8, 10, 34
 ARENA_HEIGHT, LIVE_HEIGHT = 300, 110
 KINDS = ("activation", "saved", "gradient", "scratch", "scalar")
 STYLE = """
- .pair { display: flex; flex-wrap: wrap; gap: 1em } .pair figure { flex: 1 1 24em; margin: 0 } figcaption { font-weight: 600 }
+ .pair { display: flex; flex-wrap: wrap; gap: 1em } .pair figure { flex: 1 1 20em; min-width: 0; margin: 0 } figcaption { font-weight: 600 }
  .pair svg { width: 100%; height: auto } .buffers rect { stroke: var(--page); stroke-width: 1; vector-effect: non-scaling-stroke; fill-opacity: .85 }
  .buffers rect:hover { fill-opacity: 1; stroke: var(--text) } .bound { stroke: var(--limit); stroke-dasharray: 4 3 }
  .peak { fill: var(--limit); fill-opacity: .15; pointer-events: none }
@@ -102,11 +102,13 @@ def _frame(plan: dict[str, Any], pixels: int, height: int) -> list[str]:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{height * i / 4:,.0f}</text>')
     backward = next((i for i, step in enumerate(plan["steps"]) if step["phase"] != "forward"), None)
-    marks: list[tuple[str, float, str]] = [("step 0", LEFT, "start"), (f"{steps - 1}", WIDTH - RIGHT, "end")]
+    marks: list[tuple[str, float, str]] = [(f"{steps - 1}", WIDTH - RIGHT, "end")]
     if backward is not None:
         at = LEFT + across * backward / steps
         parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{TOP + pixels + 6}"/>')
-        marks.append((f"backward from {backward}", at, "middle"))
+        marks.append((f"backward from {backward}", at, "start" if backward < steps / 2 else "end"))
+    if backward is None or backward > steps / 12:
+        marks.append(("0", LEFT, "start"))
     parts += [f'<text x="{at:.1f}" y="{TOP + pixels + 20}" text-anchor="{anchor}">{text}</text>' for text, at, anchor in marks]
     return parts
 

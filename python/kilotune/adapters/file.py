@@ -17,6 +17,7 @@ from kiloc.emit import CRC_BYTES, DIGEST_BYTES, HEADER_BYTES, METHODS_BYTES, SIG
 
 from .._version import __version__
 from ..files import write_whole
+from ..pictures import tables
 from ..plugins import load_installed
 
 MAGIC = b"KTA\x1a"
@@ -135,6 +136,9 @@ class Adapter:
         signed = _with_flags(self.labelled().data, DIGEST | SIGNATURE)
         section = public_key + signature_of(signed)
         return Adapter(signed + section + _crc(section, signed[-CRC_BYTES:]))
+
+    def _repr_html_(self) -> str:
+        return tables.of_adapter(self)
 
     def __len__(self) -> int:
         return len(self.data)

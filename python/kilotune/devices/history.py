@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..pictures.curves import curves
+from ..pictures.picture import Picture, fragment
+
 ALL_EPOCHS = "all epochs were trained"
 NO_BETTER = "the held-out loss fell no more"
 INTERRUPTED = "it was interrupted"
@@ -52,6 +55,13 @@ class History:
         each = len(self.learning_rates) // max(1, len(self.losses))
         found["learning_rates"] = self.learning_rates[:: max(1, each)][: len(self.losses)]
         return found
+
+    def plot(self) -> Picture:
+        """Curves of loss, accuracy and rate over the epochs: a notebook shows them, `save("curves.html")` writes a page."""
+        return Picture("training", curves(self))
+
+    def _repr_html_(self) -> str:
+        return fragment(self.text(), curves(self) if self.losses else "")
 
     def text(self) -> str:
         """How it ended, in a sentence or two."""

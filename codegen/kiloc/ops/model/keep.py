@@ -30,6 +30,7 @@ class Keep(Op):
 
     mnemonic: ClassVar[str] = "keep"
     operands: ClassVar[tuple[str, ...]] = ("x", "kept")
+    kept: ClassVar[tuple[str, ...]] = ("kept",)
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
         {"ASSIGN_VARIABLE": 1, "READ_VARIABLE": 1, "VAR_HANDLE": 1, "CALL_ONCE": 1}, "AssignVariableOptions",
         others={"VAR_HANDLE": ("VarHandleOptions", ("Container", "SharedName")), "CALL_ONCE": ("CallOnceOptions", ("InitSubgraphIndex",))},

@@ -1,0 +1,1 @@
+"""What notebooks and pages show: curves of a training, confusion before and after, tables of models, builds and adapters."""
