@@ -165,6 +165,8 @@ ELEMENTWISE: dict[str, tuple[Callable[[Qdq, str], str], tuple[int, ...], list[st
         IMAGE,
         ["conv_2d", "mean", "mul"],
     ),
+    "slopes": (lambda m, x: m.op("PRelu", x, quantised(m, 4, 1, 1)), IMAGE, ["prelu"]),
+    "log_softmax": (lambda m, x: m.op("LogSoftmax", x, axis=-1), (1, 12), ["log_softmax", "requantize"]),
     "rows_and_columns": (lambda m, x: m.op("Add", x, m.op("Transpose", x, perm=[0, 2, 1])), (1, 1, 6), ["add"]),
 }
 
