@@ -11,10 +11,12 @@ MINUTES ?= 10
 
 BIN    := .venv/bin
 READY  := .venv/.ready
+DEMO   := .venv/.demo
+APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,10 +38,10 @@ fuzz: setup  ## look for inputs that break the importers, and what devices read 
 	$(BIN)/python tests/fuzz/importers.py --minutes $$(( ($(MINUTES) + 1) / 2 )) --seed $$(date +%s) --keep build/fuzz $(ARGS)
 	$(BIN)/python tests/fuzz/c/run.py --minutes $$(( ($(MINUTES) + 1) / 2 ))
 
-demo: setup  ## train a digit classifier on a new writer's digits, in the memory of a microcontroller
+demo: boards $(DEMO)  ## train a digit classifier on a new writer's digits, in the memory of a microcontroller
 	$(BIN)/python examples/digits/run.py
 
-personalise: setup  ## one emulated board learns two speakers, a second one of another core takes an adapter over
+personalise: boards $(DEMO)  ## one emulated board learns two speakers, a second one of another core takes an adapter over
 	$(BIN)/python examples/personalise/run.py
 
 bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
@@ -106,18 +108,22 @@ clean:  ## remove everything that is made, .venv included
 	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
 
 # What pip cannot install. As root on a system with apt it is installed, elsewhere named: the tests that need it are
-# skipped and say so.
-system:
+# skipped and say so. Another program that installs at the same time is waited for.
+system: NEEDS := boards clang
+boards: NEEDS := boards
+system boards:
 	@missing=""; \
 	if [ ! -x $(BIN)/python ] && ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then missing="$$missing python3-venv"; fi; \
 	command -v arm-none-eabi-gcc >/dev/null || missing="$$missing gcc-arm-none-eabi"; \
 	echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || missing="$$missing libnewlib-arm-none-eabi"; \
 	command -v qemu-system-arm >/dev/null || missing="$$missing qemu-system-arm"; \
-	test -e "$$(clang -print-file-name=libclang_rt.fuzzer-$$(uname -m).a 2>/dev/null)" || missing="$$missing clang libclang-rt-dev"; \
+	case "$(NEEDS)" in *clang*) \
+	    test -e "$$(clang -print-file-name=libclang_rt.fuzzer-$$(uname -m).a 2>/dev/null)" || missing="$$missing clang libclang-rt-dev";; \
+	esac; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing$$missing"; \
-	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	    $(APT) update -q && DEBIAN_FRONTEND=noninteractive $(APT) install -qy --no-install-recommends $$missing; \
 	else \
 	    echo "missing:$$missing (on Debian: apt install$$missing); going on without"; \
 	fi
@@ -133,4 +139,11 @@ $(READY): pyproject.toml setup.py | $(BIN)/python
 	@echo "installing the package and what its tests need into .venv (one to three minutes)"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,demo]'
+	@touch $@ $(DEMO)
+
+# What the examples need: a small part of what the tests do.
+$(DEMO): pyproject.toml setup.py | $(BIN)/python
+	@echo "installing the package and what its examples need into .venv"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=24'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo]'
 	@touch $@

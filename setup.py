@@ -1,8 +1,8 @@
 """Puts the C sources into the package; everything else about it is in pyproject.toml.
 
-The runtime, the boards, the agent firmware and the scripts for Renode are folders of their own in the repository and data of the package when
-installed: kilotune/_data/{runtime,boards,agent,renode}, where kilotune.resources finds them. An editable install leaves them
-where they are.
+The runtime, the boards, the agent firmware, the scripts for Renode and what `kilotune new` starts from are folders of their own in the
+repository and data of the package when installed: kilotune/_data/*, where kilotune.resources finds them. An editable install leaves them where
+they are.
 """
 
 from __future__ import annotations
@@ -13,10 +13,18 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-DATA = {"runtime": "runtime", "boards": "boards", "agent": "examples/agent", "renode": "renode"}
+DATA = {
+    "runtime": "runtime",
+    "boards": "boards",
+    "agent": "examples/agent",
+    "renode": "renode",
+    "cmake": "cmake",
+    "digits": "examples/digits",
+    "own_firmware": "examples/own_firmware",
+}
 """Name under kilotune/_data -> folder of the repository."""
 
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.o", "*.a", "*.so", "*.elf", "*.py[cod]", "*~", "*.orig", "*.rej")
+LEFT_OUT = shutil.ignore_patterns(".*", "model", "build", "__pycache__", "*.o", "*.a", "*.so", "*.elf", "*.py[cod]", "*~", "*.orig", "*.rej")
 """What editors and compilers leave behind. Everything else is copied: a list of suffixes would lose the next one."""
 
 

@@ -21,7 +21,7 @@ from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .heads import Head, head_of
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SoftCrossEntropy, as_loss
-from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_offload
+from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
 from .pipeline import Compilation, Dump, compile_graph, load
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "SlowMemory",
     "SoftCrossEntropy",
     "as_loss",
+    "check_class_names",
     "check_offload",
     "compile_graph",
     "differentiate",

@@ -91,6 +91,8 @@ class Options:
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
     adapters: AdapterOptions = field(default_factory=AdapterOptions)
+    class_names: tuple[str, ...] = ()
+    """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
 
     @property
     def pages_moments(self) -> bool:
@@ -125,8 +127,19 @@ def check_options(graph: Graph, options: Options) -> None:
     check_offload(options.offload, options.optimizer)
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
+    check_class_names(options.class_names)
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+
+
+def check_class_names(names: tuple[str, ...], where: str = "class_names") -> None:
+    """Raises CompileError where one is no text that can be shown, or is there twice."""
+    for name in names:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise CompileError(where, f"{name!r} is not a name", "names are text of printable characters")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CompileError(where, f"{twice!r} is there twice", "each class has its own name")
 
 
 def check_offload(offload: str, optimizer: Optimizer) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,11 +173,10 @@ def result_type(y: Array, relu: bool) -> TensorType:
     return activation((1, *y.shape[1:]), scale, int(np.clip(round(-128 - min(low, 0.0) / scale), -128, 127)))
 
 
-def quantise(layers: list[Layer | Pool], rows: Rows) -> Graph:
-    """The INT8 graph: per-channel symmetric weights, activations calibrated on the rows that the model was trained on."""
-    b = GraphBuilder("digits", "digits.tflite")
-    y, t = real(rows), activation((1, 8, 8, 1), SCALE, ZERO_POINT)
-    name = b.input(t, "image")
+def quantise(layers: Sequence[Layer | Pool], y: Array, t: TensorType, title: str) -> Graph:
+    """The INT8 graph: per-channel symmetric weights, activations calibrated on inputs y [N, ...] of type t, softmax at the end."""
+    b = GraphBuilder(title, f"{title}.tflite")
+    name = b.input(t, "image" if y.ndim == 4 else "features")
     for part in layers:
         y = part.forward(y)
         if isinstance(part, Pool):
@@ -198,7 +198,7 @@ def quantise(layers: list[Layer | Pool], rows: Rows) -> Graph:
         t, fused = result_type(y, part.relu), "relu" if part.relu else "none"
         op = {"conv": Conv2D(fused, window=part.window), "depthwise": DepthwiseConv2D(part.window, fused), "fc": FullyConnected(fused)}[part.kind]
         name = b.node(part.name, op, inputs, t, "")
-    probabilities = b.node("softmax", Softmax(), {"x": name}, activation((1, 10), 1 / 256, -128), "")
+    probabilities = b.node("softmax", Softmax(), {"x": name}, activation((1, y.shape[1]), 1 / 256, -128), "")
     return verify(b.finish([probabilities]))
 
 
@@ -211,7 +211,7 @@ def main() -> None:
     rng, rows = np.random.Generator(np.random.PCG64(SEED)), digits()
     layers = network(rng)
     train(layers, rows.base, rng)
-    graph = quantise(layers, rows.base)
+    graph = quantise(layers, real(rows.base), activation((1, 8, 8, 1), SCALE, ZERO_POINT), "digits")
     path.write_bytes(tflite.write(graph))
     weights = sum(v.type.bytes for v in graph.values.values() if v.kind == "constant")
     print(f"{path.name}  {path.stat().st_size:,} bytes, of which weights and biases {weights:,}")

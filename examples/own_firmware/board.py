@@ -5,7 +5,7 @@ from pathlib import Path
 
 Import("env")  # noqa: F821 (given by SCons)
 
-BOARDS = (Path(env.subst("$PROJECT_DIR")) / "../../boards").resolve()  # noqa: F821
+BOARDS = (Path(env.subst("$PROJECT_DIR")) / env.GetProjectOption("custom_boards", "../../boards")).resolve()  # noqa: F821
 folder = BOARDS / env.GetProjectOption("custom_board")  # noqa: F821
 board = tomllib.loads((folder / "board.toml").read_text())
 

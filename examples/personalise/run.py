@@ -9,53 +9,23 @@ second board gives the first board's results, bit for bit.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from base import write_model
 from numpy.typing import NDArray
+from voices import Speech, voices
 
 import kilotune as kt
 from kilotune.adapters import signing
 
-DATA = Path(os.environ.get("KILOTUNE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-SPEAKERS = ("nicolas", "lucas")
-"""One whom the model never heard, and one that it was made for, but through a microphone that muffles."""
-MUFFLED = {"lucas": {1: -7.5, 2: 2.2}}
-"""What a microphone's frequency response adds to cepstral coefficients: about 2.5 and 1.2 standard deviations."""
 TRAINER, OTHER = "qemu:mps2-an386", "qemu:mps2-an385"
 METHODS = [kt.BiasOnly(), kt.LoRA(rank=4, layers="last:2")]
 EPOCHS, RATE = 4, 0.1
-
-
-@dataclass(frozen=True)
-class Speech:
-    """Spoken digits of one speaker: takes to learn from, and others to judge by."""
-
-    x: NDArray[np.float32]
-    y: NDArray[np.int32]
-    x_test: NDArray[np.float32]
-    y_test: NDArray[np.int32]
-
-
-def recordings() -> tuple[NDArray[np.float32], dict[str, Speech]]:
-    """Samples of the speakers that the model was made for, and those of the new ones."""
-    d: Any = np.load(DATA / "sets" / "fsdd_mfcc.npz")
-    x, y = d["x"].astype(np.float32)[..., None], d["y"].astype(np.int32)
-    found = {}
-    for name in SPEAKERS:
-        mine = d["speaker"] == name
-        learn, judge = mine & (d["take"] >= 25) & (d["take"] < 30), mine & (d["take"] < 4)
-        response = np.zeros((x.shape[2], 1), np.float32)
-        for coefficient, offset in MUFFLED.get(name, {}).items():
-            response[coefficient] = offset
-        found[name] = Speech(x[learn] + response, y[learn], x[judge] + response, y[judge])
-    known = ~np.isin(d["speaker"], SPEAKERS)
-    return x[known][:: max(1, int(known.sum()) // 128)], found
+CALIBRATION = 128
 
 
 def scores(device: kt.Device, people: dict[str, Speech]) -> str:
@@ -65,7 +35,7 @@ def scores(device: kt.Device, people: dict[str, Speech]) -> str:
 
 def personalised(build: kt.Build, people: dict[str, Speech]) -> tuple[kt.Adapter, NDArray[np.int8]]:
     """Train one adapter a speaker on the first board and keep both. Returns the first speaker's, and its results."""
-    first = SPEAKERS[0]
+    first = next(iter(people))
     with build.open(TRAINER) as device:
         print(f"{TRAINER}, base model{'':<18}{scores(device, people)}", flush=True)
         for name, speech in people.items():
@@ -94,22 +64,21 @@ def moved(build: kt.Build, adapter: kt.Adapter, secret: Path, people: dict[str, 
         sent = device.update_adapter(signing.sign(adapter, secret)).sent
         device.reboot()
         print(f"  signed, {sent:,} bytes sent, after a reset   {scores(device, people)}", flush=True)
-        return np.asarray(device.infer(people[SPEAKERS[0]].x_test))
+        return np.asarray(device.infer(next(iter(people.values())).x_test))
 
 
 def main() -> int:
-    if not (DATA / "sets").is_dir():
-        print(f"the recordings are not in {DATA}: KILOTUNE_DATA names their folder", file=sys.stderr)
-        return 1
-    base, people = recordings()
-    model = kt.load(DATA / "models" / "fsdd_dscnn_int8.tflite")
+    found = voices()
+    people, first = found.people, next(iter(found.people))
+    print(f"voices of {found.source}: {len(found.x)} samples of speakers that the model was made for", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        model = kt.load(found.model or write_model(found.x, found.y, folder / "words.tflite"))
         secret, public = signing.make_keys(folder / "owner")
-        common: dict[str, Any] = {"method": METHODS, "calibration": base}
-        resident = kt.AdapterOptions(resident=len(SPEAKERS))
+        common: dict[str, Any] = {"method": METHODS, "calibration": found.x[:: max(1, len(found.x) // CALIBRATION)]}
+        resident = kt.AdapterOptions(resident=len(people))
         training = kt.build(model, folder / "trains", optimizer=kt.SGD(lr=RATE), target="cortex-m4", adapters=resident, **common)
-        stored = (people[SPEAKERS[0]].x[:10], people[SPEAKERS[0]].y[:10])
+        stored = (people[first].x[:10], people[first].y[:10])
         options = kt.AdapterOptions(public_key=public, rollback_protection=True, slots=True, self_test=stored)
         inference = kt.build(model, folder / "infers", train=False, target="cortex-m3", adapters=options, **common)
         for build in (training, inference):

@@ -107,6 +107,7 @@ def build(
     seed: int = 0,
     name: str | None = None,
     config: Config | str | os.PathLike[str] | None = None,
+    class_names: Sequence[str] = (),
     dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
     progress: bool | None = None,
@@ -127,6 +128,7 @@ def build(
     seed: of the values that methods start from and of stochastic rounding.
     name: in every generated symbol; None takes the model's.
     config: from `kt.search` or a file that it wrote, instead of method and training.
+    class_names: of the classes that the first output tells apart, in its order: in manifest, header and report.
     dump: a folder for the graph's text form after each stage.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
     progress: what is being done, on standard error, once it takes more than two seconds; None where that is a terminal.
@@ -134,8 +136,9 @@ def build(
     """
     groups = grouped(training, memory, target, single)
     options = compile_options(
-        model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure
-    )
+        model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure,
+        class_names=class_names,
+    )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure, progress)
 
 
@@ -284,7 +287,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
 
     def tensor(name: str) -> dict[str, Any]:
         t = graph.type(name)
-        head = head_of(graph, name)
+        head = head_of(c.graph, name)  # before chains of operators are fused
         kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
         return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
 
@@ -319,6 +322,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
+        "class_names": list(c.options.class_names),
         "accumulate": c.options.accumulate,
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,

@@ -138,7 +138,7 @@ def _merged(name: str, cls: type[Group], given: Any, single: Mapping[str, Any]) 
 
 def compile_options(
     model: Model, method: Any, train: bool, training: Training, memory: Memory, target: Target, *, calibration: Samples | None, adapters: Any,
-    seed: int, name: str | None, config: Config | str | os.PathLike[str] | None, measure: bool,
+    seed: int, name: str | None, config: Config | str | os.PathLike[str] | None, measure: bool, class_names: Sequence[str] = (),
 ) -> Options:  # fmt: skip
     """The compiler's options, checked. Arguments are those of `kt.build`. Raises CompileError."""
     _check(model, target.core, training, seed, name)
@@ -152,6 +152,7 @@ def compile_options(
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure), seed=seed, name=name, calibration=x, calibration_target=y,
+        class_names=tuple(class_names),
     )  # fmt: skip
 
 

@@ -43,6 +43,21 @@ def agent() -> Path:
     return _folder("agent", "examples/agent")
 
 
+def cmake() -> Path:
+    """The folder of the toolchain file and of board.cmake."""
+    return _folder("cmake", "cmake")
+
+
+def digits() -> Path:
+    """The folder of digits.tflite, the model of the examples."""
+    return _folder("digits", "examples/digits")
+
+
+def own_firmware() -> Path:
+    """The folder of the firmware that `kilotune new` starts from."""
+    return _folder("own_firmware", "examples/own_firmware")
+
+
 def renode() -> Path:
     """The folder of *.repl and *.resc."""
     return _folder("renode", "renode")

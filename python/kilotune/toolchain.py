@@ -332,6 +332,13 @@ SECTIONS
 """
 
 
+def adapter_roots(manifest: Manifest) -> tuple[str, ...]:
+    """Of ADAPTER_ROOTS those that a model has: one that checks signatures and does not train takes no state from outside."""
+    if not manifest.adapter_bytes:
+        return ()
+    return tuple(root for root in ADAPTER_ROOTS if root != "resume" or manifest.training or not manifest.signed)
+
+
 def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dict[str, Any]:
     """Bytes of the model and its runtime on a target core, as linked: what a program pays for using the model.
 
@@ -342,7 +349,7 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     """
     manifest = Manifest.load(build_dir)
     target = _known(manifest, target)
-    adapters, training = ADAPTER_ROOTS if manifest.adapter_bytes else (), TRAINING_ROOTS if manifest.training else ()
+    adapters, training = adapter_roots(manifest), TRAINING_ROOTS if manifest.training else ()
     roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
     with scratch_directory() as folder:
         program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, folder)

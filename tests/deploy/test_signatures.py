@@ -47,6 +47,13 @@ def setting(tmp_path_factory: pytest.TempPathFactory, monocypher: Path) -> Setti
     return Setting(tmp_path_factory.mktemp("signed"))
 
 
+def test_a_build_that_checks_signatures_and_only_infers_is_measured(setting: Setting, tmp_path: Path, arm_gcc: str) -> None:
+    """It has no function that takes a state, so none may be asked of the linker."""
+    options = kt.AdapterOptions(public_key=setting.public)
+    built = kt.build(setting.model, tmp_path / "b", method=METHODS, train=False, adapters=options)
+    assert built.report["flash"]["code"] > 0 and "resume" not in built.report["stack"]["calls"]
+
+
 def altered(adapter: kt.Adapter) -> kt.Adapter:
     """Another payload under the old signature, with checksums and digest that fit: what a forger would make."""
     payload = bytes([adapter.payload[0] ^ 1]) + adapter.payload[1:]

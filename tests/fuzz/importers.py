@@ -21,17 +21,31 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from zlib import crc32
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "unit"), str(TESTS.parent / "codegen"), str(TESTS.parent / "python"), str(Path(__file__).parent)]
+sys.path[:0] = [
+    str(TESTS),
+    str(TESTS / "ops"),
+    str(TESTS / "e2e"),
+    str(TESTS / "unit"),
+    str(TESTS.parent / "codegen"),
+    str(TESTS.parent / "python"),
+    str(Path(__file__).parent),
+]
 
 import flatbuffer_mutations  # noqa: E402
+import flatbuffer_structures  # noqa: E402
+import numpy as np  # noqa: E402
 import onnx_forms  # noqa: E402
 import protobuf_mutations  # noqa: E402
+from cases import GRAPHS  # noqa: E402
 from golden.reference import image, tiny  # noqa: E402
 from gradients.graphs import residual  # noqa: E402
+from streaming_files import window_file  # noqa: E402
 from tflite_files import computed_shape, many_ends, uint8_classifier  # noqa: E402
 
 from kiloc import pipeline  # noqa: E402
@@ -51,6 +65,8 @@ MEMORY = 1 << 30
 """That a mutant may take beyond what the process had before."""
 PROGRESS = 500
 """Mutants between two lines that say how far it is."""
+STRUCTURED = 0.5
+"""Share of the mutants of a .tflite file whose tables are changed, not their bytes."""
 LARGEST = 400_000
 """Bytes of a model that is damaged: what larger ones add is time."""
 
@@ -75,7 +91,22 @@ def small_models() -> dict[str, bytes]:
     for i, name in enumerate(onnx_forms.MODELS):
         form = FORMS[i % len(FORMS)]
         found[f"{name}.{form}.onnx"] = onnx_forms.quantized(name, form, 13)
-    return found | {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape)}
+    found |= {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape, window_file)}
+    return found | operators()
+
+
+def operators() -> dict[str, bytes]:
+    """Each operator of the formats alone: the first graph of its cases."""
+    found: dict[str, bytes] = {}
+    for name, make in GRAPHS.items():
+        kind = name.partition("-")[0]
+        if f"op_{kind}.tflite" in found:
+            continue
+        graph = make(np.random.default_rng(crc32(name.encode())))
+        found[f"op_{kind}.tflite"] = tflite_writer.write(graph)
+        with suppress(CompileError):  # of what this format does not hold
+            found[f"op_{kind}.onnx"] = onnx_writer.write(graph)
+    return found
 
 
 def models(paths: list[Path], data: Path | None) -> dict[str, bytes]:
@@ -88,7 +119,12 @@ def mutator(name: str, data: bytes) -> Mutator:
     if name.endswith(".onnx"):
         return lambda r: protobuf_mutations.mutated(data, r)
     where = flatbuffer_mutations.sites(data)
-    return lambda r: flatbuffer_mutations.mutated(data, where, r)
+
+    def damaged(r: random.Random) -> bytes:
+        made = flatbuffer_structures.restructured(data, r) if r.random() < STRUCTURED else None
+        return flatbuffer_mutations.mutated(data, where, r) if made is None else made
+
+    return damaged
 
 
 def attempt(name: str, data: bytes) -> str:

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = samples(tiny(), 24)
     np.savez(folder / "data.npz", x=x, y=(x[:, 0] > 0).astype(np.int64))
     np.savez(folder / "bare.npz", x=x)
-    np.savez(folder / "named.npz", inputs=x)
+    np.savez(folder / "named.npz", spectra=x)
     return folder
 
 
@@ -330,18 +330,18 @@ def test_what_is_no_build_directory(folder: Path, tmp_path: Path) -> None:
 
 
 def test_samples_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "single.npy", np.zeros((2, 8)))
+    np.save(tmp_path / "objects.npy", np.array([object()]))
     (tmp_path / "text.npz").write_text("x")
     (tmp_path / "zip.npz").write_bytes(b"PK\x03\x04 but cut")
     (tmp_path / "empty.npz").write_bytes(b"")
     np.savez(tmp_path / "objects.npz", x=np.array([object()]))
     np.savez(tmp_path / "wide.npz", x=np.zeros((3, 9)), y=np.zeros(3, np.int64))
     np.savez(tmp_path / "labels.npz", x=np.zeros((3, 8)), y=np.array([0, 1, 7]))
-    for name in ("single.npy", "text.npz", "zip.npz", "empty.npz", "objects.npz", "missing.npz"):
+    for name in ("objects.npy", "text.npz", "zip.npz", "empty.npz", "objects.npz", "missing.npz"):
         assert name in fails(FAILED, "simulate", folder / "train", "--data", tmp_path / name)
         assert name in fails(FAILED, "build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias", "--calibration", tmp_path / name)
-    assert "named x (it has inputs)" in fails(FAILED, "simulate", folder / "train", "--data", folder / "named.npz")
-    assert "holds no array named y" in fails(FAILED, "simulate", folder / "train", "--data", folder / "data.npz", "--test", folder / "bare.npz")
+    assert "named x: it has spectra [24, 8]" in fails(FAILED, "simulate", folder / "train", "--data", folder / "named.npz")
+    assert "no array named y" in fails(FAILED, "simulate", folder / "train", "--data", folder / "data.npz", "--test", folder / "bare.npz")
     assert "expected [N, 8]" in fails(FAILED, "simulate", folder / "train", "--data", tmp_path / "wide.npz")
     assert "holds label 7 at [2]" in fails(FAILED, "simulate", folder / "train", "--data", tmp_path / "labels.npz")
 

@@ -13,6 +13,7 @@ from tflite_files import IMAGE, FileOperator, FileTensor, build, classifier, den
 import kilotune as kt
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kilotune.data import Wanted, load
 from kilotune.devices.data import packed, quantize, unpacked
 from kilotune.devices.manifest import Tensor, places
 
@@ -256,11 +257,10 @@ def test_a_softmax_of_sixteen_bits(tmp_path: Path) -> None:
 
 def test_samples_of_several_inputs(tmp_path: Path) -> None:
     """An NPZ file holds them by number, or by the names of the C functions."""
-    from kilotune.simulation import load_samples
-
     arrays = [np.zeros((2, 3), np.uint8), np.ones((2, 5), np.int16), np.ones((2, 2, 2), np.int8)]
     np.savez(tmp_path / "numbers.npz", x0=arrays[0], x1=arrays[1], x2=arrays[2], y=np.arange(2))
     np.savez(tmp_path / "names.npz", input=arrays[0], input_2=arrays[1], input_3=arrays[2], y=np.arange(2))
     for name in ("numbers.npz", "names.npz"):
-        x, y = load_samples(str(tmp_path / name), "--data")
-        assert isinstance(x, list) and [a.dtype for a in x] == [a.dtype for a in arrays] and y is not None and len(y) == 2
+        found = load(str(tmp_path / name), wanted=Wanted(tuple(Tensor((1, *a.shape[1:]), 1.0, 0, dtype=str(a.dtype)) for a in arrays)))
+        assert isinstance(found.x, list) and [a.dtype for a in found.x] == [a.dtype for a in arrays]
+        assert found.y is not None and len(found.y) == 2

@@ -28,6 +28,9 @@ INSTALLED_AS = {
     "boards": "kilotune/_data/boards",
     "examples/agent": "kilotune/_data/agent",
     "renode": "kilotune/_data/renode",
+    "cmake": "kilotune/_data/cmake",
+    "examples/digits": "kilotune/_data/digits",
+    "examples/own_firmware": "kilotune/_data/own_firmware",
 }
 """Folder of the repository -> folder of the wheel."""
 

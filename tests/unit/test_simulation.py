@@ -20,6 +20,7 @@ from golden.reference import samples, tiny
 import kilotune as kt
 from kiloc.export import tflite
 from kilotune.cli import main
+from kilotune.devices import progress
 from kilotune.devices.host import HostDevice
 from kilotune.devices.recipe import held_out
 
@@ -157,6 +158,25 @@ def test_a_long_training_shows_a_bar_on_a_terminal_alone(folder: Path) -> None:
         os.close(reader)
         assert process.stdout is not None and process.stdout.read() == "done\n"
     assert b"training" in shown
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "infer", "predict"])
+def test_where_there_is_no_terminal_lines_say_how_far_it_is(
+    call: str, device: kt.Device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through the Python API too, without being asked for; never on standard output."""
+    monkeypatch.setattr(progress, "LINES", 0.0)
+    calls: dict[str, Any] = {
+        "fit": lambda **more: device.fit(X, Y, epochs=1, hold_out=0.25, **more),
+        "evaluate": lambda **more: device.evaluate(X, Y, **more),
+        "infer": lambda **more: device.infer(X, **more),
+        "predict": lambda **more: device.predict(X, **more),
+    }
+    calls[call]()
+    shown = capsys.readouterr()
+    assert shown.out == "" and f"{'training' if call == 'fit' else 'inference'}: 120 of 120\n" in shown.err
+    calls[call](progress=False)
+    assert capsys.readouterr().err == ""
 
 
 # ---- Data that cannot be meant ----

@@ -169,7 +169,7 @@ def test_float_only() -> None:
     w = FileTensor((3, 4), "FLOAT32", None, data=np.ones((3, 4), np.float32))
     tensors = [FileTensor((1, 4), "FLOAT32", None), w, FileTensor((1, 3), "FLOAT32", None)]
     layer = FileOperator("FULLY_CONNECTED", (0, 1), (2,), "FullyConnectedOptions")
-    refused(build(tensors, [layer], (0,), (2,)), "FLOAT32", "quantise it to full INT8")
+    refused(build(tensors, [layer], (0,), (2,)), "FLOAT32", "kilotune quantize MODEL")
 
 
 def test_float_in_a_circle() -> None:
@@ -192,7 +192,9 @@ def test_weights_of_other_types() -> None:
 
 def test_unsupported_operators() -> None:
     pair = [FileTensor((1, 4)), FileTensor((1, 4))]
-    error = refused(build(pair, [FileOperator("LOGISTIC", (0,), (1,))], (0,), (1,)), "LOGISTIC", "not supported")
+    error = refused(
+        build(pair, [FileOperator("LOCAL_RESPONSE_NORMALIZATION", (0,), (1,))], (0,), (1,)), "LOCAL_RESPONSE_NORMALIZATION", "not supported"
+    )
     assert "CONV_2D" in error.hint and "FULLY_CONNECTED" in error.hint
     refused(build(pair, [FileOperator("CUSTOM", (0,), (1,), custom="MyOperator")], (0,), (1,)), "MyOperator")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
+from ..errors import CompileError
 from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
@@ -17,7 +19,7 @@ from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -137,6 +139,8 @@ class ModelContext:
     """Nothing is trained, but adapters are taken: inference reads the trained values where they lie."""
     loss: str
     classes: int
+    class_names: Code
+    """Elements of an array of strings; empty where nobody named them."""
     target_values: int
     target_range: tuple[str, ...]
     """Lowest and highest value of a target, as C; empty where targets are no values."""
@@ -250,8 +254,9 @@ class ModelContext:
 
 
 def build_context(
-    graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str
-) -> ModelContext:
+    graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
+    class_names: Sequence[str] = (),
+) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
@@ -269,6 +274,7 @@ def build_context(
         adapters=train is None and bool(graph.trained_state()),
         loss=loss if train else "",
         classes=graph.type(reads["y"]).size if "label" in reads else 0,
+        class_names=_class_names(class_names, graph.type(outputs[0]).size),
         target_values=graph.type(reads["y"]).size if "target" in reads else 0,
         target_range=_target_range(graph) if "target" in reads else (),
         base_hash=list(base_hash),
@@ -301,6 +307,13 @@ def build_context(
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def _class_names(names: Sequence[str], outputs: int) -> Code:
+    if names and len(names) != outputs:
+        what = f"are {len(names)}, the model tells {outputs} classes apart"
+        raise CompileError("class_names", what, "name all of them, in the order of the model's outputs")
+    return Code(", ".join(c_string(name.encode()) for name in names))
 
 
 def _unread(part: Slice, inputs: list[tuple[str, Value]]) -> list[str]:
@@ -344,7 +357,8 @@ def _state_member(v: Value, context: ModelContext, constants: Constants) -> CSta
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if v.kind == STREAM:
-        first, same = int(v.data.ravel()[0]), bool(np.all(v.data == v.data.ravel()[0]))
+        first = int(v.data.ravel()[0])
+        same = bool(np.all(v.data == first)) and (v.data.itemsize == 1 or first == 0)  # memset writes bytes
         is_array = not same
         initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
     elif context.adapters:

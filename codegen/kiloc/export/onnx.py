@@ -7,7 +7,7 @@ TensorFlow Lite Micro, by a step here and there; `frontend/onnx.py` reads the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,9 @@ def write(graph: Graph) -> bytes:
     for name in graph.inputs:
         writer.order[name] = "last"
     for node in graph.nodes:
+        if node.phase == "forward" and node.op.tflite is not None and node.op.onnx is None:
+            what = f"{node.op.mnemonic.upper()} is not written to this format"
+            raise CompileError(node.origin or node.name, what, "write a .tflite file")
         if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
@@ -61,6 +64,7 @@ class OnnxWriter:
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
+        renamed |= {name: f"{name}/first" for last, name in zip(outputs, self.graph.outputs, strict=True) if last != name}
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [renamed.get(n, n) for n in names]
@@ -76,6 +80,10 @@ class OnnxWriter:
         return name
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        later = range(OPSET, onnx.defs.onnx_opset_version() + 1)
+        first = next((version for version in later if onnx.defs.has(kind, max_inclusive_version=version)), OPSET)
+        if first > OPSET:
+            raise CompileError(output, f"{kind} is in ONNX from opset {first} on, and files are written in opset {OPSET}", "write a .tflite file")
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
         return output
 
@@ -105,6 +113,22 @@ class OnnxWriter:
         if name not in self.order:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return name
+
+    def operand_or_constant(self, node: Node, operand: str) -> str:
+        """The int8 tensor of an operand, channels last; a constant is written down."""
+        name = node.inputs[operand]
+        value = self.graph.values[name]
+        if value.kind != "constant" or value.data is None:
+            return self.last(self.operand(node, operand))
+        return self.constant(f"{node.name}/{operand}", value.data)
+
+    def integers(self, name: str, values: Iterable[int]) -> str:
+        return self.constant(name, np.array([int(v) for v in values], np.int64))
+
+    def moved(self, node: Node, tensor: str) -> None:
+        """A result whose codes are those of the operands: `tensor` is the value, channels last."""
+        self.emit("Identity", [tensor], node.outputs[0])
+        self.order[node.outputs[0]] = "last"
 
     def real(self, node: Node, name: str, tensor: str) -> str:
         """DequantizeLinear in front of a node; tensor: the value in the order that the node wants."""
@@ -142,9 +166,13 @@ class OnnxWriter:
         """An operator whose inputs are its operands, in this order and all in the order of axes that the first has; its attribute `activation`
         becomes the clamp behind it."""
         assert node.op.onnx is not None
-        names = [self.operand(node, operand) for operand in node.op.operands]
-        order = self.order[names[0]]
-        reals = {name: self.real(node, name, self._ordered(name, order)) for name in dict.fromkeys(names)}
+        names = [node.inputs[operand] for operand in node.op.operands]
+        shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
+        order = "last" if len(shapes) > 1 or constant else self.order[self.operand(node)]
+        reals = {}
+        for operand, name in zip(node.op.operands, names, strict=True):
+            tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
+            reals[name] = self.real(node, name, tensor)
         kind = node.op.onnx.operators[0]
         real = self.emit(kind, [reals[name] for name in names], f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))

@@ -17,8 +17,9 @@ from .limits import ALL_ELEMENTS, OPERATORS, check_count, check_size
 from .refusals import Refusals
 
 QUANTIZE_HINT = (
-    "quantise it to full INT8 first: TFLiteConverter with a representative_dataset, supported_ops = [TFLITE_BUILTINS_INT8], "
-    "inference_input_type = inference_output_type = tf.int8; or onnxruntime.quantization.quantize_static(quant_format=QDQ)"
+    "quantise the float model to full INT8: `kilotune quantize MODEL --data SAMPLES -o FILE`; or TFLiteConverter with a "
+    "representative_dataset, supported_ops = [TFLITE_BUILTINS_INT8], inference_input_type = inference_output_type = tf.int8; "
+    "or onnxruntime.quantization.quantize_static(quant_format=QDQ)"
 )
 SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)
 """Cores that flush subnormal numbers to zero would compute with another scale than the host."""
@@ -98,7 +99,8 @@ class GraphBuilder:
     def node(self, name: str, op: Op, inputs: dict[str, str], result: TensorType, origin: str) -> str:
         """Add a node with one activation as its result, which takes the node's name."""
         self._add(Value(name, result, "activation", None, printable(origin)))
-        self.nodes.append(Node(name, op, inputs, (name,), origin=printable(origin)))
+        kept = tuple(inputs[operand] for operand in op.kept if operand in inputs)
+        self.nodes.append(Node(name, op, inputs, (name,), kept, origin=printable(origin)))
         check_count("the graph", "operators", len(self.nodes), OPERATORS)
         return name
 

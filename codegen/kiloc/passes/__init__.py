@@ -2,6 +2,7 @@
 
 from .calibrate import real_gradients
 from .merge import merge
+from .simplify import with_rounding
 from .slices import inference_slice, prune
 
-__all__ = ["inference_slice", "merge", "prune", "real_gradients"]
+__all__ = ["inference_slice", "merge", "prune", "real_gradients", "with_rounding"]

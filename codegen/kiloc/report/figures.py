@@ -40,6 +40,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
             "optimizer": c.options.optimizer.describe() if c.train else None,
             "loss": as_loss(c.options.loss).describe() if c.train else None,
             "calibration": _calibration(c),
+            "class_names": list(c.options.class_names),
             "notes": list(c.graph.notes),
         },
         "target": c.options.target,

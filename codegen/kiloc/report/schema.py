@@ -62,6 +62,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "model.optimizer": Key("text", "the optimizer with its arguments; null where nothing is trained"),
     "model.loss": Key("text", "the loss with its arguments; null where nothing is trained"),
     "model.calibration": Key("text", 'what the shifts of gradients come from: "32 samples", "random inputs", or "none" where nothing is trained'),
+    "model.class_names[]": Key("text", "a class, in the order of the model's outputs; empty where nobody named them"),
     "model.notes[]": Key("text", "what the compiler did that the user may not expect"),
     "target": Key("text", "the core that the code is for, as `cortex-m4`"),
     **_sized("memory", {

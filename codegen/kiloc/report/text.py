@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from ..plain_text import printable
+
 ARENA_KINDS = ("activations", "saved", "gradients", "scratch", "scalars")
 NEAR = 1.1
 """Ratio of training to inference from which the report says what makes the difference."""
@@ -45,6 +47,7 @@ def render_text(report: dict[str, Any]) -> str:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
         refused = report["compare"]["full_finetuning"].get("refused")
         lines += [f"{'note':<{WIDTH}}cannot be fine-tuned whole: {refused}"] if refused else []
+    lines += [f"{'classes':<{WIDTH}}{', '.join(map(printable, names))}"] if (names := model.get("class_names")) else []
     lines += [f"{'note':<{WIDTH}}{note}" for note in model["notes"]]
     return "\n".join(part for line in lines for part in _wrapped(line))
 

@@ -13,8 +13,9 @@ from ..adapters import Adapter, signing
 from ..adapters.compare import compare
 from ..adapters.interchange import export_peft, import_peft
 from ..building import open_build
+from ..data import Wanted, load
+from ..devices.manifest import Manifest
 from ..merging import merge as merge_adapter
-from ..simulation import load_samples
 from .reporting import console, reports_errors
 
 FILE = click.Path(dir_okay=False)
@@ -120,7 +121,7 @@ def verify(file: str, key: str, as_json: bool) -> None:
 @adapter.command()
 @click.argument("directory", type=BUILD)
 @click.argument("file", type=FILE)
-@click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune simulate` takes it.")
+@click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune train` takes it.")
 @click.option("--name", default="", help="Name of the adapter, at most 24 bytes.")
 @click.option("--sequence", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @reports_errors
@@ -135,7 +136,7 @@ def pull(directory: str, file: str, device: str, name: str, sequence: int, as_js
 @adapter.command()
 @click.argument("directory", type=BUILD)
 @click.argument("file", type=FILE)
-@click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune simulate` takes it.")
+@click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune train` takes it.")
 @reports_errors
 def push(directory: str, file: str, device: str, as_json: bool) -> None:
     """Load FILE into the model on a device, into flash where the build has slots; nothing changes where the device refuses it."""
@@ -181,8 +182,9 @@ def export_command(directory: str, file: str, output: str, as_json: bool) -> Non
 @reports_errors
 def import_command(directory: str, folder: str, calibration: str, name: str, sequence: int, output: str, as_json: bool) -> None:
     """Quantise LoRA weights of another trainer, in a PEFT FOLDER, for the build in DIRECTORY."""
-    x, _ = load_samples(calibration, "calibration")
-    found = import_peft(open_build(directory), folder, x, name, sequence)
+    build = open_build(directory)
+    samples = load(calibration, "--calibration", Wanted.by(Manifest.load(build.directory)))
+    found = import_peft(build, folder, samples.x, name, sequence)
     found.save(output)
     _report(found, output, as_json)
 

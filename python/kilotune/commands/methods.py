@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -20,7 +21,7 @@ class MethodsCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         own = super().get_params(ctx)
-        place = next(i for i, p in enumerate(own) if p.name == "output") + 1
+        place = next(i for i, p in enumerate(own) if p.name in ("output", "build_folder", "board")) + 1
         try:
             more = method_options({option for p in own for option in p.opts})
         except CompileError as error:
@@ -37,18 +38,68 @@ class MethodsCommand(click.Command):
             if isinstance(option, click.Option) and not (option.multiple or option.is_flag):
                 given = [a for a in args if a in option.opts or any(a.startswith(f"{name}=") for name in option.opts if name.startswith("--"))]
                 if len(given) > 1:
-                    hint = "it holds for all methods: name layers separated by commas, or give each method its own by kt.build in Python"
-                    other = hint if option.name == "layers" else "it has one value"
+                    each = "it holds for all methods: give each its own, as --method lora=last:2,rank=4"
+                    other = each if option.name in {"layers", *options_of_methods()} else "it has one value"
                     raise click.UsageError(f"{option.opts[-1]} is given {len(given)} times; {other}", ctx)
+
+
+class MethodType(click.ParamType[tuple[str, dict[str, Any]]]):
+    """A method, and what is given of its fields: NAME, or NAME=LAYERS,OPTION=VALUE. What has no = names layers."""
+
+    name = "method"
+
+    @property
+    def choices(self) -> list[str]:
+        return ["none", *REGISTRY]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, dict[str, Any]]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, rest = value.partition("=")
+        if name not in ("none", *REGISTRY):
+            near = difflib.get_close_matches(name, REGISTRY, 1)
+            self.fail(f"{name!r} is no method{f', did you mean {near[0]}?' if near else ''}: there are none, {', '.join(REGISTRY)}", param, ctx)
+        if name == "none" or not equals:
+            if rest or equals:
+                self.fail("none takes no options", param, ctx)
+            return name, {}
+        own = {f.name: f for m, f in _fields() if m.name == name}
+        given: dict[str, Any] = {}
+        layers = []
+        for part in rest.split(","):
+            option, equals, text = (piece.strip() for piece in part.partition("="))
+            field = option.replace("-", "_")
+            if equals and field in own:
+                if field in given:
+                    self.fail(f"{option} of {name} is given twice", param, ctx)
+                given[field] = finite(ctx, param, _type(REGISTRY[name], own[field]).convert(text, param, ctx))
+            elif equals or not option:
+                has = ", ".join(f.replace("_", "-") for f in own) or "none beside its layers"
+                self.fail(f"{name} has no option {option!r}: it has {has}", param, ctx)
+            else:
+                layers.append(option)
+        if layers:
+            if not _takes_layers(REGISTRY[name]):
+                self.fail(f"{name} takes no layers", param, ctx)
+            given["layers"] = ",".join(layers)
+        return name, given
+
+
+def _takes_layers(method: type[Method]) -> bool:
+    return any(f.name == "layers" for f in dataclasses.fields(method))  # type: ignore[arg-type]
 
 
 def method_options(taken: set[str]) -> list[click.Option]:
     """--method, and one option for each name that a field of a method has. taken: options that the command has itself. Raises CompileError."""
     found = [
-        click.Option(["--method", "methods"], multiple=True, type=click.Choice(["none", *REGISTRY]), help="What is trained; may be repeated."),
         click.Option(
-            ["--layers"], help='Layers of the methods: "all", "last:N", names or globs, separated by commas. By default each method has its own.'
+            ["--method", "methods"],
+            multiple=True,
+            type=MethodType(),
+            metavar=f"[none|{'|'.join(REGISTRY)}][=LAYERS,OPTION=VALUE]",
+            help="What is trained, with layers and options of its own if wanted, as lora=last:2,rank=4; may be repeated.",
         ),
+        click.Option(["--layers"], help='Layers of methods that name none: "all", "last:N", names or globs, separated by commas.'),
     ]
     for name, fields in options_of_methods().items():
         flag = f"--{name.replace('_', '-')}"
@@ -100,21 +151,27 @@ def _type(method: type[Method], field: dataclasses.Field[Any]) -> click.ParamTyp
     raise CompileError(f"method {method.name}", what, "options are int, float, bool or str, or one of them or None")
 
 
-def finite(context: click.Context, option: click.Parameter, value: Any) -> Any:
+def finite(context: click.Context | None, option: click.Parameter | None, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number", context, option)
     return value
 
 
 def made_methods(options: dict[str, Any]) -> list[Method]:
-    """The methods that the command line names, in its order. Takes their options out of those of the command; what is not given is the class's."""
+    """The methods that the command line names, in its order: what is given of a method's own counts before what holds for all.
+
+    Takes their options out of those of the command; what is not given is the class's.
+    """
     names, layers = options.pop("methods"), options.pop("layers")
     given = {name: (value, fields) for name, fields in options_of_methods().items() if (value := options.pop(name)) is not None}
     made: list[Method] = []
-    for name in dict.fromkeys(n for n in names if n != "none"):
-        method = REGISTRY[name]
+    for name, own in names:
+        if name == "none":
+            continue
         chosen = {field: value for field, (value, fields) in given.items() if name in fields}
-        if layers is not None and any(f.name == "layers" for f in dataclasses.fields(method)):  # type: ignore[arg-type]
+        if layers is not None and _takes_layers(REGISTRY[name]):
             chosen["layers"] = layers
-        made.append(method(**chosen))
+        method = REGISTRY[name](**chosen | own)
+        if method not in made:
+            made.append(method)
     return made

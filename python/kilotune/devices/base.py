@@ -6,7 +6,10 @@ and evaluation are here, so that every device sees the same samples in the same 
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +29,9 @@ from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[Any] | list[NDArray[Any]]
 """Outputs [N, ...] of the model's type, mostly int8, or a list of them for a model of several outputs."""
+
+Progress = bool | Callable[[], None] | None
+"""Of a step of something longer: whether to show a bar of its own, or what to call after each sample."""
 
 
 @one_at_a_time
@@ -78,13 +84,13 @@ class Device(Calls, ABC):
 
     # ---- Inference ----
 
-    def infer(self, x: Samples) -> Results:
+    def infer(self, x: Samples, progress: bool | None = None) -> Results:
         """Outputs of N samples [N, ...], of the type that the model gives. float32 and float64 are quantised, the model's own type is taken as is."""
-        return self._split(self._infer_all(data.prepare_inputs(x, self.manifest)))
+        return self._split(self._infer_all(data.prepare_inputs(x, self.manifest), progress))
 
-    def predict(self, x: Samples) -> NDArray[np.int64]:
+    def predict(self, x: Samples, progress: bool | None = None) -> NDArray[np.int64]:
         """Class numbers [N]: the largest value of the first output."""
-        outputs = self._infer_all(data.prepare_inputs(x, self.manifest))
+        outputs = self._infer_all(data.prepare_inputs(x, self.manifest), progress)
         return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
 
     def evaluate(
@@ -148,6 +154,8 @@ class Device(Calls, ABC):
         keep_best: bool = False,
         hold_out: float | None = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
@@ -161,13 +169,15 @@ class Device(Calls, ABC):
         undone, and training goes on at a third of the rate; after four such in a row it ends.
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on; 0 for none.
         A build with a public key takes no state, so it has neither.
-        progress: a bar on standard error; None for one where that is a terminal and it takes more than two seconds.
+        progress: a bar on standard error, lines where that is no terminal; None for them where it takes more than a few seconds.
+        checkpoint: a file that holds, after every epoch and every half a minute, all that is needed to go on after Ctrl-C or a power cut.
+        resume: go on from it, where it is there: with the same arguments the result has the bits of a training that was never cut off.
 
         Warns (DataWarning) of samples far from the input's range and of labels of one class. Ctrl-C, between two samples or in the middle of
         one, raises TrainingInterrupted, a KeyboardInterrupt with the history so far; the device keeps what it learned and can be used.
         """
         self._check_training()
-        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out)
+        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, checkpoint, resume)
         return training.fit(self, x, y, asked, progress)
 
     # ---- State, adapter, statistics ----
@@ -319,10 +329,10 @@ class Device(Calls, ABC):
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
 
-    def _infer_all(self, samples: NDArray[Any], progress: bool | None = None) -> NDArray[Any]:
+    def _infer_all(self, samples: NDArray[Any], progress: Progress = None) -> NDArray[Any]:
         """All outputs of each sample in one buffer, whose first values are those of the first output: see `data.packed`."""
         outputs = np.empty((len(samples), self.manifest.output_bytes), np.uint8)
-        with bar("inference", len(samples), progress) as advance:
+        with bar("inference", len(samples), progress) if not callable(progress) else nullcontext(progress) as advance:
             for i, sample in enumerate(samples):
                 outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.uint8)
                 advance()
@@ -355,7 +365,7 @@ class Device(Calls, ABC):
             data.check_probabilities(values, self.manifest.loss)
         return np.zeros(count, np.int32), values
 
-    def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: bool | None, near: Nearness | None = None) -> Judgement:
+    def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: Progress, near: Nearness | None = None) -> Judgement:
         """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
         tensor, loss = self.manifest.outputs[0], self.manifest.loss
         if self.manifest.targets == "input":

@@ -112,6 +112,8 @@ class Manifest:
     schedule: str | None
     new_head: bool
     """Whether the last layer is one for new classes, which starts from nothing."""
+    class_names: tuple[str, ...]
+    """In the order that labels count them in; empty where the build was told none."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -187,6 +189,7 @@ class Manifest:
             learning_rate=_optional(float, data.get("learning_rate")),
             schedule=_optional(str, data.get("schedule")),
             new_head=bool(data.get("new_head", False)),
+            class_names=_names(data.get("class_names", [])),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, so that standard output holds results alone."""
+"""Progress on standard error, so that standard output holds results alone: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 PATIENCE = 2.0
 """Seconds of silence: what takes longer shows a bar where somebody looks, also when it was not asked for."""
+LINES = 10.0
+"""Seconds between lines where standard error is no terminal, and before the first."""
 
 
 @contextmanager
@@ -48,17 +50,24 @@ def stages(title: str, show: bool | None) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def bar(title: str, total: int, show: bool | None) -> Iterator[Callable[[], None]]:
-    """A progress bar; yields the function to call after each step.
+    """Progress of so many steps; yields the function to call after each.
 
-    show: True for a bar, False for none, None for one that appears after PATIENCE seconds where standard error is a terminal.
+    show: True for a bar, False for nothing, None for a bar that appears after PATIENCE seconds. Where standard error is no terminal there is
+    a line every LINES seconds instead.
     """
-    if show is False or (show is None and not sys.stderr.isatty()):
+    if show is False:
         yield lambda: None
-        return
+    elif not sys.stderr.isatty():
+        yield from _lines(title, total, show is True)
+    else:
+        yield from _bar(title, total, show is True)
+
+
+def _bar(title: str, total: int, at_once: bool) -> Iterator[Callable[[], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=Console(stderr=True))
     task = progress.add_task(title, total=total)
-    appears = time.monotonic() + (0 if show else PATIENCE)
+    appears = time.monotonic() + (0 if at_once else PATIENCE)
     started = False
 
     def advance() -> None:
@@ -73,3 +82,24 @@ def bar(title: str, total: int, show: bool | None) -> Iterator[Callable[[], None
     finally:
         if started:
             progress.stop()
+
+
+def _lines(title: str, total: int, asked: bool) -> Iterator[Callable[[], None]]:
+    done, due = 0, time.monotonic() + LINES
+
+    def advance() -> None:
+        nonlocal done, due
+        done += 1
+        if time.monotonic() >= due:
+            due = time.monotonic() + LINES
+            _say(title, done, total)
+
+    try:
+        yield advance
+    finally:
+        if asked:
+            _say(title, done, total)
+
+
+def _say(title: str, done: int, total: int) -> None:
+    print(f"{title}: {done} of {total}", file=sys.stderr, flush=True)

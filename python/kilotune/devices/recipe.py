@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,15 @@ class Best:
             schedule.share *= STEP_BACK
             self.undone += 1
         return self.undone >= PATIENCE
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {name: getattr(self, name) for name in ("epochs", "undone", "losses", "state", "epoch", "kept", "kept_epoch")}
+
+    def restore(self, found: Mapping[str, Any]) -> None:
+        """Know what `to_dict` has returned."""
+        for name, value in found.items():
+            setattr(self, name, value)
 
     def keep(self) -> None:
         """Give up what was trained since the last epoch; in the first one nothing is known, and what it learned stays."""

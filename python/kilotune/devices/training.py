@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import data, history, plausible, recipe
+from . import checkpoint, data, history, plausible, recipe
 from .data import Samples
 from .errors import DeviceError
 from .history import History, TrainingInterrupted
@@ -37,6 +38,8 @@ class Asked:
     validation: tuple[Samples, ArrayLike | None] | None
     keep_best: bool
     hold_out: float | None
+    checkpoint: str | os.PathLike[str] | None
+    resume: bool
 
 
 def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress: bool | None) -> History:
@@ -60,43 +63,33 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     epochs = recipe.default_epochs(len(samples)) if asked.epochs is None else asked.epochs
     schedule = _schedule(device, asked, epochs * math.ceil(len(rows) / per_update))
     done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()))
-    loop = _Loop(device, samples, targets, per_update, done, schedule)
-    best: recipe.Best | None = None
+    loop = _Loop(device, samples, targets, per_update, done, schedule, keeper=_keeper(device, asked, samples, targets, judged, schedule, epochs))
     try:
-        if judged is not None:
-            before = device._judge(*judged, progress=False)
+        if not loop.resumed(asked.resume) and judged is not None:
+            before = device._judge(judged[0], judged[1], progress)
             done.before = before.means()
             if asked.keep_best or held.any():
                 device._check_takes_state()
-                best = recipe.Best(before.losses, device.state, device.set_state, recipe.doubts(done.held_out) if held.any() else 0.0)
-        generator = np.random.Generator(np.random.PCG64(asked.seed))
-        with bar("training", epochs * len(rows), progress) as advance:
-            for _ in range(epochs):
-                loop.epoch(rows[generator.permutation(len(rows))] if asked.shuffle else rows, advance)
-                if judged is None:
-                    continue
-                found = device._judge(*judged, progress=False)
-                done.validation.append(found.means())
-                if best is not None and best.consider(found.losses, schedule):
-                    done.ended = history.NO_BETTER
-                    break
+                loop.best = recipe.Best(before.losses, device.state, device.set_state, recipe.doubts(done.held_out) if held.any() else 0.0)
+        loop.epochs(rows, judged, asked, progress)
         done.ended = done.ended or history.ALL_EPOCHS
     except KeyboardInterrupt:
         done.ended = history.INTERRUPTED
         with suppress(DeviceError):  # a board that does not answer now keeps what it has
-            if best is not None:
-                best.keep()
+            if loop.best is not None:
+                loop.best.keep()
         raise TrainingInterrupted(done) from None
     finally:
-        done.best_epoch = best.kept_epoch if best and best.epochs else None
+        done.best_epoch = loop.best.kept_epoch if loop.best and loop.best.epochs else None
         if schedule.base is not None and (schedule.decays or schedule.share < 1) and done.learning_rates:
             device._set_learning_rate(schedule.base)
+    loop.keep()
     return done
 
 
 @dataclass
 class _Loop:
-    """What stays the same from epoch to epoch."""
+    """What stays the same from epoch to epoch, and how far the training is."""
 
     device: Device
     samples: NDArray[Any]
@@ -104,28 +97,99 @@ class _Loop:
     per_update: int
     done: History
     schedule: recipe.Schedule
+    keeper: checkpoint.Keeper | None = None
+    best: recipe.Best | None = None
+    place: checkpoint.Place = field(default_factory=checkpoint.Place)
+    told: float | None = None
+    """The learning rate that the device was given last."""
+
+    def resumed(self, asked: bool) -> bool:
+        """Go on from the checkpoint, where that is asked for and there is one."""
+        found = self.keeper.read() if asked and self.keeper is not None else None
+        if found is None:
+            return False
+        self.device.set_state(found.state)
+        for name, value in vars(found.history).items():
+            setattr(self.done, name, value)
+        self.place, self.schedule.share = found.place, found.place.share
+        if found.best is not None:
+            self.best = recipe.Best(np.zeros(0), self.device.state, self.device.set_state, recipe.doubts(self.done.held_out))
+            self.best.restore(found.best)
+            if not self.done.held_out:
+                self.best.doubts = 0.0
+        return True
+
+    def keep(self) -> None:
+        """Write a checkpoint, where one was asked for; only where no sample is under way."""
+        if self.keeper is not None:
+            self.place.share = self.schedule.share
+            known = self.best.to_dict() if self.best else None
+            self.keeper.write(checkpoint.Checkpoint(self.device.state(), self.done, self.place, known))
+
+    def epochs(self, rows: NDArray[np.int64], judged: Any, asked: Asked, progress: bool | None) -> None:
+        """All epochs that are left, judged after each where there are samples for that."""
+        count, each = self.done.epochs, len(rows) + (len(judged[0]) if judged is not None else 0)
+        generator = np.random.Generator(np.random.PCG64(asked.seed))
+        with bar("training", count * each, progress) as advance:
+            for number in range(count):
+                order = rows[generator.permutation(len(rows))] if asked.shuffle else rows
+                if number < len(self.done.losses) or self.done.ended:  # done before it was cut off
+                    continue
+                self.epoch(order, advance)
+                if judged is not None:
+                    found = self.device._judge(judged[0], judged[1], advance)
+                    self.done.validation.append(found.means())
+                    if self.best is not None and self.best.consider(found.losses, self.schedule):
+                        self.done.ended = history.NO_BETTER
+                        return
+                if number + 1 < count:
+                    self.keep()
 
     def epoch(self, order: NDArray[np.int64], advance: Callable[[], None]) -> None:
-        """Train on samples in their order; notes the mean loss."""
-        total = 0.0
-        for number, row in enumerate(order, start=1):
+        """Train on samples in their order, from the place on; notes the mean loss."""
+        for number, row in enumerate(order[self.place.position :], start=self.place.position + 1):
             if (number - 1) % self.per_update == 0:
                 self._begin_update()
-            total += self.device._train_step(self.samples[row].tobytes(), int(self.targets[0][row]), self.targets[1][row].tobytes())
+            loss = self.device._train_step(self.samples[row].tobytes(), int(self.targets[0][row]), self.targets[1][row].tobytes())
+            self.place.total += loss
+            self.place.position = number
             if number % self.per_update == 0 or number == len(order):
                 self.device._apply()
                 self.done.updates += 1
+                if number < len(order) and self.keeper is not None and self.keeper.due():
+                    self.keep()
             advance()
-        self.done.losses.append(total / len(order))
+        self.done.losses.append(self.place.total / len(order))
+        self.place = checkpoint.Place()
 
     def _begin_update(self) -> None:
         """Before the samples of an update: a build that updates after each sample reads the rate with the sample."""
         rate = self.schedule.rate(self.done.updates)
         if rate is not None:
-            rates = self.done.learning_rates
-            if not rates or rates[-1] != rate:
+            if self.told != rate:
                 self.device._set_learning_rate(rate)
-            rates.append(rate)
+                self.told = rate
+            self.done.learning_rates.append(rate)
+
+
+def _keeper(
+    device: Device, asked: Asked, samples: NDArray[np.int8], targets: Targets, judged: Any, schedule: recipe.Schedule, epochs: int
+) -> checkpoint.Keeper | None:
+    """Who writes the checkpoints, and knows which training it is."""
+    if asked.checkpoint is None:
+        if asked.resume:
+            raise ValueError("resume needs checkpoint=: the file to go on from")
+        return None
+    device._check_takes_state()
+    manifest, of = device.manifest, checkpoint.fingerprint
+    judges = () if judged is None else (judged[0], np.asarray(judged[1]))
+    arguments = (epochs, asked.seed, asked.accumulate, schedule.base, schedule.decays, asked.shuffle, asked.keep_best)
+    what = {
+        "the model or its build": of(manifest.base_hash, manifest.state_layout, manifest.loss, manifest.accumulate),
+        "the samples": of(samples, *targets, *judges),
+        "the options": of(arguments),
+    }
+    return checkpoint.Keeper(asked.checkpoint, what)
 
 
 def _check(samples: int, asked: Asked) -> None:

@@ -89,7 +89,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _outcome(path: Path, target: str, samples: int) -> Outcome:
     """Of a file; once more without another interpreter where that ended the process."""
-    command = [sys.executable, "-m", "kilotune.survey.one", str(path), f"--target={target}", f"--samples={samples}"]
+    command = [sys.executable, "-m", "kilotune.survey", str(path), f"--target={target}", f"--samples={samples}"]
     what = ""
     for more in ([], ["--unchecked"]):
         try:

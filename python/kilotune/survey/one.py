@@ -1,4 +1,4 @@
-"""What becomes of one model file: `python -m kilotune.survey.one FILE` prints it as JSON. A process of its own, because an interpreter of other
+"""What becomes of one model file: `python -m kilotune.survey FILE` prints it as JSON. A process of its own, because an interpreter of other
 people may end it on a model that it does not expect."""
 
 from __future__ import annotations
@@ -132,8 +132,6 @@ def _compare(found: Outcome, model: Model, made: Build, count: int) -> None:
         return
     inputs = inputs_of(graph, count)
     results = _results(made, graph, inputs)
-    oracle, _ = oracles.load(model.path, graph)  # anew: what it keeps from call to call has seen nothing
-    assert oracle is not None
     steps = 0
     for i in range(count):
         for name, ours, theirs in zip(graph.outputs, results, oracle.run([x[i : i + 1] for x in inputs]), strict=True):
@@ -191,7 +189,3 @@ def main() -> None:
     parser.add_argument("--unchecked", action="store_true", help="ask no other interpreter")
     options = parser.parse_args()
     print(json.dumps(asdict(outcome_of(options.file, options.target, options.samples, not options.unchecked))))
-
-
-if __name__ == "__main__":
-    main()

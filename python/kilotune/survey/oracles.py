@@ -37,9 +37,8 @@ def load(path: Path, graph: Graph) -> tuple[Oracle | None, str]:
     reasons = []
     for kind in kinds:
         try:
-            oracle = kind(path, graph)
-            oracle.run([np.zeros(graph.type(name).shape, graph.type(name).dtype) for name in graph.inputs])
-            return oracle, ""
+            kind(path, graph).run([np.zeros(graph.type(name).shape, graph.type(name).dtype) for name in graph.inputs])
+            return kind(path, graph), ""  # anew: what a model keeps from call to call has seen nothing
         except Exception as error:  # whatever an interpreter does with a model that it does not run
             reasons.append(f"{kind.__name__.strip('_')}: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}")
     return None, "; ".join(reasons)
@@ -91,6 +90,9 @@ def _onnxruntime(path: Path, graph: Graph) -> Oracle:
         return [np.array(result) for result in session.run(None, fed)]
 
     return Oracle("onnxruntime", run)
+
+
+BY_NAME: dict[str, Callable[[Path, Graph], Oracle]] = {"tflite-micro": _micro, "litert": _litert, "onnxruntime": _onnxruntime}
 
 
 def _given(codes: Array, t: Any, dtype: Any) -> Array:

@@ -46,7 +46,7 @@ const char *kt_status_text(kt_status status);
 typedef struct kt_adapter_layout kt_adapter_layout; /* kt/adapter.h */
 typedef struct kt_self_test kt_self_test;           /* kt/adapter_slots.h */
 
-/* What a training sample should give: a class number, or values in the output's real units. */
+/* What a training sample should give: a class number, or values: in the output's real units, or probabilities. */
 typedef struct {
     int32_t label;
     const float *values;

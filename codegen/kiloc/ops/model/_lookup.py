@@ -6,6 +6,7 @@ An operator is its function: `codes` says what TensorFlow Lite computes, bit for
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -59,7 +60,7 @@ class Lookup(Op):
 
     # -- the operator ---------------------------------------------------------------------------------
     def table(self, x: TensorType, y: TensorType) -> Ints:
-        return np.clip(self.codes(x, y), -128, 127)
+        return _table(self, x, y)
 
     def check(self, t: NodeTypes) -> str | None:
         x, y = t.type("x"), t.result()
@@ -129,6 +130,14 @@ def looked_up(function: Any, x: TensorType, y: TensorType) -> Ints:
     found = np.asarray(function(real), np.float32) * (np.float32(1) / np.float32(y.scale))
     rounded = np.sign(found) * np.floor(np.abs(found.astype(np.float64)) + 0.5)
     return np.asarray(np.clip(rounded, -(2.0**30), 2.0**30).astype(np.int64) + y.zero_point)
+
+
+@lru_cache(1024)
+def _table(op: Lookup, x: TensorType, y: TensorType) -> Ints:
+    """Each once: a build asks for it at every stage."""
+    found = np.clip(op.codes(x, y), -128, 127)
+    found.flags.writeable = False
+    return found
 
 
 @register

@@ -7,7 +7,7 @@ from pathlib import Path
 from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Builder, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
-folder = Path(env.subst("$PROJECT_DIR")) / "../../boards" / env.GetProjectOption("custom_board")
+folder = Path(env.subst("$PROJECT_DIR")) / env.GetProjectOption("custom_boards", "../../boards") / env.GetProjectOption("custom_board")
 board = tomllib.loads((folder / "board.toml").read_text())
 
 env.Replace(

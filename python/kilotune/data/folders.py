@@ -1,0 +1,117 @@
+"""Folders of images or recordings: a folder a class, or all samples in one folder without labels."""
+
+from __future__ import annotations
+
+import math
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..devices.errors import DeviceError
+from ..devices.manifest import Tensor
+from .arrays import guarded
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+RECORDINGS = (".wav",)
+
+RANGES = {"0 to 1": (0.0, 1.0), "-1 to 1": (-1.0, 1.0), "0 to 255": (0.0, 255.0), "-128 to 127": (-128.0, 127.0)}
+"""What models are usually given of a pixel of 0 to 255: which of them, the input's scale says."""
+TOLERANCE = 0.02
+"""Share of the span by which an input's range may differ from a usual one."""
+
+
+def read_folder(folder: Path, what: str, tensor: Tensor | None) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...], list[str]]:
+    """Samples, labels as words (None where files lie in no folder of a class), the files, and notes."""
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [(p, c.name) for c in classes for p in sorted(c.iterdir()) if _known(p)] or [(p, "") for p in sorted(folder.iterdir()) if _known(p)]
+    if not found:
+        kinds = ", ".join((*RECORDINGS, *IMAGES))
+        raise DeviceError(str(folder), f"{what} holds no recordings or images", f"a folder a class, with files of {kinds}")
+    if tensor is None:
+        raise DeviceError(str(folder), f"{what} is a folder, and no model says how its files are to be read", "pass an .npz file")
+    suffixes = {p.suffix.lower() in RECORDINGS for p, _ in found}
+    if len(suffixes) > 1:
+        raise DeviceError(str(folder), f"{what} holds recordings and images", "one kind in a folder")
+    notes: list[str] = []
+    read = _recording_reader(tensor) if suffixes.pop() else _image_reader(folder, tensor, notes)
+    x = np.stack([read(p) for p, _ in found])
+    y = np.array([name for _, name in found], dtype=np.str_) if classes and found[0][1] else None
+    return x, y, tuple(str(p.relative_to(folder)) for p, _ in found), notes
+
+
+def _known(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in (*RECORDINGS, *IMAGES)
+
+
+def _recording_reader(tensor: Tensor) -> Callable[[Path], NDArray[np.float32]]:
+    return lambda path: _recording(path, tensor)
+
+
+def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
+    """The samples of a WAV file of one channel as -1 to 1, in the shape of the model's input."""
+
+    def read() -> tuple[NDArray[np.float32], int, int]:
+        try:
+            with wave.open(str(path)) as file:
+                width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
+                content = file.readframes(file.getnframes())
+        except wave.Error as error:
+            raise ValueError(str(error)) from None
+        if width not in (1, 2, 4):
+            raise ValueError(f"samples of {8 * width} bits")
+        codes = np.frombuffer(content, {1: "<u1", 2: "<i2", 4: "<i4"}[width]).astype(np.float64)
+        real = (codes - 128) / 128 if width == 1 else codes / 2.0 ** (8 * width - 1)
+        return real.astype(np.float32), channels, rate
+
+    samples, channels, rate = guarded(str(path), "the recording", read, "WAV files of integer PCM can be read")
+    if channels != 1:
+        raise DeviceError(str(path), f"the recording has {channels} channels", "mix it down to one")
+    if len(samples) != tensor.size:
+        shape = " x ".join(map(str, tensor.sample_shape))
+        what = f"the recording has {len(samples)} samples ({len(samples) / rate:.3g} s at {rate} Hz), the model takes {shape} values"
+        raise DeviceError(str(path), what, "cut it to this length, or where the model takes features, compute them and pass an .npz file")
+    return samples.reshape(tensor.sample_shape)
+
+
+def _image_reader(folder: Path, tensor: Tensor, notes: list[str]) -> Callable[[Path], NDArray[np.float32]]:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise DeviceError(str(folder), "images need Pillow, which is not installed", "pip install 'kilotune[images]'") from None
+    shape = tensor.sample_shape
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise DeviceError(str(folder), f"holds images, the model takes {list(tensor.sample_shape)}", "images are for inputs [height, width, 1 or 3]")
+    if math.isnan(tensor.scale):
+        what = "holds images, and a float model does not say how pixels are scaled"
+        raise DeviceError(str(folder), what, "prepare them as for the training of the model, and pass an .npz file")
+    low, high = ((q - tensor.zero_point) * tensor.scale for q in tensor.range)
+    kind = next((k for k, (a, b) in RANGES.items() if max(abs(low - a), abs(high - b)) <= TOLERANCE * (b - a)), None)
+    if kind is None:
+        what = f"holds images, and the model's input is made for {low:.4g} to {high:.4g}: how pixels become that cannot be known"
+        raise DeviceError(str(folder), what, "prepare them as for the training of the model, and pass an .npz file")
+    least, most = RANGES[kind]
+    notes.append(f"pixels are taken as {kind}, which the model's input is made for")
+
+    def read(path: Path) -> NDArray[np.float32]:
+        def decoded() -> NDArray[np.float32]:
+            with Image.open(path) as image:
+                if image.size != (shape[1], shape[0]):
+                    note = f"images are resized to {shape[1]} x {shape[0]}"
+                    if note not in notes:
+                        notes.append(note)
+                fitted = image.convert("L" if shape[2] == 1 else "RGB").resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
+                pixels = np.asarray(fitted, np.float32).reshape(tensor.sample_shape)
+            return least + pixels * np.float32((most - least) / 255)
+
+        try:
+            return guarded(str(path), "the image", decoded, "PNG, JPEG and BMP files can be read")
+        except UnidentifiedImageError:
+            raise DeviceError(str(path), "the image cannot be read", "PNG, JPEG and BMP files can be read") from None
+
+    return read

@@ -1,0 +1,5 @@
+"""`python -m kilotune.survey FILE`: see `one`."""
+
+from .one import main
+
+main()

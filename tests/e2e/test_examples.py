@@ -1,0 +1,82 @@
+"""The examples run from a clone alone, with data that committed scripts make; `make demo` installs no more than they need."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kilotune as kt
+
+ROOT = Path(__file__).resolve().parents[2]
+PERSONALISE = ROOT / "examples/personalise"
+
+
+@pytest.fixture
+def personalise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """personalise("voices"): a module of the example."""
+    pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
+    monkeypatch.syspath_prepend(str(PERSONALISE))
+    before = set(sys.modules)
+
+    def load(name: str) -> Any:
+        return importlib.import_module(name)
+
+    yield load
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(ROOT / "examples") in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+def test_simulated_voices_are_the_same_again_and_a_stranger_is_learned(personalise: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KILOTUNE_DATA", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    voices = personalise("voices")
+    found = voices.voices()
+    assert "simulation" in found.source and found.x.shape == (480, 256) and found.model is None
+    assert np.array_equal(voices.features(voices.simulate(voices.SIMULATED[0][1], 3, 2), 3002).ravel(), found.x[80 + 3 * 8 + 2])
+    model = kt.load(personalise("base").write_model(found.x, found.y, tmp_path / "words.tflite"))
+    speech = found.people["stranger"]
+    build = kt.build(model, tmp_path / "b", method=[kt.BiasOnly(), kt.LoRA(layers="last:2")], calibration=found.x[:64], measure=False)
+    with build.open() as device:
+        assert device.evaluate(found.x, found.y)["accuracy"] > 0.95
+        before = device.evaluate(speech.x_test, speech.y_test)["accuracy"]
+        device.fit(speech.x, speech.y)
+        assert device.evaluate(speech.x_test, speech.y_test)["accuracy"] > max(0.8, before + 0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+@pytest.mark.timeout(900)
+def test_personalise_without_recordings_and_without_espeak(tmp_path: Path, qemu: str, monocypher: Path) -> None:
+    """The tools are there by links, so that espeak-ng is not found where it is installed."""
+    pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for tool in Path(folder).glob("*") if Path(folder).is_dir() else ():
+            if not tool.name.startswith("espeak") and not (tmp_path / tool.name).is_symlink():
+                (tmp_path / tool.name).symlink_to(tool)
+    environment = {k: v for k, v in os.environ.items() if k != "KILOTUNE_DATA"} | {"PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, str(PERSONALISE / "run.py")], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "voices of a simulation" in done.stdout and "both boards give the same bits" in done.stdout
+    trained = re.findall(r"trained for stranger +stranger (\d\.\d+)", done.stdout)
+    assert float(trained[0]) > 0.8
+
+
+def test_a_demo_installs_what_it_needs_and_waits_for_apt() -> None:
+    dry = subprocess.run(["make", "-n", "-W", "pyproject.toml", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "'.[demo]'" in dry and "[test" not in dry
+    whole = subprocess.run(["make", "-n", "-W", "pyproject.toml", "setup"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "'.[test,demo]'" in whole
+    for text in (dry, whole, (ROOT / ".ci/run").read_text()):
+        calls = re.findall(r"apt-get ([^;&]*)(?:update|install)", text)
+        assert calls and all("DPkg::Lock::Timeout" in call for call in calls)
