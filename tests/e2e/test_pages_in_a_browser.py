@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.reference import samples
-from gradients.graphs import residual
+from golden.reference import samples, tiny
 
 import kilotune as kt
 from kiloc.export import tflite
@@ -70,15 +69,15 @@ def chromium() -> str:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Every kind of page that kilotune writes, by name."""
     folder = tmp_path_factory.mktemp("pages")
-    (folder / "model.tflite").write_bytes(tflite.write(residual()))
+    (folder / "model.tflite").write_bytes(tflite.write(tiny()))
     model = kt.load(folder / "model.tflite")
     method = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
     build = kt.build(model, folder / "build", method=method, optimizer=kt.SGD(lr=0.1))
-    x, y = samples(residual(), 90), np.arange(90) % model.graph.type(model.graph.outputs[0]).size
+    x, y = samples(tiny(), 45), np.arange(45) % model.graph.type(model.graph.outputs[0]).size
     build.save_html(folder / "memory.html")
     with build.open("host") as device:
-        report = kt.TrainingReport(device, (x[:30], y[:30]), (x[60:], y[60:]))
-        history = device.fit(x[30:60], y[30:60], epochs=3, validation=(x[:30], y[:30]))
+        report = kt.TrainingReport(device, (x[:15], y[:15]), (x[30:], y[30:]))
+        history = device.fit(x[15:30], y[15:30], epochs=3, validation=(x[:15], y[:15]))
         report.finish(history).save_html(folder / "training.html")
     history.plot().save(folder / "curves.html")
     kt.search(model, (x, y), ram="8K", train=False, progress=False).save_html(folder / "search.html")
