@@ -178,6 +178,13 @@ def test_search_trains_through_it(tmp_path: Path) -> None:
     assert {layer["name"]: layer["trainable"] for layer in model.layers()} == {"front": True, "lstm": True, "flat": False, "logits": True}
 
 
+def test_another_profile_says_what_it_computes(tmp_path: Path) -> None:
+    model = loaded(tmp_path)
+    assert not model.graph.notes
+    notes = pipeline.compile_graph(model.graph, Options(profile="litert"), "test").graph.notes
+    assert [n for n in notes if n.startswith("lstm: as TensorFlow Lite Micro computes")]
+
+
 def test_one_step_a_call_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="from call to call"):
         kt.build(loaded(tmp_path, 1), tmp_path / "build", method=kt.BiasOnly())
