@@ -7,7 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from qdq_models import IMAGE, Qdq, kinds, one, refused
+from qdq_models import IMAGE, Qdq, kinds, load, one, refused
+
+from kiloc.export import onnx as writer
+from kiloc.ir import interp
+from kiloc.passes.simplify import simplify
 
 Make = Callable[[Qdq, str], str]
 NO_ROI = np.zeros(0, np.float32)
@@ -131,3 +135,13 @@ REFUSED: dict[str, tuple[Make, tuple[int, ...], str]] = {
 def test_refusals(name: str) -> None:
     make, shape, words = REFUSED[name]
     refused(one(make, *shape).bytes(), words)
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_was_read_is_written(name: str) -> None:
+    """The file that the writer makes of a model is read as the same integers."""
+    make, shape = MOVES[name]
+    graph = simplify(one(make, *shape, scale=SCALES.get(name, 0.4)).load())
+    again = simplify(load(writer.write(graph)))
+    x = np.random.default_rng(3).integers(-128, 128, (20, *shape[1:])).astype(np.int8)
+    assert np.array_equal(interp.infer(again, x)[0].reshape(20, -1), interp.infer(graph, x)[0].reshape(20, -1))

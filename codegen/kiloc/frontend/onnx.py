@@ -31,7 +31,10 @@ _STEPS = {
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
 }
 """Operators whose inside no quantiser of ONNX gives scales."""
-STEPS_HINT = "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file"
+STEPS_HINT = (
+    "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file "
+    "(recurrent layers of Keras with unroll=True)"
+)
 
 
 def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:

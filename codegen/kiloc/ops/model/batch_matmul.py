@@ -179,9 +179,11 @@ class BatchMatMul(Op):
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         reals = []
+        known: dict[str, str] = {}
         for operand, turned in zip(self.operands, (self.turn_x, self.turn_other), strict=True):
             name = node.inputs[operand]
-            real, rank = w.real(node, name, w.operand_or_constant(node, operand)), len(w.graph.type(name).shape)
+            real = known.get(name) or w.real(node, name, w.operand_or_constant(node, operand))
+            known[name], rank = real, len(w.graph.type(name).shape)
             order = [*range(rank - 2), rank - 1, rank - 2]
             reals.append(w.emit("Transpose", [real], f"{node.name}/{operand}_turned", perm=order) if turned else real)
         real = w.emit("MatMul", reals, f"{node.name}/product")
