@@ -124,6 +124,52 @@ def signal(m: Network) -> onnx.ModelProto:
     return m.finished(m.op("Gemm", m.op("Flatten", m.op("GlobalAveragePool", x)), m.real(8, 5), m.real(5)))
 
 
+def gates(m: Network) -> onnx.ModelProto:
+    """Functions of one tensor, and channels multiplied by what a pool makes of them."""
+    x = m.op("LeakyRelu", m.op("Conv", "x", m.real(8, 3, 3, 3), m.real(8), pads=[1, 1, 1, 1], strides=[2, 2]), alpha=0.1)
+    squeezed = m.op("Relu", m.op("Conv", m.op("GlobalAveragePool", x), m.real(4, 8, 1, 1), m.real(4)))
+    x = m.op("Mul", x, m.op("Sigmoid", m.op("Conv", squeezed, m.real(8, 4, 1, 1), m.real(8))))
+    x = m.op("Conv", x, m.real(6, 8, 1, 1), m.real(6))
+    x = m.op("Mul", x, m.op("HardSigmoid", x))
+    x = m.op("Tanh", m.op("Conv", x, m.real(5, 6, 1, 1), m.real(5)))
+    x = m.op("Elu", m.op("Gemm", m.op("Flatten", m.op("GlobalMaxPool", x)), m.real(5, 8), m.real(8)))
+    return m.finished(m.op("Gemm", x, m.real(8, 5), m.real(5)))
+
+
+def branches(m: Network) -> onnx.ModelProto:
+    """Parts of channels, joined again beside a part of the image that was made larger."""
+    x = m.op("Relu", m.op("Conv", "x", m.real(8, 3, 3, 3), m.real(8), pads=[1, 1, 1, 1]))
+    halves = m.op("Split", x, axis=1, results=2) if m.opset < 18 else m.op("Split", x, axis=1, num_outputs=2, results=2)
+    part = m.op("Slice", x, m.integers(0, 2), m.integers(12, 6), m.integers(2, 3), m.integers(2, 1))
+    scales = m.constant(np.array([1, 1, 2, 2], np.float32))
+    larger = m.op("Resize", part, m.constant(np.zeros(0, np.float32)), scales, mode="nearest", nearest_mode="floor")
+    left = m.op("Relu", m.op("Conv", halves[0], m.real(4, 4, 1, 1), m.real(4)))
+    left = m.op("Conv", left, m.real(4, 1, 3, 1), group=4)
+    right = m.op("MaxPool", halves[1], kernel_shape=[3, 1], strides=[1, 1])
+    x = m.op("Concat", left, right, axis=1)
+    flat = m.op("Concat", m.op("Flatten", m.op("GlobalAveragePool", x)), m.op("Flatten", m.op("GlobalAveragePool", larger)), axis=1)
+    return m.finished(m.op("Gemm", flat, m.real(16, 5), m.real(5)))
+
+
+def upsampled(m: Network) -> onnx.ModelProto:
+    """A transposed convolution and a linear resize."""
+    x = m.op("Relu", m.op("Conv", "x", m.real(4, 3, 3, 3), m.real(4), pads=[1, 1, 1, 1], strides=[2, 2]))
+    x = m.op("Relu", m.op("ConvTranspose", x, m.real(4, 6, 3, 3), m.real(6), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]))
+    x = m.op("ConvTranspose", x, m.real(6, 1, 2, 2), group=6)
+    scales = m.constant(np.array([1, 1, 2, 2], np.float32))
+    x = m.op("Resize", x, m.constant(np.zeros(0, np.float32)), scales, mode="linear")
+    return m.finished(m.op("Gemm", m.op("Flatten", m.op("AveragePool", x, kernel_shape=[13, 9], strides=[13, 9])), m.real(24, 5), m.real(5)))
+
+
+def attention(m: Network) -> onnx.ModelProto:
+    """A softmax of products of activations, and of these and a third."""
+    query, key, value = (m.op("Add", m.op("MatMul", "x", m.real(8, 8)), m.real(8)) for _ in range(3))
+    scores = m.op("Mul", m.op("MatMul", query, m.op("Transpose", key, perm=[0, 2, 1])), m.constant(np.float32(0.35)))
+    mixed = m.op("MatMul", m.op("Softmax", scores, axis=2), value)
+    x = m.op("Add", m.op("MatMul", mixed, m.real(8, 8)), "x")
+    return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(48, 5), m.real(5)))
+
+
 @dataclass(frozen=True)
 class Model:
     make: Callable[[Network], onnx.ModelProto]
@@ -142,6 +188,10 @@ MODELS = {
     "normalization": Model(normalization, (1, 3, 12, 8)),
     "reshaped": Model(reshaped, ("n", 3, 12, 8)),
     "signal": Model(signal, ("n", 3, 40)),
+    "gates": Model(gates, ("n", 3, 12, 8)),
+    "branches": Model(branches, ("n", 3, 12, 8)),
+    "upsampled": Model(upsampled, ("n", 3, 12, 8)),
+    "attention": Model(attention, (1, 6, 8), 13),
 }
 
 logging.getLogger().setLevel(logging.ERROR)
@@ -234,7 +284,7 @@ def quantised_tensors(proto: onnx.ModelProto) -> list[str]:
     """The tensors that are rounded: what each QuantizeLinear and each operator of QOperator form gives."""
     kinds = ("QuantizeLinear", "QLinear", "QGemm")
     constants = {t.name for t in proto.graph.initializer}
-    return [n.output[0] for n in proto.graph.node if n.op_type.startswith(kinds) and n.input[0] not in constants]
+    return [n.output[0] for n in proto.graph.node if n.op_type.startswith(kinds) and not set(n.input) <= constants]
 
 
 def pieces(proto: onnx.ModelProto) -> Iterator[tuple[onnx.ModelProto, list[str], str]]:

@@ -15,7 +15,7 @@ from .autodiff import differentiate
 from .emit import ModelContext, adapter_table, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_slow_memory
-from .errors import BudgetError, CompileError
+from .errors import BudgetError
 from .forecast import forecast
 from .ir import interp
 from .ir.graph import Graph
@@ -30,6 +30,7 @@ from .passes.constant_channels import without_constant_channels
 from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
+from .passes.whole_sequences import with_whole_sequences
 from .peft import Calibration, attach_all
 from .plan import alignment
 from .plan.slice import Slice, update_bytes
@@ -115,12 +116,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
     if not options.methods:
         return base, base, options
-    if base.streams():
-        kept = sum(v.type.bytes for v in base.streams())
-        raise CompileError(
-            base.origin, f"keeps {kept:,} bytes from call to call, so one sample is not all that a result depends on: it cannot be trained",
-            "build it for inference (method none), and train the form of the model that reads a whole window at once",
-        )  # fmt: skip
+    base = with_whole_sequences(base)
     forward, target = run_samples(base, options)
     whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:

@@ -35,6 +35,7 @@ MODELS = (
     "mltk_audio_example1",
     "mltk_keyword_spotting_on_off",
     "mltk_tflite_micro_magic_wand",
+    "meter_digits_int8",
 )
 SAMPLES = 100
 EMULATED_SAMPLES = 3

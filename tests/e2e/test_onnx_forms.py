@@ -19,9 +19,11 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
 from kiloc.passes.simplify import simplify
 
-STEPS = {"dense": 1, "convolution": 10, "normalization": 3, "reshaped": 1, "signal": 1}
-"""Bound of the whole model: `convolution` ends in a softmax of logits with steps of up to 0.08, and `normalization` has a pool whose
-ties are a step apart in front of factors of up to 2."""
+STEPS = {
+    "dense": 1, "convolution": 10, "normalization": 3, "reshaped": 1, "signal": 1, "gates": 2, "branches": 2, "upsampled": 13, "attention": 2
+}  # fmt: skip
+"""Bound of the whole model. `convolution` ends in a softmax of logits with steps of up to 0.08; `normalization` has a pool whose ties are
+a step apart in front of factors of up to 2; `upsampled` averages an image that was resized, where one of four elements is a tie."""
 PIECES_OF = (11, 21)
 """Opsets whose files are cut into operators; whole models are compared in all of them."""
 
@@ -36,7 +38,7 @@ def refusal(name: str, form: str) -> str:
         return "around their zero point, which does not fit int8"
     if name == "normalization" and form.startswith("qoperator"):
         return "without QuantizeLinear"  # the format has no BatchNormalization: what follows one stays in float
-    return ""
+    return "float32, not quantised" if name == "upsampled" and form.startswith("qoperator") else ""  # nor ConvTranspose
 
 
 TAKEN = [(name, form) for name in MODELS for form in FORMS if not refusal(name, form)]
@@ -70,7 +72,7 @@ def test_nothing_is_transposed_behind_the_first_layer(name: str) -> None:
     for form in ("qdq", "qoperator"):
         if not refusal(name, form):
             kinds = [n.op.mnemonic for n in load(quantized(name, form, 13)).nodes]
-            assert "transpose" not in kinds[1:], kinds
+            assert name == "attention" or "transpose" not in kinds[1:], kinds
 
 
 def test_uint8_is_int8_that_is_shifted() -> None:

@@ -19,7 +19,6 @@ import pytest
 from numpy.typing import NDArray
 
 from kiloc import frontend
-from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
@@ -28,7 +27,7 @@ from kiloc.passes.simplify import simplify
 SAMPLES = 120
 Find = Callable[[str], Path]
 
-EQUAL = ("ad01", "ecg_cnn", "gas_mlp", "ic_resnet8", "kws_dscnn")
+EQUAL = ("ad01", "ecg_cnn", "fsdd_tinytx", "gas_mlp", "ic_resnet8", "kws_dscnn")
 WITHOUT_BIAS = ("fsdd_dscnn", "micro_speech")
 """The conversion lost the bias of the last layer: the TFLite file has it, in the QDQ file MatMul has no Add behind it."""
 
@@ -127,12 +126,3 @@ def test_onnxruntime_is_near(model_path: Find, name: str, record_property: Calla
     print(f"{name}: at most {steps} steps from onnxruntime in the last layer, {end} in the output")
     assert steps <= STEPS[name]
     assert end <= SOFTMAX_STEPS.get(name, STEPS[name])
-
-
-def test_a_transformer_is_refused_by_its_first_unknown_operator(model_path: Find) -> None:
-    with pytest.raises(CompileError) as caught:
-        load(model_path("fsdd_tinytx_int8_qdq.onnx"))
-    error = caught.value
-    assert "node 49 Sub 'model_2/layer_normalization/moments/SquaredDifference" in error.where
-    assert error.what == "operator Sub is not supported"
-    assert error.hint.startswith("supported are Add, AveragePool")

@@ -17,11 +17,13 @@ from cases._parts import Meaning
 from jax import lax
 
 from kiloc.ir.graph import Graph, Node
+from kiloc.ir.interp import environment
 from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.lora import DownProjection
+from kiloc.ops.model.lstm import Lstm
 
 jax.config.update("jax_enable_x64", True)
 Arrays = Mapping[str, Any]
@@ -49,16 +51,19 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
     for name in graph.inputs:
         if graph.type(name).dtype == "int8":
             reals[name] = _dequantized(graph, forward, name)
+    reals.update((name, value) for name, value in forward.items() if name.endswith(STEPS))
     loss_node = graph.node("loss")
     for node in graph.phase("forward"):
         if node.op.mnemonic == "save_mask":
             continue
         exact = _exact(graph, forward, node, state)
         pre = _real(node, graph, reals, parameters, state)
-        if "bias" in node.inputs:
+        if "bias" in node.inputs and node.op.mnemonic != "lstm":
             pre = _scaled_and_shifted(pre, node, graph, parameters, exact)
         if node.op.mnemonic == "softmax":
             pre = _softmax_at(reals[node.inputs["x"]], exact)
+        if node.op.mnemonic == "log_softmax":
+            pre = _log_softmax_at(reals[node.inputs["x"]], exact)
         free = _unclamped(graph, forward, node, is_logits=_reads(graph, loss_node.inputs["y"], node.outputs[0]))
         kept = pre.reshape(exact.shape) * free
         reals[node.outputs[0]] = kept + lax.stop_gradient(exact - kept)
@@ -143,6 +148,9 @@ def _unclamped(graph: Graph, forward: Arrays, node: Node, is_logits: bool) -> An
 def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Arrays, targets: Any) -> dict[str, Any]:
     """Gradient of the loss of each sample, [N, ...] by parameter name. forward: exact activations [N, ...]."""
     batched = {k: jnp.asarray(v)[:, None] for k, v in forward.items() if k not in state}
+    for node in graph.phase("forward"):
+        if isinstance(node.op, Lstm):
+            batched[f"{node.name}{STEPS}"] = _steps(graph, node, {**forward, **state})
 
     def one(p: dict[str, Any], f: Arrays, target: Any) -> Any:
         return loss(p, graph, f, state, target)
@@ -157,6 +165,12 @@ def _softmax_at(x: Any, p: Any) -> Any:
     """
     u = p * jnp.exp(x - lax.stop_gradient(x))
     return u / (u.sum() + lax.stop_gradient(1 - p.sum()))
+
+
+def _log_softmax_at(x: Any, y: Any) -> Any:
+    """log softmax whose derivative is taken at the probabilities that the quantised result stands for."""
+    change = x - lax.stop_gradient(x)
+    return y + change - (jnp.exp(y) * change).sum(-1, keepdims=True)
 
 
 # -- operators in real numbers ------------------------------------------------------------------------
@@ -232,7 +246,80 @@ def _bottleneck_up(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, 
     return y + (reals[node.inputs["h"]].reshape(-1, up.shape[1]) @ up.T).reshape(y.shape)
 
 
+def _steps(graph: Graph, node: Node, arrays: Arrays) -> Any:
+    """What an LSTM is at each step of its exact integer run, [N, steps, 7, units]: gates i, f, g, o, the cell, its tanh and the result."""
+    assert isinstance(node.op, Lstm)
+    t, found = graph.type(node.outputs[0]), []
+    for step in node.op.memory.steps(environment(graph, node, arrays)):
+        gates = [gate * 2.0**-15 for gate in step.gates]
+        found.append([*gates, step.cell * 2.0**node.op.memory.cell_power, step.tanh * 2.0**-15, (step.hidden - t.zero_point) * t.scale])
+    return jnp.asarray(found).transpose(2, 0, 1, 3)
+
+
+def _at(function: Any, inverse: Any, x: Any, value: Any) -> Any:
+    """function(x), derived where its value is the quantised one."""
+    return function(x + lax.stop_gradient(inverse(value) - x))
+
+
+def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    """The textbook's steps, each result taken at its quantised value."""
+    assert isinstance(node.op, Lstm)
+    t = node_types(graph, node)
+    w, u = (_scaled(graph, node.inputs[operand]) for operand in ("weights", "recurrent"))
+    x, bias = reals[node.inputs["x"]].reshape(-1, w.shape[1]), _bias(node, graph, parameters)
+    low, high = ((end - t.result().zero_point) * t.result().scale for end in (-128, 127))
+    limit = (node.op.memory.cell_clip or 2**15 - 1) * 2.0**node.op.memory.cell_power
+    h = c = jnp.zeros(u.shape[1])
+    rows = []
+    for row, exact in zip(x, reals[f"{node.name}{STEPS}"], strict=True):
+        z = jnp.split(w @ row + u @ h + bias, 4)
+        i, f, o = (_at(jax.nn.sigmoid, jax.scipy.special.logit, z[k], jnp.clip(exact[k], 1e-12, 1 - 1e-12)) for k in (0, 1, 3))
+        c = f * c + i * _at(jnp.tanh, jnp.arctanh, z[2], jnp.clip(exact[2], -1 + 1e-12, 1 - 1e-12))
+        c = _held(c, exact[4], jnp.abs(exact[4]) < limit)
+        h = o * _at(jnp.tanh, jnp.arctanh, c, jnp.clip(exact[5], -1 + 1e-12, 1 - 1e-12))
+        h = _held(h, exact[6], (exact[6] > low + 1e-9) & (exact[6] < high - 1e-9))
+        rows.append(h)
+    return jnp.stack(rows)
+
+
+def lstm_bias_gradients(graph: Graph, lstm: str, dense: str, forward: Arrays, labels: Any) -> Any:
+    """Of the biases of an LSTM in front of a last layer, [N, 4 units]: scanned in real numbers from the exact input of each sample."""
+    node, last = graph.node(lstm), graph.node(dense)
+    w, u, v = (_scaled(graph, name) for name in (node.inputs["weights"], node.inputs["recurrent"], last.inputs["weights"]))
+    end = jnp.asarray(np.asarray(graph.values[last.inputs["bias"]].data) * _bias_unit(graph, last))
+    bias = jnp.asarray(np.asarray(graph.values[node.inputs["bias"]].data) * _bias_unit(graph, node))
+    x = _dequantized(graph, forward, node.inputs["x"]).reshape(len(labels), -1, w.shape[1])
+
+    def step(carried: Any, row: Any) -> Any:
+        h, c, b = carried
+        i, f, g, o = jnp.split(w @ row + u @ h + b, 4)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c, b), h
+
+    def one(b: Any, rows: Any, label: Any) -> Any:
+        zero = jnp.zeros(u.shape[1])
+        logits = v @ lax.scan(step, (zero, zero, b), rows)[1].ravel() + end
+        return -jax.nn.log_softmax(logits)[label]
+
+    return np.asarray(jax.vmap(jax.grad(one), (None, 0, 0))(bias, x, jnp.asarray(labels)))
+
+
+def _held(x: Any, exact: Any, free: Any) -> Any:
+    """The quantised value; the gradient goes on where it is free."""
+    return exact + free * (x - lax.stop_gradient(x))
+
+
+def _scaled(graph: Graph, name: str) -> Any:
+    """Weights in real numbers, a scale a row."""
+    return jnp.asarray(np.asarray(graph.values[name].data, np.float64) * np.array(graph.type(name).channel_scales)[:, None])
+
+
+STEPS = ".steps"
+"""Behind the name of an LSTM: what it is at each step."""
+
 _OPS: dict[str, Any] = {
+    "lstm": _lstm,
     "conv_2d": _linear,
     "fully_connected": _linear,
     "depthwise_conv_2d": _depthwise,
@@ -240,6 +327,7 @@ _OPS: dict[str, Any] = {
     "bottleneck_down": _down_projection,
     "bottleneck_up": _bottleneck_up,
     "softmax": lambda n, g, r, p, s: None,
+    "log_softmax": lambda n, g, r, p, s: None,
 }
 """Operators with trainable values, whose meaning is about more than their operands."""
 

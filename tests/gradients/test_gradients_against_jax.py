@@ -187,6 +187,22 @@ def test_operators_with_cases(name: str) -> None:
     check(graph, METHODS["bias"], "cross_entropy", x, targets(graph, "cross_entropy", rng))
 
 
+def test_lstm_against_one_in_real_numbers() -> None:
+    """Beside the steps at their quantised values: an LSTM of the dequantised weights, scanned in jax, whose states are nowhere rounded."""
+    graph, rng = with_operator("lstm"), np.random.default_rng(0)
+    x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    y = targets(graph, "cross_entropy", rng)
+    c = compiled(graph, METHODS["bias"], "cross_entropy", x, y)
+    state = interp.initial_state(c.graph)
+    forward = interp.run(c.graph, {c.graph.inputs[0]: x, **state})
+    integer = integer_gradients(c, {c.graph.inputs[0]: x, **state, c.graph.inputs[-1]: y})
+    expected = jax_model.lstm_bias_gradients(c.graph, "lstm", "logits", forward, y)
+    got = integer["lstm.bias.accumulator"].reshape(len(x), -1)
+    sizes = np.linalg.norm(expected, axis=1), np.linalg.norm(got, axis=1)
+    assert np.mean((got * expected).sum(1) / (sizes[0] * sizes[1])) >= INTEGER_COSINE
+    assert abs(np.median(sizes[1] / sizes[0]) - 1) <= SIZE
+
+
 def test_every_operator_with_a_gradient_is_in_some_graph() -> None:
     graphs = (every_operator(), residual(), *map(with_operator, TRAINED))
     used = {node.op.mnemonic for graph in graphs for node in graph.nodes}

@@ -34,7 +34,7 @@ FAMILIES = sorted(path.stem for path in (RUNTIME / "include/kt/kernels").glob("*
 HEADERS = ("kernels/window.h", *(f"kernels/{family}.h" for family in FAMILIES if family != "window"), "loss.h", "optim.h")
 FLAGS = "-std=c99 -O2 -Wall -Wextra -Wconversion -Werror -pedantic -ffp-contract=off -fPIC".split()
 GUARD = 64
-CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]

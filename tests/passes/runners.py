@@ -33,6 +33,7 @@ from kiloc.passes.slices import adapted_slice, inference_slice, prune, training_
 from kiloc.passes.stream_updates import stream_updates
 from kiloc.passes.stripes import chains, striped
 from kiloc.passes.update_early import update_early
+from kiloc.passes.whole_sequences import with_whole_sequences
 from kiloc.peft import Calibration, attach_all
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
@@ -77,6 +78,7 @@ def _fit(graph: Graph, arena: int) -> Graph:
 PASSES: Mapping[str, Pass] = {
     "simplify": Pass(simplify),
     "with_rounding": Pass(with_rounding, "nothing"),
+    "with_whole_sequences": Pass(with_whole_sequences, "nothing"),
     "calibrate": Pass(_calibrate, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),

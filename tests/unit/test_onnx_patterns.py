@@ -14,7 +14,9 @@ from qdq_models import IMAGE, Qdq, kinds, load, one, refused, runtime
 
 from kiloc import frontend
 from kiloc.errors import CompileError
+from kiloc.export import onnx as writer
 from kiloc.ir import interp
+from kiloc.passes.simplify import simplify
 
 MICROSOFT = "com.microsoft"
 
@@ -467,3 +469,27 @@ def test_weights_elsewhere_are_refused(name: str, tmp_path: Path) -> None:
     make, words = ELSEWHERE[name]
     with pytest.raises(CompileError, match=words):
         frontend.load(make(tmp_path))
+
+
+def test_uint8_ends_are_written_and_read_back(tmp_path: Path) -> None:
+    m = Qdq()
+    x = m.input("n", 4, 9, 7, dtype=np.uint8, zero=131)
+    m.output(m.q(m.op("Conv", m.d(x), m.weights(6, 4, 3, 3), m.bias(6)), 0.5, 120, np.uint8), kind=TensorProto.UINT8)
+    graph = simplify(m.load())
+    again = simplify(load(writer.write(graph)))
+    codes = m.rng.integers(0, 256, (20, 4, 9, 7)).astype(np.uint8)
+    assert [again.type(n) for n in (*again.inputs, *again.outputs)] == [graph.type(n) for n in (*graph.inputs, *graph.outputs)]
+    assert np.array_equal(interp.infer(again, codes)[0], interp.infer(graph, codes)[0])
+
+
+EXPORTED = {**{f"function {k}": (v[0], (1, 64)) for k, v in FUNCTIONS.items()}, **{f"elementwise {k}": v[:2] for k, v in ELEMENTWISE.items()}}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_was_read_is_written(name: str) -> None:
+    """The file that the writer makes of a model is read as the same integers."""
+    make, shape = EXPORTED[name]
+    graph = simplify(one(make, *shape, scale=0.05).load(22))
+    again = simplify(load(writer.write(graph)))
+    x = np.random.default_rng(3).integers(-128, 128, (20, *shape[1:])).astype(np.int8)
+    assert np.array_equal(interp.infer(again, x)[0], interp.infer(graph, x)[0])

@@ -73,7 +73,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "infinite_scale": (lambda: with_scale(float("inf")), "scale inf"),
     "missing_initializers": (without_initializers, "initialiser is missing"),
     "unknown_operator": (lambda: gemm_between(lambda m, x: m.op("Det", x), 1, 12), "operator Det is not supported"),
-    "two_activations": (lambda: gemm_between(lambda m, x: m.op("MatMul", x, x), 1, 1), "two activations"),
+    "two_activations": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, x), 1, 1), "two activations"),
+    "recurrent": (
+        lambda: gemm_between(lambda m, x: m.op("GRU", x, m.weights(1, 6, 4), m.weights(1, 6, 2), hidden_size=2), 3, 1, 4),
+        "gates and a state",
+    ),
+    "layer_normalization": (lambda: gemm_between(lambda m, x: m.op("LayerNormalization", x, m.bias(12)), 1, 12), "a variance and a root"),
     "float_weights": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.init(np.ones((12, 3), np.float32))), 1, 12), "not quantised"),
     "dynamic_shape": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 1, "length"), "dynamic shape (1, length)"),
     "batch": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 8, 12), "batch of 8"),

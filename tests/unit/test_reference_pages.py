@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from golden.reference import tiny
 from gradients.graphs import every_operator, residual
@@ -16,9 +17,14 @@ from property.dead_channels import mobilenet_with_dead_channels
 
 import kilotune as kt
 from kiloc.autodiff import GradientBuilder
+from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.operator import NoGradient
+from kiloc.ir.types import activation
+from kiloc.ops.model.concatenate import Concatenate
+from kiloc.ops.model.keep import Keep
 from kiloc.ops.model.reshape import Reshape
+from kiloc.ops.model.slice import Slice
 from kiloc.pipeline import Options, compile_graph
 from kiloc.report import figures
 from kiloc.report.schema import GROUPS, KEYS, paths
@@ -106,6 +112,16 @@ STACK: dict[str, Any] = {
 """As `kilotune.stack.bounds` gives it."""
 
 
+def streaming() -> Graph:
+    """Keeps one of its two rows for the next call."""
+    t = activation((1, 2, 3), 0.5, 0)
+    b = GraphBuilder("streaming", "streaming.test")
+    x, kept = b.input(t, "x"), b.stream("kept", activation((1, 1, 3), 0.5, 0), np.zeros((1, 1, 3), np.int8), "kept")
+    y = b.node("window", Concatenate(1), {"x": kept, "x1": x}, activation((1, 3, 3), 0.5, 0), "window")
+    b.nodes.append(Node("kept.keep", Keep(Slice.along((1, 3, 3), 1, 2, 1)), {"x": y, "kept": kept}, (), (kept,)))
+    return b.finish([y])
+
+
 def build_reports() -> dict[str, dict[str, Any]]:
     """Of builds that differ in what their reports have."""
     capped, last = kt.LoRA(rank=8, layers="last:2"), kt.BiasOnly(layers="last:1")
@@ -116,6 +132,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "named": (tiny(), Options(class_names=("low", "middle", "high"))),
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
+        "streaming": (streaming(), Options()),
     }
     measured = {name: (LINKED, STACK) if name == "training" else (None, None) for name in cases}
     return {name: figures(compile_graph(graph, options, "0"), *measured[name]) for name, (graph, options) in cases.items()}

@@ -192,7 +192,9 @@ def test_weights_of_other_types() -> None:
 
 def test_unsupported_operators() -> None:
     pair = [FileTensor((1, 4)), FileTensor((1, 4))]
-    error = refused(build(pair, [FileOperator("LOGISTIC", (0,), (1,))], (0,), (1,)), "LOGISTIC", "not supported")
+    error = refused(
+        build(pair, [FileOperator("LOCAL_RESPONSE_NORMALIZATION", (0,), (1,))], (0,), (1,)), "LOCAL_RESPONSE_NORMALIZATION", "not supported"
+    )
     assert "CONV_2D" in error.hint and "FULLY_CONNECTED" in error.hint
     refused(build(pair, [FileOperator("CUSTOM", (0,), (1,), custom="MyOperator")], (0,), (1,)), "MyOperator")
 

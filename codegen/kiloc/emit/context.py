@@ -357,7 +357,8 @@ def _state_member(v: Value, context: ModelContext, constants: Constants) -> CSta
     assert v.data is not None
     scalar, initial, is_array = is_scalar(v), "", False
     if v.kind == STREAM:
-        first, same = int(v.data.ravel()[0]), bool(np.all(v.data == v.data.ravel()[0]))
+        first = int(v.data.ravel()[0])
+        same = bool(np.all(v.data == first)) and (v.data.itemsize == 1 or first == 0)  # memset writes bytes
         is_array = not same
         initial = str(first) if same else constants.array(f"{v.name}_initial", CTYPES[v.type.dtype], v.data, f"{v.name} before the first call")
     elif context.adapters:

@@ -7,7 +7,7 @@ TensorFlow Lite Micro, by a step here and there; `frontend/onnx.py` reads the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,14 @@ from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
 
-OPSET, IR_VERSION = 13, 8
+OPSET, IR_VERSION, LATER_IR_VERSION = 13, 8, 9
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
+_ELEMENTS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
+"""Of inputs and outputs."""
+_SINCE = {"HardSwish": 14, "Gelu": 20}
+"""Opsets of operators that are later than the others."""
+AXES_AS_INPUT = 18
+"""The opset from which ReduceMean has its axes as an input."""
 _CLIPS = {"relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
 
 
@@ -32,7 +38,7 @@ def write(graph: Graph) -> bytes:
     verify(graph)
     writer = OnnxWriter(graph)
     for name in (*graph.inputs, *graph.outputs):
-        if graph.type(name).dtype != "int8":
+        if graph.type(name).dtype not in _ELEMENTS:
             hint = "only inference graphs can be written" if name not in (*graph.model_inputs, *graph.outputs) else "write a .tflite file"
             raise CompileError(name, f"is an input or output of type {graph.type(name).dtype}", hint)
     for name in graph.inputs:
@@ -57,10 +63,11 @@ class OnnxWriter:
     constants: dict[str, Any] = field(default_factory=dict)
     order: dict[str, str] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
+    opset: int = OPSET
 
     def finished(self) -> bytes:
         def port(name: str) -> Any:
-            return helper.make_tensor_value_info(name, TensorProto.INT8, self.graph.type(name).shape)
+            return helper.make_tensor_value_info(name, _ELEMENTS[self.graph.type(name).dtype], self.graph.type(name).shape)
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
@@ -68,11 +75,21 @@ class OnnxWriter:
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [renamed.get(n, n) for n in names]
+        if self.opset >= AXES_AS_INPUT:
+            self._axes_as_inputs()
         ports = [port(n) for n in self.graph.inputs], [port(n) for n in self.graph.outputs]
         body = helper.make_graph(self.nodes, self.graph.name, *ports, list(self.constants.values()))
-        model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="kilotune", ir_version=IR_VERSION)
+        version = IR_VERSION if self.opset < AXES_AS_INPUT else LATER_IR_VERSION
+        model = helper.make_model(body, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="kilotune", ir_version=version)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
+
+    def _axes_as_inputs(self) -> None:
+        for node in self.nodes:
+            axes = next((a for a in node.attribute if a.name == "axes"), None)
+            if node.op_type == "ReduceMean" and axes is not None:
+                node.input.append(self.integers(f"{node.output[0]}/axes", axes.ints))
+                node.attribute.remove(axes)
 
     # -- tensors --------------------------------------------------------------------------------------
     def constant(self, name: str, data: NDArray[Any]) -> str:
@@ -80,17 +97,14 @@ class OnnxWriter:
         return name
 
     def emit(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        later = range(OPSET, onnx.defs.onnx_opset_version() + 1)
-        first = next((version for version in later if onnx.defs.has(kind, max_inclusive_version=version)), OPSET)
-        if first > OPSET:
-            raise CompileError(output, f"{kind} is in ONNX from opset {first} on, and files are written in opset {OPSET}", "write a .tflite file")
+        self.opset = max(self.opset, _SINCE.get(kind, OPSET))
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
         return output
 
     def scale(self, name: str, type_: TensorType) -> list[str]:
         """Scale and zero point of an activation."""
         scale = self.constant(f"{name}/scale", np.array(type_.scale, np.float32))
-        return [scale, self.constant(f"{name}/zero_point", np.array(type_.zero_point, np.int8))]
+        return [scale, self.constant(f"{name}/zero_point", np.array(type_.zero_point, type_.dtype))]
 
     def _ordered(self, name: str, order: str) -> str:
         """The int8 tensor of a value with its channels first or last."""
@@ -113,6 +127,22 @@ class OnnxWriter:
         if name not in self.order:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return name
+
+    def operand_or_constant(self, node: Node, operand: str) -> str:
+        """The int8 tensor of an operand, channels last; a constant is written down."""
+        name = node.inputs[operand]
+        value = self.graph.values[name]
+        if value.kind != "constant" or value.data is None:
+            return self.last(self.operand(node, operand))
+        return self.constant(f"{node.name}/{operand}", value.data)
+
+    def integers(self, name: str, values: Iterable[int]) -> str:
+        return self.constant(name, np.array([int(v) for v in values], np.int64))
+
+    def moved(self, node: Node, tensor: str) -> None:
+        """A result whose codes are those of the operands: `tensor` is the value, channels last."""
+        self.emit("Identity", [tensor], node.outputs[0])
+        self.order[node.outputs[0]] = "last"
 
     def real(self, node: Node, name: str, tensor: str) -> str:
         """DequantizeLinear in front of a node; tensor: the value in the order that the node wants."""
@@ -150,9 +180,13 @@ class OnnxWriter:
         """An operator whose inputs are its operands, in this order and all in the order of axes that the first has; its attribute `activation`
         becomes the clamp behind it."""
         assert node.op.onnx is not None
-        names = [self.operand(node, operand) for operand in node.op.operands]
-        order = self.order[names[0]]
-        reals = {name: self.real(node, name, self._ordered(name, order)) for name in dict.fromkeys(names)}
+        names = [node.inputs[operand] for operand in node.op.operands]
+        shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
+        order = "last" if len(shapes) > 1 or constant else self.order[self.operand(node)]
+        reals = {}
+        for operand, name in zip(node.op.operands, names, strict=True):
+            tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
+            reals[name] = self.real(node, name, tensor)
         kind = node.op.onnx.operators[0]
         real = self.emit(kind, [reals[name] for name in names], f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))

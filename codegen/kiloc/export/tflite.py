@@ -7,7 +7,7 @@ that is a matter of the interpreter ("twice" in TensorFlow Lite Micro, "once" in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import flatbuffers
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ..ir.operator import Op
+from ..ir.operator import NodeTypes, Op
 from ..ir.types import Quantization, TensorType
-from ..ir.verify import verify
+from ..ir.verify import node_types, verify
 from ..ops._window import Window, same_padding
 from ..ops.model.pad import Pad
 
@@ -38,6 +38,7 @@ class _Tensor:
     name: str
     type: TensorType
     data: NDArray[np.generic] | None = None
+    variable: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class TFLiteWriter:
 
     def add(self, node: Node) -> None:
         where = node.origin or node.name
-        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.required(node.inputs)):
+        if node.phase != "forward" or node.op.tflite is None or set(node.inputs) - set(node.op.required(node.inputs)) - set(node.op.kept):
             raise CompileError(where, f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training", "write the base model")
         node.op.write_tflite(self, node)
 
@@ -101,6 +102,23 @@ class TFLiteWriter:
         if value.kind != "constant" or value.data is None:
             raise CompileError(node.origin or node.name, f"{value.name} is trainable", "write the base model, or merge what was trained first")
         return self.tensor(f"{node.name}/{label}", TensorType(value.type.shape, value.type.dtype, quantization), value.data)
+
+    def part(self, node: Node, operand: str, label: str, first: int, count: int, quantization: Quantization) -> int:
+        """Rows of an operand that must be constant, as a tensor of their own."""
+        whole = self.constant(node, operand, label, quantization)
+        data = self.tensors.pop(whole).data
+        assert data is not None
+        data = data[first : first + count]
+        return self.tensor(f"{node.name}/{label}", TensorType(data.shape, str(data.dtype), quantization), data)
+
+    def variable(self, name: str, type_: TensorType) -> int:
+        """A tensor that the interpreter keeps from call to call, 0 at first."""
+        index = self.tensor(name, type_)
+        self.tensors[index] = replace(self.tensors[index], variable=True)
+        return index
+
+    def types(self, node: Node) -> NodeTypes:
+        return node_types(self.graph, node)
 
     def operand(self, node: Node, operand: str = "x") -> int:
         name = node.inputs[operand]
@@ -255,6 +273,7 @@ def _tensor(b: Any, t: _Tensor, buffer: int) -> int:
         "Type": _TYPES[t.type.dtype],
         "Buffer": buffer,
         "Name": b.CreateString(t.name),
+        "IsVariable": t.variable,
     }
     q = t.type.quantization
     if q is not None:

@@ -99,7 +99,8 @@ class GraphBuilder:
     def node(self, name: str, op: Op, inputs: dict[str, str], result: TensorType, origin: str) -> str:
         """Add a node with one activation as its result, which takes the node's name."""
         self._add(Value(name, result, "activation", None, printable(origin)))
-        self.nodes.append(Node(name, op, inputs, (name,), origin=printable(origin)))
+        kept = tuple(inputs[operand] for operand in op.kept if operand in inputs)
+        self.nodes.append(Node(name, op, inputs, (name,), kept, origin=printable(origin)))
         check_count("the graph", "operators", len(self.nodes), OPERATORS)
         return name
 

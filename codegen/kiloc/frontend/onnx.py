@@ -26,6 +26,16 @@ from .onnx_shapes import Handler
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import AnyValue
 
+_STEPS = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "products, gates and a state"),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
+}
+"""Operators whose inside no quantiser of ONNX gives scales."""
+STEPS_HINT = (
+    "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file "
+    "(recurrent layers of Keras with unroll=True)"
+)
+
 
 def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:
     """Read a model. folder: where files with its weights may lie. Raises ModelError, with all reasons, for anything that is not a
@@ -84,4 +94,6 @@ def _convert_operator(v: OnnxReader, op: Operator, handlers: Mapping[str, Handle
 
 
 def _unknown(op: Operator, handlers: Iterable[str]) -> CompileError:
+    if op.kind in _STEPS:
+        return CompileError(op.where, f"operator {op.kind} computes {_STEPS[op.kind]} in FLOAT32, without a scale between them", STEPS_HINT)
     return CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted({*handlers, *AFFINE}))}")

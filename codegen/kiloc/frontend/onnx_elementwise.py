@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import CompileError
 from ..ir.operator import Op
+from ..ops.model._choice import Choice
 from .build import checked_quantization
 from .onnx_file import Operator
 from .onnx_tensors import EXPORT_AGAIN
@@ -43,15 +44,16 @@ def elementwise(r: OnnxReader, op: Operator, kind: type[Op]) -> Pending:
     r.check_size(op, shape)
     clamps = "activation" in kind.__dataclass_fields__
     make: Callable[[str], Op] = (lambda a: kind(**{"activation": a})) if clamps else lambda _: kind()
+    alike = issubclass(kind, Choice)  # which compares codes of one scale
     if len(set(shapes)) == 1:
         first = next(x for x in found if isinstance(x, Activation))
         inputs = {name: _alike(r, op, x, first.index, r.type(first).shape) for name, x in zip(kind.operands, found, strict=True)}
-        return r.result(op, kind.mnemonic, make, inputs, r.type(first).shape, first.index, clamps=clamps)
-    axes = _axes(found, shape)
+        return r.result(op, kind.mnemonic, make, inputs, r.type(first).shape, first.index, clamps=clamps, alike=alike)
+    axes = order_of_axes(found, shape)
     moved = tuple(shape[a] for a in axes)
     inputs = {name: _stretched(r, op, x, axes) for name, x in zip(kind.operands, found, strict=True)}
     index = positions(moved).transpose(np.argsort(axes))
-    return r.result(op, kind.mnemonic, make, inputs, r.batched(moved), index, clamps=clamps)
+    return r.result(op, kind.mnemonic, make, inputs, r.batched(moved), index, clamps=clamps, alike=alike)
 
 
 def _operand(r: OnnxReader, op: Operator, position: int) -> Operand:
@@ -76,7 +78,7 @@ def _alike(r: OnnxReader, op: Operator, x: Operand, like: Index, shape: tuple[in
     return r.arrange(x, order, shape, op.where)
 
 
-def _axes(found: list[Operand], shape: tuple[int, ...]) -> tuple[int, ...]:
+def order_of_axes(found: Sequence[Operand], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The order of the file's axes that the largest activation has already: as they are, or channels last."""
     rank = len(shape)
     largest = max((x for x in found if isinstance(x, Activation)), key=lambda x: x.index.size)

@@ -14,6 +14,8 @@ from .limits import NAME_BYTES, check_size
 from .onnx_tensors import EXPORT_AGAIN, text
 
 LAYOUT = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
+MOVES = {"MaxPool", "GlobalMaxPool", "Split", "Slice", "Gather", "Resize"}
+"""What takes some of the codes of a tensor as they are."""
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 STANDARD, MICROSOFT = ("", "ai.onnx"), "com.microsoft"
 UNNAMED = "?"

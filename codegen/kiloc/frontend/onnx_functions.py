@@ -13,6 +13,9 @@ from ..ir.operator import Op
 from ..ir.types import Quantization
 from ..ops.model._lookup import Lookup
 from ..ops.model.function import MOST_TOKENS, Function, X, evaluated
+from ..ops.model.rsqrt import Rsqrt
+from ..ops.model.squared_difference import SquaredDifference
+from ..ops.model.sub import Sub
 from .onnx_elementwise import is_operand
 from .onnx_file import Operator
 from .onnx_tensors import EXPORT_AGAIN
@@ -94,6 +97,8 @@ def binary(r: OnnxReader, op: Operator) -> Pending | None:
     if op.kind not in _BINARY or len(op.inputs) != 2:
         return None
     operands = [r.value(name, op.where) for name in op.inputs]
+    if (square := _squared(r, op, operands)) is not None:
+        return square
     numbers = [isinstance(x, Constant) and x.data.size == 1 and x.data.dtype.kind in "iuf" for x in operands]
     functions = [isinstance(x, Pending) and bool(x.program) for x in operands]
     if not any(functions):
@@ -121,6 +126,15 @@ def binary(r: OnnxReader, op: Operator) -> Pending | None:
     return _pending(r, op, sources[0], (*program, _BINARY[op.kind]), None)
 
 
+def _squared(r: OnnxReader, op: Operator, operands: list[AnyValue]) -> Pending | None:
+    """The square of a difference of two activations."""
+    first, second = operands
+    power = isinstance(second, Constant) and second.data.size == 1 and float(second.real().ravel()[0]) == 2
+    if not isinstance(first, Pending) or first.kind != Sub.mnemonic or not ((op.kind == "Mul" and second is first) or (op.kind == "Pow" and power)):
+        return None
+    return r.result(op, SquaredDifference.mnemonic, lambda _: SquaredDifference(), first.inputs, first.shape, first.index, clamps=False)
+
+
 def _rank(operands: list[AnyValue]) -> int:
     return max(x.index.ndim for x in operands if not isinstance(x, Constant))
 
@@ -144,6 +158,8 @@ def _pending(r: OnnxReader, op: Operator, x: Activation, program: Program, alone
 
 def chosen(p: Pending, q: Quantization) -> Op:
     """The operator of a function whose result has this quantisation: its own where there is one that can have it."""
+    if p.program == (X, "sqrt", "reciprocal"):
+        return Rsqrt()
     fixed = p.alone.fixed if isinstance(p.alone, Lookup) else None
     if isinstance(p.alone, Lookup) and (fixed is None or (abs(q.per_tensor / fixed.per_tensor - 1) <= 1e-4 and q.zero_point == fixed.zero_point)):
         return p.alone

@@ -10,7 +10,7 @@ from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
 from .onnx_affine import own_range
-from .onnx_file import DEQUANTIZE, LAYOUT, QUANTIZE, Port
+from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, Port
 from .onnx_reader import OnnxReader
 from .qdq import Activation, Pending, positions
 
@@ -47,7 +47,7 @@ def _entry_parameters(v: OnnxReader, port: Port) -> list[tuple[Quantization, str
         for op in v.model.consumers(name):
             if op.kind == entry and op.input(0) == name:
                 found.append(v.parameters(op))
-            elif op.kind in LAYOUT | {"MaxPool", "Pad"} and op.input(0) == name:
+            elif op.kind in LAYOUT | MOVES | {"Pad"} and op.input(0) == name:
                 pending += [n for n in op.outputs if n not in names]
                 names.update(op.outputs)
             elif op.kind not in ("Shape", "Size"):

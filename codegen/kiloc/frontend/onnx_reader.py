@@ -15,11 +15,13 @@ from ..ops._window import Window, same_padding
 from ..ops.model._lookup import Lookup
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.pad_axes import PadAxes
 from .build import QUANTIZE_HINT, checked_quantization, checked_scales
 from .limits import check_size, checked_window
 from .onnx_elementwise import elementwise
 from .onnx_file import QUANTIZE, Operator
 from .onnx_functions import function
+from .onnx_moves import concatenated, gathered, resized, sliced, split
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import NO_OFFSET, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
@@ -65,6 +67,22 @@ class OnnxReader(Values):
     def function(self, op: Operator, alone: Lookup | None = None) -> Pending:
         """An operator of one operand that is a table of its codes. alone: the class that has the integers of TensorFlow Lite's kernel."""
         return function(self, op, alone)
+
+    def split(self, op: Operator) -> list[AnyValue]:
+        """The parts of an axis, one for each result."""
+        return split(self, op)
+
+    def sliced(self, op: Operator) -> AnyValue:
+        return sliced(self, op)
+
+    def gathered(self, op: Operator) -> AnyValue:
+        return gathered(self, op)
+
+    def concatenated(self, op: Operator) -> AnyValue:
+        return concatenated(self, op)
+
+    def resized(self, op: Operator) -> AnyValue:
+        return resized(self, op)
 
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""
@@ -210,6 +228,34 @@ class OnnxReader(Values):
         if self._pair(op, "kernel_shape", rank, list(w.data.shape[2:])) != kernel:
             raise CompileError(op.where, f"attribute kernel_shape is {op.ints_of('kernel_shape')} for weights {w.data.shape}", EXPORT_AGAIN)
         return self.window(op, image, rank, kernel)
+
+    def spread(self, op: Operator, value: str, rank: int, w: Constant) -> tuple[str, Window]:
+        """The image of a transposed convolution with zeros between its elements, and the window that slides over it in steps of one.
+
+        w: weights [OC, IC, KH, KW], turned. Zero is the image's zero point.
+        """
+        type_ = self.b.values[value].type
+        ones = [1] * (rank - 2)
+        stride, dilation = self._pair(op, "strides", rank, ones), self._pair(op, "dilations", rank, ones)
+        kernel = (w.data.shape[2], w.data.shape[3] if rank == 4 else 1)
+        extra, wanted = op.ints_of("output_padding", [0] * (rank - 2)) or [], op.ints_of("output_shape")
+        pads, mode = op.ints_of("pads", [0, 0] * (rank - 2)) or [], op.text_of("auto_pad", "NOTSET")
+        sound = len(pads) == 2 * (rank - 2) and len(extra) == rank - 2 and all(0 <= p <= 1 << 16 for p in (*pads, *extra))
+        if not sound or wanted is not None or mode not in ("NOTSET", "VALID"):
+            raise CompileError(
+                op.where, f"pads {pads} with auto_pad {mode} and output_shape {wanted}", "export it with pads and output_padding alone"
+            )
+        border = [0, 0, 0, 0]
+        for i in range(rank - 2):
+            reach = (kernel[i] - 1) * dilation[i]
+            border[i], border[i + 2] = reach - pads[i], reach - pads[i + rank - 2] + extra[i]
+        between = (0, stride[0] - 1, stride[1] - 1, 0)
+        spread = PadAxes((0,) * 4, (0,) * 4, between, type_.zero_point)
+        shape = spread.shape(type_.shape)
+        check_size(op.where, shape)
+        if any(between):
+            value = self.b.node(self.name("spread"), spread, {"x": value}, replace(type_, shape=shape), op.where)
+        return value, checked_window(op.where, Window(kernel, (1, 1), (border[0], border[1], border[2], border[3]), dilation), shape)
 
     def pool_window(self, op: Operator, image: tuple[int, ...], rank: int) -> Window:
         """The window of a pool, which must meet the image everywhere."""

@@ -15,7 +15,7 @@ from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization, checked_scales
 from .names import layer_name
-from .onnx_file import DEQUANTIZE, QUANTIZE, Operator
+from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, Operator
 from .onnx_functions import chosen, clip
 from .onnx_model import Model
 from .onnx_tensors import EXPORT_AGAIN
@@ -69,6 +69,31 @@ class Values:
         if x.exact is None:
             raise CompileError(x.origin.where, f"its result reaches {where} without {QUANTIZE}", SCALE_HINT)
         return Activation(self.emitted(x, x.exact), x.index, "float32")
+
+    def moving(self, op: Operator, position: int = 0) -> Activation:
+        """An operand of what takes some of its codes: a result without a scale takes that of the QuantizeLinear behind all of it, because
+        rounding first changes nothing."""
+        x = self.value(op.input(position), op.where)
+        if isinstance(x, Pending) and x.exact is None and _moves(op) and len(self.model.consumers(op.input(position))) == 1:
+            ahead = self._scales_ahead(op)
+            if len(ahead) == 1:
+                return Activation(self.emitted(x, ahead.pop()), x.index, "float32")
+        return self.settled(x, op.where)
+
+    def _scales_ahead(self, op: Operator) -> set[Quantization]:
+        """Of the QuantizeLinear behind an operator, through others that move codes; none where something else takes its result."""
+        found: set[Quantization] = set()
+        pending, seen = [op], {id(op)}
+        for step in pending:
+            for name in step.outputs:
+                followers = self.model.consumers(name)
+                if name in self.model.outputs or any(not _moves(f) or f.input(0) != name for f in followers):
+                    return set()
+                found.update(self.parameters(f)[0] for f in followers if f.kind == QUANTIZE)
+                more = [f for f in followers if f.kind != QUANTIZE and id(f) not in seen]
+                seen.update(map(id, more))
+                pending += more
+        return found
 
     def constant(self, op: Operator, position: int) -> Constant:
         """An operand that must be constant."""
@@ -147,6 +172,8 @@ class Values:
         activation = activation_name(p.low, p.high, wanted)
         result = replace(wanted, quantization=p.kept or q)
         split = result != wanted or activation is None or (activation != "none" and not p.clamps)
+        if p.alike:
+            p = replace(p, inputs={o: self.rescaled(value, q, p.origin.where) for o, value in p.inputs.items()})
         if p.program:
             p = replace(p, make=lambda _: chosen(p, q))
         value = self._node(p, result, "none" if split or activation is None else activation, name)
@@ -154,6 +181,18 @@ class Values:
             behind = clip(p.low, p.high) if activation is None else Requantize(activation)
             value = self.b.node(self.name("quantize"), behind, {"x": value}, wanted, p.origin.where)
         return value
+
+    def rescaled(self, value: str, q: Quantization, where: str) -> str:
+        """A value of the graph in another quantisation, a constant as another constant."""
+        v = self.b.values[value]
+        if v.type.quantization == q:
+            return value
+        result = replace(v.type, quantization=q)
+        if v.kind != "constant" or v.data is None:
+            return self.b.node(self.name("quantize"), Requantize(), {"x": value}, result, where)
+        assert v.type.quantization is not None
+        codes = np.rint((v.data.astype(np.float64) - v.type.zero_point) * v.type.scale / q.per_tensor) + q.zero_point
+        return self.b.constant(self.b.unique(value), np.clip(codes, -128, 127).astype(np.int8), q, v.origin)
 
     def _node(self, p: Pending, result: TensorType, activation: str, name: str) -> str:
         layer = p.layer.with_room_for_bias() if p.layer else None
@@ -191,6 +230,11 @@ class Values:
             raise CompileError(op.where, f"{scale.size} scales for shape {x.data.shape} along axis {axis}", EXPORT_AGAIN)
         channels = np.broadcast_to(np.arange(scale.size).reshape([-1 if i == axis else 1 for i in range(rank)]), x.data.shape)
         return replace(x, scale=scale, zero_points=points, channels=channels)
+
+
+def _moves(op: Operator) -> bool:
+    """Rounding behind it gives the same as rounding in front of it."""
+    return op.kind in LAYOUT | MOVES | {QUANTIZE} and (op.kind != "Resize" or op.text_of("mode", "nearest") == "nearest")
 
 
 def checked_axes(op: Operator, axes: list[int], rank: int) -> list[int]:

@@ -142,6 +142,7 @@ class Pending:
     make: the operator for a fused activation (`clamps` says whether it takes one).
     shape, index: the graph's shape, and the file's order on it.
     kept: the only quantisation that the operator can give; exact: one in which the result is not rounded.
+    alike: the operands must have the quantisation of the result.
     program: of a function of x alone (`ops/model/function.py`); alone: the operator that has it, where it is one operator of the file.
     low, high: the clamp in real values.
     """
@@ -156,6 +157,7 @@ class Pending:
     clamps: bool = True
     kept: Quantization | None = None
     exact: Quantization | None = None
+    alike: bool = False
     program: tuple[str, ...] = ()
     alone: Op | None = None
     low: float = -np.inf

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import CompileError, ModelError
 from ..ir.graph import Graph
 from ..ir.operator import Op, reads_tflite
-from ..ir.types import RANGES, TensorType
+from ..ir.types import RANGES, Quantization, TensorType
 from ..ops._window import Window, same_padding
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization
 from .limits import RANK, check_size, checked_window
@@ -222,6 +222,19 @@ class TFLiteReader:
             "bias": self.b.constant(f"{name}.bias", data, None, bias.name if bias else ""),
         }
 
+    def quantization(self, t: Tensor, axis: int | None = None) -> Quantization:
+        """Scales and zero point of a tensor, refused where arithmetic on them would be meaningless."""
+        return checked_quantization(t.where, t.scales, t.zero_points, axis, t.dtype.lower())
+
+    def kept(self, op: Operator, position: int) -> Tensor:
+        """An input that the operator alone keeps from call to call."""
+        t = op.input(position)
+        if t is None or not t.variable or t.data is not None:
+            raise CompileError(op.where, f"input {position} is no variable tensor, which keeps its state", "export the model again")
+        if t.index in self.producer or sum(t is i for other in self.operators for i in other.inputs) > 1:
+            raise CompileError(t.where, "keeps the state of an operator, and another one uses it", "export the model again")
+        return t
+
     def constant(self, op: Operator, position: int) -> NDArray[Any]:
         """The data of an input that must be constant."""
         t = op.input(position)
@@ -287,7 +300,7 @@ class TFLiteReader:
             operands = {"x": self.value(op.input(0), op.where), **operands}
         for value in operands.values():
             v = self.b.values[value]
-            if v.kind != "constant" and v.type.dtype not in node.element_types:
+            if v.kind in ("input", "activation") and v.type.dtype not in node.element_types:
                 raise CompileError(op.where, *_refused_type(v.type.dtype.upper(), node.element_types))
         result = self.activation_type(op.outputs[0], *node.element_types)
         self.known[op.outputs[0].index] = self.b.node(name, node, operands, result, op.where)

@@ -50,6 +50,8 @@ class Tensor:
     zero_points: NDArray[np.int64]
     axis: int
     data: NDArray[Any] | None
+    variable: bool = False
+    """Kept from call to call."""
 
     @property
     def where(self) -> str:
@@ -152,7 +154,7 @@ class _Reader:
         dtype = _TYPES.get(t.Type(), f"type {t.Type()}")
         data = self._data(t, shape, dtype, index)
         kept = "INT8" if dtype == "INT4" and data is not None else dtype
-        return Tensor(index, self._text(t.Name()), shape, kept, scales, points, axis, data)
+        return Tensor(index, self._text(t.Name()), shape, kept, scales, points, axis, data, bool(t.IsVariable()))
 
     def _text(self, name: bytes | None) -> str:
         data = name or b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,16 @@ def apply(graph: Graph, state: Arrays) -> None:
 
 
 def infer(graph: Graph, *inputs: NDArray[np.int8], state: Arrays | None = None) -> list[NDArray[np.int8]]:
-    """Results for a batch [N, ...] of each input."""
+    """Results for a batch [N, ...] of each input. Of a model that keeps values from call to call, the samples are calls one after the other,
+    from its initial state where none is given."""
+    if graph.streams():
+        state = initial_state(graph) if state is None else state
+        rows = [infer_one(graph, [x[i : i + 1] for x in inputs], state) for i in range(len(inputs[0]))]
+        return [np.concatenate(results) for results in zip(*rows, strict=True)]
+    return infer_one(graph, inputs, state)
+
+
+def infer_one(graph: Graph, inputs: Sequence[NDArray[Any]], state: Arrays | None) -> list[NDArray[Any]]:
+    """Results of one call, of a batch where nothing is kept."""
     arrays = run(graph, dict(zip(graph.inputs, inputs, strict=False)), state)
     return [arrays[name] for name in graph.outputs]

@@ -94,6 +94,8 @@ class Op:
     """Any number of further operands x1, x2, ... may follow x."""
     element_types: ClassVar[tuple[str, ...]] = ("int8",)
     """Element types of the quantised activations that it takes and gives; of several, `check` says which go together."""
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Operands of kind "stream": the node reads them and leaves there what the next call of inference reads."""
     view: ClassVar[bool] = False
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
@@ -162,8 +164,9 @@ class Op:
         w.elementwise(node)
 
     @classmethod
-    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        """What an operator of a file computes: mostly `r.result`, which waits for its QuantizeLinear. Raises CompileError."""
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue | list[AnyValue]:
+        """What an operator of a file computes: mostly `r.result`, which waits for its QuantizeLinear; of several results a list. Raises
+        CompileError."""
         return r.elementwise(op, cls)
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:

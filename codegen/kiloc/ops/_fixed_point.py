@@ -80,3 +80,24 @@ def inverse_square_root(x: int) -> tuple[int, int]:
         y = int(nm.saturate32(np.asarray(difference, np.int64) << 3))
     y = int(nm.high_multiply(y, 1518500250))
     return (y << -shift, 0) if shift < 0 else (y, -shift)
+
+
+def logarithm(x: Fixed, input_bits: int, bits: int) -> Fixed:
+    """ln x for x >= 1 with input_bits integer bits; the result has `bits`: TensorFlow Lite's log_x_for_x_greater_than_or_equal_to_1.
+
+    x = r 2^z with r near 2^(-1/4), so that z is a quarter off a whole number; of the two such r the smaller one. ln r is a quotient of
+    polynomials around 2^(-1/4).
+    """
+    sqrt_half, centre, unit = 1518500250, 1805811301, 1 << (30 - bits)
+    zeros = 32 - nm.bit_length(x)
+    first = nm.saturate32(nm.high_multiply(nm.saturate32(x << (zeros - 1)), sqrt_half) << 1)
+    halved = 31 - nm.bit_length(nm.high_multiply(x, sqrt_half))
+    r = np.minimum(first, nm.saturate32(x << halved))
+    quarter = int(nm.divide_by_power(1 << 29, bits + 1))
+    z = np.maximum(nm.saturate32((input_bits - zeros) * unit) + quarter, nm.saturate32((input_bits - halved) * unit) - quarter)
+    p, q = (r + centre + 1) >> 1, 2 * (r - centre)
+    square = nm.high_multiply(q, q)
+    numerator = nm.high_multiply(q, r) + nm.high_multiply(nm.high_multiply(q, square), 117049297)
+    denominator = nm.high_multiply(p, 1057819769 + q + nm.high_multiply(127690142, square)) + nm.high_multiply(638450708, q)
+    quotient = nm.high_multiply(nm.divide_by_power(numerator, bits + 1), one_over_one_plus(denominator))
+    return nm.saturate32((nm.high_multiply(z, 1488522236) + quotient) << 1)

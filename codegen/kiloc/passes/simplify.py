@@ -79,7 +79,7 @@ def _without_dead(graph: Graph) -> Graph:
     wanted = set(graph.outputs)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if wanted & set(node.outputs) or isinstance(node.op, Keep):
+        if wanted & set(node.outputs) or node.op.kept:
             kept.append(node)
             wanted.update(node.inputs.values())
     return graph.with_nodes(kept[::-1])

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from ..autodiff import LOSS_VALUE
 from ..ir.graph import ADAPTER_KINDS, Graph, Node
-from ..ops.model.keep import Keep
 
 
 def inference_slice(graph: Graph, buffers: str = "caller") -> Graph:
@@ -16,7 +15,7 @@ def inference_slice(graph: Graph, buffers: str = "caller") -> Graph:
     pure = []
     for node in nodes:
         kept = {o: v for o, v in node.inputs.items() if v not in node.updates or o in node.op.operands}
-        pure.append(node if isinstance(node.op, Keep) else replace(node, inputs=kept, updates=()))
+        pure.append(node if node.op.kept else replace(node, inputs=kept, updates=()))
     return replace(graph, inputs=graph.model_inputs, buffers=buffers).with_nodes(pure)
 
 
@@ -45,7 +44,7 @@ def _needed(nodes: tuple[Node, ...], wanted: set[str]) -> list[Node]:
     kept: list[Node] = []
     for node in reversed(nodes):
         trains = node.phase != "forward" and node.updates
-        if trains or isinstance(node.op, Keep) or wanted & set(node.outputs):
+        if trains or node.op.kept or wanted & set(node.outputs):
             kept.append(node)
             wanted = wanted | set(node.inputs.values())
     return kept[::-1]

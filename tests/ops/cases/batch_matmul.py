@@ -18,6 +18,8 @@ from kiloc.ops.model.batch_matmul import BatchMatMul, BatchMatMulGradient
 def drawn(r: Rng) -> tuple[BatchMatMul, tuple[int, ...], tuple[int, ...]]:
     op = BatchMatMul(bool(r.integers(2)), bool(r.integers(2)))
     rows, columns, depth = (int(n) for n in r.integers(1, 9, 3))
+    if r.random() < 0.4:  # several words, and several vectors of 16
+        depth = int(r.integers(9, 50))
     batches = [(1, int(r.integers(1, 4)))] * 2
     if r.random() < 0.3:
         batches[int(r.integers(2))] = (1, 1)

@@ -13,14 +13,14 @@ from kiloc.ops.model.slice import Slice
 
 
 def drawn(r: Rng) -> tuple[tuple[int, ...], Slice]:
-    shape = (1, *(int(n) for n in r.integers(1, 7, int(r.integers(1, 5)))))
+    shape = (1, *(int(n) for n in r.integers(1, 9, int(r.choice([1, 2, 3, 4, 5, 5])))))
     begin, size, stride = [0], [1], [1]
     for d in shape[1:]:
-        begin.append(int(r.integers(0, d)))
-        stride.append(int(r.integers(1, 4)))
+        begin.append(int(r.integers(0, (d + 1) // 2)))
+        stride.append(int(r.choice([1, 1, 1, 2, 3])))
         most = (d - 1 - begin[-1]) // stride[-1] + 1
-        size.append(int(r.integers(1, most + 1)))
-        if r.random() < 0.4:
+        size.append(max(int(r.integers(1, most + 1)), int(r.integers(1, most + 1))))
+        if r.random() < 0.25:
             begin[-1], stride[-1], size[-1] = 0, 1, d
     return shape, Slice(tuple(begin), tuple(size), tuple(stride))
 

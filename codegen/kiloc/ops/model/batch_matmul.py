@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from .._activation import far_apart
@@ -25,7 +25,11 @@ from ._movement import moved
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
@@ -72,6 +76,7 @@ class BatchMatMul(Op):
     mnemonic: ClassVar[str] = "batch_matmul"
     operands: ClassVar[tuple[str, ...]] = ("x", "other")
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"BATCH_MATMUL": 2}, "BatchMatMulOptions", ("AdjX", "AdjY"))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("MatMul",))
     oracle: ClassVar[str] = "tflite-micro"
 
     turn_x: bool = False
@@ -145,6 +150,44 @@ class BatchMatMul(Op):
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         inputs = [w.operand_or_constant(node, o) for o in self.operands]
         w.emit(node, "BATCH_MATMUL", inputs, AdjX=self.turn_x, AdjY=self.turn_other)
+
+    # -- .onnx ----------------------------------------------------------------------------------------
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        """MatMul of two activations. What the file has transposed in front of it is multiplied the other way round instead."""
+        if op.kind != "MatMul":
+            raise CompileError(op.where, f"operator {op.kind} is not supported on two activations", "use MatMul")
+        found = [r.activation(op, i) for i in (0, 1)]
+        ranks = [x.index.ndim for x in found]
+        if min(ranks) < 2 or found[0].index.shape[-1] != found[1].index.shape[-2]:
+            raise CompileError(op.where, f"multiplies {found[0].index.shape} and {found[1].index.shape}", "export the model again")
+        turns, inputs = [], {}
+        for name, x in zip(cls.operands, found, strict=True):
+            turned = not r.is_ordered(x.index) and r.is_ordered(x.index.swapaxes(-1, -2))
+            index = x.index.swapaxes(-1, -2) if turned else x.index
+            shape = (1, *index.shape) if index.ndim == 2 else r.batched(index.shape)
+            turns.append(turned)
+            inputs[name] = r.arrange(x, index, shape, op.where)
+        try:
+            batches = np.broadcast_shapes(found[0].index.shape[:-2], found[1].index.shape[:-2])
+        except ValueError:
+            raise CompileError(op.where, f"multiplies {found[0].index.shape} and {found[1].index.shape}", "export the model again") from None
+        result = (*batches, found[0].index.shape[-2], found[1].index.shape[-1])
+        r.check_size(op, result)
+        shape = (1, *result) if len(result) == 2 else r.batched(result)
+        return r.result(op, "matmul", lambda _: cls(*turns), inputs, shape, r.positions(result), clamps=False)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        reals = []
+        known: dict[str, str] = {}
+        for operand, turned in zip(self.operands, (self.turn_x, self.turn_other), strict=True):
+            name = node.inputs[operand]
+            real = known.get(name) or w.real(node, name, w.operand_or_constant(node, operand))
+            known[name], rank = real, len(w.graph.type(name).shape)
+            order = [*range(rank - 2), rank - 1, rank - 2]
+            reals.append(w.emit("Transpose", [real], f"{node.name}/{operand}_turned", perm=order) if turned else real)
+        real = w.emit("MatMul", reals, f"{node.name}/product")
+        w.result(node, w.reshaped(node, real, w.graph.type(node.outputs[0]).shape), "last")
 
 
 def product_fields(

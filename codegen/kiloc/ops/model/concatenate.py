@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Pointers, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import TensorType
@@ -18,7 +18,11 @@ from .slice import Slice
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
@@ -34,6 +38,7 @@ class Concatenate(Op):
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
         {"CONCATENATION": 2, "PACK": 2}, "ConcatenationOptions", ("Axis", "FusedActivationFunction"), others={"PACK": ("PackOptions", ("Axis",))}
     )
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Concat",))
     oracle: ClassVar[str] = "tflite-micro"
 
     axis: int = 1
@@ -103,3 +108,11 @@ class Concatenate(Op):
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         w.emit(node, "CONCATENATION", [w.operand_or_constant(node, o) for o in self.required(node.inputs)], Axis=self.axis)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        return r.concatenated(op)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        names = [w.operand_or_constant(node, o) for o in self.required(node.inputs)]
+        w.moved(node, w.emit("Concat", names, f"{node.name}/joined", axis=self.axis))

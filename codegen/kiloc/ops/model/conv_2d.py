@@ -41,7 +41,7 @@ class Conv2D(Linear):
         {"CONV_2D": 3, "TRANSPOSE_CONV": 3}, "Conv2DOptions", CONVOLUTION_FIELDS, also=("DEPTHWISE_CONV_2D",),
         others={"TRANSPOSE_CONV": ("TransposeConvOptions", TRANSPOSED_FIELDS)},
     )  # fmt: skip
-    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Conv",))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Conv", "ConvTranspose"))
     oracle: ClassVar[str] = "tflite-micro"
 
     window: Window = Window((1, 1))

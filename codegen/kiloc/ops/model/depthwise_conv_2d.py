@@ -52,7 +52,7 @@ class DepthwiseConv2D(Op):
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
     optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND)
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"DEPTHWISE_CONV_2D": 3}, "DepthwiseConv2DOptions", CONVOLUTION_FIELDS)
-    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Conv",))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Conv", "ConvTranspose"))
     oracle: ClassVar[str] = "tflite-micro"
 
     window: Window = Window((1, 1))
@@ -170,18 +170,26 @@ class DepthwiseConv2D(Op):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        """One group for each channel; any other number of groups is a CONV_2D."""
+        """One group for each channel; any other number of groups is a CONV_2D. A transposed convolution is one over an image that is spread."""
         x, w = r.activation(op), r.weights(op)
-        order, rank = r.image(op, x), x.index.ndim
-        data = w.data[..., None] if rank == 3 else w.data
-        group, channels = op.int_of("group", 1), order.shape[3]
-        if w.data.ndim != rank or group < 1 or data.shape[1] * group != channels or data.shape[0] % group:
+        order, rank, group = r.image(op, x), x.index.ndim, op.int_of("group", 1)
+        value = r.arrange(x, order, order.shape, op.where)
+        if w.data.ndim != rank or group < 1 or w.data.shape[0] % group:
             what = f"has weights {w.data.shape} in {group} groups for an input of {x.index.shape}"
             raise CompileError(op.where, what, "export the model again")
-        window = r.convolution_window(op, order.shape, rank, w)
-        shape = (1, *window.output(order.shape[1], order.shape[2]), data.shape[0])
+        if op.kind == "ConvTranspose":
+            w = w.rearranged(lambda a: turned_weights(a, group))
+            value, window = r.spread(op, value, rank, w)
+        else:
+            window = r.convolution_window(op, order.shape, rank, w)
+        data = w.data[..., None] if rank == 3 else w.data
+        image, channels = r.b.values[value].type.shape, order.shape[3]
+        if data.shape[1] * group != channels or data.shape[0] % group:
+            what = f"has weights {w.data.shape} in {group} groups for an input of {x.index.shape}"
+            raise CompileError(op.where, what, "export the model again")
+        shape = (1, *window.output(image[1], image[2]), data.shape[0])
         r.check_size(op, shape)
-        value, index = r.arrange(x, order, order.shape, op.where), r.file_order(shape, rank)
+        index = r.file_order(shape, rank)
         if group == channels > 1:
             layer = r.layer(op, value, w, data.transpose(1, 2, 3, 0), 3)
             p = r.result(op, "depthwise", lambda a: cls(window, a), {"x": value}, shape, index, layer=layer)
@@ -199,6 +207,13 @@ class DepthwiseConv2D(Op):
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         w.convolution(node, self.window, self.activation, (3, 0, 1, 2), w.graph.type(node.inputs["x"]).shape[3])
+
+
+def turned_weights(data: Array, groups: int) -> Array:
+    """Weights [IC, OC / groups, ...] of a transposed convolution as those of the convolution that computes it: [OC, IC / groups, ...], turned."""
+    depth, out = data.shape[0] // groups, data.shape[1]
+    parts = data.reshape(groups, depth, out, *data.shape[2:]).swapaxes(1, 2).reshape(groups * out, depth, *data.shape[2:])
+    return np.flip(parts, tuple(range(2, data.ndim)))
 
 
 def _without_groups(r: OnnxReader, op: OnnxOperator, data: Array, groups: int) -> Array:

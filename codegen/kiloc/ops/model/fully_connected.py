@@ -18,6 +18,7 @@ from .._activation import far_apart
 from .._sums import Image
 from .._window import Window
 from ._linear import Linear
+from .batch_matmul import BatchMatMul
 
 if TYPE_CHECKING:
     from ...export.onnx import OnnxWriter
@@ -79,8 +80,7 @@ class FullyConnected(Linear):
         found = [r.value(op.input(i), op.where) for i in (0, 1)]
         constant = next((i for i in (1, 0) if r.is_constant(found[i])), None)
         if constant is None:
-            what = f"operator {op.kind} is not supported on two activations"
-            raise CompileError(op.where, what, "only products with constant weights are supported")
+            return BatchMatMul.read_onnx(r, op)
         gemm = op.kind == "Gemm"
         w, x = r.weights(op, constant), r.activation(op, 1 - constant)
         transposed = [gemm and bool(op.int_of(name, 0)) for name in ("transA", "transB")]

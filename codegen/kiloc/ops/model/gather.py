@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
@@ -23,7 +23,11 @@ from .reshape import Reshape
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
@@ -42,6 +46,7 @@ class Gather(Op):
             "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
         },
     )  # fmt: skip
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Gather", "Resize"), also=("Slice",))
     oracle: ClassVar[str] = "tflite-micro"
 
     axis: int = 1
@@ -127,6 +132,18 @@ class Gather(Op):
                 x = w.intermediate(f"{node.name}/rows", "GATHER", (x, indices), TensorType(shape, "int8", value.quantization), self, Axis=self.axis)
             else:
                 w.emit(node, "GATHER", (x, indices), Axis=self.axis + i)
+
+    # -- .onnx ----------------------------------------------------------------------------------------
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        return r.resized(op) if op.kind == "Resize" else r.gathered(op)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        x = w.last(w.operand(node))
+        for i, chosen in enumerate(self.indices):
+            indices = w.integers(f"{node.name}/indices_{i}", chosen)
+            x = w.emit("Gather", [x, indices], f"{node.name}/gathered_{i}", axis=self.axis + i)
+        w.moved(node, x)
 
 
 def _pairs(chosen: tuple[int, ...]) -> Pairs:

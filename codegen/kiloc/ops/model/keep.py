@@ -10,12 +10,13 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from .slice import Slice
 
 if TYPE_CHECKING:
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
@@ -29,11 +30,13 @@ class Keep(Op):
 
     mnemonic: ClassVar[str] = "keep"
     operands: ClassVar[tuple[str, ...]] = ("x", "kept")
+    kept: ClassVar[tuple[str, ...]] = ("kept",)
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
         {"ASSIGN_VARIABLE": 1, "READ_VARIABLE": 1, "VAR_HANDLE": 1, "CALL_ONCE": 1}, "AssignVariableOptions",
         others={"VAR_HANDLE": ("VarHandleOptions", ("Container", "SharedName")), "CALL_ONCE": ("CallOnceOptions", ("InitSubgraphIndex",))},
         several=("ASSIGN_VARIABLE", "CALL_ONCE"),
     )  # fmt: skip
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
     oracle: ClassVar[str] = "tflite-micro"
 
     part: Slice | None = None
@@ -67,6 +70,9 @@ class Keep(Op):
             r.variables.read(r, op)
         elif op.kind == "ASSIGN_VARIABLE":
             r.variables.assign(r, op)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        raise CompileError(node.origin or node.name, "keeps values from call to call, for which .onnx files have no operator", "write a .tflite file")
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         raise CompileError(

@@ -51,7 +51,7 @@ class MaxPool2D(Pool2D):
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
         {"MAX_POOL_2D": 2, "REDUCE_MAX": 2}, "Pool2DOptions", POOL_FIELDS, others={"REDUCE_MAX": ("ReducerOptions", ())}
     )
-    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("MaxPool",))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("MaxPool", "GlobalMaxPool"))
     oracle: ClassVar[str] = "tflite-micro"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
@@ -89,9 +89,10 @@ class MaxPool2D(Pool2D):
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
         """On either side of DequantizeLinear: the largest code is the code of the largest value."""
-        x = r.settled(r.value(op.input(0), op.where), op.where)
+        x = r.moving(op)
         order, rank = r.image(op, x), x.index.ndim
-        window = r.pool_window(op, order.shape, rank)
+        whole = Window((order.shape[1], order.shape[2]))
+        window = whole if op.kind == "GlobalMaxPool" else r.pool_window(op, order.shape, rank)
         shape = (1, *window.output(order.shape[1], order.shape[2]), order.shape[3])
         value, q = r.arrange(x, order, order.shape, op.where), r.quantization(x)
         p = r.result(op, "max_pool", lambda a: cls(window, a), {"x": value}, shape, r.file_order(shape, rank), kept=q, exact=q)

@@ -92,13 +92,15 @@ class Pad(Op):
         w.emit(node, kind, inputs, table=table)
 
     @classmethod
-    def around(cls, r: OnnxReader, op: OnnxOperator, value: str, pad: Border, fill: int) -> str:
-        """A border around a value of the graph."""
+    def around(cls, r: OnnxReader, op: OnnxOperator, value: str, pad: Border, fill: int, channels: tuple[int, int] = (0, 0)) -> str:
+        """A border around a value of the graph, with further channels in front of its own and behind them."""
         type_ = r.b.values[value].type
-        n, h, w, c = type_.shape
-        shape = (n, h + pad[0] + pad[2], w + pad[1] + pad[3], c)
+        top, left, bottom, right = pad
+        wide = PadAxes((0, top, left, channels[0]), (0, bottom, right, channels[1]), (0,) * 4, fill)
+        shape = wide.shape(type_.shape)
         r.check_size(op, shape)
-        return r.b.node(r.name("pad"), cls(pad, fill), {"x": value}, replace(type_, shape=shape), op.where)
+        node: Op = wide if any(channels) else cls(pad, fill)
+        return r.b.node(r.name("pad"), node, {"x": value}, replace(type_, shape=shape), op.where)
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
@@ -111,12 +113,12 @@ class Pad(Op):
         if len(where) > rank or len(pads) != 2 * len(where) or any(not 0 <= p <= 1 << 16 for p in pads) or mode != "constant":
             raise CompileError(op.where, f"pads {pads} in mode {mode}", "only constant padding is supported")
         amounts[:, where] = np.array(pads, np.int64).reshape(2, -1)
-        if np.any(amounts[:, :2]):
-            raise CompileError(op.where, f"pads {pads} of batch or channels", "only height and width can be padded")
+        if np.any(amounts[:, 0]):
+            raise CompileError(op.where, f"pads {pads} of the batch", "the batch cannot be padded")
         top, bottom = amounts[:, 2].tolist()
         left, right = amounts[:, 3].tolist() if rank == 4 else (0, 0)
         value = r.arrange(x, order, order.shape, op.where)
-        value = cls.around(r, op, value, (top, left, bottom, right), r.border_code(op, x))
+        value = cls.around(r, op, value, (top, left, bottom, right), r.border_code(op, x), tuple(amounts[:, 1].tolist()))
         return replace(x, value=value, index=r.file_order(r.b.values[value].type.shape, rank))
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
@@ -16,6 +16,7 @@ from .._walk import move_call, strides, too_many_axes
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
     from ...ir.graph import Node
 
@@ -27,6 +28,7 @@ class PadAxes(Op):
 
     mnemonic: ClassVar[str] = "pad_axes"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({}, also=("PAD", "PADV2", "TRANSPOSE_CONV"))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("ConvTranspose", "Pad"))
     oracle: ClassVar[str] = "tflite-micro"
 
     before: tuple[int, ...] = (0,)
@@ -50,6 +52,14 @@ class PadAxes(Op):
 
     def _steps(self, x: tuple[int, ...]) -> list[int]:
         return [s * (m + 1) for s, m in zip(strides(self.shape(x)), self.between, strict=True)]
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        if any(self.between):
+            what = f"puts {self.between} values between two of its input, for which .onnx files have no operator"
+            raise CompileError(node.origin or node.name, what, "write a .tflite file")
+        pads = w.integers(f"{node.name}/pads", (*self.before, *self.after))
+        value = w.constant(f"{node.name}/value", np.array(self.value, np.int8))
+        w.moved(node, w.emit("Pad", [w.last(w.operand(node)), pads, value], f"{node.name}/padded"))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         x = e.array("x")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ...ir.binding import TFLiteBinding
+from ...errors import CompileError
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 
 if TYPE_CHECKING:
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
     from ...ir.graph import Node
 
@@ -21,6 +23,7 @@ class Relabel(Op):
     mnemonic: ClassVar[str] = "relabel"
     view: ClassVar[bool] = True
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({}, also=READ_AS)
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
     oracle: ClassVar[str] = "tflite-micro"
 
     def check(self, t: NodeTypes) -> str | None:
@@ -32,6 +35,11 @@ class Relabel(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> None:
         return None
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        raise CompileError(
+            node.origin or node.name, "gives codes another scale, which DequantizeLinear and QuantizeLinear cannot say", "write a .tflite file"
+        )
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         shape = w.indices(f"{node.name}/shape", w.graph.type(node.outputs[0]).shape)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
@@ -21,6 +21,7 @@ from .gather import output_size
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
@@ -37,6 +38,7 @@ class ResizeBilinear(Op):
 
     mnemonic: ClassVar[str] = "resize_bilinear"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"RESIZE_BILINEAR": 2}, "ResizeBilinearOptions", ("AlignCorners", "HalfPixelCenters"))
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Resize",))
     oracle: ClassVar[str] = "tflite-micro"
 
     size: tuple[int, int] = (1, 1)
@@ -102,3 +104,11 @@ class ResizeBilinear(Op):
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         inputs = w.operand(node), w.indices(f"{node.name}/size", self.size)
         w.emit(node, "RESIZE_BILINEAR", inputs, AlignCorners=self.align_corners, HalfPixelCenters=self.half_pixel)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        mode = "half_pixel" if self.half_pixel else "align_corners" if self.align_corners else "asymmetric"
+        x, channels = w.operand(node), w.graph.type(node.inputs["x"]).shape[3]
+        sizes = w.integers(f"{node.name}/sizes", (1, channels, *self.size))
+        inputs = [w.real(node, x, w.first(x)), "", "", sizes]
+        real = w.emit("Resize", inputs, f"{node.name}/resized", mode="linear", coordinate_transformation_mode=mode)
+        w.result(node, real, "first")

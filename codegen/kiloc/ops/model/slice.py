@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
@@ -19,7 +19,11 @@ from .pad_axes import PadAxes
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
@@ -41,6 +45,7 @@ class Slice(Op):
         },
         several=("SPLIT", "SPLIT_V", "UNPACK"),
     )  # fmt: skip
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Slice", "Split"), also=("Gather", "Resize"))
     oracle: ClassVar[str] = "tflite-micro"
 
     begin: tuple[int, ...] = (0,)
@@ -172,6 +177,19 @@ class Slice(Op):
         ends = [b + (n - 1) * s + 1 for b, n, s in zip(self.begin, self.size, self.stride, strict=True)]
         end, stride = w.indices(f"{node.name}/end", ends), w.indices(f"{node.name}/stride", self.stride)
         w.emit(node, "STRIDED_SLICE", (w.operand(node), begin, end, stride))
+
+    # -- .onnx ----------------------------------------------------------------------------------------
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue | list[AnyValue]:
+        return r.split(op) if op.kind == "Split" else r.sliced(op)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        ends = [b + (n - 1) * s + 1 for b, n, s in zip(self.begin, self.size, self.stride, strict=True)]
+        lists = [
+            w.integers(f"{node.name}/{name}", v)
+            for name, v in (("begin", self.begin), ("end", ends), ("axes", range(len(ends))), ("step", self.stride))
+        ]
+        w.moved(node, w.emit("Slice", [w.last(w.operand(node)), *lists], f"{node.name}/part"))
 
 
 def _ranges(r: TFLiteReader, op: TFLiteOperator) -> list[range]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Field
 from ...ir.operator import Array, NodeTypes, register
 from ..backward.elementwise_gradient import DifferenceGradient
@@ -19,6 +19,7 @@ from ._elementwise import Elementwise
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...ir.graph import Node
 
 LEFT_SHIFT = 7
@@ -29,6 +30,7 @@ LEFT_SHIFT = 7
 class SquaredDifference(Elementwise):
     mnemonic: ClassVar[str] = "squared_difference"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"SQUARED_DIFFERENCE": 2}, "SquaredDifferenceOptions")
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(also=("Sub", "Mul", "Pow"))
 
     def multipliers(self, t: NodeTypes) -> tuple[tuple[int, int], ...]:
         """(multiplier, shift) of x, of other and of the square."""
@@ -64,3 +66,9 @@ class SquaredDifference(Elementwise):
         own, other = node.inputs[operand], node.inputs["other" if operand == "x" else "x"]
         op = DifferenceGradient(b.types(node).type(operand).shape)
         return b.add(op, {"g": g, "own": own, "other": other}, f"{node.name}.d_{operand}")[0]
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        """Sub, and Mul of its result with itself."""
+        reals = [w.real(node, node.inputs[o], w.operand_or_constant(node, o)) for o in self.operands]
+        difference = w.emit("Sub", reals, f"{node.name}/difference")
+        w.result(node, w.emit("Mul", [difference, difference], f"{node.name}/square"), "last")

@@ -353,6 +353,27 @@ typedef struct {
  * In place on g. */
 void kt_softmax_gradient_s8(const kt_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx);
 
+/* row: of SOFTMAX with beta 1; reverse_multiplier, reverse_shift: from 1/2^26 to steps of x. */
+typedef struct {
+    kt_softmax_params row;
+    int32_t reverse_multiplier;
+    int32_t reverse_shift;
+} kt_log_softmax_params;
+
+/* y[r, i] = 16 * ln softmax(x[r])[i] + 127 in gemmlowp's fixed point. In place on x. */
+void kt_log_softmax_s8(const kt_log_softmax_params *params, const int8_t *x, int8_t *y);
+
+/* probabilities: of the results -128 .. 127, in 1/2^10. */
+typedef struct {
+    int32_t rows;
+    int32_t depth;
+    const int16_t *probabilities;
+    int32_t shift;
+} kt_log_softmax_gradient_params;
+
+/* dx[i] = saturate8(shift_round(2^10 * g[i] - p[i] * sum_j g[j], shift)), p of y, the result of kt_log_softmax_s8. In place on g. */
+void kt_log_softmax_gradient_s8(const kt_log_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,21 +3,15 @@
  *     y = clamp(requantize(sum (x - z_x) (other - z_other)) + z_y), rounded twice
  *
  * Source: TensorFlow Lite reference kernel BatchMatMul. */
-#include "kt/numerics.h"
-#include "matmul.h"
+#include "kt/architecture.h"
+#include "kt/kernels/matmul.h"
+
+#if !KT_DSP
+#define matmul_sum kt_matmul_sum
+#include "batch_matmul.h"
 
 void kt_batch_matmul_s8(const kt_batch_matmul_params *params, const int8_t *x, const int8_t *other, int8_t *y)
 {
-    const kt_batch_matmul_params p = *params;
-    int32_t batch, row, column;
-    for (batch = 0; batch < p.product.batches; batch++) {
-        for (row = 0; row < p.product.rows; row++) {
-            const int8_t *const left = x + batch * p.product.x[0] + row * p.product.x[1];
-            for (column = 0; column < p.product.columns; column++) {
-                const int8_t *const right = other + batch * p.product.other[0] + column * p.product.other[1];
-                const int32_t sum = kt_requantize(kt_matmul_sum(&p.product, left, right), p.multiplier, p.shift);
-                *y++ = kt_clamp_with_offset(sum, p.output_offset, p.clamp[0], p.clamp[1]);
-            }
-        }
-    }
+    batch_matmul(params, x, other, y);
 }
+#endif

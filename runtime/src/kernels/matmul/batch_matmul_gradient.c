@@ -1,18 +1,13 @@
 /* Gradient of BATCH_MATMUL to one of its operands: the gradient of the result times the other operand. */
-#include "kt/numerics.h"
-#include "matmul.h"
+#include "kt/architecture.h"
+#include "kt/kernels/matmul.h"
+
+#if !KT_DSP
+#define matmul_sum kt_matmul_sum
+#include "batch_matmul_gradient.h"
 
 void kt_batch_matmul_gradient_s8(const kt_batch_matmul_gradient_params *params, const int8_t *x, const int8_t *other, int8_t *dx)
 {
-    const kt_batch_matmul_gradient_params p = *params;
-    int32_t batch, row, column;
-    for (batch = 0; batch < p.product.batches; batch++) {
-        for (row = 0; row < p.product.rows; row++) {
-            const int8_t *const left = x + batch * p.product.x[0] + row * p.product.x[1];
-            for (column = 0; column < p.product.columns; column++) {
-                const int8_t *const right = other + batch * p.product.other[0] + column * p.product.other[1];
-                *dx++ = kt_saturate8(kt_shift_round(kt_matmul_sum(&p.product, left, right), p.shift));
-            }
-        }
-    }
+    batch_matmul_gradient(params, x, other, dx);
 }
+#endif

@@ -1,4 +1,4 @@
-/* matmul.h: the sum behind one value of a product of two activations. */
+/* matmul.h: the sum behind one value of a product of two activations, in portable C. */
 #ifndef KT_MATMUL_H
 #define KT_MATMUL_H
 
@@ -19,6 +19,12 @@ static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const i
         }
     }
     return sum;
+}
+
+/* Whether the values of a sum lie side by side in both operands. */
+static inline int kt_matmul_is_dense(const kt_matmul *p)
+{
+    return p->x[3] == 1 && p->other[3] == 1;
 }
 
 #endif

@@ -1,0 +1,83 @@
+/* kt/kernels/recurrent.h: operators that go through a sequence step by step. The conventions are those of kt/kernels/window.h. */
+#ifndef KT_KERNELS_RECURRENT_H
+#define KT_KERNELS_RECURRENT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* steps: rows of x [steps, depth] and of y [steps, units]. weights [4 * units, depth], recurrent [4 * units, units]: the input, forget, cell and
+ * output gate one below the other. gate_multiplier, recurrent_multiplier: of each gate, from sums to 2^-12. product: of forget gate and cell, of
+ * input and cell gate, in units of the cell; of output gate and tanh, in units of y. tanh_factor, tanh_shift: from units of the cell to
+ * 1 / (3 * 4096). cell_clip: largest magnitude of the cell, 0 where there is none. sigmoid: 256 entries, 65536 / (1 + e^(-i / 24)). */
+typedef struct {
+    int32_t steps;
+    int32_t depth;
+    int32_t units;
+    int32_t input_offset;
+    int32_t hidden_zero;
+    const int8_t *weights;
+    const int8_t *recurrent;
+    int32_t gate_multiplier[4];
+    int32_t gate_shift[4];
+    int32_t recurrent_multiplier[4];
+    int32_t recurrent_shift[4];
+    int32_t product_multiplier[3];
+    int32_t product_shift[3];
+    int32_t tanh_factor;
+    int32_t tanh_shift;
+    int32_t cell_clip;
+    const uint16_t *sigmoid;
+} kt_lstm_params;
+
+/* y = the hidden state of a long short-term memory after each step. bias [4 * units]. hidden [units], cell [units]: what it begins from and
+ * leaves behind; both NULL: it begins from 0. scratch: 2 * units bytes, read where cell is NULL. */
+void kt_lstm_s8(const kt_lstm_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *cell, int8_t *y, int16_t *scratch);
+
+/* prescale: relative scales of the recurrent weights of each gate, in 2^-31; room: bits of what they are multiplied by; multiplier: their largest
+ * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. */
+typedef struct {
+    kt_lstm_params layer;
+    int32_t prescale[4];
+    int32_t room;
+    int32_t multiplier;
+    int32_t multiplier_shift;
+    int32_t cell_limit;
+    int32_t cell_shift;
+    int32_t shift;
+} kt_lstm_gradient_params;
+
+/* dz [steps, 4 * units] = the gradient of the sums of the gates, from g of y of kt_lstm_s8, which began from 0; carried from step to step in units
+ * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (steps + 1) * units bytes. */
+void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
+                         int32_t *scratch);
+
+/* units: results; rank: filters of each; memory: values that a filter keeps. weights [units * rank, depth]. feature: from sums over x to
+ * units of the state; output: from sums over the state to those of y. */
+typedef struct {
+    int32_t units;
+    int32_t rank;
+    int32_t memory;
+    int32_t depth;
+    int32_t input_offset;
+    int32_t state_zero;
+    int32_t output_offset;
+    const int8_t *weights;
+    int32_t feature_multiplier;
+    int32_t feature_shift;
+    int32_t output_multiplier;
+    int32_t output_shift;
+} kt_svdf_params;
+
+/* A filter's state [memory] moves on by one value, the last becomes the product of its weights with x; y = the sums of states with time
+ * [units * rank, memory] over the filters of a unit, and bias [units]. Sums over 16-bit states are taken modulo 2^32. */
+void kt_svdf_s8(const kt_svdf_params *params, const int8_t *x, const int8_t *time, const int32_t *bias, int8_t *state, int8_t *y);
+void kt_svdf_s16(const kt_svdf_params *params, const int8_t *x, const int16_t *time, const int32_t *bias, int16_t *state, int8_t *y);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,75 @@
+"""Operators element by element on devices: inference and training steps of a model around each, on the host and emulated cores in step with the
+interpreter, and a model of meter digits, whose normalisations were not fused, trained through them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import TRAINED
+from golden.reference import Reference, samples
+from gradients.test_gradients_against_jax import with_operator
+
+import kilotune as kt
+from kiloc import pipeline
+from kiloc.export import tflite
+from kiloc.ir import interp
+from kiloc.ops import REGISTRY
+from kiloc.ops.model._elementwise import Elementwise
+from kiloc.ops.model._lookup import Lookup
+from kiloc.options import Options
+from kiloc.peft import Method
+
+OPERATORS = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, Elementwise | Lookup) and cls.tflite)
+BOARDS = {"cortex-m4": "mps2-an386", "cortex-m0plus": "mps2-an385", "cortex-m55": "mps3-an547"}
+METHODS: dict[str, tuple[Method, ...]] = {
+    "bias": (kt.BiasOnly(),),
+    "lora": (kt.BiasOnly(), kt.LoRA(rank=2, layers="all")),
+    "scale-shift": (kt.ScaleShift(),),
+}
+
+
+def in_step(model: kt.Model, methods: tuple[Method, ...], folder: Path, device: str, steps: int, target: str = "") -> None:
+    """Inference and training steps on a device give the interpreter's bits."""
+    x = samples(model.graph, 24)
+    classes = model.graph.type(model.graph.outputs[0]).size
+    y = np.random.default_rng(0).integers(0, classes, len(x)).astype(np.int32)
+    build = kt.build(model, folder, method=methods, calibration=(x, y), measure=False, **({"target": target} if target else {}))
+    options = Options(methods=methods, calibration=(x,), calibration_target=y)
+    reference = Reference(pipeline.compile_graph(model.graph, options, kt.__version__))
+    with build.open(device) as running:
+        assert np.array_equal(running.infer(x[:4]), interp.infer(model.graph, x[:4])[0])
+        for sample, label in zip(x[:steps], y[:steps], strict=True):
+            assert running.train_step(sample, label) == pytest.approx(reference.train_step(sample, label), abs=0)
+            running.apply()
+            reference.apply()
+        assert running.state() == reference.state()
+
+
+def written(name: str, tmp_path: Path) -> kt.Model:
+    (tmp_path / "model.tflite").write_bytes(tflite.write(with_operator(name)))
+    return kt.load(tmp_path / "model.tflite")
+
+
+def test_every_operator_has_a_model() -> None:
+    assert set(OPERATORS) <= set(TRAINED)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_on_the_host(name: str, tmp_path: Path) -> None:
+    in_step(written(name, tmp_path), METHODS["bias"], tmp_path / "b", "host", 4)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("core", BOARDS)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_on_emulated_cores(name: str, core: str, tmp_path: Path, qemu: str) -> None:
+    in_step(written(name, tmp_path), METHODS["bias"], tmp_path / "b", f"qemu:{BOARDS[core]}", 1, core)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_meter_digits_train_through_their_normalisations(method: str, data_dir: Path, tmp_path: Path) -> None:
+    model = kt.load(data_dir / "models" / "meter_digits_int8.tflite")
+    in_step(model, METHODS[method], tmp_path / "b", "host", 2)

@@ -1,0 +1,176 @@
+"""A model with an LSTM trains to the same bits in NumPy, on the host, under sanitizers and on emulated cores: what lies in front of it, its own
+biases, and what lies behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import kilotune as kt
+from kiloc import pipeline
+from kiloc.emit.state_layout import state_layout
+from kiloc.errors import CompileError
+from kiloc.export import tflite as writer
+from kiloc.frontend.build import GraphBuilder
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.ir.types import Quantization, TensorType, activation
+from kiloc.ir.verify import verify
+from kiloc.ops._lstm import Memory
+from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.lstm import Lstm
+from kiloc.ops.model.reshape import Reshape
+from kiloc.options import Options
+from kiloc.peft import Method
+
+STEPS, INPUTS, WIDTH, UNITS, CLASSES = 9, 7, 6, 5, 4
+METHODS: dict[str, list[Method]] = {
+    "bias": [kt.BiasOnly()],
+    "lora": [kt.BiasOnly(), kt.LoRA(rank=2, layers="front,logits")],
+    "head": [kt.Head()],
+    "full": [kt.Full(layers="front")],
+}
+BOARDS = (("cortex-m4", "mps2-an386"), ("cortex-m0plus", "microbit"), ("cortex-m55", "mps3-an547"))
+
+
+def sequence_model(steps: int = STEPS) -> Graph:
+    """A layer on every row, an LSTM over them, and a layer on all that it gives."""
+    rng, b = np.random.default_rng(7), GraphBuilder("sequence", "sequence.tflite")
+    x = b.input(activation((1, steps, INPUTS), 1 / 32, 5), "x")
+
+    def constants(name: str, rows: int, columns: int, size: float, x_scale: float, labels: tuple[str, str] = ("weights", "bias")) -> dict[str, str]:
+        scales = [float(np.float32(s)) for s in np.repeat(size * 1.7 / 127 / columns**0.5 * 2.0 ** rng.uniform(-1, 0.5, rows // UNITS or 1), UNITS)]
+        q = Quantization(tuple(scales[:rows]), 0, 0) if rows == 4 * UNITS else Quantization((scales[0],))
+        found = {labels[0]: b.constant(f"{name}.{labels[0]}", rng.integers(-127, 128, (rows, columns)).astype(np.int8), q, name)}
+        if labels[1]:
+            found["bias"] = b.constant(f"{name}.bias", (rng.uniform(-0.5, 0.5, rows) / (x_scale * scales[0])).astype(np.int32), None, name)
+        return found
+
+    x = b.node(
+        "front", FullyConnected(), {"x": x, **constants("front", WIDTH, INPUTS, 1.0, 1 / 32)}, activation((1, steps, WIDTH), 1 / 32, 0), "front"
+    )
+    y = activation((1, steps, UNITS), 1 / 128, 0)
+    parts = {**constants("lstm", 4 * UNITS, WIDTH, 0.9, 1 / 32), **constants("lstm", 4 * UNITS, UNITS, 0.9, 1.0, ("recurrent", ""))}
+    hidden = b.stream("lstm.hidden", TensorType((1, UNITS), "int8", y.quantization), np.zeros((1, UNITS), np.int8), "hidden")
+    cell = b.stream("lstm.cell", TensorType((1, UNITS), "int16", Quantization((2.0**-12,))), np.zeros((1, UNITS), np.int16), "cell")
+    x = b.node("lstm", Lstm(Memory()), {"x": x, **parts, "hidden": hidden, "cell": cell}, y, "lstm")
+    x = b.node("flat", Reshape((1, steps * UNITS)), {"x": x}, activation((1, steps * UNITS), 1 / 128, 0), "flat")
+    result = activation((1, CLASSES), 0.04, 3)
+    return verify(
+        b.finish([b.node("logits", FullyConnected(), {"x": x, **constants("logits", CLASSES, steps * UNITS, 2.0, 1 / 128)}, result, "logits")])
+    )
+
+
+def loaded(folder: Path, steps: int = STEPS) -> kt.Model:
+    path = folder / "sequence.tflite"
+    path.write_bytes(writer.write(sequence_model(steps)))
+    return kt.load(path)
+
+
+def samples(count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    rng = np.random.default_rng(2)
+    return np.clip(rng.normal(5, 40, (count, STEPS, INPUTS)), -128, 127).astype(np.int8), rng.integers(0, CLASSES, count).astype(np.int32)
+
+
+def train(device: kt.Device, x: NDArray[Any], y: NDArray[Any]) -> tuple[bytes, list[float]]:
+    losses = []
+    for i in range(len(x)):
+        losses.append(device.train_step(x[i], y[i]))
+        if i % 2:
+            device.apply()
+    return device.state(), losses
+
+
+def built(model: kt.Model, method: str, folder: Path, **options: Any) -> kt.Build:
+    x, y = samples(16)
+    return kt.build(
+        model, folder / "build", method=METHODS[method], optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=(x, y), accumulate=2, **options
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_host_and_interpreter(method: str, tmp_path: Path) -> None:
+    model, (x, y) = loaded(tmp_path), samples(16)
+    with built(model, method, tmp_path).open("host") as device:
+        got = train(device, x[:10], y[:10])
+    options = Options(
+        methods=tuple(METHODS[method]), optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=x, calibration_target=y, accumulate=2
+    )  # fmt: skip
+    c = pipeline.compile_graph(model.graph, options, "test")
+    assert c.train is not None and not c.graph.streams()
+    state, losses = interp.initial_state(c.graph), []
+    for i in range(10):
+        arrays = interp.train_step(c.train.graph, {"input": x[i : i + 1], "label": y[i : i + 1]}, state)
+        losses.append(float(arrays["loss.value"][0]))
+        if i % 2:
+            interp.apply(c.graph, state)
+    header = int(c.context.layout).to_bytes(4, "little") + bytes(c.context.base_hash)
+    members = b"".join(state[v.name].astype(v.type.dtype).tobytes() for v in state_layout(c.graph).values)
+    assert got == ((header + members).ljust(c.context.state_bytes, b"\0"), losses)
+
+
+@pytest.mark.parametrize("method", ["bias", "full"])
+def test_sanitizers(method: str, tmp_path: Path) -> None:
+    model, (x, y) = loaded(tmp_path), samples(16)
+    build = built(model, method, tmp_path)
+    with build.open("agent:host", sanitize=True) as checked, build.open("host") as plain:
+        assert train(checked, x[:6], y[:6]) == train(plain, x[:6], y[:6])
+        assert np.array_equal(checked.infer(x[:3]), plain.infer(x[:3]))
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("target", "board"), BOARDS)
+@pytest.mark.parametrize("method", ["bias", "lora"])
+def test_on_emulated_cores(method: str, target: str, board: str, tmp_path: Path, qemu: Any) -> None:
+    model, (x, y) = loaded(tmp_path), samples(16)
+    build = built(model, method, tmp_path, target=target)
+    with build.open("host") as host, build.open(f"qemu:{board}") as device:
+        start = host.state()
+        trained = train(host, x[:6], y[:6])
+        assert trained[0] != start
+        assert train(device, x[:6], y[:6]) == trained
+        assert np.array_equal(device.infer(x[:4]), host.infer(x[:4]))
+
+
+def test_every_call_is_a_sequence_of_its_own(tmp_path: Path) -> None:
+    """In what is trained; without a method the model keeps its state, as its file says."""
+    model, (x, _) = loaded(tmp_path), samples(4)
+    with built(model, "bias", tmp_path).open("host") as device:
+        assert np.array_equal(device.infer(x)[1:2], device.infer(x[1:2]))
+    with kt.build(model, tmp_path / "kept").open("host") as device:
+        kept = device.infer(x)
+        device.reset()
+        assert np.array_equal(device.infer(x[:1]), kept[:1])
+        device.reset()
+        assert not np.array_equal(device.infer(x[1:2]), kept[1:2])
+    assert any("as after a reset" in note for note in pipeline.compile_graph(model.graph, Options(methods=(kt.Head(),)), "test").graph.notes)
+
+
+def test_one_step_a_call_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="from call to call"):
+        kt.build(loaded(tmp_path, 1), tmp_path / "build", method=kt.BiasOnly())
+
+
+def test_methods_that_do_not_apply_say_so(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="does not apply to LSTM"):
+        kt.build(loaded(tmp_path), tmp_path / "build", method=kt.LoRA(rank=2, layers="lstm"))
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    """The class is the sign of an early row, twice: the LSTM has to carry it. Its biases and the layer in front alone are trained."""
+    model, rng = loaded(tmp_path), np.random.default_rng(0)
+    y = rng.integers(0, 2, 240).astype(np.int32)
+    x = rng.normal(5, 12, (240, STEPS, INPUTS))
+    x[:, 1] += np.where(y == 1, 60, -60)[:, None]
+    codes = np.clip(x, -128, 127).astype(np.int8)
+    methods: list[Method] = [kt.BiasOnly(layers="front,lstm"), kt.Full(layers="front")]
+    build = kt.build(model, tmp_path / "build", method=methods, calibration=(codes[:32], y[:32]))
+    with build.open("host") as device:
+        before = device.evaluate(codes[160:], y[160:])["accuracy"]
+        device.fit(codes[:160], y[:160], epochs=20, decay="linear")
+        after = device.evaluate(codes[160:], y[160:])["accuracy"]
+    assert after > max(before + 0.2, 0.85), (before, after)
