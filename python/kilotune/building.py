@@ -282,8 +282,8 @@ def _signed(context: ModelContext) -> bool:
 
 
 def _tensor(c: Compilation, name: str) -> dict[str, Any]:
-    """An input or output."""
-    t, head = c.infer.graph.type(name), head_of(c.graph, name)  # of the graph before chains of operators are fused
+    """An input or output; what a result is says the graph before chains of operators are fused."""
+    t, head = c.infer.graph.type(name), head_of(c.graph, name)
     kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
     return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
 
@@ -302,20 +302,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "name": m.name,
         "prefix": m.prefix,
         "model": {"file": model.path.name, "sha256": _sha256(model.path)},
-        "options": {
-            "methods": [x.describe() for x in c.options.methods],
-            "optimizer": c.options.optimizer.describe(),
-            "storage": c.options.storage,
-            "profile": c.options.profile,
-            "seed": c.options.seed,
-            "ram": c.options.ram,
-            "flash": c.options.flash,
-            "stack": c.options.stack,
-            "buffers": c.options.buffers,
-            "offload": c.options.offload,
-            "backward_weights": c.options.backward_weights,
-            "sharing": sorted(c.train.graph.shared) if c.train else [],
-        },
+        "options": _options(c),
         "target": c.options.target,
         "training": m.training,
         "loss": m.loss or None,
@@ -341,6 +328,24 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "signed": _signed(m),
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
+    }
+
+
+def _options(c: Compilation) -> dict[str, Any]:
+    """What decided how the model was built."""
+    return {
+        "methods": [x.describe() for x in c.options.methods],
+        "optimizer": c.options.optimizer.describe(),
+        "storage": c.options.storage,
+        "profile": c.options.profile,
+        "seed": c.options.seed,
+        "ram": c.options.ram,
+        "flash": c.options.flash,
+        "stack": c.options.stack,
+        "buffers": c.options.buffers,
+        "offload": c.options.offload,
+        "backward_weights": c.options.backward_weights,
+        "sharing": sorted(c.train.graph.shared) if c.train else [],
     }
 
 
