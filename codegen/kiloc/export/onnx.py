@@ -47,9 +47,6 @@ def write(graph: Graph) -> bytes:
         if node.phase == "forward" and node.op.onnx is None and node.op.tflite is not None:
             what = f"{node.op.mnemonic.upper()} has no counterpart with scales in .onnx files"
             raise CompileError(node.origin or node.name, what, "write a .tflite file")
-        if node.phase == "forward" and node.op.tflite is not None and node.op.onnx is None:
-            what = f"{node.op.mnemonic.upper()} is not written to this format"
-            raise CompileError(node.origin or node.name, what, "write a .tflite file")
         if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
