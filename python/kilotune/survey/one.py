@@ -37,7 +37,8 @@ class Outcome:
     """A model file. Sizes in bytes; macs and seconds of inference, and of loading and building it.
 
     oracle: the interpreter whose results were compared, "" for none; then `unchecked` says why. steps: the largest difference to its
-    integers, 0 where all are equal. trainable: layers with weights that have a gradient, of `layers`. failure: the last line of a traceback.
+    integers, 0 where all are equal. trainable: layers with weights that have a gradient, of `layers`; untrainable: where and why it ends.
+    failure: the last line of a traceback.
     """
 
     file: str
