@@ -59,6 +59,14 @@ def requantize_once(x: Ints | int, multiplier: Ints | int, shift: Ints | int) ->
     return saturate32((product + (np.int64(1) << (down - 1)) - (product < 0)) >> down)
 
 
+def requantize_wide(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints:
+    """x * multiplier * 2^(shift - 31) of |x| < 2^47 with 16 bits of the multiplier, rounded once, ties towards plus infinity: TensorFlow Lite's
+    MultiplyByQuantizedMultiplier of 64 bits. shift in [-31, 7]; the result fits in int32."""
+    m, down = np.asarray(multiplier, np.int64), 15 - np.asarray(shift, np.int64)
+    reduced = np.where(m < 0x7FFF0000, (m + (1 << 15)) >> 16, 0x7FFF)
+    return np.asarray((np.asarray(x, np.int64) * reduced + (np.int64(1) << (down - 1))) >> down)
+
+
 def quantize_multiplier(real: float) -> tuple[int, int]:
     """A positive real as (multiplier in [2^30, 2^31), shift): TensorFlow Lite's QuantizeMultiplier."""
     if real == 0.0:

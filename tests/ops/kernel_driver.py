@@ -34,7 +34,7 @@ FAMILIES = sorted(path.stem for path in (RUNTIME / "include/kt/kernels").glob("*
 HEADERS = ("kernels/window.h", *(f"kernels/{family}.h" for family in FAMILIES if family != "window"), "loss.h", "optim.h")
 FLAGS = "-std=c99 -O2 -Wall -Wextra -Wconversion -Werror -pedantic -ffp-contract=off -fPIC".split()
 GUARD = 64
-CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int16": "int16_t", "int32": "int32_t", "float32": "float"}
+CTYPES = {"int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t", "float32": "float"}
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]
@@ -44,6 +44,7 @@ void run_high_multiply(int32_t n, const int32_t *a, const int32_t *b, int32_t *y
 void run_divide_by_power(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_requantize(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
 void run_requantize_right(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
+void run_requantize_wide(int32_t n, const int64_t *a, const int32_t *b, const int32_t *c, int32_t *y);
 void run_requantize_once(int32_t n, const int32_t *a, const int32_t *b, const int32_t *c, int32_t *y);
 void run_shift_round(int32_t n, const int32_t *a, const int32_t *b, int32_t *y);
 void run_saturate8(int32_t n, const int32_t *a, int32_t *y);
@@ -252,7 +253,7 @@ class Run:
             elif isinstance(argument, First):
                 actual.append(0)
             elif isinstance(argument, Pointers):
-                self.kept.append(ffi.new("const int8_t *[]", [self.pointer(v, expected.item) for v in argument.values]))
+                self.kept.append(ffi.new(f"{expected.item.cname}[]", [self.pointer(v, expected.item) for v in argument.values]))
                 actual.append(self.kept[-1])
             else:
                 actual.append(ffi.NULL if argument == "NULL" else self.pointer(argument.value, expected))  # type: ignore[union-attr]

@@ -37,6 +37,18 @@ def shifts(low: int, high: int) -> Array:
     return np.random.default_rng(5).integers(low, high + 1, 100_000).astype(np.int32)
 
 
+def test_requantize_wide(library: Library) -> None:
+    """Sums of up to 47 bits whose results fit in int32."""
+    multipliers, shift = np.abs(integers(1).astype(np.int64)).clip(0, 2**31 - 1).astype(np.int32), shifts(-31, 7)
+    sums = np.random.default_rng(3).integers(-(2**47), 2**47, 100_000) >> np.random.default_rng(4).integers(0, 47, 100_000)
+    expected = nm.requantize_wide(sums, multipliers, shift)
+    fits = np.abs(expected) < 2**31
+    sums = np.where(fits, sums, 0)
+    found = primitive(library, "requantize_wide", sums, multipliers, shift)
+    assert fits.mean() > 0.5
+    assert_equal(found, nm.requantize_wide(sums, multipliers, shift).astype(np.int32), "wide")
+
+
 def test_requantize_right_is_requantize_by_a_right_shift(library: Library) -> None:
     multipliers, right = np.abs(integers(1).astype(np.int64)).clip(0, 2**31 - 1).astype(np.int32), shifts(1, 31)
     found = primitive(library, "requantize_right", integers(0), multipliers, right)

@@ -76,7 +76,7 @@ class CArgument:
 
     kind: "params" (address of a struct), "name" (of a buffer, a constant or a parameter of the function), "text" (a literal),
     "label" and "target" (of the caller's target), "state" or "values" (a member of the state, or of the active adapter's values), "pointers" (an
-    array of pointers to other arguments).
+    array of pointers to other arguments, whose type is the name).
     scalar: the member is a number, whose address is meant. behind: elements in front of the one that is meant, "" for none.
     """
 
@@ -304,7 +304,8 @@ class FunctionWriter:
                 behind = part.at if part.at != "0" and argument.value == node.inputs.get("accumulator") else ""
                 arguments.append(replace(found, behind=behind))
             elif isinstance(argument, Pointers):
-                arguments.append(CArgument("pointers", EMPTY, items=tuple(self.value(v, number) for v in argument.values)))
+                ctype = Code(CTYPES[self.graph.type(argument.values[0]).dtype])
+                arguments.append(CArgument("pointers", ctype, items=tuple(self.value(v, number) for v in argument.values)))
             elif isinstance(argument, Scratch):
                 name = scratch_name(node)
                 arguments.append(CArgument("name", self.buffer(name, "void", self.offsets[name], call.scratch, number)))

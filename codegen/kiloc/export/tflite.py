@@ -29,6 +29,7 @@ ALIGNMENT = 16
 
 _TYPES = {
     "int8": tflite.TensorType.INT8, "uint8": tflite.TensorType.UINT8, "int16": tflite.TensorType.INT16, "int32": tflite.TensorType.INT32,
+    "int64": tflite.TensorType.INT64,
 }  # fmt: skip
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
 
@@ -204,7 +205,7 @@ class TFLiteWriter:
     def border(self, name: str, x: int, type_: TensorType, pad: tuple[int, int, int, int], value: int) -> int:
         """A PAD operator in front of another one; returns its result."""
         n, h, w, c = type_.shape
-        result = TensorType((n, h + pad[0] + pad[2], w + pad[1] + pad[3], c), "int8", type_.quantization)
+        result = TensorType((n, h + pad[0] + pad[2], w + pad[1] + pad[3], c), type_.dtype, type_.quantization)
         kind, inputs, table = self.padding(name, x, result, pad, value)
         assert Pad.tflite is not None
         y = self.tensor(name, result)

@@ -200,9 +200,10 @@ class TFLiteReader:
         return self.b.unique(layer_name([*weights, op.outputs[result].name], f"{kind}_{self.counts[kind]}"))
 
     def weights(
-        self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0
-    ) -> dict[str, str]:
-        """Constants of a layer: weights in the layout of the operator, and a bias (zeros where there is none)."""
+        self, op: Operator, name: str, channels: int, layout: Callable[[NDArray[Any]], NDArray[Any]] = lambda d: d, axis: int = 0,
+        biases: tuple[str, ...] = ("INT32",),
+    ) -> dict[str, str]:  # fmt: skip
+        """Constants of a layer: weights in the layout of the operator, and a bias (zeros of the first type where there is none)."""
         w = op.inputs[1]
         if w is None or w.data is None or w.dtype != "INT8":
             raise CompileError(op.where, "needs constant INT8 weights", QUANTIZE_HINT)
@@ -212,10 +213,10 @@ class TFLiteReader:
         if len(q.scale) not in (1, channels):
             raise CompileError(w.where, f"{len(q.scale)} scales for {channels} channels", "export the model again")
         bias = op.inputs[2] if len(op.inputs) > 2 else None
-        data = np.zeros(channels, np.int32)
+        data: NDArray[Any] = np.zeros(channels, biases[0].lower())
         if bias is not None:
-            if bias.data is None or bias.dtype != "INT32" or bias.data.size != channels:
-                raise CompileError(op.where, f"needs a constant INT32 bias of {channels} values", "export the model again")
+            if bias.data is None or bias.dtype not in biases or bias.data.size != channels:
+                raise CompileError(op.where, f"needs a constant {' or '.join(biases)} bias of {channels} values", "export the model again")
             data = bias.data.reshape(-1)
         return {
             "weights": self.b.constant(f"{name}.weights", layout(w.data), q, w.name),
@@ -253,17 +254,17 @@ class TFLiteReader:
         t = op.input(position)
         return t is not None and t.data is not None and t.index not in self.known
 
-    def operand(self, op: Operator, position: int, name: str) -> str:
-        """An operand that stretches to the result: an activation, or a constant int8 tensor with one scale, which becomes a value of this name.
+    def operand(self, op: Operator, position: int, name: str, dtype: str = "int8") -> str:
+        """An operand that stretches to the result: an activation, or a constant tensor with one scale, which becomes a value of this name.
 
         A constant gets axes of 1 in front until it has as many as the result.
         """
         t = op.input(position)
         if t is None or t.data is None or not self.is_constant(op, position):
             return self.value(t, op.where)
-        if t.dtype != "INT8":
-            raise CompileError(t.where, f"is a constant of type {t.dtype}; only INT8 is supported here", QUANTIZE_HINT)
-        quantization = checked_quantization(t.where, t.scales, t.zero_points, None)
+        if t.dtype != dtype.upper():
+            raise CompileError(t.where, f"is a constant of type {t.dtype}; only {dtype.upper()} is supported here", QUANTIZE_HINT)
+        quantization = checked_quantization(t.where, t.scales, t.zero_points, None, dtype)
         if len(quantization.scale) != 1:
             raise CompileError(t.where, "a constant operand with one scale a channel", "export the model again")
         check_size(t.where, t.data.shape)
@@ -276,7 +277,8 @@ class TFLiteReader:
     def _convert(self, op: Operator) -> None:
         if fold(op):
             return
-        bound = reads_tflite()
+        first = op.input(0)
+        bound = reads_tflite("" if first is None else first.dtype.lower())
         if op.kind not in bound:
             raise CompileError(op.where, f"operator {op.kind} is not supported", f"supported are {', '.join(sorted(bound))}")
         binding = bound[op.kind].tflite

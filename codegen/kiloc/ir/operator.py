@@ -103,6 +103,8 @@ class Op:
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
+    beside: ClassVar[str] = ""
+    """Mnemonic of an operator with whose names in .tflite files this one shares: it reads those whose first input is of one of its element types."""
     replaces: ClassVar[str] = ""
     """Mnemonic of an operator whose place in the registry this one takes, with its names: one with a kernel of its own, from a plugin."""
     oracle: ClassVar[str] = ""
@@ -190,6 +192,10 @@ def register(cls: OpClass) -> OpClass:
         if other.mnemonic == cls.replaces:
             continue
         taken = [cls.mnemonic] if other.mnemonic == cls.mnemonic else []
+        if other.beside or cls.beside:
+            apart = not set(other.element_types) & set(cls.element_types) or other.mnemonic == cls.beside or other.beside == cls.mnemonic
+            if apart and not taken:
+                continue
         taken += [name for name in (cls.tflite.operators if cls.tflite else ()) if other.tflite and name in other.tflite.operators]
         taken += [name for name in (cls.onnx.operators if cls.onnx else ()) if other.onnx and name in other.onnx.operators]
         if taken:
@@ -199,9 +205,10 @@ def register(cls: OpClass) -> OpClass:
     return cls
 
 
-def reads_tflite() -> dict[str, type[Op]]:
-    """The class that reads each operator of a .tflite file."""
-    return {name: cls for cls in REGISTRY.values() if cls.tflite for name in cls.tflite.operators}
+def reads_tflite(dtype: str = "") -> dict[str, type[Op]]:
+    """The class that reads each operator of a .tflite file; dtype: the element type of its first input, where a class of its own may read it."""
+    bound = [cls for cls in REGISTRY.values() if cls.tflite and (not cls.beside or dtype in cls.element_types)]
+    return {name: cls for cls in sorted(bound, key=lambda c: c.beside != "") if cls.tflite for name in cls.tflite.operators}
 
 
 def reads_onnx() -> dict[str, type[Op]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final
 
-ELEMENT_BYTES: Final = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "float32": 4}
+ELEMENT_BYTES: Final = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4}
 RANGES: Final = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-(2**15), 2**15 - 1), "int32": (-(2**31), 2**31 - 1)}
 """Least and greatest value of the element types of activations. Operators compute with int8 unless they say otherwise; inputs and results of
 a model may have any of them."""

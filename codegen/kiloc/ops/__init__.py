@@ -2,6 +2,7 @@
 
 model     what a model or an adapter computes, each with its gradient: the place for a further operator of TFLite or ONNX
 backward  gradients that several operators share, and the losses
+wide      the same for int16 activations, for inference
 update    what an optimizer step is made of
 fast      stand-ins for operators above, with constants in the order that a fast kernel reads
 paging    moves of values between memories and between parts of an image

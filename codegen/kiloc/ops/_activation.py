@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.types import TensorType
+from ..ir.types import RANGES, TensorType
 
 ACTIVATIONS = ("none", "relu", "relu6", "relu_n1_to_1")
 
 
 def clamp_range(activation: str, y: TensorType) -> tuple[int, int]:
-    """[low, high] of the int8 result (TensorFlow Lite's CalculateActivationRangeQuantized)."""
+    """[low, high] of the int8 or int16 result (TensorFlow Lite's CalculateActivationRangeQuantized)."""
 
     def quantized(real: float) -> int:
         ratio = np.clip(np.float64(real) / np.float64(y.scale), -1e9, 1e9).astype(np.float32)
         return y.zero_point + int(np.floor(np.abs(ratio) + np.float32(0.5)) * np.sign(ratio))
 
-    low, high = -128, 127
+    low, high = RANGES[y.dtype]
     if activation in ("relu", "relu6"):
         low = max(low, quantized(0.0))
     if activation == "relu6":

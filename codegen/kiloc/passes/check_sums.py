@@ -6,7 +6,9 @@ import numpy as np
 
 from ..errors import CompileError
 from ..ir.graph import Graph
+from ..ir.verify import node_types
 from ..ops.model._linear import Linear
+from ..ops.wide._layer import WideLayer
 
 
 def check_sums(graph: Graph) -> Graph:
@@ -14,6 +16,13 @@ def check_sums(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(node.op, Linear) or node.op.mnemonic == "depthwise_conv_2d":
             _check_sums(graph, node.inputs["weights"], node.inputs["bias"], node.origin)
+        if isinstance(node.op, WideLayer):
+            weights, bias = (graph.values[node.inputs[o]].data for o in ("weights", "bias"))
+            assert weights is not None and bias is not None
+            what = node.op.may_overflow(node_types(graph, node), weights, bias)
+            if what is not None:
+                wider = " and with biases of int64" if bias.dtype == np.int32 else ""
+                raise CompileError(node.origin, what, f"export with smaller biases or fewer inputs a layer{wider}")
     return graph
 
 

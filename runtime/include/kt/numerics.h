@@ -119,6 +119,15 @@ static inline int32_t kt_requantize_once(int32_t x, int32_t multiplier, int32_t 
     return kt_saturate32((product + half - (product < 0 ? 1 : 0)) >> down);
 }
 
+/* x * multiplier * 2^(shift - 31) of |x| < 2^47 with 16 bits of the multiplier, rounded once, ties towards plus infinity: TensorFlow Lite's
+ * product of a 64-bit sum. multiplier >= 0, shift in [-31, 7]; the result must fit in int32. */
+static inline int32_t kt_requantize_wide(int64_t x, int32_t multiplier, int32_t shift)
+{
+    const int32_t reduced = multiplier < INT32_C(0x7FFF0000) ? (multiplier + (INT32_C(1) << 15)) >> 16 : 0x7FFF;
+    const int32_t down = 15 - shift;
+    return (int32_t)((x * reduced + (INT64_C(1) << (down - 1))) >> down);
+}
+
 /* x / 2^n, ties towards plus infinity: the only rounding of the backward pass. Any n: beyond 31 the result is 0,
  * n < 0 shifts left (by at most 31) and saturates at int32. A right shift cannot overflow: (x >> n) + bit n-1. */
 static inline int32_t kt_shift_round(int32_t x, int32_t n)

@@ -60,7 +60,7 @@ def viewed(r: TFLiteReader, op: TFLiteOperator, value: str, shape: tuple[int, ..
 
 def _value(r: TFLiteReader, op: TFLiteOperator, t: Tensor | None) -> str:
     if t is not None and t.data is not None and t.index not in r.known:
-        type_ = r.activation_type(t)
+        type_ = r.activation_type(t, "int8", "int16")
         return r.b.constant(r.b.unique("constant"), t.data.reshape(type_.shape), type_.quantization, t.name)
     return r.value(t, op.where)
 
@@ -78,7 +78,7 @@ def emit(r: TFLiteReader, op: TFLiteOperator, node: Op, inputs: Mapping[str, str
     if complaint is not None:
         raise CompileError(op.where, complaint, "export the model again")
     t, type_, name = op.outputs[result], types[0], r.name(op, label or node.mnemonic, result)
-    wanted, value = r.activation_type(t), dict(inputs)
+    wanted, value = r.activation_type(t, *node.element_types), dict(inputs)
     if wanted.size != type_.size:
         raise CompileError(op.where, f"its result is {t.shape}, but {type_.shape[1:]} follows from its inputs", "export the model again")
     steps: list[tuple[Op, Any]] = [(node, type_)]

@@ -35,6 +35,7 @@ class Concatenate(Op):
 
     mnemonic: ClassVar[str] = "concatenate"
     variadic: ClassVar[bool] = True
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
         {"CONCATENATION": 2, "PACK": 2}, "ConcatenationOptions", ("Axis", "FusedActivationFunction"), others={"PACK": ("PackOptions", ("Axis",))}
     )
@@ -56,6 +57,8 @@ class Concatenate(Op):
         if not 0 < a < len(shape):
             return f"joins axis {a} of {shape}"
         for p in self.parts(t):
+            if p.dtype != t.type("x").dtype:
+                return f"joins {t.type('x').dtype} and {p.dtype}"
             if p.shape[:a] != shape[:a] or p.shape[a + 1 :] != shape[a + 1 :]:
                 return f"joins {shape} and {p.shape} along axis {a}"
         return None
@@ -67,6 +70,8 @@ class Concatenate(Op):
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         t, found, begin = b.types(node), {}, 0
+        if t.result().dtype != "int8":
+            raise NoGradient(f"its activations are {t.result().dtype}, and gradients are int8")
         for operand, part in zip(self.required(node.inputs), self.parts(t), strict=True):
             if b.wants(node.inputs[operand]):
                 if part.scale != t.result().scale:
@@ -82,8 +87,9 @@ class Concatenate(Op):
         fields: dict[str, Field] = {
             "outer": prod(t.result().shape[: self.axis]), "parts": len(operands), "width": Table("widths", "int32_t", widths)
         }  # fmt: skip
+        symbol = "kt_concatenate_s8" if t.result().dtype == "int8" else "kt_concatenate_s16"
         arguments = (Pointers(tuple(n.inputs[o] for o in operands)), Argument(n.outputs[0]))
-        return KernelCall("kt_concatenate_s8", "kt_concatenate_params", fields, arguments, source="kernels/layout/concatenate.c")
+        return KernelCall(symbol, "kt_concatenate_params", fields, arguments, source="kernels/layout/concatenate.c")
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
@@ -100,7 +106,7 @@ class Concatenate(Op):
                 shape = r.b.values[value].type.shape
                 values[i] = viewed(r, op, value, (*shape[: axis + front], 1, *shape[axis + front :]))
         given = [r.b.values[v].type.quantization for v in values]
-        if not packs and any(q != r.activation_type(op.outputs[0]).quantization for q in given):
+        if not packs and any(q != r.activation_type(op.outputs[0], *cls.element_types).quantization for q in given):
             raise CompileError(op.where, "joins tensors of different scales, which no interpreter does", "put a QUANTIZE in front of each operand")
         if any(q != given[0] for q in given):
             r.b.notes.append(f"{op.kind} joins tensors of different scales: codes are moved as they are")

@@ -10,9 +10,9 @@ import numpy as np
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.reach import Reach
-from ...ir.types import TensorType, gradient
+from ...ir.types import ELEMENT_BYTES, TensorType, gradient
 from ._movement import emit, moved
 from .pad_axes import PadAxes
 
@@ -33,9 +33,10 @@ Border = tuple[int, int, int, int]
 @register
 @dataclass(frozen=True)
 class Pad(Op):
-    """pad: (top, left, bottom, right); value: the int8 that fills the border."""
+    """pad: (top, left, bottom, right); value: the code that fills the border, of int16 only 0."""
 
     mnemonic: ClassVar[str] = "pad"
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"PAD": 2, "PADV2": 2}, "PadOptions")
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Pad",), also=("AveragePool",))
     oracle: ClassVar[str] = "tflite-micro"
@@ -46,6 +47,8 @@ class Pad(Op):
     def check(self, t: NodeTypes) -> str | None:
         n, h, w, c = t.type("x").shape
         expected = (n, h + self.pad[0] + self.pad[2], w + self.pad[1] + self.pad[3], c)
+        if t.type("x").dtype != t.result().dtype or (self.value and t.result().dtype != "int8"):
+            return f"pads {t.type('x').dtype} to {t.result().dtype} with {self.value}"
         return None if t.result().shape == expected else f"result is {t.result().shape}, expected {expected}"
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
@@ -53,9 +56,17 @@ class Pad(Op):
         return (np.pad(e.array("x"), ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=self.value),)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        if b.types(node).result().dtype != "int8":
+            raise NoGradient(f"its activations are {b.types(node).result().dtype}, and gradients are int8")
         return {"x": b.add(PadGradient(self.pad), {"g": dy}, f"{node.name}.dx")[0]}
 
-    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+    def _position_bytes(self, t: NodeTypes) -> int:
+        """Of all channels of a position."""
+        return t.type("x").shape[3] * ELEMENT_BYTES[t.type("x").dtype]
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        if t.result().dtype != "int8":
+            return None
         (_, height, width, channels), line = t.type("x").shape, t.result().shape[2] * t.type("x").shape[3]
         source = np.arange(t.result().shape[1]) - self.pad[0]
         inside = (source >= 0) & (source < height)
@@ -63,8 +74,10 @@ class Pad(Op):
         return "x", Reach(first, np.where(inside, source + 1, 0) * (width * channels), line)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields: dict[str, Field] = {"input": t.type("x").shape[1:], "output": t.result().shape[1:], "pad": self.pad[:2], "value": self.value}
-        return KernelCall("kt_pad_s8", "kt_pad_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/layout/pad.c")
+        symbol = "kt_pad_s8" if t.result().dtype == "int8" else "kt_pad_s16"
+        x, y = ((*shape[1:3], self._position_bytes(t)) for shape in (t.type("x").shape, t.result().shape))
+        fields: dict[str, Field] = {"input": x, "output": y, "pad": self.pad[:2], "value": self.value}
+        return KernelCall(symbol, "kt_pad_params", fields, (Argument(n.inputs["x"]), Argument(n.outputs[0])), source="kernels/layout/pad.c")
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
@@ -73,11 +86,13 @@ class Pad(Op):
         if x is None or len(amounts) != len(x.shape) or len(given) % 2 or min(given) < 0:
             raise CompileError(op.where, f"pads {amounts}", "export the model again")
         r.check_size(op, tuple(max(d, 1) + sum(a) for d, a in zip(x.shape, amounts, strict=True)))
-        fill = r.activation_type(x).zero_point
+        type_ = r.activation_type(x, *cls.element_types)
+        fill = type_.zero_point
         if op.input(2) is not None:  # PADV2
             value = r.constant(op, 2)
-            if value.size != 1 or value.dtype != np.int8:
-                raise CompileError(op.where, f"pads with a {value.dtype} of shape {value.shape}", "pad with one int8 value")
+            if value.size != 1 or value.dtype != type_.dtype or (type_.dtype != "int8" and value.any()):
+                what = f"pads {type_.dtype} with a {value.dtype} of shape {value.shape}"
+                raise CompileError(op.where, what, "pad with one value of the input's type, of int16 with 0")
             fill = int(value.ravel()[0])
         if len(amounts) == 4 and not any(amounts[0]) and not any(amounts[3]) and not r.rows_first(x):
             (top, bottom), (left, right) = amounts[1], amounts[2]

@@ -103,6 +103,9 @@ class Requantize(Op):
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         if self.unscaled:
             raise NoGradient("TensorFlow Lite Micro ignores the scale of its result, so that real values jump; export it with one scale")
+        types = {b.types(node).type("x").dtype, b.types(node).result().dtype}
+        if types & {"int16", "int32"}:
+            raise NoGradient(f"its activations are {' and '.join(sorted(types))}, and gradients are int8")
         return {"x": masked(b, node, dy, *self.range_of(b.types(node)))}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:

@@ -41,6 +41,13 @@ void kt_conv2d_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t
 /* The same, rounded once (ties away from zero): what LiteRT computes for FULLY_CONNECTED. */
 void kt_conv2d_once_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* The same of int16 values without zero points, with sums of 64 bits: y[p, c] = clamp(requantize(bias[c] + sum_k weights[c, k] * x[p, k])), by
+ * kt_requantize_wide. The compiler proves that |sum| < 2^47 and that results fit in int32. */
+void kt_conv2d_s16(const kt_conv2d_params *params, const int16_t *x, const int64_t *bias, int16_t *y);
+
+/* The same with a bias of int32: sums fit in int32, and kt_requantize rounds twice. */
+void kt_conv2d_s16_bias32(const kt_conv2d_params *params, const int16_t *x, const int32_t *bias, int16_t *y);
+
 /* kt_conv2d_s8 with a trained gain: the sum, without the bias, is multiplied by 1 + gain[c] * 2^gain_exponent, as
  *     sum + requantize(sum, gain[c] * 2^24, gain_exponent + 7), the addend saturated at +-2^30;
  * the total saturates at int32. gain [output channels]; gain = 0 leaves y as it was, bit for bit. */

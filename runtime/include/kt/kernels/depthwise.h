@@ -37,6 +37,9 @@ typedef struct {
  * input_offset)) + output_offset). Rounds twice. */
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* The same of int16 values without zero points, with sums of 64 bits and kt_requantize_wide: |sum| < 2^47, results fit in int32. */
+void kt_depthwise_conv2d_s16(const kt_depthwise_conv2d_params *params, const int16_t *x, const int64_t *bias, int16_t *y);
+
 /* The same with trained parts, formulas as kt_conv2d_delta_s8 and kt_conv2d_scaled_s8: a delta [kernel rows]
  * [kernel columns][columns] and a gain [output channels]; NULL (value and exponent) for what is not there. */
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,

@@ -22,6 +22,9 @@ typedef struct {
  * In place on x. */
 void kt_add_s8(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 
+/* The same of int16 values without zero points, with 2^15 in place of 2^20. In place on x. */
+void kt_add_s16(const kt_add_params *params, const int16_t *x, const int16_t *other, int16_t *y);
+
 /* The same of operands that are subtracted. */
 typedef struct {
     int32_t size;
@@ -36,6 +39,9 @@ typedef struct {
  * In place on x. */
 void kt_sub_s8(const kt_sub_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 
+/* The same of int16 values without zero points, with 2^15 in place of 2^20. In place on x. */
+void kt_sub_s16(const kt_sub_params *params, const int16_t *x, const int16_t *other, int16_t *y);
+
 /* input_offset of x and other; multiplier and shift of the product. */
 typedef struct {
     int32_t size;
@@ -48,6 +54,9 @@ typedef struct {
 
 /* y = clamp(requantize((x + offset) * (other + offset)) + output_offset). In place on x. */
 void kt_mul_s8(const kt_mul_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+
+/* The same of int16 values without zero points. In place on x. */
+void kt_mul_s16(const kt_mul_params *params, const int16_t *x, const int16_t *other, int16_t *y);
 
 typedef struct {
     int32_t size;
@@ -135,8 +144,11 @@ typedef struct {
 
 /* The operators above, of operands that stretch to the result. In place on x where it does not stretch. */
 void kt_add_broadcast_s8(const kt_add_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_add_broadcast_s16(const kt_add_broadcast_params *params, const int16_t *x, const int16_t *other, int16_t *y);
 void kt_sub_broadcast_s8(const kt_sub_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_sub_broadcast_s16(const kt_sub_broadcast_params *params, const int16_t *x, const int16_t *other, int16_t *y);
 void kt_mul_broadcast_s8(const kt_mul_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
+void kt_mul_broadcast_s16(const kt_mul_broadcast_params *params, const int16_t *x, const int16_t *other, int16_t *y);
 void kt_maximum_broadcast_s8(const kt_maximum_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 void kt_minimum_broadcast_s8(const kt_minimum_broadcast_params *params, const int8_t *x, const int8_t *other, int8_t *y);
 void kt_squared_difference_broadcast_s8(const kt_squared_difference_broadcast_params *params, const int8_t *x, const int8_t *other,
@@ -373,6 +385,32 @@ typedef struct {
 
 /* dx[i] = saturate8(shift_round(2^10 * g[i] - p[i] * sum_j g[j], shift)), p of y, the result of kt_log_softmax_s8. In place on g. */
 void kt_log_softmax_gradient_s8(const kt_log_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx);
+
+/* multiplier, shift: codes of x to 1 / (3 * 4096), rounded half up; sigmoid: 256 entries, 65536 / (1 + e^(-i / 24)). */
+typedef struct {
+    int32_t size;
+    int32_t multiplier;
+    int32_t shift;
+    const uint16_t *sigmoid;
+} kt_function_s16_params;
+
+/* y = 1 / (1 + e^-x), and tanh x, in 2^-15. In place. */
+void kt_logistic_s16(const kt_function_s16_params *params, const int16_t *x, int16_t *y);
+void kt_tanh_s16(const kt_function_s16_params *params, const int16_t *x, int16_t *y);
+
+/* multiplier, shift: differences of x to steps of 10 / 65535. exponential: e^x over [-10, 0], reciprocal: 1 / (1 + x) over [0, 1], 513 entries
+ * each in 2^-15. depth < 65536. */
+typedef struct {
+    int32_t rows;
+    int32_t depth;
+    int32_t multiplier;
+    int32_t shift;
+    const int16_t *exponential;
+    const int16_t *reciprocal;
+} kt_softmax_s16_params;
+
+/* y = softmax of each row of int16 values, in 2^-15. In place. */
+void kt_softmax_s16(const kt_softmax_s16_params *params, const int16_t *x, int16_t *y);
 
 #ifdef __cplusplus
 }

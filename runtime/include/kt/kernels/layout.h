@@ -19,6 +19,9 @@ typedef struct {
 /* y = x with a border of `value`. */
 void kt_pad_s8(const kt_pad_params *params, const int8_t *x, int8_t *y);
 
+/* The same of int16 values with a border of 0; the channels of `input` and `output` count bytes. */
+void kt_pad_s16(const kt_pad_params *params, const int16_t *x, int16_t *y);
+
 /* dx = g without the border; `input` is the shape of dx, `output` that of g. */
 void kt_pad_gradient_s8(const kt_pad_params *params, const int8_t *g, int8_t *dx);
 
@@ -66,6 +69,7 @@ typedef struct {
 
 /* y = the parts one behind the other, at each position. */
 void kt_concatenate_s8(const kt_concatenate_params *params, const int8_t *const *x, int8_t *y);
+void kt_concatenate_s16(const kt_concatenate_params *params, const int16_t *const *x, int16_t *y);
 
 /* input, output: extents of two neighbouring axes of x and of y; outer: positions in front of them; block: values behind them. rows, columns:
  * for each index of y the index of x. */

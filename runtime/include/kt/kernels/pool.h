@@ -19,6 +19,10 @@ void kt_average_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_
 /* y = clamp(largest element under the window and inside the input). */
 void kt_max_pool2d_s8(const kt_pool2d_params *params, const int8_t *x, int8_t *y);
 
+/* The same of int16 values; the elements under a window are fewer than 65535. */
+void kt_average_pool2d_s16(const kt_pool2d_params *params, const int16_t *x, int16_t *y);
+void kt_max_pool2d_s16(const kt_pool2d_params *params, const int16_t *x, int16_t *y);
+
 /* smallest_count: elements inside the input under the window that has fewest of them (average pool only). */
 typedef struct {
     kt_window window;

@@ -33,7 +33,10 @@ static inline void kt_next_row(const int32_t *extent, int32_t *index)
 }
 
 /* The body of kt_<name>_broadcast_s8: rows of operands that both move are what kt_<name>_s8 computes. */
-#define KT_BROADCAST_ROWS(name) \
+#define KT_BROADCAST_ROWS(name) KT_BROADCAST(kt_##name##_s8, kt_##name##_element)
+
+/* The same of any kernel of rows and any function of an element. */
+#define KT_BROADCAST(kernel, function) \
     const kt_broadcast *const shape = &params->shape; \
     const int32_t n = shape->extent[KT_INNERMOST]; \
     const int32_t x_step = shape->x_step[KT_INNERMOST], other_step = shape->other_step[KT_INNERMOST]; \
@@ -42,10 +45,10 @@ static inline void kt_next_row(const int32_t *extent, int32_t *index)
     int32_t rows, i; \
     for (rows = kt_rows(shape->extent); rows > 0; rows--) { \
         if (x_step == 1 && other_step == 1) { \
-            kt_##name##_s8(&params->row, x + x_at, other + other_at, y); \
+            kernel(&params->row, x + x_at, other + other_at, y); \
         } else { \
             for (i = 0; i < n; i++) { \
-                y[i] = kt_##name##_element(&params->row, x[x_at + i * x_step], other[other_at + i * other_step]); \
+                y[i] = function(&params->row, x[x_at + i * x_step], other[other_at + i * other_step]); \
             } \
         } \
         y += n; \

@@ -5,10 +5,16 @@
 #include "kt/kernels/elementwise.h"
 #include "kt/numerics.h"
 
-static inline int8_t kt_mul_element(const kt_mul_params *p, int32_t x, int32_t other)
+/* The product in steps of the result. */
+static inline int32_t kt_mul_scaled(const kt_mul_params *p, int32_t x, int32_t other)
 {
     const int32_t product = (x + p->input_offset[0]) * (other + p->input_offset[1]);
-    return kt_clamp_with_offset(kt_requantize(product, p->multiplier, p->shift), p->output_offset, p->clamp[0], p->clamp[1]);
+    return kt_requantize(product, p->multiplier, p->shift);
+}
+
+static inline int8_t kt_mul_element(const kt_mul_params *p, int32_t x, int32_t other)
+{
+    return kt_clamp_with_offset(kt_mul_scaled(p, x, other), p->output_offset, p->clamp[0], p->clamp[1]);
 }
 
 /* Elements from `first` on. */

@@ -21,3 +21,8 @@ void kt_pad_s8(const kt_pad_params *params, const int8_t *x, int8_t *y)
         }
     }
 }
+
+void kt_pad_s16(const kt_pad_params *params, const int16_t *x, int16_t *y)
+{
+    kt_pad_s8(params, (const int8_t *)x, (int8_t *)y);
+}

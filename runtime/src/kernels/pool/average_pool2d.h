@@ -6,6 +6,11 @@
 #include "kt/kernels/pool.h"
 #include "../window.h"
 
+/* Type of the values; a file of another one defines it in front of this header. */
+#ifndef KT_ELEMENT
+#define KT_ELEMENT int8_t
+#endif
+
 /* (sum +- count / 2) / count, truncated: half away from zero. A window outside the input gives 0. */
 static inline int32_t kt_rounded_mean(int32_t sum, int32_t count)
 {
@@ -17,28 +22,28 @@ static inline int32_t kt_rounded_mean(int32_t sum, int32_t count)
 }
 
 /* Channels from `first` on of a window with `count` elements inside the input; x points to the image. */
-static inline void kt_average_from(const kt_pool2d_params *params, const kt_patch *patch, const int8_t *x, int32_t columns,
-                                   int32_t count, int32_t first, int8_t *result)
+static inline void kt_average_from(const kt_pool2d_params *params, const kt_patch *patch, const KT_ELEMENT *x, int32_t columns,
+                                   int32_t count, int32_t first, KT_ELEMENT *result)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
     int32_t row, column, c;
     for (c = first; c < channels; c++) {
-        const int8_t *values = x + patch->x + c;
+        const KT_ELEMENT *values = x + patch->x + c;
         int32_t sum = 0;
         for (row = 0; row < patch->rows; row++, values += patch->row_x) {
             for (column = 0; column < columns; column++) {
                 sum += values[column * patch->span_x];
             }
         }
-        result[c] = (int8_t)kt_clamp(kt_rounded_mean(sum, count), params->clamp[0], params->clamp[1]);
+        result[c] = (KT_ELEMENT)kt_clamp(kt_rounded_mean(sum, count), params->clamp[0], params->clamp[1]);
     }
 }
 
 /* The results of one window with `count` elements inside the input, `columns` in each row. */
-typedef void kt_average_window(const kt_pool2d_params *params, const kt_patch *patch, const int8_t *x, int32_t columns,
-                               int32_t count, int8_t *result);
+typedef void kt_average_window(const kt_pool2d_params *params, const kt_patch *patch, const KT_ELEMENT *x, int32_t columns,
+                               int32_t count, KT_ELEMENT *result);
 
-static inline void kt_average_walk(const kt_pool2d_params *params, const int8_t *x, int8_t *y, kt_average_window *average)
+static inline void kt_average_walk(const kt_pool2d_params *params, const KT_ELEMENT *x, KT_ELEMENT *y, kt_average_window *average)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];

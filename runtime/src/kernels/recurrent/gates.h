@@ -5,34 +5,13 @@
 #include "kt/kernels/recurrent.h"
 #include "kt/numerics.h"
 
+#include "../table16.h"
+
 enum { INPUT_GATE, FORGET_GATE, CELL_GATE, OUTPUT_GATE, GATES };
 
 static inline int32_t clamp16(int32_t x)
 {
     return kt_clamp(x, INT16_MIN, INT16_MAX);
-}
-
-/* Between two entries of the table, 2^bits steps apart: 2^bits times their unit. magnitude >> bits is less than 255. */
-static inline int32_t interpolated(const uint16_t *sigmoid, int32_t magnitude, int32_t bits)
-{
-    const int32_t low = sigmoid[magnitude >> bits];
-    const int32_t high = sigmoid[(magnitude >> bits) + 1];
-    return low * (1 << bits) + (magnitude & ((1 << bits) - 1)) * (high - low);
-}
-
-/* x in 1 / (3 * 4096), |x| < 2^31; result in 2^-15. */
-static inline int32_t logistic16(const uint16_t *sigmoid, int32_t x)
-{
-    const int32_t magnitude = x < 0 ? -x : x;
-    const int32_t result = (magnitude >> 9) >= 255 ? 0x7FFF * 1024 : interpolated(sigmoid, magnitude, 9);
-    return (x >= 0 ? result + 512 : (1 << 25) - result + 511) >> 10;
-}
-
-static inline int32_t tanh16(const uint16_t *sigmoid, int32_t x)
-{
-    const int32_t magnitude = x < 0 ? -x : x;
-    const int32_t result = ((magnitude >> 8) >= 255 ? 0xFFFF * 256 : interpolated(sigmoid, magnitude, 8)) - (1 << 23);
-    return (x >= 0 ? result + 128 : 127 - result) >> 8;
 }
 
 /* The sum of one row of a gate, before its function. hidden: NULL for a hidden state of 0. */
@@ -60,7 +39,7 @@ static inline int32_t gate_sum(const kt_lstm_params *p, int32_t gate, int32_t un
 static inline int32_t gate_value(const kt_lstm_params *p, int32_t gate, int32_t unit, const int8_t *x, int32_t bias, const int8_t *hidden)
 {
     const int32_t sum = 3 * gate_sum(p, gate, unit, x, bias, hidden);
-    return gate == CELL_GATE ? tanh16(p->sigmoid, sum) : logistic16(p->sigmoid, sum);
+    return gate == CELL_GATE ? kt_tanh16(p->sigmoid, sum) : kt_logistic16(p->sigmoid, sum);
 }
 
 /* The cell of one unit from the one before it. */
@@ -74,7 +53,7 @@ static inline int32_t next_cell(const kt_lstm_params *p, const int32_t gate[GATE
 
 static inline int32_t cell_tanh(const kt_lstm_params *p, int32_t cell)
 {
-    return tanh16(p->sigmoid, (cell * p->tanh_factor + ((1 << p->tanh_shift) >> 1)) >> p->tanh_shift);
+    return kt_tanh16(p->sigmoid, (cell * p->tanh_factor + ((1 << p->tanh_shift) >> 1)) >> p->tanh_shift);
 }
 
 #endif

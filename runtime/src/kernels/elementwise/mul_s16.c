@@ -1,0 +1,24 @@
+/* MUL of two int16 tensors without zero points: products of 31 bits, requantised once.
+ *
+ * Source: TensorFlow Lite's reference kernels for int16; every requantisation rounds twice. */
+#include "mul.h"
+#include "broadcast.h"
+
+static inline int16_t element(const kt_mul_params *p, int32_t x, int32_t other)
+{
+    return (int16_t)kt_clamp(kt_mul_scaled(p, x, other), p->clamp[0], p->clamp[1]);
+}
+
+void kt_mul_s16(const kt_mul_params *params, const int16_t *x, const int16_t *other, int16_t *y)
+{
+    const kt_mul_params p = *params;
+    int32_t i;
+    for (i = 0; i < p.size; i++) {
+        y[i] = element(&p, x[i], other[i]);
+    }
+}
+
+void kt_mul_broadcast_s16(const kt_mul_broadcast_params *params, const int16_t *x, const int16_t *other, int16_t *y)
+{
+    KT_BROADCAST(kt_mul_s16, element)
+}
