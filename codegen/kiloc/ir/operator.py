@@ -100,6 +100,8 @@ class Op:
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
     """Operand, of the result's size, of which the kernel reads no element after writing it: the first result may be the same buffer."""
+    no_gradient: ClassVar[str] = ""
+    """Of an operator without `gradient`: why, "" for no particular reason."""
     tflite: ClassVar[TFLiteBinding | None] = None
     onnx: ClassVar[OnnxBinding | None] = None
     """What files call it; None: no file of the format has it."""
@@ -140,7 +142,7 @@ class Op:
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         """Add backward nodes; returns operand -> gradient value. Raises NoGradient."""
-        raise NoGradient(f"{self.mnemonic.upper()} has no gradient")
+        raise NoGradient(self.no_gradient or f"{self.mnemonic.upper()} has no gradient")
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         """The operand that the first result may overlap, and what the kernel reads of it when; None: they lie apart."""

@@ -118,6 +118,6 @@ def graphs() -> Iterator[tuple[str, Make]]:
     dilated = Window((3, 3), (1, 1), (0, 0, 0, 0), (2, 2))
     yield "wide-conv-dilated", graph("conv_2d", "int64", WideConv2D("none", dilated), ((1, 7, 6, 2), (4, 3, 3, 2), (1, 3, 2, 4)))
     yield "wide-conv-long", graph("conv_2d", "int64", WideConv2D(), ((1, 1, 2, 900), (3, 1, 1, 900), (1, 1, 2, 3)))
-    for number, (depth, out, bias) in enumerate(product((1, 7, 64, 700), (1, 3, 10), ("int64", "int64"))):
+    for number, (depth, out, bias) in enumerate(product((1, 7, 64, 700), (1, 3, 10), ("int64", "int32"))):
         shapes = ((1, depth), (out, depth), (1, out))
         yield f"wide-fc-{number}-{depth}-{out}-{bias}", graph("fully_connected", bias, WideFullyConnected(ACTIVATIONS[number % 4]), shapes)

@@ -9,22 +9,18 @@ of int32 sums have 32 bits and are requantised as those of int8 layers, rounded 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op
 from ...ir.types import TensorType
 from .._activation import clamp_range, far_apart
 from .._sums import output_scales
 from .._window import Window
-
-if TYPE_CHECKING:
-    from ...autodiff import GradientBuilder
-    from ...ir.graph import Node
 
 LARGEST_SHIFT = 7
 LARGEST_SUM = 1 << 47
@@ -37,9 +33,7 @@ class WideOp(Op):
 
     element_types: ClassVar[tuple[str, ...]] = ("int16",)
     oracle: ClassVar[str] = "tflite-micro"
-
-    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
-        raise NoGradient("its activations are int16, and gradients are int8")
+    no_gradient: ClassVar[str] = "its activations are int16, and gradients are int8"
 
 
 def not_symmetric(*types: TensorType) -> str | None:
