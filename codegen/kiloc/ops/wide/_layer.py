@@ -47,7 +47,7 @@ class WideLayer(WideOp):
     """A layer with constant weights; subclasses say how they are laid out."""
 
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
-    biases: ClassVar[tuple[str, ...]] = ("int32", "int64")
+    biases: ClassVar[tuple[str, ...]] = ("int64", "int32")
     """Types of a bias; of the first one are the zeros of a layer without."""
 
     activation: str = "none"

@@ -52,7 +52,7 @@ def _table(function: Callable[[NDArray[np.float32]], NDArray[np.float32]], low: 
     line = _rounded((following * to_codes + sample) / f32(2))
     missed = _rounded((line - _rounded(middle * to_codes)) / f32(2))
     last = _rounded(np.asarray([function(np.asarray([high], np.float32))[0] * to_codes], np.float32))
-    return np.clip(np.concatenate([sample - missed, last]), -32768, 32767).astype(np.int64)
+    return np.asarray(np.clip(np.concatenate([sample - missed, last]), -32768, 32767), np.int64)
 
 
 def _real_exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
