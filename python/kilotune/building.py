@@ -281,6 +281,14 @@ def _signed(context: ModelContext) -> bool:
     return context.adapter is not None and context.adapter.public_key != ""
 
 
+def _compiled(m: ModelContext) -> list[str]:
+    """The translation units of a build."""
+    found = [f"{m.name}.c", f"{m.name}_interface.c"]
+    found += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
+    found += [name for name in runtime_files.own(m) if name.endswith(".c")]
+    return found + ([f"{MONOCYPHER}/monocypher.c"] if _signed(m) else [])
+
+
 def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
     m, graph, loss = c.context, c.infer.graph, as_loss(c.options.loss)
@@ -291,11 +299,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
         return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
 
-    sources = [f"{m.name}.c", f"{m.name}_interface.c"]
-    sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
     signed, own = [MONOCYPHER] if _signed(m) else [], [PACKAGES] if m.packages else []
-    sources += [name for name in runtime_files.own(m) if name.endswith(".c")]
-    sources += [f"{folder}/monocypher.c" for folder in signed]
     return {
         "kilotune": __version__,
         "format": FORMAT,
@@ -339,7 +343,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "resident": m.adapter.resident if m.adapter else 0,
         "adapter_slots": c.options.adapters.slots,
         "signed": _signed(m),
-        "sources": sources,
+        "sources": _compiled(m),
         "include": [".", "runtime/include", *signed, *own],
     }
 
