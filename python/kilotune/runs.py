@@ -88,8 +88,9 @@ class Run:
 
 
 def evaluate(
-    build: Build, test: Dataset, device: str, adapter: str | None, progress: bool | None, options: Mapping[str, Any], near: Near = NOTHING
-) -> Run:
+    build: Build, test: Dataset, device: str, adapter: str | None, progress: bool | None, options: Mapping[str, Any], near: Near = NOTHING,
+    title: str = "samples of --data",
+) -> Run:  # fmt: skip
     """Accuracy and loss of samples; with an adapter those of the base model beside it."""
     _need_targets(build, test, "evaluate")
     with build.open(device, **options) as dev, _read_from(test.source):
@@ -99,7 +100,7 @@ def evaluate(
             dev.load_adapter(Adapter.load(adapter))
             after = dev.evaluate(test.x, test.y, progress=progress, **near)
         values = _values(device, test) | ({} if adapter is None else {"adapter": adapter}) | _cost(dev.stats())
-    return Run(values, [Split("samples of --data", test.source, len(test), before, after)], None, ("base", "adapter") if after else ("", ""))
+    return Run(values, [Split(title, test.source, len(test), before, after)], None, ("base", "adapter") if after else ("", ""))
 
 
 def train(

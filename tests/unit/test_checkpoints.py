@@ -140,3 +140,18 @@ def test_a_folder_that_is_missing_is_found_out_before_the_training(builds: dict[
     cut(1, AssertionError("it trained"))
     with builds["at once"].open() as device, pytest.raises(kt.DeviceError, match="the checkpoint's folder does not exist"):
         device.fit(X, Y, epochs=2, checkpoint=tmp_path / "none" / "c")
+
+
+@pytest.mark.qemu
+def test_a_training_goes_on_on_another_device(builds: dict[str, kt.Build], tmp_path: Path, cut: Any, qemu: str) -> None:
+    """Cut off on the host, it ends on an emulated board, with the bits of the host alone."""
+    asked: dict[str, Any] = {"epochs": 3, "hold_out": 0.25}
+    with builds["accumulating"].open() as device:
+        device.fit(X, Y, **asked)
+        expected = device.state()
+    cut(80, PowerCut())
+    with builds["accumulating"].open() as device, pytest.raises(PowerCut):
+        device.fit(X, Y, checkpoint=tmp_path / "c", **asked)
+    with builds["accumulating"].open("qemu:mps2-an386") as board:
+        board.fit(X, Y, checkpoint=tmp_path / "c", resume=True, **asked)
+        assert board.state() == expected

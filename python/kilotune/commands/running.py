@@ -198,7 +198,8 @@ def simulate(directory: str, as_json: bool, **options: Any) -> None:
             build, samples, test, device=device, adapter=None, save=options["save"], progress=progress, fit=fit, options=on_device, near=near
         )
     else:
-        result = runs.evaluate(build, test or samples, device, None, progress, on_device, near)
+        title = "test samples" if test else "samples of --data"
+        result = runs.evaluate(build, test or samples, device, None, progress, on_device, near, title)
     _show(result, as_json, options["save"])
 
 
