@@ -281,16 +281,16 @@ def _signed(context: ModelContext) -> bool:
     return context.adapter is not None and context.adapter.public_key != ""
 
 
+def _tensor(c: Compilation, name: str) -> dict[str, Any]:
+    """An input or output; what a result is says the graph before chains of operators are fused."""
+    t, head = c.infer.graph.type(name), head_of(c.graph, name)
+    kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
+    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
+
+
 def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
     m, graph, loss = c.context, c.infer.graph, as_loss(c.options.loss)
-
-    def tensor(name: str) -> dict[str, Any]:
-        t = graph.type(name)
-        head = head_of(c.graph, name)  # before chains of operators are fused
-        kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
-        return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
-
     sources = [f"{m.name}.c", f"{m.name}_interface.c"]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
     signed, own = [MONOCYPHER] if _signed(m) else [], [PACKAGES] if m.packages else []
@@ -314,8 +314,8 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,
         "new_head": any(p.method == NEW_HEAD for p in c.graph.parameters),
-        "inputs": [tensor(n) for n in graph.inputs],
-        "outputs": [tensor(n) for n in graph.outputs],
+        "inputs": [_tensor(c, n) for n in graph.inputs],
+        "outputs": [_tensor(c, n) for n in graph.outputs],
         "base_hash": bytes(m.base_hash).hex(),
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_layout": m.layout if c.graph.state() else None,

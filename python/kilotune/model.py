@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import kiloc
 from kiloc.ir import Graph, node_types
+from kiloc.passes import with_whole_sequences
 from kiloc.peft import has_weights
 
 from .devices.data import quantize
@@ -72,16 +73,20 @@ class Model:
     def layers(self) -> list[dict[str, Any]]:
         """One entry a node in order: name, operator, result shape, parameters, MACs, whether a method can train it, origin.
 
-        Methods train what the first output, which losses read, depends on.
+        Methods train what the first output, which losses read, depends on; nothing of a model that is fed slice by slice.
         """
-        found, read = [], self.graph.before(self.graph.outputs[0])
+        found, read = [], set(self.graph.before(self.graph.outputs[0]))
+        try:
+            with_whole_sequences(self.graph)
+        except kiloc.CompileError:
+            read.clear()
         for node in self.graph.nodes:
             constants = [self.graph.values[v] for v in node.inputs.values() if self.graph.values[v].kind == "constant"]
             found.append(
                 {
                     "name": node.name,
                     "operator": node.op.mnemonic,
-                    "shape": list(self.graph.type(node.outputs[0]).shape),
+                    "shape": list(self.graph.type(node.outputs[0] if node.outputs else node.updates[0]).shape),
                     "parameters": sum(c.type.size for c in constants),
                     "macs": node.op.macs(node_types(self.graph, node)),
                     "trainable": has_weights(node) and node.name in read,

@@ -14,7 +14,7 @@ ROWS, KEPT, CHANNELS, RESULTS = 2, 3, 4, 5
 
 
 def edited(data: bytes, drop: int) -> bytes:
-    """A file without its last operators: it ends with what they read."""
+    """A file without so many of its last operators: it ends with what they read."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(bytearray(data), 0))
     graph = model.subgraphs[0]
     graph.operators = graph.operators[: len(graph.operators) - drop]

@@ -107,3 +107,21 @@ def test_host_and_interpreter(tmp_path: Path) -> None:
 def test_emulated_cores(target: str, board: str, tmp_path: Path, qemu: Any) -> None:
     with built(tmp_path, target).open(f"qemu:{board}") as device:
         assert trained(device) == interpreted()
+
+
+def test_a_network_of_gates(data_dir: Path, tmp_path: Path) -> None:
+    """A file of others with four inputs and five outputs, full of SPLIT, SPLIT_V, PACK, UNPACK and CONCATENATION, against TensorFlow Lite Micro."""
+    runtime = pytest.importorskip("tflite_micro").runtime
+    path = data_dir / "zoo" / "mlonmcu-rnnoise_int8.tflite"
+    model, rng = kt.load(path), np.random.default_rng(6)
+    x = [rng.integers(-128, 128, (25, *model.graph.type(name).shape[1:])).astype(np.int8) for name in model.graph.inputs]
+    ours = interp.infer(model.graph, *x)
+    interpreter = runtime.Interpreter.from_file(str(path))
+    for row in range(len(x[0])):
+        for i, given in enumerate(x):
+            interpreter.set_input(given[row].reshape(interpreter.get_input_details(i)["shape"]), i)
+        interpreter.invoke()
+        for i, found in enumerate(ours):
+            assert np.array_equal(found[row].ravel(), interpreter.get_output(i).ravel())
+    with kt.build(model, tmp_path / "build", target="cortex-m4").open("host") as device:
+        assert all(np.array_equal(a, b) for a, b in zip(device.infer(x), ours, strict=True))

@@ -8,15 +8,19 @@ softmax n steps of scale s are at most n * s / 4 * 256.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx_forms
 import pytest
 from onnx_forms import FORMS, MODELS, OPSETS, distances, exists, quantized, steps_of_pieces
 
-from kiloc.errors import ModelError
+from kiloc.errors import CompileError, ModelError
+from kiloc.export import onnx as writer
 from kiloc.frontend import onnx as frontend
+from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import verify
+from kiloc.ops.model.pad_axes import PadAxes
 from kiloc.passes.simplify import simplify
 
 STEPS = {
@@ -88,3 +92,16 @@ def test_the_script_writes_what_it_tells(tmp_path, capsys, monkeypatch) -> None:
     assert onnx_forms.main() == 0
     assert "1 in one operator" in capsys.readouterr().out
     onnx.checker.check_model(onnx.load(tmp_path / "dense.qoperator.13.onnx"))
+
+
+@pytest.mark.parametrize(("name", "form"), [(n, f) for n, f in TAKEN if f in ("qdq_per_channel", "qoperator")])
+def test_what_was_read_is_written(name: str, form: str) -> None:
+    """The file that the writer makes is read as the same integers."""
+    graph = load(quantized(name, form, 13))
+    if any(isinstance(n.op, PadAxes) for n in graph.nodes):
+        with pytest.raises(CompileError, match="values between two of its input"):
+            writer.write(graph)
+        return
+    again = load(writer.write(graph))
+    x = np.random.default_rng(5).integers(-128, 128, (20, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    assert np.array_equal(interp.infer(again, x)[0], interp.infer(graph, x)[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tflite_micro import runtime
 
 import kilotune as kt
 from kiloc import pipeline
@@ -25,6 +26,7 @@ from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lstm import Lstm
 from kiloc.ops.model.reshape import Reshape
 from kiloc.options import Options
+from kiloc.passes import with_whole_sequences
 from kiloc.peft import Method
 
 STEPS, INPUTS, WIDTH, UNITS, CLASSES = 9, 7, 6, 5, 4
@@ -148,6 +150,39 @@ def test_every_call_is_a_sequence_of_its_own(tmp_path: Path) -> None:
         device.reset()
         assert not np.array_equal(device.infer(x[1:2]), kept[1:2])
     assert any("as after a reset" in note for note in pipeline.compile_graph(model.graph, Options(methods=(kt.Head(),)), "test").graph.notes)
+
+
+@pytest.mark.parametrize("method", ["bias", "full"])
+def test_merged(method: str, tmp_path: Path) -> None:
+    """As a file again: biases give the same integers in TensorFlow Lite Micro, reset before each sequence; requantised weights nearly."""
+    model, (x, y) = loaded(tmp_path), samples(16)
+    build = built(model, method, tmp_path)
+    with build.open("host") as device:
+        train(device, x, y)
+        adapter, expected = device.export_adapter(), device.infer(x)
+    assert not np.array_equal(expected, interp.infer(with_whole_sequences(model.graph), x)[0])
+    kt.merge(build, adapter, tmp_path / "merged.tflite")
+    data, found = (tmp_path / "merged.tflite").read_bytes(), []
+    for sample in x:
+        interpreter = runtime.Interpreter.from_bytes(data)
+        interpreter.set_input(sample[None], 0)
+        interpreter.invoke()
+        found.append(interpreter.get_output(0))
+    apart = np.abs(np.concatenate(found).astype(np.int32) - expected)
+    assert apart.max() == 0 if method == "bias" else apart.mean() < 1
+
+
+def test_search_trains_through_it(tmp_path: Path) -> None:
+    model, (x, y) = loaded(tmp_path), samples(24)
+    assert kt.search(model, (x, y), ram=6000, train=False).rows
+    assert {layer["name"]: layer["trainable"] for layer in model.layers()} == {"front": True, "lstm": True, "flat": False, "logits": True}
+
+
+def test_another_profile_says_what_it_computes(tmp_path: Path) -> None:
+    model = loaded(tmp_path)
+    assert not model.graph.notes
+    notes = pipeline.compile_graph(model.graph, Options(profile="litert"), "test").graph.notes
+    assert [n for n in notes if n.startswith("lstm: as TensorFlow Lite Micro computes")]
 
 
 def test_one_step_a_call_is_refused(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streaming_files import edited, window_file
+from streaming_files import CHANNELS, KEPT, edited, window_file
 from tflite_micro import runtime
 
 import kilotune as kt
 from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.report import render_text
 
 CALLS = 60
 LONG = 600
@@ -98,12 +99,13 @@ def test_on_emulated_cores(target: str, board: str, tmp_path: Path, qemu: Any) -
         assert equal(results(device, x[9:]), expected[9:])
 
 
-@pytest.mark.parametrize(("name", "drop"), [("mww-v2_hey_jarvis", 2), ("mww-alexa", 2)])
-def test_wake_words(name: str, drop: int, data_dir: Path, tmp_path: Path) -> None:
-    """Files of others, up to the layer in front of their LOGISTIC, over a long recording."""
+@pytest.mark.parametrize(("drop", "calls"), [(0, LONG), (2, CALLS)], ids=["whole", "logits"])
+@pytest.mark.parametrize("name", ["mww-v2_hey_jarvis", "mww-alexa"])
+def test_wake_words(name: str, drop: int, calls: int, data_dir: Path, tmp_path: Path) -> None:
+    """Files of others over a long recording; and up to their logits, which tell more of each call than one probability does."""
     data = edited((data_dir / "zoo" / f"{name}.tflite").read_bytes(), drop)
     model = loaded(data, tmp_path)
-    x = slices(model.graph, LONG)
+    x = slices(model.graph, calls)
     expected = oracle(data, x, 1)
     assert equal(interpreted(model.graph, x), expected)
     with kt.build(model, tmp_path / "build", target="cortex-m4").open("host") as device:
@@ -127,8 +129,10 @@ def test_what_is_written_too_early_is_noticed(tmp_path: Path) -> None:
 
 def test_training_is_refused(tmp_path: Path) -> None:
     model = loaded(window_file(), tmp_path)
-    with pytest.raises(CompileError, match="from call to call"):
-        kt.build(model, tmp_path / "build", method=kt.BiasOnly())
+    assert not any(layer["trainable"] for layer in model.layers())
+    for train in (True, False):
+        with pytest.raises(CompileError, match="from call to call"):
+            kt.build(model, tmp_path / "build", method=kt.BiasOnly(), train=train)
 
 
 def test_a_variable_that_starts_from_nothing_is_refused(tmp_path: Path) -> None:
@@ -145,4 +149,5 @@ def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
 
 def test_the_report_counts_what_is_kept(tmp_path: Path) -> None:
     build = kt.build(loaded(window_file(), tmp_path), tmp_path / "build")
-    assert build.report["memory"]["by_kind"]["kept"] == 12
+    assert build.report["memory"]["by_kind"]["kept"] == KEPT * CHANNELS
+    assert "kept between calls" in render_text(build.report)

@@ -21,10 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Wno-unknown-pragmas")
 
 
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "n\u00efne")
+
+
 def trained(folder: Path) -> Build:
-    """The digits, packed for the DSP extension, which a host computes as well."""
+    """The digits with names, packed for the DSP extension, which a host computes as well."""
     model = kt.load(ROOT / "examples/digits/digits.tflite")
-    return kt.build(model, folder / "digits", method=kt.BiasOnly(layers="all"), optimizer=kt.SGD(lr=0.2), measure=False)
+    options = {"optimizer": kt.SGD(lr=0.2), "class_names": NAMES, "measure": False}
+    return kt.build(model, folder / "digits", method=kt.BiasOnly(layers="all"), **options)
 
 
 def in_arena(folder: Path) -> Build:
@@ -34,13 +38,19 @@ def in_arena(folder: Path) -> Build:
     return kt.build(kt.load(folder / "still.tflite"), folder / "still", method=kt.Head(), measure=False, **options)
 
 
+def adapters_only(folder: Path) -> Build:
+    """Nothing is trained, adapters are taken: there is a state without training."""
+    (folder / "taking.tflite").write_bytes(tflite.write(residual()))
+    return kt.build(kt.load(folder / "taking.tflite"), folder / "taking", method=kt.Head(), train=False, measure=False)
+
+
 def inferring(folder: Path) -> Build:
     """Nothing is trained."""
     (folder / "plain.tflite").write_bytes(tflite.write(residual()))
     return kt.build(kt.load(folder / "plain.tflite"), folder / "plain", measure=False)
 
 
-BUILDS = {"trained": trained, "in_arena": in_arena, "inferring": inferring}
+BUILDS = {"trained": trained, "in_arena": in_arena, "adapters_only": adapters_only, "inferring": inferring}
 
 
 def sensor(build: Build) -> NDArray[np.float32]:

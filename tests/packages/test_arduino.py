@@ -12,7 +12,7 @@ import pytest
 from kilotune.building import Build
 from kilotune.packages import package
 
-from .builds import HOST, run, sensor
+from .builds import HOST, NAMES, run, sensor
 
 CATEGORIES = {
     "Display", "Communication", "Signal Input/Output", "Sensors", "Device Control", "Timing", "Data Storage", "Data Processing", "Other",
@@ -78,7 +78,8 @@ def test_the_sketch_runs(library: Path, build: Build, tmp_path: Path) -> None:
             q = host.infer(x).ravel()
             t = build.manifest["outputs"][0]
             real = (q.astype(np.float32) - np.float32(t["zero_point"])) * np.float32(t["scale"])
-            return f"{np.argmax(q)} {real[np.argmax(q)]:.4f}" if labels else " ".join(f"{v:.4f}" for v in real)
+            best = int(np.argmax(q))
+            return f"{NAMES[best]} {real[best]:.4f}" if labels else " ".join(f"{v:.4f}" for v in real)
 
         lines.append(said())
         text = f"c {values}\n"

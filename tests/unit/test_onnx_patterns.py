@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qdq_models import IMAGE, Qdq, kinds, load, one, refused, runtime
 
 from kiloc import frontend
-from kiloc.errors import CompileError
+from kiloc.errors import CompileError, ModelError
 from kiloc.export import onnx as writer
 from kiloc.ir import interp
 from kiloc.passes.simplify import simplify
@@ -165,6 +165,8 @@ ELEMENTWISE: dict[str, tuple[Callable[[Qdq, str], str], tuple[int, ...], list[st
         IMAGE,
         ["conv_2d", "mean", "mul"],
     ),
+    "slopes": (lambda m, x: m.op("PRelu", x, quantised(m, 4, 1, 1)), IMAGE, ["prelu"]),
+    "log_softmax": (lambda m, x: m.op("LogSoftmax", x, axis=-1), (1, 12), ["log_softmax", "requantize"]),
     "rows_and_columns": (lambda m, x: m.op("Add", x, m.op("Transpose", x, perm=[0, 2, 1])), (1, 1, 6), ["add"]),
 }
 
@@ -186,6 +188,31 @@ def test_uint8_stays_uint8_at_the_ends() -> None:
     codes = m.rng.integers(0, 256, (20, 4, 9, 7)).astype(np.uint8)
     theirs = np.concatenate([session.run(None, {x: sample[None]})[0] for sample in codes])
     assert np.abs(theirs.astype(int) - interp.infer(graph, codes)[0].astype(int)).max() <= 1
+
+
+def test_several_inputs_and_outputs() -> None:
+    """Each keeps its name's place, whatever order the operators have."""
+    m = Qdq()
+    image, row = m.input(*IMAGE), m.input("n", 12, scale=0.1, zero=-7)
+    mean = m.q(m.op("Flatten", m.op("GlobalAveragePool", m.d(image))), 0.02)
+    m.output(m.q(m.op("Add", m.d(mean), m.d(m.q(m.op("Gemm", m.d(row), m.weights(12, 4, axis=1)), 0.2))), 0.3))
+    m.output(m.q(m.op("Conv", m.d(image), m.weights(6, 4, 3, 3)), 0.7))
+    graph = m.load()
+    assert len(graph.inputs) == len(graph.outputs) == 2
+    assert [graph.type(n).shape for n in graph.outputs] == [(1, 4), (1, 6, 7, 5)]
+    assert m.difference() <= 1
+
+
+def test_every_reason_is_told() -> None:
+    """What comes behind something that is refused is read too, where the file says its shape."""
+    m = Qdq()
+    first = m.q(m.op("Det", m.d(m.input(1, 12))), 0.2)
+    m.output(m.q(m.op("Gemm", m.d(first), m.init(np.ones((12, 3), np.float32))), 0.2))
+    proto = m.proto()
+    proto.graph.value_info.append(helper.make_tensor_value_info(first, TensorProto.INT8, [1, 12]))
+    with pytest.raises(ModelError) as caught:
+        load(proto.SerializeToString())
+    assert [r.what.split("'")[0] for r in caught.value.reasons] == ["operator Det is not supported", "its weights "]
 
 
 # ---- Products ----

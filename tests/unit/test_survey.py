@@ -17,7 +17,7 @@ from kiloc.export import onnx as onnx_writer
 from kilotune.cli import main
 from kilotune.survey import folder as folders
 from kilotune.survey import one, oracles
-from kilotune.survey.page import bits, markdown
+from kilotune.survey.page import bits, markdown, others
 
 SAMPLES = 6
 
@@ -167,3 +167,10 @@ def test_differences_in_steps(tmp_path: Path) -> None:
     assert one.difference(graph, graph.outputs[0], ours, ours.reshape(1, 3)) == 0
     assert one.difference(graph, graph.outputs[0], ours, np.array([3, 201, 250], np.uint8)) == 5
     assert one.difference(graph, graph.outputs[0], ours, np.array([3, 200, 300], np.float32) / 256) == 0
+
+
+def test_where_gradients_end_is_said(tmp_path: Path) -> None:
+    found = one.Outcome("m.tflite", "compiled", steps=0, oracle="other", trainable=1, layers=3, untrainable="'act' (operator 2): no gradient for X")
+    told = folders.Survey("cortex-m4", {"f": [found]})
+    assert "`m.tflite` is trained up to 'act' (operator 2): no gradient for X" in markdown(told, "x")
+    assert others(told) == ["m.tflite is trained up to 'act' (operator 2): no gradient for X"]

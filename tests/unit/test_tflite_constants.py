@@ -192,7 +192,7 @@ def test_float_models_get_one_reason() -> None:
     layer = FileOperator("FULLY_CONNECTED", (0, 1), (2,), "FullyConnectedOptions")
     with pytest.raises(ModelError) as caught:
         load(build(tensors, [layer], (0,), (2,)))
-    assert len(caught.value.reasons) == 1 and "quantise it to full INT8" in caught.value.hint
+    assert len(caught.value.reasons) == 1 and "to full INT8" in caught.value.hint
 
 
 def test_float_ends_that_are_quantised_twice() -> None:

@@ -44,6 +44,9 @@ def write(graph: Graph) -> bytes:
     for name in graph.inputs:
         writer.order[name] = "last"
     for node in graph.nodes:
+        if node.phase == "forward" and node.op.onnx is None and node.op.tflite is not None:
+            what = f"{node.op.mnemonic.upper()} has no counterpart with scales in .onnx files"
+            raise CompileError(node.origin or node.name, what, "write a .tflite file")
         if node.phase == "forward" and node.op.tflite is not None and node.op.onnx is None:
             what = f"{node.op.mnemonic.upper()} is not written to this format"
             raise CompileError(node.origin or node.name, what, "write a .tflite file")

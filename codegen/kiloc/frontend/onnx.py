@@ -33,7 +33,7 @@ _STEPS = {
 """Operators whose inside no quantiser of ONNX gives scales."""
 STEPS_HINT = (
     "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file "
-    "(recurrent layers of Keras with unroll=True)"
+    "(a GRU of Keras with unroll=True)"
 )
 
 

@@ -68,6 +68,21 @@ class OnnxReader(Values):
         """An operator of one operand that is a table of its codes. alone: the class that has the integers of TensorFlow Lite's kernel."""
         return function(self, op, alone)
 
+    def rows(self, op: Operator, label: str, node: Op, q: Quantization) -> Pending:
+        """An operator along an axis, the last one for it; before opset 13 along that axis and all behind it. q: of its result."""
+        x = self.activation(op)
+        rank, opset = x.index.ndim, op.int_of("opset", self.model.opset)
+        if rank < 1:
+            raise CompileError(op.where, "has an input without axes", EXPORT_AGAIN)
+        axis = checked_axes(op, [op.int_of("axis", -1 if opset >= 13 else 1)], rank)[0]
+        last = range(axis, axis + 1) if opset >= 13 else range(axis, rank)
+        order = [i for i in range(rank) if i not in last] + list(last)
+        moved = x.index.transpose(order)
+        shape = self.batched((*moved.shape[: rank - len(last)], int(np.prod(moved.shape[rank - len(last) :]))))
+        value = self.arrange(x, moved, shape, op.where)
+        index = positions(moved.shape).transpose(np.argsort(order))
+        return self.result(op, label, lambda _: node, {"x": value}, shape, index, clamps=False, kept=q)
+
     def split(self, op: Operator) -> list[AnyValue]:
         """The parts of an axis, one for each result."""
         return split(self, op)

@@ -4,5 +4,6 @@ from .calibrate import real_gradients
 from .merge import merge
 from .simplify import with_rounding
 from .slices import inference_slice, prune
+from .whole_sequences import with_whole_sequences
 
-__all__ = ["inference_slice", "merge", "prune", "real_gradients", "with_rounding"]
+__all__ = ["inference_slice", "merge", "prune", "real_gradients", "with_rounding", "with_whole_sequences"]

@@ -8,10 +8,12 @@ from ..ir.graph import Graph, Node
 from ..ir.operator import Op
 from ..ops.model.fully_connected import FullyConnected
 from ..ops.model.keep import Keep
+from ..ops.model.lstm import Lstm
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.slice import Slice
+from ..ops.model.svdf import Svdf
 from ..ops.model.transpose import Transpose
 
 
@@ -37,11 +39,15 @@ def simplify(graph: Graph) -> Graph:
 def with_rounding(graph: Graph, profile: str) -> Graph:
     """Operators as a profile has them: "tflm", as TensorFlow Lite Micro computes them, or "litert".
 
-    LiteRT rounds the sums of FULLY_CONNECTED once, not twice, and regards the scale of RELU6's result.
+    LiteRT rounds the sums of FULLY_CONNECTED once, not twice, and regards the scale of RELU6's result. Recurrent operators have one form, which
+    a note says.
     """
     if profile == "tflm":
         return graph
-    return replace(graph, nodes=tuple(replace(n, op=_of_litert(n.op)) for n in graph.nodes))
+    recurrent = [n.name for n in graph.nodes if isinstance(n.op, Lstm | Svdf)]
+    said = f"{', '.join(recurrent)}: as TensorFlow Lite Micro computes recurrent operators; LiteRT's results may differ by some steps"
+    notes = dict.fromkeys((*graph.notes, *([said] if recurrent else [])))
+    return replace(graph, nodes=tuple(replace(n, op=_of_litert(n.op)) for n in graph.nodes), notes=tuple(notes))
 
 
 def _of_litert(op: Op) -> Op:

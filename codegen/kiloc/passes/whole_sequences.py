@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node
+from ..ir.graph import STREAM, Graph, Node
 from ..ir.verify import node_types
 from ..ops.model.lstm import Lstm
 
@@ -19,17 +19,18 @@ def with_whole_sequences(graph: Graph) -> Graph:
     if not graph.streams():
         return graph
     changed = [_begun_anew(graph, node) for node in graph.nodes]
-    dropped = {v for old, new in zip(graph.nodes, changed, strict=True) for v in set(old.inputs.values()) - set(new.inputs.values())}
-    left = [v for v in graph.streams() if v.name not in dropped]
+    read = {v for node in changed for v in node.inputs.values()}
+    left = [v for v in graph.streams() if v.name in read]
     if left:
         kept = sum(v.type.bytes for v in left)
         raise CompileError(
             graph.origin, f"keeps {kept:,} bytes from call to call, so one sample is not all that a result depends on: it cannot be trained",
             "build it for inference (method none), and train the form of the model that reads a whole window at once",
         )  # fmt: skip
-    note = f"{', '.join(n.name for n in changed if isinstance(n.op, Lstm))}: each call is a sequence of its own, as after a reset"
-    values = {name: value for name, value in graph.values.items() if name not in dropped}
-    return replace(graph, values=values, nodes=tuple(changed), notes=(*graph.notes, note))
+    begun = [n.name for n in changed if isinstance(n.op, Lstm)]
+    notes = [f"{', '.join(begun)}: each call is a sequence of its own, as after a reset"] if begun else []
+    values = {name: value for name, value in graph.values.items() if value.kind != STREAM}
+    return replace(graph, values=values, nodes=tuple(changed), notes=(*graph.notes, *notes))
 
 
 def _begun_anew(graph: Graph, node: Node) -> Node:

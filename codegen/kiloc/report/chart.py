@@ -9,7 +9,7 @@ from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 244, 66, 14, 26, 44
 STYLE = """
- .chart svg { width: 100%; height: auto; display: block } .chart { margin: 0; flex: 1 1 20em; min-width: 0 }
+ .chart svg { width: 100%; height: auto; display: block } .pair figure.chart { margin: 0; flex: 1 1 30em; min-width: 0 }
  .chart path { fill: none; stroke-width: 2; stroke: var(--accent) } .chart .dot { fill: var(--accent) }
  .chart path.second { stroke: var(--saved); stroke-dasharray: 7 4 } .chart .dot.second { fill: var(--saved) }
  .chart .mark { stroke: var(--good); stroke-dasharray: 2 3 } .chart text.mark { stroke: none; fill: var(--good) }

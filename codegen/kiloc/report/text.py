@@ -101,8 +101,11 @@ def _memory(report: dict[str, Any]) -> list[str]:
     if report["compare"] is None:
         rows = [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
         if memory["state"]:
-            resident = report["adapters"]["resident_total"]
-            rows += [_row("active adapter", memory["state"]), *([_row("resident adapters", resident)] if resident else [])]
+            resident = report["adapters"]["resident_total"] if report["adapters"] else 0
+            rows += [
+                _row("active adapter" if report["adapters"] else "kept between calls", memory["state"]),
+                *([_row("resident adapters", resident)] if resident else []),
+            ]
             rows.append(_row("total", memory["infer_arena"] + memory["state"] + resident))
         return rows
     usual = [report["compare"][k] for k in ("standard_peft", "full_finetuning")]

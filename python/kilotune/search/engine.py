@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from kiloc import TARGETS, BudgetError, CompileError, Loss, as_loss
 from kiloc.optim import SGD, Optimizer
+from kiloc.passes import with_whole_sequences
 from kiloc.peft import Layers
 
 from ..building import build
@@ -73,6 +74,7 @@ class Search:
     def __init__(self, model: Model, data: tuple[Any, Any], setting: Setting | None = None, *, calibration: Samples | None = None) -> None:
         if not isinstance(model, Model):
             raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+        model = replace(model, graph=with_whole_sequences(model.graph))
         self.model, self.setting = model, Setting() if setting is None else setting
         self.setting.check(model.graph)
         if self.setting.target not in TARGETS:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kiloc import CompileError, ModelError, differentiate
 from kiloc.ir import Graph, run
 from kiloc.optim import SGD, with_accumulators
+from kiloc.passes import with_whole_sequences
 from kiloc.peft import BiasOnly, Calibration, attach_all, has_weights
 
 from ..building import Build, build
@@ -36,7 +37,8 @@ class Outcome:
     """A model file. Sizes in bytes; macs and seconds of inference, and of loading and building it.
 
     oracle: the interpreter whose results were compared, "" for none; then `unchecked` says why. steps: the largest difference to its
-    integers, 0 where all are equal. trainable: layers with weights that have a gradient, of `layers`. failure: the last line of a traceback.
+    integers, 0 where all are equal. trainable: layers with weights that have a gradient, of `layers`; untrainable: where and why it ends.
+    failure: the last line of a traceback.
     """
 
     file: str
@@ -153,8 +155,12 @@ def difference(graph: Graph, name: str, ours: NDArray[Any], theirs: NDArray[Any]
 # -- training -----------------------------------------------------------------------------------------
 def _count_trainable(found: Outcome, model: Model) -> None:
     """How many of the layers with weights can be trained: from the last one on, as far as gradients reach."""
-    graph = model.graph
-    found.layers = sum(has_weights(node) for node in graph.nodes)
+    found.layers = sum(has_weights(node) for node in model.graph.nodes)
+    try:
+        graph = with_whole_sequences(model.graph)
+    except CompileError as error:
+        found.untrainable = f"{error.where}: {error.what}"
+        return
     names = [node.name for node in BiasOnly.fitting(graph)]
     forward = Calibration(run(graph, {name: np.zeros((1, *graph.type(name).shape[1:]), graph.type(name).dtype) for name in graph.inputs}), 0)
 

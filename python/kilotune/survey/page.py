@@ -50,9 +50,15 @@ def others(s: Survey) -> list[str]:
             lines += _reasons(o, "  ")
         elif o.outcome == FAILED:
             lines.append(f"{o.file} fails, which is a fault of kilotune: {o.failure}")
-        elif o.steps is None:
-            lines.append(f"{o.file} was not compared: {o.unchecked}")
+        else:
+            lines += [f"{o.file} {remark}" for remark in remarks(o)]
     return lines
+
+
+def remarks(o: Outcome) -> list[str]:
+    """What the row of a file that compiles does not say."""
+    found = [] if o.steps is not None else [f"was not compared: {o.unchecked}"]
+    return found + ([f"is trained up to {o.untrainable}"] if o.untrainable else [])
 
 
 def _reasons(o: Outcome, indent: str) -> list[str]:
@@ -93,8 +99,7 @@ def markdown(s: Survey, command: str) -> str:
         if compiled:
             lines += [f"| {' | '.join(TITLES)} |", "|---|---|" + "---:|" * (len(TITLES) - 2)]
             lines += [f"| {' | '.join(cells(o))} |" for o in compiled] + [""]
-        rest = [o for o in found if o.outcome != COMPILED or o.steps is None]
-        for o in rest:
+        for o in found:
             lines += _explained(o)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -102,5 +107,9 @@ def markdown(s: Survey, command: str) -> str:
 def _explained(o: Outcome) -> list[str]:
     if o.outcome == REFUSED:
         return [f"`{o.file}` is refused:", "", *(line.removeprefix("  ").replace("*", "\\*") for line in _reasons(o, "  ")), ""]
-    what = f"fails, which is a fault of kilotune: {o.failure}" if o.outcome == FAILED else f"was not compared: {o.unchecked}"
-    return [*textwrap.wrap(f"`{o.file}` {what}", COLUMNS, break_long_words=False, break_on_hyphens=False), ""]
+    texts = [f"fails, which is a fault of kilotune: {o.failure}"] if o.outcome == FAILED else remarks(o)
+    lines: list[str] = []
+    for text in texts:
+        escaped = f"`{o.file}` {text}".replace("*", "\\*")
+        lines += [*textwrap.wrap(escaped, COLUMNS, break_long_words=False, break_on_hyphens=False), ""]
+    return lines

@@ -22,7 +22,11 @@ from .softmax import DIFFERENCE_BITS, SUM_BITS, Softmax
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
@@ -37,7 +41,7 @@ class LogSoftmax(Op):
     mnemonic: ClassVar[str] = "log_softmax"
     in_place: ClassVar[str | None] = "x"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"LOG_SOFTMAX": 2}, "LogSoftmaxOptions")
-    onnx: ClassVar[OnnxBinding | None] = None
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("LogSoftmax",))
     oracle: ClassVar[str] = "tflite-micro"
 
     def check(self, t: NodeTypes) -> str | None:
@@ -93,6 +97,14 @@ class LogSoftmax(Op):
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         w.require_shape(node)
         w.emit(node, "LOG_SOFTMAX", (w.operand(node),))
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
+        return r.rows(op, cls.mnemonic, cls(), RESULT)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        x = w.operand(node)
+        w.result(node, w.emit("LogSoftmax", [w.real(node, x, w.last(x))], f"{node.name}/log_softmax", axis=-1), "last")
 
 
 def probabilities() -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Field
 from ...ir.operator import Array, NodeTypes, NoGradient, register
 from ..backward.elementwise_gradient import SlopeGradient
@@ -30,6 +30,7 @@ class Prelu(Elementwise):
     mnemonic: ClassVar[str] = "prelu"
     commutes: ClassVar[bool] = False
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"PRELU": 1})
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("PRelu",))
 
     def check(self, t: NodeTypes) -> str | None:
         return super().check(t) if t.type("x").shape == t.result().shape else f"stretches {t.type('x').shape} to {t.result().shape}"

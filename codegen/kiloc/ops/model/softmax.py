@@ -119,18 +119,7 @@ class Softmax(Op):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        x = r.activation(op)
-        rank = x.index.ndim
-        if rank < 1:
-            raise CompileError(op.where, "has an input without axes", "export the model again")
-        axis = r.checked_axes(op, [op.int_of("axis", -1 if r.model.opset >= 13 else 1)], rank)[0]
-        last = range(axis, axis + 1) if r.model.opset >= 13 else range(axis, rank)
-        order = [i for i in range(rank) if i not in last] + list(last)
-        moved = x.index.transpose(order)
-        shape = r.batched((*moved.shape[: rank - len(last)], int(np.prod(moved.shape[rank - len(last) :]))))
-        value = r.arrange(x, moved, shape, op.where)
-        index = r.positions(moved.shape).transpose(np.argsort(order))
-        return r.result(op, "softmax", lambda _: cls(1.0), {"x": value}, shape, index, clamps=False, kept=Quantization((1 / 256,), -128))
+        return r.rows(op, "softmax", cls(1.0), Quantization((1 / 256,), -128))
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         if self.beta != 1:

@@ -43,19 +43,35 @@ static int prepared(const kt_chain_step *step, fast_step *f)
     return 1;
 }
 
-static inline int32_t step_of(const fast_step *f, int32_t x, int32_t constant)
+/* The results of a step of one row: its constants stay in registers. In place on x. */
+static void fast_row(const fast_step *step, const int8_t *x, int8_t *y, int32_t channels)
 {
-    int32_t value = x + f->input_offset;
-    if (f->adds) {
-        value *= INT32_C(1) << 21;
-        /* With shift 0 nothing is rounded a second time. */
-        value = kt_add_high_product(value, f->term_multiplier, f->term_half) + (f->term_shift > 0 ? value >> 31 : 0);
-        value = (value >> f->term_shift) + constant;
+    const fast_step f = *step;
+    int32_t c;
+    if (f.adds) {
+        const int32_t signs = f.term_shift > 0 ? -1 : 0; /* With shift 0 nothing is rounded a second time. */
+        for (c = 0; c < channels; c++) {
+            const int32_t value = (x[c] + f.input_offset) * (INT32_C(1) << 21);
+            const int32_t term = kt_add_high_product(value, f.term_multiplier, f.term_half) + ((value >> 31) & signs);
+            const int32_t sum = (term >> f.term_shift) + f.constants[c];
+            const int32_t scaled = (kt_add_high_product(2 * sum, f.multiplier, f.half) + (sum >> 31)) >> f.shift;
+            y[c] = (int8_t)kt_clamp(scaled, f.low, f.high);
+        }
     } else {
-        value *= constant;
+        for (c = 0; c < channels; c++) {
+            const int32_t product = (x[c] + f.input_offset) * f.constants[c];
+            const int32_t scaled = (kt_add_high_product(2 * product, f.multiplier, f.half) + (product >> 31)) >> f.shift;
+            y[c] = (int8_t)kt_clamp(scaled, f.low, f.high);
+        }
     }
-    value = (kt_add_high_product(2 * value, f->multiplier, f->half) + (value >> 31)) >> f->shift;
-    return kt_clamp(value, f->low, f->high);
+}
+
+static void any_row(const kt_chain_step *step, const int8_t *x, int8_t *y, int32_t channels)
+{
+    int32_t c;
+    for (c = 0; c < channels; c++) {
+        y[c] = kt_chain_element(step, x[c], step->constants[c]);
+    }
 }
 
 void kt_elementwise_chain_s8(const kt_elementwise_chain_params *params, const int8_t *x, int8_t *y)
@@ -63,21 +79,20 @@ void kt_elementwise_chain_s8(const kt_elementwise_chain_params *params, const in
     const int32_t count = params->count, channels = params->channels;
     kt_chain_step steps[KT_CHAIN_STEPS];
     fast_step fast[KT_CHAIN_STEPS];
-    int32_t row, c, i, ready = 0;
+    int is_prepared[KT_CHAIN_STEPS];
+    int32_t row, i;
     kt_chain_steps(params, steps);
-    while (ready < count && prepared(&steps[ready], &fast[ready])) {
-        ready++;
+    for (i = 0; i < count; i++) {
+        is_prepared[i] = prepared(&steps[i], &fast[i]);
     }
-    for (row = 0; row < params->rows; row++) {
-        for (c = 0; c < channels; c++) {
-            int32_t value = *x++;
-            for (i = 0; i < ready; i++) {
-                value = step_of(&fast[i], value, fast[i].constants[c]);
+    for (row = 0; row < params->rows; row++, x += channels, y += channels) {
+        const int8_t *from = x;
+        for (i = 0; i < count; i++, from = y) {
+            if (is_prepared[i]) {
+                fast_row(&fast[i], from, y, channels);
+            } else {
+                any_row(&steps[i], from, y, channels);
             }
-            for (; i < count; i++) {
-                value = kt_chain_element(&steps[i], value, steps[i].constants[c]);
-            }
-            *y++ = (int8_t)value;
         }
     }
 }
