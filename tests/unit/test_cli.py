@@ -173,7 +173,8 @@ def test_ops() -> None:
     assert names == sorted(names) and {"conv_2d", "softmax", "mean", "transpose"} <= set(names)
     assert not {n for n in names if "lora" in n or "gradient" in n}, "only what models are made of"
     assert all(row["meaning"].split()[0].strip(":,").isupper() for row in rows)
-    assert [row["operator"] for row in rows if row["gradient"] is not True] == ["svdf"]
+    without = [row["operator"] for row in rows if row["gradient"] is not True]
+    assert "svdf" in without and all(n == "svdf" or n.startswith("wide_") for n in without), "int16 activations are not trained through"
     assert "average_pool_2d" in run("ops").stdout
 
 
