@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import RANGES, TensorType
@@ -51,7 +52,11 @@ class Reshape(Op):
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
-        r.emit(op, cls(r.reshaped(op)))
+        from ._movement import emit  # which views values, by this class
+
+        if len(op.outputs) != 1:
+            raise CompileError(op.where, f"has {len(op.outputs)} results", "export the model again")
+        emit(r, op, cls(r.reshaped(op)), {"x": r.value(op.input(0), op.where)})
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         w.emit(node, "RESHAPE", (w.operand(node), w.indices(f"{node.name}/shape", w.graph.type(node.outputs[0]).shape)))
