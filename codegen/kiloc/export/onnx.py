@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node
+from ..ir.graph import STREAM, Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
@@ -124,6 +124,9 @@ class OnnxWriter:
 
     def operand(self, node: Node, operand: str = "x") -> str:
         name = node.inputs[operand]
+        if self.graph.values[name].kind == STREAM:
+            what = f"reads {name}, kept from call to call, for which .onnx files have no operator"
+            raise CompileError(node.origin or node.name, what, "keep the file that it was read from")
         if name not in self.order:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return name
