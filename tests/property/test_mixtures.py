@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tflite_files import FileOperator, FileTensor, build
 
 import kilotune as kt
 from kiloc.emit.state_layout import state_layout
@@ -127,6 +128,10 @@ def test_a_reshape_between_two_scales_moves_codes() -> None:
     again = verify(reader.load(writer.write(graph), "case", "case.tflite"))
     assert again.type(again.outputs[0]) == graph.type(graph.outputs[0])
     assert equal(interp.infer(again, *inputs_of(graph)), inputs_of(graph))
+    tensors = [FileTensor((1, 4)), FileTensor((3,), "INT32", None, data=np.array([1, 2, 2], np.int32)), FileTensor((1, 2, 2), scale=(0.75,))]
+    shaped = verify(reader.load(build(tensors, [FileOperator("RESHAPE", (0, 1), (2,), "ReshapeOptions")], (0,), (2,)), "case", "case.tflite"))
+    assert shaped.type(shaped.outputs[0]) == activation((1, 2, 2), 0.75, 0)
+    assert equal(interp.infer(shaped, *inputs_of(graph)), inputs_of(graph))
 
 
 # -- what is kept from call to call -------------------------------------------------------------------
