@@ -19,6 +19,7 @@ from kiloc import (
     ModelError,
     SoftCrossEntropy,
 )
+from kiloc.features import LogMel, Mfcc
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -63,7 +64,9 @@ __all__ = [
     "Lion",
     "LoRA",
     "MeanSquaredError",
+    "LogMel",
     "Memory",
+    "Mfcc",
     "Model",
     "ModelError",
     "Picture",

@@ -30,7 +30,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
     of the same program (`kilotune.stack`), None where nothing was measured."""
     part = c.train or c.infer
     state = state_layout(c.graph).bytes if c.graph.state() else 0
-    infer, train = c.infer.plan.arena_bytes, c.context.arena_train if c.train else c.infer.plan.arena_bytes
+    infer, train = c.context.arena_infer, c.context.arena_train if c.train else c.context.arena_infer
     return {
         "model": {
             "name": c.graph.name,
@@ -43,6 +43,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
             "class_names": list(c.options.class_names),
             "notes": list(c.graph.notes),
         },
+        "features": _features(c),
         "target": c.options.target,
         "memory": {
             "infer_arena": infer,
@@ -161,6 +162,20 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
         "rollback_protection": options.rollback_protection,
         "slots": options.slots,
         "self_test": a.test_samples,
+    }
+
+
+def _features(c: Compilation) -> dict[str, Any] | None:
+    """What the front end computes and takes."""
+    made = c.context.features
+    if made is None:
+        return None
+    return {
+        "front_end": repr(made.front),
+        "frames": made.front.frames,
+        "width": made.front.width,
+        "scratch": made.plan.scratch_bytes,
+        "constants": made.plan.constant_bytes,
     }
 
 
