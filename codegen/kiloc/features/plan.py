@@ -149,12 +149,13 @@ class FeaturePlan:
         digits = np.where(exponent > kept, below >> np.maximum(exponent - kept, 0), below << np.maximum(kept - exponent, 0))
         step, rest = digits >> LOGARITHM_BITS, digits & ((1 << LOGARITHM_BITS) - 1)
         table = np.append(self.logarithm.astype(np.int64), 1 << LOGARITHM_BITS)
-        return (exponent << LOGARITHM_BITS) + table[step] + (((table[step + 1] - table[step]) * rest) >> LOGARITHM_BITS)
+        rise: Int64 = ((table[step + 1] - table[step]) * rest) >> LOGARITHM_BITS
+        return np.asarray((exponent << LOGARITHM_BITS) + table[step] + rise, np.int64)
 
     def _quantized(self, logs: Int64) -> NDArray[np.int8]:
         sums = logs @ self.matrix.astype(np.int64).T if self.matrix.ndim == 2 else logs * int(self.matrix[0])
         q = self.zero_point + ((sums + (1 << (self.shift - 1))) >> self.shift)
-        return np.clip(q, -128, 127).astype(np.int8)
+        return np.asarray(np.clip(q, -128, 127), np.int8)
 
 
 def _root(re: Int64, im: Int64) -> Int64:

@@ -18,7 +18,7 @@ def made_front_end(name: str | None, given: Sequence[str]) -> LogMel | None:
             raise click.UsageError(f"--feature {given[0]} is a field of --features, which is not given")
         return None
     cls = FRONT_ENDS[name]
-    kinds = {f.name: type(f.default) for f in fields(cls)}
+    kinds: dict[str, Any] = {f.name: type(f.default) for f in fields(cls)}
     values: dict[str, Any] = {}
     for text in given:
         field, separator, value = text.partition("=")
