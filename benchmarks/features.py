@@ -1,6 +1,6 @@
 """How near front ends in integers are to float64, what a model makes of them, and what they cost.
 
-    python benchmarks/features.py
+    make bench-features
 
 Recordings: 60 clips of MLPerf Tiny's keyword set, and 160 spoken digits, upsampled to 16 kHz as their own features were. Steps are those of the
 models' int8 inputs; "apart" counts values that differ at all. Instructions are counted under QEMU, by the firmware of examples/voice.
@@ -22,6 +22,7 @@ import firmware
 from scenarios import DATA
 
 import kilotune as kt
+from kilotune import toolchain
 from kilotune.devices.data import quantize
 from kilotune.devices.manifest import Manifest
 
@@ -44,7 +45,8 @@ def digits() -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.float32]]
     x = np.zeros((len(clips["y"]), FRONT_END.samples), np.int16)
     found = []
     for i, (start, end) in enumerate(zip(clips["offset"], clips["offset"][1:], strict=False)):
-        word = resample_poly(clips["pcm"][start:end].astype(np.float64), 2, 1)[: FRONT_END.samples]
+        word = resample_poly(clips["pcm"][start:end].astype(np.float64), 2, 1)
+        word = word[max(0, (len(word) - FRONT_END.samples) // 2) :][: FRONT_END.samples]
         at = (FRONT_END.samples - len(word)) // 2
         x[i, at : at + len(word)] = word.round().clip(-32768, 32767)
         same = (rows["speaker"] == clips["speaker"][i]) & (rows["y"] == clips["y"][i]) & (rows["take"] == clips["take"][i])
@@ -89,19 +91,13 @@ def row(build: kt.Build, core: str, board: str, x: NDArray[np.int16], folder: Pa
     """What the front end and the model cost on a core."""
     program = firmware.made(build, board, folder / f"{core}-firmware")
     heard = firmware.run(program, board, firmware.asked(x[:COUNTED]), count=True)
-    assert heard.words.tolist() == build.open("host").__enter__().predict(build.features(x[:COUNTED])).tolist()
+    with build.open("host") as device:
+        assert heard.words.tolist() == device.predict(x[:COUNTED]).tolist()
     features, model = (round(float(ticks.mean()) * PER_TICK[board]) for ticks in (heard.front_end, heard.model))
     made, plain = build.report, build.report["features"]
-    code = sum(size for name, size in kernels(build, core).items() if name.startswith("kt_features"))
+    code = sum(size for name, size in toolchain.measure(build.directory, core)["kernels"].items() if name.startswith("kt_features"))
     sizes = f"{plain['scratch']:,} | {made['memory']['infer_arena']:,} | {plain['constants']:,} | {code:,}"
     return f"| {core} | {features:,} | {features // plain['frames']:,} | {model:,} | {sizes} |"
-
-
-def kernels(build: kt.Build, core: str) -> dict[str, int]:
-    """Bytes of the runtime's functions."""
-    from kilotune import toolchain
-
-    return dict(toolchain.measure(build.directory, core)["kernels"])
 
 
 if __name__ == "__main__":

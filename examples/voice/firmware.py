@@ -48,9 +48,10 @@ def asked(samples: Recordings) -> bytes:
     return b"".join(b"p" + row.astype("<i2").tobytes() for row in samples)
 
 
-def taught(samples: Recordings, labels: NDArray[np.int32]) -> bytes:
-    """That each recording is a word."""
-    return b"".join(b"t" + bytes([int(label)]) + row.astype("<i2").tobytes() for row, label in zip(samples, labels, strict=True))
+def taught(samples: Recordings, labels: NDArray[np.int32], times: int) -> bytes:
+    """That each recording is a word, to be learned so many times."""
+    lessons = [b"l" + bytes([int(label)]) + row.astype("<i2").tobytes() for row, label in zip(samples, labels, strict=True)]
+    return b"".join(lessons) + b"t" + bytes([times])
 
 
 def run(program: Path, board: str, sent: bytes, count: bool = False) -> Heard:

@@ -1,7 +1,8 @@
 /* A device that hears a word: samples come in on the serial port as from a microphone, numbers of words go out.
  *
  *     p SAMPLES           which word: "word N", with the counter's ticks of the front end and of the model
- *     t LABEL SAMPLES     learn that this is the word LABEL (a byte): "learned"
+ *     l LABEL SAMPLES     keep that this is the word LABEL (a byte): "kept", or "full"
+ *     t TIMES             learn what was kept, so many times (a byte): "learned"
  *     s                   CRC-32 of what was learned: "state N"
  *     q                   end
  *
@@ -12,8 +13,13 @@
 #include "kt_board.h"
 #include "voice.h"
 
+#define LESSONS 64
+
 static uint64_t arena[(VOICE_ARENA_BYTES_TRAIN + 7) / 8], state[(VOICE_STATE_BYTES + 7) / 8];
 static int16_t samples[VOICE_SAMPLES];
+static int8_t lessons[LESSONS][VOICE_INPUT_BYTES];
+static int32_t labels[LESSONS];
+static int count;
 static voice_model model;
 
 static void say(const char *text)
@@ -57,16 +63,36 @@ static void recognise(void)
     say("\n");
 }
 
+/* A lesson is kept as the model's input, which is far shorter than the recording. */
+static void keep(void)
+{
+    const int32_t label = kt_board_read();
+    hear();
+    if (count == LESSONS) {
+        say("full\n");
+        return;
+    }
+    voice_features(&model, samples);
+    memcpy(lessons[count], voice_input(&model), VOICE_INPUT_BYTES);
+    labels[count++] = label;
+    say("kept\n");
+}
+
 static void learn(void)
 {
-    const kt_target target = {kt_board_read(), NULL};
-    hear();
-    voice_features(&model, samples);
-    kt_status status = voice_train_step(&model, &target, NULL);
-    if (status == KT_OK) {
-        status = voice_apply(&model);
+    kt_status status = KT_OK;
+    for (int times = kt_board_read(); times > 0 && status == KT_OK; times--) {
+        for (int i = 0; i < count && status == KT_OK; i++) {
+            const kt_target target = {labels[i], NULL};
+            memcpy(voice_input(&model), lessons[i], VOICE_INPUT_BYTES);
+            status = voice_train_step(&model, &target, NULL);
+            if (status == KT_OK) {
+                status = voice_apply(&model);
+            }
+        }
     }
-    say(status == KT_OK ? "learned\n" : kt_status_text(status));
+    say(status == KT_OK ? "learned" : kt_status_text(status));
+    say("\n");
 }
 
 int main(void)
@@ -78,6 +104,7 @@ int main(void)
     for (;;) {
         switch (kt_board_read()) {
         case 'p': recognise(); break;
+        case 'l': keep(); break;
         case 't': learn(); break;
         case 's':
             say("state ");

@@ -24,8 +24,8 @@ from . import stack as stack_use
 from .adapters.signing import public_key
 from .config import Config, load_config
 from .devices.data import packed
-from .devices.recordings import input_of, is_recordings
 from .devices.manifest import Tensor
+from .devices.recordings import input_of, is_recordings
 from .model import Model
 from .sizes import parse_size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 import wave
 import zlib
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from gradients.graphs import Maker
 from numpy.typing import NDArray
 
@@ -17,6 +19,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kiloc.features import described, front_end, plan
 from kiloc.ops.model.reshape import Reshape
+from kilotune.cli import main
 from kilotune.data import Wanted, load
 from kilotune.devices.manifest import Manifest
 
@@ -165,7 +168,7 @@ def test_a_folder_of_recordings_is_read(tmp_path: Path) -> None:
     with pytest.raises(kt.DeviceError, match="8000 samples a second, the front end takes 16000"):
         load(str(tmp_path / "words"), wanted=Wanted.by(Manifest.load(build.directory)))
     _write(tmp_path / "words" / "a" / "0.wav", np.zeros(1801, np.int16), 16000)
-    with pytest.raises(kt.DeviceError, match="has 1801 samples .*, the front end takes 1800"):
+    with pytest.raises(kt.DeviceError, match=r"has 1801 samples .*, the front end takes 1800"):
         load(str(tmp_path / "words"), wanted=Wanted.by(Manifest.load(build.directory)))
 
 
@@ -205,7 +208,7 @@ def test_models_that_take_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(kt.CompileError, match="'mfcc' is no front end"):
         kt.build(model, tmp_path / "build", features="mfcc", measure=False)
     front = kt.Mfcc(samples=800, coefficients=10)
-    with pytest.raises(kt.CompileError, match="needs an arena of .* bytes, the budget leaves 1,000"):
+    with pytest.raises(kt.CompileError, match=r"needs an arena of .* bytes, the budget leaves 1,000"):
         kt.build(model, tmp_path / "build", features=front, ram=1000, measure=False)
     plain = kt.build(model, tmp_path / "build", measure=False)
     with pytest.raises(kt.CompileError, match="without a front end"):
@@ -225,3 +228,44 @@ def test_a_description_reads_back(name: str) -> None:
     assert front_end(described(front)) == front
     with pytest.raises(ValueError, match="no front end of this version"):
         front_end(described(front) | {"more": 1})
+
+
+# ---- The command line ----
+
+
+def test_a_build_of_the_command_line_predicts_recordings(tmp_path: Path) -> None:
+    front = FRONT_ENDS["mfcc"]
+    samples = recordings(front)[2:6]
+    expected = built(front, tmp_path)
+    with expected.open("host") as device:
+        classes = device.predict(samples).tolist()
+    fields = [part for name in SHORT for part in ("--feature", f"{name}={SHORT[name]}")]
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for i, row in enumerate(samples):
+        _write(folder / f"{i}.wav", row, front.sample_rate)
+    run, out = CliRunner(), str(tmp_path / "made")
+    done = run.invoke(main, ["build", str(tmp_path / "model.tflite"), "-o", out, "--features", "mfcc", *fields])
+    assert done.exit_code == 0, done.output
+    assert "features     Mfcc(" in done.output
+    done = run.invoke(main, ["predict", out, "--data", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    assert [row["class"] for row in json.loads(done.stdout)] == classes
+    np.savez(tmp_path / "recordings.npz", x=samples)
+    done = run.invoke(main, ["predict", out, "--data", str(tmp_path / "recordings.npz"), "--json"])
+    assert [row["class"] for row in json.loads(done.stdout)] == classes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--feature", "window=480"], "a field of --features, which is not given"),
+        (["--features", "mfcc", "--feature", "windows=480"], "fields of mfcc are sample_rate"),
+        (["--features", "logmel", "--feature", "window=long"], "'long' is no int"),
+    ],
+)
+def test_fields_that_mean_nothing_are_refused(arguments: list[str], what: str, tmp_path: Path) -> None:
+    built(FRONT_ENDS["mfcc"], tmp_path)
+    done = CliRunner().invoke(main, ["build", str(tmp_path / "model.tflite"), "-o", str(tmp_path / "made"), *arguments])
+    assert done.exit_code == 2
+    assert what in " ".join(done.output.split())

@@ -52,7 +52,9 @@ def c_features(front: LogMel, inputs: list[tuple[str, Value]], input_at: int | N
     t = inputs[0][1].type
     if t.size != front.frames * front.width:
         what = f"{shown}, the model takes {' x '.join(map(str, t.shape[1:]))}"
-        raise CompileError("features", what, "samples, window and hop decide how many frames there are, bands or coefficients how many values each has")
+        raise CompileError(
+            "features", what, "samples, window and hop decide how many frames there are, bands or coefficients how many values each has"
+        )
     made = plan(front, t.scale, t.zero_point)
     tables = (
         _table("window", "uint16_t", made.window, "Hann window, 15 bits of fraction"),

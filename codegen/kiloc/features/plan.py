@@ -79,7 +79,9 @@ class FeaturePlan:
         x = np.asarray(samples)
         if x.dtype != np.int16 or x.ndim != 2 or x.shape[1] != self.front.samples:
             raise ValueError(f"recordings are {x.dtype} {list(x.shape)}, the front end takes int16 [N, {self.front.samples}]")
-        return np.stack([self._recording(one.astype(np.int64)) for one in x]) if len(x) else np.empty((0, self.front.frames, self.front.width), np.int8)
+        return (
+            np.stack([self._recording(one.astype(np.int64)) for one in x]) if len(x) else np.empty((0, self.front.frames, self.front.width), np.int8)
+        )
 
     def _recording(self, x: Int64) -> NDArray[np.int8]:
         level = max(int(x.max()), 1) if self.front.level == "peak" else FULL_SCALE

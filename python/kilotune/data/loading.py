@@ -48,7 +48,10 @@ def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading:
     if names and not wanted.class_names:
         wanted = replace(wanted, class_names=naming.checked_names(names, path))
     several = isinstance(x, list)
-    fitted = [a if is_recordings(a, wanted.features) else _fitted(a, wanted.inputs[i] if i < len(wanted.inputs) else None, notes) for i, a in enumerate(x if several else [x])]
+    fitted = [
+        a if is_recordings(a, wanted.features) else _fitted(a, wanted.inputs[i] if i < len(wanted.inputs) else None, notes)
+        for i, a in enumerate(x if several else [x])
+    ]
     if y is not None:
         y, names, said = _targets(y, wanted, reading.labels or path)
         notes += said
