@@ -47,9 +47,6 @@ def write(graph: Graph) -> bytes:
         if node.phase == "forward" and node.op.onnx is None and node.op.tflite is not None:
             what = f"{node.op.mnemonic.upper()} has no counterpart with scales in .onnx files"
             raise CompileError(node.origin or node.name, what, "write a .tflite file")
-        if node.phase == "forward" and node.op.tflite is not None and node.op.onnx is None:
-            what = f"{node.op.mnemonic.upper()} is not written to this format"
-            raise CompileError(node.origin or node.name, what, "write a .tflite file")
         if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
@@ -186,8 +183,10 @@ class OnnxWriter:
         names = [node.inputs[operand] for operand in node.op.operands]
         shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
         order = "last" if len(shapes) > 1 or constant else self.order[self.operand(node)]
-        reals = {}
+        reals = dict[str, str]()
         for operand, name in zip(node.op.operands, names, strict=True):
+            if name in reals:  # a product of a value with itself
+                continue
             tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
             reals[name] = self.real(node, name, tensor)
         kind = node.op.onnx.operators[0]
