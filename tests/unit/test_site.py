@@ -30,7 +30,8 @@ def test_the_site_is_built_and_every_link_holds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     start = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Quick start" in start and 'href="docs/your_own/"' in start
-    assert all((tmp_path / page / "index.html").is_file() for page in ("docs/troubleshooting", "docs/how_to/drift", "examples/digits", "ARCHITECTURE"))
+    pages = ("docs/troubleshooting", "docs/how_to/drift", "examples/digits", "ARCHITECTURE")
+    assert all((tmp_path / page / "index.html").is_file() for page in pages)
     assert not re.findall(r'(?:src|href)="https?://fonts\.', start), "nothing is loaded from elsewhere"
 
 
