@@ -39,7 +39,7 @@ def personalise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_simulated_voices_are_the_same_again_and_a_stranger_is_learned(personalise: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KILOTUNE_DATA", raising=False)
-    voices = personalise("voices")
+    run, voices = personalise("run"), personalise("voices")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "which", lambda name: None)
         found = voices.voices()
@@ -47,7 +47,6 @@ def test_simulated_voices_are_the_same_again_and_a_stranger_is_learned(personali
     assert np.array_equal(voices.features(voices.simulate(voices.SIMULATED[0][1], 3, 2), 3002).ravel(), found.x[80 + 3 * 8 + 2])
     model = kt.load(personalise("base").write_model(found.x, found.y, tmp_path / "words.tflite"))
     speech = found.people["stranger"]
-    run = personalise("run")
     build = kt.build(model, tmp_path / "b", method=run.METHODS, optimizer=kt.SGD(lr=run.RATE), calibration=found.x[:64], measure=False)
     with build.open() as device:
         assert device.evaluate(found.x, found.y)["accuracy"] > 0.95

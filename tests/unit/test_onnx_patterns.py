@@ -167,6 +167,7 @@ ELEMENTWISE: dict[str, tuple[Callable[[Qdq, str], str], tuple[int, ...], list[st
     ),
     "slopes": (lambda m, x: m.op("PRelu", x, quantised(m, 4, 1, 1)), IMAGE, ["prelu"]),
     "log_softmax": (lambda m, x: m.op("LogSoftmax", x, axis=-1), (1, 12), ["log_softmax", "requantize"]),
+    "doubled": (lambda m, x: m.op("Add", x, x), (1, 12), ["add"]),
     "rows_and_columns": (lambda m, x: m.op("Add", x, m.op("Transpose", x, perm=[0, 2, 1])), (1, 1, 6), ["add"]),
 }
 

@@ -89,7 +89,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def expected_in_wheel(tracked: Sequence[str]) -> set[str]:
     return {
-        f"{target}/{name.removeprefix(folder + '/')}" for name in tracked for folder, target in INSTALLED_AS.items() if name.startswith(f"{folder}/")
+        f"{target}/{name.removeprefix(folder + '/')}"
+        for name in tracked
+        for folder, target in INSTALLED_AS.items()
+        if name.startswith(f"{folder}/") and not Path(name).name.startswith(".")  # what git and editors read
     }
 
 

@@ -405,8 +405,9 @@ def test_the_page_is_self_contained(models: dict[str, kt.Model], tmp_path: Path)
     found = kt.search(models["tiny"], data(models["tiny"]), ram="64K", train=False)
     found.save_html(tmp_path / "front.html")
     page = (tmp_path / "front.html").read_text()
-    assert "<svg" in page and "http" not in page and "<script" not in page and page.count("<circle") == len(found.rows)
-    assert page.count('class="best"') == 1 and found.best.name in page
+    assert "<svg" in page and "http" not in page and "<script" not in page and page.count('r="4.5"') == len(found.rows)
+    assert page.count('class="best"') == 2 and page.count("budget 65,536") == 1  # the dot, and what the legend says of it
+    assert found.best.name in page
     assert json.dumps(found.to_dict())
 
 

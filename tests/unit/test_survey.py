@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 from golden.reference import tiny
@@ -174,3 +175,23 @@ def test_where_gradients_end_is_said(tmp_path: Path) -> None:
     told = folders.Survey("cortex-m4", {"f": [found]})
     assert "`m.tflite` is trained up to 'act' (operator 2): no gradient for X" in markdown(told, "x")
     assert others(told) == ["m.tflite is trained up to 'act' (operator 2): no gradient for X"]
+
+
+def test_outputs_behind_the_core_are_compared_in_front_of_what_the_caller_computes(tmp_path: Path) -> None:
+    """A softmax in FLOAT32 behind the core is not ours: what it reads is compared."""
+    pytest.importorskip("onnxruntime")
+    model = onnx.load_model_from_string(onnx_writer.write(tiny()))
+    (end,) = model.graph.output
+    probabilities = onnx.helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, None)
+    model.graph.node.append(onnx.helper.make_node("DequantizeLinear", [end.name, *_scale_of(model, end.name)], ["logits/real"]))
+    model.graph.node.append(onnx.helper.make_node("Softmax", ["logits/real"], ["probabilities"], axis=-1))
+    model.graph.output[0].CopyFrom(probabilities)
+    path = tmp_path / "softmax.onnx"
+    path.write_bytes(model.SerializeToString())
+    found = one.outcome_of(path, "cortex-m4", 8, True)
+    assert found.oracle == "onnxruntime" and found.steps is not None and found.steps <= 1, found
+
+
+def _scale_of(model: onnx.ModelProto, name: str) -> list[str]:
+    (quantize,) = (n for n in model.graph.node if name in n.output)
+    return list(quantize.input[1:])

@@ -183,8 +183,10 @@ class OnnxWriter:
         names = [node.inputs[operand] for operand in node.op.operands]
         shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
         order = "last" if len(shapes) > 1 or constant else self.order[self.operand(node)]
-        reals = {}
+        reals = dict[str, str]()
         for operand, name in zip(node.op.operands, names, strict=True):
+            if name in reals:  # a product of a value with itself
+                continue
             tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
             reals[name] = self.real(node, name, tensor)
         kind = node.op.onnx.operators[0]

@@ -76,14 +76,17 @@ class Keeper:
     def write(self, found: Checkpoint) -> None:
         """Replace the file; at every moment the one before is there, or this one."""
         best = found.best
+        history = dataclasses.asdict(found.history)
+        rates = np.array(history.pop("learning_rates"))  # one for each update: too many for text
         text = {
             "format": FORMAT,
             "what": self.what,
-            "history": dataclasses.asdict(found.history),
+            "history": history,
             "place": dataclasses.asdict(found.place),
             "best": None if best is None else {k: v for k, v in best.items() if isinstance(v, int)},
         }
-        arrays: dict[str, NDArray[Any]] = {"text": np.array(json.dumps(text)), "state": np.frombuffer(found.state, np.uint8)}
+        arrays: dict[str, NDArray[Any]] = {"text": np.frombuffer(json.dumps(text).encode(), np.uint8), "rates": rates}
+        arrays["state"] = np.frombuffer(found.state, np.uint8)
         for name, value in (best or {}).items():
             if not isinstance(value, int):
                 arrays[f"best_{name}"] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
@@ -98,11 +101,11 @@ class Keeper:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            text = json.loads(str(arrays["text"]))
+            text = json.loads(arrays["text"].tobytes())
             if text["format"] != FORMAT:
                 raise ValueError(f"it is in format {text['format']}, this version reads {FORMAT}")
             other = [name for name, value in self.what.items() if text["what"].get(name) != value]
-            history, place = History(**text["history"]), Place(**text["place"])
+            history, place = History(**text["history"], learning_rates=arrays["rates"].tolist()), Place(**text["place"])
             best = text["best"]
             if best is not None:
                 states = {k: arrays[f"best_{k}"].tobytes() for k in ("state", "kept")}
