@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -101,6 +101,9 @@ bench-interchange: setup  ## LoRA trained in float elsewhere, quantised on impor
 
 docs: setup  ## write docs/reference anew from docstrings, headers and the registry of operators
 	$(BIN)/python docs/generate $(ARGS)
+
+site: setup  ## build the site of all pages into build/site, with every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 mutants: setup  ## plant small bugs in adapters, agent, planner and emitter, and see which of them the tests notice (an hour)
 	PYTHONPATH=tests nice $(BIN)/python -m mutation --sample 150 --write docs/reliability.md $(ARGS)

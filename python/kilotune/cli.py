@@ -24,6 +24,7 @@ from . import flashing, plugins
 from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands import checking, running, starting
+from .commands.completing import complete_board, complete_layers
 from .commands.front_ends import made_front_end
 from .commands.listing import analysis_text, tools_text
 from .commands.losses import made_loss
@@ -127,7 +128,10 @@ def _tensor(t: Any) -> dict[str, Any]:
 )  # fmt: skip
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
-@click.option("--slow-memory", default=None, metavar="BOARD", help="The board whose slow memory it is: its size is a limit, its cost is weighed.")
+@click.option(
+    "--slow-memory", default=None, metavar="BOARD", shell_complete=complete_board,
+    help="The board whose slow memory it is: its size is a limit, its cost is weighed.",
+)  # fmt: skip
 @click.option(
     "--backward-weights", type=click.Choice(BACKWARD_WEIGHTS), default="auto", show_default=True,
     help="What gradients to inputs read: a transposed copy, the weights of inference, which takes longer, or the copy where --flash has room.",
@@ -207,7 +211,7 @@ def verify(directory: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("directory", type=click.Path(file_okay=False))
-@click.option("--board", required=True, help="A board of `kilotune boards`.")
+@click.option("--board", required=True, shell_complete=complete_board, help="A board of `kilotune boards`.")
 @click.option("--tool", type=click.Choice(flashing.TOOLS), default=None, help="By default the first that is installed.")
 @click.option("--elf", type=click.Path(dir_okay=False), help="Firmware of your own instead of the agent; it is checked for the board.")
 @reports_errors
@@ -252,7 +256,10 @@ def boards(as_json: bool) -> None:
 @training_options
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the samples that the device will make.")
-@click.option("--layers", default="all", show_default=True, help='Layers that may be trained: "all", "last:N", names or globs, separated by commas.')
+@click.option(
+    "--layers", default="all", show_default=True, shell_complete=complete_layers,
+    help='Layers that may be trained: "all", "last:N", names or globs, separated by commas.',
+)  # fmt: skip
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What will lie in slow memory.")
 @click.option("--train/--no-train", default=True, help="Judge by training on part of the samples, or by gradients alone.")
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)

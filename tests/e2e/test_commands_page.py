@@ -1,7 +1,9 @@
-"""docs/commands.md is true: its commands, run in order in an empty folder, print what stands below them."""
+"""README and docs/commands.md are true: their commands, run in order in an empty folder, print what stands below them."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -11,7 +13,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/commands.md"
 
 
 def comparable(text: str) -> str:
@@ -21,15 +22,28 @@ def comparable(text: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.qemu
-def test_the_commands_print_what_the_page_says(tmp_path: Path, qemu: str) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("page", "least"), [("README.md", 2), ("docs/commands.md", 6)])
+def test_the_commands_print_what_the_page_says(page: str, least: int, tmp_path: Path, qemu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) >= 6
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= least
     for block in blocks:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, expected = part.partition("\n")
             done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stderr}"
             assert comparable(done.stdout) == comparable(expected), command
+    monkeypatch.chdir(tmp_path)
+    for source in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(source, page, "exec"), {})
+        assert "'accuracy': 0.8" in printed.getvalue()
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150

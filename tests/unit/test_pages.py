@@ -68,23 +68,23 @@ def test_examples_print_what_the_page_says(page: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("program", [("gcc", "-std=c99", "-pedantic"), ("g++", "-std=c++11"), ("g++", "-std=c++20", "-pedantic")], ids=" ".join)
-def test_the_snippet_for_firmware_compiles(program: tuple[str, ...], kws: Path) -> None:
+def test_the_snippet_for_firmware_compiles(program: tuple[str, ...], built: Path) -> None:
     """README's, as C and as C++: sketches for Arduino are the latter."""
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
     snippet = re.search(r"```c\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert snippet is not None and "kws_train_step" in snippet[1]
-    file = kws / ("firmware.c" if program[0] == "gcc" else "firmware.cpp")
+    assert snippet is not None and "digits_train_step" in snippet[1]
+    file = built / ("firmware.c" if program[0] == "gcc" else "firmware.cpp")
     file.write_text(snippet[1])
-    folders = [f"-I{kws / 'build' / name}" for name in kt.open_build(kws / "build").manifest["include"]]
+    folders = [f"-I{built / 'build' / name}" for name in kt.open_build(built / "build").manifest["include"]]
     run = subprocess.run([*program, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *folders, file], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
 
 @pytest.fixture(scope="module")
-def kws(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a build of README's name."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "kws.tflite").write_bytes(tflite.write(tiny()))
-    kt.build(kt.load(folder / "kws.tflite"), folder / "build", name="kws", method=kt.BiasOnly(), measure=False)
+    (folder / "digits.tflite").write_bytes(tflite.write(tiny()))
+    kt.build(kt.load(folder / "digits.tflite"), folder / "build", name="digits", method=kt.BiasOnly(), measure=False)
     return folder

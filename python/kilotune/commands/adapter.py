@@ -16,10 +16,14 @@ from ..building import open_build
 from ..data import Wanted, load
 from ..devices.manifest import Manifest
 from ..merging import merge as merge_adapter
+from .completing import complete_device
 from .reporting import console, reports_errors
 
 FILE = click.Path(dir_okay=False)
 BUILD = click.Path(file_okay=False)
+DEVICE = click.option(
+    "--device", required=True, shell_complete=complete_device, help="Where the model of DIRECTORY runs, as `kilotune train` takes it."
+)
 
 
 @click.group()
@@ -121,7 +125,7 @@ def verify(file: str, key: str, as_json: bool) -> None:
 @adapter.command()
 @click.argument("directory", type=BUILD)
 @click.argument("file", type=FILE)
-@click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune train` takes it.")
+@DEVICE
 @click.option("--name", default="", help="Name of the adapter, at most 24 bytes.")
 @click.option("--sequence", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @reports_errors
@@ -136,7 +140,7 @@ def pull(directory: str, file: str, device: str, name: str, sequence: int, as_js
 @adapter.command()
 @click.argument("directory", type=BUILD)
 @click.argument("file", type=FILE)
-@click.option("--device", required=True, help="Where the model of DIRECTORY runs, as `kilotune train` takes it.")
+@DEVICE
 @reports_errors
 def push(directory: str, file: str, device: str, as_json: bool) -> None:
     """Load FILE into the model on a device, into flash where the build has slots; nothing changes where the device refuses it."""

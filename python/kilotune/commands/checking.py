@@ -14,6 +14,7 @@ from ..model import load
 from ..oracles import ORACLES
 from ..quantization import open_float, quantize
 from ..validation import validate
+from .completing import complete_device
 from .options import FILE, KINDS, SAMPLES, class_names_option, named, read_samples, reading_options, writable
 from .reporting import EXIT_FAILED, reports_errors
 from .subject import wanted_of
@@ -24,7 +25,10 @@ from .subject import wanted_of
 @click.option("--data", required=True, type=SAMPLES, help=f"Samples: {KINDS}.")
 @reading_options
 @click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="Compare at most so many, spread over all.")
-@click.option("--device", default="host", show_default=True, help='Where the C runs; "qemu:mps2-an386" and its like count instructions.')
+@click.option(
+    "--device", default="host", show_default=True, shell_complete=complete_device,
+    help='Where the C runs; "qemu:mps2-an386" and its like count instructions.',
+)  # fmt: skip
 @click.option("--oracle", type=click.Choice([o.name for o in ORACLES]), default=None, help="What to compare with; by default what is installed.")
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--most", type=click.IntRange(0), default=None, help="Steps that an output may differ by; 0 for .tflite files, any for .onnx files.")

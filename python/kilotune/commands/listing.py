@@ -15,7 +15,7 @@ def analysis_text(summary: dict[str, Any]) -> str:
     lines = [f"{summary['name']}: {summary['parameters']:,} parameters, {summary['macs']:,} MACs", ""]
     lines += [_tensor_text(title, i, t) for title in ("input", "output") for i, t in enumerate(summary[f"{title}s"])]
     types = ", ".join(dict.fromkeys(t["dtype"] for t in summary["inputs"]))
-    lines += [f"samples to train on: x [N, shape] as float (quantised for you) or {types} (taken as is)"]
+    lines += [f"samples to train on: x [N, shape], float (quantised here) or {types} (as it is)"]
     if len(summary["inputs"]) > 1:
         lines.append("in NPZ files an array for each input: x0, x1, ...")
     if len(summary["outputs"]) > 1:

@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from kiloc import CompileError
 from kiloc.peft import REGISTRY, Method
+
+from .completing import complete_layers, complete_method
 
 
 class MethodsCommand(click.Command):
@@ -34,6 +37,8 @@ class MethodsCommand(click.Command):
 
     def _check_repetition(self, ctx: click.Context, args: list[str]) -> None:
         """Of an option that has one value the last would count, and the others be lost without a word."""
+        if ctx.resilient_parsing:  # of a shell that completes
+            return
         for option in self.get_params(ctx):
             if isinstance(option, click.Option) and not (option.multiple or option.is_flag):
                 given = [a for a in args if a in option.opts or any(a.startswith(f"{name}=") for name in option.opts if name.startswith("--"))]
@@ -51,6 +56,11 @@ class MethodType(click.ParamType[tuple[str, dict[str, Any]]]):
     @property
     def choices(self) -> list[str]:
         return ["none", *REGISTRY]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        name = incomplete.partition("=")[0]
+        fields = [f.name.replace("_", "-") for method, f in _fields() if method.name == name]
+        return complete_method(ctx, self.choices, fields, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, dict[str, Any]]:
         if isinstance(value, tuple):
@@ -99,7 +109,11 @@ def method_options(taken: set[str]) -> list[click.Option]:
             metavar=f"[none|{'|'.join(REGISTRY)}][=LAYERS,OPTION=VALUE]",
             help="What is trained, with layers and options of its own if wanted, as lora=last:2,rank=4; may be repeated.",
         ),
-        click.Option(["--layers"], help='Layers of methods that name none: "all", "last:N", names or globs, separated by commas.'),
+        click.Option(
+            ["--layers"],
+            shell_complete=complete_layers,
+            help='Layers of methods that name none: "all", "last:N", names or globs, separated by commas.',
+        ),
     ]
     for name, fields in options_of_methods().items():
         flag = f"--{name.replace('_', '-')}"

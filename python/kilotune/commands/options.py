@@ -15,6 +15,7 @@ from kiloc.optim import SGD, STORAGES, Adam, Lion, parse_schedule
 
 from ..data import Dataset, Reading, Wanted, load, read_names
 from ..sizes import parse_size
+from .completing import complete_device
 from .losses import LOSS_NAMES, LOSS_OPTIONS
 from .methods import finite
 from .reporting import note
@@ -125,11 +126,12 @@ def named(wanted: Wanted, names: str | None) -> Wanted:
 
 device_options = _all(
     (
-        click.option("--device", default="host", show_default=True, help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".'),
+        click.option("--device", default="host", show_default=True, shell_complete=complete_device,
+            help='"host", "agent:host", "qemu:mps2-an386", "serial:/dev/ttyACM0".'),
         click.option("--count", is_flag=True, help="Count instructions, which makes an emulated board slower (--device qemu:...)."),
         click.option("--baud", type=click.IntRange(300, 4_000_000), default=None, help="Bits a second of a serial port; 115200 by default."),
     )
-)
+)  # fmt: skip
 
 
 def taken_by_device(options: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from kiloc import MeanSquaredError
 from .. import boards
 from ..model import load
 from ..project import make
+from .completing import complete_board
 from .losses import RECONSTRUCTION
 from .methods import MethodsCommand, made_methods
 from .options import FILE, KINDS, SAMPLES, class_names_option, named, read_samples, reading_options
@@ -21,7 +22,7 @@ from .subject import wanted_of
 
 @click.command(cls=MethodsCommand)
 @click.argument("directory", type=click.Path(file_okay=False))
-@click.option("--board", required=True, help="A board of `kilotune boards`.")
+@click.option("--board", required=True, shell_complete=complete_board, help="A board of `kilotune boards`.")
 @click.option("--model", type=FILE, default=None, help="The model; by default the digits of the examples.")
 @click.option("--data", type=SAMPLES, default=None, help=f"Samples for the firmware: {KINDS}; by default digits, or noise.")
 @reading_options
