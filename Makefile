@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs demo personalise bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,12 @@ demo: boards $(DEMO)  ## train a digit classifier on a new writer's digits, in t
 
 personalise: boards $(DEMO)  ## one emulated board learns two speakers, a second one of another core takes an adapter over
 	$(BIN)/python examples/personalise/run.py
+
+voice: boards $(DEMO)  ## from the samples of a microphone to a personalised word, on an emulated board
+	$(BIN)/python examples/voice/run.py
+
+bench-features: setup  ## how near front ends in integers are to float64, and what they cost
+	$(BIN)/python benchmarks/features.py
 
 bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
 	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/accuracy.md

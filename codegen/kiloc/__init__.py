@@ -9,13 +9,14 @@ ir        graphs: their text form, verifier and interpreter
 ops       the operators
 peft      the methods, as optim holds the optimizers
 passes    rewrites that stand alone: slices of inference, merging, gradients in real numbers
+features  what makes the input of a recording: front ends, in integers
 forecast  what a training would take, planned and not built
 emit      what the generated code decides, and the layout of state and adapters
 export    a Graph back to a model file
 report    sizes of a build as data, as text and as a page
 """
 
-from . import emit, export, forecast, ir, ops, optim, passes, peft, report
+from . import emit, export, features, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
 from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
@@ -57,6 +58,7 @@ __all__ = [
     "differentiate",
     "emit",
     "export",
+    "features",
     "forecast",
     "head_of",
     "ir",

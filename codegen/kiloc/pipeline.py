@@ -14,7 +14,7 @@ from . import frontend
 from .autodiff import differentiate
 from .emit import ModelContext, adapter_table, build_context, render
 from .emit.identity import base_hash, layout
-from .emit.memory import arena_budget, check_slow_memory
+from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .forecast import forecast
 from .ir import interp
@@ -147,9 +147,10 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
     context = build_context(
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
-        methods=options.describe(), class_names=options.class_names,
+        methods=options.describe(), class_names=options.class_names, features=options.features,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
+    check_arena(whole, context.arena_infer, options)
     if whole.trained_state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)

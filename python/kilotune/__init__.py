@@ -19,6 +19,7 @@ from kiloc import (
     ModelError,
     SoftCrossEntropy,
 )
+from kiloc.features import LogMel, Mfcc
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -62,8 +63,10 @@ __all__ = [
     "LinearDecay",
     "Lion",
     "LoRA",
+    "LogMel",
     "MeanSquaredError",
     "Memory",
+    "Mfcc",
     "Model",
     "ModelError",
     "Picture",

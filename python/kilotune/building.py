@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
 from kiloc.emit import ModelContext
+from kiloc.features import LogMel, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.passes import inference_slice
 from kiloc.peft import Method
@@ -25,6 +29,7 @@ from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
 from .devices.progress import stages
+from .devices.recordings import input_of
 from .files import read_json, whole_directory, write_json, write_whole
 from .model import Model
 from .options import Memory, Samples, SingleOptions, Target, Training, compile_options, grouped
@@ -75,6 +80,16 @@ class Build:
         plans = self.plans()
         write_whole(path, self._rendered(lambda: render_html(self.report, plans)))
 
+    def features(self, samples: ArrayLike) -> NDArray[np.int8]:
+        """The model's input [N, ...] of recordings [N, samples] of int16, with the bits of the C function. Raises CompileError."""
+        manifest = Manifest.load(self.directory)
+        if manifest.features is None:
+            raise CompileError(str(self.directory), "was built without a front end", "build it with features=kt.Mfcc(), for example")
+        try:
+            return input_of(np.asarray(samples), manifest.features, manifest.inputs[0])
+        except ValueError as error:
+            raise CompileError("samples", str(error), "cut recordings to this length") from None
+
     def changed_files(self) -> list[str]:
         """Files that are not as they were built: "kws.c has changed", "kws.h is missing", "string.h was added". Empty where all are."""
         recorded = self.manifest.get("files")
@@ -108,6 +123,7 @@ def build(
     name: str | None = None,
     config: Config | str | os.PathLike[str] | None = None,
     class_names: Sequence[str] = (),
+    features: LogMel | None = None,
     dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
     progress: bool | None = None,
@@ -129,6 +145,7 @@ def build(
     name: in every generated symbol; None takes the model's.
     config: from `kt.search` or a file that it wrote, instead of method and training.
     class_names: of the classes that the first output tells apart, in its order: in manifest, header and report.
+    features: what makes the input of a recording, as kt.Mfcc(): the build has a C function for it, `Build.features` gives its bits.
     dump: a folder for the graph's text form after each stage.
     measure: link the model, where the cross compiler is installed, to report the size of its code.
     progress: what is being done, on standard error, once it takes more than two seconds; None where that is a terminal.
@@ -137,7 +154,7 @@ def build(
     groups = grouped(training, memory, target, single)
     options = compile_options(
         model, method, train, *groups, calibration=calibration, adapters=adapters, seed=seed, name=name, config=config, measure=measure,
-        class_names=class_names,
+        class_names=class_names, features=features,
     )  # fmt: skip
     return _made(model, options, Path(directory), dump, measure, progress)
 
@@ -291,7 +308,7 @@ def _tensor(c: Compilation, name: str) -> dict[str, Any]:
 def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     """What a device needs to know, and how the build came about."""
     m, graph, loss = c.context, c.infer.graph, as_loss(c.options.loss)
-    sources = [f"{m.name}.c", f"{m.name}_interface.c"]
+    sources = [f"{m.name}.c", f"{m.name}_interface.c", *([f"{m.name}_features.c"] if m.features else [])]
     sources += [f"runtime/{path.as_posix()}" for path in runtime_files.sources(m)]
     signed, own = [MONOCYPHER] if _signed(m) else [], [PACKAGES] if m.packages else []
     sources += [name for name in runtime_files.own(m) if name.endswith(".c")]
@@ -310,6 +327,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
+        **({"features": described(c.options.features)} if c.options.features else {}),
         "accumulate": c.options.accumulate,
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,

@@ -16,6 +16,7 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, TARGETS
+from kiloc.features import FRONT_ENDS
 
 from . import boards as board_files
 from . import doctor as checks
@@ -23,6 +24,7 @@ from . import flashing, plugins
 from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands import checking, running, starting
+from .commands.front_ends import made_front_end
 from .commands.listing import analysis_text, tools_text
 from .commands.losses import made_loss
 from .commands.methods import MethodsCommand, made_methods, options_of_methods
@@ -119,6 +121,10 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--stack", callback=size, default=None, help="Budget of what a call may take of its caller's stack.")
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
+@click.option("--features", type=click.Choice(tuple(FRONT_ENDS)), default=None, help="Take recordings: what makes the input of them.")
+@click.option(
+    "--feature", "feature_fields", multiple=True, metavar="NAME=VALUE", help="A field of --features, as window=640; may be repeated.",
+)  # fmt: skip
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
 @click.option("--slow-memory", default=None, metavar="BOARD", help="The board whose slow memory it is: its size is a limit, its cost is weighed.")
@@ -145,11 +151,12 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
     options["loss"] = made_loss(options)
     calibration = options.pop("calibration")
     loaded = kt.load(model)
+    options["features"] = made_front_end(options.pop("features"), options.pop("feature_fields"))
     names = options.pop("class_names")
     names = read_names(names) if names else ()
     if calibration:
         wanted = Wanted(wanted_of(loaded, chosen, "mse").inputs, None) if options["config"] else wanted_of(loaded, chosen, options["loss"])
-        samples = read_samples(calibration, "--calibration", replace(wanted, class_names=names), {})
+        samples = read_samples(calibration, "--calibration", replace(wanted, class_names=names, features=options["features"]), {})
         options["calibration"] = samples.x if samples.y is None else (samples.x, samples.y)
         names = names or samples.class_names
     train = not options.pop("inference_only")

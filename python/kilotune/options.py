@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, SlowMemory, as_loss
+from kiloc.features import LogMel
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 
@@ -24,6 +25,7 @@ from .adapters.signing import public_key
 from .config import Config, load_config
 from .devices.data import packed
 from .devices.manifest import Tensor
+from .devices.recordings import input_of, is_recordings
 from .model import Model
 from .sizes import parse_size
 
@@ -139,20 +141,21 @@ def _merged(name: str, cls: type[Group], given: Any, single: Mapping[str, Any]) 
 def compile_options(
     model: Model, method: Any, train: bool, training: Training, memory: Memory, target: Target, *, calibration: Samples | None, adapters: Any,
     seed: int, name: str | None, config: Config | str | os.PathLike[str] | None, measure: bool, class_names: Sequence[str] = (),
+    features: Any = None,
 ) -> Options:  # fmt: skip
     """The compiler's options, checked. Arguments are those of `kt.build`. Raises CompileError."""
     _check(model, target.core, training, seed, name)
     chosen = _configured(config, method, training)
     if not train and not chosen.methods:
         raise CompileError("train=False", "no method says what an adapter holds", "name the methods that train the adapters, or leave train out")
-    x, y = _calibration(model, calibration)
+    x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure), seed=seed, name=name, calibration=x, calibration_target=y,
-        class_names=tuple(class_names),
+        class_names=tuple(class_names), features=features,
     )  # fmt: skip
 
 
@@ -227,6 +230,16 @@ def _self_test(model: Model, given: Any) -> tuple[NDArray[Any], NDArray[np.int32
         raise CompileError("AdapterOptions(self_test=...)", "is not samples [N, ...] and class numbers [N]", "pass (x, y) of a few samples")
     types = [graph.type(name) for name in graph.inputs]
     return packed(x, tuple(Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype) for t in types)).view(np.int8), y.astype(np.int32)
+
+
+def _of_recordings(model: Model, features: Any, samples: Samples | None) -> Samples | None:
+    """Calibration samples, in place of recordings the input that the front end makes of them."""
+    x = samples[0] if isinstance(samples, tuple) and samples else samples
+    if not isinstance(features, LogMel) or len(model.graph.inputs) != 1 or not is_recordings(array := np.asarray(x), features):
+        return samples
+    t = model.graph.type(model.graph.inputs[0])
+    made = input_of(array, features, Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype))
+    return (made, *samples[1:]) if isinstance(samples, tuple) else made
 
 
 def _calibration(model: Model, samples: Samples | None) -> tuple[tuple[NDArray[Any], ...] | None, NDArray[Any] | None]:

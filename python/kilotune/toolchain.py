@@ -332,6 +332,11 @@ SECTIONS
 """
 
 
+def inference_roots(manifest: Manifest) -> tuple[str, ...]:
+    """INFERENCE_ROOTS, and the front end where there is one."""
+    return (*INFERENCE_ROOTS, *(["features"] if manifest.features else []))
+
+
 def adapter_roots(manifest: Manifest) -> tuple[str, ...]:
     """Of ADAPTER_ROOTS those that a model has: one that checks signatures and does not train takes no state from outside."""
     if not manifest.adapter_bytes:
@@ -350,7 +355,7 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     manifest = Manifest.load(build_dir)
     target = _known(manifest, target)
     adapters, training = adapter_roots(manifest), TRAINING_ROOTS if manifest.training else ()
-    roots = [f"{manifest.name}_{root}" for root in (*INFERENCE_ROOTS, *adapters, *training)]
+    roots = [f"{manifest.name}_{root}" for root in (*inference_roots(manifest), *adapters, *training)]
     with scratch_directory() as folder:
         program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, folder)
 

@@ -73,6 +73,19 @@ def test_personalise_without_recordings_and_without_espeak(tmp_path: Path, qemu:
     assert float(trained[0]) > 0.8
 
 
+@pytest.mark.slow
+@pytest.mark.qemu
+@pytest.mark.timeout(900)
+def test_a_stranger_speaks_into_a_microphone(qemu: str, arm_gcc: str) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake not found: on Debian, apt install cmake")
+    done = subprocess.run([sys.executable, str(ROOT / "examples/voice/run.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    before, after = (int(n) for n in re.findall(r"(\d+) of 40 words of the stranger", done.stdout))
+    assert after >= before + 8
+
+
 def test_a_demo_installs_what_it_needs_and_waits_for_apt() -> None:
     dry = subprocess.run(["make", "-n", "-W", "pyproject.toml", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "'.[demo]'" in dry and "[test" not in dry

@@ -29,10 +29,10 @@ from kiloc.ops.model.transpose import Transpose
 class Maker:
     """Adds layers whose results have a standard deviation near one, as trained networks do, and fill most of int8."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], seed: int) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], seed: int, scale: float = 1 / 64, zero: int = 3) -> None:
         self.b = GraphBuilder(name, f"{name}.test")
         self.rng = np.random.default_rng(seed)
-        self.b.input(activation(shape, 1 / 64, 3), "input")
+        self.b.input(activation(shape, scale, zero), "input")
 
     def type(self, name: str) -> TensorType:
         return self.b.values[name].type

@@ -17,6 +17,7 @@ from property.dead_channels import mobilenet_with_dead_channels
 
 import kilotune as kt
 from kiloc.autodiff import GradientBuilder
+from kiloc.features import LogMel
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.operator import NoGradient
@@ -130,6 +131,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "training": (every_operator(), Options(methods=(capped, kt.BiasOnly()), optimizer=kt.Adam(), offload="all")),
         "channels": (mobilenet_with_dead_channels(), Options(methods=(last,))),
         "named": (tiny(), Options(class_names=("low", "middle", "high"))),
+        "features": (tiny(), Options(features=LogMel(samples=64, window=32, hop=32, bands=4, low=0.0, high=8000.0))),
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
         "streaming": (streaming(), Options()),

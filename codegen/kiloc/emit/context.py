@@ -11,6 +11,7 @@ import numpy as np
 from ..autodiff import LOSS_VALUE
 from ..cores import VARIANTS, variants_of
 from ..errors import CompileError
+from ..features import LogMel
 from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
@@ -20,6 +21,7 @@ from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
+from .features import CFeatures, c_features
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -181,6 +183,8 @@ class ModelContext:
     """Parameters of "infer" and "train" that their steps do not read: inputs that only other outputs depend on."""
     offsets: dict[str, int] = field(default_factory=dict)
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
+    features: CFeatures | None = None
+    """What makes the input of a recording."""
 
     @property
     def streams(self) -> bool:
@@ -204,7 +208,7 @@ class ModelContext:
 
     @property
     def constant_bytes(self) -> int:
-        return sum(a.bytes for a in self.arrays)
+        return sum(a.bytes for a in self.arrays) + (self.features.plan.constant_bytes if self.features else 0)
 
     @property
     def offset_type(self) -> Code:
@@ -255,7 +259,7 @@ class ModelContext:
 
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
-    class_names: Sequence[str] = (),
+    class_names: Sequence[str] = (), features: LogMel | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -298,6 +302,8 @@ def build_context(
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
+    if features is not None:
+        _add_features(context, features)
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
@@ -314,6 +320,13 @@ def _class_names(names: Sequence[str], outputs: int) -> Code:
         what = f"are {len(names)}, the model tells {outputs} classes apart"
         raise CompileError("class_names", what, "name all of them, in the order of the model's outputs")
     return Code(", ".join(c_string(name.encode()) for name in names))
+
+
+def _add_features(context: ModelContext, front: LogMel) -> None:
+    """The front end shares the arena: it has done its work before the model begins."""
+    context.features = c_features(front, context.inputs, context.offsets.get("input"))
+    context.arena_infer = max(context.arena_infer, context.features.arena_bytes)
+    context.arena_train = max(context.arena_train, context.arena_infer) if context.training else 0
 
 
 def _unread(part: Slice, inputs: list[tuple[str, Value]]) -> list[str]:

@@ -28,3 +28,10 @@ def check_slow_memory(needed: int, options: Options) -> None:
     if options.slow.size is not None and needed > options.slow.size:
         what = f"{needed:,} bytes are to be offloaded, to a memory of {options.slow.size:,}"
         raise CompileError(f"offload={options.offload!r}", what, "offload less, train fewer layers, or name a larger memory")
+
+
+def check_arena(graph: Graph, needed: int, options: Options) -> None:
+    """Raises CompileError where the front end needs more of the arena than the budget leaves; the model's own part is fitted before."""
+    if options.ram is not None and options.features is not None and needed > arena_budget(graph, options):
+        what = f"the front end needs an arena of {needed:,} bytes, the budget leaves {arena_budget(graph, options):,}"
+        raise CompileError(f"ram={options.ram}", what, "a larger budget, or a front end with a shorter window")

@@ -21,6 +21,8 @@ FILES = {
     "config.cmake.j2": "kilotune_{name}-config.cmake",
     "target.h.j2": "runtime/include/kt/target.h",
 }
+FEATURES = {"features.c.j2": "{name}_features.c"}
+"""Of a model with a front end."""
 
 
 def render(context: ModelContext) -> dict[str, str]:
@@ -34,7 +36,8 @@ def render(context: ModelContext) -> dict[str, str]:
         finalize=_finalized,
     )
     environment.filters |= {"statement": _statement, "code": Code, "float32": lambda x: Code(c_float(x))}
-    files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in FILES.items()}
+    chosen = FILES | (FEATURES if context.features else {})
+    files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in chosen.items()}
     files = {name: _wrapped(text) if name.endswith((".c", ".h")) else text for name, text in files.items()}
     files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
     return files

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node
+from ..ir.graph import STREAM, Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
@@ -124,6 +124,9 @@ class OnnxWriter:
 
     def operand(self, node: Node, operand: str = "x") -> str:
         name = node.inputs[operand]
+        if self.graph.values[name].kind == STREAM:
+            what = f"reads {name}, kept from call to call, for which .onnx files have no operator"
+            raise CompileError(node.origin or node.name, what, "keep the file that it was read from")
         if name not in self.order:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return name
@@ -145,8 +148,12 @@ class OnnxWriter:
         self.order[node.outputs[0]] = "last"
 
     def real(self, node: Node, name: str, tensor: str) -> str:
-        """DequantizeLinear in front of a node; tensor: the value in the order that the node wants."""
-        return self.emit("DequantizeLinear", [tensor, *self.scale(name, self.graph.type(name))], f"{node.name}/{tensor}")
+        """DequantizeLinear in front of a node, one for a value that is read twice; tensor: the value in the order that the node wants."""
+        output = f"{node.name}/{tensor}"
+        if output not in self.known:
+            self.known.add(output)
+            self.emit("DequantizeLinear", [tensor, *self.scale(name, self.graph.type(name))], output)
+        return output
 
     def result(self, node: Node, real: str, order: str, activation: str = "none") -> None:
         """What a node computed, clamped and quantised."""
@@ -183,14 +190,12 @@ class OnnxWriter:
         names = [node.inputs[operand] for operand in node.op.operands]
         shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
         order = "last" if len(shapes) > 1 or constant else self.order[self.operand(node)]
-        reals = dict[str, str]()
+        reals = []
         for operand, name in zip(node.op.operands, names, strict=True):
-            if name in reals:  # a product of a value with itself
-                continue
             tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
-            reals[name] = self.real(node, name, tensor)
+            reals.append(self.real(node, name, tensor))
         kind = node.op.onnx.operators[0]
-        real = self.emit(kind, [reals[name] for name in names], f"{node.name}/{kind.lower()}")
+        real = self.emit(kind, reals, f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))
 
     def window_attributes(self, window: Window) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import tflite
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node
+from ..ir.graph import STREAM, Graph, Node
 from ..ir.operator import NodeTypes, Op
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import node_types, verify
@@ -123,6 +123,10 @@ class TFLiteWriter:
 
     def operand(self, node: Node, operand: str = "x") -> int:
         name = node.inputs[operand]
+        if self.graph.values[name].kind == STREAM:
+            raise CompileError(
+                node.origin or node.name, f"reads {name}, kept from call to call, which is not written yet", "keep the file that it was read from"
+            )
         if name not in self.index:
             raise CompileError(node.origin or node.name, f"{name} is a constant where an activation is expected", "fold constants first")
         return self.index[name]

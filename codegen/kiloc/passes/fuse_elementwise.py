@@ -34,7 +34,7 @@ def fuse_elementwise(part: Graph) -> Graph:
 
 
 def _fused(part: Graph, belongs: Belongs, least: int, most: int, fuse: Fuse) -> Graph:
-    """Every run of nodes that belong, each the only reader of the one before, as one node."""
+    """Every run of nodes that belong, each the only reader of the one before, as one node, in the place of the last."""
     readers = part.consumers()
     runs: list[list[Node]] = []
     run_of: dict[str, list[Node]] = {}
@@ -42,6 +42,8 @@ def _fused(part: Graph, belongs: Belongs, least: int, most: int, fuse: Fuse) -> 
         if not belongs(part, node):
             continue
         x = node.inputs["x"]
+        if part.values[x].data is not None:  # kept from call to call: it may change before the last of a run
+            continue
         run = run_of.get(x)
         if run is not None and len(readers[x]) == 1 and x not in part.outputs and len(run) < most:
             run.append(node)
@@ -66,10 +68,10 @@ def _one_function(part: Graph, node: Node) -> bool:
     """Whether each code of x becomes one code, the same everywhere."""
     if isinstance(node.op, Requantize | Lookup):
         return all(part.type(v).dtype == "int8" for v in (node.inputs["x"], node.outputs[0]))
-    if not isinstance(node.op, Elementwise) or part.values[node.inputs["x"]].data is not None:
+    if not isinstance(node.op, Elementwise):
         return False
     other = part.values[node.inputs["other"]]
-    return other.data is not None and other.type.size == 1 and part.type(node.inputs["x"]).size == part.type(node.outputs[0]).size
+    return other.kind == "constant" and other.type.size == 1 and part.type(node.inputs["x"]).size == part.type(node.outputs[0]).size
 
 
 def _table(part: Graph, run: Sequence[Node]) -> tuple[Node, list[Value]]:
@@ -96,8 +98,8 @@ def _by_channel(part: Graph, node: Node) -> bool:
     if not isinstance(node.op, Mul | Sum):
         return False
     other, x, y = (part.values[v] for v in (node.inputs["other"], node.inputs["x"], node.outputs[0]))
-    fixed = x.data is None and other.data is not None
-    return fixed and x.type.size == y.type.size and other.type.size == other.type.shape[-1] and other.type.size in (1, y.type.shape[-1])
+    fixed = other.kind == "constant" and x.type.size == y.type.size
+    return fixed and other.type.size == other.type.shape[-1] and other.type.size in (1, y.type.shape[-1])
 
 
 def _chain(part: Graph, run: Sequence[Node]) -> tuple[Node, list[Value]]:

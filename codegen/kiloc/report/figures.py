@@ -30,7 +30,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
     of the same program (`kilotune.stack`), None where nothing was measured."""
     part = c.train or c.infer
     state = state_layout(c.graph).bytes if c.graph.state() else 0
-    infer, train = c.infer.plan.arena_bytes, c.context.arena_train if c.train else c.infer.plan.arena_bytes
+    infer, train = c.context.arena_infer, c.context.arena_train if c.train else c.context.arena_infer
     return {
         "model": {
             "name": c.graph.name,
@@ -43,6 +43,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
             "class_names": list(c.options.class_names),
             "notes": list(c.graph.notes),
         },
+        "features": _features(c),
         "target": c.options.target,
         "memory": {
             "infer_arena": infer,
@@ -78,7 +79,8 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
 def _bound(c: Compilation, arena: int) -> dict[str, Any]:
     """What no placement can beat, how that is known, and how far above it the arena is."""
     plans = [part.plan for part in (c.infer, c.train) if part]
-    bound = max(plan.lower_bound for plan in plans)
+    front_end = c.context.features.arena_bytes if c.context.features else 0
+    bound = max(front_end, *(plan.lower_bound for plan in plans))
     kind = "proved" if all(plan.proved for plan in plans) else "per step"
     return {"lower_bound": bound, "lower_bound_kind": kind, "gap": round(arena / bound - 1, 6) if bound else 0.0}
 
@@ -117,7 +119,7 @@ def _above_inference(c: Compilation, total: int) -> dict[str, int]:
     assert c.train is not None
     peak, usual = _by_kind(c.graph, c.train.plan), _by_kind(c.infer.graph, c.infer.plan)
     found = {kind: size - (usual[kind] if kind in ARENA_KINDS else 0) for kind, size in peak.items()}
-    found["placement"] = total - c.infer.plan.arena_bytes - sum(found.values())
+    found["placement"] = total - c.context.arena_infer - sum(found.values())
     return {kind: size for kind, size in found.items() if size}
 
 
@@ -161,6 +163,20 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
         "rollback_protection": options.rollback_protection,
         "slots": options.slots,
         "self_test": a.test_samples,
+    }
+
+
+def _features(c: Compilation) -> dict[str, Any] | None:
+    """What the front end computes and takes."""
+    made = c.context.features
+    if made is None:
+        return None
+    return {
+        "front_end": repr(made.front),
+        "frames": made.front.frames,
+        "width": made.front.width,
+        "scratch": made.plan.scratch_bytes,
+        "constants": made.plan.constant_bytes,
     }
 
 

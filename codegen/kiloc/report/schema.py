@@ -20,6 +20,7 @@ class Key:
 
 GROUPS: Final[Mapping[str, str]] = {
     "model": "What was compiled, and how it is trained.",
+    "features": "What makes the model's input of a recording; null where the caller brings the input.",
     "target": "The core.",
     "memory": "Memory that is written: the arena, which inference and training share, and the state, which outlives a step.",
     "kernels": "Which C function runs each step, and why it is not the fastest one that the target has.",
@@ -64,6 +65,11 @@ KEYS: Final[Mapping[str, Key]] = {
     "model.calibration": Key("text", 'what the shifts of gradients come from: "32 samples", "random inputs", or "none" where nothing is trained'),
     "model.class_names[]": Key("text", "a class, in the order of the model's outputs; empty where nobody named them"),
     "model.notes[]": Key("text", "what the compiler did that the user may not expect"),
+    "features.front_end": Key("text", "the front end with its fields"),
+    "features.frames": Key("count", "frames of a recording"),
+    "features.width": Key("count", "values of a frame"),
+    "features.scratch": Key("bytes", "of the arena, while it works"),
+    "features.constants": Key("bytes", "its tables, which `flash.weights` counts too"),
     "target": Key("text", "the core that the code is for, as `cortex-m4`"),
     **_sized("memory", {
         "infer_arena": "arena of inference",

@@ -47,6 +47,9 @@ def render_text(report: dict[str, Any]) -> str:
         lines.append(f"{'calibration':<{WIDTH}}{model['calibration']}")
         refused = report["compare"]["full_finetuning"].get("refused")
         lines += [f"{'note':<{WIDTH}}cannot be fine-tuned whole: {refused}"] if refused else []
+    if (made := report.get("features")) is not None:
+        lines.append(f"{'features':<{WIDTH}}{made['front_end']}: {made['frames']} x {made['width']}")
+        lines.append(f"{'':<{WIDTH}}in the arena {made['scratch']:,} bytes beside the input, tables {made['constants']:,}")
     lines += [f"{'classes':<{WIDTH}}{', '.join(map(printable, names))}"] if (names := model.get("class_names")) else []
     lines += [f"{'note':<{WIDTH}}{note}" for note in model["notes"]]
     return "\n".join(part for line in lines for part in _wrapped(line))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiloc.features import LogMel
+
 from ..devices.manifest import Manifest, Tensor
 
 
@@ -34,13 +36,15 @@ class Wanted:
     values: int = 0
     """Numbers in a target that is values."""
     class_names: tuple[str, ...] = ()
+    features: LogMel | None = None
+    """What makes the input of recordings: these are then samples too, as int16 [N, samples]."""
 
     @classmethod
     def by(cls, manifest: Manifest) -> Wanted:
         """What the model of a build takes."""
         labelled = manifest.targets in (None, "labels")
         classes = manifest.classes or (manifest.outputs[0].size if labelled else None)
-        return cls(manifest.inputs, manifest.targets, classes, manifest.target_values, manifest.class_names)
+        return cls(manifest.inputs, manifest.targets, classes, manifest.target_values, manifest.class_names, manifest.features)
 
 
 @dataclass(frozen=True)

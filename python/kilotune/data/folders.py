@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kiloc.features import LogMel
+
 from ..devices.errors import DeviceError
 from ..devices.manifest import Tensor
 from .arrays import guarded
@@ -24,8 +26,13 @@ TOLERANCE = 0.02
 """Share of the span by which an input's range may differ from a usual one."""
 
 
-def read_folder(folder: Path, what: str, tensor: Tensor | None) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...], list[str]]:
-    """Samples, labels as words (None where files lie in no folder of a class), the files, and notes."""
+def read_folder(
+    folder: Path, what: str, tensor: Tensor | None, features: LogMel | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...], list[str]]:
+    """Samples, labels as words (None where files lie in no folder of a class), the files, and notes.
+
+    features: recordings are for this front end, and stay int16 [N, samples].
+    """
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     found = [(p, c.name) for c in classes for p in sorted(c.iterdir()) if _known(p)] or [(p, "") for p in sorted(folder.iterdir()) if _known(p)]
     if not found:
@@ -37,7 +44,7 @@ def read_folder(folder: Path, what: str, tensor: Tensor | None) -> tuple[NDArray
     if len(suffixes) > 1:
         raise DeviceError(str(folder), f"{what} holds recordings and images", "one kind in a folder")
     notes: list[str] = []
-    read = _recording_reader(tensor) if suffixes.pop() else _image_reader(folder, tensor, notes)
+    read = _recording_reader(tensor, features, notes) if suffixes.pop() else _image_reader(folder, tensor, notes)
     x = np.stack([read(p) for p, _ in found])
     y = np.array([name for _, name in found], dtype=np.str_) if classes and found[0][1] else None
     return x, y, tuple(str(p.relative_to(folder)) for p, _ in found), notes
@@ -47,14 +54,16 @@ def _known(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (*RECORDINGS, *IMAGES)
 
 
-def _recording_reader(tensor: Tensor) -> Callable[[Path], NDArray[np.float32]]:
-    return lambda path: _recording(path, tensor)
+def _recording_reader(tensor: Tensor, features: LogMel | None, notes: list[str]) -> Callable[[Path], NDArray[Any]]:
+    if features is None:
+        return lambda path: _recording(path, tensor)
+    return lambda path: _whole_recording(path, features, notes)
 
 
-def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
-    """The samples of a WAV file of one channel as -1 to 1, in the shape of the model's input."""
+def _codes(path: Path) -> tuple[NDArray[np.int64], int, int]:
+    """The samples of a WAV file of one channel, their bits, and the rate."""
 
-    def read() -> tuple[NDArray[np.float32], int, int]:
+    def read() -> tuple[NDArray[np.int64], int, int, int]:
         try:
             with wave.open(str(path)) as file:
                 width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
@@ -63,18 +72,40 @@ def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
             raise ValueError(str(error)) from None
         if width not in (1, 2, 4):
             raise ValueError(f"samples of {8 * width} bits")
-        codes = np.frombuffer(content, {1: "<u1", 2: "<i2", 4: "<i4"}[width]).astype(np.float64)
-        real = (codes - 128) / 128 if width == 1 else codes / 2.0 ** (8 * width - 1)
-        return real.astype(np.float32), channels, rate
+        codes = np.frombuffer(content, {1: "<u1", 2: "<i2", 4: "<i4"}[width]).astype(np.int64)
+        return codes - 128 if width == 1 else codes, 8 * width, channels, rate
 
-    samples, channels, rate = guarded(str(path), "the recording", read, "WAV files of integer PCM can be read")
+    codes, bits, channels, rate = guarded(str(path), "the recording", read, "WAV files of integer PCM can be read")
     if channels != 1:
         raise DeviceError(str(path), f"the recording has {channels} channels", "mix it down to one")
-    if len(samples) != tensor.size:
+    return codes, bits, rate
+
+
+def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
+    """The samples of a WAV file of one channel as -1 to 1, in the shape of the model's input."""
+    codes, bits, rate = _codes(path)
+    if len(codes) != tensor.size:
         shape = " x ".join(map(str, tensor.sample_shape))
-        what = f"the recording has {len(samples)} samples ({len(samples) / rate:.3g} s at {rate} Hz), the model takes {shape} values"
-        raise DeviceError(str(path), what, "cut it to this length, or where the model takes features, compute them and pass an .npz file")
-    return samples.reshape(tensor.sample_shape)
+        what = f"the recording has {len(codes)} samples ({len(codes) / rate:.3g} s at {rate} Hz), the model takes {shape} values"
+        hint = "cut it to this length, or where the model takes features, build it with --features, or compute them and pass an .npz file"
+        raise DeviceError(str(path), what, hint)
+    return (codes / 2.0 ** (bits - 1)).astype(np.float32).reshape(tensor.sample_shape)
+
+
+def _whole_recording(path: Path, features: LogMel, notes: list[str]) -> NDArray[np.int16]:
+    """The samples of a WAV file of one channel as int16, silence behind a short one."""
+    codes, bits, rate = _codes(path)
+    if rate != features.sample_rate:
+        raise DeviceError(str(path), f"the recording has {rate} samples a second, the front end takes {features.sample_rate}", "resample it")
+    if len(codes) > features.samples:
+        what = f"the recording has {len(codes)} samples ({len(codes) / rate:.3g} s), the front end takes {features.samples}"
+        raise DeviceError(str(path), what, "cut it to this length")
+    if len(codes) < features.samples:
+        note = f"silence is added behind recordings of fewer than {features.samples} samples"
+        if note not in notes:
+            notes.append(note)
+    words = codes << 16 - bits if bits < 16 else codes >> bits - 16
+    return np.pad(words, (0, features.samples - len(codes))).astype(np.int16)
 
 
 def _image_reader(folder: Path, tensor: Tensor, notes: list[str]) -> Callable[[Path], NDArray[np.float32]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..devices.errors import DeviceError
 from ..devices.manifest import Tensor
+from ..devices.recordings import is_recordings
 from . import arrays, naming
 from .dataset import Dataset, Reading, Wanted
 from .folders import read_folder
@@ -35,7 +36,7 @@ def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading:
     suffix = source.suffix.lower()
     _check_options(path, suffix, reading)
     if source.is_dir():
-        x, y, items, notes = read_folder(source, what, wanted.inputs[0] if len(wanted.inputs) == 1 else None)
+        x, y, items, notes = read_folder(source, what, wanted.inputs[0] if len(wanted.inputs) == 1 else None, wanted.features)
     elif suffix == ".csv":
         x, y, notes = read_table(path, what, reading.label_column, replace(wanted, targets="input") if reading.labels else wanted)
     elif suffix == ".npy":
@@ -47,7 +48,10 @@ def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading:
     if names and not wanted.class_names:
         wanted = replace(wanted, class_names=naming.checked_names(names, path))
     several = isinstance(x, list)
-    fitted = [_fitted(a, wanted.inputs[i] if i < len(wanted.inputs) else None, notes) for i, a in enumerate(x if several else [x])]
+    fitted = [
+        a if is_recordings(a, wanted.features) else _fitted(a, wanted.inputs[i] if i < len(wanted.inputs) else None, notes)
+        for i, a in enumerate(x if several else [x])
+    ]
     if y is not None:
         y, names, said = _targets(y, wanted, reading.labels or path)
         notes += said

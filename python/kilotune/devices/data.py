@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .manifest import Manifest, Tensor, places
+from .recordings import input_of, is_recordings
 
 Samples = ArrayLike | Sequence[ArrayLike]
 """One array [N, ...], or a list of them for a model of several inputs."""
@@ -81,8 +82,10 @@ def unpacked(rows: NDArray[Any], tensors: tuple[Tensor, ...]) -> list[NDArray[An
 
 
 def prepare_inputs(x: Samples, manifest: Manifest, what: str = "x") -> NDArray[Any]:
-    """All inputs of N samples in one buffer each, in the model's order: see `packed`."""
+    """All inputs of N samples in one buffer each, in the model's order: see `packed`. Of recordings the front end makes the input."""
     count = len(manifest.inputs)
+    if manifest.features is not None and is_recordings(recordings := np.asarray(x), manifest.features):
+        x = input_of(recordings, manifest.features, manifest.inputs[0])
     if count == 1:
         arrays = [_one_input(x, manifest.inputs[0], what)]
     else:
@@ -107,7 +110,7 @@ def with_batch_axis(x: Samples, manifest: Manifest) -> Samples:
 
     def one(array: Any, tensor: Tensor) -> Any:
         a = np.asarray(array)
-        return a[np.newaxis] if a.shape == tensor.sample_shape else a
+        return a[np.newaxis] if a.shape == tensor.sample_shape or is_recordings(a[np.newaxis], manifest.features) else a
 
     if len(manifest.inputs) == 1:
         batch: Samples = one(x, manifest.inputs[0])

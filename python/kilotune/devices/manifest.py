@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kiloc.features import LogMel, front_end
+
 from .._version import __version__
 from ..files import read_json, recover
 from .errors import DeviceError
@@ -114,6 +116,8 @@ class Manifest:
     """Whether the last layer is one for new classes, which starts from nothing."""
     class_names: tuple[str, ...]
     """In the order that labels count them in; empty where the build was told none."""
+    features: LogMel | None
+    """What makes the input of a recording."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -190,6 +194,7 @@ class Manifest:
             schedule=_optional(str, data.get("schedule")),
             new_head=bool(data.get("new_head", False)),
             class_names=_names(data.get("class_names", [])),
+            features=_optional(front_end, data.get("features")),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )

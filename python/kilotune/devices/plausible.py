@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .data import Samples
 from .manifest import Manifest, Tensor
+from .recordings import is_recordings
 
 NARROW, WIDE = 1 / 16, 10
 """Spans of all samples, in ranges of the input, that hint at another unit: real ones spanned 0.26 to 3.2 (benchmarks/scenarios.py)."""
@@ -30,7 +31,7 @@ def warn_of_inputs(x: Samples, manifest: Manifest) -> None:
     several = len(manifest.inputs) > 1
     for i, tensor in enumerate(manifest.inputs):
         array = np.asarray(x[i] if several else x)  # type: ignore[index]
-        if len(array) > 1 and array[0].size > 1:
+        if not is_recordings(array, manifest.features) and len(array) > 1 and array[0].size > 1:
             text = _range_text(array, tensor)
             if text:
                 _warn(f"x[{i}]: {text}" if several else f"x: {text}")

@@ -66,4 +66,4 @@ def bounds(build_dir: str | os.PathLike[str], infer: Unreached, train: Unreached
 def _model_calls(manifest: Manifest) -> tuple[str, ...]:
     training = toolchain.TRAINING_ROOTS if manifest.training else ()
     adapters = (*toolchain.adapter_roots(manifest), "adapter_select") if manifest.adapter_bytes else ()
-    return (*toolchain.INFERENCE_ROOTS, *training, *adapters)
+    return (*toolchain.inference_roots(manifest), *training, *adapters)

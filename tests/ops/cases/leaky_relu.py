@@ -20,3 +20,6 @@ def graphs() -> Iterator[tuple[str, Make]]:
     yield from _lookup.graphs("leaky_relu-steep", LeakyRelu(1.7), (0.1,))
     yield from _lookup.graphs("leaky_relu-falling", LeakyRelu(-0.4), (0.1,))
     yield from _lookup.graphs("leaky_relu-flat", LeakyRelu(0.0), (0.1,))
+    ties = (0.02, 0.037, 0.05, 0.1, 0.3)  # quotients beside which a result lies halfway between two codes
+    for y in ties:
+        yield from _lookup.graphs(f"leaky_relu-ties-{y}", LeakyRelu(0.25), ties, ((40, 0),), tuple(y / x for x in ties))

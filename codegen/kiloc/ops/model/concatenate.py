@@ -120,5 +120,11 @@ class Concatenate(Op):
         return r.concatenated(op)
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
-        names = [w.operand_or_constant(node, o) for o in self.required(node.inputs)]
-        w.moved(node, w.emit("Concat", names, f"{node.name}/joined", axis=self.axis))
+        """Of real numbers where all have one scale, which an input of the model has from its DequantizeLinear alone; else of codes as they are."""
+        operands = self.required(node.inputs)
+        names, types = [w.operand_or_constant(node, o) for o in operands], [w.graph.type(node.inputs[o]) for o in operands]
+        if any(t.quantization != w.graph.type(node.outputs[0]).quantization for t in types):
+            w.moved(node, w.emit("Concat", names, f"{node.name}/joined", axis=self.axis))
+            return
+        reals = [w.real(node, node.inputs[o], name) for o, name in zip(operands, names, strict=True)]
+        w.result(node, w.emit("Concat", reals, f"{node.name}/joined", axis=self.axis), "last")

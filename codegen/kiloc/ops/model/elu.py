@@ -21,7 +21,7 @@ class Elu(Lookup):
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Elu",))
 
     def codes(self, x: TensorType, y: TensorType) -> Ints:
-        return looked_up(lambda v: np.where(v < 0, np.exp(v.astype(np.float64)).astype(np.float32) - np.float32(1), v), x, y)
+        return looked_up(lambda v: np.where(v < 0, np.exp(np.minimum(v, 0).astype(np.float64)).astype(np.float32) - np.float32(1), v), x, y)
 
     def slope(self, x: Slopes) -> Slopes:
         return np.where(x < 0, np.exp(np.minimum(x, 0)), 1.0)

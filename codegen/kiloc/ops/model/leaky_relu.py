@@ -28,11 +28,10 @@ class LeakyRelu(Lookup):
     alpha: float = 0.01
 
     def multipliers(self, x: TensorType, y: TensorType) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Of values from zero on, and of negative ones."""
-        scale = np.float32(x.scale)
-        slow = float(scale * np.float32(abs(self.alpha)) / np.float32(y.scale))
-        multiplier, shift = nm.quantize_multiplier(slow)
-        return nm.quantize_multiplier(float(scale / np.float32(y.scale))), (int(np.sign(self.alpha)) * multiplier, shift)
+        """Of values from zero on, and of negative ones: quotients in float64, as TensorFlow Lite Micro takes them."""
+        scale, result = np.float64(x.scale), np.float64(y.scale)
+        multiplier, shift = nm.quantize_multiplier(float(scale * np.float64(np.float32(abs(self.alpha))) / result))
+        return nm.quantize_multiplier(float(scale / result)), (int(np.sign(self.alpha)) * multiplier, shift)
 
     def refuses(self, x: TensorType, y: TensorType) -> str | None:
         if not np.isfinite(self.alpha):

@@ -10,6 +10,7 @@ import numpy as np
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import RANGES, TensorType
+from .relabel import Relabel
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -51,7 +52,15 @@ class Reshape(Op):
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
-        r.emit(op, cls(r.reshaped(op)))
+        x, shape = r.value(op.input(0), op.where), r.reshaped(op)
+        type_ = r.b.values[x].type
+        if len(op.outputs) != 1 or type_.quantization == r.activation_type(op.outputs[0]).quantization:
+            r.emit(op, cls(shape))
+            return
+        r.b.notes.append(f"{op.kind} gives its result another scale than its input has: codes are moved as they are")
+        if type_.shape != shape:
+            x = r.b.node(r.b.unique(f"{x}.shaped"), cls(shape), {"x": x}, TensorType(shape, type_.dtype, type_.quantization), op.where)
+        r.emit(op, Relabel(), {"x": x})
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         w.emit(node, "RESHAPE", (w.operand(node), w.indices(f"{node.name}/shape", w.graph.type(node.outputs[0]).shape)))

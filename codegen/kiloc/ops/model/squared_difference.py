@@ -69,7 +69,6 @@ class SquaredDifference(Elementwise):
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         """Sub, and Mul of its result with itself."""
-        names = {node.inputs[o]: o for o in self.operands}
-        reals = {name: w.real(node, name, w.operand_or_constant(node, o)) for name, o in names.items()}
-        difference = w.emit("Sub", [reals[node.inputs[o]] for o in self.operands], f"{node.name}/difference")
+        reals = [w.real(node, node.inputs[o], w.operand_or_constant(node, o)) for o in self.operands]
+        difference = w.emit("Sub", reals, f"{node.name}/difference")
         w.result(node, w.emit("Mul", [difference, difference], f"{node.name}/square"), "last")

@@ -1,0 +1,53 @@
+/* kt/features.h: from the samples of a recording to the input of a model, in integers that are the same on every core.
+ *
+ * Generated code has the tables (<model>_features of the model's header calls these); codegen/kiloc/features/plan.py is the
+ * exact meaning. */
+#ifndef KT_FEATURES_H
+#define KT_FEATURES_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Logarithms of mel bands, or their cepstral coefficients. */
+typedef struct {
+    const uint16_t *window;     /* [window_samples], 15 bits of fraction */
+    const int32_t *sine;        /* [points / 4 + 1], a quarter of a period, 30 bits of fraction */
+    const uint16_t *band_start; /* [bands], the first frequency of each */
+    const uint16_t *band_count; /* [bands], how many it has */
+    const uint16_t *weights;    /* those of all bands behind each other, 15 bits of fraction */
+    const uint16_t *logarithm;  /* [128], log2(1 + i / 128), 16 bits of fraction */
+    const int16_t *matrix;      /* [coefficients][bands]; where coefficients is 0, a multiplier */
+    uint64_t floor;             /* what a level of 1 adds to a band, with 20 bits more of fraction than the band has */
+    int32_t zero_point;
+    uint16_t window_samples;
+    uint16_t hop;
+    uint16_t frames;
+    uint16_t points; /* of the FFT: a power of two, at least 16 and window_samples */
+    uint16_t bands;
+    uint16_t coefficients; /* 0: the bands themselves */
+    uint16_t first_bin;    /* the frequencies that bands read */
+    uint16_t last_bin;
+    uint8_t fraction; /* bits behind the point that samples have in the FFT, beside their shift */
+    uint8_t shift;    /* bits of fraction of a product with the matrix */
+    uint8_t peak;     /* 1: the level is the recording's largest sample, 0: 32768 */
+} kt_spectral_features;
+
+/* Bytes of scratch that a frame needs, aligned to 4. */
+#define KT_SPECTRAL_SCRATCH_BYTES(points, bands) (4u * ((uint32_t)(points) + (uint32_t)(bands)))
+
+/* The largest of `count` samples, at least 1: the level of a recording. */
+int32_t kt_features_peak(const int16_t *samples, int32_t count);
+
+/* One frame: window_samples samples to a row of coefficients, or bands. level: 1 to 32768, what samples are divided by. */
+void kt_features_spectral_frame(const kt_spectral_features *f, const int16_t *samples, int32_t level, int32_t *scratch, int8_t *row);
+
+/* A recording of (frames - 1) * hop + window_samples samples or more, of which `count` decide its level, to all rows. */
+void kt_features_spectral(const kt_spectral_features *f, const int16_t *samples, int32_t count, int32_t *scratch, int8_t *rows);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
