@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+import numpy as np
 from kernel_driver import Case, pick, scale
 
 from cases._parts import ACTIVATIONS, Make, Rng, one, window_of
@@ -95,6 +96,16 @@ def of_two(op: Op, steps: tuple[float, float, float], second: tuple[int, ...] = 
     return make
 
 
+def with_coarse_zeros(op: Op) -> Make:
+    """Of an operand that is 0 in steps 2^16 times as long: the bits in front of the point of sums decide what is left of the other."""
+
+    def make(rng: Rng) -> Graph:
+        shape, fine = (1, 4, 5, 6), wide((1, 4, 5, 6), 1e-4)
+        return one(op, fine, wide(shape, 4.1e-4), other=(np.zeros(shape, np.int16), wide(shape, 1e-4 * 2**16).quantization))
+
+    return make
+
+
 def of_one(op: Op, shape: tuple[int, ...], result: tuple[int, ...], step: float, result_step: float) -> Make:
     return lambda rng: one(op, wide(shape, step), wide(result, result_step))
 
@@ -119,6 +130,7 @@ def graphs() -> Iterator[tuple[str, Make]]:
         yield f"{kind.mnemonic}-{s}-{act}".replace(" ", ""), of_two(kind(act), (s[0], s[1], y))
         yield f"{kind.mnemonic}-constant-{s}".replace(" ", ""), of_two(kind(), (s[0], s[1], y), (1, 1, 1, 6), True)
         yield f"{kind.mnemonic}-stretched-{s}".replace(" ", ""), of_two(kind(), (s[0], s[1], y), (1, 4, 1, 1))
+    yield from ((f"{kind.mnemonic}-coarse", with_coarse_zeros(kind())) for kind in (WideAdd, WideSub))
     for kind, step in product(FUNCTIONS, (2.0**-12, 2.0**-11, 2.0**-10, 2.0**-13, 3e-4, 1e-5, 0.01, 0.5, 2.0)):
         yield f"{kind.mnemonic}-{step}", of_one(kind(), (1, 4099), (1, 4099), step, UNIT)
     for shape, step, beta in product(((1, 10), (1, 1), (1, 3, 700), (1, 2)), (1e-4, 3e-4, 5e-3, 0.7), (1.0, 0.4)):
