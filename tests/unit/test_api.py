@@ -31,6 +31,7 @@ from kilotune.sizes import parse_size
 
 SCHEMA: dict[str, set[str] | None] = {
     "model": None,
+    "features": None,
     "target": None,
     "memory": {"infer_arena", "train_arena", "state", "train_total", "train_to_infer", "lower_bound", "by_kind", "peak_step", "recompute_front"},
     "kernels": {"infer", "train"},
