@@ -54,7 +54,7 @@ class Reshape(Op):
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
         x, shape = r.value(op.input(0), op.where), r.reshaped(op)
         type_ = r.b.values[x].type
-        if len(op.outputs) != 1 or type_.quantization == r.activation_type(op.outputs[0]).quantization:
+        if len(op.outputs) != 1 or type_.quantization == r.activation_type(op.outputs[0], *cls.element_types).quantization:
             r.emit(op, cls(shape))
             return
         r.b.notes.append(f"{op.kind} gives its result another scale than its input has: codes are moved as they are")
