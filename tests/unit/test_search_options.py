@@ -251,7 +251,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     np.savez(tmp_path / "data.npz", x=x, y=y)
     np.savez(tmp_path / "bare.npz", x=x)
     np.savez(tmp_path / "wrong.npz", x=x, y=y + 3)
-    np.savez(tmp_path / "other.npz", samples=x, y=y)
+    np.savez(tmp_path / "other.npz", left=x, right=x, y=y)
     return {p.stem: str(p) for p in tmp_path.iterdir()}
 
 
@@ -267,8 +267,8 @@ def files(tmp_path: Path) -> dict[str, str]:
         ("data", ["--ram", "64K", "--html", "/nowhere/front.html"], 2, "does not exist"),
         ("bare", ["--ram", "64K"], 3, "no labels"),
         ("wrong", ["--ram", "64K"], 3, "class numbers below 3"),
-        ("other", ["--ram", "64K"], 1, "no array named x"),
-        ("absent", ["--ram", "64K"], 1, "cannot be read"),
+        ("other", ["--ram", "64K"], 1, "left"),
+        ("absent", ["--ram", "64K"], 1, "there is no such file"),
     ],
 )
 def test_command_line_errors(data: str, options: list[str], code: int, what: str, files: dict[str, str], tmp_path: Path) -> None:

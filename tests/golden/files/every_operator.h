@@ -98,8 +98,8 @@ void every_operator_adapter_select(every_operator_model *m, const void *values);
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface every_operator_interface;
 
-/* A real value as the model takes it, and one of its results as a real value, with the bits of kilotune's Python: kt/quantize.h
- * says how they are rounded. */
+/* A real value as the model takes it, and one of its results as a real value, with the bits of kilotune's
+ * Python: kt/quantize.h says how they are rounded. */
 static inline int8_t every_operator_quantize_input(float real)
 {
     return (int8_t)kt_quantize(real, EVERY_OPERATOR_INPUT_SCALE, EVERY_OPERATOR_INPUT_ZERO_POINT, -128, 127);

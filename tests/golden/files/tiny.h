@@ -125,8 +125,8 @@ void tiny_adapter_select(tiny_model *m, const void *values);
 /* The same behind the table of kt/model.h. */
 extern const kt_model_interface tiny_interface;
 
-/* A real value as the model takes it, and one of its results as a real value, with the bits of kilotune's Python: kt/quantize.h
- * says how they are rounded. */
+/* A real value as the model takes it, and one of its results as a real value, with the bits of kilotune's
+ * Python: kt/quantize.h says how they are rounded. */
 static inline int8_t tiny_quantize_input(float real)
 {
     return (int8_t)kt_quantize(real, TINY_INPUT_SCALE, TINY_INPUT_ZERO_POINT, -128, 127);
