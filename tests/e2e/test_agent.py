@@ -203,7 +203,9 @@ def test_mse_targets_reach_the_model(tmp_path: Path) -> None:
         assert host.state() == agent.state()
         assert host.train_step(X[0], targets[0]) == agent.train_step(X[:1], targets[:1])
         real = np.asarray(host.infer(X)) * 0.0625
-        assert host.evaluate(X, targets) == {"loss": pytest.approx(np.mean((real - targets) ** 2), rel=1e-5)}
+        squares = np.mean((real - targets) ** 2)
+        expected = {"loss": squares, "rmse": np.sqrt(squares), "mae": np.mean(np.abs(real - targets))}
+        assert host.evaluate(X, targets) == pytest.approx(expected, rel=1e-5)
         with pytest.raises(ValueError, match=r"y has shape \[40, 2\], expected \[40, 3\]"):
             host.fit(X, targets[:, :2], epochs=1)
         with pytest.raises(ValueError, match=r"y holds inf at \[3, 1\]"):

@@ -72,6 +72,7 @@ def test_it_is_compiled_and_trained(path: Path, tmp_path: Path) -> None:
     with build.open("host") as device:
         assert np.array_equal(np.asarray(device.infer(x)).reshape(SAMPLES, -1), expected)
         before = device.state()
-        losses = [device.train_step(sample, int(label)) for sample, label in zip(x, expected.argmin(1), strict=True)]
+        # Each class in turn: a result at the end of its range has no gradient.
+        losses = [device.train_step(sample, i % expected.shape[1]) for i, sample in enumerate(x)]
         device.apply()
         assert np.all(np.isfinite(losses)) and device.state() != before

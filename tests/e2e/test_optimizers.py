@@ -385,7 +385,7 @@ def test_targets_that_do_not_fit_the_loss(data_dir: Path, tmp_path: Path) -> Non
         with pytest.raises(kt.DeviceError, match="out of range"):
             raw._train_step(model.quantize(x)[0].tobytes(), 0, np.full(CLASSES, 1.5, np.float32).tobytes())
         assert device.state() == before
-        assert set(device.evaluate(x, y)) == {"accuracy", "loss"}
+        assert set(device.evaluate(x, y)) == {"accuracy", "exact_match", "f1", "loss"}
 
 
 # -- states ---------------------------------------------------------------------------------------------

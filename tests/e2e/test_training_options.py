@@ -52,7 +52,7 @@ def test_bad_options_are_refused(name: str) -> None:
     [
         (kt.CrossEntropy(class_weights=[1, 2]), "has 2 weights, gas_mlp_int8 has 6 classes"),
         (kt.MeanSquaredError(target="input"), "the result has 6 values, the input 128"),
-        ("binary", "losses are cross_entropy, bce, mse"),
+        ("binary", "losses are cross_entropy, soft_cross_entropy, bce, mse, huber"),
         (3, "unknown loss"),
     ],
 )

@@ -50,7 +50,7 @@ from .dead_channels import extremes, mobilenet, mobilenet_with_dead_channels, wi
 from .graphs import graphs
 from .test_graphs import quick
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", r"ignore:os\.fork\(\) was called:RuntimeWarning")  # another module of the run has jax
 
 
 def check_reduced(graph: Graph, x: np.ndarray) -> int:

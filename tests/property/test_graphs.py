@@ -30,7 +30,7 @@ from kiloc.plan.slice import Slice, caller_buffers, scratch_bytes
 
 from .graphs import graphs, inputs_of
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", r"ignore:os\.fork\(\) was called:RuntimeWarning")  # another module of the run has jax
 
 quick = settings(
     max_examples=25, deadline=None, derandomize=True, database=None,

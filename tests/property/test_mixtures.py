@@ -42,7 +42,7 @@ from kiloc.pipeline import Compilation, compile_graph
 
 from .mixtures import ELSEWHERE, TABLES, inputs_of, mixture
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", r"ignore:os\.fork\(\) was called:RuntimeWarning")  # another module of the run has jax
 
 FEW = 24
 COUNT = int(os.environ.get("KILOTUNE_EXAMPLES", FEW))

@@ -67,7 +67,7 @@ def packed(arrays: Sequence[NDArray[Any]], tensors: tuple[Tensor, ...]) -> NDArr
     at, size = places(tensors)
     rows = np.zeros((len(arrays[0]), size), np.uint8)
     for array, tensor, begin in zip(arrays, tensors, at, strict=True):
-        flat = np.ascontiguousarray(array.reshape(len(array), -1), np.dtype(tensor.dtype).newbyteorder("<"))
+        flat = np.ascontiguousarray(array.reshape(len(array), tensor.size), np.dtype(tensor.dtype).newbyteorder("<"))
         rows[:, begin : begin + tensor.size * tensor.width] = flat.view(np.uint8)
     return rows.view(np.dtype(tensors[0].dtype).newbyteorder("<"))
 
