@@ -26,6 +26,8 @@ TABLES = {
 }
 EACH = 40
 """Cases of each kernel on a core; the host runs more."""
+FEW = 8
+"""On cores that run the kernels of another one here: Cortex-M23 those of M3, M33 those of M4."""
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -35,5 +37,6 @@ def test_kernels_give_the_same_bits(board: str, table: str, tmp_path: Path) -> N
     if shutil.which("arm-none-eabi-gcc") is None or emulator is None or shutil.which(emulator.program) is None:
         pytest.skip("no cross compiler or emulator")
     generators = TABLES[table]
-    chosen = [(name, seed) for name, seed in seeds(generators) if seed < EACH]
+    most = FEW if board in ("mps2-an505", "mps2-an505-m23") else EACH
+    chosen = [(name, seed) for name, seed in seeds(generators) if seed < most]
     run_cases(((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen), board, tmp_path)
