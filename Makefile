@@ -86,7 +86,9 @@ bench-placement: setup  ## arenas beside the least that a solver proves possible
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py
 
-models: setup  ## which real models compile, give the bits of other interpreters and can be trained
+models: setup  ## which models of KILOTUNE_DATA compile, give the bits of other interpreters and can be trained
+	@test -d "$${KILOTUNE_DATA:-../shared/data}/models" || { echo "the models are not part of the repository: name a folder that holds them" \
+	    "in models, onnx and zoo (KILOTUNE_DATA=FOLDER make models), or try your own: kilotune models FOLDER"; exit 1; }
 	KILOTUNE_DATA=$${KILOTUNE_DATA:-../shared/data}; export KILOTUNE_DATA; \
 	$(BIN)/kilotune models $$KILOTUNE_DATA/models $$KILOTUNE_DATA/onnx $$KILOTUNE_DATA/zoo --write docs/models.md
 

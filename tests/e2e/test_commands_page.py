@@ -20,6 +20,13 @@ def comparable(text: str) -> str:
     return re.sub(r"(nanoseconds +)\d+", r"\1N", text).rstrip()
 
 
+def _split(part: str) -> tuple[str, str]:
+    """A command, which goes on behind a backslash, and what stands below it."""
+    found = re.match(r"(?:[^\n]*\\\n)*[^\n]*", part)
+    assert found is not None
+    return found[0], part[found.end() :].removeprefix("\n")
+
+
 @pytest.mark.slow
 @pytest.mark.qemu
 @pytest.mark.timeout(900)
@@ -33,7 +40,7 @@ def test_the_commands_print_what_the_page_says(page: str, least: int, tmp_path: 
     assert len(blocks) >= least
     for block in blocks:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, expected = part.partition("\n")
+            command, expected = _split(part)
             done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stderr}"
             assert comparable(done.stdout) == comparable(expected), command
