@@ -31,6 +31,23 @@ if TYPE_CHECKING:
     from ...ir.graph import Node
 
 
+def images(t: NodeTypes) -> tuple[Image, Image]:
+    """Input and result as images of one column: weights [channels, depth] meet each row of depth values."""
+    channels, depth = t.type("weights").shape
+    rows = t.type("x").size // depth
+    return (rows, 1, depth), (rows, 1, channels)
+
+
+def complaint(t: NodeTypes) -> str | None:
+    """What is wrong with the shapes of input, weights [channels, depth] and result."""
+    x, w, y = t.type("x"), t.type("weights"), t.result()
+    if len(w.shape) != 2 or x.size % w.shape[1]:
+        return f"weights {w.shape} do not fit an input of {x.shape}"
+    if y.size != x.size // w.shape[1] * w.shape[0]:
+        return f"result is {y.shape}, expected {x.size // w.shape[1]} rows of {w.shape[0]}"
+    return None
+
+
 @register
 @dataclass(frozen=True)
 class FullyConnected(Linear):
@@ -45,17 +62,10 @@ class FullyConnected(Linear):
         return Window((1, 1))
 
     def images(self, t: NodeTypes) -> tuple[Image, Image]:
-        channels, depth = t.type("weights").shape
-        rows = t.type("x").size // depth
-        return (rows, 1, depth), (rows, 1, channels)
+        return images(t)
 
     def check(self, t: NodeTypes) -> str | None:
-        x, w, y = t.type("x"), t.type("weights"), t.result()
-        if len(w.shape) != 2 or x.size % w.shape[1]:
-            return f"weights {w.shape} do not fit an input of {x.shape}"
-        if y.size != x.size // w.shape[1] * w.shape[0]:
-            return f"result is {y.shape}, expected {x.size // w.shape[1]} rows of {w.shape[0]}"
-        return far_apart(*self.multipliers(t)[1].tolist())
+        return complaint(t) or far_apart(*self.multipliers(t)[1].tolist())
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:

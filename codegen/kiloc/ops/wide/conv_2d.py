@@ -14,6 +14,7 @@ from ...ir.kernel_call import Field, KernelCall
 from ...ir.operator import Environment, Names, NodeTypes, register
 from .._sums import Image, exact_matmul
 from .._window import Window
+from ..model import fully_connected
 from ..model.conv_2d import CONVOLUTION_FIELDS
 from ._layer import WideLayer, expected_image
 
@@ -66,17 +67,10 @@ class WideFullyConnected(WideLinear):
         return Window((1, 1))
 
     def images(self, t: NodeTypes) -> tuple[Image, Image]:
-        channels, depth = t.type("weights").shape
-        rows = t.type("x").size // depth
-        return (rows, 1, depth), (rows, 1, channels)
+        return fully_connected.images(t)
 
     def check(self, t: NodeTypes) -> str | None:
-        x, w, y = t.type("x"), t.type("weights"), t.result()
-        if len(w.shape) != 2 or x.size % w.shape[1]:
-            return f"weights {w.shape} do not fit an input of {x.shape}"
-        if y.size != x.size // w.shape[1] * w.shape[0]:
-            return f"result is {y.shape}, expected {x.size // w.shape[1]} rows of {w.shape[0]}"
-        return self.complaint(t)
+        return fully_connected.complaint(t) or self.complaint(t)
 
     @classmethod
     def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
