@@ -18,12 +18,12 @@ enum {
 };
 
 /* Whether the layer has what this needs. */
-static inline int kt_is_transposed(const kt_conv2d_input_gradient_params *params, const int8_t *gain)
+static inline int kt_is_transposed(const kt_conv2d_input_gradient_params *params)
 {
     const kt_window *window = &params->window;
     const int32_t run = window->kernel[KT_Y] * window->kernel[KT_X] * window->output[KT_CHANNELS];
     const int32_t p = params->prescale_shift;
-    return params->transposed != NULL && gain == NULL && p >= 7 && p <= 15 && run <= KT_RUN;
+    return params->transposed != NULL && p >= 7 && p <= 15 && run <= KT_RUN;
 }
 
 /* One window's gradients, pre-scaled. */

@@ -50,8 +50,8 @@ static __attribute__((noinline)) void products(const kt_trained_delta *delta, co
 static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
     kt_add_delta((const kt_trained_delta *)trained, block, products);
-    kt_add_gain_and_bias(trained, block);
-    kt_requantize_block(trained->params, block, y);
+    kt_add_bias(trained, block);
+    kt_requantize_block(trained, block, y);
 }
 
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
