@@ -5,6 +5,9 @@
  * The delta's sum is rounded twice and saturates at +-2^30; the gain is that of gain.h. */
 #include "kt/kernels/depthwise.h"
 #include "depthwise_conv2d.h"
+#include "kt/architecture.h"
+
+#if !KT_DSP
 
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                     const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
@@ -16,3 +19,5 @@ void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, co
     trained.gain = kt_gain_of(gain, gain_exponent);
     kt_depthwise_walk(params, x, bias, &trained, y, kt_depthwise_position);
 }
+
+#endif
