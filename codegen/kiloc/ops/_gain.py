@@ -78,7 +78,7 @@ def gained(m: Ints, e: Environment) -> Ints:
 def float_gain(e: Environment) -> NDArray[np.float32]:
     """The gain of each channel in float32."""
     moved = np.float32(1) + e.array("gain").astype(np.float32) * nm.power_of_two(np.clip(e.wide("gain_exponent"), -126, 127))
-    return np.clip(moved, np.float32(SMALLEST_GAIN), np.float32(LARGEST_GAIN))
+    return np.asarray(np.clip(moved, np.float32(SMALLEST_GAIN), np.float32(LARGEST_GAIN)), np.float32)
 
 
 def real_gain(e: Environment) -> Any:

@@ -51,8 +51,13 @@ def with_transposed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
         return node, [], "with this stride most taps meet no window"
     if run > LONGEST_RUN:
         return node, [], f"a sum has {run} products, more than {LONGEST_RUN}"
-    if not 7 <= op.prescale_shift <= 15 or t.has("lora_du") or t.has("delta"):
-        return node, [], "its gradients need more than 16 bits, or a trained path adds to the sums"
+    path = t.type("lora_a").shape[0] if t.has("lora_du") else 0
+    if op.window.kernel[0] * op.window.kernel[1] * path > LONGEST_RUN:
+        return node, [], f"LoRA's share of a sum has more than {LONGEST_RUN} products"
+    if t.has("gain") and (path or t.has("delta")):
+        return node, [], "its gains are trained beside its weights"
+    if not 7 <= op.prescale_shift <= 15:
+        return node, [], "its gradients need more than 16 bits"
     data = np.ascontiguousarray(weights.reshape(op.y_image[2], -1, op.x_image[2]).transpose(2, 1, 0))
     value = Value(f"{node.inputs['weights']}.{TRANSPOSED}", TensorType(data.shape, "int8"), "constant", data)
     return replace(node, inputs={**node.inputs, TRANSPOSED: value.name}), [value], ""
@@ -66,7 +71,7 @@ def prescale(scales: Sequence[float], channels: int, headroom: int = 1) -> Array
 
 def largest_prescale(scales: Sequence[float], channels: int, headroom: int = 1) -> Array:
     """The same under the largest gain."""
-    return np.minimum(prescale(scales, channels, headroom) * headroom, 32767)
+    return np.asarray(np.minimum(prescale(scales, channels, headroom) * headroom, 32767))
 
 
 def prescaled(g: Array | int, m: Array, p: int) -> Array:

@@ -55,7 +55,7 @@ class Requantization:
 
     def with_gain(self, gain: float) -> Requantization:
         """The same with one gain of every channel, of its range."""
-        multiplier, shift = gained_multipliers(self.multiplier, self.shift, np.int64(gain * 2**GAIN_BITS))
+        multiplier, shift = gained_multipliers(self.multiplier, self.shift, np.full_like(self.multiplier, int(gain * 2**GAIN_BITS)))
         return Requantization(multiplier, shift, self.zero_point, self.clamp)
 
     def of(self, channel: int) -> Requantization:

@@ -66,7 +66,7 @@ class PackedDepthwiseInputGradient(Op):
             "rows": self.rows,
         }
         gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
-        arguments = (Argument(n.inputs["g"]), *gain, Argument(n.outputs[0]), Scratch())
+        arguments: tuple[Argument | Scratch, ...] = (Argument(n.inputs["g"]), *gain, Argument(n.outputs[0]), Scratch())
         scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
         symbol = f"kt_banded_depthwise_{'scaled_' if gain else ''}input_gradient_s8"
         struct = "kt_banded_depthwise_input_gradient_params"
