@@ -27,6 +27,28 @@ static inline four four_of(const kt_depthwise_conv2d_params *params, int32_t c, 
     return f;
 }
 
+/* Sums of the weights and of the delta over the taps of four channels, all of which have a delta. */
+static inline void dense_sums(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x, const int8_t *delta,
+                              int32_t c, int32x4_t *frozen, int32x4_t *trained)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS], step_x = window->dilation[KT_X] * channels;
+    const int32_t row_x = window->dilation[KT_Y] * window->input[KT_X] * channels, row_w = window->kernel[KT_X] * channels;
+    const int32x4_t offset = vdupq_n_s32(params->input_offset);
+    const int8_t *line = x + (patch->x + c), *w = params->weights + patch->tap * channels + c, *d = delta + patch->tap * channels + c;
+    int32x4_t sum = vdupq_n_s32(0), product = vdupq_n_s32(0);
+    int32_t ky, at, at_w;
+    for (ky = patch->rows; ky > 0; ky--, line += row_x, w += row_w, d += row_w) {
+        for (at = at_w = 0; at < patch->columns * step_x; at += step_x, at_w += channels) {
+            const int32x4_t value = vaddq_s32(vldrbq_s32(line + at), offset);
+            sum = vaddq_s32(sum, vmulq_s32(value, vldrbq_s32(w + at_w)));
+            product = vaddq_s32(product, vmulq_s32(value, vldrbq_s32(d + at_w)));
+        }
+    }
+    *frozen = sum;
+    *trained = product;
+}
+
 static void position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
                      const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y)
 {
@@ -39,7 +61,10 @@ static void position(const kt_depthwise_conv2d_params *params, const kt_depthwis
     for (c = 0; c < channels; c += 4) {
         const four f = four_of(params, c, channels - c);
         int32x4_t sum = vdupq_n_s32(0), product = vdupq_n_s32(0), addend;
-        for (ky = 0; ky < patch->rows; ky++) {
+        if (params->rows == NULL && channels - c >= 4) {
+            dense_sums(params, patch, x, trained->delta, c, &sum, &product);
+        }
+        for (ky = params->rows == NULL && channels - c >= 4 ? patch->rows : 0; ky < patch->rows; ky++) {
             const int32_t tap = patch->tap + ky * window->kernel[KT_X];
             const int8_t *at = x + (patch->x + c) + ky * row_x;
             const int8_t *w = params->weights + tap * channels + c;
