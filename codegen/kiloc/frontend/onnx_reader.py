@@ -21,7 +21,7 @@ from .limits import check_size, checked_window
 from .onnx_elementwise import elementwise
 from .onnx_file import QUANTIZE, Operator
 from .onnx_functions import function
-from .onnx_moves import concatenated, gathered, resized, sliced, split
+from .onnx_moves import concatenated, gathered, padded, resized, sliced, split
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import NO_OFFSET, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
@@ -95,6 +95,9 @@ class OnnxReader(Values):
 
     def concatenated(self, op: Operator) -> AnyValue:
         return concatenated(self, op)
+
+    def padded(self, op: Operator) -> AnyValue:
+        return padded(self, op)
 
     def resized(self, op: Operator) -> AnyValue:
         return resized(self, op)
