@@ -170,6 +170,25 @@ def attention(m: Network) -> onnx.ModelProto:
     return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(48, 5), m.real(5)))
 
 
+def joined(m: Network) -> onnx.ModelProto:
+    """A row with a border and with constants behind it; HardSwish."""
+    x = m.op("Relu", m.op("Gemm", "x", m.real(12, 8), m.real(8)))
+    x = m.op("Pad", x, m.integers(0, 1, 0, 2), m.constant(np.float32(0)))
+    x = m.op("Gemm", m.op("Concat", x, m.real(1, 3), axis=1), m.real(14, 8), m.real(8))
+    x = m.op("HardSwish", x) if m.opset >= 14 else m.op("Mul", x, m.op("HardSigmoid", x, alpha=1 / 6))
+    return m.finished(m.op("Gemm", x, m.real(8, 5), m.real(5)))
+
+
+def normalized_rows(m: Network) -> onnx.ModelProto:
+    """Layer normalisation in front of a layer, behind it, and of everything."""
+    first = m.op("MatMul", "x", m.real(8, 8))
+    x = m.op("LayerNormalization", first, m.real(8, mean=1.0), m.real(8), axis=-1)
+    x = m.op("Add", m.op("MatMul", x, m.real(8, 8)), first)
+    x = m.op("Relu", m.op("LayerNormalization", x, m.real(8, mean=1.0), m.real(8), axis=-1, epsilon=1e-3))
+    x = m.op("LayerNormalization", m.op("Conv", x, m.real(4, 6, 3), m.real(4)), m.real(4, 6, mean=1.0), axis=1)
+    return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(24, 5), m.real(5)))
+
+
 @dataclass(frozen=True)
 class Model:
     make: Callable[[Network], onnx.ModelProto]
@@ -192,6 +211,8 @@ MODELS = {
     "branches": Model(branches, ("n", 3, 12, 8)),
     "upsampled": Model(upsampled, ("n", 3, 12, 8)),
     "attention": Model(attention, (1, 6, 8), 13),
+    "joined": Model(joined, (1, 12)),
+    "normalized_rows": Model(normalized_rows, (1, 6, 8), 17),
 }
 
 logging.getLogger().setLevel(logging.ERROR)

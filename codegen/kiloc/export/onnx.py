@@ -26,7 +26,7 @@ OPSET, IR_VERSION, LATER_IR_VERSION = 13, 8, 9
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _ELEMENTS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 """Of inputs and outputs."""
-_SINCE = {"HardSwish": 14, "Gelu": 20}
+_SINCE = {"HardSwish": 14, "LayerNormalization": 17, "Gelu": 20}
 """Opsets of operators that are later than the others."""
 AXES_AS_INPUT = 18
 """The opset from which ReduceMean has its axes as an input."""

@@ -28,7 +28,7 @@ from .qdq import AnyValue
 
 _STEPS = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "products, gates and a state"),
-    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
 }
 """Operators whose inside no quantiser of ONNX gives scales."""
 STEPS_HINT = (

@@ -92,7 +92,7 @@ def _alike(r: OnnxReader, op: Operator, x: Operand, like: Index, shape: tuple[in
 
 
 def order_of_axes(found: Sequence[Operand], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The order of the file's axes that the largest activation has already: as they are, or channels last. shape: with which it stretches."""
+    """The order of the file's axes that the largest activation has already: as they are, or channels last."""
     rank = len(shape)
     largest = max((x for x in found if isinstance(x, Activation)), key=lambda x: x.index.size)
     index = largest.index.reshape((1,) * (rank - largest.index.ndim) + largest.index.shape)

@@ -111,6 +111,16 @@ class OnnxReader(Values):
         followers = [c for c in self.model.consumers(op.outputs[0]) if c.kind == QUANTIZE]
         return any(2 * self.parameters(c)[0].per_tensor < q.per_tensor for c in followers)
 
+    def reals(self, op: Operator, position: int, shape: tuple[int, ...]) -> Array:
+        """A constant as finite real numbers that are stretched to a shape."""
+        c = self.constant(op, position)
+        with np.errstate(over="ignore", invalid="ignore"):
+            real = c.real()
+        stretches = real.ndim <= len(shape) and all(a in (1, b) for a, b in zip(real.shape[::-1], shape[::-1], strict=False))
+        if c.data.dtype.kind not in "iuf" or not stretches or np.any(np.abs(real) > np.finfo(np.float32).max) or np.any(np.isnan(real)):
+            raise CompileError(op.where, f"takes '{c.name}', a {c.data.dtype} of shape {c.data.shape}, for {shape}", EXPORT_AGAIN)
+        return np.broadcast_to(real, shape)
+
     # -- weights and biases ---------------------------------------------------------------------------
     def weights(self, op: Operator, position: int = 1) -> Constant:
         """Quantised weights as int8 with zero at 0: uint8 ones are held 128 lower, like their zero point."""

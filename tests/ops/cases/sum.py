@@ -33,8 +33,8 @@ JAX = {"sum": Meaning(lambda op, x: x.sum(op.axes))}
 
 
 def trained(m: Any, x: str, other: str) -> str:
-    y, (n, h, w, c) = both(m, x, other), m.type(x).shape
-    return str(m.op(y, "sum", Sum((2,)), (n, h, 1, c), 0.1, -5))
+    n, h, _, c = m.type(x).shape
+    return str(m.op(both(m, x, other), "sum", Sum((2,)), (n, h, 1, c), 0.1, -5))
 
 
 def graph(shape: tuple[int, ...], axes: tuple[int, ...], keep: bool, ratio: float, zero: int) -> Make:

@@ -25,7 +25,7 @@ class Neg(Lookup):
 
     def refuses(self, x: TensorType, y: TensorType) -> str | None:
         if x.quantization != y.quantization or x.zero_point != 0:
-            return "turns the sign of codes, which with a zero point or another scale are not the numbers that they stand for: use SUB from a constant"
+            return "turns the sign of codes, which are not the numbers that they stand for with a zero point or another scale"
         return None
 
     def codes(self, x: TensorType, y: TensorType) -> Ints:
