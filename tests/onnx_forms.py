@@ -189,6 +189,21 @@ def normalized_rows(m: Network) -> onnx.ModelProto:
     return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(24, 5), m.real(5)))
 
 
+def long_memory(m: Network) -> onnx.ModelProto:
+    """An LSTM of which every step is read, as PyTorch exports it."""
+    x = m.op("Transpose", m.op("Relu", m.op("MatMul", "x", m.real(8, 8))), perm=[1, 0, 2])
+    y = m.op("LSTM", x, m.real(1, 24, 8), m.real(1, 24, 6), m.real(1, 48), results=3, hidden_size=6)[0]
+    x = m.op("Transpose", m.axes("Squeeze", y, 13, 1), perm=[1, 0, 2])
+    return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(36, 5), m.real(5)))
+
+
+def gated_unit(m: Network) -> onnx.ModelProto:
+    """A GRU of which the last state is read."""
+    x = m.op("Transpose", m.op("Relu", m.op("MatMul", "x", m.real(8, 8))), perm=[1, 0, 2])
+    h = m.op("GRU", x, m.real(1, 18, 8), m.real(1, 18, 6), m.real(1, 36), results=2, hidden_size=6, linear_before_reset=1)[1]
+    return m.finished(m.op("Gemm", m.axes("Squeeze", h, 13, 0), m.real(6, 5), m.real(5)))
+
+
 @dataclass(frozen=True)
 class Model:
     make: Callable[[Network], onnx.ModelProto]
@@ -213,6 +228,8 @@ MODELS = {
     "attention": Model(attention, (1, 6, 8), 13),
     "joined": Model(joined, (1, 12)),
     "normalized_rows": Model(normalized_rows, (1, 6, 8), 17),
+    "long_memory": Model(long_memory, (1, 6, 8), 13),
+    "gated_unit": Model(gated_unit, (1, 6, 8), 13),
 }
 
 logging.getLogger().setLevel(logging.ERROR)

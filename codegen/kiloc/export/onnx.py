@@ -47,7 +47,7 @@ def write(graph: Graph) -> bytes:
         if node.phase == "forward" and node.op.onnx is None and node.op.tflite is not None:
             what = f"{node.op.mnemonic.upper()} has no counterpart with scales in .onnx files"
             raise CompileError(node.origin or node.name, what, "write a .tflite file")
-        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
+        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)) - set(node.op.kept):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
         node.op.write_onnx(writer, node)

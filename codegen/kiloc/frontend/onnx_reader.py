@@ -22,6 +22,7 @@ from .onnx_elementwise import elementwise
 from .onnx_file import QUANTIZE, Operator
 from .onnx_functions import function
 from .onnx_moves import concatenated, gathered, padded, resized, sliced, split
+from .onnx_recurrent import gru, lstm
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import NO_OFFSET, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
@@ -101,6 +102,12 @@ class OnnxReader(Values):
 
     def resized(self, op: Operator) -> AnyValue:
         return resized(self, op)
+
+    def lstm(self, op: Operator) -> list[AnyValue]:
+        return lstm(self, op)
+
+    def gru(self, op: Operator) -> list[AnyValue]:
+        return gru(self, op)
 
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""

@@ -111,11 +111,11 @@ class LayerNormalization(Op):
         gamma, beta = np.empty(depth), np.empty(depth)
         gamma[order] = r.reals(op, 1, extents).ravel()
         beta[order] = r.reals(op, 2, extents).ravel() if op.input(2) else 0.0
-        name = r.name("layer_normalization", (op.name,))
+        name = r.next_name(cls.mnemonic)
         unit = cls.unit(gamma, beta)
         constants = {
-            "gamma": r.b.constant(f"{name}.gamma", np.rint(gamma / unit).astype(np.int16), Quantization((unit,)), op.input(1)),
-            "beta": r.b.constant(f"{name}.beta", _beta_codes(beta, unit), Quantization((unit / 2**BETA_BITS,)), op.input(2)),
+            "gamma": r.b.constant(r.b.unique(f"{name}.gamma"), np.rint(gamma / unit).astype(np.int16), Quantization((unit,)), op.input(1)),
+            "beta": r.b.constant(r.b.unique(f"{name}.beta"), _beta_codes(beta, unit), Quantization((unit / 2**BETA_BITS,)), op.input(2)),
         }
         epsilon = float(np.float32(op.float_of("epsilon", 1e-5)))
         return r.result(op, cls.mnemonic, lambda _: cls(depth, epsilon), {"x": value, **constants}, shape, index, clamps=False)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import Quantization, TensorType
@@ -26,7 +26,11 @@ from ..backward.parameter_gradient import BiasGradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...frontend.tflite_file import Tensor
@@ -52,6 +56,8 @@ class Lstm(Op):
     kept: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     oracle: ClassVar[str] = "tflite-micro"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"UNIDIRECTIONAL_SEQUENCE_LSTM": 3}, "UnidirectionalSequenceLSTMOptions", _FIELDS)
+
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("LSTM",))
 
     memory: Memory = field(default_factory=Memory)
 
@@ -145,6 +151,13 @@ class Lstm(Op):
             "cell": r.b.stream(f"{name}.cell", cell_type, np.zeros(cell_type.shape, np.int16), cell.name),
         }
         r.emit(op, cls(Memory(power, int(min(max(clip, 0), 2**15 - 1)))), {**constants, **kept}, name=name)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> list[AnyValue]:
+        return r.lstm(op)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        raise CompileError(node.origin or node.name, "is an LSTM, whose cell has no scale in .onnx files", "write a .tflite file")
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         units, y = self.memory.units(w.types(node)), w.graph.type(node.outputs[0])
