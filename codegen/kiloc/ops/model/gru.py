@@ -62,4 +62,4 @@ class Gru(Op):
         return r.gru(op)
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
-        raise CompileError(node.origin or node.name, "is a GRU, whose gates have no scales in .onnx files", "keep the file that it was read from")
+        raise CompileError(node.origin or node.name, "is a GRU, whose state has no scale in .onnx files", "keep the file that it was read from")
