@@ -11,10 +11,13 @@ from ...errors import CompileError
 from ...ir.binding import OnnxBinding
 from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
-from .. import _gru as unit
+from .._gru import GATES, fields, steps, steps_of, units_of
 from .._lstm import LONGEST_SUM
+from ..backward._through_time import room_for, sums_to_operands
+from ..backward.gru_gradient import GruGradient
 
 if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
     from ...export.onnx import OnnxWriter
     from ...frontend.onnx_file import Operator as OnnxOperator
     from ...frontend.onnx_reader import OnnxReader
@@ -35,7 +38,7 @@ class Gru(Op):
     def check(self, t: NodeTypes) -> str | None:
         w, u, y = t.type("weights").shape, t.type("recurrent").shape, t.result()
         units = u[1] if len(u) == 2 else 0
-        if len(w) != 2 or w[1] < 1 or w[0] != u[0] or u[0] != unit.GATES * units or units == 0:
+        if len(w) != 2 or w[1] < 1 or w[0] != u[0] or u[0] != GATES * units or units == 0:
             return f"weights {w} and recurrent weights {u} are not three gates"
         if t.type("bias").shape != (w[0],) or t.type("inner").shape != (units,):
             return f"biases {t.type('bias').shape} and {t.type('inner').shape} for {units} units"
@@ -46,16 +49,22 @@ class Gru(Op):
         return None
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        y = np.stack([step.hidden for step in unit.steps(e)], 1)
+        y = np.stack([step.hidden for step in steps(e)], 1)
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        t = b.types(node)
+        operands = {"g": dy, "y": node.outputs[0], **{o: node.inputs[o] for o in self.operands}}
+        dz = b.add(GruGradient(room_for(b.constant(node.inputs["recurrent"]))), operands, f"{node.name}.dz")[0]
+        return sums_to_operands(b, node, dz, steps_of(t))
+
     def macs(self, t: NodeTypes) -> int:
-        return unit.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
+        return steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), Argument(n.outputs[0]), Scratch())
-        scratch = -(-2 * unit.units_of(t) // 4) * 4
-        return KernelCall("kt_gru_s8", "kt_gru_params", unit.fields(t, n), arguments, scratch, source="kernels/recurrent/gru.c")
+        scratch = -(-2 * units_of(t) // 4) * 4
+        return KernelCall("kt_gru_s8", "kt_gru_params", fields(t, n), arguments, scratch, source="kernels/recurrent/gru.c")
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> list[AnyValue]:

@@ -19,10 +19,8 @@ from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import Quantization, TensorType
 from .._lstm import CELL_POWERS, LONGEST_SUM, Memory
-from .._window import Window
-from ..backward.input_gradient import LinearInputGradient, prescale_shift
-from ..backward.lstm_gradient import LstmGradient, room_for
-from ..backward.parameter_gradient import BiasGradient
+from ..backward._through_time import room_for, sums_to_operands
+from ..backward.lstm_gradient import LstmGradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -100,15 +98,7 @@ class Lstm(Op):
         operands = {"g": dy, "y": node.outputs[0], **{o: node.inputs[o] for o in self.operands}}
         op = LstmGradient(self.memory, room_for(b.constant(node.inputs["recurrent"])))
         dz = b.add(op, operands, f"{node.name}.dz")[0]
-        if b.is_trainable(node.inputs["bias"]):
-            b.accumulate(node, "bias", BiasGradient(), {"g": dz})
-        if not b.wants(node.inputs["x"]):
-            return {}
-        weights, (rows, depth) = b.constant(node.inputs["weights"]), t.type("weights").shape
-        images = (self.memory.steps_of(t), 1, depth), (self.memory.steps_of(t), 1, rows)
-        prescale = prescale_shift(weights.reshape(rows, 1, 1, depth), t.type("weights").channel_scales)
-        to_input = LinearInputGradient(Window((1, 1)), *images, prescale, x_shape=t.type("x").shape)
-        return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"]}, f"{node.name}.dx")[0]}
+        return sums_to_operands(b, node, dz, self.memory.steps_of(t))
 
     def macs(self, t: NodeTypes) -> int:
         return self.memory.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)

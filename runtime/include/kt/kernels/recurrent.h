@@ -78,6 +78,21 @@ typedef struct {
 /* y = the state of a gated recurrent unit after each step, which began from 0. bias [3 * units]. scratch: 2 * units bytes. */
 void kt_gru_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int16_t *scratch);
 
+/* Members as in kt_lstm_gradient_params. */
+typedef struct {
+    kt_gru_params layer;
+    int32_t prescale[3];
+    int32_t room;
+    int32_t multiplier;
+    int32_t multiplier_shift;
+    int32_t shift;
+} kt_gru_gradient_params;
+
+/* dz [steps, 3 * units] = the gradient of the sums over x of the gates, from g of y of kt_gru_s8; units as of kt_lstm_gradient_s8. scratch:
+ * 20 * units + 2 * (steps + 1) * units bytes. */
+void kt_gru_gradient_s8(const kt_gru_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
+                        int32_t *scratch);
+
 /* units: results; rank: filters of each; memory: values that a filter keeps. weights [units * rank, depth]. feature: from sums over x to
  * units of the state; output: from sums over the state to those of y. */
 typedef struct {
