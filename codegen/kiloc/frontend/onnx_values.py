@@ -24,7 +24,7 @@ from .refusals import Consequence
 
 SCALE_HINT = (
     "give every result a scale: onnxruntime.quantization.quantize_static(quant_format=QuantFormat.QDQ) without nodes_to_exclude, "
-    "behind shape_inference.quant_pre_process, which fuses BatchNormalization into convolutions"
+    "behind shape_inference.quant_pre_process, which fuses BatchNormalization into convolutions and, from opset 17 on, layer normalisations"
 )
 
 
