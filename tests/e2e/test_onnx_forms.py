@@ -43,7 +43,7 @@ def load(data: bytes) -> Graph:
 
 def refusal(name: str, form: str) -> str:
     """Why a form is refused; empty where it is not."""
-    if form == "qdq_asymmetric_weights":
+    if form == "qdq_asymmetric_weights" and name in ("convolution", "signal", "branches", "upsampled"):  # which have depthwise layers
         return "around their zero point, which does not fit int8"
     if name == "normalization" and form.startswith("qoperator"):
         return "without QuantizeLinear"  # the format has no BatchNormalization: what follows one stays in float

@@ -292,9 +292,26 @@ def test_weights_around_any_zero_point_that_fits() -> None:
         with_weights(rng.integers(30, 150, (12, 5)).astype(np.uint8), np.array([100, 60, 90, 30, 128]), np.full(5, 0.01), axis=1),
     ]
     assert [m.difference() <= 1 for m in every] == [True] * 3
-    data = rng.integers(0, 256, (12, 5)).astype(np.uint8)
-    data[0, :2] = 0, 255
-    assert "WeightSymmetric" in refused(with_weights(data, np.array(120), np.array(0.01)).bytes(), "does not fit int8").hint
+
+
+@pytest.mark.parametrize("zero", [120, 0])
+def test_a_channel_whose_weights_need_nine_bits_is_read_twice(zero: int) -> None:
+    """Each part of a weight fits int8, and their sum is the weight: of 255 around 0 there are three."""
+    data = np.random.default_rng(6).integers(zero, zero + 100, (12, 5)).astype(np.uint8)
+    data[3, :2] = 0, 255
+    m = with_weights(data, np.array(zero), np.array(0.01))
+    graph = m.load()
+    assert kinds(graph) == ["gather", "fully_connected"] and "read twice" in graph.notes[0]
+    weights = next(v.data for n, v in graph.values.items() if n.endswith(".weights"))
+    assert weights is not None and np.array_equal(weights[:, 3] + weights[:, 12:].sum(1), data[3].astype(int) - zero)
+    assert weights.shape == (5, 14 if zero == 0 else 13) and m.difference() <= 1
+
+
+def test_a_depthwise_layer_has_weights_of_eight_bits() -> None:
+    m = Qdq()
+    w = m.op("DequantizeLinear", m.init(np.array([0, 255, 9, 200], np.uint8).reshape(4, 1, 1, 1)), m.init(np.float32(0.01)), m.init(np.uint8(90)))
+    m.output(m.q(m.op("Conv", m.d(m.input(*IMAGE)), w, group=4), 0.2))
+    assert "WeightSymmetric" in refused(m.bytes(), "does not fit int8").hint
 
 
 def test_weights_of_four_bits() -> None:
