@@ -87,19 +87,17 @@ def main_source(build: kt.Build, whole: bool) -> str:
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
     fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) in{j}[i] = {noise};\n" for j in range(len(m["inputs"])))
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
+    labels = "    kt_target target = {0};\n    float loss = 0;\n    (void)target; (void)loss;\n" if training else ""
     return f"""#include "rig.h"
 #include "{name}.h"
-#include "kt/loss.h"
+{'#include "kt/loss.h"' if training else ""}
 {inputs}static int8_t out[{_size(m["outputs"][0])}];
 static uint64_t arena[({arena} + 15) / 8], state[({prefix}_STATE_BYTES + 15) / 8];
 int main(void)
 {{
     static {name}_model model;
     uint32_t seed = 1;
-    kt_target target = {{0}};
-    float loss = 0;
-    (void)target; (void)loss;
-{fill}    if ({name}_init(&model, arena, sizeof arena, state, sizeof state)) return 1;
+{labels}{fill}    if ({name}_init(&model, arena, sizeof arena, state, sizeof state)) return 1;
     for (int round = 0; round < 2; round++) {{
 {body}    }}
     return 0;
@@ -127,8 +125,8 @@ def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str]) -> list[
     return objects
 
 
-def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
-    """Regions of the second round: the whole functions, or each of their steps."""
+def counted(build: kt.Build, core: str, rig: Any, whole: bool, more: Sequence[str] = ()) -> list[Region]:
+    """Regions of the second round: the whole functions, or each of their steps. more: arguments of the compiler, always the same of one build."""
     m = build.manifest
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -136,7 +134,7 @@ def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
         functions = [f"{m['name']}_{f}" for f in ("infer", *(("train_step",) if m["training"] else ()))]
         (folder / "model.c").write_text(source if whole else marked(source, functions))
         (folder / "main.c").write_text(main_source(build, whole))
-        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *(f"-I{build.directory / i}" for i in m["include"])]
+        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *more, *(f"-I{build.directory / i}" for i in m["include"])]
         elf = str(folder / "model.elf")
         sources = [str(folder / "main.c"), str(folder / "model.c"), *runtime(build, core, rig, flags)]
         if rig.link(core, ["-o", elf, *flags, *sources]):
