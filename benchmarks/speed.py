@@ -78,20 +78,20 @@ def main_source(build: kt.Build, whole: bool) -> str:
     def call(function: str, text: str) -> str:
         return f"        {begin.format(function)}{text}{end}\n"
 
-    inputs = "".join(f"static int8_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
+    inputs = "".join(f"static {t['dtype']}_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
     given = ", ".join(f"in{i}" for i in range(len(m["inputs"])))
     body = call("infer", f"{name}_infer(&model, {given}, out);")
     if training:
         body += call("train_step", f"{name}_train_step(&model, {given}, &target, &loss);")
         body += call("apply", f"{name}_apply(&model);")
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
-    fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) in{j}[i] = {noise};\n" for j in range(len(m["inputs"])))
+    fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) ((int8_t *)in{j})[i] = {noise};\n" for j in range(len(m["inputs"])))
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
     labels = "    kt_target target = {0};\n    float loss = 0;\n    (void)target; (void)loss;\n" if training else ""
     return f"""#include "rig.h"
 #include "{name}.h"
 {'#include "kt/loss.h"' if training else ""}
-{inputs}static int8_t out[{_size(m["outputs"][0])}];
+{inputs}static {m["outputs"][0]["dtype"]}_t out[{_size(m["outputs"][0])}];
 static uint64_t arena[({arena} + 15) / 8], state[({prefix}_STATE_BYTES + 15) / 8];
 int main(void)
 {{
