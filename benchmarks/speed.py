@@ -74,6 +74,7 @@ def main_source(build: kt.Build, whole: bool) -> str:
     m = build.manifest
     name, prefix, training = m["name"], m["prefix"], m["training"]
     begin, end = ('ROI_BEGIN("{}"); ', " ROI_END();") if whole else ("", "")
+    expected = "    kt_target target = {0};\n    float loss = 0;\n" if training else ""
 
     def call(function: str, text: str) -> str:
         return f"        {begin.format(function)}{text}{end}\n"
@@ -87,17 +88,15 @@ def main_source(build: kt.Build, whole: bool) -> str:
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
     fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) ((int8_t *)in{j})[i] = {noise};\n" for j in range(len(m["inputs"])))
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
-    labels = "    kt_target target = {0};\n    float loss = 0;\n    (void)target; (void)loss;\n" if training else ""
     return f"""#include "rig.h"
 #include "{name}.h"
-{'#include "kt/loss.h"' if training else ""}
 {inputs}static {m["outputs"][0]["dtype"]}_t out[{_size(m["outputs"][0])}];
 static uint64_t arena[({arena} + 15) / 8], state[({prefix}_STATE_BYTES + 15) / 8];
 int main(void)
 {{
     static {name}_model model;
     uint32_t seed = 1;
-{labels}{fill}    if ({name}_init(&model, arena, sizeof arena, state, sizeof state)) return 1;
+{expected}{fill}    if ({name}_init(&model, arena, sizeof arena, state, sizeof state)) return 1;
     for (int round = 0; round < 2; round++) {{
 {body}    }}
     return 0;
