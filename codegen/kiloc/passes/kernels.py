@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from ..cores import kernels_of
+from ..cores import WITHOUT_DSP, kernels_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import NodeTypes
 from ..ir.verify import node_types
@@ -24,6 +24,7 @@ from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
+from ..ops.fast.triple import FEWER_VALUES, triple
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
@@ -122,6 +123,8 @@ TWICE = "its weights are in flash twice"
 def _packers(node: Node, target: str) -> list[Packer]:
     """The fast forms of a node, fastest first."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
+    if kernels_of(target) in WITHOUT_DSP and linear:
+        return [partial(triple, most) for most in (0, *FEWER_VALUES)]
     if kernels_of(target) == "dsp" and linear:
         return [packed, packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:
