@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, generated, library, pick, seeds
-from test_kernels_against_numpy import linear
+from test_kernels_against_numpy import depthwise, linear
 from test_method_kernels_against_numpy import with_gain
-from test_packed_kernels_against_numpy import in_form, meaning, repacked, wide, with_dead_channels
+from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels
 
 from kiloc.ops.fast import triple as packing
 from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.triple import FEWER_VALUES, TripleLinear, triple
+from kiloc.ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
 
 __all__ = ["library"]
 
@@ -53,7 +54,22 @@ def triple_layer(r: Rng, kind: str) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
+def depthwise_layer(r: Rng, relu: bool) -> Case:
+    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again."""
+    for _ in range(1000):
+        case = with_dead_channels(in_form(depthwise(r, 1), r, relu), r)
+        case = small_window(case, r) if r.random() < 0.7 else case
+        case = extreme(case, r) if r.random() < 0.2 else case
+        try:
+            return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), bool(r.random() < 0.4))[0]
+        except NotProved:
+            continue
+    raise AssertionError("no case")
+
+
 GENERATORS = {
+    "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
+    "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),
@@ -73,9 +89,11 @@ def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
 def test_packed_layer_means_what_the_layer_means(seed: int) -> None:
     r, found = np.random.default_rng([seed, 9]), 0
     for _ in range(40):
-        case = any_layer(r, pick(r, "relu", "any", "sums", "row_any"))
+        deep = r.random() < 0.5
+        case = in_form(small_window(depthwise(r, 1), r), r, bool(r.random() < 0.5)) if deep else any_layer(r, pick(r, "relu", "any", "sums"))
+        packer = partial(triple_depthwise, 3) if deep else partial(triple, pick(r, 0, 4, *FEWER_VALUES))
         try:
-            packed, _ = repacked(case, partial(triple, pick(r, 0, 4, *FEWER_VALUES)), bool(r.random() < 0.4))
+            packed, _ = repacked(case, packer, bool(r.random() < 0.4))
         except NotProved:
             continue
         np.testing.assert_array_equal(meaning(packed), meaning(case))

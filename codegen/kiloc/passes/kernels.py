@@ -25,6 +25,7 @@ from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple
+from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
@@ -125,6 +126,8 @@ def _packers(node: Node, target: str) -> list[Packer]:
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if kernels_of(target) in WITHOUT_DSP and linear:
         return [partial(triple, most) for most in (0, *FEWER_VALUES)]
+    if kernels_of(target) in WITHOUT_DSP and depthwise:
+        return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
     if kernels_of(target) == "dsp" and linear:
         return [packed, packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:

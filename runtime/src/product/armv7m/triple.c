@@ -7,9 +7,7 @@
 
 #if KT_ARMV7M
 
-#define KT_NAKED __attribute__((naked))
-/* The text reads the arguments, not C. */
-#pragma GCC diagnostic ignored "-Wunused-parameter"
+#include "triple_text.h"
 
 /* One value of the window: 12 products by 8 multiplications. */
 #define KT_STEP(i) \
@@ -59,27 +57,14 @@ KT_NAKED void kt_triple_sums(uint32_t *words, const uint32_t *panel, const uint8
 }
 
 /* Three results of the words a, b at r0, r0 + r12 and r0 + 2 r12. r8: 256 times the bias; r9, r10, r11: multiplier, addend, shift. */
-#define KT_HALF_UP(low, sum)
-#define KT_AWAY(low, sum) "asr " low ", " sum ", #31\n\t" "add " sum ", " sum ", " low ", lsl #7\n\t"
-#define KT_RESULT(low, sum, rounding, at) \
-    "add " sum ", r8, " sum ", lsl #8\n\t" \
-    "smull " low ", " sum ", " sum ", r9\n\t" \
-    rounding(low, sum) \
-    "add " sum ", r10\n\t" \
-    "asr " sum ", r11\n\t" \
-    "ssat " sum ", #8, " sum "\n\t" \
-    "strb " sum ", " at "\n\t"
 #define KT_THREE(a, b, rounding) \
-    "sbfx r2, " b ", #0, #21\n\t" \
-    "sub " b ", " b ", r2\n\t" \
-    "sub " a ", " a ", " b ", asr #11\n\t" \
-    "sbfx r3, " a ", #0, #21\n\t" \
-    "sub " a ", " a ", r3\n\t" \
-    "asr " a ", " a ", #10\n\t" \
-    "add " a ", " a ", " b ", asr #21\n\t" \
-    KT_RESULT(b, "r3", rounding, "[r0]") \
-    KT_RESULT(b, a, rounding, "[r0, r12]") \
-    KT_RESULT(b, "r2", rounding, "[r0, r12, lsl #1]")
+    KT_DECODE(a, b) \
+    KT_REQUANTIZE(b, "r3", "r8", "r9", "r10", "r11", rounding) \
+    "strb r3, [r0]\n\t" \
+    KT_REQUANTIZE(b, a, "r8", "r9", "r10", "r11", rounding) \
+    "strb " a ", [r0, r12]\n\t" \
+    KT_REQUANTIZE(b, "r2", "r8", "r9", "r10", "r11", rounding) \
+    "strb r2, [r0, r12, lsl #1]\n\t"
 #define KT_SIX(a, b, c, d, rounding) \
     "ldr r8, [r1], #4\n\t" \
     "ldm lr!, {r9-r11}\n\t" \
