@@ -18,22 +18,8 @@ typedef struct {
     int32_t row, tap, value;    /* what comes next: kernel row, tap of the row (0 where rows are neighbours), value of a run */
 } kt_triple_windows;
 
-/* Words of three positions, 4 apart. */
-KT_INLINE void kt_fill_three(uint32_t *word, const int8_t *a, const int8_t *b, const int8_t *c, int32_t count)
-{
-    int32_t i;
-    for (i = 0; i < count; i++, word += KT_PANEL_WORDS) {
-        const uint32_t middle = (uint32_t)b[i];
-        word[0] = (uint32_t)a[i] + (middle << 10);
-        word[1] = (uint32_t)c[i] + (middle << 21);
-    }
-}
-
-KT_INLINE void kt_fill_six(uint32_t *word, const int8_t *const at[KT_POSITIONS], int32_t count)
-{
-    kt_fill_three(word, at[0], at[1], at[2], count);
-    kt_fill_three(word + 2, at[3], at[4], at[5], count);
-}
+/* Words of three positions, 4 apart, of `count` neighbouring values of each; adds them to their sums. */
+void kt_fill_three(uint32_t *word, const int8_t *a, const int8_t *b, const int8_t *c, int32_t count, uint32_t sums[2]);
 
 /* `count` values of each of up to six pixels, `step` bytes apart, zeros up to `length`, and the start words. */
 void kt_fill_pixels(uint32_t *panel, const int8_t *x, int32_t step, int32_t positions, int32_t count, int32_t length);
