@@ -31,7 +31,21 @@ void kt_triple_two_rows_half_up(const kt_triple_rows *rows);
 void kt_triple_two_rows_away(const kt_triple_rows *rows);
 void kt_triple_three_rows_half_up(const kt_triple_rows *rows);
 void kt_triple_three_rows_away(const kt_triple_rows *rows);
-#else /* the kernels have it in C */
+#else
+#if KT_ARMV6M
+/* Words of the 3x3 windows of neighbouring results. words, end: of the results, 2 each; taps: 9 weights of [kernel column][kernel row];
+ * next_column: bytes from the end of one kernel column in the plane to the next; back: from the end of the last to the next result's first. */
+typedef struct {
+    uint32_t *words;
+    const uint32_t *end;
+    const uint32_t *column;
+    const int32_t *taps;
+    int32_t next_column, back;
+} kt_triple_windows_of_rows;
+
+void kt_triple_row_words(const kt_triple_windows_of_rows *rows);
+#endif
+/* the kernels have it in C */
 #define KT_TWO_ROWS(rounding) NULL
 #define KT_THREE_ROWS(rounding) NULL
 #endif

@@ -105,6 +105,20 @@ static inline void kt_keep_rows(const kt_triple_band *band)
     }
 }
 
+/* The results of two words, in three rows. */
+KT_INLINE void kt_three_results(const uint32_t words[2], const kt_triple_rows *rows, int32_t multiplier, int32_t addend, int32_t shift,
+                                int32_t negative, int8_t *y)
+{
+    int32_t sums[3];
+    int32_t i;
+    kt_three_sums(words, sums);
+    for (i = 0; i < 3; i++) {
+        const int32_t sum = sums[i] + rows->bias;
+        y[i == 0 ? 0 : i == 1 ? rows->second : rows->third] =
+            kt_short_requantize(sum, multiplier, addend - (sum < 0 ? negative : 0), shift);
+    }
+}
+
 /* Results of one of three rows and its two others, one window after the other. */
 KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *window, int32_t kernel_height, int32_t kernel_width, int32_t size,
                                   int32_t negative)
@@ -115,12 +129,11 @@ KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *w
     const int32_t next = rows->column_bytes / (int32_t)sizeof(uint32_t), dilation_x = next * window->dilation[KT_X];
     const uint32_t *column = rows->column;
     int8_t *y = rows->y;
-    int32_t left, kx, ky, i;
+    int32_t left, kx, ky;
     for (left = rows->columns; left > 0; left--, y += rows->next_column, column += next * window->stride[KT_X]) {
         const int8_t *weight = (const int8_t *)rows->weights;
         const uint32_t *tap_column = column;
         uint32_t words[2] = {0, 0};
-        int32_t sums[3];
         for (kx = 0; kx < kernel_width; kx++, tap_column += dilation_x) {
             const uint32_t *tap = tap_column;
             for (ky = 0; ky < kernel_height; ky++, tap += dilation_y) {
@@ -129,14 +142,44 @@ KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *w
                 words[1] += tap[1] * w;
             }
         }
-        kt_three_sums(words, sums);
-        for (i = 0; i < 3; i++) {
-            const int32_t sum = sums[i] + rows->bias;
-            y[i == 0 ? 0 : i == 1 ? rows->second : rows->third] =
-                kt_short_requantize(sum, multiplier, addend - (sum < 0 ? negative : 0), shift);
+        kt_three_results(words, rows, multiplier, addend, shift, negative, y);
+    }
+}
+
+#if KT_ARMV6M
+enum { KT_ROWS_AT_ONCE = 8 };
+
+/* The same of 3x3 windows whose rows are not dilated, for `count` neighbouring rows. */
+KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window *window, int32_t count, int32_t negative)
+{
+    const int8_t *const weights = (const int8_t *)rows->weights;
+    const int32_t *const epilogue = rows->weights + 3;
+    const int32_t multiplier = epilogue[0], addend = epilogue[1], shift = epilogue[2];
+    const int32_t next = rows->column_bytes * window->dilation[KT_X], three = 3 * KT_ROW_WORDS * (int32_t)sizeof(uint32_t);
+    const int32_t step = KT_ROW_WORDS * window->stride[KT_Y];
+    const uint32_t *column = rows->column;
+    uint32_t words[2 * KT_ROWS_AT_ONCE];
+    int32_t taps[9];
+    kt_triple_windows_of_rows of_rows = {words, NULL, NULL, taps, next - three, 2 * next + three - step * (int32_t)sizeof(uint32_t)};
+    int8_t *y = rows->y;
+    int32_t left, row, i;
+    for (i = 0; i < 9; i++) {
+        taps[i] = weights[i];
+    }
+    for (left = rows->columns; left > 0; left--, y += rows->next_column, column += rows->column_bytes / 4 * window->stride[KT_X]) {
+        int8_t *result = y;
+        for (row = 0; row < count; row += KT_ROWS_AT_ONCE) {
+            const int32_t part = kt_minimum(count - row, KT_ROWS_AT_ONCE);
+            of_rows.column = column + row * step;
+            of_rows.end = words + 2 * part;
+            kt_triple_row_words(&of_rows);
+            for (i = 0; i < part; i++, result += rows->next_row) {
+                kt_three_results(words + 2 * i, rows, multiplier, addend, shift, negative, result);
+            }
         }
     }
 }
+#endif
 
 KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
                                   kt_triple_rows_kernel *three)
@@ -163,6 +206,12 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int3
         }
         return;
     }
+#if KT_ARMV6M
+    if (small && window->dilation[KT_Y] == 1) {
+        kt_results_of_columns(&rows, window, left, negative);
+        return;
+    }
+#endif
     for (; left > 0; left--, rows.column += words, rows.y += line) {
         if (small) {
             kt_results_of_rows(&rows, window, 3, 3, 9, negative);
