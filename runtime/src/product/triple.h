@@ -66,17 +66,62 @@ KT_INLINE void kt_six_sums(const uint32_t words[KT_PANEL_WORDS], int32_t sums[KT
     kt_three_sums(words + 2, sums + 3);
 }
 
-/* The six results of a channel; negative: what a negative sum takes from the addend. */
+/* What makes results of three sums of a channel: three digits of the multiplier, the lowest first, of 10, 10 and 11 bits; bytes from the first
+ * result to the others. */
+typedef struct {
+    int32_t digits[3];
+    int32_t bias, addend, shift;
+    int32_t second, third;
+    int32_t multiplier;
+} kt_triple_scale;
+
+KT_INLINE kt_triple_scale kt_triple_scale_of(int32_t bias, const int32_t *epilogue, int32_t second, int32_t third)
+{
+    const int32_t multiplier = epilogue[0];
+    const kt_triple_scale scale = {
+        {multiplier & 1023, (multiplier >> 10) & 1023, multiplier >> 20}, bias, epilogue[1], epilogue[2], second, third, multiplier};
+    return scale;
+}
+
+/* The results of two words; negative: what a negative sum takes from the addend. */
+KT_INLINE void kt_results_of_words(const uint32_t words[2], int8_t *result, const kt_triple_scale *scale, int32_t negative)
+{
+    int32_t sums[3];
+    int32_t i;
+    kt_three_sums(words, sums);
+    for (i = 0; i < 3; i++) {
+        const int32_t sum = sums[i] + scale->bias;
+        result[i == 0 ? 0 : i == 1 ? scale->second : scale->third] =
+            kt_short_requantize(sum, scale->multiplier, scale->addend - (sum < 0 ? negative : 0), scale->shift);
+    }
+}
+
+#if KT_ARMV6M
+/* The same for either way to round. */
+void kt_triple_results_half_up(const uint32_t words[2], int8_t *result, const kt_triple_scale *scale);
+void kt_triple_results_away(const uint32_t words[2], int8_t *result, const kt_triple_scale *scale);
+#endif
+
+KT_INLINE void kt_three_results(const uint32_t words[2], int8_t *result, const kt_triple_scale *scale, int32_t negative)
+{
+#if KT_ARMV6M
+    if (negative != 0) {
+        kt_triple_results_away(words, result, scale);
+    } else {
+        kt_triple_results_half_up(words, result, scale);
+    }
+#else
+    kt_results_of_words(words, result, scale, negative);
+#endif
+}
+
+/* The six results of a channel. */
 KT_INLINE void kt_six_results(const uint32_t words[KT_PANEL_WORDS], int32_t bias, const int32_t *epilogue, int32_t negative, int8_t *result,
                               int32_t stride)
 {
-    int32_t sums[KT_POSITIONS];
-    int32_t i;
-    kt_six_sums(words, sums);
-    for (i = 0; i < KT_POSITIONS; i++) {
-        const int32_t sum = sums[i] + bias;
-        result[i * stride] = kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
-    }
+    const kt_triple_scale scale = kt_triple_scale_of(bias, epilogue, stride, 2 * stride);
+    kt_three_results(words, result, &scale, negative);
+    kt_three_results(words + 2, result + 3 * stride, &scale, negative);
 }
 
 /* The product in C, around kt_triple_sums. */

@@ -107,7 +107,7 @@ class TripleLinear(PackedLinear):
         arguments += [Argument(n.outputs[0]), *([] if row else [Scratch()])]
         struct = "kt_triple_conv2d_lora_params" if self.wide else "kt_triple_conv2d_params"
         source = "triple_row" if row else symbol[3:-3]
-        needs = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c")
+        needs = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
         return KernelCall(symbol, struct, fields, tuple(arguments), self.scratch(t), f"kernels/triple_convolution/{source}.c", needs)
 
 

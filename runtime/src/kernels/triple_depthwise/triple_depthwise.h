@@ -105,26 +105,12 @@ static inline void kt_keep_rows(const kt_triple_band *band)
     }
 }
 
-/* The results of two words, in three rows. */
-KT_INLINE void kt_three_results(const uint32_t words[2], const kt_triple_rows *rows, int32_t multiplier, int32_t addend, int32_t shift,
-                                int32_t negative, int8_t *y)
-{
-    int32_t sums[3];
-    int32_t i;
-    kt_three_sums(words, sums);
-    for (i = 0; i < 3; i++) {
-        const int32_t sum = sums[i] + rows->bias;
-        y[i == 0 ? 0 : i == 1 ? rows->second : rows->third] =
-            kt_short_requantize(sum, multiplier, addend - (sum < 0 ? negative : 0), shift);
-    }
-}
-
 /* Results of one of three rows and its two others, one window after the other. */
 KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *window, int32_t kernel_height, int32_t kernel_width, int32_t size,
                                   int32_t negative)
 {
     const int32_t *const epilogue = rows->weights + (size + 3) / 4;
-    const int32_t multiplier = epilogue[0], addend = epilogue[1], shift = epilogue[2];
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, epilogue, rows->second, rows->third);
     const int32_t dilation_y = KT_ROW_WORDS * window->dilation[KT_Y];
     const int32_t next = rows->column_bytes / (int32_t)sizeof(uint32_t), dilation_x = next * window->dilation[KT_X];
     const uint32_t *column = rows->column;
@@ -142,7 +128,7 @@ KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *w
                 words[1] += tap[1] * w;
             }
         }
-        kt_three_results(words, rows, multiplier, addend, shift, negative, y);
+        kt_three_results(words, y, &scale, negative);
     }
 }
 
@@ -154,7 +140,7 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 {
     const int8_t *const weights = (const int8_t *)rows->weights;
     const int32_t *const epilogue = rows->weights + 3;
-    const int32_t multiplier = epilogue[0], addend = epilogue[1], shift = epilogue[2];
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, epilogue, rows->second, rows->third);
     const int32_t next = rows->column_bytes * window->dilation[KT_X], three = 3 * KT_ROW_WORDS * (int32_t)sizeof(uint32_t);
     const int32_t step = KT_ROW_WORDS * window->stride[KT_Y];
     const uint32_t *column = rows->column;
@@ -174,7 +160,7 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
             of_rows.end = words + 2 * part;
             kt_triple_row_words(&of_rows);
             for (i = 0; i < part; i++, result += rows->next_row) {
-                kt_three_results(words + 2 * i, rows, multiplier, addend, shift, negative, result);
+                kt_three_results(words + 2 * i, result, &scale, negative);
             }
         }
     }
@@ -221,7 +207,7 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int3
     }
 }
 
-/* The channel of a band of the result rows [first, first + rows). */
+/* The channel of a band. */
 KT_INLINE void kt_triple_channel(kt_triple_band *band, const int32_t *bias, int32_t negative, kt_triple_rows_kernel *two,
                                  kt_triple_rows_kernel *three)
 {
