@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kiloc.cores import FOLDERS
+from kiloc import FOLDERS
 
 _PACKAGE = Path(__file__).resolve().parent
 

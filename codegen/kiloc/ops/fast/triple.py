@@ -143,7 +143,7 @@ def chunk_of(weights: Ints, most: int) -> int:
 
     60 values hold whatever the weights.
     """
-    length = weights.shape[1]
+    length = int(weights.shape[1])
     for count in range(-(-length // most), length):
         chunk = -(-length // (count * FOUR)) * FOUR
         if chunks_hold(weights, chunk):

@@ -73,9 +73,17 @@ class TripleDepthwise(PackedDepthwise):
             "rows": self.rows,
         }
         name = f"triple_depthwise{'_relu' if self.relu else ''}"
-        arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch())
+        arguments: tuple[Argument | Scratch, ...] = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch())
         source = f"kernels/triple_depthwise/{name}.c"
-        return KernelCall(f"kt_{name}_s8", "kt_triple_depthwise_params", fields, arguments, self.scratch(t), source, ("product/triple_rows.c", "product/triple_results.c"))
+        return KernelCall(
+            f"kt_{name}_s8",
+            "kt_triple_depthwise_params",
+            fields,
+            arguments,
+            self.scratch(t),
+            source,
+            ("product/triple_rows.c", "product/triple_results.c"),
+        )
 
 
 def stored(weights: Ints, shape: tuple[int, ...], words: Ints) -> NDArray[np.int32]:

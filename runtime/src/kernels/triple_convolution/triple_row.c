@@ -2,18 +2,30 @@
 #include "kt/kernels/triple_convolution.h"
 #include "triple_conv2d.h"
 
-/* Sums of two channels of bytes w + 128. */
-static void kt_row_sums(const int8_t *x, const uint8_t *weights, int32_t length, uint32_t sums[2])
+/* The products of one value with two channels each of two pairs. */
+KT_INLINE void kt_add_value(int8_t x, const uint8_t *first, const uint8_t *second, uint32_t sums[4])
 {
-    uint32_t first = sums[0], second = sums[1];
-    int32_t i;
-    for (i = 0; i < length; i++) {
-        const uint32_t value = (uint32_t)x[i];
-        first += value * weights[2 * i];
-        second += value * weights[2 * i + 1];
+    const uint32_t value = (uint32_t)x;
+    sums[0] += value * first[0];
+    sums[1] += value * first[1];
+    sums[2] += value * second[0];
+    sums[3] += value * second[1];
+}
+
+/* Sums of four channels of bytes w + 128. */
+static void kt_row_sums(const int8_t *x, const uint8_t *first, const uint8_t *second, int32_t length, uint32_t offset, uint32_t sums[4])
+{
+    uint32_t found[4] = {offset, offset, offset, offset};
+    for (; length >= 4; length -= 4, x += 4, first += 8, second += 8) {
+        kt_add_value(x[0], first, second, found);
+        kt_add_value(x[1], first + 2, second + 2, found);
+        kt_add_value(x[2], first + 4, second + 4, found);
+        kt_add_value(x[3], first + 6, second + 6, found);
     }
-    sums[0] = first;
-    sums[1] = second;
+    for (; length > 0; length--, x++, first += 2, second += 2) {
+        kt_add_value(*x, first, second, found);
+    }
+    memcpy(sums, found, sizeof found);
 }
 
 KT_INLINE void kt_triple_row(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int32_t negative)
@@ -26,10 +38,11 @@ KT_INLINE void kt_triple_row(const kt_triple_conv2d_params *params, const int8_t
     for (i = 0; i < depth; i++) {
         offset -= (uint32_t)x[i] << 7;
     }
-    for (c = 0; c < channels; c += 2, weights += 2 * params->length) {
-        uint32_t sums[2] = {offset, offset};
-        kt_row_sums(x, weights, depth, sums);
-        for (i = 0; i < kt_minimum(channels - c, 2); i++, epilogue += 3) {
+    for (c = 0; c < channels; c += 4, weights += 4 * params->length) {
+        const int32_t count = kt_minimum(channels - c, 4);
+        uint32_t sums[4];
+        kt_row_sums(x, weights, count > 2 ? weights + 2 * params->length : weights, depth, offset, sums);
+        for (i = 0; i < count; i++, epilogue += 3) {
             const int32_t start = params->fold == NULL ? bias[c + i]
                                                        : params->fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);
             const int32_t sum = (int32_t)sums[i] + start;
