@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, generated, library, pick, seeds
 from test_kernels_against_numpy import depthwise, linear
 from test_method_kernels_against_numpy import with_gain
+from test_packed_gradients_against_numpy import layer_gradient, with_lora
 from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels
 
+from kiloc.ir.graph import Node, Value
+from kiloc.ir.operator import NodeTypes
+from kiloc.ir.types import TensorType
 from kiloc.ops.fast import triple as packing
 from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.triple import FEWER_VALUES, TripleLinear, triple
 from kiloc.ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
+from kiloc.ops.fast.triple_input_gradient import triple_input_gradient
 
 __all__ = ["library"]
 
@@ -67,7 +73,25 @@ def depthwise_layer(r: Rng, relu: bool) -> Case:
     raise AssertionError("no case")
 
 
+def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, list[Value], str]:
+    """A packer: the gradient reads a stream as its layer has it, in chunks of at most so many values."""
+    weights = values[node.inputs["weights"]].data.astype(np.int64).reshape(t.type("weights").shape[0], -1)
+    weights = np.pad(weights, ((0, 0), (0, -weights.shape[1] % 4)))
+    chunk = packing.chunk_of(weights, most or weights.shape[1])
+    data = packing.stored(weights, chunk)
+    stream = Value("stream", TensorType(data.shape, "int32"), "constant", data)
+    return triple_input_gradient(node, (replace(node, op=TripleLinear(chunk=chunk)), stream), t.type("weights"))
+
+
+def gradient_of_layer(r: Rng, lora: bool = False) -> Case:
+    case = layer_gradient(r, bool(r.random() < 0.1))
+    case = replace(case, op=replace(case.op, shift=int(r.integers(-1, 34)) if r.random() < 0.2 else case.op.shift))  # type: ignore[attr-defined,call-arg]
+    return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
+
+
 GENERATORS = {
+    "triple_input_gradient": (gradient_of_layer, 40),
+    "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
@@ -99,6 +123,13 @@ def test_packed_layer_means_what_the_layer_means(seed: int) -> None:
         np.testing.assert_array_equal(meaning(packed), meaning(case))
         found += 1
     assert found > 10
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
+    r = np.random.default_rng([seed, 10])
+    for case in (layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
+        np.testing.assert_array_equal(meaning(repacked(case, partial(back, most=pick(r, 0, 16)))[0]), meaning(case))
 
 
 def test_chunks_are_as_long_as_is_proved() -> None:

@@ -26,6 +26,7 @@ from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
+from ..ops.fast.triple_input_gradient import triple_input_gradient
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
@@ -52,7 +53,7 @@ LAVISH = -1
 def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> Choice:
     """The kernel of one node. target "": portable; savings: of nodes, by name, how many of the fastest forms are left out, because they take
     memory, or `LAVISH`."""
-    packers = _packers(node, target)
+    packers = _packers(node, target, graph, savings)
     if not packers:
         return Choice(node, (), WIDE if isinstance(node.op, WideOp) and kernels_of(target) in ("dsp", "mve") else "")
     saving = (savings or {}).get(_layer(node), 0)
@@ -80,6 +81,8 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     usual = replace(graph, shared=graph.shared - {node.name})
     if kernels_of(target) == "mve":
         return Choice(node, (), choose(usual, node, target).slow or SHARED)
+    if kernels_of(target) in WITHOUT_DSP:  # they share always
+        return choose(usual, node, target, savings)
     try:
         forward = _packed_layer(graph, node.inputs["weights"], target, savings)
         chosen, values, slow = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
@@ -95,6 +98,14 @@ def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str,
             choice = choose(graph, layer, target, savings)
             return next(((choice.node, v) for v in choice.values if v.name == choice.node.inputs.get("stream")), None)
     return None
+
+
+def _through_stream(
+    graph: Graph | None, target: str, savings: Mapping[str, int] | None, node: Node, t: NodeTypes, values: Mapping[str, Value]
+) -> tuple[Node, list[Value], str]:
+    """A packer of the gradient that reads what its layer reads."""
+    assert graph is not None
+    return triple_input_gradient(node, _packed_layer(graph, node.inputs["weights"], target, savings), t.type("weights"))
 
 
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
@@ -121,13 +132,15 @@ WIDE = "kernels of int16 activations are portable C"
 TWICE = "its weights are in flash twice"
 
 
-def _packers(node: Node, target: str) -> list[Packer]:
-    """The fast forms of a node, fastest first."""
+def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mapping[str, int] | None = None) -> list[Packer]:
+    """The fast forms of a node, fastest first; graph: where it stands, of which some need another node."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if kernels_of(target) in WITHOUT_DSP and linear:
         return [partial(triple, most) for most in (0, *FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:
         return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
+    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
+        return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
         return [packed, packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:

@@ -50,6 +50,32 @@ void kt_triple_conv2d_lora_s8(const kt_triple_conv2d_lora_params *params, const 
                               const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
                               const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* kt_conv2d_input_gradient_s8 without a gain, from the stream of the layer itself, whose input channels are a multiple of 4. length, chunk: of
+ * the stream, as above. The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase,
+ * or by rows that are no whole groups. */
+typedef struct {
+    kt_window window;
+    const int32_t *stream;
+    int32_t length;
+    int32_t chunk;
+    const int16_t *prescale;
+    int32_t prescale_shift;
+    int32_t shift;
+} kt_triple_input_gradient_params;
+
+void kt_triple_input_gradient_s8(const kt_triple_input_gradient_params *params, const int8_t *g, int8_t *dx);
+
+/* kt_conv2d_path_input_gradient_s8 with LoRA and without a gain, in the same way. */
+typedef struct {
+    kt_triple_input_gradient_params layer;
+    int32_t path_channels;
+    int32_t path_multiplier;
+    int32_t path_shift;
+} kt_triple_path_input_gradient_params;
+
+void kt_triple_path_input_gradient_s8(const kt_triple_path_input_gradient_params *params, const int8_t *g, const int8_t *path_g,
+                                      const int8_t *path_exponent, const int8_t *path_weights, const int8_t *weights_exponent, int8_t *dx);
+
 #ifdef __cplusplus
 }
 #endif
