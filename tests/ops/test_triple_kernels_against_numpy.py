@@ -19,7 +19,7 @@ from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import TensorType
 from kiloc.ops.fast import triple as packing
 from kiloc.ops.fast._packing import NotProved
-from kiloc.ops.fast.triple import FEWER_VALUES, TripleLinear, triple
+from kiloc.ops.fast.triple import FEWER_VALUES, TripleLinear, triple, triple_on_stack
 from kiloc.ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
 from kiloc.ops.fast.triple_input_gradient import triple_input_gradient
 
@@ -51,7 +51,8 @@ def triple_layer(r: Rng, kind: str) -> Case:
     for _ in range(1000):
         case = any_layer(r, kind)
         try:
-            found, _ = repacked(case, partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES)), bool(r.random() < 0.4))
+            packer = triple_on_stack if r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
+            found, _ = repacked(case, packer, bool(r.random() < 0.4))
         except NotProved:
             continue
         assert isinstance(found.op, TripleLinear)

@@ -24,7 +24,7 @@ from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
-from ..ops.fast.triple import FEWER_VALUES, triple
+from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
 from ..ops.fast.triple_input_gradient import triple_input_gradient
 from ..ops.model._linear import Linear
@@ -136,7 +136,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     """The fast forms of a node, fastest first; graph: where it stands, of which some need another node."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if kernels_of(target) in WITHOUT_DSP and linear:
-        return [partial(triple, most) for most in (0, *FEWER_VALUES)]
+        return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:
         return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):

@@ -38,6 +38,9 @@ FOUR = 4
 FEWER_VALUES = (64, 16)
 """Chunks that leave speed for scratch: so many values at most."""
 
+STACK_BYTES = 1344
+"""Scratch of so many may lie on the stack (KT_STACK_PANEL in the runtime)."""
+
 SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
     "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
@@ -104,11 +107,14 @@ class TripleLinear(PackedLinear):
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in (*LORA_OPERANDS, *GAIN_OPERANDS)]
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
-        arguments += [Argument(n.outputs[0]), *([] if row else [Scratch()])]
+        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
+        scratch = 0 if self.on_stack else self.scratch(t)
+        stack = "kt_trained_on_stack" if self.wide else "kt_triple_on_stack"
+        unreached = frozenset[str]() if self.on_stack or row else frozenset({stack})
         struct = "kt_triple_conv2d_lora_params" if self.wide else "kt_triple_conv2d_params"
         source = "triple_row" if row else symbol[3:-3]
         needs = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
-        return KernelCall(symbol, struct, fields, tuple(arguments), self.scratch(t), f"kernels/triple_convolution/{source}.c", needs)
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/triple_convolution/{source}.c", needs, unreached)
 
 
 def stored(weights: Ints, chunk: int) -> NDArray[np.int32]:
@@ -149,6 +155,19 @@ def chunk_of(weights: Ints, most: int) -> int:
         if chunks_hold(weights, chunk):
             return chunk
     return FOUR
+
+
+def triple_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same with all scratch on the stack, where that has room for it, in chunks that it has room for. Raises NotProved."""
+    for most in (0, *FEWER_VALUES):
+        found, added, slow = triple(most, node, t, values)
+        op = found.op
+        assert isinstance(op, TripleLinear)
+        constants = {v.name: v.type for v in added}
+        types = NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results)
+        if op.scratch(types) <= STACK_BYTES:
+            return replace(found, op=replace(op, on_stack=True)), added, slow or ("" if most == 0 else packing.MEMORY)
+    return triple(FEWER_VALUES[0], node, t, values)
 
 
 def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:

@@ -25,6 +25,14 @@ static void kt_finish_trained(const void *context, const kt_triple_block *block)
     }
 }
 
+/* A function of its own, so that the other does without these words. */
+static __attribute__((noinline)) void kt_trained_on_stack(const kt_triple_layer *layer, const int8_t *x, int32_t outside,
+                                                          const kt_trained_results *results)
+{
+    int32_t scratch[KT_STACK_PANEL];
+    kt_triple_walk(layer, x, outside, kt_direction(x, results->y), scratch, kt_finish_trained, results);
+}
+
 void kt_triple_conv2d_lora_s8(const kt_triple_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
                               const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
                               const int8_t *gain_exponent, int8_t *y, void *scratch)
@@ -33,5 +41,9 @@ void kt_triple_conv2d_lora_s8(const kt_triple_conv2d_lora_params *params, const 
     const kt_trained_sums trained = kt_trained_sums_of(layer, bias, u, b, u_range, b_exponent, gain, gain_exponent);
     const kt_trained_results results = {&trained, y};
     const kt_triple_layer walked = {&layer->window, (const uint8_t *)layer->stream, layer->pairs, params->chunk, NULL, NULL, y, NULL};
-    kt_triple_walk(&walked, x, layer->outside, kt_direction(x, y), scratch, kt_finish_trained, &results);
+    if (scratch == NULL) {
+        kt_trained_on_stack(&walked, x, layer->outside, &results);
+    } else {
+        kt_triple_walk(&walked, x, layer->outside, kt_direction(x, y), scratch, kt_finish_trained, &results);
+    }
 }
