@@ -6,6 +6,7 @@ import json
 import warnings
 import wave
 import zlib
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 import kilotune as kt
 from kiloc.export import tflite
-from kiloc.features import described, front_end, plan
+from kiloc.features import FrontEnd, described, front_end
 from kiloc.ops.model.reshape import Reshape
 from kilotune.cli import main
 from kilotune.data import Wanted, load
@@ -28,20 +29,38 @@ from .test_compiler_flags import OWN, compiler
 
 SOURCE = Path(__file__).parent / "features.c"
 SHORT: dict[str, Any] = {"samples": 1800, "window": 480, "hop": 320}
-FRONT_ENDS = {
+FRONT_ENDS: dict[str, FrontEnd] = {
     "mfcc": kt.Mfcc(**SHORT),
     "logmel": kt.LogMel(**SHORT, bands=16, level="full_scale"),
     "long": kt.LogMel(samples=6000, window=4096, hop=1000, bands=128, low=0.0, high=8000.0, floor=1e-9),
     "odd": kt.Mfcc(sample_rate=8000, samples=777, window=401, hop=77, bands=23, low=100.0, high=4000.0, coefficients=13, floor=1e-2),
     "least": kt.LogMel(samples=16, window=16, hop=1, bands=2, low=0.0, high=8000.0),
+    "microfrontend": kt.MicroFrontend(samples=1800),
+    "other noise": kt.MicroFrontend(
+        sample_rate=8000,
+        samples=900,
+        window=250,
+        hop=77,
+        bands=16,
+        low=20.0,
+        high=3900.0,
+        even_smoothing=1.0,
+        odd_smoothing=0.5,
+        remaining=0.3,
+        strength=0.5,
+        offset=1e4,
+        scaling="micro_speech",
+    ),
+    "no gain": kt.MicroFrontend(samples=5000, window=4000, hop=500, bands=128, low=0.0, high=7900.0, pcan=False, even_smoothing=0.0),
 }
+MEL = [name for name, front in FRONT_ENDS.items() if isinstance(front, kt.LogMel)]
 BOARDS = ("posix", "microbit-1m", "mps2-an386")
 STEPS = 0.02
 """Of the model's input, with steps of 0.1: how far the integers may be from float64, beside their rounding."""
 SCALE, ZERO = 0.1, 20
 
 
-def recordings(front: kt.LogMel) -> NDArray[np.int16]:
+def recordings(front: FrontEnd) -> NDArray[np.int16]:
     """Silence, full scale of both signs, noise loud and so quiet that it is mostly 0, a tone, clicks, and a constant below zero."""
     n, rng = front.samples, np.random.default_rng(3)
     click = np.zeros(n)
@@ -53,7 +72,7 @@ def recordings(front: kt.LogMel) -> NDArray[np.int16]:
     return np.array(rows).round().astype(np.int16)
 
 
-def built(front: kt.LogMel, folder: Path, **options: Any) -> kt.Build:
+def built(front: FrontEnd, folder: Path, **options: Any) -> kt.Build:
     m = Maker("model", (1, front.frames, front.width, 1), 3, SCALE, ZERO)
     flat = m.op("input", "flat", Reshape((1, front.frames * front.width)), (1, front.frames * front.width))
     (folder / "model.tflite").write_bytes(tflite.write(m.finish(m.dense(flat, "logits", 3))))
@@ -78,15 +97,14 @@ def outcome(build: kt.Build, samples: NDArray[np.int16], board: str, folder: Pat
 # ---- C is NumPy ----
 
 
-@pytest.mark.parametrize("buffers", ("caller", "arena"))
-@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize(("name", "buffers"), [*zip(FRONT_ENDS, cycle(("caller", "arena")), strict=False)])
 def test_c_gives_the_bits_of_numpy(name: str, buffers: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     front = FRONT_ENDS[name]
     samples = recordings(front)
     build = built(front, tmp_path, buffers=buffers)
     expected = [zlib.crc32(row.tobytes()) for row in build.features(samples)]
     assert len(set(expected)) > len(expected) // 2
-    boards = BOARDS if (name, buffers) in (("mfcc", "caller"), ("logmel", "arena")) else BOARDS[:1]
+    boards = BOARDS if name in ("mfcc", "logmel", "microfrontend") else BOARDS[:1]
     if len(boards) > 1:
         request.getfixturevalue("qemu")
     for board in boards:
@@ -96,25 +114,25 @@ def test_c_gives_the_bits_of_numpy(name: str, buffers: str, tmp_path: Path, requ
 # ---- The integers are near float64 ----
 
 
-@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("name", MEL)
 def test_integers_are_near_real_numbers(name: str) -> None:
     """Of signals with something at all frequencies every value, whatever is beyond the range of int8 at its end."""
     front = FRONT_ENDS[name]
     samples = recordings(front)[[0, 3, 4, 6, 8, 9, 10, 11]]
     real = (front.reference(samples) / SCALE + ZERO).clip(-128, 127)
-    found = plan(front, SCALE, ZERO)(samples)
+    found = front.planned(SCALE, ZERO)(samples)
     assert np.unique(found).size > 10
     assert np.abs(found - real).max() <= 0.5 + STEPS
 
 
-@pytest.mark.parametrize("name", [name for name, front in FRONT_ENDS.items() if type(front) is kt.LogMel])
+@pytest.mark.parametrize("name", [name for name in MEL if type(FRONT_ENDS[name]) is kt.LogMel])
 def test_bands_within_60_db_of_the_loudest_are_near_real_numbers(name: str) -> None:
     """Of tones and constants too, whose other frequencies are next to nothing: what is fainter drowns in the rounding of the FFT."""
     front = FRONT_ENDS[name]
     samples = recordings(front)
     real = front.reference(samples)
     heard = real >= real.max(axis=2, keepdims=True) - 3 * np.log(10)
-    wrong = plan(front, SCALE, ZERO)(samples) - (real / SCALE + ZERO).clip(-128, 127)
+    wrong = front.planned(SCALE, ZERO)(samples) - (real / SCALE + ZERO).clip(-128, 127)
     assert np.abs(wrong[heard]).max() <= 0.5 + STEPS
 
 
@@ -124,7 +142,7 @@ def test_real_recordings_give_the_input_of_the_keyword_set(data_dir: Path) -> No
     model = kt.load(data_dir / "models" / "kws_dscnn_int8.tflite")
     t = model.graph.type(model.graph.inputs[0])
     front = kt.Mfcc()
-    found = plan(front, t.scale, t.zero_point)(clips["pcm"]).reshape(len(clips["pcm"]), -1).astype(int)
+    found = front.planned(t.scale, t.zero_point)(clips["pcm"]).reshape(len(clips["pcm"]), -1).astype(int)
     assert np.abs(found - rows["x"][clips["index"]]).max() == 1
     real = (front.reference(clips["pcm"]) / t.scale + t.zero_point).reshape(found.shape)
     assert np.abs(found - real.clip(-128, 127)).max() <= 0.51

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from kiloc.features import FRONT_ENDS, LogMel
+from kiloc.features import FRONT_ENDS, FrontEnd
 
 
-def made_front_end(name: str | None, given: Sequence[str]) -> LogMel | None:
+def made_front_end(name: str | None, given: Sequence[str]) -> FrontEnd | None:
     """The front end of this name, with fields as "window=640". Usage error where one is none of its."""
     if name is None:
         if given:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.features import LogMel
+from kiloc.features import FrontEnd
 
 from ..devices.manifest import Manifest, Tensor
 
@@ -36,7 +36,7 @@ class Wanted:
     values: int = 0
     """Numbers in a target that is values."""
     class_names: tuple[str, ...] = ()
-    features: LogMel | None = None
+    features: FrontEnd | None = None
     """What makes the input of recordings: these are then samples too, as int16 [N, samples]."""
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.features import LogMel
+from kiloc.features import FrontEnd
 
 from ..devices.errors import DeviceError
 from ..devices.manifest import Tensor
@@ -27,7 +27,7 @@ TOLERANCE = 0.02
 
 
 def read_folder(
-    folder: Path, what: str, tensor: Tensor | None, features: LogMel | None = None
+    folder: Path, what: str, tensor: Tensor | None, features: FrontEnd | None = None
 ) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...], list[str]]:
     """Samples, labels as words (None where files lie in no folder of a class), the files, and notes.
 
@@ -54,7 +54,7 @@ def _known(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (*RECORDINGS, *IMAGES)
 
 
-def _recording_reader(tensor: Tensor, features: LogMel | None, notes: list[str]) -> Callable[[Path], NDArray[Any]]:
+def _recording_reader(tensor: Tensor, features: FrontEnd | None, notes: list[str]) -> Callable[[Path], NDArray[Any]]:
     if features is None:
         return lambda path: _recording(path, tensor)
     return lambda path: _whole_recording(path, features, notes)
@@ -92,7 +92,7 @@ def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
     return (codes / 2.0 ** (bits - 1)).astype(np.float32).reshape(tensor.sample_shape)
 
 
-def _whole_recording(path: Path, features: LogMel, notes: list[str]) -> NDArray[np.int16]:
+def _whole_recording(path: Path, features: FrontEnd, notes: list[str]) -> NDArray[np.int16]:
     """The samples of a WAV file of one channel as int16, silence behind a short one."""
     codes, bits, rate = _codes(path)
     if rate != features.sample_rate:

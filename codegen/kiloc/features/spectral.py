@@ -1,4 +1,4 @@
-"""A front end in integers: tables, and their exact meaning in NumPy, which `runtime/src/features/spectral.c` repeats bit for bit.
+"""Mel bands in integers: tables, and their exact meaning in NumPy, which `runtime/src/features/spectral.c` repeats bit for bit.
 
 Of each frame: samples are shifted up until the largest has 16 bits, weighted by the window (15 bits of fraction), and go through an FFT of
 half the length on pairs of samples, in int32 with twiddles of 30 bits; no stage can overflow, since `fraction` leaves room for the sum of
@@ -10,16 +10,18 @@ and the change of base are one matrix of int16, with a single rounding at its en
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from .front_end import FULL_SCALE, LogMel
+from .front_end import FULL_SCALE, FeaturePlan, Int64, Table, framed, quantized
 
-Int64 = NDArray[np.int64]
+if TYPE_CHECKING:
+    from .mel import LogMel
 
 WINDOW_BITS = 15
 TWIDDLE_BITS = 30
@@ -34,8 +36,13 @@ MOST_SHIFT = 15
 
 
 @dataclass(frozen=True, eq=False)
-class FeaturePlan:
-    """The constants of a front end for one quantisation of a model's input. Called with recordings it gives that input."""
+class SpectralPlan(FeaturePlan):
+    """The constants of a LogMel or Mfcc for one quantisation of a model's input."""
+
+    function: ClassVar[str] = "kt_features_spectral"
+    struct: ClassVar[str] = "kt_spectral_features"
+    source: ClassVar[str] = "features/spectral.c"
+    arguments: ClassVar[tuple[str, ...]] = ("samples", "count", "scratch", "rows")
 
     front: LogMel
     window: NDArray[np.uint16]
@@ -61,9 +68,35 @@ class FeaturePlan:
         return 4 * (self.front.fft + self.front.bands)
 
     @property
-    def constant_bytes(self) -> int:
-        tables = (self.window, self.sine, self.band_start, self.band_count, self.weights, self.logarithm, self.matrix)
-        return sum(t.nbytes for t in tables)
+    def tables(self) -> tuple[Table, ...]:
+        return (
+            Table("window", "uint16_t", self.window, "Hann window, 15 bits of fraction"),
+            Table("sine", "int32_t", self.sine, "a quarter of a period, 30 bits of fraction"),
+            Table("band_start", "uint16_t", self.band_start, "first frequency of each band"),
+            Table("band_count", "uint16_t", self.band_count, "frequencies of each band"),
+            Table("weights", "uint16_t", self.weights, "of the frequencies of all bands, 15 bits of fraction"),
+            Table("logarithm", "uint16_t", self.logarithm, "log2(1 + i / 128), 16 bits of fraction"),
+            Table("matrix", "int16_t", self.matrix, "from logarithms to steps of the input"),
+        )
+
+    @property
+    def members(self) -> Mapping[str, int | str]:
+        front = self.front
+        return {
+            "floor": f"UINT64_C({self.floor})",
+            "zero_point": self.zero_point,
+            "window_samples": front.window,
+            "hop": front.hop,
+            "frames": front.frames,
+            "points": front.fft,
+            "bands": front.bands,
+            "coefficients": front.width if self.matrix.ndim == 2 else 0,
+            "first_bin": self.first_bin,
+            "last_bin": self.last_bin,
+            "fraction": self.fraction,
+            "shift": self.shift,
+            "peak": int(front.level == "peak"),
+        }
 
     @property
     def first_bin(self) -> int:
@@ -74,19 +107,12 @@ class FeaturePlan:
     def last_bin(self) -> int:
         return int((self.band_start + self.band_count).max()) - 1
 
-    def __call__(self, samples: NDArray[Any]) -> NDArray[np.int8]:
-        """int16 recordings [N, samples] -> [N, frames, width]. ValueError for others."""
-        x = np.asarray(samples)
-        if x.dtype != np.int16 or x.ndim != 2 or x.shape[1] != self.front.samples:
-            raise ValueError(f"recordings are {x.dtype} {list(x.shape)}, the front end takes int16 [N, {self.front.samples}]")
-        return (
-            np.stack([self._recording(one.astype(np.int64)) for one in x]) if len(x) else np.empty((0, self.front.frames, self.front.width), np.int8)
-        )
+    def _recordings(self, x: Int64) -> NDArray[np.int8]:
+        return np.stack([self._recording(one) for one in x])
 
     def _recording(self, x: Int64) -> NDArray[np.int8]:
         level = max(int(x.max()), 1) if self.front.level == "peak" else FULL_SCALE
-        places = np.arange(self.front.frames)[:, None] * self.front.hop + np.arange(self.front.window)
-        frames = x[places]
+        frames = framed(self.front, x[None])[0]
         up = MOST_SHIFT - np.searchsorted(1 << np.arange(MOST_SHIFT + 1), np.abs(frames).max(axis=1)).astype(np.int64)
         bands = self._bands(self._magnitudes(*self._transformed(self._weighted(frames, up))))
         bands += ((level * self.floor) >> (FLOOR_BITS - up))[:, None]
@@ -156,8 +182,7 @@ class FeaturePlan:
 
     def _quantized(self, logs: Int64) -> NDArray[np.int8]:
         sums = logs @ self.matrix.astype(np.int64).T if self.matrix.ndim == 2 else logs * int(self.matrix[0])
-        q = self.zero_point + ((sums + (1 << (self.shift - 1))) >> self.shift)
-        return np.asarray(np.clip(q, -128, 127), np.int8)
+        return quantized((sums + (1 << (self.shift - 1))) >> self.shift, self.zero_point)
 
 
 def _root(re: Int64, im: Int64) -> Int64:
@@ -169,7 +194,7 @@ def _root(re: Int64, im: Int64) -> Int64:
     return np.sqrt((power >> shift).astype(np.float64)).astype(np.int64) << (shift >> 1)  # exact below 2^52
 
 
-def plan(front: LogMel, scale: float, zero_point: int) -> FeaturePlan:
+def spectral_plan(front: LogMel, scale: float, zero_point: int) -> SpectralPlan:
     """The tables of a front end whose features become round(feature / scale) + zero_point, as int8. Raises CompileError."""
     window = np.round(front.hann() * (1 << WINDOW_BITS)).astype(np.uint16)
     fraction = min(WINDOW_BITS - 1, HEADROOM_BITS - 15 - int(window.sum(dtype=np.int64) >> WINDOW_BITS).bit_length())
@@ -183,7 +208,7 @@ def plan(front: LogMel, scale: float, zero_point: int) -> FeaturePlan:
     steps = 1 << STEPS_BITS
     logarithm = np.round(np.log2(1 + np.arange(steps) / steps) * (1 << LOGARITHM_BITS)).astype(np.uint16)
     matrix, bits = _matrix(front, scale)
-    return FeaturePlan(
+    return SpectralPlan(
         front, window, sine, start, count, weights, logarithm, matrix, fraction,
         floor=round(front.floor * 2 ** (fraction + WEIGHT_BITS + 1 + FLOOR_BITS)), shift=LOGARITHM_BITS + bits, zero_point=zero_point,
     )  # fmt: skip
