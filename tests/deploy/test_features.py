@@ -72,12 +72,17 @@ def recordings(front: FrontEnd) -> NDArray[np.int16]:
     return np.array(rows).round().astype(np.int16)
 
 
-def built(front: FrontEnd, folder: Path, **options: Any) -> kt.Build:
+def _model(front: FrontEnd, folder: Path) -> kt.Model:
     m = Maker("model", (1, front.frames, front.width, 1), 3, SCALE, ZERO)
     flat = m.op("input", "flat", Reshape((1, front.frames * front.width)), (1, front.frames * front.width))
     (folder / "model.tflite").write_bytes(tflite.write(m.finish(m.dense(flat, "logits", 3))))
-    model = kt.load(folder / "model.tflite")
-    return kt.build(model, folder / "build", method=kt.BiasOnly(), features=front, target="cortex-m4", name="model", measure=False, **options)
+    return kt.load(folder / "model.tflite")
+
+
+def built(front: FrontEnd, folder: Path, **options: Any) -> kt.Build:
+    return kt.build(
+        _model(front, folder), folder / "build", method=kt.BiasOnly(), features=front, target="cortex-m4", name="model", measure=False, **options
+    )
 
 
 def outcome(build: kt.Build, samples: NDArray[np.int16], board: str, folder: Path) -> list[int]:
@@ -190,9 +195,10 @@ def test_a_folder_of_recordings_is_read(tmp_path: Path) -> None:
         load(str(tmp_path / "words"), wanted=Wanted.by(Manifest.load(build.directory)))
 
 
-def _write(path: Path, samples: NDArray[np.int16], rate: int) -> None:
+def _write(path: Path, samples: NDArray[np.int16], rate: int, channels: int = 1) -> None:
+    path.parent.mkdir(exist_ok=True)
     with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
         file.writeframes(samples.astype("<i2").tobytes())
 
 
@@ -274,12 +280,57 @@ def test_a_build_of_the_command_line_predicts_recordings(tmp_path: Path) -> None
     assert [row["class"] for row in json.loads(done.stdout)] == classes
 
 
+def test_a_model_file_is_trained_on_recordings(tmp_path: Path) -> None:
+    """As by a build with the front end, from a folder of classes; and a single recording is cut into those that it holds."""
+    front = FRONT_ENDS["mfcc"]
+    samples = recordings(front)[2:8]
+    plain = built(front, tmp_path, calibration=samples)
+    for i, row in enumerate(samples):
+        folder = tmp_path / "words" / "abc"[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / f"{i}.wav", row, front.sample_rate)
+    fields = ["--features", "mfcc", *(part for name in SHORT for part in ("--feature", f"{name}={SHORT[name]}"))]
+    run, data, kept = CliRunner(), str(tmp_path / "words"), tmp_path / "trained.kta"
+    train = ["train", str(tmp_path / "model.tflite"), "--data", data, *fields, "--method", "bias", "--epochs", "3", "--hold-out", "0"]
+    done = run.invoke(main, [*train, "--lr", "0.01", "--save", str(kept), "--json"])
+    assert done.exit_code == 0, done.output
+    order, labels = [0, 3, 1, 4, 2, 5], [0, 0, 1, 1, 2, 2]
+    build = built(front, tmp_path, calibration=(samples[order], np.array(labels)), training=kt.Training(optimizer=kt.SGD(lr=0.01)))
+    with plain.open("host") as device, build.open("host") as other:
+        other.fit(samples[order], labels, epochs=3, hold_out=0)
+        assert kt.Adapter.load(kept).payload == other.export_adapter().payload
+        _write(tmp_path / "long.wav", np.concatenate([*samples, samples[0][:500]]), front.sample_rate)
+        done = run.invoke(main, ["predict", str(plain.directory), "--data", str(tmp_path / "long.wav"), "--json"])
+        assert [row["class"] for row in json.loads(done.stdout)] == device.predict(samples).tolist()
+        assert "cut into 6 recordings of 1800 samples; the last 500 are left out" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("rate", "length", "channels", "features", "what"),
+    [
+        (8000, 1800, 1, "mfcc", "8000 samples a second, the front end takes 16000"),
+        (16000, 479, 1, "mfcc", "479 samples (0.0299 s), too few for one window of 480"),
+        (16000, 1801, 1, "mfcc", "1801 samples (0.113 s), the front end takes 1800"),
+        (16000, 1800, 2, "mfcc", "has 2 channels"),
+        (16000, 1800, 1, "logmel", "LogMel gives 5 x 40 values, the model takes 5 x 10"),
+    ],
+)
+def test_recordings_that_do_not_fit_are_refused(rate: int, length: int, channels: int, features: str, what: str, tmp_path: Path) -> None:
+    _model(FRONT_ENDS["mfcc"], tmp_path)
+    _write(tmp_path / "words" / "a.wav", np.zeros(length * channels, np.int16), rate, channels)
+    fields = [part for name in SHORT for part in ("--feature", f"{name}={SHORT[name]}")]
+    done = CliRunner().invoke(main, ["train", str(tmp_path / "model.tflite"), "--data", str(tmp_path / "words"), "--features", features, *fields])
+    assert done.exit_code in (1, 3)
+    assert what in " ".join(done.output.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
         (["--feature", "window=480"], "a field of --features, which is not given"),
         (["--features", "mfcc", "--feature", "windows=480"], "fields of mfcc are sample_rate"),
         (["--features", "logmel", "--feature", "window=long"], "'long' is no int"),
+        (["--features", "microfrontend", "--feature", "pcan=no"], "'no' is no bool"),
     ],
 )
 def test_fields_that_mean_nothing_are_refused(arguments: list[str], what: str, tmp_path: Path) -> None:

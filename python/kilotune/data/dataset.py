@@ -38,13 +38,17 @@ class Wanted:
     class_names: tuple[str, ...] = ()
     features: FrontEnd | None = None
     """What makes the input of recordings: these are then samples too, as int16 [N, samples]."""
+    slices: bool = False
+    """Whether the model goes on from call to call: then one recording is cut into slices whose frames follow each other."""
 
     @classmethod
     def by(cls, manifest: Manifest) -> Wanted:
         """What the model of a build takes."""
         labelled = manifest.targets in (None, "labels")
         classes = manifest.classes or (manifest.outputs[0].size if labelled else None)
-        return cls(manifest.inputs, manifest.targets, classes, manifest.target_values, manifest.class_names, manifest.features)
+        return cls(
+            manifest.inputs, manifest.targets, classes, manifest.target_values, manifest.class_names, manifest.features, manifest.slices,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
