@@ -19,7 +19,7 @@ from kiloc import (
     ModelError,
     SoftCrossEntropy,
 )
-from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend
+from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -76,6 +76,7 @@ __all__ = [
     "SearchResult",
     "SoftCrossEntropy",
     "SparseUpdate",
+    "Statistics",
     "StepDecay",
     "Target",
     "Training",

@@ -53,6 +53,17 @@ FRONT_ENDS: dict[str, FrontEnd] = {
     ),
     "no gain": kt.MicroFrontend(samples=5000, window=4000, hop=500, bands=128, low=0.0, high=7900.0, pcan=False, even_smoothing=0.0),
 }
+ALL = ("bands", "mean", "std", "min", "max", "range", "rms", "mean_absolute", "zero_crossings", "mean_crossings")
+FRONT_ENDS |= {
+    "statistics": kt.Statistics(
+        sample_rate=200, samples=260, window=100, hop=60, channels=3, values=ALL, edges=(0.0, 10.0, 40.0, 100.0), subtract=(-0.5,) * 36,
+        divide=(*(2500.0,) * 3, *(6000.0,) * 7, 20.0, -30.0) * 3,
+    ),
+    "vibration": kt.Statistics(
+        sample_rate=1000, samples=4100, window=4096, hop=1, values=["mean", "std", "min", "rms", "mean_crossings"],
+        divide=(0.5, 10.0, 300.0, 1500.0, 200.0),
+    ),
+}  # fmt: skip
 MEL = [name for name, front in FRONT_ENDS.items() if isinstance(front, kt.LogMel)]
 BOARDS = ("posix", "microbit-1m", "mps2-an386")
 STEPS = 0.02
@@ -62,14 +73,14 @@ SCALE, ZERO = 0.1, 20
 
 def recordings(front: FrontEnd) -> NDArray[np.int16]:
     """Silence, full scale of both signs, noise loud and so quiet that it is mostly 0, a tone, clicks, and a constant below zero."""
-    n, rng = front.samples, np.random.default_rng(3)
+    n, rng = front.samples * front.recorded_channels, np.random.default_rng(3)
     click = np.zeros(n)
     click[:: max(1, n // 5)] = 32767
     square = np.where(np.arange(n) // 7 % 2, 32767, -32768)
     tone = 9000 * np.sin(np.arange(n) * 0.21)
     rows = [np.zeros(n), np.full(n, -32768), square, rng.integers(-32768, 32768, n), rng.integers(-1, 2, n), tone, click, np.full(n, -5)]
     rows += [rng.normal(0, 10.0 ** rng.uniform(0, 3.8), n).clip(-32768, 32767) * np.linspace(0, 1, n) for _ in range(4)]
-    return np.array(rows).round().astype(np.int16)
+    return np.array(rows).round().astype(np.int16).reshape(len(rows), *front.recording_shape)
 
 
 def _model(front: FrontEnd, folder: Path) -> kt.Model:
@@ -87,7 +98,7 @@ def built(front: FrontEnd, folder: Path, **options: Any) -> kt.Build:
 
 def outcome(build: kt.Build, samples: NDArray[np.int16], board: str, folder: Path) -> list[int]:
     """CRCs of the inputs that C makes on a board."""
-    rows = ",\n".join("{" + ",".join(map(str, row)) + "}" for row in samples.tolist())
+    rows = ",\n".join("{" + ",".join(map(str, row)) + "}" for row in samples.reshape(len(samples), -1).tolist())
     (folder / "recordings.h").write_text(f"static const int16_t recordings[{len(samples)}][MODEL_SAMPLES] = {{\n{rows}}};\n")
     flags = (*OWN, f"-I{folder}")
     tool = compiler("gcc" if board == "posix" else "arm-none-eabi-gcc")
@@ -109,7 +120,7 @@ def test_c_gives_the_bits_of_numpy(name: str, buffers: str, tmp_path: Path, requ
     build = built(front, tmp_path, buffers=buffers)
     expected = [zlib.crc32(row.tobytes()) for row in build.features(samples)]
     assert len(set(expected)) > len(expected) // 2
-    boards = BOARDS if name in ("mfcc", "logmel", "microfrontend") else BOARDS[:1]
+    boards = BOARDS if name in ("mfcc", "logmel", "microfrontend", "statistics") else BOARDS[:1]
     if len(boards) > 1:
         request.getfixturevalue("qemu")
     for board in boards:
@@ -119,7 +130,7 @@ def test_c_gives_the_bits_of_numpy(name: str, buffers: str, tmp_path: Path, requ
 # ---- The integers are near float64 ----
 
 
-@pytest.mark.parametrize("name", MEL)
+@pytest.mark.parametrize("name", [*MEL, "statistics", "vibration"])
 def test_integers_are_near_real_numbers(name: str) -> None:
     """Of signals with something at all frequencies every value, whatever is beyond the range of int8 at its end."""
     front = FRONT_ENDS[name]
@@ -206,21 +217,51 @@ def _write(path: Path, samples: NDArray[np.int16], rate: int, channels: int = 1)
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("cls", "fields", "what"),
     [
-        ({"window": 15}, "window=15.*not a whole number of the range"),
-        ({"samples": 479}, "fewer than a window of 480"),
-        ({"high": 8001.0}, "cannot be told apart at 16000"),
-        ({"low": 4000.0}, "cannot be told apart"),
-        ({"bands": 128}, "without a frequency of the FFT"),
-        ({"floor": 0.0}, "floor=0.0.*out of range"),
-        ({"level": "loud"}, "level='loud'.*unknown"),
-        ({"coefficients": 41}, "not a number of coefficients of 40 bands"),
+        (kt.Mfcc, {"window": 15}, "window=15.*not a whole number of the range"),
+        (kt.Mfcc, {"samples": 479}, "fewer than a window of 480"),
+        (kt.Mfcc, {"high": 8001.0}, "cannot be told apart at 16000"),
+        (kt.Mfcc, {"low": 4000.0}, "cannot be told apart"),
+        (kt.Mfcc, {"bands": 128}, "without a frequency of the FFT"),
+        (kt.Mfcc, {"floor": 0.0}, "floor=0.0.*out of range"),
+        (kt.Mfcc, {"level": "loud"}, "level='loud'.*unknown"),
+        (kt.Mfcc, {"coefficients": 41}, "not a number of coefficients of 40 bands"),
+        (kt.MicroFrontend, {"window": 32}, "window=32.*not a whole number of the range"),
+        (kt.MicroFrontend, {"high": 8000.0}, "high < half the sample rate"),
+        (kt.MicroFrontend, {"bands": 128}, "leave one without a frequency of the FFT"),
+        (kt.MicroFrontend, {"remaining": 1.5}, "remaining=1.5.*out of range"),
+        (kt.MicroFrontend, {"pcan": 1}, "neither True nor False"),
+        (kt.MicroFrontend, {"scaling": "none"}, "scalings are model, micro_speech"),
+        (kt.Statistics, {"values": ("mean", "median")}, "has 'median'"),
+        (kt.Statistics, {"values": ("mean", "mean")}, "names one twice"),
+        (kt.Statistics, {"edges": (1, 5)}, "belong to the value 'bands'"),
+        (kt.Statistics, {"values": ("bands",), "edges": (5, 1)}, "not 2 to 33 rising frequencies"),
+        (kt.Statistics, {"values": ("bands",), "edges": (5, 51)}, "beyond 0 to 50 Hz"),
+        (kt.Statistics, {"values": ("bands",), "edges": (5, 5.1, 6)}, "leave band 0 without a frequency"),
+        (kt.Statistics, {"divide": (1, 2)}, "not one number for each value of a frame"),
+        (kt.Statistics, {"divide": 0}, "holds a zero"),
+        (kt.Statistics, {"subtract": "much"}, "no list of numbers"),
+        (kt.Statistics, {"channels": 17}, "1 to 16"),
     ],
 )
-def test_descriptions_that_mean_nothing_are_refused(fields: dict[str, Any], what: str) -> None:
+def test_descriptions_that_mean_nothing_are_refused(cls: type[FrontEnd], fields: dict[str, Any], what: str) -> None:
     with pytest.raises(kt.CompileError, match=what):
-        kt.Mfcc(**fields)
+        cls(**fields)
+
+
+@pytest.mark.parametrize(
+    ("front", "scale", "what"),
+    [
+        (kt.Mfcc(), 1e-12, "no logarithm is measured in"),
+        (kt.MicroFrontend(), 1e-12, "no logarithm is measured in"),
+        (kt.Statistics(), 1e-12, "a larger number in divide"),
+        (kt.Statistics(subtract=1e30), 0.1, "can be nowhere near 1e.30"),
+    ],
+)
+def test_steps_that_no_feature_has_are_refused(front: FrontEnd, scale: float, what: str) -> None:
+    with pytest.raises(kt.CompileError, match=what):
+        front.planned(scale, 0)
 
 
 def test_models_that_take_something_else_are_refused(tmp_path: Path) -> None:
@@ -249,7 +290,7 @@ def test_samples_of_another_kind_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FRONT_ENDS)
 def test_a_description_reads_back(name: str) -> None:
     front = FRONT_ENDS[name]
-    assert front_end(described(front)) == front
+    assert front_end(json.loads(json.dumps(described(front)))) == front
     with pytest.raises(ValueError, match="no front end of this version"):
         front_end(described(front) | {"more": 1})
 

@@ -21,6 +21,7 @@ class CTable:
     size: int
     text: Code
     comment: str
+    member: Code
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,13 @@ class CFeatures:
 
     def call(self, prefix: str, rows: str) -> Code:
         """The arguments of the C function behind its struct."""
-        given = {"samples": "samples", "count": f"{prefix}_SAMPLES", "kept": "kept", "scratch": "scratch", "rows": rows}
+        given = {
+            "samples": "samples",
+            "count": f"{prefix}_SAMPLES",
+            "kept": "kept",
+            "scratch": "scratch" if self.scratch_bytes else "NULL",
+            "rows": rows,
+        }
         return Code(", ".join(given[a] for a in self.plan.arguments))
 
 
@@ -69,7 +76,7 @@ def c_features(front: FrontEnd, inputs: list[tuple[str, Value]], input_at: int |
     check_fits(front, [v.type for _, v in inputs])
     t = inputs[0][1].type
     made, continues = front.planned(t.scale, t.zero_point), KEPT in state
-    tables = tuple(CTable(Code(t.name), Code(t.ctype), t.data.size, c_array(t.data), t.comment) for t in made.tables)
+    tables = tuple(CTable(Code(t.name), Code(t.ctype), t.data.size, c_array(t.data), t.comment, Code(t.member or t.name)) for t in made.tables)
     scratch = _scratch_bytes(made, continues)
     beside = 0 if input_at is None or input_at >= scratch else -(-(input_at + t.bytes) // WORD) * WORD
     return CFeatures(made, tables, beside, continues)

@@ -9,6 +9,7 @@ from .kept import KEPT, with_kept
 from .mel import LogMel, Mfcc
 from .micro import MicroFrontend
 from .registry import FRONT_ENDS, check_fits, described, front_end
+from .statistics import Statistics
 
 __all__ = [
     "FRONT_ENDS",
@@ -18,6 +19,7 @@ __all__ = [
     "LogMel",
     "Mfcc",
     "MicroFrontend",
+    "Statistics",
     "check_fits",
     "described",
     "front_end",

@@ -116,20 +116,26 @@ class Table:
     ctype: str
     data: NDArray[Any]
     comment: str
+    member: str = ""
+    """Of the struct, where that is another than `name`."""
 
 
 class FeaturePlan(ABC):
     """A front end in integers. Called with recordings it gives the model's input, with the bits of its C function.
 
-    function, struct, source: of C. arguments: what the function takes behind the struct, of "samples", "count" of them, "kept", "scratch" and
+    function, struct: of C, in `sources`. arguments: what the function takes behind the struct, of "samples", "count" of them, "kept", "scratch" and
     "rows".
     """
 
     function: ClassVar[str]
     struct: ClassVar[str]
-    source: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]]
     front: FrontEnd
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[str, ...]:
+        """Of the runtime."""
 
     @property
     @abstractmethod

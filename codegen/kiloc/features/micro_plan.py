@@ -49,7 +49,6 @@ class MicroPlan(FeaturePlan):
 
     function: ClassVar[str] = "kt_features_micro"
     struct: ClassVar[str] = "kt_micro_features"
-    source: ClassVar[str] = "features/micro.c"
     arguments: ClassVar[tuple[str, ...]] = ("samples", "kept", "scratch", "rows")
 
     front: MicroFrontend
@@ -67,6 +66,10 @@ class MicroPlan(FeaturePlan):
     rounding: int
     shift: int
     zero_point: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return ("features/micro.c",)
 
     @property
     def tables(self) -> tuple[Table, ...]:

@@ -11,8 +11,9 @@ from ..ir.types import TensorType
 from .front_end import FrontEnd
 from .mel import LogMel, Mfcc
 from .micro import MicroFrontend
+from .statistics import Statistics
 
-FRONT_ENDS: dict[str, type[FrontEnd]] = {cls.name: cls for cls in (Mfcc, LogMel, MicroFrontend)}
+FRONT_ENDS: dict[str, type[FrontEnd]] = {cls.name: cls for cls in (Mfcc, LogMel, MicroFrontend, Statistics)}
 
 
 def described(front: FrontEnd) -> dict[str, Any]:

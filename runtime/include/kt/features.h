@@ -41,6 +41,11 @@ typedef struct {
 /* The largest of `count` samples, at least 1: the level of a recording. */
 int32_t kt_features_peak(const int16_t *samples, int32_t count);
 
+/* The FFT of one frame alone, of the members window, sine, window_samples, points, first_bin, last_bin and fraction. Scratch gets twice the
+ * magnitude of each frequency k from first_bin to last_bin, at 2 k, that of half the sample rate at 1, with `fraction` bits and the shift
+ * that is returned. */
+int32_t kt_features_magnitudes(const kt_spectral_features *f, const int16_t *samples, int32_t *scratch);
+
 /* One frame: window_samples samples to a row of coefficients, or bands. level: 1 to 32768, what samples are divided by. */
 void kt_features_spectral_frame(const kt_spectral_features *f, const int16_t *samples, int32_t level, int32_t *scratch, int8_t *row);
 
@@ -81,6 +86,46 @@ void kt_features_micro_frame(const kt_micro_features *f, const int16_t *samples,
 
 /* (frames - 1) * hop + window_samples samples to all rows. */
 void kt_features_micro(const kt_micro_features *f, const int16_t *samples, uint32_t *noise, int32_t *scratch, int8_t *rows);
+
+/* Statistics of windows of a sensor's channels. */
+enum {
+    KT_STATISTIC_MEAN,
+    KT_STATISTIC_STD,
+    KT_STATISTIC_MIN,
+    KT_STATISTIC_MAX,
+    KT_STATISTIC_RANGE,
+    KT_STATISTIC_RMS,
+    KT_STATISTIC_MEAN_ABSOLUTE,
+    KT_STATISTIC_ZERO_CROSSINGS,
+    KT_STATISTIC_MEAN_CROSSINGS,
+    KT_STATISTIC_BANDS
+};
+
+typedef struct {
+    int32_t (*magnitudes)(const kt_spectral_features *f, const int16_t *samples, int32_t *scratch); /* kt_features_magnitudes; NULL without bands */
+    kt_spectral_features spectrum; /* what it reads */
+    const uint8_t *values;         /* [value_count] of KT_STATISTIC_... */
+    const uint16_t *band_ends;     /* [bands + 1], the first frequency of each band, and the one behind the last */
+    const int32_t *multiplier;     /* of each value of a row: it becomes (v * multiplier + offset) >> shift */
+    const int64_t *offset;
+    const uint8_t *shift;
+    int32_t zero_point;
+    uint16_t window_samples;
+    uint16_t hop;
+    uint16_t frames;
+    uint8_t channels; /* of the samples, in turn */
+    uint8_t value_count;
+    uint8_t bands; /* a value for each is what KT_STATISTIC_BANDS gives */
+} kt_statistics_features;
+
+/* Bytes of scratch that a frame with bands needs, aligned to 4; one without needs none. */
+#define KT_STATISTICS_SCRATCH_BYTES(points, window_samples) (4u * ((uint32_t)(points) + ((uint32_t)(window_samples) + 1u) / 2u))
+
+/* One frame: window_samples samples of each channel to a row, all values of the first channel in front of those of the second. */
+void kt_features_statistics_frame(const kt_statistics_features *f, const int16_t *samples, int32_t *scratch, int8_t *row);
+
+/* (frames - 1) * hop + window_samples samples of each channel to all rows. */
+void kt_features_statistics(const kt_statistics_features *f, const int16_t *samples, int32_t *scratch, int8_t *rows);
 
 #ifdef __cplusplus
 }

@@ -164,17 +164,8 @@ static void energies(const kt_micro_features *f, uint32_t *z)
 /* The root, rounded to nearest; that of v < 2^32 has 16 bits. */
 static uint32_t root_of(uint64_t v)
 {
-    const uint64_t limit = v >> 32 ? UINT32_MAX : UINT16_MAX;
-    uint64_t root = 0, bit = v >> 32 ? UINT64_C(1) << 62 : UINT64_C(1) << 30;
-    for (; bit; bit >>= 2) {
-        if (v >= root + bit) {
-            v -= root + bit;
-            root = (root >> 1) + bit;
-        } else {
-            root >>= 1;
-        }
-    }
-    return (uint32_t)(v > root && root != limit ? root + 1 : root);
+    const uint64_t root = kt_integer_root(v), limit = v >> 32 ? UINT32_MAX : UINT16_MAX;
+    return (uint32_t)(v - root * root > root && root != limit ? root + 1 : root);
 }
 
 /* The gain that a noise is divided by: a parabola for each octave. */
