@@ -1,8 +1,9 @@
-"""Order: the slices of inference and training, their nodes in an order of few bytes alive at once, chains with constants as one node."""
+"""Order: the slices of inference and training, their nodes in an order of few bytes alive at once, attention by rows, chains with constants as one node."""
 
 from __future__ import annotations
 
 from ..ir.graph import Graph
+from ..passes.fuse_attention import fuse_attention
 from ..passes.fuse_elementwise import fuse_elementwise
 from ..passes.kernels import with_kernels
 from ..passes.slices import inference_slice, training_slice
@@ -15,7 +16,7 @@ from ..plan.slice import caller_buffers, scratch_of
 
 def order_inference(whole: Graph, target: str, buffers: str) -> Graph:
     """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`."""
-    return fuse_elementwise(_inference_in_order(whole, target, buffers))
+    return fuse_elementwise(_inference_in_order(fuse_attention(whole), target, buffers))
 
 
 def _inference_in_order(whole: Graph, target: str, buffers: str) -> Graph:
@@ -30,6 +31,7 @@ def _inference_in_order(whole: Graph, target: str, buffers: str) -> Graph:
 
 def order_training(whole: Graph, target: str, buffers: str) -> Graph:
     """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once."""
+    whole = fuse_attention(whole)
     part = training_slice(whole, buffers)
     usual, order = inference_slice(whole, buffers).nodes, _inference_in_order(whole, target, buffers).nodes
     if order == usual:

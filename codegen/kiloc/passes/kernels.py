@@ -18,6 +18,7 @@ from ..ir.verify import node_types
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
+from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
@@ -106,8 +107,9 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 
 def forms(node: Node, target: str) -> int:
-    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
-    return 1 if kernels_of(target) == "mve" else len(_packers(node, target)) + 1
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium none of a layer's takes any."""
+    few = kernels_of(target) == "mve" and not isinstance(node.op, AttentionGradient)
+    return 1 if few else len(_packers(node, target)) + 1
 
 
 def spend_flash(graph: Graph, target: str) -> dict[str, int]:
@@ -122,6 +124,8 @@ TWICE = "its weights are in flash twice"
 def _packers(node: Node, target: str) -> list[Packer]:
     """The fast forms of a node, fastest first."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
+    if isinstance(node.op, AttentionGradient):
+        return [_in_one_pass]
     if kernels_of(target) == "dsp" and linear:
         return [packed, packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:
@@ -135,6 +139,12 @@ def _packers(node: Node, target: str) -> list[Packer]:
     if kernels_of(target) == "mve" and isinstance(node.op, LinearInputGradient):
         return [with_transposed]
     return []
+
+
+def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The gradient of attention in the form that takes fewer MACs and more memory."""
+    assert isinstance(node.op, AttentionGradient)
+    return replace(node, op=replace(node.op, passes=1)), [], ""
 
 
 def _is_portable(node: Node) -> bool:
