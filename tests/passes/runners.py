@@ -20,6 +20,7 @@ from kiloc.options import Options
 from kiloc.passes.calibrate import calibrate
 from kiloc.passes.check_sums import check_sums
 from kiloc.passes.constant_channels import without_constant_channels
+from kiloc.passes.fold_transposes import fold_transposes
 from kiloc.passes.fuse_attention import fuse_attention
 from kiloc.passes.fuse_elementwise import fuse_elementwise
 from kiloc.passes.kernels import with_kernels
@@ -103,6 +104,7 @@ PASSES: Mapping[str, Pass] = {
     "with_accumulators": Pass(_accumulators, "results"),
     "differentiate": Pass(differentiate, "results"),
     "with_updates": Pass(lambda graph, optimizer="sgd", **options: with_updates(graph, OPTIMIZERS[optimizer](**options)), "results"),
+    "fold_transposes": Pass(lambda graph: fold_transposes(fuse_attention(graph))),
     "fuse_attention": Pass(fuse_attention),
     "fuse_elementwise": Pass(fuse_elementwise),
     "order_inference": Pass(lambda graph: order_inference(graph, "", "caller"), "results"),

@@ -2,7 +2,7 @@
 
 No matrix of queries and keys is in memory then: forward a row of it, backward a row and eight bytes a query (`ops/fast/attention.py`). Between
 the first product and the softmax may stand what computes the same function of a code for every score, and one ADD of a constant mask that keeps
-keys before or behind a query from having any probability. Transposes that only turn heads away from positions become steps of the kernel.
+keys before or behind a query from having any probability.
 
 What is almost attention runs as ordinary operators, with a note that says why.
 """
@@ -27,7 +27,6 @@ from ..ops.model._lookup import CODES
 from ..ops.model.add import Add
 from ..ops.model.batch_matmul import BatchMatMul, BatchMatMulGradient
 from ..ops.model.softmax import Softmax, SoftmaxGradient
-from ..ops.model.transpose import Transpose
 from .fuse_elementwise import codes_of, one_function
 
 Codes = NDArray[np.int8]
@@ -109,7 +108,7 @@ def _pattern(part: Graph, softmax: Node) -> Pattern | None:
             raise NotAttention(f"{after[0].op.mnemonic.upper()} reads the probabilities, not the product with the values")
         return None
     pattern = Pattern(scores, steps, softmax, mixed)
-    if mixed.inputs["x"] != softmax.outputs[0] or mixed.op != replace(mixed.op, turn_x=False):  # type: ignore[type-var]
+    if mixed.inputs["x"] != softmax.outputs[0] or not isinstance(mixed.op, BatchMatMul) or mixed.op.turn_x:
         raise NotAttention("the softmax runs along another axis than the one that is summed")
     if part.type(softmax.outputs[0]).dtype != "int8":
         raise NotAttention("its probabilities are int16")

@@ -75,7 +75,7 @@ def one_function(part: Graph, node: Node) -> bool:
 
 
 def codes_of(part: Graph, run: Sequence[Node], codes: NDArray[np.int8], other: int | None = None) -> NDArray[np.int8]:
-    """What a run of nodes makes of codes of the first operand, [N], computed by the operators themselves. other: the code that stands for a constant."""
+    """What a run of nodes makes of codes of the first operand, [N], computed by the operators themselves. other: in place of a constant, one code."""
     codes = codes.reshape(1, -1)
     for node in run:
         t = node_types(part, node)

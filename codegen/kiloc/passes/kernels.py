@@ -107,7 +107,7 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 
 def forms(node: Node, target: str) -> int:
-    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium none of a layer's takes any."""
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
     few = kernels_of(target) == "mve" and not isinstance(node.op, AttentionGradient)
     return 1 if few else len(_packers(node, target)) + 1
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from kernel_driver import Case, codes, coarser, int8, pick, scale, zero_point
+from kernel_driver import Case, coarser, codes, int8, pick, scale, zero_point
 
 from cases._parts import Rng
 from kiloc.ir.types import Quantization, TensorType, activation, gradient

@@ -13,6 +13,7 @@ over the keys j that the query sees: i - before <= j <= i + after. The compiler 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import Any, ClassVar
 
@@ -57,7 +58,7 @@ class Rows:
         if sorted(self.order) != list(range(len(shape))) or self.order[0] != 0 or len(shape) < 3:
             return f"order {self.order} does not fit {shape}"
         leading = [(shape[i], strides(shape)[i]) for i in self.order[:-2] if shape[i] > 1]
-        even = all(step == inner * count for (_, step), (count, inner) in zip(leading, leading[1:], strict=False))
+        even = all(step == inner * count for (_, step), (count, inner) in pairwise(leading))
         return None if even else f"batches of {shape} lie at different distances in order {self.order}"
 
     def matrices(self, a: NDArray[Any]) -> NDArray[Any]:
@@ -90,6 +91,11 @@ class Attention(Op):
     k: Rows = field(default_factory=Rows)
     v: Rows = field(default_factory=Rows)
     y: Rows = field(default_factory=Rows)
+
+    @property
+    def in_place(self) -> str | None:  # type: ignore[override]
+        """A row of the result may take the place of its query where both are stored alike."""
+        return "q" if self.q == self.y else None
 
     def check(self, t: NodeTypes) -> str | None:
         for operand, rows in (("q", self.q), ("k", self.k), ("v", self.v)):
@@ -192,7 +198,7 @@ class Attention(Op):
         }
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        q, k, v = self.sizes(t)
+        _, k, v = self.sizes(t)
         multiplier, shift = self.multiplier(t)
         fields: dict[str, Field] = {
             "attention": self.fields(t, n),
@@ -201,6 +207,7 @@ class Attention(Op):
             "multiplier": multiplier,
             "shift": shift,
         }
-        arguments = (*(Argument(n.inputs[o]) for o in ("q", "k", "v")), Argument(n.outputs[0]), Scratch())
+        operands = tuple(Argument(n.inputs[o]) for o in ("q", "k", "v"))
+        arguments: tuple[Argument | Scratch, ...] = (*operands, Argument(n.outputs[0]), Scratch())
         scratch = 4 * v[2] + -(-k[1] // 4) * 4
         return KernelCall("kt_attention_s8", "kt_attention_params", fields, arguments, scratch, source="kernels/matmul/attention.c")
