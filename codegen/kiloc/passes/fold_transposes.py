@@ -5,6 +5,7 @@ A transpose of q, k or v goes where its gradient goes with it; that of the resul
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +55,7 @@ def _parts(part: Graph, name: str) -> _Parts:
 
 def _operand(part: Graph, name: str, operand: str) -> Graph:
     """With one operand as it is stored before its transpose, if there is one, and its gradient, too."""
-    parts, readers = _parts(part, name), part.consumers()
+    parts, readers = _parts(part, name), defaultdict(list, part.consumers())
     before = part.producers().get(parts.forward.inputs[operand])
     if before is None or not isinstance(before.op, Transpose):
         return part
@@ -81,7 +82,7 @@ def _operand(part: Graph, name: str, operand: str) -> Graph:
 
 def _result(part: Graph, name: str) -> Graph:
     """With the result as it is stored behind its transpose, and the gradient that arrives before it."""
-    parts, readers, producers = _parts(part, name), part.consumers(), part.producers()
+    parts, readers, producers = _parts(part, name), defaultdict(list, part.consumers()), part.producers()
     y = parts.forward.outputs[0]
     after = [n for n in readers[y] if isinstance(n.op, Transpose)]
     masks = [n for n in readers[y] if isinstance(n.op, SaveMask | MaskGradient)]

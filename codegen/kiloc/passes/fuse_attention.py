@@ -9,6 +9,7 @@ What is almost attention runs as ordinary operators, with a note that says why.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -92,7 +93,7 @@ def fuse_attention(part: Graph) -> Graph:
 # -- recognition --------------------------------------------------------------------------------------
 def _pattern(part: Graph, softmax: Node) -> Pattern | None:
     """The pattern around a softmax; None where it is no part of an attention. Raises NotAttention."""
-    producers, readers = part.producers(), part.consumers()
+    producers, readers = part.producers(), defaultdict(list, part.consumers())
     steps, value = list[Node](), softmax.inputs["x"]
     while value in producers and (one_function(part, producers[value]) or isinstance(producers[value].op, Add)):
         steps.insert(0, producers[value])
@@ -125,7 +126,7 @@ def _pattern(part: Graph, softmax: Node) -> Pattern | None:
 
 def _backward(part: Graph, pattern: Pattern) -> Backward | None:
     """The gradients of a pattern, all of them; None where nothing is trained through it. Raises NotAttention."""
-    readers, producers = part.consumers(), part.producers()
+    readers, producers = defaultdict(list, part.consumers()), part.producers()
     bits = {n.outputs[0] for n in pattern.saves}
     reading = [n for v in (*pattern.inner, *bits) for n in readers[v] if n.phase == "backward"]
     found = Backward(None, None, [], {})
@@ -153,10 +154,12 @@ def _inner_gradients(part: Graph, found: Backward, readers: dict[str, list[Node]
     value = found.softmax.outputs[0]
     while True:
         after = readers[value]
-        if all(isinstance(n.op, BatchMatMulGradient) for n in after):
+        if after and all(isinstance(n.op, BatchMatMulGradient) for n in after):
             for node in after:
                 found.gradients["q" if node.op.of == "x" else "k"] = node  # type: ignore[attr-defined]
             return
+        if not after:
+            raise NotAttention("nothing reads the gradient of its scores")
         scaled = isinstance(after[0].op, ProductGradient) and part.type(after[0].inputs["factor"]).size == 1
         if len(after) > 1 or not (isinstance(after[0].op, MaskGradient | ApplyMask) or scaled):
             raise NotAttention(f"{after[0].op.mnemonic.upper()} stands in its gradient")
