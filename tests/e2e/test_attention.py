@@ -55,7 +55,7 @@ def attention_model(positions: int = POSITIONS, masked: bool = True) -> Graph:
     q, k, v = (heads(layer(x, name, WIDTH, WIDTH, 1 / 32, 1 / 32)) for name in "qkv")
     square = (1, HEADS, positions, positions)
     y = b.node("scores", BatchMatMul(False, True), {"x": q, "other": k}, activation(square, 0.08, 0), "scores")
-    half = b.constant("half", np.full((1, 1, 1, 1), 64, np.int8), Quantization((1 / 128,)), "half")
+    half = b.constant("half", np.full((1, 1, 1, 1), 90, np.int8), Quantization((float(np.float32(0.5 / 90)),)), "half")
     y = b.node("scaled", Mul(), {"x": y, "other": half}, activation(square, 0.04, 0), "scaled")
     if masked:
         hidden = np.where(np.tri(positions, dtype=bool), 0, -127).astype(np.int8).reshape(1, 1, positions, positions)
