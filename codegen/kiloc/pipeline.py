@@ -31,6 +31,7 @@ from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
 from .passes.whole_sequences import with_whole_sequences
+from .passes.with_window import with_window
 from .peft import Calibration, attach_all
 from .plan import alignment
 from .plan.slice import Slice, update_bytes
@@ -115,6 +116,7 @@ def _staged(dump: Dump | None) -> Callable[[str, Graph], Graph]:
 def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Graph]) -> tuple[Graph, Graph, Options]:
     """The frozen model, what is made of it to train it, and the options with the rate that the optimizer takes where none is named."""
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
+    base = with_window(base, options.attention_window)
     if not options.methods:
         return base, base, options
     base = with_whole_sequences(base)

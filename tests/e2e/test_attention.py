@@ -3,6 +3,7 @@ linear in its positions; what is almost attention says why it stays as it is."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, activation
 from kiloc.ir.verify import verify
 from kiloc.lowering import place
+from kiloc.ops.fast.attention import Attention
 from kiloc.ops.fast.attention_gradient import AttentionGradient
 from kiloc.ops.model.add import Add
 from kiloc.ops.model.batch_matmul import BatchMatMul
@@ -121,6 +123,35 @@ def test_memory_is_linear_in_the_positions_and_a_budget_asks_for_two_passes() ->
         assert abs((large - middle) - 2 * (middle - small)) < 0.05 * large
     roomy = compiled(attention_model(40), 2, ram=60_000)
     assert roomy.train is not None and [op.passes for op in gradients(roomy.train.kernels)] == [1]
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_window_hides_what_is_further(masked: bool) -> None:
+    """Scores that are far from the diagonal change nothing, and training by rows gives the bits of the meaning of a windowed softmax."""
+    c = compiled(attention_model(masked=masked), attention_window=3)
+    (op,) = (n.op for n in c.infer.graph.nodes if isinstance(n.op, Attention))
+    assert (op.before, op.after) == (2, 0 if masked else 2) and any(n.startswith("attention_window=3: positions see 3 of 11") for n in c.graph.notes)
+    assert c.train is not None
+    expected, losses = trained(c.graph)
+    state, found = trained(c.train.graph)
+    assert found == losses and all(np.array_equal(state[name], value) for name, value in expected.items())
+    arrays = interp.run(c.graph, {"input": samples(4)[0]}, interp.initial_state(c.graph))
+    distance = np.abs(np.arange(POSITIONS)[None] - np.arange(POSITIONS)[:, None])
+    assert (arrays["shares"][..., distance >= 3] == -128).all() and (arrays["shares"][..., distance == 2] > -128).any()
+    assert c.context.base_hash != compiled(attention_model(masked=masked)).context.base_hash
+
+
+@pytest.mark.parametrize(("window", "what"), [(0, "at least 1"), (True, "at least 1"), (POSITIONS + 1, "compares no more than 11")])
+def test_windows_that_make_no_sense_are_refused(window: int, what: str) -> None:
+    with pytest.raises(kt.CompileError, match=what):
+        compiled(attention_model(), attention_window=window)
+
+
+def test_a_window_needs_attention_by_rows() -> None:
+    graph = attention_model()
+    read = replace(graph, outputs=(*graph.outputs, "shares"))
+    with pytest.raises(kt.CompileError, match=r"has no attention that is computed by rows: 'shares'.*the caller reads shares"):
+        compiled(read, attention_window=3)
 
 
 def test_almost_attention_says_why() -> None:

@@ -36,6 +36,7 @@ from kiloc.passes.stream_updates import stream_updates
 from kiloc.passes.stripes import chains, striped
 from kiloc.passes.update_early import update_early
 from kiloc.passes.whole_sequences import with_whole_sequences
+from kiloc.passes.with_window import with_window
 from kiloc.peft import Calibration, attach_all
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
@@ -81,6 +82,7 @@ PASSES: Mapping[str, Pass] = {
     "simplify": Pass(simplify),
     "with_rounding": Pass(with_rounding, "nothing"),
     "with_whole_sequences": Pass(with_whole_sequences, "nothing"),
+    "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),
     "calibrate": Pass(_calibrate, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import Environment
 from ..ir.types import TensorType
@@ -28,6 +29,7 @@ from ..ops.model._lookup import CODES
 from ..ops.model.add import Add
 from ..ops.model.batch_matmul import BatchMatMul, BatchMatMulGradient
 from ..ops.model.softmax import Softmax, SoftmaxGradient
+from ..ops.model.windowed_softmax import WindowedSoftmax
 from .fuse_elementwise import codes_of, one_function
 
 Codes = NDArray[np.int8]
@@ -81,13 +83,21 @@ def fuse_attention(part: Graph) -> Graph:
                 found = _pattern(part, node)
                 patterns += [found] if found else []
             except NotAttention as why:
-                notes.append(f"'{node.name}': attention as ordinary operators, with whole matrices in memory: {why}")
+                notes.append(_note(node, why))
     for pattern in patterns:
         try:
             part = _fused(part, pattern)
         except NotAttention as why:
-            notes.append(f"'{pattern.softmax.name}': attention as ordinary operators, with whole matrices in memory: {why}")
+            notes.append(_note(pattern.softmax, why))
     return replace(part, notes=tuple(dict.fromkeys((*part.notes, *notes))))
+
+
+def _note(softmax: Node, why: NotAttention) -> str:
+    """Raises CompileError where ordinary operators would not do."""
+    if isinstance(softmax.op, WindowedSoftmax):
+        where = f"attention_window={softmax.op.window}"
+        raise CompileError(where, f"'{softmax.name}' cannot be computed by rows: {why}", "leave attention_window out, or train layers behind it")
+    return f"'{softmax.name}': attention as ordinary operators, with whole matrices in memory: {why}"
 
 
 # -- recognition --------------------------------------------------------------------------------------
@@ -190,6 +200,9 @@ def _tables(part: Graph, pattern: Pattern) -> tuple[Codes, list[Codes], tuple[in
     smallest = pattern.softmax.op.scaling(node_types(part, pattern.softmax))[2]  # type: ignore[attr-defined]
     if masked and int(hidden.max()) - int(seen[-1].min()) >= smallest:
         raise NotAttention("keys that its mask hides may keep some probability: it subtracts too little for the range of the scores")
+    if isinstance(pattern.softmax.op, WindowedSoftmax):
+        near = pattern.softmax.op.window - 1
+        bounds = (near if bounds[0] == ALL else min(bounds[0], near)), (near if bounds[1] == ALL else min(bounds[1], near))
     return seen[-1], seen, bounds
 
 
