@@ -164,10 +164,11 @@ def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: 
 def _softmax_at(x: Any, p: Any) -> Any:
     """softmax whose derivative is taken at the quantised probabilities, which are all that a device has kept.
 
-    They do not sum to one exactly; the constant in the denominator makes up for it at this point.
+    They do not sum to one exactly: they are shares of the sum that they have.
     """
     u = p * jnp.exp(x - lax.stop_gradient(x))
-    return u / (u.sum() + lax.stop_gradient(1 - p.sum()))
+    total = p.sum(-1, keepdims=True)
+    return u / jnp.where(total > 0, u.sum(-1, keepdims=True) / total, 1.0)
 
 
 def _log_softmax_at(x: Any, y: Any) -> Any:

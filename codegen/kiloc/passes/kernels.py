@@ -18,6 +18,7 @@ from ..ir.verify import node_types
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
+from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
@@ -121,8 +122,9 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 
 def forms(node: Node, target: str) -> int:
-    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
-    return 1 if kernels_of(target) == "mve" else len(_packers(node, target)) + 1
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
+    few = kernels_of(target) == "mve" and not isinstance(node.op, AttentionGradient)
+    return 1 if few else len(_packers(node, target)) + 1
 
 
 def spend_flash(graph: Graph, target: str) -> dict[str, int]:
@@ -137,6 +139,8 @@ TWICE = "its weights are in flash twice"
 def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mapping[str, int] | None = None) -> list[Packer]:
     """The fast forms of a node, fastest first; graph: where it stands, of which some need another node."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
+    if isinstance(node.op, AttentionGradient):
+        return [_in_one_pass]
     if kernels_of(target) in WITHOUT_DSP and linear:
         return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:
@@ -156,6 +160,12 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) == "mve" and isinstance(node.op, LinearInputGradient):
         return [with_transposed]
     return []
+
+
+def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The gradient of attention in the form that takes fewer MACs and more memory."""
+    assert isinstance(node.op, AttentionGradient)
+    return replace(node, op=replace(node.op, passes=1)), [], ""
 
 
 def _is_portable(node: Node) -> bool:
