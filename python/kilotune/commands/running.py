@@ -16,6 +16,7 @@ from ..building import open_build
 from ..data import Wanted
 from ..devices.manifest import Manifest
 from ..files import write_whole
+from .front_ends import features_options
 from .methods import MethodsCommand, finite
 from .options import (
     FILE,
@@ -65,6 +66,7 @@ OUTPUTS = (".csv", ".json", ".npz")
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @TEST
 @reading_options
@@ -116,6 +118,7 @@ def train(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
@@ -137,6 +140,7 @@ def evaluate(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
