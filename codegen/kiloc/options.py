@@ -82,6 +82,8 @@ class Options:
     """What lies in slow memory: nothing, the moments of the "optimizer", which each update pages in and out again, saved "activations" where
     the arena has no room for them, or "all" of that."""
     slow: SlowMemory = field(default_factory=SlowMemory)
+    attention_window: int | None = None
+    """Positions that one sees on either side in attention, itself included; None: as the model has it."""
     speed: bool = False
     """Kernels that are faster for several times the flash."""
     backward_weights: str = "auto"
@@ -134,6 +136,9 @@ def check_options(graph: Graph, options: Options) -> None:
     if not isinstance(options.features, FrontEnd | None):
         known = ", ".join(f"kt.{cls.__name__}()" for cls in FRONT_ENDS.values())
         raise CompileError("features", f"{options.features!r} is no front end", f"front ends are {known}")
+    window = options.attention_window
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+        raise CompileError(f"attention_window={window!r}", "is no number of positions of at least 1", "pass 16, for example, or leave it out")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
 

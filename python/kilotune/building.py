@@ -365,6 +365,7 @@ def _options(c: Compilation) -> dict[str, Any]:
         "optimizer": c.options.optimizer.describe(),
         "storage": c.options.storage,
         "profile": c.options.profile,
+        "attention_window": c.options.attention_window,
         "seed": c.options.seed,
         "ram": c.options.ram,
         "flash": c.options.flash,

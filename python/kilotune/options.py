@@ -83,6 +83,9 @@ class Target:
     """The core; `kt.build(target="cortex-m7")` is short for this field alone."""
     profile: str = "tflm"
     """Rounding of the forward pass, "tflm" (TensorFlow Lite Micro) or "litert" (LiteRT; inference only)."""
+    attention_window: int | None = None
+    """Let each position of a sequence see so many on either side in attention, itself included (with a causal mask, before it), which takes
+    fewer products and changes results; None leaves attention as the model has it."""
     speed: bool = False
     """Use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
     allow."""
@@ -104,6 +107,7 @@ class SingleOptions(TypedDict, total=False):
     backward_weights: str
     optimal: bool
     profile: str
+    attention_window: int | None
     speed: bool
 
 
@@ -152,6 +156,7 @@ def compile_options(
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
+        attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure), seed=seed, name=name, calibration=x, calibration_target=y,

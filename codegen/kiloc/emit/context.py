@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..autodiff import LOSS_VALUE
-from ..cores import VARIANTS, variants_of
+from ..cores import FOLDERS, VARIANTS, WITHOUT_DSP, kernels_of, variants_of
 from ..errors import CompileError
 from ..features import FrontEnd
 from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
@@ -199,12 +199,13 @@ class ModelContext:
     @property
     def absent_kernels(self) -> tuple[str, ...]:
         """Instructions for which the build has no sources, since its core lacks them."""
-        return tuple(name for name in VARIANTS["mve"] if name not in variants_of(self.target))
+        folders = FOLDERS if kernels_of(self.target) in WITHOUT_DSP else VARIANTS["mve"]
+        return tuple(name for name in folders if name not in variants_of(self.target))
 
     @property
     def packed(self) -> bool:
         """Constants are in the order of kernels that need the DSP extension."""
-        return any(source.startswith("product/") for source in self.sources)
+        return "dsp" in variants_of(self.target) and any(source.startswith("product/") for source in self.sources)
 
     @property
     def constant_bytes(self) -> int:

@@ -142,6 +142,11 @@ def check_sums(weights: Ints, zero_point: int) -> None:
     """Two weights fit into 16 bits, and the product's own sums are exact."""
     if weights.min() < -127:
         raise NotProved("a weight is -128")
+    check_total(weights, zero_point)
+
+
+def check_total(weights: Ints, zero_point: int) -> None:
+    """Sums of 24 bits."""
     low, high = sum_range(weights, zero_point)
     worst = np.maximum(np.abs(low), np.abs(high)).max()
     if worst > LARGEST_SUM:

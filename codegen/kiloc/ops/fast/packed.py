@@ -103,7 +103,8 @@ class PackedLinear(Op):
         return requantization(self.layer, self.plain(t))
 
     # -- meaning --------------------------------------------------------------------------------------
-    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+    def unpacked(self, e: Environment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Weights [channels, K] and what the stream ends with: requantisation [channels, 3], where there is one."""
         channels, order = self.weights.shape[0], self.order(e)
         size = self.weights.size // channels
         words = e.array("stream").view(np.uint32).astype(np.int64).reshape(packing.padded(channels) // packing.QUAD, -1)
@@ -111,6 +112,12 @@ class PackedLinear(Op):
             weights = winograd.unpacked(words[:, : -4 * packing.EPILOGUE], channels, self.weights.shape[3]).reshape(channels, size)
         else:
             weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
+        epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64)
+        return weights, epilogue.reshape(-1, packing.EPILOGUE)[:channels]
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        channels = self.weights.shape[0]
+        weights, epilogue = self.unpacked(e)
         plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
         if self.wide:
             return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
@@ -120,7 +127,6 @@ class PackedLinear(Op):
         plain["bias"] = bias + e.type("x").zero_point * weights.sum(1)
         sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, plain))
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
-        epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
         y = packing.short_result(epilogue, sums, self.form.endswith("relu"))
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 

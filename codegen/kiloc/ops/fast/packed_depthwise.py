@@ -60,9 +60,12 @@ class PackedDepthwise(Op):
         return self.layer.check(self.plain(t))
 
     # -- meaning --------------------------------------------------------------------------------------
+    def unpacked(self, e: Environment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Weights [channels, taps] and requantisation [channels, 3]."""
+        return (banded_weights if self.rows else packed_weights)(e.array("stream"), self.weights.shape[3])
+
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        unpacked = banded_weights if self.rows else packed_weights
-        weights, epilogue = unpacked(e.array("stream"), self.weights.shape[3])
+        weights, epilogue = self.unpacked(e)
         bias = e.wide("bias")
         if e.has("fold"):
             bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")
