@@ -65,13 +65,18 @@ class History:
 
     def text(self) -> str:
         """How it ended, in a sentence or two."""
-        done = f"{len(self.losses)} of {self.epochs} epochs" if self.ended != ALL_EPOCHS else f"{self.epochs} epochs"
-        parts = [f"{done}, {self.updates} updates: {self.ended}"]
+        planned = _counted(self.epochs, "epoch")
+        done = planned if self.ended == ALL_EPOCHS else f"{len(self.losses)} of {planned}"
+        parts = [f"{done}, {_counted(self.updates, 'update')}: {self.ended}"]
         if self.best_epoch == 0:
             parts.append("no epoch lowered the held-out loss: the model is as it was before")
         elif self.best_epoch is not None:
             parts.append(f"the model is that of epoch {self.best_epoch}, the best on the samples it was judged by")
         return "; ".join(parts)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 class TrainingInterrupted(KeyboardInterrupt):
