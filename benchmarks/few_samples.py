@@ -96,7 +96,7 @@ def knocked(folder: Path) -> Pool:
 POOLS: dict[str, Callable[[Path], Pool]] = {name: partial(real, name) for name in ("kws", "fsdd", "gas", "ecg")} | {"voice": voice, "digits": knocked}
 
 
-def measure(name: str, draws: Sequence[int]) -> tuple[str, dict[tuple[str, int], list[float]]]:
+def measure(name: str, draws: Sequence[int], sizes: Sequence[int]) -> tuple[str, dict[tuple[str, int], list[float]]]:
     """The scenario's title, and the accuracy of each draw by way and number of samples; ("before", 0): before."""
     found: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +112,7 @@ def measure(name: str, draws: Sequence[int]) -> tuple[str, dict[tuple[str, int],
 
                 device.reset()
                 score("before", 0)
-                for number in (n for n in SIZES if n <= len(rows)):
+                for number in (n for n in sizes if n <= len(rows)):
                     for way, options in WAYS.items():
                         device.reset()
                         device.fit(pool.x[rows[:number]], pool.y[rows[:number]], seed=draw, progress=False, **options)
@@ -131,16 +131,17 @@ def cell(scores: list[float] | None) -> str:
 @click.command()
 @click.option("--scenario", "names", multiple=True, type=click.Choice(list(POOLS)), default=tuple(POOLS), show_default=True)
 @click.option("--draw", "draws", multiple=True, type=int, default=(0, 1, 2), show_default=True, help="Draws of the samples.")
+@click.option("--samples", "sizes", multiple=True, type=int, default=SIZES, show_default=True, help="Numbers of samples to train on.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
-def main(names: tuple[str, ...], draws: tuple[int, ...], jobs: int, write: Path | None) -> None:
+def main(names: tuple[str, ...], draws: tuple[int, ...], sizes: tuple[int, ...], jobs: int, write: Path | None) -> None:
     """Train with every number of samples in both ways and print the table."""
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        results = [job.result() for job in [pool.submit(measure, name, draws) for name in names]]
-    lines = ["| | before | | " + " | ".join(f"{n} samples" for n in SIZES) + " |", "|---" * (3 + len(SIZES)) + "|"]
+        results = [job.result() for job in [pool.submit(measure, name, draws, sizes) for name in names]]
+    lines = ["| | before | | " + " | ".join(f"{n} samples" for n in sizes) + " |", "|---" * (3 + len(sizes)) + "|"]
     for title, found in results:
         for way in WAYS:
-            lines.append(f"| {title} | {cell(found['before', 0])} | {way} | {' | '.join(cell(found.get((way, n))) for n in SIZES)} |")
+            lines.append(f"| {title} | {cell(found['before', 0])} | {way} | {' | '.join(cell(found.get((way, n))) for n in sizes)} |")
     click.echo("\n".join(lines))
     if write:
         said = " ".join((__doc__ or "").split("make bench-few-samples")[1].split())
