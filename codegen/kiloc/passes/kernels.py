@@ -28,6 +28,7 @@ from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.wide._layer import WideOp
+from ..ops.wide.conv_2d import WideLinear
 from .recompute import AGAIN
 from .stripes import STRIPE
 
@@ -52,7 +53,8 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
     memory, or `LAVISH`."""
     packers = _packers(node, target)
     if not packers:
-        return Choice(node, (), WIDE if isinstance(node.op, WideOp) and kernels_of(target) in ("dsp", "mve") else "")
+        is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
+        return Choice(node, (), WIDE if is_slow else "")
     saving = (savings or {}).get(_layer(node), 0)
     if saving == LAVISH:
         try:
@@ -115,7 +117,7 @@ def spend_flash(graph: Graph, target: str) -> dict[str, int]:
     return {node.name: LAVISH for node in graph.nodes if kernels_of(target) == "dsp" and isinstance(node.op, Conv2D)}
 
 
-WIDE = "kernels of int16 activations are portable C"
+WIDE = "of int16 activations only convolutions and fully connected layers have kernels other than portable C"
 TWICE = "its weights are in flash twice"
 
 

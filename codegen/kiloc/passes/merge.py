@@ -25,6 +25,7 @@ from ..ir.verify import verify
 from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -40,7 +41,7 @@ def merge(graph: Graph, state: Arrays) -> Graph:
     for node in graph.phase("forward"):
         if isinstance(node.op, BottleneckUp):
             raise CompileError(node.origin or node.name, "a bottleneck adapter cannot be folded into weights", "merge LoRA, deltas, gains or biases")
-        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm):
+        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru):
             node = _folded(graph, node, state, values)
         nodes.append(node)
     needed = _needed(nodes, set(graph.outputs))

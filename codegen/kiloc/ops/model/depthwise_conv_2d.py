@@ -191,10 +191,10 @@ class DepthwiseConv2D(Op):
         r.check_size(op, shape)
         index = r.file_order(shape, rank)
         if group == channels > 1:
-            layer = r.layer(op, value, w, data.transpose(1, 2, 3, 0), 3)
+            layer = r.layer(op, value, w, r.narrow(op, data.transpose(1, 2, 3, 0)), 3)
             p = r.result(op, "depthwise", lambda a: cls(window, a), {"x": value}, shape, index, layer=layer)
         else:
-            dense = _without_groups(r, op, data, group).transpose(0, 2, 3, 1)
+            value, dense = r.fitted(op, value, _without_groups(r, op, data, group).transpose(0, 2, 3, 1))
             layer = r.layer(op, value, w, dense, 0)
             p = r.result(op, "conv", lambda a: Conv2D(activation=a, window=window), {"x": value}, shape, index, layer=layer)
         if not op.input(2):
