@@ -223,6 +223,9 @@ def _note_no_test() -> None:
 
 def _show(result: runs.Run, as_json: bool, save: str | None = None, checkpoint: str | None = None) -> None:
     click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result.text())
+    if result.worse:
+        more = "more samples, some of before and of every class, less that is trained (--method bias) or a lower --lr may help"
+        note("warning", f"the training made it worse: {result.worse}; {more}")
     if result.interrupted:
         kept = f"it is saved in {save}" if save else "it was not saved, as --save was not given"
         more = f"; the same command with --resume goes on from {checkpoint}" if checkpoint else ""
