@@ -122,9 +122,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--stack", callback=size, default=None, help="Budget of what a call may take of its caller's stack.")
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
-@click.option(
-    "--attention-window", type=click.IntRange(1), default=None, help="Positions that one sees on either side in attention; changes results."
-)
+@click.option("--attention-window", type=click.IntRange(1), default=None, help="Positions that one sees on either side in attention.")
 @click.option("--features", type=click.Choice(tuple(FRONT_ENDS)), default=None, help="Take recordings: what makes the input of them.")
 @click.option(
     "--feature", "feature_fields", multiple=True, metavar="NAME=VALUE", help="A field of --features, as window=640; may be repeated.",
