@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .errors import CompileError
-from .features import FRONT_ENDS, LogMel
+from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
 from .losses import Loss, as_loss
 from .optim import SGD, STORAGES, Optimizer
@@ -96,7 +96,7 @@ class Options:
     adapters: AdapterOptions = field(default_factory=AdapterOptions)
     class_names: tuple[str, ...] = ()
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
-    features: LogMel | None = None
+    features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
 
     @property
@@ -133,7 +133,7 @@ def check_options(graph: Graph, options: Options) -> None:
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     check_class_names(options.class_names)
-    if not isinstance(options.features, LogMel | None):
+    if not isinstance(options.features, FrontEnd | None):
         known = ", ".join(f"kt.{cls.__name__}()" for cls in FRONT_ENDS.values())
         raise CompileError("features", f"{options.features!r} is no front end", f"front ends are {known}")
     window = options.attention_window

@@ -16,6 +16,7 @@ from .emit import ModelContext, adapter_table, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
+from .features import with_kept
 from .forecast import forecast
 from .ir import interp
 from .ir.graph import Graph
@@ -118,6 +119,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
     base = with_window(base, options.attention_window)
     if not options.methods:
+        base = stage("keep", with_kept(base, options.features)) if options.features else base
         return base, base, options
     base = with_whole_sequences(base)
     forward, target = run_samples(base, options)

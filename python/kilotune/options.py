@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, SlowMemory, as_loss
-from kiloc.features import LogMel
+from kiloc.features import FrontEnd
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 
@@ -240,7 +240,7 @@ def _self_test(model: Model, given: Any) -> tuple[NDArray[Any], NDArray[np.int32
 def _of_recordings(model: Model, features: Any, samples: Samples | None) -> Samples | None:
     """Calibration samples, in place of recordings the input that the front end makes of them."""
     x = samples[0] if isinstance(samples, tuple) and samples else samples
-    if not isinstance(features, LogMel) or len(model.graph.inputs) != 1 or not is_recordings(array := np.asarray(x), features):
+    if not isinstance(features, FrontEnd) or len(model.graph.inputs) != 1 or not is_recordings(array := np.asarray(x), features):
         return samples
     t = model.graph.type(model.graph.inputs[0])
     made = input_of(array, features, Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype))
