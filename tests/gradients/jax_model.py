@@ -164,10 +164,11 @@ def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: 
 def _softmax_at(x: Any, p: Any) -> Any:
     """softmax whose derivative is taken at the quantised probabilities, which are all that a device has kept.
 
-    They do not sum to one exactly; the constant in the denominator makes up for it at this point.
+    They do not sum to one exactly: they are shares of the sum that they have.
     """
     u = p * jnp.exp(x - lax.stop_gradient(x))
-    return u / (u.sum() + lax.stop_gradient(1 - p.sum()))
+    total = p.sum(-1, keepdims=True)
+    return u / jnp.where(total > 0, u.sum(-1, keepdims=True) / total, 1.0)
 
 
 def _log_softmax_at(x: Any, y: Any) -> Any:
@@ -211,13 +212,13 @@ def _delta_channels(node: Node, graph: Graph, channels: int) -> Any:
 
 
 def _scaled_and_shifted(acc: Any, node: Node, graph: Graph, parameters: Arrays, exact: Any) -> Any:
-    """acc (1 + s) + b. The derivative to s is taken at the acc that follows from the quantised result: all that a device keeps."""
-    bias = _bias(node, graph, parameters)
+    """(acc + b) (1 + s). The derivative to s is taken at the sum that follows from the quantised result: all that a device keeps."""
+    total = acc + _bias(node, graph, parameters)
     if "gain" in node.inputs:
         factor = 1 + parameters[node.inputs["gain"]]
-        at = (exact.reshape(acc.shape) - bias) / factor
-        acc = (acc + lax.stop_gradient(at - acc)) * factor
-    return acc + bias
+        at = exact.reshape(acc.shape) / factor
+        total = (total + lax.stop_gradient(at - total)) * factor
+    return total
 
 
 def _bias(node: Node, graph: Graph, parameters: Arrays) -> Any:

@@ -16,6 +16,7 @@ from ..building import open_build
 from ..data import Wanted
 from ..devices.manifest import Manifest
 from ..files import write_whole
+from .front_ends import features_options
 from .methods import MethodsCommand, finite
 from .options import (
     FILE,
@@ -67,6 +68,7 @@ OUTPUTS = (".csv", ".json", ".npz")
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @TEST
 @reading_options
@@ -118,6 +120,7 @@ def train(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
@@ -139,6 +142,7 @@ def evaluate(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option

@@ -16,10 +16,10 @@ from ..devices.manifest import Tensor
 from ..devices.recordings import is_recordings
 from . import arrays, naming
 from .dataset import Dataset, Reading, Wanted
-from .folders import read_folder
+from .folders import read_folder, read_recording
 from .table import read_table
 
-KINDS = "an .npz, .npy or .csv file, or a folder of .wav, .png or .jpg files with a folder a class"
+KINDS = "an .npz, .npy, .csv or .wav file, or a folder of .wav, .png or .jpg files with a folder a class"
 
 
 def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading: Reading | None = None) -> Dataset:
@@ -38,6 +38,8 @@ def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading:
     _check_options(path, suffix, reading)
     if source.is_dir():
         x, y, items, notes = read_folder(source, what, wanted.inputs[0] if len(wanted.inputs) == 1 else None, wanted.features)
+    elif suffix == ".wav":
+        x, notes = read_recording(source, what, wanted.inputs[0] if len(wanted.inputs) == 1 else None, wanted.features, wanted.slices)
     elif suffix == ".csv":
         x, y, notes = read_table(path, what, reading.label_column, replace(wanted, targets="input") if reading.labels else wanted)
     elif suffix == ".npy":
