@@ -169,7 +169,8 @@ class Device(Calls, ABC):
         after every epoch. keep_best: end with the state that was best on it, the one before training included. An epoch that made it worse is
         undone, and training goes on at a third of the rate; after four such in a row it ends.
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on; 0 for none.
-        A build with a public key takes no state, so it has neither.
+        Where it is None and nothing is held out or given, at most 200 of the samples that are trained on judge each epoch in the same way.
+        A build with a public key takes no state, so it has none of this.
         progress: a bar on standard error, lines where that is no terminal; None for them where it takes more than a few seconds.
         checkpoint: a file that holds, after every epoch and every half a minute, all that is needed to go on after Ctrl-C or a power cut.
         resume: go on from it, where it is there: with the same arguments the result has the bits of a training that was never cut off.

@@ -31,12 +31,20 @@ KT_NAKED void kt_triple_back(const kt_triple_backward *product)
                      "ldrd r0, r1, [sp, #8]\n\t"
                      "ldr r2, [sp]\n\t"
                      "ldm r2, {r4-r11}\n\t"
+                     "ldr r3, [sp, #20]\n\t"
+                     "subs r3, r3, r0\n\t"
+                     "lsls r3, r3, #26\n\t" /* the sign: an odd number of pairs of channels */
+                     "bmi 3f\n\t"
                      "1:\n\t" KT_CHANNEL("0", "0") KT_CHANNEL("1", "16")
+                     "ldr r2, [sp, #16]\n\t"
+                     "adds r0, #32\n\t"
+                     "add r1, r2\n\t"
+                     "3:\n\t" KT_CHANNEL("0", "0") KT_CHANNEL("1", "16")
                      "ldrd r2, r3, [sp, #16]\n\t"
                      "adds r0, #32\n\t"
                      "add r1, r2\n\t"
                      "cmp r0, r3\n\t"
-                     "bne 1b\n\t"
+                     "bne.w 1b\n\t"
                      "ldrd r2, r3, [sp]\n\t"
                      "ldr r1, [sp, #12]\n\t"
                      "stm r2!, {r4-r11}\n\t"
@@ -44,7 +52,7 @@ KT_NAKED void kt_triple_back(const kt_triple_backward *product)
                      "str r2, [sp]\n\t"
                      "str r1, [sp, #12]\n\t"
                      "cmp r2, r3\n\t"
-                     "bne 2b\n\t"
+                     "bne.w 2b\n\t"
                      "add sp, #28\n\t"
                      "pop {r4-r11, pc}\n\t");
 }
