@@ -36,6 +36,9 @@ SMALLEST_GAIN = 1 / 16
 LARGEST_GAIN = 2
 """Both powers of two. A gain that nears 0 would leave a trained bias without a bound, one without a limit the sums to the input."""
 
+HEADROOM = 1.25
+"""Of the pre-scale under a gain. Each bit of it is one less of the gradient of a channel with small weights."""
+
 BACKWARD_BITS = 14
 """Of the gain where gradients pass it."""
 
@@ -69,7 +72,8 @@ def backward_factor(e: Environment) -> Ints:
 
 
 def gained(m: Ints, e: Environment) -> Ints:
-    """Pre-scale factors of an input gradient, in int16. With a gain m holds half of them, so that the largest gain leaves room."""
+    """Pre-scale factors of an input gradient, in int16. With a gain m leaves room for a larger one (`HEADROOM`); beyond it they
+    are limited."""
     if not e.has("gain"):
         return m
     return np.asarray(np.minimum(nm.shift_round(m * backward_factor(e), BACKWARD_BITS), 32767))
@@ -97,9 +101,9 @@ def gain_bytes(channels: int) -> int:
     return 4 * channels + -(-channels // 4) * 4
 
 
-def gain_headroom(gain: bool) -> int:
-    """What a pre-scale factor may become times, of the gain that it holds."""
-    return LARGEST_GAIN if gain else 1
+def gain_headroom(gain: bool) -> float:
+    """How far above the largest scale the pre-scale of a channel may rise with its gain."""
+    return HEADROOM if gain else 1.0
 
 
 def largest_scale(weights: TensorType, gain: bool) -> float:

@@ -7,7 +7,8 @@ for which the int32 sums cannot overflow, proved from the frozen weights.
 A trained path adds its share, V^T G or A^T du, to the same sums. Its codes have one scale for the tensor, so G is taken as it is and the
 int32 product is requantised once: acc += limit(requantize(V^T G, M, S + exponent)), M 2^(S-31) = 1 / (max s_w 2^(p-15)). |V^T G| <=
 127 * 127 * terms stays in int32 up to 133,000 terms. Under a gain the path starts from `ApplyGain`'s result, and m becomes
-m gain: it stands for half as much then, so that the largest gain fits into int16 (`_gain.py`).
+m gain: it leaves room for a gain of 5/4 of the largest scale then, and is limited
+beyond (`_gain.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
-from .._gain import GAIN_OPERANDS, gain_headroom, gained, largest_scale, real_gain
+from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_headroom, gained, largest_scale, real_gain
 from .._sums import Image, addend, delta_channels, exact_matmul
 from .._window import Window
 from .._window_reach import window_gradient_reach
@@ -63,22 +64,22 @@ def with_transposed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     return replace(node, inputs={**node.inputs, TRANSPOSED: value.name}), [value], ""
 
 
-def prescale(scales: Sequence[float], channels: int, headroom: int = 1) -> Array:
+def prescale(scales: Sequence[float], channels: int, headroom: float = 1.0) -> Array:
     """Relative channel scales m in 1/2^15, of the largest scale times headroom: what a gain may become."""
     s = np.broadcast_to(np.array(scales, np.float64), (channels,))
     return np.asarray(np.minimum(np.floor(s / (s.max() * headroom) * 32768 + 0.5), 32767).astype(np.int64))
 
 
-def largest_prescale(scales: Sequence[float], channels: int, headroom: int = 1) -> Array:
+def largest_prescale(scales: Sequence[float], channels: int, headroom: float = 1.0) -> Array:
     """The same under the largest gain."""
-    return np.asarray(np.minimum(prescale(scales, channels, headroom) * headroom, 32767))
+    return np.asarray(np.minimum(prescale(scales, channels, headroom) * (1 if headroom == 1 else LARGEST_GAIN), 32767))
 
 
 def prescaled(g: Array | int, m: Array, p: int) -> Array:
     return (g * m + (1 << (p - 1))) >> p
 
 
-def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float], headroom: int = 1) -> int:
+def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float], headroom: float = 1.0) -> int:
     """p for weights [OC, KH, KW, IC]: every tap may meet one input position. headroom: as `prescale`."""
     sums = np.abs(weights.astype(np.int64)).sum((1, 2))
     m = largest_prescale(scales, weights.shape[0], headroom)

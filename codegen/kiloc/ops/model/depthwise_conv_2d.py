@@ -241,7 +241,7 @@ def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
     return {"columns": columns, **({"rows": Argument(n.inputs["delta_rows"])} if t.has("delta_rows") else {})}
 
 
-def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, headroom: int = 1) -> int:
+def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, headroom: float = 1.0) -> int:
     """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32. headroom: as `prescale`."""
     sums = np.abs(weights.astype(np.int64)).sum((0, 1, 2))
     m = largest_prescale(scales, sums.size, headroom)

@@ -93,7 +93,7 @@ typedef struct {
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k], shift)). */
 void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx);
 
-/* The same with a gain [output channels], of which prescale has the half for a gain of 1: m[c] becomes
+/* The same with a gain [output channels], of which prescale has room for some: m[c] becomes
  * min(2^15 - 1, shift_round(m[c] * gain in units of 2^-14, 14)). scratch: 2 bytes an output channel. */
 void kt_conv2d_scaled_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
