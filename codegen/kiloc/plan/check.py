@@ -33,10 +33,7 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
     names: list[str | None] = [None]
     shadow = np.zeros(arena_bytes, np.int32)
     identity: dict[str, str] = {}
-    for name, offset in offsets.items():
-        width = ELEMENT_BYTES[graph.type(name).dtype] if name in graph.values else SCRATCH_ALIGNMENT
-        if offset % width:
-            raise PlanError(f"{name} at {offset} is not aligned to {width} bytes")
+    _check_alignment(graph, offsets)
 
     def extent(name: str, size: int) -> range:
         start = offsets[name]
@@ -88,6 +85,13 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
     for name in graph.outputs:
         if name in offsets and strangers(name, extent(name, graph.type(name).bytes)):
             raise PlanError(f"the result {name} is overwritten before the caller reads it")
+
+
+def _check_alignment(graph: Graph, offsets: Mapping[str, int]) -> None:
+    for name, offset in offsets.items():
+        width = ELEMENT_BYTES[graph.type(name).dtype] if name in graph.values else SCRATCH_ALIGNMENT
+        if offset % width:
+            raise PlanError(f"{name} at {offset} is not aligned to {width} bytes")
 
 
 def _may_overwrite(graph: Graph, node: Node, operand: str, result: range, read: range) -> bool:
