@@ -32,9 +32,9 @@ from kiloc.peft import Method
 STEPS, INPUTS, WIDTH, UNITS, CLASSES = 9, 7, 6, 5, 4
 METHODS: dict[str, list[Method]] = {
     "bias": [kt.BiasOnly()],
-    "lora": [kt.BiasOnly(), kt.LoRA(rank=2, layers="front,logits")],
+    "lora": [kt.BiasOnly(), kt.LoRA(rank=2, layers="front,logits"), kt.SparseUpdate(fraction=0.4, layers="lstm")],
     "head": [kt.Head()],
-    "full": [kt.Full(layers="front")],
+    "full": [kt.Full(layers="front,lstm")],
 }
 BOARDS = (("cortex-m4", "mps2-an386"), ("cortex-m0plus", "microbit"), ("cortex-m55", "mps3-an547"))
 

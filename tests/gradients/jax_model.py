@@ -20,6 +20,7 @@ from kiloc.ir.graph import Graph, Node
 from kiloc.ir.interp import environment
 from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
+from kiloc.ops._lstm import DELTAS
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.lora import DownProjection
@@ -265,7 +266,10 @@ def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Ar
     """The textbook's steps, each result taken at its quantised value."""
     assert isinstance(node.op, Lstm)
     t = node_types(graph, node)
-    w, u = (_scaled(graph, node.inputs[operand]) for operand in ("weights", "recurrent"))
+    w, u = (_scaled(graph, node.inputs[operand]) for operand in DELTAS)
+    if "delta" in node.inputs:
+        chosen = _delta_channels(node, graph, len(w))
+        w, u = (m.at[chosen].add(parameters[node.inputs[delta]]) for m, delta in zip((w, u), DELTAS.values(), strict=True))
     x, bias = reals[node.inputs["x"]].reshape(-1, w.shape[1]), _bias(node, graph, parameters)
     low, high = ((end - t.result().zero_point) * t.result().scale for end in (-128, 127))
     limit = (node.op.memory.cell_clip or 2**15 - 1) * 2.0**node.op.memory.cell_power

@@ -6,7 +6,7 @@ For each layer, in float64: w = (s_w W + delta + alpha / rank B A) (1 + s), b = 
 
 A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. Elsewhere the result
 moves by the rounding of W' (half a step of 1/127 of the channel's largest weight) and by what the integer addends rounded and LoRA's inner
-tensor saturated. A bottleneck adapter is not linear and cannot be folded.
+tensor saturated. A bottleneck adapter is not linear and cannot be folded. An LSTM has one scale a gate, and others for its recurrent weights.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
+from ..ops._lstm import DELTAS
 from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
@@ -69,22 +70,29 @@ def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -
     if trained:
         codes = _fold_weights(graph, node, state, codes, values)
         inputs["weights"] = f"{node.inputs['weights']}.merged"
+    if "recurrent_delta" in node.inputs:
+        _fold_weights(graph, node, state, np.zeros_like(codes), values, "recurrent")
+        inputs["recurrent"] = f"{node.inputs['recurrent']}.merged"
     inputs["bias"] = f"{bias.name}.merged"
     data = np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     values[inputs["bias"]] = Value(inputs["bias"], TensorType(data.shape, "int32", bias.type.quantization), "constant", data, bias.origin)
     return replace(node, op=op, inputs=inputs, updates=())
 
 
-def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int64], values: dict[str, Value]) -> NDArray[np.int64]:
+def _fold_weights(
+    graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int64], values: dict[str, Value], operand: str = "weights"
+) -> NDArray[np.int64]:
     """Requantise the weights of a layer; its bias in the new units."""
-    weights, x_scale = graph.values[node.inputs["weights"]], graph.type(node.inputs["x"]).scale
+    weights, x_scale = graph.values[node.inputs[operand]], graph.type(node.inputs["x"]).scale
     axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
     before = np.broadcast_to(np.array(weights.type.channel_scales, np.float64), (weights.type.shape[axis],))
-    real = _real_weights(graph, node, state, axis, before)
+    real = _real_weights(graph, node, state, operand, axis, before)
     magnitude = np.abs(real.reshape(len(real), -1)).max(1)
     real_bias = bias * before * x_scale
     scales = np.maximum(magnitude / 127, np.abs(real_bias) / (LARGEST_BIAS * x_scale))
     scales = np.where(magnitude > 0, scales, np.maximum(before, scales)).astype(np.float32).astype(np.float64)
+    if isinstance(node.op, Lstm):  # one scale a gate
+        scales = np.repeat(scales.reshape(4, -1).max(1), len(scales) // 4)
     codes = np.clip(np.rint(real / scales.reshape(-1, *(1,) * (real.ndim - 1))), -127, 127).astype(np.int8)
     type_ = TensorType(weights.type.shape, "int8", Quantization(tuple(float(s) for s in scales), 0, axis))
     name = f"{weights.name}.merged"
@@ -92,18 +100,19 @@ def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int6
     return np.asarray(np.rint(real_bias / (scales * x_scale)).astype(np.int64))
 
 
-def _real_weights(graph: Graph, node: Node, state: Arrays, axis: int, scales: Real) -> Real:
+def _real_weights(graph: Graph, node: Node, state: Arrays, operand: str, axis: int, scales: Real) -> Real:
     """Real weights with everything trained, output channels first."""
 
     def scaled(name: str, exponent: str) -> Real:
         return np.asarray(np.asarray(state[name], np.float64) * 2.0 ** float(np.asarray(state[exponent]).reshape(-1)[0]))
 
-    data = graph.values[node.inputs["weights"]].data
+    data = graph.values[node.inputs[operand]].data
     assert data is not None
     real = np.moveaxis(np.asarray(data, np.float64), axis, 0).copy()
     real *= scales.reshape(-1, *(1,) * (real.ndim - 1))
-    if "delta" in node.inputs:
-        delta = np.moveaxis(scaled(node.inputs["delta"], node.inputs["delta_exponent"]), axis, 0)
+    name = DELTAS.get(operand, "")
+    if name in node.inputs:
+        delta = np.moveaxis(scaled(node.inputs[name], node.inputs[f"{name}_exponent"]), axis, 0)
         chosen = np.arange(len(real))
         if "delta_rows" in node.inputs:
             chosen = np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)

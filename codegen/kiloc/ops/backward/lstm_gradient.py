@@ -8,7 +8,8 @@ cell and h the hidden state of a step, and ' for gradients, from the last step t
     z' = c' g i (1 - i),  c' c_before f (1 - f),  c' i (1 - g^2),  h' tanh(c) o (1 - o)
 
 What is carried from step to step has 32 bits in units of g / 2^16, which saturate: it may grow to 256 times the largest gradient of a result.
-For U^T the sums z' are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32.
+For U^T the sums z' are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32. A delta V_h adds
+V_h^T z', whose codes have one scale: z' is brought to as few bits as codes up to 127 need, and the product shifted by the exponent.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
-from .._lstm import UNIT, Memory, Step
-from .._sums import exact_matmul
+from .._lstm import DELTA_OPERANDS, UNIT, Memory, Step
+from .._sums import delta_channels, exact_matmul
 from ._gradient import Real, RequantizedGradient, batch
 
 LAYER = ("x", "weights", "recurrent", "bias")
@@ -51,6 +52,7 @@ class LstmGradient(RequantizedGradient):
 
     mnemonic: ClassVar[str] = "lstm_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y", *LAYER)
+    optional: ClassVar[tuple[str, ...]] = DELTA_OPERANDS
 
     memory: Memory = field(default_factory=Memory)
     room: int = 14
@@ -62,11 +64,11 @@ class LstmGradient(RequantizedGradient):
         return t.type("g").scale * 2.0**-FRACTION
 
     def _forward(self, t: NodeTypes) -> NodeTypes:
-        return NodeTypes({o: t.type(o) for o in LAYER}, (t.type("y"),))
+        return NodeTypes({o: t.type(o) for o in (*LAYER, *DELTA_OPERANDS) if t.has(o)}, (t.type("y"),))
 
     def _steps(self, e: Environment) -> list[Step]:
         t = self._forward(e)
-        return list(self.memory.steps(Environment(t.operands, t.results, {o: e.array(o) for o in LAYER})))
+        return list(self.memory.steps(Environment(t.operands, t.results, {o: e.array(o) for o in t.operands})))
 
     def limit(self) -> int:
         """Magnitude of the cell at which it stops."""
@@ -94,10 +96,20 @@ class LstmGradient(RequantizedGradient):
             dh = np.where((step.hidden > -128) & (step.hidden < 127), dh, 0)
             z, cell = self._back(step, dh, cell)
             found[:, number] = z
-            scaled = nm.high_multiply(z, prescale)
-            narrowed = np.maximum(nm.bit_length(np.abs(scaled).max(1, keepdims=True)) - self.room, 0)
-            behind = nm.requantize(exact_matmul(nm.shift_round(scaled, narrowed), e.array("recurrent")), multiplier, shift + narrowed)
+            narrow, narrowed = _narrowed(nm.high_multiply(z, prescale), self.room)
+            behind = nm.requantize(exact_matmul(narrow, e.array("recurrent")), multiplier, shift + narrowed)
+            if e.has("recurrent_delta"):
+                behind = nm.saturate32(behind + self._through_delta(e, z))
         return found
+
+    def _through_delta(self, e: Environment, z: Ints) -> Ints:
+        """V_h^T z'."""
+        narrow, narrowed = _narrowed(z[:, delta_channels(e, z.shape[1])], self.delta_room(e))
+        return nm.shift_round(exact_matmul(narrow, e.array("recurrent_delta")), -(narrowed + e.wide("recurrent_delta_exponent")))
+
+    def delta_room(self, t: NodeTypes) -> int:
+        """Bits that leave sums over the rows of a delta, whose codes are up to 127, in int32."""
+        return 31 - int(nm.bit_length(np.array(127 * t.type("recurrent_delta").shape[0])))
 
     def _back(self, step: Step, dh: Ints, cell: Ints) -> tuple[Ints, Ints]:
         """(gradient of the sums, gradient of the cell before the step) from those of its hidden state and its cell."""
@@ -116,6 +128,8 @@ class LstmGradient(RequantizedGradient):
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         steps, units = self._steps(e), e.type("recurrent").shape[1]
         u = e.array("recurrent") * np.array(e.type("recurrent").channel_scales, np.float64)[:, None]
+        if e.has("recurrent_delta"):
+            u[delta_channels(e, len(u))] += e.array("recurrent_delta") * 2.0 ** e.array("recurrent_delta_exponent").astype(np.float64)
         g = np.asarray(batch(e, "g", len(steps), units), np.float64)
         behind, cell = np.zeros_like(g[:, 0]), np.zeros_like(g[:, 0])
         found = np.zeros((len(g), len(steps), 4 * units))
@@ -132,7 +146,8 @@ class LstmGradient(RequantizedGradient):
 
     def macs(self, t: NodeTypes) -> int:
         """The gates twice, for the cells and for the gradient, and U^T once."""
-        return self.shape(t)[1] * (2 * t.type("weights").size + 3 * t.type("recurrent").size)
+        times = {"weights": 2, "recurrent": 3, "delta": 2, "recurrent_delta": 3}
+        return self.shape(t)[1] * sum(count * t.type(o).size for o, count in times.items() if t.has(o))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         forward, units = self._forward(t), t.type("recurrent").shape[1]
@@ -147,10 +162,20 @@ class LstmGradient(RequantizedGradient):
             "cell_shift": -(15 + self.memory.cell_power),
             "shift": self.shift,
         }
-        steps = self.shape(t)[1]
-        arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")), Argument(n.outputs[0]), Scratch())
+        steps, operands = self.shape(t)[1], ("g", "x", "y", "bias", *(DELTA_OPERANDS[:4] if t.has("delta") else ()))
+        arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in operands), Argument(n.outputs[0]), Scratch())
         scratch = 4 * 6 * units + 4 * -(-(steps + 1) * units // 2)
-        return KernelCall("kt_lstm_gradient_s8", "kt_lstm_gradient_params", fields, arguments, scratch, source="kernels/recurrent/lstm_gradient.c")
+        symbol, struct, source = "kt_lstm_gradient_s8", "kt_lstm_gradient_params", "kernels/recurrent/lstm_gradient.c"
+        if t.has("delta"):
+            fields = {"gradient": fields, "delta": self.memory.delta_fields(forward, n), "room": self.delta_room(t)}
+            scratch, symbol, struct, source = scratch + 4 * units, *(s.replace("lstm_", "lstm_delta_") for s in (symbol, struct, source))
+        return KernelCall(symbol, struct, fields, arguments, scratch, source=source)
+
+
+def _narrowed(z: Ints, room: int) -> tuple[Ints, Ints]:
+    """z [N, ...] in at most `room` bits, and the bits that it lost."""
+    lost = np.maximum(nm.bit_length(np.abs(z).max(1, keepdims=True)) - room, 0)
+    return nm.shift_round(z, lost), lost
 
 
 def room_for(recurrent: NDArray[np.generic]) -> int:

@@ -36,6 +36,26 @@ typedef struct {
  * leaves behind; both NULL: it begins from 0. scratch: 2 * units bytes, read where cell is NULL. */
 void kt_lstm_s8(const kt_lstm_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *cell, int8_t *y, int16_t *scratch);
 
+/* What the deltas of an LSTM need beside their codes. multiplier, recurrent_multiplier: of each gate, from 1 to units of its sums. rows: the row of
+ * both deltas for each of 4 * units channels, -1 for none; NULL where every channel has one. */
+typedef struct {
+    int32_t multiplier[4];
+    int32_t shift[4];
+    int32_t recurrent_multiplier[4];
+    int32_t recurrent_shift[4];
+    const int16_t *rows;
+} kt_lstm_delta;
+
+typedef struct {
+    kt_lstm_params layer;
+    kt_lstm_delta delta;
+} kt_lstm_delta_params;
+
+/* kt_lstm_s8 with 2^exponent times delta [rows, depth] added to the weights, and recurrent_delta [rows, units] to the recurrent ones; both products
+ * saturate at +-2^30. */
+void kt_lstm_delta_s8(const kt_lstm_delta_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *cell, const int8_t *delta,
+                      const int8_t *delta_exponent, const int8_t *recurrent_delta, const int8_t *recurrent_delta_exponent, int8_t *y, int16_t *scratch);
+
 /* prescale: relative scales of the recurrent weights of each gate, in 2^-31; room: bits of what they are multiplied by; multiplier: their largest
  * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. */
 typedef struct {
@@ -53,6 +73,18 @@ typedef struct {
  * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (steps + 1) * units bytes. */
 void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                          int32_t *scratch);
+
+/* room: bits of what the recurrent delta is multiplied by. */
+typedef struct {
+    kt_lstm_gradient_params gradient;
+    kt_lstm_delta delta;
+    int32_t room;
+} kt_lstm_delta_gradient_params;
+
+/* kt_lstm_gradient_s8 of kt_lstm_delta_s8. scratch: 4 * units bytes more. */
+void kt_lstm_delta_gradient_s8(const kt_lstm_delta_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias,
+                               const int8_t *delta, const int8_t *delta_exponent, const int8_t *recurrent_delta,
+                               const int8_t *recurrent_delta_exponent, int8_t *dz, int32_t *scratch);
 
 /* units: results; rank: filters of each; memory: values that a filter keeps. weights [units * rank, depth]. feature: from sums over x to
  * units of the state; output: from sums over the state to those of y. */
