@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
-from kiloc.emit import ModelContext
+from kiloc.emit import ModelContext, StateLayout, state_layout
 from kiloc.features import LogMel, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.passes import inference_slice
@@ -338,6 +338,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
+        **({"kept": _kept(c)} if c.graph.streams() else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -347,6 +348,17 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _kept(c: Compilation) -> list[dict[str, Any]]:
+    """What a state holds of earlier calls: at which byte, and what it is before the first one."""
+    found, at = [], StateLayout.HEADER
+    kept = c.graph.streams()
+    for value in state_layout(c.graph).values:
+        if value in kept:
+            found.append({"at": at, "first": np.asarray(value.data).tobytes().hex()})
+        at += value.type.bytes
+    return found
 
 
 def _options(c: Compilation) -> dict[str, Any]:

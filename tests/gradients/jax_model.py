@@ -18,6 +18,7 @@ from jax import lax
 
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.interp import environment
+from kiloc.ir.types import RANGES
 from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
 from kiloc.ops._lstm import DELTAS
@@ -25,6 +26,7 @@ from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.lora import DownProjection
 from kiloc.ops.model.lstm import Lstm
+from kiloc.ops.model.svdf import Svdf
 
 jax.config.update("jax_enable_x64", True)
 Arrays = Mapping[str, Any]
@@ -43,6 +45,8 @@ def parameter_values(graph: Graph, state: Arrays) -> dict[str, np.ndarray[Any, A
 
 
 def _bias_unit(graph: Graph, node: Node) -> np.ndarray[Any, Any]:
+    if isinstance(node.op, Svdf):
+        return np.array(graph.type(node.inputs["state"]).scale * graph.type(node.inputs["time"]).scale)
     return graph.type(node.inputs["x"]).scale * np.array(graph.type(node.inputs["weights"]).channel_scales, np.float64)
 
 
@@ -134,7 +138,7 @@ def _unclamped(graph: Graph, forward: Arrays, node: Node, is_logits: bool) -> An
     """1 where the integer result lies strictly inside its clamp range."""
     q = jnp.asarray(forward[node.outputs[0]])
     mnemonic = node.op.mnemonic
-    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "bottleneck_down", "bottleneck_up")
+    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "bottleneck_down", "bottleneck_up", "svdf")
     clamps = clamps or (mnemonic in MEANINGS and MEANINGS[mnemonic].clamps(node.op))
     if is_logits or not clamps:
         return jnp.ones(q.shape)
@@ -286,6 +290,15 @@ def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Ar
     return jnp.stack(rows)
 
 
+def _svdf(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    """What the newest features add to the results, which are otherwise given. A feature has the range of the state's type."""
+    assert isinstance(node.op, Svdf)
+    w, time = (_dequantized_constant(graph, node.inputs[operand]) for operand in ("weights", "time"))
+    kept = graph.type(node.inputs["state"])
+    low, high = (end * kept.scale for end in RANGES[kept.dtype])
+    return (jnp.clip(w @ reals[node.inputs["x"]].ravel(), low, high) * time[:, -1]).reshape(-1, node.op.rank).sum(1)
+
+
 def lstm_bias_gradients(graph: Graph, lstm: str, dense: str, forward: Arrays, labels: Any) -> Any:
     """Of the biases of an LSTM in front of a last layer, [N, 4 units]: scanned in real numbers from the exact input of each sample."""
     node, last = graph.node(lstm), graph.node(dense)
@@ -324,6 +337,7 @@ STEPS = ".steps"
 
 _OPS: dict[str, Any] = {
     "lstm": _lstm,
+    "svdf": _svdf,
     "conv_2d": _linear,
     "fully_connected": _linear,
     "depthwise_conv_2d": _depthwise,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node, Value
+from ..ir.graph import STREAM, Graph, Node, Value
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._lstm import DELTAS
@@ -27,6 +27,7 @@ from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.lstm import Lstm
+from ..ops.model.svdf import Svdf
 
 Arrays = Mapping[str, NDArray[Any]]
 Real = NDArray[np.float64]
@@ -41,11 +42,11 @@ def merge(graph: Graph, state: Arrays) -> Graph:
     for node in graph.phase("forward"):
         if isinstance(node.op, BottleneckUp):
             raise CompileError(node.origin or node.name, "a bottleneck adapter cannot be folded into weights", "merge LoRA, deltas, gains or biases")
-        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm):
+        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Svdf):
             node = _folded(graph, node, state, values)
         nodes.append(node)
     needed = _needed(nodes, set(graph.outputs))
-    frozen = {k: v for k, v in {**graph.values, **values}.items() if not v.is_state}
+    frozen = {k: v for k, v in {**graph.values, **values}.items() if not v.is_state or v.kind == STREAM}
     return verify(replace(graph, values=frozen, parameters=(), inputs=graph.model_inputs).with_nodes(needed))
 
 
@@ -76,7 +77,7 @@ def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -
     inputs["bias"] = f"{bias.name}.merged"
     data = np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     values[inputs["bias"]] = Value(inputs["bias"], TensorType(data.shape, "int32", bias.type.quantization), "constant", data, bias.origin)
-    return replace(node, op=op, inputs=inputs, updates=())
+    return replace(node, op=op, inputs=inputs, updates=node.updates if isinstance(node.op, Svdf) else ())
 
 
 def _fold_weights(

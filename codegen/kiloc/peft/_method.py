@@ -17,12 +17,13 @@ from ..ir.types import TensorType
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.lstm import Lstm
+from ..ops.model.svdf import Svdf
 from ..ops.update.storage_step import StepBlock16
 from ._registry import Layers, Method
 
 
 def has_weights(node: Node) -> bool:
-    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm)
+    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Svdf)
 
 
 def select(graph: Graph, layers: Layers, method: type[Method]) -> list[Node]:
@@ -89,7 +90,9 @@ def with_trainable_bias(graph: Graph, node: Node, method: str) -> Graph:
 
 def _check_room(graph: Graph, node: Node) -> None:
     """A trained bias may reach +-2^30, so the frozen sums must stay below: 255 sum |w| < 2^30 for every channel. An addend to the sums over a
-    hidden state may, too."""
+    hidden state may, too. Sums of an SVDF saturate or wrap around by themselves."""
+    if isinstance(node.op, Svdf):
+        return
     for operand in ("weights", "recurrent"):
         weights = graph.values[node.inputs[operand]].data if operand in node.inputs else None
         if weights is None:

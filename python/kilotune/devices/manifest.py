@@ -118,6 +118,8 @@ class Manifest:
     """In the order that labels count them in; empty where the build was told none."""
     features: LogMel | None
     """What makes the input of a recording."""
+    kept: tuple[tuple[int, bytes], ...]
+    """Where in the state lies what the model keeps from call to call, and what that is at first."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -195,6 +197,7 @@ class Manifest:
             new_head=bool(data.get("new_head", False)),
             class_names=_names(data.get("class_names", [])),
             features=_optional(front_end, data.get("features")),
+            kept=tuple((int(part["at"]), bytes.fromhex(part["first"])) for part in data.get("kept", [])),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )

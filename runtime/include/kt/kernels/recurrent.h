@@ -108,6 +108,19 @@ typedef struct {
 void kt_svdf_s8(const kt_svdf_params *params, const int8_t *x, const int8_t *time, const int32_t *bias, int8_t *state, int8_t *y);
 void kt_svdf_s16(const kt_svdf_params *params, const int8_t *x, const int16_t *time, const int32_t *bias, int16_t *state, int8_t *y);
 
+/* narrowing: right shift of the gradients of features, so that their sums stay in int32. Of layer what features need, and the sizes. */
+typedef struct {
+    kt_svdf_params layer;
+    int32_t narrowing;
+    int32_t shift;
+} kt_svdf_gradient_params;
+
+/* dx [depth] = the gradient of the slice x of one call, from g [units] of its result. scratch: 4 * depth bytes. */
+void kt_svdf_input_gradient_s8(const kt_svdf_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *time, int8_t *dx,
+                               int32_t *scratch);
+void kt_svdf_input_gradient_s16(const kt_svdf_gradient_params *params, const int8_t *g, const int8_t *x, const int16_t *time, int8_t *dx,
+                                int32_t *scratch);
+
 #ifdef __cplusplus
 }
 #endif
