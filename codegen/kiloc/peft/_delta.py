@@ -44,12 +44,7 @@ def attach_delta(graph: Graph, node: Node, method: type[Method], chosen: NDArray
     name = trained_as or method.name
     graph = with_trainable_bias(graph, node, name)
     axis, channels = channel_axis(node), graph.type(node.inputs["bias"]).size
-    inputs, values, rows_of, parameters = dict(node.inputs), list[Value](), list[Value](), list[Parameter]()
-    if chosen is not None and len(chosen) < channels:
-        rows = np.full(channels, -1, np.int16)
-        rows[chosen] = np.arange(len(chosen))
-        inputs["delta_rows"] = f"{node.name}.delta_rows"
-        rows_of.append(Value(inputs["delta_rows"], TensorType((channels,), "int16"), "constant", rows, node.origin))
+    inputs, values, parameters = dict(node.inputs), list[Value](), list[Parameter]()
     for operand, delta in DELTAS.items() if isinstance(node.op, Lstm) else (("weights", "delta"),):
         shape = list(graph.type(node.inputs[operand]).shape)
         shape[axis] = channels if chosen is None else len(chosen)
@@ -58,7 +53,12 @@ def attach_delta(graph: Graph, node: Node, method: type[Method], chosen: NDArray
         roles, state = block16(inputs[delta], np.zeros(shape, np.int8), -24)
         values += state
         parameters.append(Parameter(inputs[delta], node.name, name, "block16", roles))
-    graph = replace_node(graph.with_values([*values, *rows_of]), replace(node, inputs=inputs))
+    if chosen is not None and len(chosen) < channels:
+        rows = np.full(channels, -1, np.int16)
+        rows[chosen] = np.arange(len(chosen))
+        inputs["delta_rows"] = f"{node.name}.delta_rows"
+        values.append(Value(inputs["delta_rows"], TensorType((channels,), "int16"), "constant", rows, node.origin))
+    graph = replace_node(graph.with_values(values), replace(node, inputs=inputs))
     return replace(graph, parameters=(*graph.parameters, *parameters))
 
 

@@ -78,7 +78,7 @@ class SvdfInputGradient(RequantizedGradient):
         }
         fields: dict[str, Field] = {"layer": layer, "narrowing": self.narrowing, "shift": self.shift}
         wide = t.type("time").dtype == "int16"
-        arguments = (*(Argument(n.inputs[o]) for o in ("g", "x", "time")), Argument(n.outputs[0]), Scratch())
+        arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in ("g", "x", "time")), Argument(n.outputs[0]), Scratch())
         symbol, file = f"kt_svdf_input_gradient_{'s16' if wide else 's8'}", f"svdf{'_wide' if wide else ''}_gradient"
         return KernelCall(symbol, "kt_svdf_gradient_params", fields, arguments, 4 * depth, source=f"kernels/recurrent/{file}.c")
 
