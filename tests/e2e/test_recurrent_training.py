@@ -89,6 +89,8 @@ def train(device: kt.Device, x: NDArray[Any], y: NDArray[Any]) -> tuple[bytes, l
 
 def built(model: kt.Model, method: str, folder: Path, **options: Any) -> kt.Build:
     x, y = samples(16)
+    if model.graph.type("input").shape[1] != STEPS:
+        x = np.repeat(x, 8, 1)[:, : model.graph.type("input").shape[1]]
     return kt.build(
         model, folder / "build", method=METHODS[method], optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=(x, y), accumulate=2, **options
     )
@@ -136,6 +138,21 @@ def test_on_emulated_cores(method: str, target: str, board: str, tmp_path: Path,
         assert trained[0] != start
         assert train(device, x[:6], y[:6]) == trained
         assert np.array_equal(device.infer(x[:4]), host.infer(x[:4]))
+
+
+def test_a_budget_keeps_fewer_cells(tmp_path: Path) -> None:
+    """Of a long sequence the cells in front of segments alone are kept, and the bits are those of a build without a budget."""
+    model, rng = loaded(tmp_path, 64), np.random.default_rng(2)
+    x, y = rng.integers(-128, 128, (6, 64, INPUTS)).astype(np.int8), rng.integers(0, CLASSES, 6).astype(np.int32)
+    arenas, macs, states, whole = list[int](), list[int](), list[Any](), 0
+    for less in (0, 470):
+        build = built(model, "full", tmp_path, **({"ram": whole - less} if less else {}))
+        whole = whole if less else build.report["memory"]["train_total"]
+        arenas.append(build.report["memory"]["train_arena"])
+        macs.append(build.report["macs"]["backward"])
+        with build.open("host") as device:
+            states.append(train(device, x, y))
+    assert states[0] == states[1] and arenas[0] - arenas[1] >= 470 and macs[0] < macs[1]
 
 
 def test_every_call_is_a_sequence_of_its_own(tmp_path: Path) -> None:

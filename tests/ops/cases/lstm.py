@@ -85,7 +85,7 @@ def gradient_case(r: Rng, make: Callable[[Rng], Case] = kernel_case) -> Case:
     y, shape = forward.results[0], forward.results[0].shape
     types = {"g": gradient(shape, 1.0), "y": y, **forward.types}
     data = {"g": codes(r, *shape), "y": forward.expected()["result 0"], **forward.arrays}
-    op = LstmGradient(forward.op.memory, room_for(data["recurrent"]), shift=int(r.integers(4, 18)))
+    op = LstmGradient(forward.op.memory, room_for(data["recurrent"]), int(r.integers(0, shape[1] + 1)), shift=int(r.integers(4, 18)))
     return Case(op, types, data)
 
 

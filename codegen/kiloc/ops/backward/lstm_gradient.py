@@ -1,6 +1,7 @@
 """Gradient of a long short-term memory through time: from that of its results to that of the sums of its gates.
 
-The gates are computed again from x and y, whose rows are the hidden states, so a step saves nothing beside them. With i, f, g, o the gates, c the
+The gates are computed again from x and y, whose rows are the hidden states, so a step saves nothing beside them. Cells are kept in scratch, of all
+steps or in front of segments of `every` steps: those of a segment are then computed again, with the same bits. With i, f, g, o the gates, c the
 cell and h the hidden state of a step, and ' for gradients, from the last step to the first:
 
     h' = y' + U^T z' of the step behind it; 0 where y stands at an end of int8
@@ -29,6 +30,7 @@ from .._sums import delta_channels, exact_matmul
 from ._gradient import Real, RequantizedGradient, batch
 
 LAYER = ("x", "weights", "recurrent", "bias")
+GATES = ("weights", "delta", "recurrent", "recurrent_delta")
 FRACTION = 16
 """Bits below a step of the gradient."""
 
@@ -48,7 +50,7 @@ def _of_product(x: Ints) -> Ints:
 @register
 @dataclass(frozen=True)
 class LstmGradient(RequantizedGradient):
-    """The gradient of the sums of the gates, [1, steps, 4 units]. room: bits of what U^T multiplies."""
+    """The gradient of the sums of the gates, [1, steps, 4 units]. room: bits of what U^T multiplies. every: steps of a segment, 0 for all."""
 
     mnemonic: ClassVar[str] = "lstm_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y", *LAYER)
@@ -56,6 +58,7 @@ class LstmGradient(RequantizedGradient):
 
     memory: Memory = field(default_factory=Memory)
     room: int = 14
+    every: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return 1, t.type("x").size // t.type("weights").shape[1], t.type("weights").shape[0]
@@ -145,9 +148,24 @@ class LstmGradient(RequantizedGradient):
         return (found,)
 
     def macs(self, t: NodeTypes) -> int:
-        """The gates twice, for the cells and for the gradient, and U^T once."""
-        times = {"weights": 2, "recurrent": 3, "delta": 2, "recurrent_delta": 3}
-        return self.shape(t)[1] * sum(count * t.type(o).size for o, count in times.items() if t.has(o))
+        """The gates twice, for the cells and for the gradient, once more but in the last segment, and U^T once."""
+        steps = self.shape(t)[1]
+        gates, through = (sum(t.type(o).size for o in operands if t.has(o)) for operands in (GATES, GATES[2:]))
+        return steps * (2 * gates + through) + (steps - 1) // self.segment(t) * self.segment(t) * gates
+
+    def segment(self, t: NodeTypes) -> int:
+        """Steps of a segment."""
+        return self.every or self.shape(t)[1]
+
+    def segmentations(self, t: NodeTypes) -> list[int]:
+        """Steps of a segment, ever fewer, that need fewer cells than all longer ones."""
+        steps, found, fewest = self.shape(t)[1], list[int](), np.inf
+        for count in range(1, steps + 1):
+            every = -(-steps // count)
+            if -(-steps // every) + every >= fewest:
+                break
+            found, fewest = [*found, every], -(-steps // every) + every
+        return found
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         forward, units = self._forward(t), t.type("recurrent").shape[1]
@@ -160,11 +178,13 @@ class LstmGradient(RequantizedGradient):
             "multiplier_shift": shift,
             "cell_limit": self.limit(),
             "cell_shift": -(15 + self.memory.cell_power),
+            "every": self.segment(t),
             "shift": self.shift,
         }
         steps, operands = self.shape(t)[1], ("g", "x", "y", "bias", *(DELTA_OPERANDS[:4] if t.has("delta") else ()))
         arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in operands), Argument(n.outputs[0]), Scratch())
-        scratch = 4 * 6 * units + 4 * -(-(steps + 1) * units // 2)
+        cells = -(-steps // self.segment(t)) + self.segment(t)
+        scratch = 4 * 6 * units + 4 * -(-cells * units // 2)
         symbol, struct, source = "kt_lstm_gradient_s8", "kt_lstm_gradient_params", "kernels/recurrent/lstm_gradient.c"
         if t.has("delta"):
             fields = {"gradient": fields, "delta": self.memory.delta_fields(forward, n), "room": self.delta_room(t)}

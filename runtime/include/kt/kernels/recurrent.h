@@ -57,7 +57,8 @@ void kt_lstm_delta_s8(const kt_lstm_delta_params *params, const int8_t *x, const
                       const int8_t *delta_exponent, const int8_t *recurrent_delta, const int8_t *recurrent_delta_exponent, int8_t *y, int16_t *scratch);
 
 /* prescale: relative scales of the recurrent weights of each gate, in 2^-31; room: bits of what they are multiplied by; multiplier: their largest
- * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. */
+ * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. every: the cell is kept in front of
+ * every so many steps, and between computed again. */
 typedef struct {
     kt_lstm_params layer;
     int32_t prescale[4];
@@ -66,11 +67,13 @@ typedef struct {
     int32_t multiplier_shift;
     int32_t cell_limit;
     int32_t cell_shift;
+    int32_t every;
     int32_t shift;
 } kt_lstm_gradient_params;
 
 /* dz [steps, 4 * units] = the gradient of the sums of the gates, from g of y of kt_lstm_s8, which began from 0; carried from step to step in units
- * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (steps + 1) * units bytes. */
+ * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (segments + every) * units
+ * bytes, of steps / every segments, rounded up. */
 void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                          int32_t *scratch);
 

@@ -1,7 +1,7 @@
 /* Gradient of an LSTM through time.
  *
- * Going forward once gives the cells of all steps, which is all that is kept; going back, the gates of a step are computed again from the rows of
- * x and of y. */
+ * Going forward once gives the cells in front of each segment of steps; going back, those of a segment are computed again, and the gates of a step
+ * from the rows of x and of y. */
 #ifndef KT_RECURRENT_LSTM_GRADIENT_H
 #define KT_RECURRENT_LSTM_GRADIENT_H
 
@@ -10,12 +10,13 @@
 
 #include "gates.h"
 
-/* What one call works with: the gradients that the step behind hands on, those of one step's sums, the cells from before the first step on, and
- * where there are deltas what goes through the recurrent one. */
+/* What one call works with: the gradients that the step behind hands on, those of one step's sums, the cells in front of each segment and behind
+ * each step of one, and where there are deltas what goes through the recurrent one. */
 typedef struct {
     int32_t *hidden;
     int32_t *cell;
     int32_t *sums;
+    int16_t *starts;
     int16_t *cells;
     int32_t *through_delta;
 } workspace;
@@ -37,24 +38,41 @@ static inline int32_t product(int32_t a, int32_t b, int32_t c)
     return kt_high_multiply(kt_high_multiply(a, b * 65536), c);
 }
 
-static inline void run_forward(const kt_lstm_params *p, const lstm_trained *trained, const int8_t *x, const int8_t *y, const int32_t *bias,
-                               int16_t *cells)
+/* The sequence that a call goes through. */
+typedef struct {
+    const int8_t *x;
+    const int8_t *y;
+    const int32_t *bias;
+} sequence;
+
+/* The cell behind a step from the one before it, which may lie in the same place. */
+static inline void step_forward(const kt_lstm_params *p, const lstm_trained *trained, const sequence *s, int32_t step, const int16_t *before,
+                                int16_t *cell)
 {
-    const int8_t *before = NULL;
-    int32_t step, unit, g;
-    memset(cells, 0, (size_t)p->units * sizeof *cells);
-    for (step = 0; step < p->steps; step++) {
-        for (unit = 0; unit < p->units; unit++) {
-            int32_t gate[GATES] = {0};
-            for (g = 0; g < OUTPUT_GATE; g++) {
-                gate[g] = gate_value(p, trained, g, unit, x, bias[g * p->units + unit], before);
-            }
-            cells[unit + p->units] = (int16_t)next_cell(p, gate, cells[unit]);
+    const int8_t *const hidden = step > 0 ? s->y + (step - 1) * p->units : NULL;
+    int32_t unit, g;
+    for (unit = 0; unit < p->units; unit++) {
+        int32_t gate[GATES] = {0};
+        for (g = 0; g < OUTPUT_GATE; g++) {
+            gate[g] = gate_value(p, trained, g, unit, s->x + step * p->depth, s->bias[g * p->units + unit], hidden);
         }
-        before = y;
-        x += p->depth;
-        y += p->units;
-        cells += p->units;
+        cell[unit] = (int16_t)next_cell(p, gate, before[unit]);
+    }
+}
+
+/* The cells in front of all segments. */
+static inline void find_starts(const kt_lstm_gradient_params *params, const lstm_trained *trained, const sequence *s, int16_t *starts)
+{
+    const kt_lstm_params *p = &params->layer;
+    const int32_t last = (p->steps - 1) / params->every * params->every; /* the first step of the last segment */
+    int32_t step;
+    memset(starts, 0, (size_t)p->units * sizeof *starts);
+    for (step = 0; step < last; step++) {
+        const int16_t *const before = starts;
+        if (step % params->every == 0) {
+            starts += p->units;
+        }
+        step_forward(p, trained, s, step, step % params->every == 0 ? before : starts, starts);
     }
 }
 
@@ -138,14 +156,24 @@ static inline void lstm_gradient_walk(const kt_lstm_gradient_params *params, con
 {
     const kt_lstm_params *p = &params->layer;
     const int32_t units = p->units;
+    const int32_t segments = (p->steps - 1) / params->every + 1;
+    const sequence s = {x, y, bias};
     int32_t *const rest = scratch + (trained == NULL ? 6 : 7) * units;
-    const workspace w = {scratch, scratch + units, scratch + 2 * units, (int16_t *)rest, rest - units};
+    int16_t *const cells = (int16_t *)rest + segments * units;
+    const workspace w = {scratch, scratch + units, scratch + 2 * units, (int16_t *)rest, cells, rest - units};
     int32_t step, unit, i;
-    run_forward(p, trained, x, y, bias, w.cells);
+    find_starts(params, trained, &s, w.starts);
     memset(scratch, 0, (size_t)(2 * units) * sizeof *scratch);
     for (step = p->steps - 1; step >= 0; step--) {
         const int8_t *const result = y + step * units;
-        const int16_t *const cells = w.cells + step * units;
+        const int32_t at = step % params->every;
+        const int16_t *const start = w.starts + step / params->every * units;
+        const int16_t *const before = at > 0 ? w.cells + (at - 1) * units : start;
+        if (step == p->steps - 1 || at == params->every - 1) {
+            for (i = 0; i <= at; i++) {
+                step_forward(p, trained, &s, step - at + i, i > 0 ? w.cells + (i - 1) * units : start, w.cells + i * units);
+            }
+        }
         for (unit = 0; unit < units; unit++) {
             const int32_t arrived = kt_add_saturated(g[step * units + unit] * 65536, w.hidden[unit]);
             const int32_t dh = result[unit] > INT8_MIN && result[unit] < INT8_MAX ? arrived : 0;
@@ -153,7 +181,7 @@ static inline void lstm_gradient_walk(const kt_lstm_gradient_params *params, con
             for (i = 0; i < GATES; i++) {
                 gate[i] = gate_value(p, trained, i, unit, x + step * p->depth, bias[i * units + unit], step > 0 ? result - units : NULL);
             }
-            step_back(params, gate, cells[unit], cells[unit + units], dh, unit, &w);
+            step_back(params, gate, before[unit], w.cells[at * units + unit], dh, unit, &w);
         }
         for (i = 0; i < GATES * units; i++) {
             dz[step * GATES * units + i] = kt_saturate8(kt_shift_round(w.sums[i], params->shift));
