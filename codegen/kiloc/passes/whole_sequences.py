@@ -28,7 +28,7 @@ def with_whole_sequences(graph: Graph) -> Graph:
     left = [v for v in graph.streams() if v.name in read - slices]
     if left:
         kept = sum(v.type.bytes for v in left)
-        what = f"keeps {kept:,} bytes from call to call ({left[0].name}), so one sample is not all that a result depends on: it cannot be trained"
+        what = f"keeps {kept:,} bytes from call to call, so one sample is not all that a result depends on: it cannot be trained"
         raise CompileError(graph.origin, what, TRAIN_A_WINDOW)
     begun = [n.name for n in changed if isinstance(n.op, Lstm)]
     if begun and slices:
