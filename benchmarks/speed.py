@@ -74,6 +74,7 @@ def main_source(build: kt.Build, whole: bool) -> str:
     m = build.manifest
     name, prefix, training = m["name"], m["prefix"], m["training"]
     begin, end = ('ROI_BEGIN("{}"); ', " ROI_END();") if whole else ("", "")
+    expected = "    kt_target target = {0};\n    float loss = 0;\n" if training else ""
 
     def call(function: str, text: str) -> str:
         return f"        {begin.format(function)}{text}{end}\n"
@@ -89,17 +90,13 @@ def main_source(build: kt.Build, whole: bool) -> str:
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
     return f"""#include "rig.h"
 #include "{name}.h"
-#include "kt/loss.h"
 {inputs}static int8_t out[{_size(m["outputs"][0])}];
 static uint64_t arena[({arena} + 15) / 8], state[({prefix}_STATE_BYTES + 15) / 8];
 int main(void)
 {{
     static {name}_model model;
     uint32_t seed = 1;
-    kt_target target = {{0}};
-    float loss = 0;
-    (void)target; (void)loss;
-{fill}    if ({name}_init(&model, arena, sizeof arena, state, sizeof state)) return 1;
+{expected}{fill}    if ({name}_init(&model, arena, sizeof arena, state, sizeof state)) return 1;
     for (int round = 0; round < 2; round++) {{
 {body}    }}
     return 0;

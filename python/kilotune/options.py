@@ -162,7 +162,7 @@ def compile_options(
 def _check(model: Any, target: Any, training: Training, seed: Any, name: Any) -> None:
     """Refuse values that no stage of the compiler can make sense of."""
     if not isinstance(model, Model):
-        raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
+        raise CompileError("model", f"a {type(model).__name__} is not a loaded model", "pass what kt.load(path) returns")
     if target not in TARGETS:
         near = difflib.get_close_matches(str(target), TARGETS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
