@@ -31,7 +31,9 @@ from kiloc.peft import Method
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS = SHARED / "data" / "models"
-CORES = {"m4": "cortex-m4", "m7": "cortex-m7", "m33": "cortex-m33", "m55": "cortex-m55"}
+CORES = {"m0": "cortex-m0plus", "m3": "cortex-m3", "m4": "cortex-m4", "m7": "cortex-m7", "m33": "cortex-m33", "m55": "cortex-m55"}
+SMALL = ("m0", "m3")
+"""Cores that no faster form is for, of which the smaller has no room for most models."""
 PEERS = SHARED / "rig" / "peers.json"
 CALL = re.compile(r"^    (kt_\w+\((?:[^;]|\n)*?\);)", re.M)
 
@@ -79,18 +81,18 @@ def main_source(build: kt.Build, whole: bool) -> str:
     def call(function: str, text: str) -> str:
         return f"        {begin.format(function)}{text}{end}\n"
 
-    inputs = "".join(f"static int8_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
+    inputs = "".join(f"static {t['dtype']}_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
     given = ", ".join(f"in{i}" for i in range(len(m["inputs"])))
     body = call("infer", f"{name}_infer(&model, {given}, out);")
     if training:
         body += call("train_step", f"{name}_train_step(&model, {given}, &target, &loss);")
         body += call("apply", f"{name}_apply(&model);")
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
-    fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) in{j}[i] = {noise};\n" for j in range(len(m["inputs"])))
+    fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) ((int8_t *)in{j})[i] = {noise};\n" for j in range(len(m["inputs"])))
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
     return f"""#include "rig.h"
 #include "{name}.h"
-{inputs}static int8_t out[{_size(m["outputs"][0])}];
+{inputs}static {m["outputs"][0]["dtype"]}_t out[{_size(m["outputs"][0])}];
 static uint64_t arena[({arena} + 15) / 8], state[({prefix}_STATE_BYTES + 15) / 8];
 int main(void)
 {{
@@ -124,8 +126,8 @@ def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str]) -> list[
     return objects
 
 
-def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
-    """Regions of the second round: the whole functions, or each of their steps."""
+def counted(build: kt.Build, core: str, rig: Any, whole: bool, more: Sequence[str] = ()) -> list[Region]:
+    """Regions of the second round: the whole functions, or each of their steps. more: arguments of the compiler, always the same of one build."""
     m = build.manifest
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -133,7 +135,7 @@ def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
         functions = [f"{m['name']}_{f}" for f in ("infer", *(("train_step",) if m["training"] else ()))]
         (folder / "model.c").write_text(source if whole else marked(source, functions))
         (folder / "main.c").write_text(main_source(build, whole))
-        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *(f"-I{build.directory / i}" for i in m["include"])]
+        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *more, *(f"-I{build.directory / i}" for i in m["include"])]
         elf = str(folder / "model.elf")
         sources = [str(folder / "main.c"), str(folder / "model.c"), *runtime(build, core, rig, flags)]
         if rig.link(core, ["-o", elf, *flags, *sources]):
@@ -176,11 +178,11 @@ def lora(layers: str) -> Method:
 
 
 INFERENCES = (
-    Inference("kws_dscnn", "DS-CNN", "dscnn", {"m4": 4.1e6, "m55": 0.8 * 1.75e6}),
-    Inference("ic_resnet8", "ResNet-8", "resnet8", {"m4": 15.8e6, "m55": 0.8 * 4.65e6}),
+    Inference("kws_dscnn", "DS-CNN", "dscnn", {"m0": 10e6, "m3": 4.6e6, "m4": 4.1e6, "m55": 0.8 * 1.75e6}),
+    Inference("ic_resnet8", "ResNet-8", "resnet8", {"m3": 19e6, "m4": 15.8e6, "m55": 0.8 * 4.65e6}),
     Inference("ic_resnet8", "ResNet-8, --speed", "resnet8", {"m4": 12.3e6}, speed=True),
-    Inference("person_detect", "person_detect", "", {"m4": 1.6 * 7_157_888}),
-    Inference("ad01", "AD autoencoder", "ad", {"m4": 0.42e6, "m55": 0.8 * 0.215e6}),
+    Inference("person_detect", "person_detect", "", {"m3": 20e6, "m4": 1.6 * 7_157_888}),
+    Inference("ad01", "AD autoencoder", "ad", {"m3": 0.94e6, "m4": 0.42e6, "m55": 0.8 * 0.215e6}),
     Inference("mcunet_vww", "mcunet_vww", "mcuvww", {"m4 instructions": 20e6}),
 )
 """Limits: cycles on m4, instructions elsewhere."""
@@ -208,6 +210,7 @@ BACKWARD = ("DS-CNN, bias all", "ResNet-8, bias all", "person_detect, bias all",
 MET = frozenset(
     {
         *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
+        *("DS-CNN m0", "DS-CNN m3", "ResNet-8 m3", "person_detect m3", "AD autoencoder m3"),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
         *(f"{name} {core} backward" for name in BACKWARD for core in ("m4", "m7")),
@@ -348,7 +351,12 @@ def training_table(found: Sequence[Step], plain: Mapping[tuple[str, str], int], 
 def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path | None) -> None:
     """Count, print the tables, fail where a target that was met is lost."""
     counter()
-    chosen = [(r, c) for r in INFERENCES for c in CORES if (not models or r.model in models) and (not cores or c in cores)]
+    chosen = [
+        (r, c)
+        for r in INFERENCES
+        for c in CORES
+        if (not models or r.model in models) and (not cores or c in cores) and (c not in SMALL or c in r.limits or (c == "m3" and not r.speed))
+    ]
     steps = [(r, c) for r in TRAININGS for c in BACKWARD_LIMITS if (not models or r.model in models) and (not cores or c in cores)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         first = [pool.submit(inference, *each) for each in chosen]

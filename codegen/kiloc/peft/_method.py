@@ -16,6 +16,7 @@ from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 from ..ops.model.svdf import Svdf
 from ..ops.update.storage_step import StepBlock16
@@ -23,7 +24,7 @@ from ._registry import Layers, Method
 
 
 def has_weights(node: Node) -> bool:
-    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Svdf)
+    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru | Svdf)
 
 
 def select(graph: Graph, layers: Layers, method: type[Method]) -> list[Node]:

@@ -16,6 +16,7 @@ from ..building import open_build
 from ..data import Wanted
 from ..devices.manifest import Manifest
 from ..files import write_whole
+from .front_ends import features_options
 from .methods import MethodsCommand, finite
 from .options import (
     FILE,
@@ -65,6 +66,7 @@ OUTPUTS = (".csv", ".json", ".npz")
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @TEST
 @reading_options
@@ -116,6 +118,7 @@ def train(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
@@ -137,6 +140,7 @@ def evaluate(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
@@ -219,6 +223,9 @@ def _note_no_test() -> None:
 
 def _show(result: runs.Run, as_json: bool, save: str | None = None, checkpoint: str | None = None) -> None:
     click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result.text())
+    if result.worse:
+        more = "more samples, some of before and of every class, less that is trained (--method bias) or a lower --lr may help"
+        note("warning", f"the training made it worse: {result.worse}; {more}")
     if result.interrupted:
         kept = f"it is saved in {save}" if save else "it was not saved, as --save was not given"
         more = f"; the same command with --resume goes on from {checkpoint}" if checkpoint else ""

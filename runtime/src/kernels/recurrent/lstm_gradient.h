@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "gates.h"
+#include "through_time.h"
 
 /* What one call works with: the gradients that the step behind hands on, those of one step's sums, the cells in front of each segment and behind
  * each step of one, and where there are deltas what goes through the recurrent one. */
@@ -20,23 +21,6 @@ typedef struct {
     int16_t *cells;
     int32_t *through_delta;
 } workspace;
-
-/* 1 - x^2 and x (1 - x) of x in 2^-15, in 2^-31. */
-static inline int32_t of_square(int32_t x)
-{
-    return (1 << 30) - x * x == 1 << 30 ? INT32_MAX : 2 * ((1 << 30) - x * x);
-}
-
-static inline int32_t of_product(int32_t x)
-{
-    return 2 * x * ((1 << 15) - x);
-}
-
-/* a * b of b in 2^-15, times c in 2^-31. */
-static inline int32_t product(int32_t a, int32_t b, int32_t c)
-{
-    return kt_high_multiply(kt_high_multiply(a, b * 65536), c);
-}
 
 /* The sequence that a call goes through. */
 typedef struct {
@@ -119,38 +103,6 @@ static inline void through_delta(const kt_lstm_params *p, const lstm_trained *tr
     }
 }
 
-/* The gradient of the hidden state before a step from those of its sums, which are spoilt. */
-static inline void through_recurrent(const kt_lstm_gradient_params *params, const lstm_trained *trained, const workspace *w)
-{
-    const kt_lstm_params *p = &params->layer;
-    const int32_t rows = GATES * p->units;
-    uint32_t largest = 0;
-    int32_t narrowed, row, unit;
-    if (trained != NULL) {
-        through_delta(p, trained, w);
-    }
-    for (row = 0; row < rows; row++) {
-        w->sums[row] = kt_high_multiply(w->sums[row], params->prescale[row / p->units]);
-        if (kt_magnitude(w->sums[row]) > largest) {
-            largest = kt_magnitude(w->sums[row]);
-        }
-    }
-    narrowed = kt_maximum(kt_bit_length(largest) - params->room, 0);
-    memset(w->hidden, 0, (size_t)p->units * sizeof *w->hidden);
-    for (row = 0; row < rows; row++) {
-        const int32_t z = kt_shift_round(w->sums[row], narrowed);
-        for (unit = 0; unit < p->units; unit++) {
-            w->hidden[unit] += z * p->recurrent[row * p->units + unit];
-        }
-    }
-    for (unit = 0; unit < p->units; unit++) {
-        w->hidden[unit] = kt_requantize(w->hidden[unit], params->multiplier, params->multiplier_shift + narrowed);
-        if (trained != NULL) {
-            w->hidden[unit] = kt_add_saturated(w->hidden[unit], w->through_delta[unit]);
-        }
-    }
-}
-
 static inline void lstm_gradient_walk(const kt_lstm_gradient_params *params, const lstm_trained *trained, const int8_t *g, const int8_t *x,
                                       const int8_t *y, const int32_t *bias, int8_t *dz, int32_t *scratch)
 {
@@ -158,6 +110,7 @@ static inline void lstm_gradient_walk(const kt_lstm_gradient_params *params, con
     const int32_t units = p->units;
     const int32_t segments = (p->steps - 1) / params->every + 1;
     const sequence s = {x, y, bias};
+    const kt_backward backward = {GATES, params->prescale, params->room, params->multiplier, params->multiplier_shift};
     int32_t *const rest = scratch + (trained == NULL ? 6 : 7) * units;
     int16_t *const cells = (int16_t *)rest + segments * units;
     const workspace w = {scratch, scratch + units, scratch + 2 * units, (int16_t *)rest, cells, rest - units};
@@ -186,7 +139,13 @@ static inline void lstm_gradient_walk(const kt_lstm_gradient_params *params, con
         for (i = 0; i < GATES * units; i++) {
             dz[step * GATES * units + i] = kt_saturate8(kt_shift_round(w.sums[i], params->shift));
         }
-        through_recurrent(params, trained, &w);
+        if (trained != NULL) {
+            through_delta(p, trained, &w);
+        }
+        through_recurrent(&backward, p->recurrent, units, w.sums, w.hidden);
+        for (unit = 0; unit < units && trained != NULL; unit++) {
+            w.hidden[unit] = kt_add_saturated(w.hidden[unit], w.through_delta[unit]);
+        }
     }
 }
 

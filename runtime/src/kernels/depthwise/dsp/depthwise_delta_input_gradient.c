@@ -1,10 +1,11 @@
 /* kt_depthwise_delta_input_gradient_s8 for the DSP extension: four channels at a time, whose sums of both kinds stay in registers over
- * all taps. Deltas of some channels only, results of several channels for one input and gains go to the portable code. */
+ * all taps. Where only some channels have a delta its sums are taken one by one. Results of several channels for one input and gains go to the
+ * portable code. */
 #include "../depthwise_delta_input_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "meetings.h"
 #include "../../dsp/prescale.h"
@@ -59,6 +60,37 @@ static void add_path(const kt_axis_meetings *rows, const kt_axis_meetings *colum
     *sums = s;
 }
 
+/* The same where only some channels have a delta; delta: from its first column on. */
+static void add_path_of_some(const kt_depthwise_input_gradient_params *params, const kt_axis_meetings *rows, const kt_axis_meetings *columns,
+                             const operands *o, int32_t c, channel_sums *sums)
+{
+    const int32_t channels = params->window.input[KT_CHANNELS];
+    int32_t k, i, j;
+    for (k = 0; k < 4; k++) {
+        const int32_t column = params->rows[c + k];
+        int32_t sum = 0;
+        if (column < 0) {
+            continue;
+        }
+        for (i = 0; i < rows->count; i++) {
+            for (j = 0; j < columns->count; j++) {
+                const int32_t tap = (rows->weight[i] + columns->weight[j]) / channels;
+                sum += o->delta_g[rows->gradient[i] + columns->gradient[j] + k] * o->delta[tap * params->columns + column];
+            }
+        }
+        sums->path[k] = sum;
+    }
+}
+
+/* kt_depthwise_delta_result; the usual shifts leave no more than the addend's limit. */
+static inline int8_t result_of(const kt_depthwise_input_gradient_params *params, int32_t frozen, int32_t path, int32_t path_shift)
+{
+    if ((uint32_t)(-path_shift - 1) < 31 && (uint32_t)(params->shift - 1) < 31) {
+        return kt_rounded8(__qadd(frozen, kt_requantize_right(path, params->path_multiplier, -path_shift)), params->shift);
+    }
+    return kt_depthwise_delta_result(params, frozen, path, path_shift);
+}
+
 /* All channels of one position. */
 static void position(const kt_depthwise_input_gradient_params *params, const kt_axis_meetings *rows,
                      const kt_axis_meetings *columns, const operands *all, int32_t path_shift, int8_t *dx)
@@ -68,14 +100,18 @@ static void position(const kt_depthwise_input_gradient_params *params, const kt_
     int32_t c, i;
     for (c = 0; c < channels; c += 4) {
         channel_sums sums = frozen_sums(rows, columns, &o, params->prescale_shift);
-        add_path(rows, columns, &o, &sums);
+        if (params->rows == NULL) {
+            add_path(rows, columns, &o, &sums);
+            o.delta += 4;
+        } else {
+            add_path_of_some(params, rows, columns, &o, c, &sums);
+        }
         for (i = 0; i < 4; i++) {
-            *dx++ = kt_depthwise_delta_result(params, sums.frozen[i], sums.path[i], path_shift);
+            *dx++ = result_of(params, sums.frozen[i], sums.path[i], path_shift);
         }
         o.g += 4;
         o.delta_g += 4;
         o.weights += 4;
-        o.delta += 4;
         o.m += 4;
     }
 }
@@ -89,11 +125,11 @@ void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_para
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t direction = kt_direction(g, dx);
-    const int all = params->rows == NULL && params->depth_multiplier == 1 && channels % 4 == 0;
+    const int fours = params->depth_multiplier == 1 && channels % 4 == 0;
     const operands o = {g, delta_g, params->weights, delta, params->prescale};
     kt_axis_meetings rows, columns;
     int32_t y, x;
-    if (!all || gain != NULL || !kt_has_prescale(params->prescale_shift) || !kt_meetings_fit(window)) {
+    if (!fours || gain != NULL || !kt_has_prescale(params->prescale_shift) || !kt_meetings_fit(window)) {
         kt_depthwise_delta_walk(params, g, &trained, delta_g, delta, path_shift, dx, (int32_t *)scratch);
         return;
     }
