@@ -175,6 +175,8 @@ Here no such matrix exists. Where a `.tflite` or an `.onnx` file has BATCH_MATMU
 operator, a row of queries at a time: its scores, their softmax, and the product with the values. The row is the model's own int8 row, kept whole,
 so that results are those of the operators one after the other, bit for bit. Training keeps q, k and v and nothing else, and computes rows again.
 
+Causal masks and windows cost nothing for what they hide; `attention_window=` makes a window where the model has none, which changes its results.
+
 What is computed, and why the bits are the same, is told in [sequences](internals/sequences.md).
 """
 ABOUT_MEMORY = """

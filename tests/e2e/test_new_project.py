@@ -131,7 +131,7 @@ def test_a_model_and_data_of_one_s_own(tmp_path: Path, qemu: str) -> None:
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p/notes.txt").write_text("mine")
-    assert "exists" in kilotune("new", tmp_path / "p", "--board", "mps2-an386", code=3).stderr
+    assert "exists and is not empty" in kilotune("new", tmp_path / "p", "--board", "mps2-an386", code=3).stderr
     assert [p.name for p in tmp_path.rglob("*")] == ["p", "notes.txt"]
     assert "did you mean" in kilotune("new", tmp_path / "q", "--board", "mps2-an38", code=1).stderr
     assert not (tmp_path / "q").exists()

@@ -215,6 +215,17 @@ def test_a_folder_of_images_by_class_in_the_units_of_the_input(tmp_path: Path) -
 # ---- What does not belong together ----
 
 
+def test_messages_are_short_and_name_the_file(tmp_path: Path) -> None:
+    """A kind of file that is not read, and a column of a wide table that is not there."""
+    (tmp_path / "model.onnx").write_bytes(b"no samples")
+    with pytest.raises(kt.DeviceError, match=r"model.onnx: --data is not read from .onnx files"):
+        load(str(tmp_path / "model.onnx"), wanted=wanted())
+    wide = table(tmp_path / "wide.csv", [range(13)], [f"column {i}" for i in range(13)])
+    with pytest.raises(kt.DeviceError, match=r"column 3, \.\.\. \(13 in all\) \.\.\., column 9") as error:
+        load(wide, wanted=wanted(), reading=Reading(label_column="word"))
+    assert "column 5" not in str(error.value)
+
+
 def test_an_option_without_a_use_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=X)
     with pytest.raises(kt.DeviceError, match=r"--label-column is of \.csv files"):

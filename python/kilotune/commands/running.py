@@ -38,7 +38,9 @@ from .subject import build_option, subject
 
 MODEL = click.argument("model", type=click.Path())
 DATA = click.option("--data", required=True, type=SAMPLES, help=f"Samples: {KINDS}.")
-ADAPTER = click.option("--adapter", type=FILE, default=None, help="An adapter of the same model and methods (.kta).")
+ADAPTER = click.option(
+    "--adapter", type=click.Path(exists=True, dir_okay=False), default=None, help="An adapter of the same model and methods (.kta)."
+)
 HTML = click.option("--html", type=FILE, callback=writable, help="Write a page: curves, confusion before and after, what was trained.")
 SAVE = click.option("--save", type=FILE, callback=writable, help="Write the trained adapter to this file, also after Ctrl-C.")
 TEST = click.option("--test", type=SAMPLES, help="Samples to measure the result on; without them --data is used, which says little.")

@@ -44,6 +44,8 @@ def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading:
         x, y, notes = read_table(path, what, reading.label_column, replace(wanted, targets="input") if reading.labels else wanted)
     elif suffix == ".npy":
         x = arrays.read_npy(path, what)
+    elif suffix not in (".npz", ""):
+        raise DeviceError(path, f"{what} is not read from {suffix} files", f"pass {KINDS}")
     else:
         x, y, names, notes = arrays.read_npz(path, what, reading.keys, len(wanted.inputs))
     if reading.labels is not None:

@@ -54,7 +54,7 @@ def make(
     if chosen.linker_script is None:
         raise CompileError(board, "no firmware is linked for this board", f"boards: {', '.join(row['board'] for row in boards.overview())}")
     loaded = load(model or resources.digits() / "digits.tflite")
-    with whole_directory(Path(directory), lambda target: target.is_dir() and not any(target.iterdir())) as folder:
+    with whole_directory(Path(directory), lambda target: target.is_dir() and not any(target.iterdir()), "exists and is not empty") as folder:
         kind = "data" if data else "simulated" if model else "digits"
         _build(loaded, folder, chosen, data, methods, loss, example=model is None)
         _write_data(folder, data, kind)

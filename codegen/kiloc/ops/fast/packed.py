@@ -112,6 +112,8 @@ class PackedLinear(Op):
             weights = winograd.unpacked(words[:, : -4 * packing.EPILOGUE], channels, self.weights.shape[3]).reshape(channels, size)
         else:
             weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
+        if self.wide:
+            return weights, np.zeros((0, packing.EPILOGUE), np.int64)
         epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64)
         return weights, epilogue.reshape(-1, packing.EPILOGUE)[:channels]
 

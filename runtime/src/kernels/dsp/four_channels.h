@@ -33,7 +33,8 @@ static inline void kt_sum_four_channels(const kt_rectangle *r, const int8_t *a, 
     vstrwq_s32(sums, sum);
 }
 #else
-static inline void kt_sum_four_channels(const kt_rectangle *r, const int8_t *a, const int8_t *x, uint32_t added, int32_t sums[4])
+/* A function of its own: in the loops of its callers gcc would keep a part of it on the stack. */
+static __attribute__((noinline)) void kt_sum_four_channels(const kt_rectangle *r, const int8_t *a, const int8_t *x, uint32_t added, int32_t sums[4])
 {
     const int32_t column_a = r->column_a, column_x = r->column_x;
     int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;

@@ -8,17 +8,15 @@ static inline void attention(const kt_attention_params *params, const int8_t *q,
     const kt_attention *const p = &params->attention;
     int32_t *const sums = scratch;
     int8_t *const codes = (int8_t *)(sums + p->channels);
-    int32_t batch, query, j, c;
+    int32_t batch, query, c;
     for (batch = 0; batch < p->scores.batches; batch++) {
         for (query = 0; query < p->scores.rows; query++) {
             const span keys = span_of(query, p->before, p->after, p->scores.columns);
             const kt_rows rows = {v + keys.first * p->v[1], {p->v[1], p->v[2]}, p->v_offset};
             softmax_row row;
-            scores_of(p, q + query * p->scores.x[1], k, keys, codes);
+            scores_of(p, &p->scores, q + query * p->scores.x[1], k, keys, codes);
             row = softmax_of(p, codes, keys);
-            for (j = keys.first; j < keys.last; j++) {
-                codes[j] = (int8_t)(probability_of(p, row, codes[j]) - 128);
-            }
+            probabilities_of(p, row, codes, keys, codes);
             weighted_sums(&rows, codes + keys.first, 128, keys.last - keys.first, p->channels, sums);
             for (c = 0; c < p->channels; c++) {
                 const int32_t value = kt_requantize(sums[c], params->multiplier, params->shift);

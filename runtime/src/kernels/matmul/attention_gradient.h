@@ -16,8 +16,10 @@ typedef struct {
     int8_t *dq, *dk, *dv;
 } attention_batch;
 
-/* Rows of scores, probabilities or their gradients, and of gradients of scores; what is kept; sums of a row of gradients. */
+/* Both products with their roles changed: a row for each key. Sums of a row of gradients; what is kept; rows of scores, of probabilities, and of
+ * gradients. */
 typedef struct {
+    kt_matmul scores, rates;
     int32_t *sums;
     kept_row *kept;
     int8_t *codes, *probabilities, *slopes;
@@ -31,13 +33,12 @@ static inline void query_gradient(const kt_attention_gradient_params *params, co
     const kt_rows rows = {b->k + keys.first * p->scores.other[1], {p->scores.other[1], p->scores.other[3]}, p->scores.offset[1]};
     softmax_row row;
     int32_t mean = 0, j;
-    scores_of(p, b->q + query * p->scores.x[1], b->k, keys, w->codes);
+    scores_of(p, &p->scores, b->q + query * p->scores.x[1], b->k, keys, w->codes);
     row = softmax_of(p, w->codes, keys);
     if (b->dq != NULL || b->dk != NULL) {
-        for (j = keys.first; j < keys.last; j++) {
-            w->probabilities[j] = (int8_t)(probability_of(p, row, w->codes[j]) - 128);
-        }
-        mean = rates_of(params, b->g + query * params->rates.x[1], b->v, keys, w->probabilities, w->slopes);
+        probabilities_of(p, row, w->codes, keys, w->probabilities);
+        rates_of(params, &params->rates, b->g + query * params->rates.x[1], b->v, keys, w->probabilities, w->slopes);
+        mean = mean_of(keys, w->probabilities, w->slopes);
     }
     w->kept[query] = (kept_row){row.scale, (int16_t)mean, (int8_t)row.largest, (int8_t)row.over};
     if (b->dq != NULL) {
@@ -57,20 +58,19 @@ static inline void key_gradient(const kt_attention_gradient_params *params, cons
     const int32_t count = seeing.last - seeing.first;
     const kt_rows queries = {b->q + seeing.first * p->scores.x[1], {p->scores.x[1], p->scores.x[3]}, p->scores.offset[0]};
     const kt_rows results = {b->g + seeing.first * params->rates.x[1], {params->rates.x[1], params->rates.x[3]}, 0};
-    const int8_t *const k = b->k + key * p->scores.other[1];
-    const int8_t *const v = b->v + key * p->v[1];
+    const int8_t *const table = p->table + 128;
+    const int32_t *const exponentials = p->exponentials;
     int32_t i;
+    scores_of(p, &w->scores, b->k + key * p->scores.other[1], b->q, seeing, w->codes);
     for (i = seeing.first; i < seeing.last; i++) {
         const kept_row *const kept = &w->kept[i];
-        const int8_t code = score_of(p, b->q + i * p->scores.x[1], k);
-        const int32_t probability = probability_of(p, (softmax_row){kept->largest, kept->scale, kept->over}, code);
-        w->probabilities[i] = (int8_t)(probability - 128);
-        w->slopes[i] = 0;
-        if (probability != 0 && b->dk != NULL) {
-            w->slopes[i] = slope_of(params, probability, rate_of(params, b->g + i * params->rates.x[1], v), kept->mean, code);
-        }
+        w->probabilities[i] = (int8_t)(probability_of(exponentials[kept->largest - table[w->codes[i]]], kept->scale, kept->over) - 128);
     }
     if (b->dk != NULL) {
+        rates_of(params, &w->rates, b->v + key * p->v[1], b->g, seeing, w->probabilities, w->slopes);
+        for (i = seeing.first; i < seeing.last; i++) {
+            w->slopes[i] = slope_of(params, w->probabilities[i] + 128, w->slopes[i], w->kept[i].mean, w->codes[i]);
+        }
         weighted_sums(&queries, w->slopes + seeing.first, 0, count, p->scores.depth[1], w->sums);
         store_row(w->sums, p->scores.depth[1], params->shift[1], b->dk + key * p->scores.other[1], p->scores.other[3]);
     }
@@ -86,7 +86,9 @@ static inline void attention_gradient(const kt_attention_gradient_params *params
     const int32_t row = (kt_maximum(p->scores.rows, p->scores.columns) + 3) / 4 * 4;
     kept_row *const kept = (kept_row *)(scratch + kt_maximum(p->scores.depth[1], p->channels));
     int8_t *const rows = (int8_t *)(kept + p->scores.rows);
-    const attention_workspace w = {scratch, kept, rows, rows + row, rows + 2 * row};
+    const attention_workspace w = {
+        kt_matmul_turned(&p->scores), kt_matmul_turned(&params->rates), scratch, kept, rows, rows + row, rows + 2 * row,
+    };
     int32_t batch, i;
     for (batch = 0; batch < p->scores.batches; batch++) {
         for (i = 0; i < p->scores.rows; i++) {

@@ -34,19 +34,19 @@ static inline void attention_gradient_one_pass(const kt_attention_gradient_param
             const kt_rows rows = {k + keys.first * p->scores.other[1], {p->scores.other[1], p->scores.other[3]}, p->scores.offset[1]};
             softmax_row row;
             int32_t mean = 0;
-            scores_of(p, q_row, k, keys, codes);
+            scores_of(p, &p->scores, q_row, k, keys, codes);
             row = softmax_of(p, codes, keys);
-            for (j = keys.first; j < keys.last; j++) {
-                const int32_t probability = probability_of(p, row, codes[j]);
-                probabilities[j] = (int8_t)(probability - 128);
-                if (dv != NULL && probability != 0) {
-                    add_row(value_sums + j * p->channels, probability, g_row, params->rates.x[3], 0, p->channels);
+            probabilities_of(p, row, codes, keys, probabilities);
+            for (j = keys.first; j < keys.last && dv != NULL; j++) {
+                if (probabilities[j] != -128) {
+                    add_row(value_sums + j * p->channels, probabilities[j] + 128, g_row, params->rates.x[3], 0, p->channels);
                 }
             }
             if (dq == NULL && dk == NULL) {
                 continue;
             }
-            mean = rates_of(params, g_row, v, keys, probabilities, slopes);
+            rates_of(params, &params->rates, g_row, v, keys, probabilities, slopes);
+            mean = mean_of(keys, probabilities, slopes);
             for (j = keys.first; j < keys.last; j++) {
                 slopes[j] = slope_of(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
                 if (dk != NULL && slopes[j] != 0) {

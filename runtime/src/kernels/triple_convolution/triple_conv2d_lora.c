@@ -9,30 +9,54 @@ typedef struct {
     int8_t *y;
 } kt_trained_results;
 
-/* kt_requantize; mostly to the right. */
-KT_INLINE int32_t kt_requantize_mostly_right(int32_t x, int32_t multiplier, int32_t shift)
-{
-    return shift < 0 && shift >= -31 ? kt_requantize_right(x, multiplier, -shift) : kt_requantize(x, multiplier, shift);
-}
+enum { KT_LARGEST_BIAS = 1 << 29, KT_USUAL_RANK = 4 };
 
-/* Sums of one channel, without a gain; u: of the first position. */
-KT_INLINE void kt_finish_channel(const kt_trained_sums *trained, const int32_t *sums, const kt_triple_block *block, int32_t c, int8_t *y)
+/* What one channel needs where no step can saturate: both shifts go to the right, and the bias is within +-2^29. */
+typedef struct {
+    int32_t start; /* the bias, with the share of the input's zero point */
+    int32_t multiplier, down, zero_point, low, high;
+    int32_t addend_multiplier, addend_down;
+} kt_trained_channel;
+
+static int kt_is_usual(const kt_trained_sums *trained, int32_t c, kt_trained_channel *channel)
 {
     const kt_packed_conv2d_lora_params *const params = trained->params;
-    const int32_t rank = params->rank, bias = trained->bias[c], fold = params->fold[c];
-    const int32_t multiplier = params->multiplier[c], shift = params->shift[c], zero_point = params->output_offset;
-    const int32_t low = params->clamp[0] - zero_point, high = params->clamp[1] - zero_point;
+    const int32_t bias = trained->bias[c];
+    channel->start = (int32_t)((uint32_t)bias + (uint32_t)params->fold[c]);
+    channel->multiplier = params->multiplier[c];
+    channel->down = -params->shift[c];
+    channel->zero_point = params->output_offset;
+    channel->low = params->clamp[0] - params->output_offset;
+    channel->high = params->clamp[1] - params->output_offset;
+    channel->addend_multiplier = channel->addend_down = 1;
+    if (trained->u != NULL) {
+        channel->addend_multiplier = params->addend_multiplier[c];
+        channel->addend_down = -(params->addend_shift[c] + trained->exponent);
+    }
+    return trained->gain.codes == NULL && bias >= -KT_LARGEST_BIAS && bias <= KT_LARGEST_BIAS && channel->down > 0 && channel->down < 32 &&
+           channel->addend_down > 0 && channel->addend_down < 32;
+}
+
+/* Results of one channel of that kind; rank: of the inner tensor, 0 where there is none, known to the compiler where it is usual. */
+KT_INLINE void kt_finish_usual(const kt_trained_sums *trained, const kt_trained_channel *given, const int32_t *sums, const kt_triple_block *block,
+                               int32_t c, int32_t rank, int8_t *y)
+{
+    const kt_trained_channel channel = *given;
+    const int8_t *const b = trained->b + c * rank;
     const int8_t *u = trained->u + block->position * rank;
-    int32_t i;
-    for (i = 0; i < block->positions; i++, u += block->direction * rank, y += block->direction * params->window.output[KT_CHANNELS]) {
-        int32_t addend = 0;
-        if (trained->u != NULL) {
-            const int32_t product = kt_up_product(trained->b + c * rank, u, rank);
-            addend = kt_requantize_mostly_right(product, params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
-            addend = kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
+    const int32_t step = block->direction * trained->params->window.output[KT_CHANNELS], next = block->direction * rank;
+    int32_t i, j;
+    for (i = 0; i < block->positions; i++, u += next, y += step) {
+        int32_t total = sums[i] + channel.start;
+        if (rank > 0) {
+            int32_t product = 0;
+            for (j = 0; j < rank; j++) {
+                product += b[j] * u[j];
+            }
+            total += kt_requantize_right(product, channel.addend_multiplier, channel.addend_down);
         }
-        addend = kt_requantize_mostly_right(kt_add_words(sums[i] + fold + addend, bias), multiplier, shift);
-        *y = (int8_t)(kt_clamp(addend, low, high) + zero_point);
+        total = kt_requantize_right(total, channel.multiplier, channel.down);
+        *y = (int8_t)(kt_clamp(total, channel.low, channel.high) + channel.zero_point);
     }
 }
 
@@ -46,8 +70,16 @@ static void kt_finish_trained(const void *context, const kt_triple_block *block)
     for (c = block->channel; c < block->channel + block->channels; c++) {
         const int32_t *const sums = block->sums + KT_POSITIONS * (c - block->channel);
         int32_t position = block->position;
-        if (trained->gain.codes == NULL) {
-            kt_finish_channel(trained, sums, block, c, results->y + position * channels + c);
+        int8_t *const y = results->y + position * channels + c;
+        kt_trained_channel channel;
+        if (kt_is_usual(trained, c, &channel)) {
+            if (trained->u == NULL) {
+                kt_finish_usual(trained, &channel, sums, block, c, 0, y);
+            } else if (params->rank == KT_USUAL_RANK) {
+                kt_finish_usual(trained, &channel, sums, block, c, KT_USUAL_RANK, y);
+            } else {
+                kt_finish_usual(trained, &channel, sums, block, c, params->rank, y);
+            }
             continue;
         }
         for (i = 0; i < block->positions; i++, position += block->direction) {

@@ -8,24 +8,49 @@
 
 #include "taps.h"
 
-/* kt_depthwise_addend of a sum; the usual shifts leave no more than its limit. */
-static inline int32_t addend_of(const kt_depthwise_conv2d_params *params, int32_t sum, int32_t exponent, int32_t c)
+enum {
+    MOST_TAPS = 1 << 15, /* of products of codes whose doubled sum is an int32 */
+    LARGEST_SHIFT = 20   /* 2^19 and more is at the clamp after it, so that a total may be limited to +-2^30, whose double is an int32 */
+};
+
+/* From the sums of four channels and of their deltas to results; the usual shifts as in packed_convolution/dsp/packed_sums.h. */
+static __attribute__((noinline)) void finish(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained, const int32_t *bias,
+                                             int32_t c, const int32_t sums[4], const int32_t products[4], int8_t *y)
 {
-    const int32_t down = -(params->addend_shift[c] + exponent);
-    if ((uint32_t)(down - 1) < 31) {
-        return kt_requantize_right(sum, params->addend_multiplier[c], down);
+    const int32_t low = params->clamp[0], high = params->clamp[1], twice_offset = 2 * params->output_offset + 1;
+    const int32_t exponent = trained->exponent;
+    const int usual = params->window.kernel[KT_Y] * params->window.kernel[KT_X] <= MOST_TAPS;
+    const uint32_t largest = trained->gain.codes == NULL ? LARGEST_SHIFT : 0;
+    int32_t i;
+    for (i = 0; i < 4; i++, c++) {
+        const int32_t down = -(params->addend_shift[c] + exponent), end = -params->shift[c], multiplier = params->multiplier[c];
+        int32_t addend, total;
+        if ((uint32_t)(down - 1) < 31 && usual) {
+            const int32_t twice = 2 * products[i];
+            addend = (kt_add_high_product(twice, params->addend_multiplier[c], (int32_t)(UINT32_C(1) << (down - 1))) + (twice >> 31)) >> down;
+        } else {
+            addend = kt_clamp(kt_requantize(products[i], params->addend_multiplier[c], -down), -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
+        }
+        total = __qadd(sums[i] + addend, bias[c]);
+        if ((uint32_t)(end - 1) < largest) {
+            const int32_t twice = __qadd(total, total);
+            const int32_t added = (int32_t)((uint32_t)twice_offset << (end - 1)); /* offset * 2^n + 2^(n-1) */
+            y[i] = (int8_t)kt_clamp((kt_add_high_product(twice, multiplier, added) + (twice >> 31)) >> end, low, high);
+        } else {
+            y[i] = kt_depthwise_result(params, total, &trained->gain, c);
+        }
     }
-    return kt_clamp(kt_requantize(sum, params->addend_multiplier[c], -down), -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
 }
 
-static inline int8_t result_of(const kt_depthwise_conv2d_params *params, int32_t total, const kt_gain *gain, int32_t c)
+/* Sums of the deltas of four channels of which only some have one. */
+static void sum_some(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *delta, const int8_t *x, int32_t c,
+                     int32_t products[4])
 {
-    const int32_t down = -params->shift[c];
-    if ((uint32_t)(down - 1) < 31 && gain->codes == NULL) {
-        return kt_clamp_with_offset(kt_requantize_right(total, params->multiplier[c], down), params->output_offset, params->clamp[0],
-                                    params->clamp[1]);
+    int32_t i;
+    for (i = 0; i < 4; i++) {
+        const int32_t column = params->rows[c + i];
+        products[i] = column < 0 ? 0 : kt_depthwise_sum(&params->window, patch, x + i, delta + column, params->columns, params->input_offset);
     }
-    return kt_depthwise_result(params, total, gain, c);
 }
 
 static void position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
@@ -34,25 +59,17 @@ static void position(const kt_depthwise_conv2d_params *params, const kt_depthwis
     const int32_t channels = params->window.input[KT_CHANNELS];
     const uint32_t added = (uint16_t)params->input_offset * UINT32_C(0x00010001);
     const kt_rectangle taps = kt_taps_of(&params->window, patch);
-    int32_t c, i;
+    int32_t c;
     for (c = 0; c < channels; c += 4) {
         const int8_t *const values = x + (patch->x + c);
-        int32_t sums[4], addends[4];
+        int32_t sums[4], products[4];
         kt_sum_four_channels(&taps, params->weights + (patch->tap * channels + c), values, added, sums);
         if (params->rows == NULL) {
-            kt_sum_four_channels(&taps, trained->delta + (patch->tap * channels + c), values, added, addends);
-            for (i = 0; i < 4; i++) {
-                addends[i] = addend_of(params, addends[i], trained->exponent, c + i);
-            }
+            kt_sum_four_channels(&taps, trained->delta + (patch->tap * channels + c), values, added, products);
         } else {
-            for (i = 0; i < 4; i++) {
-                addends[i] = kt_depthwise_addend(params, patch, trained, values + i, c + i);
-            }
+            sum_some(params, patch, trained->delta, values, c, products);
         }
-        for (i = 0; i < 4; i++) {
-            const int32_t total = kt_saturate32((int64_t)sums[i] + addends[i] + bias[c + i]);
-            y[c + i] = result_of(params, total, &trained->gain, c + i);
-        }
+        finish(params, trained, bias, c, sums, products, y + c);
     }
 }
 

@@ -9,48 +9,55 @@
 static inline void weighted_sums(const kt_rows *rows, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t channels, int32_t *sums)
 {
     const uint32_t added = kt_low_halves((uint32_t)weight_offset, (uint32_t)weight_offset);
-    const uint32_t offset = kt_low_halves((uint32_t)rows->offset, (uint32_t)rows->offset);
     const int32_t step = rows->step[0];
+    int32_t total = 0;
     int32_t c, j;
     if (rows->step[1] != 1) {
         kt_weighted_sums(rows, weights, weight_offset, count, channels, sums);
         return;
     }
+    for (j = 0; j < count && rows->offset != 0; j++) { /* sum w (x + o) = sum w x + o sum w, modulo 2^32 on the way and exact at the end */
+        total += weights[j] + weight_offset;
+    }
+    total = (int32_t)((uint32_t)total * (uint32_t)rows->offset);
     for (c = 0; c + 4 <= channels; c += 4) {
         const int8_t *row = rows->values + c;
-        int32_t sum[4] = {0, 0, 0, 0};
-        for (j = 0; j + 4 <= count; j += 4, row += 4 * step) {
+        int32_t s0 = total, s1 = total, s2 = total, s3 = total;
+        for (j = 0; j + 4 <= count; j += 4) {
             const uint32_t word = kt_load_word(weights + j);
-            const uint32_t even = kt_add_even(added, word);
-            const uint32_t odd = kt_add_odd(added, word);
             const uint32_t first = kt_load_word(row);
-            const uint32_t second = kt_load_word(row + step);
-            const uint32_t third = kt_load_word(row + 2 * step);
-            const uint32_t fourth = kt_load_word(row + 3 * step);
-            uint32_t a = kt_add_even(offset, first), b = kt_add_even(offset, third);
-            sum[0] = kt_add_products(even, kt_low_halves(a, b), sum[0]);
-            sum[2] = kt_add_products(even, kt_high_halves(a, b), sum[2]);
-            a = kt_add_odd(offset, first);
-            b = kt_add_odd(offset, third);
-            sum[1] = kt_add_products(even, kt_low_halves(a, b), sum[1]);
-            sum[3] = kt_add_products(even, kt_high_halves(a, b), sum[3]);
-            a = kt_add_even(offset, second);
-            b = kt_add_even(offset, fourth);
-            sum[0] = kt_add_products(odd, kt_low_halves(a, b), sum[0]);
-            sum[2] = kt_add_products(odd, kt_high_halves(a, b), sum[2]);
-            a = kt_add_odd(offset, second);
-            b = kt_add_odd(offset, fourth);
-            sum[1] = kt_add_products(odd, kt_low_halves(a, b), sum[1]);
-            sum[3] = kt_add_products(odd, kt_high_halves(a, b), sum[3]);
+            const uint32_t second = kt_load_word(row += step);
+            const uint32_t third = kt_load_word(row += step);
+            const uint32_t fourth = kt_load_word(row += step);
+            uint32_t factors = kt_add_even(added, word), a = kt_even(first), b = kt_even(third);
+            row += step;
+            s0 = kt_add_products(factors, kt_low_halves(a, b), s0);
+            s2 = kt_add_products(factors, kt_high_halves(a, b), s2);
+            a = kt_odd(first);
+            b = kt_odd(third);
+            s1 = kt_add_products(factors, kt_low_halves(a, b), s1);
+            s3 = kt_add_products(factors, kt_high_halves(a, b), s3);
+            factors = kt_add_odd(added, word);
+            a = kt_even(second);
+            b = kt_even(fourth);
+            s0 = kt_add_products(factors, kt_low_halves(a, b), s0);
+            s2 = kt_add_products(factors, kt_high_halves(a, b), s2);
+            a = kt_odd(second);
+            b = kt_odd(fourth);
+            s1 = kt_add_products(factors, kt_low_halves(a, b), s1);
+            s3 = kt_add_products(factors, kt_high_halves(a, b), s3);
         }
         for (; j < count; j++, row += step) {
             const int32_t weight = weights[j] + weight_offset;
-            sum[0] += weight * (row[0] + rows->offset);
-            sum[1] += weight * (row[1] + rows->offset);
-            sum[2] += weight * (row[2] + rows->offset);
-            sum[3] += weight * (row[3] + rows->offset);
+            s0 += weight * row[0];
+            s1 += weight * row[1];
+            s2 += weight * row[2];
+            s3 += weight * row[3];
         }
-        memcpy(sums + c, sum, sizeof sum);
+        sums[c] = s0;
+        sums[c + 1] = s1;
+        sums[c + 2] = s2;
+        sums[c + 3] = s3;
     }
     if (c < channels) {
         const kt_rows rest = {rows->values + c, {step, 1}, rows->offset};
