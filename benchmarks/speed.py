@@ -81,18 +81,18 @@ def main_source(build: kt.Build, whole: bool) -> str:
     def call(function: str, text: str) -> str:
         return f"        {begin.format(function)}{text}{end}\n"
 
-    inputs = "".join(f"static int8_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
+    inputs = "".join(f"static {t['dtype']}_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
     given = ", ".join(f"in{i}" for i in range(len(m["inputs"])))
     body = call("infer", f"{name}_infer(&model, {given}, out);")
     if training:
         body += call("train_step", f"{name}_train_step(&model, {given}, &target, &loss);")
         body += call("apply", f"{name}_apply(&model);")
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
-    fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) in{j}[i] = {noise};\n" for j in range(len(m["inputs"])))
+    fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) ((int8_t *)in{j})[i] = {noise};\n" for j in range(len(m["inputs"])))
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
     return f"""#include "rig.h"
 #include "{name}.h"
-{inputs}static int8_t out[{_size(m["outputs"][0])}];
+{inputs}static {m["outputs"][0]["dtype"]}_t out[{_size(m["outputs"][0])}];
 static uint64_t arena[({arena} + 15) / 8], state[({prefix}_STATE_BYTES + 15) / 8];
 int main(void)
 {{
@@ -126,8 +126,8 @@ def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str]) -> list[
     return objects
 
 
-def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
-    """Regions of the second round: the whole functions, or each of their steps."""
+def counted(build: kt.Build, core: str, rig: Any, whole: bool, more: Sequence[str] = ()) -> list[Region]:
+    """Regions of the second round: the whole functions, or each of their steps. more: arguments of the compiler, always the same of one build."""
     m = build.manifest
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -135,7 +135,7 @@ def counted(build: kt.Build, core: str, rig: Any, whole: bool) -> list[Region]:
         functions = [f"{m['name']}_{f}" for f in ("infer", *(("train_step",) if m["training"] else ()))]
         (folder / "model.c").write_text(source if whole else marked(source, functions))
         (folder / "main.c").write_text(main_source(build, whole))
-        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *(f"-I{build.directory / i}" for i in m["include"])]
+        flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *more, *(f"-I{build.directory / i}" for i in m["include"])]
         elf = str(folder / "model.elf")
         sources = [str(folder / "main.c"), str(folder / "model.c"), *runtime(build, core, rig, flags)]
         if rig.link(core, ["-o", elf, *flags, *sources]):

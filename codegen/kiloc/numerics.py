@@ -67,10 +67,17 @@ def requantize_wide(x: Ints | int, multiplier: Ints | int, shift: Ints | int) ->
     return np.asarray((np.asarray(x, np.int64) * reduced + (np.int64(1) << (down - 1))) >> down)
 
 
+BEYOND = 1025
+"""Shift of an infinite factor; the largest float64 has 1024."""
+
+
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """A positive real as (multiplier in [2^30, 2^31), shift): TensorFlow Lite's QuantizeMultiplier."""
+    """A positive real as (multiplier in [2^30, 2^31), shift): TensorFlow Lite's QuantizeMultiplier. What overflowed has a shift beyond all others,
+    which no operator takes."""
     if real == 0.0:
         return 0, 0
+    if np.isinf(real):
+        return 1 << 30, BEYOND
     fraction, exponent = np.frexp(real)
     mantissa = int(np.floor(fraction * 2.0**31 + 0.5))
     if mantissa == 1 << 31:

@@ -47,6 +47,7 @@ from golden.reference import image, tiny  # noqa: E402
 from gradients.graphs import residual  # noqa: E402
 from streaming_files import window_file  # noqa: E402
 from tflite_files import computed_shape, many_ends, uint8_classifier  # noqa: E402
+from whole_models import whole_models  # noqa: E402
 
 from kiloc import pipeline  # noqa: E402
 from kiloc.errors import CompileError  # noqa: E402
@@ -82,7 +83,7 @@ FORMS = ("qdq_per_channel", "qdq_uint8_weights", "qoperator", "qoperator_uint8")
 
 
 def small_models() -> dict[str, bytes]:
-    """Models of the tests in both formats, and those of `onnx_forms.py`."""
+    """Models of the tests in both formats, those of `onnx_forms.py` and of `whole_models.py`."""
     found = {}
     for make in (tiny, image, residual):
         graph = make()
@@ -92,7 +93,7 @@ def small_models() -> dict[str, bytes]:
         form = FORMS[i % len(FORMS)]
         found[f"{name}.{form}.onnx"] = onnx_forms.quantized(name, form, 13)
     found |= {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape, window_file)}
-    return found | operators()
+    return found | operators() | whole_models()
 
 
 def operators() -> dict[str, bytes]:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flatbuffers
 import importers
 import pytest
 
 from kiloc.errors import CompileError
 
 COUNT, PARTS = 500, 4
+SEEDS = (1, 2, 4, 7, 17)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -60,6 +62,29 @@ def test_the_tables_of_a_flatbuffer_are_changed() -> None:
         except CompileError as error:
             words.update(word for word in ("before it is computed", "is not supported", "outside the file", "elements") if word in str(error))
     assert {"before it is computed", "is not supported"} <= words
+
+
+ENDS = (3.4e38, 1.2e-38)
+"""Scales that float32 just holds."""
+
+
+def with_scales_at_the_ends(data: bytes, r: random.Random) -> bytes:
+    schema = importers.flatbuffer_structures.schema
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(bytearray(data), 0))
+    for tensor in model.subgraphs[0].tensors:
+        if tensor.quantization is not None and tensor.quantization.scale is not None and r.random() < 0.6:
+            tensor.quantization.scale = [r.choice(ENDS)] * len(tensor.quantization.scale)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@pytest.mark.filterwarnings("error")
+def test_scales_at_the_ends_of_float32() -> None:
+    """Of every operator: what is computed from them overflows, or is nothing at all. None leaves an error of Python, or a warning."""
+    files = {name: data for name, data in importers.operators().items() if name.endswith(".tflite")}
+    outcomes = {importers.attempt(name, with_scales_at_the_ends(data, random.Random(seed))) for name, data in files.items() for seed in SEEDS}
+    assert outcomes == {"built", "refused"}
 
 
 FAULTS = {

@@ -59,6 +59,8 @@ from kiloc.ops.model.svdf import Svdf
 from kiloc.ops.model.tanh import Tanh
 from kiloc.ops.model.transpose import Transpose
 
+from .wide_mixtures import WidePart
+
 SCALES = (0.02, 0.037, 0.05, 0.1)
 ZEROS = (-128, -3, 0, 40, 127)
 ACTIVATIONS = ("none", "none", "relu", "relu6")
@@ -329,6 +331,12 @@ class Mixture:
         types = NodeTypes({"x": self.type(x), "other": self.type(other)})
         return self.node(op, {"x": x, "other": other}, self.result(*op.result_shape(types)))
 
+    def widened(self) -> str:
+        """A part of the graph in int16."""
+        x = self.value()
+        assert x is not None
+        return WidePart(self).made(x)
+
     # -- what is kept from call to call ---------------------------------------------------------------
     def kept(self) -> str | None:
         """Rows of the call before in front of a value, or that value as it was; what is kept next is the end of the result or the value."""
@@ -420,16 +428,19 @@ KINDS = (
 
 
 RECURRENT = ("kept", "kept", "lstm", "svdf")
+WIDE = ("widened", "widened", "widened")
 
 
-def mixture(seed: int, operators: int = 8, trained: bool = False, streams: bool = False, tables: tuple[Op, ...] = TABLES) -> Graph:
+def mixture(
+    seed: int, operators: int = 8, trained: bool = False, streams: bool = False, tables: tuple[Op, ...] = TABLES, wide: bool = False
+) -> Graph:
     """trained: the first result is the logits of three classes, of a layer behind the newest values. streams: some values are kept from call to
-    call."""
+    call. wide: parts of the graph are of int16, which no gradient goes through."""
     m = Mixture(np.random.default_rng(seed), tables, () if trained else (Relabel(),))
     for _ in range(m.pick(1, 1, 2, 3)):
         m.input()
     while m.count < operators:
-        made = getattr(m, m.pick(*KINDS, *(RECURRENT if streams else ())))()
+        made = getattr(m, m.pick(*KINDS, *(RECURRENT if streams else ()), *(WIDE if wide else ())))()
         if made is not None:
             m.values.append(made)
     return verify(m.builder.finish(_ends(m, trained)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -27,6 +28,16 @@ FEATURES = {"features.c.j2": "{name}_features.c"}
 
 def render(context: ModelContext) -> dict[str, str]:
     """File name -> text of everything generated for a model."""
+    chosen = FILES | (FEATURES if context.features else {})
+    files = {target.format(name=context.name): _environment().get_template(source).render(m=context) for source, target in chosen.items()}
+    files = {name: _wrapped(text) if name.endswith((".c", ".h")) else text for name, text in files.items()}
+    files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
+    return files
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Made once: to compile the templates takes longer than to render them."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,
@@ -36,11 +47,7 @@ def render(context: ModelContext) -> dict[str, str]:
         finalize=_finalized,
     )
     environment.filters |= {"statement": _statement, "code": Code, "float32": lambda x: Code(c_float(x))}
-    chosen = FILES | (FEATURES if context.features else {})
-    files = {target.format(name=context.name): environment.get_template(source).render(m=context) for source, target in chosen.items()}
-    files = {name: _wrapped(text) if name.endswith((".c", ".h")) else text for name, text in files.items()}
-    files["library.json"] = json.dumps(_library(context), indent=2) + "\n"
-    return files
+    return environment
 
 
 def _finalized(value: object) -> str:

@@ -18,6 +18,7 @@ from ..ir.verify import node_types
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
+from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
@@ -31,6 +32,7 @@ from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.wide._layer import WideOp
+from ..ops.wide.conv_2d import WideLinear
 from .recompute import AGAIN
 from .stripes import STRIPE
 
@@ -55,7 +57,8 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
     memory, or `LAVISH`."""
     packers = _packers(node, target, graph, savings)
     if not packers:
-        return Choice(node, (), WIDE if isinstance(node.op, WideOp) and kernels_of(target) in ("dsp", "mve") else "")
+        is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
+        return Choice(node, (), WIDE if is_slow else "")
     saving = (savings or {}).get(_layer(node), 0)
     if saving == LAVISH:
         try:
@@ -119,8 +122,9 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 
 def forms(node: Node, target: str) -> int:
-    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
-    return 1 if kernels_of(target) == "mve" else len(_packers(node, target)) + 1
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
+    few = kernels_of(target) == "mve" and not isinstance(node.op, AttentionGradient)
+    return 1 if few else len(_packers(node, target)) + 1
 
 
 def spend_flash(graph: Graph, target: str) -> dict[str, int]:
@@ -128,13 +132,15 @@ def spend_flash(graph: Graph, target: str) -> dict[str, int]:
     return {node.name: LAVISH for node in graph.nodes if kernels_of(target) == "dsp" and isinstance(node.op, Conv2D)}
 
 
-WIDE = "kernels of int16 activations are portable C"
+WIDE = "of int16 activations only convolutions and fully connected layers have kernels other than portable C"
 TWICE = "its weights are in flash twice"
 
 
 def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mapping[str, int] | None = None) -> list[Packer]:
     """The fast forms of a node, fastest first; graph: where it stands, of which some need another node."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
+    if isinstance(node.op, AttentionGradient):
+        return [_in_one_pass]
     if kernels_of(target) in WITHOUT_DSP and linear:
         return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:
@@ -156,10 +162,17 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     return []
 
 
+def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The gradient of attention in the form that takes fewer MACs and more memory."""
+    assert isinstance(node.op, AttentionGradient)
+    return replace(node, op=replace(node.op, passes=1)), [], ""
+
+
 def _is_portable(node: Node) -> bool:
     """A layer whose kernel has no form for Helium."""
     delta = node.op.mnemonic == "depthwise_conv_2d" and "delta" in node.inputs
-    return delta or "gain" in node.inputs or getattr(node.op, "rounding", "twice") != "twice"
+    gain = "gain" in node.inputs and ("delta" in node.inputs or "lora_u" in node.inputs)
+    return delta or gain or getattr(node.op, "rounding", "twice") != "twice"
 
 
 def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = None) -> Graph:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ir.graph import Graph, Node
+from ..ir.reach import Reach
 from ..ir.types import ELEMENT_BYTES
 from ..ir.verify import node_types
 
 SCRATCH_ALIGNMENT = 4
+
+Times = NDArray[np.int64]
 
 
 class PlanError(AssertionError):
@@ -26,7 +30,8 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
 
     The caller writes the inputs before the first step, and reads the results at the end.
     """
-    shadow: list[str | None] = [None] * arena_bytes
+    names: list[str | None] = [None]
+    shadow = np.zeros(arena_bytes, np.int32)
     identity: dict[str, str] = {}
     for name, offset in offsets.items():
         width = ELEMENT_BYTES[graph.type(name).dtype] if name in graph.values else SCRATCH_ALIGNMENT
@@ -39,13 +44,20 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
             raise PlanError(f"{name} at {start}, {size} bytes, leaves the arena of {arena_bytes}")
         return range(start, start + size)
 
+    def take(name: str, bytes_: range) -> None:
+        names.append(name)
+        shadow[bytes_.start : bytes_.stop] = len(names) - 1
+
+    def strangers(name: str, bytes_: range) -> set[str | None]:
+        """Whose these bytes are beside the value's own."""
+        return {names[i] for i in np.unique(shadow[bytes_.start : bytes_.stop])} - {identity.get(name, name)}
+
     for name in graph.inputs:
         if name not in offsets:
             continue
-        if any(shadow[i] is not None for i in extent(name, graph.type(name).bytes)):
+        if shadow[offsets[name] : extent(name, graph.type(name).bytes).stop].any():
             raise PlanError(f"the input {name} lies over another")
-        for byte in extent(name, graph.type(name).bytes):
-            shadow[byte] = name
+        take(name, extent(name, graph.type(name).bytes))
 
     for number, node in enumerate(steps):
         reads: list[tuple[str, range]] = []
@@ -53,8 +65,7 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
             if name not in offsets:
                 continue
             bytes_ = extent(name, graph.type(name).bytes)
-            owners = {shadow[i] for i in bytes_} - {identity.get(name, name)}
-            if owners:
+            if owners := strangers(name, bytes_):
                 raise PlanError(f"step {number} {node.name} reads {name}, whose bytes hold {sorted(map(str, owners))}")
             reads.append((operand, bytes_))
         writes = [(name, extent(name, graph.type(name).bytes)) for name in node.outputs if name in offsets]
@@ -73,10 +84,9 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
                 if bytes_.start < other.stop and other.start < bytes_.stop:
                     raise PlanError(f"step {number} {node.name}: two results overlap at {name}")
         for name, bytes_ in writes:
-            for byte in bytes_:
-                shadow[byte] = name
+            take(name, bytes_)
     for name in graph.outputs:
-        if name in offsets and {shadow[i] for i in extent(name, graph.type(name).bytes)} - {identity.get(name, name)}:
+        if name in offsets and strangers(name, extent(name, graph.type(name).bytes)):
             raise PlanError(f"the result {name} is overwritten before the caller reads it")
 
 
@@ -88,12 +98,41 @@ def _may_overwrite(graph: Graph, node: Node, operand: str, result: range, read: 
     if reached is None or node.inputs[reached[0]] != node.inputs[operand]:
         return False
     reach = reached[1]
-    walk = range(len(reach.first)) if result.start <= read.start else range(len(reach.first) - 1, -1, -1)
-    last_read = np.full(len(read), -1)
-    for time, piece in enumerate(walk):
-        last_read[reach.first[piece] : reach.end[piece]] = time
-    for time, piece in enumerate(walk):
-        start = result.start + piece * reach.piece - read.start
-        if (last_read[max(start, 0) : max(start + reach.piece, 0)] >= time).any():
-            return False
-    return True
+    times = np.arange(len(reach.first))
+    times = times if result.start <= read.start else times[::-1]
+    largest = _largest_of(_last_reads(reach, times, len(read)), reach.piece)
+    starts = result.start - read.start + reach.piece * np.arange(len(times))
+    return not (largest[np.clip(starts, -reach.piece, len(read)) + reach.piece] >= times).any()
+
+
+def _last_reads(reach: Reach, times: Times, size: int) -> Times:
+    """When each of `size` bytes is read for the last time, by pieces at these times; -1 where never.
+
+    A span of bytes is two that overlap and have a power of two each; those of each length are halved until single bytes are left.
+    """
+    end = np.minimum(reach.end, size)
+    some = reach.first < end
+    first, end, times = reach.first[some], end[some], times[some]
+    found = np.full(size, -1, np.int64)
+    if not len(times):
+        return found
+    levels = np.frexp(end - first)[1] - 1
+    for level in range(int(levels.max()), -1, -1):
+        now, half = levels == level, 1 << level
+        if found.size > half:
+            whole = found.copy()
+            np.maximum(found[half:], whole[:-half], out=found[half:])
+        for start in (first[now], end[now] - half):
+            np.maximum.at(found, start, times[now])
+    return found
+
+
+def _largest_of(values: Times, width: int) -> Times:
+    """Of each `width` neighbours, the first ones `width` before the first value; outside there is -1."""
+    outside = np.full(width, -1, values.dtype)
+    found, reached = np.concatenate([outside, values, outside]), 1
+    while reached < width:
+        step = min(reached, width - reached)
+        found[:-step] = np.maximum(found[:-step], found[step:])
+        reached += step
+    return found

@@ -58,7 +58,7 @@ class TripleInputGradient(StreamedInputGradient):
         return np.asarray(weights.astype(np.int8).reshape(self.weights.shape))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        fields = {**self.layer_fields(n), "length": self.length, "chunk": self.chunk}
+        fields = {**self.layer_fields(t, n), "length": self.length, "chunk": self.chunk}
         symbol, path = "kt_triple_input_gradient_s8", list[Argument]()
         if t.has("lora_du"):
             multiplier, shift = self.layer.path_multiplier(self.plain(t))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
+FINITE = float(np.finfo(np.float32).max)
 CODES = np.arange(-128, 128)
 SOURCE = "kernels/elementwise/lookup.c"
 
@@ -68,6 +69,8 @@ class Lookup(Op):
             return f"result is {y.shape}, expected {x.shape}"
         if self.fixed is not None and (y.zero_point != self.fixed.zero_point or abs(y.scale / self.fixed.per_tensor - 1) > 1e-4):
             return f"its result must have scale {self.fixed.per_tensor} and zero point {self.fixed.zero_point}"
+        if 255 * x.scale > FINITE:
+            return f"its values of scale {x.scale} leave float32"
         return self.refuses(x, y)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
@@ -127,7 +130,8 @@ class Lookup(Op):
 def looked_up(function: Any, x: TensorType, y: TensorType) -> Ints:
     """The codes of a function that TensorFlow Lite evaluates in float32 for every code, rounded ties away from zero."""
     real = np.float32(x.scale) * (CODES - x.zero_point).astype(np.float32)
-    found = np.asarray(function(real), np.float32) * (np.float32(1) / np.float32(y.scale))
+    with np.errstate(over="ignore"):
+        found = np.asarray(function(real), np.float32) * (np.float32(1) / np.float32(y.scale))
     rounded = np.sign(found) * np.floor(np.abs(found.astype(np.float64)) + 0.5)
     return np.asarray(np.clip(rounded, -(2.0**30), 2.0**30).astype(np.int64) + y.zero_point)
 

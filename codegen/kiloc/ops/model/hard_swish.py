@@ -42,7 +42,9 @@ class HardSwish(Lookup):
     def multipliers(self, x: TensorType, y: TensorType) -> tuple[tuple[int, int], tuple[int, int]]:
         """To steps of the result, and to 3 / 2^15."""
         fine = np.float32(1 / 128) * np.float32(x.scale)
-        return _multiplier(float(fine / np.float32(y.scale))), _multiplier(float(fine / (np.float32(3) / np.float32(32768))))
+        with np.errstate(over="ignore"):
+            ratios = fine / np.float32(y.scale), fine / (np.float32(3) / np.float32(32768))
+        return _multiplier(float(ratios[0])), _multiplier(float(ratios[1]))
 
     def refuses(self, x: TensorType, y: TensorType) -> str | None:
         (_, shift), (_, relu_shift) = self.multipliers(x, y)

@@ -51,7 +51,8 @@ class LogSoftmax(Op):
             return "the result of a log-softmax must have scale 1/16 and zero point 127"
         if t.type("x").shape[-1] >= 4096:
             return f"rows of {t.type('x').shape[-1]}; sums over 4096 and more leave int32"
-        return f"scale {t.type('x').scale} leaves nothing of the differences" if self.scaling(t)[1] < 0 else None
+        multiplier, shift, _ = self.scaling(t)
+        return f"scale {t.type('x').scale} leaves nothing of the differences" if shift < 0 or multiplier == 0 else None
 
     def scaling(self, t: NodeTypes) -> tuple[int, int, int]:
         """(multiplier, left shift, smallest difference that counts), as of SOFTMAX."""

@@ -36,7 +36,8 @@ class SquaredDifference(Elementwise):
         """(multiplier, shift) of x, of other and of the square."""
         x, other = np.float64(t.type("x").scale), np.float64(t.type("other").scale)
         common = 2 * max(x, other)
-        denominator = np.float32(1 << 2 * LEFT_SHIFT) * np.float32(t.result().scale)
+        with np.errstate(over="ignore"):
+            denominator = np.float32(1 << 2 * LEFT_SHIFT) * np.float32(t.result().scale)
         return tuple(nm.quantize_multiplier(float(r)) for r in (x / common, other / common, common * common / np.float64(denominator)))
 
     def check(self, t: NodeTypes) -> str | None:

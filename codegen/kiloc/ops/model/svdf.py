@@ -36,6 +36,12 @@ LONGEST_SUM = (2**31 - 1) // (128 * 255)
 AGAIN = "export the model again"
 
 
+def _factor(first: TensorType, second: TensorType, result: TensorType) -> tuple[int, int]:
+    """(multiplier, shift) from products of two tensors to a third one; in float32, as the interpreter's."""
+    with np.errstate(over="ignore"):
+        return nm.quantize_multiplier(float(np.float32(first.scale) * np.float32(second.scale) / np.float32(result.scale)))
+
+
 @register
 @dataclass(frozen=True)
 class Svdf(Op):
@@ -62,14 +68,12 @@ class Svdf(Op):
         return far_apart(*(shift for _, shift in (self.feature_multiplier(t), self.output_multiplier(t))))
 
     def feature_multiplier(self, t: NodeTypes) -> tuple[int, int]:
-        """From sums over x to units of the state; the scale is a float32, as the interpreter's."""
-        product = np.float32(t.type("x").scale) * np.float32(t.type("weights").scale) / np.float32(t.type("state").scale)
-        return nm.quantize_multiplier(float(product))
+        """From sums over x to units of the state."""
+        return _factor(t.type("x"), t.type("weights"), t.type("state"))
 
     def output_multiplier(self, t: NodeTypes) -> tuple[int, int]:
         """From sums over the state to units of the result."""
-        product = np.float32(t.type("state").scale) * np.float32(t.type("time").scale) / np.float32(t.result().scale)
-        return nm.quantize_multiplier(float(product))
+        return _factor(t.type("state"), t.type("time"), t.result())
 
     # -- meaning --------------------------------------------------------------------------------------
     def moved(self, e: Environment) -> Array:

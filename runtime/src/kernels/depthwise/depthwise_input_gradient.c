@@ -1,7 +1,7 @@
 /* Gradient of DEPTHWISE_CONV_2D to its input.
  *
  *     dx[k] = saturate8(shift_round(sum over windows and the results c of channel k of G'[c] * w[tap, c], shift)),
- *     G'[c] = (g[c] * m[c] + 2^(p-1)) >> p, m[c] with its gain
+ *     G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
  *
  * Both roundings are half up. 3x3 windows of stride 1 or 2, one result a channel: a piece of a row of results at a time, or two short rows,
  * channel by channel. Gradients are scaled once a piece. The finished piece lies in the scratch until all channels have been read: the results
@@ -151,13 +151,12 @@ static int kt_has_pieces(const kt_depthwise_input_gradient_params *params)
 }
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
-                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
+                                    int8_t *dx, void *scratch)
 {
-    const kt_gain trained = kt_gain_of(gain, gain_exponent);
-    if (gain == NULL && kt_has_pieces(params)) {
+    if (kt_has_pieces(params)) {
         kt_compute_pieces(params, g, dx, scratch);
     } else {
-        kt_depthwise_input_gradient_walk(params, g, &trained, dx, (int32_t *)scratch);
+        kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }
 }
 

@@ -15,11 +15,13 @@ static inline int32_t kt_add_scaled(const kt_add_params *p, int32_t x, int32_t o
 
 static inline int8_t kt_add_element(const kt_add_params *p, int32_t x, int32_t other)
 {
-    return kt_clamp_with_offset(kt_add_scaled(p, x, other, INT32_C(1) << 20), p->output_offset, p->clamp[0], p->clamp[1]);
+    return kt_clamp_with_offset(kt_add_scaled(p, x, other, INT32_C(1) << 20), p->output_offset, p->clamp[0],
+                                p->clamp[1]);
 }
 
 /* Elements from `first` on. */
-static inline void kt_add_from(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y, int32_t first)
+static inline void kt_add_from(const kt_add_params *params, const int8_t *x, const int8_t *other, int8_t *y,
+                               int32_t first)
 {
     const kt_add_params p = *params;
     int32_t i;

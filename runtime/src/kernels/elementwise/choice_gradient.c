@@ -1,4 +1,5 @@
-/* Gradients of the operands of MAXIMUM and MINIMUM, in halves: all of it for the one that was taken, half where they are equal. */
+/* Gradients of the operands of MAXIMUM and MINIMUM, in halves: all of it for the one that was taken, half where they
+ * are equal. */
 #include "reduction.h"
 
 static int32_t choice_factor(const kt_choice_gradient_params *p, int32_t own, int32_t other)
@@ -6,8 +7,8 @@ static int32_t choice_factor(const kt_choice_gradient_params *p, int32_t own, in
     return 1 + p->sign * ((own > other) - (own < other));
 }
 
-void kt_choice_gradient_s8(const kt_choice_gradient_params *params, const int8_t *g, const int8_t *own, const int8_t *other,
-                           int8_t *result, void *sums)
+void kt_choice_gradient_s8(const kt_choice_gradient_params *params, const int8_t *g, const int8_t *own,
+                           const int8_t *other, int8_t *result, void *sums)
 {
     KT_PAIR_GRADIENT(kt_choice_gradient_params, choice_factor)
 }

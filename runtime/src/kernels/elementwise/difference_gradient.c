@@ -6,8 +6,8 @@ static int32_t difference_factor(const kt_difference_gradient_params *p, int32_t
     return kt_shift_round((own + p->offset[0]) * p->multiplier[0] - (other + p->offset[1]) * p->multiplier[1], 10);
 }
 
-void kt_difference_gradient_s8(const kt_difference_gradient_params *params, const int8_t *g, const int8_t *own, const int8_t *other,
-                               int8_t *result, void *sums)
+void kt_difference_gradient_s8(const kt_difference_gradient_params *params, const int8_t *g, const int8_t *own,
+                               const int8_t *other, int8_t *result, void *sums)
 {
     KT_PAIR_GRADIENT(kt_difference_gradient_params, difference_factor)
 }

@@ -27,7 +27,8 @@ static int32_t logarithm(int32_t x)
     const int32_t quarter = kt_divide_by_power(INT32_C(1) << 29, DIFFERENCE_BITS + 1);
     const int32_t zeros = 32 - kt_bit_length((uint32_t)x);
     const int32_t halved = 31 - kt_bit_length((uint32_t)kt_high_multiply(x, sqrt_half));
-    const int32_t first = kt_shift_left_saturated(kt_high_multiply(kt_shift_left_saturated(x, zeros - 1), sqrt_half), 1);
+    const int32_t first = kt_shift_left_saturated(kt_high_multiply(kt_shift_left_saturated(x, zeros - 1), sqrt_half),
+                                                  1);
     const int32_t r = kt_minimum(first, kt_shift_left_saturated(x, halved));
     const int32_t z = kt_maximum(kt_shift_left_saturated(SUM_BITS - zeros, LOGARITHM_UNIT) + quarter,
                                  kt_shift_left_saturated(SUM_BITS - halved, LOGARITHM_UNIT) - quarter);

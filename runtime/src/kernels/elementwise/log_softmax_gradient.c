@@ -2,7 +2,8 @@
 #include "kt/kernels/elementwise.h"
 #include "kt/numerics.h"
 
-void kt_log_softmax_gradient_s8(const kt_log_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx)
+void kt_log_softmax_gradient_s8(const kt_log_softmax_gradient_params *params, const int8_t *g, const int8_t *y,
+                                int8_t *dx)
 {
     const kt_log_softmax_gradient_params p = *params;
     int32_t r, i;

@@ -12,7 +12,8 @@ static inline int8_t kt_maximum_element(const kt_maximum_params *p, int32_t x, i
 }
 
 /* Elements from `first` on. */
-static inline void kt_maximum_from(const kt_maximum_params *params, const int8_t *x, const int8_t *other, int8_t *y, int32_t first)
+static inline void kt_maximum_from(const kt_maximum_params *params, const int8_t *x, const int8_t *other, int8_t *y,
+                                   int32_t first)
 {
     const kt_maximum_params p = *params;
     int32_t i;

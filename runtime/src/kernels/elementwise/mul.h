@@ -18,7 +18,8 @@ static inline int8_t kt_mul_element(const kt_mul_params *p, int32_t x, int32_t o
 }
 
 /* Elements from `first` on. */
-static inline void kt_mul_from(const kt_mul_params *params, const int8_t *x, const int8_t *other, int8_t *y, int32_t first)
+static inline void kt_mul_from(const kt_mul_params *params, const int8_t *x, const int8_t *other, int8_t *y,
+                               int32_t first)
 {
     const kt_mul_params p = *params;
     int32_t i;

@@ -9,12 +9,14 @@ static inline int8_t kt_prelu_element(const kt_prelu_params *p, int32_t x, int32
 {
     const int32_t value = x + p->input_offset[0];
     const int32_t scaled = value >= 0 ? kt_requantize(value, p->multiplier[0], p->shift[0])
-                                      : kt_requantize(value * (other + p->input_offset[1]), p->multiplier[1], p->shift[1]);
+                                      : kt_requantize(value * (other + p->input_offset[1]), p->multiplier[1],
+                                                      p->shift[1]);
     return kt_clamp_with_offset(scaled, p->output_offset, -128, 127);
 }
 
 /* Elements from `first` on. */
-static inline void kt_prelu_from(const kt_prelu_params *params, const int8_t *x, const int8_t *other, int8_t *y, int32_t first)
+static inline void kt_prelu_from(const kt_prelu_params *params, const int8_t *x, const int8_t *other, int8_t *y,
+                                 int32_t first)
 {
     const kt_prelu_params p = *params;
     int32_t i;

@@ -1,8 +1,8 @@
 /* Gradients of the operands of MUL: the gradient of the result times the other operand. */
 #include "reduction.h"
 
-void kt_product_gradient_s8(const kt_product_gradient_params *params, const int8_t *g, const int8_t *factor, int8_t *result,
-                            void *sums)
+void kt_product_gradient_s8(const kt_product_gradient_params *params, const int8_t *g, const int8_t *factor,
+                            int8_t *result, void *sums)
 {
     const kt_product_gradient_params p = *params;
     const kt_product_loops shape = p.shape;
@@ -14,7 +14,8 @@ void kt_product_gradient_s8(const kt_product_gradient_params *params, const int8
     for (rows = kt_rows(shape.extent); rows > 0; rows--) {
         for (i = 0; i < n; i++) {
             const int32_t factor_value = factor[factor_at + i * shape.factor_step[KT_INNERMOST]];
-            kt_reduce(g[i] * (factor_value + p.factor_offset), p.shift, result_at + i * shape.result_step[KT_INNERMOST], result, sums);
+            kt_reduce(g[i] * (factor_value + p.factor_offset), p.shift,
+                      result_at + i * shape.result_step[KT_INNERMOST], result, sums);
         }
         g += n;
         result_at = kt_moved(shape.extent, shape.result_step, index, result_at);

@@ -30,8 +30,8 @@ static inline void kt_finish_sums(const int32_t *sums, int32_t size, int32_t shi
     }
 }
 
-/* The body of a gradient of one of two operands, both of which stretch: element(params, own, other) is the factor of g in the
- * units that shift rounds off. */
+/* The body of a gradient of one of two operands, both of which stretch: element(params, own, other) is the factor of g
+ * in the units that shift rounds off. */
 #define KT_PAIR_GRADIENT(type, element) \
     const type p = *params; /* the results may be its bytes, as far as the compiler knows */ \
     const kt_pair_loops shape = p.shape; \

@@ -1,4 +1,5 @@
-/* SOFTMAX over the last axis, int16 to int16, by tables of e^x and 1 / (1 + x) with straight lines between their entries.
+/* SOFTMAX over the last axis, int16 to int16, by tables of e^x and 1 / (1 + x) with straight lines between their
+ * entries.
  *
  * Source: TensorFlow Lite's reference kernel for int16. */
 #include "kt/kernels/elementwise.h"

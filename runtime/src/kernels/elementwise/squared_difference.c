@@ -1,9 +1,16 @@
-/* SQUARED_DIFFERENCE of two int8 tensors: both brought to a common scale with 7 extra bits; the square has at most 31 bits.
+/* SQUARED_DIFFERENCE of two int8 tensors: both brought to a common scale with 7 extra bits; the square has at most 31
+ * bits.
  *
  * Source: TensorFlow Lite Micro; every requantisation rounds twice. */
 #include "squared_difference.h"
+#include "kt/architecture.h"
 
-void kt_squared_difference_s8(const kt_squared_difference_params *params, const int8_t *x, const int8_t *other, int8_t *y)
+#if !KT_DSP
+
+void kt_squared_difference_s8(const kt_squared_difference_params *params, const int8_t *x, const int8_t *other,
+                              int8_t *y)
 {
     kt_squared_difference_from(params, x, other, y, 0);
 }
+
+#endif

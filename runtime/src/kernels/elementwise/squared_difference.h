@@ -15,7 +15,8 @@ static inline int8_t kt_squared_difference_element(const kt_squared_difference_p
 }
 
 /* Elements from `first` on. */
-static inline void kt_squared_difference_from(const kt_squared_difference_params *params, const int8_t *x, const int8_t *other, int8_t *y, int32_t first)
+static inline void kt_squared_difference_from(const kt_squared_difference_params *params, const int8_t *x,
+                                              const int8_t *other, int8_t *y, int32_t first)
 {
     const kt_squared_difference_params p = *params;
     int32_t i;

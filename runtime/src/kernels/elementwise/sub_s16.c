@@ -1,4 +1,5 @@
-/* SUB of two int16 tensors without zero points: both brought to a common scale with 15 extra bits, and requantised once.
+/* SUB of two int16 tensors without zero points: both brought to a common scale with 15 extra bits, and requantised
+ * once.
  *
  * Source: TensorFlow Lite's reference kernels for int16; every requantisation rounds twice. */
 #include "sub.h"

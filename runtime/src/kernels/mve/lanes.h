@@ -33,6 +33,24 @@ static inline int32x4_t kt_divide_lanes(int32x4_t x, int32_t shift)
     return vrshlq_n_s32(x, shift);
 }
 
+/* Whether one shift is in [-31, 0]. */
+static inline int kt_goes_right(int32_t shift)
+{
+    return shift <= 0 && shift >= -31;
+}
+
+/* kt_requantize on lanes by one multiplier; shift in [-31, 0]. */
+static inline int32x4_t kt_requantize_lanes_right(int32x4_t x, int32_t multiplier, int32_t shift)
+{
+    return kt_divide_lanes(vqrdmulhq_n_s32(x, multiplier), shift);
+}
+
+/* The same, any shift. */
+static inline int32x4_t kt_requantize_lanes_by(int32x4_t x, int32_t multiplier, int32_t shift)
+{
+    return kt_requantize_lanes(x, vdupq_n_s32(multiplier), vdupq_n_s32(shift));
+}
+
 /* The kind of `channels` shifts, for results that are clamped to [low, ...] with zero point `offset`. */
 static inline kt_shift_kind kt_shift_kind_of(const int8_t *shift, int32_t channels, int32_t offset, int32_t low)
 {

@@ -84,7 +84,7 @@ static void kt_finish_trained(const void *context, const kt_triple_block *block)
         }
         for (i = 0; i < block->positions; i++, position += block->direction) {
             const int32_t total = kt_total_of(trained, sums[i] + params->fold[c], position, c);
-            results->y[position * channels + c] = kt_result_of_total(params, total, c);
+            results->y[position * channels + c] = kt_result_of_total(trained, total, c);
         }
     }
 }

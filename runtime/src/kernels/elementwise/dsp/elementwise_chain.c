@@ -1,5 +1,6 @@
-/* kt_elementwise_chain_s8 for the DSP extension: SMMLAR rounds as the first half of a requantisation does, and adds the half of the
- * second one and the zero point, as in mul.c. A product has 17 bits and a term of a sum 30, so that twice either fits. */
+/* kt_elementwise_chain_s8 for the DSP extension: SMMLAR rounds as the first half of a requantisation does, and adds the
+ * half of the second one and the zero point, as in mul.c. A product has 17 bits and a term of a sum 30, so that twice
+ * either fits. */
 #include "../elementwise_chain.h"
 #include "kt/architecture.h"
 
@@ -60,7 +61,8 @@ static void fast_row(const fast_step *step, const int8_t *x, int8_t *y, int32_t 
     } else {
         for (c = 0; c < channels; c++) {
             const int32_t product = (x[c] + f.input_offset) * f.constants[c];
-            const int32_t scaled = (kt_add_high_product(2 * product, f.multiplier, f.half) + (product >> 31)) >> f.shift;
+            const int32_t high = kt_add_high_product(2 * product, f.multiplier, f.half);
+            const int32_t scaled = (high + (product >> 31)) >> f.shift;
             y[c] = (int8_t)kt_clamp(scaled, f.low, f.high);
         }
     }

@@ -22,9 +22,9 @@ void kt_save_mask_s8(const kt_mask_params *params, const int8_t *y, uint8_t *mas
 
 /* A word of bits for eight words of gradients.
  *
- * SEL takes each byte by a flag. An addition of bytes sets the flags, one where a byte and itself make 256 or more, so bit i of four goes to
- * the highest of byte i: times 2^7 + 2^14 + 2^21 + 2^28, where no two terms meet. MSR would write flags at once, but not in every emulator.
- * Elements that are no words take the portable loop: in a model they are.
+ * SEL takes each byte by a flag. An addition of bytes sets the flags, one where a byte and itself make 256 or more, so
+ * bit i of four goes to the highest of byte i: times 2^7 + 2^14 + 2^21 + 2^28, where no two terms meet. MSR would write
+ * flags at once, but not in every emulator. Elements that are no words take the portable loop: in a model they are.
  *
  * bits: the position of the word's four. */
 #define SELECT(word, bits) \

@@ -1,7 +1,7 @@
 /* mask.h: low < y < high for four values at once.
  *
- * With d = y - (low + 1) modulo 256 it is d <= high - low - 2 as unsigned numbers. The comparison of bytes sets a flag for each,
- * which SEL reads. */
+ * With d = y - (low + 1) modulo 256 it is d <= high - low - 2 as unsigned numbers. The comparison of bytes sets a flag
+ * for each, which SEL reads. */
 #ifndef KT_DSP_MASK_H
 #define KT_DSP_MASK_H
 

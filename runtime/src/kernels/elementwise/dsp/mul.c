@@ -1,6 +1,6 @@
 /* kt_mul_s8 for the DSP extension: four elements at once, factors as halves of words.
  *
- * A product is rounded twice, by n > 0 bits the second time, which is (SMMLAR(2 a, multiplier, 2^(n-1)) - (a < 0)) >> n, as in add.c. */
+ * A product is rounded twice, by n > 0 bits the second time, as in sum.h. */
 #include "../mul.h"
 #include "kt/architecture.h"
 
@@ -36,7 +36,8 @@ void kt_mul_s8(const kt_mul_params *params, const int8_t *x, const int8_t *other
         const uint32_t u = kt_load_word(x + i), v = kt_load_word(other + i);
         const int32_t u02 = (int32_t)kt_add_even(x_offset, u), u13 = (int32_t)kt_add_odd(x_offset, u);
         const int32_t v02 = (int32_t)kt_add_even(other_offset, v), v13 = (int32_t)kt_add_odd(other_offset, v);
-        const int32_t y0 = requantized(&s, (int16_t)u02 * (int16_t)v02), y1 = requantized(&s, (int16_t)u13 * (int16_t)v13);
+        const int32_t y0 = requantized(&s, (int16_t)u02 * (int16_t)v02);
+        const int32_t y1 = requantized(&s, (int16_t)u13 * (int16_t)v13);
         const int32_t y2 = requantized(&s, (u02 >> 16) * (v02 >> 16)), y3 = requantized(&s, (u13 >> 16) * (v13 >> 16));
         kt_store_word(y + i, kt_clamp_bytes(kt_bytes(y0, y1, y2, y3), low, high));
     }

@@ -7,10 +7,8 @@
 
 static inline int32x4_t requantized(int32x4_t x, int32_t multiplier, int32_t shift)
 {
-    if (shift <= 0 && shift >= -31) {
-        return kt_divide_lanes(vqrdmulhq_n_s32(x, multiplier), shift);
-    }
-    return kt_requantize_lanes(x, vdupq_n_s32(multiplier), vdupq_n_s32(shift));
+    return kt_goes_right(shift) ? kt_requantize_lanes_right(x, multiplier, shift)
+                                : kt_requantize_lanes_by(x, multiplier, shift);
 }
 
 static inline int32x4_t step_of(const kt_chain_step *s, int32x4_t x, int32x4_t constants)

@@ -15,16 +15,16 @@ void kt_mul_s8(const kt_mul_params *params, const int8_t *x, const int8_t *other
     const kt_mul_params p = *params;
     const kt_lanes_clamp limits = kt_lanes_clamp_of(p.output_offset, p.clamp);
     int32_t left = p.size;
-    if (p.shift <= 0 && p.shift >= -31) {
+    if (kt_goes_right(p.shift)) {
         for (; left >= 4; left -= 4, x += 4, other += 4, y += 4) {
             const int32x4_t product = product_of(&p, vldrbq_s32(x), vldrbq_s32(other));
-            vstrbq_s32(y, kt_clamp_lanes(kt_divide_lanes(vqrdmulhq_n_s32(product, p.multiplier), p.shift), limits));
+            vstrbq_s32(y, kt_clamp_lanes(kt_requantize_lanes_right(product, p.multiplier, p.shift), limits));
         }
     }
     for (; left > 0; left -= 4, x += 4, other += 4, y += 4) {
         const mve_pred16_t rest = vctp32q((uint32_t)left);
         const int32x4_t product = product_of(&p, vldrbq_z_s32(x, rest), vldrbq_z_s32(other, rest));
-        const int32x4_t scaled = kt_requantize_lanes(product, vdupq_n_s32(p.multiplier), vdupq_n_s32(p.shift));
+        const int32x4_t scaled = kt_requantize_lanes_by(product, p.multiplier, p.shift);
         vstrbq_p_s32(y, kt_clamp_lanes(scaled, limits), rest);
     }
 }
