@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ bench-rates: setup  ## how near the default rate of each method is to its best
 bench-epochs: setup  ## what naming a number of epochs does, with the recipe and without
 	$(BIN)/python benchmarks/epochs.py --write docs/epochs.md
 
+bench-few-samples: setup  ## what becomes of a model that learns from 4 to 200 samples
+	$(BIN)/python benchmarks/few_samples.py --write docs/few_samples.md
+
 bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA on the last layers in the same memory
 	$(BIN)/python benchmarks/search.py --write docs/search.md
 
@@ -79,6 +82,9 @@ bench-stack: setup  ## stack that calls may take at most, beside what they take 
 
 bench-memory: setup  ## memory of inference and training beside the peers and the targets
 	$(BIN)/python benchmarks/memory.py --write docs/memory.md
+
+bench-sequences: setup  ## memory of attention by length of a sequence, and a transformer that learns a speaker
+	$(BIN)/python benchmarks/sequences.py --write docs/sequences.md
 
 bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
 	$(BIN)/python benchmarks/placement.py --write docs/placement.md

@@ -2,9 +2,10 @@
 
     make bench-epochs
 
-Biases of every layer. "recipe": `fit(x, y, epochs=N)`, by which the rate falls and a fifth of the samples is held out where there are enough.
-"constant": `fit(x, y, epochs=N, decay="constant", hold_out=0)`, which trains at the default rate to the end. "held out" is the recipe with
-`hold_out=0.2` where it would hold out none, for there are few samples. Mean over the draws; 3 to 5 were those by which the rules were chosen.
+Biases of every layer. "recipe": `fit(x, y, epochs=N)`, by which the rate falls and a fifth of the samples is held out where there are enough;
+where there are not, they judge each epoch themselves. "constant": `fit(x, y, epochs=N, decay="constant", hold_out=0)`, which trains at the default
+rate to the end. "held out" is the recipe with `hold_out=0.2` where it would hold out none, for there are few samples. Mean over the draws; 3 to 5
+were those by which the rules were chosen. [Few samples](few_samples.md) has what 4 to 200 of them bring.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     make bench-features
 
 Recordings: 60 clips of MLPerf Tiny's keyword set, and 160 spoken digits, upsampled to 16 kHz as their own features were. Steps are those of the
-models' int8 inputs; "apart" counts values that differ at all. Instructions are counted under QEMU, by the firmware of examples/voice.
+models' int8 inputs; "apart" counts values that differ at all.
+The second table is what micro_speech hears of the keywords. Instructions are counted under QEMU, by the firmware of examples/voice.
 """
 
 from __future__ import annotations
@@ -29,6 +30,20 @@ from kilotune.devices.manifest import Manifest
 BOARDS = (("cortex-m4", "mps2-an386"), ("cortex-m0plus", "microbit-1m"))
 PER_TICK = {"mps2-an386": 40, "microbit-1m": 62.5}
 FRONT_END = kt.Mfcc()
+ALL = ("mean", "std", "min", "max", "range", "rms", "mean_absolute", "zero_crossings")
+COSTS: tuple[tuple[str, kt.FrontEnd, str], ...] = (
+    ("Mfcc", FRONT_END, "kws_dscnn_int8"),
+    ("MicroFrontend", kt.MicroFrontend(), "micro_speech_int8"),
+    ("Statistics, 4 channels, 8 values", kt.Statistics(samples=512, channels=4, values=ALL), "gas_mlp_int8"),
+    (
+        "Statistics, 4 channels, 8 bands",
+        kt.Statistics(samples=512, channels=4, values=("bands",), edges=(0, 2, 4, 6, 10, 15, 20, 30, 50)),
+        "gas_mlp_int8",
+    ),
+)
+"""Front ends whose instructions are counted, each with a model that takes so many values, whatever it makes of them."""
+WORDS = {9: 2, 3: 3, 10: 0}
+"""Keywords of the set that micro_speech knows: yes, no, silence; all others are 1, unknown."""
 COUNTED = 3
 """Recordings whose instructions are counted."""
 
@@ -67,29 +82,52 @@ def compared(build: kt.Build, title: str, x: NDArray[np.int16], y: NDArray[np.ui
     return f"| {title} | {len(x)} | {apart} | {' | '.join(f'{s:.3f}' for s in scores)} |"
 
 
+def heard(folder: Path) -> str:
+    """What micro_speech makes of the keywords, with either scaling of its input."""
+    x, y, _ = keywords()
+    expected, shown = np.array([WORDS.get(int(label), 1) for label in y]), []
+    for scaling in ("model", "micro_speech"):
+        front = kt.MicroFrontend(scaling=scaling)
+        build = kt.build(kt.load(DATA / "models" / "micro_speech_int8.tflite"), folder / scaling, features=front, measure=False)
+        with build.open("host") as device:
+            words = device.predict(x)
+        known = expected > 1
+        shown.append(f"| {scaling} | {(words == expected)[known].sum()} of {known.sum()} | {(words == expected)[~known].sum()} of {(~known).sum()} |")
+    return "\n".join(["| scaling | yes and no | silence and other words |", "|---|---|---|", *shown])
+
+
 def main() -> None:
     print("| recordings | number | float64: most steps | apart | set: most steps | apart | accuracy, set | float64 | integers |")
     print("|---|---|---|---|---|---|---|---|---|")
-    counted = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for title, name, read in (("keywords", "kws_dscnn_int8", keywords), ("digits", "fsdd_dscnn_int8", digits)):
             x, y, own = read()
             model = kt.load(DATA / "models" / f"{name}.tflite")
-            options = {"features": FRONT_END, "method": kt.BiasOnly(), "buffers": "arena", "name": "voice"}
-            build = kt.build(model, folder / name, **options)
+            build = kt.build(model, folder / name, features=FRONT_END)
             given = own if own.dtype == np.int8 else quantize(own, Manifest.load(build.directory).inputs[0]).reshape(len(own), -1)
             print(compared(build, title, x, y, given), flush=True)
-            if title == "keywords":
-                counted = [row(kt.build(model, folder / core, target=core, **options), core, board, x, folder) for core, board in BOARDS]
-    print("\n| core | instructions of a recording | of a frame | of inference | arena: front end | model | tables | code |")
-    print("|---|---|---|---|---|---|---|---|")
-    print("\n".join(counted))
+        print(f"\n{heard(folder)}", flush=True)
+        print("\n| front end | core | instructions of a recording | of a frame | of inference | arena: front end | model | tables | code |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        for i, (title, front, name) in enumerate(COSTS):
+            samples = keywords()[0] if len(front.recording_shape) == 1 else sensors(front)
+            for core, board in BOARDS:
+                options = {"features": front, "method": kt.BiasOnly(), "buffers": "arena", "name": "voice", "target": core}
+                build = kt.build(kt.load(DATA / "models" / f"{name}.tflite"), folder / f"{i}-{core}", **options)
+                print(row(title, build, core, board, samples, folder / f"{i}-{core}-firmware"), flush=True)
 
 
-def row(build: kt.Build, core: str, board: str, x: NDArray[np.int16], folder: Path) -> str:
+def sensors(front: kt.FrontEnd) -> NDArray[np.int16]:
+    """Something that shakes: noise on slow waves."""
+    rng = np.random.default_rng(0)
+    waves = 8000 * np.sin(np.arange(front.samples)[:, None] * np.array([0.05, 0.11, 0.4, 1.3]))
+    return np.asarray((waves + rng.normal(0, 900, (COUNTED, *front.recording_shape))).round(), np.int16)
+
+
+def row(title: str, build: kt.Build, core: str, board: str, x: NDArray[np.int16], folder: Path) -> str:
     """What the front end and the model cost on a core."""
-    program = firmware.made(build, board, folder / f"{core}-firmware")
+    program = firmware.made(build, board, folder)
     heard = firmware.run(program, board, firmware.asked(x[:COUNTED]), count=True)
     with build.open("host") as device:
         assert heard.words.tolist() == device.predict(x[:COUNTED]).tolist()
@@ -97,7 +135,7 @@ def row(build: kt.Build, core: str, board: str, x: NDArray[np.int16], folder: Pa
     made, plain = build.report, build.report["features"]
     code = sum(size for name, size in toolchain.measure(build.directory, core)["kernels"].items() if name.startswith("kt_features"))
     sizes = f"{plain['scratch']:,} | {made['memory']['infer_arena']:,} | {plain['constants']:,} | {code:,}"
-    return f"| {core} | {features:,} | {features // plain['frames']:,} | {model:,} | {sizes} |"
+    return f"| {title} | {core} | {features:,} | {features // plain['frames']:,} | {model:,} | {sizes} |"
 
 
 if __name__ == "__main__":

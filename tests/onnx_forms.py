@@ -170,6 +170,40 @@ def attention(m: Network) -> onnx.ModelProto:
     return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(48, 5), m.real(5)))
 
 
+def joined(m: Network) -> onnx.ModelProto:
+    """A row with a border and with constants behind it; HardSwish."""
+    x = m.op("Relu", m.op("Gemm", "x", m.real(12, 8), m.real(8)))
+    x = m.op("Pad", x, m.integers(0, 1, 0, 2), m.constant(np.float32(0)))
+    x = m.op("Gemm", m.op("Concat", x, m.real(1, 3), axis=1), m.real(14, 8), m.real(8))
+    x = m.op("HardSwish", x) if m.opset >= 14 else m.op("Mul", x, m.op("HardSigmoid", x, alpha=1 / 6))
+    return m.finished(m.op("Gemm", x, m.real(8, 5), m.real(5)))
+
+
+def normalized_rows(m: Network) -> onnx.ModelProto:
+    """Layer normalisation in front of a layer, behind it, and of everything."""
+    first = m.op("MatMul", "x", m.real(8, 8))
+    x = m.op("LayerNormalization", first, m.real(8, mean=1.0), m.real(8), axis=-1)
+    x = m.op("Add", m.op("MatMul", x, m.real(8, 8)), first)
+    x = m.op("Relu", m.op("LayerNormalization", x, m.real(8, mean=1.0), m.real(8), axis=-1, epsilon=1e-3))
+    x = m.op("LayerNormalization", m.op("Conv", x, m.real(4, 6, 3), m.real(4)), m.real(4, 6, mean=1.0), axis=1)
+    return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(24, 5), m.real(5)))
+
+
+def long_memory(m: Network) -> onnx.ModelProto:
+    """An LSTM of which every step is read, as PyTorch exports it."""
+    x = m.op("Transpose", m.op("Relu", m.op("MatMul", "x", m.real(8, 8))), perm=[1, 0, 2])
+    y = m.op("LSTM", x, m.real(1, 24, 8), m.real(1, 24, 6), m.real(1, 48), results=3, hidden_size=6)[0]
+    x = m.op("Transpose", m.axes("Squeeze", y, 13, 1), perm=[1, 0, 2])
+    return m.finished(m.op("Gemm", m.op("Flatten", x), m.real(36, 5), m.real(5)))
+
+
+def gated_unit(m: Network) -> onnx.ModelProto:
+    """A GRU of which the last state is read."""
+    x = m.op("Transpose", m.op("Relu", m.op("MatMul", "x", m.real(8, 8))), perm=[1, 0, 2])
+    h = m.op("GRU", x, m.real(1, 18, 8), m.real(1, 18, 6), m.real(1, 36), results=2, hidden_size=6, linear_before_reset=1)[1]
+    return m.finished(m.op("Gemm", m.axes("Squeeze", h, 13, 0), m.real(6, 5), m.real(5)))
+
+
 @dataclass(frozen=True)
 class Model:
     make: Callable[[Network], onnx.ModelProto]
@@ -192,6 +226,10 @@ MODELS = {
     "branches": Model(branches, ("n", 3, 12, 8)),
     "upsampled": Model(upsampled, ("n", 3, 12, 8)),
     "attention": Model(attention, (1, 6, 8), 13),
+    "joined": Model(joined, (1, 12)),
+    "normalized_rows": Model(normalized_rows, (1, 6, 8), 17),
+    "long_memory": Model(long_memory, (1, 6, 8), 13),
+    "gated_unit": Model(gated_unit, (1, 6, 8), 13),
 }
 
 logging.getLogger().setLevel(logging.ERROR)

@@ -18,7 +18,7 @@ report    sizes of a build as data, as text and as a page
 
 from . import emit, export, features, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
-from .cores import CORES, TARGETS, VARIANTS, Core, variants_of
+from .cores import CORES, FOLDERS, TARGETS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .heads import Head, head_of
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SoftCrossEntropy, as_loss
@@ -29,11 +29,11 @@ __all__ = [
     "BACKWARD_WEIGHTS",
     "BUFFERS",
     "CORES",
+    "FOLDERS",
     "LOSSES",
     "OFFLOADS",
     "PROFILES",
     "TARGETS",
-    "VARIANTS",
     "AdapterOptions",
     "BinaryCrossEntropy",
     "BudgetError",

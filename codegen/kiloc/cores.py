@@ -16,7 +16,8 @@ class Core:
 
     architecture: as build attributes of a program name it (`Tag_CPU_arch` of the ARM ABI); runs: architectures whose programs it takes, its
     own among them.
-    kernels: the fastest kernels that it has: "portable", "dsp" (two pairs of 16-bit values multiplied at once) or "mve" (integer Helium).
+    kernels: the fastest kernels that it has: "armv6m" or "armv7m" (three sums in two words), "dsp" (two pairs of 16-bit values multiplied at
+    once) or "mve" (integer Helium).
     bus: bytes that a load takes in one cycle, and to which the arena is aligned.
     fpu: the floating-point unit as `-mfpu` names it, None where there is none; a board whose chip has another says so.
     option: what `-mcpu` says beyond the name.
@@ -26,7 +27,7 @@ class Core:
     name: str
     architecture: str
     runs: tuple[str, ...]
-    kernels: str = "portable"
+    kernels: str
     bus: int = 4
     fpu: str | None = None
     option: str = ""
@@ -55,12 +56,12 @@ _V8M = (*_V7EM, "v8-M.base", "v8-M.main")
 CORES = {
     core.name: core
     for core in (
-        Core("cortex-m0", "v6-M", _V6M, target=False),
-        Core("cortex-m0plus", "v6-M", _V6M),
-        Core("cortex-m3", "v7-M", _V7M),
+        Core("cortex-m0", "v6-M", _V6M, "armv6m", target=False),
+        Core("cortex-m0plus", "v6-M", _V6M, "armv6m"),
+        Core("cortex-m3", "v7-M", _V7M, "armv7m"),
         Core("cortex-m4", "v7E-M", _V7EM, kernels="dsp", fpu="fpv4-sp-d16"),
         Core("cortex-m7", "v7E-M", _V7EM, kernels="dsp", bus=8, fpu="fpv5-sp-d16"),
-        Core("cortex-m23", "v8-M.base", (*_V6M, "v8-M.base")),
+        Core("cortex-m23", "v8-M.base", (*_V6M, "v8-M.base"), "armv6m"),
         Core("cortex-m33", "v8-M.main", _V8M, kernels="dsp", fpu="fpv5-sp-d16"),
         # Helium without its float half, which would flush subnormals to zero.
         Core("cortex-m55", "v8.1-M.main", (*_V8M, "v8.1-M.main"), kernels="mve", bus=8, fpu=HELIUM, option="+nomve.fp"),
@@ -76,8 +77,15 @@ def kernels_of(target: str) -> str:
     return CORES[target].kernels if target else "portable"
 
 
-VARIANTS = {"portable": (), "dsp": ("dsp",), "mve": ("dsp", "mve")}
+VARIANTS = {"portable": (), "armv6m": ("armv6m",), "armv7m": ("armv7m",), "dsp": ("dsp",), "mve": ("dsp", "mve")}
 """Kernels of a core -> folders beside the portable ones with the same for its instructions."""
+
+
+WITHOUT_DSP = ("armv6m", "armv7m")
+"""Kernels of cores that multiply one pair of numbers at a time."""
+
+FOLDERS = tuple(dict.fromkeys(folder for folders in VARIANTS.values() for folder in folders))
+"""All such folders."""
 
 
 def variants_of(target: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .errors import CompileError
-from .features import FRONT_ENDS, LogMel
+from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
 from .losses import Loss, as_loss
 from .optim import SGD, STORAGES, Optimizer
@@ -82,6 +82,8 @@ class Options:
     """What lies in slow memory: nothing, the moments of the "optimizer", which each update pages in and out again, saved "activations" where
     the arena has no room for them, or "all" of that."""
     slow: SlowMemory = field(default_factory=SlowMemory)
+    attention_window: int | None = None
+    """Positions that one sees on either side in attention, itself included; None: as the model has it."""
     speed: bool = False
     """Kernels that are faster for several times the flash."""
     backward_weights: str = "auto"
@@ -94,7 +96,7 @@ class Options:
     adapters: AdapterOptions = field(default_factory=AdapterOptions)
     class_names: tuple[str, ...] = ()
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
-    features: LogMel | None = None
+    features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
 
     @property
@@ -131,9 +133,12 @@ def check_options(graph: Graph, options: Options) -> None:
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     check_class_names(options.class_names)
-    if not isinstance(options.features, LogMel | None):
+    if not isinstance(options.features, FrontEnd | None):
         known = ", ".join(f"kt.{cls.__name__}()" for cls in FRONT_ENDS.values())
         raise CompileError("features", f"{options.features!r} is no front end", f"front ends are {known}")
+    window = options.attention_window
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+        raise CompileError(f"attention_window={window!r}", "is no number of positions of at least 1", "pass 16, for example, or leave it out")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
 

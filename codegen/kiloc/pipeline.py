@@ -16,6 +16,7 @@ from .emit import ModelContext, adapter_table, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
+from .features import with_kept
 from .forecast import forecast
 from .ir import interp
 from .ir.graph import Graph
@@ -31,6 +32,7 @@ from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
 from .passes.whole_sequences import with_whole_sequences
+from .passes.with_window import with_window
 from .peft import Calibration, attach_all
 from .plan import alignment
 from .plan.slice import Slice, update_bytes
@@ -76,6 +78,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     parts = [stage("order.infer", order_inference(reduced, options.target, options.buffers))]
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.target, options.buffers)))
+    whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
     shared = frozenset[str]()
     while True:
         compilation: Compilation | None = None
@@ -114,7 +117,9 @@ def _staged(dump: Dump | None) -> Callable[[str, Graph], Graph]:
 def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Graph]) -> tuple[Graph, Graph, Options]:
     """The frozen model, what is made of it to train it, and the options with the rate that the optimizer takes where none is named."""
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
+    base = with_window(base, options.attention_window)
     if not options.methods:
+        base = stage("keep", with_kept(base, options.features)) if options.features else base
         return base, base, options
     base = with_whole_sequences(base)
     forward, target = run_samples(base, options)

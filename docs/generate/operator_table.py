@@ -31,21 +31,19 @@ from gradients.graphs import every_operator  # noqa: E402
 from kernel_driver import Case  # noqa: E402
 from property.dead_channels import mobilenet  # noqa: E402
 
-KINDS = {"portable": "", "dsp": "DSP", "mve": "Helium"}
-"""The kernels of `kiloc.cores`: also the parts of a path under runtime/src that tell what the files below are written for."""
+KINDS = {"neither": cores.WITHOUT_DSP, "DSP": ("dsp",), "Helium": ("mve",)}
+"""Titles of the kernels of `kiloc.cores`, which are also the parts of a path under runtime/src that tell what the files below are for."""
 
 CORES = {
-    next(c.name for c in cores.CORES.values() if c.kernels == kind and c.target): ", ".join(
-        c.title for c in cores.CORES.values() if c.kernels == kind
+    next(c.name for c in cores.CORES.values() if c.kernels in kinds and c.target): ", ".join(
+        c.title for c in cores.CORES.values() if c.kernels in kinds
     )
-    for kind in KINDS
+    for kinds in KINDS.values()
 }
 """A target of each kind of kernels, and the cores that take the same."""
 
 Bindings = Mapping[str, tuple[set[str], set[str]]]
 """Operator -> names of TFLite, names of ONNX."""
-
-FOLDERS = {kind: title for kind, title in KINDS.items() if title}
 
 INTRO = """An operator is a class of `kiloc.ops`: types, exact meaning in NumPy, gradient and kernel. Models are made of those in the
 first table, which has the names of TFLite and ONNX for them; the compiler puts in the others. An importer refuses an operator that it cannot
@@ -62,7 +60,8 @@ CHOICE = """Which function runs is decided for each layer when the model is comp
 functions of three small models, with biases, LoRA or everything trained; what is missing runs the same function on all cores there."""
 
 KERNELS = """Every kernel is written in portable C, which defines what it computes and runs on any core. "Own code" says that the kernel,
-or the matrix product that it is made of, is written once more, with the same bits, for cores with the DSP extension or with Helium."""
+or the matrix product that it is made of, is written once more, with the same bits, for cores with the DSP extension, with Helium, or with
+neither."""
 
 
 def render() -> str:
@@ -190,9 +189,10 @@ def _kernels() -> str:
     for case, call in _calls():
         operators[call.symbol].add(case.op.mnemonic)
         files[call.symbol].update(Path(f).name for f in call.files)
-    written = {folder: {path.name for path in (ROOT / "runtime/src").rglob("*.c") if folder in path.parts} for folder in FOLDERS}
+    every = list((ROOT / "runtime/src").rglob("*.c"))
+    written = {title: {path.name for path in every if not {*folders}.isdisjoint(path.parts)} for title, folders in KINDS.items()}
     rows = [
-        (f"`{kernel}`", ", ".join(f"`{o}`" for o in sorted(operators[kernel])), *("yes" if files[kernel] & written[f] else "" for f in FOLDERS))
+        (f"`{kernel}`", ", ".join(f"`{o}`" for o in sorted(operators[kernel])), *("yes" if files[kernel] & written[title] else "" for title in KINDS))
         for kernel in sorted(operators)
     ]
-    return table(("kernel", "operators", *(f"own code for {name}" for name in FOLDERS.values())), rows)
+    return table(("kernel", "operators", *(f"own code for {title}" for title in KINDS)), rows)

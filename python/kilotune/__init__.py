@@ -19,7 +19,7 @@ from kiloc import (
     ModelError,
     SoftCrossEntropy,
 )
-from kiloc.features import LogMel, Mfcc
+from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
 from kiloc.optim import SGD, Adam, CosineDecay, LinearDecay, Lion, StepDecay
 from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, ScaleShift, SparseUpdate
 
@@ -55,6 +55,7 @@ __all__ = [
     "DataWarning",
     "Device",
     "DeviceError",
+    "FrontEnd",
     "Full",
     "Head",
     "History",
@@ -67,6 +68,7 @@ __all__ = [
     "MeanSquaredError",
     "Memory",
     "Mfcc",
+    "MicroFrontend",
     "Model",
     "ModelError",
     "Picture",
@@ -74,6 +76,7 @@ __all__ = [
     "SearchResult",
     "SoftCrossEntropy",
     "SparseUpdate",
+    "Statistics",
     "StepDecay",
     "Target",
     "Training",

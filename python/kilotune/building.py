@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
-from kiloc.emit import ModelContext
-from kiloc.features import LogMel, described
+from kiloc.emit import ModelContext, state_layout
+from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.passes import inference_slice
 from kiloc.peft import Method
@@ -81,12 +81,15 @@ class Build:
         write_whole(path, self._rendered(lambda: render_html(self.report, plans)))
 
     def features(self, samples: ArrayLike) -> NDArray[np.int8]:
-        """The model's input [N, ...] of recordings [N, samples] of int16, with the bits of the C function. Raises CompileError."""
+        """The model's input [N, ...] of recordings [N, samples] of int16, with the bits of the C function. Raises CompileError.
+
+        Of a model that goes on from call to call they are slices of one recording, from its beginning: `FrontEnd.slices` cuts them.
+        """
         manifest = Manifest.load(self.directory)
         if manifest.features is None:
             raise CompileError(str(self.directory), "was built without a front end", "build it with features=kt.Mfcc(), for example")
         try:
-            return input_of(np.asarray(samples), manifest.features, manifest.inputs[0])
+            return input_of(np.asarray(samples), manifest.features, manifest.inputs[0], goes_on=manifest.features_kept is not None)
         except ValueError as error:
             raise CompileError("samples", str(error), "cut recordings to this length") from None
 
@@ -123,7 +126,7 @@ def build(
     name: str | None = None,
     config: Config | str | os.PathLike[str] | None = None,
     class_names: Sequence[str] = (),
-    features: LogMel | None = None,
+    features: FrontEnd | None = None,
     dump: str | os.PathLike[str] | None = None,
     measure: bool = True,
     progress: bool | None = None,
@@ -298,6 +301,12 @@ def _signed(context: ModelContext) -> bool:
     return context.adapter is not None and context.adapter.public_key != ""
 
 
+def _features(c: Compilation, front: FrontEnd) -> dict[str, Any]:
+    """What a device needs to know of the front end, and where it keeps something from slice to slice."""
+    kept = {"features_kept": state_layout(c.graph).offset(KEPT)} if KEPT in c.graph.values else {}
+    return {"features": described(front), "slices": bool(c.graph.streams()), **kept}
+
+
 def _tensor(c: Compilation, name: str) -> dict[str, Any]:
     """An input or output; what a result is says the graph before chains of operators are fused."""
     t, head = c.infer.graph.type(name), head_of(c.graph, name)
@@ -327,7 +336,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
-        **({"features": described(c.options.features)} if c.options.features else {}),
+        **(_features(c, c.options.features) if c.options.features else {}),
         "accumulate": c.options.accumulate,
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,
@@ -356,6 +365,7 @@ def _options(c: Compilation) -> dict[str, Any]:
         "optimizer": c.options.optimizer.describe(),
         "storage": c.options.storage,
         "profile": c.options.profile,
+        "attention_window": c.options.attention_window,
         "seed": c.options.seed,
         "ram": c.options.ram,
         "flash": c.options.flash,

@@ -16,7 +16,6 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, TARGETS
-from kiloc.features import FRONT_ENDS
 
 from . import boards as board_files
 from . import doctor as checks
@@ -25,7 +24,7 @@ from .building import MANIFEST
 from .commands import adapter as adapters
 from .commands import checking, running, starting
 from .commands.completing import complete_board, complete_layers
-from .commands.front_ends import made_front_end
+from .commands.front_ends import features_options, made_front_end
 from .commands.listing import analysis_text, tools_text
 from .commands.losses import made_loss
 from .commands.methods import MethodsCommand, made_methods, options_of_methods
@@ -122,10 +121,8 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--stack", callback=size, default=None, help="Budget of what a call may take of its caller's stack.")
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
-@click.option("--features", type=click.Choice(tuple(FRONT_ENDS)), default=None, help="Take recordings: what makes the input of them.")
-@click.option(
-    "--feature", "feature_fields", multiple=True, metavar="NAME=VALUE", help="A field of --features, as window=640; may be repeated.",
-)  # fmt: skip
+@click.option("--attention-window", type=click.IntRange(1), default=None, help="Positions that one sees on either side in attention.")
+@features_options
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
 @click.option(

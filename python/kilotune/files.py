@@ -59,15 +59,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 @contextmanager
-def whole_directory(target: Path, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+def whole_directory(target: Path, replaceable: Callable[[Path], bool], otherwise: str = "exists and is not a build directory") -> Iterator[Path]:
     """A temporary folder that takes the place of `target` when the block ends well, and vanishes when it does not.
 
-    CompileError where there is something that may not be replaced, or where the disk does not take it.
+    CompileError where there is something that may not be replaced, as `otherwise` says, or where the disk does not take it.
     """
     shown, target = str(target), target.absolute()
     recover(target)
     if target.exists() and not replaceable(target):
-        raise CompileError(shown, "exists and is not a build directory", "choose another directory, or remove it")
+        raise CompileError(shown, otherwise, "choose another directory, or remove it")
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

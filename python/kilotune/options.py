@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, SlowMemory, as_loss
-from kiloc.features import LogMel
+from kiloc.features import FrontEnd
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
 
@@ -83,6 +83,9 @@ class Target:
     """The core; `kt.build(target="cortex-m7")` is short for this field alone."""
     profile: str = "tflm"
     """Rounding of the forward pass, "tflm" (TensorFlow Lite Micro) or "litert" (LiteRT; inference only)."""
+    attention_window: int | None = None
+    """Let each position of a sequence see so many on either side in attention, itself included (with a causal mask, before it), which takes
+    fewer products and changes results; None leaves attention as the model has it."""
     speed: bool = False
     """Use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
     allow."""
@@ -104,6 +107,7 @@ class SingleOptions(TypedDict, total=False):
     backward_weights: str
     optimal: bool
     profile: str
+    attention_window: int | None
     speed: bool
 
 
@@ -152,6 +156,7 @@ def compile_options(
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
+        attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure), seed=seed, name=name, calibration=x, calibration_target=y,
@@ -235,7 +240,7 @@ def _self_test(model: Model, given: Any) -> tuple[NDArray[Any], NDArray[np.int32
 def _of_recordings(model: Model, features: Any, samples: Samples | None) -> Samples | None:
     """Calibration samples, in place of recordings the input that the front end makes of them."""
     x = samples[0] if isinstance(samples, tuple) and samples else samples
-    if not isinstance(features, LogMel) or len(model.graph.inputs) != 1 or not is_recordings(array := np.asarray(x), features):
+    if not isinstance(features, FrontEnd) or len(model.graph.inputs) != 1 or not is_recordings(array := np.asarray(x), features):
         return samples
     t = model.graph.type(model.graph.inputs[0])
     made = input_of(array, features, Tensor(t.shape, t.scale, t.zero_point, dtype=t.dtype))

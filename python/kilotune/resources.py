@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kiloc import VARIANTS
+from kiloc import FOLDERS
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -23,7 +23,7 @@ def runtime() -> Path:
     return _folder("runtime", "runtime")
 
 
-ARCHITECTURES = VARIANTS["mve"]
+ARCHITECTURES = FOLDERS
 """Folders beside kernels of a family, with the same for cores that have these instructions (kt/architecture.h)."""
 
 

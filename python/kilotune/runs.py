@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .adapters import Adapter
 from .building import Build
 from .data import Dataset
-from .devices import Device, DeviceError, History, TrainingInterrupted
+from .devices import Device, DeviceError, History, TrainingInterrupted, recipe
 from .devices.data import dequantize
 from .devices.history import INTERRUPTED
 from .pictures.training import TrainingReport
@@ -47,6 +47,8 @@ class Split:
     before: dict[str, float]
     after: dict[str, float] | None
     """After the training, or with the adapter that is evaluated."""
+    unseen: bool = False
+    """Whether these are samples that were not trained on."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ class Run:
     columns: tuple[str, str] = ("before", "after")
 
     @property
+    def worse(self) -> str:
+        """What a training made worse on samples that it did not see, or nothing."""
+        for split in self.splits if self.history is not None else []:
+            measure, sign = ("accuracy", 1) if "accuracy" in split.before else ("loss", -1)
+            if split.unseen and split.after is not None and sign * (split.after[measure] - split.before[measure]) < 0:
+                return f"{measure} of the {split.title} went from {split.before[measure]:.4f} to {split.after[measure]:.4f}"
+        return ""
+
+    @property
     def interrupted(self) -> bool:
         return self.history is not None and self.history.ended == INTERRUPTED
 
@@ -69,7 +80,9 @@ class Run:
             first = self.splits[0]
             found |= {f"{k}_before": v for k, v in first.before.items()} | {f"{k}_after": v for k, v in (first.after or {}).items()}
             found["splits"] = [dataclasses.asdict(split) for split in self.splits]
-        return found | ({} if self.history is None else {"interrupted": self.interrupted, "history": self.history.to_dict()})
+        return found | (
+            {} if self.history is None else {"interrupted": self.interrupted, "worse": bool(self.worse), "history": self.history.to_dict()}
+        )
 
     def text(self) -> str:
         """For a person, in 80 columns but for file names and hashes."""
@@ -147,9 +160,12 @@ def train(
             dev.export_adapter().save(Path(save))
             values["adapter"] = save
     title = "test samples" if test else "samples trained on or judged by" if history.held_out else "samples trained on"
-    splits = [Split(title, tested.source, len(tested), before, after)]
+    splits = [Split(title, tested.source, len(tested), before, after, unseen=test is not None)]
     if history.before is not None:
-        splits.append(Split("held out of --data", samples.source, history.held_out, history.before, history.after))
+        own = history.judged_by_its_own
+        if test or not own:
+            count = len(recipe.judged(history.samples)) if own else history.held_out
+            splits.append(Split("trained on" if own else "held out of --data", samples.source, count, history.before, history.after))
     return Run(values | _cost(cost), splits, history)
 
 

@@ -22,7 +22,7 @@ def sources(context: ModelContext) -> list[Path]:
     found = [file for name in context.sources for file in resources.with_variants(Path("src") / name, variants)]
     found += [Path("src/core/quantize.c"), Path("src/core/status.c")]
     if context.features is not None:
-        found.append(Path("src/features/spectral.c"))
+        found += [Path("src") / source for source in context.features.plan.sources]
     if context.training or context.adapters:
         found += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
     if context.adapter is not None and context.adapter.public_key:

@@ -1,12 +1,17 @@
 /* The input that a front end makes of recordings, printed as CRCs, with the counter's ticks of one: on this computer or on a board. */
 #include <string.h>
 
-#include "kt/adapter.h"
 #include "kt_board.h"
 #include "model.h"
 #include "recordings.h"
 
-static uint64_t arena[MODEL_ARENA_BYTES_TRAIN / 8 + 1], state[MODEL_STATE_BYTES / 8 + 1];
+#ifdef MODEL_ARENA_BYTES_TRAIN
+#define ARENA_BYTES MODEL_ARENA_BYTES_TRAIN
+#else
+#define ARENA_BYTES MODEL_ARENA_BYTES_INFER
+#endif
+
+static uint64_t arena[ARENA_BYTES / 8 + 1], state[MODEL_STATE_BYTES / 8 + 1];
 static model_model m;
 
 static void print(const char *what, uint32_t value)
@@ -19,6 +24,17 @@ static void print(const char *what, uint32_t value)
     kt_board_write((const uint8_t *)line, at);
 }
 
+/* As kt_crc32, which a build for inference has no use for. */
+static uint32_t crc32(const int8_t *data, size_t length)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    for (size_t i = 0; i < length; i++) {
+        crc ^= (uint8_t)data[i];
+        for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (crc & 1u ? 0xEDB88320u : 0u);
+    }
+    return ~crc;
+}
+
 int main(void)
 {
     kt_board_init();
@@ -29,12 +45,12 @@ int main(void)
 #ifdef MODEL_INPUT_OFFSET
         model_features(&m, recordings[i]);
         const uint32_t ticks = (uint32_t)kt_board_ticks();
-        print("input ", kt_crc32(0, model_input(&m), MODEL_INPUT_BYTES));
+        print("input ", crc32(model_input(&m), MODEL_INPUT_BYTES));
 #else
         static int8_t input[MODEL_INPUT_BYTES];
         model_features(&m, recordings[i], input);
         const uint32_t ticks = (uint32_t)kt_board_ticks();
-        print("input ", kt_crc32(0, input, sizeof input));
+        print("input ", crc32(input, sizeof input));
 #endif
         print("ticks ", ticks);
     }

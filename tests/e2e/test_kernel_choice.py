@@ -51,7 +51,7 @@ def test_kernels_of_a_training_step_mean_what_the_step_means() -> None:
     assert any(np.any(states[0][k] != v) for k, v in interp.initial_state(c.graph).items() if k.endswith(".bias"))
 
 
-@pytest.mark.parametrize(("target", "kernel"), [("cortex-m4", "kt_packed_"), ("cortex-m33", "kt_packed_"), ("cortex-m3", "kt_conv2d_")])
+@pytest.mark.parametrize(("target", "kernel"), [("cortex-m4", "kt_packed_"), ("cortex-m33", "kt_packed_"), ("cortex-m3", "kt_triple_")])
 def test_each_target_has_its_kernels(target: str, kernel: str, tmp_path: Path) -> None:
     report = kt.build(real("kws_dscnn_int8"), tmp_path / "b", target=target, measure=False).report
     steps = report["kernels"]["infer"]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from golden.reference import tiny
+from tflite_files import many_ends
 
 import kilotune as kt
 from kiloc.export import tflite
@@ -48,17 +49,18 @@ def built(folder: Path) -> Path:
 def expected(folder: Path) -> list[str]:
     """What the firmware says, by the host: correct before, the loss of each epoch, correct after."""
     with np.load(folder / "data/samples.npz") as file:
-        x, y = file["x"], file["y"]
+        inputs, y = [file[name] for name in file.files if name.startswith("x")], file["y"]
+    several = len(inputs) > 1
     with kt.open_build(folder / "model").open() as device:
 
         def correct() -> str:
-            return f"{int((device.predict(x) == y).sum())} of {len(y)} correct"
+            return f"{int((device.predict(inputs if several else inputs[0]) == y).sum())} of {len(y)} correct"
 
         lines = [f"before: {correct()}"]
         for epoch in range(1, EPOCHS + 1):
             total = np.float32(0)
-            for sample, label in zip(x, y, strict=True):
-                total += np.float32(device.train_step(sample, label))
+            for *sample, label in zip(*inputs, y, strict=True):
+                total += np.float32(device.train_step(sample if several else sample[0], label))
                 device.apply()
             lines.append(f"epoch {epoch}: loss {int(total * np.float32(1000) / np.float32(len(y)))} / 1000")
         return [*lines, f"after: {correct()}", "DONE"]
@@ -97,10 +99,20 @@ def test_platformio_builds_and_runs_it_without_a_download(tmp_path: Path, qemu: 
 
 @needs_cmake
 @pytest.mark.qemu
+def test_a_model_of_several_inputs_and_outputs(tmp_path: Path, qemu: str) -> None:
+    """Each of a type of its own, and noise for samples."""
+    (tmp_path / "many.tflite").write_bytes(many_ends())
+    command = ("new", tmp_path / "p", "--board", "mps2-an386", "--model", tmp_path / "many.tflite", "--method", "lora=all,rank=1")
+    assert "the samples are noise" in kilotune(*command).stderr and "nothing can\nbe learned" in (tmp_path / "p/README.md").read_text()
+    built(tmp_path / "p")
+    output = run([sys.executable, "emulate.py", "boards/qemu/mps2_an386", "build/firmware.elf"], tmp_path / "p")
+    assert output.splitlines() == expected(tmp_path / "p")
+
+
+@needs_cmake
+@pytest.mark.qemu
 def test_a_model_and_data_of_one_s_own(tmp_path: Path, qemu: str) -> None:
     (tmp_path / "mine.tflite").write_bytes(tflite.write(tiny()))
-    noise = kilotune("new", tmp_path / "noise", "--board", "mps2-an386", "--model", tmp_path / "mine.tflite", "--method", "bias")
-    assert "the samples are noise" in noise.stderr and "nothing can\nbe learned" in (tmp_path / "noise/README.md").read_text()
     rows = "\n".join(",".join([*map(str, np.arange(8) / 8 - i / 9), ("low", "mid", "top")[i % 3]]) for i in range(9))
     (tmp_path / "d.csv").write_text(rows)
     command = ("new", tmp_path / "p", "--board", "mps2-an386", "--model", tmp_path / "mine.tflite", "--data", tmp_path / "d.csv")
@@ -119,7 +131,7 @@ def test_a_model_and_data_of_one_s_own(tmp_path: Path, qemu: str) -> None:
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "p/notes.txt").write_text("mine")
-    assert "exists" in kilotune("new", tmp_path / "p", "--board", "mps2-an386", code=3).stderr
+    assert "exists and is not empty" in kilotune("new", tmp_path / "p", "--board", "mps2-an386", code=3).stderr
     assert [p.name for p in tmp_path.rglob("*")] == ["p", "notes.txt"]
     assert "did you mean" in kilotune("new", tmp_path / "q", "--board", "mps2-an38", code=1).stderr
     assert not (tmp_path / "q").exists()

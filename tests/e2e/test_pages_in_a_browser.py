@@ -24,6 +24,8 @@ CONTRAST = 4.5
 """Of text to its background, as WCAG asks of small text (level AA)."""
 SMALLEST_TEXT = 9.0
 """CSS pixels of text in pictures, which shrink with the page."""
+LARGEST_TEXT = 18.0
+"""And grow with it, where a picture has the width for itself."""
 
 LOOK = """
 const all = [];
@@ -34,7 +36,7 @@ const light = c => { const [r, g, b] = rgb(c).map(v => v / 255).map(v => v <= .0
   return .2126 * r + .7152 * g + .0722 * b; };
 const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05); };
 const found = { dark: view.matchMedia('(prefers-color-scheme: dark)').matches, wide: root.scrollWidth - root.clientWidth,
-  broken: [], small: [], faint: [], charts: page.querySelectorAll('figure svg').length };
+  broken: [], small: [], large: [], faint: [], charts: page.querySelectorAll('figure svg').length };
 const background = view.getComputedStyle(page.body).backgroundColor;
 for (const cell of page.querySelectorAll('th, td')) {
   const style = view.getComputedStyle(cell), line = parseFloat(style.lineHeight), words = cell.textContent.trim().split(/[ _.>-]+/).length;
@@ -44,6 +46,7 @@ for (const cell of page.querySelectorAll('th, td')) {
 }
 for (const text of page.querySelectorAll('svg text')) {
   const svg = text.closest('svg'), size = parseFloat(view.getComputedStyle(text).fontSize) * svg.clientWidth / svg.viewBox.baseVal.width;
+  if (size > LARGEST) found.large.push(text.textContent + ' ' + size.toFixed(1));
   if (size < SMALLEST) found.small.push(text.textContent + ' ' + size.toFixed(1));
 }
 for (const e of page.querySelectorAll('p, h1, h2, figcaption, td:not([style]), th')) {
@@ -93,7 +96,7 @@ def look(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Look:
     folder = tmp_path_factory.mktemp("looked")
 
     def looked(asked: list[tuple[str, int]], dark: bool) -> list[dict[str, Any]]:
-        script = LOOK.replace("SMALLEST", str(SMALLEST_TEXT)).replace("CONTRAST", str(CONTRAST))
+        script = LOOK.replace("SMALLEST", str(SMALLEST_TEXT)).replace("LARGEST", str(LARGEST_TEXT)).replace("CONTRAST", str(CONTRAST))
         style = "border: 0; height: 2000px; width"
         frames = "".join(f'<iframe style="{style}: {width}px" srcdoc="{html.escape(page)}"></iframe>' for page, width in asked)
         (folder / "frames.html").write_text(f"<!doctype html>{frames}<script>window.onload = () => {{ {script} }}</script>")
@@ -113,7 +116,7 @@ def test_pages_are_readable(dark: bool, pages: dict[str, str], look: Look) -> No
     assert set(pages) == {"memory", "training", "curves", "search"}
     asked = [(name, width) for name in sorted(pages) for width in (PHONE, DESK)]
     for (name, width), found in zip(asked, look([(pages[name], width) for name, width in asked], dark), strict=True):
-        wanted = {"dark": dark, "wide": 0, "broken": [], "faint": [], "small": []}
+        wanted = {"dark": dark, "wide": 0, "broken": [], "faint": [], "small": [], "large": []}
         assert {key: found[key] for key in wanted} == wanted, f"{name}, {width} pixels wide"
         assert found["charts"] >= (0 if name == "search" else 2)
 

@@ -20,8 +20,11 @@ from kiloc.ir.graph import Graph, Node
 from kiloc.ir.interp import environment
 from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
+from kiloc.ops._gru import steps as gru_steps
+from kiloc.ops._lstm import GATE_SCALE
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
+from kiloc.ops.model.gru import Gru
 from kiloc.ops.model.lora import DownProjection
 from kiloc.ops.model.lstm import Lstm
 
@@ -58,7 +61,7 @@ def loss(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: Array
             continue
         exact = _exact(graph, forward, node, state)
         pre = _real(node, graph, reals, parameters, state)
-        if "bias" in node.inputs and node.op.mnemonic != "lstm":
+        if "bias" in node.inputs and node.op.mnemonic not in ("lstm", "gru"):
             pre = _scaled_and_shifted(pre, node, graph, parameters, exact)
         if node.op.mnemonic == "softmax":
             pre = _softmax_at(reals[node.inputs["x"]], exact)
@@ -149,7 +152,7 @@ def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: 
     """Gradient of the loss of each sample, [N, ...] by parameter name. forward: exact activations [N, ...]."""
     batched = {k: jnp.asarray(v)[:, None] for k, v in forward.items() if k not in state}
     for node in graph.phase("forward"):
-        if isinstance(node.op, Lstm):
+        if isinstance(node.op, Lstm | Gru):
             batched[f"{node.name}{STEPS}"] = _steps(graph, node, {**forward, **state})
 
     def one(p: dict[str, Any], f: Arrays, target: Any) -> Any:
@@ -161,10 +164,11 @@ def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: 
 def _softmax_at(x: Any, p: Any) -> Any:
     """softmax whose derivative is taken at the quantised probabilities, which are all that a device has kept.
 
-    They do not sum to one exactly; the constant in the denominator makes up for it at this point.
+    They do not sum to one exactly: they are shares of the sum that they have.
     """
     u = p * jnp.exp(x - lax.stop_gradient(x))
-    return u / (u.sum() + lax.stop_gradient(1 - p.sum()))
+    total = p.sum(-1, keepdims=True)
+    return u / jnp.where(total > 0, u.sum(-1, keepdims=True) / total, 1.0)
 
 
 def _log_softmax_at(x: Any, y: Any) -> Any:
@@ -208,13 +212,13 @@ def _delta_channels(node: Node, graph: Graph, channels: int) -> Any:
 
 
 def _scaled_and_shifted(acc: Any, node: Node, graph: Graph, parameters: Arrays, exact: Any) -> Any:
-    """acc (1 + s) + b. The derivative to s is taken at the acc that follows from the quantised result: all that a device keeps."""
-    bias = _bias(node, graph, parameters)
+    """(acc + b) (1 + s). The derivative to s is taken at the sum that follows from the quantised result: all that a device keeps."""
+    total = acc + _bias(node, graph, parameters)
     if "gain" in node.inputs:
         factor = 1 + parameters[node.inputs["gain"]]
-        at = (exact.reshape(acc.shape) - bias) / factor
-        acc = (acc + lax.stop_gradient(at - acc)) * factor
-    return acc + bias
+        at = exact.reshape(acc.shape) / factor
+        total = (total + lax.stop_gradient(at - total)) * factor
+    return total
 
 
 def _bias(node: Node, graph: Graph, parameters: Arrays) -> Any:
@@ -247,9 +251,15 @@ def _bottleneck_up(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, 
 
 
 def _steps(graph: Graph, node: Node, arrays: Arrays) -> Any:
-    """What an LSTM is at each step of its exact integer run, [N, steps, 7, units]: gates i, f, g, o, the cell, its tanh and the result."""
-    assert isinstance(node.op, Lstm)
+    """What an LSTM is at each step of its exact integer run, [N, steps, 7, units]: gates i, f, g, o, the cell, its tanh and the result. Of a GRU,
+    [N, steps, 6, units]: gates z, r, n, what r multiplies, the state and the result."""
     t, found = graph.type(node.outputs[0]), []
+    if isinstance(node.op, Gru):
+        for turn in gru_steps(environment(graph, node, arrays)):
+            gates = [gate * 2.0**-15 for gate in turn.gates]
+            found.append([*gates, turn.inner * GATE_SCALE, turn.state * 2.0**-15, (turn.hidden - t.zero_point) * t.scale])
+        return jnp.asarray(found).transpose(2, 0, 1, 3)
+    assert isinstance(node.op, Lstm)
     for step in node.op.memory.steps(environment(graph, node, arrays)):
         gates = [gate * 2.0**-15 for gate in step.gates]
         found.append([*gates, step.cell * 2.0**node.op.memory.cell_power, step.tanh * 2.0**-15, (step.hidden - t.zero_point) * t.scale])
@@ -279,6 +289,26 @@ def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Ar
         h = o * _at(jnp.tanh, jnp.arctanh, c, jnp.clip(exact[5], -1 + 1e-12, 1 - 1e-12))
         h = _held(h, exact[6], (exact[6] > low + 1e-9) & (exact[6] < high - 1e-9))
         rows.append(h)
+    return jnp.stack(rows)
+
+
+def _gru(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    """The textbook's steps, each result taken at its quantised value; the product reads the state as it was rounded."""
+    t = node_types(graph, node)
+    w, u = (_scaled(graph, node.inputs[operand]) for operand in ("weights", "recurrent"))
+    x, bias = reals[node.inputs["x"]].reshape(-1, w.shape[1]), _bias(node, graph, parameters)
+    inner = _dequantized_constant(graph, node.inputs["inner"])
+    low, high = ((end - t.result().zero_point) * t.result().scale for end in (-128, 127))
+    h = y = jnp.zeros(u.shape[1])
+    rows = []
+    for row, exact in zip(x, reals[f"{node.name}{STEPS}"], strict=True):
+        a, b = jnp.split(w @ row + bias, 3), jnp.split(u @ y, 3)
+        z, r = (_at(jax.nn.sigmoid, jax.scipy.special.logit, a[k] + b[k], jnp.clip(exact[k], 1e-12, 1 - 1e-12)) for k in (0, 1))
+        v = _held(b[2] + inner, exact[3], 1.0)
+        n = _at(jnp.tanh, jnp.arctanh, a[2] + r * v, jnp.clip(exact[2], -1 + 1e-12, 1 - 1e-12))
+        h = _held(n + z * (h - n), exact[4], 1.0)
+        y = _held(h, exact[5], (exact[5] > low + 1e-9) & (exact[5] < high - 1e-9))
+        rows.append(y)
     return jnp.stack(rows)
 
 
@@ -320,6 +350,7 @@ STEPS = ".steps"
 
 _OPS: dict[str, Any] = {
     "lstm": _lstm,
+    "gru": _gru,
     "conv_2d": _linear,
     "fully_connected": _linear,
     "depthwise_conv_2d": _depthwise,

@@ -8,6 +8,7 @@ import test_method_kernels_against_numpy
 import test_optimizers_against_numpy
 import test_packed_gradients_against_numpy
 import test_packed_kernels_against_numpy
+import test_triple_kernels_against_numpy
 from kernel_driver import FOLDERS, Generators, called, declared, defined, generated, seeds
 
 TABLES: dict[str, tuple[Generators, ...]] = {
@@ -16,6 +17,7 @@ TABLES: dict[str, tuple[Generators, ...]] = {
         test_method_kernels_against_numpy.GENERATORS,
         test_packed_kernels_against_numpy.GENERATORS,
         test_packed_gradients_against_numpy.GENERATORS,
+        test_triple_kernels_against_numpy.GENERATORS,
     ),
     "loss": (test_optimizers_against_numpy.LOSSES,),
     "optim": (test_optimizers_against_numpy.UPDATES,),

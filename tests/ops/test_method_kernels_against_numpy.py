@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, accumulator, bias, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
+from kernel_driver import Case, Library, Rng, accumulator, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
 from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window
-from kiloc.ops.backward.gain_gradient import ApplyGain, GainGradient
+from kiloc.ops.backward.gain_gradient import ApplyGain, GainedBiasGradient, GainGradient
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.new_head_gradient import NewHeadInputGradient
 from kiloc.ops.model.bottleneck import BottleneckDown, BottleneckInputGradient, BottleneckUp
@@ -35,7 +35,7 @@ def exponent(r: Rng, low: int, high: int) -> Any:
 
 
 def with_gain(case: Case, r: Rng, channels: int) -> Case:
-    """A gain of up to a few times the layer's own, sometimes 0 or far off."""
+    """A gain of every size, often at an end of its range."""
     types = {"gain": TensorType((channels,), "int8"), "gain_exponent": scalar("int8")}
     return with_operands(case, types, {"gain": codes(r, channels), "gain_exponent": exponent(r, -14, 0)})
 
@@ -188,14 +188,18 @@ def depthwise_weight_gradient(r: Rng) -> Case:
 def gain_gradient(r: Rng) -> Case:
     positions, channels = int(r.integers(1, 40)), int(r.integers(1, 20))
     shape = (1, positions, channels)
-    types = {"g": gradient(shape, scale(r)), "y": activation(shape, scale(r), zero_point(r)), "bias": TensorType((channels,), "int32")}
+    types = {"g": gradient(shape, scale(r)), "y": activation(shape, scale(r), zero_point(r))}
     types |= {"gain": TensorType((channels,), "int8"), "gain_exponent": scalar("int8"), "exponent": scalar("int32")}
     types["accumulator"] = TensorType((channels,), "float32")
-    arrays = {"g": codes(r, *shape), "y": int8(r, *shape), "bias": bias(r, channels), "gain": codes(r, channels)}
+    arrays = {"g": codes(r, *shape), "y": int8(r, *shape), "gain": codes(r, channels)}
     arrays |= {"gain_exponent": exponent(r, -14, 0), "exponent": one(pick(r, -26, -7, 0, -140, 130), "int32")}
     arrays["accumulator"] = accumulator(r, channels)
-    unit = tuple(scale(r, -20, -4) for _ in range(channels))
-    return Case(GainGradient(unit), types, arrays)
+    return Case(GainGradient(), types, arrays)
+
+
+def gained_bias_gradient(r: Rng) -> Case:
+    case = gain_gradient(r)
+    return Case(GainedBiasGradient(), {o: t for o, t in case.types.items() if o != "y"}, {o: a for o, a in case.arrays.items() if o != "y"})
 
 
 def apply_gain(r: Rng) -> Case:
@@ -256,7 +260,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         for f, count in (
             (sparse, 50), (depthwise_trained, 60), (delta_input_gradient, 60), (new_head_gradient, 60), (many_channels, 8), (gained_gradient, 40),
             (gained_depthwise_gradient, 40), (depthwise_delta_gradient, 50), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50),
-            (gain_gradient, 40), (apply_gain, 40), (bottleneck_down, 40), (bottleneck_up, 40), (bottleneck_input_gradient, 40),
+            (gain_gradient, 40), (gained_bias_gradient, 30), (apply_gain, 40), (bottleneck_down, 40), (bottleneck_up, 40),
+            (bottleneck_input_gradient, 40),
         )
     },
 }  # fmt: skip

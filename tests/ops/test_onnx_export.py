@@ -56,6 +56,10 @@ NO_MODELS = {"quantize", "transpose", "concatenate", "gather", "pad_axes", "rela
 """Alone they compute nothing in real numbers, and a reader says so."""
 
 
+READ_ALONE = {"lstm"}
+"""What is read of .onnx files, which have no scales for its inside: it is never written."""
+
+
 @pytest.mark.parametrize("kind", sorted({name.partition("-")[0] for name in CASES} - NO_MODELS))
 def test_operators_alone(kind: str) -> None:
     """The last operator of a model, whatever it is: written and read back to the same integers, or refused by its name."""
@@ -63,7 +67,7 @@ def test_operators_alone(kind: str) -> None:
     rng = np.random.default_rng(1)
     graph = CASES[name](rng)
     ends = {graph.type(v).dtype for v in (*graph.inputs, *graph.outputs)}
-    if any(n.op.onnx is None for n in graph.nodes) or not ends <= {"int8", "uint8"}:
+    if any(n.op.onnx is None or n.op.mnemonic in READ_ALONE for n in graph.nodes) or not ends <= {"int8", "uint8"}:
         with pytest.raises(CompileError) as caught:
             onnx.write(graph)
         assert "training" not in caught.value.what and caught.value.hint
@@ -76,7 +80,7 @@ def test_operators_alone(kind: str) -> None:
 def test_what_the_format_has_no_operator_for_is_known() -> None:
     """All others of .tflite files are written, those without a binding are refused by the writer; activations of int16 all are."""
     unknown = {op.mnemonic for op in REGISTRY.values() if op.tflite and not op.onnx}
-    assert {name for name in unknown if not name.startswith("wide_")} == {"lstm", "svdf"}
+    assert {name for name in unknown if not name.startswith("wide_")} == {"neg", "sqrt", "svdf"}
 
 
 def test_training_is_refused() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
 from test_kernels_against_numpy import channel_scales, input_gradient, scalar
-from test_method_kernels_against_numpy import delta_input_gradient
+from test_method_kernels_against_numpy import delta_input_gradient, with_gain
 from test_packed_kernels_against_numpy import meaning, repacked
 
 from kiloc.ir.graph import Node, Value
@@ -45,11 +45,13 @@ def wide_gradient(r: Rng) -> Case:
 
 
 def packed_gradient(r: Rng, path: str) -> Case:
-    """The gradient of a layer to its input, with the share of "lora", of a "delta", or of none (""); what cannot be packed is drawn again."""
+    """The gradient of a layer to its input, with the share of "lora", of a "delta", of none (""), or with a "gain"; what cannot be packed is
+    drawn again."""
     while True:
         case = delta_input_gradient(r) if path == "delta" else input_gradient(r, path == "lora")
         if path != "delta" and r.random() < 0.3:
             case = wide_gradient(r)
+        case = with_gain(case, r, case.types["weights"].shape[0]) if path == "gain" else case
         try:
             return repacked(case, partial(packed_input_gradient, on_stack=bool(r.random() < 0.4)))[0]
         except NotProved:
@@ -167,7 +169,7 @@ def shared_gradient(r: Rng, rows: bool = False, lora: bool = False) -> Case:
             continue
 
 
-def packed_depthwise_gradient_case(r: Rng) -> Case:
+def packed_depthwise_gradient_case(r: Rng, gain: bool = False) -> Case:
     """The gradient of a depthwise layer over an image of any size, in bands of 4 or 2 rows."""
     h, w, c = int(r.integers(1, 14)), int(r.integers(1, 12)), 4 * int(r.integers(1, 5))
     weights = TensorType((1, 3, 3, c), "int8", channel_scales(r, c))
@@ -176,13 +178,16 @@ def packed_depthwise_gradient_case(r: Rng) -> Case:
     window = Window((3, 3), pad=(1, 1, 1, 1))
     op = DepthwiseInputGradient(window, (1, h, w, c), (1, h, w, c), p, shift=int(r.integers(2, 32 if r.random() < 0.3 else 20)))
     case = Case(op, {"g": gradient((1, h, w, c), 1.0), "weights": weights}, arrays)
+    case = with_gain(case, r, c) if gain else case
     return repacked(case, partial(packed_depthwise_gradient, pick(r, 4, 2)))[0]
 
 
 GENERATORS = {
     "packed_path_ties": (path_ties, 60),
     "packed_depthwise_input_gradient": (packed_depthwise_gradient_case, 60),
+    "packed_depthwise_gain_input_gradient": (partial(packed_depthwise_gradient_case, gain=True), 40),
     "packed_input_gradient": (partial(packed_gradient, path=""), 60),
+    "packed_gain_input_gradient": (partial(packed_gradient, path="gain"), 40),
     "shared_input_gradient": (shared_gradient, 100),
     "shared_path_input_gradient": (partial(shared_gradient, lora=True), 60),
     "shared_rows_input_gradient": (partial(shared_gradient, rows=True), 40),
@@ -201,7 +206,8 @@ def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
     r = np.random.default_rng([seed, 9])
-    for case in (input_gradient(r, False), input_gradient(r, True), delta_input_gradient(r), wide_gradient(r)):
+    wide = wide_gradient(r)
+    for case in (input_gradient(r, False), input_gradient(r, True), delta_input_gradient(r), wide, with_gain(wide, r, 32)):
         try:
             found, _ = repacked(case, packed_input_gradient)
         except NotProved:

@@ -125,6 +125,33 @@ def depthwise(r: Rng) -> Case:
 
 
 def conv2d_input_gradient(r: Rng) -> Case:
+    return extended(r, frozen_input_gradient(r), TRANSPOSED, with_transposed)
+
+
+def conv2d_path_input_gradient(r: Rng) -> Case:
+    """With the share of LoRA, of a delta or of one of some channels."""
+    case = frozen_input_gradient(r)
+    while case.types["weights"].size > 30000:
+        case = frozen_input_gradient(r)
+    (co, *kernel, ci), shape = case.types["weights"].shape, case.types["g"].shape
+    kind, rank = pick(r, "lora", "delta", "rows"), pick(r, 1, 4, 9)
+    rows = np.where(r.random(co) < 0.4, 1, 0)
+    rows[int(r.integers(co))] = 1
+    codes_of = {"lora": rank, "delta": co, "rows": int(rows.sum())}[kind]
+    name = "lora_a" if kind == "lora" else "delta"
+    types = {name: TensorType((codes_of, *kernel, ci), "int8"), f"{name}_exponent": scalar("int8")}
+    arrays = {name: codes(r, codes_of, *kernel, ci), f"{name}_exponent": one(int(r.integers(-24, 8)))}
+    if kind == "lora":
+        types |= {"lora_du": TensorType((*shape[:3], rank), "int8"), "lora_du_exponent": scalar("int8")}
+        arrays |= {"lora_du": codes(r, *shape[:3], rank), "lora_du_exponent": one(int(r.integers(-8, 8)))}
+    if kind == "rows":
+        types["delta_rows"] = TensorType((co,), "int16")
+        arrays["delta_rows"] = np.where(rows == 1, np.cumsum(rows) - 1, -1).astype(np.int16)
+    case = replace(case, types={**case.types, **types}, arrays={**case.arrays, **arrays})
+    return extended(r, case, TRANSPOSED, with_transposed)
+
+
+def frozen_input_gradient(r: Rng) -> Case:
     ci, co = pick(r, 1, 4, 13, 16, 64, 96, 100, 200), pick(r, 3, 16, 64, 65, 130)
     h, w = int(r.integers(1, 6)), int(r.integers(1, 6))
     window = Window((1, 1)) if r.random() < 0.4 else same_window(r, h, w, (3, 3), (1, 1), (2, 3))
@@ -134,7 +161,7 @@ def conv2d_input_gradient(r: Rng) -> Case:
     arrays = {"g": codes(r, 1, *out, co), "weights": weights_of(r, *weights.shape)}
     p = prescale_shift(arrays["weights"], weights.channel_scales)
     op = LinearInputGradient(window, (h, w, ci), (*out, co), p, 1.0, (1, h, w, ci), shift=int(r.integers(-2, 24)))
-    return extended(r, Case(op, types, arrays), TRANSPOSED, with_transposed)
+    return Case(op, types, arrays)
 
 
 def depthwise_input_gradient(r: Rng) -> Case:
@@ -156,6 +183,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "fully_connected": (fully_connected, 24),
     "depthwise": (depthwise, 40),
     "conv2d_input_gradient": (conv2d_input_gradient, 40),
+    "conv2d_path_input_gradient": (conv2d_path_input_gradient, 40),
     "depthwise_input_gradient": (depthwise_input_gradient, 30),
 }
 

@@ -20,6 +20,8 @@ from kiloc.options import Options
 from kiloc.passes.calibrate import calibrate
 from kiloc.passes.check_sums import check_sums
 from kiloc.passes.constant_channels import without_constant_channels
+from kiloc.passes.fold_transposes import fold_transposes
+from kiloc.passes.fuse_attention import fuse_attention
 from kiloc.passes.fuse_elementwise import fuse_elementwise
 from kiloc.passes.kernels import with_kernels
 from kiloc.passes.merge import merge
@@ -34,6 +36,7 @@ from kiloc.passes.stream_updates import stream_updates
 from kiloc.passes.stripes import chains, striped
 from kiloc.passes.update_early import update_early
 from kiloc.passes.whole_sequences import with_whole_sequences
+from kiloc.passes.with_window import with_window
 from kiloc.peft import Calibration, attach_all
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}
@@ -79,6 +82,7 @@ PASSES: Mapping[str, Pass] = {
     "simplify": Pass(simplify),
     "with_rounding": Pass(with_rounding, "nothing"),
     "with_whole_sequences": Pass(with_whole_sequences, "nothing"),
+    "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),
     "calibrate": Pass(_calibrate, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
@@ -102,6 +106,8 @@ PASSES: Mapping[str, Pass] = {
     "with_accumulators": Pass(_accumulators, "results"),
     "differentiate": Pass(differentiate, "results"),
     "with_updates": Pass(lambda graph, optimizer="sgd", **options: with_updates(graph, OPTIMIZERS[optimizer](**options)), "results"),
+    "fold_transposes": Pass(lambda graph: fold_transposes(fuse_attention(graph))),
+    "fuse_attention": Pass(fuse_attention),
     "fuse_elementwise": Pass(fuse_elementwise),
     "order_inference": Pass(lambda graph: order_inference(graph, "", "caller"), "results"),
     "order_training": Pass(lambda graph: order_training(graph, "", "caller")),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kiloc.cores import CORES, TARGETS, Core, bus_of, kernels_of
+from kiloc.cores import CORES, TARGETS, WITHOUT_DSP, Core, bus_of, kernels_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +29,7 @@ def test_the_header_decides_for_the_same_kernels(core: Core, arm_gcc: str) -> No
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     defined = dict(re.findall(r"^#define (KT_\w+) (.*)$", text, re.MULTILINE))
     assert (defined["KT_DSP"], defined["KT_MVE"] != "0") == ("1" if core.kernels in ("dsp", "mve") else "0", core.kernels == "mve")
+    assert [defined[f"KT_{name.upper()}"] for name in WITHOUT_DSP] == [str(int(core.kernels == name)) for name in WITHOUT_DSP]
     # The M55 has the bus, but its Helium kernels load vectors.
     assert defined["KT_LOADS_TWO_WORDS"] == str(int(core.bus == 8 and core.kernels == "dsp"))
 

@@ -111,13 +111,13 @@ def test_one_array_and_its_labels_in_a_file_of_their_own(tmp_path: Path) -> None
     assert array(read.y).tolist() == [2, 1, 1, 2, 0]
 
 
-@pytest.mark.parametrize(("shape", "tensor"), [((5, 12), IMAGE), ((5, 4, 3), IMAGE), ((5, 1, 4, 3), IMAGE), ((5, 12, 1), ROW)])
+@pytest.mark.parametrize(("shape", "tensor"), [((5, 12), IMAGE), ((5, 4, 3), IMAGE), ((5, 1, 4, 3), IMAGE), ((5, 12, 1), ROW), ((5, 4, 3), ROW)])
 def test_samples_are_reshaped_where_one_meaning_is_possible(tmp_path: Path, shape: tuple[int, ...], tensor: Tensor) -> None:
     np.savez(tmp_path / "d.npz", x=X.reshape(shape))
     assert np.array_equal(load(str(tmp_path / "d.npz"), wanted=wanted(tensor)).x, X.reshape(5, *tensor.sample_shape))
 
 
-@pytest.mark.parametrize(("shape", "tensor"), [((5, 3, 4), IMAGE), ((5, 4, 3), ROW), ((60,), ROW), ((5, 6, 2), IMAGE)])
+@pytest.mark.parametrize(("shape", "tensor"), [((5, 3, 4), IMAGE), ((6, 5, 2), ROW), ((60,), ROW), ((5, 6, 2), IMAGE)])
 def test_samples_of_another_shape_are_left_for_the_device_to_refuse(tmp_path: Path, shape: tuple[int, ...], tensor: Tensor) -> None:
     np.savez(tmp_path / "d.npz", x=X.reshape(shape))
     assert array(load(str(tmp_path / "d.npz"), wanted=wanted(tensor)).x).shape == shape
@@ -213,6 +213,17 @@ def test_a_folder_of_images_by_class_in_the_units_of_the_input(tmp_path: Path) -
 
 
 # ---- What does not belong together ----
+
+
+def test_messages_are_short_and_name_the_file(tmp_path: Path) -> None:
+    """A kind of file that is not read, and a column of a wide table that is not there."""
+    (tmp_path / "model.onnx").write_bytes(b"no samples")
+    with pytest.raises(kt.DeviceError, match=r"model.onnx: --data is not read from .onnx files"):
+        load(str(tmp_path / "model.onnx"), wanted=wanted())
+    wide = table(tmp_path / "wide.csv", [range(13)], [f"column {i}" for i in range(13)])
+    with pytest.raises(kt.DeviceError, match=r"column 3, \.\.\. \(13 in all\) \.\.\., column 9") as error:
+        load(wide, wanted=wanted(), reading=Reading(label_column="word"))
+    assert "column 5" not in str(error.value)
 
 
 def test_an_option_without_a_use_is_refused(tmp_path: Path) -> None:

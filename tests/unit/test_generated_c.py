@@ -13,7 +13,7 @@ from golden.reference import image, tiny
 from gradients.graphs import every_operator, residual
 
 import kilotune as kt
-from kiloc.cores import CORES
+from kiloc.cores import CORES, WITHOUT_DSP
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
@@ -58,7 +58,7 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
 
 def portable(target: str) -> list[str]:
     """What lets a core without the DSP extension take a build for another one."""
-    return ["-DKT_PORTABLE"] if CORES[target].kernels == "portable" else []
+    return ["-DKT_PORTABLE"] if CORES[target].kernels in WITHOUT_DSP else []
 
 
 def includes(folder: Path) -> list[str]:

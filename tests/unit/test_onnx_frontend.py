@@ -110,6 +110,7 @@ OTHERS: dict[str, tuple[Callable[[Qdq, str], str], tuple[int, ...], float, int]]
     "global_average": (lambda m, x: m.op("GlobalAveragePool", x), IMAGE, 0.01, -9),
     "global_average_signal": (lambda m, x: m.op("GlobalAveragePool", x), (1, 4, 10), 0.01, -9),
     "mean_keep": (lambda m, x: m.op("ReduceMean", x, axes=[2, 3]), IMAGE, 0.01, -9),
+    "sum": (lambda m, x: m.op("ReduceSum", x, m.init(np.array([2, 3])), keepdims=0), IMAGE, 0.7, -9),
     "mean_drop": (lambda m, x: m.op("ReduceMean", x, axes=[-1, -2], keepdims=0), IMAGE, 0.01, -9),
     "mean_channels": (lambda m, x: m.op("ReduceMean", x, axes=[1], keepdims=0), IMAGE, 0.03, -9),
     "mean_apart": (lambda m, x: m.op("ReduceMean", x, axes=[1, 3], keepdims=1), IMAGE, 0.03, -9),

@@ -53,6 +53,8 @@ MOVES: dict[str, tuple[Make, tuple[int, ...]]] = {
     "concat_channels": (lambda m, x: m.op("Concat", layer(m, x), layer(m, x, 0.3), x, axis=1), IMAGE),
     "concat_width": (lambda m, x: m.op("Concat", layer(m, x), layer(m, x), axis=3), IMAGE),
     "concat_batch": (lambda m, x: m.op("Concat", x, x, axis=0), (1, 12)),
+    "concat_constant": (lambda m, x: m.op("Concat", m.weights(1, 2, 9, 7, axis=None), layer(m, x), axis=1), IMAGE),
+    "concat_real": (lambda m, x: m.op("Concat", x, m.init(m.rng.normal(0, 2, (1, 3)).astype(np.float32)), axis=-1), (1, 12)),
     "resize_floor": (resize("nearest", "asymmetric", 1, 1, 2, 2, nearest="floor"), IMAGE),
     "resize_half_pixel": (resize("nearest", "half_pixel", 1, 1, 1.5, 0.6), IMAGE),
     "resize_prefer_ceil": (resize("nearest", "half_pixel", 1, 1, 0.5, 1.3, nearest="round_prefer_ceil"), IMAGE),
@@ -63,6 +65,9 @@ MOVES: dict[str, tuple[Make, tuple[int, ...]]] = {
     "resize_linear_asymmetric": (resize("linear", "asymmetric", 1, 1, 2, 4), IMAGE),
     "resize_to_sizes": (lambda m, x: m.op("Resize", x, m.init(NO_ROI), m.init(NO_ROI), listed(m, 1, 4, 18, 21), mode="linear"), IMAGE),
     "pad_channels": (lambda m, x: m.op("Pad", layer(m, x), listed(m, 0, 1, 2, 0, 0, 3, 0, 1), m.init(np.float32(0))), IMAGE),
+    "pad_row": (lambda m, x: m.op("Pad", x, listed(m, 0, 2, 0, 3), m.init(np.float32(1.5))), (1, 12)),
+    "pad_mirrored": (lambda m, x: m.op("Pad", layer(m, x), listed(m, 0, 0, 2, 1, 0, 0, 0, 3), mode="reflect"), IMAGE),
+    "pad_edge": (lambda m, x: m.op("Pad", x, listed(m, 0, 0, 2, 0, 1, 1), mode="edge"), (1, 4, 9)),
     "global_max_pool": (lambda m, x: m.op("GlobalMaxPool", layer(m, x)), IMAGE),
     "unrounded_pool": (lambda m, x: m.op("Flatten", m.op("MaxPool", m.op("Conv", x, m.weights(6, 4, 1, 1)), kernel_shape=[2, 2])), IMAGE),
     "largest_of_two": (lambda m, x: m.op("Max", layer(m, x, 0.4), layer(m, x, 0.3)), IMAGE),
@@ -127,6 +132,8 @@ REFUSED: dict[str, tuple[Make, tuple[int, ...], str]] = {
     "outside": (lambda m, x: m.op("Gather", x, m.init(np.array([4])), axis=1), IMAGE, "of an axis of 4"),
     "shapes": (lambda m, x: m.op("Concat", x, m.op("Transpose", x, perm=[0, 1, 3, 2]), axis=1), IMAGE, "joins"),
     "output_shape": (lambda m, x: m.op("ConvTranspose", x, m.weights(4, 6, 3, 3, axis=1), output_shape=[12, 12]), IMAGE, "output_shape"),
+    "pad_batch": (lambda m, x: m.op("Pad", x, listed(m, 1, 0, 0, 0)), (1, 12), "the batch cannot be padded"),
+    "pad_too_far": (lambda m, x: m.op("Pad", x, listed(m, 0, 12, 0, 0), mode="reflect"), (1, 12), "pads an axis of 12 by"),
     "fit": (lambda m, x: m.op("MatMul", x, x), (1, 7, 12), "multiplies"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -66,6 +67,18 @@ def gemm_between(first: Callable[[Qdq, str], str], *shape: int | str) -> bytes:
     return m.bytes()
 
 
+def gru(m: Qdq, x: str, units: int = 2, **attributes: Any) -> str:
+    return m.op("GRU", x, m.weights(1, 6, 4, axis=None), m.weights(1, 6, 2, axis=None), hidden_size=units, **attributes)
+
+
+def recurrent_input() -> bytes:
+    """As the static quantiser leaves a recurrent layer at the input."""
+    m = Qdq()
+    m.inputs.append(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (3, 1, 4)))
+    m.output(m.q(gru(m, "x", linear_before_reset=1), 0.01))
+    return m.bytes()
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "nan_scale": (lambda: with_scale(float("nan")), "scale nan"),
     "zero_scale": (lambda: with_scale(0.0), "scale 0.0"),
@@ -74,11 +87,19 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "missing_initializers": (without_initializers, "initialiser is missing"),
     "unknown_operator": (lambda: gemm_between(lambda m, x: m.op("Det", x), 1, 12), "operator Det is not supported"),
     "two_activations": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, x), 1, 1), "two activations"),
-    "recurrent": (
-        lambda: gemm_between(lambda m, x: m.op("GRU", x, m.weights(1, 6, 4), m.weights(1, 6, 2), hidden_size=2), 3, 1, 4),
-        "gates and a state",
+    "rnn": (lambda: gemm_between(lambda m, x: m.op("RNN", x, m.weights(1, 2, 4), m.weights(1, 2, 2)), 1, 1, 4), "and a state in FLOAT32"),
+    "reset_first": (lambda: gemm_between(lambda m, x: gru(m, x), 3, 1, 4), "linear_before_reset = 0"),
+    "backwards": (lambda: gemm_between(lambda m, x: gru(m, x, linear_before_reset=1, direction="reverse"), 3, 1, 4), "runs reverse"),
+    "gates": (lambda: gemm_between(lambda m, x: gru(m, x, linear_before_reset=1, activations=["Relu", "Tanh"]), 3, 1, 4), "activations Relu"),
+    "sequences": (lambda: gemm_between(lambda m, x: gru(m, x, linear_before_reset=1), 1, 3, 4), "sequence of shape (1, 3, 4)"),
+    "units": (lambda: gemm_between(lambda m, x: gru(m, x, 5, linear_before_reset=1), 3, 1, 4), "not (1, 15, 4)"),
+    "lstm_input": (lambda: recurrent_input(), "takes the float32 input 'x' without QuantizeLinear"),
+    "group_normalization": (
+        lambda: gemm_between(lambda m, x: m.op("InstanceNormalization", x, m.bias(4), m.bias(4)), *IMAGE),
+        "a variance and a root",
     ),
-    "layer_normalization": (lambda: gemm_between(lambda m, x: m.op("LayerNormalization", x, m.bias(12)), 1, 12), "a variance and a root"),
+    "long_rows": (lambda: gemm_between(lambda m, x: m.op("LayerNormalization", x, m.bias(2049)), 1, 2049), "rows of 2049"),
+    "gamma": (lambda: gemm_between(lambda m, x: m.op("LayerNormalization", x, m.bias(5)), 1, 12), "of shape (5,), for (12,)"),
     "float_weights": (lambda: gemm_between(lambda m, x: m.op("Gemm", x, m.init(np.ones((12, 3), np.float32))), 1, 12), "not quantised"),
     "dynamic_shape": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 1, "length"), "dynamic shape (1, length)"),
     "batch": (lambda: gemm_between(lambda m, x: m.op("Relu", x), 8, 12), "batch of 8"),

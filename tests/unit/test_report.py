@@ -163,8 +163,8 @@ def test_the_difference_to_inference_is_explained_to_the_byte() -> None:
 
 # ---- Recomputation ----
 
-PORTABLE = "cortex-m0plus"
-"""A core whose kernels need no scratch: every byte is a value's."""
+PORTABLE = ""
+"""No core, whose kernels need no scratch: every byte is a value's."""
 
 
 def test_the_front_of_recomputation_is_that_of_every_set() -> None:

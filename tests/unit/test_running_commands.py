@@ -59,7 +59,7 @@ def test_a_model_file_and_the_build_of_it_train_the_same(folder: Path, tmp_path:
     first = run("train", folder / "tiny.tflite", *data, "--build", tmp_path / "kept", "--save", tmp_path / "me.kta", "--json")
     assert "what is trained: bias all and lora r=4 all" in first.stderr
     value = json.loads(first.stdout)
-    assert value["loss_after"] < value["loss_before"] and [s["title"] for s in value["splits"]] == ["test samples"]
+    assert value["loss_after"] < value["loss_before"] and [s["title"] for s in value["splits"]] == ["test samples", "trained on"]
     again = found("train", tmp_path / "kept", *data)
     assert again["state_sha256"] == value["state_sha256"] and again["history"] == value["history"]
     assert kt.open_build(tmp_path / "kept").report["model"]["calibration"] == "32 samples"

@@ -71,6 +71,18 @@ def test_without_test_samples_it_says_so(folder: Path) -> None:
     assert "samples trained on (120)" in alone.stdout
 
 
+def test_what_few_samples_did_and_what_became_worse_is_said(folder: Path) -> None:
+    """Ten samples with wrong labels: they judge the training themselves, and the test samples show what it did."""
+    np.savez(folder / "wrong.npz", x=X[:10], y=1 - Y[:10])
+    command = (folder / "build", "--data", folder / "wrong.npz", "--test", folder / "test.npz", "--epochs", "9")
+    first = run(folder / "build", "--data", folder / "user.npz", "--epochs", "1", "--save", folder / "good.kta", "--json")
+    assert not json.loads(first.stdout)["worse"]
+    result = CliRunner().invoke(main, ["train", *map(str, command), "--adapter", str(folder / "good.kta")], catch_exceptions=False)
+    assert "trained on (10)" in result.stdout and "as none were held out" in " ".join(result.stdout.split())
+    assert re.search(r"warning: the training made it worse: accuracy of the test samples went from 0\.\d+ to 0\.\d+", result.stderr)
+    assert "there is no sample of 1 of 3 classes (2)" in result.stderr
+
+
 def test_a_place_that_cannot_be_written_is_found_before_the_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fit(*arguments: Any, **options: Any) -> None:
         raise AssertionError("it trained first")

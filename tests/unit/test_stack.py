@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from golden.reference import image, tiny
 
 import kilotune as kt
-from kiloc.cores import CORES
+from kiloc.cores import CORES, WITHOUT_DSP
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kilotune import stack, toolchain
@@ -176,7 +176,7 @@ def compilers(build: kt.Build, core: str, arm_gcc: str, folder: Path) -> tuple[d
     """Frames and calls of every source of a build, by -fcallgraph-info."""
     manifest = Manifest.load(build.directory)
     flags = [*CORES[core].flags(), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, "-fcallgraph-info=su"]
-    flags += ["-DKT_PORTABLE"] if CORES[core].kernels == "portable" else []
+    flags += ["-DKT_PORTABLE"] if CORES[core].kernels in WITHOUT_DSP else []
     flags += [f"-I{build.directory / include}" for include in manifest.include]
     sizes, calls = dict[str, int](), dict[str, set[str]]()
     for i, source in enumerate(manifest.sources):

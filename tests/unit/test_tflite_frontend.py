@@ -24,6 +24,7 @@ from kiloc.ops.model.average_pool_2d import AveragePool2D
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.ops.model.mul import Mul
 from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.softmax import Softmax
 
@@ -197,6 +198,12 @@ def test_unsupported_operators() -> None:
     )
     assert "CONV_2D" in error.hint and "FULLY_CONNECTED" in error.hint
     refused(build(pair, [FileOperator("CUSTOM", (0,), (1,), custom="MyOperator")], (0,), (1,)), "MyOperator")
+
+
+def test_square_is_a_product_with_itself() -> None:
+    graph = load(build([FileTensor((1, 4)), FileTensor((1, 4))], [FileOperator("SQUARE", (0,), (1,))], (0,), (1,)))
+    (node,) = graph.nodes
+    assert node.op == Mul() and node.inputs == {"x": "input", "other": "input"} and "no kernel for it in int8" in graph.notes[0]
 
 
 def test_dynamic_shapes() -> None:

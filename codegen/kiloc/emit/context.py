@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..autodiff import LOSS_VALUE
-from ..cores import VARIANTS, variants_of
+from ..cores import FOLDERS, VARIANTS, WITHOUT_DSP, kernels_of, variants_of
 from ..errors import CompileError
-from ..features import LogMel
+from ..features import FrontEnd
 from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
@@ -199,12 +199,13 @@ class ModelContext:
     @property
     def absent_kernels(self) -> tuple[str, ...]:
         """Instructions for which the build has no sources, since its core lacks them."""
-        return tuple(name for name in VARIANTS["mve"] if name not in variants_of(self.target))
+        folders = FOLDERS if kernels_of(self.target) in WITHOUT_DSP else VARIANTS["mve"]
+        return tuple(name for name in folders if name not in variants_of(self.target))
 
     @property
     def packed(self) -> bool:
         """Constants are in the order of kernels that need the DSP extension."""
-        return any(source.startswith("product/") for source in self.sources)
+        return "dsp" in variants_of(self.target) and any(source.startswith("product/") for source in self.sources)
 
     @property
     def constant_bytes(self) -> int:
@@ -259,7 +260,7 @@ class ModelContext:
 
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
-    class_names: Sequence[str] = (), features: LogMel | None = None,
+    class_names: Sequence[str] = (), features: FrontEnd | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -303,7 +304,7 @@ def build_context(
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
         assert train is None or all(train.plan.offsets[i] == infer.plan.offsets[i] for i in identifiers)
     if features is not None:
-        _add_features(context, features)
+        _add_features(context, features, graph)
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
@@ -322,9 +323,9 @@ def _class_names(names: Sequence[str], outputs: int) -> Code:
     return Code(", ".join(c_string(name.encode()) for name in names))
 
 
-def _add_features(context: ModelContext, front: LogMel) -> None:
+def _add_features(context: ModelContext, front: FrontEnd, graph: Graph) -> None:
     """The front end shares the arena: it has done its work before the model begins."""
-    context.features = c_features(front, context.inputs, context.offsets.get("input"))
+    context.features = c_features(front, context.inputs, context.offsets.get("input"), graph.values)
     context.arena_infer = max(context.arena_infer, context.features.arena_bytes)
     context.arena_train = max(context.arena_train, context.arena_infer) if context.training else 0
 

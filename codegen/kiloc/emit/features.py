@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
-
-from ..errors import CompileError
-from ..features import FeaturePlan, LogMel, plan
+from ..features import KEPT, FeaturePlan, FrontEnd, check_fits
 from ..ir.graph import Value
 from .c_names import Code, c_array
 
@@ -24,50 +21,66 @@ class CTable:
     size: int
     text: Code
     comment: str
+    member: Code
 
 
 @dataclass(frozen=True)
 class CFeatures:
-    """What the templates need of a front end. scratch_at: its place in the arena, beside the input where that lies there too."""
+    """What the templates need of a front end.
+
+    scratch_at: its place in the arena, beside the input where that lies there too. continues: what it keeps is in the state, else in the arena
+    behind its scratch, where each recording begins with zeros.
+    """
 
     plan: FeaturePlan
     tables: tuple[CTable, ...]
     scratch_at: int
+    continues: bool
 
     @property
-    def front(self) -> LogMel:
+    def front(self) -> FrontEnd:
         return self.plan.front
 
     @property
+    def scratch_bytes(self) -> int:
+        return _scratch_bytes(self.plan, self.continues)
+
+    @property
     def arena_bytes(self) -> int:
-        return self.scratch_at + self.plan.scratch_bytes
+        return self.scratch_at + self.scratch_bytes if self.scratch_bytes else 0
+
+    @property
+    def begins_with_zeros(self) -> bool:
+        """Whether words of the arena are cleared for what a recording keeps from frame to frame."""
+        return bool(self.front.kept) and not self.continues
+
+    @property
+    def values(self) -> int:
+        """Samples of a recording, of all its channels."""
+        return self.front.samples * self.front.recorded_channels
+
+    def call(self, prefix: str, rows: str) -> Code:
+        """The arguments of the C function behind its struct."""
+        given = {
+            "samples": "samples",
+            "count": f"{prefix}_SAMPLES",
+            "kept": "kept",
+            "scratch": "scratch" if self.scratch_bytes else "NULL",
+            "rows": rows,
+        }
+        return Code(", ".join(given[a] for a in self.plan.arguments))
 
 
-def c_features(front: LogMel, inputs: list[tuple[str, Value]], input_at: int | None) -> CFeatures:
-    """The front end for a model of these inputs. input_at: where the input lies in the arena; None: in a buffer of the caller."""
-    shown = f"{type(front).__name__} gives {front.frames} x {front.width} values"
-    if len(inputs) != 1 or inputs[0][1].type.dtype != "int8":
-        types = ", ".join(v.type.dtype for _, v in inputs)
-        raise CompileError("features", f"{shown} as int8, the model's inputs are {types}", "leave features out, or take a model of one int8 input")
+def c_features(front: FrontEnd, inputs: list[tuple[str, Value]], input_at: int | None, state: Mapping[str, Value]) -> CFeatures:
+    """The front end for a model of these inputs and values. input_at: where the input lies in the arena; None: in a buffer of the caller."""
+    check_fits(front, [v.type for _, v in inputs])
     t = inputs[0][1].type
-    if t.size != front.frames * front.width:
-        what = f"{shown}, the model takes {' x '.join(map(str, t.shape[1:]))}"
-        raise CompileError(
-            "features", what, "samples, window and hop decide how many frames there are, bands or coefficients how many values each has"
-        )
-    made = plan(front, t.scale, t.zero_point)
-    tables = (
-        _table("window", "uint16_t", made.window, "Hann window, 15 bits of fraction"),
-        _table("sine", "int32_t", made.sine, "a quarter of a period, 30 bits of fraction"),
-        _table("band_start", "uint16_t", made.band_start, "first frequency of each band"),
-        _table("band_count", "uint16_t", made.band_count, "frequencies of each band"),
-        _table("weights", "uint16_t", made.weights, "of the frequencies of all bands, 15 bits of fraction"),
-        _table("logarithm", "uint16_t", made.logarithm, "log2(1 + i / 128), 16 bits of fraction"),
-        _table("matrix", "int16_t", made.matrix, "from logarithms to steps of the input"),
-    )
-    beside = 0 if input_at is None or input_at >= made.scratch_bytes else -(-(input_at + t.bytes) // WORD) * WORD
-    return CFeatures(made, tables, beside)
+    made, continues = front.planned(t.scale, t.zero_point), KEPT in state
+    tables = tuple(CTable(Code(t.name), Code(t.ctype), t.data.size, c_array(t.data), t.comment, Code(t.member or t.name)) for t in made.tables)
+    scratch = _scratch_bytes(made, continues)
+    beside = 0 if input_at is None or input_at >= scratch else -(-(input_at + t.bytes) // WORD) * WORD
+    return CFeatures(made, tables, beside, continues)
 
 
-def _table(name: str, ctype: str, data: NDArray[Any], comment: str) -> CTable:
-    return CTable(Code(name), Code(ctype), data.size, c_array(data), comment)
+def _scratch_bytes(plan: FeaturePlan, continues: bool) -> int:
+    return plan.scratch_bytes + (0 if continues else WORD * plan.front.kept)

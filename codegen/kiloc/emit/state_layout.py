@@ -21,6 +21,11 @@ class StateLayout:
         total = self.HEADER + sum(v.type.bytes for v in self.values)
         return -(-total // 4) * 4
 
+    def offset(self, name: str) -> int:
+        """Where in the struct a value lies."""
+        names = [v.name for v in self.values]
+        return self.HEADER + sum(v.type.bytes for v in self.values[: names.index(name)])
+
     @property
     def adapter(self) -> tuple[Value, ...]:
         return tuple(v for v in self.values if v.kind in ADAPTER_KINDS)

@@ -26,7 +26,7 @@ OPSET, IR_VERSION, LATER_IR_VERSION = 13, 8, 9
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _ELEMENTS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 """Of inputs and outputs."""
-_SINCE = {"HardSwish": 14, "Gelu": 20}
+_SINCE = {"HardSwish": 14, "LayerNormalization": 17, "Gelu": 20}
 """Opsets of operators that are later than the others."""
 AXES_AS_INPUT = 18
 """The opset from which ReduceMean has its axes as an input."""
@@ -47,7 +47,7 @@ def write(graph: Graph) -> bytes:
         if node.phase == "forward" and node.op.onnx is None and node.op.tflite is not None:
             what = f"{node.op.mnemonic.upper()} has no counterpart with scales in .onnx files"
             raise CompileError(node.origin or node.name, what, "write a .tflite file")
-        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)):
+        if node.phase != "forward" or node.op.onnx is None or set(node.inputs) - set(node.op.required(node.inputs)) - set(node.op.kept):
             what = f"{node.op.mnemonic.upper()} with {', '.join(node.inputs)} belongs to training"
             raise CompileError(node.origin or node.name, what, "write the base model, or merge what was trained first")
         node.op.write_onnx(writer, node)

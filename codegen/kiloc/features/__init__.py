@@ -4,7 +4,24 @@ A front end says what is computed; bound to the quantisation of a model's input 
 NumPy, and what the generated C needs.
 """
 
-from .front_end import FRONT_ENDS, LogMel, Mfcc, described, front_end
-from .plan import FeaturePlan, plan
+from .front_end import FeaturePlan, FrontEnd
+from .kept import KEPT, with_kept
+from .mel import LogMel, Mfcc
+from .micro import MicroFrontend
+from .registry import FRONT_ENDS, check_fits, described, front_end
+from .statistics import Statistics
 
-__all__ = ["FRONT_ENDS", "FeaturePlan", "LogMel", "Mfcc", "described", "front_end", "plan"]
+__all__ = [
+    "FRONT_ENDS",
+    "KEPT",
+    "FeaturePlan",
+    "FrontEnd",
+    "LogMel",
+    "Mfcc",
+    "MicroFrontend",
+    "Statistics",
+    "check_fits",
+    "described",
+    "front_end",
+    "with_kept",
+]

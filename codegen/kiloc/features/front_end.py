@@ -1,74 +1,61 @@
-"""What a front end computes, as a user describes it, and the same in float64, which the integers are measured against."""
+"""What every front end is: a description of what becomes of a recording, and bound to the quantisation of a model's input a plan."""
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
 
-LEVELS = ("peak", "full_scale")
 MOST_WINDOW = 4096
-MOST_BANDS = 128
 FULL_SCALE = 32768
-MEL_FACTOR, MEL_CORNER = 1127.0, 700.0
-"""HTK's mel scale: 1127 ln(1 + f / 700), as tf.signal has it."""
+Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class LogMel:
-    """Logarithms of mel bands: Hann window, FFT, magnitudes, triangular bands, ln(band + floor).
+class FrontEnd(ABC):
+    """What all front ends have: recordings of 16-bit samples, cut into frames.
 
-    sample_rate: of the recording, in Hz. samples: of one recording, 16-bit. window, hop: samples of a frame and between two. bands: of the mel
-    scale, from `low` to `high` Hz. floor: added to a band before the logarithm. level: what samples are divided by: the largest sample of
-    the recording ("peak", at least 1), or 32768 ("full_scale").
+    sample_rate: in Hz. samples: of one recording, and of each of its channels. window, hop: samples of a frame and from one to the next.
+    `slices(recording)` and `pieces(recording)` cut a long recording, for a model that goes on from call to call and for any other.
     """
 
     sample_rate: int = 16000
     samples: int = 16000
     window: int = 480
     hop: int = 320
-    bands: int = 40
-    low: float = 20.0
-    high: float = 4000.0
-    floor: float = 1e-6
-    level: str = "peak"
 
-    name: ClassVar[str] = "logmel"
+    name: ClassVar[str]
+    # Where a model takes another number of values:
+    remedy: ClassVar[str] = "samples, window and hop decide how many frames there are, bands or coefficients how many values each has"
+    least_rate: ClassVar[int] = 1000
+    least_window: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
-        for option, least, most in (
-            ("sample_rate", 1000, 192000), ("samples", 1, 1 << 24), ("window", 16, MOST_WINDOW), ("hop", 1, 1 << 16), ("bands", 1, MOST_BANDS),
-        ):  # fmt: skip
-            value = getattr(self, option)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                self._refuse(option, "is not a whole number of the range", f"{least} to {most}")
+        self._check_whole("sample_rate", self.least_rate, 192000)
+        self._check_whole("samples", 1, 1 << 24)
+        self._check_whole("window", self.least_window, MOST_WINDOW)
+        self._check_whole("hop", 1, 1 << 16)
         if self.samples < self.window:
             self._refuse("samples", f"are fewer than a window of {self.window}", "pass the samples of a whole recording")
-        if not 0 <= self.low < self.high <= self.sample_rate / 2:
-            what = f"bands from {self.low} to {self.high} Hz cannot be told apart at {self.sample_rate} samples a second"
-            raise CompileError(f"{type(self).__name__}(high={self.high!r})", what, "0 <= low < high <= half the sample rate")
-        if not 1e-9 <= self.floor <= 1e-2:
-            self._refuse("floor", "is out of range", "1e-9 to 0.01")
-        if self.level not in LEVELS:
-            self._refuse("level", "is unknown", f"levels are {', '.join(LEVELS)}")
-        empty = np.flatnonzero(self.band_weights().max(axis=0) < 2**-15)
-        if len(empty):
-            what = f"leave band {empty[0]} without a frequency of the FFT, which has one each {self.sample_rate / self.fft:.4g} Hz"
-            self._refuse("bands", what, "fewer bands, or a longer window")
 
-    def _refuse(self, option: str, what: str, hint: str) -> None:
+    def _check_whole(self, option: str, least: int, most: int) -> None:
+        value = getattr(self, option)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self._refuse(option, "is not a whole number of the range", f"{least} to {most}")
+
+    def _check_real(self, option: str, least: float, most: float) -> None:
+        value = getattr(self, option)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            self._refuse(option, "is out of range", f"{least:g} to {most:g}")
+
+    def _refuse(self, option: str, what: str, hint: str) -> NoReturn:
         raise CompileError(f"{type(self).__name__}({option}={getattr(self, option)!r})", what, hint)
-
-    @property
-    def fft(self) -> int:
-        """Points of the FFT: the power of two that holds a window."""
-        return 1 << (self.window - 1).bit_length()
 
     @property
     def frames(self) -> int:
@@ -76,82 +63,123 @@ class LogMel:
         return 1 + (self.samples - self.window) // self.hop
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """Values of a frame."""
-        return self.bands
 
-    def hann(self) -> NDArray[np.float64]:
-        """The periodic Hann window [window]."""
-        return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.window) / self.window)
+    @property
+    def recording_shape(self) -> tuple[int, ...]:
+        """Of one recording, as an array."""
+        return (self.samples,)
 
-    def band_weights(self) -> NDArray[np.float64]:
-        """Triangles [fft / 2 + 1, bands], whose corners are equally far apart on the mel scale; 0 Hz is in none of them."""
-        frequencies = np.arange(self.fft // 2 + 1) * (self.sample_rate / self.fft)
-        mel = MEL_FACTOR * np.log1p(frequencies / MEL_CORNER)[:, None]
-        low, high = (MEL_FACTOR * math.log1p(f / MEL_CORNER) for f in (self.low, self.high))
-        corners = np.linspace(low, high, self.bands + 2)
-        rising = (mel - corners[:-2]) / np.diff(corners)[:-1]
-        falling = (corners[2:] - mel) / np.diff(corners)[1:]
-        weights: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, falling))
-        weights[0] = 0.0
-        return weights
+    @property
+    def recorded_channels(self) -> int:
+        return self.recording_shape[1] if len(self.recording_shape) > 1 else 1
 
-    def projection(self) -> NDArray[np.float64] | None:
-        """What a frame's logarithms are multiplied by [width, bands]; None: by nothing."""
-        return None
+    @property
+    def kept(self) -> int:
+        """Words that one recording leaves for the next where that goes on from it; they start at zero."""
+        return 0
 
+    @abstractmethod
     def reference(self, samples: NDArray[Any]) -> NDArray[np.float64]:
-        """Features [N, frames, width] of recordings [N, samples], in float64."""
-        x = np.asarray(samples, np.float64)
-        level = np.maximum(x.max(axis=1), 1.0) if self.level == "peak" else np.full(len(x), float(FULL_SCALE))
-        places = np.arange(self.frames)[:, None] * self.hop + np.arange(self.window)
-        spectrum = np.abs(np.fft.rfft((x / level[:, None])[:, places] * self.hann(), self.fft))
-        found: NDArray[np.float64] = np.log(spectrum @ self.band_weights() + self.floor)
-        matrix = self.projection()
-        return found if matrix is None else found @ matrix.T
+        """Features [N, frames, width] of recordings [N, ...], as real numbers."""
+
+    @abstractmethod
+    def planned(self, scale: float, zero_point: int) -> FeaturePlan:
+        """The integers whose features become round(feature / scale) + zero_point, as int8. Raises CompileError."""
+
+    def slices(self, recording: NDArray[Any]) -> NDArray[np.int16]:
+        """Slices [N, ...] of a long recording for a model that goes on from call to call: frame follows frame over all of them.
+
+        Each begins frames * hop samples behind the one before, so where the window is longer than the hop, it repeats what the last one ended
+        with. What does not fill a slice at the end is left out. ValueError for a recording that is no slice.
+        """
+        return self._cut(recording, self.frames * self.hop)
+
+    def pieces(self, recording: NDArray[Any]) -> NDArray[np.int16]:
+        """Recordings [N, ...] of a long one, one behind the other; what is left over at the end is left out."""
+        return self._cut(recording, self.samples)
+
+    def _cut(self, recording: NDArray[Any], step: int) -> NDArray[np.int16]:
+        x = np.asarray(recording)
+        if x.dtype != np.int16 or x.shape[1:] != self.recording_shape[1:] or x.ndim != len(self.recording_shape) or len(x) < self.samples:
+            raise ValueError(f"the recording is {x.dtype} {list(x.shape)}, cut are those of int16 {list(self.recording_shape)} or more")
+        return np.stack([x[at : at + self.samples] for at in range(0, len(x) - self.samples + 1, step)])
 
 
 @dataclass(frozen=True)
-class Mfcc(LogMel):
-    """Mel-frequency cepstral coefficients: the first `coefficients` of the DCT-II of LogMel's bands, divided by sqrt(2 bands).
+class Table:
+    """A constant array of a plan, as the member `name` of its struct."""
 
-    The defaults are the recipe of MLPerf Tiny's keyword spotting: 49 frames of 10 coefficients from a second at 16 kHz.
+    name: str
+    ctype: str
+    data: NDArray[Any]
+    comment: str
+    member: str = ""
+    """Of the struct, where that is another than `name`."""
+
+
+class FeaturePlan(ABC):
+    """A front end in integers. Called with recordings it gives the model's input, with the bits of its C function.
+
+    function, struct: of C, in `sources`. arguments: what the function takes behind the struct, of "samples", "count" of them, "kept", "scratch" and
+    "rows".
     """
 
-    coefficients: int = 10
-
-    name: ClassVar[str] = "mfcc"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        value = self.coefficients
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= self.bands:
-            self._refuse("coefficients", f"is not a number of coefficients of {self.bands} bands", f"1 to {self.bands}")
+    function: ClassVar[str]
+    struct: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]]
+    front: FrontEnd
 
     @property
-    def width(self) -> int:
-        return self.coefficients
+    @abstractmethod
+    def sources(self) -> tuple[str, ...]:
+        """Of the runtime."""
 
-    def projection(self) -> NDArray[np.float64] | None:
-        angles = np.arange(self.coefficients)[:, None] * (2 * np.arange(self.bands) + 1) * (math.pi / (2 * self.bands))
-        return np.asarray(2 * np.cos(angles) / math.sqrt(2 * self.bands), np.float64)
+    @property
+    @abstractmethod
+    def tables(self) -> tuple[Table, ...]: ...
+
+    @property
+    @abstractmethod
+    def members(self) -> Mapping[str, int | str]:
+        """The struct's other members, as C has them."""
+
+    @property
+    @abstractmethod
+    def scratch_bytes(self) -> int:
+        """Of the arena, aligned to 4, while a recording is worked on."""
+
+    @property
+    def constant_bytes(self) -> int:
+        return sum(table.data.nbytes for table in self.tables)
+
+    def __call__(self, samples: NDArray[Any]) -> NDArray[np.int8]:
+        """int16 recordings [N, ...] -> [N, frames, width]. ValueError for others."""
+        x = self._checked(samples)
+        return self._recordings(x.astype(np.int64)) if len(x) else np.empty((0, self.front.frames, self.front.width), np.int8)
+
+    def continued(self, samples: NDArray[Any], kept: NDArray[np.uint32]) -> tuple[NDArray[np.int8], NDArray[np.uint32]]:
+        """The same of slices that follow each other, from what was kept of those before; and what is kept of the last."""
+        return self(samples), kept
+
+    @abstractmethod
+    def _recordings(self, x: Int64) -> NDArray[np.int8]: ...
+
+    def _checked(self, samples: NDArray[Any]) -> NDArray[np.int16]:
+        x = np.asarray(samples)
+        shape = self.front.recording_shape
+        if x.dtype != np.int16 or x.shape[1:] != shape or x.ndim != 1 + len(shape):
+            wanted = ", ".join(map(str, ("N", *shape)))
+            raise ValueError(f"recordings are {x.dtype} {list(x.shape)}, the front end takes int16 [{wanted}]")
+        return x
 
 
-FRONT_ENDS: dict[str, type[LogMel]] = {cls.name: cls for cls in (Mfcc, LogMel)}
+def framed(front: FrontEnd, x: Int64) -> Int64:
+    """Frames [N, frames, window, ...] of recordings [N, samples, ...]."""
+    return x[:, np.arange(front.frames)[:, None] * front.hop + np.arange(front.window)]
 
 
-def described(front: LogMel) -> dict[str, Any]:
-    """For a manifest: its name and fields."""
-    return {"name": front.name} | asdict(front)
-
-
-def front_end(description: Mapping[str, Any]) -> LogMel:
-    """The front end of `described`. ValueError where it is none."""
-    cls = FRONT_ENDS.get(str(description.get("name")))
-    given = {name: value for name, value in description.items() if name != "name"}
-    if cls is None or set(given) != {f.name for f in fields(cls)}:
-        raise ValueError(f"{dict(description)!r} is no front end of this version")
-    try:
-        return cls(**given)
-    except CompileError as error:
-        raise ValueError(str(error)) from None
+def quantized(v: NDArray[Any], zero_point: int) -> NDArray[np.int8]:
+    return np.asarray(np.clip(v + zero_point, -128, 127), np.int8)

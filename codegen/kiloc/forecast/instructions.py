@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types
+from ..ops.fast.attention import Attention
+from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import PackedLinear
 from ..ops.fast.packed_depthwise import PackedDepthwise
 from ..ops.fast.packed_input_gradient import PackedInputGradient
@@ -42,6 +44,8 @@ PACKED, PACKED_SUMS = Terms(0.86, 26.5), Terms(0.86, 154.0)
 BANDED, BY_POSITION = Terms(1.5, 1.8), Terms(5.5, 0.0)
 """Depthwise layers, in bands of rows or position by position."""
 PORTABLE = Terms(3.9, 150.0)
+ATTENTION = Terms(5.9, 0.0)
+"""Attention by rows and its gradient, heads of 16 values: from what QEMU counts at 40 and 80 positions."""
 OTHER = Terms(0.0, 0.0)
 """What is no layer counts little beside those."""
 
@@ -61,6 +65,8 @@ def _terms(graph: Graph, node: Node) -> tuple[Terms, float]:
     """What a node takes, and the values that a product lays into panels for each MAC."""
     if "gain" in node.op.mnemonic:
         return PORTABLE, 0.0
+    if isinstance(node.op, Attention | AttentionGradient):
+        return ATTENTION, 0.0
     if forms(node, TARGET) == 1:
         return OTHER, 0.0
     choice = choose(graph, node, TARGET)

@@ -13,8 +13,8 @@ OPERATORS = 4096
 PORTS = 64
 """Inputs, or outputs, of a model: each is an argument of a C function."""
 RANK = 8
-ELEMENTS = 1 << 22
-"""Of a tensor: 4 MiB of int8."""
+ELEMENTS = 1 << 23
+"""Of a tensor: 8 MiB of int8. No microcontroller holds that, but scores of attention are computed by rows."""
 ALL_ELEMENTS = 1 << 26
 """Of all activations of a model, or of all constants."""
 NAME_BYTES = 4096

@@ -27,14 +27,11 @@ from .onnx_tensors import EXPORT_AGAIN
 from .qdq import AnyValue
 
 _STEPS = {
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), "products, gates and a state"),
-    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
+    "RNN": "products and a state",
+    **dict.fromkeys(("InstanceNormalization", "GroupNormalization"), "a mean, a variance and a root"),
 }
 """Operators whose inside no quantiser of ONNX gives scales."""
-STEPS_HINT = (
-    "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file "
-    "(a GRU of Keras with unroll=True)"
-)
+STEPS_HINT = "convert the model that it was made from with TFLiteConverter, which gives every step a scale, to a .tflite file"
 
 
 def load(data: bytes, name: str, origin: str, folder: Path | None = None) -> Graph:

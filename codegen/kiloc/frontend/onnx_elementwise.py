@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.operator import Op
 from ..ops.model._choice import Choice
-from .build import checked_quantization
+from .build import SMALLEST_SCALE, checked_quantization
 from .onnx_file import Operator
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, Pending, is_ordered, positions
@@ -19,11 +19,24 @@ if TYPE_CHECKING:
     from .onnx_reader import OnnxReader
 
 Operand = Activation | Constant
+_LARGEST_CODE = 127
 
 
 def is_operand(x: AnyValue) -> bool:
     """A constant that an operator of two activations can take in place of one: int8 with one scale, or uint8, which is held 128 lower."""
     return isinstance(x, Constant) and x.scale is not None and x.scale.size == 1 and str(x.data.dtype) in ("int8", "uint8") and x.data.size > 0
+
+
+def as_operand(op: Operator, x: Constant) -> Constant:
+    """A constant in int8 with one scale: itself where it is that, else rounded, its largest magnitude as 127."""
+    if is_operand(x):
+        return x
+    with np.errstate(over="ignore"):
+        real = x.real()
+    if x.data.size == 0 or x.data.dtype.kind not in "iuf" or not np.all(np.isfinite(real)):
+        raise CompileError(op.where, f"takes the constant '{x.name}', a {x.data.dtype} of shape {x.data.shape}", EXPORT_AGAIN)
+    scale = np.maximum(np.abs(real).max() / _LARGEST_CODE, SMALLEST_SCALE).astype(np.float32).astype(np.float64)
+    return Constant(x.name, np.clip(np.rint(real / scale), -128, 127).astype(np.int8), np.array([scale]))
 
 
 def elementwise(r: OnnxReader, op: Operator, kind: type[Op]) -> Pending:
@@ -72,7 +85,7 @@ def _alike(r: OnnxReader, op: Operator, x: Operand, like: Index, shape: tuple[in
     if isinstance(x, Constant):
         data = np.empty(x.data.size, x.data.dtype)
         data[like.ravel()] = x.data.ravel()
-        return _constant(r, op, x, data.reshape(shape))
+        return constant_operand(r, op, x, data.reshape(shape))
     order = np.empty_like(x.index).ravel()
     order[like.ravel()] = x.index.ravel()
     return r.arrange(x, order, shape, op.where)
@@ -92,12 +105,13 @@ def _stretched(r: OnnxReader, op: Operator, x: Operand, axes: tuple[int, ...]) -
     full = (1,) * (len(axes) - len(_shape(x))) + _shape(x)
     if isinstance(x, Constant):
         data = x.data.reshape(full).transpose(axes)
-        return _constant(r, op, x, data.reshape(r.batched(data.shape)))
+        return constant_operand(r, op, x, data.reshape(r.batched(data.shape)))
     order = x.index.reshape(full).transpose(axes)
     return r.arrange(x, order, r.batched(order.shape), op.where)
 
 
-def _constant(r: OnnxReader, op: Operator, x: Constant, data: np.ndarray) -> str:
+def constant_operand(r: OnnxReader, op: Operator, x: Constant, data: np.ndarray) -> str:
+    """A value of the graph with the codes `data` of a constant, as `is_operand` takes it."""
     assert x.scale is not None
     offset = 128 * (data.dtype == np.uint8)
     q = checked_quantization(op.where, x.scale, x.zero_points - offset, None)

@@ -16,6 +16,7 @@ from .onnx_tensors import EXPORT_AGAIN, text
 LAYOUT = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 MOVES = {"MaxPool", "GlobalMaxPool", "Split", "Slice", "Gather", "Resize"}
 """What takes some of the codes of a tensor as they are."""
+RECURRENT = {"LSTM", "GRU"}
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 STANDARD, MICROSOFT = ("", "ai.onnx"), "com.microsoft"
 UNNAMED = "?"
@@ -81,17 +82,17 @@ class Port:
     def where(self) -> str:
         return f"tensor '{self.name}'"
 
-    def fixed_shape(self) -> tuple[int, ...]:
-        """With a batch of 1, where the file leaves it open."""
+    def fixed_shape(self, batch: int = 0) -> tuple[int, ...]:
+        """With a batch of 1, where the file leaves it open. batch: its axis."""
         if not self.shape:
             raise CompileError(self.where, "has no shape", "export the model with fixed shapes and a batch of 1")
-        shape = [1 if i == 0 and not _is_fixed(d) else d for i, d in enumerate(self.shape)]
+        shape = [1 if i == batch and not _is_fixed(d) else d for i, d in enumerate(self.shape)]
         fixed = tuple(d for d in shape if isinstance(d, int) and d > 0)
         if len(fixed) != len(shape):
             raise CompileError(self.where, f"dynamic shape ({', '.join(str(d) for d in self.shape)})", self._fix(shape))
-        if fixed[0] != 1:
+        if fixed[batch] != 1:
             raise CompileError(
-                self.where, f"has a batch of {fixed[0]} (shape {fixed})", "export the model with a batch of 1, or with one that is open"
+                self.where, f"has a batch of {fixed[batch]} (shape {fixed})", "export the model with a batch of 1, or with one that is open"
             )
         check_size(self.where, fixed)
         return fixed

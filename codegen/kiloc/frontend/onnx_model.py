@@ -48,6 +48,8 @@ class Model:
         check_count("the graph", "inputs", len(self.inputs), PORTS)
         check_count("the graph", "outputs", len(outputs), PORTS)
         self.producer = {name: op for op in every for name in op.outputs if name}
+        self.quantizers = {op.input(0): op for op in every if op.kind == QUANTIZE}
+        """By what they take, those included whose results nothing reads: they tell scales."""
         self.constants = self._computed_from_constants(every)
         takers: dict[str, list[Operator]] = {}
         for op in every:

@@ -13,9 +13,11 @@ from ..errors import CompileError
 from ..ir.operator import NodeTypes, Op
 from ..ops.model.concatenate import Concatenate
 from ..ops.model.gather import Gather
+from ..ops.model.pad import Pad
+from ..ops.model.pad_axes import PadAxes
 from ..ops.model.resize_bilinear import ResizeBilinear
 from ..ops.model.slice import Slice
-from .onnx_elementwise import order_of_axes
+from .onnx_elementwise import Operand, as_operand, constant_operand, order_of_axes
 from .onnx_file import Operator
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, positions
@@ -32,11 +34,13 @@ def _operand(r: OnnxReader, op: Operator, position: int = 0) -> Activation:
     return r.moving(op, position)
 
 
-def _laid_out(r: OnnxReader, op: Operator, x: Activation, axes: Axes, batch: bool) -> tuple[str, int]:
+def _laid_out(r: OnnxReader, op: Operator, x: Operand, axes: Axes, batch: bool) -> tuple[str, int]:
     """The value with the file's axes in this order, and how many axes it has in front of them. batch: whether the first one is worked along."""
-    order = x.index.transpose(axes)
+    order = (x.data if isinstance(x, Constant) else x.index).transpose(axes)
     shape = r.batched(order.shape)
     shape = (1, *order.shape) if batch and len(shape) == order.ndim else shape
+    if isinstance(x, Constant):
+        return constant_operand(r, op, x, order.reshape(shape)), len(shape) - order.ndim
     return r.arrange(x, order, shape, op.where), len(shape) - order.ndim
 
 
@@ -118,27 +122,76 @@ def gathered(r: OnnxReader, op: Operator) -> AnyValue:
 
 
 def concatenated(r: OnnxReader, op: Operator) -> AnyValue:
-    """Operands of any scales: behind DequantizeLinear each is brought to that of the result."""
-    found = [_operand(r, op, i) for i in range(len(op.inputs))]
-    if not found or found[0].index.ndim == 0 or len({x.index.ndim for x in found}) != 1:
+    """Operands of any scales, and constants: behind DequantizeLinear each is brought to that of the result."""
+    found = [_part(r, op, i) for i in range(len(op.inputs))]
+    activations = [x for x in found if isinstance(x, Activation)]
+    shapes = [x.data.shape if isinstance(x, Constant) else x.index.shape for x in found]
+    if not activations or not shapes[0] or len({len(s) for s in shapes}) != 1:
         raise CompileError(op.where, "joins tensors of different ranks", EXPORT_AGAIN)
-    axis = r.checked_axes(op, [op.int_of("axis", 0)], found[0].index.ndim)[0]
-    if len({(*x.index.shape[:axis], *x.index.shape[axis + 1 :]) for x in found}) != 1:
-        raise CompileError(op.where, f"joins {' and '.join(str(x.index.shape) for x in found[:8])} along axis {axis}", EXPORT_AGAIN)
-    dtypes, scales = {x.dtype for x in found}, {r.quantization(x) for x in found}
+    axis = r.checked_axes(op, [op.int_of("axis", 0)], len(shapes[0]))[0]
+    if len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) != 1:
+        raise CompileError(op.where, f"joins {' and '.join(map(str, shapes[:8]))} along axis {axis}", EXPORT_AGAIN)
+    axes = order_of_axes(activations, shapes[0])
+    laid = [_laid_out(r, op, x, axes, axis == 0) for x in found]
+    dtypes = {x.dtype if isinstance(x, Activation) else "float32" for x in found}
+    scales = {r.b.values[value].type.quantization for value, _ in laid}
     if len(dtypes) != 1 or (len(scales) > 1 and dtypes != {"float32"}):
         raise CompileError(op.where, "joins codes of different types or scales", "quantise in QDQ form: quant_format=QuantFormat.QDQ")
-    axes = order_of_axes(found, found[0].index.shape)
-    laid = [_laid_out(r, op, x, axes, axis == 0) for x in found]
     front, at = laid[0][1], axes.index(axis) + laid[0][1]
     shape = list(r.b.values[laid[0][0]].type.shape)
-    shape[at] = sum(x.index.shape[axis] for x in found)
+    shape[at] = sum(s[axis] for s in shapes)
     r.check_size(op, tuple(shape))
     inputs = {"x" if i == 0 else f"x{i}": value for i, (value, _) in enumerate(laid)}
-    q = r.quantization(found[0]) if len(scales) == 1 else None
+    q = r.quantization(activations[0]) if len(scales) == 1 else None
     index = _index(shape[front:], axes)
     p = r.result(op, "concat", lambda _: Concatenate(at), inputs, tuple(shape), index, clamps=False, alike=True, exact=q)
-    return p if dtypes == {"float32"} else replace(r.settled(p, op.where), dtype=found[0].dtype)
+    return p if dtypes == {"float32"} else replace(r.settled(p, op.where), dtype=activations[0].dtype)
+
+
+def _part(r: OnnxReader, op: Operator, position: int) -> Operand:
+    x = r.value(op.input(position), op.where)
+    return as_operand(op, x) if isinstance(x, Constant) else _operand(r, op, position)
+
+
+# -- borders ------------------------------------------------------------------------------------------
+_MIRRORS = ("reflect", "edge", "wrap")
+"""Modes of Pad that repeat positions of the tensor, as NumPy names them."""
+
+
+def padded(r: OnnxReader, op: Operator) -> AnyValue:
+    """A border around a tensor of any rank, of one value or of its own ones."""
+    x = r.settled(r.value(op.input(0), op.where), op.where)
+    rank, pads, mode = x.index.ndim, r.integers(op, 1, "pads") or [], op.text_of("mode", "constant")
+    axes = r.integers(op, 3)
+    where = list(range(rank)) if axes is None else [r.checked_axes(op, [a], rank)[0] for a in axes]
+    if len(set(where)) < len(where) or len(pads) != 2 * len(where) or any(not 0 <= p <= 1 << 16 for p in pads):
+        raise CompileError(op.where, f"pads {pads} of {x.index.shape}", "only borders of zero and more elements are supported")
+    amounts = np.zeros((2, rank), np.int64)
+    amounts[:, where] = np.array(pads, np.int64).reshape(2, -1)
+    if np.any(amounts[:, 0]):
+        raise CompileError(op.where, f"pads {pads} of the batch", "the batch cannot be padded")
+    r.check_size(op, tuple(int(d + a) for d, a in zip(x.index.shape, amounts.sum(0), strict=True)))
+    if mode in _MIRRORS:
+        return _taken(r, op, x, {i: _repeated(op, x.index.shape[i], amounts[:, i], mode) for i in range(rank) if np.any(amounts[:, i])}, "pad")
+    if mode != "constant":
+        raise CompileError(op.where, f"pads in mode {mode}", f"use one of constant, {', '.join(_MIRRORS)}")
+    fill = r.border_code(op, x)
+    if rank in (3, 4):
+        top, bottom = amounts[:, 2].tolist()
+        left, right = amounts[:, 3].tolist() if rank == 4 else (0, 0)
+        order = r.image(op, x)
+        value = Pad.around(r, op, r.arrange(x, order, order.shape, op.where), (top, left, bottom, right), fill, tuple(amounts[:, 1].tolist()))
+        return replace(x, value=value, index=r.file_order(r.b.values[value].type.shape, rank))
+    value, front = _laid_out(r, op, x, tuple(range(rank)), False)
+    before, after = ((0,) * front + tuple(side) for side in amounts.tolist())
+    value = _added(r, op, PadAxes(before, after, (0,) * len(before), fill), value, "pad")
+    return replace(x, value=value, index=_index(r.b.values[value].type.shape[front:], tuple(range(rank))))
+
+
+def _repeated(op: Operator, extent: int, amounts: NDArray[np.int64], mode: str) -> NDArray[np.int64]:
+    if mode != "edge" and amounts.max() > extent - (mode == "reflect"):
+        raise CompileError(op.where, f"pads an axis of {extent} by {amounts.tolist()} in mode {mode}", "pad by less than the axis has")
+    return np.asarray(np.pad(np.arange(extent), (int(amounts[0]), int(amounts[1])), mode))  # type: ignore[call-overload]
 
 
 # -- other sizes --------------------------------------------------------------------------------------

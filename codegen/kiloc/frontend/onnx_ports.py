@@ -10,8 +10,9 @@ from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
 from .onnx_affine import own_range
-from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, Port
+from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, RECURRENT, Port
 from .onnx_reader import OnnxReader
+from .onnx_recurrent import INPUT_HINT
 from .qdq import Activation, Pending, positions
 
 
@@ -21,7 +22,7 @@ def declare_input(v: OnnxReader, port: Port) -> None:
     if port.dtype not in ("int8", "uint8", "float32"):
         hint = f"end the model with {DEQUANTIZE} of int8 or uint8, or with a FLOAT32 input in front of {QUANTIZE}"
         raise CompileError(port.where, f"has type {port.dtype}; inputs are int8, uint8, or float32 in front of {QUANTIZE}", hint)
-    shape = port.fixed_shape()
+    shape = port.fixed_shape() if not _is_sequence(v, port) else (1, *port.fixed_shape(1))
     found = _entry_parameters(v, port)
     if any(q != found[0] for q in found):
         raise CompileError(port.where, "is quantised in different ways", "export the input with one scale")
@@ -35,7 +36,12 @@ def declare_input(v: OnnxReader, port: Port) -> None:
         value = v.b.node(v.name("quantize"), Requantize(), {"x": whole}, TensorType(shape, "int8", q), port.where)
     else:
         value = v.b.input(TensorType(shape, "int8", q), port.name)
-    v.known[port.name] = Activation(value, positions(shape), port.dtype)
+    v.known[port.name] = Activation(value, positions(shape[-len(port.shape) :]), port.dtype)
+
+
+def _is_sequence(v: OnnxReader, port: Port) -> bool:
+    """An input [steps, 1, depth] of a recurrent model is one sequence, not a batch of several."""
+    return len(port.shape) == 3 and port.shape[0] != 1 and isinstance(port.shape[0], int) and any(op.kind in RECURRENT for op in v.model.operators)
 
 
 def _entry_parameters(v: OnnxReader, port: Port) -> list[tuple[Quantization, str]]:
@@ -51,7 +57,8 @@ def _entry_parameters(v: OnnxReader, port: Port) -> list[tuple[Quantization, str
                 pending += [n for n in op.outputs if n not in names]
                 names.update(op.outputs)
             elif op.kind not in ("Shape", "Size"):
-                raise CompileError(op.where, f"takes the {port.dtype} input '{port.name}' without {entry}", QUANTIZE_HINT)
+                hint = INPUT_HINT if op.kind in RECURRENT else QUANTIZE_HINT
+                raise CompileError(op.where, f"takes the {port.dtype} input '{port.name}' without {entry}", hint)
     if not found:
         raise CompileError(port.where, f"no {entry} says how the input is quantised", QUANTIZE_HINT)
     return found

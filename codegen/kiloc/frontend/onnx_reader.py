@@ -15,13 +15,15 @@ from ..ops._window import Window, same_padding
 from ..ops.model._lookup import Lookup
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.gather import Gather
 from ..ops.model.pad_axes import PadAxes
 from .build import QUANTIZE_HINT, checked_quantization, checked_scales
 from .limits import check_size, checked_window
 from .onnx_elementwise import elementwise
 from .onnx_file import QUANTIZE, Operator
 from .onnx_functions import function
-from .onnx_moves import concatenated, gathered, resized, sliced, split
+from .onnx_moves import concatenated, gathered, padded, resized, sliced, split
+from .onnx_recurrent import gru, lstm
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values, checked_axes
 from .qdq import NO_OFFSET, Activation, AnyValue, Array, Bias, Constant, Index, Layer, Pending, column_order, is_ordered, positions
@@ -96,8 +98,17 @@ class OnnxReader(Values):
     def concatenated(self, op: Operator) -> AnyValue:
         return concatenated(self, op)
 
+    def padded(self, op: Operator) -> AnyValue:
+        return padded(self, op)
+
     def resized(self, op: Operator) -> AnyValue:
         return resized(self, op)
+
+    def lstm(self, op: Operator) -> list[AnyValue]:
+        return lstm(self, op)
+
+    def gru(self, op: Operator) -> list[AnyValue]:
+        return gru(self, op)
 
     def keeps_scale(self, op: Operator, q: Quantization) -> bool:
         """The result is quantised like this everywhere."""
@@ -108,21 +119,61 @@ class OnnxReader(Values):
         followers = [c for c in self.model.consumers(op.outputs[0]) if c.kind == QUANTIZE]
         return any(2 * self.parameters(c)[0].per_tensor < q.per_tensor for c in followers)
 
+    def reals(self, op: Operator, position: int, shape: tuple[int, ...]) -> Array:
+        """A constant as finite real numbers that are stretched to a shape."""
+        c = self.constant(op, position)
+        with np.errstate(over="ignore", invalid="ignore"):
+            real = c.real()
+        stretches = real.ndim <= len(shape) and all(a in (1, b) for a, b in zip(real.shape[::-1], shape[::-1], strict=False))
+        if c.data.dtype.kind not in "iuf" or not stretches or np.any(np.abs(real) > np.finfo(np.float32).max) or np.any(np.isnan(real)):
+            raise CompileError(op.where, f"takes '{c.name}', a {c.data.dtype} of shape {c.data.shape}, for {shape}", EXPORT_AGAIN)
+        return np.broadcast_to(real, shape)
+
     # -- weights and biases ---------------------------------------------------------------------------
     def weights(self, op: Operator, position: int = 1) -> Constant:
-        """Quantised weights as int8 with zero at 0: uint8 ones are held 128 lower, like their zero point."""
+        """Quantised weights with zero at 0, in int16: around a zero point they may need a ninth bit, for which `fitted` or `narrow` sees."""
         w = self.constant(op, position)
         if w.scale is None:
             raise CompileError(op.where, f"its weights '{w.name}' are {w.data.dtype}, not quantised", QUANTIZE_HINT)
         if str(w.data.dtype) not in ("int8", "uint8"):
             raise CompileError(op.where, f"has weights of type {w.data.dtype}; only int8 is supported", QUANTIZE_HINT)
         check_size(op.where, w.data.shape)
-        centred = w.centred()
-        if centred.min() < -128 or centred.max() > 127:
-            low, high = int(centred.min()), int(centred.max())
+        return replace(w, data=w.centred().astype(np.int16), zero_points=NO_OFFSET)
+
+    @staticmethod
+    def narrow(op: Operator, data: Array) -> Array:
+        """Weights in int8, refused where they do not fit."""
+        low, high = int(data.min()), int(data.max())
+        if low < -128 or high > 127:
             what = f"has weights from {low} to {high} around their zero point, which does not fit int8"
             raise CompileError(op.where, what, _WEIGHTS_HINT)
-        return replace(w, data=centred.astype(np.int8), zero_points=NO_OFFSET)
+        return data.astype(np.int8)
+
+    def fitted(self, op: Operator, value: str, data: Array) -> tuple[str, Array]:
+        """Weights [..., K] in int8 and the value [..., K] that they multiply. Where one does not fit, its channel is read once more, for the rest of
+        it: the sums are the same."""
+        left, channels = data.astype(np.int64), np.arange(data.shape[-1])
+        parts: list[Array] = []
+        read: list[Array] = []
+        while not parts or channels.size:
+            parts.append(np.clip(left, -128, 127))
+            read.append(channels)
+            left = left - parts[-1]
+            more = np.flatnonzero(left.reshape(-1, left.shape[-1]).any(0))
+            left, channels = left[..., more], channels[more]
+        if len(parts) == 1:
+            return value, parts[0].astype(np.int8)
+        depth, type_ = data.shape[-1], self.b.values[value].type
+        if type_.shape[-1] != depth:
+            shape = self.batched((type_.size // depth, depth))
+            value = self.arrange(Activation(value, positions(shape), "int8"), positions(shape), shape, op.where)
+            type_ = self.b.values[value].type
+        again = sum(len(c) for c in read[1:])
+        self.b.notes.append(f"{op.where}: {again} of {depth} input channels are read twice, because weights around their zero point have nine bits")
+        node = Gather(len(type_.shape) - 1, (tuple(int(c) for c in np.concatenate(read)),))
+        shape = (*type_.shape[:-1], depth + again)
+        check_size(op.where, shape)
+        return self.b.node(self.name("twice"), node, {"x": value}, replace(type_, shape=shape), op.where), np.concatenate(parts, -1).astype(np.int8)
 
     def layer(self, op: Operator, x: str, w: Constant, data: Array, axis: int) -> Layer:
         """`data` are the weights, zero at 0, as the operator wants them, with output channels along `axis`."""

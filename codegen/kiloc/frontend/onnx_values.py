@@ -24,7 +24,7 @@ from .refusals import Consequence
 
 SCALE_HINT = (
     "give every result a scale: onnxruntime.quantization.quantize_static(quant_format=QuantFormat.QDQ) without nodes_to_exclude, "
-    "behind shape_inference.quant_pre_process, which fuses BatchNormalization into convolutions"
+    "behind shape_inference.quant_pre_process, which fuses BatchNormalization into convolutions and, from opset 17 on, layer normalisations"
 )
 
 
@@ -80,6 +80,11 @@ class Values:
                 return Activation(self.emitted(x, ahead.pop()), x.index, "float32")
         return self.settled(x, op.where)
 
+    def scale_behind(self, name: str) -> Quantization | None:
+        """The one that a QuantizeLinear right behind a tensor gives it, read or not."""
+        op = self.model.quantizers.get(name)
+        return self.parameters(op)[0] if op else None
+
     def _scales_ahead(self, op: Operator) -> set[Quantization]:
         """Of the QuantizeLinear behind an operator, through others that move codes; none where something else takes its result."""
         found: set[Quantization] = set()
@@ -126,6 +131,10 @@ class Values:
         """A name for a node, from the layer's own names where they say something."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return self.b.unique(layer_name(candidates, f"{kind}_{self._counts[kind]}"))
+
+    def next_name(self, kind: str) -> str:
+        """What constants of the next node of a kind begin with: its name, where the file has none that says more."""
+        return f"{kind}_{self._counts.get(kind, 0) + 1}"
 
     def arrange(self, x: Activation, order: Index, shape: tuple[int, ...], where: str) -> str:
         """The elements of x in `order`, as a value of `shape`: itself, a view, or a transpose where there is no other way."""

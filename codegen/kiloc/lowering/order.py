@@ -1,8 +1,10 @@
-"""Order: the slices of inference and training, their nodes in an order of few bytes alive at once, chains with constants as one node."""
+"""Order: slices of inference and training, their nodes in an order of few bytes alive at once, attention and chains with constants as one node."""
 
 from __future__ import annotations
 
 from ..ir.graph import Graph
+from ..passes.fold_transposes import fold_transposes
+from ..passes.fuse_attention import fuse_attention
 from ..passes.fuse_elementwise import fuse_elementwise
 from ..passes.kernels import with_kernels
 from ..passes.slices import inference_slice, training_slice
@@ -15,7 +17,12 @@ from ..plan.slice import caller_buffers, scratch_of
 
 def order_inference(whole: Graph, target: str, buffers: str) -> Graph:
     """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`."""
-    return fuse_elementwise(_inference_in_order(whole, target, buffers))
+    return fuse_elementwise(_inference_in_order(_by_rows(whole), target, buffers))
+
+
+def _by_rows(whole: Graph) -> Graph:
+    """With attention that has no matrix in memory, nor copies of what it reads."""
+    return fold_transposes(fuse_attention(whole))
 
 
 def _inference_in_order(whole: Graph, target: str, buffers: str) -> Graph:
@@ -30,6 +37,7 @@ def _inference_in_order(whole: Graph, target: str, buffers: str) -> Graph:
 
 def order_training(whole: Graph, target: str, buffers: str) -> Graph:
     """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once."""
+    whole = _by_rows(whole)
     part = training_slice(whole, buffers)
     usual, order = inference_slice(whole, buffers).nodes, _inference_in_order(whole, target, buffers).nodes
     if order == usual:

@@ -62,6 +62,15 @@ def tanh(a: Fixed, bits: int) -> Fixed:
     return np.where(a == 0, 0, np.where(a > 0, magnitude, -magnitude))
 
 
+def inverse_root(x: Fixed) -> Fixed:
+    """1 / sqrt(x) of x in [2^27, 2^29), in 2^-42: five steps of Newton and Raphson."""
+    half, y = nm.divide_by_power(x >> 1, 1), np.full_like(x, 1 << 28)
+    for _ in range(5):
+        cube = nm.saturate32(nm.high_multiply(nm.high_multiply(y, y), y) << 6)
+        y = nm.saturate32((nm.high_multiply((1 << 28) + (1 << 27), y) - nm.high_multiply(half, cube)) << 3)
+    return nm.high_multiply(y, 1518500250)
+
+
 @cache
 def inverse_square_root(x: int) -> tuple[int, int]:
     """1 / sqrt(x) of an integer as (multiplier, shift) of `numerics.requantize`: TensorFlow Lite's GetInvSqrtQuantizedMultiplierExp."""
@@ -72,13 +81,7 @@ def inverse_square_root(x: int) -> tuple[int, int]:
         x, shift = x // 4, shift + 1
     pairs = (32 - x.bit_length() - 1) // 2 - 1
     shift, x = shift - pairs, x << 2 * pairs
-    half = int(nm.divide_by_power(x >> 1, 1))
-    y = 1 << 28
-    for _ in range(5):
-        cube = int(nm.saturate32(np.asarray(nm.high_multiply(nm.high_multiply(y, y), y), np.int64) << 6))
-        difference = int(nm.high_multiply((1 << 28) + (1 << 27), y)) - int(nm.high_multiply(half, cube))
-        y = int(nm.saturate32(np.asarray(difference, np.int64) << 3))
-    y = int(nm.high_multiply(y, 1518500250))
+    y = int(inverse_root(np.asarray(x, np.int64)))
     return (y << -shift, 0) if shift < 0 else (y, -shift)
 
 

@@ -1,15 +1,17 @@
-"""A trained gain and its gradients: (1 + s[c]) on the accumulator of a layer, in front of its bias.
+"""A trained gain and its gradients: 1 + s[c] on the sum of a layer, bias included, as part of its requantisation.
 
-    acc'[c] = acc[c] + limit(requantize(acc[c], code[c] 2^24, exponent + 7)) + bias[c],  s[c] = code[c] 2^exponent
+    gain[c] = 1 + code[c] 2^exponent, within [1/16, 2], in units of 2^-23
+    y[c]    = clamp(requantize(saturate32(sum[c] + bias[c]), M'[c], S'[c]) + z_y), M' 2^S' = M 2^S gain
 
-acc is the product with its trainable addends, saturated at int32, without the bias. requantize rounds twice; limit is +-2^30. Codes of 0 add
-0: the layer starts bit-exact. Shift and gain are those of Lian et al., "Scaling & Shifting Your Features" (2022); the shift is the bias.
+M' is M gain, rounded half up; where that leaves int32 it is half of it, and S' one more (`gained_multipliers`). So a gain costs a layer nothing
+that grows with its positions, every kernel computes it, and a code of 0 leaves the layer as it was, bit for bit. The gain is that of Lian et
+al., "Scaling & Shifting Your Features" (2022), gamma x + beta; the bias is the shift beta / gamma, in front of the gain.
 
-    g'[p, c] = g[p, c] (1 + s[c])                             towards delta and LoRA: `ApplyGain`; towards the input: in its pre-scale
-    ds[c]    = sum_p g[p, c] acc_real[p, c],  acc_real = (y_real - b_real[c]) / max(1 + s[c], 1/16)
+    g'[p, c] = g[p, c] gain[c]                          towards bias (exactly), delta and LoRA (`ApplyGain`); towards the input: in its pre-scale
+    ds[c]    = sum_p g[p, c] y_real[p, c] / gain[c]
 
-acc_real is recomputed from the int8 result (saved for its clamp mask anyway, and often for the next layer): no accumulator is kept.
-g is 0 where the result was clamped; elsewhere y_real is within half a step of the result before rounding.
+y_real is the int8 result (saved for its clamp mask anyway, and often for the next layer): no accumulator is kept. g is 0 where the result was
+clamped; elsewhere y_real is within half a step of the result before rounding. A gain at an end of its range still has a gradient.
 """
 
 from __future__ import annotations
@@ -21,36 +23,85 @@ from numpy.typing import NDArray
 
 from .. import numerics as nm
 from ..ir.operator import Environment
+from ..ir.types import TensorType
 
 if TYPE_CHECKING:
     from ..ir.graph import Node
 
+Ints = NDArray[np.int64]
+
 GAIN_OPERANDS = ("gain", "gain_exponent")
-LIMIT = 2**30
+GAIN_BITS = 23
+SMALLEST_GAIN = 1 / 16
 LARGEST_GAIN = 2
-"""In the gradient to the input; the forward pass and the other gradients know no such limit."""
+"""Both powers of two. A gain that nears 0 would leave a trained bias without a bound, one without a limit the sums to the input."""
+
+BACKWARD_BITS = 14
+"""Of the gain where gradients pass it."""
 
 
-def scaled_accumulator(e: Environment, total: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sums [..., channels] of a layer with its gain, where it has one."""
+def gain_factor(codes: Ints, exponent: Ints | int) -> Ints:
+    """1 + codes 2^exponent within its range, in units of 2^-23. An exponent above 0 gives what 0 gives: a gain at the end of its range."""
+    moved = nm.shift_round(codes, -(np.minimum(exponent, 0) + GAIN_BITS))
+    one = 1 << GAIN_BITS
+    return np.asarray(np.clip(moved + one, int(one * SMALLEST_GAIN), one * LARGEST_GAIN))
+
+
+def gained_multipliers(multiplier: Ints, shift: Ints, factor: Ints) -> tuple[Ints, Ints]:
+    """Multiplier and shift of a requantisation with a gain, in units of 2^-23."""
+    product = multiplier * factor
+    whole = (product + (1 << (GAIN_BITS - 1))) >> GAIN_BITS
+    half = (product + (1 << GAIN_BITS)) >> (GAIN_BITS + 1)
+    large = whole > nm.INT32_MAX
+    return np.where(large, half, whole), shift + large
+
+
+def with_gain(e: Environment, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints]:
+    """Multipliers and shifts of a layer with its gain, where it has one."""
     if not e.has("gain"):
-        return total
-    total = nm.saturate32(total)
-    addend = nm.requantize(total, e.wide("gain") << 24, e.wide("gain_exponent") + 7)
-    return np.asarray(total + np.clip(addend, -LIMIT, LIMIT))
+        return multiplier, shift
+    return gained_multipliers(multiplier, shift, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
 
 
-def gained(m: NDArray[np.int64], e: Environment) -> NDArray[np.int64]:
-    """Pre-scale factors of an input gradient with the gain, m (1 + s): limited to +-2 m, so that the sums stay in int32."""
+def backward_factor(e: Environment) -> Ints:
+    """The gain in units of 2^-14, of which gradients pass."""
+    return np.asarray(nm.shift_round(gain_factor(e.wide("gain"), e.wide("gain_exponent")), GAIN_BITS - BACKWARD_BITS))
+
+
+def gained(m: Ints, e: Environment) -> Ints:
+    """Pre-scale factors of an input gradient, in int16. With a gain m holds half of them, so that the largest gain leaves room."""
     if not e.has("gain"):
         return m
-    return np.asarray(m + np.clip(nm.shift_round(m * e.wide("gain"), -e.wide("gain_exponent")), -3 * m, m))
+    return np.asarray(np.minimum(nm.shift_round(m * backward_factor(e), BACKWARD_BITS), 32767))
+
+
+def float_gain(e: Environment) -> NDArray[np.float32]:
+    """The gain of each channel in float32."""
+    moved = np.float32(1) + e.array("gain").astype(np.float32) * nm.power_of_two(np.clip(e.wide("gain_exponent"), -126, 127))
+    return np.asarray(np.clip(moved, np.float32(SMALLEST_GAIN), np.float32(LARGEST_GAIN)), np.float32)
 
 
 def real_gain(e: Environment) -> Any:
-    """1 + s of each channel; 1 where there is no gain."""
-    return 1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64) if e.has("gain") else 1.0
+    """The gain of each channel; 1 where there is none."""
+    if not e.has("gain"):
+        return 1.0
+    return np.clip(1 + e.array("gain") * 2.0 ** e.array("gain_exponent").astype(np.float64), SMALLEST_GAIN, LARGEST_GAIN)
 
 
 def gain_operands(node: Node) -> dict[str, str]:
     return {o: node.inputs[o] for o in GAIN_OPERANDS if o in node.inputs}
+
+
+def gain_bytes(channels: int) -> int:
+    """Scratch of a layer's multipliers and shifts with their gain: int32 and int8 each."""
+    return 4 * channels + -(-channels // 4) * 4
+
+
+def gain_headroom(gain: bool) -> int:
+    """What a pre-scale factor may become times, of the gain that it holds."""
+    return LARGEST_GAIN if gain else 1
+
+
+def largest_scale(weights: TensorType, gain: bool) -> float:
+    """The weights' scale that a pre-scale of 1 stands for."""
+    return max(weights.channel_scales) * gain_headroom(gain)

@@ -30,7 +30,7 @@ Fuse = Callable[[Graph, Sequence[Node]], tuple[Node, list[Value]]]
 
 def fuse_elementwise(part: Graph) -> Graph:
     """The slice with chains of the forward phase fused."""
-    return _fused(_fused(part, _one_function, 1, len(CODES), _table), _by_channel, 2, MOST_STEPS, _chain)
+    return _fused(_fused(part, one_function, 1, len(CODES), _table), _by_channel, 2, MOST_STEPS, _chain)
 
 
 def _fused(part: Graph, belongs: Belongs, least: int, most: int, fuse: Fuse) -> Graph:
@@ -64,7 +64,7 @@ def _fused(part: Graph, belongs: Belongs, least: int, most: int, fuse: Fuse) -> 
 
 
 # -- one function for all elements --------------------------------------------------------------------
-def _one_function(part: Graph, node: Node) -> bool:
+def one_function(part: Graph, node: Node) -> bool:
     """Whether each code of x becomes one code, the same everywhere."""
     if isinstance(node.op, Requantize | Lookup):
         return all(part.type(v).dtype == "int8" for v in (node.inputs["x"], node.outputs[0]))
@@ -74,19 +74,25 @@ def _one_function(part: Graph, node: Node) -> bool:
     return other.kind == "constant" and other.type.size == 1 and part.type(node.inputs["x"]).size == part.type(node.outputs[0]).size
 
 
-def _table(part: Graph, run: Sequence[Node]) -> tuple[Node, list[Value]]:
-    """The codes of the last result, computed by the operators themselves from all codes of the first operand."""
-    codes: NDArray[np.int8] = CODES.astype(np.int8)[None]
+def codes_of(part: Graph, run: Sequence[Node], codes: NDArray[np.int8], other: int | None = None) -> NDArray[np.int8]:
+    """What a run of nodes makes of codes of the first operand, [N], computed by the operators themselves. other: in place of a constant, one code."""
+    codes = codes.reshape(1, -1)
     for node in run:
         t = node_types(part, node)
         arrays: dict[str, NDArray[np.generic]] = {"x": codes}
-        types = {"x": replace(t.type("x"), shape=(1, 256))}
+        types = {"x": replace(t.type("x"), shape=codes.shape)}
         if "other" in node.inputs:
             data = part.values[node.inputs["other"]].data
             assert data is not None
-            arrays["other"], types["other"] = data.reshape(1, 1), replace(t.type("other"), shape=(1, 1))
-        codes = node.op.evaluate(Environment(types, (replace(t.result(), shape=(1, 256)),), arrays))[0]
-    last, table = run[-1], codes.reshape(256)
+            constant = data if other is None else np.array(other, np.int8)
+            arrays["other"], types["other"] = constant.reshape(1, 1), replace(t.type("other"), shape=(1, 1))
+        codes = node.op.evaluate(Environment(types, (replace(t.result(), shape=codes.shape),), arrays))[0]
+    return codes.reshape(-1)
+
+
+def _table(part: Graph, run: Sequence[Node]) -> tuple[Node, list[Value]]:
+    """One table in place of a run."""
+    last, table = run[-1], codes_of(part, run, CODES.astype(np.int8))
     name = part.fresh(f"{last.name}.table")
     inputs = {"x": run[0].inputs["x"], "table": name}
     return replace(last, op=LookupTable(), inputs=inputs), [Value(name, TensorType((256,), "int8"), "constant", table)]

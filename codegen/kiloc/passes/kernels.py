@@ -11,19 +11,23 @@ from functools import partial
 
 import numpy as np
 
-from ..cores import kernels_of
+from ..cores import WITHOUT_DSP, kernels_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import NodeTypes
 from ..ir.verify import node_types
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
+from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
+from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
+from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
+from ..ops.fast.triple_input_gradient import triple_input_gradient
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
@@ -51,7 +55,7 @@ LAVISH = -1
 def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> Choice:
     """The kernel of one node. target "": portable; savings: of nodes, by name, how many of the fastest forms are left out, because they take
     memory, or `LAVISH`."""
-    packers = _packers(node, target)
+    packers = _packers(node, target, graph, savings)
     if not packers:
         is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
         return Choice(node, (), WIDE if is_slow else "")
@@ -80,6 +84,8 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     usual = replace(graph, shared=graph.shared - {node.name})
     if kernels_of(target) == "mve":
         return Choice(node, (), choose(usual, node, target).slow or SHARED)
+    if kernels_of(target) in WITHOUT_DSP:  # they share always
+        return choose(usual, node, target, savings)
     try:
         forward = _packed_layer(graph, node.inputs["weights"], target, savings)
         chosen, values, slow = shared_input_gradient(node, node_types(graph, node), graph.values, forward, saving > 0)
@@ -97,6 +103,14 @@ def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str,
     return None
 
 
+def _through_stream(
+    graph: Graph | None, target: str, savings: Mapping[str, int] | None, node: Node, t: NodeTypes, values: Mapping[str, Value]
+) -> tuple[Node, list[Value], str]:
+    """A packer of the gradient that reads what its layer reads."""
+    assert graph is not None
+    return triple_input_gradient(node, _packed_layer(graph, node.inputs["weights"], target, savings), t.type("weights"))
+
+
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
     """Bytes of flash that a gradient to an input takes for weights of its own, and could share with inference."""
     if not isinstance(node.op, LinearInputGradient):
@@ -108,8 +122,9 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 
 def forms(node: Node, target: str) -> int:
-    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium all take none."""
-    return 1 if kernels_of(target) == "mve" else len(_packers(node, target)) + 1
+    """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
+    few = kernels_of(target) == "mve" and not isinstance(node.op, AttentionGradient)
+    return 1 if few else len(_packers(node, target)) + 1
 
 
 def spend_flash(graph: Graph, target: str) -> dict[str, int]:
@@ -121,9 +136,17 @@ WIDE = "of int16 activations only convolutions and fully connected layers have k
 TWICE = "its weights are in flash twice"
 
 
-def _packers(node: Node, target: str) -> list[Packer]:
-    """The fast forms of a node, fastest first."""
+def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mapping[str, int] | None = None) -> list[Packer]:
+    """The fast forms of a node, fastest first; graph: where it stands, of which some need another node."""
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
+    if isinstance(node.op, AttentionGradient):
+        return [_in_one_pass]
+    if kernels_of(target) in WITHOUT_DSP and linear:
+        return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
+    if kernels_of(target) in WITHOUT_DSP and depthwise:
+        return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
+    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
+        return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
         return [packed, packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:
@@ -139,10 +162,17 @@ def _packers(node: Node, target: str) -> list[Packer]:
     return []
 
 
+def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The gradient of attention in the form that takes fewer MACs and more memory."""
+    assert isinstance(node.op, AttentionGradient)
+    return replace(node, op=replace(node.op, passes=1)), [], ""
+
+
 def _is_portable(node: Node) -> bool:
     """A layer whose kernel has no form for Helium."""
     delta = node.op.mnemonic == "depthwise_conv_2d" and "delta" in node.inputs
-    return delta or "gain" in node.inputs or getattr(node.op, "rounding", "twice") != "twice"
+    gain = "gain" in node.inputs and ("delta" in node.inputs or "lora_u" in node.inputs)
+    return delta or gain or getattr(node.op, "rounding", "twice") != "twice"
 
 
 def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = None) -> Graph:

@@ -1,6 +1,6 @@
 """Folds what was trained back into frozen int8 weights: the inference graph with an adapter's state becomes a plain model.
 
-For each layer, in float64: w = (s_w W + delta + alpha / rank B A) (1 + s), b = s_x s_w bias; then a new scale for each channel,
+For each layer, in float64: w = (s_w W + delta + alpha / rank B A) gain, b = s_x s_w bias gain; then a new scale for each channel,
 
     s_w'[c] = max(max_k |w[c, k]| / 127, |b[c]| / (2^30 s_x)),  W' = round(w / s_w'),  bias' = round(b / (s_x s_w'))
 
@@ -22,9 +22,11 @@ from ..errors import CompileError
 from ..ir.graph import Graph, Node, Value
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
+from ..ops._gain import LARGEST_GAIN, SMALLEST_GAIN
 from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -40,7 +42,7 @@ def merge(graph: Graph, state: Arrays) -> Graph:
     for node in graph.phase("forward"):
         if isinstance(node.op, BottleneckUp):
             raise CompileError(node.origin or node.name, "a bottleneck adapter cannot be folded into weights", "merge LoRA, deltas, gains or biases")
-        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm):
+        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru):
             node = _folded(graph, node, state, values)
         nodes.append(node)
     needed = _needed(nodes, set(graph.outputs))
@@ -81,8 +83,10 @@ def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int6
     axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
     before = np.broadcast_to(np.array(weights.type.channel_scales, np.float64), (weights.type.shape[axis],))
     real = _real_weights(graph, node, state, axis, before)
+    gain = _gain(node, state)
+    real *= gain.reshape(-1, *(1,) * (real.ndim - 1))
     magnitude = np.abs(real.reshape(len(real), -1)).max(1)
-    real_bias = bias * before * x_scale
+    real_bias = bias * before * x_scale * gain
     scales = np.maximum(magnitude / 127, np.abs(real_bias) / (LARGEST_BIAS * x_scale))
     scales = np.where(magnitude > 0, scales, np.maximum(before, scales)).astype(np.float32).astype(np.float64)
     codes = np.clip(np.rint(real / scales.reshape(-1, *(1,) * (real.ndim - 1))), -127, 127).astype(np.int8)
@@ -93,17 +97,13 @@ def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int6
 
 
 def _real_weights(graph: Graph, node: Node, state: Arrays, axis: int, scales: Real) -> Real:
-    """Real weights with everything trained, output channels first."""
-
-    def scaled(name: str, exponent: str) -> Real:
-        return np.asarray(np.asarray(state[name], np.float64) * 2.0 ** float(np.asarray(state[exponent]).reshape(-1)[0]))
-
+    """Real weights with everything that is added to them, output channels first."""
     data = graph.values[node.inputs["weights"]].data
     assert data is not None
     real = np.moveaxis(np.asarray(data, np.float64), axis, 0).copy()
     real *= scales.reshape(-1, *(1,) * (real.ndim - 1))
     if "delta" in node.inputs:
-        delta = np.moveaxis(scaled(node.inputs["delta"], node.inputs["delta_exponent"]), axis, 0)
+        delta = np.moveaxis(_scaled(state, node.inputs["delta"], node.inputs["delta_exponent"]), axis, 0)
         chosen = np.arange(len(real))
         if "delta_rows" in node.inputs:
             chosen = np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)
@@ -111,9 +111,18 @@ def _real_weights(graph: Graph, node: Node, state: Arrays, axis: int, scales: Re
     if "lora_u" in node.inputs:
         assert isinstance(node.op, Linear)
         down = graph.producers()[node.inputs["lora_u"]]
-        a = scaled(down.inputs["lora_a"], down.inputs["lora_a_exponent"])
-        b = scaled(node.inputs["lora_b"], node.inputs["lora_b_exponent"])
+        a = _scaled(state, down.inputs["lora_a"], down.inputs["lora_a_exponent"])
+        b = _scaled(state, node.inputs["lora_b"], node.inputs["lora_b_exponent"])
         real += node.op.lora_scale * (b @ a.reshape(len(a), -1)).reshape(real.shape)
-    if "gain" in node.inputs:
-        real *= (1 + scaled(node.inputs["gain"], node.inputs["gain_exponent"])).reshape(-1, *(1,) * (real.ndim - 1))
     return real
+
+
+def _scaled(state: Arrays, name: str, exponent: str) -> Real:
+    return np.asarray(np.asarray(state[name], np.float64) * 2.0 ** float(np.asarray(state[exponent]).reshape(-1)[0]))
+
+
+def _gain(node: Node, state: Arrays) -> Real:
+    """Of each channel, or 1 for all."""
+    if "gain" not in node.inputs:
+        return np.ones(1)
+    return np.clip(1 + _scaled(state, node.inputs["gain"], node.inputs["gain_exponent"]), SMALLEST_GAIN, LARGEST_GAIN)

@@ -16,13 +16,14 @@ from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 from ..ops.update.storage_step import StepBlock16
 from ._registry import Layers, Method
 
 
 def has_weights(node: Node) -> bool:
-    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm)
+    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru)
 
 
 def select(graph: Graph, layers: Layers, method: type[Method]) -> list[Node]:

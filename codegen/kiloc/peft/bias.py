@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.graph import Graph
+from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
 from ._method import select, with_trainable_bias
 from ._registry import BIAS_ROLE, Calibration, Layers, Method, Rates, register
@@ -20,7 +21,7 @@ class BiasOnly(Method):
     """Train the int32 biases of convolutions, depthwise convolutions and fully connected layers."""
 
     name: ClassVar = "bias"
-    kinds: ClassVar = (*Method.kinds, Lstm)
+    kinds: ClassVar = (*Method.kinds, Lstm, Gru)
     order: ClassVar = 10
     rates: ClassVar = Rates(3, 0.5, 0.03, 0.002)
     roles: ClassVar = BIAS_ROLE

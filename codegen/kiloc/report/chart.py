@@ -9,7 +9,8 @@ from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 244, 66, 14, 26, 44
 STYLE = """
- .chart svg { width: 100%; height: auto; display: block } .pair figure.chart { margin: 0; flex: 1 1 30em; min-width: 0 }
+ .chart { max-width: 48em } .chart svg { width: 100%; height: auto; display: block } .pair figure.chart { margin: 0; flex: 1 1 30em; min-width: 0 }
+ @media (min-width: 64em) { .pair figure.chart { max-width: calc(50% - .5em) } }
  .chart path { fill: none; stroke-width: 2; stroke: var(--accent) } .chart .dot { fill: var(--accent) }
  .chart path.second { stroke: var(--saved); stroke-dasharray: 7 4 } .chart .dot.second { fill: var(--saved) }
  .chart .mark { stroke: var(--good); stroke-dasharray: 2 3 } .chart text.mark { stroke: none; fill: var(--good) }

@@ -175,7 +175,7 @@ def _features(c: Compilation) -> dict[str, Any] | None:
         "front_end": repr(made.front),
         "frames": made.front.frames,
         "width": made.front.width,
-        "scratch": made.plan.scratch_bytes,
+        "scratch": made.scratch_bytes,
         "constants": made.plan.constant_bytes,
     }
 

@@ -94,7 +94,7 @@ def made_optimizer(options: dict[str, Any]) -> Any:
 
 # ---- Samples ----
 
-KINDS = ".npz, .npy, .csv, or a folder of .wav, .png or .jpg files with a folder a class"
+KINDS = ".npz, .npy, .csv, .wav, or a folder of .wav, .png or .jpg files with a folder a class"
 
 reading_options = _all(
     (

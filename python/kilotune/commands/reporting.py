@@ -34,7 +34,9 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             code = EXIT_MODEL if type(error) in (CompileError, ModelError) else EXIT_FAILED
             reasons = error.reasons if isinstance(error, ModelError) else ()
             fail(error.where, error.what, error.hint, as_json, code, reasons)
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            fail(error.filename or "", error.strerror or str(error), "check the path" if error.filename else "", as_json, EXIT_FAILED)
+        except ValueError as error:
             fail("", str(error), "", as_json, EXIT_FAILED)
 
     return wrapped

@@ -16,6 +16,7 @@ from ..building import open_build
 from ..data import Wanted
 from ..devices.manifest import Manifest
 from ..files import write_whole
+from .front_ends import features_options
 from .methods import MethodsCommand, finite
 from .options import (
     FILE,
@@ -37,7 +38,9 @@ from .subject import build_option, subject
 
 MODEL = click.argument("model", type=click.Path())
 DATA = click.option("--data", required=True, type=SAMPLES, help=f"Samples: {KINDS}.")
-ADAPTER = click.option("--adapter", type=FILE, default=None, help="An adapter of the same model and methods (.kta).")
+ADAPTER = click.option(
+    "--adapter", type=click.Path(exists=True, dir_okay=False), default=None, help="An adapter of the same model and methods (.kta)."
+)
 HTML = click.option("--html", type=FILE, callback=writable, help="Write a page: curves, confusion before and after, what was trained.")
 SAVE = click.option("--save", type=FILE, callback=writable, help="Write the trained adapter to this file, also after Ctrl-C.")
 TEST = click.option("--test", type=SAMPLES, help="Samples to measure the result on; without them --data is used, which says little.")
@@ -65,6 +68,7 @@ OUTPUTS = (".csv", ".json", ".npz")
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @TEST
 @reading_options
@@ -116,6 +120,7 @@ def train(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
@@ -137,6 +142,7 @@ def evaluate(model: str, as_json: bool, **options: Any) -> None:
 @click.command(cls=MethodsCommand)
 @MODEL
 @build_option
+@features_options
 @DATA
 @reading_options
 @class_names_option
@@ -219,6 +225,9 @@ def _note_no_test() -> None:
 
 def _show(result: runs.Run, as_json: bool, save: str | None = None, checkpoint: str | None = None) -> None:
     click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result.text())
+    if result.worse:
+        more = "more samples, some of before and of every class, less that is trained (--method bias) or a lower --lr may help"
+        note("warning", f"the training made it worse: {result.worse}; {more}")
     if result.interrupted:
         kept = f"it is saved in {save}" if save else "it was not saved, as --save was not given"
         more = f"; the same command with --resume goes on from {checkpoint}" if checkpoint else ""

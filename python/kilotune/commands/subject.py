@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kiloc import CrossEntropy, as_loss
+from kiloc.features import check_fits
 from kiloc.peft import BiasOnly, LoRA, Method
 
 from ..building import Build, build, open_build
@@ -19,6 +20,7 @@ from ..data import Dataset, Wanted
 from ..devices.manifest import Manifest
 from ..model import Model, load
 from ..oracles import tensor_of
+from .front_ends import made_front_end
 from .losses import made_loss
 from .methods import made_methods, options_of_methods
 from .options import OF_TRAINING, made_optimizer, named
@@ -64,6 +66,7 @@ class Subject:
 def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
     """What MODEL names. Takes the options of methods, training and build out of those of the command."""
     folder, names = options.pop("build_folder"), options.pop("class_names")
+    front = made_front_end(options.pop("features"), options.pop("feature_fields"))
     if Path(model).is_dir():
         _refuse_build_options(folder)
         for name in ("methods", "layers", *options_of_methods(), *(OF_TRAINING if trains else ()), *(("lr",) if trains else ())):
@@ -71,6 +74,8 @@ def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
         made = open_build(model)
         return Subject(named(Wanted.by(Manifest.load(made.directory)), names), build=made)
     loaded = load(model)
+    if front is not None:
+        check_fits(front, [loaded.graph.type(name) for name in loaded.graph.inputs])
     methods = made_methods(options)
     if not methods and (trains or options["adapter"] is not None):
         methods = list(USUAL)
@@ -82,7 +87,8 @@ def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
     if trains:
         loss = made_loss(options)
         given |= {"optimizer": made_optimizer(options), "loss": loss, "storage": options.pop("storage"), "accumulate": options.pop("accumulate")}
-    return Subject(named(wanted_of(loaded, methods, loss), names), model=loaded, folder=folder, options=given)
+    wanted = replace(wanted_of(loaded, methods, loss), features=front, slices=bool(loaded.graph.streams()) and not methods)
+    return Subject(named(wanted, names), model=loaded, folder=folder, options=given | {"features": front})
 
 
 def wanted_of(model: Model, methods: Sequence[Method], loss: Any) -> Wanted:
@@ -100,7 +106,7 @@ def wanted_of(model: Model, methods: Sequence[Method], loss: Any) -> Wanted:
 def _refuse_build_options(folder: str | None) -> None:
     """A build directory says itself what is trained and how."""
     context = click.get_current_context()
-    names = ("methods", "layers", *options_of_methods(), *OF_TRAINING, "lr")
+    names = ("methods", "layers", "features", *options_of_methods(), *OF_TRAINING, "lr")
     given = [n for n in names if n in context.params and context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
     if given or folder:
         shown = ", ".join(f"--{n}" for n in [*given, *(["build"] if folder else [])]).replace("--methods", "--method").replace("_", "-")

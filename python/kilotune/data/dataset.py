@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.features import LogMel
+from kiloc.features import FrontEnd
 
 from ..devices.manifest import Manifest, Tensor
 
@@ -36,15 +36,19 @@ class Wanted:
     values: int = 0
     """Numbers in a target that is values."""
     class_names: tuple[str, ...] = ()
-    features: LogMel | None = None
+    features: FrontEnd | None = None
     """What makes the input of recordings: these are then samples too, as int16 [N, samples]."""
+    slices: bool = False
+    """Whether the model goes on from call to call: then one recording is cut into slices whose frames follow each other."""
 
     @classmethod
     def by(cls, manifest: Manifest) -> Wanted:
         """What the model of a build takes."""
         labelled = manifest.targets in (None, "labels")
         classes = manifest.classes or (manifest.outputs[0].size if labelled else None)
-        return cls(manifest.inputs, manifest.targets, classes, manifest.target_values, manifest.class_names, manifest.features)
+        return cls(
+            manifest.inputs, manifest.targets, classes, manifest.target_values, manifest.class_names, manifest.features, manifest.slices,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.features import LogMel
+from kiloc.features import FrontEnd
 
 from ..devices.errors import DeviceError
 from ..devices.manifest import Tensor
@@ -27,7 +27,7 @@ TOLERANCE = 0.02
 
 
 def read_folder(
-    folder: Path, what: str, tensor: Tensor | None, features: LogMel | None = None
+    folder: Path, what: str, tensor: Tensor | None, features: FrontEnd | None = None
 ) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...], list[str]]:
     """Samples, labels as words (None where files lie in no folder of a class), the files, and notes.
 
@@ -50,35 +50,56 @@ def read_folder(
     return x, y, tuple(str(p.relative_to(folder)) for p, _ in found), notes
 
 
+def read_recording(
+    path: Path, what: str, tensor: Tensor | None, features: FrontEnd | None = None, slices: bool = False
+) -> tuple[NDArray[Any], list[str]]:
+    """Samples of a single WAV file, and notes: for a front end a long one is cut, for a model that goes on from call to call into slices."""
+    notes: list[str] = []
+    if tensor is None:
+        raise DeviceError(str(path), f"{what} is a recording, and no model says how it is to be read", "pass an .npz file")
+    if features is None:
+        return _recording(path, tensor)[None], notes
+    words = _samples(path, features)
+    if len(words) <= features.samples:
+        return _filled(path, words, features, notes)[None], notes
+    found = features.slices(words) if slices else features.pieces(words)
+    end = features.samples + (len(found) - 1) * (features.frames * features.hop if slices else features.samples)
+    left = f"; the last {len(words) - end} are left out" if len(words) > end else ""
+    notes.append(f"cut into {len(found)} {'slices' if slices else 'recordings'} of {features.samples} samples{left}")
+    return found, notes
+
+
 def _known(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in (*RECORDINGS, *IMAGES)
 
 
-def _recording_reader(tensor: Tensor, features: LogMel | None, notes: list[str]) -> Callable[[Path], NDArray[Any]]:
+def _recording_reader(tensor: Tensor, features: FrontEnd | None, notes: list[str]) -> Callable[[Path], NDArray[Any]]:
     if features is None:
         return lambda path: _recording(path, tensor)
-    return lambda path: _whole_recording(path, features, notes)
+    return lambda path: _filled(path, _samples(path, features), features, notes)
 
 
-def _codes(path: Path) -> tuple[NDArray[np.int64], int, int]:
-    """The samples of a WAV file of one channel, their bits, and the rate."""
+def _codes(path: Path, channels: int = 1) -> tuple[NDArray[np.int64], int, int]:
+    """The samples [N, channels], of one channel [N], of a WAV file, their bits, and the rate."""
 
     def read() -> tuple[NDArray[np.int64], int, int, int]:
         try:
             with wave.open(str(path)) as file:
-                width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
+                width, found, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
                 content = file.readframes(file.getnframes())
         except wave.Error as error:
             raise ValueError(str(error)) from None
         if width not in (1, 2, 4):
             raise ValueError(f"samples of {8 * width} bits")
         codes = np.frombuffer(content, {1: "<u1", 2: "<i2", 4: "<i4"}[width]).astype(np.int64)
-        return codes - 128 if width == 1 else codes, 8 * width, channels, rate
+        return codes - 128 if width == 1 else codes, 8 * width, found, rate
 
-    codes, bits, channels, rate = guarded(str(path), "the recording", read, "WAV files of integer PCM can be read")
-    if channels != 1:
-        raise DeviceError(str(path), f"the recording has {channels} channels", "mix it down to one")
-    return codes, bits, rate
+    codes, bits, found, rate = guarded(str(path), "the recording", read, "WAV files of integer PCM can be read")
+    if found != channels:
+        hint = "mix it down to one" if channels == 1 else "record the channels that the front end was made for"
+        taken = "" if channels == 1 else f", the front end takes {channels}"
+        raise DeviceError(str(path), f"the recording has {found} channels{taken}", hint)
+    return codes if channels == 1 else codes.reshape(-1, channels), bits, rate
 
 
 def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
@@ -92,20 +113,28 @@ def _recording(path: Path, tensor: Tensor) -> NDArray[np.float32]:
     return (codes / 2.0 ** (bits - 1)).astype(np.float32).reshape(tensor.sample_shape)
 
 
-def _whole_recording(path: Path, features: LogMel, notes: list[str]) -> NDArray[np.int16]:
-    """The samples of a WAV file of one channel as int16, silence behind a short one."""
-    codes, bits, rate = _codes(path)
+def _samples(path: Path, features: FrontEnd) -> NDArray[np.int16]:
+    """All samples of a WAV file for a front end: of its rate and channels, and no fewer than one frame."""
+    codes, bits, rate = _codes(path, features.recorded_channels)
     if rate != features.sample_rate:
         raise DeviceError(str(path), f"the recording has {rate} samples a second, the front end takes {features.sample_rate}", "resample it")
-    if len(codes) > features.samples:
-        what = f"the recording has {len(codes)} samples ({len(codes) / rate:.3g} s), the front end takes {features.samples}"
+    if len(codes) < features.window:
+        what = f"the recording has {len(codes)} samples ({len(codes) / rate:.3g} s), too few for one window of {features.window}"
+        raise DeviceError(str(path), what, f"the front end takes {features.samples}; leave the file out, or record it again")
+    return (codes << 16 - bits if bits < 16 else codes >> bits - 16).astype(np.int16)
+
+
+def _filled(path: Path, words: NDArray[np.int16], features: FrontEnd, notes: list[str]) -> NDArray[np.int16]:
+    """One recording for a front end, silence behind a short one."""
+    if len(words) > features.samples:
+        seconds = len(words) / features.sample_rate
+        what = f"the recording has {len(words)} samples ({seconds:.3g} s), the front end takes {features.samples}"
         raise DeviceError(str(path), what, "cut it to this length")
-    if len(codes) < features.samples:
+    if len(words) < features.samples:
         note = f"silence is added behind recordings of fewer than {features.samples} samples"
         if note not in notes:
             notes.append(note)
-    words = codes << 16 - bits if bits < 16 else codes >> bits - 16
-    return np.pad(words, (0, features.samples - len(codes))).astype(np.int16)
+    return np.pad(words, [(0, features.samples - len(words)), *[(0, 0)] * (words.ndim - 1)])
 
 
 def _image_reader(folder: Path, tensor: Tensor, notes: list[str]) -> Callable[[Path], NDArray[np.float32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from ..devices.manifest import Tensor
 from ..devices.recordings import is_recordings
 from . import arrays, naming
 from .dataset import Dataset, Reading, Wanted
-from .folders import read_folder
+from .folders import read_folder, read_recording
 from .table import read_table
 
-KINDS = "an .npz, .npy or .csv file, or a folder of .wav, .png or .jpg files with a folder a class"
+KINDS = "an .npz, .npy, .csv or .wav file, or a folder of .wav, .png or .jpg files with a folder a class"
 
 
 def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading: Reading | None = None) -> Dataset:
@@ -37,10 +38,14 @@ def load(path: str, what: str = "--data", wanted: Wanted | None = None, reading:
     _check_options(path, suffix, reading)
     if source.is_dir():
         x, y, items, notes = read_folder(source, what, wanted.inputs[0] if len(wanted.inputs) == 1 else None, wanted.features)
+    elif suffix == ".wav":
+        x, notes = read_recording(source, what, wanted.inputs[0] if len(wanted.inputs) == 1 else None, wanted.features, wanted.slices)
     elif suffix == ".csv":
         x, y, notes = read_table(path, what, reading.label_column, replace(wanted, targets="input") if reading.labels else wanted)
     elif suffix == ".npy":
         x = arrays.read_npy(path, what)
+    elif suffix not in (".npz", ""):
+        raise DeviceError(path, f"{what} is not read from {suffix} files", f"pass {KINDS}")
     else:
         x, y, names, notes = arrays.read_npz(path, what, reading.keys, len(wanted.inputs))
     if reading.labels is not None:
@@ -68,22 +73,28 @@ def _check_options(path: str, suffix: str, reading: Reading) -> None:
 
 
 def _fitted(x: NDArray[Any], tensor: Tensor | None, notes: list[str]) -> NDArray[Any]:
-    """Samples [N, ...] in the model's shape where theirs differs by axes of 1, or is flat; numbers of other types as float32.
+    """Samples [N, ...] in the model's shape where theirs differs by axes of 1, or one of both is flat; numbers of other types as float32.
 
     The model's own type, mostly int8, is taken as it is. What cannot be fitted stays as it is, and the device says what is wrong with it.
     """
     if (x.dtype.kind in "iub" and x.dtype != np.dtype(tensor.dtype if tensor else "int8")) or x.dtype == np.float16:
         x = x.astype(np.float32)
-    if tensor is None or x.ndim == 0 or x.shape[1:] == tensor.sample_shape:
+    if tensor is None or x.ndim == 0 or x.shape[1:] == tensor.sample_shape or math.prod(x.shape[1:]) != tensor.size:
         return x
-    without = [n for n in x.shape[1:] if n != 1]
-    alike = without == [n for n in tensor.sample_shape if n != 1]
-    flat = without == [tensor.size]
-    if math.prod(x.shape[1:]) == tensor.size and (alike or flat):
-        if not alike:
-            notes.append(f"rows of {tensor.size} numbers are taken as {' x '.join(map(str, tensor.sample_shape))}, in this order")
-        return x.reshape(len(x), *tensor.sample_shape)
-    return x
+    without, shape = [n for n in x.shape[1:] if n != 1], tensor.sample_shape
+    if without == [n for n in shape if n != 1]:
+        return x.reshape(len(x), *shape)
+    if len(without) <= 1:
+        notes.append(f"rows of {tensor.size} numbers are taken as {_product(shape)}, in this order")
+    elif len(shape) == 1:
+        notes.append(f"samples of {_product(x.shape[1:])} are taken as rows of {tensor.size} numbers, in this order")
+    else:
+        return x
+    return x.reshape(len(x), *shape)
+
+
+def _product(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _targets(y: NDArray[Any], wanted: Wanted, source: str) -> tuple[NDArray[Any], tuple[str, ...], list[str]]:

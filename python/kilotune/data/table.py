@@ -13,6 +13,8 @@ from .arrays import LABELS, as_labels, guarded
 from .dataset import Wanted
 
 DELIMITERS = ",;\t "
+MOST_NAMED = 8
+"""Columns that a message names."""
 LABEL_NAMES = {*(name.lower() for name in LABELS), "class", "category"}
 
 
@@ -61,6 +63,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _shortened(header: list[str]) -> str:
+    """Titles of columns, of many the first and the last ones."""
+    if len(header) <= MOST_NAMED:
+        return ", ".join(header)
+    half = MOST_NAMED // 2
+    return f"{', '.join(header[:half])}, ... ({len(header)} in all) ..., {', '.join(header[-half:])}"
+
+
 def _label_columns(path: str, header: list[str] | None, width: int, asked: str | None, wanted: Wanted) -> list[int]:
     """Columns of labels or values: those asked for, those named as labels are, else the last where the model leaves it over."""
     if asked is not None:
@@ -69,7 +79,7 @@ def _label_columns(path: str, header: list[str] | None, width: int, asked: str |
         try:
             number = int(asked)
         except ValueError:
-            known = f"columns are {', '.join(header)}" if header else "the file has no header: give the column's number, -1 is the last"
+            known = f"columns are {_shortened(header)}" if header else "the file has no header: give the column's number, -1 is the last"
             raise DeviceError(path, f"has no column {asked!r}", known) from None
         if not -width <= number < width:
             raise DeviceError(path, f"has no column {number}", f"there are {width}, 0 to {width - 1}")

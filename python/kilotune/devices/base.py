@@ -25,6 +25,7 @@ from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
 from .progress import bar
+from .recordings import next_inputs
 from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[Any] | list[NDArray[Any]]
@@ -86,11 +87,11 @@ class Device(Calls, ABC):
 
     def infer(self, x: Samples, progress: bool | None = None) -> Results:
         """Outputs of N samples [N, ...], of the type that the model gives. float32 and float64 are quantised, the model's own type is taken as is."""
-        return self._split(self._infer_all(data.prepare_inputs(x, self.manifest), progress))
+        return self._split(self._infer_all(self._inputs(x), progress))
 
     def predict(self, x: Samples, progress: bool | None = None) -> NDArray[np.int64]:
         """Class numbers [N]: the largest value of the first output."""
-        outputs = self._infer_all(data.prepare_inputs(x, self.manifest), progress)
+        outputs = self._infer_all(self._inputs(x), progress)
         return np.asarray(outputs[:, : self.manifest.outputs[0].size].argmax(axis=1), np.int64)
 
     def evaluate(
@@ -106,7 +107,7 @@ class Device(Calls, ABC):
         weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's loss.
         Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
-        samples = data.prepare_inputs(x, self.manifest)
+        samples = self._inputs(x)
         if len(samples) == 0:
             raise ValueError("x holds no samples")
         if within is None and period is not None:
@@ -168,7 +169,8 @@ class Device(Calls, ABC):
         after every epoch. keep_best: end with the state that was best on it, the one before training included. An epoch that made it worse is
         undone, and training goes on at a third of the rate; after four such in a row it ends.
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on; 0 for none.
-        A build with a public key takes no state, so it has neither.
+        Where it is None and nothing is held out or given, at most 200 of the samples that are trained on judge each epoch in the same way.
+        A build with a public key takes no state, so it has none of this.
         progress: a bar on standard error, lines where that is no terminal; None for them where it takes more than a few seconds.
         checkpoint: a file that holds, after every epoch and every half a minute, all that is needed to go on after Ctrl-C or a power cut.
         resume: go on from it, where it is there: with the same arguments the result has the bits of a training that was never cut off.
@@ -328,6 +330,9 @@ class Device(Calls, ABC):
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
+
+    def _inputs(self, x: Samples) -> NDArray[Any]:
+        return data.prepare_inputs(next_inputs(self, x), self.manifest)
 
     def _infer_all(self, samples: NDArray[Any], progress: Progress = None) -> NDArray[Any]:
         """All outputs of each sample in one buffer, whose first values are those of the first output: see `data.packed`."""

@@ -11,12 +11,13 @@ from ..pictures.picture import Picture, fragment
 
 ALL_EPOCHS = "all epochs were trained"
 NO_BETTER = "the held-out loss fell no more"
+NO_LOWER = "the loss of its samples fell no more"
 INTERRUPTED = "it was interrupted"
 
 
 @dataclass
 class History:
-    """What `fit` did. One entry an epoch in `losses` and, where samples were held out or asked for, in `validation`."""
+    """What `fit` did. One entry an epoch in `losses` and, where epochs were judged, in `validation`."""
 
     losses: list[float] = field(default_factory=list)
     validation: list[dict[str, float]] = field(default_factory=list)
@@ -25,7 +26,7 @@ class History:
     """Of each update; empty when the device kept its own."""
 
     best_epoch: int | None = None
-    """With keep_best or hold_out: the epoch whose state was kept, 0 for the one before training."""
+    """Where epochs were judged: the one whose state was kept, 0 for that before training."""
 
     epochs: int = 0
     """Epochs that were planned; as many entries as `losses` has were trained."""
@@ -36,11 +37,14 @@ class History:
     held_out: int = 0
     """Samples that were held out of the training to judge it by."""
 
+    judged_by_its_own: bool = False
+    """Whether `validation` is of samples that were trained on, because none were held out."""
+
     before: dict[str, float] | None = None
     """Of the validation samples before training, where there are any."""
 
     ended: str = ""
-    """Why training ended: "all epochs were trained", "the held-out loss fell no more" or "it was interrupted"."""
+    """Why training ended: "all epochs were trained", "the held-out loss fell no more" (or "the loss of its samples"), or "it was interrupted"."""
 
     @property
     def after(self) -> dict[str, float] | None:
@@ -65,13 +69,20 @@ class History:
 
     def text(self) -> str:
         """How it ended, in a sentence or two."""
-        done = f"{len(self.losses)} of {self.epochs} epochs" if self.ended != ALL_EPOCHS else f"{self.epochs} epochs"
-        parts = [f"{done}, {self.updates} updates: {self.ended}"]
+        planned = _counted(self.epochs, "epoch")
+        done = planned if self.ended == ALL_EPOCHS else f"{len(self.losses)} of {planned}"
+        parts = [f"{done}, {_counted(self.updates, 'update')}: {self.ended}"]
         if self.best_epoch == 0:
-            parts.append("no epoch lowered the held-out loss: the model is as it was before")
+            whose = "of its samples" if self.judged_by_its_own else "it was judged by"
+            parts.append(f"no epoch lowered the loss {whose}: the model is as it was before; a lower learning rate may help")
         elif self.best_epoch is not None:
-            parts.append(f"the model is that of epoch {self.best_epoch}, the best on the samples it was judged by")
+            whose = "that it was trained on, as none were held out" if self.judged_by_its_own else "it was judged by"
+            parts.append(f"the model is that of epoch {self.best_epoch}, the best on the samples {whose}")
         return "; ".join(parts)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 class TrainingInterrupted(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kiloc.features import LogMel, front_end
+from kiloc.features import FrontEnd, front_end
 
 from .._version import __version__
 from ..files import read_json, recover
@@ -116,8 +116,12 @@ class Manifest:
     """Whether the last layer is one for new classes, which starts from nothing."""
     class_names: tuple[str, ...]
     """In the order that labels count them in; empty where the build was told none."""
-    features: LogMel | None
+    features: FrontEnd | None
     """What makes the input of a recording."""
+    features_kept: int | None
+    """Where in the state lies what that keeps from slice to slice; None where each recording begins anew."""
+    slices: bool
+    """Whether recordings are slices of one, in their order: the model goes on from call to call."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -195,6 +199,8 @@ class Manifest:
             new_head=bool(data.get("new_head", False)),
             class_names=_names(data.get("class_names", [])),
             features=_optional(front_end, data.get("features")),
+            features_kept=_optional(int, data.get("features_kept")),
+            slices=bool(data.get("slices", False)),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )

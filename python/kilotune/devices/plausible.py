@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from .data import Samples
 from .manifest import Manifest, Tensor
+from .recipe import ENOUGH_SAMPLES
 from .recordings import is_recordings
 
 NARROW, WIDE = 1 / 16, 10
 """Spans of all samples, in ranges of the input, that hint at another unit: real ones spanned 0.26 to 3.2 (benchmarks/scenarios.py)."""
+
+MOST_NAMED = 5
+"""Classes without a sample that a warning names."""
 
 STACK_LEVEL = 6
 """From `warnings.warn` to the caller of a device's method, through the lock of `calls.py`."""
@@ -54,10 +58,16 @@ def _range_text(array: NDArray[Any], tensor: Tensor) -> str:
 
 
 def warn_of_labels(labels: NDArray[np.int32], classes: int) -> None:
-    """Warn where all samples of a training are of one class."""
-    if classes > 1 and len(labels) > 1 and (labels == labels[0]).all():
-        text = f"y: all {len(labels)} labels are {labels[0]}, of {classes} classes: the model learns to say nothing else"
-        _warn(f"{text}; add samples of the other classes, a few from before are enough")
+    """Warn where a training has samples of one class alone, or is of few samples and has none of some classes."""
+    missing = np.setdiff1d(np.arange(classes), labels)
+    if classes < 2 or len(labels) < 2 or not missing.size:
+        return
+    remedy = "add samples of the other classes, a few from before are enough"
+    if missing.size == classes - 1:
+        _warn(f"y: all {len(labels)} labels are {labels[0]}, of {classes} classes: the model learns to say nothing else; {remedy}")
+    elif len(labels) < ENOUGH_SAMPLES:
+        which = ", ".join(map(str, missing[:MOST_NAMED])) + (", ..." if missing.size > MOST_NAMED else "")
+        _warn(f"y: there is no sample of {missing.size} of {classes} classes ({which}): what the model knows of them may be forgotten; {remedy}")
 
 
 def _warn(text: str) -> None:

@@ -19,14 +19,20 @@ ENOUGH_SAMPLES, SMALLEST_CLASS = 100, 0.25
 equal share or more, because the held-out loss says nothing of a class of which it has seen none. And a head that is not new: one that starts from
 nothing learns from the samples that are missing more than it could forget without a stop."""
 
+MOST_JUDGED = 200
+"""Of the samples that are trained on, so many judge each epoch where none are held out: on their own loss a training that went wrong shows."""
+
 STEP_BACK = 1 / 3
-"""Factor of the learning rate after an epoch that made the held-out loss worse."""
+"""Factor of the learning rate after an epoch that made the loss it is judged by worse."""
 
 HIGHEST_RATE = 1e18
 """Of what a model takes (set_learning_rate of the generated header): above it a step overflows float32."""
 
 PATIENCE = 4
 """Epochs undone in a row after which training ends: the rate has fallen to a hundredth by then."""
+
+PACE = 25
+"""Samples of an epoch, where none are held out: one of fewer counts for less, and lowers the rate by less. Ends of 16 steps would be too early."""
 
 FEW, DOUBTS = 20, 2.0
 """Held-out samples, as many as the recipe holds out at least. Of fewer, one decides the mean loss: an epoch counts as worse where the paired
@@ -62,6 +68,11 @@ def held_out(labels: NDArray[np.int32] | None, samples: int, share: float, seed:
     return mask
 
 
+def judged(samples: int) -> NDArray[np.int64]:
+    """Which of the samples that are trained on judge each epoch, where none are held out."""
+    return np.unique(np.linspace(0, samples - 1, min(samples, MOST_JUDGED)).round().astype(np.int64))
+
+
 def checked_rate(learning_rate: float) -> float:
     """A learning rate as the device takes it. ValueError for anything else."""
     number = isinstance(learning_rate, int | float | np.integer | np.floating) and not isinstance(learning_rate, bool)
@@ -90,9 +101,12 @@ class Schedule:
 class Best:
     """The state with the lowest validation loss so far. After an epoch that is worse training goes on from it, more slowly."""
 
-    def __init__(self, losses: Losses, read: Callable[[], bytes], write: Callable[[bytes], None], doubts: float) -> None:
-        """losses: of each validation sample with the state before training. doubts: standard errors within which a loss is not worse."""
-        self.read, self.write, self.doubts = read, write, doubts
+    def __init__(self, losses: Losses, read: Callable[[], bytes], write: Callable[[bytes], None], doubts: float, pace: float = 1.0) -> None:
+        """losses: of each validation sample with the state before training. doubts: standard errors within which a loss is not worse.
+
+        pace: what an epoch counts for, 1 for a whole one.
+        """
+        self.read, self.write, self.doubts, self.pace = read, write, doubts, pace
         self.epochs, self.undone = 0, 0
         self.losses, self.state, self.epoch = losses, read(), 0
         self.kept, self.kept_epoch = self.state, 0
@@ -110,9 +124,9 @@ class Best:
         else:
             self.kept, self.kept_epoch = self.state, self.epoch
             self.write(self.state)
-            schedule.share *= STEP_BACK
+            schedule.share *= STEP_BACK**self.pace
             self.undone += 1
-        return self.undone >= PATIENCE
+        return self.undone * self.pace >= PATIENCE
 
     def to_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -132,6 +146,11 @@ class Best:
 def doubts(held_out: int) -> float:
     """How many standard errors the mean loss of so many held-out samples may rise before an epoch counts as worse."""
     return DOUBTS if held_out < FEW else 0.0
+
+
+def pace(samples: int) -> float:
+    """What an epoch of so many samples, which judge it themselves, counts for."""
+    return min(1.0, samples / PACE)
 
 
 def _standard_error(change: Losses) -> float:

@@ -59,18 +59,22 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
         judged = samples[held], None if y is None else np.asarray(y)[held]
     elif asked.validation is not None:
         judged = data.prepare_inputs(asked.validation[0], device.manifest), asked.validation[1]
+    own = judged is None and _judges_by_its_own(device, asked)
+    if own:
+        rows = recipe.judged(len(samples))
+        judged = samples[rows], None if y is None else np.asarray(y)[rows]
     rows = np.flatnonzero(~held)
     epochs = recipe.default_epochs(len(samples)) if asked.epochs is None else asked.epochs
     schedule = _schedule(device, asked, epochs * math.ceil(len(rows) / per_update))
-    done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()))
+    done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()), judged_by_its_own=own)
     loop = _Loop(device, samples, targets, per_update, done, schedule, keeper=_keeper(device, asked, samples, targets, judged, schedule, epochs))
     try:
         if not loop.resumed(asked.resume) and judged is not None:
             before = device._judge(judged[0], judged[1], progress)
             done.before = before.means()
-            if asked.keep_best or held.any():
+            if asked.keep_best or held.any() or own:
                 device._check_takes_state()
-                loop.best = recipe.Best(before.losses, device.state, device.set_state, recipe.doubts(done.held_out) if held.any() else 0.0)
+                loop.best = loop.judge_of(before.losses)
         loop.epochs(rows, judged, asked, progress)
         done.ended = done.ended or history.ALL_EPOCHS
     except KeyboardInterrupt:
@@ -113,11 +117,15 @@ class _Loop:
             setattr(self.done, name, value)
         self.place, self.schedule.share = found.place, found.place.share
         if found.best is not None:
-            self.best = recipe.Best(np.zeros(0), self.device.state, self.device.set_state, recipe.doubts(self.done.held_out))
+            self.best = self.judge_of(np.zeros(0))
             self.best.restore(found.best)
-            if not self.done.held_out:
-                self.best.doubts = 0.0
         return True
+
+    def judge_of(self, losses: recipe.Losses) -> recipe.Best:
+        """Who keeps the best state. losses: of each sample that judges, before training."""
+        doubts = recipe.doubts(self.done.held_out) if self.done.held_out else 0.0
+        pace = recipe.pace(self.done.samples) if self.done.judged_by_its_own else 1.0
+        return recipe.Best(losses, self.device.state, self.device.set_state, doubts, pace)
 
     def keep(self) -> None:
         """Write a checkpoint, where one was asked for; only where no sample is under way."""
@@ -140,7 +148,7 @@ class _Loop:
                     found = self.device._judge(judged[0], judged[1], advance)
                     self.done.validation.append(found.means())
                     if self.best is not None and self.best.consider(found.losses, self.schedule):
-                        self.done.ended = history.NO_BETTER
+                        self.done.ended = history.NO_LOWER if self.done.judged_by_its_own else history.NO_BETTER
                         return
                 if number + 1 < count:
                     self.keep()
@@ -220,6 +228,11 @@ def _held_out(device: Device, labels: NDArray[np.int32], asked: Asked) -> recipe
     if not 0 <= share < 1 or (share > 0 and max(1, round(share * count)) >= count):
         raise ValueError(f"hold_out is {share}: it must be at least 0 and leave a sample of {count} to train on")
     return recipe.held_out(known, count, share, asked.seed) if share else np.zeros(count, np.bool_)
+
+
+def _judges_by_its_own(device: Device, asked: Asked) -> bool:
+    """Whether the samples that are trained on judge each epoch: where the recipe holds none out, and a state can be put back."""
+    return asked.hold_out is None and asked.validation is None and asked.epochs != 0 and not device.manifest.signed
 
 
 def _schedule(device: Device, asked: Asked, updates: int) -> recipe.Schedule:

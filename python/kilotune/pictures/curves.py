@@ -17,14 +17,15 @@ def curves(history: History) -> str:
     start = [(0.0, history.before)] if history.before is not None else []
     found = [(x, values) for x, values in [*start, *((float(e), v) for e, v in zip(epochs, judged, strict=False))]]
     mark = None if history.best_epoch is None else (float(history.best_epoch), f"kept: epoch {history.best_epoch}")
+    whose = "trained on, after the epoch" if history.judged_by_its_own else "held out"
     figures = []
     drawn = [Line("training", [(float(e), loss) for e, loss in zip(epochs, history.losses, strict=True)])] if history.losses else []
     if found:
-        drawn.append(Line("held out", [(x, values["loss"]) for x, values in found], second=True))
+        drawn.append(Line(whose, [(x, values["loss"]) for x, values in found], second=True))
     if drawn:
         figures.append(lines("loss", drawn, "epoch", mark))
     if found and all("accuracy" in values for _, values in found):
-        accuracy = Line("held out", [(x, values["accuracy"]) for x, values in found], second=True)
+        accuracy = Line(whose, [(x, values["accuracy"]) for x, values in found], second=True)
         figures.append(lines("accuracy", [accuracy], "epoch", mark, top=1.0))
     rates = [(float(e), r) for e, r in zip(epochs, history.to_dict()["learning_rates"], strict=False)]
     if len({rate for _, rate in rates}) > 1:

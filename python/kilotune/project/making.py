@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from numpy.typing import NDArray
 
 from kiloc import CompileError
 from kiloc.peft import BiasOnly, LoRA, Method
@@ -21,6 +22,7 @@ from ..data import Dataset
 from ..devices.manifest import Manifest
 from ..files import whole_directory
 from ..model import Model, load
+from ..packages.contents import Contents, Identity
 from .samples import of_digits, simulated, write_samples
 
 STACK = 8192
@@ -52,14 +54,7 @@ def make(
     if chosen.linker_script is None:
         raise CompileError(board, "no firmware is linked for this board", f"boards: {', '.join(row['board'] for row in boards.overview())}")
     loaded = load(model or resources.digits() / "digits.tflite")
-    ends = [loaded.graph.type(name).dtype for name in (*loaded.graph.inputs, *loaded.graph.outputs)]
-    if ends != ["int8", "int8"]:
-        raise CompileError(
-            str(loaded.path),
-            "has several inputs or outputs, or others than int8",
-            "write its application by examples/own_firmware, after kilotune build",
-        )
-    with whole_directory(Path(directory), lambda target: target.is_dir() and not any(target.iterdir())) as folder:
+    with whole_directory(Path(directory), lambda target: target.is_dir() and not any(target.iterdir()), "exists and is not empty") as folder:
         kind = "data" if data else "simulated" if model else "digits"
         _build(loaded, folder, chosen, data, methods, loss, example=model is None)
         _write_data(folder, data, kind)
@@ -92,13 +87,22 @@ def _write_data(folder: Path, data: Dataset | None, kind: str) -> None:
     arrays: dict[str, Any]
     if data is not None:
         x, y = data.first(200)
-        arrays = {"x": x} | ({} if y is None else {"y": y}) | ({"class_names": np.array(data.class_names)} if data.class_names else {})
+        arrays = (
+            _named(x if isinstance(x, list) else [x])
+            | ({} if y is None else {"y": y})
+            | ({"class_names": np.array(data.class_names)} if data.class_names else {})
+        )
     elif kind == "digits":
         arrays = dict(zip(("x", "y"), of_digits(), strict=True))
     else:
         inputs, labels = simulated(Manifest.load(folder / "model"))
-        arrays = {"x": inputs[0], "y": labels}
+        arrays = _named(inputs) | {"y": labels}
     np.savez(_made(folder / "data") / "samples.npz", allow_pickle=False, **arrays)
+
+
+def _named(inputs: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays of samples, as data files call them."""
+    return {"x": inputs[0]} if len(inputs) == 1 else {f"x{i}": x for i, x in enumerate(inputs)}
 
 
 def _write_files(folder: Path, board: boards.Board, model: Model, kind: str) -> None:
@@ -120,6 +124,7 @@ def _write_files(folder: Path, board: boards.Board, model: Model, kind: str) -> 
     )
     values = {
         "name": made.manifest["name"], "prefix": made.manifest["prefix"], "labels": made.manifest["targets"] == "labels",
+        "inputs": (contents := Contents.of(made, Identity())).inputs, "outputs": contents.outputs,
         "board": board, "place": place.as_posix(), "environment": re.sub(r"\W", "_", board.name), "samples": kind, "file": model.path.name,
     }  # fmt: skip
     for template in sorted(TEMPLATES.glob("*.j2")):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import resources
 from ..data import Wanted, load
-from ..devices.data import prepare_inputs
+from ..devices.data import prepare_inputs, unpacked
 from ..devices.manifest import Manifest
 from ..files import write_whole
 
@@ -25,16 +26,16 @@ def write_samples(data: str | os.PathLike[str], build: str | os.PathLike[str], h
     found = load(os.fspath(data), "the data", Wanted.by(manifest))
     count = max(1, min(MOST_SAMPLES, MOST_BYTES // manifest.input_bytes))
     x, y = found.first(count)
-    quantized = prepare_inputs(x, manifest)
-    labels = None if manifest.targets != "labels" else np.zeros(len(quantized), int) if y is None else y
+    quantized = unpacked(prepare_inputs(x, manifest), manifest.inputs)
+    labels = None if manifest.targets != "labels" else np.zeros(len(quantized[0]), int) if y is None else y
     write_whole(header, samples_header(quantized, labels, Path(found.source).name))
-    return len(quantized)
+    return len(quantized[0])
 
 
-def samples_header(x: NDArray[np.int8], labels: NDArray[np.integer] | None, origin: str) -> str:
-    """C of samples [N, bytes] and their class numbers."""
-    rows = "\n".join(f"    {{{', '.join(map(str, row))}}}," for row in x.reshape(len(x), -1))
+def samples_header(inputs: list[NDArray[Any]], labels: NDArray[np.integer] | None, origin: str) -> str:
+    """C of samples, [N, ...] for each input of the model, and their class numbers."""
     name = re.sub(r"[^\w. -]", "_", origin)
+    arrays = [_array(f"sample_inputs{'' if i == 0 else f'_{i + 1}'}", x.reshape(len(x), -1)) for i, x in enumerate(inputs)]
     answers = "" if labels is None else f"\nstatic const uint16_t sample_labels[SAMPLES] = {{{', '.join(str(int(n)) for n in labels)}}};\n"
     return f"""/* samples.h: what the firmware trains on, from {name}. Written by samples.py. */
 #ifndef SAMPLES_H
@@ -42,14 +43,17 @@ def samples_header(x: NDArray[np.int8], labels: NDArray[np.integer] | None, orig
 
 #include <stdint.h>
 
-#define SAMPLES {len(x)}
+#define SAMPLES {len(inputs[0])}
 
-static const int8_t sample_inputs[SAMPLES][{x[0].size}] = {{
-{rows}
-}};
-{answers}
+{chr(10).join(arrays)}{answers}
 #endif
 """
+
+
+def _array(name: str, rows: NDArray[Any]) -> str:
+    """C of values [N, n]."""
+    lines = "\n".join(f"    {{{', '.join(map(str, row))}}}," for row in rows)
+    return f"static const {rows.dtype.name}_t {name}[SAMPLES][{rows.shape[1]}] = {{\n{lines}\n}};\n"
 
 
 def of_digits() -> tuple[NDArray[np.int8], NDArray[np.int64]]:
@@ -60,8 +64,8 @@ def of_digits() -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     return np.stack(rows).reshape(-1, 8, 8, 1), labels
 
 
-def simulated(manifest: Manifest, count: int = 20) -> tuple[list[NDArray[np.int8]], NDArray[np.int64]]:
+def simulated(manifest: Manifest, count: int = 20) -> tuple[list[NDArray[Any]], NDArray[np.int64]]:
     """Noise with a label each in turn: something to build with, from which nothing can be learned but itself."""
     generator = np.random.Generator(np.random.PCG64(0))
-    inputs = [generator.integers(-128, 128, (count, *t.sample_shape)).astype(np.int8) for t in manifest.inputs]
+    inputs = [generator.integers(t.range[0], t.range[1] + 1, (count, *t.sample_shape)).astype(t.dtype) for t in manifest.inputs]
     return inputs, np.arange(count) % max(1, manifest.classes or 1)

@@ -10,7 +10,7 @@ from kiloc.report import number, page, ticks
 
 WIDTH, HEIGHT, LEFT, BOTTOM, MARGIN = 620, 270, 72, 48, 22
 STYLE = """
- .scroll table { width: 100% } .chosen { font-weight: 600; color: var(--good) } svg { width: 100%; height: auto }
+ .scroll table { width: 100% } .chosen { font-weight: 600; color: var(--good) } svg { width: 100%; max-width: 55em; height: auto }
  .line { fill: none; stroke: var(--accent); stroke-width: 1.5 } .limit { stroke: var(--limit); stroke-dasharray: 4 3 }
  circle { fill: var(--accent); fill-opacity: .45 } circle.front { fill-opacity: 1 }
  circle.best { fill: var(--good); fill-opacity: 1; stroke: var(--good); stroke-width: 6; stroke-opacity: .25 }

@@ -5,9 +5,11 @@
  *
  *     KT_DSP   the DSP extension of Armv7E-M and Armv8-M: Cortex-M4, M7, M33, M55
  *     KT_MVE   integer Helium: Cortex-M55; its inline assembly takes more registers than a build without optimisation has free
+ *     KT_ARMV7M, KT_ARMV6M   cores without either, by whether they have all of Thumb-2 (Cortex-M3) or not
+ *              (Cortex-M0, M0+, M23)
  *
- * Both give the same bits. Define KT_PORTABLE to build the portable C everywhere. A generated build has the sources that its own core needs, and
- * its kt/target.h says which are absent (KT_WITHOUT_DSP, KT_WITHOUT_MVE): another core then runs the portable ones. */
+ * All give the same bits. Define KT_PORTABLE to build the portable C everywhere. A generated build has the sources that its own core needs, and
+ * its kt/target.h says which are absent (KT_WITHOUT_DSP, KT_WITHOUT_MVE and so on): another core then runs the portable ones. */
 #ifndef KT_ARCHITECTURE_H
 #define KT_ARCHITECTURE_H
 
@@ -34,6 +36,18 @@
 #define KT_MVE 1
 #else
 #define KT_MVE 0
+#endif
+
+#define KT_ARMV7M 0
+#define KT_ARMV6M 0
+#if defined(__ARM_ARCH_PROFILE) && defined(__thumb__) && !KT_DSP && !defined(KT_PORTABLE)
+#if __ARM_ARCH_PROFILE == 'M' && defined(__thumb2__) && !defined(KT_WITHOUT_ARMV7M)
+#undef KT_ARMV7M
+#define KT_ARMV7M 1
+#elif __ARM_ARCH_PROFILE == 'M' && !defined(KT_WITHOUT_ARMV6M)
+#undef KT_ARMV6M
+#define KT_ARMV6M 1
+#endif
 #endif
 
 /* 1 where one instruction that loads two words takes no longer than one that loads one: the Cortex-M7, whose bus has 64 bits. On others the

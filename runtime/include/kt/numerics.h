@@ -152,6 +152,21 @@ static inline int32_t kt_bit_length(uint32_t x)
     return bits + (x ? 1 : 0);
 }
 
+/* sqrt(v), rounded down. */
+static inline uint32_t kt_integer_root(uint64_t v)
+{
+    uint64_t root = 0, bit = v >> 32 ? UINT64_C(1) << 62 : UINT64_C(1) << 30;
+    for (; bit; bit >>= 2) {
+        if (v >= root + bit) {
+            v -= root + bit;
+            root = (root >> 1) + bit;
+        } else {
+            root >>= 1;
+        }
+    }
+    return (uint32_t)root;
+}
+
 /* |x|, also of INT32_MIN. */
 static inline uint32_t kt_magnitude(int32_t x)
 {

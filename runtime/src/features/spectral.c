@@ -154,13 +154,19 @@ int32_t kt_features_peak(const int16_t *samples, int32_t count)
     return peak;
 }
 
-void kt_features_spectral_frame(const kt_spectral_features *f, const int16_t *samples, int32_t level, int32_t *scratch, int8_t *row)
+int32_t kt_features_magnitudes(const kt_spectral_features *f, const int16_t *samples, int32_t *scratch)
 {
-    int32_t *logs = scratch + f->points;
     const int32_t up = room(samples, f->window_samples);
     load(f, samples, up, scratch);
     transform(f, scratch);
     magnitudes(f, scratch);
+    return up;
+}
+
+void kt_features_spectral_frame(const kt_spectral_features *f, const int16_t *samples, int32_t level, int32_t *scratch, int8_t *row)
+{
+    int32_t *logs = scratch + f->points;
+    const int32_t up = kt_features_magnitudes(f, samples, scratch);
     log_bands(f, scratch, up, level, logs);
     for (int32_t band = 0; f->coefficients == 0 && band < f->bands; band++) {
         row[band] = quantized(f, (int64_t)logs[band] * f->matrix[0]);

@@ -175,7 +175,19 @@ KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t ad
     __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
     return (int8_t)__ssat(scaled >> shift, 8);
 #else
+#if KT_ARMV6M
+    /* No instruction gives more than 32 bits of a product: three digits of the multiplier. */
+    int32_t scaled;
+    if ((uint32_t)sum + (UINT32_C(1) << 20) < UINT32_C(1) << 21) {
+        const int32_t low = (sum * (multiplier & 1023)) >> 10;
+        const int32_t middle = (sum * ((multiplier >> 10) & 1023) + low) >> 10;
+        scaled = (sum * (multiplier >> 20) + middle) >> 4;
+    } else {
+        scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
+    }
+#else
     const int32_t scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
+#endif
     return (int8_t)kt_clamp((scaled + addend) >> shift, -128, 127);
 #endif
 }

@@ -47,14 +47,14 @@ typedef struct {
 } kt_product;
 #define KT_PRODUCT_OF_ARGUMENTS {result, stride, end, bias, panel, pairs, stream}
 
-/* int8 results of two positions. */
-KT_INLINE void kt_product_results(kt_product p, int32_t negative)
+/* int8 results of two positions. scaled: the epilogue stands behind the bias. */
+KT_INLINE void kt_product_results(kt_product p, int32_t negative, int scaled)
 {
     const int32_t *const panel = p.panel;
     int8_t *result = p.result;
     int32_t position, i;
-    for (; result != (const int8_t *)p.end; result += 4, p.bias += 4) {
-        const int32_t *const epilogue = p.stream + 2 * p.pairs;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
+        const int32_t *const epilogue = scaled ? p.bias + 4 : p.stream + 2 * p.pairs;
         for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
             int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
             kt_quad_sums(p.stream, panel + position, 2, p.pairs, 0, sums);
@@ -62,7 +62,7 @@ KT_INLINE void kt_product_results(kt_product p, int32_t negative)
                 result[position * p.stride + i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
             }
         }
-        p.stream = epilogue + KT_EPILOGUE_WORDS;
+        p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
     }
 }
 
@@ -84,13 +84,14 @@ KT_INLINE void kt_product_totals(kt_product p, int exact)
     }
 }
 
-/* int8 results of one position whose values are int8. */
-KT_INLINE void kt_product_row(kt_product p, int32_t negative)
+/* int8 results of one position whose values are int8. scaled: the epilogue stands behind the bias. */
+KT_INLINE void kt_product_row(kt_product p, int32_t negative, int scaled)
 {
     const int8_t *const x = p.panel;
     int8_t *result = p.result;
     int32_t i;
-    for (; result != (const int8_t *)p.end; result += 4, p.bias += 4) {
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
+        const int32_t *const epilogue = scaled ? p.bias + 4 : p.stream + 2 * p.pairs;
         int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
         for (i = 0; i < p.pairs; i++) {
             const int8_t *const first = x + i / 2 * 4 + i % 2;
@@ -98,11 +99,10 @@ KT_INLINE void kt_product_row(kt_product p, int32_t negative)
             kt_add_word(p.stream[2 * i], pair, 0, &sums[0], &sums[1]);
             kt_add_word(p.stream[2 * i + 1], pair, 0, &sums[2], &sums[3]);
         }
-        p.stream += 2 * p.pairs;
         for (i = 0; i < 4; i++) {
-            result[i] = kt_scaled_result(sums[i], p.stream + 3 * i, negative);
+            result[i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);
         }
-        p.stream += KT_EPILOGUE_WORDS;
+        p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
     }
 }
 

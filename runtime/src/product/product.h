@@ -34,6 +34,11 @@ void kt_product_half_up(KT_PRODUCT_ARGUMENTS);
 /* The same with 128 less in the addend where the sum is negative: ties away from zero, as rounding twice does. */
 void kt_product_away(KT_PRODUCT_ARGUMENTS);
 
+/* The same of layers whose requantisation is trained: bias holds, for each four channels, what their sums start from, and then the epilogue. That
+ * of the stream is passed over. */
+void kt_product_scaled_half_up(KT_PRODUCT_ARGUMENTS);
+void kt_product_scaled_away(KT_PRODUCT_ARGUMENTS);
+
 /* int32 sums [channels]; no epilogue. */
 void kt_product_sums(KT_PRODUCT_ARGUMENTS);
 
@@ -47,6 +52,8 @@ void kt_product_gradient(KT_PRODUCT_ARGUMENTS);
 /* One position whose values are read as int8 where they lie: panel is an int8 pointer, pairs are even, stride is not used. */
 void kt_product_row_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_row_away(KT_PRODUCT_ARGUMENTS);
+void kt_product_scaled_row_half_up(KT_PRODUCT_ARGUMENTS);
+void kt_product_scaled_row_away(KT_PRODUCT_ARGUMENTS);
 
 /* Back through a stream of paired words: to the sums of each value under the window, those of all channels' gradients times its weights.
  *

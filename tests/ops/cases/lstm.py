@@ -14,7 +14,8 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
 from kiloc.ir.verify import verify
 from kiloc.ops._lstm import Memory
-from kiloc.ops.backward.lstm_gradient import LstmGradient, room_for
+from kiloc.ops.backward._through_time import room_for
+from kiloc.ops.backward.lstm_gradient import LstmGradient
 from kiloc.ops.model.lstm import Lstm
 from kiloc.ops.model.reshape import Reshape
 

@@ -19,11 +19,15 @@ GENERATORS = {"rsqrt": (_lookup.kernel_case(lambda r: Rsqrt()), 16)}
 JAX = {"rsqrt": Meaning(_lookup.real(lambda jax, op, x: jax.lax.rsqrt(x)))}
 
 
-def trained(m: Any, x: str, other: str) -> str:
-    """Of values that a maximum with a constant keeps away from zero."""
+def positive(m: Any, x: str, other: str) -> str:
+    """The sum of two activations, which a maximum with a constant keeps away from zero."""
     x = m.op(x, "sum", Add("relu"), m.type(x).shape, 0.03, -128, other=other)
     least = m.b.constant("least", np.full((1, 1, 1, 1), -110, np.int8), Quantization((m.type(x).scale,), -128), "least")
-    y = m.op(x, "kept", Maximum(), m.type(x).shape, other=least)
+    return str(m.op(x, "kept", Maximum(), m.type(x).shape, other=least))
+
+
+def trained(m: Any, x: str, other: str) -> str:
+    y = positive(m, x, other)
     return str(m.op(y, "rsqrt", Rsqrt(), m.type(y).shape, 0.01, -128))
 
 

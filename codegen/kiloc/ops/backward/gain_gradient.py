@@ -8,34 +8,25 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
-from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType, gradient
-from .._gain import GAIN_OPERANDS, gain_operands, real_gain
+from .._gain import BACKWARD_BITS, GAIN_OPERANDS, backward_factor, float_gain, gain_operands, real_gain
 from ._gradient import Real, batch
-from .parameter_gradient import ParameterGradient
+from .parameter_gradient import BiasGradient, ParameterGradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
     from ...ir.graph import Node
 
-SMALLEST_GAIN = 1 / 16
-ONE = 1 << 14
-"""1 in the factors of `ApplyGain`."""
-
 
 @register
 @dataclass(frozen=True)
 class GainGradient(ParameterGradient):
-    """accumulator[c] += (s_y sum_p g (y - z_y) - bias unit sum_p g) / max(1 + s, 1/16) * scale, float32 after the exact sums.
-
-    unit: real value of one step of each channel's bias.
-    """
+    """accumulator[c] += s_y sum_p g (y - z_y) / gain * scale, float32 after the exact sum."""
 
     mnemonic: ClassVar[str] = "gain_gradient"
-    operands: ClassVar[tuple[str, ...]] = ("g", "y", "bias", "gain", "gain_exponent", "exponent", "accumulator")
-
-    unit: tuple[float, ...] = ()
+    operands: ClassVar[tuple[str, ...]] = ("g", "y", *GAIN_OPERANDS, "exponent", "accumulator")
 
     def scale(self, t: NodeTypes) -> float:
         return t.type("g").scale
@@ -45,18 +36,13 @@ class GainGradient(ParameterGradient):
         g, y = batch(e, "g", -1, channels), batch(e, "y", -1, channels) - e.type("y").zero_point
         assert g.shape[0] == 1
         product = (g * y).sum(1)[0].astype(np.float32) * np.float32(e.type("y").scale)
-        bias = e.array("bias").astype(np.float32) * np.array(self.unit, np.float32)
-        difference = product - bias * g.sum(1)[0].astype(np.float32)
-        gain = np.float32(1) + e.array("gain").astype(np.float32) * nm.power_of_two(np.clip(e.wide("gain_exponent"), -126, 127))
-        quotient = difference / np.maximum(gain, np.float32(SMALLEST_GAIN))
         scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(e.wide("exponent").reshape(-1), -126, 127))
-        return {"accumulator": e.array("accumulator") + quotient * scale}
+        return {"accumulator": e.array("accumulator") + product / float_gain(e) * scale}
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         channels = e.type("gain").size
         y = (batch(e, "y", -1, channels) - e.type("y").zero_point) * e.type("y").scale
-        acc = (y - e.array("bias") * np.array(self.unit)) / np.maximum(real_gain(e), SMALLEST_GAIN)
-        return ((batch(e, "g", -1, channels) * acc).sum(1),)
+        return ((batch(e, "g", -1, channels) * y / real_gain(e)).sum(1),)
 
     def macs(self, t: NodeTypes) -> int:
         return t.type("g").size
@@ -68,7 +54,6 @@ class GainGradient(ParameterGradient):
             "channels": channels,
             "result_offset": -t.type("y").zero_point,
             "result_scale": t.type("y").scale,
-            "unit": Table("unit", "float", np.array(self.unit, np.float32)),
             "scale": self.scale(t),
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
@@ -77,8 +62,36 @@ class GainGradient(ParameterGradient):
 
 @register
 @dataclass(frozen=True)
+class GainedBiasGradient(ParameterGradient):
+    """accumulator[c] += sum_p g[p, c] * gain[c] * scale, float32 after the exact sum: of a bias in front of a gain."""
+
+    mnemonic: ClassVar[str] = "gained_bias_gradient"
+    operands: ClassVar[tuple[str, ...]] = ("g", *GAIN_OPERANDS, "exponent", "accumulator")
+
+    def scale(self, t: NodeTypes) -> float:
+        return t.type("g").scale
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        g = batch(e, "g", -1, e.type("gain").size)
+        assert g.shape[0] == 1
+        scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(e.wide("exponent").reshape(-1), -126, 127))
+        return {"accumulator": e.array("accumulator") + g.sum(1)[0].astype(np.float32) * float_gain(e) * scale}
+
+    def evaluate_real(self, e: Environment) -> tuple[Real]:
+        return ((batch(e, "g", -1, e.type("gain").size) * real_gain(e)).sum(1),)
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        channels = t.type("gain").size
+        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.scale(t)}
+        arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
+        source = "kernels/gain/gained_bias_gradient.c"
+        return KernelCall("kt_gained_bias_gradient", "kt_gained_bias_gradient_params", fields, arguments, source=source)
+
+
+@register
+@dataclass(frozen=True)
 class ApplyGain(Op):
-    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], 14)), m[c] = 2^14 + code 2^(exponent + 14), limited to +-2^23.
+    """g'[p, c] = saturate8(shift_round(g[p, c] m[c], 14)), m the gain in units of 2^-14.
 
     The scale of g' is that of g: a gain of 1 loses nothing, and few codes are so large that a gain of 1.1 saturates them. A larger
     scale would round every element to fewer codes instead.
@@ -93,9 +106,8 @@ class ApplyGain(Op):
         return (gradient(t.type("g").shape, t.type("g").scale),)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        factor = ONE + nm.shift_round(e.wide("gain"), -(e.wide("gain_exponent") + 14))
-        g = batch(e, "g", -1, e.type("gain").size) * np.clip(factor, -(2**23), 2**23)
-        return (nm.saturate8(nm.shift_round(g, 14)).astype(np.int8).reshape(e.array("g").shape),)
+        g = batch(e, "g", -1, e.type("gain").size) * backward_factor(e)
+        return (nm.saturate8(nm.shift_round(g, BACKWARD_BITS)).astype(np.int8).reshape(e.array("g").shape),)
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         return ((batch(e, "g", -1, e.type("gain").size) * real_gain(e)).reshape(e.array("g").shape),)
@@ -107,14 +119,17 @@ class ApplyGain(Op):
         return KernelCall("kt_apply_gain_s8", "kt_apply_gain_params", fields, arguments, source="kernels/gain/apply_gain.c")
 
 
+def bias_gradient(b: GradientBuilder, node: Node, g: str) -> None:
+    """Accumulate the gradient of a layer's bias, where it is trained."""
+    if b.is_trainable(node.inputs["bias"]):
+        gain = gain_operands(node)
+        b.accumulate(node, "bias", GainedBiasGradient() if gain else BiasGradient(), {"g": g, **gain})
+
+
 def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
     """Accumulate the gain's gradient; the gradient of the sums in front of the gain."""
     if "gain" not in node.inputs:
         return g
-    t = b.types(node)
-    channels = t.type("gain").size
-    scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (channels,))
-    unit = tuple(float(np.float32(t.type("x").scale * s)) for s in scales)
     gain = gain_operands(node)
-    b.accumulate(node, "gain", GainGradient(unit), {"g": g, "y": node.outputs[0], "bias": node.inputs["bias"], **gain})
+    b.accumulate(node, "gain", GainGradient(), {"g": g, "y": node.outputs[0], **gain})
     return b.add(ApplyGain(), {"g": g, **gain}, f"{node.name}.scaled")[0]

@@ -7,7 +7,7 @@ for which the int32 sums cannot overflow, proved from the frozen weights.
 A trained path adds its share, V^T G or A^T du, to the same sums. Its codes have one scale for the tensor, so G is taken as it is and the
 int32 product is requantised once: acc += limit(requantize(V^T G, M, S + exponent)), M 2^(S-31) = 1 / (max s_w 2^(p-15)). |V^T G| <=
 127 * 127 * terms stays in int32 up to 133,000 terms. Under a gain the path starts from `ApplyGain`'s result, and m becomes
-m (1 + s): limited to +-2 m, which p allows for.
+m gain: it stands for half as much then, so that the largest gain fits into int16 (`_gain.py`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...ir.graph import Node, Value
-from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
-from .._gain import GAIN_OPERANDS, gained, real_gain
+from .._gain import GAIN_OPERANDS, gain_headroom, gained, largest_scale, real_gain
 from .._sums import Image, addend, delta_channels, exact_matmul
 from .._window import Window
 from .._window_reach import window_gradient_reach
@@ -51,29 +51,39 @@ def with_transposed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
         return node, [], "with this stride most taps meet no window"
     if run > LONGEST_RUN:
         return node, [], f"a sum has {run} products, more than {LONGEST_RUN}"
-    if not 7 <= op.prescale_shift <= 15 or t.has("gain") or t.has("lora_du") or t.has("delta"):
-        return node, [], "its gradients need more than 16 bits, or a trained path adds to the sums"
+    path = t.type("lora_a").shape[0] if t.has("lora_du") else 0
+    if op.window.kernel[0] * op.window.kernel[1] * path > LONGEST_RUN:
+        return node, [], f"LoRA's share of a sum has more than {LONGEST_RUN} products"
+    if t.has("gain") and (path or t.has("delta")):
+        return node, [], "its gains are trained beside its weights"
+    if not 7 <= op.prescale_shift <= 15:
+        return node, [], "its gradients need more than 16 bits"
     data = np.ascontiguousarray(weights.reshape(op.y_image[2], -1, op.x_image[2]).transpose(2, 1, 0))
     value = Value(f"{node.inputs['weights']}.{TRANSPOSED}", TensorType(data.shape, "int8"), "constant", data)
     return replace(node, inputs={**node.inputs, TRANSPOSED: value.name}), [value], ""
 
 
-def prescale(scales: Sequence[float], channels: int) -> Array:
-    """Relative channel scales m in 1/2^15."""
+def prescale(scales: Sequence[float], channels: int, headroom: int = 1) -> Array:
+    """Relative channel scales m in 1/2^15, of the largest scale times headroom: what a gain may become."""
     s = np.broadcast_to(np.array(scales, np.float64), (channels,))
-    return np.asarray(np.minimum(np.floor(s / s.max() * 32768 + 0.5), 32767).astype(np.int64))
+    return np.asarray(np.minimum(np.floor(s / (s.max() * headroom) * 32768 + 0.5), 32767).astype(np.int64))
+
+
+def largest_prescale(scales: Sequence[float], channels: int, headroom: int = 1) -> Array:
+    """The same under the largest gain."""
+    return np.asarray(np.minimum(prescale(scales, channels, headroom) * headroom, 32767))
 
 
 def prescaled(g: Array | int, m: Array, p: int) -> Array:
     return (g * m + (1 << (p - 1))) >> p
 
 
-def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float], factor: int = 1) -> int:
-    """p for weights [OC, KH, KW, IC]: every tap may meet one input position. factor: how much larger m may become."""
+def prescale_shift(weights: NDArray[np.generic], scales: Sequence[float], headroom: int = 1) -> int:
+    """p for weights [OC, KH, KW, IC]: every tap may meet one input position. headroom: as `prescale`."""
     sums = np.abs(weights.astype(np.int64)).sum((1, 2))
-    m = prescale(scales, weights.shape[0])
+    m = largest_prescale(scales, weights.shape[0], headroom)
     p = 7
-    while (sums * prescaled(127, factor * m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
+    while (sums * prescaled(127, m, p)[:, None]).sum(0).max() > nm.INT32_MAX:
         p += 1
     return p
 
@@ -100,7 +110,7 @@ class LinearInputGradient(RequantizedGradient):
         return self.x_shape or (1, *self.x_image)
 
     def weight_unit(self, t: NodeTypes) -> float:
-        return max(t.type("weights").channel_scales) * 2.0 ** (self.prescale_shift - 15)
+        return largest_scale(t.type("weights"), t.has("gain")) * 2.0 ** (self.prescale_shift - 15)
 
     def unit(self, t: NodeTypes) -> float:
         return t.type("g").scale * self.weight_unit(t)
@@ -109,13 +119,17 @@ class LinearInputGradient(RequantizedGradient):
         """From units of the path's product (before its exponents) to units of the accumulator."""
         return nm.quantize_multiplier(self.lora_scale / self.weight_unit(t))
 
+    def prescale(self, t: NodeTypes) -> Array:
+        """m of each channel; with a gain for a gain of 1."""
+        return prescale(t.type("weights").channel_scales, self.y_image[2], gain_headroom(t.has("gain")))
+
     def _scatter(self, rows: Array) -> Array:
         return self.window.scatter(rows, (rows.shape[0], *self.x_image))
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         channels = self.y_image[2]
         g = batch(e, "g", -1, channels)
-        g = prescaled(g, gained(prescale(e.type("weights").channel_scales, channels), e), self.prescale_shift)
+        g = prescaled(g, gained(self.prescale(e), e), self.prescale_shift)
         total = self._scatter(exact_matmul(g, e.array("weights").reshape(channels, -1)))
         path = self._path(e)
         if path is not None:
@@ -168,15 +182,19 @@ class LinearInputGradient(RequantizedGradient):
         fields: dict[str, Field] = {
             "window": self.window.fields(self.x_image, self.y_image),
             "weights": Argument(n.inputs["weights"]),
-            "prescale": Table("prescale", "int16_t", prescale(t.type("weights").channel_scales, channels).astype(np.int16)),
+            "prescale": Table("prescale", "int16_t", self.prescale(t).astype(np.int16)),
             "prescale_shift": self.prescale_shift,
             "shift": self.shift,
         }
         if t.has(TRANSPOSED):
             fields[TRANSPOSED] = Argument(n.inputs[TRANSPOSED])
         gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
-        arguments: list[Argument | str] = [Argument(n.inputs["g"]), *gain]
-        symbol = "kt_conv2d_input_gradient_s8"
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
+        symbol, scratch, needs = "kt_conv2d_input_gradient_s8", 0, tuple[str, ...]()
+        if t.has("gain") and not (t.has("lora_du") or t.has("delta")):
+            arguments += gain
+            symbol, scratch = "kt_conv2d_scaled_input_gradient_s8", 2 * channels
+            needs = ("kernels/convolution/conv2d_input_gradient.c",)
         if t.has("lora_du") or t.has("delta"):
             lora = t.has("lora_du")
             multiplier, shift = self.path_multiplier(t)
@@ -184,7 +202,8 @@ class LinearInputGradient(RequantizedGradient):
             if t.has("delta_rows"):
                 fields["path_rows"] = Argument(n.inputs["delta_rows"])
             names = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent") if lora else (self.delta_g(t), "", "delta", "delta_exponent")
-            arguments += [Argument(n.inputs[o]) if o else "NULL" for o in names]
+            arguments += [*gain, *(Argument(n.inputs[o]) if o else "NULL" for o in names)]
             symbol = "kt_conv2d_path_input_gradient_s8"
-        arguments.append(Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_conv2d_input_gradient_params", fields, tuple(arguments), source=f"kernels/convolution/{symbol[3:-3]}.c")
+        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
+        struct, source = "kt_conv2d_input_gradient_params", f"kernels/convolution/{symbol[3:-3]}.c"
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, source, needs)

@@ -7,8 +7,7 @@ cell and h the hidden state of a step, and ' for gradients, from the last step t
     c' = h' o (1 - tanh(c)^2) + c' f of the step behind it; 0 where c stands at its limit
     z' = c' g i (1 - i),  c' c_before f (1 - f),  c' i (1 - g^2),  h' tanh(c) o (1 - o)
 
-What is carried from step to step has 32 bits in units of g / 2^16, which saturate: it may grow to 256 times the largest gradient of a result.
-For U^T the sums z' are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32.
+`_through_time.py` says what is carried from step to step, and how U^T is multiplied by.
 """
 
 from __future__ import annotations
@@ -18,30 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
 from .._lstm import UNIT, Memory, Step
-from .._sums import exact_matmul
 from ._gradient import Real, RequantizedGradient, batch
+from ._through_time import FRACTION, Ints, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
 
 LAYER = ("x", "weights", "recurrent", "bias")
-FRACTION = 16
-"""Bits below a step of the gradient."""
-
-Ints = NDArray[np.int64]
-
-
-def _of_square(x: Ints) -> Ints:
-    """1 - x^2 of x in 2^-15, in 2^-31."""
-    return np.asarray(np.minimum(2 * ((1 << 30) - x * x), nm.INT32_MAX))
-
-
-def _of_product(x: Ints) -> Ints:
-    """x (1 - x) of x in 2^-15, in 2^-31."""
-    return 2 * x * ((1 << 15) - x)
 
 
 @register
@@ -72,19 +56,9 @@ class LstmGradient(RequantizedGradient):
         """Magnitude of the cell at which it stops."""
         return self.memory.cell_clip or 2**15 - 1
 
-    def prescale(self, t: NodeTypes) -> Ints:
-        """Relative scales of the recurrent weights of each gate, in 2^-31."""
-        units = t.type("recurrent").shape[1]
-        scales = np.array(t.type("recurrent").channel_scales, np.float64)[::units]
-        return np.asarray(np.minimum(np.floor(scales / scales.max() * 2.0**31 + 0.5), nm.INT32_MAX).astype(np.int64))
-
-    def recurrent_multiplier(self, t: NodeTypes) -> tuple[int, int]:
-        return nm.quantize_multiplier(max(t.type("recurrent").channel_scales))
-
     # -- meaning --------------------------------------------------------------------------------------
     def accumulator(self, e: Environment) -> Ints:
         steps, units = self._steps(e), e.type("recurrent").shape[1]
-        prescale, (multiplier, shift) = np.repeat(self.prescale(e), units), self.recurrent_multiplier(e)
         g = batch(e, "g", len(steps), units)
         behind, cell = np.zeros_like(g[:, 0]), np.zeros_like(g[:, 0])
         found = np.zeros((len(g), len(steps), 4 * units), np.int64)
@@ -94,22 +68,20 @@ class LstmGradient(RequantizedGradient):
             dh = np.where((step.hidden > -128) & (step.hidden < 127), dh, 0)
             z, cell = self._back(step, dh, cell)
             found[:, number] = z
-            scaled = nm.high_multiply(z, prescale)
-            narrowed = np.maximum(nm.bit_length(np.abs(scaled).max(1, keepdims=True)) - self.room, 0)
-            behind = nm.requantize(exact_matmul(nm.shift_round(scaled, narrowed), e.array("recurrent")), multiplier, shift + narrowed)
+            behind = through_recurrent(e, z, self.room)
         return found
 
     def _back(self, step: Step, dh: Ints, cell: Ints) -> tuple[Ints, Ints]:
         """(gradient of the sums, gradient of the cell before the step) from those of its hidden state and its cell."""
         multiply: Callable[[Any, Any], Any] = nm.high_multiply
         i, f, g, o = step.gates
-        dc = nm.saturate32(multiply(multiply(dh, o << 16), _of_square(step.tanh)) + cell)
+        dc = nm.saturate32(multiply(multiply(dh, o << 16), of_square(step.tanh)) + cell)
         dc = np.where(np.abs(step.cell) < self.limit(), dc, 0)
         z = (
-            multiply(multiply(dc, g << 16), _of_product(i)),
-            nm.shift_round(multiply(multiply(dc, step.before << 16), _of_product(f)), -(15 + self.memory.cell_power)),
-            multiply(multiply(dc, i << 16), _of_square(g)),
-            multiply(multiply(dh, step.tanh << 16), _of_product(o)),
+            multiply(multiply(dc, g << 16), of_product(i)),
+            nm.shift_round(multiply(multiply(dc, step.before << 16), of_product(f)), -(15 + self.memory.cell_power)),
+            multiply(multiply(dc, i << 16), of_square(g)),
+            multiply(multiply(dh, step.tanh << 16), of_product(o)),
         )
         return np.concatenate(z, 1), multiply(dc, f << 16)
 
@@ -136,10 +108,10 @@ class LstmGradient(RequantizedGradient):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         forward, units = self._forward(t), t.type("recurrent").shape[1]
-        multiplier, shift = self.recurrent_multiplier(t)
+        multiplier, shift = recurrent_multiplier(t)
         fields: dict[str, Field] = {
             "layer": self.memory.fields(forward, n),
-            "prescale": tuple(int(m) for m in self.prescale(t)),
+            "prescale": tuple(int(m) for m in prescale(t)),
             "room": self.room,
             "multiplier": multiplier,
             "multiplier_shift": shift,
@@ -151,9 +123,3 @@ class LstmGradient(RequantizedGradient):
         arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")), Argument(n.outputs[0]), Scratch())
         scratch = 4 * 6 * units + 4 * -(-(steps + 1) * units // 2)
         return KernelCall("kt_lstm_gradient_s8", "kt_lstm_gradient_params", fields, arguments, scratch, source="kernels/recurrent/lstm_gradient.c")
-
-
-def room_for(recurrent: NDArray[np.generic]) -> int:
-    """Bits that leave the sums over recurrent weights [4 units, units] in int32."""
-    largest = int(np.abs(recurrent.astype(np.int64)).sum(0).max(initial=0))
-    return 31 - int(nm.bit_length(np.array(largest)))

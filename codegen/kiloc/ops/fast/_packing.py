@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ... import numerics as nm
 from ...ir.graph import Node, Value
 from ...ir.types import TensorType
+from .._gain import GAIN_BITS, SMALLEST_GAIN, gained_multipliers
 
 QUAD = 4
 """Channels that a product computes at once."""
@@ -51,6 +52,11 @@ class Requantization:
         """Of sums [..., channels]."""
         scaled = nm.requantize(sums, self.multiplier, self.shift) + self.zero_point
         return np.asarray(np.clip(scaled, *self.clamp))
+
+    def with_gain(self, gain: float) -> Requantization:
+        """The same with one gain of every channel, of its range."""
+        multiplier, shift = gained_multipliers(self.multiplier, self.shift, np.full_like(self.multiplier, int(gain * 2**GAIN_BITS)))
+        return Requantization(multiplier, shift, self.zero_point, self.clamp)
 
     def of(self, channel: int) -> Requantization:
         """One channel alone."""
@@ -142,6 +148,11 @@ def check_sums(weights: Ints, zero_point: int) -> None:
     """Two weights fit into 16 bits, and the product's own sums are exact."""
     if weights.min() < -127:
         raise NotProved("a weight is -128")
+    check_total(weights, zero_point)
+
+
+def check_total(weights: Ints, zero_point: int) -> None:
+    """Sums of 24 bits."""
     low, high = sum_range(weights, zero_point)
     worst = np.maximum(np.abs(low), np.abs(high)).max()
     if worst > LARGEST_SUM:
@@ -212,12 +223,16 @@ class Start:
     words: Ints
 
 
-def start(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None) -> Start:
-    """Of a layer with weights [channels, K]; bias: None where it is trained. Raises NotProved."""
+def start(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None, gain: bool = False) -> Start:
+    """Of a layer with weights [channels, K]; bias: None where it is trained. gain: has one. Raises NotProved."""
     low, high = sum_range(weights, zero_point)
     fold, limit = -zero_point * weights.sum(1), 0
+    if gain:
+        check_gain(q)
     if bias is None:
-        limit = bias_limit(q, low, high)
+        limit = bias_limit(q.with_gain(SMALLEST_GAIN) if gain else q, low, high)
+        if gain and (int((low + limit).min()) <= 0 or int((high - limit).max()) >= 0):
+            raise NotProved("sums of a limited bias may have either sign")  # of one sign they stay at their clamp under a larger gain
         short = epilogues(q, low - limit, high + limit)
         if short.added.any():
             raise NotProved("a trained bias of a channel with two results")
@@ -227,6 +242,21 @@ def start(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None) 
     words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
     words[: len(weights)] = short.words
     return Start("fold" if bias is None else "bias", whole_quads(fold), limit, words)
+
+
+def check_gain(q: Requantization) -> None:
+    """With any gain every channel has a short form, of one shift less where the gain doubles its multiplier."""
+    short = np.isin(-q.shift, SHIFTS) & np.isin(-q.shift - 1, SHIFTS)
+    if not short.all():
+        channel = int((~short).argmax())
+        raise NotProved(f"channel {channel} is shifted by {-int(q.shift[channel])}, which leaves a gain no room")
+
+
+def with_gain(epilogue: Ints, factor: Ints) -> Ints:
+    """Words [channels, 3] with the gains of their channels, in units of 2^-23."""
+    multiplier, moved = gained_multipliers(epilogue[:, 0], np.zeros_like(factor), factor)
+    addend = np.where(moved > 0, (1 << 6) + ((epilogue[:, 1] - (1 << 6)) >> 1), epilogue[:, 1])
+    return np.stack([multiplier, addend, epilogue[:, 2] - moved], 1)
 
 
 def whole_quads(channels: Ints) -> NDArray[np.int32]:

@@ -1,8 +1,8 @@
 """CONV_2D and FULLY_CONNECTED with their constants packed for the fast kernels: the same results, from another form of the weights.
 
 `passes/kernels.py` puts them in place of the layers. Forms "relu" and "any" requantise in the product's epilogue, by what rounding a
-layer needs (`_packing.rounds_half_up`); "sums" and "delta" take int32 sums, add what a trained layer adds (LoRA or a gain, or a delta), and
-requantise as the layer itself does.
+layer needs (`_packing.rounds_half_up`), with a gain by what the kernel makes of it; "sums" and "delta" take int32 sums, add what a trained
+layer adds (LoRA, or a delta), and requantise as the layer itself does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS
+from .._gain import GAIN_OPERANDS, gain_factor
 from .._sums import addend_multipliers
 from .._window import Window
 from ..model._linear import Linear
@@ -103,7 +103,8 @@ class PackedLinear(Op):
         return requantization(self.layer, self.plain(t))
 
     # -- meaning --------------------------------------------------------------------------------------
-    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+    def unpacked(self, e: Environment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Weights [channels, K] and what the stream ends with: requantisation [channels, 3], where there is one."""
         channels, order = self.weights.shape[0], self.order(e)
         size = self.weights.size // channels
         words = e.array("stream").view(np.uint32).astype(np.int64).reshape(packing.padded(channels) // packing.QUAD, -1)
@@ -111,6 +112,14 @@ class PackedLinear(Op):
             weights = winograd.unpacked(words[:, : -4 * packing.EPILOGUE], channels, self.weights.shape[3]).reshape(channels, size)
         else:
             weights = packing.unpaired(words[:, : 2 * len(order)].reshape(-1, len(order), 2), channels, size, order)
+        if self.wide:
+            return weights, np.zeros((0, packing.EPILOGUE), np.int64)
+        epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64)
+        return weights, epilogue.reshape(-1, packing.EPILOGUE)[:channels]
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        channels = self.weights.shape[0]
+        weights, epilogue = self.unpacked(e)
         plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
         if self.wide:
             return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
@@ -120,7 +129,8 @@ class PackedLinear(Op):
         plain["bias"] = bias + e.type("x").zero_point * weights.sum(1)
         sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, plain))
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
-        epilogue = words[:, -4 * packing.EPILOGUE :].astype(np.uint32).view(np.int32).astype(np.int64).reshape(-1, packing.EPILOGUE)[:channels]
+        if e.has("gain"):
+            epilogue = packing.with_gain(epilogue, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
         y = packing.short_result(epilogue, sums, self.form.endswith("relu"))
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 
@@ -138,14 +148,16 @@ class PackedLinear(Op):
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the panel, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
-        if self.form.startswith("row"):
-            return 0
-        panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 8 * self.pairs(t)
-        return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide else 0)
+        row = self.form.startswith("row")
+        panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
+        if t.has("gain") and not self.wide:
+            return panel + 4 * (1 + packing.EPILOGUE) * packing.padded(y[2])
+        return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide and not row else 0)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
         pairs, row = self.pairs(t), self.form.startswith("row")
+        scaled = t.has("gain") and not self.wide
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
@@ -163,14 +175,18 @@ class PackedLinear(Op):
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
+        if scaled:
+            symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
+            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
         if self.form == "delta":
             fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
-        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
+        arguments += [Argument(n.outputs[0]), *([] if row and not scaled else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         unreached = frozenset[str]() if self.on_stack else frozenset({"kt_walk_on_stack"})
-        return KernelCall(
-            symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{FILES[self.form]}.c", NEEDS[self.form], unreached
-        )
+        file, needs = FILES[self.form], NEEDS[self.form]
+        if scaled:
+            file, needs = "packed_conv2d_scaled", ("product/scaled.c", "product/panel.c")
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{file}.c", needs, unreached)
 
     def _requantization_fields(self, t: NodeTypes) -> dict[str, Field]:
         q = self.requantization(t)
@@ -197,7 +213,7 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     assert isinstance(op, PackedLinear)
     constants = {v.name: v.type for v in added}
     bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
-    if op.form not in ("relu", "any") or bytes_of_stack > STACK_BYTES:
+    if op.form not in ("relu", "any") or t.has("gain") or bytes_of_stack > STACK_BYTES:
         raise packing.NotProved(packing.MEMORY)
     return replace(found, op=replace(op, on_stack=True)), added, slow
 
@@ -221,7 +237,7 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     packing.check_sums(weights, z)
     op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
-    if not (t.has("lora_u") or t.has("delta") or t.has("gain")):
+    if not (t.has("lora_u") or t.has("delta")):
         try:
             return (*_requantized(node, t, op, values, weights), slow)
         except packing.NotProved as reason:
@@ -258,7 +274,7 @@ def _requantized(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str
     form = "relu" if packing.rounds_half_up(q) else "any"
     if isinstance(op.layer, FullyConnected) and y[0] == 1 and weights.shape[1] % packing.QUAD == 0:
         form = f"row_{form}"
-    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]), t.has("gain"))
     op = replace(op, form=form, limit=start.limit)
     words = packing.paired_words(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))

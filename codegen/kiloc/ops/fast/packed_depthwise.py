@@ -15,6 +15,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
+from .._gain import GAIN_OPERANDS, gain_factor
 from .._window import Window
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
@@ -39,7 +40,7 @@ class PackedDepthwise(Op):
     mnemonic: ClassVar[str] = "packed_depthwise"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("fold",)
+    optional: ClassVar[tuple[str, ...]] = ("fold", *GAIN_OPERANDS)
 
     layer: DepthwiseConv2D = field(default_factory=DepthwiseConv2D)
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1, 1, 1), "int8"))
@@ -60,9 +61,12 @@ class PackedDepthwise(Op):
         return self.layer.check(self.plain(t))
 
     # -- meaning --------------------------------------------------------------------------------------
+    def unpacked(self, e: Environment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Weights [channels, taps] and requantisation [channels, 3]."""
+        return (banded_weights if self.rows else packed_weights)(e.array("stream"), self.weights.shape[3])
+
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        unpacked = banded_weights if self.rows else packed_weights
-        weights, epilogue = unpacked(e.array("stream"), self.weights.shape[3])
+        weights, epilogue = self.unpacked(e)
         bias = e.wide("bias")
         if e.has("fold"):
             bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")
@@ -70,6 +74,8 @@ class PackedDepthwise(Op):
         arrays = {"x": e.array("x"), "weights": taps, "bias": bias + e.type("x").zero_point * weights.sum(1)}
         sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, arrays))
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
+        if e.has("gain"):
+            epilogue = packing.with_gain(epilogue, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
         return (packing.short_result(epilogue, sums, self.relu).astype(np.int8),)
 
     def macs(self, t: NodeTypes) -> int:
@@ -96,7 +102,8 @@ class PackedDepthwise(Op):
             "bias_limit": self.limit,
             "rows": self.rows,
         }
-        scratch = 4 * self.weights.shape[3] if t.has("fold") else 0
+        gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
+        scratch = 4 * self.weights.shape[3] * (1 + packing.EPILOGUE if gain else 1) if t.has("fold") or gain else 0
         name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
         if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
@@ -104,8 +111,11 @@ class PackedDepthwise(Op):
             scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs
             scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
             name, source, needs = f"banded_depthwise{strided}", "banded_depthwise", ["product/band.c"]
+        if gain:
+            name, source = f"{name}_scaled", f"{source}_scaled"
         name += "_relu" if self.relu else ""
-        arguments = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch() if scratch else "NULL")
+        operands = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), *gain)
+        arguments = (*operands, Argument(n.outputs[0]), Scratch() if scratch else "NULL")
         return KernelCall(
             f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/packed_depthwise/{source}.c", tuple(needs)
         )
@@ -152,8 +162,8 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     """The node that stands for a layer, in bands of so many rows or 0, and the constants that it adds. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
-    if t.has("delta") or t.has("gain"):
-        raise packing.NotProved("its weights or gains are trained")
+    if t.has("delta"):
+        raise packing.NotProved("its weights are trained")
     if layer.multiplier_of_depth(t) != 1:
         raise packing.NotProved("several results of each input channel")
     if t.type("x").shape[3] % packing.QUAD:
@@ -163,7 +173,7 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]), t.has("gain"))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
     stream = (banded_stream if rows else stream_of)(weights, start.words[: len(weights)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data)

@@ -13,7 +13,7 @@ from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
-from ..backward.input_gradient import prescale
+from .._gain import GAIN_OPERANDS
 from ..model.depthwise_conv_2d import DepthwiseInputGradient
 from . import _packing as packing
 from .packed_depthwise import COLUMN_PAIR
@@ -32,6 +32,7 @@ class PackedDepthwiseInputGradient(Op):
     mnemonic: ClassVar[str] = "packed_depthwise_input_gradient"
     role: ClassVar[str] = "kernel"
     operands: ClassVar[tuple[str, ...]] = ("g", "stream")
+    optional: ClassVar[tuple[str, ...]] = GAIN_OPERANDS
     in_place: ClassVar[str | None] = "g"
 
     layer: DepthwiseInputGradient = field(default_factory=DepthwiseInputGradient)
@@ -40,13 +41,14 @@ class PackedDepthwiseInputGradient(Op):
 
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types of the operator that this stands for."""
-        return NodeTypes({"g": t.type("g"), "weights": self.weights}, t.results)
+        return NodeTypes({**{o: v for o, v in t.operands.items() if o != "stream"}, "weights": self.weights}, t.results)
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         return self.layer.infer(self.plain(t))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        arrays = {"g": e.array("g"), "weights": unpacked(e.array("stream")).reshape(self.weights.shape)}
+        arrays = {o: a for o, a in dict(e.arrays).items() if o != "stream"}
+        arrays["weights"] = unpacked(e.array("stream")).reshape(self.weights.shape)
         return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
 
     def macs(self, t: NodeTypes) -> int:
@@ -58,17 +60,18 @@ class PackedDepthwiseInputGradient(Op):
         fields: dict[str, Field] = {
             "window": op.window.fields(op.x_shape, op.y_shape),
             "stream": Argument(n.inputs["stream"]),
-            "prescale": Table("prescale", "int16_t", prescale(self.weights.channel_scales, channels).astype(np.int16)),
+            "prescale": Table("prescale", "int16_t", op.prescale(self.plain(t)).astype(np.int16)),
             "prescale_shift": op.prescale_shift,
             "shift": op.shift,
             "rows": self.rows,
         }
-        arguments = (Argument(n.inputs["g"]), Argument(n.outputs[0]), Scratch())
+        gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
+        arguments: tuple[Argument | Scratch, ...] = (Argument(n.inputs["g"]), *gain, Argument(n.outputs[0]), Scratch())
         scratch = COLUMN_PAIR * (-(-width // 2) + 1) + width * channels
-        name = "banded_depthwise_input_gradient"
-        return KernelCall(
-            f"kt_{name}_s8", f"kt_{name}_params", fields, arguments, scratch, "kernels/packed_depthwise/banded_depthwise.c", ("product/band.c",)
-        )
+        symbol = f"kt_banded_depthwise_{'scaled_' if gain else ''}input_gradient_s8"
+        struct = "kt_banded_depthwise_input_gradient_params"
+        source = f"kernels/packed_depthwise/banded_depthwise{'_scaled' if gain else ''}.c"
+        return KernelCall(symbol, struct, fields, arguments, scratch, source, ("product/band.c",))
 
 
 def stream_of(weights: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -90,8 +93,8 @@ def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mappi
     layer = node.op
     assert isinstance(layer, DepthwiseInputGradient)
     window, channels = layer.window, layer.x_shape[3]
-    if set(t.operands) != {"g", "weights"}:
-        raise packing.NotProved("its weights or gains are trained")
+    if t.has("delta"):
+        raise packing.NotProved("its weights are trained")
     if window.kernel != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1) or window.pad != (1, 1, 1, 1):
         raise packing.NotProved("its window is not 3x3 with a border of 1")
     if layer.y_shape[3] != channels or channels % packing.QUAD:
@@ -106,4 +109,5 @@ def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mappi
     name = f"{node.inputs['weights']}.turned"
     value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, turned round")
     op = PackedDepthwiseInputGradient(layer, t.type("weights"), rows)
-    return replace(node, op=op, inputs={"g": node.inputs["g"], "stream": name}), [value], ""
+    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": name}
+    return replace(node, op=op, inputs=inputs), [value], ""

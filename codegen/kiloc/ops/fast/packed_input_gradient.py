@@ -15,9 +15,9 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from ...numerics import INT32_MAX
-from .._gain import GAIN_OPERANDS
+from .._gain import GAIN_OPERANDS, gain_headroom
 from .._window import Window
-from ..backward.input_gradient import LinearInputGradient, prescale, prescaled
+from ..backward.input_gradient import LinearInputGradient, largest_prescale, prescaled
 from . import _packing as packing
 
 LORA = ("lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent")
@@ -74,9 +74,9 @@ class StreamedInputGradient(Op):
         group = self.positions * stride[1]  # positions that are read together, in one row
         return operand, reach if stride == (1, 1) else reach.in_bands(group if width % group == 0 else width)
 
-    def layer_fields(self, n: Names) -> dict[str, Field]:
+    def layer_fields(self, t: NodeTypes, n: Names) -> dict[str, Field]:
         """What every such kernel is told of the layer."""
-        m = prescale(self.weights.channel_scales, self.layer.y_image[2])
+        m = self.layer.prescale(self.plain(t))
         return {
             "window": self.layer.window.fields(self.layer.x_image, self.layer.y_image),
             "stream": Argument(n.inputs["stream"]),
@@ -92,13 +92,13 @@ class PackedInputGradient(StreamedInputGradient):
     """stream: int32 [words]: for each phase of the positions (kt/kernels/packed_convolution.h) its taps, last first, of every input channel."""
 
     mnemonic: ClassVar[str] = "packed_input_gradient"
-    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows")
+    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
 
     def plain_weights(self, stream: Array) -> Array:
         return unpacked(stream, self.layer.window, self.weights)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        op, channels, fields = self.layer, self.layer.y_image[2], self.layer_fields(n)
+        op, channels, fields = self.layer, self.layer.y_image[2], self.layer_fields(t, n)
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
         struct, symbol = "kt_packed_input_gradient_params", "kt_packed_input_gradient_s8"
         if _has_path(t):
@@ -108,8 +108,11 @@ class PackedInputGradient(StreamedInputGradient):
             fields["path_rows"] = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
             arguments += [Argument(n.inputs[o]) for o in LORA] if lora else [Argument(n.inputs["g"]), "NULL", *(Argument(n.inputs[o]) for o in DELTA)]
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
+        elif t.has("gain"):
+            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
+            symbol = "kt_packed_scaled_input_gradient_s8"
         arguments += [Argument(n.outputs[0]), "NULL" if self.on_stack else Scratch()]
-        scratch = 0 if self.on_stack else panel_bytes(op)
+        scratch = 0 if self.on_stack else panel_bytes(op) + (2 * packing.padded(channels) if t.has("gain") else 0)
         needs = ("product/sums.c", "product/gradient.c")  # with a path the second is not reached, but without optimisation named
         return KernelCall(
             symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{symbol[3:-3]}.c", needs, self._unreached(t)
@@ -175,7 +178,8 @@ def unpacked(stream: NDArray[np.generic], window: Window, weights: TensorType) -
 
 def largest_sum(weights: NDArray[np.int64], layer: LinearInputGradient, t: NodeTypes) -> int:
     """A bound of the sums of one input channel, whatever the gradient."""
-    scaled = prescaled(127, prescale(t.type("weights").channel_scales, len(weights)), layer.prescale_shift)
+    m = largest_prescale(t.type("weights").channel_scales, len(weights), gain_headroom(t.has("gain")))
+    scaled = prescaled(127, m, layer.prescale_shift)
     return int((np.abs(weights).sum((1, 2)) * scaled[:, None]).sum(0).max())
 
 
@@ -183,15 +187,15 @@ def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value],
     """The node that stands for a gradient, and the constant that it adds. on_stack: the panel is. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, LinearInputGradient)
-    if any(t.has(o) for o in GAIN_OPERANDS):
-        raise packing.NotProved("its gains are trained")
+    if t.has("gain") and _has_path(t):
+        raise packing.NotProved("its gains are trained beside its weights")
     if layer.window.dilation != (1, 1) or min(layer.window.pad) < 0:
         raise packing.NotProved("its window is dilated or cut")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(layer.y_image[2], *layer.window.kernel, layer.x_image[2])
     sums = _has_path(t) or layer.x_image[2] % packing.QUAD or layer.shift not in (UNCALIBRATED, *SHIFTS)
-    if on_stack and (sums or panel_bytes(layer) > STACK_BYTES):
+    if on_stack and (sums or t.has("gain") or panel_bytes(layer) > STACK_BYTES):
         raise packing.NotProved(packing.MEMORY)
     if not sums and largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")

@@ -51,7 +51,7 @@ class SharedInputGradient(StreamedInputGradient):
         return np.asarray(weights.astype(np.int8).reshape(self.weights.shape))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        op, fields = self.layer, {**self.layer_fields(n), "step": self.step}
+        op, fields = self.layer, {**self.layer_fields(t, n), "step": self.step}
         symbol, path = "kt_shared_input_gradient_s8", list[Argument]()
         if t.has("lora_du"):
             multiplier, shift = op.path_multiplier(self.plain(t))

@@ -7,9 +7,9 @@ frozen weights a layer may have
 - LoRA: a = alpha / rank; acc[c] += a / s_w[c] * 2^(u_range + b_exponent) * sum_j B[c, j] * u[j], where u is LORA_DOWN's result;
 - a delta V: acc[c] += 2^exponent / s_w[c] * sum_k V[r, k] * (x[k] - z_x). V has a row for each channel (r = c), or
   only for some: then `delta_rows` says which row a channel uses, -1 for none;
-- a gain: (acc + addends)[c] * (1 + 2^exponent * gain[c]), without the bias; see `_gain.py`.
+- a gain of each channel, in the layer's one requantisation: see `_gain.py`.
 
-Addends are requantised into the int32 accumulator before the layer's one requantisation.
+Addends are requantised into the int32 accumulator before it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import numerics as nm
-from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op
 from ...ir.reach import Reach
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, scaled_accumulator
+from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import Image, addend, addend_multipliers, delta_channels, exact_matmul, output_scales
 from .._window import Window
 from .._window_reach import window_reach
-from ..backward.gain_gradient import scaled_gradient
+from ..backward.gain_gradient import bias_gradient, scaled_gradient
 from ..backward.gradient_mask import masked
 from ..backward.input_gradient import LinearInputGradient, prescale_shift
 from ..backward.new_head_gradient import NewHeadInputGradient
-from ..backward.parameter_gradient import BiasGradient, WeightGradient
+from ..backward.parameter_gradient import WeightGradient
 from .lora import LoRAInnerGradient
 
 if TYPE_CHECKING:
@@ -92,15 +92,17 @@ class Linear(Op):
             delta = e.array("delta").reshape(len(chosen), -1)
             multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], 1.0)
             total[..., chosen] += addend(exact_matmul(rows, delta.T), multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
-        return nm.saturate32(scaled_accumulator(e, total) + e.wide("bias"))
+        return nm.saturate32(total + e.wide("bias"))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        y = self.requantized(e, self.accumulator(e))
+        y = self._scaled(e, self.accumulator(e), *with_gain(e, *self.multipliers(e)))
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
 
     def requantized(self, t: NodeTypes, sums: nm.Ints) -> nm.Ints:
-        """Results of int32 sums [..., channels]; a greater sum gives no lesser result."""
-        multiplier, shift = self.multipliers(t)
+        """Results of int32 sums [..., channels] of a layer without a gain; a greater sum gives no lesser result."""
+        return self._scaled(t, sums, *self.multipliers(t))
+
+    def _scaled(self, t: NodeTypes, sums: nm.Ints, multiplier: nm.Ints, shift: nm.Ints) -> nm.Ints:
         scale = nm.requantize if self.rounding == "twice" else nm.requantize_once
         return np.asarray(np.clip(scale(sums, multiplier, shift) + t.result().zero_point, *clamp_range(self.activation, t.result())))
 
@@ -128,7 +130,8 @@ class Linear(Op):
             "shift": Table("shift", "int8_t", shift.astype(np.int8)),
             **offset_sums_field(t, n),
         }
-        arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        scratch, needs = 0, tuple[str, ...]()
         symbol = "kt_conv2d_s8" if self.rounding == "twice" else "kt_conv2d_once_s8"
         for kind, operands in (("lora", ("lora_u", "lora_b", "lora_range", "lora_b_exponent")), ("delta", ("delta", "delta_exponent"))):
             if not t.has(operands[0]):
@@ -144,27 +147,28 @@ class Linear(Op):
             symbol = f"kt_conv2d_{kind}_s8"
         assert not (t.has("lora_u") and t.has("delta")), "a layer takes LoRA or a delta"
         if t.has("gain") and symbol == "kt_conv2d_s8":
-            symbol = "kt_conv2d_scaled_s8"
+            symbol, scratch, needs = "kt_conv2d_scaled_s8", gain_bytes(y[2]), ("kernels/convolution/conv2d.c",)
         if symbol not in ("kt_conv2d_s8", "kt_conv2d_once_s8"):
             assert self.rounding == "twice", "trainable weights need rounding twice"
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
-        return KernelCall(symbol, "kt_conv2d_params", fields, (*arguments, Argument(n.outputs[0])), source=f"kernels/convolution/{symbol[3:-3]}.c")
+        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
+        source = f"kernels/convolution/{symbol[3:-3]}.c"
+        return KernelCall(symbol, "kt_conv2d_params", fields, tuple(arguments), scratch, source, needs)
 
     # -- gradient -------------------------------------------------------------------------------------
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
 
         t = b.types(node)
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
-        if b.is_trainable(node.inputs["bias"]):
-            b.accumulate(node, "bias", BiasGradient(), {"g": g})
+        bias_gradient(b, node, g)
         scaled = scaled_gradient(b, node, g)
         path = {**self._delta_gradient(b, node, scaled), **self._lora_gradient(b, node, scaled), **gain_operands(node)}
         if not b.wants(node.inputs["x"]):
             return {}
 
         weights, window = b.constant(node.inputs["weights"]), self.window_of(t)
-        factor = LARGEST_GAIN if t.has("gain") else 1
-        prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales, factor)
+        headroom = gain_headroom(t.has("gain"))
+        prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales, headroom)
         op = LinearInputGradient(window, *self.images(t), prescale, self.lora_scale, t.type("x").shape)
         operands = {"g": g, "weights": node.inputs["weights"], **path}
         if b.is_new_head(node):

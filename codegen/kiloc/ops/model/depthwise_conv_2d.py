@@ -21,16 +21,16 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from .._activation import clamp_range, far_apart
-from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_operands, gained, real_gain, scaled_accumulator
+from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import addend, addend_multipliers, delta_channels, output_scales
 from .._window import Window
 from .._window_reach import window_gradient_reach, window_reach
 from ..backward._gradient import Real, RequantizedGradient, batch
-from ..backward.gain_gradient import scaled_gradient
+from ..backward.gain_gradient import bias_gradient, scaled_gradient
 from ..backward.gradient_mask import masked
-from ..backward.input_gradient import prescale, prescaled
-from ..backward.parameter_gradient import BiasGradient, ParameterGradient
+from ..backward.input_gradient import largest_prescale, prescale, prescaled
+from ..backward.parameter_gradient import ParameterGradient
 from .conv_2d import CONVOLUTION_FIELDS, Conv2D
 
 if TYPE_CHECKING:
@@ -88,15 +88,18 @@ class DepthwiseConv2D(Op):
             multiplier, shift = addend_multipliers(e.type("weights"), total.shape[3], 1.0)
             product = self._sums(e, e.wide("delta")[0], chosen)
             total[..., chosen] += addend(product, multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
-        total = scaled_accumulator(e, total) + e.wide("bias")
+        total = total + e.wide("bias")
         return nm.saturate32(total) if e.has("delta") or e.has("gain") else total
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        return (self.requantized(e, self.accumulator(e)).astype(np.int8),)
+        return (self._scaled(e, self.accumulator(e), *with_gain(e, *self.multipliers(e))).astype(np.int8),)
 
     def requantized(self, t: NodeTypes, sums: nm.Ints) -> nm.Ints:
-        """Results of int32 sums [..., channels]; a greater sum gives no lesser result."""
-        scaled = nm.requantize(sums, *self.multipliers(t)) + t.result().zero_point
+        """Results of int32 sums [..., channels] of a layer without a gain; a greater sum gives no lesser result."""
+        return self._scaled(t, sums, *self.multipliers(t))
+
+    def _scaled(self, t: NodeTypes, sums: nm.Ints, multiplier: nm.Ints, shift: nm.Ints) -> nm.Ints:
+        scaled = nm.requantize(sums, multiplier, shift) + t.result().zero_point
         return np.asarray(np.clip(scaled, *clamp_range(self.activation, t.result())))
 
     def macs(self, t: NodeTypes) -> int:
@@ -119,24 +122,27 @@ class DepthwiseConv2D(Op):
             "shift": Table("shift", "int8_t", shift.astype(np.int8)),
             **offset_sums_field(t, n),
         }
-        arguments: list[Argument | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
-        symbol = "kt_depthwise_conv2d_s8"
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
+        symbol, scratch, needs = "kt_depthwise_conv2d_s8", 0, tuple[str, ...]()
         if t.has("delta"):
             scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[3], 1.0)
             fields["addend_multiplier"] = Table("delta_multiplier", "int32_t", scale.astype(np.int32))
             fields["addend_shift"] = Table("delta_shift", "int8_t", offset.astype(np.int8))
             fields |= _rows(t, n)
-        if t.has("delta") or t.has("gain"):
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in ("delta", "delta_exponent", *GAIN_OPERANDS)]
             symbol = "kt_depthwise_conv2d_trained_s8"
-        arguments.append(Argument(n.outputs[0]))
-        return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), source=f"kernels/depthwise/{symbol[3:-3]}.c")
+        elif t.has("gain"):
+            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
+            symbol, scratch = "kt_depthwise_conv2d_scaled_s8", gain_bytes(len(shift))
+            needs = ("kernels/depthwise/depthwise_conv2d.c",)
+        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
+        source = f"kernels/depthwise/{symbol[3:-3]}.c"
+        return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), scratch, source, needs)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         t = b.types(node)
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
-        if b.is_trainable(node.inputs["bias"]):
-            b.accumulate(node, "bias", BiasGradient(), {"g": g})
+        bias_gradient(b, node, g)
         scaled = scaled_gradient(b, node, g)
         delta = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
         if delta:
@@ -146,8 +152,8 @@ class DepthwiseConv2D(Op):
             delta |= {"delta_g": scaled} if t.has("gain") else {}
         if not b.wants(node.inputs["x"]):
             return {}
-        scales, factor = t.type("weights").channel_scales, LARGEST_GAIN if t.has("gain") else 1
-        p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), scales, self.multiplier_of_depth(t), factor)
+        scales, headroom = t.type("weights").channel_scales, gain_headroom(t.has("gain"))
+        p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), scales, self.multiplier_of_depth(t), headroom)
         dx = DepthwiseInputGradient(self.window, t.type("x").shape, t.result().shape, p)
         operands = {"g": g, "weights": node.inputs["weights"], **delta, **gain_operands(node)}
         return {"x": b.add(dx, operands, f"{node.name}.dx")[0]}
@@ -191,10 +197,10 @@ class DepthwiseConv2D(Op):
         r.check_size(op, shape)
         index = r.file_order(shape, rank)
         if group == channels > 1:
-            layer = r.layer(op, value, w, data.transpose(1, 2, 3, 0), 3)
+            layer = r.layer(op, value, w, r.narrow(op, data.transpose(1, 2, 3, 0)), 3)
             p = r.result(op, "depthwise", lambda a: cls(window, a), {"x": value}, shape, index, layer=layer)
         else:
-            dense = _without_groups(r, op, data, group).transpose(0, 2, 3, 1)
+            value, dense = r.fitted(op, value, _without_groups(r, op, data, group).transpose(0, 2, 3, 1))
             layer = r.layer(op, value, w, dense, 0)
             p = r.result(op, "conv", lambda a: Conv2D(activation=a, window=window), {"x": value}, shape, index, layer=layer)
         if not op.input(2):
@@ -235,12 +241,12 @@ def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
     return {"columns": columns, **({"rows": Argument(n.inputs["delta_rows"])} if t.has("delta_rows") else {})}
 
 
-def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, factor: int = 1) -> int:
-    """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32, with m `factor` times larger."""
+def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, headroom: int = 1) -> int:
+    """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32. headroom: as `prescale`."""
     sums = np.abs(weights.astype(np.int64)).sum((0, 1, 2))
-    m = prescale(scales, sums.size)
+    m = largest_prescale(scales, sums.size, headroom)
     p = 7
-    while (sums * prescaled(127, factor * m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
+    while (sums * prescaled(127, m, p)).reshape(-1, depth).sum(1).max() > nm.INT32_MAX:
         p += 1
     return p
 
@@ -266,7 +272,11 @@ class DepthwiseInputGradient(RequantizedGradient):
         return t.type("g").scale * self.weight_unit(t)
 
     def weight_unit(self, t: NodeTypes) -> float:
-        return max(t.type("weights").channel_scales) * 2.0 ** (self.prescale_shift - 15)
+        return largest_scale(t.type("weights"), t.has("gain")) * 2.0 ** (self.prescale_shift - 15)
+
+    def prescale(self, t: NodeTypes) -> Array:
+        """m of each channel; with a gain for a gain of 1."""
+        return prescale(t.type("weights").channel_scales, self.y_shape[3], gain_headroom(t.has("gain")))
 
     def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
         """From units of the delta's product (before its exponent) to units of the accumulator."""
@@ -279,7 +289,7 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         g = batch(e, "g", *self.y_shape[1:])
-        m = gained(prescale(e.type("weights").channel_scales, self.y_shape[3]), e)
+        m = gained(self.prescale(e), e)
         total = self._scatter(prescaled(g, m, self.prescale_shift), e.wide("weights")[0])
         if e.has("delta"):
             multiplier, shift = self.path_multiplier(e)
@@ -310,31 +320,35 @@ class DepthwiseInputGradient(RequantizedGradient):
         return "g", window_gradient_reach(self.window, self.x_shape, self.y_shape)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        m = prescale(t.type("weights").channel_scales, self.y_shape[3]).astype(np.int16)
         fields: dict[str, Field] = {
             "window": self.window.fields(self.x_shape, self.y_shape),
             "depth_multiplier": self.y_shape[3] // self.x_shape[3],
             "weights": Argument(n.inputs["weights"]),
-            "prescale": Table("prescale", "int16_t", m),
+            "prescale": Table("prescale", "int16_t", self.prescale(t).astype(np.int16)),
             "prescale_shift": self.prescale_shift,
             "shift": self.shift,
         }
         gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
-        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"]), *gain]
-        symbol, scratch = "kt_depthwise_input_gradient_s8", self._piece()
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
+        symbol, scratch, needs = "kt_depthwise_input_gradient_s8", self._piece() * self.x_shape[3], tuple[str, ...]()
+        if t.has("gain") and not t.has("delta"):
+            arguments += gain
+            symbol, needs = "kt_depthwise_scaled_input_gradient_s8", ("kernels/depthwise/depthwise_input_gradient.c",)
+            scratch += -(-self.y_shape[3] // 2) * 4
         if t.has("delta"):
+            arguments += gain
             multiplier, shift = self.path_multiplier(t)
             fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n)}
             arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
-            symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8
+            symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8 * self.x_shape[3]
         arguments += [Argument(n.outputs[0]), Scratch()]
         struct, source = "kt_depthwise_input_gradient_params", f"kernels/depthwise/{symbol[3:-3]}.c"
-        return KernelCall(symbol, struct, fields, tuple(arguments), scratch * self.x_shape[3], source, unreached=self._unreached(t))
+        return KernelCall(symbol, struct, fields, tuple(arguments), scratch, source, needs, self._unreached(t))
 
     def _unreached(self, t: NodeTypes) -> frozenset[str]:
         """Of the ways of dsp/depthwise_input_gradient.c those that are for other windows."""
         possible = set[str]()
-        if self.y_shape[3] == self.x_shape[3] and not any(t.has(o) for o in GAIN_OPERANDS):
+        if self.y_shape[3] == self.x_shape[3]:
             three = {(1, 1): "three_by_three", (2, 2): "kt_strided_gradient"} if self.window.kernel == (3, 3) else {}
             possible = {"any_window", three.get(self.window.stride, "any_window")}
         return frozenset({"three_by_three", "kt_strided_gradient", "any_window"} - possible)

@@ -125,6 +125,7 @@ class FullyConnected(Linear):
         r.check_size(op, shape)
         data = np.empty(w.data.shape, w.data.dtype)
         data[:, columns] = w.data
+        value, data = r.fitted(op, value, data)
         layer = r.layer(op, value, w, data, 0)
         return r.result(op, "fc", lambda a: cls(activation=a), {"x": value}, shape, r.positions(file_shape), layer=layer)
 

@@ -95,7 +95,7 @@ def evaluated(program: tuple[str, ...], x: Reals) -> Pair:
 class Function(Lookup):
     mnemonic: ClassVar[str] = "function"
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(
-        ("HardSigmoid", "Erf", "Log", "Neg", "Pow", "Reciprocal", "Selu", "Celu", "Softplus", "Softsign", "Mish", "Sqrt"),
+        ("HardSigmoid", "Erf", "Neg", "Pow", "Reciprocal", "Selu", "Celu", "Softplus", "Softsign", "Mish", "Sqrt"),
         also=("Add", "Sub", "Mul", "Div", "Clip", "Relu", "Max", "Min", "Sigmoid", "Tanh"),
     )
     oracle: ClassVar[str] = "onnxruntime"

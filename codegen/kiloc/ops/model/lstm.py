@@ -14,19 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import Quantization, TensorType
 from .._lstm import CELL_POWERS, LONGEST_SUM, Memory
-from .._window import Window
-from ..backward.input_gradient import LinearInputGradient, prescale_shift
-from ..backward.lstm_gradient import LstmGradient, room_for
-from ..backward.parameter_gradient import BiasGradient
+from ..backward._through_time import room_for, sums_to_operands
+from ..backward.lstm_gradient import LstmGradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
+    from ...frontend.onnx_file import Operator as OnnxOperator
+    from ...frontend.onnx_reader import OnnxReader
+    from ...frontend.qdq import AnyValue
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...frontend.tflite_file import Tensor
@@ -52,6 +54,8 @@ class Lstm(Op):
     kept: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     oracle: ClassVar[str] = "tflite-micro"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"UNIDIRECTIONAL_SEQUENCE_LSTM": 3}, "UnidirectionalSequenceLSTMOptions", _FIELDS)
+
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("LSTM",))
 
     memory: Memory = field(default_factory=Memory)
 
@@ -94,15 +98,7 @@ class Lstm(Op):
         operands = {"g": dy, "y": node.outputs[0], **{o: node.inputs[o] for o in self.operands}}
         op = LstmGradient(self.memory, room_for(b.constant(node.inputs["recurrent"])))
         dz = b.add(op, operands, f"{node.name}.dz")[0]
-        if b.is_trainable(node.inputs["bias"]):
-            b.accumulate(node, "bias", BiasGradient(), {"g": dz})
-        if not b.wants(node.inputs["x"]):
-            return {}
-        weights, (rows, depth) = b.constant(node.inputs["weights"]), t.type("weights").shape
-        images = (self.memory.steps_of(t), 1, depth), (self.memory.steps_of(t), 1, rows)
-        prescale = prescale_shift(weights.reshape(rows, 1, 1, depth), t.type("weights").channel_scales)
-        to_input = LinearInputGradient(Window((1, 1)), *images, prescale, x_shape=t.type("x").shape)
-        return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"]}, f"{node.name}.dx")[0]}
+        return sums_to_operands(b, node, dz, self.memory.steps_of(t))
 
     def macs(self, t: NodeTypes) -> int:
         return self.memory.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
@@ -145,6 +141,13 @@ class Lstm(Op):
             "cell": r.b.stream(f"{name}.cell", cell_type, np.zeros(cell_type.shape, np.int16), cell.name),
         }
         r.emit(op, cls(Memory(power, int(min(max(clip, 0), 2**15 - 1)))), {**constants, **kept}, name=name)
+
+    @classmethod
+    def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> list[AnyValue]:
+        return r.lstm(op)
+
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        raise CompileError(node.origin or node.name, "is an LSTM, whose cell has no scale in .onnx files", "write a .tflite file")
 
     def write_tflite(self, w: TFLiteWriter, node: Node) -> None:
         units, y = self.memory.units(w.types(node)), w.graph.type(node.outputs[0])

@@ -95,7 +95,8 @@ class Mean(Op):
         dropped = tuple(d for i, d in enumerate(x) if i not in self.axes)
         if y not in (kept, dropped):
             raise CompileError(node.origin or node.name, f"the result {y} is neither {kept} nor {dropped}", "put a RESHAPE after it")
-        w.emit(node, "MEAN", (w.operand(node), w.indices(f"{node.name}/axes", self.axes)), KeepDims=y == kept)
+        assert self.tflite is not None
+        w.emit(node, next(iter(self.tflite.operators)), (w.operand(node), w.indices(f"{node.name}/axes", self.axes)), KeepDims=y == kept)
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
@@ -121,7 +122,7 @@ class Mean(Op):
         value, reduced = r.arrange(x, order, order.shape, op.where), tuple(range(start, start + len(axes)))
         kept = tuple(shape[i] for i in others)
         index = r.positions((1, *(1 if i in axes else shape[i] for i in range(1, rank))) if keep else (1, *kept))
-        return r.result(op, "mean", lambda _: cls(reduced), {"x": value}, (1, *kept) if kept else (1, 1), index, clamps=False)
+        return r.result(op, cls.mnemonic, lambda _: cls(reduced), {"x": value}, (1, *kept) if kept else (1, 1), index, clamps=False)
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         x, y = w.operand(node), w.graph.type(node.outputs[0]).shape

@@ -19,6 +19,8 @@ from ._elementwise import Elementwise
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
+    from ...frontend.tflite import TFLiteReader
+    from ...frontend.tflite_file import Operator as TFLiteOperator
     from ...ir.graph import Node
 
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Mul(Elementwise):
     mnemonic: ClassVar[str] = "mul"
-    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"MUL": 2}, "MulOptions", ("FusedActivationFunction",))
+    tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding(
+        {"MUL": 2, "SQUARE": 1}, "MulOptions", ("FusedActivationFunction",), others={"SQUARE": ("SquareOptions", ())}
+    )
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Mul",))
 
     activation: str = "none"
@@ -56,3 +60,14 @@ class Mul(Elementwise):
         t, other = b.types(node), "other" if operand == "x" else "x"
         factor = node.inputs[other]
         return b.add(ProductGradient(t.type(operand).shape), {"g": g, "factor": factor}, f"{node.name}.d_{operand}")[0]
+
+    @classmethod
+    def read_tflite(cls, r: TFLiteReader, op: TFLiteOperator) -> None:
+        """SQUARE is the product of a tensor with itself: no interpreter has a kernel for it in int8."""
+        if op.kind != "SQUARE":
+            super().read_tflite(r, op)
+            return
+        name = r.name(op, "square")
+        x = r.operand(op, 0, f"{name}.x")
+        r.b.notes.append("SQUARE is computed as MUL of its input with itself; TensorFlow Lite has no kernel for it in int8")
+        r.emit(op, cls(), {"x": x, "other": x}, name=name)

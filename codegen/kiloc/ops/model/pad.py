@@ -119,22 +119,7 @@ class Pad(Op):
 
     @classmethod
     def read_onnx(cls, r: OnnxReader, op: OnnxOperator) -> AnyValue:
-        x = r.settled(r.value(op.input(0), op.where), op.where)
-        order, rank, pads = r.image(op, x), x.index.ndim, r.integers(op, 1, "pads") or []
-        axes = r.integers(op, 3)
-        amounts = np.zeros((2, rank), np.int64)
-        where = list(range(rank)) if axes is None else [a % rank for a in axes]
-        mode = op.text_of("mode", "constant")
-        if len(where) > rank or len(pads) != 2 * len(where) or any(not 0 <= p <= 1 << 16 for p in pads) or mode != "constant":
-            raise CompileError(op.where, f"pads {pads} in mode {mode}", "only constant padding is supported")
-        amounts[:, where] = np.array(pads, np.int64).reshape(2, -1)
-        if np.any(amounts[:, 0]):
-            raise CompileError(op.where, f"pads {pads} of the batch", "the batch cannot be padded")
-        top, bottom = amounts[:, 2].tolist()
-        left, right = amounts[:, 3].tolist() if rank == 4 else (0, 0)
-        value = r.arrange(x, order, order.shape, op.where)
-        value = cls.around(r, op, value, (top, left, bottom, right), r.border_code(op, x), tuple(amounts[:, 1].tolist()))
-        return replace(x, value=value, index=r.file_order(r.b.values[value].type.shape, rank))
+        return r.padded(op)
 
     def write_onnx(self, w: OnnxWriter, node: Node) -> None:
         x, (top, left, bottom, right) = w.operand(node), self.pad

@@ -80,19 +80,23 @@ class Softmax(Op):
         radius = ((1 << DIFFERENCE_BITS) - 1) * (1 << (31 - DIFFERENCE_BITS)) / 2.0**shift
         return multiplier, shift, -int(np.floor(radius))
 
-    def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        multiplier, shift, smallest = self.scaling(e)
-        x = e.wide("x").reshape(e.array("x").shape[0], -1, e.type("x").shape[-1])
-        difference = x - x.max(2, keepdims=True)
-        counts = difference >= smallest
+    def probabilities(self, t: NodeTypes, x: NDArray[np.int64], seen: NDArray[np.bool_] | bool = True) -> NDArray[np.int64]:
+        """Of rows of codes [..., n], in 1/2^bits of the result. seen: which elements of a row there are; of the others it is 0."""
+        multiplier, shift, smallest = self.scaling(t)
+        difference = x - np.where(seen, x, -128).max(-1, keepdims=True)
+        counts = (difference >= smallest) & seen
         scaled = nm.high_multiply(nm.saturate32(np.where(counts, difference, 0) << shift), multiplier)
         p = exp_negative(scaled, DIFFERENCE_BITS)
-        total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(2, keepdims=True)
+        total = np.where(counts, nm.divide_by_power(p, SUM_BITS), 0).sum(-1, keepdims=True)
         scale, over = _reciprocal(total)
-        bits = _bits(e)
-        low, high = RANGES[e.result().dtype]
-        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - bits) + low
-        return (np.where(counts, np.clip(y, low, high), low).astype(e.result().dtype).reshape(-1, *e.result().shape[1:]),)
+        bits = _bits(t)
+        y = nm.divide_by_power(nm.high_multiply(scale, p), over + 31 - bits)
+        return np.where(counts, np.clip(y, 0, (1 << bits) - 1), 0)
+
+    def evaluate(self, e: Environment) -> tuple[Array, ...]:
+        x = e.wide("x").reshape(e.array("x").shape[0], -1, e.type("x").shape[-1])
+        y = self.probabilities(e, x) + RANGES[e.result().dtype][0]
+        return (y.astype(e.result().dtype).reshape(-1, *e.result().shape[1:]),)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         if b.types(node).result().dtype != "int8":
@@ -128,10 +132,20 @@ class Softmax(Op):
         w.result(node, w.emit("Softmax", [w.real(node, x, w.last(x))], f"{node.name}/softmax", axis=-1), "last")
 
 
+def softmax_gradient_sums(g: NDArray[np.int64], p: NDArray[np.int64]) -> NDArray[np.int64]:
+    """p[i] (256 g[i] - m) of rows [..., n], p in 1/256; |sum| < 2^24.
+
+    m = 256 sum p g / sum p, to nearest, half up: the codes of a row do not add to 256 where many of them are small.
+    """
+    total = np.maximum(p.sum(-1, keepdims=True), 1)
+    mean = (512 * (p * g).sum(-1, keepdims=True) + total) // (2 * total)
+    return np.asarray(p * (256 * g - mean))
+
+
 @register
 @dataclass(frozen=True)
 class SoftmaxGradient(RequantizedGradient):
-    """acc[i] = p[i] (256 g[i] - sum_j p[j] g[j]), p = y + 128 in 1/256; |acc| < 2^24."""
+    """p[i] (256 g[i] - 256 sum_j p[j] g[j] / sum_j p[j]), p = y + 128 in 1/256, the quotient to nearest."""
 
     mnemonic: ClassVar[str] = "softmax_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y")
@@ -148,13 +162,14 @@ class SoftmaxGradient(RequantizedGradient):
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         depth = self.x_shape[-1]
-        g, p = batch(e, "g", -1, depth), batch(e, "y", -1, depth) + 128
-        return np.asarray(p * (256 * g - (p * g).sum(2, keepdims=True))).reshape(-1, *self.x_shape[1:])
+        sums = softmax_gradient_sums(batch(e, "g", -1, depth), batch(e, "y", -1, depth) + 128)
+        return sums.reshape(-1, *self.x_shape[1:])
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         depth = self.x_shape[-1]
         g, p = batch(e, "g", -1, depth), (batch(e, "y", -1, depth) + 128) / 256.0
-        return ((p * (g - (p * g).sum(2, keepdims=True)) * self.beta).reshape(-1, *self.x_shape[1:]),)
+        mean = (p * g).sum(2, keepdims=True) / np.maximum(p.sum(2, keepdims=True), 1 / 256)
+        return ((p * (g - mean) * self.beta).reshape(-1, *self.x_shape[1:]),)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         depth = self.x_shape[-1]

@@ -48,17 +48,17 @@ void kt_conv2d_s16(const kt_conv2d_params *params, const int16_t *x, const int64
 /* The same with a bias of int32: sums fit in int32, and kt_requantize rounds twice. */
 void kt_conv2d_s16_bias32(const kt_conv2d_params *params, const int16_t *x, const int32_t *bias, int16_t *y);
 
-/* kt_conv2d_s8 with a trained gain: the sum, without the bias, is multiplied by 1 + gain[c] * 2^gain_exponent, as
- *     sum + requantize(sum, gain[c] * 2^24, gain_exponent + 7), the addend saturated at +-2^30;
- * the total saturates at int32. gain [output channels]; gain = 0 leaves y as it was, bit for bit. */
+/* kt_conv2d_s8 with a trained gain [output channels] (kt/kernels/gain.h): multiplier and shift are those of multiplier * gain, rounded half up;
+ * where that leaves int32, half of it is rounded and the shift is one more. gain = 0 leaves y as it was, bit for bit.
+ * scratch: 4 bytes a channel, and 1, rounded up to 4. */
 void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
-                         const int8_t *gain_exponent, int8_t *y);
+                         const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* kt_conv2d_s8 with LoRA: before the requantisation the sum takes
  *     requantize(sum_j b[c, j] * u[p, j]) by addend_multiplier[c] * 2^(addend_shift[c] + u_range + b_exponent - 31),
  * saturated at +-2^30; the total saturates at int32.
  * u [positions][rank] is the result of kt_down_projection_s8; b [output channels][rank]. b = 0 leaves y as it was, bit
- * for bit. u_range, b_exponent: one value each. gain: as above, on the sum with the addend; NULL (both) for none. */
+ * for bit. u_range, b_exponent: one value each. gain: as above; NULL (both) for none. */
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                        const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
 
@@ -90,14 +90,17 @@ typedef struct {
     int32_t path_shift;
 } kt_conv2d_input_gradient_params;
 
-/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k], shift)).
- * gain [output channels]: m[c] becomes m[c] + shift_round(m[c] * gain[c], -gain_exponent), within +-2 m[c]; NULL (both) for none. */
-void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
-                                 const int8_t *gain_exponent, int8_t *dx);
+/* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over c, of G'[c] * weights[c, tap, k], shift)). */
+void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx);
 
-/* The same with the share of a trained path: before the shift the sum takes requantize(sum over windows and c of path_g[p, c] *
+/* The same with a gain [output channels], of which prescale has the half for a gain of 1: m[c] becomes
+ * min(2^15 - 1, shift_round(m[c] * gain in units of 2^-14, 14)). scratch: 2 bytes an output channel. */
+void kt_conv2d_scaled_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                        const int8_t *gain_exponent, int8_t *dx, void *scratch);
+
+/* kt_conv2d_input_gradient_s8 with the share of a trained path: before the shift the sum takes requantize(sum over windows and c of path_g[p, c] *
  * path_weights[row, tap, k]) by path_multiplier * 2^(path_shift + path_exponent + weights_exponent - 31), saturated at +-2^30; the
- * total saturates at int32. LoRA: path_g = du, path_weights = A. A delta: path_g = g itself, or with a gain the result of
+ * total saturates at int32. gain: as above, NULL (both) for none. LoRA: path_g = du, path_weights = A. A delta: path_g = g itself, or with a gain the result of
  * kt_apply_gain_s8 (path_exponent NULL for 0), path_weights = the delta. The exponents: one value each. */
 void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                       const int8_t *gain_exponent, const int8_t *path_g, const int8_t *path_exponent,

@@ -40,8 +40,12 @@ void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8
 /* The same of int16 values without zero points, with sums of 64 bits and kt_requantize_wide: |sum| < 2^47, results fit in int32. */
 void kt_depthwise_conv2d_s16(const kt_depthwise_conv2d_params *params, const int16_t *x, const int64_t *bias, int16_t *y);
 
-/* The same with trained parts, formulas as kt_conv2d_delta_s8 and kt_conv2d_scaled_s8: a delta [kernel rows]
- * [kernel columns][columns] and a gain [output channels]; NULL (value and exponent) for what is not there. */
+/* kt_depthwise_conv2d_s8 with a gain and scratch, as kt_conv2d_scaled_s8. */
+void kt_depthwise_conv2d_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                   const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+
+/* The same with a delta [kernel rows][kernel columns][columns], formulas as kt_conv2d_delta_s8. gain [output channels]: as above, NULL (both)
+ * for none. */
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                     const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
                                     const int8_t *gain_exponent, int8_t *y);
@@ -61,15 +65,19 @@ typedef struct {
 } kt_depthwise_input_gradient_params;
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over the results c of channel k, of
- * G'[c] * weights[tap, c], shift)). gain: as kt_conv2d_input_gradient_s8. scratch: 4 bytes an input channel; for a
+ * G'[c] * weights[tap, c], shift)). scratch: 4 bytes an input channel; for a
  * 3x3 kernel with stride 1 or 2 as many as two rows of up to 8 columns have, or a row of more, from 4 to 16. */
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
-                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch);
+                                    int8_t *dx, void *scratch);
 
-/* The same with the share of a delta: before the shift the sum takes
+/* The same with a gain, as kt_conv2d_scaled_input_gradient_s8. scratch: 2 bytes an output channel, rounded up to 4, more. */
+void kt_depthwise_scaled_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                           const int8_t *gain_exponent, int8_t *dx, void *scratch);
+
+/* kt_depthwise_input_gradient_s8 with the share of a delta: before the shift the sum takes
  *     requantize(sum over windows and the results c of channel k of delta_g[c] * delta[tap, column]) by
  *     path_multiplier * 2^(path_shift + delta_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * delta_g: g itself, or with a gain the result of kt_apply_gain_s8. scratch: 8 * input channels bytes. */
+ * gain: as above, NULL (both) for none. delta_g: g itself, or with a gain the result of kt_apply_gain_s8. scratch: 8 * input channels bytes. */
 void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                           const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,
                                           const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, void *scratch);

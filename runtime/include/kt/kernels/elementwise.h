@@ -361,8 +361,8 @@ typedef struct {
     int32_t shift;
 } kt_softmax_gradient_params;
 
-/* dx[i] = saturate8(shift_round(p[i] * (256 * g[i] - sum_j p[j] * g[j]), shift)), p = y + 128, y of kt_softmax_s8.
- * In place on g. */
+/* dx[i] = saturate8(shift_round(p[i] * (256 * g[i] - m), shift)), m = 256 * sum_j p[j] * g[j] / sum_j p[j] to nearest, p = y + 128, y of
+ * kt_softmax_s8. In place on g. */
 void kt_softmax_gradient_s8(const kt_softmax_gradient_params *params, const int8_t *g, const int8_t *y, int8_t *dx);
 
 /* row: of SOFTMAX with beta 1; reverse_multiplier, reverse_shift: from 1/2^26 to steps of x. */

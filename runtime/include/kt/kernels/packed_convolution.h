@@ -41,7 +41,18 @@ void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x,
 void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
-/* The same for 3x3 windows of stride 1 with a border of 1, by Winograd's transform: input channels are a multiple of 8, output channels of 4,
+/* All four with a gain, kt_conv2d_scaled_s8: the stream holds the requantisation of a gain of 1. scratch: behind the panel, which rows have
+ * none of, 64 bytes for each four channels. */
+void kt_packed_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                     const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_packed_conv2d_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_packed_row_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                  const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_packed_row_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                             const int8_t *gain_exponent, int8_t *y, void *scratch);
+
+/* kt_packed_conv2d_relu_s8 and kt_packed_conv2d_s8 for 3x3 windows of stride 1 with a border of 1, by Winograd's transform: input channels are a multiple of 8, output channels of 4,
  * the height of 2, the width of 4.
  * stream              runtime/src/product/winograd.h describes it; after each four channels their requantisation
  * pairs               input channels / 2
@@ -103,6 +114,10 @@ typedef struct {
 } kt_packed_input_gradient_params;
 
 void kt_packed_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, int8_t *dx, void *scratch);
+
+/* The same with a gain, kt_conv2d_scaled_input_gradient_s8. scratch: in front of the panel 2 bytes an output channel, rounded up to 4 channels. */
+void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                        const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 /* kt_conv2d_path_input_gradient_s8 without a gain, in the same way, always with scratch. path_channels, path_multiplier, path_shift, path_rows: as
  * there. Of a delta path_g is g, over which dx may lie as without a path. */

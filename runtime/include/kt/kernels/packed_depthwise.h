@@ -44,7 +44,22 @@ void kt_banded_depthwise_strided_relu_s8(const kt_packed_depthwise_params *param
 void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                     int8_t *y, void *scratch);
 
-/* kt_depthwise_input_gradient_s8 without a gain, of a 3x3 window of stride 1 with a border of 1 on all sides, one result an input channel.
+/* The same with a gain, kt_depthwise_conv2d_scaled_s8: the stream holds the requantisation of a gain of 1. scratch: of the first two 16 bytes a
+ * channel, of the others as without a gain. */
+void kt_packed_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                        const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_packed_depthwise_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                   const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_banded_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                        const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_banded_depthwise_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                   const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_banded_depthwise_strided_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                                const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_banded_depthwise_strided_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
+                                           const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+
+/* kt_depthwise_input_gradient_s8, of a 3x3 window of stride 1 with a border of 1 on all sides, one result an input channel.
  *
  * stream              for each channel the pairs (w0, w1) and (w1, w2) of three kernel rows as int16, taps turned round
  * prescale            [channels]; shift in [2, 31]; the rest as kt_depthwise_input_gradient_params
@@ -62,6 +77,10 @@ typedef struct {
 
 void kt_banded_depthwise_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
                                            int8_t *dx, void *scratch);
+
+/* The same with a gain, kt_depthwise_scaled_input_gradient_s8. */
+void kt_banded_depthwise_scaled_input_gradient_s8(const kt_banded_depthwise_input_gradient_params *params, const int8_t *g,
+                                                  const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 #ifdef __cplusplus
 }

@@ -54,6 +54,45 @@ typedef struct {
 void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                          int32_t *scratch);
 
+/* steps: rows of x [steps, depth] and of y [steps, units]. weights [3 * units, depth], recurrent [3 * units, units]: the update, reset and new gate
+ * one below the other. gate_multiplier, recurrent_multiplier: of each gate, from sums to 2^-12. inner [units]: what the product with the state
+ * gets in front of the reset gate, in 2^-12. output_multiplier: from 2^-15 to units of y. sigmoid: as in kt_lstm_params. */
+typedef struct {
+    int32_t steps;
+    int32_t depth;
+    int32_t units;
+    int32_t input_offset;
+    int32_t hidden_zero;
+    const int8_t *weights;
+    const int8_t *recurrent;
+    const int32_t *inner;
+    int32_t gate_multiplier[3];
+    int32_t gate_shift[3];
+    int32_t recurrent_multiplier[3];
+    int32_t recurrent_shift[3];
+    int32_t output_multiplier;
+    int32_t output_shift;
+    const uint16_t *sigmoid;
+} kt_gru_params;
+
+/* y = the state of a gated recurrent unit after each step, which began from 0. bias [3 * units]. scratch: 2 * units bytes. */
+void kt_gru_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int16_t *scratch);
+
+/* Members as in kt_lstm_gradient_params. */
+typedef struct {
+    kt_gru_params layer;
+    int32_t prescale[3];
+    int32_t room;
+    int32_t multiplier;
+    int32_t multiplier_shift;
+    int32_t shift;
+} kt_gru_gradient_params;
+
+/* dz [steps, 3 * units] = the gradient of the sums over x of the gates, from g of y of kt_gru_s8; units as of kt_lstm_gradient_s8. scratch:
+ * 20 * units + 2 * (steps + 1) * units bytes. */
+void kt_gru_gradient_s8(const kt_gru_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
+                        int32_t *scratch);
+
 /* units: results; rank: filters of each; memory: values that a filter keeps. weights [units * rank, depth]. feature: from sums over x to
  * units of the state; output: from sums over the state to those of y. */
 typedef struct {

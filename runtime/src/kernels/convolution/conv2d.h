@@ -3,8 +3,9 @@
  *
  *     total = sum_k weights[c, k] * (x[p, k] + input_offset)
  *           + clamp(requantize(product(p, c), addend_multiplier[c], addend_shift[c] + exponent), +-2^30)
- *     total = total with its gain, where the layer has one (gain.h)
- *     y[p, c] = clamp(rounding(saturate32(total + bias[c]), multiplier[c], shift[c]) + output_offset) */
+ *     y[p, c] = clamp(rounding(saturate32(total + bias[c]), multiplier[c], shift[c]) + output_offset)
+ *
+ * A gain is a part of multiplier and shift (gain.h). */
 #ifndef KT_CONV2D_H
 #define KT_CONV2D_H
 
@@ -28,10 +29,13 @@ typedef struct {
 typedef int32_t kt_product(const kt_conv2d_params *params, const kt_trainable *trainable, const kt_patch *patch,
                            const int8_t *x, int32_t position, int32_t channel);
 
-static inline int8_t kt_conv2d_result(const kt_conv2d_params *params, int64_t total, int32_t channel,
+/* gain: NULL or one without codes where the layer has none; with one the rounding is kt_requantize. */
+static inline int8_t kt_conv2d_result(const kt_conv2d_params *params, int64_t total, const kt_gain *gain, int32_t channel,
                                       kt_rounding *rounding)
 {
-    const int32_t scaled = rounding(kt_saturate32(total), params->multiplier[channel], params->shift[channel]);
+    const int32_t multiplier = params->multiplier[channel], shift = params->shift[channel], sum = kt_saturate32(total);
+    const int32_t scaled =
+        gain == NULL ? rounding(sum, multiplier, shift) : kt_requantize_gained(sum, multiplier, shift, gain, channel);
     return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
@@ -43,8 +47,7 @@ static inline int32_t kt_conv2d_addend(const kt_conv2d_params *params, int32_t p
     return kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
 }
 
-/* All channels of one position. product: NULL for a layer without trainable weights; trainable: NULL for a layer
- * without a gain too. */
+/* All channels of one position. product, trainable: NULL for a layer without trainable weights. */
 static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_patch *patch, const int8_t *x,
                                       const int32_t *bias, const kt_trainable *trainable, int32_t position, int8_t *y,
                                       kt_rounding *rounding, kt_product *product)
@@ -64,11 +67,8 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
                 const int32_t sum = product(params, trainable, patch, x, position, channel);
                 total += kt_conv2d_addend(params, sum, channel, trainable->exponent);
             }
-            if (trainable != NULL) {
-                total = kt_with_gain(&trainable->gain, total, channel);
-            }
             total += bias[channel];
-            y[channel] = kt_conv2d_result(params, total, channel, rounding);
+            y[channel] = kt_conv2d_result(params, total, trainable == NULL ? NULL : &trainable->gain, channel, rounding);
         }
         weights += done * size;
     }

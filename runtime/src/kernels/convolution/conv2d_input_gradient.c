@@ -1,6 +1,6 @@
 /* Gradient of CONV_2D and FULLY_CONNECTED to their input.
  *
- *     dx = saturate8(shift_round(W^T G', shift)), G'[c] = (g[c] * m[c] + 2^(p-1)) >> p, m[c] with its gain
+ *     dx = saturate8(shift_round(W^T G', shift)), G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
  *
  * Both roundings are half up; a truncating shift would bias every element and deep networks would not train. */
 #include "conv2d_input_gradient.h"
@@ -9,10 +9,8 @@
 
 #if !KT_MVE
 
-void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
-                                 const int8_t *gain, const int8_t *gain_exponent, int8_t *dx)
+void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx)
 {
-    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     int32_t row[KT_GATHER_BLOCK];
@@ -23,7 +21,7 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
             int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
             for (first = 0; first < channels; first += KT_GATHER_BLOCK) {
                 const int32_t count = kt_minimum(channels - first, KT_GATHER_BLOCK);
-                kt_conv2d_gather(params, g, &trained, y, x, first, count, row);
+                kt_conv2d_gather(params, g, NULL, y, x, first, count, row);
                 for (k = 0; k < count; k++) {
                     result[first + k] = kt_saturate8(kt_shift_round(row[k], params->shift));
                 }

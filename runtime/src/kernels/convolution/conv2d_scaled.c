@@ -1,18 +1,15 @@
-/* CONV_2D and FULLY_CONNECTED with a trained gain a channel.
+/* CONV_2D and FULLY_CONNECTED with a trained gain of each channel.
  *
- *     y = clamp(requantize(W (x - z_x) (1 + s) + bias) + z_y)
- *
- * The gain acts on the int32 sum, before the one requantisation (gain.h). */
+ *     y = clamp(requantize(W (x - z_x) + bias) + z_y), multiplier and shift with the gain (gain.h) */
 #include "kt/kernels/convolution.h"
-#include "conv2d.h"
+#include "../gain/gain.h"
+#include "../window.h"
 
 void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
-                         const int8_t *gain_exponent, int8_t *y)
+                         const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    kt_trainable trainable;
-    trainable.weights = NULL;
-    trainable.u = NULL;
-    trainable.exponent = 0;
-    trainable.gain = kt_gain_of(gain, gain_exponent);
-    kt_conv2d_walk(params, x, bias, &trainable, y, kt_requantize, NULL);
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
+    kt_conv2d_params own = *params;
+    kt_gained_multipliers(&trained, params->window.output[KT_CHANNELS], &own.multiplier, &own.shift, scratch);
+    kt_conv2d_s8(&own, x, bias, y);
 }

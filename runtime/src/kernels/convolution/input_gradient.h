@@ -14,11 +14,11 @@ static inline int32_t kt_prescaled(int32_t g, int32_t m, int32_t p)
     return (g * m + (int32_t)(UINT32_C(1) << (p - 1))) >> p;
 }
 
-/* m (1 + s), limited to +-2 m; m where there is no gain. */
+/* A pre-scale factor with the gain of its channel; m where there is none. */
 static inline int32_t kt_gained(int32_t m, const kt_gain *gain, int32_t channel)
 {
-    if (gain->codes != NULL) {
-        return m + kt_clamp(kt_shift_round(m * gain->codes[channel], -gain->exponent), -3 * m, m);
+    if (gain != NULL && gain->codes != NULL) {
+        return kt_minimum(kt_shift_round(m * kt_backward_factor(gain, channel), KT_BACKWARD_BITS), INT16_MAX);
     }
     return m;
 }

@@ -5,11 +5,22 @@
 
 #if !KT_DSP
 
+#if KT_ARMV7M || KT_ARMV6M
+#include "triple_weight_gradient.h"
+#endif
+
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
                         const int32_t *exponent, const int8_t *exponent_offset, float *accumulator)
 {
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
-    kt_weight_gradient_walk(params, g, x, kt_gradient_scale(params->scale, power), accumulator);
+    const float scale = kt_gradient_scale(params->scale, power);
+#if KT_ARMV7M || KT_ARMV6M
+    if (kt_is_pointwise(&params->window) && params->rows == NULL && params->window.output[KT_CHANNELS] > 1) {
+        kt_triple_weight_gradient(params, g, x, scale, accumulator);
+        return;
+    }
+#endif
+    kt_weight_gradient_walk(params, g, x, scale, accumulator);
 }
 
 #endif

@@ -8,7 +8,7 @@
 #include "../gain/gain.h"
 #include "../window.h"
 
-/* A delta: `columns` columns of int8 [kernel rows][kernel columns][columns], NULL for none; and a gain. */
+/* A delta: `columns` columns of int8 [kernel rows][kernel columns][columns]; and a gain. */
 typedef struct {
     const int8_t *delta;
     int32_t exponent;
@@ -61,9 +61,10 @@ static inline int32_t kt_depthwise_addend(const kt_depthwise_conv2d_params *para
 typedef void kt_depthwise_at(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
                              const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y);
 
-static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, int32_t c)
+static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, const kt_gain *gain, int32_t c)
 {
-    const int32_t scaled = kt_requantize(total, params->multiplier[c], params->shift[c]);
+    const int32_t scaled = gain == NULL ? kt_requantize(total, params->multiplier[c], params->shift[c])
+                                        : kt_requantize_gained(total, params->multiplier[c], params->shift[c], gain, c);
     return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
@@ -79,13 +80,10 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
         const int8_t *values = x + (patch->x + channel);
         for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
             int64_t total = kt_depthwise_sum(window, patch, values, params->weights + c, step, params->input_offset);
-            if (trained != NULL && trained->delta != NULL) {
+            if (trained != NULL) {
                 total += kt_depthwise_addend(params, patch, trained, values, c);
             }
-            if (trained != NULL) {
-                total = kt_with_gain(&trained->gain, total, c);
-            }
-            y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), c);
+            y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), trained == NULL ? NULL : &trained->gain, c);
         }
     }
 }

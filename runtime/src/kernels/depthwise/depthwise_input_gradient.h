@@ -35,7 +35,7 @@ static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params 
 
 /* Every position without a delta; row: one sum an input channel. */
 static inline void kt_depthwise_input_gradient_walk(const kt_depthwise_input_gradient_params *params, const int8_t *g,
-                                                    const kt_gain *gain, int8_t *dx, int32_t *row)
+                                                    int8_t *dx, int32_t *row)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -44,7 +44,7 @@ static inline void kt_depthwise_input_gradient_walk(const kt_depthwise_input_gra
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
         for (x = kt_first(direction, window->input[KT_X]); kt_within(x, window->input[KT_X]); x += direction) {
             int8_t *const result = dx + (y * window->input[KT_X] + x) * channels;
-            kt_depthwise_gather(params, g, gain, y, x, row);
+            kt_depthwise_gather(params, g, NULL, y, x, row);
             for (k = 0; k < channels; k++) {
                 result[k] = kt_saturate8(kt_shift_round(row[k], params->shift));
             }

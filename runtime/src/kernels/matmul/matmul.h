@@ -2,6 +2,8 @@
 #ifndef KT_MATMUL_H
 #define KT_MATMUL_H
 
+#include <string.h>
+
 #include "kt/kernels/matmul.h"
 
 /* x, other: where the row of x and the column of the other operand begin. */
@@ -19,6 +21,24 @@ static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const i
         }
     }
     return sum;
+}
+
+/* Four sums of one row of x and four columns that follow one another; depth[0] is 1. */
+static inline void kt_matmul_sums(const kt_matmul *p, const int8_t *x, const int8_t *other, int32_t sums[4])
+{
+    int32_t c;
+    for (c = 0; c < 4; c++) {
+        sums[c] = kt_matmul_sum(p, x, other + c * p->other[1]);
+    }
+}
+
+/* The same product with the roles of rows and columns changed. */
+static inline kt_matmul kt_matmul_turned(const kt_matmul *p)
+{
+    kt_matmul turned = {p->batches, p->columns, p->rows, {p->depth[0], p->depth[1]}, {0}, {0}, {p->offset[1], p->offset[0]}};
+    memcpy(turned.x, p->other, sizeof turned.x);
+    memcpy(turned.other, p->x, sizeof turned.other);
+    return turned;
 }
 
 /* Whether the values of a sum lie side by side in both operands. */

@@ -11,6 +11,12 @@
 #include "packed_bias.h"
 #include "../window.h"
 
+/* 1 in kernels of layers with a gain, whose starts have their epilogue (packed_gain.h). */
+#ifndef KT_WITH_GAIN
+#define KT_WITH_GAIN 0
+#endif
+enum { KT_START_WORDS = KT_WITH_GAIN ? KT_QUAD + KT_EPILOGUE : KT_QUAD }; /* of four channels */
+
 static inline const int32_t *kt_start_of(const kt_packed_conv2d_params *params, const int32_t *bias, int32_t *start)
 {
     return kt_packed_bias(bias, params->fold, params->bias_limit, params->window.output[KT_CHANNELS], start);
@@ -30,7 +36,8 @@ static inline void kt_packed_results(const kt_packed_conv2d_params *params, cons
         const int32_t *const stream = params->stream + whole / KT_QUAD * (2 * params->pairs + KT_EPILOGUE);
         int8_t quads[2 * KT_QUAD];
         int32_t c;
-        product(quads, stride == 0 ? 0 : KT_QUAD, quads + KT_QUAD, bias + whole, panel, params->pairs, stream);
+        const int32_t *const start = bias + whole / KT_QUAD * KT_START_WORDS;
+        product(quads, stride == 0 ? 0 : KT_QUAD, quads + KT_QUAD, start, panel, params->pairs, stream);
         for (c = whole; c < channels && stride != 0; c++) {
             y[stride + c] = quads[KT_QUAD + c - whole];
         }

@@ -58,16 +58,14 @@ static inline int32_t kt_total_of(const kt_trained_sums *trained, int32_t sum, i
         const int32_t product = kt_up_product(trained->b + c * rank, trained->u + position * rank, rank);
         addend = kt_scaled_addend(product, params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
     }
-    if (trained->gain.codes != NULL) {
-        return kt_saturate32(kt_with_gain(&trained->gain, (int64_t)sum + addend, c) + trained->bias[c]);
-    }
     return kt_add_words(sum + addend, trained->bias[c]);
 }
 
-static inline int8_t kt_result_of_total(const kt_packed_conv2d_lora_params *params, int32_t total, int32_t c)
+static inline int8_t kt_result_of_total(const kt_trained_sums *trained, int32_t total, int32_t c)
 {
-    return kt_clamp_with_offset(kt_requantize(total, params->multiplier[c], params->shift[c]), params->output_offset,
-                                params->clamp[0], params->clamp[1]);
+    const kt_packed_conv2d_lora_params *const params = trained->params;
+    const int32_t scaled = kt_requantize_gained(total, params->multiplier[c], params->shift[c], &trained->gain, c);
+    return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
 /* A block, one channel after the other. */
@@ -79,7 +77,7 @@ static inline void kt_finish_sums(const kt_trained_sums *trained, const kt_sums_
         int8_t *const result = y + block->position[i] * trained->params->window.output[KT_CHANNELS];
         for (c = block->first; c < block->first + block->count; c++) {
             const int32_t total = kt_total_of(trained, sums[c - block->first], block->position[i], c);
-            result[c] = kt_result_of_total(trained->params, total, c);
+            result[c] = kt_result_of_total(trained, total, c);
         }
     }
 }

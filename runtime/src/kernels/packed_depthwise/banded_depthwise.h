@@ -8,13 +8,15 @@
 
 #include "kt/kernels/packed_depthwise.h"
 #include "../../product/band.h"
-#include "../packed_convolution/packed_bias.h"
+#include "../packed_convolution/packed_gain.h"
+#include "../convolution/input_gradient.h"
 #include "../window.h"
 
 /* A gradient is scaled while it is unzipped: (g * m + half) >> shift, m [channels]. Values of a layer are taken as they are (NULL). factor: of
- * the four channels at hand, m << (16 - shift), with which the result stands in the high half. */
+ * the four channels at hand, m << (16 - shift), with which the result stands in the high half. gain: of m, or NULL. */
 typedef struct {
     const int16_t *prescale;
+    const kt_gain *gain;
     int32_t shift;
     int32_t factor[4];
 } kt_scaling;
@@ -177,8 +179,32 @@ KT_INLINE const int32_t *kt_band_start(const kt_bands *b, int32_t c, int32_t *fo
     return folded;
 }
 
-/* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. */
-KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling)
+/* The stream of four channels with their gains. */
+KT_INLINE const int32_t *kt_gained_stream(const int32_t *stream, const kt_gain *gain, int32_t c, int32_t *own)
+{
+    int32_t i;
+    for (i = 0; i < KT_QUAD; i++) {
+        int32_t *const words = own + i * KT_BAND_STREAM;
+        words[0] = stream[0], words[1] = stream[1], words[2] = stream[2];
+        kt_gained_epilogue(stream + 3, gain, c + i, words + 3);
+        stream += KT_BAND_STREAM;
+    }
+    return own;
+}
+
+/* The factors of four channels of a gradient. */
+KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
+{
+    int32_t i;
+    for (i = 0; i < KT_QUAD; i++) {
+        const int32_t m = kt_gained(scaling->prescale[c + i], scaling->gain, c + i);
+        scaling->factor[i] = m * (INT32_C(1) << (16 - scaling->shift));
+    }
+}
+
+/* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. gain: of
+ * the layer, or NULL. */
+KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling, const kt_gain *gain)
 {
     const kt_window *const window = b->window;
     const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
@@ -195,18 +221,17 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
     const int8_t *x = b->x + top * line + kt_maximum(-window->pad[KT_X], 0) * channels;
     const int32_t *stream = b->stream;
     int32_t *const words = b->words;
-    kt_scaling own = {NULL, 0, {0, 0, 0, 0}};
-    int32_t c, row, i;
+    kt_scaling own = {NULL, NULL, 0, {0, 0, 0, 0}};
+    int32_t c, row;
     if (scaling != NULL) {
         own = *scaling;
     }
     for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
         const kt_scaling *const scale = scaling == NULL ? NULL : &own;
-        int32_t folded[KT_QUAD];
+        int32_t folded[KT_QUAD], gained[KT_QUAD * KT_BAND_STREAM];
+        const int32_t *const words_of = gain == NULL ? stream : kt_gained_stream(stream, gain, c, gained);
         if (scaling != NULL) {
-            for (i = 0; i < KT_QUAD; i++) {
-                own.factor[i] = scaling->prescale[c + i] * (INT32_C(1) << (16 - own.shift));
-            }
+            kt_set_factors(&own, c);
         }
         for (row = 0; row < low; row++) {
             kt_outside_pairs(words + row, zero, kt_columns_count(&b->columns), inputs);
@@ -222,12 +247,12 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
         if (b->halo != NULL) {
             kt_keep_row(b->halo + c, b->x + (oy + rows - 1) * line + c, width, channels);
         }
-        b->kernel(b->y + oy * next + c, words, stream, scaling == NULL ? kt_band_start(b, c, folded) : b->bias, &band);
+        b->kernel(b->y + oy * next + c, words, words_of, scaling == NULL ? kt_band_start(b, c, folded) : b->bias, &band);
     }
 }
 
 /* height: rows of a band; inputs: rows of the buffer, 6 or 5. */
-KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling)
+KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const kt_gain *gain)
 {
     const int32_t bands = (b->window->output[KT_Y] + height - 1) / height;
     const int32_t direction = kt_direction(b->x, b->y);
@@ -236,17 +261,18 @@ KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const 
     b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * 4 * inputs) : NULL;
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
-        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling);
+        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling, gain);
     }
 }
 
+/* gain: NULL for none. */
 KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                              void *scratch, int32_t inputs, kt_band_kernel *kernel)
+                              void *scratch, int32_t inputs, const kt_gain *gain, kt_band_kernel *kernel)
 {
     kt_bands b = {&params->window,    {0, 0, 0, 0, 0}, params->outside, params->stream, params->fold,
                   params->bias_limit, x,               bias,            y,              scratch,
                   NULL,               kernel};
-    kt_walk_bands(&b, params->rows, inputs, NULL);
+    kt_walk_bands(&b, params->rows, inputs, NULL, gain);
 }
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "kt/kernels/packed_depthwise.h"
 #include "../../product/halves.h"
-#include "../packed_convolution/packed_bias.h"
+#include "../packed_convolution/packed_gain.h"
 #include "../window.h"
 
 /* Sums of four channels. */
@@ -77,9 +77,10 @@ KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32
     return kt_short_requantize(sum, epilogue[0], epilogue[1] - ((sum >> 31) & negative), epilogue[2]);
 }
 
-/* All channels of one position, whose taps inside the image are given. negative: what a negative sum takes from the addend. */
-KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *params, const int8_t *x,
-                                            const int32_t *bias, kt_taps ys, kt_taps xs, int8_t *y, int32_t negative)
+/* All channels of one position, whose taps inside the image are given. negative: what a negative sum takes from the addend; scaled: the
+ * requantisation stands behind the bias (packed_gain.h). */
+KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, kt_taps ys,
+                                            kt_taps xs, int8_t *y, int32_t negative, int scaled)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -90,7 +91,8 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
     const int8_t *at = x + (ys.index * window->input[KT_X] + xs.index) * channels;
     const int32_t *stream = params->stream;
     int8_t *const end = y + channels;
-    for (; y != end; at += KT_QUAD, y += KT_QUAD, bias += KT_QUAD, stream += KT_EPILOGUE) {
+    for (; y != end; at += KT_QUAD, y += KT_QUAD, bias += scaled ? KT_QUAD + KT_EPILOGUE : KT_QUAD, stream += KT_EPILOGUE) {
+        const int32_t *epilogue;
         kt_four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
         if (!inside) {
             sums = kt_with_cut_taps(sums, window, params->outside, at, ys, xs, step, next, stream);
@@ -104,28 +106,29 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
             sums = kt_with_taps(sums, at, rows, taps, step, next, stream);
         }
         stream += 2 * rows * taps;
-        y[0] = kt_depthwise_result(sums.a, stream, negative);
-        y[1] = kt_depthwise_result(sums.b, stream + 3, negative);
-        y[2] = kt_depthwise_result(sums.c, stream + 6, negative);
-        y[3] = kt_depthwise_result(sums.d, stream + 9, negative);
+        epilogue = scaled ? bias + KT_QUAD : stream;
+        y[0] = kt_depthwise_result(sums.a, epilogue, negative);
+        y[1] = kt_depthwise_result(sums.b, epilogue + 3, negative);
+        y[2] = kt_depthwise_result(sums.c, epilogue + 6, negative);
+        y[3] = kt_depthwise_result(sums.d, epilogue + 9, negative);
     }
 }
 
-KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
-                                        int8_t *y, void *scratch, int32_t negative)
+/* start: of the sums, with their requantisation where `scaled`. */
+KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *start, int8_t *y,
+                                        int32_t negative, int scaled)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t height = window->output[KT_Y], width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
-    const int32_t *const start = kt_packed_bias(bias, params->fold, params->bias_limit, channels, scratch);
     int32_t oy, ox;
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
             kt_taps columns = kt_taps_at(window, KT_X, ox);
             int8_t *const result = y + (oy * width + ox) * channels;
-            kt_packed_depthwise_position(params, x, start, rows, columns, result, negative);
+            kt_packed_depthwise_position(params, x, start, rows, columns, result, negative, scaled);
         }
     }
 }

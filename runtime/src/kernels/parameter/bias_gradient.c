@@ -10,7 +10,23 @@ void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, co
                       float *accumulator)
 {
     const float scale = kt_gradient_scale(params->scale, *exponent);
-    kt_bias_gradient_of(params, g, scale, accumulator, 0, params->channels);
+    const int32_t channels = params->channels, fours = channels & -4;
+    int32_t c, position;
+    for (c = 0; c < fours; c += 4) {
+        const int8_t *gradient = g + c;
+        int32_t first = 0, second = 0, third = 0, fourth = 0;
+        for (position = params->positions; position > 0; position--, gradient += channels) {
+            first += gradient[0];
+            second += gradient[1];
+            third += gradient[2];
+            fourth += gradient[3];
+        }
+        accumulator[c] = kt_accumulate(accumulator[c], first, scale);
+        accumulator[c + 1] = kt_accumulate(accumulator[c + 1], second, scale);
+        accumulator[c + 2] = kt_accumulate(accumulator[c + 2], third, scale);
+        accumulator[c + 3] = kt_accumulate(accumulator[c + 3], fourth, scale);
+    }
+    kt_bias_gradient_of(params, g, scale, accumulator, fours, channels);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gates.h"
+#include "through_time.h"
 
 /* What one call works with: the gradients that the step behind hands on, those of one step's sums, and the cells from before the first step on. */
 typedef struct {
@@ -14,23 +15,6 @@ typedef struct {
     int32_t *sums;
     int16_t *cells;
 } workspace;
-
-/* 1 - x^2 and x (1 - x) of x in 2^-15, in 2^-31. */
-static int32_t of_square(int32_t x)
-{
-    return (1 << 30) - x * x == 1 << 30 ? INT32_MAX : 2 * ((1 << 30) - x * x);
-}
-
-static int32_t of_product(int32_t x)
-{
-    return 2 * x * ((1 << 15) - x);
-}
-
-/* a * b of b in 2^-15, times c in 2^-31. */
-static int32_t product(int32_t a, int32_t b, int32_t c)
-{
-    return kt_high_multiply(kt_high_multiply(a, b * 65536), c);
-}
 
 static void run_forward(const kt_lstm_params *p, const int8_t *x, const int8_t *y, const int32_t *bias, int16_t *cells)
 {
@@ -71,37 +55,12 @@ static void step_back(const kt_lstm_gradient_params *params, const int32_t gate[
     w->cell[unit] = kt_high_multiply(dc, gate[FORGET_GATE] * 65536);
 }
 
-/* The gradient of the hidden state before a step from those of its sums, which are spoilt. */
-static void through_recurrent(const kt_lstm_gradient_params *params, const workspace *w)
-{
-    const kt_lstm_params *p = &params->layer;
-    const int32_t rows = GATES * p->units;
-    uint32_t largest = 0;
-    int32_t narrowed, row, unit;
-    for (row = 0; row < rows; row++) {
-        w->sums[row] = kt_high_multiply(w->sums[row], params->prescale[row / p->units]);
-        if (kt_magnitude(w->sums[row]) > largest) {
-            largest = kt_magnitude(w->sums[row]);
-        }
-    }
-    narrowed = kt_maximum(kt_bit_length(largest) - params->room, 0);
-    memset(w->hidden, 0, (size_t)p->units * sizeof *w->hidden);
-    for (row = 0; row < rows; row++) {
-        const int32_t z = kt_shift_round(w->sums[row], narrowed);
-        for (unit = 0; unit < p->units; unit++) {
-            w->hidden[unit] += z * p->recurrent[row * p->units + unit];
-        }
-    }
-    for (unit = 0; unit < p->units; unit++) {
-        w->hidden[unit] = kt_requantize(w->hidden[unit], params->multiplier, params->multiplier_shift + narrowed);
-    }
-}
-
 void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                          int32_t *scratch)
 {
     const kt_lstm_params *p = &params->layer;
     const int32_t units = p->units;
+    const kt_backward backward = {GATES, params->prescale, params->room, params->multiplier, params->multiplier_shift};
     const workspace w = {scratch, scratch + units, scratch + 2 * units, (int16_t *)(scratch + 6 * units)};
     int32_t step, unit, i;
     run_forward(p, x, y, bias, w.cells);
@@ -121,6 +80,6 @@ void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g,
         for (i = 0; i < GATES * units; i++) {
             dz[step * GATES * units + i] = kt_saturate8(kt_shift_round(w.sums[i], params->shift));
         }
-        through_recurrent(params, &w);
+        through_recurrent(&backward, p->recurrent, units, w.sums, w.hidden);
     }
 }

@@ -19,7 +19,6 @@ enum {
 /* A layer, and sums of some input channels at two positions. */
 typedef struct {
     const kt_conv2d_input_gradient_params *params;
-    kt_gain gain;
     int32_t step;                   /* weights from an output channel to the next */
     int32_t first, count;           /* input channels */
     int32_t sums[2][INPUTS + 3];    /* whole vectors are kept */
@@ -35,16 +34,7 @@ static void prescale(state *s, const int8_t *const g[2], int32_t c, int32_t coun
     const int8_t *second = g[1] == NULL ? g[0] : g[1];
     const int32x4_t present0 = vdupq_n_s32(g[0] == NULL ? 0 : -1);
     const int32x4_t present1 = vdupq_n_s32(g[1] == NULL ? 0 : -1);
-    int32_t i, j;
-    if (s->gain.codes != NULL) {
-        for (j = 0; j < count; j++) {
-            const int32_t m = kt_gained(params->prescale[c + j], &s->gain, c + j);
-            for (i = 0; i < 2; i++) {
-                s->pairs[j][i] = g[i] == NULL ? 0 : kt_prescaled(g[i][c + j], m, p);
-            }
-        }
-        return;
-    }
+    int32_t j;
     for (j = 0; j + 4 <= count; j += 4) {
         const int32x4_t m = vldrhq_s32(params->prescale + c + j);
         int32x4x2_t both;
@@ -190,8 +180,7 @@ static int32_t positions_at_once(const kt_window *window, const int8_t *g, const
     return apart || window->input[KT_CHANNELS] <= INPUTS ? 2 : 1;
 }
 
-void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g,
-                                 const int8_t *gain, const int8_t *gain_exponent, int8_t *dx)
+void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -200,12 +189,11 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
     const int32_t stride = direction * positions_at_once(window, g, dx);
     state s;
     int32_t y, first;
-    if (kt_is_transposed(params, gain)) {
-        kt_transposed_input_gradient(params, g, dx);
+    if (kt_is_transposed(params)) {
+        kt_transposed_input_gradient(params, g, dx, NULL);
         return;
     }
     s.params = params;
-    s.gain = kt_gain_of(gain, gain_exponent);
     s.step = kt_kernel_size(window);
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
         int32_t x[2];

@@ -18,12 +18,12 @@ enum {
 };
 
 /* Whether the layer has what this needs. */
-static inline int kt_is_transposed(const kt_conv2d_input_gradient_params *params, const int8_t *gain)
+static inline int kt_is_transposed(const kt_conv2d_input_gradient_params *params)
 {
     const kt_window *window = &params->window;
     const int32_t run = window->kernel[KT_Y] * window->kernel[KT_X] * window->output[KT_CHANNELS];
     const int32_t p = params->prescale_shift;
-    return params->transposed != NULL && gain == NULL && p >= 7 && p <= 15 && run <= KT_RUN;
+    return params->transposed != NULL && p >= 7 && p <= 15 && run <= KT_RUN;
 }
 
 /* One window's gradients, pre-scaled. */
@@ -85,9 +85,24 @@ static inline void kt_finish_gradient(const int32_t *sums, int32_t count, int32_
     }
 }
 
-/* dx of two positions from their runs; dx1 may be dx0. */
+/* Up to two positions: where their results go, and which they are. */
+typedef struct {
+    int8_t *dx[2];
+    int32_t y[2], x[2];
+    int32_t count;
+} kt_held;
+
+/* What a trained path does: keep what it needs of position `slot` before anything is written, and add its share to the sums of `count` input
+ * channels from `first` on. NULL for a layer without one. */
+typedef struct kt_transposed_path kt_transposed_path;
+struct kt_transposed_path {
+    void (*keep)(kt_transposed_path *path, const kt_held *held, int32_t slot);
+    void (*add)(const kt_transposed_path *path, const kt_held *held, int32_t slot, int32_t first, int32_t count, int32_t *sums);
+};
+
+/* dx of the positions from their runs. */
 static inline void kt_transposed_product(const kt_conv2d_input_gradient_params *params, const int16_t *run0,
-                                         const int16_t *run1, int8_t *dx0, int8_t *dx1)
+                                         const int16_t *run1, const kt_held *held, const kt_transposed_path *path)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -113,12 +128,17 @@ static inline void kt_transposed_product(const kt_conv2d_input_gradient_params *
             sums[0][k] = kt_dot_wide_one(run0, w + k * size, size);
             sums[1][k] = kt_dot_wide_one(run1, w + k * size, size);
         }
-        kt_finish_gradient(sums[0], count, params->shift, dx0 + first);
-        kt_finish_gradient(sums[1], count, params->shift, dx1 + first);
+        for (k = 0; k < held->count; k++) {
+            if (path != NULL) {
+                path->add(path, held, k, first, count, sums[k]);
+            }
+            kt_finish_gradient(sums[k], count, params->shift, held->dx[k] + first);
+        }
     }
 }
 
-static inline void kt_transposed_input_gradient(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx)
+static inline void kt_transposed_input_gradient(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
+                                                kt_transposed_path *path)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -128,18 +148,25 @@ static inline void kt_transposed_input_gradient(const kt_conv2d_input_gradient_p
     int16_t runs[2][KT_RUN];
     int32_t y = kt_first(direction, window->input[KT_Y]);
     int32_t x = kt_first(direction, width);
-    int8_t *held[2];
-    int32_t n, count = 0;
+    kt_held held;
+    int32_t n;
+    held.count = 0;
     for (n = 0; n < positions; n++) {
         int8_t *const result = dx + (y * width + x) * channels;
-        if (kt_fill_run(params, g, y, x, runs[count]) > 0) {
-            held[count++] = result;
+        if (kt_fill_run(params, g, y, x, runs[held.count]) > 0) {
+            held.dx[held.count] = result;
+            held.y[held.count] = y;
+            held.x[held.count] = x;
+            if (path != NULL) {
+                path->keep(path, &held, held.count);
+            }
+            held.count++;
         } else {
             kt_fill_lanes(result, 0, channels);
         }
-        if (count == 2 || (count == 1 && n + 1 == positions)) {
-            kt_transposed_product(params, runs[0], runs[count - 1], held[0], held[count - 1]);
-            count = 0;
+        if (held.count == 2 || (held.count == 1 && n + 1 == positions)) {
+            kt_transposed_product(params, runs[0], runs[held.count - 1], &held, path);
+            held.count = 0;
         }
         x += direction;
         if (!kt_within(x, width)) {

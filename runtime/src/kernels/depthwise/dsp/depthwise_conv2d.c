@@ -5,24 +5,14 @@
 
 #if KT_DSP && !KT_MVE
 
-#include "../../dsp/four_channels.h"
-
-/* The taps of a position in the input and in the weights, of layers with one result a channel. */
-static inline kt_rectangle taps_of(const kt_window *window, const kt_depthwise_patch *patch)
-{
-    const int32_t channels = window->input[KT_CHANNELS];
-    kt_rectangle taps = {patch->rows, patch->columns, channels, window->dilation[KT_X] * channels, 0, 0};
-    taps.skip_a = (window->kernel[KT_X] - patch->columns) * channels;
-    taps.skip_x = window->dilation[KT_Y] * window->input[KT_X] * channels - patch->columns * taps.column_x;
-    return taps;
-}
+#include "taps.h"
 
 static void position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
                      const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y)
 {
     const int32_t channels = params->window.input[KT_CHANNELS];
     const uint32_t added = (uint16_t)params->input_offset * UINT32_C(0x00010001);
-    const kt_rectangle taps = taps_of(&params->window, patch);
+    const kt_rectangle taps = kt_taps_of(&params->window, patch);
     int32_t c = 0;
     if (params->depth_multiplier != 1) {
         kt_depthwise_position(params, patch, x, bias, trained, y);
@@ -33,13 +23,13 @@ static void position(const kt_depthwise_conv2d_params *params, const kt_depthwis
         int32_t i;
         kt_sum_four_channels(&taps, params->weights + (patch->tap * channels + c), x + (patch->x + c), added, sums);
         for (i = 0; i < 4; i++) {
-            y[c + i] = kt_depthwise_result(params, __qadd(sums[i], bias[c + i]), c + i);
+            y[c + i] = kt_depthwise_result(params, __qadd(sums[i], bias[c + i]), NULL, c + i);
         }
     }
     for (; c < channels; c++) {
         const int32_t sum =
             kt_depthwise_sum(&params->window, patch, x + (patch->x + c), params->weights + c, channels, params->input_offset);
-        y[c] = kt_depthwise_result(params, __qadd(sum, bias[c]), c);
+        y[c] = kt_depthwise_result(params, __qadd(sum, bias[c]), NULL, c);
     }
 }
 

@@ -8,7 +8,7 @@
  *
  * Other windows: a few results of a row at a time, four channels at once; a row of gradients is scaled for all of them.
  *
- * What is left goes to the portable code: results of several channels for one input channel, gains (G' may need 17 bits). */
+ * What is left goes to the portable code: results of several channels for one input channel. */
 #include "../depthwise_input_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
@@ -340,11 +340,11 @@ static int is_window(const kt_window *window)
 }
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
-                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
+                                    int8_t *dx, void *scratch)
 {
     const kt_window *window = &params->window;
     const int shifts = params->shift > 0 && params->shift <= LARGEST_SHIFT && kt_has_prescale(params->prescale_shift);
-    const int simple = params->depth_multiplier == 1 && gain == NULL && shifts;
+    const int simple = params->depth_multiplier == 1 && shifts;
     if (simple && is_three_by_three(window, 1)) {
         three_by_three(params, g, dx, (int8_t *)scratch);
     } else if (simple && window->input[KT_CHANNELS] % 4 == 0 && is_three_by_three(window, 2)) {
@@ -352,8 +352,7 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     } else if (simple && is_window(window) && window->input[KT_CHANNELS] % 4 == 0) {
         any_window(params, g, dx, (int8_t *)scratch);
     } else {
-        const kt_gain trained = kt_gain_of(gain, gain_exponent);
-        kt_depthwise_input_gradient_walk(params, g, &trained, dx, (int32_t *)scratch);
+            kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }
 }
 

@@ -31,6 +31,9 @@ static void add_tap(const kt_depthwise_weight_gradient_params *params, int32_t k
     x += first_y * row_x + first_x * p.column_x + (top * window->input[KT_X] + left) * channels;
     for (c = 0; c < whole; c += 4) {
         int32_t sums[4];
+        if (params->rows != NULL && (params->rows[c] & params->rows[c + 1] & params->rows[c + 2] & params->rows[c + 3]) < 0) {
+            continue; /* all are -1 */
+        }
         kt_sum_four_channels(&p, g + c, x + c, (uint16_t)params->input_offset * UINT32_C(0x00010001), sums);
         for (i = 0; i < 4; i++) {
             const int32_t column = kt_delta_column(params, c + i);

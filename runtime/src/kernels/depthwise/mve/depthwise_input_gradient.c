@@ -2,7 +2,7 @@
  * ../depthwise_input_gradient.c.
  *
  * The pre-scaling is a VQRDMULH of g * 2^(15 - p): (g * 2^(15 - p) * m + 2^14) >> 15 = (g * m + 2^(p - 1)) >> p. It needs p in
- * [7, 15], factors without a gain, and one result a channel; any other layer takes the portable loop. */
+ * [7, 15], and one result a channel; any other layer takes the portable loop. */
 #include "kt/architecture.h"
 #include "kt/kernels/depthwise.h"
 
@@ -87,7 +87,7 @@ __attribute__((noinline)) static void position(const kt_depthwise_input_gradient
 }
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
-                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *dx, void *scratch)
+                                    int8_t *dx, void *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -96,9 +96,8 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     const int few = window->kernel[KT_Y] * window->kernel[KT_X] <= TAPS;
     meetings met;
     int32_t y, x;
-    if (gain != NULL || params->depth_multiplier != 1 || p < 7 || p > 15 || !few) {
-        const kt_gain trained = kt_gain_of(gain, gain_exponent);
-        kt_depthwise_input_gradient_walk(params, g, &trained, dx, (int32_t *)scratch);
+    if (params->depth_multiplier != 1 || p < 7 || p > 15 || !few) {
+            kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
         return;
     }
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {

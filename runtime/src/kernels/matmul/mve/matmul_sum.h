@@ -28,4 +28,13 @@ static inline int32_t matmul_sum(const kt_matmul *p, const int8_t *x, const int8
     return (int32_t)sum;
 }
 
+/* kt_matmul_sums. */
+static inline void matmul_sums(const kt_matmul *p, const int8_t *x, const int8_t *other, int32_t sums[4])
+{
+    int32_t c;
+    for (c = 0; c < 4; c++) {
+        sums[c] = matmul_sum(p, x, other + c * p->other[1]);
+    }
+}
+
 #endif

@@ -1,4 +1,4 @@
-/* kt_packed_conv2d_delta_s8 for the DSP extension: a row is widened as it is read, for both positions at once. */
+/* kt_packed_conv2d_delta_s8 for the DSP extension: two rows are widened as they are read, for both positions at once. */
 #include "kt/kernels/packed_convolution.h"
 #include "../packed_conv2d_delta.h"
 
@@ -6,60 +6,164 @@
 
 #include "packed_sums.h"
 
-/* Adds the products of a pair of the row. */
-KT_INLINE void add_pair(uint32_t pair, const int32_t *panel, int32_t sums[3])
+enum {
+    MOST_TOTALS = 128,      /* sums of rows that are kept; of more rows they are found for every panel */
+    LONGEST_ROW = 1 << 15   /* products of codes and values whose doubled sum is an int32 */
+};
+
+/* totals: sum of each row, or NULL. */
+typedef struct {
+    kt_trained_delta delta;
+    const int32_t *totals;
+} summed_delta;
+
+/* Two rows, and their products with the values of both positions. */
+typedef struct {
+    const int8_t *rows[2];
+    int32_t sums[2][2];
+} row_pair;
+
+/* Adds the products of a pair of each row; pair 0 has both positions' values. */
+KT_INLINE void add_pair(row_pair *p, uint32_t first, uint32_t second, const int32_t *panel)
 {
-    sums[0] = kt_add_products(pair, (uint32_t)panel[0], sums[0]);
-    sums[1] = kt_add_products(pair, (uint32_t)panel[1], sums[1]);
-    sums[2] = kt_add_products(pair, UINT32_C(0x00010001), sums[2]);
+    const uint32_t value0 = (uint32_t)panel[0], value1 = (uint32_t)panel[1];
+    p->sums[0][0] = kt_add_products(first, value0, p->sums[0][0]);
+    p->sums[0][1] = kt_add_products(first, value1, p->sums[0][1]);
+    p->sums[1][0] = kt_add_products(second, value0, p->sums[1][0]);
+    p->sums[1][1] = kt_add_products(second, value1, p->sums[1][1]);
 }
 
 /* What is left of a run behind its fours, in pairs as `kt_fill_run` has them. */
-static __attribute__((noinline)) const int32_t *add_rest(const int8_t *row, int32_t length, const int32_t *panel, int32_t sums[3])
+static __attribute__((noinline)) const int32_t *add_rest(row_pair *p, int32_t length, const int32_t *panel)
 {
-    add_pair((uint32_t)kt_pair_of(row[0], length == 1 ? 0 : length == 2 ? row[1] : row[2]), panel, sums);
+    const int8_t *const a = p->rows[0], *const b = p->rows[1];
+    const int32_t partner = length == 2 ? 1 : 2;
+    add_pair(p, (uint32_t)kt_pair_of(a[0], length == 1 ? 0 : a[partner]), (uint32_t)kt_pair_of(b[0], length == 1 ? 0 : b[partner]), panel);
     panel += 2;
     if (length == 3) {
-        add_pair((uint32_t)kt_pair_of(row[1], 0), panel, sums);
+        add_pair(p, (uint32_t)kt_pair_of(a[1], 0), (uint32_t)kt_pair_of(b[1], 0), panel);
         panel += 2;
     }
+    p->rows[0] += length;
+    p->rows[1] += length;
     return panel;
 }
 
-static __attribute__((noinline)) void products(const kt_trained_delta *delta, const int8_t *row, const int32_t *panel, int32_t sums[3])
+static __attribute__((noinline)) void products(const kt_trained_delta *delta, const int32_t *panel, row_pair *result)
 {
-    int32_t local[3] = {0, 0, 0};
+    row_pair p = {{result->rows[0], result->rows[1]}, {{0, 0}, {0, 0}}};
     int32_t run;
     for (run = delta->runs; run > 0; run--) {
         int32_t left;
-        for (left = delta->length; left >= 4; left -= 4, row += 4, panel += 4) {
-            const uint32_t word = kt_load_word(row);
-            add_pair(kt_even(word), panel, local);
-            add_pair(kt_odd(word), panel + 2, local);
+        for (left = delta->length; left >= 4; left -= 4, panel += 4) {
+            const uint32_t first = kt_load_word(p.rows[0]), second = kt_load_word(p.rows[1]);
+            add_pair(&p, kt_even(first), kt_even(second), panel);
+            add_pair(&p, kt_odd(first), kt_odd(second), panel + 2);
+            p.rows[0] += 4;
+            p.rows[1] += 4;
         }
         if (left > 0) {
-            panel = add_rest(row, left, panel, local);
-            row += left;
+            *result = p;
+            panel = add_rest(result, left, panel);
+            p = *result;
         }
     }
-    sums[0] = local[0];
-    sums[1] = local[1];
-    sums[2] = local[2];
+    *result = p;
+}
+
+static int32_t total_of(const int8_t *row, int32_t size)
+{
+    int32_t sum = 0;
+    for (; size >= 4; size -= 4, row += 4) {
+        const uint32_t word = kt_load_word(row);
+        sum = kt_add_products(kt_odd(word), UINT32_C(0x00010001), kt_add_products(kt_even(word), UINT32_C(0x00010001), sum));
+    }
+    for (; size > 0; size--) {
+        sum += *row++;
+    }
+    return sum;
+}
+
+/* Adds what the products of a channel with both positions give to its sums; row: of the channel. */
+static inline void add_addends(const summed_delta *summed, const kt_sums_block *block, int32_t c, int32_t row, const int32_t found[2])
+{
+    const kt_trained_delta *const delta = &summed->delta;
+    const kt_packed_conv2d_lora_params *const params = delta->trained.params;
+    const int32_t size = delta->runs * delta->length, multiplier = params->addend_multiplier[c];
+    const int32_t total = summed->totals == NULL ? total_of(delta->delta + row * size, size) : summed->totals[row];
+    const int32_t outside = params->outside * total, down = -(params->addend_shift[c] + delta->trained.exponent);
+    const int32_t product0 = found[0] - outside, product1 = found[1] - outside;
+    int32_t *const sum = block->sums + c - block->first;
+    int32_t addend0, addend1;
+    if ((uint32_t)(down - 1) < 31 && size <= LONGEST_ROW) {
+        const int32_t half = (int32_t)(UINT32_C(1) << (down - 1)), twice0 = 2 * product0, twice1 = 2 * product1;
+        addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
+        addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
+    } else {
+        addend0 = kt_scaled_addend(product0, multiplier, -down);
+        addend1 = kt_scaled_addend(product1, multiplier, -down);
+    }
+    addend0 += sum[0]; /* both are read before either is written, the first last: of one position the panel holds no second */
+    addend1 += sum[block->stride];
+    sum[block->stride] = addend1;
+    sum[0] = addend0;
+}
+
+/* The channels of a block that have a row, two at a time; of an odd number the last one twice. */
+static __attribute__((noinline)) void add_delta(const summed_delta *summed, const kt_sums_block *block)
+{
+    const kt_trained_delta *const delta = &summed->delta;
+    const int32_t size = delta->runs * delta->length, end = block->first + block->count;
+    int32_t channel[2], row[2];
+    int32_t waiting = 0, c;
+    for (c = block->first; c < end || waiting == 1; c++) {
+        const int32_t found = c >= end ? row[0] : delta->rows == NULL ? c : delta->rows[c];
+        row_pair pair;
+        if (found < 0) {
+            continue;
+        }
+        channel[waiting] = c;
+        row[waiting++] = found;
+        if (waiting == 1) {
+            continue;
+        }
+        waiting = 0;
+        pair.rows[0] = delta->delta + row[0] * size;
+        pair.rows[1] = delta->delta + row[1] * size;
+        products(delta, block->panel, &pair);
+        add_addends(summed, block, channel[0], row[0], pair.sums[0]);
+        if (c < end) {
+            add_addends(summed, block, channel[1], row[1], pair.sums[1]);
+        }
+    }
 }
 
 static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
-    kt_add_delta((const kt_trained_delta *)trained, block, products);
-    kt_add_gain_and_bias(trained, block);
-    kt_requantize_block(trained->params, block, y);
+    add_delta((const summed_delta *)trained, block);
+    kt_add_bias(trained, block);
+    kt_requantize_block(trained, block, y);
 }
 
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
                                const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
                                const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
-    const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent);
-    kt_packed_trained_walk(&trained.trained, x, y, scratch, finish);
+    const int32_t channels = params->layer.window.output[KT_CHANNELS];
+    summed_delta summed = {kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent), NULL};
+    const int32_t size = summed.delta.runs * summed.delta.length;
+    int32_t totals[MOST_TOTALS];
+    int32_t c;
+    if (channels <= MOST_TOTALS) {
+        for (c = 0; c < channels; c++) {
+            const int32_t row = params->rows == NULL ? c : params->rows[c];
+            if (row >= 0) {
+                totals[row] = total_of(delta + row * size, size);
+            }
+        }
+        summed.totals = totals;
+    }
+    kt_packed_trained_walk(&summed.delta.trained, x, y, scratch, finish);
 }
 
 #endif

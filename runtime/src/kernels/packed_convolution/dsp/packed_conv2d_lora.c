@@ -105,14 +105,14 @@ static __attribute__((noinline)) void add_products(const kt_trained_sums *traine
 
 static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
-    if (trained->u == NULL || trained->gain.codes != NULL) {
-        kt_add_gain_and_bias(trained, block);
+    if (trained->u == NULL) {
+        kt_add_bias(trained, block);
     } else if (trained->params->rank == 4) {
         add_four(trained, block);
     } else {
         add_products(trained, block);
     }
-    kt_requantize_block(trained->params, block, y);
+    kt_requantize_block(trained, block, y);
 }
 
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,

@@ -16,8 +16,8 @@
 /* 2^19 and more is at the clamp after this shift, so that a total may be limited to +-2^30, whose double is an int32. */
 enum { KT_LARGEST_SHIFT = 20 };
 
-/* Sums to totals with a gain, or with the bias alone. */
-static inline void kt_add_gain_and_bias(const kt_trained_sums *trained, const kt_sums_block *block)
+/* Sums to totals, one channel after the other. */
+static inline void kt_add_bias(const kt_trained_sums *trained, const kt_sums_block *block)
 {
     int32_t i, c;
     for (i = 0; i < (block->stride == 0 ? 1 : 2); i++) {
@@ -28,14 +28,16 @@ static inline void kt_add_gain_and_bias(const kt_trained_sums *trained, const kt
     }
 }
 
-static __attribute__((noinline, cold)) int8_t kt_any_result(const kt_packed_conv2d_lora_params *params, int32_t total, int32_t c)
+static __attribute__((noinline, cold)) int8_t kt_any_result(const kt_trained_sums *trained, int32_t total, int32_t c)
 {
-    return kt_result_of_total(params, total, c);
+    return kt_result_of_total(trained, total, c);
 }
 
 /* Totals to results. The offset is added in front of the shift, where it stays exact. */
-static __attribute__((noinline)) void kt_requantize_block(const kt_packed_conv2d_lora_params *params, const kt_sums_block *block, int8_t *y)
+static __attribute__((noinline)) void kt_requantize_block(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
+    const kt_packed_conv2d_lora_params *const params = trained->params;
+    const int32_t largest = trained->gain.codes == NULL ? KT_LARGEST_SHIFT : 0;
     const int32_t *multipliers = params->multiplier + block->first;
     const int8_t *shifts = params->shift + block->first;
     const int8_t *const end = shifts + block->count;
@@ -48,7 +50,7 @@ static __attribute__((noinline)) void kt_requantize_block(const kt_packed_conv2d
         const int32_t multiplier = *multipliers++, total0 = *total++, total1 = *other++;
         const int32_t down = -*shifts++;
         int32_t result0, result1;
-        if ((uint32_t)(down - 1) < KT_LARGEST_SHIFT) {
+        if ((uint32_t)(down - 1) < (uint32_t)largest) {
             const int32_t added = (int32_t)((uint32_t)twice_offset << (down - 1)); /* offset * 2^n + 2^(n-1) */
             const int32_t twice0 = __qadd(total0, total0), twice1 = __qadd(total1, total1);
             result0 = __ssat((kt_add_high_product(twice0, multiplier, added) + (twice0 >> 31)) >> down, 8);
@@ -59,8 +61,8 @@ static __attribute__((noinline)) void kt_requantize_block(const kt_packed_conv2d
                 __asm__(""); /* or gcc computes a part of both clamps in front of the branch */
             }
         } else {
-            result0 = kt_any_result(params, total0, (int32_t)(shifts - 1 - params->shift));
-            result1 = kt_any_result(params, total1, (int32_t)(shifts - 1 - params->shift));
+            result0 = kt_any_result(trained, total0, (int32_t)(shifts - 1 - params->shift));
+            result1 = kt_any_result(trained, total1, (int32_t)(shifts - 1 - params->shift));
         }
         *y0++ = (int8_t)result0;
         *y1++ = (int8_t)result1;

@@ -1,0 +1,77 @@
+"""What gradients of recurrent operators share: from the sums of a step's gates to the hidden state before it.
+
+What is carried from step to step has 32 bits in units of g / 2^FRACTION, which saturate: it may grow to 256 times the largest gradient of a result.
+For U^T the sums of the gates are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import numerics as nm
+from ...ir.operator import Environment, NodeTypes
+from .._sums import exact_matmul
+from .._window import Window
+from .input_gradient import LinearInputGradient, prescale_shift
+from .parameter_gradient import BiasGradient
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
+
+FRACTION = 16
+"""Bits below a step of the gradient."""
+
+Ints = NDArray[np.int64]
+
+
+def of_square(x: Ints) -> Ints:
+    """1 - x^2 of x in 2^-15, in 2^-31."""
+    return np.asarray(np.minimum(2 * ((1 << 30) - x * x), nm.INT32_MAX))
+
+
+def of_product(x: Ints) -> Ints:
+    """x (1 - x) of x in 2^-15, in 2^-31."""
+    return 2 * x * ((1 << 15) - x)
+
+
+def prescale(t: NodeTypes) -> Ints:
+    """Relative scales of the recurrent weights of each gate, in 2^-31."""
+    units = t.type("recurrent").shape[1]
+    scales = np.array(t.type("recurrent").channel_scales, np.float64)[::units]
+    return np.asarray(np.minimum(np.floor(scales / scales.max() * 2.0**31 + 0.5), nm.INT32_MAX).astype(np.int64))
+
+
+def recurrent_multiplier(t: NodeTypes) -> tuple[int, int]:
+    return nm.quantize_multiplier(max(t.type("recurrent").channel_scales))
+
+
+def through_recurrent(e: Environment, sums: Ints, room: int) -> Ints:
+    """The gradient of the hidden state before a step from those of its sums [N, gates * units]."""
+    multiplier, shift = recurrent_multiplier(e)
+    scaled = nm.high_multiply(sums, np.repeat(prescale(e), e.type("recurrent").shape[1]))
+    narrowed = np.maximum(nm.bit_length(np.abs(scaled).max(1, keepdims=True)) - room, 0)
+    return nm.requantize(exact_matmul(nm.shift_round(scaled, narrowed), e.array("recurrent")), multiplier, shift + narrowed)
+
+
+def room_for(recurrent: NDArray[np.generic]) -> int:
+    """Bits that leave the sums over recurrent weights [gates * units, units] in int32."""
+    largest = int(np.abs(recurrent.astype(np.int64)).sum(0).max(initial=0))
+    return 31 - int(nm.bit_length(np.array(largest)))
+
+
+def sums_to_operands(b: GradientBuilder, node: Node, dz: str, steps: int) -> dict[str, str]:
+    """The gradients of x and of a trainable bias from that of the sums of the gates, [1, steps, gates * units]."""
+    t = b.types(node)
+    if b.is_trainable(node.inputs["bias"]):
+        b.accumulate(node, "bias", BiasGradient(), {"g": dz})
+    if not b.wants(node.inputs["x"]):
+        return {}
+    weights, (rows, depth) = b.constant(node.inputs["weights"]), t.type("weights").shape
+    images = (steps, 1, depth), (steps, 1, rows)
+    shift = prescale_shift(weights.reshape(rows, 1, 1, depth), t.type("weights").channel_scales)
+    to_input = LinearInputGradient(Window((1, 1)), *images, shift, x_shape=t.type("x").shape)
+    return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"]}, f"{node.name}.dx")[0]}

@@ -1,0 +1,118 @@
+"""DEPTHWISE_CONV_2D for cores that multiply one pair of numbers at a time: three sums in two words, as in `triple.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...ir.graph import Node, Value
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
+from ...ir.operator import Environment, Names, NodeTypes, register
+from ...ir.reach import Reach
+from .._activation import clamp_range
+from ..model.depthwise_conv_2d import DepthwiseConv2D
+from . import _packing as packing
+from .packed import frozen
+from .packed_depthwise import PackedDepthwise
+from .triple import chunks_hold
+
+FEWER_ROWS = (9, 3)
+"""Bands that leave speed for scratch: so many result rows."""
+
+Ints = NDArray[np.int64]
+
+
+@register
+@dataclass(frozen=True)
+class TripleDepthwise(PackedDepthwise):
+    """stream: int32 [words]. bias, fold, limit, layer, weights, relu, rows: as `PackedDepthwise`; rows are never 0."""
+
+    mnemonic: ClassVar[str] = "triple_depthwise"
+
+    def unpacked(self, e: Environment) -> tuple[Ints, Ints]:
+        words = e.array("stream").astype(np.int32).reshape(self.weights.shape[3], -1)
+        height, width = self.weights.shape[1:3]
+        taps = np.ascontiguousarray(words[:, : -packing.EPILOGUE]).view(np.int8)[:, : height * width]
+        weights = taps.reshape(-1, width, height).transpose(0, 2, 1).reshape(len(words), -1).astype(np.int64)
+        assert chunks_hold(weights, weights.shape[1]), "packed without proof"
+        return weights, words[:, -packing.EPILOGUE :].astype(np.int64)
+
+    @property
+    def in_place(self) -> str | None:  # type: ignore[override]
+        """A channel is read before it is written, in bands but for the rows that the next one reads again, which are kept."""
+        w = self.window
+        extent = [(k - 1) * d for k, d in zip(w.kernel, w.dilation, strict=True)]
+        same = w.stride == (1, 1) and min(w.pad) >= 0 and [w.pad[0] + w.pad[2], w.pad[1] + w.pad[3]] == extent
+        return "x" if same else None
+
+    def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
+        if self.in_place:
+            return None
+        operand, reach = self.layer.reach(self.plain(t))
+        return operand, reach.in_bands(self.rows * t.result().shape[2])
+
+    def scratch(self, t: NodeTypes) -> int:
+        """Bytes: of the columns of a band, and of the rows that are kept."""
+        w, (_, height, width, _) = self.window, t.result().shape
+        columns = (width - 1) * w.stride[1] + (w.kernel[1] - 1) * w.dilation[1] + 1
+        group = -(-min(self.rows, height) // 3)
+        kept = w.pad[0] * t.type("x").shape[2] if self.in_place and self.rows < height else 0
+        return 8 * columns * ((group - 1) * w.stride[0] + (w.kernel[0] - 1) * w.dilation[0] + 1) + -(-kept // 4) * 4
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields: dict[str, Field] = {
+            "window": self.window.fields(t.type("x").shape, t.result().shape),
+            "outside": t.type("x").zero_point,
+            "stream": Argument(n.inputs["stream"]),
+            "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
+            "bias_limit": self.limit,
+            "rows": self.rows,
+        }
+        name = f"triple_depthwise{'_relu' if self.relu else ''}"
+        arguments: tuple[Argument | Scratch, ...] = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch())
+        source = f"kernels/triple_depthwise/{name}.c"
+        return KernelCall(
+            f"kt_{name}_s8",
+            "kt_triple_depthwise_params",
+            fields,
+            arguments,
+            self.scratch(t),
+            source,
+            ("product/triple_rows.c", "product/triple_results.c"),
+        )
+
+
+def stored(weights: Ints, shape: tuple[int, ...], words: Ints) -> NDArray[np.int32]:
+    """Of weights [channels, taps] of a window of this shape: for each channel bytes [kernel column][kernel row] in whole words, then its
+    requantisation."""
+    columns = weights.reshape(-1, *shape).transpose(0, 2, 1).reshape(len(weights), -1)
+    whole = np.pad(columns, ((0, 0), (0, -columns.shape[1] % 4))).astype(np.int8)
+    return np.concatenate([np.ascontiguousarray(whole).view(np.int32), words.astype(np.int32)], 1).ravel()
+
+
+def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The node that stands for a layer, in bands of at most so many rows (0: of all), and the constants that it adds. Raises NotProved."""
+    layer = node.op
+    assert isinstance(layer, DepthwiseConv2D)
+    if t.has("delta") or t.has("gain"):
+        raise packing.NotProved("its weights or gains are trained")
+    if layer.multiplier_of_depth(t) != 1:
+        raise packing.NotProved("several results of each input channel")
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
+    if not chunks_hold(weights, weights.shape[1]):
+        raise packing.NotProved("sums reach 2^20")
+    multiplier, shift = layer.multipliers(t)
+    q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
+    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    height = t.result().shape[1]
+    op = TripleDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), min(most or height, height), start.limit)
+    channels = len(weights)
+    stream = stored(weights, constant.shape[1:3], start.words[:channels])
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels])
+    return replace(node, op=op, inputs=inputs), added, ""

@@ -1,0 +1,41 @@
+/* kt/kernels/triple_depthwise.h: DEPTHWISE_CONV_2D whose constants the compiler packed for cores without the DSP extension.
+ * The conventions are those of kt/kernels/window.h, the results those of kt/kernels/depthwise.h. */
+#ifndef KT_KERNELS_TRIPLE_DEPTHWISE_H
+#define KT_KERNELS_TRIPLE_DEPTHWISE_H
+
+#include "kt/kernels/window.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Three sums in two words (runtime/src/product/triple.h): those of three rows of one channel; one result of each input channel. A band of result
+ * rows is computed at once, channel by channel. y may be x where x is as large; else it may lie behind x by whole bands.
+ *
+ * outside             zero point of the input: what the window reads outside it
+ * stream              of each channel: bytes of its weights [kernel column][kernel row], filled up to whole words, then multiplier, addend, shift
+ * fold                where the bias is trained, [channels]: what the input's zero point adds to the sums; NULL: the bias holds it already
+ * bias_limit          a trained bias counts as within +-bias_limit
+ * rows                of a band
+ * scratch             8 bytes for each of the columns under the windows of a row and, of each, the rows under those of ceil(rows / 3) results; where
+ *                     y may be x with several bands, pad[0] rows of the input's width, rounded up to 4 bytes, more */
+typedef struct {
+    kt_window window;
+    int32_t outside;
+    const int32_t *stream;
+    const int32_t *fold;
+    int32_t bias_limit;
+    int32_t rows;
+} kt_triple_depthwise_params;
+
+/* kt_depthwise_conv2d_s8 where the clamp is all of int8 and no negative result survives it: ReLU with the zero point at -128. */
+void kt_triple_depthwise_relu_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+
+/* kt_depthwise_conv2d_s8 where the clamp is all of int8. */
+void kt_triple_depthwise_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,108 @@
+/* attention_gradient.h: the gradient of attention in two passes. Included behind the definitions of matmul_sum and weighted_sums, as attention.h. */
+#include "attention_slopes.h"
+#include "weighted_sums.h"
+
+/* What is kept of a query: its softmax, and the mean of its rates. */
+typedef struct {
+    int32_t scale;
+    int16_t mean;
+    int8_t largest;
+    int8_t over;
+} kept_row;
+
+/* One batch: gradients, operands and results of it. */
+typedef struct {
+    const int8_t *g, *q, *k, *v;
+    int8_t *dq, *dk, *dv;
+} attention_batch;
+
+/* Both products with their roles changed: a row for each key. Sums of a row of gradients; what is kept; rows of scores, of probabilities, and of
+ * gradients. */
+typedef struct {
+    kt_matmul scores, rates;
+    int32_t *sums;
+    kept_row *kept;
+    int8_t *codes, *probabilities, *slopes;
+} attention_workspace;
+
+/* The gradient of a query, and what is kept of it. */
+static inline void query_gradient(const kt_attention_gradient_params *params, const attention_batch *b, int32_t query, const attention_workspace *w)
+{
+    const kt_attention *const p = &params->attention;
+    const span keys = span_of(query, p->before, p->after, p->scores.columns);
+    const kt_rows rows = {b->k + keys.first * p->scores.other[1], {p->scores.other[1], p->scores.other[3]}, p->scores.offset[1]};
+    softmax_row row;
+    int32_t mean = 0, j;
+    scores_of(p, &p->scores, b->q + query * p->scores.x[1], b->k, keys, w->codes);
+    row = softmax_of(p, w->codes, keys);
+    if (b->dq != NULL || b->dk != NULL) {
+        probabilities_of(p, row, w->codes, keys, w->probabilities);
+        rates_of(params, &params->rates, b->g + query * params->rates.x[1], b->v, keys, w->probabilities, w->slopes);
+        mean = mean_of(keys, w->probabilities, w->slopes);
+    }
+    w->kept[query] = (kept_row){row.scale, (int16_t)mean, (int8_t)row.largest, (int8_t)row.over};
+    if (b->dq != NULL) {
+        for (j = keys.first; j < keys.last; j++) {
+            w->slopes[j] = slope_of(params, w->probabilities[j] + 128, w->slopes[j], mean, w->codes[j]);
+        }
+        weighted_sums(&rows, w->slopes + keys.first, 0, keys.last - keys.first, p->scores.depth[1], w->sums);
+        store_row(w->sums, p->scores.depth[1], params->shift[0], b->dq + query * p->scores.x[1], p->scores.x[3]);
+    }
+}
+
+/* The gradients of a key and of its values, from the queries that see it. */
+static inline void key_gradient(const kt_attention_gradient_params *params, const attention_batch *b, int32_t key, const attention_workspace *w)
+{
+    const kt_attention *const p = &params->attention;
+    const span seeing = span_of(key, p->after, p->before, p->scores.rows);
+    const int32_t count = seeing.last - seeing.first;
+    const kt_rows queries = {b->q + seeing.first * p->scores.x[1], {p->scores.x[1], p->scores.x[3]}, p->scores.offset[0]};
+    const kt_rows results = {b->g + seeing.first * params->rates.x[1], {params->rates.x[1], params->rates.x[3]}, 0};
+    const int8_t *const table = p->table + 128;
+    const int32_t *const exponentials = p->exponentials;
+    int32_t i;
+    scores_of(p, &w->scores, b->k + key * p->scores.other[1], b->q, seeing, w->codes);
+    for (i = seeing.first; i < seeing.last; i++) {
+        const kept_row *const kept = &w->kept[i];
+        w->probabilities[i] = (int8_t)(probability_of(exponentials[kept->largest - table[w->codes[i]]], kept->scale, kept->over) - 128);
+    }
+    if (b->dk != NULL) {
+        rates_of(params, &w->rates, b->v + key * p->v[1], b->g, seeing, w->probabilities, w->slopes);
+        for (i = seeing.first; i < seeing.last; i++) {
+            w->slopes[i] = slope_of(params, w->probabilities[i] + 128, w->slopes[i], w->kept[i].mean, w->codes[i]);
+        }
+        weighted_sums(&queries, w->slopes + seeing.first, 0, count, p->scores.depth[1], w->sums);
+        store_row(w->sums, p->scores.depth[1], params->shift[1], b->dk + key * p->scores.other[1], p->scores.other[3]);
+    }
+    if (b->dv != NULL) {
+        weighted_sums(&results, w->probabilities + seeing.first, 128, count, p->channels, w->sums);
+        store_row(w->sums, p->channels, params->shift[2], b->dv + key * p->v[1], p->v[2]);
+    }
+}
+
+static inline void attention_gradient(const kt_attention_gradient_params *params, attention_batch b, int32_t *scratch)
+{
+    const kt_attention *const p = &params->attention;
+    const int32_t row = (kt_maximum(p->scores.rows, p->scores.columns) + 3) / 4 * 4;
+    kept_row *const kept = (kept_row *)(scratch + kt_maximum(p->scores.depth[1], p->channels));
+    int8_t *const rows = (int8_t *)(kept + p->scores.rows);
+    const attention_workspace w = {
+        kt_matmul_turned(&p->scores), kt_matmul_turned(&params->rates), scratch, kept, rows, rows + row, rows + 2 * row,
+    };
+    int32_t batch, i;
+    for (batch = 0; batch < p->scores.batches; batch++) {
+        for (i = 0; i < p->scores.rows; i++) {
+            query_gradient(params, &b, i, &w);
+        }
+        for (i = 0; i < p->scores.columns && (b.dk != NULL || b.dv != NULL); i++) {
+            key_gradient(params, &b, i, &w);
+        }
+        b.g += params->rates.x[0];
+        b.q += p->scores.x[0];
+        b.k += p->scores.other[0];
+        b.v += p->v[0];
+        b.dq = b.dq != NULL ? b.dq + p->scores.x[0] : NULL;
+        b.dk = b.dk != NULL ? b.dk + p->scores.other[0] : NULL;
+        b.dv = b.dv != NULL ? b.dv + p->v[0] : NULL;
+    }
+}

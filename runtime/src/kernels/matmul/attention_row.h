@@ -1,0 +1,78 @@
+/* attention_row.h: one row of attention, from scores to probabilities. Included behind the definition of matmul_sum, as batch_matmul.h. */
+#ifndef KT_ATTENTION_ROW_H
+#define KT_ATTENTION_ROW_H
+
+#include "../elementwise/softmax.h"
+#include "kt/kernels/matmul.h"
+#include "kt/numerics.h"
+#include "matmul.h"
+
+/* From first to last - 1. */
+typedef struct {
+    int32_t first;
+    int32_t last;
+} span;
+
+/* Places from `place` - before to `place` + after that there are. */
+static inline span span_of(int32_t place, int32_t before, int32_t after, int32_t count)
+{
+    return (span){kt_maximum(place - before, 0), kt_minimum(place + after + 1, count)};
+}
+
+/* Codes of the scores of one row of `product`, which is p->scores or that with its roles changed. row: of x; columns: the first of the batch. */
+static inline void scores_of(const kt_attention *p, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen, int8_t *codes)
+{
+    const int32_t step = product->other[1], multiplier = p->multiplier, shift = p->shift, offset = p->score_offset;
+    const int32_t right = kt_minimum(-shift, 31);
+    int32_t j, c;
+    for (j = seen.first; j + 4 <= seen.last && right > 0; j += 4) {
+        int32_t sums[4];
+        matmul_sums(product, row, columns + j * step, sums);
+        for (c = 0; c < 4; c++) {
+            codes[j + c] = kt_clamp_with_offset(kt_requantize_right(sums[c], multiplier, right), offset, -128, 127);
+        }
+    }
+    for (; j < seen.last; j++) {
+        const int32_t sum = matmul_sum(product, row, columns + j * step);
+        codes[j] = kt_clamp_with_offset(kt_requantize(sum, multiplier, shift), offset, -128, 127);
+    }
+}
+
+/* What a softmax needs to know of its row: the largest value, and what an exponential is multiplied by. */
+static inline softmax_row softmax_of(const kt_attention *p, const int8_t *codes, span keys)
+{
+    const int8_t *const table = p->table + 128;
+    const int32_t *const exponentials = p->exponentials;
+    int32_t largest = -128;
+    uint32_t sum = 0;
+    int32_t bits, j;
+    for (j = keys.first; j < keys.last; j++) {
+        largest = kt_maximum(largest, table[codes[j]]);
+    }
+    for (j = keys.first; j < keys.last; j++) { /* kt_divide_by_power of what is not negative */
+        sum += ((uint32_t)exponentials[largest - table[codes[j]]] + (UINT32_C(1) << (SUM_BITS - 1))) >> SUM_BITS;
+    }
+    bits = kt_bit_length(sum);
+    return (softmax_row){largest, reciprocal(sum, bits), SUM_BITS - (32 - bits)};
+}
+
+/* The probability in 1/256 of an exponential: kt_divide_by_power(kt_high_multiply(scale, exponential), shift) of what is not negative. */
+static inline int32_t probability_of(int32_t exponential, int32_t scale, int32_t over)
+{
+    const int32_t shift = over + 31 - 8;
+    const uint32_t product = (uint32_t)(((int64_t)scale * exponential + (INT64_C(1) << 30)) >> 31);
+    return shift > 31 ? 0 : kt_minimum((int32_t)((product + (UINT32_C(1) << (shift - 1))) >> shift), 255);
+}
+
+/* Probabilities of a row, less 128; codes and probabilities may be the same. */
+static inline void probabilities_of(const kt_attention *p, softmax_row row, const int8_t *codes, span keys, int8_t *probabilities)
+{
+    const int8_t *const table = p->table + 128;
+    const int32_t *const exponentials = p->exponentials;
+    int32_t j;
+    for (j = keys.first; j < keys.last; j++) {
+        probabilities[j] = (int8_t)(probability_of(exponentials[row.largest - table[codes[j]]], row.scale, row.over) - 128);
+    }
+}
+
+#endif

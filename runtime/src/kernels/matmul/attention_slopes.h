@@ -1,0 +1,59 @@
+/* attention_slopes.h: the gradient of one score, for both ways of going over them. Included behind the definition of matmul_sum. */
+#ifndef KT_ATTENTION_SLOPES_H
+#define KT_ATTENTION_SLOPES_H
+
+#include "../elementwise/softmax_gradient.h"
+#include "attention_row.h"
+
+/* Gradients of probabilities, of one row of `product`, which is params->rates or that with its roles changed; any where all of four neighbours have
+ * no probability. probabilities: less 128. */
+static inline void rates_of(const kt_attention_gradient_params *params, const kt_matmul *product, const int8_t *row, const int8_t *columns, span seen,
+                            const int8_t *probabilities, int8_t *rates)
+{
+    const int32_t step = product->other[1], shift = params->rate_shift;
+    int32_t j, c;
+    for (j = seen.first; j < seen.last; j += 4) {
+        const int32_t count = kt_minimum(seen.last - j, 4);
+        int32_t sums[4] = {0, 0, 0, 0};
+        int32_t any = 0;
+        for (c = 0; c < count; c++) {
+            any |= probabilities[j + c] + 128;
+        }
+        if (any != 0 && count == 4) {
+            matmul_sums(product, row, columns + j * step, sums);
+        }
+        for (c = 0; c < count; c++) {
+            const int32_t sum = any != 0 && count < 4 ? matmul_sum(product, row, columns + (j + c) * step) : sums[c];
+            rates[j + c] = kt_saturate8(kt_shift_round(sum, shift));
+        }
+    }
+}
+
+/* Their mean in a row, times 256. */
+static inline int32_t mean_of(span seen, const int8_t *probabilities, const int8_t *rates)
+{
+    int32_t sum = 0, total = 0, j;
+    for (j = seen.first; j < seen.last; j++) {
+        sum += (probabilities[j] + 128) * rates[j];
+        total += probabilities[j] + 128;
+    }
+    return softmax_mean(sum, total);
+}
+
+/* The gradient of a score from those of the probabilities of its row. */
+static inline int8_t slope_of(const kt_attention_gradient_params *params, int32_t probability, int8_t rate, int32_t mean, int8_t code)
+{
+    const int8_t slope = softmax_slope(probability, rate, mean, params->softmax_shift);
+    return (int8_t)(params->through[slope + 128] & params->through[256 + code + 128]);
+}
+
+/* A row of gradients that stands in sums, brought to int8. */
+static inline void store_row(const int32_t *sums, int32_t count, int32_t shift, int8_t *row, int32_t step)
+{
+    int32_t c;
+    for (c = 0; c < count; c++) {
+        row[c * step] = kt_saturate8(kt_shift_round(sums[c], shift));
+    }
+}
+
+#endif

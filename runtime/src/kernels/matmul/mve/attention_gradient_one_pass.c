@@ -1,0 +1,17 @@
+/* kt_attention_gradient_one_pass_s8 on cores with Helium. The formula and its rounding are those of ../attention_gradient_one_pass.c. */
+#include "kt/architecture.h"
+#include "kt/kernels/matmul.h"
+
+#include <stddef.h>
+
+#if KT_MVE
+#include "matmul_sum.h"
+#include "weighted_sums.h"
+#include "../attention_gradient_one_pass.h"
+
+void kt_attention_gradient_one_pass_s8(const kt_attention_gradient_params *params, const int8_t *g, const int8_t *q, const int8_t *k,
+                                       const int8_t *v, int8_t *dq, int8_t *dk, int8_t *dv, int32_t *scratch)
+{
+    attention_gradient_one_pass(params, g, q, k, v, dq, dk, dv, scratch);
+}
+#endif

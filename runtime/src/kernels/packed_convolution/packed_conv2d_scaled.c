@@ -1,0 +1,51 @@
+/* CONV_2D and FULLY_CONNECTED from packed weights with a trained gain of each channel. */
+#define KT_WITH_GAIN 1
+#include "kt/kernels/packed_convolution.h"
+#include "packed_conv2d.h"
+#include "packed_gain.h"
+
+/* The layer whose bias is its starts, in `starts`. */
+static kt_packed_conv2d_params started(const kt_packed_conv2d_params *params, const int32_t *bias, const int8_t *gain,
+                                       const int8_t *gain_exponent, int32_t *starts)
+{
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
+    const int32_t weights = 2 * params->pairs;
+    kt_packed_conv2d_params own = *params;
+    kt_gained_starts(params->stream + weights, weights + KT_EPILOGUE, bias, params->fold, params->bias_limit, &trained,
+                     params->window.output[KT_CHANNELS], starts);
+    own.fold = NULL;
+    return own;
+}
+
+/* Results of any sign. */
+void kt_packed_conv2d_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    int32_t *const starts = (int32_t *)scratch + 2 * params->pairs;
+    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, starts);
+    kt_walk_panels(&own, x, starts, y, scratch, kt_product_scaled_away);
+}
+
+/* Under a ReLU whose zero is the lowest value of int8. */
+void kt_packed_conv2d_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                     const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    int32_t *const starts = (int32_t *)scratch + 2 * params->pairs;
+    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, starts);
+    kt_walk_panels(&own, x, starts, y, scratch, kt_product_scaled_half_up);
+}
+
+/* One row of a fully connected layer, read where it lies. */
+void kt_packed_row_scaled_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                             const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, scratch);
+    kt_packed_results(&own, scratch, x, y, 0, kt_product_scaled_row_away);
+}
+
+void kt_packed_row_scaled_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                  const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    const kt_packed_conv2d_params own = started(params, bias, gain, gain_exponent, scratch);
+    kt_packed_results(&own, scratch, x, y, 0, kt_product_scaled_row_half_up);
+}

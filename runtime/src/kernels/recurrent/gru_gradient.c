@@ -1,0 +1,77 @@
+/* Gradient of a GRU through time.
+ *
+ * Going forward once gives the states of all steps, which is all that is kept; going back, the gates of a step are computed again from the rows of
+ * x and of y. */
+#include <stddef.h>
+#include <string.h>
+
+#include "gru_gates.h"
+#include "through_time.h"
+
+/* What one call works with: the gradients that the step behind hands on, through the product and past it, those of one step's sums, and the states
+ * from before the first step on. */
+typedef struct {
+    int32_t *hidden;
+    int32_t *direct;
+    int32_t *sums;
+    int16_t *states;
+} workspace;
+
+static void run_forward(const kt_gru_params *p, const int8_t *x, const int8_t *y, const int32_t *bias, int16_t *states)
+{
+    const int8_t *before = NULL;
+    int32_t step, unit;
+    memset(states, 0, (size_t)p->units * sizeof *states);
+    for (step = 0; step < p->steps; step++) {
+        for (unit = 0; unit < p->units; unit++) {
+            const kt_gru_unit found = gru_unit(p, unit, x, bias, before);
+            states[unit + p->units] = (int16_t)next_state(&found, states[unit]);
+        }
+        before = y;
+        x += p->depth;
+        y += p->units;
+        states += p->units;
+    }
+}
+
+/* The gradients of the three sums of a unit, and what goes past them to the state before. dh: of the state. */
+static void step_back(const kt_gru_unit *u, int32_t before, int32_t dh, int32_t unit, int32_t units, const workspace *w)
+{
+    const int32_t update = u->gate[UPDATE_GATE];
+    const int32_t reset = u->gate[RESET_GATE];
+    const int32_t fresh = u->gate[NEW_GATE];
+    const int32_t d_new = product(dh, (1 << 15) - update, of_square(fresh));
+    int32_t *sums = w->sums + unit;
+    sums[0] = kt_high_multiply(kt_high_multiply(dh, (before - fresh) * 32768), 2 * of_product(update));
+    sums[units] = kt_shift_round(product(d_new, u->inner, 2 * of_product(reset)), -2);
+    sums[2 * units] = d_new;
+    w->direct[unit] = kt_high_multiply(dh, update * 65536);
+}
+
+void kt_gru_gradient_s8(const kt_gru_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
+                        int32_t *scratch)
+{
+    const kt_gru_params *p = &params->layer;
+    const int32_t units = p->units;
+    const kt_backward backward = {GATES, params->prescale, params->room, params->multiplier, params->multiplier_shift};
+    const workspace w = {scratch, scratch + units, scratch + 2 * units, (int16_t *)(scratch + 5 * units)};
+    int32_t step, unit, i;
+    run_forward(p, x, y, bias, w.states);
+    memset(scratch, 0, (size_t)(2 * units) * sizeof *scratch);
+    for (step = p->steps - 1; step >= 0; step--) {
+        const int8_t *const result = y + step * units;
+        const int8_t *const row = x + step * p->depth;
+        int8_t *const gradient = dz + step * GATES * units;
+        for (unit = 0; unit < units; unit++) {
+            const int32_t arrived = kt_add_saturated(g[step * units + unit] * 65536, w.hidden[unit]);
+            const int32_t passed = result[unit] > INT8_MIN && result[unit] < INT8_MAX ? arrived : 0;
+            const kt_gru_unit found = gru_unit(p, unit, row, bias, step > 0 ? result - units : NULL);
+            step_back(&found, w.states[step * units + unit], kt_add_saturated(passed, w.direct[unit]), unit, units, &w);
+            for (i = 0; i < GATES; i++) {
+                gradient[i * units + unit] = kt_saturate8(kt_shift_round(w.sums[i * units + unit], params->shift));
+            }
+            w.sums[NEW_GATE * units + unit] = kt_high_multiply(w.sums[NEW_GATE * units + unit], found.gate[RESET_GATE] * 65536);
+        }
+        through_recurrent(&backward, p->recurrent, units, w.sums, w.hidden);
+    }
+}

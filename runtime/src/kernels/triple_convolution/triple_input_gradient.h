@@ -1,0 +1,193 @@
+/* triple_input_gradient.h: gradients of convolutions to their input from the bytes that inference reads (product/triple_backward.h).
+ *
+ * Four positions of a row that meet the same taps, neighbours or a stride apart, are computed at once, a block of input channels after the
+ * other. For each tap that a window has, and a part of the output channels at a time, their scaled gradients make a panel. All is on the
+ * stack. */
+#ifndef KT_TRIPLE_INPUT_GRADIENT_H
+#define KT_TRIPLE_INPUT_GRADIENT_H
+
+#include "kt/kernels/triple_convolution.h"
+#include "../../product/triple_backward.h"
+#include "../convolution/path_gradient.h"
+
+enum { KT_PART = 32 }; /* output channels of a panel */
+
+/* Four positions of row y: x, and three of `step` columns more, of which `count` exist. */
+typedef struct {
+    int32_t y, x, step, count;
+} kt_four_positions;
+
+/* Sums of a block of input channels, without what the offset of the weights adds; totals: of the gradients of each position. */
+typedef struct {
+    uint32_t sums[KT_BACKWARD_POSITIONS * KT_GATHER_BLOCK];
+    uint32_t totals[KT_BACKWARD_POSITIONS];
+    int32_t panel[KT_BACKWARD_POSITIONS * KT_PART];
+} kt_backward_sums;
+
+static const int8_t kt_no_gradients[KT_PART] = {0};
+
+/* Scaled gradients of `count` channels, at most KT_PART, filled up to an even number. g: of each position from `first` on. Returns the end. */
+static inline const int32_t *kt_scale_part(const kt_triple_input_gradient_params *params, const int8_t *const g[KT_BACKWARD_POSITIONS],
+                                           int32_t first, int32_t count, kt_backward_sums *sums)
+{
+    const int16_t *const prescale = params->prescale + first;
+    const int8_t *const a = g[0], *const b = g[1], *const c = g[2], *const d = g[3];
+    const int32_t shift = params->prescale_shift, half = (int32_t)(UINT32_C(1) << (shift - 1));
+    int32_t *panel = sums->panel;
+    uint32_t totals[KT_BACKWARD_POSITIONS];
+    int32_t i;
+    memcpy(totals, sums->totals, sizeof totals);
+    for (i = 0; i < count; i++, panel += KT_BACKWARD_POSITIONS) {
+        const int32_t m = prescale[i];
+        panel[0] = (a[i] * m + half) >> shift;
+        panel[1] = (b[i] * m + half) >> shift;
+        panel[2] = (c[i] * m + half) >> shift;
+        panel[3] = (d[i] * m + half) >> shift;
+        totals[0] += (uint32_t)panel[0];
+        totals[1] += (uint32_t)panel[1];
+        totals[2] += (uint32_t)panel[2];
+        totals[3] += (uint32_t)panel[3];
+    }
+    memcpy(sums->totals, totals, sizeof totals);
+    if (count & 1) {
+        memset(panel, 0, KT_BACKWARD_POSITIONS * sizeof *panel);
+        panel += KT_BACKWARD_POSITIONS;
+    }
+    return panel;
+}
+
+/* A part of the output channels, from `first` on, to `count` values of the window from `value` on. */
+static inline void kt_multiply_part(const kt_triple_input_gradient_params *params, int32_t first, const int32_t *panel_end, int32_t value,
+                                    int32_t count, kt_backward_sums *sums)
+{
+    const int32_t even = (params->window.output[KT_CHANNELS] + 1) & -2;
+    uint32_t *block = sums->sums;
+    while (count > 0) { /* a chunk of the stream after the other */
+        const int32_t chunk = value < params->chunk ? 0 : value / params->chunk * params->chunk;
+        const int32_t length = kt_minimum(params->chunk, params->length - chunk);
+        const int32_t values = kt_minimum(count, chunk + length - value);
+        const uint8_t *const weights = (const uint8_t *)params->stream + chunk * even + first * length + 2 * (value - chunk);
+        const kt_triple_backward product = {block, block + KT_BACKWARD_POSITIONS * values, sums->panel, weights, 2 * length, panel_end};
+        kt_triple_back(&product);
+        block += KT_BACKWARD_POSITIONS * values;
+        value += values;
+        count -= values;
+    }
+}
+
+/* One tap of the four windows: g, of each position. */
+static inline void kt_back_tap(const kt_triple_input_gradient_params *params, const int8_t *const g[KT_BACKWARD_POSITIONS], int32_t tap,
+                               int32_t first, int32_t count, kt_backward_sums *sums)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS], depth = params->window.input[KT_CHANNELS];
+    int32_t c, i;
+    for (c = 0; c < channels; c += KT_PART) {
+        const int8_t *part[KT_BACKWARD_POSITIONS];
+        const int32_t *end;
+        for (i = 0; i < KT_BACKWARD_POSITIONS; i++) {
+            part[i] = g[i] == NULL ? kt_no_gradients : g[i] + c;
+        }
+        end = kt_scale_part(params, part, c, kt_minimum(channels - c, KT_PART), sums);
+        kt_multiply_part(params, c, end, tap * depth + first, count, sums);
+    }
+}
+
+/* The sums of input channels [first, first + count) at four positions. */
+static inline void kt_back_windows(const kt_triple_input_gradient_params *params, const int8_t *g, const kt_four_positions *at, int32_t first,
+                                   int32_t count, kt_backward_sums *sums)
+{
+    const kt_window *const window = &params->window;
+    int32_t ky, kx, i;
+    memset(sums->sums, 0, sizeof sums->sums);
+    memset(sums->totals, 0, sizeof sums->totals);
+    for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
+        const int32_t oy = kt_output_at(window, KT_Y, at->y, ky);
+        for (kx = 0; kx < window->kernel[KT_X] && oy >= 0; kx++) {
+            const int8_t *met[KT_BACKWARD_POSITIONS];
+            int32_t any = 0;
+            for (i = 0; i < KT_BACKWARD_POSITIONS; i++) {
+                const int32_t ox = i < at->count ? kt_output_at(window, KT_X, at->x + i * at->step, kx) : -1;
+                met[i] = ox < 0 ? NULL : g + (oy * window->output[KT_X] + ox) * window->output[KT_CHANNELS];
+                any |= ox >= 0;
+            }
+            if (any) {
+                kt_back_tap(params, met, ky * window->kernel[KT_X] + kx, first, count, sums);
+            }
+        }
+    }
+}
+
+/* Results of a block; path: NULL where nothing trained adds to the sums. */
+KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, const kt_path *path, const kt_four_positions *at, int32_t first,
+                              int32_t count, const kt_backward_sums *sums, int8_t *dx)
+{
+    const kt_window *const window = &params->window;
+    const int32_t shift = params->shift;
+    int32_t i, k;
+    for (i = 0; i < at->count; i++) {
+        const int32_t x = at->x + i * at->step;
+        int8_t *const result = dx + (at->y * window->input[KT_X] + x) * window->input[KT_CHANNELS] + first;
+        const uint32_t offset = sums->totals[i] << 7;
+        const uint32_t *const sum = sums->sums + i;
+        if (path != NULL) {
+            int32_t row[KT_GATHER_BLOCK];
+            for (k = 0; k < count; k++) {
+                row[k] = (int32_t)(sum[KT_BACKWARD_POSITIONS * k] - offset);
+            }
+            kt_add_path(window, path, row, at->y, x, first, count);
+            for (k = 0; k < count; k++) {
+                result[k] = kt_saturate8(kt_shift_round(row[k], shift));
+            }
+        } else if (shift > 1 && shift < 32) {
+            for (k = 0; k < count; k++) {
+                const int32_t halves = (int32_t)(sum[KT_BACKWARD_POSITIONS * k] - offset) >> (shift - 1);
+                result[k] = kt_saturate8((halves + 1) >> 1);
+            }
+        } else {
+            for (k = 0; k < count; k++) {
+                result[k] = kt_saturate8(kt_shift_round((int32_t)(sum[KT_BACKWARD_POSITIONS * k] - offset), shift));
+            }
+        }
+    }
+}
+
+/* All input channels at four positions; results are written when all of g that they need was read. */
+KT_INLINE void kt_back_four(const kt_triple_input_gradient_params *params, const kt_path *path, const int8_t *g, const kt_four_positions *at,
+                            int8_t *dx)
+{
+    const int32_t depth = params->window.input[KT_CHANNELS];
+    int32_t first;
+    for (first = 0; first < depth; first += KT_GATHER_BLOCK) {
+        const int32_t count = kt_minimum(depth - first, KT_GATHER_BLOCK);
+        kt_backward_sums sums;
+        kt_back_windows(params, g, at, first, count, &sums);
+        kt_finish_back(params, path, at, first, count, &sums, dx);
+    }
+}
+
+KT_INLINE void kt_triple_gradient(const kt_triple_input_gradient_params *given, const kt_path *path, const int8_t *g, int8_t *dx)
+{
+    kt_triple_input_gradient_params params = *given;
+    kt_window *const window = &params.window;
+    const int32_t direction = kt_direction(g, dx);
+    const int32_t stride = window->stride[KT_X], group = KT_BACKWARD_POSITIONS * stride;
+    int32_t y, x, phase;
+    if (kt_is_pointwise(window)) { /* one row of all positions */
+        window->input[KT_X] *= window->input[KT_Y];
+        window->input[KT_Y] = 1;
+        window->output[KT_X] = window->input[KT_X];
+        window->output[KT_Y] = 1;
+    }
+    for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {
+        const int32_t width = window->input[KT_X];
+        for (x = direction > 0 ? 0 : (width - 1) / group * group; kt_within(x, width); x += direction * group) {
+            for (phase = 0; phase < kt_minimum(stride, width - x); phase++) {
+                const int32_t left = width - x - phase;
+                const kt_four_positions at = {y, x + phase, stride, kt_minimum(kt_divide_up(left, stride), KT_BACKWARD_POSITIONS)};
+                kt_back_four(&params, path, g, &at, dx);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,269 @@
+/* triple_depthwise.h: depthwise convolutions with three sums in two words, one channel of a band of rows after the other.
+ *
+ * The result rows of a band are three groups of R neighbours, which may overlap: rows r, second + r and third + r share words. The columns under
+ * the windows of the band are filled with the words of one channel before any of its results is written. */
+#ifndef KT_TRIPLE_DEPTHWISE_H
+#define KT_TRIPLE_DEPTHWISE_H
+
+#include <stddef.h>
+
+#include "kt/kernels/triple_depthwise.h"
+#include "../../product/triple_rows.h"
+#include "../window.h"
+
+/* A band of one channel. kept: rows of the input above the band that its own results have overwritten, `keeps` of them. */
+typedef struct {
+    const kt_triple_depthwise_params *params;
+    const int8_t *x;
+    int8_t *y;
+    uint32_t *plane;
+    int8_t *kept;
+    int32_t keeps;
+    int32_t channel;
+    int32_t first, rows; /* result rows */
+    int32_t group;       /* R */
+    int32_t second, third;
+    int32_t height;      /* input rows of a column */
+} kt_triple_band;
+
+typedef void kt_triple_rows_kernel(const kt_triple_rows *rows);
+
+/* A value of the channel, wherever it is. */
+static inline uint32_t kt_value_of(const kt_triple_band *band, int32_t iy, int32_t ix)
+{
+    const kt_window *const window = &band->params->window;
+    const int32_t width = window->input[KT_X];
+    if (iy < 0 || iy >= window->input[KT_Y]) {
+        return (uint32_t)band->params->outside;
+    }
+    if (iy < band->first && band->keeps > 0) {
+        return (uint32_t)band->kept[(iy - band->first + band->keeps) * width + ix];
+    }
+    return (uint32_t)band->x[(iy * width + ix) * window->input[KT_CHANNELS] + band->channel];
+}
+
+/* Words of the rows [first, end) of a column, the others' offsets from the first of three rows in rows. */
+static inline uint32_t *kt_fill_edge(const kt_triple_band *band, uint32_t *word, int32_t first, int32_t end, int32_t top, int32_t ix)
+{
+    const int32_t stride = band->params->window.stride[KT_Y];
+    int32_t row;
+    for (row = first; row < end; row++, word += KT_ROW_WORDS) {
+        const uint32_t middle = kt_value_of(band, top + band->second * stride + row, ix);
+        word[0] = kt_value_of(band, top + row, ix) + (middle << 10);
+        word[1] = kt_value_of(band, top + band->third * stride + row, ix) + (middle << 21);
+    }
+    return word;
+}
+
+/* All columns of the band. */
+static inline void kt_fill_plane(const kt_triple_band *band)
+{
+    const kt_window *const window = &band->params->window;
+    const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X], stride = window->stride[KT_Y];
+    const int32_t line = width * channels, height = band->height;
+    const int32_t columns = (window->output[KT_X] - 1) * window->stride[KT_X] + (window->kernel[KT_X] - 1) * window->dilation[KT_X] + 1;
+    const int32_t top = band->first * stride - window->pad[KT_Y];
+    /* Rows of which all three lie in the image: the first is the highest, the third the lowest. */
+    const int32_t from = kt_clamp((band->keeps > 0 ? band->first : 0) - top, 0, height);
+    const int32_t to = kt_clamp(window->input[KT_Y] - top - band->third * stride, from, height);
+    const int32_t second = band->second * stride * line, third = band->third * stride * line;
+    const uint32_t outside = (uint32_t)band->params->outside;
+    uint32_t *word = band->plane;
+    int32_t column, row;
+    for (column = 0; column < columns; column++) {
+        const int32_t ix = column - window->pad[KT_X];
+        if (ix < 0 || ix >= width) {
+            for (row = 0; row < height; row++, word += KT_ROW_WORDS) {
+                word[0] = outside + (outside << 10);
+                word[1] = outside + (outside << 21);
+            }
+        } else {
+            const int8_t *x = band->x + ((top + from) * width + ix) * channels + band->channel;
+            word = kt_fill_edge(band, word, 0, from, top, ix);
+            for (row = from; row < to; row++, word += KT_ROW_WORDS, x += line) {
+                const uint32_t middle = (uint32_t)x[second];
+                word[0] = (uint32_t)x[0] + (middle << 10);
+                word[1] = (uint32_t)x[third] + (middle << 21);
+            }
+            word = kt_fill_edge(band, word, to, height, top, ix);
+        }
+    }
+}
+
+/* Before a band is written over its input: the rows that the next one still reads. */
+static inline void kt_keep_rows(const kt_triple_band *band)
+{
+    const kt_window *const window = &band->params->window;
+    const int32_t width = window->input[KT_X];
+    const int32_t end = band->first + band->rows;
+    int8_t *kept = band->kept;
+    int32_t iy, ix;
+    for (iy = end - window->pad[KT_Y]; iy < end; iy++) {
+        for (ix = 0; ix < width; ix++) {
+            *kept++ = (int8_t)kt_value_of(band, iy, ix);
+        }
+    }
+}
+
+/* Results of one of three rows and its two others, one window after the other. */
+KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *window, int32_t kernel_height, int32_t kernel_width, int32_t size,
+                                  int32_t negative)
+{
+    const int32_t *const epilogue = rows->weights + (size + 3) / 4;
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, epilogue, rows->second, rows->third);
+    const int32_t dilation_y = KT_ROW_WORDS * window->dilation[KT_Y];
+    const int32_t next = rows->column_bytes / (int32_t)sizeof(uint32_t), dilation_x = next * window->dilation[KT_X];
+    const uint32_t *column = rows->column;
+    int8_t *y = rows->y;
+    int32_t left, kx, ky;
+    for (left = rows->columns; left > 0; left--, y += rows->next_column, column += next * window->stride[KT_X]) {
+        const int8_t *weight = (const int8_t *)rows->weights;
+        const uint32_t *tap_column = column;
+        uint32_t words[2] = {0, 0};
+        for (kx = 0; kx < kernel_width; kx++, tap_column += dilation_x) {
+            const uint32_t *tap = tap_column;
+            for (ky = 0; ky < kernel_height; ky++, tap += dilation_y) {
+                const uint32_t w = (uint32_t)*weight++;
+                words[0] += tap[0] * w;
+                words[1] += tap[1] * w;
+            }
+        }
+        kt_three_results(words, y, &scale, negative);
+    }
+}
+
+#if KT_ARMV6M
+enum { KT_ROWS_AT_ONCE = 8 };
+
+/* The same of 3x3 windows whose rows are not dilated, for `count` neighbouring rows. */
+KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window *window, int32_t count, int32_t negative)
+{
+    const int8_t *const weights = (const int8_t *)rows->weights;
+    const int32_t *const epilogue = rows->weights + 3;
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, epilogue, rows->second, rows->third);
+    const int32_t next = rows->column_bytes * window->dilation[KT_X], three = 3 * KT_ROW_WORDS * (int32_t)sizeof(uint32_t);
+    const int32_t step = KT_ROW_WORDS * window->stride[KT_Y];
+    const uint32_t *column = rows->column;
+    uint32_t words[2 * KT_ROWS_AT_ONCE];
+    int32_t taps[9];
+    kt_triple_windows_of_rows of_rows = {words, NULL, NULL, taps, next - three, 2 * next + three - step * (int32_t)sizeof(uint32_t)};
+    int8_t *y = rows->y;
+    int32_t left, row, i;
+    for (i = 0; i < 9; i++) {
+        taps[i] = weights[i];
+    }
+    for (left = rows->columns; left > 0; left--, y += rows->next_column, column += rows->column_bytes / 4 * window->stride[KT_X]) {
+        int8_t *result = y;
+        for (row = 0; row < count; row += KT_ROWS_AT_ONCE) {
+            const int32_t part = kt_minimum(count - row, KT_ROWS_AT_ONCE);
+            of_rows.column = column + row * step;
+            of_rows.end = words + 2 * part;
+            kt_triple_row_words(&of_rows);
+            for (i = 0; i < part; i++, result += rows->next_row) {
+                kt_three_results(words + 2 * i, result, &scale, negative);
+            }
+        }
+    }
+}
+#endif
+
+KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
+                                  kt_triple_rows_kernel *three)
+{
+    const kt_triple_depthwise_params *const params = band->params;
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS], line = window->output[KT_X] * channels;
+    const int32_t size = window->kernel[KT_Y] * window->kernel[KT_X];
+    const int32_t small = window->kernel[KT_Y] == 3 && window->kernel[KT_X] == 3;
+    const int32_t dense = small && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 && window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1;
+    const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
+    kt_triple_rows rows = {band->plane, band->y + band->first * line + band->channel, window->output[KT_X],
+                           KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line, band->third * line,
+                           params->stream + band->channel * ((size + 3) / 4 + 3), bias};
+    int32_t left = band->group;
+    if (three != NULL && dense && left > 1) {
+        rows.bias = bias * 256;
+        while (left > 0) {
+            const int32_t count = left == 2 || left == 4 ? 2 : 3;
+            (count == 2 ? two : three)(&rows);
+            left -= count;
+            rows.column += words * count;
+            rows.y += line * count;
+        }
+        return;
+    }
+#if KT_ARMV6M
+    if (small && window->dilation[KT_Y] == 1) {
+        kt_results_of_columns(&rows, window, left, negative);
+        return;
+    }
+#endif
+    for (; left > 0; left--, rows.column += words, rows.y += line) {
+        if (small) {
+            kt_results_of_rows(&rows, window, 3, 3, 9, negative);
+        } else {
+            kt_results_of_rows(&rows, window, window->kernel[KT_Y], window->kernel[KT_X], size, negative);
+        }
+    }
+}
+
+/* The channel of a band. */
+KT_INLINE void kt_triple_channel(kt_triple_band *band, const int32_t *bias, int32_t negative, kt_triple_rows_kernel *two,
+                                 kt_triple_rows_kernel *three)
+{
+    const kt_triple_depthwise_params *const params = band->params;
+    const int32_t c = band->channel;
+    const int32_t start = params->fold == NULL ? bias[c] : params->fold[c] + kt_clamp(bias[c], -params->bias_limit, params->bias_limit);
+    kt_fill_plane(band);
+    if (band->kept != NULL) {
+        kt_keep_rows(band);
+        band->keeps = params->window.pad[KT_Y];
+    }
+    kt_results_of_band(band, start, negative, two, three);
+}
+
+/* The band of result rows from `first` on. */
+static inline void kt_triple_place(kt_triple_band *band, int32_t first)
+{
+    const kt_window *const window = &band->params->window;
+    band->first = first;
+    band->rows = kt_minimum(band->params->rows, window->output[KT_Y] - first);
+    band->group = (band->rows + 2) / 3;
+    band->second = kt_minimum(band->group, band->rows - band->group);
+    band->third = band->rows - band->group;
+    band->height = (band->group - 1) * window->stride[KT_Y] + (window->kernel[KT_Y] - 1) * window->dilation[KT_Y] + 1;
+}
+
+KT_INLINE void kt_triple_depthwise(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch,
+                                   int32_t negative, kt_triple_rows_kernel *two, kt_triple_rows_kernel *three)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y];
+    const int32_t direction = kt_direction(x, y);
+    kt_triple_band band = {params, x, y, scratch, NULL, 0, 0, 0, 0, 0, 0, 0, 0};
+    int32_t first;
+    if (x == y && window->input[KT_Y] == height && window->input[KT_X] == window->output[KT_X]) {
+        /* A channel after the other: each is overwritten by itself alone. */
+        kt_triple_place(&band, 0);
+        if (params->rows < height) {
+            const int32_t columns = window->output[KT_X] - 1 + (window->kernel[KT_X] - 1) * window->dilation[KT_X] + 1;
+            band.kept = (int8_t *)(band.plane + KT_ROW_WORDS * columns * band.height);
+        }
+        for (; band.channel < channels; band.channel++) {
+            band.keeps = 0;
+            for (first = 0; first < height; first += params->rows) {
+                kt_triple_place(&band, first);
+                kt_triple_channel(&band, bias, negative, two, three);
+            }
+        }
+        return;
+    }
+    for (first = direction > 0 ? 0 : (height - 1) / params->rows * params->rows; kt_within(first, height); first += direction * params->rows) {
+        kt_triple_place(&band, first);
+        for (band.channel = 0; band.channel < channels; band.channel++) {
+            kt_triple_channel(&band, bias, negative, two, three);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* triple_rows.h: sums of one channel's windows, of three result rows in two words (triple.h).
+ *
+ * A column of a plane holds, for each of its input rows, the words of the three rows that the three result rows need. */
+#ifndef KT_TRIPLE_ROWS_H
+#define KT_TRIPLE_ROWS_H
+
+#include "triple.h"
+
+enum { KT_ROW_WORDS = 2 };
+
+/* The windows of one channel along a row of results, 3x3 and of stride 1: two or three neighbouring results of each of three rows.
+ *
+ * column: of the first window; column_bytes: from one to the next. y: the first result; then bytes to the next column, the next row, and to
+ * the second and third of three rows. weights: 9 of [kernel column][kernel row] in three words, then multiplier, addend, shift. bias: times
+ * 256. */
+typedef struct {
+    const uint32_t *column;
+    int8_t *y;
+    int32_t columns;
+    int32_t column_bytes;
+    int32_t next_column, next_row;
+    int32_t second, third;
+    const int32_t *weights;
+    int32_t bias;
+} kt_triple_rows;
+
+#if KT_ARMV7M
+#define KT_TWO_ROWS(rounding) kt_triple_two_rows_##rounding
+#define KT_THREE_ROWS(rounding) kt_triple_three_rows_##rounding
+void kt_triple_two_rows_half_up(const kt_triple_rows *rows);
+void kt_triple_two_rows_away(const kt_triple_rows *rows);
+void kt_triple_three_rows_half_up(const kt_triple_rows *rows);
+void kt_triple_three_rows_away(const kt_triple_rows *rows);
+#else
+#if KT_ARMV6M
+/* Words of the 3x3 windows of neighbouring results. words, end: of the results, 2 each; taps: 9 weights of [kernel column][kernel row];
+ * next_column: bytes from the end of one kernel column in the plane to the next; back: from the end of the last to the next result's first. */
+typedef struct {
+    uint32_t *words;
+    const uint32_t *end;
+    const uint32_t *column;
+    const int32_t *taps;
+    int32_t next_column, back;
+} kt_triple_windows_of_rows;
+
+void kt_triple_row_words(const kt_triple_windows_of_rows *rows);
+#endif
+/* the kernels have it in C */
+#define KT_TWO_ROWS(rounding) NULL
+#define KT_THREE_ROWS(rounding) NULL
+#endif
+
+#endif

@@ -1,0 +1,145 @@
+"""Layers with three sums in two words: what the packed constants mean is what the layer means, and the C kernels compute it, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_driver import Case, Library, Rng, check, generated, library, pick, seeds
+from test_kernels_against_numpy import depthwise, linear
+from test_method_kernels_against_numpy import with_gain
+from test_packed_gradients_against_numpy import layer_gradient, with_lora
+from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels
+
+from kiloc.ir.graph import Node, Value
+from kiloc.ir.operator import NodeTypes
+from kiloc.ir.types import TensorType
+from kiloc.ops.fast import triple as packing
+from kiloc.ops.fast._packing import NotProved
+from kiloc.ops.fast.triple import FEWER_VALUES, TripleLinear, triple, triple_on_stack
+from kiloc.ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
+from kiloc.ops.fast.triple_input_gradient import triple_input_gradient
+
+__all__ = ["library"]
+
+
+def extreme(case: Case, r: Rng) -> Case:
+    """The case with values and weights at their ends."""
+    arrays = {**case.arrays, "x": r.choice([-128, 127], case.arrays["x"].shape).astype(np.int8)}
+    arrays["weights"] = r.choice([-128, 127], arrays["weights"].shape).astype(np.int8)
+    return replace(case, arrays=arrays)
+
+
+def any_layer(r: Rng, kind: str) -> Case:
+    """A layer that may be packed in a form, in any chunks."""
+    row = kind.startswith("row")
+    case = wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4)) if row or r.random() < 0.3 else linear(r, "lora" if kind == "lora" else "")
+    case = extreme(case, r) if r.random() < 0.3 else case
+    if kind == "gain":
+        case = with_gain(case, r, case.types["bias"].size)
+    if kind not in ("lora", "gain", "sums"):
+        case = with_dead_channels(in_form(case, r, kind.endswith("relu")), r)
+    return case
+
+
+def triple_layer(r: Rng, kind: str) -> Case:
+    """A layer in one of the forms; what cannot be proved is drawn again."""
+    wanted = {"lora": "sums", "gain": "sums"}.get(kind, kind)
+    for _ in range(1000):
+        case = any_layer(r, kind)
+        try:
+            packer = triple_on_stack if r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
+            found, _ = repacked(case, packer, bool(r.random() < 0.4))
+        except NotProved:
+            continue
+        assert isinstance(found.op, TripleLinear)
+        if found.op.form == wanted:
+            return found
+    raise AssertionError(f"no case of {kind}")
+
+
+def depthwise_layer(r: Rng, relu: bool) -> Case:
+    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again."""
+    for _ in range(1000):
+        case = with_dead_channels(in_form(depthwise(r, 1), r, relu), r)
+        case = small_window(case, r) if r.random() < 0.7 else case
+        case = extreme(case, r) if r.random() < 0.2 else case
+        try:
+            return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), bool(r.random() < 0.4))[0]
+        except NotProved:
+            continue
+    raise AssertionError("no case")
+
+
+def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, list[Value], str]:
+    """A packer: the gradient reads a stream as its layer has it, in chunks of at most so many values."""
+    weights = values[node.inputs["weights"]].data.astype(np.int64).reshape(t.type("weights").shape[0], -1)
+    weights = np.pad(weights, ((0, 0), (0, -weights.shape[1] % 4)))
+    chunk = packing.chunk_of(weights, most or weights.shape[1])
+    data = packing.stored(weights, chunk)
+    stream = Value("stream", TensorType(data.shape, "int32"), "constant", data)
+    return triple_input_gradient(node, (replace(node, op=TripleLinear(chunk=chunk)), stream), t.type("weights"))
+
+
+def gradient_of_layer(r: Rng, lora: bool = False) -> Case:
+    case = layer_gradient(r, bool(r.random() < 0.1))
+    case = replace(case, op=replace(case.op, shift=int(r.integers(-1, 34)) if r.random() < 0.2 else case.op.shift))  # type: ignore[attr-defined,call-arg]
+    return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
+
+
+GENERATORS = {
+    "triple_input_gradient": (gradient_of_layer, 40),
+    "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
+    "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
+    "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
+    "triple_relu": (partial(triple_layer, kind="relu"), 40),
+    "triple_any": (partial(triple_layer, kind="any"), 40),
+    "triple_sums": (partial(triple_layer, kind="sums"), 24),
+    "triple_lora": (partial(triple_layer, kind="lora"), 24),
+    "triple_gain": (partial(triple_layer, kind="gain"), 8),
+    "triple_row_relu": (partial(triple_layer, kind="row_relu"), 16),
+    "triple_row_any": (partial(triple_layer, kind="row_any"), 16),
+}
+
+
+@pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
+def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
+    check(library, generated(GENERATORS, name, seed))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_packed_layer_means_what_the_layer_means(seed: int) -> None:
+    r, found = np.random.default_rng([seed, 9]), 0
+    for _ in range(40):
+        deep = r.random() < 0.5
+        case = in_form(small_window(depthwise(r, 1), r), r, bool(r.random() < 0.5)) if deep else any_layer(r, pick(r, "relu", "any", "sums"))
+        packer = partial(triple_depthwise, 3) if deep else partial(triple, pick(r, 0, 4, *FEWER_VALUES))
+        try:
+            packed, _ = repacked(case, packer, bool(r.random() < 0.4))
+        except NotProved:
+            continue
+        np.testing.assert_array_equal(meaning(packed), meaning(case))
+        found += 1
+    assert found > 10
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_packed_gradient_means_what_the_gradient_means(seed: int) -> None:
+    r = np.random.default_rng([seed, 10])
+    for case in (layer_gradient(r), layer_gradient(r, True), with_lora(layer_gradient(r), r)):
+        np.testing.assert_array_equal(meaning(repacked(case, partial(back, most=pick(r, 0, 16)))[0]), meaning(case))
+
+
+def test_chunks_are_as_long_as_is_proved() -> None:
+    """64 values of weights from -127 on are always within the bound, 64 of -128 are not: -128 * -128 * 64 = 2^20."""
+    weights = np.full((3, 200), -127)
+    assert [packing.chunk_of(weights, most) for most in (200, 64, 16, 4)] == [52, 52, 16, 4]
+    assert packing.chunk_of(weights[:, :64], 64) == 64 and packing.chunk_of(weights[:, :64] - 1, 64) == 32
+    assert packing.chunk_of(np.ones((2, 8000), np.int64), 8000) == 8000
+    assert packing.chunks_hold(np.full((1, 8192), -1), 8192) is False and packing.chunks_hold(np.full((1, 8192), 1), 8192)
+    for chunk in (4, 52, 200):
+        stream = packing.stored(weights, chunk).view(np.uint8)
+        np.testing.assert_array_equal(packing.restored(stream, 3, 200, chunk), weights)
