@@ -198,6 +198,28 @@ TRAININGS = (
     Training("person_detect", "person_detect, LoRA r=4 last 2", (lora("last:2"),), 1.35),
     Training("tinyengine", "MCUNet 128x128, TinyEngine's sparse scheme", None, peer="tinyengine mcunet 128x128"),
 )
+
+
+@dataclass(frozen=True)
+class EveryMethod:
+    """A method on DS-CNN. steps: the most instructions of a training step a MAC of it, by core; inference: the most over a plain build's."""
+
+    title: str
+    method: Method
+    steps: Mapping[str, float]
+    inference: float
+
+
+METHODS_OF = "kws_dscnn"
+METHODS = (
+    EveryMethod("biases", kt.BiasOnly(), {"m3": 2.6, "m4": 1.35, "m55": 0.5}, 1.05),
+    EveryMethod("LoRA r=4, last 2", lora("last:2"), {"m3": 2.6, "m4": 1.4, "m55": 0.5}, 1.25),
+    EveryMethod("LoRA r=4, all", lora("all"), {"m3": 2.8, "m4": 1.6, "m55": 0.8}, 1.25),
+    EveryMethod("ScaleShift", kt.ScaleShift(), {"m3": 3.2, "m4": 1.7, "m55": 0.8}, 1.05),
+    EveryMethod("Full", kt.Full(), {"m3": 3.2, "m4": 1.8, "m55": 0.9}, 1.2),
+    EveryMethod("SparseUpdate", kt.SparseUpdate(), {"m3": 3.2, "m4": 1.8, "m55": 0.9}, 1.2),
+)
+
 BACKWARD_LIMITS = {"m4": 1.6, "m7": 1.4}
 """Instructions of the backward pass a MAC; TinyEngine's float32 takes 5.54 and 4.18."""
 
@@ -214,6 +236,7 @@ MET = frozenset(
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
         *(f"{name} {core} backward" for name in BACKWARD for core in ("m4", "m7")),
+        *(f"ScaleShift {core} {what}" for core in ("m4", "m55") for what in ("step", "inference")),
     }
 )
 """Targets that are met: the command fails where one is lost."""
@@ -272,6 +295,26 @@ def training(row: Training, core: str) -> Step:
         update = sum(r.instructions for r, k in zip(steps[first:], kernels[first:], strict=True) if UPDATES.match(k))
         backward = sum(r.instructions for r in steps[first:]) - update
         return Step(row.model, row.title, core, infer, whole, forward, backward, update, build.report["macs"]["backward"], row.ratio, row.peer)
+
+
+def method_on(row: EveryMethod, core: str) -> tuple[EveryMethod, str, int, int, int]:
+    """Instructions of inference and of a training step, and MACs of the step."""
+    with tempfile.TemporaryDirectory() as name:
+        build = built(METHODS_OF, core, [row.method], Path(name))
+        infer, step = counted(build, core, counter(), True)[:2]
+        macs = build.report["macs"]
+        return row, core, infer.instructions, step.instructions, macs["forward"] + macs["backward"]
+
+
+def methods_table(found: Sequence[tuple[EveryMethod, str, int, int, int]], plain: Mapping[tuple[str, str], int], lost: list[str]) -> list[str]:
+    rows = []
+    for row, core, infer, step, macs in found:
+        ratio, rate = infer / plain[METHODS_OF, core], step / macs
+        limit = judged(f"{row.title} {core} step", rate, row.steps[core], lost) if core in row.steps else "-"
+        most = judged(f"{row.title} {core} inference", ratio, row.inference, lost)
+        rows.append([row.title, core, million(infer), f"{ratio:.2f}", most, million(step), f"{rate:.2f}", limit])
+    head = ["method", "core", "inference", "over plain inference", "target", "train_step", "a MAC", "target"]
+    return ["## Every method on DS-CNN, Minstr", "", *table(head, rows)]
 
 
 def peer(peers: Any, source: str, core: str, name: str, cycles: bool) -> float | None:
@@ -361,10 +404,12 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         first = [pool.submit(inference, *each) for each in chosen]
         second = [pool.submit(training, *each) for each in steps]
+        third = [pool.submit(method_on, r, c) for r in METHODS for c in CORES if (not models or METHODS_OF in models) and (not cores or c in cores)]
         inferences, trainings = [f.result() for f in first], [f.result() for f in second]
+        methods = [f.result() for f in third]
     lost: list[str] = []
     plain = {(row.model, core): whole.instructions for row, core, whole, *_ in inferences if not row.speed}
-    lines = [*inference_tables(inferences, lost), *training_table(trainings, plain, lost)]
+    lines = [*inference_tables(inferences, lost), *training_table(trainings, plain, lost), *methods_table(methods, plain, lost)]
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
         write.write_text("\n".join(["# Speed", "", wrapped(ABOUT.format(date=datetime.date.today())), "", *lines]).rstrip() + "\n")
