@@ -166,7 +166,7 @@ KT_INLINE void kt_triple_requantized(const kt_triple_conv2d_params *params, cons
     kt_triple_walk(&layer, x, params->outside, kt_direction(x, y), rest, finish, &layer);
 }
 
-enum { KT_STACK_PANEL = 336 }; /* words */
+enum { KT_STACK_PANEL = 168 }; /* words */
 
 /* A function of its own, so that the others do without these words. */
 static __attribute__((noinline)) void kt_triple_on_stack(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
