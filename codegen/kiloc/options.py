@@ -143,6 +143,16 @@ def check_options(graph: Graph, options: Options) -> None:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
 
 
+def check_streams(graph: Graph, options: Options) -> None:
+    """Raises CompileError where a model that keeps a state from call to call cannot be trained, or run, as the options ask for."""
+    if graph.streams() and not options.train:
+        what = "keeps a state from call to call, for which a build that takes adapters alone has no place"
+        raise CompileError(graph.origin, what, "build it with training, or merge the adapter into the model")
+    if graph.streams() and options.adapters.slots:
+        what = "keeps a state from call to call, which the test samples of an update in flash would change"
+        raise CompileError(graph.origin, what, "load adapters without slots")
+
+
 def check_class_names(names: tuple[str, ...], where: str = "class_names") -> None:
     """Raises CompileError where one is no text that can be shown, or is there twice."""
     for name in names:

@@ -24,7 +24,7 @@ from .ir.verify import verify
 from .losses import as_loss
 from .lowering import check_flash, choose_kernels, fit_all, offload_least, order_inference, order_training, shared_for_flash, with_shared_weights
 from .optim import with_storage
-from .options import Options, check_options
+from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
@@ -122,6 +122,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
         base = stage("keep", with_kept(base, options.features)) if options.features else base
         return base, base, options
     base = with_whole_sequences(base)
+    check_streams(base, options)
     forward, target = run_samples(base, options)
     whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:
@@ -129,7 +130,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     whole = remember(with_storage(whole, options.storage), options)
     options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
     whole = stage("diff", prune(differentiate(whole, options.loss)))
-    inputs = {name: forward[name] for name in base.inputs}
+    inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
     return base, stage("schedule", schedule(whole, options)), options
 

@@ -15,6 +15,8 @@ from .ir.types import RANGES, TensorType
 from .losses import as_loss
 from .options import Options
 
+SLICES = 256
+"""Slices of a model that keeps its state, one after the other, from which the samples are taken."""
 SAMPLES = 32
 """Calibration samples used: more change no shift (the exponents move by less than a bit)."""
 
@@ -24,7 +26,8 @@ def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]],
     rng = np.random.Generator(np.random.Philox([options.seed, 1]))
     if options.calibration is None:
         inputs = [_random(rng, base.type(i)) for i in base.inputs]
-        return interp.run(base, dict(zip(base.inputs, inputs, strict=True))), None
+        given = dict(zip(base.inputs, inputs, strict=True))
+        return interp.run(base, given | _kept_before(base, given, np.arange(SAMPLES))), None
     x, y = options.calibration, options.calibration_target
     arrays = x if isinstance(x, tuple) else (x,)
     if len(arrays) != len(base.inputs):
@@ -37,9 +40,21 @@ def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]],
             raise CompileError("calibration", f"is {a.dtype}{a.shape}, {takes}", "pass samples of the original domain")
     if y is not None and len(y) != count:
         raise CompileError("calibration", f"{len(y)} targets for {count} samples", "pass as many targets as samples")
-    chosen = rng.permutation(count)[:SAMPLES]
-    given = {name: a[chosen] for name, a in zip(base.inputs, arrays, strict=True)}
+    chosen = rng.permutation(count)[:SAMPLES] if not base.streams() else np.linspace(0, min(count, SLICES) - 1, min(count, SAMPLES)).astype(np.int64)
+    whole = dict(zip(base.inputs, arrays, strict=True))
+    given = {name: a[chosen] for name, a in whole.items()} | _kept_before(base, whole, chosen)
     return interp.run(base, given), None if y is None else np.asarray(y)[chosen]
+
+
+def _kept_before(base: Graph, slices: Mapping[str, NDArray[Any]], chosen: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """What a model keeps from call to call in front of the chosen slices, ascending: [N, ...] by name."""
+    state, found = interp.initial_state(base), {v.name: list[NDArray[Any]]() for v in base.streams()}
+    for number in range(int(chosen[-1]) + 1 if found else 0):
+        if number in chosen:
+            for name, rows in found.items():
+                rows.append(state[name].copy())
+        interp.run(base, {name: a[number : number + 1] for name, a in slices.items()}, state)
+    return {name: np.concatenate(rows) for name, rows in found.items()}
 
 
 def _random(rng: np.random.Generator, t: TensorType) -> NDArray[Any]:

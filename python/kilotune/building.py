@@ -347,6 +347,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
+        **({"kept": _kept(c)} if c.graph.streams() else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -356,6 +357,12 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _kept(c: Compilation) -> list[dict[str, Any]]:
+    """What a state holds of earlier calls: at which byte, and what it is before the first one."""
+    layout = state_layout(c.graph)
+    return [{"at": layout.offset(v.name), "first": np.asarray(v.data).tobytes().hex()} for v in c.graph.streams() if v.data is not None]
 
 
 def _options(c: Compilation) -> dict[str, Any]:

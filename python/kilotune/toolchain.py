@@ -22,7 +22,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from kiloc import CORES, TARGETS
+from kiloc import CORES, TARGETS, variants_of
 from kiloc.ir import PACKAGES
 
 from . import boards, resources
@@ -278,7 +278,7 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     board = boards.load(board) if isinstance(board, str) else board
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
-    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(board.core))
+    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
     common = resources.boards() / "common"
     program = _Program(
         arm_compiler(),
@@ -297,8 +297,10 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
         raise _does_not_fit(board, overflows) from None
 
 
-def _portable(core: str) -> tuple[str, ...]:
-    return ("-DKT_PORTABLE",) if CORES[core].kernels == "portable" else ()
+def portable_flags(core: str, target: str) -> tuple[str, ...]:
+    """Of a core without the DSP extension that takes a build for another target: this has no sources of kernels for its instructions."""
+    own = variants_of(core)
+    return ("-DKT_PORTABLE",) if "dsp" not in own and own != variants_of(target) else ()
 
 
 def convert(elf: Path, output: Path, kind: str) -> None:
@@ -357,7 +359,7 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     adapters, training = adapter_roots(manifest), TRAINING_ROOTS if manifest.training else ()
     roots = [f"{manifest.name}_{root}" for root in (*inference_roots(manifest), *adapters, *training)]
     with scratch_directory() as folder:
-        program = _library(_model_units(manifest, _library_flags(target), without_interface=True), manifest, target, roots, folder)
+        program = _library(_model_units(manifest, _library_flags(manifest, target), without_interface=True), manifest, target, roots, folder)
 
         def make(scratch: Path) -> Path:
             output, link_map, result = (scratch / n for n in ("program", "map", "result"))
@@ -379,7 +381,7 @@ def library(build_dir: str | os.PathLike[str], roots: Sequence[str], target: str
     manifest = Manifest.load(build_dir)
     target = _known(manifest, target)
     with scratch_directory() as scratch:
-        units = _model_units(manifest, _library_flags(target))
+        units = _model_units(manifest, _library_flags(manifest, target))
         return _link(_library(units, manifest, target, [*roots, f"{manifest.name}_interface"], scratch), f"{manifest.name}-library")
 
 
@@ -396,8 +398,8 @@ def _known(manifest: Manifest, target: str | None) -> str:
     return target
 
 
-def _library_flags(target: str) -> tuple[str, ...]:
-    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *_portable(target))
+def _library_flags(manifest: Manifest, target: str) -> tuple[str, ...]:
+    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
 
 
 def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Sequence[str], scratch: Path) -> _Program:

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from kiloc.cores import CORES
 from kilotune import boards, resources, toolchain
 from kilotune.devices.manifest import Manifest
 
@@ -29,8 +28,7 @@ def linked(directories: Sequence[Path], source: Path, board: str, output: Path, 
         include += [directory / folder for folder in manifest.include]
     sources += shared.values()
     bare = (*toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections", "-T", str(b.linker_script), f"-L{common}") if b.linker_script else ()
-    # A core without the DSP extension takes a build for a larger one with portable kernels.
-    core = (*b.flags, *(["-DKT_PORTABLE"] if b.core != boards.HOST and CORES[b.core].kernels == "portable" else []))
+    core = (*b.flags, *(toolchain.portable_flags(b.core, Manifest.load(directories[0]).target) if b.core != boards.HOST else ()))
     command = [compiler, *core, *WARNINGS, *flags, *(f"-I{folder}" for folder in include), *map(str, sources), *bare, "-o", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{board}, {' '.join(flags)}\n{done.stderr[-3000:]}"

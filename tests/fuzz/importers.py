@@ -91,7 +91,7 @@ def small_models() -> dict[str, bytes]:
         found[f"{graph.name}.onnx"] = onnx_writer.write(graph)
     for i, name in enumerate(onnx_forms.MODELS):
         form = FORMS[i % len(FORMS)]
-        found[f"{name}.{form}.onnx"] = onnx_forms.quantized(name, form, 13)
+        found[f"{name}.{form}.onnx"] = onnx_forms.quantized(name, form, max(13, onnx_forms.MODELS[name].since))
     found |= {f"{make.__name__}.tflite": make() for make in (uint8_classifier, many_ends, computed_shape, window_file)}
     return found | operators() | whole_models()
 

@@ -18,15 +18,17 @@ from jax import lax
 
 from kiloc.ir.graph import Graph, Node
 from kiloc.ir.interp import environment
+from kiloc.ir.types import RANGES
 from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
 from kiloc.ops._gru import steps as gru_steps
-from kiloc.ops._lstm import GATE_SCALE
+from kiloc.ops._lstm import DELTAS, GATE_SCALE
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.gru import Gru
 from kiloc.ops.model.lora import DownProjection
 from kiloc.ops.model.lstm import Lstm
+from kiloc.ops.model.svdf import Svdf
 
 jax.config.update("jax_enable_x64", True)
 Arrays = Mapping[str, Any]
@@ -45,6 +47,8 @@ def parameter_values(graph: Graph, state: Arrays) -> dict[str, np.ndarray[Any, A
 
 
 def _bias_unit(graph: Graph, node: Node) -> np.ndarray[Any, Any]:
+    if isinstance(node.op, Svdf):
+        return np.array(graph.type(node.inputs["state"]).scale * graph.type(node.inputs["time"]).scale)
     return graph.type(node.inputs["x"]).scale * np.array(graph.type(node.inputs["weights"]).channel_scales, np.float64)
 
 
@@ -136,7 +140,7 @@ def _unclamped(graph: Graph, forward: Arrays, node: Node, is_logits: bool) -> An
     """1 where the integer result lies strictly inside its clamp range."""
     q = jnp.asarray(forward[node.outputs[0]])
     mnemonic = node.op.mnemonic
-    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "bottleneck_down", "bottleneck_up")
+    clamps = mnemonic in ("conv_2d", "fully_connected", "depthwise_conv_2d", "bottleneck_down", "bottleneck_up", "svdf")
     clamps = clamps or (mnemonic in MEANINGS and MEANINGS[mnemonic].clamps(node.op))
     if is_logits or not clamps:
         return jnp.ones(q.shape)
@@ -275,7 +279,10 @@ def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Ar
     """The textbook's steps, each result taken at its quantised value."""
     assert isinstance(node.op, Lstm)
     t = node_types(graph, node)
-    w, u = (_scaled(graph, node.inputs[operand]) for operand in ("weights", "recurrent"))
+    w, u = (_scaled(graph, node.inputs[operand]) for operand in DELTAS)
+    if "delta" in node.inputs:
+        chosen = _delta_channels(node, graph, len(w))
+        w, u = (m.at[chosen].add(parameters[node.inputs[delta]]) for m, delta in zip((w, u), DELTAS.values(), strict=True))
     x, bias = reals[node.inputs["x"]].reshape(-1, w.shape[1]), _bias(node, graph, parameters)
     low, high = ((end - t.result().zero_point) * t.result().scale for end in (-128, 127))
     limit = (node.op.memory.cell_clip or 2**15 - 1) * 2.0**node.op.memory.cell_power
@@ -290,6 +297,15 @@ def _lstm(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Ar
         h = _held(h, exact[6], (exact[6] > low + 1e-9) & (exact[6] < high - 1e-9))
         rows.append(h)
     return jnp.stack(rows)
+
+
+def _svdf(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
+    """What the newest features add to the results, which are otherwise given. A feature has the range of the state's type."""
+    assert isinstance(node.op, Svdf)
+    w, time = (_dequantized_constant(graph, node.inputs[operand]) for operand in ("weights", "time"))
+    kept = graph.type(node.inputs["state"])
+    low, high = (end * kept.scale for end in RANGES[kept.dtype])
+    return (jnp.clip(w @ reals[node.inputs["x"]].ravel(), low, high) * time[:, -1]).reshape(-1, node.op.rank).sum(1)
 
 
 def _gru(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arrays) -> Any:
@@ -350,6 +366,7 @@ STEPS = ".steps"
 
 _OPS: dict[str, Any] = {
     "lstm": _lstm,
+    "svdf": _svdf,
     "gru": _gru,
     "conv_2d": _linear,
     "fully_connected": _linear,

@@ -3,6 +3,7 @@ LiteRT's reference kernels, and by the interpreter of the graph that is read fro
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -175,6 +176,22 @@ def test_tensors_of_different_scales_are_not_joined() -> None:
         reader.load(data, "case", "case.tflite")
     with pytest.raises(RuntimeError):
         run_tflm(data, [])
+
+
+REFUSED = {
+    "a part without end": (one("SLICE", (1, 5, 4, 3), ([0, 1, 0, 0], [1, 2**31 - 2, -1, -1]), (1, 3, 4, 3)), "takes"),
+    "an odd number of amounts": (one("MIRROR_PAD", (1, 4, 2), ([0, 0, 1, 2, 0],), (1, 7, 2), "MirrorPadOptions", Mode=0), "mirrors 5 amounts"),
+}
+"""Files that the fuzzer found, as small as they can be."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name: str) -> None:
+    made, words = REFUSED[name]
+    began = time.process_time()
+    with pytest.raises(CompileError, match=words):
+        reader.load(made.file(), "case", "case.tflite")
+    assert time.process_time() - began < 1
 
 
 def transposed(

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from golden.reference import image, tiny
 
 import kilotune as kt
-from kiloc.cores import CORES, WITHOUT_DSP
+from kiloc.cores import CORES
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kilotune import stack, toolchain
@@ -176,7 +176,6 @@ def compilers(build: kt.Build, core: str, arm_gcc: str, folder: Path) -> tuple[d
     """Frames and calls of every source of a build, by -fcallgraph-info."""
     manifest = Manifest.load(build.directory)
     flags = [*CORES[core].flags(), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, "-fcallgraph-info=su"]
-    flags += ["-DKT_PORTABLE"] if CORES[core].kernels in WITHOUT_DSP else []
     flags += [f"-I{build.directory / include}" for include in manifest.include]
     sizes, calls = dict[str, int](), dict[str, set[str]]()
     for i, source in enumerate(manifest.sources):
@@ -198,7 +197,10 @@ def plain(name: str) -> str:
 METHODS: Mapping[str, Any] = {
     "cortex-m0plus": (kt.Full(), kt.BiasOnly()), "cortex-m4": (kt.LoRA(layers="all"), kt.BiasOnly()), "cortex-m55": (kt.Full(),),
 }  # fmt: skip
-ASSEMBLY = re.compile(r"kt_product_|kt_band_|kt_dot_|add_products$")
+ASSEMBLY = re.compile(
+    r"kt_product_|kt_band_|kt_dot_|add_products$|kt_channel_sums|kt_fill_three|kt_gradient_words"
+    r"|kt_triple_(sums|half_up|away|results_\w+|row_words|back|two_rows_\w+|three_rows_\w+)$"
+)
 """Functions written in assembly, whose frames the compiler does not see."""
 
 

@@ -1,4 +1,4 @@
-"""Fit: meeting a memory budget with stripes, recomputation and offloading, and where that is not enough, what would help."""
+"""Fit: meeting a memory budget with stripes, segments of sequences, recomputation and offloading, and where that is not enough, what would help."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..ir.verify import total_macs
 from ..options import Options
 from ..passes.kernels import with_kernels
 from ..passes.offload import moved_bytes, offload
+from ..passes.segments import segmentations
 from ..plan import WORD
 from ..plan.offload import Offloads
 from ..plan.recompute import Recomputations
@@ -93,15 +94,25 @@ def fit(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice | 
 
 
 def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
-    """Graphs whose bytes alive are within the budget: with recomputation or offloading, with stripes, with both."""
+    """Graphs whose bytes alive are within the budget: with recomputation or offloading, with stripes or segments, with all."""
+    for base in _bases(part, budget):
+        for graph in segmentations(base):
+            choice = recomputations(graph, part.plan.alignment, part.target, part.saving).choose(budget)
+            if choice is not None:
+                yield choice.apply(graph)
+            moved = offloads(part, graph).choose(budget) if offloading else None
+            if moved is not None:
+                yield offload(graph, moved)
+            if choice is not None and not choice.dropped:
+                break  # shorter segments only cost more
+
+
+def _bases(part: Slice, budget: int) -> Iterator[Graph]:
+    """The slice as it is, and in stripes where there is something to stripe."""
+    yield part.graph
     in_stripes = _striped(part, budget)
-    for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
-        choice = recomputations(graph, part.plan.alignment, part.target, part.saving).choose(budget)
-        if choice is not None:
-            yield choice.apply(graph)
-        moved = offloads(part, graph).choose(budget) if offloading else None
-        if moved is not None:
-            yield offload(graph, moved)
+    if in_stripes is not part.graph:
+        yield in_stripes
 
 
 def _striped(part: Slice, budget: int) -> Graph:
@@ -115,10 +126,10 @@ def _like(part: Slice, graph: Graph) -> Slice:
 
 
 def shrink(part: Slice, offloading: bool = False) -> Slice:
-    """The least memory that stripes and recomputation, or offloading, reach, whatever they cost."""
-    in_stripes = _striped(part, 0)
+    """The least memory that stripes, segments and recomputation, or offloading, reach, whatever they cost."""
     found = [part]
-    for graph in (part.graph, in_stripes) if in_stripes is not part.graph else (part.graph,):
+    for base in _bases(part, 0):
+        *_, graph = segmentations(base)
         found.append(_like(part, graph))
         found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)))
         if offloading:

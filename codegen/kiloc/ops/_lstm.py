@@ -5,6 +5,9 @@
     c = clamp16(requantize(f c)) + clamp16(requantize(i g)), limited to +-cell_clip where there is one
     h = clamp8(requantize(o tanh(c)) + z_h)                                                                 one row of the result
 
+With a delta the sums over x and over h are those of W + V and U + V_h: 2^exponent / s of the gate V (x - z_x), limited to 2^30, is added before they
+are requantised. V and V_h have rows for the same channels, all or those of `delta_rows`.
+
 Every sum saturates at 16 bits. Source: TensorFlow Lite Micro's kernel for int8 activations and an int16 cell.
 """
 
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from .. import numerics as nm
 from ..ir.kernel_call import Argument, Field
 from ..ir.operator import Array, Environment, Names, NodeTypes
-from ._sums import exact_matmul, output_scales
+from ._sums import addend_multipliers, exact_matmul, output_scales, with_delta
 from ._table16 import logistic16, sigmoid_table, tanh16
 
 GATE_SCALE = 2.0**-12
@@ -28,6 +31,9 @@ UNIT = 2.0**-15
 """Of gates, and of the tanh of a cell."""
 CELL_POWERS = range(-24, 1)
 LONGEST_SUM = (2**31 - 1) // (128 * 255)
+DELTAS = {"weights": "delta", "recurrent": "recurrent_delta"}
+"""The trained delta of each operand."""
+DELTA_OPERANDS = ("delta", "delta_exponent", "recurrent_delta", "recurrent_delta_exponent", "delta_rows")
 
 
 def clamp16(x: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -78,6 +84,8 @@ class Memory:
     def _sums(self, e: Environment, operand: str, rows: Array) -> Array:
         """Of rows [..., K] the part of every gate, [..., 4 units]."""
         total = exact_matmul(rows, e.array(operand).T)
+        if e.has(DELTAS[operand]):
+            total = with_delta(e, total, rows, operand, DELTAS[operand])
         if operand == "weights":
             total = nm.saturate32(total + e.wide("bias"))
         multiplier, shift = self.multipliers(e, operand)
@@ -126,3 +134,13 @@ class Memory:
         ):  # fmt: skip
             fields |= {f"{name}_multiplier": tuple(int(m) for m in multiplier), f"{name}_shift": tuple(int(s) for s in places)}
         return fields | {"tanh_factor": factor, "tanh_shift": shift, "cell_clip": self.cell_clip, "sigmoid": sigmoid_table()}
+
+    def delta_fields(self, t: NodeTypes, n: Names) -> dict[str, Field]:
+        """Members of `kt_lstm_delta`."""
+        found: dict[str, Field] = {}
+        for prefix, operand in (("", "weights"), ("recurrent_", "recurrent")):
+            multiplier, shift = (a[:: self.units(t)].tolist() for a in addend_multipliers(t.type(operand), 4 * self.units(t), 1.0))
+            found |= {f"{prefix}multiplier": tuple(multiplier), f"{prefix}shift": tuple(shift)}
+        if t.has("delta_rows"):
+            found["rows"] = Argument(n.inputs["delta_rows"])
+        return found

@@ -40,6 +40,16 @@ def addend(t: Array, multiplier: Array | int, shift: Array | int) -> Array:
     return np.clip(nm.requantize(t, multiplier, shift), -ADDEND_LIMIT, ADDEND_LIMIT)
 
 
+def with_delta(e: Environment, total: Array, rows: Array, weights: str = "weights", delta: str = "delta") -> Array:
+    """Sums [..., channels] over rows - z [..., K] and the operand `weights`, and what a delta of these weights adds to them."""
+    channels = e.type(weights).shape[0]
+    chosen = delta_channels(e, channels)
+    multiplier, shift = addend_multipliers(e.type(weights), channels, 1.0)
+    product = exact_matmul(rows, e.array(delta).reshape(len(chosen), -1).T)
+    total[..., chosen] += addend(product, multiplier[chosen], shift[chosen] + e.wide(f"{delta}_exponent"))
+    return total
+
+
 def delta_channels(e: Environment, channels: int) -> NDArray[np.int64]:
     """The output channels that have a row of the delta, in the order of its rows."""
     if e.has("delta_rows"):

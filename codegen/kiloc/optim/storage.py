@@ -11,6 +11,7 @@ import numpy as np
 
 from ..ir.graph import Graph, Parameter
 from ..ops._sums import output_scales
+from ..ops.model.svdf import Svdf
 from ..ops.update.storage_step import StepBlock8, StepBlock16, StepInt32, StorageStep
 
 STORAGES = ("block16", "block8")
@@ -43,8 +44,9 @@ def storage_step(graph: Graph, p: Parameter, decay: float, stream: int) -> Stora
 
 
 def _bias_units(graph: Graph, p: Parameter) -> tuple[float, ...]:
-    """Real value of one step of each bias: s_x * s_w[c] as a normal float32, so that steps can be divided by it."""
+    """Real value of one step of each bias: s_x * s_w[c], of an SVDF those of its state and time weights, as a normal float32, so that steps can be
+    divided by it."""
     node = graph.node(p.layer)
-    channels = graph.type(p.values["value"]).size
-    scales = output_scales(graph.type(node.inputs["x"]), graph.type(node.inputs["weights"]), channels)
+    channels, (x, weights) = graph.type(p.values["value"]).size, ("state", "time") if isinstance(node.op, Svdf) else ("x", "weights")
+    scales = output_scales(graph.type(node.inputs[x]), graph.type(node.inputs[weights]), channels)
     return tuple(float(max(np.float32(s), np.finfo(np.float32).tiny)) for s in scales)

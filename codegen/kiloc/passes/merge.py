@@ -6,7 +6,7 @@ For each layer, in float64: w = (s_w W + delta + alpha / rank B A) gain, b = s_x
 
 A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. Elsewhere the result
 moves by the rounding of W' (half a step of 1/127 of the channel's largest weight) and by what the integer addends rounded and LoRA's inner
-tensor saturated. A bottleneck adapter is not linear and cannot be folded.
+tensor saturated. A bottleneck adapter is not linear and cannot be folded. An LSTM has one scale a gate, and others for its recurrent weights.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..ir.graph import Graph, Node, Value
+from ..ir.graph import STREAM, Graph, Node, Value
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._gain import LARGEST_GAIN, SMALLEST_GAIN
+from ..ops._lstm import DELTAS
 from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
+from ..ops.model.svdf import Svdf
 
 Arrays = Mapping[str, NDArray[Any]]
 Real = NDArray[np.float64]
@@ -42,11 +44,11 @@ def merge(graph: Graph, state: Arrays) -> Graph:
     for node in graph.phase("forward"):
         if isinstance(node.op, BottleneckUp):
             raise CompileError(node.origin or node.name, "a bottleneck adapter cannot be folded into weights", "merge LoRA, deltas, gains or biases")
-        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru):
+        if isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru | Svdf):
             node = _folded(graph, node, state, values)
         nodes.append(node)
     needed = _needed(nodes, set(graph.outputs))
-    frozen = {k: v for k, v in {**graph.values, **values}.items() if not v.is_state}
+    frozen = {k: v for k, v in {**graph.values, **values}.items() if not v.is_state or v.kind == STREAM}
     return verify(replace(graph, values=frozen, parameters=(), inputs=graph.model_inputs).with_nodes(needed))
 
 
@@ -71,24 +73,31 @@ def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -
     if trained:
         codes = _fold_weights(graph, node, state, codes, values)
         inputs["weights"] = f"{node.inputs['weights']}.merged"
+    if "recurrent_delta" in node.inputs:
+        _fold_weights(graph, node, state, np.zeros_like(codes), values, "recurrent")
+        inputs["recurrent"] = f"{node.inputs['recurrent']}.merged"
     inputs["bias"] = f"{bias.name}.merged"
     data = np.clip(codes, -LARGEST_BIAS, LARGEST_BIAS).astype(np.int32)
     values[inputs["bias"]] = Value(inputs["bias"], TensorType(data.shape, "int32", bias.type.quantization), "constant", data, bias.origin)
-    return replace(node, op=op, inputs=inputs, updates=())
+    return replace(node, op=op, inputs=inputs, updates=node.updates if isinstance(node.op, Svdf) else ())
 
 
-def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int64], values: dict[str, Value]) -> NDArray[np.int64]:
+def _fold_weights(
+    graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int64], values: dict[str, Value], operand: str = "weights"
+) -> NDArray[np.int64]:
     """Requantise the weights of a layer; its bias in the new units."""
-    weights, x_scale = graph.values[node.inputs["weights"]], graph.type(node.inputs["x"]).scale
+    weights, x_scale = graph.values[node.inputs[operand]], graph.type(node.inputs["x"]).scale
     axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
     before = np.broadcast_to(np.array(weights.type.channel_scales, np.float64), (weights.type.shape[axis],))
-    real = _real_weights(graph, node, state, axis, before)
+    real = _real_weights(graph, node, state, operand, axis, before)
     gain = _gain(node, state)
     real *= gain.reshape(-1, *(1,) * (real.ndim - 1))
     magnitude = np.abs(real.reshape(len(real), -1)).max(1)
     real_bias = bias * before * x_scale * gain
     scales = np.maximum(magnitude / 127, np.abs(real_bias) / (LARGEST_BIAS * x_scale))
     scales = np.where(magnitude > 0, scales, np.maximum(before, scales)).astype(np.float32).astype(np.float64)
+    if isinstance(node.op, Lstm):  # one scale a gate
+        scales = np.repeat(scales.reshape(4, -1).max(1), len(scales) // 4)
     codes = np.clip(np.rint(real / scales.reshape(-1, *(1,) * (real.ndim - 1))), -127, 127).astype(np.int8)
     type_ = TensorType(weights.type.shape, "int8", Quantization(tuple(float(s) for s in scales), 0, axis))
     name = f"{weights.name}.merged"
@@ -96,14 +105,15 @@ def _fold_weights(graph: Graph, node: Node, state: Arrays, bias: NDArray[np.int6
     return np.asarray(np.rint(real_bias / (scales * x_scale)).astype(np.int64))
 
 
-def _real_weights(graph: Graph, node: Node, state: Arrays, axis: int, scales: Real) -> Real:
+def _real_weights(graph: Graph, node: Node, state: Arrays, operand: str, axis: int, scales: Real) -> Real:
     """Real weights with everything that is added to them, output channels first."""
-    data = graph.values[node.inputs["weights"]].data
+    data = graph.values[node.inputs[operand]].data
     assert data is not None
     real = np.moveaxis(np.asarray(data, np.float64), axis, 0).copy()
     real *= scales.reshape(-1, *(1,) * (real.ndim - 1))
-    if "delta" in node.inputs:
-        delta = np.moveaxis(_scaled(state, node.inputs["delta"], node.inputs["delta_exponent"]), axis, 0)
+    name = DELTAS.get(operand, "")
+    if name in node.inputs:
+        delta = np.moveaxis(_scaled(state, node.inputs[name], node.inputs[f"{name}_exponent"]), axis, 0)
         chosen = np.arange(len(real))
         if "delta_rows" in node.inputs:
             chosen = np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)

@@ -1,7 +1,8 @@
 """A trained delta beside frozen weights: what Full, SparseUpdate and Head share.
 
 V has the weights' shape, or rows for some output channels only; int8 codes with one power of two, kept in 16 bits for training. V = 0 adds
-nothing: the layer starts bit-exact. The forward sum is W x + V x, and the gradient to the input is (W + V)^T g: `ops/model/_linear.py`.
+nothing: the layer starts bit-exact. The forward sum is W x + V x, and the gradient to the input is (W + V)^T g: `ops/model/_linear.py`. An LSTM
+has one for its input and one for its hidden state, with rows for the same channels: `ops/_lstm.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
+from ..ir.verify import node_types
+from ..ops._lstm import DELTAS
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.lstm import Lstm
 from ._combine import require_free
 from ._method import block16, replace_node, with_trainable_bias
 from ._registry import BIAS_ROLE, Method, Part, Role
@@ -23,6 +27,7 @@ LARGEST_SUM = 2**31 - 1
 
 DELTA = Part("delta", "a trained delta of its weights", ("delta", "lora"))
 DELTA_ROLES = {**BIAS_ROLE, "delta": Role(4)}
+LSTM_DELTA_ROLES = {**DELTA_ROLES, "recurrent_delta": Role(8)}
 
 
 def channel_axis(node: Node) -> int:
@@ -38,25 +43,29 @@ def attach_delta(graph: Graph, node: Node, method: type[Method], chosen: NDArray
     require_free(graph, node, method)
     name = trained_as or method.name
     graph = with_trainable_bias(graph, node, name)
-    axis, shape = channel_axis(node), list(graph.type(node.inputs["weights"]).shape)
-    channels = shape[axis]
-    inputs = {**node.inputs, "delta": f"{node.name}.delta", "delta_exponent": f"{node.name}.delta.exponent"}
-    values: list[Value] = []
+    axis, channels = channel_axis(node), graph.type(node.inputs["bias"]).size
+    inputs, values, parameters = dict(node.inputs), list[Value](), list[Parameter]()
+    for operand, delta in DELTAS.items() if isinstance(node.op, Lstm) else (("weights", "delta"),):
+        shape = list(graph.type(node.inputs[operand]).shape)
+        shape[axis] = channels if chosen is None else len(chosen)
+        _check_sums(graph, node, shape, axis)
+        inputs |= {delta: f"{node.name}.{delta}", f"{delta}_exponent": f"{node.name}.{delta}.exponent"}
+        roles, state = block16(inputs[delta], np.zeros(shape, np.int8), -24)
+        values += state
+        parameters.append(Parameter(inputs[delta], node.name, name, "block16", roles))
     if chosen is not None and len(chosen) < channels:
-        shape[axis] = len(chosen)
         rows = np.full(channels, -1, np.int16)
         rows[chosen] = np.arange(len(chosen))
         inputs["delta_rows"] = f"{node.name}.delta_rows"
         values.append(Value(inputs["delta_rows"], TensorType((channels,), "int16"), "constant", rows, node.origin))
-    _check_sums(graph, node, shape, axis)
-    roles, state = block16(inputs["delta"], np.zeros(shape, np.int8), -24)
-    graph = replace_node(graph.with_values([*state, *values]), replace(node, inputs=inputs))
-    return replace(graph, parameters=(*graph.parameters, Parameter(inputs["delta"], node.name, name, "block16", roles)))
+    graph = replace_node(graph.with_values(values), replace(node, inputs=inputs))
+    return replace(graph, parameters=(*graph.parameters, *parameters))
 
 
 def _check_sums(graph: Graph, node: Node, shape: list[int], axis: int) -> None:
     """Codes up to 127: the sums over inputs (forward), channels (to the input) and positions (of the gradient) stay in int32."""
-    size, positions = int(np.prod(shape)), graph.type(node.outputs[0]).size // graph.type(node.inputs["weights"]).shape[axis]
+    t = node_types(graph, node)
+    size, positions = int(np.prod(shape)), node.op.memory.steps_of(t) if isinstance(node.op, Lstm) else t.result().size // t.type("bias").size
     inputs = size // shape[axis]
     depthwise = isinstance(node.op, DepthwiseConv2D)
     across = size if depthwise else size // shape[-1]

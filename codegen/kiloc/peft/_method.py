@@ -18,12 +18,13 @@ from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
+from ..ops.model.svdf import Svdf
 from ..ops.update.storage_step import StepBlock16
 from ._registry import Layers, Method
 
 
 def has_weights(node: Node) -> bool:
-    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru)
+    return isinstance(node.op, Linear | DepthwiseConv2D | Lstm | Gru | Svdf)
 
 
 def select(graph: Graph, layers: Layers, method: type[Method]) -> list[Node]:
@@ -89,15 +90,20 @@ def with_trainable_bias(graph: Graph, node: Node, method: str) -> Graph:
 
 
 def _check_room(graph: Graph, node: Node) -> None:
-    """A trained bias may reach +-2^30, so the frozen sums must stay below: 255 sum |w| < 2^30 for every channel."""
-    weights = graph.values[node.inputs["weights"]].data
-    assert weights is not None
-    channels = graph.type(node.inputs["bias"]).size
-    magnitude = np.abs(weights.astype(np.int64))
-    by_row = weights.shape[0] == channels and not isinstance(node.op, DepthwiseConv2D)
-    sums = magnitude.reshape(channels, -1).sum(1) if by_row else magnitude.reshape(-1, channels).sum(0)
-    if 255 * sums.max() >= 2**30:
-        raise CompileError(f"layer '{node.name}'", "sums over so many weights leave no room in int32 for a trained bias", "name other layers")
+    """A trained bias may reach +-2^30, so the frozen sums must stay below: 255 sum |w| < 2^30 for every channel. An addend to the sums over a
+    hidden state may, too. Sums of an SVDF saturate or wrap around by themselves."""
+    if isinstance(node.op, Svdf):
+        return
+    for operand in ("weights", "recurrent"):
+        weights = graph.values[node.inputs[operand]].data if operand in node.inputs else None
+        if weights is None:
+            continue
+        channels = graph.type(node.inputs["bias"]).size
+        magnitude = np.abs(weights.astype(np.int64))
+        by_row = weights.shape[0] == channels and not isinstance(node.op, DepthwiseConv2D)
+        sums = magnitude.reshape(channels, -1).sum(1) if by_row else magnitude.reshape(-1, channels).sum(0)
+        if 255 * sums.max() >= 2**30:
+            raise CompileError(f"layer '{node.name}'", "sums over so many weights leave no room in int32 for a trained bias", "name other layers")
 
 
 def initial_projection(

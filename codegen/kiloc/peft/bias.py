@@ -11,6 +11,7 @@ from typing import ClassVar
 from ..ir.graph import Graph
 from ..ops.model.gru import Gru
 from ..ops.model.lstm import Lstm
+from ..ops.model.svdf import Svdf
 from ._method import select, with_trainable_bias
 from ._registry import BIAS_ROLE, Calibration, Layers, Method, Rates, register
 
@@ -18,10 +19,10 @@ from ._registry import BIAS_ROLE, Calibration, Layers, Method, Rates, register
 @register
 @dataclass(frozen=True)
 class BiasOnly(Method):
-    """Train the int32 biases of convolutions, depthwise convolutions and fully connected layers."""
+    """Train the int32 biases of convolutions, depthwise convolutions, fully connected layers, LSTMs, GRUs and SVDFs."""
 
     name: ClassVar = "bias"
-    kinds: ClassVar = (*Method.kinds, Lstm, Gru)
+    kinds: ClassVar = (*Method.kinds, Lstm, Gru, Svdf)
     order: ClassVar = 10
     rates: ClassVar = Rates(3, 0.5, 0.03, 0.002)
     roles: ClassVar = BIAS_ROLE

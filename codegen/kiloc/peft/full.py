@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..ir.graph import Graph
-from ._delta import DELTA, DELTA_ROLES, attach_delta
+from ..ops.model.lstm import Lstm
+from ._delta import DELTA, LSTM_DELTA_ROLES, attach_delta
 from ._method import select
 from ._registry import Calibration, Layers, Method, Rates, register
 
@@ -18,13 +19,14 @@ from ._registry import Calibration, Layers, Method, Rates, register
 @register
 @dataclass(frozen=True)
 class Full(Method):
-    """Train weights and biases of convolutions, depthwise convolutions and fully connected layers."""
+    """Train weights and biases of convolutions, depthwise convolutions, fully connected layers and LSTMs."""
 
     name: ClassVar = "full"
     order: ClassVar = 60
     rates: ClassVar = Rates(0.3, 0.3, 0.001, 0.0003)
     part: ClassVar = DELTA
-    roles: ClassVar = DELTA_ROLES
+    roles: ClassVar = LSTM_DELTA_ROLES
+    kinds: ClassVar = (*Method.kinds, Lstm)
     includes: ClassVar = ("bias",)
 
     layers: Layers = "all"

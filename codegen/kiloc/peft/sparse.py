@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import Graph, Node
-from ._delta import DELTA, DELTA_ROLES, attach_delta, channel_axis
+from ..ops.model.lstm import Lstm
+from ._delta import DELTA, LSTM_DELTA_ROLES, attach_delta, channel_axis
 from ._method import select
 from ._registry import Calibration, Layers, Method, Rates, option, register
 
@@ -24,13 +25,14 @@ from ._registry import Calibration, Layers, Method, Rates, option, register
 @register
 @dataclass(frozen=True)
 class SparseUpdate(Method):
-    """Train `fraction` of the output channels (at least one) of convolutions, depthwise convolutions and fully connected layers."""
+    """Train `fraction` of the output channels (at least one) of convolutions, depthwise convolutions, fully connected layers and LSTMs."""
 
     name: ClassVar = "sparse"
     order: ClassVar = 50
     rates: ClassVar = Rates(2, 0.3, 0.001, 0.0003)
     part: ClassVar = DELTA
-    roles: ClassVar = DELTA_ROLES
+    roles: ClassVar = LSTM_DELTA_ROLES
+    kinds: ClassVar = (*Method.kinds, Lstm)
     includes: ClassVar = ("bias",)
 
     layers: Layers = "all"
@@ -49,9 +51,15 @@ class SparseUpdate(Method):
 
 def largest_channels(graph: Graph, node: Node, fraction: float) -> NDArray[np.int64]:
     """Output channels with the largest norm of their real weights, ascending."""
-    weights = graph.values[node.inputs["weights"]]
-    assert weights.data is not None
-    codes = np.moveaxis(np.asarray(weights.data, np.float64), channel_axis(node), 0)
-    norms = np.sqrt((codes.reshape(len(codes), -1) ** 2).sum(1)) * np.array(weights.type.channel_scales)
+    norms = _norms(graph, node, "weights")
+    if "recurrent" in node.inputs:
+        norms = np.hypot(norms, _norms(graph, node, "recurrent"))
     count = max(1, int(np.ceil(fraction * len(norms) - 1e-9)))
     return np.sort(np.argsort(-norms, kind="stable")[:count])
+
+
+def _norms(graph: Graph, node: Node, operand: str) -> NDArray[np.float64]:
+    weights = graph.values[node.inputs[operand]]
+    assert weights.data is not None
+    codes = np.moveaxis(np.asarray(weights.data, np.float64), channel_axis(node), 0)
+    return np.asarray(np.sqrt((codes.reshape(len(codes), -1) ** 2).sum(1)) * np.array(weights.type.channel_scales))

@@ -25,18 +25,28 @@ class PlanError(AssertionError):
     """A step of a plan reads bytes that another value has overwritten, or writes where it reads."""
 
 
+class _Shadow:
+    """Whose value each byte of the arena holds."""
+
+    def __init__(self, size: int) -> None:
+        self.names: list[str | None] = [None]
+        self.numbers = np.zeros(size, np.int32)
+
+    def take(self, name: str, bytes_: range) -> None:
+        self.names.append(name)
+        self.numbers[bytes_.start : bytes_.stop] = len(self.names) - 1
+
+    def owners(self, bytes_: range) -> set[str | None]:
+        return {self.names[i] for i in np.unique(self.numbers[bytes_.start : bytes_.stop])}
+
+
 def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], arena_bytes: int, scratch: Callable[[Node], int]) -> None:
     """Raises PlanError naming the step, the value and the owner of its bytes.
 
     The caller writes the inputs before the first step, and reads the results at the end.
     """
-    names: list[str | None] = [None]
-    shadow = np.zeros(arena_bytes, np.int32)
-    identity: dict[str, str] = {}
-    for name, offset in offsets.items():
-        width = ELEMENT_BYTES[graph.type(name).dtype] if name in graph.values else SCRATCH_ALIGNMENT
-        if offset % width:
-            raise PlanError(f"{name} at {offset} is not aligned to {width} bytes")
+    shadow, identity = _Shadow(arena_bytes), dict[str, str]()
+    _check_alignment(graph, offsets)
 
     def extent(name: str, size: int) -> range:
         start = offsets[name]
@@ -44,20 +54,15 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
             raise PlanError(f"{name} at {start}, {size} bytes, leaves the arena of {arena_bytes}")
         return range(start, start + size)
 
-    def take(name: str, bytes_: range) -> None:
-        names.append(name)
-        shadow[bytes_.start : bytes_.stop] = len(names) - 1
-
     def strangers(name: str, bytes_: range) -> set[str | None]:
-        """Whose these bytes are beside the value's own."""
-        return {names[i] for i in np.unique(shadow[bytes_.start : bytes_.stop])} - {identity.get(name, name)}
+        return shadow.owners(bytes_) - {identity.get(name, name)}
 
     for name in graph.inputs:
         if name not in offsets:
             continue
-        if shadow[offsets[name] : extent(name, graph.type(name).bytes).stop].any():
+        if shadow.owners(extent(name, graph.type(name).bytes)) - {None}:
             raise PlanError(f"the input {name} lies over another")
-        take(name, extent(name, graph.type(name).bytes))
+        shadow.take(name, extent(name, graph.type(name).bytes))
 
     for number, node in enumerate(steps):
         reads: list[tuple[str, range]] = []
@@ -84,10 +89,17 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
                 if bytes_.start < other.stop and other.start < bytes_.stop:
                     raise PlanError(f"step {number} {node.name}: two results overlap at {name}")
         for name, bytes_ in writes:
-            take(name, bytes_)
+            shadow.take(name, bytes_)
     for name in graph.outputs:
         if name in offsets and strangers(name, extent(name, graph.type(name).bytes)):
             raise PlanError(f"the result {name} is overwritten before the caller reads it")
+
+
+def _check_alignment(graph: Graph, offsets: Mapping[str, int]) -> None:
+    for name, offset in offsets.items():
+        width = ELEMENT_BYTES[graph.type(name).dtype] if name in graph.values else SCRATCH_ALIGNMENT
+        if offset % width:
+            raise PlanError(f"{name} at {offset} is not aligned to {width} bytes")
 
 
 def _may_overwrite(graph: Graph, node: Node, operand: str, result: range, read: range) -> bool:

@@ -74,7 +74,8 @@ class Recomputations:
         self.part = part
         self.outside = outside
         self.align = align
-        self.candidates = [v for v in saved_values(part) if v not in outside]
+        kept = part.streams()  # a state that has moved on gives other values
+        self.candidates = [v for v in saved_values(part) if v not in outside and not kept]
         self._scratch = {n.name: scratch(n) for n in part.nodes}
         self._known: dict[tuple[frozenset[str], bool], tuple[Choice, Profile]] = {}
         self.work = 0

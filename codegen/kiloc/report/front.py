@@ -1,6 +1,6 @@
 """What recomputation would take from the arena of training, and what it would cost: a Pareto front, planned for real.
 
-Stripes are not among its choices, nor is what the build's own budget made of it.
+Stripes and segments are not among its choices, nor is what the build's own budget made of it.
 """
 
 from __future__ import annotations

@@ -173,6 +173,8 @@ class Device(Calls, ABC):
         A build with a public key takes no state, so it has none of this.
         progress: a bar on standard error, lines where that is no terminal; None for them where it takes more than a few seconds.
         checkpoint: a file that holds, after every epoch and every half a minute, all that is needed to go on after Ctrl-C or a power cut.
+        A model that keeps a state from slice to slice takes the samples in their order, whatever shuffle says, after a restart() before each
+        epoch; none of them is held out.
         resume: go on from it, where it is there: with the same arguments the result has the bits of a training that was never cut off.
 
         Warns (DataWarning) of samples far from the input's range and of labels of one class. Ctrl-C, between two samples or in the middle of
@@ -187,6 +189,17 @@ class Device(Calls, ABC):
     def reset(self) -> None:
         """Back to the model as built: training, what a streaming model has kept, and statistics are forgotten."""
         self._reset()
+
+    def restart(self) -> None:
+        """Forget the slices so far, and nothing that was trained: for a recording that is not the continuation of the last.
+
+        Of a model that keeps nothing from call to call it does nothing.
+        """
+        if self.manifest.kept:
+            state = bytearray(self.state())
+            for at, first in self.manifest.kept:
+                state[at : at + len(first)] = first
+            self.set_state(bytes(state))
 
     def state(self) -> bytes:
         """The persistent state: equal bytes on two devices mean equal models."""

@@ -118,6 +118,8 @@ class Manifest:
     """In the order that labels count them in; empty where the build was told none."""
     features: FrontEnd | None
     """What makes the input of a recording."""
+    kept: tuple[tuple[int, bytes], ...]
+    """Where in the state lies what the model keeps from call to call, and what that is at first."""
     features_kept: int | None
     """Where in the state lies what that keeps from slice to slice; None where each recording begins anew."""
     slices: bool
@@ -199,6 +201,7 @@ class Manifest:
             new_head=bool(data.get("new_head", False)),
             class_names=_names(data.get("class_names", [])),
             features=_optional(front_end, data.get("features")),
+            kept=tuple((int(part["at"]), bytes.fromhex(part["first"])) for part in data.get("kept", [])),
             features_kept=_optional(int, data.get("features_kept")),
             slices=bool(data.get("slices", False)),
             sources=_names(data["sources"]),

@@ -70,6 +70,7 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     loop = _Loop(device, samples, targets, per_update, done, schedule, keeper=_keeper(device, asked, samples, targets, judged, schedule, epochs))
     try:
         if not loop.resumed(asked.resume) and judged is not None:
+            device.restart()
             before = device._judge(judged[0], judged[1], progress)
             done.before = before.means()
             if asked.keep_best or held.any() or own:
@@ -140,11 +141,12 @@ class _Loop:
         generator = np.random.Generator(np.random.PCG64(asked.seed))
         with bar("training", count * each, progress) as advance:
             for number in range(count):
-                order = rows[generator.permutation(len(rows))] if asked.shuffle else rows
+                order = rows[generator.permutation(len(rows))] if asked.shuffle and not self.device.manifest.kept else rows
                 if number < len(self.done.losses) or self.done.ended:  # done before it was cut off
                     continue
                 self.epoch(order, advance)
                 if judged is not None:
+                    self.device.restart()
                     found = self.device._judge(judged[0], judged[1], advance)
                     self.done.validation.append(found.means())
                     if self.best is not None and self.best.consider(found.losses, self.schedule):
@@ -155,6 +157,8 @@ class _Loop:
 
     def epoch(self, order: NDArray[np.int64], advance: Callable[[], None]) -> None:
         """Train on samples in their order, from the place on; notes the mean loss."""
+        if self.place.position == 0:
+            self.device.restart()
         for number, row in enumerate(order[self.place.position :], start=self.place.position + 1):
             if (number - 1) % self.per_update == 0:
                 self._begin_update()
@@ -224,7 +228,9 @@ def _held_out(device: Device, labels: NDArray[np.int32], asked: Asked) -> recipe
     known = labels if manifest.targets == "labels" else None
     if share is None:
         judged = asked.validation is not None or manifest.signed or manifest.new_head or asked.epochs == 0
-        share = 0.0 if judged else recipe.default_share(known, count)
+        share = 0.0 if judged or manifest.kept else recipe.default_share(known, count)
+    if share and manifest.kept:
+        raise ValueError("hold_out takes samples out of their order, on which this model depends: pass slices of other recordings as validation")
     if not 0 <= share < 1 or (share > 0 and max(1, round(share * count)) >= count):
         raise ValueError(f"hold_out is {share}: it must be at least 0 and leave a sample of {count} to train on")
     return recipe.held_out(known, count, share, asked.seed) if share else np.zeros(count, np.bool_)

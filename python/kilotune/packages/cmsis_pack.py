@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 
-from kiloc import CORES
+from kiloc import CORES, variants_of
 
 from .contents import Contents
 
@@ -37,7 +37,7 @@ def vendor_of(contents: Contents) -> str:
 
 def cores(contents: Contents) -> list[str]:
     """Of those that run the build as it was made, as descriptions name them: with packed constants, those that have the DSP extension."""
-    fitting = [core for core in CORES.values() if not contents.packed or core.kernels != "portable"]
+    fitting = [core for core in CORES.values() if not contents.packed or "dsp" in variants_of(core.name)]
     return [core.title for core in fitting]
 
 

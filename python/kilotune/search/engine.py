@@ -75,6 +75,9 @@ class Search:
         if not isinstance(model, Model):
             raise CompileError("model", f"{model!r} is not a loaded model", "pass what kt.load(path) returns")
         model = replace(model, graph=with_whole_sequences(model.graph))
+        if model.graph.streams():
+            what = "keeps a state from slice to slice, and a search judges samples by themselves"
+            raise CompileError(model.graph.origin, what, "choose methods and layers yourself: kt.build(method=...)")
         self.model, self.setting = model, Setting() if setting is None else setting
         self.setting.check(model.graph)
         if self.setting.target not in TARGETS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
 from kiloc.ir.verify import verify
-from kiloc.ops._lstm import Memory
+from kiloc.ops._lstm import DELTAS, Memory
 from kiloc.ops.backward._through_time import room_for
 from kiloc.ops.backward.lstm_gradient import LstmGradient
 from kiloc.ops.model.lstm import Lstm
@@ -54,21 +55,44 @@ def kernel_case(r: Rng) -> Case:
     return Case(op, types, data, (y,))
 
 
-def gradient_case(r: Rng) -> Case:
+def delta_case(r: Rng) -> Case:
+    """With deltas of all channels, or of some."""
+    case = kernel_case(r)
+    channels = case.types["recurrent"].shape[0]
+    chosen = np.sort(r.permutation(channels)[: int(r.integers(1, channels + 1))]) if r.random() < 0.5 else np.arange(channels)
+    types, data = dict(case.types), dict(case.arrays)
+    for operand, delta in DELTAS.items():
+        shape = (len(chosen), case.types[operand].shape[1])
+        types |= {delta: TensorType(shape, "int8"), f"{delta}_exponent": TensorType((1,), "int8")}
+        data |= {delta: codes(r, *shape), f"{delta}_exponent": np.array([r.integers(-24, 3)], np.int8)}
+    if len(chosen) < channels:
+        rows = np.full(channels, -1, np.int16)
+        rows[chosen] = np.arange(len(chosen))
+        types["delta_rows"], data["delta_rows"] = TensorType((channels,), "int16"), rows
+    return replace(case, types=types, arrays=data)
+
+
+def delta_gradient_case(r: Rng) -> Case:
+    return gradient_case(r, delta_case)
+
+
+def gradient_case(r: Rng, make: Callable[[Rng], Case] = kernel_case) -> Case:
     """On the result that the operator gives: its rows are the hidden states."""
     while True:
-        forward = kernel_case(r)
+        forward = make(r)
         if "hidden" not in forward.types:
             break
     assert isinstance(forward.op, Lstm)
     y, shape = forward.results[0], forward.results[0].shape
     types = {"g": gradient(shape, 1.0), "y": y, **forward.types}
     data = {"g": codes(r, *shape), "y": forward.expected()["result 0"], **forward.arrays}
-    op = LstmGradient(forward.op.memory, room_for(data["recurrent"]), shift=int(r.integers(4, 18)))
+    op = LstmGradient(forward.op.memory, room_for(data["recurrent"]), int(r.integers(0, shape[1] + 1)), shift=int(r.integers(4, 18)))
     return Case(op, types, data)
 
 
-GENERATORS = {"lstm": (kernel_case, 60), "lstm_gradient": (gradient_case, 60)}
+GENERATORS = {
+    "lstm": (kernel_case, 60), "lstm_gradient": (gradient_case, 60), "lstm_delta": (delta_case, 30), "lstm_delta_gradient": (delta_gradient_case, 40),
+}  # fmt: skip
 
 
 def trained(m: Any, x: str, other: str) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
-from kernel_driver import Case, int8, pick, scale, zero_point
+from kernel_driver import Case, codes, int8, pick, scale, zero_point
 
-from cases._parts import Make, Rng, f32
+from cases._parts import Make, Rng, both, f32
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph
-from kiloc.ir.types import RANGES, Quantization, TensorType, activation
+from kiloc.ir.types import RANGES, Quantization, TensorType, activation, gradient
 from kiloc.ir.verify import verify
+from kiloc.ops.backward.svdf_gradient import SvdfInputGradient, narrowing_for
+from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.svdf import Svdf
 
 
@@ -23,7 +26,7 @@ def wide(r: Rng, dtype: str, *shape: int) -> np.ndarray:
     return values.astype(dtype)
 
 
-def of_width(bits: int) -> object:
+def of_width(bits: int) -> Callable[[Rng], Case]:
     def kernel_case(r: Rng) -> Case:
         depth, units, rank, memory = int(r.integers(1, 12)), int(r.integers(1, 6)), pick(r, 1, 1, 2, 4), int(r.integers(1, 12))
         dtype, filters = f"int{bits}", units * rank
@@ -45,7 +48,43 @@ def of_width(bits: int) -> object:
     return kernel_case
 
 
-GENERATORS = {"svdf": (of_width(8), 40), "svdf_wide": (of_width(16), 40)}
+def gradient_of_width(bits: int) -> Callable[[Rng], Case]:
+    def gradient_case(r: Rng) -> Case:
+        """Also where features are limited."""
+        forward = of_width(bits)(r)
+        assert isinstance(forward.op, Svdf)
+        shape, operands = forward.results[0].shape, ("x", "weights", "time")
+        types = {"g": gradient(shape, 1.0), **{o: forward.types[o] for o in operands}}
+        data = {"g": codes(r, *shape), **{o: forward.arrays[o] for o in operands}}
+        feature = forward.op.feature_multiplier(forward.node_types())
+        op = SvdfInputGradient(forward.op.rank, feature, narrowing_for(data["weights"], data["time"]), shift=int(r.integers(0, 20)))
+        return Case(op, types, data)
+
+    return gradient_case
+
+
+GENERATORS = {
+    "svdf": (of_width(8), 40), "svdf_wide": (of_width(16), 40),
+    "svdf_gradient": (gradient_of_width(8), 30), "svdf_wide_gradient": (gradient_of_width(16), 30),
+}  # fmt: skip
+
+
+def trained(m: Any, x: str, other: str) -> str:
+    """Eight units of two filters, which have kept four features each."""
+    depth, units, rank, memory = 60, 8, 2, 5
+    x = m.op(both(m, x, other), "slice", Reshape((1, 2 * depth)), (1, 2 * depth))
+    filters, half = units * rank, m.rng.integers
+    state = TensorType((1, filters * memory), "int16", Quantization((f32(2e-4),)))
+    scales = {"weights": Quantization((f32(0.004),)), "time": Quantization((f32(3e-5),))}
+    w, time = half(-127, 128, (filters, 2 * depth)).astype(np.int8), half(-20000, 20000, (filters, memory)).astype(np.int16)
+    bias = (m.rng.uniform(-0.5, 0.5, units) / (state.scale * scales["time"].per_tensor)).astype(np.int32)
+    constants = {
+        "weights": m.b.constant("svdf.weights", w, scales["weights"], "weights"),
+        "time": m.b.constant("svdf.time", time, scales["time"], "time"),
+        "bias": m.b.constant("svdf.bias", bias, None, "bias"),
+        "state": m.b.stream("svdf.state", state, half(-5000, 5000, state.shape).astype(np.int16), "state"),
+    }
+    return str(m.op(x, "svdf", Svdf(rank), (1, units), 0.05, 0, **constants))
 
 
 def graph(dtype: str, rank: int, memory: int, zeros: tuple[int, int, int], growth: float) -> Make:

@@ -1,7 +1,8 @@
 """What gradients of recurrent operators share: from the sums of a step's gates to the hidden state before it.
 
 What is carried from step to step has 32 bits in units of g / 2^FRACTION, which saturate: it may grow to 256 times the largest gradient of a result.
-For U^T the sums of the gates are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32.
+For U^T the sums of the gates are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32. A delta
+V_h adds V_h^T z', whose codes have one scale: z' is brought to as few bits as codes up to 127 need, and the product shifted by the exponent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...ir.operator import Environment, NodeTypes
-from .._sums import exact_matmul
+from .._sums import delta_channels, exact_matmul
 from .._window import Window
 from .input_gradient import LinearInputGradient, prescale_shift
 from .parameter_gradient import BiasGradient
@@ -52,9 +53,26 @@ def recurrent_multiplier(t: NodeTypes) -> tuple[int, int]:
 def through_recurrent(e: Environment, sums: Ints, room: int) -> Ints:
     """The gradient of the hidden state before a step from those of its sums [N, gates * units]."""
     multiplier, shift = recurrent_multiplier(e)
-    scaled = nm.high_multiply(sums, np.repeat(prescale(e), e.type("recurrent").shape[1]))
-    narrowed = np.maximum(nm.bit_length(np.abs(scaled).max(1, keepdims=True)) - room, 0)
-    return nm.requantize(exact_matmul(nm.shift_round(scaled, narrowed), e.array("recurrent")), multiplier, shift + narrowed)
+    narrow, narrowed = _narrowed(nm.high_multiply(sums, np.repeat(prescale(e), e.type("recurrent").shape[1])), room)
+    found = nm.requantize(exact_matmul(narrow, e.array("recurrent")), multiplier, shift + narrowed)
+    return nm.saturate32(found + _through_delta(e, sums)) if e.has("recurrent_delta") else found
+
+
+def _through_delta(e: Environment, sums: Ints) -> Ints:
+    """V_h^T z'."""
+    narrow, narrowed = _narrowed(sums[:, delta_channels(e, sums.shape[1])], delta_room(e))
+    return nm.shift_round(exact_matmul(narrow, e.array("recurrent_delta")), -(narrowed + e.wide("recurrent_delta_exponent")))
+
+
+def delta_room(t: NodeTypes) -> int:
+    """Bits that leave sums over the rows of a delta, whose codes are up to 127, in int32."""
+    return 31 - int(nm.bit_length(np.array(127 * t.type("recurrent_delta").shape[0])))
+
+
+def _narrowed(z: Ints, room: int) -> tuple[Ints, Ints]:
+    """z [N, ...] in at most `room` bits, and the bits that it lost."""
+    lost = np.maximum(nm.bit_length(np.abs(z).max(1, keepdims=True)) - room, 0)
+    return nm.shift_round(z, lost), lost
 
 
 def room_for(recurrent: NDArray[np.generic]) -> int:
@@ -74,4 +92,5 @@ def sums_to_operands(b: GradientBuilder, node: Node, dz: str, steps: int) -> dic
     images = (steps, 1, depth), (steps, 1, rows)
     shift = prescale_shift(weights.reshape(rows, 1, 1, depth), t.type("weights").channel_scales)
     to_input = LinearInputGradient(Window((1, 1)), *images, shift, x_shape=t.type("x").shape)
-    return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"]}, f"{node.name}.dx")[0]}
+    share = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
+    return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"], **share}, f"{node.name}.dx")[0]}

@@ -7,7 +7,8 @@ cell and h the hidden state of a step, and ' for gradients, from the last step t
     c' = h' o (1 - tanh(c)^2) + c' f of the step behind it; 0 where c stands at its limit
     z' = c' g i (1 - i),  c' c_before f (1 - f),  c' i (1 - g^2),  h' tanh(c) o (1 - o)
 
-`_through_time.py` says what is carried from step to step, and how U^T is multiplied by.
+`_through_time.py` says what is carried from step to step, and how U^T is multiplied by. Cells are kept in scratch, of all steps or in front of
+segments of `every` steps: those of a segment are then computed again, with the same bits.
 """
 
 from __future__ import annotations
@@ -21,23 +22,27 @@ import numpy as np
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
-from .._lstm import UNIT, Memory, Step
+from .._lstm import DELTA_OPERANDS, UNIT, Memory, Step
+from .._sums import delta_channels
 from ._gradient import Real, RequantizedGradient, batch
-from ._through_time import FRACTION, Ints, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
+from ._through_time import FRACTION, Ints, delta_room, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
 
 LAYER = ("x", "weights", "recurrent", "bias")
+GATES = ("weights", "delta", "recurrent", "recurrent_delta")
 
 
 @register
 @dataclass(frozen=True)
 class LstmGradient(RequantizedGradient):
-    """The gradient of the sums of the gates, [1, steps, 4 units]. room: bits of what U^T multiplies."""
+    """The gradient of the sums of the gates, [1, steps, 4 units]. room: bits of what U^T multiplies. every: steps of a segment, 0 for all."""
 
     mnemonic: ClassVar[str] = "lstm_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y", *LAYER)
+    optional: ClassVar[tuple[str, ...]] = DELTA_OPERANDS
 
     memory: Memory = field(default_factory=Memory)
     room: int = 14
+    every: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return 1, t.type("x").size // t.type("weights").shape[1], t.type("weights").shape[0]
@@ -46,11 +51,11 @@ class LstmGradient(RequantizedGradient):
         return t.type("g").scale * 2.0**-FRACTION
 
     def _forward(self, t: NodeTypes) -> NodeTypes:
-        return NodeTypes({o: t.type(o) for o in LAYER}, (t.type("y"),))
+        return NodeTypes({o: t.type(o) for o in (*LAYER, *DELTA_OPERANDS) if t.has(o)}, (t.type("y"),))
 
     def _steps(self, e: Environment) -> list[Step]:
         t = self._forward(e)
-        return list(self.memory.steps(Environment(t.operands, t.results, {o: e.array(o) for o in LAYER})))
+        return list(self.memory.steps(Environment(t.operands, t.results, {o: e.array(o) for o in t.operands})))
 
     def limit(self) -> int:
         """Magnitude of the cell at which it stops."""
@@ -88,6 +93,8 @@ class LstmGradient(RequantizedGradient):
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         steps, units = self._steps(e), e.type("recurrent").shape[1]
         u = e.array("recurrent") * np.array(e.type("recurrent").channel_scales, np.float64)[:, None]
+        if e.has("recurrent_delta"):
+            u[delta_channels(e, len(u))] += e.array("recurrent_delta") * 2.0 ** e.array("recurrent_delta_exponent").astype(np.float64)
         g = np.asarray(batch(e, "g", len(steps), units), np.float64)
         behind, cell = np.zeros_like(g[:, 0]), np.zeros_like(g[:, 0])
         found = np.zeros((len(g), len(steps), 4 * units))
@@ -103,8 +110,24 @@ class LstmGradient(RequantizedGradient):
         return (found,)
 
     def macs(self, t: NodeTypes) -> int:
-        """The gates twice, for the cells and for the gradient, and U^T once."""
-        return self.shape(t)[1] * (2 * t.type("weights").size + 3 * t.type("recurrent").size)
+        """The gates twice, for the cells and for the gradient, once more but in the last segment, and U^T once."""
+        steps = self.shape(t)[1]
+        gates, through = (sum(t.type(o).size for o in operands if t.has(o)) for operands in (GATES, GATES[2:]))
+        return steps * (2 * gates + through) + (steps - 1) // self.segment(t) * self.segment(t) * gates
+
+    def segment(self, t: NodeTypes) -> int:
+        """Steps of a segment."""
+        return self.every or self.shape(t)[1]
+
+    def segmentations(self, t: NodeTypes) -> list[int]:
+        """Steps of a segment, ever fewer, that need fewer cells than all longer ones."""
+        steps, found, fewest = self.shape(t)[1], list[int](), np.inf
+        for count in range(1, steps + 1):
+            every = -(-steps // count)
+            if -(-steps // every) + every >= fewest:
+                break
+            found, fewest = [*found, every], -(-steps // every) + every
+        return found
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         forward, units = self._forward(t), t.type("recurrent").shape[1]
@@ -117,9 +140,15 @@ class LstmGradient(RequantizedGradient):
             "multiplier_shift": shift,
             "cell_limit": self.limit(),
             "cell_shift": -(15 + self.memory.cell_power),
+            "every": self.segment(t),
             "shift": self.shift,
         }
-        steps = self.shape(t)[1]
-        arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")), Argument(n.outputs[0]), Scratch())
-        scratch = 4 * 6 * units + 4 * -(-(steps + 1) * units // 2)
-        return KernelCall("kt_lstm_gradient_s8", "kt_lstm_gradient_params", fields, arguments, scratch, source="kernels/recurrent/lstm_gradient.c")
+        steps, operands = self.shape(t)[1], ("g", "x", "y", "bias", *(DELTA_OPERANDS[:4] if t.has("delta") else ()))
+        arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in operands), Argument(n.outputs[0]), Scratch())
+        cells = -(-steps // self.segment(t)) + self.segment(t)
+        scratch = 4 * 6 * units + 4 * -(-cells * units // 2)
+        symbol, struct, source = "kt_lstm_gradient_s8", "kt_lstm_gradient_params", "kernels/recurrent/lstm_gradient.c"
+        if t.has("delta"):
+            fields = {"gradient": fields, "delta": self.memory.delta_fields(forward, n), "room": delta_room(t)}
+            scratch, symbol, struct, source = scratch + 4 * units, *(s.replace("lstm_", "lstm_delta_") for s in (symbol, struct, source))
+        return KernelCall(symbol, struct, fields, arguments, scratch, source=source)

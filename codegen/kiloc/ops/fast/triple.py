@@ -38,7 +38,7 @@ FOUR = 4
 FEWER_VALUES = (64, 16)
 """Chunks that leave speed for scratch: so many values at most."""
 
-STACK_BYTES = 1344
+STACK_BYTES = 672
 """Scratch of so many may lie on the stack (KT_STACK_PANEL in the runtime)."""
 
 SYMBOLS = {

@@ -27,7 +27,7 @@ from ...ir.reach import Reach
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
-from .._sums import Image, addend, addend_multipliers, delta_channels, exact_matmul, output_scales
+from .._sums import Image, addend, addend_multipliers, exact_matmul, output_scales, with_delta
 from .._window import Window
 from .._window_reach import window_reach
 from ..backward.gain_gradient import bias_gradient, scaled_gradient
@@ -88,10 +88,7 @@ class Linear(Op):
             multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], self.lora_scale)
             total = total + addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
         if e.has("delta"):
-            chosen = delta_channels(e, weights.shape[0])
-            delta = e.array("delta").reshape(len(chosen), -1)
-            multiplier, shift = addend_multipliers(e.type("weights"), weights.shape[0], 1.0)
-            total[..., chosen] += addend(exact_matmul(rows, delta.T), multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
+            total = with_delta(e, total, rows)
         return nm.saturate32(total + e.wide("bias"))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:

@@ -166,8 +166,11 @@ def _gathered(r: TFLiteReader, op: TFLiteOperator, shape: list[int]) -> dict[int
             raise CompileError(op.where, f"repeats {multiples} times along {rank} axes", "export the model again")
         r.check_size(op, tuple(d * m for d, m in zip(shape, multiples, strict=True)))
         return {i: np.tile(np.arange(d), m) for i, (d, m) in enumerate(zip(shape, multiples, strict=True)) if m > 1}
-    amounts, edge = integers(r, op, 1).reshape(-1, 2).tolist(), 1 if r.options(op)["Mode"] == 0 else 0  # REFLECT leaves the edge out
-    if len(amounts) != rank or any(min(a) < 0 or max(a) > d - edge for a, d in zip(amounts, shape, strict=True)):
+    given, edge = integers(r, op, 1).ravel(), 1 if r.options(op)["Mode"] == 0 else 0  # REFLECT leaves the edge out
+    if given.size != 2 * rank:
+        raise CompileError(op.where, f"mirrors {given.size} amounts of {rank} axes", "export the model again")
+    amounts = given.reshape(-1, 2).tolist()
+    if any(min(a) < 0 or max(a) > d - edge for a, d in zip(amounts, shape, strict=True)):
         raise CompileError(op.where, f"mirrors {amounts} of {shape}", "pad with less than the axis is long")
     return {i: _mirrored(d, before, after, edge) for i, ((before, after), d) in enumerate(zip(amounts, shape, strict=True)) if before or after}
 

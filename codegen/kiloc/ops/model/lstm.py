@@ -1,7 +1,7 @@
 """UNIDIRECTIONAL_SEQUENCE_LSTM: a long short-term memory over the rows of a sequence, int8 with a cell of 16 bits.
 
 `_lstm.py` says what it computes. Its hidden state and its cell are what the operator keeps from call to call. Where it has no operands for them,
-each call is a whole sequence, which begins from 0.
+each call is a whole sequence, which begins from 0. Its weights may have trained deltas beside them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
-from ...ir.kernel_call import Argument, KernelCall, Scratch
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.types import Quantization, TensorType
-from .._lstm import CELL_POWERS, LONGEST_SUM, Memory
+from .._lstm import CELL_POWERS, DELTA_OPERANDS, DELTAS, LONGEST_SUM, Memory
+from .._window import Window
 from ..backward._through_time import room_for, sums_to_operands
 from ..backward.lstm_gradient import LstmGradient
+from ..backward.parameter_gradient import WeightGradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -50,7 +52,7 @@ AGAIN = "export a Keras LSTM with its default activations"
 class Lstm(Op):
     mnemonic: ClassVar[str] = "lstm"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "recurrent", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("hidden", "cell")
+    optional: ClassVar[tuple[str, ...]] = ("hidden", "cell", *DELTA_OPERANDS)
     kept: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     oracle: ClassVar[str] = "tflite-micro"
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"UNIDIRECTIONAL_SEQUENCE_LSTM": 3}, "UnidirectionalSequenceLSTMOptions", _FIELDS)
@@ -95,20 +97,36 @@ class Lstm(Op):
         t = b.types(node)
         if t.has("hidden"):
             raise NoGradient("it keeps its state from call to call")
-        operands = {"g": dy, "y": node.outputs[0], **{o: node.inputs[o] for o in self.operands}}
+        operands = {"g": dy, "y": node.outputs[0], **node.inputs}
         op = LstmGradient(self.memory, room_for(b.constant(node.inputs["recurrent"])))
         dz = b.add(op, operands, f"{node.name}.dz")[0]
+        if t.has("delta"):
+            self._delta_gradients(b, node, dz)
         return sums_to_operands(b, node, dz, self.memory.steps_of(t))
 
+    def _delta_gradients(self, b: GradientBuilder, node: Node, dz: str) -> None:
+        """dV = sum over steps of dz x^T, dV_h = sum of dz h^T: the rows of y, each met by the step behind it."""
+        t, steps, rows = b.types(node), self.memory.steps_of(b.types(node)), self.memory.units(b.types(node)) * 4
+        for operand, source, window in (("weights", "x", Window((1, 1))), ("recurrent", "y", Window((1, 1), pad=(1, 0, -1, 0)))):
+            x = node.outputs[0] if source == "y" else node.inputs["x"]
+            op = WeightGradient(window, (steps, 1, t.type(operand).shape[1]), (steps, 1, rows), b.type_of(x).scale)
+            chosen = {"rows": node.inputs["delta_rows"]} if t.has("delta_rows") else {}
+            b.accumulate(node, DELTAS[operand], op, {"g": dz, "x": x, **chosen})
+
     def macs(self, t: NodeTypes) -> int:
-        return self.memory.steps_of(t) * (t.type("weights").size + t.type("recurrent").size)
+        return self.memory.steps_of(t) * sum(t.type(o).size for o in ("weights", "recurrent", *DELTAS.values()) if t.has(o))
 
     # -- C --------------------------------------------------------------------------------------------
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         kept: tuple[Argument | str, ...] = tuple(Argument(n.inputs[o]) if t.has(o) else "NULL" for o in self.kept)
-        arguments = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), *kept, Argument(n.outputs[0]), Scratch())
+        ends = (Argument(n.outputs[0]), Scratch())
         scratch = -(-2 * self.memory.units(t) // 4) * 4
-        return KernelCall("kt_lstm_s8", "kt_lstm_params", self.memory.fields(t, n), arguments, scratch, source="kernels/recurrent/lstm.c")
+        if not t.has("delta"):
+            arguments = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), *kept, *ends)
+            return KernelCall("kt_lstm_s8", "kt_lstm_params", self.memory.fields(t, n), arguments, scratch, source="kernels/recurrent/lstm.c")
+        arguments = (Argument(n.inputs["x"]), Argument(n.inputs["bias"]), *kept, *(Argument(n.inputs[o]) for o in DELTA_OPERANDS[:4]), *ends)
+        fields: dict[str, Field] = {"layer": self.memory.fields(t, n), "delta": self.memory.delta_fields(t, n)}
+        return KernelCall("kt_lstm_delta_s8", "kt_lstm_delta_params", fields, arguments, scratch, source="kernels/recurrent/lstm_delta.c")
 
     # -- files ----------------------------------------------------------------------------------------
     @classmethod

@@ -152,7 +152,7 @@ class Slice(Op):
         x = op.input(0)
         assert x is not None
         extent = [max(d, 1) for d in x.shape]
-        if any(not indices or min(indices) < 0 or max(indices) >= d for indices, d in zip(ranges, extent, strict=True)):
+        if any(not indices or not all(0 <= i < d for i in (indices[0], indices[-1])) for indices, d in zip(ranges, extent, strict=True)):
             raise CompileError(op.where, f"takes {ranges} of {extent}", "export the model again")
         touched = [i for i, (indices, d) in enumerate(zip(ranges, extent, strict=True)) if len(indices) != d or indices.step < 0]
         (value,), front = moved(r, op, [x], touched)

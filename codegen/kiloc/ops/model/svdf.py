@@ -23,8 +23,12 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import RANGES, Quantization, TensorType
 from .._activation import far_apart
 from .._sums import exact_matmul
+from ..backward.gradient_mask import masked
+from ..backward.parameter_gradient import BiasGradient
+from ..backward.svdf_gradient import SvdfInputGradient, narrowing_for
 
 if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
     from ...export.tflite import TFLiteWriter
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
@@ -82,7 +86,7 @@ class Svdf(Op):
         sums = exact_matmul(x - e.type("x").zero_point, e.array("weights").T)
         dtype = e.type("state").dtype
         last = (np.clip(nm.requantize(sums, *self.feature_multiplier(e)), *RANGES[dtype]) + zero).astype(dtype).astype(np.int64)
-        old = np.broadcast_to(e.wide("state").reshape(e.type("time").shape), (len(x), *e.type("time").shape))
+        old = np.broadcast_to(e.wide("state").reshape(-1, *e.type("time").shape), (len(x), *e.type("time").shape))
         return np.concatenate([old[:, :, 1:], last[:, :, None]], 2)
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
@@ -94,6 +98,17 @@ class Svdf(Op):
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
         return {"state": self.moved(e)[-1].reshape(e.type("state").shape).astype(e.type("state").dtype)}
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        """Of one call: nothing reaches the slices of earlier ones through the state."""
+        t, g = b.types(node), masked(b, node, dy, -128, 127)
+        if b.is_trainable(node.inputs["bias"]):
+            b.accumulate(node, "bias", BiasGradient(), {"g": g})
+        if not b.wants(node.inputs["x"]):
+            return {}
+        operands = {"g": g, **{o: node.inputs[o] for o in ("x", "weights", "time")}}
+        op = SvdfInputGradient(self.rank, self.feature_multiplier(t), narrowing_for(b.constant(operands["weights"]), b.constant(operands["time"])))
+        return {"x": b.add(op, operands, f"{node.name}.dx")[0]}
 
     def macs(self, t: NodeTypes) -> int:
         return t.type("weights").size + t.type("time").size

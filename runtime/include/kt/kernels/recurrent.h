@@ -36,8 +36,29 @@ typedef struct {
  * leaves behind; both NULL: it begins from 0. scratch: 2 * units bytes, read where cell is NULL. */
 void kt_lstm_s8(const kt_lstm_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *cell, int8_t *y, int16_t *scratch);
 
+/* What the deltas of an LSTM need beside their codes. multiplier, recurrent_multiplier: of each gate, from 1 to units of its sums. rows: the row of
+ * both deltas for each of 4 * units channels, -1 for none; NULL where every channel has one. */
+typedef struct {
+    int32_t multiplier[4];
+    int32_t shift[4];
+    int32_t recurrent_multiplier[4];
+    int32_t recurrent_shift[4];
+    const int16_t *rows;
+} kt_lstm_delta;
+
+typedef struct {
+    kt_lstm_params layer;
+    kt_lstm_delta delta;
+} kt_lstm_delta_params;
+
+/* kt_lstm_s8 with 2^exponent times delta [rows, depth] added to the weights, and recurrent_delta [rows, units] to the recurrent ones; both products
+ * saturate at +-2^30. */
+void kt_lstm_delta_s8(const kt_lstm_delta_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *cell, const int8_t *delta,
+                      const int8_t *delta_exponent, const int8_t *recurrent_delta, const int8_t *recurrent_delta_exponent, int8_t *y, int16_t *scratch);
+
 /* prescale: relative scales of the recurrent weights of each gate, in 2^-31; room: bits of what they are multiplied by; multiplier: their largest
- * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. */
+ * scale. cell_limit: magnitude at which the cell stops. cell_shift: right shift, or left where it is negative, from units of the cell to 2^-15. every: the cell is kept in front of
+ * every so many steps, and between computed again. */
 typedef struct {
     kt_lstm_params layer;
     int32_t prescale[4];
@@ -46,13 +67,27 @@ typedef struct {
     int32_t multiplier_shift;
     int32_t cell_limit;
     int32_t cell_shift;
+    int32_t every;
     int32_t shift;
 } kt_lstm_gradient_params;
 
 /* dz [steps, 4 * units] = the gradient of the sums of the gates, from g of y of kt_lstm_s8, which began from 0; carried from step to step in units
- * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (steps + 1) * units bytes. */
+ * of g / 2^16, which are shifted by `shift` to those of dz. scratch: 24 * units + 2 * (segments + every) * units
+ * bytes, of steps / every segments, rounded up. */
 void kt_lstm_gradient_s8(const kt_lstm_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                          int32_t *scratch);
+
+/* room: bits of what the recurrent delta is multiplied by. */
+typedef struct {
+    kt_lstm_gradient_params gradient;
+    kt_lstm_delta delta;
+    int32_t room;
+} kt_lstm_delta_gradient_params;
+
+/* kt_lstm_gradient_s8 of kt_lstm_delta_s8. scratch: 4 * units bytes more. */
+void kt_lstm_delta_gradient_s8(const kt_lstm_delta_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias,
+                               const int8_t *delta, const int8_t *delta_exponent, const int8_t *recurrent_delta,
+                               const int8_t *recurrent_delta_exponent, int8_t *dz, int32_t *scratch);
 
 /* steps: rows of x [steps, depth] and of y [steps, units]. weights [3 * units, depth], recurrent [3 * units, units]: the update, reset and new gate
  * one below the other. gate_multiplier, recurrent_multiplier: of each gate, from sums to 2^-12. inner [units]: what the product with the state
@@ -114,6 +149,19 @@ typedef struct {
  * [units * rank, memory] over the filters of a unit, and bias [units]. Sums over 16-bit states are taken modulo 2^32. */
 void kt_svdf_s8(const kt_svdf_params *params, const int8_t *x, const int8_t *time, const int32_t *bias, int8_t *state, int8_t *y);
 void kt_svdf_s16(const kt_svdf_params *params, const int8_t *x, const int16_t *time, const int32_t *bias, int16_t *state, int8_t *y);
+
+/* narrowing: right shift of the gradients of features, so that their sums stay in int32. Of layer what features need, and the sizes. */
+typedef struct {
+    kt_svdf_params layer;
+    int32_t narrowing;
+    int32_t shift;
+} kt_svdf_gradient_params;
+
+/* dx [depth] = the gradient of the slice x of one call, from g [units] of its result. scratch: 4 * depth bytes. */
+void kt_svdf_input_gradient_s8(const kt_svdf_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *time, int8_t *dx,
+                               int32_t *scratch);
+void kt_svdf_input_gradient_s16(const kt_svdf_gradient_params *params, const int8_t *g, const int8_t *x, const int16_t *time, int8_t *dx,
+                                int32_t *scratch);
 
 #ifdef __cplusplus
 }

@@ -19,7 +19,7 @@ extern "C" {
  * fold, bias_limit    as kt_packed_conv2d_params
  * scratch             16 * chunk + 16 bytes; where the length is more than one chunk 24 bytes a channel, rounded up to 2, more; where the window
  *                     is no single pixel of stride 1 an input pixel, rounded up to 4, more; with `fold` 4 bytes a channel, rounded up to 4, more. NULL where
- *                     that is 1,344 bytes at most: all is on the stack then */
+ *                     that is 672 bytes at most: all is on the stack then */
 typedef struct {
     kt_window window;
     int32_t outside;

@@ -1,14 +1,14 @@
 /* triple_weight_gradient.h: the gradient of a pointwise layer's weights with three sums in two words (product/triple.h): the values of six
  * neighbouring input channels make four words, which are multiplied by gradients.
  *
- * 32 positions hold whatever the values: 32 * 127 * 255 < 2^20. */
+ * 32 positions would hold whatever the values: 32 * 127 * 255 < 2^20. A panel has half as many, for the stack. */
 #ifndef KT_TRIPLE_WEIGHT_GRADIENT_H
 #define KT_TRIPLE_WEIGHT_GRADIENT_H
 
 #include "../../product/triple.h"
 #include "weight_gradient.h"
 
-enum { KT_PANEL_POSITIONS = 32, KT_GRADIENT_BLOCK = 16 };
+enum { KT_PANEL_POSITIONS = 16, KT_GRADIENT_BLOCK = 16 };
 
 /* Words of two output channels, [2][4]: the sums over positions of a panel [positions][4] times gradients, `stride` bytes apart. */
 #if KT_ARMV7M

@@ -92,8 +92,8 @@ static inline void kt_multiply_panel(const kt_triple_layer *layer, const uint32_
     }
 }
 
-/* scratch: the panel, totals where there are several chunks, a pixel outside where windows reach there. */
-static inline void kt_triple_walk(const kt_triple_layer *layer, const int8_t *x, int32_t outside, int32_t direction, void *scratch,
+/* scratch: the panel, totals where there are several chunks, a pixel outside where windows reach there. One copy, with scratch of any kind. */
+static __attribute__((noinline)) void kt_triple_walk(const kt_triple_layer *layer, const int8_t *x, int32_t outside, int32_t direction, void *scratch,
                                   kt_finish_triple *finish, const void *context)
 {
     const kt_window *const window = layer->window;
@@ -166,7 +166,7 @@ KT_INLINE void kt_triple_requantized(const kt_triple_conv2d_params *params, cons
     kt_triple_walk(&layer, x, params->outside, kt_direction(x, y), rest, finish, &layer);
 }
 
-enum { KT_STACK_PANEL = 336 }; /* words */
+enum { KT_STACK_PANEL = 168 }; /* words */
 
 /* A function of its own, so that the others do without these words. */
 static __attribute__((noinline)) void kt_triple_on_stack(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,

@@ -240,28 +240,30 @@ KT_INLINE void kt_triple_depthwise(const kt_triple_depthwise_params *params, con
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y];
     const int32_t direction = kt_direction(x, y);
+    const int32_t bands = (height + params->rows - 1) / params->rows;
+    const int in_place = x == y && window->input[KT_Y] == height && window->input[KT_X] == window->output[KT_X];
     kt_triple_band band = {params, x, y, scratch, NULL, 0, 0, 0, 0, 0, 0, 0, 0};
-    int32_t first;
-    if (x == y && window->input[KT_Y] == height && window->input[KT_X] == window->output[KT_X]) {
-        /* A channel after the other: each is overwritten by itself alone. */
-        kt_triple_place(&band, 0);
-        if (params->rows < height) {
-            const int32_t columns = window->output[KT_X] - 1 + (window->kernel[KT_X] - 1) * window->dilation[KT_X] + 1;
-            band.kept = (int8_t *)(band.plane + KT_ROW_WORDS * columns * band.height);
-        }
-        for (; band.channel < channels; band.channel++) {
-            band.keeps = 0;
-            for (first = 0; first < height; first += params->rows) {
-                kt_triple_place(&band, first);
-                kt_triple_channel(&band, bias, negative, two, three);
-            }
-        }
-        return;
+    int32_t index = kt_first(direction, bands), left;
+    kt_triple_place(&band, 0);
+    if (in_place && bands > 1) {
+        const int32_t columns = window->output[KT_X] - 1 + (window->kernel[KT_X] - 1) * window->dilation[KT_X] + 1;
+        band.kept = (int8_t *)(band.plane + KT_ROW_WORDS * columns * band.height);
     }
-    for (first = direction > 0 ? 0 : (height - 1) / params->rows * params->rows; kt_within(first, height); first += direction * params->rows) {
-        kt_triple_place(&band, first);
-        for (band.channel = 0; band.channel < channels; band.channel++) {
-            kt_triple_channel(&band, bias, negative, two, three);
+    for (left = bands * channels; left > 0; left--) {
+        kt_triple_place(&band, index * params->rows);
+        kt_triple_channel(&band, bias, negative, two, three);
+        if (in_place) { /* a channel after the other: each is overwritten by itself alone */
+            index++;
+            if (index == bands) {
+                index = band.keeps = 0;
+                band.channel++;
+            }
+        } else {
+            band.channel++;
+            if (band.channel == channels) {
+                band.channel = 0;
+                index += direction;
+            }
         }
     }
 }
