@@ -15,6 +15,12 @@
 #ifndef KT_WITH_GAIN
 #define KT_WITH_GAIN 0
 #endif
+/* Several products in one file: each kernel has a copy of the walk that calls its own. */
+#if KT_WITH_GAIN
+#define KT_WALK KT_INLINE
+#else
+#define KT_WALK static inline
+#endif
 enum { KT_START_WORDS = KT_WITH_GAIN ? KT_QUAD + KT_EPILOGUE : KT_QUAD }; /* of four channels */
 
 static inline const int32_t *kt_start_of(const kt_packed_conv2d_params *params, const int32_t *bias, int32_t *start)
@@ -24,7 +30,7 @@ static inline const int32_t *kt_start_of(const kt_packed_conv2d_params *params, 
 
 /* The product of one panel with every channel, int8 results. The last quad of channels that are no multiple of 4 is
  * computed beside the result. */
-static inline void kt_packed_results(const kt_packed_conv2d_params *params, const int32_t *bias, const void *panel,
+KT_WALK void kt_packed_results(const kt_packed_conv2d_params *params, const int32_t *bias, const void *panel,
                                      int8_t *y, int32_t stride, kt_product_kernel *product)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
@@ -96,7 +102,7 @@ static inline void kt_fill_two(const kt_window *window, int32_t outside, int32_t
     }
 }
 
-static inline void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
+KT_WALK void kt_walk_panels(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                                   void *scratch, kt_product_kernel *product)
 {
     const kt_window *const window = &params->window;

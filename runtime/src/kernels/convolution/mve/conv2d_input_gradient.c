@@ -190,7 +190,7 @@ void kt_conv2d_input_gradient_s8(const kt_conv2d_input_gradient_params *params, 
     state s;
     int32_t y, first;
     if (kt_is_transposed(params)) {
-        kt_transposed_input_gradient(params, g, dx, NULL);
+        kt_transposed_input_gradient(params, g, dx, NULL, NULL, NULL);
         return;
     }
     s.params = params;

@@ -11,15 +11,14 @@
 /* codes: the gradients that enter the path under the windows of each position, tap by tap, 0 where a window is not there: they are kept because
  * dx may lie over them. */
 typedef struct {
-    kt_transposed_path steps;
     const kt_window *window;
     const kt_path *path;
     int8_t codes[2][KT_RUN];
 } share;
 
-static void keep(kt_transposed_path *steps, const kt_held *held, int32_t slot)
+static void keep(void *path, const kt_held *held, int32_t slot)
 {
-    share *const s = (share *)steps;
+    share *const s = path;
     const kt_window *const window = s->window;
     const int32_t channels = s->path->channels;
     int8_t *codes = s->codes[slot];
@@ -69,15 +68,14 @@ static void add_codes(const kt_path *path, const int8_t *codes, const int8_t *we
     vstrwq_s32(row + 12, sum3);
 }
 
-static void add(const kt_transposed_path *steps, const kt_held *held, int32_t slot, int32_t first, int32_t count, int32_t *sums)
+static void add(const void *shared, int32_t slot, int32_t first, int32_t count, int32_t *sums)
 {
-    const share *const s = (const share *)steps;
+    const share *const s = shared;
     const kt_path *const path = s->path;
     const int32_t taps = s->window->kernel[KT_Y] * s->window->kernel[KT_X];
     const int32_t size = s->window->input[KT_CHANNELS], step = kt_kernel_size(s->window);
     const int32x4_t multiplier = vdupq_n_s32(path->multiplier), shift = vdupq_n_s32(path->shift);
     int32_t k, tap, i;
-    (void)held;
     for (k = 0; k < count; k += 16) {
         const int32_t part = kt_minimum(count - k, 16);
         int32_t row[16] = {0};
@@ -103,11 +101,9 @@ void kt_conv2d_path_input_gradient_s8(const kt_conv2d_input_gradient_params *par
     const int32_t run = params->window.kernel[KT_Y] * params->window.kernel[KT_X] * params->path_channels;
     if (gain == NULL && kt_is_transposed(params) && run <= KT_RUN) {
         share s;
-        s.steps.keep = keep;
-        s.steps.add = add;
         s.window = &params->window;
         s.path = &path;
-        kt_transposed_input_gradient(params, g, dx, &s.steps);
+        kt_transposed_input_gradient(params, g, dx, &s, keep, add);
         return;
     }
     (void)kt_walk_path_gradient(params, g, &trained, &path, kt_direction(g, dx), params->shift, dx);

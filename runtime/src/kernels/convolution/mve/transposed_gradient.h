@@ -94,15 +94,12 @@ typedef struct {
 
 /* What a trained path does: keep what it needs of position `slot` before anything is written, and add its share to the sums of `count` input
  * channels from `first` on. NULL for a layer without one. */
-typedef struct kt_transposed_path kt_transposed_path;
-struct kt_transposed_path {
-    void (*keep)(kt_transposed_path *path, const kt_held *held, int32_t slot);
-    void (*add)(const kt_transposed_path *path, const kt_held *held, int32_t slot, int32_t first, int32_t count, int32_t *sums);
-};
+typedef void kt_keep_gradients(void *path, const kt_held *held, int32_t slot);
+typedef void kt_add_share(const void *path, int32_t slot, int32_t first, int32_t count, int32_t *sums);
 
 /* dx of the positions from their runs. */
-static inline void kt_transposed_product(const kt_conv2d_input_gradient_params *params, const int16_t *run0,
-                                         const int16_t *run1, const kt_held *held, const kt_transposed_path *path)
+KT_INLINE void kt_transposed_product(const kt_conv2d_input_gradient_params *params, const int16_t *run0,
+                                         const int16_t *run1, const kt_held *held, const void *path, kt_add_share *add)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -130,15 +127,15 @@ static inline void kt_transposed_product(const kt_conv2d_input_gradient_params *
         }
         for (k = 0; k < held->count; k++) {
             if (path != NULL) {
-                path->add(path, held, k, first, count, sums[k]);
+                add(path, k, first, count, sums[k]);
             }
             kt_finish_gradient(sums[k], count, params->shift, held->dx[k] + first);
         }
     }
 }
 
-static inline void kt_transposed_input_gradient(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
-                                                kt_transposed_path *path)
+KT_INLINE void kt_transposed_input_gradient(const kt_conv2d_input_gradient_params *params, const int8_t *g, int8_t *dx,
+                                            void *path, kt_keep_gradients *keep, kt_add_share *add)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -158,14 +155,14 @@ static inline void kt_transposed_input_gradient(const kt_conv2d_input_gradient_p
             held.y[held.count] = y;
             held.x[held.count] = x;
             if (path != NULL) {
-                path->keep(path, &held, held.count);
+                keep(path, &held, held.count);
             }
             held.count++;
         } else {
             kt_fill_lanes(result, 0, channels);
         }
         if (held.count == 2 || (held.count == 1 && n + 1 == positions)) {
-            kt_transposed_product(params, runs[0], runs[held.count - 1], &held, path);
+            kt_transposed_product(params, runs[0], runs[held.count - 1], &held, path, add);
             held.count = 0;
         }
         x += direction;

@@ -93,7 +93,11 @@ void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, co
     trained.delta = delta;
     trained.exponent = *delta_exponent;
     trained.gain = kt_gain_of(gain, gain_exponent);
-    kt_depthwise_walk(params, x, bias, &trained, y, plain ? position : kt_depthwise_position);
+    if (plain) {
+        kt_depthwise_walk(params, x, bias, &trained, y, position);
+    } else {
+        kt_depthwise_walk(params, x, bias, &trained, y, kt_depthwise_position);
+    }
 }
 
 #endif
