@@ -9,6 +9,7 @@
 #include "kt/kernels/convolution.h"
 #include "../conv2d_input_gradient.h"
 #include "dot_wide.h"
+#include "../../../product/halves.h"
 #include "../../mve/gradient_lanes.h"
 #include "../../mve/lanes.h"
 
