@@ -38,8 +38,8 @@ SAME = {
     "mps2-an505": tuple(TABLES),
     "mps2-an505-m23": tuple(TABLES),
 }
-"""Board -> those tables. Packed kernels are portable C on Cortex-M3; M7 has a form of its own of packed ones alone; M33 runs those of M4, and M23 those of
-M3 but what is in `WITHOUT_DSP`."""
+"""Board -> those tables. Packed kernels are portable C on Cortex-M3; M7 has a form of its own of packed ones alone; M33 runs those of M4, and
+M23 those of M3 but what is in `WITHOUT_DSP`."""
 
 
 @pytest.mark.parametrize("board", WITHOUT_DSP)
