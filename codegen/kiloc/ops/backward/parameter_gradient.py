@@ -129,4 +129,6 @@ class WeightGradient(ParameterGradient):
         offset: Argument | str = Argument(n.inputs["exponent_offset"]) if t.has("exponent_offset") else "NULL"
         symbol = "kt_weight_gradient"
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))
-        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, source="kernels/convolution/weight_gradient.c")
+        reached = self.window.pointwise and not t.has("rows") and self.y_image[2] > 1
+        unreached = frozenset[str]() if reached else frozenset({"kt_triple_weight_gradient"})
+        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, source="kernels/convolution/weight_gradient.c", unreached=unreached)
