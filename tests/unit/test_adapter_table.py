@@ -77,14 +77,14 @@ def changed(at: int, *values: int) -> bytes:
         changed(0, 1),
         changed(0, 255, 255),
         changed(2, 0x40),
-        changed(2, 0x48),
+        changed(2, 0x49),
         changed(2, 0xC4),
         changed(3, 0),
         changed(3, 3),
         changed(4, 0),
         changed(8, 0),
     ],
-    ids=["layer 1 of 1", "layer 65535", "role 0", "role 8", "two parts", "type 0", "type 3", "no rows", "no columns"],
+    ids=["layer 1 of 1", "layer 65535", "role 0", "role 9", "two parts", "type 0", "type 3", "no rows", "no columns"],
 )
 def test_an_unknown_entry_is_refused(table: bytes) -> None:
     assert read_table(ONE, 1, 1)[0].bytes == 24

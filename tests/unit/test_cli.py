@@ -87,7 +87,7 @@ def test_build_and_report(folder: Path, tmp_path: Path) -> None:
     methods = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
     sgd = kt.SGD(lr=0.05, momentum=0.9, clip=0.5)
     same = kt.build(kt.load(folder / "tiny.tflite"), tmp_path / "api", method=methods, optimizer=sgd, accumulate=2, target="cortex-m0plus",
-                    calibration=(x, y), name="mine", seed=3)  # fmt: skip
+                    calibration=(x, y), name="mine", seed=3, ram="64K")  # fmt: skip
     assert same.report == built
 
 
@@ -174,7 +174,7 @@ def test_ops() -> None:
     assert not {n for n in names if "lora" in n or "gradient" in n}, "only what models are made of"
     assert all(row["meaning"].split()[0].strip(":,").isupper() for row in rows)
     without = [row["operator"] for row in rows if row["gradient"] is not True]
-    assert "svdf" in without and all(n == "svdf" or n.startswith("wide_") for n in without), "int16 activations are not trained through"
+    assert without and all(n.startswith("wide_") for n in without), "int16 activations are not trained through"
     assert "average_pool_2d" in run("ops").stdout
 
 

@@ -25,7 +25,7 @@ STYLE = """
 
 def fragment(title: str, body: str) -> str:
     """A piece of HTML for a notebook, which changes nothing beside it. body: HTML."""
-    charts = re.sub(r"(^|\} )( ?)\.", r"\1\2.kilotune .", CHART_STYLE, flags=re.MULTILINE)
+    charts = re.sub(r"(^|[{}] )( ?)\.", r"\1\2.kilotune .", CHART_STYLE, flags=re.MULTILINE)
     return f'<div class="kilotune"><style>{STYLE}{charts}</style><p><b>{escape(title)}</b></p>\n{body}</div>\n'
 
 
