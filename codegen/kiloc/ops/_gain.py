@@ -36,8 +36,8 @@ SMALLEST_GAIN = 1 / 16
 LARGEST_GAIN = 2
 """Both powers of two. A gain that nears 0 would leave a trained bias without a bound, one without a limit the sums to the input."""
 
-HEADROOM = 1.25
-"""Of the pre-scale under a gain. Each bit of it is one less of the gradient of a channel with small weights."""
+HEADROOM = 1.6
+"""Of the pre-scale under a gain: how far that of the largest scale may rise. More leaves the gradients fewer codes (docs/internals/numbers.md)."""
 
 BACKWARD_BITS = 14
 """Of the gain where gradients pass it."""

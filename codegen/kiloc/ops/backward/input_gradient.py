@@ -7,8 +7,7 @@ for which the int32 sums cannot overflow, proved from the frozen weights.
 A trained path adds its share, V^T G or A^T du, to the same sums. Its codes have one scale for the tensor, so G is taken as it is and the
 int32 product is requantised once: acc += limit(requantize(V^T G, M, S + exponent)), M 2^(S-31) = 1 / (max s_w 2^(p-15)). |V^T G| <=
 127 * 127 * terms stays in int32 up to 133,000 terms. Under a gain the path starts from `ApplyGain`'s result, and m becomes
-m gain: it leaves room for a gain of 5/4 of the largest scale then, and is limited
-beyond (`_gain.py`).
+m gain: it leaves room for a gain of 8/5 of the largest scale then, and is limited beyond (`_gain.py`).
 """
 
 from __future__ import annotations
