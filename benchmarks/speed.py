@@ -33,6 +33,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS = SHARED / "data" / "models"
 CORES = {"m0": "cortex-m0plus", "m3": "cortex-m3", "m4": "cortex-m4", "m7": "cortex-m7", "m33": "cortex-m33", "m55": "cortex-m55"}
 SMALL = ("m0", "m3")
+TRAINED_CORES = ("m3", "m4", "m7", "m33", "m55")
+"""The machine that stands for Cortex-M0+ has no room for the builds of every method."""
 """Cores that no faster form is for, of which the smaller has no room for most models."""
 PEERS = SHARED / "rig" / "peers.json"
 CALL = re.compile(r"^    (kt_\w+\((?:[^;]|\n)*?\);)", re.M)
@@ -404,7 +406,9 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         first = [pool.submit(inference, *each) for each in chosen]
         second = [pool.submit(training, *each) for each in steps]
-        third = [pool.submit(method_on, r, c) for r in METHODS for c in CORES if (not models or METHODS_OF in models) and (not cores or c in cores)]
+        third = [
+            pool.submit(method_on, r, c) for r in METHODS for c in TRAINED_CORES if (not models or METHODS_OF in models) and (not cores or c in cores)
+        ]
         inferences, trainings = [f.result() for f in first], [f.result() for f in second]
         methods = [f.result() for f in third]
     lost: list[str] = []
