@@ -193,7 +193,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str = "") 
 
 @pytest.mark.qemu
 @needs_qemu
-@pytest.mark.parametrize("name", ["mps2-an386", "mps2-an505"])
+@pytest.mark.parametrize("name", ["mps2-an386"])
 def test_the_device_drives_a_board_over_tcp(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("KILOTUNE_CACHE", str(tmp_path / "a folder with spaces"))
     log = stand_in(tmp_path, monkeypatch)

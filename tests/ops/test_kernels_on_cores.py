@@ -28,7 +28,7 @@ TABLES = {
 WITHOUT_DSP = {"mps2-an385": "armv7m", "mps2-an505-m23": "armv6m"}
 """Boards whose cores have kernels with three sums in two words, as the emulator has them: M23 stands for M0 and M0+."""
 
-EACH = 40
+EACH = 30
 """Cases of each kernel on a core; the host runs more."""
 FEW = 8
 """Where a core runs the kernels of another one here, or those of the host."""

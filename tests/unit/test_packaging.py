@@ -191,7 +191,8 @@ def test_installed_command_runs(installed: Installed) -> None:
 
 # ---- The runtime as a CMake project ----
 
-CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
+CORES = ("cortex-m0plus", "cortex-m4", "cortex-m55")
+"""One of each set of kernels; flags of the others are those of the table of cores."""
 
 FROM_COMPILER = {"memcpy", "memset", "memmove", "memcmp", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
 """What compilers call without being asked; the soft float and division of the Arm ABI begin with __."""
@@ -241,7 +242,7 @@ def test_cmake_builds_and_installs_the_runtime_for_the_host(cmake: str, tmp_path
 
 
 @pytest.mark.parametrize("core", [pytest.param(core, marks=[] if core in ("cortex-m0plus", "cortex-m4") else pytest.mark.slow) for core in CORES])
-def test_cmake_builds_the_runtime_for_every_core(cmake: str, arm_gcc: str, tmp_path: Path, core: str) -> None:
+def test_cmake_builds_the_runtime_for_a_core(cmake: str, arm_gcc: str, tmp_path: Path, core: str) -> None:
     toolchain = ROOT / "cmake" / "arm-none-eabi.cmake"
     library = build_runtime(cmake, tmp_path / core, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", f"-DKILOTUNE_CPU={core}")
     foreign = {name for name in foreign_symbols(library, "arm-none-eabi-nm") if not name.startswith("__")}
