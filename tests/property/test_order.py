@@ -145,7 +145,7 @@ def test_a_build_runs_the_better_order_with_the_same_bits() -> None:
     assert np.array_equal(interp.infer(found, x)[0], interp.infer(given_order, x)[0])
     c = compile_graph(graph, Options(methods=(kt.BiasOnly(),), target="cortex-m55"), "0")
     assert [n.name for n in c.infer.graph.nodes] == [n.name for n in found.nodes]
-    assert c.infer.plan.arena_bytes < before
+    assert c.infer.plan.arena_bytes == -(-after // 8) * 8, "Helium's kernels ask for places of whole eights"
 
 
 @settings(quick, max_examples=10)

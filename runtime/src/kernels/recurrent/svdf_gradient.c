@@ -4,13 +4,5 @@
 void kt_svdf_input_gradient_s8(const kt_svdf_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *time, int8_t *dx,
                                int32_t *scratch)
 {
-    const kt_svdf_params *p = &params->layer;
-    int32_t unit, filter;
-    memset(scratch, 0, (size_t)p->depth * sizeof *scratch);
-    for (unit = 0; unit < p->units; unit++) {
-        for (filter = unit * p->rank; filter < (unit + 1) * p->rank; filter++) {
-            add_filter(params, filter, g[unit] * time[(filter + 1) * p->memory - 1], x, INT8_MIN, INT8_MAX, scratch);
-        }
-    }
-    write_gradient(params, scratch, dx);
+    svdf_input_gradient(params, g, x, time, NULL, dx, scratch);
 }

@@ -31,4 +31,22 @@ static inline void write_gradient(const kt_svdf_gradient_params *params, const i
     }
 }
 
+/* time: the weights of time, of 16 bits or, where that is NULL, of 8; the state has as many. scratch: `depth` sums. */
+static inline void svdf_input_gradient(const kt_svdf_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *time,
+                                       const int16_t *wide_time, int8_t *dx, int32_t *scratch)
+{
+    const kt_svdf_params *p = &params->layer;
+    const int32_t low = wide_time == NULL ? INT8_MIN : INT16_MIN, high = wide_time == NULL ? INT8_MAX : INT16_MAX;
+    int32_t unit, filter;
+    memset(scratch, 0, (size_t)p->depth * sizeof *scratch);
+    for (unit = 0; unit < p->units; unit++) {
+        for (filter = unit * p->rank; filter < (unit + 1) * p->rank; filter++) {
+            const int32_t last = (filter + 1) * p->memory - 1;
+            const int32_t newest = wide_time == NULL ? time[last] : wide_time[last];
+            add_filter(params, filter, g[unit] * newest, x, low, high, scratch);
+        }
+    }
+    write_gradient(params, scratch, dx);
+}
+
 #endif
