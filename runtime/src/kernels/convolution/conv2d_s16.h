@@ -1,4 +1,4 @@
-/* conv2d_s16.h: layers of int16 activations, by the results of one position, which the one file that includes this defines. */
+/* conv2d_s16.h: the walk over positions of layers of int16 activations. */
 #ifndef KT_CONV2D_S16_H
 #define KT_CONV2D_S16_H
 
@@ -38,18 +38,6 @@ static inline void kt_wide_walk(const kt_conv2d_params *params, const int16_t *x
             kt_wide_position(params, &bias, &patch, x, size, y);
         }
     }
-}
-
-void kt_conv2d_s16(const kt_conv2d_params *params, const int16_t *x, const int64_t *bias, int16_t *y)
-{
-    const kt_wide_bias values = {bias, NULL};
-    kt_wide_walk(params, x, values, y);
-}
-
-void kt_conv2d_s16_bias32(const kt_conv2d_params *params, const int16_t *x, const int32_t *bias, int16_t *y)
-{
-    const kt_wide_bias values = {NULL, bias};
-    kt_wide_walk(params, x, values, y);
 }
 
 #endif

@@ -32,4 +32,16 @@ static void kt_wide_position(const kt_conv2d_params *params, const kt_wide_bias 
     }
 }
 
+void kt_conv2d_s16(const kt_conv2d_params *params, const int16_t *x, const int64_t *bias, int16_t *y)
+{
+    const kt_wide_bias values = {bias, NULL};
+    kt_wide_walk(params, x, values, y);
+}
+
+void kt_conv2d_s16_bias32(const kt_conv2d_params *params, const int16_t *x, const int32_t *bias, int16_t *y)
+{
+    const kt_wide_bias values = {NULL, bias};
+    kt_wide_walk(params, x, values, y);
+}
+
 #endif
