@@ -16,6 +16,7 @@ from kiloc import (
     Huber,
     KilotuneError,
     MeanSquaredError,
+    NextToken,
     ModelError,
     SoftCrossEntropy,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "LoRA",
     "LogMel",
     "MeanSquaredError",
+    "NextToken",
     "Memory",
     "Mfcc",
     "MicroFrontend",

@@ -21,6 +21,7 @@ from ..ir.graph import STREAM, Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
+from ..ops.model.embedding import tokens_of
 
 OPSET, IR_VERSION, LATER_IR_VERSION = 13, 8, 9
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -67,7 +68,10 @@ class OnnxWriter:
 
     def finished(self) -> bytes:
         def port(name: str) -> Any:
-            return helper.make_tensor_value_info(name, _ELEMENTS[self.graph.type(name).dtype], self.graph.type(name).shape)
+            element = TensorProto.INT64 if name in tokens else _ELEMENTS[self.graph.type(name).dtype]
+            return helper.make_tensor_value_info(name, element, self.graph.type(name).shape)
+
+        tokens = tokens_of(self.graph)
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
@@ -197,6 +201,14 @@ class OnnxWriter:
         kind = node.op.onnx.operators[0]
         real = self.emit(kind, reals, f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))
+
+    def embedded(self, node: Node) -> None:
+        """Gather of a table's int8 rows by an input, which holds the numbers of tokens."""
+        table, name = self.graph.values[node.inputs["table"]], node.inputs["x"]
+        if table.data is None or name not in self.graph.inputs:
+            raise CompileError(node.origin or node.name, f"chooses rows by {name}, which is computed", "keep the file that it was read from")
+        self.emit("Gather", [self.constant(f"{node.name}/table", table.data), name], node.outputs[0], axis=0)
+        self.order[node.outputs[0]] = "last"
 
     def window_attributes(self, window: Window) -> dict[str, Any]:
         return {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pad}

@@ -27,7 +27,9 @@ FORMAT = 1
 DTYPES = ("int8", "uint8", "int16", "int32")
 """Of inputs and outputs. A manifest that names none means int8."""
 
-TARGETS_OF_LOSSES = {"cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values"}
+TARGETS_OF_LOSSES = {
+    "cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values", "next_token": "input"
+}  # fmt: skip
 """Losses, and what their targets are where the manifest does not say."""
 
 
