@@ -1,4 +1,4 @@
-"""The float model as an INT8 .onnx file in QDQ form: weights with a scale a channel, every other tensor with the range that it has on sample texts."""
+"""The float model as an INT8 .onnx file in QDQ form: weights with a scale a channel, other tensors with the range that they have on a text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
-from float_model import EPSILON, Architecture
+from float_model import EPSILON, Architecture, logits
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -103,7 +105,11 @@ class Writer:
         scale = np.maximum(np.abs(data).max(others) / 127, 1e-8).astype(np.float32)
         spread = scale.reshape([-1 if i == axis else 1 for i in range(data.ndim)])
         codes = np.clip(np.rint(data / spread), -127, 127).astype(np.int8)
-        inputs = [self.constant(f"{name}/MatMul", codes), self.constant(f"{name}_scale", scale), self.constant(f"{name}_zero", np.zeros(len(scale), np.int8))]
+        inputs = [
+            self.constant(f"{name}/MatMul", codes),
+            self.constant(f"{name}_scale", scale),
+            self.constant(f"{name}_zero", np.zeros(len(scale), np.int8)),
+        ]
         return self.emit("DequantizeLinear", inputs, f"{name}_real", axis=axis)
 
     def integers(self, name: str, values: Sequence[int]) -> str:
@@ -148,3 +154,31 @@ class Writer:
         y = self.quantized(f"{block}_mixed", self.emit("MatMul", [y, parts["value"]], f"{block}_mixed_real"))
         y = self.emit("Transpose", [y], f"{block}_back", perm=(0, 2, 1, 3))
         return self.emit("Reshape", [y, self.integers(f"{block}_flat", (1, a.context, a.width))], f"{block}_joined")
+
+
+def quantised(a: Architecture, weights: Mapping[str, Array], rows: NDArray[np.int8]) -> bytes:
+    """The file, with the ranges that tensors have on rows of tokens."""
+    seen: dict[str, list[Array]] = {}
+
+    def see(name: str, x: jax.Array) -> jax.Array:
+        seen.setdefault(name, []).append(np.asarray(x))
+        return x
+
+    logits(a, {k: jnp.asarray(v) for k, v in weights.items()}, jnp.asarray(rows.astype(np.int32)), see)
+    return write(a, weights, ranges(seen))
+
+
+def weights_of(data: bytes) -> dict[str, Array]:
+    """The weights of a file that `write` made, as real numbers: what it was made from, but for rounding to 8 bits."""
+    graph = onnx.load_model_from_string(data).graph
+    held = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    found: dict[str, Array] = {}
+    for node in graph.node:
+        name = node.input[0].removesuffix("/MatMul") if node.input else ""
+        if node.op_type == "DequantizeLinear" and node.input[0] in held and not node.input[0].endswith("_codes"):
+            codes, scale, zero = (held[i].astype(np.float32) for i in node.input)
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+            spread = [-1 if i == axis and scale.ndim else 1 for i in range(codes.ndim)]
+            real = (codes - zero.reshape(spread)) * scale.reshape(spread)
+            found[name] = real[:, 0].T if name.endswith("_window") else real
+    return found | {name: data for name, data in held.items() if name.endswith(("_bias", "_gamma", "_beta"))}

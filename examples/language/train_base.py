@@ -1,7 +1,10 @@
-"""Trains the base model on Shakespeare's plays in float32 and writes base.npz: about ten minutes on two cores. Needs jax.
+"""Trains the base model on Shakespeare's plays in float32 and writes it as an INT8 file: about ten minutes on two idle cores. Needs jax.
 
-    python examples/language/train_base.py            # base.npz, and base.onnx of it
-    python examples/language/train_base.py --steps 200 --blocks cccc --write cccc
+    python examples/language/train_base.py                                # base.onnx
+    python examples/language/train_base.py --blocks cccc --write convolutions
+    python examples/language/train_base.py --reuse                        # base.onnx of weights that were trained before
+
+The files are part of the repository: this need not be run.
 """
 
 from __future__ import annotations
@@ -16,11 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from float_model import Architecture, Parameters, bits, initial, nats
 from numpy.typing import NDArray
-from text import texts, windows
+from onnx_file import quantised
+from text import FOLDER, texts, windows
 
 HERE = Path(__file__).resolve().parent
 STEPS, BATCH, RATE, WARM_UP, DECAY = 4_000, 32, 8e-3, 100, 0.02
 BETA1, BETA2 = 0.9, 0.98
+CALIBRATION = 64
+"""Rows of the plays that tensors get their ranges by."""
 
 
 @partial(jax.jit, static_argnums=0)
@@ -58,13 +64,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--blocks", default=Architecture.blocks, help="a letter a block: c convolution, a attention")
     parser.add_argument("--write", default="base", help="name of the files")
+    parser.add_argument("--reuse", action="store_true", help="take the float weights of an earlier run")
     arguments = parser.parse_args()
-    t, a = texts(), Architecture(arguments.blocks)
-    p = trained(a, t.base, arguments.steps)
-    count = sum(x.size for x in p.values())
+    t, a, kept = texts(), Architecture(arguments.blocks), FOLDER / f"{arguments.write}.npz"
+    if arguments.reuse:
+        p = {k: jnp.asarray(x) for k, x in np.load(kept).items()}
+    else:
+        p = trained(a, t.base, arguments.steps)
+        np.savez(kept, **{k: np.asarray(x) for k, x in p.items()})
     for name, tokens in (("plays that were held out", t.base_test), ("the poem", t.test)):
-        print(f"{count:,} parameters, {name}: {bits(a, p, windows(tokens, a.context)):.3f} bits a character")
-    np.savez(HERE / "build" / f"{arguments.write}.npz", **{k: np.asarray(x) for k, x in p.items()})
+        print(f"{sum(x.size for x in p.values()):,} parameters, {name}: {bits(a, p, windows(tokens, a.context)):.3f} bits a character")
+    rows = windows(t.base, a.context)
+    data = quantised(a, {k: np.asarray(x) for k, x in p.items()}, rows[:: len(rows) // CALIBRATION])
+    (HERE / f"{arguments.write}.onnx").write_bytes(data)
+    print(f"{arguments.write}.onnx: {len(data):,} bytes")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from kiloc import (
     Huber,
     KilotuneError,
     MeanSquaredError,
-    NextToken,
     ModelError,
+    NextToken,
     SoftCrossEntropy,
 )
 from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
@@ -67,12 +67,12 @@ __all__ = [
     "LoRA",
     "LogMel",
     "MeanSquaredError",
-    "NextToken",
     "Memory",
     "Mfcc",
     "MicroFrontend",
     "Model",
     "ModelError",
+    "NextToken",
     "Picture",
     "ScaleShift",
     "SearchResult",

@@ -203,12 +203,13 @@ class OnnxWriter:
         self.result(node, real, order, getattr(node.op, "activation", "none"))
 
     def embedded(self, node: Node) -> None:
-        """Gather of a table's int8 rows by an input, which holds the numbers of tokens."""
+        """Gather of a dequantised table's rows by an input, which holds the numbers of tokens."""
         table, name = self.graph.values[node.inputs["table"]], node.inputs["x"]
         if table.data is None or name not in self.graph.inputs:
             raise CompileError(node.origin or node.name, f"chooses rows by {name}, which is computed", "keep the file that it was read from")
-        self.emit("Gather", [self.constant(f"{node.name}/table", table.data), name], node.outputs[0], axis=0)
-        self.order[node.outputs[0]] = "last"
+        inputs = [self.constant(f"{node.name}/table", table.data), *self.scale(f"{node.name}/table", table.type)]
+        real = self.emit("DequantizeLinear", inputs, f"{node.name}/table/real")
+        self.result(node, self.emit("Gather", [real, name], f"{node.name}/rows", axis=0), "last")
 
     def window_attributes(self, window: Window) -> dict[str, Any]:
         return {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pad}

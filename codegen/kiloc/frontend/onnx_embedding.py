@@ -12,7 +12,7 @@ from ..ops.model.embedding import LARGEST, Embedding, token_quantization
 from .build import checked_quantization
 from .onnx_file import DEQUANTIZE, LAYOUT, Operator, Port
 from .onnx_tensors import EXPORT_AGAIN
-from .qdq import Activation, Constant, positions
+from .qdq import Activation, positions
 
 if TYPE_CHECKING:
     from .onnx_reader import OnnxReader

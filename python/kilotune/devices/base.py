@@ -104,8 +104,8 @@ class Device(Calls, ABC):
         samples whose class, or each of whose values, is at most so far from the target, around a circle of `period`, such as 100 classes.
 
         The loss is computed here from that output, dequantised: cross-entropy for labels and distributions (without smoothing and
-        weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's loss; "next_token" is
-        the mean over all tokens but a sample's first, and "accuracy" the share of them that were thought likeliest.
+        weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's
+        loss. With "next_token" it is the mean over all tokens of x but the first, "accuracy" the share that was thought likeliest.
         Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
         samples = self._inputs(x)

@@ -319,6 +319,4 @@ class NextToken(LossOperator):
             "size": y.shape[-1], "rows": x.size, "zero_point": y.zero_point, "scale": y.scale, "token_offset": -x.zero_point
         }  # fmt: skip
         arguments = (*self.arguments(n, "x"), Scratch())
-        return KernelCall(
-            "kt_next_token_cross_entropy", "kt_next_token_params", fields, arguments, scratch=1024, source="loss/next_token.c"
-        )
+        return KernelCall("kt_next_token_cross_entropy", "kt_next_token_params", fields, arguments, scratch=1024, source="loss/next_token.c")
