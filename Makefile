@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ personalise: boards $(DEMO)  ## one emulated board learns two speakers, a second
 
 voice: boards $(DEMO)  ## from the samples of a microphone to a personalised word, on an emulated board
 	$(BIN)/python examples/voice/run.py
+
+language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
+	$(BIN)/python examples/language/run.py
 
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py
@@ -85,6 +88,9 @@ bench-memory: setup  ## memory of inference and training beside the peers and th
 
 bench-sequences: setup  ## memory of attention by length of a sequence, and a transformer that learns a speaker
 	$(BIN)/python benchmarks/sequences.py --write docs/sequences.md
+
+bench-language: setup  ## bits a character, memory and instructions of a language model that learns, beside float training
+	$(BIN)/python benchmarks/language.py --write docs/language.md
 
 bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
 	$(BIN)/python benchmarks/placement.py --write docs/placement.md

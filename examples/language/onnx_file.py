@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
-from float_model import EPSILON, Architecture, logits
+from float_model import EPSILON, Architecture, Parameters, logits
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,16 +19,22 @@ SOFTMAX = (0.0, 255 / 256)
 HIDDEN = 31.5
 """That the mask subtracts beyond the range of scores: an integer softmax counts nothing that is e^31 less likely than another."""
 
+OUTSIDE = 1e-4
+"""Share of a tensor's values that may saturate."""
+MOVING, ROOM = ("_sum", "_mix", "_narrow", "_enter"), 1.5
+"""The residual stream and what is added to it grow while a device learns: where they saturate, no gradient passes. They get so much more room."""
+
 Array = NDArray[Any]
 Ranges = Mapping[str, tuple[float, float]]
 
 
-def ranges(tensors: Mapping[str, Sequence[Array]], outside: float = 1e-4) -> dict[str, tuple[float, float]]:
-    """Of each tensor the range that all but a share `outside` of its values lie in; the others saturate."""
+def ranges(tensors: Mapping[str, Sequence[Array]]) -> dict[str, tuple[float, float]]:
+    """Of each tensor the range that nearly all of its values lie in; the others saturate. Those that move in training get room."""
     found = {}
     for name, parts in tensors.items():
-        low, high = np.quantile(np.concatenate([p.ravel() for p in parts]), [outside / 2, 1 - outside / 2])
-        found[name] = (min(float(low), 0.0), max(float(high), 0.0))
+        low, high = np.quantile(np.concatenate([p.ravel() for p in parts]), [OUTSIDE / 2, 1 - OUTSIDE / 2])
+        room = ROOM if name.rstrip("12").endswith(MOVING) else 1.0
+        found[name] = (min(float(low) * room, 0.0), max(float(high) * room, 0.0))
     return found
 
 
@@ -156,16 +162,20 @@ class Writer:
         return self.emit("Reshape", [y, self.integers(f"{block}_flat", (1, a.context, a.width))], f"{block}_joined")
 
 
-def quantised(a: Architecture, weights: Mapping[str, Array], rows: NDArray[np.int8]) -> bytes:
+def quantised(a: Architecture, p: Parameters, rows: NDArray[np.int8]) -> bytes:
     """The file, with the ranges that tensors have on rows of tokens."""
+    return write(a, {k: np.asarray(x) for k, x in p.items()}, tensor_ranges(a, p, rows))
+
+
+def tensor_ranges(a: Architecture, p: Parameters, rows: NDArray[np.int8]) -> dict[str, tuple[float, float]]:
     seen: dict[str, list[Array]] = {}
 
     def see(name: str, x: jax.Array) -> jax.Array:
         seen.setdefault(name, []).append(np.asarray(x))
         return x
 
-    logits(a, {k: jnp.asarray(v) for k, v in weights.items()}, jnp.asarray(rows.astype(np.int32)), see)
-    return write(a, weights, ranges(seen))
+    logits(a, p, jnp.asarray(rows.astype(np.int32)), see)
+    return ranges(seen)
 
 
 def weights_of(data: bytes) -> dict[str, Array]:
