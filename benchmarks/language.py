@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ import kilotune as kt
 BOARDS = {"Cortex-M4": ("cortex-m4", "qemu:mps2-an386"), "Cortex-M7": ("cortex-m7", "qemu:mps2-an500")}
 RATES, ALL_RATES = (0.5, 1.0, 2.0), (0.1, 0.2, 0.4)
 """Of LoRA, and of all weights in float."""
-PASSES, SAMPLE, OLD = 3, 300, 4
+PASSES, SAMPLE, OLD = 3, 300, 8
 """Passes of the longer training; characters of a sample of its text; every so many-th row of the plays is evaluated."""
 
 Rows = NDArray[np.int8]
@@ -54,7 +55,8 @@ class Sets:
 
     @classmethod
     def of(cls, t: Texts) -> Sets:
-        return cls(*(windows(tokens, CONTEXT) for tokens in (t.trained, t.validation, t.test)), windows(t.base_test, CONTEXT)[::OLD])
+        trained, validation, test = (windows(tokens, CONTEXT) for tokens in (t.trained, t.validation, t.test))
+        return cls(trained, validation[::2], test, windows(t.base_test, CONTEXT)[::OLD])
 
 
 @dataclass(frozen=True)
@@ -95,62 +97,59 @@ def in_float(s: Sets, said: Callable[[str], None]) -> dict[str, Found]:
 
 
 # -- integers -----------------------------------------------------------------------------------------
-def in_integers(s: Sets, build: kt.Build, said: Callable[[str], None]) -> tuple[dict[str, Found], list[str]]:
-    """Nothing trained, LoRA in one pass and in several, and what the model writes before and after one."""
+@dataclass(frozen=True)
+class Learned:
+    """A training on the device: what it reached, what the model writes then, and how often it read the text."""
 
-    def learned(device: kt.Device, rate: float, passes: int) -> None:
-        device.reset()
-        device.fit(s.trained, epochs=passes, learning_rate=rate, decay=DECAY, hold_out=0, progress=False)
+    found: Found
+    sample: str
+    passes: int
 
+
+def learned(s: Sets, build: kt.Build, rate: float, passes: int, said: Callable[[str], None]) -> Learned:
+    """LoRA from the base model on, or with no pass the base model."""
+    started = time.monotonic()
     with build.open("host") as device:
-        found = {"nothing, INT8": Found.of(s, lambda rows: bits(device, rows))}
-        samples, candidates = [written(device, SAMPLE)], []
-        for rate in RATES:
-            started = time.monotonic()
-            learned(device, rate, 1)
-            candidates.append((Found.of(s, lambda rows: bits(device, rows), rate), device.state()))
-            said(f"INT8, rate {rate:g}: {candidates[-1][0].cells()}, {time.monotonic() - started:.0f} s")
-        chosen, state = min(candidates, key=lambda c: c[0].validation)
-        found[f"LoRA r={RANK}, INT8 on the device"] = chosen
-        device.set_state(state)
-        samples.append(written(device, SAMPLE))
-        assert chosen.rate is not None
-        learned(device, chosen.rate, PASSES)
-        found[f"the same in {PASSES} passes"] = Found.of(s, lambda rows: bits(device, rows), chosen.rate)
-        said(f"{PASSES} passes: {found[f'the same in {PASSES} passes'].cells()}")
-    return found, samples
+        if passes:
+            device.fit(s.trained, epochs=passes, learning_rate=rate, decay=DECAY, hold_out=0, progress=False)
+        found = Found.of(s, lambda rows: bits(device, rows), rate if passes else None)
+        said(f"INT8, {passes} passes at {rate:g}: {found.cells()}, {time.monotonic() - started:.0f} s")
+        return Learned(found, written(device, SAMPLE), passes)
+
+
+def in_integers(s: Sets, build: kt.Build, pool: Executor, long: bool, said: Callable[[str], None]) -> Callable[[], list[Learned]]:
+    """Starts all trainings; what is returned waits for them: the base model, and the best of one pass, and of several where asked for."""
+    runs = [(0.0, 0), *((rate, 1) for rate in RATES), *((rate, PASSES) for rate in RATES if long)]
+    started = [pool.submit(learned, s, build, rate, passes, said) for rate, passes in runs]
+
+    def wait() -> list[Learned]:
+        ended = [task.result() for task in started]
+        groups = [[e for e in ended if e.passes == passes] for passes in (0, 1, PASSES)]
+        return [min(group, key=lambda e: e.found.validation) for group in groups if group]
+
+    return wait
 
 
 # -- cost ---------------------------------------------------------------------------------------------
-def cost(t: Texts, s: Sets, folder: Path, said: Callable[[str], None]) -> list[list[str]]:
-    """A row for each core."""
-    rows = []
-    for name, (target, board) in BOARDS.items():
-        build = built(folder / target, t.base, target=target)
-        memory, flash = build.report["memory"], build.report["flash"]
-        with build.open("host") as host:
-            expected = fingerprint(host, s.trained[:CHECKED])
-        with build.open(board, count=True) as device:
-            device.infer(s.trained[:1])
-            forward = int(device.stats()["instructions"])
-            device.train_step(s.trained[0])
-            step = int(device.stats()["instructions"])
-            device.reset()
-            if fingerprint(device, s.trained[:CHECKED]) != expected:
-                raise SystemExit(f"{board} and the host have other states after {CHECKED} rows")
-        cells = (
-            flash["total"],
-            memory["infer_arena"],
-            memory["train_arena"],
-            memory["state"],
-            memory["train_total"],
-            forward,
-            forward // CONTEXT,
-            step,
-        )
-        rows.append([name, *(f"{int(n):,}" for n in cells), f"`{expected}`"])
-        said(" | ".join(rows[-1]))
-    return rows
+def costs_of(name: str, t: Texts, s: Sets, folder: Path, said: Callable[[str], None]) -> list[str]:
+    """The row of a core. Its state after some rows of training is the host's."""
+    target, board = BOARDS[name]
+    build = kt.open_build(folder / target) if (folder / target).exists() else built(folder / target, t.base, target=target)
+    memory, flash = build.report["memory"], build.report["flash"]
+    with build.open("host") as host:
+        expected = fingerprint(host, s.trained[:CHECKED])
+    with build.open(board, count=True) as device:
+        device.infer(s.trained[:1])
+        forward = int(device.stats()["instructions"])
+        device.train_step(s.trained[0])
+        step = int(device.stats()["instructions"])
+        device.reset()
+        if fingerprint(device, s.trained[:CHECKED]) != expected:
+            raise SystemExit(f"{board} and the host have other states after {CHECKED} rows")
+    cells = (flash["total"], memory["infer_arena"], memory["train_arena"], memory["state"], memory["train_total"], forward, forward // CONTEXT, step)
+    row = [name, *(f"{int(n):,}" for n in cells), f"`{expected}`"]
+    said(" | ".join(row))
+    return row
 
 
 # -- the page -----------------------------------------------------------------------------------------
@@ -214,6 +213,7 @@ def page(costs: list[list[str]], found: dict[str, Found], samples: list[str]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--write", type=Path, help="also write the page")
+    parser.add_argument("--long", action="store_true", help=f"also train in {PASSES} passes")
     arguments = parser.parse_args()
 
     def said(line: str) -> None:
@@ -221,13 +221,17 @@ def main() -> None:
 
     t = texts()
     s = Sets.of(t)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(2) as pool:
         folder = Path(scratch)
-        costs = cost(t, s, folder, said)
+        build = built(folder / "cortex-m4", t.base)
+        waiting = in_integers(s, build, pool, arguments.long, said)
         found = in_float(s, said)
-        integers, samples = in_integers(s, kt.open_build(folder / "cortex-m4"), said)
-    found = dict(sorted({**found, **integers}.items(), key=lambda item: not item[0].startswith("nothing")))
-    made = page(costs, found, samples)
+        costs = [costs_of(name, t, s, folder, said) for name in BOARDS]
+        ended = waiting()
+    names = {0: "nothing, INT8", 1: f"LoRA r={RANK}, INT8, on the device", PASSES: f"the same in {PASSES} passes"}
+    found |= {names[e.passes]: e.found for e in ended}
+    found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("nothing")))
+    made = page(costs, found, [e.sample for e in ended[:2]])
     print(made)
     if arguments.write:
         arguments.write.write_text(made)
