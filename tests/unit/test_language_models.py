@@ -12,6 +12,7 @@ from qdq_models import Qdq, kinds, load, refused, runtime
 
 import kilotune as kt
 from kiloc import pipeline
+from kiloc.emit import state_layout
 from kiloc.errors import CompileError
 from kiloc.export import onnx as writer
 from kiloc.ir import interp
@@ -172,3 +173,19 @@ def test_tokens_without_a_row_change_nothing(build: kt.Build) -> None:
         x[-1] = 10
         device.train_step(x)
         assert device.state() != state
+
+
+def test_the_state_is_the_interpreters(build: kt.Build) -> None:
+    c = pipeline.compile_graph(language().load(), options(), "")
+    state, layout = interp.initial_state(c.graph), state_layout(c.graph)
+    with build.open("host") as device:
+        device.set_learning_rate(0.1)
+        for row in ((np.arange(LENGTH) * k % 11).astype(np.int8) for k in (1, 2, 5)):
+            device.train_step(row)
+            interp.train_step(c.graph, {"input": row[None]}, state)
+        found = device.state()
+    for parameter in c.graph.parameters:
+        value = c.graph.values[parameter.values["value"]]
+        begin = layout.offset(value.name)
+        assert found[begin : begin + value.type.bytes] == state[value.name].tobytes(), value.name
+        assert np.any(state[value.name] != value.data)
