@@ -36,10 +36,12 @@ from text import Texts, texts, windows
 import kilotune as kt
 
 BOARDS = {"Cortex-M4": ("cortex-m4", "qemu:mps2-an386"), "Cortex-M7": ("cortex-m7", "qemu:mps2-an500")}
-RATES, ALL_RATES = (0.5, 1.0, 2.0), (0.1, 0.2, 0.4)
-"""Of LoRA, and of all weights in float."""
-PASSES, SAMPLE, OLD = 3, 300, 8
-"""Passes of the longer training; characters of a sample of its text; every so many-th row of the plays is evaluated."""
+RATES, FLOAT_RATES, ALL_RATES = (0.5, 1.0), (0.5, 1.0, 2.0), (0.1, 0.2)
+"""Of LoRA on the device, of LoRA in float, and of all weights in float."""
+PASSES, SAMPLE = 3, 200
+"""Passes of the longer training; characters of a sample of its text."""
+EVALUATED = {"validation": 4, "test": 2, "old": 16}
+"""Every so many-th row of each set."""
 
 Rows = NDArray[np.int8]
 
@@ -56,7 +58,8 @@ class Sets:
     @classmethod
     def of(cls, t: Texts) -> Sets:
         trained, validation, test = (windows(tokens, CONTEXT) for tokens in (t.trained, t.validation, t.test))
-        return cls(trained, validation[::2], test, windows(t.base_test, CONTEXT)[::OLD])
+        old = windows(t.base_test, CONTEXT)
+        return cls(trained, validation[:: EVALUATED["validation"]], test[:: EVALUATED["test"]], old[:: EVALUATED["old"]])
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def in_float(s: Sets, said: Callable[[str], None]) -> dict[str, Found]:
     a = float_model.Architecture()
     p = {k: jnp.asarray(w) for k, w in weights_of((HERE / "base.onnx").read_bytes()).items()}
     found = {"nothing, in float": Found.of(s, lambda rows: float_model.bits(a, p, rows))}
-    for name, added, rates in ((f"LoRA r={RANK}, in float", float_model.lora(a, RANK), RATES), ("all weights, in float", {}, ALL_RATES)):
+    for name, added, rates in ((f"LoRA r={RANK}, in float", float_model.lora(a, RANK), FLOAT_RATES), ("all weights, in float", {}, ALL_RATES)):
         candidates = []
         for rate in rates:
             q = float_training.trained(a, p, added, s.trained, rate)
@@ -134,7 +137,7 @@ def in_integers(s: Sets, build: kt.Build, pool: Executor, long: bool, said: Call
 def costs_of(name: str, t: Texts, s: Sets, folder: Path, said: Callable[[str], None]) -> list[str]:
     """The row of a core. Its state after some rows of training is the host's."""
     target, board = BOARDS[name]
-    build = kt.open_build(folder / target) if (folder / target).exists() else built(folder / target, t.base, target=target)
+    build = built(folder / target, t.base, target=target)
     memory, flash = build.report["memory"], build.report["flash"]
     with build.open("host") as host:
         expected = fingerprint(host, s.trained[:CHECKED])
@@ -174,8 +177,9 @@ counts. The state after {checked} rows of training is the same on the host and o
 """
 ABOUT_ACCURACY = """
 Bits a character, less is better. Each row of 64 characters begins without a context and has 63 predictions. "Poem" are the 40 KB near its end, of
-which nothing is trained on or chosen by; "plays" are four that the base model never saw: what is forgotten there. LoRA's rate is the best of
-{rates}, that of all weights of {all_rates}, each by other 40 KB of the poem; {decay}.
+which nothing is trained on or chosen by; "plays" are some that the base model never saw: what is forgotten there. The rate is the best of {rates}
+on the device, of {float_rates} for LoRA in float and of {all_rates} for all weights, each by a part of other 40 KB of the poem; {decay}. Every
+second row of the poem is evaluated, every sixteenth of the plays.
 """
 ABOUT_SAMPLES = """
 {sample} characters behind "Of ", at a temperature of {temperature}, before and after one pass on the device:
@@ -187,9 +191,9 @@ def table(headings: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 def page(costs: list[list[str]], found: dict[str, Found], samples: list[str]) -> str:
-    rates, all_rates = (", ".join(f"{r:g}" for r in of) for of in (RATES, ALL_RATES))
+    rates, float_rates, all_rates = (", ".join(f"{r:g}" for r in of) for of in (RATES, FLOAT_RATES, ALL_RATES))
     words: dict[str, Any] = {
-        "rank": RANK, "ram": RAM, "checked": CHECKED, "rates": rates, "all_rates": all_rates,
+        "rank": RANK, "ram": RAM, "checked": CHECKED, "rates": rates, "float_rates": float_rates, "all_rates": all_rates,
         "sample": SAMPLE, "temperature": TEMPERATURE, "decay": "it falls to 0 linearly" if DECAY == "linear" else "it stays",
     }  # fmt: skip
     parts = [
@@ -214,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--write", type=Path, help="also write the page")
     parser.add_argument("--long", action="store_true", help=f"also train in {PASSES} passes")
+    parser.add_argument("--threads", type=int, default=5, help="trainings and builds at a time")
     arguments = parser.parse_args()
 
     def said(line: str) -> None:
@@ -221,13 +226,12 @@ def main() -> None:
 
     t = texts()
     s = Sets.of(t)
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(2) as pool:
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(arguments.threads) as pool:
         folder = Path(scratch)
-        build = built(folder / "cortex-m4", t.base)
-        waiting = in_integers(s, build, pool, arguments.long, said)
+        waiting = in_integers(s, built(folder / "learns", t.base), pool, arguments.long, said)
+        costing = [pool.submit(costs_of, name, t, s, folder, said) for name in BOARDS]
         found = in_float(s, said)
-        costs = [costs_of(name, t, s, folder, said) for name in BOARDS]
-        ended = waiting()
+        costs, ended = [task.result() for task in costing], waiting()
     names = {0: "nothing, INT8", 1: f"LoRA r={RANK}, INT8, on the device", PASSES: f"the same in {PASSES} passes"}
     found |= {names[e.passes]: e.found for e in ended}
     found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("nothing")))

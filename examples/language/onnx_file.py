@@ -19,22 +19,20 @@ SOFTMAX = (0.0, 255 / 256)
 HIDDEN = 31.5
 """That the mask subtracts beyond the range of scores: an integer softmax counts nothing that is e^31 less likely than another."""
 
-OUTSIDE = 1e-4
-"""Share of a tensor's values that may saturate."""
-MOVING, ROOM = ("_sum", "_mix", "_narrow", "_enter"), 1.5
-"""The residual stream and what is added to it grow while a device learns: where they saturate, no gradient passes. They get so much more room."""
+OUTSIDE, ROOM = 1e-4, 1.5
+"""Share of a tensor's values that lie outside of its range; and how much wider the range is made: tensors grow while a device learns, and where they
+saturate no gradient passes."""
 
 Array = NDArray[Any]
 Ranges = Mapping[str, tuple[float, float]]
 
 
 def ranges(tensors: Mapping[str, Sequence[Array]]) -> dict[str, tuple[float, float]]:
-    """Of each tensor the range that nearly all of its values lie in; the others saturate. Those that move in training get room."""
+    """Of each tensor the range that nearly all of its values lie in, made wider."""
     found = {}
     for name, parts in tensors.items():
         low, high = np.quantile(np.concatenate([p.ravel() for p in parts]), [OUTSIDE / 2, 1 - OUTSIDE / 2])
-        room = ROOM if name.rstrip("12").endswith(MOVING) else 1.0
-        found[name] = (min(float(low) * room, 0.0), max(float(high) * room, 0.0))
+        found[name] = (min(float(low) * ROOM, 0.0), max(float(high) * ROOM, 0.0))
     return found
 
 

@@ -17,43 +17,24 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from float_model import Architecture, Parameters, See, bits, initial, nats
+from float_model import Architecture, Parameters, bits, initial, nats
 from numpy.typing import NDArray
-from onnx_file import quantised, tensor_ranges
+from onnx_file import quantised
 from text import FOLDER, texts, windows
 
 HERE = Path(__file__).resolve().parent
 STEPS, BATCH, RATE, WARM_UP, DECAY = 4_000, 32, 8e-3, 100, 0.02
 BETA1, BETA2 = 0.9, 0.98
-ROUNDED_STEPS, ROUNDED_RATE = 400, 1e-3
-"""Of the training at the end, in which tensors are rounded to 8 bits as the device rounds them."""
 CALIBRATION = 64
 """Rows of the plays that tensors get their ranges by."""
 
 
-Ranges = dict[str, tuple[float, float]]
-
-
-def rounding(ranges: Ranges) -> See:
-    """Tensors as the INT8 model has them; gradients pass where nothing saturates. A tensor without a range stays as it is."""
-
-    def see(name: str, x: jax.Array) -> jax.Array:
-        if name not in ranges:
-            return x
-        low, high = ranges[name]
-        step = (high - low) / 255
-        clipped = jnp.clip(x, low, high)
-        return clipped + jax.lax.stop_gradient(jnp.round(clipped / step) * step - clipped)
-
-    return see
-
-
 @partial(jax.jit, static_argnums=0)
 def step(
-    a: Architecture, p: Parameters, m: Parameters, v: Parameters, t: jax.Array, rate: jax.Array, rows: jax.Array, ranges: Ranges
+    a: Architecture, p: Parameters, m: Parameters, v: Parameters, t: jax.Array, rate: jax.Array, rows: jax.Array
 ) -> tuple[Parameters, Parameters, Parameters, jax.Array]:
-    """AdamW with gradients of norm 1 at most. m, v: moments; t: the number of the step, from 1 on; ranges: of the tensors that are rounded."""
-    loss, g = jax.value_and_grad(lambda p: nats(a, p, rows, rounding(ranges)))(p)
+    """AdamW with gradients of norm 1 at most. m, v: moments; t: the number of the step, from 1 on."""
+    loss, g = jax.value_and_grad(lambda p: nats(a, p, rows))(p)
     shrink = jnp.minimum(1, 1 / jnp.sqrt(sum((x * x).sum() for x in g.values())))
     m = {k: BETA1 * m[k] + (1 - BETA1) * g[k] * shrink for k in p}
     v = {k: BETA2 * v[k] + (1 - BETA2) * (g[k] * shrink) ** 2 for k in p}
@@ -62,16 +43,16 @@ def step(
     return {k: p[k] * kept[k] - rate * moved[k] for k in p}, m, v, loss
 
 
-def trained(a: Architecture, p: Parameters, tokens: NDArray[np.uint8], steps: int, highest: float, ranges: Ranges, seed: int = 0) -> Parameters:
-    """Rates rise to the highest, then fall along a cosine; rows of context + 1 tokens are drawn at random."""
-    rng, started = np.random.default_rng(seed), time.monotonic()
+def trained(a: Architecture, tokens: NDArray[np.uint8], steps: int = STEPS, seed: int = 0) -> Parameters:
+    """Rates rise, then fall along a cosine; rows of context + 1 tokens are drawn at random."""
+    p, rng, started = initial(a, seed), np.random.default_rng(seed), time.monotonic()
     m = v = {k: jnp.zeros_like(x) for k, x in p.items()}
     losses = []
     for t in range(1, steps + 1):
-        rate = highest * min(1.0, t / WARM_UP) * 0.5 * (1 + np.cos(np.pi * t / steps))
+        rate = RATE * min(1.0, t / WARM_UP) * 0.5 * (1 + np.cos(np.pi * t / steps))
         starts = rng.integers(0, len(tokens) - a.context - 1, BATCH)
         rows = tokens[starts[:, None] + np.arange(a.context + 1)].astype(np.int32)
-        p, m, v, loss = step(a, p, m, v, jnp.float32(t), jnp.float32(rate), rows, ranges)
+        p, m, v, loss = step(a, p, m, v, jnp.float32(t), jnp.float32(rate), rows)
         losses.append(loss)
         if t % 200 == 0:
             print(f"{t:>6} of {steps}, {time.monotonic() - started:.0f} s: {np.mean(losses[-200:]) / np.log(2):.3f} bits a character", flush=True)
@@ -83,20 +64,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--blocks", default=Architecture.blocks, help="a letter a block: c convolution, a attention")
     parser.add_argument("--write", default="base", help="name of the files")
-    parser.add_argument("--reuse", action="store_true", help="take what an earlier run has trained before it rounded")
+    parser.add_argument("--reuse", action="store_true", help="take the float weights of an earlier run")
     arguments = parser.parse_args()
     t, a, kept = texts(), Architecture(arguments.blocks), FOLDER / f"{arguments.write}.npz"
     if arguments.reuse:
         p = {k: jnp.asarray(x) for k, x in np.load(kept).items()}
     else:
-        p = trained(a, initial(a), t.base, arguments.steps, RATE, {})
+        p = trained(a, t.base, arguments.steps)
         np.savez(kept, **{k: np.asarray(x) for k, x in p.items()})
-    rows = windows(t.base, a.context)
-    rows = rows[:: len(rows) // CALIBRATION]
-    p = trained(a, p, t.base, ROUNDED_STEPS, ROUNDED_RATE, tensor_ranges(a, p, rows), seed=1)
     for name, tokens in (("plays that were held out", t.base_test), ("the poem", t.test)):
         print(f"{sum(x.size for x in p.values()):,} parameters, {name}: {bits(a, p, windows(tokens, a.context)):.3f} bits a character")
-    data = quantised(a, p, rows)
+    rows = windows(t.base, a.context)
+    data = quantised(a, p, rows[:: len(rows) // CALIBRATION])
     (HERE / f"{arguments.write}.onnx").write_bytes(data)
     print(f"{arguments.write}.onnx: {len(data):,} bytes")
 
