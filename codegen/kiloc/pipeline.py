@@ -77,7 +77,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     reduced = stage("reduce", without_constant_channels(whole))
     parts = [stage("order.infer", order_inference(reduced, options.target, options.buffers))]
     if options.methods and options.train:
-        parts.append(stage("order.train", order_training(reduced, options.target, options.buffers)))
+        parts.append(stage("order.train", order_training(reduced, options.target, options.buffers, reversing=options.ram is None)))
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
     shared = frozenset[str]()
     while True:
