@@ -12,7 +12,8 @@ write the same: QuantizeLinear and DequantizeLinear of int16 (opset 21) around e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +26,8 @@ from ..ir.graph import Graph
 from ..ir.types import RANGES, Quantization, TensorType, activation
 from ..ir.verify import verify
 from ..ops._window import Window
-from ..ops.model.conv_2d import Conv2D
 from ..ops.model.concatenate import Concatenate
+from ..ops.model.conv_2d import Conv2D
 from ..ops.model.fully_connected import FullyConnected
 from ..ops.model.mean import Mean
 from ..ops.model.requantize import Requantize
@@ -119,6 +120,7 @@ class Reversible:
         samples = np.asarray(samples, np.float64)
         if not len(samples) or not np.all(np.isfinite(samples)):
             raise CompileError("samples", "are none, or not finite", "pass some inputs of the domain")
+        _Writer(self, defaultdict(lambda: 1.0), samples.shape[1:], name).graph()  # complains of layers that do not fit
         self._run(samples, seen)
         return _Writer(self, largest, samples.shape[1:], name).graph()
 
@@ -128,7 +130,7 @@ class Reversible:
 
 
 class _Writer:
-    def __init__(self, network: Reversible, largest: dict[str, float], shape: tuple[int, ...], name: str) -> None:
+    def __init__(self, network: Reversible, largest: Mapping[str, float], shape: tuple[int, ...], name: str) -> None:
         self.network, self.largest = network, largest
         self.b = GraphBuilder(name, f"{name}.onnx")
         self.shape = (1, *shape)
@@ -195,7 +197,9 @@ class _Writer:
     def _joined(self, halves: list[str]) -> str:
         t = self.b.values[halves[0]].type
         shape = (*t.shape[:-1], 2 * t.shape[-1])
-        y = self.b.node("joined", Concatenate(len(shape) - 1), dict(zip(("x", "x1"), halves, strict=True)), TensorType(shape, "int8", t.quantization), "joined")
+        y = self.b.node(
+            "joined", Concatenate(len(shape) - 1), dict(zip(("x", "x1"), halves, strict=True)), TensorType(shape, "int8", t.quantization), "joined"
+        )
         if len(shape) == 2:
             return y
         axes = tuple(range(1, len(shape) - 1))

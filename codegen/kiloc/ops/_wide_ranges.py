@@ -33,7 +33,7 @@ class Summing(Protocol):
 
 
 def is_exact(op: Summing, t: NodeTypes) -> bool:
-    """Whether a sum of int16 tensors is x + sign * other for all codes, before it is clamped: every factor is a power of two, and nothing is rounded."""
+    """Whether a sum of int16 tensors is x + sign * other before it is clamped: every factor is a power of two, and nothing is rounded."""
     return op.multipliers(t) == (HALF, HALF, BACK)
 
 

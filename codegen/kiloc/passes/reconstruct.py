@@ -17,6 +17,7 @@ from ..ir.types import RANGES
 from ..ir.verify import node_types
 from ..ops._wide_ranges import intervals, is_exact, sum_interval
 from ..ops.backward.gradient_mask import SaveMask
+from ..ops.model.add import Add
 from ..ops.wide.elementwise import WideAdd, WideSub, WideSum
 from .recompute import AGAIN, Again, saved_values
 
@@ -43,15 +44,15 @@ class Coupling:
     def inverse(self) -> Node:
         """The node that makes x of y and other."""
         op = WideSub() if isinstance(self.node.op, WideAdd) else WideAdd()
-        return replace(self.node, name=f"{self.node.name}.inverse", op=op, inputs={"x": self.node.outputs[0], "other": self.branch}, outputs=(self.operand,))
+        return replace(
+            self.node, name=f"{self.node.name}.inverse", op=op, inputs={"x": self.node.outputs[0], "other": self.branch}, outputs=(self.operand,)
+        )
 
 
 def reconstruct(part: Graph) -> Graph:
     """The training slice with the operands of couplings reconstructed; as it is where there are none. Notes say what is almost a coupling."""
     found, notes = couplings(part)
-    if not found:
-        return part
-    part = replace(part, notes=tuple(dict.fromkeys((*part.notes, *notes))))
+    part = replace(part, notes=tuple(dict.fromkeys((*part.notes, *notes)))) if notes else part
     covered = {c.operand for c in found} | {v for n in part.phase("forward") for c in found if n.name in c.inside for v in n.outputs}
     dropped = frozenset(v for v in saved_values(part) if v in covered)
     if not dropped:
@@ -60,39 +61,61 @@ def reconstruct(part: Graph) -> Graph:
 
 
 def couplings(part: Graph) -> tuple[list[Coupling], list[str]]:
-    """The couplings of a training slice in forward order, and notes on sums between them that are none."""
+    """The couplings of a training slice in forward order, and notes on sums between them that are none, or on those that would be in int16."""
     forward = part.phase("forward")
-    sums = [_with_branch_behind(part, n) for n in forward if isinstance(n.op, WideSum)]
     limits, candidates, reasons = intervals(part), list[Node](), dict[str, str]()
-    for node in sums:
+    for node in (_with_branch_behind(part, n) for n in forward if isinstance(n.op, WideSum)):
         if why := _inexact(part, node, sum_interval(part, node, limits)):
             reasons[node.name] = why
         else:
             candidates.append(node)
-    found: list[Coupling] = []
+    found = _closed(part, candidates, reasons)
+    if found:
+        return found, [f"'{name}': what it adds to is kept, not reconstructed: {why}" for name, why in reasons.items()]
+    narrow = _closed(part, [n for n in forward if type(n.op) is Add], {})
+    names = ", ".join(repr(c.node.name) for c in narrow[:3]) + (", ..." if len(narrow) > 3 else "")
+    return [], [f"{names}: blocks are not reconstructed, because sums of int8 may saturate: export the halves as int16"] if len(narrow) > 1 else []
+
+
+def _closed(part: Graph, candidates: list[Node], reasons: dict[str, str]) -> list[Coupling]:
+    """Those sums that are couplings among themselves; reasons: filled with why the others are none."""
     while True:
         ends = {v for n in candidates for v in (n.inputs["x"], *n.outputs)}
-        found, dismissed = [], list[Node]()
+        found, left = list[Coupling](), list[Node]()
         for node in candidates:
             try:
                 found.append(Coupling(node, _inside(part, node, candidates, ends)))
+                left.append(node)
             except NotReversible as why:
                 reasons[node.name] = str(why)
-                dismissed.append(node)
-        if not dismissed:
-            break
-        candidates = [n for n in candidates if n not in dismissed]
-    notes = [f"'{name}': what it adds to is kept, not reconstructed: {why}" for name, why in reasons.items()]
-    return found, notes if found else []
+        if len(left) == len(candidates):
+            return found
+        candidates = left
 
 
 def _with_branch_behind(part: Graph, node: Node) -> Node:
-    """A sum with what was int8 as its second operand: addends change places."""
-    producers = part.producers()
-    widened = {o: node.inputs[o] in producers and part.type(producers[node.inputs[o]].inputs.get("x", node.inputs[o])).dtype == "int8" for o in ("x", "other")}
-    if isinstance(node.op, WideAdd) and widened["x"] and not widened["other"]:
+    """A sum with what its int8 layers give as the second operand: addends change places."""
+    if isinstance(node.op, WideAdd) and _is_branch(part, node.inputs["x"]) and not _is_branch(part, node.inputs["other"]):
         return replace(node, inputs={"x": node.inputs["other"], "other": node.inputs["x"]})
     return node
+
+
+def _is_branch(part: Graph, value: str) -> bool:
+    """Whether a value is made, through some of int8, of int16 ones and parameters."""
+    producers = part.producers()
+    while value in producers and producers[value].op.view:
+        value = producers[value].inputs["x"]
+    pending = list(producers[value].inputs.values()) if value in producers else []
+    if not pending or any(part.type(v).dtype == "int16" for v in pending):
+        return False
+    seen = set[str]()
+    for v in pending:
+        if v in part.inputs:
+            return False
+        if v in producers and v not in seen and part.type(v).dtype != "int16":
+            seen.add(v)
+            pending += producers[v].inputs.values()
+    return True
 
 
 def _inexact(part: Graph, node: Node, reached: tuple[int, int]) -> str:
@@ -126,7 +149,9 @@ def _inside(part: Graph, node: Node, sums: list[Node], ends: set[str]) -> frozen
                 pending += producers[value].inputs.values()
         elif value in part.inputs or part.values[value].kind == "stream":
             raise NotReversible(f"what is added reads {value}, which no coupling gives")
-    saves = [n for n in part.phase("forward") if isinstance(n.op, SaveMask) and producers.get(n.inputs["y"]) and producers[n.inputs["y"]].name in inside]
+    saves = [
+        n for n in part.phase("forward") if isinstance(n.op, SaveMask) and producers.get(n.inputs["y"]) and producers[n.inputs["y"]].name in inside
+    ]
     return frozenset(inside | {n.name for n in saves})
 
 
