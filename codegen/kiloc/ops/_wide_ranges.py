@@ -27,7 +27,7 @@ BACK = (1 << 30, -13)
 
 
 class Summing(Protocol):
-    sign: int
+    """Of a sum or a difference."""
 
     def multipliers(self, t: NodeTypes) -> tuple[tuple[int, int], ...]: ...
 
