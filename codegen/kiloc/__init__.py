@@ -21,7 +21,7 @@ from .autodiff import differentiate
 from .cores import CORES, FOLDERS, TARGETS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .heads import Head, head_of
-from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SoftCrossEntropy, as_loss
+from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, NextToken, SoftCrossEntropy, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
 from .pipeline import Compilation, Dump, compile_graph, load
 
@@ -48,6 +48,7 @@ __all__ = [
     "Loss",
     "MeanSquaredError",
     "ModelError",
+    "NextToken",
     "Options",
     "SlowMemory",
     "SoftCrossEntropy",

@@ -21,6 +21,7 @@ from ..ir.graph import STREAM, Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
+from ..ops.model.embedding import tokens_of
 
 OPSET, IR_VERSION = 13, 8
 _IR_VERSIONS = {18: 9, 21: 10}
@@ -71,7 +72,10 @@ class OnnxWriter:
 
     def finished(self) -> bytes:
         def port(name: str) -> Any:
-            return helper.make_tensor_value_info(name, _ELEMENTS[self.graph.type(name).dtype], self.graph.type(name).shape)
+            element = TensorProto.INT64 if name in tokens else _ELEMENTS[self.graph.type(name).dtype]
+            return helper.make_tensor_value_info(name, element, self.graph.type(name).shape)
+
+        tokens = tokens_of(self.graph)
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
@@ -202,6 +206,15 @@ class OnnxWriter:
         kind = kind or node.op.onnx.operators[0]
         real = self.emit(kind, reals, f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))
+
+    def embedded(self, node: Node) -> None:
+        """Gather of a dequantised table's rows by an input, which holds the numbers of tokens."""
+        table, name = self.graph.values[node.inputs["table"]], node.inputs["x"]
+        if table.data is None or name not in self.graph.inputs:
+            raise CompileError(node.origin or node.name, f"chooses rows by {name}, which is computed", "keep the file that it was read from")
+        inputs = [self.constant(f"{node.name}/table", table.data), *self.scale(f"{node.name}/table", table.type)]
+        real = self.emit("DequantizeLinear", inputs, f"{node.name}/table/real")
+        self.result(node, self.emit("Gather", [real, name], f"{node.name}/rows", axis=0), "last")
 
     def window_attributes(self, window: Window) -> dict[str, Any]:
         return {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pad}
