@@ -17,8 +17,7 @@ from prose import wrapped
 from rich.console import Console
 
 import kilotune as kt
-from kiloc import pipeline
-from kiloc.export import Convolution, Dense, Reversible
+from kiloc import Convolution, Dense, Reversible, pipeline
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import total_macs
 from kiloc.lowering import order_training, place

@@ -18,6 +18,9 @@ from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .features import with_kept
 from .forecast import forecast
+from .frontend.reversible import Convolution as Convolution
+from .frontend.reversible import Dense as Dense
+from .frontend.reversible import Reversible as Reversible
 from .ir import interp
 from .ir.graph import Graph
 from .ir.verify import verify

@@ -14,9 +14,8 @@ from golden.reference import Reference
 from numpy.typing import NDArray
 
 import kilotune as kt
-from kiloc import pipeline
+from kiloc import Convolution, Dense, Reversible, pipeline
 from kiloc.export import onnx
-from kiloc.export.reversible import Convolution, Dense, Layers, Reversible
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
@@ -30,6 +29,7 @@ from kiloc.options import Options
 from kiloc.passes.recompute import AGAIN
 from kiloc.passes.reconstruct import couplings
 from kiloc.peft import Method
+from kilotune.reversible import write
 
 HALF, INPUTS, CLASSES = 6, 10, 3
 PLENTY = 1 << 20
@@ -53,7 +53,7 @@ def convolution(r: np.random.Generator, rows: int, columns: int, relu: bool = Fa
 def network(blocks: int, layer: Any = dense, inputs: int = INPUTS) -> Reversible:
     r = np.random.default_rng(blocks)
 
-    def branch() -> Layers:
+    def branch() -> list[Dense | Convolution]:
         return [layer(r, 2 * HALF, HALF, True), layer(r, HALF, 2 * HALF)]
 
     return Reversible([layer(r, 2 * HALF, inputs)], [(branch(), branch()) for _ in range(blocks)], [dense(r, CLASSES, 2 * HALF)])
@@ -115,13 +115,14 @@ def test_a_budget_takes_what_is_cheapest() -> None:
     assert any(AGAIN.search(node.name) for node in tight.train.graph.nodes)
 
 
-@pytest.mark.parametrize(("layer", "shape"), [(dense, (INPUTS,)), (convolution, (5, 4, 2))], ids=["dense", "convolution"])
-def test_files(layer: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layer", "shape", "suffix"), [(dense, (INPUTS,), ".onnx"), (convolution, (5, 4, 2), ".onnx"), (dense, (INPUTS,), ".tflite")]
+)
+def test_files(layer: Any, shape: tuple[int, ...], suffix: str, tmp_path: Path) -> None:
     """What the exporter writes is read back to the same integers, keeps its couplings, and is the float network but for rounding."""
     net = network(2, layer, shape[-1])
     graph, x, _ = quantized(net, shape)
-    (tmp_path / "net.onnx").write_bytes(net.onnx(np.random.default_rng(5).normal(0, 1, (24, *shape))))
-    read = kt.load(tmp_path / "net.onnx").graph
+    read = kt.load(write(net, tmp_path / f"net{suffix}", np.random.default_rng(5).normal(0, 1, (24, *shape)))).graph
     assert np.array_equal(interp.infer(read, x)[0], interp.infer(graph, x)[0])
     assert len(couplings(read)[0]) == 4
     real = net(x * graph.type("input").scale)
@@ -226,8 +227,7 @@ def test_devices(target: str, board: str, tmp_path: Path, request: pytest.Fixtur
         request.getfixturevalue("qemu")
     net = network(2)
     _, x, y = quantized(net)
-    (tmp_path / "net.onnx").write_bytes(net.onnx(np.random.default_rng(5).normal(0, 1, (24, INPUTS))))
-    model, methods = kt.load(tmp_path / "net.onnx"), METHODS["lora"]
+    model, methods = kt.load(write(net, tmp_path / "net.onnx", np.random.default_rng(5).normal(0, 1, (24, INPUTS)))), METHODS["lora"]
     options: dict[str, Any] = {"target": target} if target else {}
     build = kt.build(model, tmp_path / "build", method=list(methods), optimizer=kt.SGD(lr=0.1), calibration=(x, y), measure=False, **options)
     reference = Reference(compiled(model.graph, x, y, methods))

@@ -1,4 +1,4 @@
-"""Reversible networks from float weights: quantised as their blocks need it to be undone in integers, and written as QDQ .onnx.
+"""Reversible networks of float weights to Graph: quantised as their blocks need it to be undone in integers.
 
     y1 = x1 + F(x2)        y2 = x2 + G(y1)
 
@@ -7,7 +7,8 @@ exact, and since a block adds at most 128 to each value, 250 blocks stay within 
 the network without keeping what is between its blocks.
 
 Layers are dense ones, over the last axis, and convolutions of images [H, W, C] with stride 1 that keep their size. An exporter of one's own has to
-write the same: QuantizeLinear and DequantizeLinear of int16 (opset 21) around each Add, with one scale and zero point 0 for x, F(u) and y.
+write the same: in .onnx files QuantizeLinear and DequantizeLinear of int16 (opset 21) around each Add, with one scale and zero point 0 for x, F(u)
+and y.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CompileError
-from ..frontend.build import GraphBuilder
 from ..ir.graph import Graph
 from ..ir.types import RANGES, Quantization, TensorType, activation
 from ..ir.verify import verify
@@ -33,7 +33,7 @@ from ..ops.model.mean import Mean
 from ..ops.model.requantize import Requantize
 from ..ops.model.slice import Slice
 from ..ops.wide.elementwise import WideAdd
-from .onnx import write
+from .build import GraphBuilder
 
 Array = NDArray[np.float64]
 
@@ -123,10 +123,6 @@ class Reversible:
         _Writer(self, defaultdict(lambda: 1.0), samples.shape[1:], name).graph()  # complains of layers that do not fit
         self._run(samples, seen)
         return _Writer(self, largest, samples.shape[1:], name).graph()
-
-    def onnx(self, samples: NDArray[Any], name: str = "reversible") -> bytes:
-        """The network in integers as an .onnx file."""
-        return write(self.quantized(samples, name))
 
 
 class _Writer:
