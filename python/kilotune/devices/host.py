@@ -13,6 +13,7 @@ from typing import Any
 import cffi
 
 from .. import toolchain
+from ..host_runtime import KERNELS
 from .base import Device
 from .errors import DeviceError, check_status
 from .manifest import Manifest
@@ -49,11 +50,14 @@ class _Buffer:
 class HostDevice(Device):
     """Runs at the host's speed and counts nanoseconds; the bits are those of every other device."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, kernels: str | None = None) -> None:
         super().__init__(manifest, "host")
+        if kernels not in (None, *KERNELS):
+            raise DeviceError("host", f"there are no kernels {kernels!r}", f"kernels: {', '.join(KERNELS)}")
+        self.kernels = kernels or toolchain.host_kernels(manifest.directory)
         self._ffi = cffi.FFI()
         self._ffi.cdef(_declarations(manifest) + f"\nextern kt_model_interface {manifest.name}_interface;")
-        path = toolchain.host_library(manifest.directory)
+        path = toolchain.host_library(manifest.directory, self.kernels)
         try:
             self._library: Any = self._ffi.dlopen(str(path))
         except OSError as error:
