@@ -21,7 +21,7 @@ KERNELS = ("vector", "portable")
 OPTIMIZATION = "-O2"
 """Of portable C: what more takes longest to compile and is not what counts."""
 
-_GENERATED = "kt/target.h"
+_GENERATED = Path("include/kt/target.h")
 """The one header of a build's runtime that is made for its core; on a computer it says nothing."""
 
 
@@ -29,7 +29,7 @@ def is_own(build_dir: Path, sources: Iterable[str]) -> bool:
     """Whether the runtime of a build, among its sources, is that of this kilotune, file by file."""
     folder = build_dir / "runtime"
     files = [build_dir / name for name in sources if Path(name).parts[0] == "runtime"]
-    files += [path for path in folder.rglob("*.h") if path.relative_to(folder / "include").as_posix() != _GENERATED]
+    files += [path for path in folder.rglob("*.h") if path.relative_to(folder) != _GENERATED]
     return all(_same(path, resources.runtime() / path.relative_to(folder)) for path in files)
 
 
