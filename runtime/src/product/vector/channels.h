@@ -6,6 +6,7 @@
 #define KT_VECTOR_CHANNELS_H
 
 #include "requantize.h"
+#include "words.h"
 
 enum { KT_CHANNEL_LANES = 2 * KT_LANES };
 
@@ -114,6 +115,76 @@ KT_INLINE kt_lanes kt_pack_shorts(kt_channel_words w)
     }
     return kt_load_lanes(shorts);
 #endif
+}
+
+/* Words of the first `count` channels; the others are 0. */
+KT_INLINE kt_channel_words kt_load_channels_of(const int32_t *words, int32_t count)
+{
+    int32_t all[KT_CHANNEL_LANES] = {0};
+    if (count >= KT_CHANNEL_LANES) {
+        return kt_load_channels(words);
+    }
+    memcpy(all, words, (size_t)count * sizeof *words);
+    return kt_load_channels(all);
+}
+
+/* The same of codes. */
+KT_INLINE kt_channel_words kt_load_codes_of(const int8_t *codes, int32_t count)
+{
+    return kt_words_of(kt_widen_some(codes, count));
+}
+
+/* The same of shorts. */
+KT_INLINE kt_channel_words kt_load_shorts_of(const int16_t *shorts, int32_t count)
+{
+    int16_t all[KT_CHANNEL_LANES] = {0};
+    if (count >= KT_CHANNEL_LANES) {
+        return kt_words_of(kt_load_lanes(shorts));
+    }
+    memcpy(all, shorts, (size_t)count * sizeof *shorts);
+    return kt_words_of(kt_load_lanes(all));
+}
+
+KT_INLINE kt_lanes kt_shorts_of(int16_t value)
+{
+    int16_t values[KT_CHANNEL_LANES];
+    int32_t i;
+    for (i = 0; i < KT_CHANNEL_LANES; i++) {
+        values[i] = value;
+    }
+    return kt_load_lanes(values);
+}
+
+/* Values with an offset. */
+KT_INLINE kt_lanes kt_with_offset(const int8_t *y, int32_t count, kt_lanes offset)
+{
+    return (kt_lanes)((kt_short_lanes)kt_widen_some(y, count) + (kt_short_lanes)offset);
+}
+
+/* kt_requantize of all channels, then an addend limited to +-2^30. */
+KT_INLINE kt_channel_words kt_requantize_channels(kt_channel_words x, kt_channel_words multiplier, kt_channel_words shift)
+{
+    const kt_channel_words result = {kt_requantize_lanes(x.low, multiplier.low, shift.low), kt_requantize_lanes(x.high, multiplier.high, shift.high)};
+    return result;
+}
+
+KT_INLINE kt_channel_words kt_clamp_channels(kt_channel_words x, int32_t low, int32_t high)
+{
+    const kt_lanes least = kt_splat(low), most = kt_splat(high);
+    const kt_channel_words result = {kt_clamp_lanes(x.low, least, most), kt_clamp_lanes(x.high, least, most)};
+    return result;
+}
+
+KT_INLINE kt_channel_words kt_add_saturated_channels(kt_channel_words a, kt_channel_words b)
+{
+    const kt_channel_words result = {kt_add_saturated_lanes(a.low, b.low), kt_add_saturated_lanes(a.high, b.high)};
+    return result;
+}
+
+KT_INLINE kt_channel_words kt_add_to_channels(kt_channel_words a, int32_t b)
+{
+    const kt_channel_words result = {kt_add_lanes(a.low, kt_splat(b)), kt_add_lanes(a.high, kt_splat(b))};
+    return result;
 }
 
 KT_INLINE void kt_add_products_of(kt_channel_words *sums, const kt_channel_words *a, const kt_channel_words *b)

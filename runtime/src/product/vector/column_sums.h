@@ -6,21 +6,6 @@
 
 #include "channels.h"
 
-KT_INLINE kt_lanes kt_shorts_of(int16_t value)
-{
-    int16_t values[KT_CHANNEL_LANES];
-    int32_t i;
-    for (i = 0; i < KT_CHANNEL_LANES; i++) {
-        values[i] = value;
-    }
-    return kt_load_lanes(values);
-}
-
-KT_INLINE kt_lanes kt_with_offset(const int8_t *y, int32_t count, kt_lanes offset)
-{
-    return (kt_lanes)((kt_short_lanes)kt_widen_some(y, count) + (kt_short_lanes)offset);
-}
-
 /* sums[c] of `count` channels, at most KT_CHANNEL_LANES: of g[p, c] * (y[p, c] + offset) over all positions, or of g[p, c] where y is NULL.
  * sums has KT_CHANNEL_LANES words. */
 KT_INLINE void kt_columns_of_count(const int8_t *g, const int8_t *y, int32_t offset, int32_t channels, int32_t positions, int32_t count,

@@ -4,6 +4,8 @@
 
 #if KT_VECTOR
 
+enum { PIECE = 32 };
+
 /* low < y < high, as limits of int8 that y lies between, both included; none where the first is above the second. */
 static void limits_of(const kt_mask_params *params, int8_t *least, int8_t *most)
 {
@@ -49,12 +51,19 @@ void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8
 
 void kt_mask_gradient_s8(const kt_mask_params *params, const int8_t *g, const int8_t *y, int8_t *result)
 {
+    const int32_t whole = params->size & -PIECE;
     int8_t least, most;
-    int32_t i;
+    int32_t i, k;
     limits_of(params, &least, &most);
-    for (i = 0; i < params->size; i++) {
-        const int8_t passes = (int8_t)((y[i] >= least) & (y[i] <= most));
-        result[i] = (int8_t)(g[i] & -passes);
+    for (i = 0; i < whole; i += PIECE) { /* read as a whole: the result may be one of the operands */
+        int8_t values[PIECE], from[PIECE];
+        memcpy(values, g + i, PIECE);
+        memcpy(from, y + i, PIECE);
+        for (k = 0; k < PIECE; k++) {
+            values[k] = (int8_t)(values[k] & -((from[k] >= least) & (from[k] <= most)));
+        }
+        memcpy(result + i, values, PIECE);
     }
+    kt_mask_gradient_from(*params, g, y, result, whole);
 }
 #endif

@@ -4,7 +4,7 @@
 #include "kt/kernels/packed_convolution.h"
 
 #if KT_VECTOR
-#include "../../../product/vector/words.h"
+#include "finish.h"
 
 enum { RANK_PAIRS = 8, MOST_CODES = 4096 /* words */ };
 
@@ -23,23 +23,16 @@ KT_INLINE int32_t pair_at(const int8_t *row, int32_t j, int32_t rank)
 
 KT_INLINE void finish_lanes(const kt_paired_lora *lora, const int32_t *u, const int32_t *sums, int32_t c, int8_t *y)
 {
-    const kt_packed_conv2d_lora_params *const params = lora->trained.params;
-    const int32_t channels = params->window.output[KT_CHANNELS];
-    const kt_lanes offset = kt_splat(params->output_offset), limit = kt_splat(KT_ADDEND_LIMIT);
-    kt_lanes product = kt_no_lanes(), total = kt_load_lanes(sums), scaled;
+    const int32_t channels = lora->trained.params->window.output[KT_CHANNELS];
+    kt_lanes product = kt_no_lanes(), total = kt_load_lanes(sums);
     int32_t i;
-    if (lora->count > 0) {
-        const kt_lanes shift = kt_add_lanes(kt_widen_codes(params->addend_shift + c), kt_splat(lora->trained.exponent));
-        for (i = 0; i < lora->count; i++) {
-            product = kt_add_pair_products(product, kt_load_lanes(lora->pairs + i * channels + c), kt_splat(u[i]));
-        }
-        scaled = kt_requantize_lanes(product, kt_load_lanes(params->addend_multiplier + c), shift);
-        total = kt_add_lanes(total, kt_clamp_lanes(scaled, kt_splat(-KT_ADDEND_LIMIT), limit));
+    for (i = 0; i < lora->count; i++) {
+        product = kt_add_pair_products(product, kt_load_lanes(lora->pairs + i * channels + c), kt_splat(u[i]));
     }
-    total = kt_add_saturated_lanes(total, kt_load_lanes(lora->trained.bias + c));
-    scaled = kt_requantize_lanes(total, kt_load_lanes(params->multiplier + c), kt_widen_codes(params->shift + c));
-    scaled = kt_clamp_lanes(scaled, kt_splat(params->clamp[0] - params->output_offset), kt_splat(params->clamp[1] - params->output_offset));
-    kt_store_narrow(y + c, kt_add_lanes(scaled, offset));
+    if (lora->count > 0) {
+        total = kt_add_lanes(total, kt_addend_lanes(&lora->trained, product, c));
+    }
+    kt_finish_lanes(&lora->trained, total, c, y);
 }
 
 static void finish_block(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
