@@ -145,6 +145,21 @@ KT_INLINE void kt_store_narrow(int8_t *to, kt_lanes v)
 #endif
 }
 
+/* {all of a added up, all of b, of c, of d} */
+KT_INLINE kt_four_lanes kt_added_up(kt_lanes a, kt_lanes b, kt_lanes c, kt_lanes d)
+{
+    const kt_four_lanes p = kt_four_of(a), q = kt_four_of(b), r = kt_four_of(c), s = kt_four_of(d);
+#if defined(__SSE2__)
+    const __m128i pq = _mm_add_epi32(_mm_unpacklo_epi32(p, q), _mm_unpackhi_epi32(p, q));
+    const __m128i rs = _mm_add_epi32(_mm_unpacklo_epi32(r, s), _mm_unpackhi_epi32(r, s));
+    return _mm_add_epi32(_mm_unpacklo_epi64(pq, rs), _mm_unpackhi_epi64(pq, rs));
+#elif defined(__ARM_NEON)
+    return vpaddq_s32(vpaddq_s32(p, q), vpaddq_s32(r, s));
+#else
+    return (kt_four_lanes){p[0] + p[1] + p[2] + p[3], q[0] + q[1] + q[2] + q[3], r[0] + r[1] + r[2] + r[3], s[0] + s[1] + s[2] + s[3]};
+#endif
+}
+
 /* The sum of all words. */
 KT_INLINE int32_t kt_sum_of(kt_lanes v)
 {
