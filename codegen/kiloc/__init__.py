@@ -4,6 +4,7 @@
     Options, ...            what decides what is generated; CORES is the table of cores
     CompileError, ...       what is raised where a model, an option or a budget is at fault
     CrossEntropy, ...       the losses
+    Reversible, ...         reversible networks of float weights
 
 ir        graphs: their text form, verifier and interpreter
 ops       the operators
@@ -23,7 +24,7 @@ from .errors import BudgetError, CompileError, KilotuneError, ModelError, messag
 from .heads import Head, head_of
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, NextToken, SoftCrossEntropy, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
-from .pipeline import Compilation, Dump, compile_graph, load
+from .pipeline import Compilation, Convolution, Dense, Dump, Reversible, compile_graph, load
 
 __all__ = [
     "BACKWARD_WEIGHTS",
@@ -39,8 +40,10 @@ __all__ = [
     "BudgetError",
     "Compilation",
     "CompileError",
+    "Convolution",
     "Core",
     "CrossEntropy",
+    "Dense",
     "Dump",
     "Head",
     "Huber",
@@ -50,6 +53,7 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Options",
+    "Reversible",
     "SlowMemory",
     "SoftCrossEntropy",
     "as_loss",

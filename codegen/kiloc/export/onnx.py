@@ -23,12 +23,16 @@ from ..ir.verify import verify
 from ..ops._window import Window
 from ..ops.model.embedding import tokens_of
 
-OPSET, IR_VERSION, LATER_IR_VERSION = 13, 8, 9
+OPSET, IR_VERSION = 13, 8
+_IR_VERSIONS = {18: 9, 21: 10}
+"""From these opsets on."""
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _ELEMENTS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 """Of inputs and outputs."""
 _SINCE = {"HardSwish": 14, "LayerNormalization": 17, "Gelu": 20}
 """Opsets of operators that are later than the others."""
+INT16_SINCE = 21
+"""The opset from which QuantizeLinear and DequantizeLinear have int16."""
 AXES_AS_INPUT = 18
 """The opset from which ReduceMean has its axes as an input."""
 _CLIPS = {"relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
@@ -83,7 +87,7 @@ class OnnxWriter:
             self._axes_as_inputs()
         ports = [port(n) for n in self.graph.inputs], [port(n) for n in self.graph.outputs]
         body = helper.make_graph(self.nodes, self.graph.name, *ports, list(self.constants.values()))
-        version = IR_VERSION if self.opset < AXES_AS_INPUT else LATER_IR_VERSION
+        version = max((v for since, v in _IR_VERSIONS.items() if self.opset >= since), default=IR_VERSION)
         model = helper.make_model(body, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="kilotune", ir_version=version)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
@@ -107,6 +111,7 @@ class OnnxWriter:
 
     def scale(self, name: str, type_: TensorType) -> list[str]:
         """Scale and zero point of an activation."""
+        self.opset = max(self.opset, INT16_SINCE if type_.dtype == "int16" else OPSET)
         scale = self.constant(f"{name}/scale", np.array(type_.scale, np.float32))
         return [scale, self.constant(f"{name}/zero_point", np.array(type_.zero_point, type_.dtype))]
 
@@ -187,9 +192,9 @@ class OnnxWriter:
         return found
 
     # -- operators ------------------------------------------------------------------------------------
-    def elementwise(self, node: Node) -> None:
+    def elementwise(self, node: Node, kind: str = "") -> None:
         """An operator whose inputs are its operands, in this order and all in the order of axes that the first has; its attribute `activation`
-        becomes the clamp behind it."""
+        becomes the clamp behind it. kind: what the format calls it, where that is not the first name of its binding."""
         assert node.op.onnx is not None
         names = [node.inputs[operand] for operand in node.op.operands]
         shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
@@ -198,7 +203,7 @@ class OnnxWriter:
         for operand, name in zip(node.op.operands, names, strict=True):
             tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
             reals.append(self.real(node, name, tensor))
-        kind = node.op.onnx.operators[0]
+        kind = kind or node.op.onnx.operators[0]
         real = self.emit(kind, reals, f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))
 

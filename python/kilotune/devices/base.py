@@ -352,10 +352,14 @@ class Device(Calls, ABC):
         """All outputs of each sample in one buffer, whose first values are those of the first output: see `data.packed`."""
         outputs = np.empty((len(samples), self.manifest.output_bytes), np.uint8)
         with bar("inference", len(samples), progress) if not callable(progress) else nullcontext(progress) as advance:
-            for i, sample in enumerate(samples):
-                outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.uint8)
-                advance()
+            self._infer_each(samples, outputs, advance)
         return outputs.view(self.manifest.outputs[0].dtype)
+
+    def _infer_each(self, samples: NDArray[Any], outputs: NDArray[np.uint8], advance: Callable[[], None]) -> None:
+        """The bytes of all outputs [N, output_bytes] of samples [N, ...]; advance: called after each."""
+        for i, sample in enumerate(samples):
+            outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.uint8)
+            advance()
 
     def _split(self, outputs: NDArray[Any]) -> Results:
         shaped = data.unpacked(outputs, self.manifest.outputs)
