@@ -19,7 +19,7 @@ from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
-from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
+from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
@@ -148,7 +148,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
         return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
-        return [packed, packed_on_stack]
+        return [with_packed_delta, packed] if "delta" in node.inputs else [packed, packed_on_stack]
     if kernels_of(target) == "dsp" and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
