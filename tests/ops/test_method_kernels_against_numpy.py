@@ -19,6 +19,8 @@ from kiloc.ops._window import Window
 from kiloc.ops.backward.gain_gradient import ApplyGain, GainedBiasGradient, GainGradient
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.new_head_gradient import NewHeadInputGradient
+from kiloc.ops.fast._packing import NotProved
+from kiloc.ops.fast.depthwise_rows import BAND_ROWS, check_window
 from kiloc.ops.model.bottleneck import BottleneckDown, BottleneckInputGradient, BottleneckUp
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, DepthwiseWeightGradient, depthwise_prescale_shift
 
@@ -72,10 +74,20 @@ def depthwise_trained(r: Rng) -> Case:
     case = depthwise(r)
     channels, kernel = case.types["bias"].size, case.types["weights"].shape[1:3]
     if r.random() < 0.75:
-        case = depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4))
+        case = in_rows(depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4)), r)
         if r.random() < 0.5:
             return case
     return with_gain(case, r, channels)
+
+
+def in_rows(case: Case, r: Rng) -> Case:
+    """The case with scratch for rows where its window allows it, mostly."""
+    op: Any = case.op
+    try:
+        check_window(op.window)
+    except NotProved:
+        return case
+    return replace(case, op=replace(op, band_rows=pick(r, *BAND_ROWS, 0)))
 
 
 def depthwise_delta(case: Case, r: Rng, channels: int, kernel: tuple[int, ...], power: Any) -> Case:

@@ -20,6 +20,7 @@ from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
+from ..ops.fast.depthwise_rows import BAND_ROWS, with_rows
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
@@ -149,6 +150,8 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
         return [with_packed_delta, packed] if "delta" in node.inputs else [packed, packed_on_stack]
+    if kernels_of(target) == "dsp" and depthwise and "delta" in node.inputs:
+        return [partial(with_rows, rows) for rows in BAND_ROWS]
     if kernels_of(target) == "dsp" and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):

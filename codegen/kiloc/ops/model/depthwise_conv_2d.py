@@ -57,6 +57,8 @@ class DepthwiseConv2D(Op):
 
     window: Window = Window((1, 1))
     activation: str = "none"
+    band_rows: int = 0
+    """Rows of results whose inputs scratch has room for, of a layer with a delta: `fast/depthwise_rows.py`."""
 
     def multiplier_of_depth(self, t: NodeTypes) -> int:
         return t.type("weights").shape[3] // t.type("x").shape[3]
@@ -128,14 +130,14 @@ class DepthwiseConv2D(Op):
             scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[3], 1.0)
             fields["addend_multiplier"] = Table("delta_multiplier", "int32_t", scale.astype(np.int32))
             fields["addend_shift"] = Table("delta_shift", "int8_t", offset.astype(np.int8))
-            fields |= _rows(t, n)
+            fields |= {**_rows(t, n), "band_rows": self.band_rows}
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in ("delta", "delta_exponent", *GAIN_OPERANDS)]
-            symbol = "kt_depthwise_conv2d_trained_s8"
+            symbol, scratch = "kt_depthwise_conv2d_trained_s8", rows_bytes(self.window, t.type("x").shape, t.result().shape, self.band_rows)
         elif t.has("gain"):
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
             symbol, scratch = "kt_depthwise_conv2d_scaled_s8", gain_bytes(len(shift))
             needs = ("kernels/depthwise/depthwise_conv2d.c",)
-        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
+        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else ["NULL"] if t.has("delta") else [])]
         source = f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), scratch, source, needs)
 
@@ -233,6 +235,12 @@ def _without_groups(r: OnnxReader, op: OnnxOperator, data: Array, groups: int) -
         dense[i * out : (i + 1) * out, i * depth : (i + 1) * depth] = data[i * out : (i + 1) * out]
     r.b.notes.append(f"{op.where}: {groups} groups run as one, with weights of 0 between them")
     return dense
+
+
+def rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
+    """Of the image x [1, H, W, C] unzipped for `rows` rows of the result y: kt_row_window_of in runtime/src/kernels/depthwise/dsp/row_sums.h."""
+    width = max((y[2] - 1) * window.stride[1] + window.kernel[1] + 2, x[2] + window.pad[1])
+    return 2 * x[3] * -(-width // 2) * 2 * ((rows - 1) * window.stride[0] + window.kernel[0]) if rows else 0
 
 
 def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:

@@ -1,0 +1,244 @@
+/* row_sums.h: sums over the taps of depthwise windows, a channel and a row of results at a time.
+ *
+ * The rows that a band of results reads stand unzipped in scratch as int16, channel by channel, with what lies outside the image as zeros:
+ * [channel][row][column]. Two columns meet two taps in one multiplication. A row of the image is read once: what the next band needs of a
+ * band's rows is moved to its place. */
+#ifndef KT_DSP_ROW_SUMS_H
+#define KT_DSP_ROW_SUMS_H
+
+#include "kt/kernels/depthwise.h"
+#include "../../dsp/prescale.h"
+#include "../../convolution/input_gradient.h"
+#include "../../window.h"
+
+enum {
+    KT_ROW_TAPS = 10,                            /* longest side of a kernel */
+    KT_ROW_PAIRS = KT_ROW_TAPS * KT_ROW_TAPS / 2,
+    KT_ROW_RESULTS = 32                          /* of a row, at once */
+};
+
+/* A window over the unzipped rows, without dilation. rows, pairs: of the kernel, two columns a pair; stride: from result to result. */
+typedef struct {
+    int32_t kernel[2];
+    int32_t pairs;
+    int32_t stride;
+    int32_t width;  /* columns of the buffer */
+    int32_t height; /* rows of the buffer */
+} kt_row_window;
+
+/* Where the rows come from: image [height][width][channels]. A value at (y, x) stands at row y * step - top and column x * step + left of the
+ * buffer. skip: first columns of the image that do not count. */
+typedef struct {
+    const int8_t *image;
+    int32_t size[2];
+    int32_t channels;
+    int32_t step;
+    int32_t left, skip;
+    uint32_t added;          /* to each value, in both halves */
+    const int16_t *prescale; /* of a gradient, otherwise NULL */
+    int32_t prescale_shift;
+} kt_row_source;
+
+/* results: columns; reach: the last column of the image in the buffer, plus one. As scratch in kt/kernels/depthwise.h. */
+static inline kt_row_window kt_row_window_of(const int32_t kernel[2], int32_t stride, int32_t results, int32_t rows, int32_t reach)
+{
+    kt_row_window w = {{kernel[0], kernel[1]}, (kernel[1] + 1) / 2, stride, 0, (rows - 1) * stride + kernel[0]};
+    w.width = (kt_maximum((results - 1) * stride + kernel[1] + 2, reach) + 1) & ~1;
+    return w;
+}
+
+/* -- rows ---------------------------------------------------------------------------------------------------- */
+
+/* Four channels of a row, two columns at a time; word, next: of the first column, and halves from channel to channel. */
+static __attribute__((noinline)) void kt_unzip_four(const kt_row_source *from, const int8_t *x, int32_t count, int16_t *half, int32_t next)
+{
+    const int32_t step = from->channels;
+    const uint32_t added = from->added;
+    for (; count >= 2; count -= 2, x += 2 * step, half += 2) {
+        const uint32_t left = kt_load_word(x), right = kt_load_word(x + step);
+        const uint32_t low = kt_low_halves(left, right), high = kt_high_halves(left, right);
+        kt_store_word(half, kt_add_even(added, low));
+        kt_store_word(half + next, kt_add_odd(added, low));
+        kt_store_word(half + 2 * next, kt_add_even(added, high));
+        kt_store_word(half + 3 * next, kt_add_odd(added, high));
+    }
+    if (count > 0) {
+        const uint32_t word = kt_load_word(x);
+        const uint32_t even = kt_add_even(added, word), odd = kt_add_odd(added, word);
+        half[0] = (int16_t)even;
+        half[next] = (int16_t)odd;
+        half[2 * next] = (int16_t)(even >> 16);
+        half[3 * next] = (int16_t)(odd >> 16);
+    }
+}
+
+/* The same of gradients, scaled; m: of the first channel. */
+static __attribute__((noinline)) void kt_unzip_scaled_four(const kt_row_source *from, const int8_t *x, const int16_t *m, int32_t count, int16_t *half,
+                                                           int32_t next)
+{
+    const int32_t channels = from->channels, p = from->prescale_shift, step = from->step;
+    const int32_t factor0 = kt_prescale_factor(m[0], p), factor1 = kt_prescale_factor(m[1], p);
+    const int32_t factor2 = kt_prescale_factor(m[2], p), factor3 = kt_prescale_factor(m[3], p);
+    for (; count > 0; count--, x += channels, half += step) {
+        const uint32_t word = kt_load_word(x), even = kt_even(word), odd = kt_odd(word);
+        half[0] = (int16_t)(kt_doubled_low(factor0, even) >> 1);
+        half[next] = (int16_t)(kt_doubled_low(factor1, odd) >> 1);
+        half[2 * next] = (int16_t)(kt_doubled_high(factor2, even) >> 1);
+        half[3 * next] = (int16_t)(kt_doubled_high(factor3, odd) >> 1);
+    }
+}
+
+/* One channel of a row. */
+static __attribute__((noinline)) void kt_unzip_one(const kt_row_source *from, const int8_t *x, int32_t channel, int32_t count, int16_t *half)
+{
+    const int32_t offset = kt_low((int32_t)from->added), step = from->step;
+    for (; count > 0; count--, x += from->channels, half += step) {
+        *half = (int16_t)(from->prescale == NULL ? *x + offset : kt_prescaled(*x, from->prescale[channel], from->prescale_shift));
+    }
+}
+
+/* Row y of the buffer whose first row stands for row `top` of the image, which may lie between two rows of it or outside. */
+static void kt_unzip_row(const kt_row_source *from, const kt_row_window *w, int32_t top, int32_t y, int16_t *buffer)
+{
+    const int32_t plane = w->width * w->height, position = top + y, row = position / from->step;
+    const int32_t count = from->size[1] - from->skip;
+    int16_t *half = buffer + y * w->width;
+    int32_t c = 0;
+    if (position < 0 || row >= from->size[0] || row * from->step != position) {
+        for (; c < from->channels; c++, half += plane) {
+            memset(half, 0, (size_t)w->width * sizeof *half);
+        }
+        return;
+    }
+    {
+        const int8_t *const x = from->image + (row * from->size[1] + from->skip) * from->channels;
+        half += from->left;
+        if (from->prescale == NULL ? from->step == 1 : kt_has_prescale(from->prescale_shift)) {
+            for (; c + 4 <= from->channels; c += 4, half += 4 * plane) {
+                if (from->prescale == NULL) {
+                    kt_unzip_four(from, x + c, count, half, plane);
+                } else {
+                    kt_unzip_scaled_four(from, x + c, from->prescale + c, count, half, plane);
+                }
+            }
+        }
+        for (; c < from->channels; c++, half += plane) {
+            kt_unzip_one(from, x + c, c, count, half);
+        }
+    }
+}
+
+/* The rows of a band. moved: rows that the buffer moves by, against the band before; 0 for the first band, whose buffer holds nothing. */
+static void kt_unzip_band(const kt_row_source *from, const kt_row_window *w, int32_t top, int32_t moved, int16_t *buffer)
+{
+    const int32_t kept = kt_maximum(w->height - (moved < 0 ? -moved : moved), 0), plane = w->width * w->height;
+    int32_t first = 0, end = w->height, y, c;
+    if (moved == 0) {
+        memset(buffer, 0, (size_t)(plane * from->channels) * sizeof *buffer);
+    } else if (kept > 0) {
+        int16_t *half = buffer;
+        for (c = 0; c < from->channels; c++, half += plane) {
+            int16_t *const source = half + (moved > 0 ? moved * w->width : 0), *const target = half + (moved > 0 ? 0 : -moved * w->width);
+            memmove(target, source, (size_t)(kept * w->width) * sizeof *half);
+        }
+        first = moved > 0 ? kept : 0;
+        end = moved > 0 ? w->height : -moved;
+    }
+    for (y = first; y < end; y++) {
+        kt_unzip_row(from, w, top, y, buffer);
+    }
+}
+
+/* -- sums ---------------------------------------------------------------------------------------------------- */
+
+/* sums[i] of `count` results, count a constant; pairs: a constant or not. */
+KT_INLINE void kt_sum_results(const kt_row_window *w, const int16_t *x, const uint32_t *weights, int32_t count, int32_t pairs, int32_t stride,
+                              int32_t *sums)
+{
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, row, i;
+    for (row = w->kernel[0]; row > 0; row--, x += w->width) {
+        const int16_t *at = x;
+        for (i = pairs; i > 0; i--, at += 2) {
+            const uint32_t word = *weights++;
+            s0 = kt_add_products(kt_load_word(at), word, s0);
+            if (count > 1) {
+                s1 = kt_add_products(kt_load_word(at + stride), word, s1);
+                s2 = kt_add_products(kt_load_word(at + 2 * stride), word, s2);
+                s3 = kt_add_products(kt_load_word(at + 3 * stride), word, s3);
+            }
+        }
+    }
+    sums[0] = s0;
+    if (count > 1) {
+        sums[1] = s1;
+        sums[2] = s2;
+        sums[3] = s3;
+    }
+}
+
+static __attribute__((noinline)) void kt_sum_any(const kt_row_window *w, const int16_t *x, const uint32_t *weights, int32_t count, int32_t *sums)
+{
+    const int32_t stride = w->stride;
+    for (; count >= 4; count -= 4, x += 4 * stride, sums += 4) {
+        if (stride == 1) {
+            kt_sum_results(w, x, weights, 4, w->pairs, 1, sums);
+        } else {
+            kt_sum_results(w, x, weights, 4, w->pairs, stride, sums);
+        }
+    }
+    for (; count > 0; count--, x += stride, sums++) {
+        kt_sum_results(w, x, weights, 1, w->pairs, stride, sums);
+    }
+}
+
+/* Three taps of two results beside each other, of a row of three taps; first, second: the taps (0, 1) and (1, 2). */
+KT_INLINE void kt_add_two_results(const int16_t *x, uint32_t first, uint32_t second, int32_t *a, int32_t *b)
+{
+    const uint32_t left = kt_load_word(x), right = kt_load_word(x + 2);
+    *a = kt_add_low_high(kt_add_both(*a, (int32_t)left, (int32_t)first), (int32_t)right, (int32_t)second);
+    *b = kt_add_both(kt_add_high_low(*b, (int32_t)left, (int32_t)first), (int32_t)right, (int32_t)second);
+}
+
+/* A 3x3 window of stride 1, whose weights stay in registers. An odd last result has a neighbour that nothing reads: sums are even. */
+static __attribute__((noinline)) void kt_sum_three_by_three(const int16_t *x, int32_t width, const uint32_t *weights, int32_t count, int32_t *sums)
+{
+    const uint32_t a0 = weights[0], a2 = weights[1], b0 = weights[2], b2 = weights[3], c0 = weights[4], c2 = weights[5];
+    const uint32_t a1 = a0 >> 16 | a2 << 16, b1 = b0 >> 16 | b2 << 16, c1 = c0 >> 16 | c2 << 16;
+    const int32_t *const end = sums + count;
+    for (; sums < end; sums += 2, x += 2) {
+        int32_t first = 0, second = 0;
+        const int16_t *row = x;
+        kt_add_two_results(row, a0, a1, &first, &second);
+        row += width;
+        kt_add_two_results(row, b0, b1, &first, &second);
+        row += width;
+        kt_add_two_results(row, c0, c1, &first, &second);
+        sums[0] = first;
+        sums[1] = second;
+    }
+}
+
+/* The sums of `count` results of one channel, at most KT_ROW_RESULTS; x: the first value under the first window. sums: one more where count is
+ * odd. */
+static inline void kt_sum_row(const kt_row_window *w, const int16_t *x, const uint32_t *weights, int32_t count, int32_t *sums)
+{
+    if (w->kernel[0] == 3 && w->kernel[1] == 3 && w->stride == 1) {
+        kt_sum_three_by_three(x, w->width, weights, count, sums);
+    } else {
+        kt_sum_any(w, x, weights, count, sums);
+    }
+}
+
+/* The weights of a channel in pairs; tap, row: bytes from tap to tap and from row to row, negative where the kernel is turned round. */
+static void kt_pair_weights(const int8_t *weights, const int32_t kernel[2], int32_t tap, int32_t row, uint32_t *pairs)
+{
+    int32_t y, x;
+    for (y = kernel[0]; y > 0; y--, weights += row) {
+        const int8_t *at = weights;
+        for (x = kernel[1]; x > 0; x -= 2, at += 2 * tap) {
+            *pairs++ = (uint32_t)kt_pair_of(at[0], x > 1 ? at[tap] : 0);
+        }
+    }
+}
+
+#endif
