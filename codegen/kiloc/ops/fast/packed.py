@@ -152,7 +152,7 @@ class PackedLinear(Op):
         row = self.form.startswith("row")
         panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
         if self.packed_delta:
-            return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0])
+            return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2]
         if t.has("gain") and not self.wide:
             return panel + 4 * (1 + packing.EPILOGUE) * packing.padded(y[2])
         return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide and not row else 0)

@@ -93,8 +93,8 @@ typedef struct {
     int32_t packed_rows;
 } kt_packed_conv2d_delta_params;
 
-/* kt_conv2d_delta_s8 in the same way: the delta is as training keeps it. scratch: 8 * pairs bytes, and 2 * pairs + 12 for each packed row, of
- * which there are a multiple of 4 there. */
+/* kt_conv2d_delta_s8 in the same way: the delta is as training keeps it. scratch: 8 * pairs bytes; with
+ * packed rows 2 * pairs + 12 more for each of them, rounded up to 4, and 32, and 32 an output channel. */
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
                                const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
                                const int8_t *gain_exponent, int8_t *y, void *scratch);

@@ -83,38 +83,81 @@ typedef struct {
     int32_t multiplier, added, down;
 } requantization;
 
-/* The products of a row with the delta and its other sums to results, `step` bytes apart. */
-static __attribute__((noinline)) void finish_row(const requantization *of, const int32_t *sums, const int32_t *products, int32_t count, int8_t *y,
-                                                 int32_t step)
+/* Sums of a block with the weights, and with the delta, 256 bytes behind: one pointer reaches both. */
+typedef struct {
+    int32_t frozen[KT_ROW_RESULTS], delta[KT_ROW_RESULTS];
+} block_sums;
+
+/* finish_block's arguments besides: results, and where they go. */
+typedef struct {
+    int32_t step, skip; /* bytes to the next one of a row, and from behind a row to the next */
+    int32_t rows, count;
+} block_results;
+
+/* The sums of a block to results, which gcc would compute from values in memory. */
+static __attribute__((naked, noinline)) void finish_block(const requantization *of __attribute__((unused)),
+                                                          const block_sums *sums __attribute__((unused)), int8_t *y __attribute__((unused)),
+                                                          block_results *results __attribute__((unused)))
 {
-    const int32_t addend_multiplier = of->addend_multiplier, half = of->addend_half, addend_down = of->addend_down;
-    const int32_t bias = of->bias, multiplier = of->multiplier, added = of->added, down = of->down;
-    const int32_t *const end = sums + count;
-    for (; sums != end; y += step) {
-        const int32_t twice = 2 * *products++;
-        const int32_t addend = (kt_add_high_product(twice, addend_multiplier, half) + (twice >> 31)) >> addend_down;
-        const int32_t total = __qadd(*sums++ + addend, bias), doubled = __qadd(total, total);
-        *y = (int8_t)__ssat((kt_add_high_product(doubled, multiplier, added) + (doubled >> 31)) >> down, 8);
-    }
+    __asm__ volatile("push {r3-r11, lr}\n\t" /* the results at sp */
+                     "ldm r0, {r4-r10}\n\t"
+                     "1:\n\t"
+                     "ldr r0, [sp]\n\t"
+                     "ldr r0, [r0]\n\t"      /* step */
+                     "ldr r3, [sp]\n\t"
+                     "ldr r3, [r3, #12]\n\t" /* count */
+                     "2:\n\t"
+                     "ldr r11, [r1, #256]\n\t"
+                     "ldr r12, [r1], #4\n\t"
+                     "lsl r11, #1\n\t"
+                     "smmlar lr, r11, r4, r5\n\t"
+                     "add lr, lr, r11, asr #31\n\t"
+                     "asr lr, r6\n\t"
+                     "add r12, lr\n\t"
+                     "qadd r12, r12, r7\n\t"
+                     "qadd r12, r12, r12\n\t"
+                     "smmlar lr, r12, r8, r9\n\t"
+                     "add lr, lr, r12, asr #31\n\t"
+                     "asr lr, r10\n\t"
+                     "ssat lr, #8, lr\n\t"
+                     "strb lr, [r2]\n\t"
+                     "add r2, r0\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 2b\n\t"
+                     "ldr r3, [sp]\n\t"
+                     "ldrd r0, r11, [r3, #4]\n\t" /* skip, rows left */
+                     "add r2, r0\n\t"
+                     "ldr r12, [r3, #12]\n\t"
+                     "and r12, #1\n\t"
+                     "add r1, r1, r12, lsl #2\n\t"
+                     "subs r11, #1\n\t"
+                     "str r11, [r3, #8]\n\t"
+                     "bne 1b\n\t"
+                     "pop {r3-r11, pc}");
 }
 
 /* The same by the meaning of each step. column: of the delta, -1 for none. */
 static __attribute__((noinline)) void finish_any(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained, int32_t bias,
-                                                 int32_t c, int32_t column, const int32_t *sums, const int32_t *products, int32_t count, int8_t *y)
+                                                 int32_t c, int32_t column, const block_sums *sums, const kt_row_block *block,
+                                                 int8_t *y, const block_results *to)
 {
-    int32_t i;
-    for (i = 0; i < count; i++, y += params->window.output[KT_CHANNELS]) {
-        int32_t addend = 0;
-        if (column >= 0) {
-            addend = kt_requantize(products[i], params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
+    const int32_t words = kt_row_words(block->count);
+    int32_t row, i;
+    for (row = 0; row < block->rows; row++, y += to->skip) {
+        for (i = 0; i < block->count; i++, y += to->step) {
+            const int32_t at = row * words + i;
+            int32_t addend = 0;
+            if (column >= 0) {
+                addend = kt_requantize(sums->delta[at], params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
+            }
+            *y = kt_depthwise_result(params, __qadd(sums->frozen[at] + kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias), &trained->gain, c);
         }
-        *y = kt_depthwise_result(params, __qadd(sums[i] + kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias), &trained->gain, c);
     }
 }
 
-/* Rows of results of channel c from oy on, from the unzipped rows x of its input. */
-static void channel_rows(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained, int32_t bias, const kt_row_window *w,
-                         const int16_t *x, int32_t c, int32_t rows, int8_t *y)
+/* Rows of results of channel c, from the unzipped rows x of its input. */
+static __attribute__((noinline)) void channel_rows(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained, int32_t bias,
+                                                   const kt_row_window *w, const int16_t *x, int32_t c, int32_t rows, int8_t *y)
 {
     const int32_t channels = params->window.output[KT_CHANNELS], width = params->window.output[KT_X];
     const int32_t column = params->rows == NULL ? c : params->rows[c];
@@ -122,14 +165,15 @@ static void channel_rows(const kt_depthwise_conv2d_params *params, const kt_dept
     const int usual = (column < 0 || (uint32_t)(addend_down - 1) < 31) && (uint32_t)(down - 1) < LARGEST_SHIFT && trained->gain.codes == NULL &&
                       params->clamp[0] == -128 && params->clamp[1] == 127;
     uint32_t weights[KT_ROW_PAIRS], codes[KT_ROW_PAIRS];
-    int32_t sums[KT_ROW_RESULTS], products[KT_ROW_RESULTS];
+    block_sums sums;
     requantization of = {0, 0, 1, bias, params->multiplier[c], 0, down};
-    int32_t first;
+    kt_row_block block;
+    int32_t row, first;
     kt_pair_weights(params->weights + c, w->kernel, channels, w->kernel[1] * channels, weights);
     if (column >= 0) {
         kt_pair_weights(trained->delta + column, w->kernel, params->columns, w->kernel[1] * params->columns, codes);
     } else {
-        memset(products, 0, sizeof products);
+        memset(sums.delta, 0, sizeof sums.delta);
     }
     if (usual) {
         of.added = (int32_t)((uint32_t)(2 * params->output_offset + 1) << (down - 1));
@@ -139,18 +183,23 @@ static void channel_rows(const kt_depthwise_conv2d_params *params, const kt_dept
             of.addend_down = addend_down;
         }
     }
-    for (; rows > 0; rows--, x += w->stride * w->width, y += width * channels) {
-        for (first = 0; first < width; first += KT_ROW_RESULTS) {
-            const int32_t count = kt_minimum(width - first, KT_ROW_RESULTS);
-            const int16_t *const at = x + first * w->stride;
-            kt_sum_row(w, at, weights, count, sums);
+    for (first = 0; first < width; first += block.count) {
+        for (row = 0; row < rows; row += block.rows) {
+            int8_t *const result = y + (row * width + first) * channels;
+            block_results to;
+            block = kt_row_block_of(w, x + row * w->stride * w->width, rows - row, first, width - first);
+            to.step = channels;
+            to.skip = (width - block.count) * channels;
+            to.rows = block.rows;
+            to.count = block.count;
+            kt_sum_block(w, &block, weights, sums.frozen);
             if (column >= 0) {
-                kt_sum_row(w, at, codes, count, products);
+                kt_sum_block(w, &block, codes, sums.delta);
             }
             if (usual) {
-                finish_row(&of, sums, products, count, y + first * channels, channels);
+                finish_block(&of, &sums, result, &to);
             } else {
-                finish_any(params, trained, bias, c, column, sums, products, count, y + first * channels);
+                finish_any(params, trained, bias, c, column, &sums, &block, result, &to);
             }
         }
     }

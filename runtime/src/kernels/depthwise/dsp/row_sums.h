@@ -14,7 +14,7 @@
 enum {
     KT_ROW_TAPS = 10,                            /* longest side of a kernel */
     KT_ROW_PAIRS = KT_ROW_TAPS * KT_ROW_TAPS / 2,
-    KT_ROW_RESULTS = 32                          /* of a row, at once */
+    KT_ROW_RESULTS = 64                          /* at once, of one row or of several */
 };
 
 /* A window over the unzipped rows, without dilation. rows, pairs: of the kernel, two columns a pair; stride: from result to result. */
@@ -151,17 +151,36 @@ static void kt_unzip_band(const kt_row_source *from, const kt_row_window *w, int
 
 /* -- sums ---------------------------------------------------------------------------------------------------- */
 
-/* sums[i] of `count` results, count a constant; pairs: a constant or not. */
-KT_INLINE void kt_sum_results(const kt_row_window *w, const int16_t *x, const uint32_t *weights, int32_t count, int32_t pairs, int32_t stride,
-                              int32_t *sums)
+/* Results of one channel at once: rows of `count`, x: the first value under the first window. Sums of a row have an even number of words. */
+typedef struct {
+    const int16_t *x;
+    int32_t rows, count;
+} kt_row_block;
+
+static inline int32_t kt_row_words(int32_t count)
 {
+    return (count + 1) & ~1;
+}
+
+/* As many rows as their sums have room for, of results `count` from column `first` on. */
+static inline kt_row_block kt_row_block_of(const kt_row_window *w, const int16_t *x, int32_t rows, int32_t first, int32_t count)
+{
+    const int32_t some = kt_minimum(count, KT_ROW_RESULTS);
+    const kt_row_block block = {x + first * w->stride, kt_minimum(rows, KT_ROW_RESULTS / kt_row_words(some)), some};
+    return block;
+}
+
+/* sums[i] of four results, or of one. */
+KT_INLINE void kt_sum_results(const kt_row_window *w, const int16_t *x, const uint32_t *weights, int four, int32_t stride, int32_t *sums)
+{
+    const int32_t pairs = w->pairs;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, row, i;
     for (row = w->kernel[0]; row > 0; row--, x += w->width) {
         const int16_t *at = x;
         for (i = pairs; i > 0; i--, at += 2) {
             const uint32_t word = *weights++;
             s0 = kt_add_products(kt_load_word(at), word, s0);
-            if (count > 1) {
+            if (four) {
                 s1 = kt_add_products(kt_load_word(at + stride), word, s1);
                 s2 = kt_add_products(kt_load_word(at + 2 * stride), word, s2);
                 s3 = kt_add_products(kt_load_word(at + 3 * stride), word, s3);
@@ -169,7 +188,7 @@ KT_INLINE void kt_sum_results(const kt_row_window *w, const int16_t *x, const ui
         }
     }
     sums[0] = s0;
-    if (count > 1) {
+    if (four) {
         sums[1] = s1;
         sums[2] = s2;
         sums[3] = s3;
@@ -181,51 +200,90 @@ static __attribute__((noinline)) void kt_sum_any(const kt_row_window *w, const i
     const int32_t stride = w->stride;
     for (; count >= 4; count -= 4, x += 4 * stride, sums += 4) {
         if (stride == 1) {
-            kt_sum_results(w, x, weights, 4, w->pairs, 1, sums);
+            kt_sum_results(w, x, weights, 1, 1, sums);
         } else {
-            kt_sum_results(w, x, weights, 4, w->pairs, stride, sums);
+            kt_sum_results(w, x, weights, 1, stride, sums);
         }
     }
     for (; count > 0; count--, x += stride, sums++) {
-        kt_sum_results(w, x, weights, 1, w->pairs, stride, sums);
+        kt_sum_results(w, x, weights, 0, stride, sums);
     }
 }
 
-/* Three taps of two results beside each other, of a row of three taps; first, second: the taps (0, 1) and (1, 2). */
-KT_INLINE void kt_add_two_results(const int16_t *x, uint32_t first, uint32_t second, int32_t *a, int32_t *b)
+/* What kt_sum_three_by_three reads: the taps (0, 1) and (1, 2) of each kernel row; bytes from row to row, and from behind a row's results to the
+ * next row's; bytes of a row's sums, and their end. */
+typedef struct {
+    uint32_t weights[6];
+    int32_t line, skip, row, end;
+} kt_three_by_three;
+
+/* One kernel row of two results beside each other, in r12 and lr: their taps are in the words `first` and `second`, their values at r0. */
+#define KT_TWO_RESULTS(begin, first, second) \
+    "ldr r10, [r0]\n\t" \
+    "ldr r11, [r0, #4]\n\t" \
+    begin \
+    "smlabt r12, r11, " second ", r12\n\t" \
+    "smlad lr, r11, " second ", lr\n\t"
+#define KT_ADD_FIRST_TAPS(first) "smlad r12, r10, " first ", r12\n\t" "smlatb lr, r10, " first ", lr\n\t"
+
+/* A 3x3 window of stride 1, whose weights stay in registers; gcc keeps some of them in memory. An odd last result has a neighbour that nothing
+ * reads. rows: of results, at least one. */
+static __attribute__((naked, noinline)) void kt_sum_three_by_three(const int16_t *x __attribute__((unused)),
+                                                                   const kt_three_by_three *of __attribute__((unused)),
+                                                                   int32_t *sums __attribute__((unused)))
 {
-    const uint32_t left = kt_load_word(x), right = kt_load_word(x + 2);
-    *a = kt_add_low_high(kt_add_both(*a, (int32_t)left, (int32_t)first), (int32_t)right, (int32_t)second);
-    *b = kt_add_both(kt_add_high_low(*b, (int32_t)left, (int32_t)first), (int32_t)right, (int32_t)second);
+    __asm__ volatile("push {r1, r4-r11, lr}\n\t"
+                     "mov r3, r1\n\t"
+                     "ldm r3!, {r4-r9}\n\t"
+                     "ldr r1, [r3]\n\t"
+                     "1:\n\t"
+                     "ldr r3, [sp]\n\t"
+                     "ldr r3, [r3, #32]\n\t"
+                     "add r3, r2\n\t" /* end of the row's sums */
+                     "2:\n\t"
+                     KT_TWO_RESULTS("smuad r12, r10, r4\n\t" "smultb lr, r10, r4\n\t", "r4", "r5")
+                     "add r0, r1\n\t"
+                     KT_TWO_RESULTS(KT_ADD_FIRST_TAPS("r6"), "r6", "r7")
+                     "add r0, r1\n\t"
+                     KT_TWO_RESULTS(KT_ADD_FIRST_TAPS("r8"), "r8", "r9")
+                     "sub r0, r0, r1, lsl #1\n\t"
+                     "adds r0, #4\n\t"
+                     "strd r12, lr, [r2], #8\n\t"
+                     "cmp r2, r3\n\t"
+                     "bne 2b\n\t"
+                     "ldr r3, [sp]\n\t"
+                     "ldrd r10, r11, [r3, #28]\n\t"
+                     "add r0, r10\n\t"
+                     "ldr r3, [r3, #36]\n\t"
+                     "cmp r2, r3\n\t"
+                     "bne 1b\n\t"
+                     "pop {r1, r4-r11, pc}");
 }
 
-/* A 3x3 window of stride 1, whose weights stay in registers. An odd last result has a neighbour that nothing reads: sums are even. */
-static __attribute__((noinline)) void kt_sum_three_by_three(const int16_t *x, int32_t width, const uint32_t *weights, int32_t count, int32_t *sums)
+static inline void kt_sum_rows_of_three(const kt_row_block *block, int32_t width, const uint32_t *weights, int32_t *sums)
 {
-    const uint32_t a0 = weights[0], a2 = weights[1], b0 = weights[2], b2 = weights[3], c0 = weights[4], c2 = weights[5];
-    const uint32_t a1 = a0 >> 16 | a2 << 16, b1 = b0 >> 16 | b2 << 16, c1 = c0 >> 16 | c2 << 16;
-    const int32_t *const end = sums + count;
-    for (; sums < end; sums += 2, x += 2) {
-        int32_t first = 0, second = 0;
-        const int16_t *row = x;
-        kt_add_two_results(row, a0, a1, &first, &second);
-        row += width;
-        kt_add_two_results(row, b0, b1, &first, &second);
-        row += width;
-        kt_add_two_results(row, c0, c1, &first, &second);
-        sums[0] = first;
-        sums[1] = second;
+    const int32_t words = kt_row_words(block->count);
+    kt_three_by_three of = {{0, 0, 0, 0, 0, 0}, 2 * width, 2 * (width - words), 4 * words, (int32_t)(uintptr_t)(sums + block->rows * words)};
+    int32_t i;
+    for (i = 0; i < 6; i += 2) {
+        of.weights[i] = weights[i];
+        of.weights[i + 1] = kt_high_halves(weights[i], weights[i + 1] << 16);
     }
+    kt_sum_three_by_three(block->x, &of, sums);
 }
 
-/* The sums of `count` results of one channel, at most KT_ROW_RESULTS; x: the first value under the first window. sums: one more where count is
- * odd. */
-static inline void kt_sum_row(const kt_row_window *w, const int16_t *x, const uint32_t *weights, int32_t count, int32_t *sums)
+/* The sums of a block. */
+static inline void kt_sum_block(const kt_row_window *w, const kt_row_block *block, const uint32_t *weights, int32_t *sums)
 {
+    const int32_t words = kt_row_words(block->count);
+    const int16_t *x = block->x;
+    int32_t rows;
     if (w->kernel[0] == 3 && w->kernel[1] == 3 && w->stride == 1) {
-        kt_sum_three_by_three(x, w->width, weights, count, sums);
-    } else {
-        kt_sum_any(w, x, weights, count, sums);
+        kt_sum_rows_of_three(block, w->width, weights, sums);
+        return;
+    }
+    for (rows = block->rows; rows > 0; rows--, x += w->stride * w->width, sums += words) {
+        kt_sum_any(w, x, weights, block->count, sums);
     }
 }
 

@@ -8,7 +8,7 @@
 
 #if KT_DSP
 
-#include "packed_delta.h"
+#include "packed_delta_results.h"
 #include "packed_sums.h"
 
 enum { MOST_TOTALS = 128 }; /* sums of rows that are kept; of more rows they are found for every panel */
@@ -74,6 +74,27 @@ static __attribute__((noinline)) void products(const kt_trained_delta *delta, co
     *result = p;
 }
 
+/* What both products of channel c give is added to its sums. */
+static inline void add_two_addends(const kt_trained_delta *delta, const kt_sums_block *block, int32_t c, int32_t product0, int32_t product1)
+{
+    const kt_packed_conv2d_lora_params *const params = delta->trained.params;
+    const int32_t multiplier = params->addend_multiplier[c], down = -(params->addend_shift[c] + delta->trained.exponent);
+    int32_t *const sum = block->sums + c - block->first;
+    int32_t addend0, addend1;
+    if ((uint32_t)(down - 1) < 31 && delta->runs * delta->length <= KT_LONGEST_ROW) {
+        const int32_t half = (int32_t)(UINT32_C(1) << (down - 1)), twice0 = 2 * product0, twice1 = 2 * product1;
+        addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
+        addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
+    } else {
+        addend0 = kt_scaled_addend(product0, multiplier, -down);
+        addend1 = kt_scaled_addend(product1, multiplier, -down);
+    }
+    addend0 += sum[0]; /* both are read before either is written, the first last: of one position the panel holds no second */
+    addend1 += sum[block->stride];
+    sum[block->stride] = addend1;
+    sum[0] = addend0;
+}
+
 /* The delta's products with both positions become addends of the sums of its channels; row: of the channel. */
 static inline void add_addends(const summed_delta *summed, const kt_sums_block *block, int32_t c, int32_t row, const int32_t found[2])
 {
@@ -81,7 +102,7 @@ static inline void add_addends(const summed_delta *summed, const kt_sums_block *
     const int32_t size = delta->runs * delta->length;
     const int32_t total = summed->totals == NULL ? kt_total_of_row(delta->delta + row * size, size) : summed->totals[row];
     const int32_t outside = delta->trained.params->outside * total;
-    kt_add_two_addends(delta, block, c, found[0] - outside, found[1] - outside);
+    add_two_addends(delta, block, c, found[0] - outside, found[1] - outside);
 }
 
 /* The channels of a block that have a row, two at a time; of an odd number the last one twice. */
@@ -117,11 +138,11 @@ static void finish(const kt_trained_sums *trained, const kt_sums_block *block, i
 {
     const summed_delta *const summed = (const summed_delta *)trained;
     if (summed->packed != NULL) {
-        kt_add_packed_delta(&summed->delta, summed->packed, block);
-    } else {
-        add_delta(summed, block);
-        kt_add_bias(trained, block);
+        kt_finish_packed_delta(&summed->delta, summed->packed, block, y);
+        return;
     }
+    add_delta(summed, block);
+    kt_add_bias(trained, block);
     kt_requantize_block(trained, block, y);
 }
 
@@ -136,7 +157,8 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
     int32_t c;
     if (params->packed_rows > 0) {
         kt_packed_delta packed;
-        kt_pack_delta(&packed, &summed.delta, params->packed_rows, (int32_t *)scratch + 2 * params->layer.pairs);
+        int32_t *const words = kt_pack_delta(&packed, &summed.delta, params->packed_rows, (int32_t *)scratch + 2 * params->layer.pairs);
+        kt_find_steps(&packed, &summed.delta, words);
         summed.packed = &packed;
         kt_packed_trained_walk(&summed.delta.trained, x, y, scratch, finish);
         return;

@@ -7,12 +7,24 @@
 
 enum { KT_LONGEST_ROW = 1 << 15 }; /* products of codes and values whose doubled sum is an int32 */
 
-/* rows: of the delta, padded to fours. start: what the products of each begin with; products: of both positions, [2][rows]. */
+/* What makes results of the sums of one channel, in the order in which kt_two_positions reads it. product: bytes to the delta's products, zeros for
+ * a channel without a delta. */
+typedef struct {
+    int32_t product;
+    int32_t addend_multiplier, addend_half, addend_down;
+    int32_t bias;
+    int32_t multiplier, added, down;
+} kt_channel_steps;
+
+/* rows: of the delta, padded to fours. start: what the products of each begin with. products: of both positions, [2][rows + 4], zeros behind the
+ * rows. steps: of each channel. unusual: whether a channel has other steps. */
 typedef struct {
     int32_t rows;
     const int32_t *stream;
     const int32_t *start;
     int32_t *products;
+    const kt_channel_steps *steps;
+    int unusual;
 } kt_packed_delta;
 
 /* Four rows at the value that is read next; mask: 0 for one that does not exist. */
@@ -72,12 +84,12 @@ static __attribute__((noinline)) int32_t *kt_pack_run(kt_four_rows *rows, int32_
     return word;
 }
 
-/* Packs `rows` rows; words: room for padded rows * (pairs / 2 + 3). */
-static void kt_pack_delta(kt_packed_delta *packed, const kt_trained_delta *delta, int32_t rows, int32_t *words)
+/* Packs `rows` rows; returns the end of the words that it takes. */
+static int32_t *kt_pack_delta(kt_packed_delta *packed, const kt_trained_delta *delta, int32_t rows, int32_t *words)
 {
     const kt_packed_conv2d_lora_params *const params = delta->trained.params;
     const int32_t padded = kt_padded_channels(rows), size = delta->runs * delta->length;
-    int32_t *const start = words, *word = words + 3 * padded;
+    int32_t *const start = words, *word = words + 3 * padded + 8;
     int32_t first, run, i;
     packed->rows = padded;
     packed->start = start;
@@ -95,75 +107,10 @@ static void kt_pack_delta(kt_packed_delta *packed, const kt_trained_delta *delta
             word = kt_pack_run(&four, delta->length, word);
         }
     }
-}
-
-/* What both products of channel c give is added to its sums. */
-KT_INLINE void kt_add_two_addends(const kt_trained_delta *delta, const kt_sums_block *block, int32_t c, int32_t product0, int32_t product1)
-{
-    const kt_packed_conv2d_lora_params *const params = delta->trained.params;
-    const int32_t multiplier = params->addend_multiplier[c], down = -(params->addend_shift[c] + delta->trained.exponent);
-    int32_t *const sum = block->sums + c - block->first;
-    int32_t addend0, addend1;
-    if ((uint32_t)(down - 1) < 31 && delta->runs * delta->length <= KT_LONGEST_ROW) {
-        const int32_t half = (int32_t)(UINT32_C(1) << (down - 1)), twice0 = 2 * product0, twice1 = 2 * product1;
-        addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
-        addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
-    } else {
-        addend0 = kt_scaled_addend(product0, multiplier, -down);
-        addend1 = kt_scaled_addend(product1, multiplier, -down);
+    for (i = 0; i < 4; i++) {
+        packed->products[padded + i] = packed->products[2 * padded + 4 + i] = 0;
     }
-    addend0 += sum[0]; /* both are read before either is written, the first last: of one position the panel holds no second */
-    addend1 += sum[block->stride];
-    sum[block->stride] = addend1;
-    sum[0] = addend0;
-}
-
-static __attribute__((noinline, cold)) void kt_add_unusual_addends(const kt_trained_delta *delta, const kt_sums_block *block, int32_t c,
-                                                                   const int32_t *product, int32_t next)
-{
-    kt_add_two_addends(delta, block, c, product[0], product[next]);
-}
-
-/* Sums to totals: the addends and the bias. The products of all rows are made with the first block of a panel. */
-static __attribute__((noinline)) void kt_add_packed_delta(const kt_trained_delta *delta, const kt_packed_delta *packed, const kt_sums_block *block)
-{
-    const kt_packed_conv2d_lora_params *const params = delta->trained.params;
-    const int16_t *rows = delta->rows == NULL ? NULL : delta->rows + block->first;
-    const int32_t stride = block->stride, exponent = delta->trained.exponent, next = packed->rows;
-    const int32_t *multipliers = params->addend_multiplier + block->first, *bias = delta->trained.bias + block->first;
-    const int8_t *shifts = params->addend_shift + block->first;
-    const int8_t *const end = shifts + block->count;
-    const uint32_t usual = delta->runs * delta->length <= KT_LONGEST_ROW ? 31 : 0;
-    const int32_t *product = packed->products + block->first;
-    int32_t *sum = block->sums;
-    if (block->first == 0) {
-        kt_product_exact_sums(packed->products, stride == 0 ? 0 : 4 * packed->rows, packed->products + packed->rows, packed->start,
-                              block->panel, params->pairs, packed->stream);
-    }
-    for (; shifts != end; sum++, bias++, multipliers++, shifts++, product++) {
-        const int32_t row = rows == NULL ? 0 : *rows++;
-        if (rows != NULL) {
-            product = packed->products + row;
-        }
-        if (row >= 0) {
-            const int32_t down = -(*shifts + exponent), multiplier = *multipliers;
-            if ((uint32_t)(down - 1) < usual) {
-                const int32_t half = (int32_t)(UINT32_C(1) << (down - 1)), twice0 = 2 * product[0], twice1 = 2 * product[next];
-                const int32_t addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
-                const int32_t addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
-                const int32_t total0 = sum[0] + addend0, total1 = sum[stride] + addend1;
-                sum[stride] = __qadd(total1, *bias);
-                sum[0] = __qadd(total0, *bias);
-                continue;
-            }
-            kt_add_unusual_addends(delta, block, (int32_t)(shifts - params->addend_shift), product, next);
-        }
-        {
-            const int32_t total0 = sum[0], total1 = sum[stride];
-            sum[stride] = __qadd(total1, *bias);
-            sum[0] = __qadd(total0, *bias);
-        }
-    }
+    return word;
 }
 
 #endif
