@@ -20,7 +20,7 @@ from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
-from ..ops.fast.depthwise_rows import BAND_ROWS, with_rows
+from ..ops.fast.depthwise_rows import BAND_ROWS, gradient_with_rows, with_rows
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
@@ -156,6 +156,8 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
+    if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient) and "delta" in node.inputs:
+        return [partial(gradient_with_rows, rows) for rows in BAND_ROWS]
     if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient):
         return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
     if kernels_of(target) == "mve" and (linear or depthwise) and not _is_portable(node):

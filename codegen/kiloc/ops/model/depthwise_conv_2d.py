@@ -240,7 +240,13 @@ def _without_groups(r: OnnxReader, op: OnnxOperator, data: Array, groups: int) -
 def rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
     """Of the image x [1, H, W, C] unzipped for `rows` rows of the result y: kt_row_window_of in runtime/src/kernels/depthwise/dsp/row_sums.h."""
     width = max((y[2] - 1) * window.stride[1] + window.kernel[1] + 2, x[2] + window.pad[1])
-    return 2 * x[3] * -(-width // 2) * 2 * ((rows - 1) * window.stride[0] + window.kernel[0]) if rows else 0
+    return 4 * x[3] * -(-width // 2) * ((rows - 1) * window.stride[0] + window.kernel[0]) if rows else 0
+
+
+def gradient_rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
+    """Of the gradient to y [1, H, W, C] unzipped for `rows` rows of that to x."""
+    width = max(x[2] + window.kernel[1] + 1, window.kernel[1] - window.pad[1] + window.stride[1] * (y[2] - 1))
+    return 4 * x[3] * -(-width // 2) * (rows - 1 + window.kernel[0]) if rows else 0
 
 
 def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
@@ -272,6 +278,8 @@ class DepthwiseInputGradient(RequantizedGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
     prescale_shift: int = 7
+    band_rows: int = 0
+    """As of the layer, rows of the gradient."""
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape
@@ -346,9 +354,10 @@ class DepthwiseInputGradient(RequantizedGradient):
         if t.has("delta"):
             arguments += gain
             multiplier, shift = self.path_multiplier(t)
-            fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n)}
+            fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n), "band_rows": self.band_rows}
             arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
-            symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8 * self.x_shape[3]
+            symbol = "kt_depthwise_delta_input_gradient_s8"
+            scratch = 2 * gradient_rows_bytes(self.window, self.x_shape, self.y_shape, self.band_rows) or 8 * self.x_shape[3]
         arguments += [Argument(n.outputs[0]), Scratch()]
         struct, source = "kt_depthwise_input_gradient_params", f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, source, needs, self._unreached(t))

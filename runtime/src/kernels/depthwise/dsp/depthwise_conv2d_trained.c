@@ -83,21 +83,10 @@ typedef struct {
     int32_t multiplier, added, down;
 } requantization;
 
-/* Sums of a block with the weights, and with the delta, 256 bytes behind: one pointer reaches both. */
-typedef struct {
-    int32_t frozen[KT_ROW_RESULTS], delta[KT_ROW_RESULTS];
-} block_sums;
-
-/* finish_block's arguments besides: results, and where they go. */
-typedef struct {
-    int32_t step, skip; /* bytes to the next one of a row, and from behind a row to the next */
-    int32_t rows, count;
-} block_results;
-
-/* The sums of a block to results, which gcc would compute from values in memory. */
+/* The sums of a block to results, which gcc would compute from values in memory. Those of the delta are 256 bytes behind the others. */
 static __attribute__((naked, noinline)) void finish_block(const requantization *of __attribute__((unused)),
-                                                          const block_sums *sums __attribute__((unused)), int8_t *y __attribute__((unused)),
-                                                          block_results *results __attribute__((unused)))
+                                                          const int32_t *sums __attribute__((unused)), int8_t *y __attribute__((unused)),
+                                                          kt_block_results *results __attribute__((unused)))
 {
     __asm__ volatile("push {r3-r11, lr}\n\t" /* the results at sp */
                      "ldm r0, {r4-r10}\n\t"
@@ -138,8 +127,8 @@ static __attribute__((naked, noinline)) void finish_block(const requantization *
 
 /* The same by the meaning of each step. column: of the delta, -1 for none. */
 static __attribute__((noinline)) void finish_any(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained, int32_t bias,
-                                                 int32_t c, int32_t column, const block_sums *sums, const kt_row_block *block,
-                                                 int8_t *y, const block_results *to)
+                                                 int32_t c, int32_t column, const int32_t *sums, const kt_row_block *block,
+                                                 int8_t *y, const kt_block_results *to)
 {
     const int32_t words = kt_row_words(block->count);
     int32_t row, i;
@@ -148,9 +137,9 @@ static __attribute__((noinline)) void finish_any(const kt_depthwise_conv2d_param
             const int32_t at = row * words + i;
             int32_t addend = 0;
             if (column >= 0) {
-                addend = kt_requantize(sums->delta[at], params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
+                addend = kt_requantize(sums[at + KT_ROW_RESULTS], params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
             }
-            *y = kt_depthwise_result(params, __qadd(sums->frozen[at] + kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias), &trained->gain, c);
+            *y = kt_depthwise_result(params, __qadd(sums[at] + kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias), &trained->gain, c);
         }
     }
 }
@@ -165,7 +154,7 @@ static __attribute__((noinline)) void channel_rows(const kt_depthwise_conv2d_par
     const int usual = (column < 0 || (uint32_t)(addend_down - 1) < 31) && (uint32_t)(down - 1) < LARGEST_SHIFT && trained->gain.codes == NULL &&
                       params->clamp[0] == -128 && params->clamp[1] == 127;
     uint32_t weights[KT_ROW_PAIRS], codes[KT_ROW_PAIRS];
-    block_sums sums;
+    int32_t sums[2 * KT_ROW_RESULTS];
     requantization of = {0, 0, 1, bias, params->multiplier[c], 0, down};
     kt_row_block block;
     int32_t row, first;
@@ -173,7 +162,7 @@ static __attribute__((noinline)) void channel_rows(const kt_depthwise_conv2d_par
     if (column >= 0) {
         kt_pair_weights(trained->delta + column, w->kernel, params->columns, w->kernel[1] * params->columns, codes);
     } else {
-        memset(sums.delta, 0, sizeof sums.delta);
+        memset(sums + KT_ROW_RESULTS, 0, KT_ROW_RESULTS * sizeof *sums);
     }
     if (usual) {
         of.added = (int32_t)((uint32_t)(2 * params->output_offset + 1) << (down - 1));
@@ -186,20 +175,17 @@ static __attribute__((noinline)) void channel_rows(const kt_depthwise_conv2d_par
     for (first = 0; first < width; first += block.count) {
         for (row = 0; row < rows; row += block.rows) {
             int8_t *const result = y + (row * width + first) * channels;
-            block_results to;
+            kt_block_results to;
             block = kt_row_block_of(w, x + row * w->stride * w->width, rows - row, first, width - first);
-            to.step = channels;
-            to.skip = (width - block.count) * channels;
-            to.rows = block.rows;
-            to.count = block.count;
-            kt_sum_block(w, &block, weights, sums.frozen);
+            to = kt_block_results_of(&block, width, channels);
+            kt_sum_block(w, &block, weights, sums);
             if (column >= 0) {
-                kt_sum_block(w, &block, codes, sums.delta);
+                kt_sum_block(w, &block, codes, sums + KT_ROW_RESULTS);
             }
             if (usual) {
-                finish_block(&of, &sums, result, &to);
+                finish_block(&of, sums, result, &to);
             } else {
-                finish_any(params, trained, bias, c, column, &sums, &block, result, &to);
+                finish_any(params, trained, bias, c, column, sums, &block, result, &to);
             }
         }
     }

@@ -52,17 +52,17 @@ static inline kt_row_window kt_row_window_of(const int32_t kernel[2], int32_t st
 /* Four channels of a row, two columns at a time; word, next: of the first column, and halves from channel to channel. */
 static __attribute__((noinline)) void kt_unzip_four(const kt_row_source *from, const int8_t *x, int32_t count, int16_t *half, int32_t next)
 {
-    const int32_t step = from->channels;
+    const int32_t channels = from->channels, step = from->step;
     const uint32_t added = from->added;
-    for (; count >= 2; count -= 2, x += 2 * step, half += 2) {
-        const uint32_t left = kt_load_word(x), right = kt_load_word(x + step);
+    for (; count >= 2 && step == 1; count -= 2, x += 2 * channels, half += 2) {
+        const uint32_t left = kt_load_word(x), right = kt_load_word(x + channels);
         const uint32_t low = kt_low_halves(left, right), high = kt_high_halves(left, right);
         kt_store_word(half, kt_add_even(added, low));
         kt_store_word(half + next, kt_add_odd(added, low));
         kt_store_word(half + 2 * next, kt_add_even(added, high));
         kt_store_word(half + 3 * next, kt_add_odd(added, high));
     }
-    if (count > 0) {
+    for (; count > 0; count--, x += channels, half += step) {
         const uint32_t word = kt_load_word(x);
         const uint32_t even = kt_add_even(added, word), odd = kt_add_odd(added, word);
         half[0] = (int16_t)even;
@@ -113,7 +113,7 @@ static void kt_unzip_row(const kt_row_source *from, const kt_row_window *w, int3
     {
         const int8_t *const x = from->image + (row * from->size[1] + from->skip) * from->channels;
         half += from->left;
-        if (from->prescale == NULL ? from->step == 1 : kt_has_prescale(from->prescale_shift)) {
+        if (from->prescale == NULL || kt_has_prescale(from->prescale_shift)) {
             for (; c + 4 <= from->channels; c += 4, half += 4 * plane) {
                 if (from->prescale == NULL) {
                     kt_unzip_four(from, x + c, count, half, plane);
@@ -168,6 +168,18 @@ static inline kt_row_block kt_row_block_of(const kt_row_window *w, const int16_t
     const int32_t some = kt_minimum(count, KT_ROW_RESULTS);
     const kt_row_block block = {x + first * w->stride, kt_minimum(rows, KT_ROW_RESULTS / kt_row_words(some)), some};
     return block;
+}
+
+/* Where the results of a block go: bytes to the next one of a row, and from behind a row to the next. */
+typedef struct {
+    int32_t step, skip;
+    int32_t rows, count;
+} kt_block_results;
+
+static inline kt_block_results kt_block_results_of(const kt_row_block *block, int32_t width, int32_t channels)
+{
+    const kt_block_results to = {channels, (width - block->count) * channels, block->rows, block->count};
+    return to;
 }
 
 /* sums[i] of four results, or of one. */
