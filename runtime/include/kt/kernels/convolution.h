@@ -124,9 +124,10 @@ typedef struct {
 /* accumulator[c, k] += (float)(sum_p g[p, c] * (x[p, k] + input_offset)) * (scale * 2^(exponent + exponent_offset)),
  * x under the window at p; accumulator [output channels][kernel rows][kernel columns][input channels].
  * The exponents (one value each; exponent_offset may be NULL for 0) are added, then limited to [-126, 127].
- * At most 66,310 positions, so that the sums fit in int32. */
+ * At most 66,310 positions, so that the sums fit in int32. scratch: NULL, or where kernel rows are neighbours of two values or more, room for x with
+ * the border that windows meet. */
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
-                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator);
+                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch);
 
 #ifdef __cplusplus
 }
