@@ -206,7 +206,7 @@ static void in_bands(const kt_depthwise_conv2d_params *params, const kt_depthwis
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height, rows = kt_minimum(window->output[KT_Y] - oy, height);
         int8_t *const result = y + oy * window->output[KT_X] * channels;
-        kt_unzip_band(&from, &w, oy * w.stride - window->pad[KT_Y], moved, buffer);
+        kt_unzip_band(&from, &w, oy * w.stride - window->pad[KT_Y], moved, rows, buffer);
         moved = direction * height * w.stride;
         for (c = 0; c < channels; c++) {
             const int16_t *const plane = buffer + (params->depth_multiplier == 1 ? c : c / params->depth_multiplier) * w.width * w.height;

@@ -127,17 +127,21 @@ static void position(const kt_depthwise_input_gradient_params *params, const kt_
 
 /* -- rows ---------------------------------------------------------------------------------------------------- */
 
-/* What makes gradients of sums; before: the shift less one. */
+/* What makes gradients of sums. up: of the delta's sum, 1 or more; sign: all bits where a negative product rounds in another way, which is where
+ * it is shifted down; before: the last shift less one. */
 typedef struct {
     int32_t multiplier, half, down, before;
+    int32_t sign, up;
 } rounding;
+
+enum { MOST_UP = 10 }; /* sums of KT_ROW_TAPS * KT_ROW_TAPS products of codes have 21 bits, and twice as many is an int32 */
 
 /* The sums of a block to gradients, which gcc would compute from values in memory. Those of the delta are 256 bytes behind the others. */
 static __attribute__((naked, noinline)) void finish_block(const rounding *of __attribute__((unused)), const int32_t *sums __attribute__((unused)),
                                                           int8_t *dx __attribute__((unused)), kt_block_results *to __attribute__((unused)))
 {
     __asm__ volatile("push {r3-r11, lr}\n\t" /* where they go at sp */
-                     "ldm r0, {r4-r7}\n\t"
+                     "ldm r0, {r4-r7, r9, r10}\n\t"
                      "mov r8, #1\n\t"
                      "1:\n\t"
                      "ldr r3, [sp]\n\t"
@@ -146,9 +150,10 @@ static __attribute__((naked, noinline)) void finish_block(const rounding *of __a
                      "2:\n\t"
                      "ldr r11, [r1, #256]\n\t"
                      "ldr r12, [r1], #4\n\t"
-                     "lsl r11, #1\n\t"
+                     "lsl r11, r10\n\t"
                      "smmlar lr, r11, r4, r5\n\t"
-                     "add lr, lr, r11, asr #31\n\t"
+                     "and r11, r9, r11, asr #31\n\t"
+                     "add lr, r11\n\t"
                      "asr lr, r6\n\t"
                      "qadd r12, r12, lr\n\t"
                      "asr r12, r7\n\t"
@@ -200,8 +205,9 @@ static __attribute__((noinline)) void channel_rows(const kt_depthwise_input_grad
     const int32_t channels = params->window.input[KT_CHANNELS], width = params->window.input[KT_X];
     const int32_t column = params->rows == NULL ? c : params->rows[c], last = w->kernel[0] * w->kernel[1] - 1;
     const int32_t down = -of->path_shift, before = params->shift - 1;
-    const int usual = (uint32_t)(down - 1) < 31 && (uint32_t)before < 31;
-    const rounding steps = {params->path_multiplier, usual ? (int32_t)(UINT32_C(1) << (down - 1)) : 0, down, before};
+    const int usual = down > -MOST_UP && down < 32 && (uint32_t)before < 31;
+    const rounding steps = {params->path_multiplier, usual && down > 0 ? (int32_t)(UINT32_C(1) << (down - 1)) : 0, kt_maximum(down, 0), before,
+                            down > 0 ? -1 : 0, 1 + kt_maximum(-down, 0)};
     uint32_t weights[KT_ROW_PAIRS], codes[KT_ROW_PAIRS];
     int32_t sums[2 * KT_ROW_RESULTS];
     kt_row_block block;
@@ -251,8 +257,8 @@ static void in_bands(const kt_depthwise_input_gradient_params *params, const int
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t y = band * height, rows = kt_minimum(window->input[KT_Y] - y, height);
         int8_t *const result = dx + y * window->input[KT_X] * channels;
-        kt_unzip_band(&scaled, &w, y - above, moved, buffer);
-        kt_unzip_band(&plain, &w, y - above, moved, buffer + channels * plane);
+        kt_unzip_band(&scaled, &w, y - above, moved, rows, buffer);
+        kt_unzip_band(&plain, &w, y - above, moved, rows, buffer + channels * plane);
         moved = direction * height;
         for (c = 0; c < channels; c++) {
             of.scaled = buffer + c * plane;

@@ -106,7 +106,11 @@ static void kt_unzip_row(const kt_row_source *from, const kt_row_window *w, int3
     int32_t c = 0;
     if (position < 0 || row >= from->size[0] || row * from->step != position) {
         for (; c < from->channels; c++, half += plane) {
-            memset(half, 0, (size_t)w->width * sizeof *half);
+            int16_t *const end = half + w->width;
+            int16_t *zero;
+            for (zero = half; zero != end; zero += 2) {
+                kt_store_word(zero, 0);
+            }
         }
         return;
     }
@@ -128,11 +132,12 @@ static void kt_unzip_row(const kt_row_source *from, const kt_row_window *w, int3
     }
 }
 
-/* The rows of a band. moved: rows that the buffer moves by, against the band before; 0 for the first band, whose buffer holds nothing. */
-static void kt_unzip_band(const kt_row_source *from, const kt_row_window *w, int32_t top, int32_t moved, int16_t *buffer)
+/* The rows under a band of `rows` rows. moved: rows that the buffer moves by, against the band before; 0 for the first band, whose buffer holds
+ * nothing. */
+static void kt_unzip_band(const kt_row_source *from, const kt_row_window *w, int32_t top, int32_t moved, int32_t rows, int16_t *buffer)
 {
     const int32_t kept = kt_maximum(w->height - (moved < 0 ? -moved : moved), 0), plane = w->width * w->height;
-    int32_t first = 0, end = w->height, y, c;
+    int32_t first = 0, end = (rows - 1) * w->stride + w->kernel[0], y, c;
     if (moved == 0) {
         memset(buffer, 0, (size_t)(plane * from->channels) * sizeof *buffer);
     } else if (kept > 0) {
@@ -142,7 +147,7 @@ static void kt_unzip_band(const kt_row_source *from, const kt_row_window *w, int
             memmove(target, source, (size_t)(kept * w->width) * sizeof *half);
         }
         first = moved > 0 ? kept : 0;
-        end = moved > 0 ? w->height : -moved;
+        end = moved > 0 ? end : -moved;
     }
     for (y = first; y < end; y++) {
         kt_unzip_row(from, w, top, y, buffer);
