@@ -18,6 +18,9 @@ typedef struct {
     int32_t shift;
 } kt_path;
 
+/* Channels whose sums are found at once: codes are looked for once for all of them. */
+enum { KT_PATH_BLOCK = 64 };
+
 #if KT_DSP
 #include "dsp/path_gradient.h"
 #else
@@ -71,13 +74,13 @@ static inline void kt_gather_path(const kt_window *window, const kt_path *path, 
 }
 
 /* sums[k] takes the path's share of channel first + k, rounded twice and limited to +-2^30; the total saturates at int32.
- * count: at most KT_GATHER_BLOCK. */
+ * count: at most KT_PATH_BLOCK. */
 static inline void kt_add_path(const kt_window *window, const kt_path *path, int32_t *sums, int32_t y, int32_t x,
                                int32_t first, int32_t count)
 {
     const int32_t multiplier = path->multiplier, down = kt_minimum(-path->shift, 31);
     const int32_t products = path->channels * window->kernel[KT_Y] * window->kernel[KT_X];
-    int32_t row[KT_GATHER_BLOCK];
+    int32_t row[KT_PATH_BLOCK];
     int32_t k;
     kt_gather_path(window, path, y, x, first, count, row);
     if (down > 0) {
