@@ -78,11 +78,12 @@ def _portable(part: Graph, target: str) -> dict[str, int]:
 
 
 def _at_fault(part: Slice, limit: int) -> list[str]:
-    """Nodes with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest."""
+    """Nodes with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest, or
+    at those that the placement leaves no room."""
     totals = [sum(kinds.values()) for kinds in part.plan.live]
     count = {node.name: forms(node, part.target) for node in part.graph.nodes}
     gap = part.plan.arena_bytes - max(totals)
-    for threshold in (limit, min(limit, max(totals) - 1, limit - gap)):
+    for threshold in (limit, max(totals) - 1, limit - gap):
         crowded = [node.name for node, total in zip(part.graph.nodes, totals, strict=True) if total > threshold]
         found = [name for name in crowded if part.saving.get(name, 0) + 1 < count[name]]
         if found:
