@@ -233,7 +233,8 @@ def weight_gradient(r: Rng) -> Case:
         types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(pick(r, -24, 3, 127, -128))
     op = WeightGradient(window, (h, w, ci), (*out, co), scale(r))
     neighbours = window.dilation[1] == 1 and window.kernel[1] * ci > 1
-    return Case(replace(op, bordered=neighbours and not window.pointwise and bool(r.random() < 0.7)), types, arrays)
+    op = replace(op, bordered=neighbours and not window.pointwise and bool(r.random() < 0.7))
+    return Case(replace(op, transposed=pick(r, 0, 3, 6, 66, -(-ci // 3) * 3) if window.pointwise else 0), types, arrays)
 
 
 def clamps(r: Rng) -> tuple[int, int]:

@@ -21,7 +21,6 @@ from ..ops.backward.parameter_gradient import WeightGradient
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
-from ..ops.fast.bordered_gradient import with_border
 from ..ops.fast.depthwise_rows import BAND_ROWS, gradient_with_rows, with_rows
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
@@ -36,6 +35,7 @@ from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.wide._layer import WideOp
 from ..ops.wide.conv_2d import WideLinear
+from ..ops.fast.weight_gradient import MOST_INPUTS, transposed, with_border
 from .recompute import AGAIN
 from .stripes import STRIPE
 
@@ -164,6 +164,8 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
     if kernels_of(target) in ("dsp", "mve") and isinstance(node.op, WeightGradient) and node.op.window.kernel != (1, 1):
         return [with_border]
+    if kernels_of(target) == "mve" and isinstance(node.op, WeightGradient):
+        return [partial(transposed, most) for most in MOST_INPUTS]
     if kernels_of(target) == "mve" and (linear or depthwise) and not _is_portable(node):
         return [with_offset_sums]
     if kernels_of(target) == "mve" and isinstance(node.op, LinearInputGradient):

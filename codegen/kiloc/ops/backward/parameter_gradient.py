@@ -90,7 +90,9 @@ class WeightGradient(ParameterGradient):
     y_image: Image = (1, 1, 1)
     unit: float = 1.0
     bordered: bool = False
-    """Whether scratch has room for x with its border: `fast/bordered_gradient.py`."""
+    """Whether scratch has room for x with its border: `fast/weight_gradient.py`."""
+    transposed: int = 0
+    """Inputs, a multiple of 3, that scratch has room for at all positions."""
 
     def scale(self, t: NodeTypes) -> float:
         return t.type("g").scale * self.unit
@@ -100,6 +102,12 @@ class WeightGradient(ParameterGradient):
         w, y = self.window, self.y_image
         height, width = ((y[a] - 1) * w.stride[a] + (w.kernel[a] - 1) * w.dilation[a] + 1 for a in (0, 1))
         return height, width
+
+    def scratch(self) -> int:
+        """Bytes."""
+        height, width = self.bordered_size()
+        positions = self.y_image[0] * self.y_image[1]
+        return height * width * self.x_image[2] if self.bordered else positions * (self.transposed + 2) if self.transposed else 0
 
     def _zero_point(self, t: NodeTypes) -> int:
         quantization = t.type("x").quantization
@@ -137,9 +145,10 @@ class WeightGradient(ParameterGradient):
         offset: Argument | str = Argument(n.inputs["exponent_offset"]) if t.has("exponent_offset") else "NULL"
         symbol = "kt_weight_gradient"
         operands = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))
-        scratch = int(np.prod(self.bordered_size())) * self.x_image[2] if self.bordered else 0
-        arguments: tuple[Argument | Scratch | str, ...] = (*operands, Scratch() if scratch else "NULL")
+        if self.transposed:
+            fields["transposed"] = self.transposed
+        arguments: tuple[Argument | Scratch | str, ...] = (*operands, Scratch() if self.scratch() else "NULL")
         reached = self.window.pointwise and not t.has("rows") and self.y_image[2] > 1
         unreached = frozenset[str]() if reached else frozenset({"kt_triple_weight_gradient"})
         source = "kernels/convolution/weight_gradient.c"
-        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, scratch, source, unreached=unreached)
+        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, self.scratch(), source, unreached=unreached)

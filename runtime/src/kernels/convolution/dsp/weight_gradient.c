@@ -16,6 +16,9 @@
 #if KT_DSP
 
 #include "../../dsp/simd.h"
+#if KT_MVE
+#include "../mve/transposed_weight_gradient.h"
+#endif
 
 enum { LANES = 4, PAIRS = 16, SLOTS = 16, FEW_CHANNELS = 8 };
 
@@ -409,9 +412,15 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const int32_t count = window->input[KT_Y] * window->input[KT_X] * window->output[KT_Y] * window->output[KT_X];
     const int whole = window->pad[KT_Y] == 0 && window->pad[KT_X] == 0;
     int32_t ky, kx;
+#if KT_MVE
+    if (params->transposed > 0) {
+        kt_transposed_weight_gradient(params, g, x, scale, accumulator, scratch);
+        return;
+    }
+#endif
     if (taps == 1 && count == 1 && whole) {
         add_outer_product(params, g, x, scale, accumulator);
-    } else if (scratch != NULL) {
+    } else if (scratch != NULL && params->transposed == 0) {
         const whole_image image = with_border(params, x, scratch);
         add_windows(params, g, &image, scale, accumulator);
     } else if (window->input[KT_CHANNELS] < FEW_CHANNELS && window->kernel[KT_X] > 1 && lies_inside(window)) {
