@@ -20,8 +20,8 @@ from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.backward.parameter_gradient import WeightGradient
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
-from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.depthwise_rows import BAND_ROWS, gradient_with_rows, with_rows
+from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
@@ -30,12 +30,12 @@ from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
 from ..ops.fast.triple_input_gradient import triple_input_gradient
+from ..ops.fast.weight_gradient import MOST_INPUTS, transposed, with_border
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
 from ..ops.wide._layer import WideOp
 from ..ops.wide.conv_2d import WideLinear
-from ..ops.fast.weight_gradient import MOST_INPUTS, transposed, with_border
 from .recompute import AGAIN
 from .stripes import STRIPE
 
