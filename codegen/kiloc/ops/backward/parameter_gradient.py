@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from .._sums import Image, exact_matmul
 from .._window import Window
 from ._gradient import Real, batch
@@ -89,9 +89,9 @@ class WeightGradient(ParameterGradient):
     x_image: Image = (1, 1, 1)
     y_image: Image = (1, 1, 1)
     unit: float = 1.0
-    bordered: bool = False
+    bordered: bool = kernel_field(False)
     """Whether scratch has room for x with its border: `fast/weight_gradient.py`."""
-    transposed: int = 0
+    transposed: int = kernel_field(0)
     """Inputs, a multiple of 3, that scratch has room for at all positions."""
 
     def scale(self, t: NodeTypes) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
@@ -71,7 +71,7 @@ class PackedLinear(Op):
     form: str = "sums"
     limit: int = 0
     on_stack: bool = False
-    packed_delta: bool = False
+    packed_delta: bool = kernel_field(False)
 
     @property
     def window(self) -> object:

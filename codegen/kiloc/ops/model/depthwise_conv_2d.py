@@ -18,7 +18,7 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from .._activation import clamp_range, far_apart
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, with_gain
@@ -57,7 +57,7 @@ class DepthwiseConv2D(Op):
 
     window: Window = Window((1, 1))
     activation: str = "none"
-    band_rows: int = 0
+    band_rows: int = kernel_field(0)
     """Rows of results whose inputs scratch has room for, of a layer with a delta: `fast/depthwise_rows.py`."""
 
     def multiplier_of_depth(self, t: NodeTypes) -> int:
@@ -278,7 +278,7 @@ class DepthwiseInputGradient(RequantizedGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
     prescale_shift: int = 7
-    band_rows: int = 0
+    band_rows: int = kernel_field(0)
     """As of the layer, rows of the gradient."""
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
