@@ -9,12 +9,9 @@ A layer is a model of its own, as `kilotune build` compiles it without a budget.
 from __future__ import annotations
 
 import concurrent.futures
-import datetime
-import json
-import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -23,21 +20,20 @@ from typing import Any
 import click
 import numpy as np
 import speed
-from prose import wrapped
 
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, activation
 from kiloc.ir.verify import verify
-from kiloc.options import Options
 from kiloc.ops._window import Window, same_padding
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.fully_connected import FullyConnected
+from kiloc.options import Options
 from kiloc.pipeline import Compilation, compile_graph
 from kiloc.report.kernels import kernels
-from kilotune import resources, runtime_files
+from kilotune import runtime_files
 
 CHANNELS = (1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 64, 80, 100, 127, 128, 129, 144, 200, 255, 256, 300, 512)
 FEW_CHANNELS = (1, 3, 8, 17, 80, 144, 256, 300, 512)

@@ -12,7 +12,8 @@ from ..plan.slice import Slice, caller_buffers, scratch_of
 
 INFERENCE_GROWTH = 0.05, 1024
 TRAINING_GROWTH = 0.01, 0
-"""Share of the arena and bytes that faster kernels may add to it."""
+"""Share of the memory of a call, and bytes, that faster kernels may add to it. Of a training slice that is the arena; inference alone counts the
+caller's buffers of inputs and results too, which are most of the memory of a small model."""
 
 SHARING_CODE = 4096
 """Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
@@ -44,7 +45,8 @@ def choose_kernels(
     least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
     arena = max(part.plan.arena_bytes for part in least)
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
-    limit = max(int(arena * (1 + growth)) + spare, ram)
+    buffers = sum(parts[0].type(name).bytes for name in (*parts[0].inputs, *parts[0].outputs)) if len(parts) == 1 and parts[0].buffers == "caller" else 0
+    limit = max(int(arena + growth * (arena + buffers)) + spare, ram)
     saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
     for _ in range(ROUNDS):
         found = [place(part, align, check=False, target=target, saving=saving) for part in parts]
