@@ -9,9 +9,10 @@ A layer is a model of its own, as `kilotune build` compiles it without a budget.
 from __future__ import annotations
 
 import concurrent.futures
+import datetime
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 import speed
+from prose import wrapped
 
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph
@@ -266,21 +268,103 @@ def batches(chosen: Sequence[Layer]) -> list[list[Layer]]:
     return found
 
 
+FAMILIES = {
+    "Convolutions": ("conv", ((1, 1), (3, 3), (5, 5), (7, 7))),
+    "Depthwise layers": ("depthwise", ((3, 3), (5, 5), (7, 7))),
+}
+"""Title -> kind, windows of the tables by channels."""
+
+SHORT = 100
+"""Values under a window below which not the products are most of what a layer takes."""
+
+
+def most(layer: Layer) -> float:
+    """Instructions that a layer may take on Cortex-M55."""
+    per_result = layer.weights // layer.outputs
+    if layer.kind == "depthwise":
+        return max(1.2, 15 / per_result) * layer.macs + CALL
+    return (0.45 if per_result >= SHORT else max(0.45, 48 / per_result)) * layer.macs + CALL
+
+
+CALL = 1500
+"""Instructions of a call that no result accounts for."""
+
+
+def by_channels(found: Mapping[tuple[Layer, str], Counted], cores: Sequence[str]) -> list[str]:
+    lines: list[str] = []
+    for title, (kind, windows) in FAMILIES.items():
+        for kernel, stride in product(windows, (1, 2)):
+            rows = []
+            for c in CHANNELS:
+                chosen = [x for x, core in found if core == cores[0] and is_of(x, kind, c, kernel, stride)]
+                if chosen:
+                    cells = [f"{found[chosen[0], core].rate:.2f}" for core in cores]
+                    rows.append([str(c), str(chosen[0].outputs), f"{chosen[0].size[0]}x{chosen[0].size[1]}", *cells])
+            lines += [f"### {title}, {kernel[0]}x{kernel[1]}, stride {stride}", "", *speed.table(["channels", "results", "image", *cores], rows)]
+    return lines
+
+
+def is_of(layer: Layer, kind: str, channels: int, kernel: tuple[int, int], stride: int) -> bool:
+    usual = layer.dilation == 1 and layer.relu and not layer.valid and layer.size[0] == layer.size[1]
+    sized = layer.outputs == channels if kind == "depthwise" else layer.outputs not in (16, 17, channels) or channels < 33
+    return usual and sized and (layer.kind, layer.channels, layer.kernel, layer.stride) == (kind, channels, kernel, stride)
+
+
+def slower(found: Sequence[Counted], cores: Sequence[str]) -> list[str]:
+    """Every reason for which a core does not run its fastest kernel: of how many layers, and the one that takes most a MAC."""
+    rows = []
+    for core in cores:
+        reasons: dict[tuple[str, str], list[Counted]] = {}
+        for row in found:
+            if row.core == core and row.slow:
+                reasons.setdefault((row.kernel, "sums above 2^23" if row.slow.startswith("sums reach") else row.slow), []).append(row)
+        for (kernel, reason), layers_of in sorted(reasons.items()):
+            worst = max(layers_of, key=lambda r: r.rate)
+            rows.append([core, f"`{kernel}`", reason, str(len(layers_of)), f"{worst.rate:.2f}", worst.layer.title])
+    return speed.table(["core", "kernel", "why it is not the fastest", "layers", "at most a MAC", "layer"], rows)
+
+
+def page(found: Sequence[Counted], cores: Sequence[str]) -> str:
+    table = {(row.layer, row.core): row for row in found}
+    others = [x for x in dict.fromkeys(row.layer for row in found) if x.kind == "fully" or not is_of(x, x.kind, x.channels, x.kernel, x.stride)]
+    lines = ["# Single layers by size", "", wrapped(ABOUT.format(date=datetime.date.today())), ""]
+    lines += ["## Instructions a MAC", "", *by_channels(table, cores)]
+    rows = [[x.title + ("" if x.relu else ", no activation"), *(f"{table[x, core].rate:.2f}" for core in cores)] for x in others]
+    lines += ["### Other layers", "", *speed.table(["layer", *cores], rows)]
+    lines += ["## Slower kernels", "", *slower(found, cores)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+ABOUT = """
+Made by `make bench-cliffs` on {date}. Each layer is a model of its own, without a budget, and its instructions of one call are counted exactly
+under QEMU (arm-none-eabi-gcc, -O2). Where windows hold few values, requantisation and the way to a position are most of what a MAC takes; of
+fully connected layers of a few values it is the call. "same" padding; weights are random, results of a ReLU with the zero point at -128 where
+nothing else is said. The command fails where a layer takes more on Cortex-M55 than 0.45 instructions a MAC (or, where windows hold less than 100
+values, 48 a result), a depthwise layer more than 1.2 (or 15 a result), and 1,500 a call.
+"""
+
+
 @click.command()
 @click.option("--core", "cores", multiple=True, type=click.Choice(list(speed.CORES)), help="Core to measure; all without it.")
 @click.option("--quick", is_flag=True, help="Fewer channels.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
-@click.option("--all", "everything", is_flag=True, help="Print every layer, not the slow ones alone.")
 @click.option("--grep", default="", help="Only layers whose title has this.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables as Markdown too.")
-def main(cores: tuple[str, ...], quick: bool, jobs: int, everything: bool, grep: str, write: Path | None) -> None:
+def main(cores: tuple[str, ...], quick: bool, jobs: int, grep: str, write: Path | None) -> None:
+    """Count, print every layer, fail where one takes more than it may."""
     counter().plugin()
+    named = cores or tuple(speed.CORES)
     chosen = [layer for layer in dict.fromkeys(layers(quick)) if grep in layer.title]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        parts = [pool.submit(counted, batch, core) for core in (cores or speed.CORES) for batch in batches(chosen)]
+        parts = [pool.submit(counted, batch, core) for core in named for batch in batches(chosen)]
         found = [row for part in parts for row in part.result()]
     for row in sorted(found, key=lambda r: (r.core, r.layer.kind, r.layer.title)):
         print(f"{row.core:4} {row.rate:7.2f}  {row.layer.title:60} {row.kernel} {row.slow}")
+    if write:
+        write.write_text(page(found, named))
+    lost = [row.layer.title for row in found if row.core == "m55" and row.instructions > most(row.layer)]
+    if lost:
+        raise click.ClickException(f"on m55 more than they may take: {'; '.join(lost)}")
 
 
 if __name__ == "__main__":

@@ -172,7 +172,6 @@ typedef struct {
     const int32_t *initial, *bias, *multiplier;
     const int8_t *shift;
     kt_lanes_clamp limits;
-    kt_shift_kind kind;
 } kt_finish_tables;
 
 /* initial: what the sums start from. */
@@ -184,7 +183,6 @@ static inline kt_finish_tables kt_finish_tables_of(const kt_finish *finish, int3
     tables.multiplier = finish->multiplier + first;
     tables.shift = finish->shift + first;
     tables.limits = kt_lanes_clamp_of(finish->offset, finish->clamp);
-    tables.kind = finish->kind;
     return tables;
 }
 
@@ -209,15 +207,16 @@ static __attribute__((noinline, unused)) void kt_finish_any_pairs(const kt_finis
 }
 
 /* `count` channels of two positions whose sums lie in pairs. */
-static inline void kt_finish_pairs(const kt_finish_tables *tables, int32_t count, const int32_t (*sums)[2], int8_t *y0, int8_t *y1)
+static inline void kt_finish_pairs(const kt_finish_tables *tables, kt_shift_kind kind, int32_t count,
+                                   const int32_t (*sums)[2], int8_t *y0, int8_t *y1)
 {
     const kt_lanes_clamp limits = tables->limits;
     const int32_t *initial = tables->initial, *bias = tables->bias, *multiplier = tables->multiplier;
     const int8_t *shift = tables->shift;
     uint32x4_t at = vaddq_n_u32(vidupq_n_u32(0, 8), (uint32_t)(uintptr_t)sums - 32);
-    if (tables->kind == KT_RECTIFIED) {
+    if (kind == KT_RECTIFIED) {
         KT_FINISH_PAIRS(KT_AS_IT_IS);
-    } else if (tables->kind == KT_RIGHT_SHIFT) {
+    } else if (kind == KT_RIGHT_SHIFT) {
         KT_FINISH_PAIRS(KT_AWAY_FROM_ZERO);
     } else {
         kt_finish_any_pairs(tables, count, sums, y0, y1);

@@ -32,11 +32,13 @@ static inline void kt_dot_one_vector(const int8_t *const *x, const int8_t *w, in
 {
     int32_t a, b, c, d;
     __asm__ volatile("vctp.8 %[size]\n\t"
+            "ldrd %[a], %[b], [%[x]]\n\t"             /* pointers, in what will hold sums */
+            "ldrd %[c], %[d], [%[x], #8]\n\t"
             "vpstttt\n\t"
-            "vldrbt.8 q0, [%[x0]]\n\t"
-            "vldrbt.8 q1, [%[x1]]\n\t"
-            "vldrbt.8 q2, [%[x2]]\n\t"
-            "vldrbt.8 q3, [%[x3]]\n\t"
+            "vldrbt.8 q0, [%[a]]\n\t"
+            "vldrbt.8 q1, [%[b]]\n\t"
+            "vldrbt.8 q2, [%[c]]\n\t"
+            "vldrbt.8 q3, [%[d]]\n\t"
             "wls lr, %[count], 2f\n"
             "1:\n\t"
             KT_LAST_WEIGHTS("q4", "0")
@@ -49,7 +51,7 @@ static inline void kt_dot_one_vector(const int8_t *const *x, const int8_t *w, in
             "le lr, 1b\n"
             "2:\n"
             : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [w] "+r"(w), [to] "+r"(to)
-            : [x0] "r"(x[0]), [x1] "r"(x[1]), [x2] "r"(x[2]), [x3] "r"(x[3]), [size] "r"(size), [count] "r"(count)
+            : [x] "r"(x), [size] "r"(size), [count] "r"(count)
             : "lr", "q0", "q1", "q2", "q3", "q4", "memory");
 }
 
@@ -58,11 +60,12 @@ static inline void kt_dot_two_vectors(const int8_t *const *x, const int8_t *w, i
 {
     int32_t a, b;
     __asm__ volatile("vctp.8 %[rest]\n\t"
-            "vldrb.8 q0, [%[x0]]\n\t"
-            "vldrb.8 q2, [%[x1]]\n\t"
+            "ldrd %[a], %[b], [%[x]]\n\t"
+            "vldrb.8 q0, [%[a]]\n\t"
+            "vldrb.8 q2, [%[b]]\n\t"
             "vpstt\n\t"
-            "vldrbt.8 q1, [%[x0], #16]\n\t"
-            "vldrbt.8 q3, [%[x1], #16]\n\t"
+            "vldrbt.8 q1, [%[a], #16]\n\t"
+            "vldrbt.8 q3, [%[b], #16]\n\t"
             "wls lr, %[count], 2f\n"
             "1:\n\t"
             "vldrb.8 q4, [%[w]]\n\t"
@@ -75,7 +78,7 @@ static inline void kt_dot_two_vectors(const int8_t *const *x, const int8_t *w, i
             "le lr, 1b\n"
             "2:\n"
             : [a] "=&Te"(a), [b] "=&Te"(b), [w] "+r"(w), [to] "+r"(to)
-            : [x0] "r"(x[0]), [x1] "r"(x[1]), [size] "r"(size), [rest] "r"(size - KT_LANES), [count] "r"(count)
+            : [x] "r"(x), [size] "r"(size), [rest] "r"(size - KT_LANES), [count] "r"(count)
             : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "memory");
 }
 
@@ -84,13 +87,14 @@ static inline void kt_dot_three_vectors(const int8_t *const *x, const int8_t *w,
 {
     int32_t a, b;
     __asm__ volatile("vctp.8 %[rest]\n\t"
-            "vldrb.8 q0, [%[x0]]\n\t"
-            "vldrb.8 q1, [%[x0], #16]\n\t"
-            "vldrb.8 q2, [%[x1]]\n\t"
-            "vldrb.8 q3, [%[x1], #16]\n\t"
+            "ldrd %[a], %[b], [%[x]]\n\t"
+            "vldrb.8 q0, [%[a]]\n\t"
+            "vldrb.8 q1, [%[a], #16]\n\t"
+            "vldrb.8 q2, [%[b]]\n\t"
+            "vldrb.8 q3, [%[b], #16]\n\t"
             "vpstt\n\t"
-            "vldrbt.8 q4, [%[x0], #32]\n\t"
-            "vldrbt.8 q5, [%[x1], #32]\n\t"
+            "vldrbt.8 q4, [%[a], #32]\n\t"
+            "vldrbt.8 q5, [%[b], #32]\n\t"
             "wls lr, %[count], 2f\n"
             "1:\n\t"
             "vldrb.8 q6, [%[w]]\n\t"
@@ -106,15 +110,47 @@ static inline void kt_dot_three_vectors(const int8_t *const *x, const int8_t *w,
             "le lr, 1b\n"
             "2:\n"
             : [a] "=&Te"(a), [b] "=&Te"(b), [w] "+r"(w), [to] "+r"(to)
-            : [x0] "r"(x[0]), [x1] "r"(x[1]), [size] "r"(size), [rest] "r"(size - 2 * KT_LANES), [count] "r"(count)
+            : [x] "r"(x), [size] "r"(size), [rest] "r"(size - 2 * KT_LANES), [count] "r"(count)
             : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory");
+}
+
+/* Channels [first, first + most) of `count` positions, whose tables are given; kind and vectors of a window are known to the compiler. */
+static inline __attribute__((always_inline)) void kt_short_channels(const kt_finish_tables *tables, const kt_short_positions *at, int32_t count,
+                                                                    const int8_t *w, int32_t size, int32_t first, int32_t most,
+                                                                    kt_shift_kind kind, int32_t vectors)
+{
+    kt_paired_sums sums[2];
+    int32_t i;
+    for (i = 0; i < count; i += 2) {
+        const int32_t (*pair)[2] = (const int32_t (*)[2])sums[vectors == 1 ? i >> 1 & 1 : 0];
+        if (vectors == 1 && (i & 2) == 0) {
+            kt_dot_one_vector(at->x + i, w, size, most, sums[0][0]);
+        } else if (vectors == 2) {
+            kt_dot_two_vectors(at->x + i, w, size, most, sums[0][0]);
+        } else if (vectors == 3) {
+            kt_dot_three_vectors(at->x + i, w, size, most, sums[0][0]);
+        }
+        kt_finish_pairs(tables, kind, most, pair, at->y[i] + first, at->y[i + 1] + first);
+    }
+}
+
+static inline __attribute__((always_inline)) void kt_short_channels_of(const kt_finish_tables *tables, const kt_short_positions *at, int32_t count,
+                                                                       const int8_t *w, int32_t size, int32_t first, int32_t most,
+                                                                       kt_shift_kind kind)
+{
+    if (size <= KT_LANES) {
+        kt_short_channels(tables, at, count, w, size, first, most, kind, 1);
+    } else if (size <= 2 * KT_LANES) {
+        kt_short_channels(tables, at, count, w, size, first, most, kind, 2);
+    } else {
+        kt_short_channels(tables, at, count, w, size, first, most, kind, 3);
+    }
 }
 
 /* All channels of `count` positions. */
 static inline void kt_short_compute(const kt_conv2d_layer *layer, kt_short_positions *at, int32_t count)
 {
     const int32_t channels = layer->params->window.output[KT_CHANNELS], size = layer->size;
-    kt_paired_sums sums[2];
     int32_t own[KT_CHUNK];
     int32_t first, i;
     for (i = count; (i & 3) != 0; i++) { /* the last one again */
@@ -131,17 +167,10 @@ static inline void kt_short_compute(const kt_conv2d_layer *layer, kt_short_posit
             initial = own;
         }
         tables = kt_finish_tables_of(&layer->finish, first, initial);
-        for (i = 0; i < count; i += 2) {
-            if (size <= KT_LANES) {
-                if ((i & 2) == 0) {
-                    kt_dot_one_vector(at->x + i, w, size, most, sums[0][0]);
-                }
-            } else if (size <= 2 * KT_LANES) {
-                kt_dot_two_vectors(at->x + i, w, size, most, sums[i >> 1 & 1][0]);
-            } else {
-                kt_dot_three_vectors(at->x + i, w, size, most, sums[i >> 1 & 1][0]);
-            }
-            kt_finish_pairs(&tables, most, (const int32_t (*)[2])sums[i >> 1 & 1], at->y[i] + first, at->y[i + 1] + first);
+        if (layer->finish.kind == KT_RECTIFIED) {
+            kt_short_channels_of(&tables, at, count, w, size, first, most, KT_RECTIFIED);
+        } else {
+            kt_short_channels_of(&tables, at, count, w, size, first, most, layer->finish.kind);
         }
     }
 }
@@ -152,12 +181,19 @@ static inline void kt_fill_short(const kt_conv2d_params *params, const kt_panel_
 {
     const int32_t start = ox * params->window.stride[KT_X] - params->window.pad[KT_X];
     if (start >= 0 && start <= row->last && row->length <= KT_LANES) {
-        const mve_pred16_t lanes = vctp8q((uint32_t)row->length);
         const int8_t *from = row->from + start * params->window.input[KT_CHANNELS];
-        int32_t n;
-        for (n = row->taps.count; n > 0; n--, from += row->step, panel += row->length) {
-            vstrbq_s8(panel, vldrbq_z_s8(from, lanes));
-        }
+        __asm__ volatile("vctp.8 %[length]\n\t"
+                "dls lr, %[rows]\n"
+                "1:\n\t"
+                "vpst\n\t"
+                "vldrbt.8 q0, [%[from]]\n\t"
+                "add %[from], %[from], %[step]\n\t"
+                "vstrb.8 q0, [%[panel]]\n\t"
+                "add %[panel], %[panel], %[length]\n\t"
+                "le lr, 1b\n"
+                : [from] "+r"(from), [panel] "+r"(panel)
+                : [rows] "r"(row->taps.count), [length] "r"(row->length), [step] "r"(row->step)
+                : "lr", "q0", "memory");
     } else {
         kt_fill_panel(params, row, ox, x, size, panel);
     }
