@@ -45,7 +45,9 @@ def choose_kernels(
     least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
     arena = max(part.plan.arena_bytes for part in least)
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
-    buffers = sum(parts[0].type(name).bytes for name in (*parts[0].inputs, *parts[0].outputs)) if len(parts) == 1 and parts[0].buffers == "caller" else 0
+    buffers = (
+        sum(parts[0].type(name).bytes for name in (*parts[0].inputs, *parts[0].outputs)) if len(parts) == 1 and parts[0].buffers == "caller" else 0
+    )
     limit = max(int(arena + growth * (arena + buffers)) + spare, ram)
     saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
     for _ in range(ROUNDS):
