@@ -268,6 +268,13 @@ def batches(chosen: Sequence[Layer]) -> list[list[Layer]]:
     return found
 
 
+def shown(rows: Sequence[Counted]) -> Sequence[Counted]:
+    """Print them."""
+    for row in rows:
+        print(f"{row.core:4} {row.rate:7.2f}  {row.layer.title:60} {row.kernel} {row.slow}", flush=True)
+    return rows
+
+
 FAMILIES = {
     "Convolutions": ("conv", ((1, 1), (3, 3), (5, 5), (7, 7))),
     "Depthwise layers": ("depthwise", ((3, 3), (5, 5), (7, 7))),
@@ -357,9 +364,7 @@ def main(cores: tuple[str, ...], quick: bool, jobs: int, grep: str, write: Path 
     chosen = [layer for layer in dict.fromkeys(layers(quick)) if grep in layer.title]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         parts = [pool.submit(counted, batch, core) for core in named for batch in batches(chosen)]
-        found = [row for part in parts for row in part.result()]
-    for row in sorted(found, key=lambda r: (r.core, r.layer.kind, r.layer.title)):
-        print(f"{row.core:4} {row.rate:7.2f}  {row.layer.title:60} {row.kernel} {row.slow}")
+        found = [row for part in parts for row in shown(part.result())]
     if write:
         write.write_text(page(found, named))
     lost = [row.layer.title for row in found if row.core == "m55" and row.instructions > most(row.layer)]
