@@ -73,14 +73,49 @@ def host_compiler() -> _Tool:
     return _tool(("gcc", "cc"), "gcc libc6-dev")
 
 
-def arm_compiler() -> _Tool:
-    """The C compiler for Cortex-M."""
-    return _tool(("arm-none-eabi-gcc",), "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+@dataclass(frozen=True)
+class _Family:
+    """The GNU tools for an instruction set: names before `-gcc` in the order in which they are looked for, and the packages of the first on
+    Debian."""
+
+    prefixes: tuple[str, ...]
+    packages: str
+    binutils: str
+
+    def tool(self, name: str, package: str) -> _Tool:
+        return _tool(tuple(f"{prefix}-{name}" for prefix in self.prefixes), package)
+
+
+_FAMILIES = {
+    "arm": _Family(("arm-none-eabi",), "gcc-arm-none-eabi libnewlib-arm-none-eabi", "binutils-arm-none-eabi"),
+    "riscv": _Family(
+        ("riscv64-unknown-elf", "riscv-none-elf", "riscv32-esp-elf"),
+        "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+        "binutils-riscv64-unknown-elf",
+    ),
+}
+
+
+def cross_compiler(core: str) -> _Tool:
+    """The C compiler for a core of kiloc.cores.CORES."""
+    family = _FAMILIES[CORES[core].family]
+    return family.tool("gcc", family.packages)
+
+
+@cache
+def library_flags(core: str) -> tuple[str, ...]:
+    """What the compiler needs to find its C library: Debian's for RISC-V takes picolibc only when asked to."""
+    program = cross_compiler(core).program
+    if CORES[core].family != "riscv":
+        return ()
+    command = [program, *CORES[core].flags(), "-E", "-x", "c", "-"]
+    plain = subprocess.run(command, input="#include <string.h>\n", capture_output=True, text=True, check=False)
+    return () if plain.returncode == 0 else ("--specs=picolibc.specs",)
 
 
 def require_emulator(program: str) -> str:
     """Path of an emulator; DeviceError names the package if it is missing."""
-    return _tool((program,), "qemu-system-arm").program
+    return _tool((program,), "qemu-system-riscv" if program.startswith("qemu-system-riscv") else "qemu-system-arm").program
 
 
 # ---- Keys of the cache ----
@@ -278,12 +313,13 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     board = boards.load(board) if isinstance(board, str) else board
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
-    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
+    core = (*board.flags, *library_flags(board.core))
+    flags = (*core, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
     common = resources.boards() / "common"
     program = _Program(
-        arm_compiler(),
+        cross_compiler(board.core),
         (*_model_units(manifest, flags), *_agent_units(manifest, board, flags)),
-        (*board.flags, *FIRMWARE_LINK_FLAGS),
+        (*core, *FIRMWARE_LINK_FLAGS),
         ".elf",
         (board.linker_script, *sorted(common.glob("*.ld"))),
         (common,),
@@ -303,9 +339,15 @@ def portable_flags(core: str, target: str) -> tuple[str, ...]:
     return ("-DKT_PORTABLE",) if "dsp" not in own and own != variants_of(target) else ()
 
 
+def _family_of(elf: Path) -> _Family:
+    with elf.open("rb") as file:
+        return _FAMILIES["riscv" if ELFFile(file)["e_machine"] == "EM_RISCV" else "arm"]
+
+
 def convert(elf: Path, output: Path, kind: str) -> None:
     """An ELF image as "binary" or "ihex"."""
-    program = _tool(("arm-none-eabi-objcopy",), "binutils-arm-none-eabi").program
+    family = _family_of(elf)
+    program = family.tool("objcopy", family.binutils).program
     _run([program, "-O", kind, str(elf), str(output)], str(elf), "the image cannot be converted")
 
 
@@ -326,9 +368,9 @@ _MEASURE_SCRIPT = """\
 SECTIONS
 {
   .text 0x10000000 : { *(.text .text.*) }
-  .rodata : { *(.rodata .rodata.*) }
-  .data 0x20000000 : { *(.data .data.*) }
-  .bss : { *(.bss .bss.* COMMON) }
+  .rodata : { *(.rodata .rodata.* .srodata .srodata.*) }
+  .data 0x20000000 : { *(.data .data.* .sdata .sdata.*) }
+  .bss : { *(.bss .bss.* .sbss .sbss.* COMMON) }
   /DISCARD/ : { *(.ARM.exidx* .ARM.extab* .init_array* .fini_array* .comment) }
 }
 """
@@ -386,8 +428,9 @@ def library(build_dir: str | os.PathLike[str], roots: Sequence[str], target: str
 
 
 def disassembly(elf: Path) -> str:
-    """The instructions of a program for Cortex-M, with the names of its functions, as objdump prints them."""
-    program = _tool(("arm-none-eabi-objdump",), "binutils-arm-none-eabi").program
+    """The instructions of a program for a microcontroller, with the names of its functions, as objdump prints them."""
+    family = _family_of(elf)
+    program = family.tool("objdump", family.binutils).program
     return _run([program, "-d", "--no-show-raw-insn", str(elf)], str(elf), "the program cannot be disassembled").decode()
 
 
@@ -399,7 +442,7 @@ def _known(manifest: Manifest, target: str | None) -> str:
 
 
 def _library_flags(manifest: Manifest, target: str) -> tuple[str, ...]:
-    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
+    return (*CORES[target].flags(), *library_flags(target), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
 
 
 def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Sequence[str], scratch: Path) -> _Program:
@@ -407,10 +450,11 @@ def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Seq
     script = scratch / "measure.ld"
     script.write_text(_MEASURE_SCRIPT, encoding="utf-8")
     return _Program(
-        arm_compiler(),
+        cross_compiler(target),
         tuple(units),
         (
             *CORES[target].flags(),
+            *library_flags(target),
             "-nostartfiles",
             "-Wl,--gc-sections",
             "-Wl,--no-warn-rwx-segments",

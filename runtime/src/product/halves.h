@@ -11,6 +11,13 @@
 
 #define KT_INLINE static inline __attribute__((always_inline))
 
+/* A loop of sums in all registers: gcc would reorder its additions and products, and spill some. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define KT_IN_ORDER __attribute__((noinline, optimize("no-tree-reassoc", "no-schedule-insns", "ira-algorithm=priority")))
+#else
+#define KT_IN_ORDER
+#endif
+
 KT_INLINE int32_t kt_low(int32_t word)
 {
     return (int16_t)(uint16_t)(uint32_t)word;
@@ -167,6 +174,17 @@ KT_INLINE int32_t kt_subtract_pairs(int32_t a, int32_t b)
 #endif
 }
 
+/* A value limited to int8, which most are within. */
+KT_INLINE int8_t kt_saturate(int32_t value)
+{
+#if defined(__riscv)
+    const int8_t low = (int8_t)value; /* no instruction compares with a constant */
+    return low == value ? low : (int8_t)((value >> 31) ^ 127);
+#else
+    return (int8_t)kt_clamp(value, -128, 127);
+#endif
+}
+
 /* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
 KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
@@ -186,9 +204,9 @@ KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t ad
         scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
     }
 #else
-    const int32_t scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
+    const int32_t scaled = (int32_t)(((int64_t)(sum * 256) * multiplier) >> 32);
 #endif
-    return (int8_t)kt_clamp((scaled + addend) >> shift, -128, 127);
+    return kt_saturate((scaled + addend) >> shift);
 #endif
 }
 

@@ -21,7 +21,7 @@ typedef struct {
     kt_triple_kernel *product;
 } kt_triple_layer;
 
-/* Sums of a pair of channels from `channel` on, [2][positions]; results at `position` and `direction` further each. */
+/* Sums of KT_MOST_CHANNELS channels at most from `channel` on, [channels][positions]; results at `position` and `direction` further each. */
 typedef struct {
     const int32_t *sums;
     int32_t channel, channels;
@@ -69,25 +69,27 @@ static inline void kt_multiply_panel(const kt_triple_layer *layer, const uint32_
 {
     const int32_t channels = layer->window->output[KT_CHANNELS];
     int32_t c, i;
-    for (c = first; c < channels; c += 2, weights += 2 * length) {
-        uint32_t words[2 * KT_PANEL_WORDS];
-        int32_t sums[2 * KT_POSITIONS];
-        kt_triple_sums(words, panel, weights, length);
-        kt_six_sums(words, sums);
-        kt_six_sums(words + KT_PANEL_WORDS, sums + KT_POSITIONS);
+    for (c = first; c < channels; c += KT_MOST_CHANNELS, weights += KT_MOST_CHANNELS * length) {
+        const int32_t count = KT_MOST_CHANNELS > 2 && channels - c > 2 ? KT_MOST_CHANNELS : 2;
+        uint32_t words[KT_MOST_CHANNELS * KT_PANEL_WORDS];
+        int32_t sums[KT_MOST_CHANNELS * KT_POSITIONS];
+        kt_triple_words(words, panel, weights, length, count);
+        for (i = 0; i < count; i++) {
+            kt_six_sums(words + KT_PANEL_WORDS * i, sums + KT_POSITIONS * i);
+        }
         if (totals != NULL) {
             int32_t *const total = totals + KT_POSITIONS * c;
-            for (i = 0; i < 2 * KT_POSITIONS && done > 0; i++) {
+            for (i = 0; i < count * KT_POSITIONS && done > 0; i++) {
                 sums[i] += total[i];
             }
             if (done + length < layer->length) {
-                memcpy(total, sums, sizeof sums);
+                memcpy(total, sums, (size_t)(count * KT_POSITIONS) * sizeof *sums);
                 continue;
             }
         }
         block->sums = sums;
         block->channel = c;
-        block->channels = kt_minimum(channels - c, 2);
+        block->channels = kt_minimum(channels - c, KT_MOST_CHANNELS);
         finish(context, block);
     }
 }
