@@ -51,9 +51,15 @@ def _attributes(elf: ELFFile) -> dict[str, Any]:
     return {a.tag: a.value for part in section.iter_subsections() for whole in part.iter_subsubsections() for a in whole.iter_attributes()}
 
 
-def _extensions(attributes: dict[str, Any]) -> str:
-    """Base and single-letter extensions of a RISC-V program, `rv32imc` of Tag_RISCV_arch rv32i2p1_m2p0_c2p0_zicsr2p0_zmmul1p0. Zmmul is part of
-    M, Zca of C, and every core that boots has Zicsr."""
+def architecture(elf: ELFFile, family: str) -> str:
+    """What a program needs of a core of a family, as `kiloc.cores` names it.
+
+    Of RISC-V base and extensions, `rv32imc` of Tag_RISCV_arch rv32i2p1_m2p0_c2p0_zicsr2p0_zmmul1p0: Zmmul is part of M, Zca of C, and every core
+    that boots has Zicsr.
+    """
+    attributes = _attributes(elf)
+    if family == "arm":
+        return _ARCHITECTURES.get(attributes.get("TAG_CPU_ARCH", 0), "another core")
     parts = [re.sub(r"\d+p\d+$", "", part) for part in str(attributes.get("TAG_ARCH", "")).split("_")]
     known = ("zicsr", "zmmul", "zca")
     return "".join(part for part in parts if part not in known) or "another core"
@@ -68,9 +74,9 @@ def check(path: Path, board: Board) -> None:
         if elf["e_machine"] != machine:
             raise DeviceError(str(path), f"this is not a program for {name}", _HINT)
         found = _attributes(elf)
-        architecture = _ARCHITECTURES.get(found.get("TAG_CPU_ARCH", 0), "another core") if core.family == "arm" else _extensions(found)
-        if architecture not in core.runs:
-            raise DeviceError(str(path), f"the program is for {architecture}, the {core.title} of {board.name} takes {core.architecture}", _HINT)
+        program = architecture(elf, core.family)
+        if program not in core.runs:
+            raise DeviceError(str(path), f"the program is for {program}, the {core.title} of {board.name} takes {core.architecture}", _HINT)
         needs, highest = found.get("TAG_FP_ARCH", 0), _FPUS.get(board.fpu, (0, False))
         if needs > highest[0] or (needs and found.get("TAG_ABI_HARDFP_USE") != 1 and not highest[1]):
             raise DeviceError(str(path), f"the program is for another FPU than that of {board.name}: {board.fpu or 'none'}", _HINT)

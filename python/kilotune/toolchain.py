@@ -96,6 +96,11 @@ _FAMILIES = {
 }
 
 
+def prefix_of(core: str) -> str:
+    """What the names of the GNU tools for a core begin with, as the toolchain files of cmake/ are called."""
+    return _FAMILIES[CORES[core].family].prefixes[0]
+
+
 def cross_compiler(core: str) -> _Tool:
     """The C compiler for a core of kiloc.cores.CORES."""
     family = _FAMILIES[CORES[core].family]
