@@ -72,6 +72,34 @@ KT_INLINE int32_t kt_word_at(const void *bytes)
     return word;
 }
 
+/* Whether four bytes from here on are the bytes of a word, lowest first, for a load that needs an address of words. */
+KT_INLINE int kt_has_words(const void *bytes)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return ((uintptr_t)bytes & 3) == 0;
+#else
+    (void)bytes;
+    return 0;
+#endif
+}
+
+/* The word of four bytes at an address of words. */
+KT_INLINE uint32_t kt_aligned_word(const void *bytes)
+{
+#if defined(__GNUC__)
+    bytes = __builtin_assume_aligned(bytes, 4);
+#endif
+    return (uint32_t)kt_word_at(bytes);
+}
+
+KT_INLINE void kt_put_aligned_word(void *bytes, uint32_t word)
+{
+#if defined(__GNUC__)
+    bytes = __builtin_assume_aligned(bytes, 4);
+#endif
+    memcpy(bytes, &word, sizeof word);
+}
+
 /* Four bytes as the pairs (0, 2) and (1, 3). */
 KT_INLINE void kt_split_four(const int8_t *x, int32_t *even, int32_t *odd)
 {
