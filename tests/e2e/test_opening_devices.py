@@ -211,7 +211,7 @@ def test_agent_and_board_sources_are_clean(name: str, toy: Path) -> None:
     board, manifest = boards.load(name), Manifest.load(toy)
     extra = ("-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-fsyntax-only")
     for flags, compiler, b in (
-        ((*board.flags, *toolchain.COMMON_FLAGS, "-O2"), toolchain.cross_compiler(board.core), board),
+        ((*board.flags, *toolchain.library_flags(board.core), *toolchain.COMMON_FLAGS, "-O2"), toolchain.cross_compiler(board.core), board),
         ((*toolchain.COMMON_FLAGS, "-O2"), toolchain.host_compiler(), boards.load("posix")),
     ):
         for unit in toolchain._agent_units(manifest, b, (*flags, *extra)):

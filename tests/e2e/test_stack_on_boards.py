@@ -20,7 +20,14 @@ BUILDS: dict[str, dict[str, Any]] = {
     "full": {"method": (kt.Full(), kt.BiasOnly()), "loss": "mse"},
     "adapters": {"method": LORA, "train": False},
 }
-CASES = [("cortex-m0plus", "bias"), ("cortex-m0plus", "lora"), ("cortex-m0plus", "full"), ("cortex-m3", "lora"), ("cortex-m3", "adapters"), ("rv32imc", "lora")]
+CASES = [
+    ("cortex-m0plus", "bias"),
+    ("cortex-m0plus", "lora"),
+    ("cortex-m0plus", "full"),
+    ("cortex-m3", "lora"),
+    ("cortex-m3", "adapters"),
+    ("rv32imc", "lora"),
+]
 CASES += [(core, kind) for core in ("cortex-m4", "cortex-m55") for kind in BUILDS]
 MOST = 1.3
 """Bound to measured: what lies between them is never written, or only for other inputs."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
+
 @dataclass(frozen=True)
 class Instruction:
     operation: str

@@ -213,6 +213,27 @@ KT_INLINE int8_t kt_saturate(int32_t value)
 #endif
 }
 
+/* sum * 256 * multiplier >> 32, |sum| < 2^23 */
+KT_INLINE int32_t kt_high_product(int32_t sum, int32_t multiplier)
+{
+#if KT_ARMV6M
+    /* No instruction gives more than 32 bits of a product: three digits of the multiplier. */
+    if ((uint32_t)sum + (UINT32_C(1) << 20) < UINT32_C(1) << 21) {
+        const int32_t low = (sum * (multiplier & 1023)) >> 10;
+        const int32_t middle = (sum * ((multiplier >> 10) & 1023) + low) >> 10;
+        return (sum * (multiplier >> 20) + middle) >> 4;
+    }
+#endif
+    return (int32_t)(((int64_t)(sum * 256) * multiplier) >> 32);
+}
+
+/* kt_requantize_right of a sum of 23 bits and its sign. */
+KT_INLINE int32_t kt_short_share(int32_t sum, int32_t multiplier, int32_t n)
+{
+    const int32_t high = (kt_high_product(sum, multiplier) + 64) >> 7;
+    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
+}
+
 /* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
 KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
@@ -221,20 +242,7 @@ KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t ad
     __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
     return (int8_t)__ssat(scaled >> shift, 8);
 #else
-#if KT_ARMV6M
-    /* No instruction gives more than 32 bits of a product: three digits of the multiplier. */
-    int32_t scaled;
-    if ((uint32_t)sum + (UINT32_C(1) << 20) < UINT32_C(1) << 21) {
-        const int32_t low = (sum * (multiplier & 1023)) >> 10;
-        const int32_t middle = (sum * ((multiplier >> 10) & 1023) + low) >> 10;
-        scaled = (sum * (multiplier >> 20) + middle) >> 4;
-    } else {
-        scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
-    }
-#else
-    const int32_t scaled = (int32_t)(((int64_t)(sum * 256) * multiplier) >> 32);
-#endif
-    return kt_saturate((scaled + addend) >> shift);
+    return kt_saturate((kt_high_product(sum, multiplier) + addend) >> shift);
 #endif
 }
 

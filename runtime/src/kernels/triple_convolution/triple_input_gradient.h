@@ -135,7 +135,10 @@ KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, con
                 row[k] = (int32_t)(sum[KT_BACKWARD_POSITIONS * k] - offset);
             }
             kt_add_path(window, path, row, at->y, x, first, count);
-            for (k = 0; k < count; k++) {
+            for (k = 0; k < count && shift > 1 && shift < 32; k++) {
+                result[k] = kt_saturate8(((row[k] >> (shift - 1)) + 1) >> 1);
+            }
+            for (; k < count; k++) {
                 result[k] = kt_saturate8(kt_shift_round(row[k], shift));
             }
         } else if (shift > 1 && shift < 32) {
