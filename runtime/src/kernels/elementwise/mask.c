@@ -3,7 +3,7 @@
 #include "mask.h"
 #include "../../product/halves.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 /* 1 and the highest bit in each byte of a word. */
 #define KT_EACH UINT32_C(0x01010101)

@@ -7,7 +7,7 @@
 #include "kt/architecture.h"
 #include "lora_inner_gradient.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 enum { KT_COLUMNS = 4 };
 

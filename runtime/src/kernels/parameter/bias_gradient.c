@@ -5,7 +5,7 @@
 #include "kt/architecture.h"
 #include "../../product/halves.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 enum { KT_LANE_POSITIONS = 256 }; /* 256 * 255 fits in the half of a word */
 
