@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kilotune import boards, resources, toolchain
+from kilotune import boards, compilers, resources, toolchain
 
 HERE = Path(__file__).parent
 BOARD = "riscv32-virt"
@@ -17,7 +17,7 @@ BOARD = "riscv32-virt"
 def compiler() -> list[str]:
     """The compiler with the flags of the core."""
     board = boards.load(BOARD)
-    return [toolchain.cross_compiler(board.core).program, *board.flags, *toolchain.library_flags(board.core)]
+    return [compilers.cross_compiler(board.core).program, *board.flags, *compilers.library_flags(board.core)]
 
 
 def link(arguments: Sequence[str], folder: Path) -> int:
@@ -36,7 +36,7 @@ def run(elf: str) -> tuple[int, str, list[dict[str, Any]]]:
     """Exit code, output, and the regions in their order."""
     emulator = boards.load(BOARD).emulator
     assert emulator is not None
-    command = [toolchain.require_emulator(emulator.program), "-M", emulator.machine, "-kernel", elf, "-display", "none", "-monitor", "none"]
+    command = [compilers.require_emulator(emulator.program), "-M", emulator.machine, "-kernel", elf, "-display", "none", "-monitor", "none"]
     done = subprocess.run(
         [*command, "-serial", "stdio", *emulator.options, *emulator.counting], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

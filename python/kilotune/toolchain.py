@@ -10,12 +10,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from kiloc.ir import PACKAGES
 
 from . import boards, host_runtime, resources
 from .cache import cached, scratch_directory
+from .compilers import FAMILIES, Family, Tool, cross_compiler, host_compiler, library_flags
 from .devices.manifest import Manifest
 from .errors import DeviceError
 
@@ -47,80 +46,6 @@ FLASH_PAGE = 256
 INFERENCE_ROOTS = ("init", "infer")
 ADAPTER_ROOTS = ("resume", "adapter_export", "adapter_load")
 TRAINING_ROOTS = ("train_step", "apply", "set_learning_rate")
-
-
-# ---- Tools ----
-
-
-@dataclass(frozen=True)
-class _Tool:
-    program: str
-    version: str
-
-
-@cache
-def _tool(names: tuple[str, ...], package: str) -> _Tool:
-    for name in names:
-        path = shutil.which(name)
-        if path is not None:
-            version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-            return _Tool(path, version)
-    raise DeviceError(names[0], "the program is not installed, or not on PATH", f"on Debian: apt install {package}")
-
-
-def host_compiler() -> _Tool:
-    """The C compiler of this computer."""
-    return _tool(("gcc", "cc"), "gcc libc6-dev")
-
-
-@dataclass(frozen=True)
-class _Family:
-    """The GNU tools for an instruction set: names before `-gcc` in the order in which they are looked for, and the packages of the first on
-    Debian."""
-
-    prefixes: tuple[str, ...]
-    packages: str
-    binutils: str
-
-    def tool(self, name: str, package: str) -> _Tool:
-        return _tool(tuple(f"{prefix}-{name}" for prefix in self.prefixes), package)
-
-
-_FAMILIES = {
-    "arm": _Family(("arm-none-eabi",), "gcc-arm-none-eabi libnewlib-arm-none-eabi", "binutils-arm-none-eabi"),
-    "riscv": _Family(
-        ("riscv64-unknown-elf", "riscv-none-elf", "riscv32-esp-elf"),
-        "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
-        "binutils-riscv64-unknown-elf",
-    ),
-}
-
-
-def prefix_of(core: str) -> str:
-    """What the names of the GNU tools for a core begin with, as the toolchain files of cmake/ are called."""
-    return _FAMILIES[CORES[core].family].prefixes[0]
-
-
-def cross_compiler(core: str) -> _Tool:
-    """The C compiler for a core of kiloc.cores.CORES."""
-    family = _FAMILIES[CORES[core].family]
-    return family.tool("gcc", family.packages)
-
-
-@cache
-def library_flags(core: str) -> tuple[str, ...]:
-    """What the compiler needs to find its C library: Debian's for RISC-V takes picolibc only when asked to."""
-    program = cross_compiler(core).program
-    if CORES[core].family != "riscv":
-        return ()
-    command = [program, *CORES[core].flags(), "-E", "-x", "c", "-"]
-    plain = subprocess.run(command, input="#include <string.h>\n", capture_output=True, text=True, check=False)
-    return () if plain.returncode == 0 else ("--specs=picolibc.specs",)
-
-
-def require_emulator(program: str) -> str:
-    """Path of an emulator; DeviceError names the package if it is missing."""
-    return _tool((program,), "qemu-system-riscv" if program.startswith("qemu-system-riscv") else "qemu-system-arm").program
 
 
 # ---- Keys of the cache ----
@@ -146,7 +71,7 @@ class _Unit:
     include: tuple[Path, ...]
     headers: str | None = None
 
-    def command(self, tool: _Tool) -> list[str]:
+    def command(self, tool: Tool) -> list[str]:
         return [tool.program, *self.flags, *(f"-I{folder}" for folder in self.include)]
 
 
@@ -154,7 +79,7 @@ class _Unit:
 class _Program:
     """What is linked together. `scripts` are the linker scripts, read by the linker through link_flags."""
 
-    tool: _Tool
+    tool: Tool
     units: tuple[_Unit, ...]
     link_flags: tuple[str, ...]
     suffix: str
@@ -201,7 +126,7 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
     return done.stdout
 
 
-def _compile(tool: _Tool, unit: _Unit) -> Path:
+def _compile(tool: Tool, unit: _Unit) -> Path:
     """The object of one unit, from the cache if its preprocessed text is known, or all that it is made from."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
     if unit.headers is None:
@@ -368,9 +293,9 @@ def portable_flags(core: str, target: str) -> tuple[str, ...]:
     return ("-DKT_PORTABLE",) if "dsp" not in own and own != variants_of(target) else ()
 
 
-def _family_of(elf: Path) -> _Family:
+def _family_of(elf: Path) -> Family:
     with elf.open("rb") as file:
-        return _FAMILIES["riscv" if ELFFile(file)["e_machine"] == "EM_RISCV" else "arm"]
+        return FAMILIES["riscv" if ELFFile(file)["e_machine"] == "EM_RISCV" else "arm"]
 
 
 def convert(elf: Path, output: Path, kind: str) -> None:

@@ -19,7 +19,7 @@ from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, com
 
 from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
-from kilotune import boards, resources, toolchain
+from kilotune import boards, compilers, resources, toolchain
 from kilotune.devices import DeviceError
 
 HERE = Path(__file__).parent / "emulated"
@@ -238,7 +238,7 @@ class Batch:
         flags = [*b.flags, core, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, *folders]
         link = [*toolchain.FIRMWARE_LINK_FLAGS, "-T", str(b.linker_script), f"-L{common / 'common'}"]
         elf = folder / "cases.elf"
-        compiler = [toolchain.cross_compiler(b.core).program, *toolchain.library_flags(b.core)]
+        compiler = [compilers.cross_compiler(b.core).program, *compilers.library_flags(b.core)]
         subprocess.run([*compiler, *flags, *map(str, sources), *link, *options, "-o", str(elf)], check=True)
         command = [b.emulator.program, "-M", b.emulator.machine, "-kernel", str(elf), "-display", "none", "-monitor", "none", "-serial", "stdio"]
         traced = [] if trace is None else ["-d", "in_asm", "-D", str(trace)]
@@ -271,7 +271,7 @@ def runs(board: str) -> bool:
     """Whether this computer has the compiler and the emulator of a board."""
     found = boards.load(board)
     try:
-        toolchain.cross_compiler(found.core)
+        compilers.cross_compiler(found.core)
     except DeviceError:
         return False
     return found.emulator is not None and shutil.which(found.emulator.program) is not None

@@ -10,14 +10,14 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from kiloc.cores import CORES, TARGETS, VARIANTS, WITHOUT_DSP, Core, bus_of, kernels_of
-from kilotune import firmware_file, toolchain
+from kilotune import compilers, firmware_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("family", {core.family: core.name for core in CORES.values()}.items(), ids=lambda family: family[0])
 def test_cmake_gives_the_same_flags(family: tuple[str, str]) -> None:
-    text = (ROOT / f"cmake/{toolchain.prefix_of(family[1])}.cmake").read_text()
+    text = (ROOT / f"cmake/{compilers.prefix_of(family[1])}.cmake").read_text()
     found = dict(re.findall(r'^set\(_flags_(\S+) "([^"]+)"\)$', text, re.MULTILINE))
     cores = [core for core in CORES.values() if core.family == family[0]]
     assert found == {core.name: " ".join(f for f in core.flags() if f != "-mthumb") for core in cores}
@@ -28,7 +28,7 @@ def test_cmake_gives_the_same_flags(family: tuple[str, str]) -> None:
 def compiler(core: Core, request: pytest.FixtureRequest) -> list[str]:
     """With the flags of the core."""
     program = str(request.getfixturevalue("riscv_gcc" if core.family == "riscv" else "arm_gcc"))
-    return [program, *toolchain.library_flags(core.name), *core.flags()]
+    return [program, *compilers.library_flags(core.name), *core.flags()]
 
 
 @pytest.mark.parametrize("core", CORES.values(), ids=lambda c: c.name)

@@ -17,7 +17,7 @@ from kiloc.cores import CORES, WITHOUT_DSP
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
-from kilotune import toolchain
+from kilotune import compilers
 from kilotune.devices.manifest import Manifest
 
 CASES: dict[str, tuple[Callable[[], Graph], Method | list[Method] | None, str, float]] = {
@@ -76,7 +76,7 @@ def test_strict_warnings_of_the_host_compiler(case: str, built: Callable[[str], 
 def cross_compiler(target: str, request: pytest.FixtureRequest) -> list[str]:
     """With what it needs to find its C library."""
     program = request.getfixturevalue("riscv_gcc" if CORES[target].family == "riscv" else "arm_gcc")
-    return [str(program), *toolchain.library_flags(target)]
+    return [str(program), *compilers.library_flags(target)]
 
 
 @pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus", "rv32imc"])

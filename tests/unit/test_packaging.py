@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from kiloc.cores import CORES, TARGETS
-from kilotune import toolchain
+from kilotune import compilers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -246,7 +246,7 @@ def test_cmake_builds_and_installs_the_runtime_for_the_host(cmake: str, tmp_path
 
 
 def for_core(core: str) -> tuple[str, ...]:
-    return f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'cmake' / f'{toolchain.prefix_of(core)}.cmake'}", f"-DKILOTUNE_CPU={core}"
+    return f"-DCMAKE_TOOLCHAIN_FILE={ROOT / 'cmake' / f'{compilers.prefix_of(core)}.cmake'}", f"-DKILOTUNE_CPU={core}"
 
 
 @pytest.mark.parametrize("core", [pytest.param(core, marks=pytest.mark.slow if core == "cortex-m55" else []) for core in BUILT])

@@ -16,7 +16,7 @@ import kilotune as kt
 from kiloc.cores import CORES
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
-from kilotune import stack, toolchain
+from kilotune import compilers, stack, toolchain
 from kilotune.cli import main
 from kilotune.devices.manifest import Manifest
 from kilotune.stack import Bound, Code, Program
@@ -27,7 +27,7 @@ Linked = Callable[..., Program]
 
 
 def compiler(core: str) -> list[str]:
-    return [toolchain.cross_compiler(core).program, *toolchain.library_flags(core), *CORES[core].flags()]
+    return [compilers.cross_compiler(core).program, *compilers.library_flags(core), *CORES[core].flags()]
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(?:(\d+) bytes \((\w
 EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 
 
-def compilers(build: kt.Build, core: str, folder: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
+def said_by_the_compiler(build: kt.Build, core: str, folder: Path) -> tuple[dict[str, int], dict[str, set[str]]]:
     """Frames and calls of every source of a build, by -fcallgraph-info."""
     manifest = Manifest.load(build.directory)
     flags = [*toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, "-fcallgraph-info=su"]
@@ -228,7 +228,7 @@ def own(names: set[str]) -> set[str]:
 @pytest.mark.parametrize("core", BOUNDED)
 def test_frames_and_calls_are_the_compilers(core: str, arm_gcc: str, riscv_gcc: str, tmp_path: Path) -> None:
     build = kt.build(written(image(), tmp_path), tmp_path / "b", method=METHODS[core], target=core, loss="mse")
-    sizes, calls = compilers(build, core, tmp_path)
+    sizes, calls = said_by_the_compiler(build, core, tmp_path)
     roots = [f"{build.manifest['name']}_{root}" for root in (*toolchain.INFERENCE_ROOTS, *toolchain.TRAINING_ROOTS)]
     elf = toolchain.library(build.directory, roots)
     code = Code(elf, toolchain.disassembly(elf))
@@ -277,7 +277,7 @@ def test_a_budget_takes_what_it_is_held_against(model: kt.Model, tmp_path: Path,
     def missing(core: str) -> None:
         raise kt.DeviceError("arm-none-eabi-gcc", "the program is not installed", "on Debian: apt install it")
 
-    monkeypatch.setattr(toolchain, "cross_compiler", missing)
+    monkeypatch.setattr(compilers, "cross_compiler", missing)
     with pytest.raises(kt.CompileError, match="arm-none-eabi-gcc is not installed"):
         kt.build(model, tmp_path / "b", stack="4K")
     assert list(tmp_path.iterdir()) == []
