@@ -44,11 +44,14 @@ void kt_depthwise_conv2d_s16(const kt_depthwise_conv2d_params *params, const int
 void kt_depthwise_conv2d_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
-/* The same with a delta [kernel rows][kernel columns][columns], formulas as kt_conv2d_delta_s8. gain [output channels]: as above, NULL (both)
- * for none. */
+/* kt_depthwise_conv2d_s8 with a delta [kernel rows][kernel columns][columns], formulas as kt_conv2d_delta_s8. */
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                    const int8_t *gain_exponent, int8_t *y);
+                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y);
+
+/* The same with a gain and scratch. */
+void kt_depthwise_conv2d_trained_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                           const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
+                                           const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* As kt_conv2d_input_gradient_params; columns, rows: of the delta. */
 typedef struct {

@@ -11,9 +11,8 @@
 #if !KT_MVE
 
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
-                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
-                       const int8_t *gain_exponent, int8_t *y)
+                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y)
 {
-    kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, gain, gain_exponent, y);
+    kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, y);
 }
 #endif

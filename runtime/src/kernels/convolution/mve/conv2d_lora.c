@@ -2,7 +2,7 @@
  * rounding are those of ../conv2d_lora.c.
  *
  * A frozen sum below 2^30 and an addend of at most 2^30 do not leave int32, so that only the bias can saturate the total. Larger
- * windows, and layers with a gain, take the portable loop. */
+ * windows take the portable loop. */
 #include "kt/architecture.h"
 #include "kt/kernels/convolution.h"
 
@@ -48,8 +48,7 @@ static void add_products(const kt_conv2d_layer *layer, const kt_conv2d_positions
 }
 
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
-                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
-                       const int8_t *gain_exponent, int8_t *y)
+                       const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y)
 {
     lora trained;
     kt_conv2d_layer layer;
@@ -57,8 +56,8 @@ void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const in
     trained.b = b;
     trained.exponent = *u_range + *b_exponent;
     layer = kt_conv2d_layer_of(params, bias, &trained);
-    if (gain != NULL || layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
-        kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, gain, gain_exponent, y);
+    if (layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
+        kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, y);
     }
 }
 #endif

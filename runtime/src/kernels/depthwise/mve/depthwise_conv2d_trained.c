@@ -1,5 +1,5 @@
 /* kt_depthwise_conv2d_trained_s8 on cores with Helium: four channels at a time, whose sums of both kinds grow in one loop. Results of several
- * channels for one input, and gains, take the portable loop. */
+ * channels for one input take the portable loop. */
 #include "kt/architecture.h"
 #include "kt/kernels/depthwise.h"
 
@@ -85,14 +85,12 @@ static void position(const kt_depthwise_conv2d_params *params, const kt_depthwis
 }
 
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                    const int8_t *gain_exponent, int8_t *y)
+                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y)
 {
-    const int plain = params->depth_multiplier == 1 && gain == NULL;
+    const int plain = params->depth_multiplier == 1;
     kt_depthwise_trained trained;
     trained.delta = delta;
     trained.exponent = *delta_exponent;
-    trained.gain = kt_gain_of(gain, gain_exponent);
     if (plain) {
         kt_depthwise_walk(params, x, bias, &trained, y, position);
     } else {
