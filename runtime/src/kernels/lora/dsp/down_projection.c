@@ -3,7 +3,7 @@
 #include "kt/kernels/lora.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "../../dsp/simd.h"
 
