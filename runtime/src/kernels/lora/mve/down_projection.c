@@ -121,19 +121,12 @@ static void project(projection *p, const int8_t *x, int32_t count)
     }
 }
 
-/* A window of one value in each channel, at every position of the image. */
-static int is_pixel(const kt_window *window)
-{
-    return kt_windows_are_pieces(window) && window->stride[KT_Y] * window->stride[KT_X] == 1 && window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 &&
-           window->input[KT_X] == window->output[KT_X];
-}
-
 static void project_all(projection *p, const kt_down_projection_params *params, const int8_t *x)
 {
     const kt_window *const window = &params->window;
     int8_t panel[KT_PANEL_VALUES];
     int32_t oy, ox;
-    if (is_pixel(window)) {
+    if (kt_is_pixel(window)) {
         project(p, x, window->output[KT_Y] * window->output[KT_X]);
         return;
     }
