@@ -2,8 +2,7 @@
  *
  *     y = clamp(requantize(W (x - z_x) + bias + alpha / (rank s_w) 2^(range + b_exponent) B u) + z_y)
  *
- * u comes from kt_down_projection_s8. The path is rounded twice and saturates at +-2^30. A gain, where there is one,
- * multiplies what stands before the bias. */
+ * u comes from kt_down_projection_s8. The path is rounded twice and saturates at +-2^30. */
 #include "conv2d_lora.h"
 #include "kt/kernels/convolution.h"
 #include "kt/architecture.h"
