@@ -6,7 +6,7 @@
 #include "kt/architecture.h"
 #include "lora_inner_gradient.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)

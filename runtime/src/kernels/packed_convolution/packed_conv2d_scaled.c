@@ -9,7 +9,7 @@ static kt_packed_conv2d_params started(const kt_packed_conv2d_params *params, co
                                        const int8_t *gain_exponent, int32_t *starts)
 {
     const int32_t weights = 2 * params->pairs;
-    const kt_epilogues epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
+    const kt_epilogue_places epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
     kt_packed_conv2d_params own = *params;
     kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, params->window.output[KT_CHANNELS], starts);
     own.fold = NULL;

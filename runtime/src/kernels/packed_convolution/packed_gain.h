@@ -20,11 +20,13 @@ static inline void kt_gained_epilogue(const int32_t *epilogue, int32_t factor, i
 typedef struct {
     const int32_t *first;
     int32_t step, channel;
-} kt_epilogues;
+} kt_epilogue_places;
+
+enum { KT_GAINED_WORDS = 1 + KT_EPILOGUE / KT_QUAD }; /* of a channel, below */
 
 /* For each four channels what their sums start from, and their epilogues: 16 words each. bias, fold, limit: as `kt_packed_bias`, of a trained
  * bias. Channels beyond the last give anything. */
-static inline void kt_gained_starts(const kt_epilogues *epilogues, const int32_t *bias, const int32_t *fold, int32_t limit, const int8_t *gain,
+static inline void kt_gained_starts(const kt_epilogue_places *epilogues, const int32_t *bias, const int32_t *fold, int32_t limit, const int8_t *gain,
                                     const int8_t *gain_exponent, int32_t channels, int32_t *starts)
 {
     const kt_gain trained = kt_gain_of(gain, gain_exponent);

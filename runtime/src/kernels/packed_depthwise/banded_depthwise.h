@@ -201,6 +201,10 @@ KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
     }
 }
 
+#if KT_VECTOR
+#include "vector/band_rows.h"
+#endif
+
 /* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. starts:
  * of a layer with gains (`kt_gained_starts`), or NULL. */
 KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
@@ -228,7 +232,7 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
     for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
         const kt_scaling *const scale = scaling == NULL ? NULL : &own;
         int32_t folded[KT_QUAD], gained[KT_QUAD * KT_BAND_STREAM];
-        const int32_t *const quad = starts == NULL ? NULL : starts + c * (1 + KT_EPILOGUE / KT_QUAD);
+        const int32_t *const quad = starts == NULL ? NULL : starts + c * KT_GAINED_WORDS;
         const int32_t *const words_of = quad == NULL ? stream : kt_gained_stream(stream, quad + KT_QUAD, gained);
         if (scaling != NULL) {
             kt_set_factors(&own, c);
@@ -261,6 +265,12 @@ KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const 
     b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * 4 * inputs) : NULL;
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
+#if KT_VECTOR
+        if (kt_band_has_room(b->window)) {
+            kt_vector_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling, starts);
+            continue;
+        }
+#endif
         kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling, starts);
     }
 }

@@ -6,10 +6,10 @@
 static void *started(const kt_packed_depthwise_params *params, const int32_t *bias, const int8_t *gain, const int8_t *gain_exponent,
                      int32_t *scratch)
 {
-    const kt_epilogues epilogues = {params->stream + KT_BAND_STREAM - 3, KT_QUAD * KT_BAND_STREAM, KT_BAND_STREAM};
+    const kt_epilogue_places epilogues = {params->stream + KT_BAND_STREAM - 3, KT_QUAD * KT_BAND_STREAM, KT_BAND_STREAM};
     const int32_t channels = params->window.input[KT_CHANNELS];
     kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, channels, scratch);
-    return scratch + channels * (1 + KT_EPILOGUE / KT_QUAD);
+    return scratch + channels * KT_GAINED_WORDS;
 }
 
 /* Results of any sign. */

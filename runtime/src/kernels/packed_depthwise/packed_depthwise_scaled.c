@@ -6,7 +6,7 @@ static void start(const kt_packed_depthwise_params *params, const int32_t *bias,
                   int32_t *starts)
 {
     const int32_t weights = 2 * params->window.kernel[KT_Y] * params->window.kernel[KT_X];
-    const kt_epilogues epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
+    const kt_epilogue_places epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
     kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, params->window.input[KT_CHANNELS], starts);
 }
 
