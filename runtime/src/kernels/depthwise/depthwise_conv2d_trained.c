@@ -10,9 +10,10 @@
 #if !KT_DSP && !KT_VECTOR
 
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y)
+                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
 {
     kt_depthwise_trained trained;
+    (void)scratch;
     trained.delta = delta;
     trained.exponent = *delta_exponent;
     kt_depthwise_walk(params, x, bias, &trained, y, kt_depthwise_position);

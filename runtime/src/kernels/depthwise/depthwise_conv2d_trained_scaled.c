@@ -8,7 +8,8 @@ void kt_depthwise_conv2d_trained_scaled_s8(const kt_depthwise_conv2d_params *par
                                            const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
+    int32_t *const words = scratch;
     kt_depthwise_conv2d_params own = *params;
-    bias = kt_gained_layer(gain, gain_exponent, channels, &own.multiplier, &own.shift, bias, scratch);
-    kt_depthwise_conv2d_trained_s8(&own, x, bias, delta, delta_exponent, y);
+    bias = kt_gained_layer(gain, gain_exponent, channels, &own.multiplier, &own.shift, bias, words);
+    kt_depthwise_conv2d_trained_s8(&own, x, bias, delta, delta_exponent, y, words + kt_gained_words(channels));
 }

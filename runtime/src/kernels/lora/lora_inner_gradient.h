@@ -100,13 +100,32 @@ static inline void kt_point_to_columns(const int8_t *b, int32_t channels, int32_
     columns->count = count;
 }
 
+/* Half of the gradients are zero. */
 static inline void kt_sum_where_they_lie(const int8_t *g, int32_t channels, const void *packed, int32_t sums[KT_COLUMNS])
 {
     const kt_columns_of_b *const columns = packed;
-    int32_t j;
-    for (j = 0; j < KT_COLUMNS; j++) {
-        sums[j] = j < columns->count ? kt_lora_product(g, columns->b + j, channels, columns->rank) : 0;
+    const int8_t *const end = g + channels, *b = columns->b;
+    const int32_t rank = columns->rank;
+    int32_t first = 0, second = 0, third = 0, fourth = 0, j;
+    if (columns->count < KT_COLUMNS) {
+        for (j = 0; j < KT_COLUMNS; j++) {
+            sums[j] = j < columns->count ? kt_lora_product(g, b + j, channels, rank) : 0;
+        }
+        return;
     }
+    for (; g != end; b += rank) {
+        const int32_t value = *g++;
+        if (value != 0) {
+            first += value * b[0];
+            second += value * b[1];
+            third += value * b[2];
+            fourth += value * b[3];
+        }
+    }
+    sums[0] = first;
+    sums[1] = second;
+    sums[2] = third;
+    sums[3] = fourth;
 }
 
 /* Without a copy of the columns. */

@@ -90,7 +90,7 @@ static void project_any(projection *p)
     const int32x4_t shift = vdupq_n_s32(p->shift), low = vdupq_n_s32(p->low);
     int32_t j;
     if (fours > 0) {
-        kt_dot_block block = {p->x, NULL, p->a, p->size, p->start, sums, NULL, sums + fours};
+        kt_dot_block block = {p->x, NULL, p->a, p->size, p->start, sums, NULL, sums + fours, p->size};
         kt_dot_four(&block);
     }
     for (j = fours; j < p->rank; j++) {

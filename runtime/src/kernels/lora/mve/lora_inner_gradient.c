@@ -25,7 +25,7 @@ static void pack(const int8_t *b, int32_t channels, int32_t rank, int32_t count,
 
 static inline void sum_columns(const int8_t *g, int32_t channels, const void *packed, int32_t sums[KT_COLUMNS])
 {
-    kt_dot_block block = {g, NULL, packed, channels, zeros, sums, NULL, sums + KT_COLUMNS};
+    kt_dot_block block = {g, NULL, packed, channels, zeros, sums, NULL, sums + KT_COLUMNS, channels};
     kt_dot_four(&block);
 }
 
