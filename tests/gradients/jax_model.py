@@ -216,13 +216,13 @@ def _delta_channels(node: Node, graph: Graph, channels: int) -> Any:
 
 
 def _scaled_and_shifted(acc: Any, node: Node, graph: Graph, parameters: Arrays, exact: Any) -> Any:
-    """(acc + b) (1 + s). The derivative to s is taken at the sum that follows from the quantised result: all that a device keeps."""
-    total = acc + _bias(node, graph, parameters)
+    """acc (1 + s) + b. The derivative to s is taken at the sum that follows from the quantised result: all that a device keeps."""
+    bias = _bias(node, graph, parameters)
     if "gain" in node.inputs:
         factor = 1 + parameters[node.inputs["gain"]]
-        at = exact.reshape(acc.shape) / factor
-        total = (total + lax.stop_gradient(at - total)) * factor
-    return total
+        at = (exact.reshape(acc.shape) - bias) / factor
+        acc = (acc + lax.stop_gradient(at - acc)) * factor
+    return acc + bias
 
 
 def _bias(node: Node, graph: Graph, parameters: Arrays) -> Any:

@@ -1,14 +1,18 @@
-"""A trained gain and its gradients: 1 + s[c] on the sum of a layer, bias included, as part of its requantisation.
+"""A trained gain and its gradients: 1 + s[c] on the sum of a layer, its bias apart, as part of the requantisation.
 
     gain[c] = 1 + code[c] 2^exponent, within [1/16, 2], in units of 2^-23
-    y[c]    = clamp(requantize(saturate32(sum[c] + bias[c]), M'[c], S'[c]) + z_y), M' 2^S' = M 2^S gain
+    b'[c]   = saturate32(round(bias[c] / gain[c])), half up
+    y[c]    = clamp(requantize(saturate32(sum[c] + b'[c]), M'[c], S'[c]) + z_y), M' 2^S' = M 2^S gain
 
-M' is M gain, rounded half up; where that leaves int32 it is half of it, and S' one more (`gained_multipliers`). So a gain costs a layer nothing
-that grows with its positions, every kernel computes it, and a code of 0 leaves the layer as it was, bit for bit. The gain is that of Lian et
-al., "Scaling & Shifting Your Features" (2022), gamma x + beta; the bias is the shift beta / gamma, in front of the gain.
+so that y is gain sum + bias in real numbers, as in Lian et al., "Scaling & Shifting Your Features" (2022), gamma x + beta. M' is M gain, rounded
+half up; where that leaves int32 it is half of it, and S' one more (`gained_multipliers`). Both are found once a call: a gain costs a layer nothing
+that grows with its positions, every kernel computes it, and a code of 0 leaves the layer as it was, bit for bit. A gain is never 0 nor negative:
+|b'| is at most 16 |bias|, and saturates from a bias of 2^27 on. To a kernel b' is a bias as any other, and what is proved for every int32 holds.
 
-    g'[p, c] = g[p, c] gain[c]                          towards bias (exactly), delta and LoRA (`ApplyGain`); towards the input: in its pre-scale
-    ds[c]    = sum_p g[p, c] y_real[p, c] / gain[c]
+1 / gain is floor(2^47 / gain) in units of 2^-24, and so at most 2^28: its product with an int32 stays below 2^60.
+
+    g'[p, c] = g[p, c] gain[c]                          towards delta and LoRA (`ApplyGain`); towards the input: in its pre-scale
+    ds[c]    = sum_p g[p, c] (y_real[p, c] - b_real[c]) / gain[c]
 
 y_real is the int8 result (saved for its clamp mask anyway, and often for the next layer): no accumulator is kept. g is 0 where the result was
 clamped; elsewhere y_real is within half a step of the result before rounding. A gain at an end of its range still has a gradient.
@@ -32,9 +36,12 @@ Ints = NDArray[np.int64]
 
 GAIN_OPERANDS = ("gain", "gain_exponent")
 GAIN_BITS = 23
+INVERSE_BITS = 24
+"""Of 1 / gain."""
+
 SMALLEST_GAIN = 1 / 16
 LARGEST_GAIN = 2
-"""Both powers of two. A gain that nears 0 would leave a trained bias without a bound, one without a limit the sums to the input."""
+"""Both powers of two. A gain that nears 0 would leave a bias in front of it without a bound, one without a limit the sums to the input."""
 
 HEADROOM = 1.6
 """Of the pre-scale under a gain: how far that of the largest scale may rise. More leaves the gradients fewer codes (docs/internals/numbers.md)."""
@@ -64,6 +71,19 @@ def with_gain(e: Environment, multiplier: Ints, shift: Ints) -> tuple[Ints, Ints
     if not e.has("gain"):
         return multiplier, shift
     return gained_multipliers(multiplier, shift, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
+
+
+def bias_before_gain(bias: Ints, factor: Ints) -> Ints:
+    """What a bias is in front of a gain, in units of 2^-23."""
+    inverse = (np.int64(1) << (GAIN_BITS + INVERSE_BITS)) // factor
+    return np.asarray(nm.saturate32(nm.shift_round(bias * inverse, INVERSE_BITS)))
+
+
+def summed_bias(e: Environment) -> Ints:
+    """What a layer adds to its sums: its bias, in front of its gain where it has one."""
+    if not e.has("gain"):
+        return e.wide("bias")
+    return bias_before_gain(e.wide("bias"), gain_factor(e.wide("gain"), e.wide("gain_exponent")))
 
 
 def backward_factor(e: Environment) -> Ints:
@@ -97,8 +117,8 @@ def gain_operands(node: Node) -> dict[str, str]:
 
 
 def gain_bytes(channels: int) -> int:
-    """Scratch of a layer's multipliers and shifts with their gain: int32 and int8 each."""
-    return 4 * channels + -(-channels // 4) * 4
+    """Scratch of a layer's multipliers and biases with their gains, int32 each, and of its shifts, int8."""
+    return 8 * channels + -(-channels // 4) * 4
 
 
 def gain_headroom(gain: bool) -> float:

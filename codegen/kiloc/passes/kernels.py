@@ -184,8 +184,7 @@ def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple
 def _is_portable(node: Node) -> bool:
     """A layer whose kernel has no form for Helium."""
     delta = node.op.mnemonic == "depthwise_conv_2d" and "delta" in node.inputs
-    gain = "gain" in node.inputs and ("delta" in node.inputs or "lora_u" in node.inputs)
-    return delta or gain or getattr(node.op, "rounding", "twice") != "twice"
+    return delta or getattr(node.op, "rounding", "twice") != "twice"
 
 
 def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = None) -> Graph:

@@ -1,6 +1,6 @@
 """Folds what was trained back into frozen int8 weights: the inference graph with an adapter's state becomes a plain model.
 
-For each layer, in float64: w = (s_w W + delta + alpha / rank B A) gain, b = s_x s_w bias gain; then a new scale for each channel,
+For each layer, in float64: w = (s_w W + delta + alpha / rank B A) gain, b = s_x s_w bias; then a new scale for each channel,
 
     s_w'[c] = max(max_k |w[c, k]| / 127, |b[c]| / (2^30 s_x)),  W' = round(w / s_w'),  bias' = round(b / (s_x s_w'))
 
@@ -90,10 +90,9 @@ def _fold_weights(
     axis = 3 if isinstance(node.op, DepthwiseConv2D) else 0
     before = np.broadcast_to(np.array(weights.type.channel_scales, np.float64), (weights.type.shape[axis],))
     real = _real_weights(graph, node, state, operand, axis, before)
-    gain = _gain(node, state)
-    real *= gain.reshape(-1, *(1,) * (real.ndim - 1))
+    real *= _gain(node, state).reshape(-1, *(1,) * (real.ndim - 1))
     magnitude = np.abs(real.reshape(len(real), -1)).max(1)
-    real_bias = bias * before * x_scale * gain
+    real_bias = bias * before * x_scale
     scales = np.maximum(magnitude / 127, np.abs(real_bias) / (LARGEST_BIAS * x_scale))
     scales = np.where(magnitude > 0, scales, np.maximum(before, scales)).astype(np.float32).astype(np.float64)
     if isinstance(node.op, Lstm):  # one scale a gate

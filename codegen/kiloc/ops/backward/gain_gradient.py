@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ... import numerics as nm
-from ...ir.kernel_call import Argument, Field, KernelCall
+from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType, gradient
 from .._gain import BACKWARD_BITS, GAIN_OPERANDS, backward_factor, float_gain, gain_operands, real_gain
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class GainGradient(ParameterGradient):
-    """accumulator[c] += s_y sum_p g (y - z_y) / gain * scale, float32 after the exact sum."""
+    """accumulator[c] += (s_y sum_p g (y - z_y) - bias unit sum_p g) / gain * scale, float32 after the exact sums.
+
+    unit: real value of one step of each channel's bias.
+    """
 
     mnemonic: ClassVar[str] = "gain_gradient"
-    operands: ClassVar[tuple[str, ...]] = ("g", "y", *GAIN_OPERANDS, "exponent", "accumulator")
+    operands: ClassVar[tuple[str, ...]] = ("g", "y", "bias", *GAIN_OPERANDS, "exponent", "accumulator")
+
+    unit: tuple[float, ...] = ()
 
     def scale(self, t: NodeTypes) -> float:
         return t.type("g").scale
@@ -36,13 +41,16 @@ class GainGradient(ParameterGradient):
         g, y = batch(e, "g", -1, channels), batch(e, "y", -1, channels) - e.type("y").zero_point
         assert g.shape[0] == 1
         product = (g * y).sum(1)[0].astype(np.float32) * np.float32(e.type("y").scale)
+        bias = e.array("bias").astype(np.float32) * np.array(self.unit, np.float32)
+        difference = product - bias * g.sum(1)[0].astype(np.float32)
         scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(e.wide("exponent").reshape(-1), -126, 127))
-        return {"accumulator": e.array("accumulator") + product / float_gain(e) * scale}
+        return {"accumulator": e.array("accumulator") + difference / float_gain(e) * scale}
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         channels = e.type("gain").size
         y = (batch(e, "y", -1, channels) - e.type("y").zero_point) * e.type("y").scale
-        return ((batch(e, "g", -1, channels) * y / real_gain(e)).sum(1),)
+        sums = (y - e.array("bias") * np.array(self.unit)) / real_gain(e)
+        return ((batch(e, "g", -1, channels) * sums).sum(1),)
 
     def macs(self, t: NodeTypes) -> int:
         return t.type("g").size
@@ -54,38 +62,11 @@ class GainGradient(ParameterGradient):
             "channels": channels,
             "result_offset": -t.type("y").zero_point,
             "result_scale": t.type("y").scale,
+            "unit": Table("unit", "float", np.array(self.unit, np.float32)),
             "scale": self.scale(t),
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
         return KernelCall("kt_gain_gradient", "kt_gain_gradient_params", fields, arguments, source="kernels/gain/gain_gradient.c")
-
-
-@register
-@dataclass(frozen=True)
-class GainedBiasGradient(ParameterGradient):
-    """accumulator[c] += sum_p g[p, c] * gain[c] * scale, float32 after the exact sum: of a bias in front of a gain."""
-
-    mnemonic: ClassVar[str] = "gained_bias_gradient"
-    operands: ClassVar[tuple[str, ...]] = ("g", *GAIN_OPERANDS, "exponent", "accumulator")
-
-    def scale(self, t: NodeTypes) -> float:
-        return t.type("g").scale
-
-    def evaluate_update(self, e: Environment) -> dict[str, Array]:
-        g = batch(e, "g", -1, e.type("gain").size)
-        assert g.shape[0] == 1
-        scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(e.wide("exponent").reshape(-1), -126, 127))
-        return {"accumulator": e.array("accumulator") + g.sum(1)[0].astype(np.float32) * float_gain(e) * scale}
-
-    def evaluate_real(self, e: Environment) -> tuple[Real]:
-        return ((batch(e, "g", -1, e.type("gain").size) * real_gain(e)).sum(1),)
-
-    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        channels = t.type("gain").size
-        fields: dict[str, Field] = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.scale(t)}
-        arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
-        source = "kernels/gain/gained_bias_gradient.c"
-        return KernelCall("kt_gained_bias_gradient", "kt_gained_bias_gradient_params", fields, arguments, source=source)
 
 
 @register
@@ -122,14 +103,16 @@ class ApplyGain(Op):
 def bias_gradient(b: GradientBuilder, node: Node, g: str) -> None:
     """Accumulate the gradient of a layer's bias, where it is trained."""
     if b.is_trainable(node.inputs["bias"]):
-        gain = gain_operands(node)
-        b.accumulate(node, "bias", GainedBiasGradient() if gain else BiasGradient(), {"g": g, **gain})
+        b.accumulate(node, "bias", BiasGradient(), {"g": g})
 
 
 def scaled_gradient(b: GradientBuilder, node: Node, g: str) -> str:
     """Accumulate the gain's gradient; the gradient of the sums in front of the gain."""
     if "gain" not in node.inputs:
         return g
+    t = b.types(node)
+    scales = np.broadcast_to(np.array(t.type("weights").channel_scales, np.float64), (t.type("gain").size,))
+    unit = tuple(float(np.float32(t.type("x").scale * s)) for s in scales)
     gain = gain_operands(node)
-    b.accumulate(node, "gain", GainGradient(), {"g": g, "y": node.outputs[0], **gain})
+    b.accumulate(node, "gain", GainGradient(unit), {"g": g, "y": node.outputs[0], "bias": node.inputs["bias"], **gain})
     return b.add(ApplyGain(), {"g": g, **gain}, f"{node.name}.scaled")[0]

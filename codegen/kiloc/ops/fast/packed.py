@@ -20,7 +20,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_fiel
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS, gain_factor
+from .._gain import GAIN_OPERANDS, gain_bytes, gain_factor, summed_bias
 from .._sums import addend_multipliers
 from .._window import Window
 from ..model._linear import Linear
@@ -130,11 +130,12 @@ class PackedLinear(Op):
         plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
         if self.wide:
             return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
-        bias = e.wide("bias")[:channels]
+        bias = summed_bias(e)[:channels]
         if e.has("fold"):
             bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")[:channels]
         plain["bias"] = bias + e.type("x").zero_point * weights.sum(1)
-        sums = self.layer.accumulator(Environment(self.plain(e).operands, e.results, plain))
+        operands = {o: v for o, v in self.plain(e).operands.items() if o not in GAIN_OPERANDS}
+        sums = self.layer.accumulator(Environment(operands, e.results, plain))
         assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
         if e.has("gain"):
             epilogue = packing.with_gain(epilogue, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
@@ -157,16 +158,17 @@ class PackedLinear(Op):
         x, y = self.layer.images(self.plain(t))
         row = self.form.startswith(("row", "parts"))
         panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
+        gain = gain_bytes(y[2]) if t.has("gain") and self.wide else 0
         if self.packed_delta:
-            return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2]
-        if t.has("gain") and not self.wide:
-            return panel + 4 * (1 + packing.EPILOGUE) * packing.padded(y[2])
+            return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2] + gain
+        if t.has("gain"):
+            return panel + (gain or 4 * (1 + packing.EPILOGUE) * packing.padded(y[2]))
         return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide and not row else 0)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
         pairs, row = self.pairs(t), self.form.startswith(("row", "parts"))
-        scaled = t.has("gain") and not self.wide
+        gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
@@ -180,22 +182,24 @@ class PackedLinear(Op):
         if self.wide:
             struct = f"{symbol[:-3]}_params"
             fields |= self._requantization_fields(t)
-            operands = (*(LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS), *GAIN_OPERANDS)
+            operands = LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
-        if scaled:
-            symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
-            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
+        arguments += gain
         if self.form == "delta":
             packed_rows = t.type("delta").shape[0] if self.packed_delta else 0
             rows: Field = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
             fields = {"layer": fields, "rows": rows, "packed_rows": packed_rows}
-        arguments += [Argument(n.outputs[0]), *([] if row and not scaled else ["NULL" if self.on_stack else Scratch()])]
+        arguments += [Argument(n.outputs[0]), *([] if row and not gain else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         unreached = frozenset[str]() if self.on_stack else frozenset({"kt_walk_on_stack"})
         file, needs = FILES[self.form], NEEDS[self.form]
-        if scaled:
+        if gain and self.wide:
+            needs = (*needs, f"kernels/packed_convolution/{file}.c")
+            symbol, file = symbol.replace("_s8", "_scaled_s8"), f"{file}_scaled"
+        elif gain:
+            symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
             file, needs = "packed_conv2d_scaled", ("product/scaled.c", "product/panel.c")
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/packed_convolution/{file}.c", needs, unreached)
 
@@ -296,7 +300,7 @@ def _requantized(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str
     form = "relu" if packing.rounds_half_up(q) else "any"
     if isinstance(op.layer, FullyConnected) and y[0] == 1 and weights.shape[1] % packing.QUAD == 0:
         form = f"row_{form}"
-    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]), t.has("gain"))
+    start = packing.start(q, weights, t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
     op = replace(op, form=form, limit=start.limit)
     words = packing.paired_words(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))

@@ -15,7 +15,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS, gain_factor
+from .._gain import GAIN_OPERANDS, gain_factor, summed_bias
 from .._window import Window
 from ..model.conv_2d import Conv2D
 from ..model.depthwise_conv_2d import DepthwiseConv2D
@@ -77,7 +77,7 @@ class PackedDepthwise(Op):
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         weights, epilogue = self.unpacked(e)
-        bias = e.wide("bias")
+        bias = summed_bias(e)
         if e.has("fold"):
             bias = np.clip(bias, -self.limit, self.limit) + e.wide("fold")
         taps = weights.T.reshape(self.weights.shape)
@@ -118,7 +118,7 @@ class PackedDepthwise(Op):
         if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
             pairs = -(-t.result().shape[2] // 2) * self.window.stride[1] + 1
-            scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs
+            scratch = (STRIDED_COLUMN_PAIR if strided else COLUMN_PAIR) * pairs + (scratch if gain else 0)
             scratch += t.type("x").shape[2] * t.type("x").shape[3] if self.in_place else 0
             name, source, needs = f"banded_depthwise{strided}", "banded_depthwise", ["product/band.c"]
         if gain:
@@ -192,7 +192,7 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]), t.has("gain"))
+    start = packing.start(q, weights, t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])
     inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels])

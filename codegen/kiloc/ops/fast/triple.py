@@ -17,7 +17,7 @@ from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
-from .._gain import GAIN_OPERANDS
+from .._gain import GAIN_OPERANDS, gain_bytes
 from ..model._linear import Linear
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
@@ -92,6 +92,7 @@ class TripleLinear(PackedLinear):
         parts = 4 * PANEL_WORDS * (self.chunk + 1)
         parts += 4 * POSITIONS * (-(-y[2] // 2) * 2) if self.chunk < self.length else 0
         parts += 0 if pixel else -(-x[2] // 4) * 4
+        parts += gain_bytes(y[2]) if t.has("gain") else 0
         return parts + (0 if self.starts_on_stack(t) else self.start_bytes(t))
 
     def start_bytes(self, t: NodeTypes) -> int:
@@ -115,7 +116,8 @@ class TripleLinear(PackedLinear):
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         if self.wide:
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "chunk": self.chunk}
-            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in (*LORA_OPERANDS, *GAIN_OPERANDS)]
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in LORA_OPERANDS]
+            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
         arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
@@ -125,7 +127,10 @@ class TripleLinear(PackedLinear):
         unreached = frozenset[str]() if row else frozenset(stacks) - used
         struct = "kt_triple_conv2d_lora_params" if self.wide else "kt_triple_conv2d_params"
         source = "triple_row" if row else symbol[3:-3]
-        needs = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
+        needs: tuple[str, ...] = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
+        if t.has("gain"):
+            needs = (*needs, f"kernels/triple_convolution/{source}.c")
+            symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/triple_convolution/{source}.c", needs, unreached)
 
 
@@ -178,7 +183,7 @@ def triple_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
         constants = {v.name: v.type for v in added}
         types = NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results)
         op = replace(op, on_stack=True)
-        if op.scratch(types) <= STACK_BYTES:
+        if op.scratch(types) <= STACK_BYTES and not t.has("gain"):
             return replace(found, op=op), added, slow or ("" if most == 0 else packing.MEMORY)
     return triple(FEWER_VALUES[0], node, t, values)
 

@@ -25,7 +25,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op
 from ...ir.reach import Reach
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, with_gain
+from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, summed_bias, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import Image, addend, addend_multipliers, exact_matmul, output_scales, with_delta
 from .._window import Window
@@ -89,7 +89,7 @@ class Linear(Op):
             total = total + addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
         if e.has("delta"):
             total = with_delta(e, total, rows)
-        return nm.saturate32(total + e.wide("bias"))
+        return nm.saturate32(total + summed_bias(e))
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         y = self._scaled(e, self.accumulator(e), *with_gain(e, *self.multipliers(e)))
@@ -143,11 +143,11 @@ class Linear(Op):
             arguments += [Argument(n.inputs[o]) for o in operands]
             symbol = f"kt_conv2d_{kind}_s8"
         assert not (t.has("lora_u") and t.has("delta")), "a layer takes LoRA or a delta"
-        if t.has("gain") and symbol == "kt_conv2d_s8":
-            symbol, scratch, needs = "kt_conv2d_scaled_s8", gain_bytes(y[2]), ("kernels/convolution/conv2d.c",)
-        if symbol not in ("kt_conv2d_s8", "kt_conv2d_once_s8"):
-            assert self.rounding == "twice", "trainable weights need rounding twice"
-            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
+        if t.has("gain"):
+            needs = (f"kernels/convolution/{symbol[3:-3]}.c",)
+            symbol, scratch = symbol.replace("_s8", "_scaled_s8"), gain_bytes(y[2])
+            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
+        assert self.rounding == "twice" or symbol == "kt_conv2d_once_s8", "trainable weights need rounding twice"
         arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
         source = f"kernels/convolution/{symbol[3:-3]}.c"
         return KernelCall(symbol, "kt_conv2d_params", fields, tuple(arguments), scratch, source, needs)

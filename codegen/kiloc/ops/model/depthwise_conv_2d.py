@@ -21,7 +21,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from .._activation import clamp_range, far_apart
-from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, with_gain
+from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, summed_bias, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import addend, addend_multipliers, delta_channels, output_scales
 from .._window import Window
@@ -90,7 +90,7 @@ class DepthwiseConv2D(Op):
             multiplier, shift = addend_multipliers(e.type("weights"), total.shape[3], 1.0)
             product = self._sums(e, e.wide("delta")[0], chosen)
             total[..., chosen] += addend(product, multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
-        total = total + e.wide("bias")
+        total = total + summed_bias(e)
         return nm.saturate32(total) if e.has("delta") or e.has("gain") else total
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
@@ -131,12 +131,12 @@ class DepthwiseConv2D(Op):
             fields["addend_multiplier"] = Table("delta_multiplier", "int32_t", scale.astype(np.int32))
             fields["addend_shift"] = Table("delta_shift", "int8_t", offset.astype(np.int8))
             fields |= {**_rows(t, n), "band_rows": self.band_rows}
-            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in ("delta", "delta_exponent", *GAIN_OPERANDS)]
+            arguments += [Argument(n.inputs[o]) for o in ("delta", "delta_exponent")]
             symbol, scratch = "kt_depthwise_conv2d_trained_s8", rows_bytes(self.window, t.type("x").shape, t.result().shape, self.band_rows)
-        elif t.has("gain"):
+        if t.has("gain"):
+            needs = (f"kernels/depthwise/{symbol[3:-3]}.c",)
+            symbol, scratch = symbol.replace("_s8", "_scaled_s8"), scratch + gain_bytes(len(shift))
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
-            symbol, scratch = "kt_depthwise_conv2d_scaled_s8", gain_bytes(len(shift))
-            needs = ("kernels/depthwise/depthwise_conv2d.c",)
         arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else ["NULL"] if t.has("delta") else [])]
         source = f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), scratch, source, needs)

@@ -48,9 +48,10 @@ void kt_conv2d_s16(const kt_conv2d_params *params, const int16_t *x, const int64
 /* The same with a bias of int32: sums fit in int32, and kt_requantize rounds twice. */
 void kt_conv2d_s16_bias32(const kt_conv2d_params *params, const int16_t *x, const int32_t *bias, int16_t *y);
 
-/* kt_conv2d_s8 with a trained gain [output channels] (kt/kernels/gain.h): multiplier and shift are those of multiplier * gain, rounded half up;
- * where that leaves int32, half of it is rounded and the shift is one more. gain = 0 leaves y as it was, bit for bit.
- * scratch: 4 bytes a channel, and 1, rounded up to 4. */
+/* kt_conv2d_s8 with a trained gain [output channels] (kt/kernels/gain.h) of the sum without the bias: multiplier and shift are those of
+ * multiplier * gain, rounded half up; where that leaves int32, half of it is rounded and the shift is one more. In front of it the bias is
+ * saturate32(round(bias * inverse / 2^24)), half up, inverse = floor(2^47 / factor), factor the gain in units of 2^-23. gain = 0 leaves y as it
+ * was, bit for bit. scratch: 8 bytes a channel, and 1, rounded up to 4. */
 void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                          const int8_t *gain_exponent, int8_t *y, void *scratch);
 
@@ -58,15 +59,24 @@ void kt_conv2d_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const 
  *     requantize(sum_j b[c, j] * u[p, j]) by addend_multiplier[c] * 2^(addend_shift[c] + u_range + b_exponent - 31),
  * saturated at +-2^30; the total saturates at int32.
  * u [positions][rank] is the result of kt_down_projection_s8; b [output channels][rank]. b = 0 leaves y as it was, bit
- * for bit. u_range, b_exponent: one value each. gain: as above; NULL (both) for none. */
+ * for bit. u_range, b_exponent: one value each. */
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
-                       const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
+                       const int8_t *u_range, const int8_t *b_exponent, int8_t *y);
+
+/* The same with a gain and scratch, as kt_conv2d_scaled_s8. */
+void kt_conv2d_lora_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                              const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y,
+                              void *scratch);
 
 /* kt_conv2d_s8 with a trainable delta of the weights' shape, or with `rows` of some channels only: before the requantisation the sum
  * takes requantize(sum_k delta[row, k] * (x[p, k] + input_offset)) by the addend tables and 2^delta_exponent, saturated at +-2^30;
- * the total saturates at int32. gain: as above, NULL (both) for none. */
+ * the total saturates at int32. */
 void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta, const int8_t *delta_exponent,
-                        const int8_t *gain, const int8_t *gain_exponent, int8_t *y);
+                        int8_t *y);
+
+/* The same with a gain and scratch, as kt_conv2d_scaled_s8. */
+void kt_conv2d_delta_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                               const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* Gradient of a convolution to its input.
  *

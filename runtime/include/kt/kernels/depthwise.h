@@ -47,12 +47,16 @@ void kt_depthwise_conv2d_s16(const kt_depthwise_conv2d_params *params, const int
 void kt_depthwise_conv2d_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
-/* The same with a delta [kernel rows][kernel columns][columns], formulas as kt_conv2d_delta_s8. gain [output channels]: as above, NULL (both)
- * for none. scratch: 2 * input channels * (stride * (band_rows - 1) + kernel[0]) * columns bytes, columns the larger of stride * (output[1] - 1) +
- * kernel[1] + 2 and pad[1] + input[1], rounded up to 2. */
+/* kt_depthwise_conv2d_s8 with a delta [kernel rows][kernel columns][columns], formulas as kt_conv2d_delta_s8. scratch: 2 * input channels *
+ * (stride * (band_rows - 1) + kernel[0]) * columns bytes, columns the larger of stride * (output[1] - 1) + kernel[1] + 2 and pad[1] + input[1],
+ * rounded up to 2. */
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                    const int8_t *gain_exponent, int8_t *y, void *scratch);
+                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch);
+
+/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+void kt_depthwise_conv2d_trained_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                           const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
+                                           const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* As kt_conv2d_input_gradient_params; columns, rows: of the delta. band_rows: as kt_depthwise_conv2d_params, rows of dx; without a gain, of one result
  * an input channel, of a window whose pad is less than its kernel. */

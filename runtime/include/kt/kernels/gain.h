@@ -22,29 +22,20 @@ typedef struct {
 void kt_apply_gain_s8(const kt_apply_gain_params *params, const int8_t *g, const int8_t *gain,
                       const int8_t *gain_exponent, int8_t *result);
 
-/* result_offset, result_scale: MINUS the zero point of y, its scale; scale: of g. */
+/* result_offset, result_scale: MINUS the zero point of y, its scale; unit [channels]: of a step of each bias; scale: of g. */
 typedef struct {
     int32_t positions;
     int32_t channels;
     int32_t result_offset;
     float result_scale;
+    const float *unit;
     float scale;
 } kt_gain_gradient_params;
 
-/* accumulator[c] += result_scale * (sum_p g * (y + result_offset)) / gain * (scale * 2^exponent), one float32 rounding an operation. */
-void kt_gain_gradient(const kt_gain_gradient_params *params, const int8_t *g, const int8_t *y, const int8_t *gain,
-                      const int8_t *gain_exponent, const int32_t *exponent, float *accumulator);
-
-typedef struct {
-    int32_t positions;
-    int32_t channels;
-    float scale;
-} kt_gained_bias_gradient_params;
-
-/* accumulator[c] += (float)(sum_p g[p, c]) * gain * (scale * 2^exponent), one float32 rounding an operation: kt_bias_gradient of a bias in
- * front of a gain. */
-void kt_gained_bias_gradient(const kt_gained_bias_gradient_params *params, const int8_t *g, const int8_t *gain,
-                             const int8_t *gain_exponent, const int32_t *exponent, float *accumulator);
+/* accumulator[c] += (result_scale * (sum_p g * (y + result_offset)) - bias[c] * unit[c] * (sum_p g)) / gain * (scale * 2^exponent), one float32
+ * rounding an operation. */
+void kt_gain_gradient(const kt_gain_gradient_params *params, const int8_t *g, const int8_t *y, const int32_t *bias,
+                      const int8_t *gain, const int8_t *gain_exponent, const int32_t *exponent, float *accumulator);
 
 #ifdef __cplusplus
 }

@@ -84,11 +84,16 @@ typedef struct {
     int32_t rank;
 } kt_packed_conv2d_lora_params;
 
-/* kt_conv2d_lora_s8, kt_conv2d_scaled_s8 or kt_conv2d_s8, for any clamp and rounding twice: u, b, u_range and b_exponent NULL where there
- * is no LoRA, gain and gain_exponent NULL where there is no gain. scratch: 8 * pairs bytes. */
+/* kt_conv2d_lora_s8 or kt_conv2d_s8, for any clamp and rounding twice: u, b, u_range and b_exponent NULL where there is no LoRA.
+ * scratch: 8 * pairs bytes. */
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
-                              const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
+                              int8_t *y, void *scratch);
+
+/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+void kt_packed_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
+                                     const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
+                                     const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* rows: as in kt_conv2d_params. packed_rows: rows of the delta, where scratch has room for them behind the panel, 0 where it has none. */
 typedef struct {
@@ -100,8 +105,12 @@ typedef struct {
 /* kt_conv2d_delta_s8 in the same way: the delta is as training keeps it. scratch: 8 * pairs bytes; with
  * packed rows 2 * pairs + 12 more for each of them, rounded up to 4, and 32, and 32 an output channel. */
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
-                               const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                               const int8_t *gain_exponent, int8_t *y, void *scratch);
+                               const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch);
+
+/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+void kt_packed_conv2d_delta_scaled_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
+                                      const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
+                                      const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* kt_conv2d_input_gradient_s8 without a gain, of a window without dilation, from transposed weights.
  *

@@ -45,7 +45,7 @@ void kt_banded_depthwise_strided_s8(const kt_packed_depthwise_params *params, co
                                     int8_t *y, void *scratch);
 
 /* The same with a gain, kt_depthwise_conv2d_scaled_s8: the stream holds the requantisation of a gain of 1. scratch: of the first two 16 bytes a
- * channel, of the others as without a gain. */
+ * channel, of the others so much more. fold is given, also where the bias is frozen. */
 void kt_packed_depthwise_scaled_relu_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias,
                                         const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 void kt_packed_depthwise_scaled_s8(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,

@@ -48,8 +48,12 @@ typedef struct {
 } kt_triple_conv2d_lora_params;
 
 void kt_triple_conv2d_lora_s8(const kt_triple_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
-                              const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
-                              const int8_t *gain_exponent, int8_t *y, void *scratch);
+                              const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+
+/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+void kt_triple_conv2d_lora_scaled_s8(const kt_triple_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
+                                     const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
+                                     const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* kt_conv2d_input_gradient_s8 without a gain, from the stream of the layer itself, whose input channels are a multiple of 4. length, chunk: of
  * the stream, as above. The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase,

@@ -5,37 +5,31 @@
  *           + clamp(requantize(product(p, c), addend_multiplier[c], addend_shift[c] + exponent), +-2^30)
  *     y[p, c] = clamp(rounding(saturate32(total + bias[c]), multiplier[c], shift[c]) + output_offset)
  *
- * A gain is a part of multiplier and shift (gain.h). */
+ * A gain is a part of multiplier, shift and bias (../gain/gain.h). */
 #ifndef KT_CONV2D_H
 #define KT_CONV2D_H
 
 #include "kt/kernels/convolution.h"
 #include <stddef.h>
 
-#include "../gain/gain.h"
 #include "../window.h"
 
 typedef int32_t kt_rounding(int32_t x, int32_t multiplier, int32_t shift);
 
-/* What a trainable layer multiplies: weights of one kind, for LoRA the inner tensor u, and a gain. */
+/* What a trainable layer multiplies: weights of one kind, for LoRA the inner tensor u. */
 typedef struct {
     const int8_t *weights;
     const int8_t *u;
     int32_t exponent;
-    kt_gain gain;
 } kt_trainable;
 
 /* The integer product of a trainable layer for result position p and channel c, in units of s_x * 2^exponent. */
 typedef int32_t kt_product(const kt_conv2d_params *params, const kt_trainable *trainable, const kt_patch *patch,
                            const int8_t *x, int32_t position, int32_t channel);
 
-/* gain: NULL or one without codes where the layer has none; with one the rounding is kt_requantize. */
-static inline int8_t kt_conv2d_result(const kt_conv2d_params *params, int64_t total, const kt_gain *gain, int32_t channel,
-                                      kt_rounding *rounding)
+static inline int8_t kt_conv2d_result(const kt_conv2d_params *params, int64_t total, int32_t channel, kt_rounding *rounding)
 {
-    const int32_t multiplier = params->multiplier[channel], shift = params->shift[channel], sum = kt_saturate32(total);
-    const int32_t scaled =
-        gain == NULL ? rounding(sum, multiplier, shift) : kt_requantize_gained(sum, multiplier, shift, gain, channel);
+    const int32_t scaled = rounding(kt_saturate32(total), params->multiplier[channel], params->shift[channel]);
     return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
@@ -68,7 +62,7 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
                 total += kt_conv2d_addend(params, sum, channel, trainable->exponent);
             }
             total += bias[channel];
-            y[channel] = kt_conv2d_result(params, total, trainable == NULL ? NULL : &trainable->gain, channel, rounding);
+            y[channel] = kt_conv2d_result(params, total, channel, rounding);
         }
         weights += done * size;
     }

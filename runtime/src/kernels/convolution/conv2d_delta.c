@@ -11,9 +11,9 @@
 #if !KT_MVE
 
 void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                        const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y)
+                        const int8_t *delta_exponent, int8_t *y)
 {
-    kt_conv2d_delta_walk(params, x, bias, delta, delta_exponent, gain, gain_exponent, y);
+    kt_conv2d_delta_walk(params, x, bias, delta, delta_exponent, y);
 }
 
 #endif

@@ -17,14 +17,12 @@ static inline int32_t kt_delta_product(const kt_conv2d_params *params, const kt_
 }
 
 static inline void kt_conv2d_delta_walk(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                        const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                        const int8_t *gain_exponent, int8_t *y)
+                                        const int8_t *delta, const int8_t *delta_exponent, int8_t *y)
 {
     kt_trainable trainable;
     trainable.weights = delta;
     trainable.u = NULL;
     trainable.exponent = *delta_exponent;
-    trainable.gain = kt_gain_of(gain, gain_exponent);
     kt_conv2d_walk(params, x, bias, &trainable, y, kt_requantize, kt_delta_product);
 }
 

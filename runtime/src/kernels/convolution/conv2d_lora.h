@@ -24,14 +24,12 @@ static inline int32_t kt_up_projection(const kt_conv2d_params *params, const kt_
 
 static inline void kt_conv2d_lora_walk(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                        const int8_t *u, const int8_t *b, const int8_t *u_range,
-                                       const int8_t *b_exponent, const int8_t *gain, const int8_t *gain_exponent,
-                                       int8_t *y)
+                                       const int8_t *b_exponent, int8_t *y)
 {
     kt_trainable lora;
     lora.weights = b;
     lora.u = u;
     lora.exponent = *u_range + *b_exponent;
-    lora.gain = kt_gain_of(gain, gain_exponent);
     kt_conv2d_walk(params, x, bias, &lora, y, kt_requantize, kt_up_projection);
 }
 

@@ -5,14 +5,12 @@
 #include "kt/kernels/depthwise.h"
 #include <stddef.h>
 
-#include "../gain/gain.h"
 #include "../window.h"
 
-/* A delta: `columns` columns of int8 [kernel rows][kernel columns][columns]; and a gain. */
+/* A delta: `columns` columns of int8 [kernel rows][kernel columns][columns]. */
 typedef struct {
     const int8_t *delta;
     int32_t exponent;
-    kt_gain gain;
 } kt_depthwise_trained;
 
 /* The taps of one position inside the input, and where they start: input value and tap number. */
@@ -61,10 +59,9 @@ static inline int32_t kt_depthwise_addend(const kt_depthwise_conv2d_params *para
 typedef void kt_depthwise_at(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
                              const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y);
 
-static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, const kt_gain *gain, int32_t c)
+static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, int32_t c)
 {
-    const int32_t scaled = gain == NULL ? kt_requantize(total, params->multiplier[c], params->shift[c])
-                                        : kt_requantize_gained(total, params->multiplier[c], params->shift[c], gain, c);
+    const int32_t scaled = kt_requantize(total, params->multiplier[c], params->shift[c]);
     return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
@@ -83,7 +80,7 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
             if (trained != NULL) {
                 total += kt_depthwise_addend(params, patch, trained, values, c);
             }
-            y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), trained == NULL ? NULL : &trained->gain, c);
+            y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), c);
         }
     }
 }

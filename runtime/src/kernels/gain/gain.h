@@ -1,8 +1,9 @@
 /* gain.h: a trained gain of each channel, in a layer's requantisation and in the pre-scale of its gradients.
  *
  *     gain = 1 + code * 2^exponent, within [1/16, 2]; multiplier' * 2^shift' = multiplier * 2^shift * gain
+ *     bias' = saturate32(round(bias / gain)), half up
  *
- * A code of 0 changes nothing. */
+ * so that the gain multiplies the sums of a layer, and not its bias. A code of 0 changes nothing. */
 #ifndef KT_GAIN_H
 #define KT_GAIN_H
 
@@ -13,6 +14,7 @@
 
 enum {
     KT_GAIN_BITS = 23,     /* of the gain in a requantisation */
+    KT_INVERSE_BITS = 24,  /* of 1 / gain */
     KT_BACKWARD_BITS = 14  /* and of that which gradients pass */
 };
 
@@ -44,10 +46,25 @@ static inline int32_t kt_backward_factor(const kt_gain *gain, int32_t channel)
     return kt_shift_round(kt_gain_factor(gain, channel), KT_GAIN_BITS - KT_BACKWARD_BITS);
 }
 
-/* A multiplier with the gain of a channel; *shift takes one more where half of it is what fits into int32. */
-static inline int32_t kt_gained_multiplier(int32_t multiplier, const kt_gain *gain, int32_t channel, int32_t *shift)
+/* A bias in front of a gain, in units of 2^-23. 2^47 / factor is at most 2^28, and takes three divisions of 32 bits: what is left of one is
+ * below 2^24. */
+static inline int32_t kt_bias_before_gain(int32_t bias, int32_t factor)
 {
-    const int64_t product = (int64_t)multiplier * kt_gain_factor(gain, channel);
+    enum { STEP = 8, FIRST = KT_GAIN_BITS + KT_INVERSE_BITS - 2 * STEP };
+    const uint32_t divisor = (uint32_t)factor, dividend = UINT32_C(1) << FIRST;
+    uint32_t inverse = dividend / divisor;
+    uint32_t left = (dividend - inverse * divisor) << STEP;
+    uint32_t digit = left / divisor;
+    inverse = inverse << STEP | digit;
+    left = (left - digit * divisor) << STEP;
+    inverse = inverse << STEP | left / divisor;
+    return kt_saturate32(((int64_t)bias * (int32_t)inverse + (INT32_C(1) << (KT_INVERSE_BITS - 1))) >> KT_INVERSE_BITS);
+}
+
+/* A multiplier with a gain in units of 2^-23; *shift takes one more where half of it is what fits into int32. */
+static inline int32_t kt_gained_multiplier(int32_t multiplier, int32_t factor, int32_t *shift)
+{
+    const int64_t product = (int64_t)multiplier * factor;
     const int64_t whole = (product + (INT64_C(1) << (KT_GAIN_BITS - 1))) >> KT_GAIN_BITS;
     if (whole <= INT32_MAX) {
         return (int32_t)whole;
@@ -56,19 +73,30 @@ static inline int32_t kt_gained_multiplier(int32_t multiplier, const kt_gain *ga
     return (int32_t)((product + (INT64_C(1) << KT_GAIN_BITS)) >> (KT_GAIN_BITS + 1));
 }
 
-/* Multipliers and shifts of a layer with their gains, which come to stand in scratch: 4 bytes a channel and 1, rounded up to 4. */
-static inline void kt_gained_multipliers(const kt_gain *gain, int32_t channels, const int32_t **multiplier, const int8_t **shift,
-                                         int32_t *scratch)
+/* Words of scratch for what `kt_gained_layer` finds, of each channel: two int32 and an int8, in whole words. */
+static inline int32_t kt_gained_words(int32_t channels)
 {
-    int8_t *const shifts = (int8_t *)(scratch + channels);
+    return 2 * channels + (channels + 3) / 4;
+}
+
+/* Multipliers and shifts of a layer with their gains, and its bias in front of them: the result. All come to stand in scratch. */
+static inline const int32_t *kt_gained_layer(const int8_t *codes, const int8_t *exponent, int32_t channels, const int32_t **multiplier,
+                                             const int8_t **shift, const int32_t *bias, int32_t *scratch)
+{
+    const kt_gain gain = kt_gain_of(codes, exponent);
+    int32_t *const biases = scratch + channels;
+    int8_t *const shifts = (int8_t *)(biases + channels);
     int32_t c;
     for (c = 0; c < channels; c++) {
+        const int32_t factor = kt_gain_factor(&gain, c);
         int32_t moved = (*shift)[c];
-        scratch[c] = kt_gained_multiplier((*multiplier)[c], gain, c, &moved);
+        scratch[c] = kt_gained_multiplier((*multiplier)[c], factor, &moved);
         shifts[c] = (int8_t)moved;
+        biases[c] = kt_bias_before_gain(bias[c], factor);
     }
     *multiplier = scratch;
     *shift = shifts;
+    return biases;
 }
 
 /* Pre-scale factors of a gradient with their gains, in scratch: 2 bytes a channel. */
@@ -79,15 +107,6 @@ static inline const int16_t *kt_gained_prescale(const kt_gain *gain, int32_t cha
         scratch[c] = (int16_t)kt_minimum(kt_shift_round(prescale[c] * kt_backward_factor(gain, c), KT_BACKWARD_BITS), INT16_MAX);
     }
     return scratch;
-}
-
-/* A result's multiplier and shift; gain: with or without. */
-static inline int32_t kt_requantize_gained(int32_t total, int32_t multiplier, int32_t shift, const kt_gain *gain, int32_t channel)
-{
-    if (gain->codes != NULL) {
-        multiplier = kt_gained_multiplier(multiplier, gain, channel, &shift);
-    }
-    return kt_requantize(total, multiplier, shift);
 }
 
 #endif

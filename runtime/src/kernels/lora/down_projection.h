@@ -11,6 +11,13 @@
 typedef int32_t kt_sums(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size, int32_t left, int32_t offset,
                         int32_t sums[4]);
 
+/* A window of one value in each channel, at every position of the image. */
+static inline int kt_is_pixel(const kt_window *window)
+{
+    return window->kernel[KT_Y] * window->kernel[KT_X] * window->stride[KT_Y] * window->stride[KT_X] == 1 && window->pad[KT_Y] == 0 &&
+           window->pad[KT_X] == 0 && window->input[KT_Y] == window->output[KT_Y] && window->input[KT_X] == window->output[KT_X];
+}
+
 /* All of one position; returns 1 where an element saturated. */
 static inline int8_t kt_project(const kt_down_projection_params *params, const kt_patch *patch, const int8_t *x,
                                 const int8_t *a, int32_t shift, int8_t *u, kt_sums *sums_of)

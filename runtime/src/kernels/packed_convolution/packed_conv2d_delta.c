@@ -31,10 +31,9 @@ static void finish(const kt_trained_sums *trained, const kt_sums_block *block, i
 }
 
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
-                               const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                               const int8_t *gain_exponent, int8_t *y, void *scratch)
+                               const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
 {
-    const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent);
+    const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent);
     kt_packed_trained_walk(&trained.trained, x, y, scratch, finish);
 }
 

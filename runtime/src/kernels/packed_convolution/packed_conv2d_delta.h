@@ -38,12 +38,11 @@ static inline void kt_add_delta(const kt_trained_delta *delta, const kt_sums_blo
 }
 
 static inline kt_trained_delta kt_trained_delta_of(const kt_packed_conv2d_delta_params *params, const int32_t *bias,
-                                                   const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                                   const int8_t *gain_exponent)
+                                                   const int8_t *delta, const int8_t *delta_exponent)
 {
     const kt_window *const window = &params->layer.window;
     const int apart = window->dilation[1] != 1;
-    kt_trained_delta found = {{&params->layer, bias, NULL, NULL, *delta_exponent, kt_gain_of(gain, gain_exponent)}, delta, params->rows, 0, 0};
+    kt_trained_delta found = {{&params->layer, bias, NULL, NULL, *delta_exponent}, delta, params->rows, 0, 0};
     found.runs = window->kernel[0] * (apart ? window->kernel[1] : 1);
     found.length = window->input[KT_CHANNELS] * (apart ? 1 : window->kernel[1]);
     return found;

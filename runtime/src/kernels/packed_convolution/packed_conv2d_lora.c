@@ -8,9 +8,9 @@
 
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
-                              const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
+                              int8_t *y, void *scratch)
 {
-    const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent);
+    const kt_trained_sums trained = kt_trained_sums_of(params, bias, u, b, u_range, b_exponent);
     kt_packed_trained_walk(&trained, x, y, scratch, kt_finish_sums);
 }
 

@@ -8,11 +8,10 @@
 static kt_packed_conv2d_params started(const kt_packed_conv2d_params *params, const int32_t *bias, const int8_t *gain,
                                        const int8_t *gain_exponent, int32_t *starts)
 {
-    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const int32_t weights = 2 * params->pairs;
+    const kt_epilogue_places epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
     kt_packed_conv2d_params own = *params;
-    kt_gained_starts(params->stream + weights, weights + KT_EPILOGUE, bias, params->fold, params->bias_limit, &trained,
-                     params->window.output[KT_CHANNELS], starts);
+    kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, params->window.output[KT_CHANNELS], starts);
     own.fold = NULL;
     return own;
 }

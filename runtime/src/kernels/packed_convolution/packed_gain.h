@@ -5,27 +5,39 @@
 #include "../gain/gain.h"
 #include "packed_bias.h"
 
-/* {multiplier, addend, shift} of a channel with its gain: half the addend's share of the shift goes with one bit less of it. */
-static inline void kt_gained_epilogue(const int32_t *epilogue, const kt_gain *gain, int32_t channel, int32_t *words)
+/* {multiplier, addend, shift} of a channel with its gain in units of 2^-23: half the addend's share of the shift goes with one bit less of it. */
+static inline void kt_gained_epilogue(const int32_t *epilogue, int32_t factor, int32_t *words)
 {
     enum { ROUNDING = 1 << 6 }; /* of the multiplication, which the shift does not change */
     int32_t moved = 0;
-    words[0] = kt_gained_multiplier(epilogue[0], gain, channel, &moved);
+    words[0] = kt_gained_multiplier(epilogue[0], factor, &moved);
     words[1] = moved ? ROUNDING + ((epilogue[1] - ROUNDING) >> 1) : epilogue[1];
     words[2] = epilogue[2] - moved;
 }
 
-/* For each four channels what their sums start from, and their epilogues: 16 words each. stream, step: the first epilogue of a packed layer, and
- * words from one to the next. bias, fold, limit: as `kt_packed_bias`. Channels beyond the last give anything. */
-static inline void kt_gained_starts(const int32_t *stream, int32_t step, const int32_t *bias, const int32_t *fold, int32_t limit,
-                                    const kt_gain *gain, int32_t channels, int32_t *starts)
+/* Where the epilogues of a packed layer are: of the first four channels, words from them to those of the next four, and from a channel to the
+ * next. */
+typedef struct {
+    const int32_t *first;
+    int32_t step, channel;
+} kt_epilogue_places;
+
+enum { KT_GAINED_WORDS = 1 + KT_EPILOGUE / KT_QUAD }; /* of a channel, below */
+
+/* For each four channels what their sums start from, and their epilogues: 16 words each. bias, fold, limit: as `kt_packed_bias`, of a trained
+ * bias. Channels beyond the last give anything. */
+static inline void kt_gained_starts(const kt_epilogue_places *epilogues, const int32_t *bias, const int32_t *fold, int32_t limit, const int8_t *gain,
+                                    const int8_t *gain_exponent, int32_t channels, int32_t *starts)
 {
+    const kt_gain trained = kt_gain_of(gain, gain_exponent);
+    const int32_t *quad = epilogues->first;
     int32_t c, i;
-    for (c = 0; c < channels; c += KT_QUAD, stream += step, starts += KT_QUAD + KT_EPILOGUE) {
+    for (c = 0; c < channels; c += KT_QUAD, quad += epilogues->step, starts += KT_QUAD + KT_EPILOGUE) {
         for (i = 0; i < KT_QUAD; i++) {
             const int32_t channel = kt_minimum(c + i, channels - 1);
-            starts[i] = fold == NULL ? bias[channel] : fold[channel] + kt_clamp(bias[channel], -limit, limit);
-            kt_gained_epilogue(stream + 3 * i, gain, channel, starts + KT_QUAD + 3 * i);
+            const int32_t factor = kt_gain_factor(&trained, channel);
+            starts[i] = fold[channel] + kt_clamp(kt_bias_before_gain(bias[channel], factor), -limit, limit);
+            kt_gained_epilogue(quad + i * epilogues->channel, factor, starts + KT_QUAD + 3 * i);
         }
     }
 }

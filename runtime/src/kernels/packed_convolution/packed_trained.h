@@ -1,7 +1,7 @@
 /* packed_trained.h: what packed layers with trained sums share: the walk over panels, and the exact meaning of one channel.
  *
- * The product gives int32 sums of two positions, a block of channels at a time. They become totals (with what LoRA, a delta or a
- * gain adds, and the bias), then results, in two passes over the block, each of which has few enough values for the registers. */
+ * The product gives int32 sums of two positions, a block of channels at a time. They become totals (with what LoRA or a
+ * delta adds, and the bias), then results, in two passes over the block, each of which has few enough values for the registers. */
 #ifndef KT_PACKED_TRAINED_H
 #define KT_PACKED_TRAINED_H
 
@@ -16,7 +16,6 @@ typedef struct {
     const int8_t *u;
     const int8_t *b;
     int32_t exponent;
-    kt_gain gain;
 } kt_trained_sums;
 
 /* Sums of `count` channels from `first` on, of two positions; the second's lie `stride` words behind the first's. One position alone
@@ -64,7 +63,7 @@ static inline int32_t kt_total_of(const kt_trained_sums *trained, int32_t sum, i
 static inline int8_t kt_result_of_total(const kt_trained_sums *trained, int32_t total, int32_t c)
 {
     const kt_packed_conv2d_lora_params *const params = trained->params;
-    const int32_t scaled = kt_requantize_gained(total, params->multiplier[c], params->shift[c], &trained->gain, c);
+    const int32_t scaled = kt_requantize(total, params->multiplier[c], params->shift[c]);
     return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
 
@@ -128,10 +127,9 @@ static inline void kt_packed_trained_walk(const kt_trained_sums *trained, const 
 }
 
 static inline kt_trained_sums kt_trained_sums_of(const kt_packed_conv2d_lora_params *params, const int32_t *bias, const int8_t *u,
-                                                 const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
-                                                 const int8_t *gain, const int8_t *gain_exponent)
+                                                 const int8_t *b, const int8_t *u_range, const int8_t *b_exponent)
 {
-    kt_trained_sums trained = {params, bias, u, b, 0, kt_gain_of(gain, gain_exponent)};
+    kt_trained_sums trained = {params, bias, u, b, 0};
     if (u != NULL) {
         trained.exponent = *u_range + *b_exponent;
     }

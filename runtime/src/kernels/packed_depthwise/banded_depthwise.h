@@ -179,15 +179,14 @@ KT_INLINE const int32_t *kt_band_start(const kt_bands *b, int32_t c, int32_t *fo
     return folded;
 }
 
-/* The stream of four channels with their gains. */
-KT_INLINE const int32_t *kt_gained_stream(const int32_t *stream, const kt_gain *gain, int32_t c, int32_t *own)
+/* The stream of four channels with their gains; epilogues: of these four (`kt_gained_starts`). */
+KT_INLINE const int32_t *kt_gained_stream(const int32_t *stream, const int32_t *epilogues, int32_t *own)
 {
     int32_t i;
-    for (i = 0; i < KT_QUAD; i++) {
+    for (i = 0; i < KT_QUAD; i++, stream += KT_BAND_STREAM, epilogues += 3) {
         int32_t *const words = own + i * KT_BAND_STREAM;
         words[0] = stream[0], words[1] = stream[1], words[2] = stream[2];
-        kt_gained_epilogue(stream + 3, gain, c + i, words + 3);
-        stream += KT_BAND_STREAM;
+        words[3] = epilogues[0], words[4] = epilogues[1], words[5] = epilogues[2];
     }
     return own;
 }
@@ -206,9 +205,9 @@ KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
 #include "vector/band_rows.h"
 #endif
 
-/* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. gain: of
- * the layer, or NULL. */
-KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling, const kt_gain *gain)
+/* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. starts:
+ * of a layer with gains (`kt_gained_starts`), or NULL. */
+KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
 {
     const kt_window *const window = b->window;
     const int32_t channels = window->input[KT_CHANNELS], width = window->input[KT_X];
@@ -233,7 +232,8 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
     for (c = 0; c < channels; c += KT_QUAD, x += KT_QUAD, stream += KT_QUAD * KT_BAND_STREAM) {
         const kt_scaling *const scale = scaling == NULL ? NULL : &own;
         int32_t folded[KT_QUAD], gained[KT_QUAD * KT_BAND_STREAM];
-        const int32_t *const words_of = gain == NULL ? stream : kt_gained_stream(stream, gain, c, gained);
+        const int32_t *const quad = starts == NULL ? NULL : starts + c * KT_GAINED_WORDS;
+        const int32_t *const words_of = quad == NULL ? stream : kt_gained_stream(stream, quad + KT_QUAD, gained);
         if (scaling != NULL) {
             kt_set_factors(&own, c);
         }
@@ -251,12 +251,12 @@ KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32
         if (b->halo != NULL) {
             kt_keep_row(b->halo + c, b->x + (oy + rows - 1) * line + c, width, channels);
         }
-        b->kernel(b->y + oy * next + c, words, words_of, scaling == NULL ? kt_band_start(b, c, folded) : b->bias, &band);
+        b->kernel(b->y + oy * next + c, words, words_of, quad != NULL ? quad : scaling == NULL ? kt_band_start(b, c, folded) : b->bias, &band);
     }
 }
 
 /* height: rows of a band; inputs: rows of the buffer, 6 or 5. */
-KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const kt_gain *gain)
+KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const kt_scaling *scaling, const int32_t *starts)
 {
     const int32_t bands = (b->window->output[KT_Y] + height - 1) / height;
     const int32_t direction = kt_direction(b->x, b->y);
@@ -267,22 +267,22 @@ KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const 
         const int32_t oy = band * height;
 #if KT_VECTOR
         if (kt_band_has_room(b->window)) {
-            kt_vector_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling, gain);
+            kt_vector_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling, starts);
             continue;
         }
 #endif
-        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling, gain);
+        kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling, starts);
     }
 }
 
-/* gain: NULL for none. */
+/* starts: of a layer with gains, or NULL. */
 KT_INLINE void kt_banded_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
-                              void *scratch, int32_t inputs, const kt_gain *gain, kt_band_kernel *kernel)
+                              void *scratch, int32_t inputs, const int32_t *starts, kt_band_kernel *kernel)
 {
     kt_bands b = {&params->window,    {0, 0, 0, 0, 0}, params->outside, params->stream, params->fold,
                   params->bias_limit, x,               bias,            y,              scratch,
                   NULL,               kernel};
-    kt_walk_bands(&b, params->rows, inputs, NULL, gain);
+    kt_walk_bands(&b, params->rows, inputs, NULL, starts);
 }
 
 #endif

@@ -5,10 +5,9 @@
 static void start(const kt_packed_depthwise_params *params, const int32_t *bias, const int8_t *gain, const int8_t *gain_exponent,
                   int32_t *starts)
 {
-    const kt_gain trained = kt_gain_of(gain, gain_exponent);
     const int32_t weights = 2 * params->window.kernel[KT_Y] * params->window.kernel[KT_X];
-    kt_gained_starts(params->stream + weights, weights + KT_EPILOGUE, bias, params->fold, params->bias_limit, &trained,
-                     params->window.input[KT_CHANNELS], starts);
+    const kt_epilogue_places epilogues = {params->stream + weights, weights + KT_EPILOGUE, 3};
+    kt_gained_starts(&epilogues, bias, params->fold, params->bias_limit, gain, gain_exponent, params->window.input[KT_CHANNELS], starts);
 }
 
 /* Results of any sign. */

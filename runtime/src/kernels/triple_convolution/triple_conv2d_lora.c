@@ -30,7 +30,7 @@ static int kt_is_usual(const kt_trained_sums *trained, int32_t c, kt_trained_cha
         channel->addend_multiplier = params->addend_multiplier[c];
         channel->addend_down = -(params->addend_shift[c] + trained->exponent);
     }
-    return trained->gain.codes == NULL && bias >= -KT_LARGEST_BIAS && bias <= KT_LARGEST_BIAS && channel->down > 0 && channel->down < 32 &&
+    return bias >= -KT_LARGEST_BIAS && bias <= KT_LARGEST_BIAS && channel->down > 0 && channel->down < 32 &&
            channel->addend_down > 0 && channel->addend_down < 32 && params->rank <= KT_MOST_RANK;
 }
 
@@ -125,11 +125,11 @@ static __attribute__((noinline)) void kt_trained_on_stack(const kt_triple_layer 
 }
 
 void kt_triple_conv2d_lora_s8(const kt_triple_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
-                              const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
-                              const int8_t *gain_exponent, int8_t *y, void *scratch)
+                              const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y,
+                              void *scratch)
 {
     const kt_packed_conv2d_lora_params *const layer = &params->layer;
-    const kt_trained_sums trained = kt_trained_sums_of(layer, bias, u, b, u_range, b_exponent, gain, gain_exponent);
+    const kt_trained_sums trained = kt_trained_sums_of(layer, bias, u, b, u_range, b_exponent);
     const kt_trained_results results = {&trained, y};
     const kt_triple_layer walked = {&layer->window, (const uint8_t *)layer->stream, layer->pairs, params->chunk, NULL, NULL, y, NULL};
     if (scratch == NULL) {

@@ -1,7 +1,7 @@
 /* kt_conv2d_delta_s8 on cores with Helium: the walk of kt_conv2d_s8, and the same product again with the delta. The formula and its
  * rounding are those of ../conv2d_delta.c.
  *
- * As in conv2d_lora.c only the bias can saturate the total; larger windows and layers with a gain take the portable loop. */
+ * As in conv2d_lora.c only the bias can saturate the total; larger windows take the portable loop. */
 #include "kt/architecture.h"
 #include "kt/kernels/convolution.h"
 
@@ -62,7 +62,7 @@ static void add_delta(const kt_conv2d_layer *layer, const kt_conv2d_positions *a
 }
 
 void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *weights,
-                        const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y)
+                        const int8_t *delta_exponent, int8_t *y)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
     int32_t initial[KT_CHUNK];
@@ -77,8 +77,8 @@ void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const i
         kt_initial_sums(weights, layer.size, channels, params->input_offset, initial);
         trained.initial = initial;
     }
-    if (gain != NULL || layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_delta)) {
-        kt_conv2d_delta_walk(params, x, bias, weights, delta_exponent, gain, gain_exponent, y);
+    if (layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_delta)) {
+        kt_conv2d_delta_walk(params, x, bias, weights, delta_exponent, y);
     }
 }
 #endif

@@ -103,11 +103,10 @@ static inline kt_panel_row kt_panel_row_at(const kt_window *window, const int8_t
     return row;
 }
 
-/* The values under the window at column ox, in the order of the weights. */
-static inline void kt_fill_panel(const kt_conv2d_params *params, const kt_panel_row *row, int32_t ox, const int8_t *x,
+/* The values under the window at column ox, in the order of the weights, with `outside` in the border. */
+static inline void kt_fill_panel(const kt_window *window, int32_t outside, const kt_panel_row *row, int32_t ox, const int8_t *x,
                                  int32_t size, int8_t *panel)
 {
-    const kt_window *window = &params->window;
     const int32_t start = ox * window->stride[KT_X] - window->pad[KT_X];
     if (start >= 0 && start <= row->last) {
         const int8_t *from = row->from + start * window->input[KT_CHANNELS];
@@ -121,7 +120,7 @@ static inline void kt_fill_panel(const kt_conv2d_params *params, const kt_panel_
         }
     } else {
         const kt_patch patch = kt_patch_of(window, row->taps, kt_taps_at(window, KT_X, ox));
-        kt_fill_lanes(panel, -params->input_offset, size);
+        kt_fill_lanes(panel, outside, size);
         kt_copy_patch(&patch, x, panel);
     }
 }
@@ -285,7 +284,7 @@ static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8
             at.y[at.count] = y + (oy * width + ox) * channels;
             at.x[at.count] = panel + at.count * KT_PANEL_VALUES;
             if (plan.copied) {
-                kt_fill_panel(params, &row, ox, x, layer->size, panel + at.count * KT_PANEL_VALUES);
+                kt_fill_panel(window, -params->input_offset, &row, ox, x, layer->size, panel + at.count * KT_PANEL_VALUES);
             } else {
                 const int32_t ix = ox * window->stride[KT_X] - window->pad[KT_X];
                 at.x[at.count] = row.from + ix * depth;

@@ -195,7 +195,7 @@ static inline void kt_fill_short(const kt_conv2d_params *params, const kt_panel_
                 : [rows] "r"(row->taps.count), [length] "r"(row->length), [step] "r"(row->step)
                 : "lr", "q0", "memory");
     } else {
-        kt_fill_panel(params, row, ox, x, size, panel);
+        kt_fill_panel(&params->window, -params->input_offset, row, ox, x, size, panel);
     }
 }
 

@@ -29,7 +29,8 @@ static void kt_add_two_channels(const kt_weight_gradient_params *params, const i
     int32_t done, i, k;
     for (done = 0; done < count; done += KT_TRANSPOSED_SUMS) {
         const int32_t some = kt_minimum(count - done, KT_TRANSPOSED_SUMS);
-        kt_dot_block block = {g[0], g[1], x + done * positions, positions, zeros, sums[0], sums[1], sums[0] + (some + 2) / 3 * 3};
+        kt_dot_block block = {g[0], g[1], x + done * positions, positions, zeros, sums[0], sums[1], sums[0] + (some + 2) / 3 * 3,
+                              positions};
         kt_dot_three_by_two(&block);
         for (i = 0; i < (g[1] == g[0] ? 1 : 2); i++) {
             const int32_t offset = params->input_offset * kt_sum_lanes(g[i], positions);

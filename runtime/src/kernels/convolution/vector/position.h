@@ -73,7 +73,6 @@ static inline void kt_conv2d_in_vectors(const kt_conv2d_params *params, const kt
                                       const kt_trainable *trainable, int32_t position, int8_t *y, kt_product *product)
 {
     const int32_t channels = params->window.output[KT_CHANNELS], size = kt_kernel_size(&params->window);
-    const int gained = trainable != NULL && trainable->gain.codes != NULL;
     int16_t column[KT_COLUMN + KT_CHANNEL_LANES];
     int32_t c, i;
     kt_fill_shorts(patch, x, size, params->input_offset, column);
@@ -87,7 +86,7 @@ static inline void kt_conv2d_in_vectors(const kt_conv2d_params *params, const kt
         for (i = 0; product != NULL && i < count; i++) {
             products[i] = product(params, trainable, patch, x, position, c + i);
         }
-        if (count == KT_LANES && !gained) {
+        if (count == KT_LANES) {
             kt_lanes total = kt_load_lanes(sums);
             if (product != NULL) {
                 total = kt_add_lanes(total, kt_addends(params, products, c, trainable->exponent));
@@ -102,7 +101,7 @@ static inline void kt_conv2d_in_vectors(const kt_conv2d_params *params, const kt
             int64_t total = sums[i];
             total += product == NULL ? 0 : kt_conv2d_addend(params, products[i], c + i, trainable->exponent);
             total += bias[c + i];
-            y[c + i] = kt_conv2d_result(params, total, trainable == NULL ? NULL : &trainable->gain, c + i, kt_requantize);
+            y[c + i] = kt_conv2d_result(params, total, c + i, kt_requantize);
         }
     }
 }

@@ -23,13 +23,13 @@ static void position(const kt_depthwise_conv2d_params *params, const kt_depthwis
         int32_t i;
         kt_sum_four_channels(&taps, params->weights + (patch->tap * channels + c), x + (patch->x + c), added, sums);
         for (i = 0; i < 4; i++) {
-            y[c + i] = kt_depthwise_result(params, __qadd(sums[i], bias[c + i]), NULL, c + i);
+            y[c + i] = kt_depthwise_result(params, __qadd(sums[i], bias[c + i]), c + i);
         }
     }
     for (; c < channels; c++) {
         const int32_t sum =
             kt_depthwise_sum(&params->window, patch, x + (patch->x + c), params->weights + c, channels, params->input_offset);
-        y[c] = kt_depthwise_result(params, __qadd(sum, bias[c]), NULL, c);
+        y[c] = kt_depthwise_result(params, __qadd(sum, bias[c]), c);
     }
 }
 

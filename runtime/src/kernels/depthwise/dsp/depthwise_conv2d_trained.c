@@ -11,7 +11,7 @@
 
 enum {
     MOST_TAPS = 1 << 15, /* of products of codes whose doubled sum is an int32 */
-    LARGEST_SHIFT = 20   /* 2^19 and more is at the clamp after it, so that a total may be limited to +-2^30, whose double is an int32 */
+    LARGEST_SHIFT = 16   /* as in packed_convolution/dsp/packed_sums.h */
 };
 
 /* From the sums of four channels and of their deltas to results; the usual shifts as in packed_convolution/dsp/packed_sums.h. */
@@ -21,7 +21,6 @@ static __attribute__((noinline)) void finish(const kt_depthwise_conv2d_params *p
     const int32_t low = params->clamp[0], high = params->clamp[1], twice_offset = 2 * params->output_offset + 1;
     const int32_t exponent = trained->exponent;
     const int usual = params->window.kernel[KT_Y] * params->window.kernel[KT_X] <= MOST_TAPS;
-    const uint32_t largest = trained->gain.codes == NULL ? LARGEST_SHIFT : 0;
     int32_t i;
     for (i = 0; i < 4; i++, c++) {
         const int32_t down = -(params->addend_shift[c] + exponent), end = -params->shift[c], multiplier = params->multiplier[c];
@@ -33,12 +32,12 @@ static __attribute__((noinline)) void finish(const kt_depthwise_conv2d_params *p
             addend = kt_clamp(kt_requantize(products[i], params->addend_multiplier[c], -down), -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
         }
         total = __qadd(sums[i] + addend, bias[c]);
-        if ((uint32_t)(end - 1) < largest) {
+        if ((uint32_t)(end - 1) < LARGEST_SHIFT) {
             const int32_t twice = __qadd(total, total);
             const int32_t added = (int32_t)((uint32_t)twice_offset << (end - 1)); /* offset * 2^n + 2^(n-1) */
             y[i] = (int8_t)kt_clamp((kt_add_high_product(twice, multiplier, added) + (twice >> 31)) >> end, low, high);
         } else {
-            y[i] = kt_depthwise_result(params, total, &trained->gain, c);
+            y[i] = kt_depthwise_result(params, total, c);
         }
     }
 }
@@ -139,7 +138,7 @@ static __attribute__((noinline)) void finish_any(const kt_depthwise_conv2d_param
             if (column >= 0) {
                 addend = kt_requantize(sums[at + KT_ROW_RESULTS], params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
             }
-            *y = kt_depthwise_result(params, __qadd(sums[at] + kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias), &trained->gain, c);
+            *y = kt_depthwise_result(params, __qadd(sums[at] + kt_clamp(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias), c);
         }
     }
 }
@@ -151,7 +150,7 @@ static __attribute__((noinline)) void channel_rows(const kt_depthwise_conv2d_par
     const int32_t channels = params->window.output[KT_CHANNELS], width = params->window.output[KT_X];
     const int32_t column = params->rows == NULL ? c : params->rows[c];
     const int32_t addend_down = -(params->addend_shift[c] + trained->exponent), down = -params->shift[c];
-    const int usual = (column < 0 || (uint32_t)(addend_down - 1) < 31) && (uint32_t)(down - 1) < LARGEST_SHIFT && trained->gain.codes == NULL &&
+    const int usual = (column < 0 || (uint32_t)(addend_down - 1) < 31) && (uint32_t)(down - 1) < LARGEST_SHIFT &&
                       params->clamp[0] == -128 && params->clamp[1] == 127;
     uint32_t weights[KT_ROW_PAIRS], codes[KT_ROW_PAIRS];
     int32_t sums[2 * KT_ROW_RESULTS];
@@ -216,14 +215,12 @@ static void in_bands(const kt_depthwise_conv2d_params *params, const kt_depthwis
 }
 
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                    const int8_t *gain_exponent, int8_t *y, void *scratch)
+                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
 {
     const int fours = params->depth_multiplier == 1 && params->window.input[KT_CHANNELS] % 4 == 0;
     kt_depthwise_trained trained;
     trained.delta = delta;
     trained.exponent = *delta_exponent;
-    trained.gain = kt_gain_of(gain, gain_exponent);
     if (params->band_rows > 0) {
         in_bands(params, &trained, x, bias, y, scratch);
     } else if (fours) {

@@ -1,5 +1,5 @@
 /* kt_depthwise_conv2d_trained_s8 on cores with Helium: eight channels at a time, whose sums of both kinds grow in one loop. Results of several
- * channels for one input, and gains, take the portable loop. */
+ * channels for one input take the portable loop. */
 #include "kt/architecture.h"
 #include "kt/kernels/depthwise.h"
 
@@ -140,15 +140,13 @@ static int goes_right(const kt_depthwise_conv2d_params *params, int32_t exponent
 }
 
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                    const int8_t *gain_exponent, int8_t *y, void *scratch)
+                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
 {
-    const int plain = params->depth_multiplier == 1 && gain == NULL;
+    const int plain = params->depth_multiplier == 1;
     kt_depthwise_trained trained;
     (void)scratch;
     trained.delta = delta;
     trained.exponent = *delta_exponent;
-    trained.gain = kt_gain_of(gain, gain_exponent);
     if (plain) {
         const int32_t channels = params->window.output[KT_CHANNELS];
         layer l;

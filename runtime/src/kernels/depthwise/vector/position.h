@@ -78,7 +78,7 @@ static inline void kt_vector_position(const kt_depthwise_conv2d_params *params, 
 static inline int kt_has_channels(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
-    const int delta = trained == NULL || (trained->gain.codes == NULL && params->rows == NULL && params->columns == channels);
+    const int delta = trained == NULL || (params->rows == NULL && params->columns == channels);
     return delta && (params->depth_multiplier == 1 || params->window.input[KT_CHANNELS] == 1);
 }
 

@@ -1,11 +1,12 @@
-/* kt_down_projection_s8 for the DSP extension: four kernels at once, two products an instruction. */
+/* kt_down_projection_s8 for the DSP extension: four kernels at once, two products an instruction. Small kernels are packed on the stack, and
+ * multiply values as they are stored, with their zero point: each sum starts from input_offset times the sum of the kernel's weights. */
 #include "../down_projection.h"
 #include "kt/kernels/lora.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
-#include "../../dsp/simd.h"
+#include "four_rows.h"
 
 /* sum + products of four values with four weights */
 static inline int32_t add_four(const int8_t *w, uint32_t even, uint32_t odd, int32_t sum)
@@ -67,10 +68,97 @@ static int32_t patch_sums(const kt_patch *patch, const int8_t *x, const int8_t *
     return 4;
 }
 
+/* The values under a window in the order of the weights, with the zero point in the border. */
+static void copy_patch(const kt_patch *patch, const int8_t *x, int32_t outside, int32_t size, int8_t *panel)
+{
+    int32_t row, span;
+    memset(panel, outside, (size_t)size);
+    for (row = 0; row < patch->rows; row++) {
+        for (span = 0; span < patch->spans; span++) {
+            memcpy(panel + (patch->w + row * patch->row_w + span * patch->span_w), x + (patch->x + row * patch->row_x + span * patch->span_x),
+                   (size_t)patch->length);
+        }
+    }
+}
+
+/* What the positions of a block of at most four kernels have in common. over, under: negative where an element was above 127, or below -127. */
+typedef struct {
+    const uint32_t *words;
+    int32_t start[KT_ROWS];
+    int32_t size, shift, low, count;
+    int32_t over, under;
+} block;
+
+static inline void project_block(block *p, const int8_t *x, int8_t *u)
+{
+    const int32_t shift = p->shift;
+    int32_t sums[KT_ROWS];
+    int32_t i;
+    kt_sum_rows(x, p->size, p->words, p->start, sums);
+    for (i = 0; i < p->count; i++) {
+        const int32_t value = (uint32_t)(shift - 1) < 31 ? ((sums[i] >> (shift - 1)) + 1) >> 1 : kt_shift_round(sums[i], shift);
+        p->over |= 127 - kt_maximum(value, -127);
+        p->under |= 127 + kt_minimum(value, 127);
+        u[i] = (int8_t)kt_clamp(value, p->low, 127);
+    }
+}
+
+static __attribute__((noinline)) void project_positions(const kt_down_projection_params *params, block *given, const int8_t *x, int8_t *u)
+{
+    const kt_window *const window = &params->window;
+    const int32_t rank = window->output[KT_CHANNELS], size = given->size;
+    int8_t panel[KT_MOST_VALUES];
+    block p = *given;
+    int32_t oy, ox;
+    if (kt_is_pixel(window)) {
+        for (oy = window->output[KT_Y] * window->output[KT_X]; oy > 0; oy--, x += size, u += rank) {
+            project_block(&p, x, u);
+        }
+        *given = p;
+        return;
+    }
+    for (oy = 0; oy < window->output[KT_Y]; oy++) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = 0; ox < window->output[KT_X]; ox++, u += rank) {
+            const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
+            copy_patch(&patch, x, -params->input_offset, size, panel);
+            project_block(&p, panel, u);
+        }
+    }
+    *given = p;
+}
+
+/* `count` kernels from w on at every position; returns 1 where an element saturated. */
+static __attribute__((noinline)) int project_packed(const kt_down_projection_params *params, const int8_t *x, const int8_t *w, int32_t count,
+                                                    int32_t shift, int8_t *u)
+{
+    const int32_t size = kt_kernel_size(&params->window);
+    uint32_t words[KT_BLOCK_WORDS];
+    block p = {words, {0, 0, 0, 0}, size, shift, params->low, count, 0, 0};
+    int32_t j, i;
+    for (j = 0; j < count; j++) {
+        for (i = 0; i < size; i++) {
+            p.start[j] += w[j * size + i];
+        }
+        p.start[j] *= params->input_offset;
+    }
+    kt_pack_rows(w, count, size, size, 1, words);
+    project_positions(params, &p, x, u);
+    return p.over < 0 || (p.low < 0 && p.under < 0);
+}
+
 void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a,
                            const int8_t *a_exponent, const int8_t *range, int8_t *saturated, int8_t *u)
 {
-    const int8_t hit = kt_project_all(params, x, a, *range - *a_exponent, u, patch_sums);
+    const int32_t shift = *range - *a_exponent, rank = params->window.output[KT_CHANNELS], size = kt_kernel_size(&params->window);
+    int32_t j;
+    int hit = 0;
+    if (size > KT_MOST_VALUES) {
+        hit = kt_project_all(params, x, a, shift, u, patch_sums);
+    }
+    for (j = 0; size <= KT_MOST_VALUES && j < rank; j += KT_ROWS) {
+        hit |= project_packed(params, x, a + j * size, kt_minimum(rank - j, KT_ROWS), shift, u + j);
+    }
     if (saturated != NULL && hit) {
         *saturated = 1;
     }

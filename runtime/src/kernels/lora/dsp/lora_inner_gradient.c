@@ -1,14 +1,34 @@
-/* kt_lora_inner_gradient_s8 for the DSP extension: four columns of B and two positions at once, two channels an instruction.
- *
- * Both passes over the products are one loop; what it does with them is a function that the compiler inlines. */
+/* kt_lora_inner_gradient_s8 for the DSP extension: four columns of B at once, two channels an instruction. Columns of many channels, for which the
+ * stack has no room, are read where they lie, in two passes: one loop, and what it does with the products is a function that the compiler
+ * inlines. */
 #include "../lora_inner_gradient.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
-#include "../../dsp/simd.h"
+#include "four_rows.h"
 
-enum { COLUMNS = 4 };
+static const int32_t zeros[KT_ROWS] = {0, 0, 0, 0};
+
+static inline void pack(const int8_t *b, int32_t channels, int32_t rank, int32_t count, void *packed)
+{
+    kt_pack_rows(b, count, channels, 1, rank, packed);
+}
+
+static inline void sum_columns(const int8_t *g, int32_t channels, const void *packed, int32_t sums[KT_COLUMNS])
+{
+    kt_sum_rows(g, channels, packed, zeros, sums);
+}
+
+static __attribute__((noinline)) void packed_gradient(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
+                                                      const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
+{
+    uint32_t words[KT_BLOCK_WORDS];
+    const kt_column_products products = {pack, sum_columns, words};
+    kt_inner_gradient(params, &products, g, b, b_exponent, du, du_exponent);
+}
+
+enum { COLUMNS = KT_COLUMNS };
 
 /* sums[0..3] of four columns from b on with the gradient g, sums[4..7] with the one at `next`. */
 static void products(const int8_t *g, const int8_t *next, const int8_t *b, int32_t channels, int32_t rank, int32_t *sums)
@@ -89,8 +109,8 @@ static void store_rounded(int32_t sum, void *context, int8_t *result)
     *result = kt_saturate8(kt_shift_round(sum, *(const int32_t *)context));
 }
 
-void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
-                               const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
+static __attribute__((noinline)) void gradient_in_two_passes(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
+                                                             const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
 {
     uint32_t largest = 0;
     int32_t shift;
@@ -98,6 +118,16 @@ void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, cons
     shift = kt_fitting_shift(largest);
     each_product(params, g, b, du, store_rounded, &shift);
     *du_exponent = (int8_t)kt_minimum(*b_exponent + shift, 127);
+}
+
+void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
+                               const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
+{
+    if (params->channels <= KT_MOST_VALUES) {
+        packed_gradient(params, g, b, b_exponent, du, du_exponent);
+    } else {
+        gradient_in_two_passes(params, g, b, b_exponent, du, du_exponent);
+    }
 }
 
 #endif

@@ -13,7 +13,7 @@ static inline int kt_has_steps(const kt_trained_delta *delta, int32_t c, int32_t
     const kt_packed_conv2d_lora_params *const params = delta->trained.params;
     const int32_t addend_down = -(params->addend_shift[c] + delta->trained.exponent), down = -params->shift[c];
     const int addend = row < 0 || ((uint32_t)(addend_down - 1) < 31 && delta->runs * delta->length <= KT_LONGEST_ROW);
-    return addend && (uint32_t)(down - 1) < KT_LARGEST_SHIFT && delta->trained.gain.codes == NULL;
+    return addend && (uint32_t)(down - 1) < KT_LARGEST_SHIFT;
 }
 
 /* The steps of every channel; words: room for 8 of each. */

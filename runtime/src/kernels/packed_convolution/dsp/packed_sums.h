@@ -1,6 +1,6 @@
 /* packed_sums.h: from the sums of a block to its results, for packed layers with trained sums.
  *
- * Rounding twice, for a multiplier m that is 0 or in [2^30, 2^31) and a right shift n >= 1, is
+ * Rounding twice, for a multiplier m that is 0 or in [2^26, 2^31) and a right shift n >= 1, is
  *
  *     ((2 x * m + 2^31 >> 32) + 2^(n-1) - (x < 0 ? 1 : 0)) >> n
  *
@@ -13,8 +13,9 @@
 #include "../packed_trained.h"
 #include "../../dsp/simd.h"
 
-/* 2^19 and more is at the clamp after this shift, so that a total may be limited to +-2^30, whose double is an int32. */
-enum { KT_LARGEST_SHIFT = 20 };
+/* A total may be limited to +-2^30, whose double is an int32, where that is beyond the clamp: with a multiplier of 2^26 or more (2^30 under the
+ * smallest gain), 2^25 after the product, 2^9 after this shift. */
+enum { KT_LARGEST_SHIFT = 16 };
 
 /* Sums to totals, one channel after the other. */
 static inline void kt_add_bias(const kt_trained_sums *trained, const kt_sums_block *block)
@@ -37,7 +38,6 @@ static __attribute__((noinline, cold)) int8_t kt_any_result(const kt_trained_sum
 static __attribute__((noinline)) void kt_requantize_block(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
     const kt_packed_conv2d_lora_params *const params = trained->params;
-    const int32_t largest = trained->gain.codes == NULL ? KT_LARGEST_SHIFT : 0;
     const int32_t *multipliers = params->multiplier + block->first;
     const int8_t *shifts = params->shift + block->first;
     const int8_t *const end = shifts + block->count;
@@ -50,7 +50,7 @@ static __attribute__((noinline)) void kt_requantize_block(const kt_trained_sums 
         const int32_t multiplier = *multipliers++, total0 = *total++, total1 = *other++;
         const int32_t down = -*shifts++;
         int32_t result0, result1;
-        if ((uint32_t)(down - 1) < (uint32_t)largest) {
+        if ((uint32_t)(down - 1) < KT_LARGEST_SHIFT) {
             const int32_t added = (int32_t)((uint32_t)twice_offset << (down - 1)); /* offset * 2^n + 2^(n-1) */
             const int32_t twice0 = __qadd(total0, total0), twice1 = __qadd(total1, total1);
             result0 = __ssat((kt_add_high_product(twice0, multiplier, added) + (twice0 >> 31)) >> down, 8);

@@ -14,7 +14,7 @@ KT_INLINE kt_lanes kt_addend_lanes(const kt_trained_sums *trained, kt_lanes prod
     return kt_clamp_lanes(scaled, kt_splat(-KT_ADDEND_LIMIT), kt_splat(KT_ADDEND_LIMIT));
 }
 
-/* Sums, with what is added to them, as KT_LANES results of channels from c on; layers without a gain. */
+/* Sums, with what is added to them, as KT_LANES results of channels from c on. */
 KT_INLINE void kt_finish_lanes(const kt_trained_sums *trained, kt_lanes sums, int32_t c, int8_t *y)
 {
     const kt_packed_conv2d_lora_params *const params = trained->params;

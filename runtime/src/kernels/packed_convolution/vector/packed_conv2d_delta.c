@@ -40,7 +40,7 @@ static void products(const kt_trained_delta *delta, const int8_t *row, const int
     }
 }
 
-/* A block of a layer without a gain. */
+/* A block. */
 static void finish_block(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
     const kt_trained_delta *const delta = (const kt_trained_delta *)trained;
@@ -72,18 +72,11 @@ static void finish_block(const kt_trained_sums *trained, const kt_sums_block *bl
     }
 }
 
-static void finish_gained(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
-{
-    kt_add_delta((const kt_trained_delta *)trained, block, products);
-    kt_finish_sums(trained, block, y);
-}
-
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
-                               const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                               const int8_t *gain_exponent, int8_t *y, void *scratch)
+                               const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch)
 {
-    const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent);
-    kt_packed_trained_walk(&trained.trained, x, y, scratch, gain == NULL ? finish_block : finish_gained);
+    const kt_trained_delta trained = kt_trained_delta_of(params, bias, delta, delta_exponent);
+    kt_packed_trained_walk(&trained.trained, x, y, scratch, finish_block);
 }
 
 #endif

@@ -60,13 +60,13 @@ static void finish_block(const kt_trained_sums *trained, const kt_sums_block *bl
 
 void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
-                              const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
+                              int8_t *y, void *scratch)
 {
-    kt_paired_lora lora = {kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent), NULL, 0};
+    kt_paired_lora lora = {kt_trained_sums_of(params, bias, u, b, u_range, b_exponent), NULL, 0};
     const int32_t channels = params->window.output[KT_CHANNELS], count = u == NULL ? 0 : (params->rank + 1) / 2;
     int32_t pairs[MOST_CODES];
     int32_t c, i;
-    if (gain != NULL || count > RANK_PAIRS || count * channels > MOST_CODES) {
+    if (count > RANK_PAIRS || count * channels > MOST_CODES) {
         kt_packed_trained_walk(&lora.trained, x, y, scratch, kt_finish_sums);
         return;
     }

@@ -87,9 +87,9 @@ typedef struct {
     int32_t oy, rows, read, low, high, kept, columns, negative;
 } kt_band_place;
 
-/* `count` channels from c on. */
+/* `count` channels from c on. quads: of all channels of a layer with gains (`kt_gained_starts`), or NULL. */
 KT_INLINE void kt_band_of_channels(const kt_band_place *p, int32_t c, int32_t count, const int32_t *stream, const kt_scaling *scaling,
-                                   kt_channel_words *words)
+                                   const int32_t *quads, kt_channel_words *words)
 {
     const kt_bands *const b = p->b;
     const kt_window *const window = b->window;
@@ -112,7 +112,7 @@ KT_INLINE void kt_band_of_channels(const kt_band_place *p, int32_t c, int32_t co
             kt_set_factors(&own, c + i);
             memcpy(factors + i, own.factor, sizeof own.factor);
         } else {
-            memcpy(starts + i, kt_band_start(b, c + i, folded), sizeof folded);
+            memcpy(starts + i, quads == NULL ? kt_band_start(b, c + i, folded) : quads + (c + i) * KT_GAINED_WORDS, sizeof folded);
         }
     }
     factor = kt_load_channels(factors);
@@ -152,7 +152,7 @@ KT_INLINE int kt_band_has_room(const kt_window *window)
 }
 
 /* As kt_banded_rows, of bands that have room. */
-static __attribute__((noinline)) void kt_vector_rows(const kt_bands *b, int32_t oy, int32_t rows, const kt_scaling *scaling, const kt_gain *gain)
+static __attribute__((noinline)) void kt_vector_rows(const kt_bands *b, int32_t oy, int32_t rows, const kt_scaling *scaling, const int32_t *quads)
 {
     const kt_window *const window = b->window;
     const int32_t channels = window->input[KT_CHANNELS];
@@ -170,14 +170,14 @@ static __attribute__((noinline)) void kt_vector_rows(const kt_bands *b, int32_t 
         const int32_t *stream = b->stream + c * KT_BAND_STREAM;
         int32_t gained[KT_CHANNEL_LANES * KT_BAND_STREAM];
         int32_t i;
-        for (i = 0; gain != NULL && i < count; i += KT_QUAD) {
-            kt_gained_stream(stream + i * KT_BAND_STREAM, gain, c + i, gained + i * KT_BAND_STREAM);
+        for (i = 0; quads != NULL && i < count; i += KT_QUAD) {
+            kt_gained_stream(stream + i * KT_BAND_STREAM, quads + (c + i) * KT_GAINED_WORDS + KT_QUAD, gained + i * KT_BAND_STREAM);
         }
-        stream = gain == NULL ? stream : gained;
+        stream = quads == NULL ? stream : gained;
         if (count == KT_CHANNEL_LANES) {
-            kt_band_of_channels(&p, c, KT_CHANNEL_LANES, stream, scaling, words);
+            kt_band_of_channels(&p, c, KT_CHANNEL_LANES, stream, scaling, quads, words);
         } else {
-            kt_band_of_channels(&p, c, count, stream, scaling, words);
+            kt_band_of_channels(&p, c, count, stream, scaling, quads, words);
         }
     }
 }

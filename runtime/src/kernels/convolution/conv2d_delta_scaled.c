@@ -1,0 +1,13 @@
+/* Convolutions with a delta and a trained gain of each channel (gain.h). */
+#include "kt/kernels/convolution.h"
+#include "../gain/gain.h"
+#include "../window.h"
+
+void kt_conv2d_delta_scaled_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                               const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    kt_conv2d_params own = *params;
+    bias = kt_gained_layer(gain, gain_exponent, channels, &own.multiplier, &own.shift, bias, scratch);
+    kt_conv2d_delta_s8(&own, x, bias, delta, delta_exponent, y);
+}

@@ -1,0 +1,15 @@
+/* Layers with three sums in two words and a trained gain of each channel (gain.h), with LoRA or without. */
+#include "kt/kernels/triple_convolution.h"
+#include "../gain/gain.h"
+#include "../window.h"
+
+void kt_triple_conv2d_lora_scaled_s8(const kt_triple_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
+                                     const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
+                                     const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    const int32_t channels = params->layer.window.output[KT_CHANNELS];
+    int32_t *const words = scratch;
+    kt_triple_conv2d_lora_params own = *params;
+    bias = kt_gained_layer(gain, gain_exponent, channels, &own.layer.multiplier, &own.layer.shift, bias, words);
+    kt_triple_conv2d_lora_s8(&own, x, bias, u, b, u_range, b_exponent, y, words + kt_gained_words(channels));
+}
