@@ -20,7 +20,7 @@ KERNELS = ("vector", "portable")
 """What the host runs: kernels for the vectors of this computer, or the portable C of a build."""
 
 OPTIMIZATION = "-O2"
-"""Of portable C: what more takes longest to compile and is not what counts."""
+"""Vectors are written out, so that more gains little, and takes twice as long to compile."""
 
 _GENERATED = Path("include/kt/target.h")
 """The one header of a build's runtime that is made for its core; on a computer it says nothing."""

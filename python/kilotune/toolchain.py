@@ -270,7 +270,7 @@ def host_library(build_dir: str | os.PathLike[str], kernels: str | None = None) 
     flags = (*COMMON_FLAGS, host_runtime.OPTIMIZATION, "-fPIC")
     units = _model_units(manifest, flags)
     if (kernels or host_kernels(build_dir)) == "vector":
-        own = (*flags, "-O3", *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")
+        own = (*flags, *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")
         units = [_vector_unit(unit, manifest, own) for unit in units]
     pages = _page_units(manifest, boards.load("posix"), flags, tuple(manifest.directory / folder for folder in manifest.include))
     return _link(_Program(compiler, (*units, *pages), ("-shared", "-Wl,-z,defs"), ".so"), manifest.name)

@@ -76,7 +76,7 @@ def test_vectors_of_other_processors_give_the_same_bits(kind: str, build: kt.Bui
 
 def compiled(build: kt.Build, compiler: str, flags: tuple[str, ...], kernels: str, output: Path) -> Path:
     """A session of training and the model, by any compiler."""
-    manifest, folder, board = Manifest.load(build.directory), build.directory, boards.load(boards.HOST)
+    manifest, folder, board = Manifest.load(build.directory), build.directory, boards.load("posix")
     include = [*(folder / name for name in manifest.include), resources.boards(), resources.boards() / "common"]
     sources = [TRAINING, *board.sources, *(folder / name for name in manifest.sources)]
     if kernels == "vector":
