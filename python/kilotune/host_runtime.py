@@ -19,8 +19,8 @@ from . import resources
 KERNELS = ("vector", "portable")
 """What the host runs: kernels for the vectors of this computer, or the portable C of a build."""
 
-OPTIMIZATION = "-O2"
-"""Vectors are written out, so that more gains little, and takes twice as long to compile."""
+OPTIMIZATION = {"vector": "-O2", "portable": "-O3"}
+"""Vectors are written out: what more does for them is little, and takes twice as long to compile."""
 
 _GENERATED = Path("include/kt/target.h")
 """The one header of a build's runtime that is made for its core; on a computer it says nothing."""
