@@ -96,6 +96,12 @@ static inline void kt_outputs_of(const kt_window *window, int axis, int32_t tap,
     *end = kt_minimum(left, window->output[axis]);
 }
 
+/* Indices of an axis, border included, that all windows together meet. */
+static inline int32_t kt_reach_of(const kt_window *window, int axis)
+{
+    return (window->output[axis] - 1) * window->stride[axis] + (window->kernel[axis] - 1) * window->dilation[axis] + 1;
+}
+
 /* One patch as offsets of int8 values in the image x [H][W][C] and in one kernel w [KH][KW][C].
  * It has `rows` rows of `spans` spans of `length` neighbouring values; without dilation a row is one span. */
 typedef struct {
