@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-cliffs bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA 
 
 bench-speed: setup  ## instructions and cycles of inference and training on every core, beside the peers and the targets
 	$(BIN)/python benchmarks/speed.py --write docs/speed.md
+
+bench-host: setup  ## milliseconds of inference and training on this computer, with vectors and with portable C
+	$(BIN)/python benchmarks/host.py --write docs/host.md
 
 bench-cliffs: setup  ## instructions a MAC of single layers of every size on every core, and why a slower kernel was taken
 	$(BIN)/python benchmarks/cliffs.py --write docs/cliffs.md

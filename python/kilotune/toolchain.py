@@ -232,10 +232,11 @@ def host_kernels(build_dir: str | os.PathLike[str]) -> str:
 def host_library(build_dir: str | os.PathLike[str], kernels: str | None = None) -> Path:
     """The model as a shared library for this computer. kernels: of host_runtime.KERNELS, None for the fastest that give its bits."""
     manifest, compiler = Manifest.load(build_dir), host_compiler()
-    flags = (*COMMON_FLAGS, host_runtime.OPTIMIZATION, "-fPIC")
+    kernels = kernels or host_kernels(build_dir)
+    flags = (*COMMON_FLAGS, host_runtime.OPTIMIZATION[kernels], "-fPIC")
     units = _model_units(manifest, flags)
-    if (kernels or host_kernels(build_dir)) == "vector":
-        own = (*flags, "-O3", *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")
+    if kernels == "vector":
+        own = (*flags, *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")
         units = [_vector_unit(unit, manifest, own) for unit in units]
     pages = _page_units(manifest, boards.load("posix"), flags, tuple(manifest.directory / folder for folder in manifest.include))
     return _link(_Program(compiler, (*units, *pages), ("-shared", "-Wl,-z,defs"), ".so"), manifest.name)

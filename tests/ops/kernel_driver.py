@@ -6,12 +6,13 @@ surrounded by guard bytes. KT_TEST_CFLAGS adds compiler flags (sanitizers, for e
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,8 @@ from kiloc.ir.operator import Environment, Names, NodeTypes, Op
 from kiloc.ir.types import TensorType
 from kiloc.ops._window import Window, same_padding
 from kiloc.ops.model.average_pool_2d import window_counts
-from kilotune import host_runtime, resources
+from kilotune import host_runtime, resources, runtime_files, toolchain
+from kilotune.cache import cache_directory
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 FOLDERS = ("kernels", "loss", "optim")
@@ -100,32 +102,40 @@ class Library:
         return self.ffi.cast(f"{ctype or CTYPES[array.dtype.name]} *", array.ctypes.data)
 
 
-def in_vectors(source: Path) -> Path | None:
-    """The same kernel for the vectors of this computer."""
-    variant = source.parent / resources.VECTOR / source.name
-    return variant if variant.is_file() else None
+def in_vectors(source: Path) -> Path:
+    """What a computer runs in place of a source of the runtime."""
+    return host_runtime.source(f"runtime/{source.relative_to(RUNTIME).as_posix()}")
+
+
+def knows_vectors(source: Path) -> bool:
+    """Whether a source, or a header of the kernels that it includes, is another one with KT_VECTOR."""
+    files = [RUNTIME / path for path in runtime_files.headers([source.relative_to(RUNTIME)], [])]
+    return any("KT_VECTOR" in file.read_text() for file in (source, *files) if file.name != "architecture.h")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One process of the session at a time: the others find what it has built."""
+    with (cache_directory() / "kernels.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @cache
 def compiled(vector: bool = False) -> Library:
-    """Every kernel, loss and update of the runtime as one shared library; built once a process. vector: for the vectors of this computer."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        helper = folder / "primitives.c"
+    """Every kernel, loss and update of the runtime as one shared library, built once a session. vector: for the vectors of this computer."""
+    compiler = toolchain.host_compiler()
+    extra = shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))
+    flags = (*FLAGS, *extra)
+    in_lanes = (*flags, *host_runtime.machine_flags(compiler.program), "-DKT_VECTOR=1")
+    with tempfile.TemporaryDirectory() as name, alone():
+        helper = Path(name) / "primitives.c"
         helper.write_text(primitives_source())
-        flags = [*FLAGS, f"-I{RUNTIME / 'include'}", *shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))]
-        sources = [helper, *(s for f in (*FOLDERS, "product") for s in portable(f))]
-        if vector:
-            flags += [*host_runtime.machine_flags("gcc"), "-DKT_VECTOR=1"]
-            sources = [in_vectors(source) or source for source in sources]
-        running = []
-        for i in (0, 1):  # two compilers at once
-            part = folder / str(i)
-            part.mkdir()
-            running.append(subprocess.Popen(["gcc", *flags, "-c", *map(str, sources[i::2])], cwd=part))
-        assert [r.wait() for r in running] == [0, 0]
-        shared = folder / "kernels.so"
-        subprocess.run(["gcc", *flags, "-shared", *map(str, folder.glob("*/*.o")), "-o", str(shared)], check=True)
+        sources = [(helper, flags)]
+        for source in (s for f in (*FOLDERS, "product") for s in portable(f)):
+            sources.append((in_vectors(source), in_lanes) if vector and knows_vectors(source) else (source, flags))
+        units = tuple(toolchain._Unit(source, given, (RUNTIME / "include",), host_runtime.headers()) for source, given in sources)
+        shared = toolchain._link(toolchain._Program(compiler, units, ("-shared", *extra), ".so"), "kernels")
         ffi = cffi.FFI()
         ffi.cdef(declarations() + PRIMITIVES)
         return Library(ffi, ffi.dlopen(str(shared)))

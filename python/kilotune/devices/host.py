@@ -50,7 +50,11 @@ class HostDevice(Device):
         if threads is not None and threads < 1:
             raise DeviceError("host", f"threads is {threads}", "pass 1 or more")
         self.threads = threads or _cores()
-        self.kernels = kernels or toolchain.host_kernels(manifest.directory)
+        possible = toolchain.host_kernels(manifest.directory)
+        if kernels == "vector" and possible != kernels:
+            hint = "build the model again, or open it without kernels: it runs the portable C that it brings"
+            raise DeviceError(str(manifest.directory), "its runtime is not that of this kilotune, which the kernels for vectors are made for", hint)
+        self.kernels = kernels or possible
         self._ffi = cffi.FFI()
         self._ffi.cdef(_declarations(manifest) + f"\nextern kt_model_interface {manifest.name}_interface;")
         path = toolchain.host_library(manifest.directory, self.kernels)

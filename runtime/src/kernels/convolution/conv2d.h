@@ -12,7 +12,7 @@
 #include "kt/kernels/convolution.h"
 #include <stddef.h>
 
-#include "../window.h"
+#include "../patch.h"
 
 typedef int32_t kt_rounding(int32_t x, int32_t multiplier, int32_t shift);
 
@@ -68,7 +68,7 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
     }
 }
 
-#if defined(KT_VECTOR) && KT_VECTOR
+#if KT_VECTOR
 #include "vector/position.h"
 #endif
 
@@ -87,7 +87,7 @@ static inline void kt_conv2d_walk(const kt_conv2d_params *params, const int8_t *
             const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
             const int32_t position = oy * width + ox;
             int8_t *const result = y + position * channels;
-#if defined(KT_VECTOR) && KT_VECTOR
+#if KT_VECTOR
             if (rounding == kt_requantize && kt_column_has_room(window)) {
                 kt_conv2d_in_vectors(params, &patch, x, bias, trainable, position, result, product);
                 continue;

@@ -7,6 +7,11 @@
 
 #include "../gain/gain.h"
 #include "../window.h"
+#include "kt/architecture.h"
+
+#if KT_VECTOR
+#include "../../product/vector/words.h"
+#endif
 
 /* (g * m + 2^(p-1)) >> p, p >= 1. */
 static inline int32_t kt_prescaled(int32_t g, int32_t m, int32_t p)
@@ -29,8 +34,13 @@ enum { KT_GATHER_BLOCK = 32 };
 /* row[k] += factor * w[k] */
 static inline void kt_add_row(int32_t *row, const int8_t *w, int32_t factor, int32_t size)
 {
-    int32_t k;
-    for (k = 0; k < size; k++) {
+    int32_t k = 0;
+#if KT_VECTOR
+    for (; k + KT_LANES <= size; k += KT_LANES) {
+        kt_store_lanes(row + k, kt_add_lanes(kt_load_lanes(row + k), (kt_lanes)((kt_word_lanes)kt_widen_codes(w + k) * factor)));
+    }
+#endif
+    for (; k < size; k++) {
         row[k] += factor * w[k];
     }
 }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "kt/architecture.h"
+
 #include "kt/kernels/matmul.h"
 
 /* Whether the values of a sum lie side by side in both operands. */
@@ -12,7 +14,7 @@ static inline int kt_matmul_is_dense(const kt_matmul *p)
     return p->x[3] == 1 && p->other[3] == 1;
 }
 
-#if defined(KT_VECTOR) && KT_VECTOR
+#if KT_VECTOR
 #include "vector/dense_sums.h"
 #endif
 
@@ -21,7 +23,7 @@ static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const i
 {
     int32_t sum = 0;
     int32_t i, j;
-#if defined(KT_VECTOR) && KT_VECTOR
+#if KT_VECTOR
     if (kt_matmul_is_dense(p)) {
         return kt_dense_sum(p, x, other);
     }

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kt/architecture.h"
+
 /* Rows of int8 values with an offset. step: elements from one row, and from one value of a row, to the next. */
 typedef struct {
     const int8_t *values;
@@ -12,7 +14,7 @@ typedef struct {
     int32_t offset;
 } kt_rows;
 
-#if defined(KT_VECTOR) && KT_VECTOR
+#if KT_VECTOR
 #include "vector/weighted_sums.h"
 #endif
 
@@ -21,7 +23,7 @@ static inline void kt_weighted_sums(const kt_rows *rows, const int8_t *weights, 
 {
     const int8_t *row = rows->values;
     int32_t j, c;
-#if defined(KT_VECTOR) && KT_VECTOR
+#if KT_VECTOR
     if (rows->step[1] == 1) {
         kt_dense_weighted_sums(rows, weights, weight_offset, count, channels, sums);
         return;
