@@ -8,6 +8,7 @@ them, and of what the compiler itself puts in. Losses, optimizers and storage fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cases
 import numpy as np
@@ -271,7 +272,10 @@ def weight_gradient(r: Rng) -> Case:
     arrays["accumulator"] = accumulator(r, *shape)
     if r.random() < 0.5:
         types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(pick(r, -24, 3, 127, -128))
-    return Case(WeightGradient(window, (h, w, ci), (*out, co), scale(r)), types, arrays)
+    op = WeightGradient(window, (h, w, ci), (*out, co), scale(r))
+    neighbours = window.dilation[1] == 1 and window.kernel[1] * ci > 1
+    op = replace(op, bordered=neighbours and not window.pointwise and bool(r.random() < 0.7))
+    return Case(replace(op, transposed=pick(r, 0, 3, 6, 66, -(-ci // 3) * 3) if window.pointwise else 0), types, arrays)
 
 
 def clamps(r: Rng) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from kiloc.ops._window import Window
 from kiloc.ops.fast import _packing as packing
 from kiloc.ops.fast import _winograd as winograd
 from kiloc.ops.fast._packing import NotProved
-from kiloc.ops.fast.packed import PackedLinear, packed, packed_on_stack, winograd_packed
+from kiloc.ops.fast.packed import PackedLinear, packed, packed_on_stack, winograd_packed, with_packed_delta
 from kiloc.ops.fast.packed_depthwise import band_rows, packed_depthwise
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.fully_connected import FullyConnected
@@ -103,7 +103,9 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
             case = in_form(case, r, kind.endswith("relu"))
             case = case if gain else with_dead_channels(case, r)
         try:
-            found, _ = repacked(case, packed_on_stack if kind in ("relu", "any") and r.random() < 0.4 else packed, trained)
+            packer = packed_on_stack if kind in ("relu", "any") and r.random() < 0.4 else packed
+            packer = with_packed_delta if kind == "delta" and r.random() < 0.6 else packer
+            found, _ = repacked(case, packer, trained)
         except NotProved:
             continue
         assert isinstance(found.op, PackedLinear)

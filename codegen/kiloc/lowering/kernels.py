@@ -86,12 +86,17 @@ def _portable(part: Graph, target: str) -> dict[str, int]:
 
 
 def _at_fault(part: Slice, limit: int) -> list[str]:
-    """Nodes with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest."""
+    """Nodes with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest, or
+    at those that the placement leaves no room."""
     totals = [sum(kinds.values()) for kinds in part.plan.live]
-    threshold = min(limit, max(totals) - 1, limit - (part.plan.arena_bytes - max(totals)))
-    crowded = [node.name for node, total in zip(part.graph.nodes, totals, strict=True) if total > threshold]
     count = {node.name: forms(node, part.target) for node in part.graph.nodes}
-    return [name for name in crowded if part.saving.get(name, 0) + 1 < count[name]]
+    gap = part.plan.arena_bytes - max(totals)
+    for threshold in (limit, max(totals) - 1, limit - gap):
+        crowded = [node.name for node, total in zip(part.graph.nodes, totals, strict=True) if total > threshold]
+        found = [name for name in crowded if part.saving.get(name, 0) + 1 < count[name]]
+        if found:
+            return found
+    return []
 
 
 def use_portable(part: Slice) -> Slice:

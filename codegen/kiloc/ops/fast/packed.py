@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
@@ -64,7 +64,7 @@ class PackedLinear(Op):
     """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
 
     layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias.
-    on_stack: the scratch is, and not in the arena.
+    on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream.
     """
 
     mnemonic: ClassVar[str] = "packed_linear"
@@ -77,6 +77,7 @@ class PackedLinear(Op):
     form: str = "sums"
     limit: int = 0
     on_stack: bool = False
+    packed_delta: bool = kernel_field(False)
 
     @property
     def window(self) -> object:
@@ -156,6 +157,8 @@ class PackedLinear(Op):
         x, y = self.layer.images(self.plain(t))
         row = self.form.startswith(("row", "parts"))
         panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
+        if self.packed_delta:
+            return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2]
         if t.has("gain") and not self.wide:
             return panel + 4 * (1 + packing.EPILOGUE) * packing.padded(y[2])
         return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide and not row else 0)
@@ -185,7 +188,9 @@ class PackedLinear(Op):
             symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
         if self.form == "delta":
-            fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
+            packed_rows = t.type("delta").shape[0] if self.packed_delta else 0
+            rows: Field = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
+            fields = {"layer": fields, "rows": rows, "packed_rows": packed_rows}
         arguments += [Argument(n.outputs[0]), *([] if row and not scaled else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         unreached = frozenset[str]() if self.on_stack else frozenset({"kt_walk_on_stack"})
@@ -210,6 +215,13 @@ class PackedLinear(Op):
         if t.has("lora_u"):
             fields["rank"] = t.type("lora_b").shape[1]
         return fields
+
+
+def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same with room for the delta, which is packed once a call. Raises NotProved."""
+    found, added, slow = packed(node, t, values)
+    assert isinstance(found.op, PackedLinear)
+    return replace(found, op=replace(found.op, packed_delta=True)), added, slow
 
 
 def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
