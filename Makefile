@@ -77,8 +77,8 @@ bench-speed: setup  ## instructions and cycles of inference and training on ever
 bench-host: setup  ## milliseconds of inference and training on this computer, with vectors and with portable C
 	$(BIN)/python benchmarks/host.py --write docs/host.md
 
-bench-cliffs: setup  ## instructions a MAC of single layers of every size on every core, and why a slower kernel was taken
-	$(BIN)/python benchmarks/cliffs.py --write docs/cliffs.md
+bench-cliffs: setup  ## instructions a MAC of single layers by size, and why a slower kernel was taken
+	$(BIN)/python benchmarks/cliffs.py --quick --core m3 --core m4 --core m55 --write docs/cliffs.md
 
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
 	$(BIN)/python benchmarks/step_time.py

@@ -16,7 +16,7 @@ from kiloc.ops._offset_sums import MOST_TAPS, without_columns
 from kiloc.ops._window import Window
 from kiloc.passes.kernels import choose
 
-TARGETS = {"cortex-m0plus": "armv6m", "cortex-m3": "armv7m", "cortex-m4": "dsp", "cortex-m55": "mve"}
+TARGETS = {"cortex-m0plus": "armv6m", "cortex-m3": "armv7m", "cortex-m4": "dsp", "cortex-m55": "mve", "rv32imc": "triple"}
 """A core of each kind of kernels."""
 
 PORTABLE = ("kt_conv2d_s8", "kt_depthwise_conv2d_s8")
