@@ -94,7 +94,7 @@ static void add_tap(const kt_weight_gradient_params *params, kt_positions of, co
 }
 
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
-                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator)
+                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS];
@@ -102,6 +102,7 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const float scale = kt_gradient_scale(params->scale, power);
     const int32_t line = window->input[KT_X] * depth;
     int32_t ky, kx;
+    (void)scratch;
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         int32_t oy, end_y;
         kt_outputs_of(window, KT_Y, ky, &oy, &end_y);
