@@ -150,5 +150,6 @@ class WeightGradient(ParameterGradient):
         arguments: tuple[Argument | Scratch | str, ...] = (*operands, Scratch() if self.scratch() else "NULL")
         reached = self.window.pointwise and not t.has("rows") and self.y_image[2] > 1
         unreached = frozenset[str]() if reached else frozenset({"kt_triple_weight_gradient"})
+        unreached |= frozenset() if self.window.kernel[1] > 1 else frozenset({"add_windows"})
         source = "kernels/convolution/weight_gradient.c"
         return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, self.scratch(), source, unreached=unreached)

@@ -19,7 +19,7 @@ typedef struct {
 } kt_path;
 
 /* Channels whose sums are found at once: codes are looked for once for all of them. */
-enum { KT_PATH_BLOCK = 64 };
+enum { KT_PATH_BLOCK = KT_DSP ? 64 : KT_GATHER_BLOCK };
 
 #if KT_DSP
 #include "dsp/path_gradient.h"

@@ -244,7 +244,7 @@ static lanes next_lanes(const int16_t *rows, int32_t count, int32_t *next)
 /* -- windows ---------------------------------------------------------------------------------------------- */
 
 /* All weights of one tap; accumulator: of the first channel. */
-static void add_tap(const kt_weight_gradient_params *params, int32_t ky, int32_t kx, const int8_t *g, const int8_t *x, float scale,
+static __attribute__((noinline)) void add_tap(const kt_weight_gradient_params *params, int32_t ky, int32_t kx, const int8_t *g, const int8_t *x, float scale,
                     float *accumulator)
 {
     const kt_window *window = &params->window;
@@ -351,7 +351,7 @@ static void add_window_lanes(const kt_weight_gradient_params *params, const walk
     }
 }
 
-static void add_windows(const kt_weight_gradient_params *params, const int8_t *g, const whole_image *image, float scale, float *accumulator)
+static __attribute__((noinline)) void add_windows(const kt_weight_gradient_params *params, const int8_t *g, const whole_image *image, float scale, float *accumulator)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS], width = window->output[KT_X];

@@ -98,7 +98,7 @@ static inline int8_t result_of(const kt_depthwise_input_gradient_params *params,
 }
 
 /* All channels of one position. */
-static void position(const kt_depthwise_input_gradient_params *params, const kt_axis_meetings *rows,
+static __attribute__((noinline)) void position(const kt_depthwise_input_gradient_params *params, const kt_axis_meetings *rows,
                      const kt_axis_meetings *columns, const operands *all, int32_t path_shift, int8_t *dx)
 {
     const int32_t channels = params->window.input[KT_CHANNELS];
