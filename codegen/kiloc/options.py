@@ -91,6 +91,8 @@ class Options:
     `flash` has room for it."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
+    front: bool = False
+    """Search what computing values twice would save, for the report."""
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
     adapters: AdapterOptions = field(default_factory=AdapterOptions)

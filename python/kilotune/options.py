@@ -73,6 +73,8 @@ class Memory:
     "auto", shared only as far as the `flash` budget asks for. The results are the same."""
     optimal: bool = False
     """Search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]')."""
+    front: bool = False
+    """Search what computing values twice would save and cost, for the report: it takes longer than the rest of a build."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class SingleOptions(TypedDict, total=False):
     slow_memory: str | None
     backward_weights: str
     optimal: bool
+    front: bool
     profile: str
     attention_window: int | None
     speed: bool
@@ -158,7 +161,7 @@ def compile_options(
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
         attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
-        optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
+        optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure), seed=seed, name=name, calibration=x, calibration_target=y,
         class_names=tuple(class_names), features=features,
     )  # fmt: skip

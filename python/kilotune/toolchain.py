@@ -1,7 +1,8 @@
 """Compile and link a build directory: for the host, for a board, or to measure it.
 
 Results are kept (`cache.py`) under a hash of everything they depend on: the bytes of all sources and headers, the flags and the
-compiler's version. Objects are kept apart by a hash of their preprocessed text: models share the kernels they have in common.
+compiler's version. Objects are kept apart by a hash of their source and of all that it includes: models share the kernels they have
+in common, and where only a model has changed, only its own file is compiled.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .cache import cached, scratch_directory
 from .devices.manifest import Manifest
 from .errors import DeviceError
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Part of every key: change it when the meaning of a cache entry changes."""
 
 COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
@@ -123,7 +124,7 @@ class _Program:
     def key(self) -> str:
         """Hash of all that the result can depend on. Paths are left out: a moved folder is the same program."""
         parts: list[str | bytes] = [_FORMAT, self.tool.version, self.suffix, *self.link_flags]
-        headers = {folder: _headers(folder) for unit in self.units for folder in (*unit.include, unit.source.parent)}
+        headers = {folder: _headers(folder) for folder in {f for unit in self.units for f in (*unit.include, unit.source.parent)}}
         for unit in self.units:
             parts += [unit.source.name, _read(unit.source), *unit.flags]
             parts += [headers[folder] for folder in (*unit.include, unit.source.parent)]
@@ -160,11 +161,42 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
     return done.stdout
 
 
-def _compile(tool: _Tool, unit: _Unit) -> Path:
-    """The object of one unit, from the cache if its preprocessed text is known."""
+_INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include[ \t]+(?:[<\"]([^>\"\n]+)[>\"]|(\w+))", re.MULTILINE)
+
+
+class _Texts:
+    """Sources and headers of one program, each read once: what units consist of."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[bytes, list[tuple[bytes, bytes]]]] = {}
+
+    def of(self, unit: _Unit) -> list[str | bytes] | None:
+        """A unit's source and every file that it includes, whatever the preprocessor leaves out, but for those of the system; None where a
+        macro names one of them."""
+        found, pending, seen = list[str | bytes](), [unit.source], set[Path]()
+        while pending:
+            path = pending.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            if path not in self._read:
+                text = _read(path)
+                self._read[path] = text, _INCLUDE.findall(text)
+            text, included = self._read[path]
+            found += [path.name, text]
+            for name, macro in included:
+                if macro:
+                    return None
+                places = (folder / name.decode() for folder in (path.parent, *unit.include))
+                pending += [place for place in places if place.is_file()][:1]
+        return found
+
+
+def _compile(tool: _Tool, unit: _Unit, texts: _Texts) -> Path:
+    """The object of one unit, from the cache if all that it consists of is known."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
-    text = _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)
-    name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, text])}.o"
+    parts = texts.of(unit) or [_run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)]
+    name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, *parts])}.o"
 
     def make(scratch: Path) -> Path:
         _run([*unit.command(tool), "-c", str(unit.source), "-o", str(scratch / "unit.o")], where, what)
@@ -176,7 +208,8 @@ def _compile(tool: _Tool, unit: _Unit) -> Path:
 def _build(program: _Program, where: str, output: Path) -> None:
     """Compile what the cache does not have, and link."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        objects = list(pool.map(lambda unit: _compile(program.tool, unit), program.units))
+        texts = _Texts()
+        objects = list(pool.map(lambda unit: _compile(program.tool, unit, texts), program.units))
     scripts = [flag for script in program.scripts[:1] for flag in ("-T", str(script))]
     folders = [f"-L{folder}" for folder in program.script_folders]
     command = [program.tool.program, *map(str, objects), *program.link_flags, *scripts, *folders, "-o", str(output)]

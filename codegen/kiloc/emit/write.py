@@ -35,9 +35,14 @@ def render(context: ModelContext) -> dict[str, str]:
     return files
 
 
+def keep_templates(cache: jinja2.BytecodeCache) -> None:
+    """Keep compiled templates for the processes to come: to compile them takes longer than to render them."""
+    _environment().bytecode_cache = cache
+
+
 @cache
 def _environment() -> jinja2.Environment:
-    """Made once: to compile the templates takes longer than to render them."""
+    """Made once, with the templates that it has compiled."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,
