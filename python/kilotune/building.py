@@ -332,6 +332,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "model": {"file": model.path.name, "sha256": _sha256(model.path)},
         "options": _options(c),
         "target": c.options.target,
+        "size": m.size,
         "training": m.training,
         "loss": m.loss or None,
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,

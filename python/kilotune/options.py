@@ -88,6 +88,8 @@ class Target:
     attention_window: int | None = None
     """Let each position of a sequence see so many on either side in attention, itself included (with a causal mask, before it), which takes
     fewer products and changes results; None leaves attention as the model has it."""
+    size: bool = False
+    """Compile for size: one portable kernel of each kind with -Os, gradients that share the weights of inference. Slower, with the same bits."""
     speed: bool = False
     """Use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
     allow."""
@@ -111,6 +113,7 @@ class SingleOptions(TypedDict, total=False):
     front: bool
     profile: str
     attention_window: int | None
+    size: bool
     speed: bool
 
 
@@ -158,7 +161,7 @@ def compile_options(
     x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, size=target.size, speed=target.speed,
         attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),

@@ -311,7 +311,7 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     board = boards.load(board) if isinstance(board, str) else board
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
-    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
+    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_for_size(manifest), *portable_flags(board.core, manifest.target))
     common = resources.boards() / "common"
     program = _Program(
         arm_compiler(),
@@ -432,7 +432,12 @@ def _known(manifest: Manifest, target: str | None) -> str:
 
 
 def _library_flags(manifest: Manifest, target: str) -> tuple[str, ...]:
-    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
+    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *_for_size(manifest), *portable_flags(target, manifest.target))
+
+
+def _for_size(manifest: Manifest) -> tuple[str, ...]:
+    """Behind the usual flags: the last of its kind counts."""
+    return ("-Os",) if manifest.size else ()
 
 
 def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Sequence[str], scratch: Path) -> _Program:

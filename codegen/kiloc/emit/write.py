@@ -86,7 +86,14 @@ def _library(context: ModelContext) -> dict[str, object]:
         "frameworks": "*",
         "platforms": "*",
         "build": {
-            "flags": ["-I.", "-Iruntime/include", *(["-Imonocypher"] if signed else []), *([f"-I{PACKAGES}"] if own else []), "-ffp-contract=off"],
+            "flags": [
+                "-I.",
+                "-Iruntime/include",
+                *(["-Imonocypher"] if signed else []),
+                *([f"-I{PACKAGES}"] if own else []),
+                "-ffp-contract=off",
+                *(["-Os"] if context.size else []),
+            ],
             "srcDir": ".",
             "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>", *(["+<monocypher/*.c>"] if signed else []), *([f"+<{PACKAGES}/**/*.c>"] if own else [])],
         },

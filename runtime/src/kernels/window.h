@@ -6,8 +6,13 @@
 #ifndef KT_WINDOW_H
 #define KT_WINDOW_H
 
+#include "kt/architecture.h"
 #include "kt/kernels/window.h"
 #include "kt/numerics.h"
+
+#if KT_PAIRS
+#include "dsp/simd.h"
+#endif
 
 enum { KT_Y = 0, KT_X = 1, KT_CHANNELS = 2 };
 
@@ -176,14 +181,75 @@ static inline void kt_patch_dot4(const kt_patch *patch, const int8_t *x, const i
     sums[3] = sum3;
 }
 
-/* The sums of up to four kernels from w on; returns how many: kernels are taken in fours, the rest singly. */
+#if KT_PAIRS
+/* Two kernels at once, four values of each in a word: as many as registers have room for. */
+static __attribute__((noinline, unused)) void kt_patch_dot2(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size,
+                                                            int32_t offset, int32_t sums[4])
+{
+    const uint32_t offsets = (uint16_t)offset * UINT32_C(0x00010001);
+    const int32_t next_x = patch->row_x - patch->spans * patch->span_x, next_w = patch->row_w - patch->spans * patch->span_w;
+    int32_t sum0 = 0, sum1 = 0;
+    int32_t row, span, i;
+    x += patch->x;
+    w += patch->w;
+    for (row = patch->rows; row > 0; row--) {
+        for (span = patch->spans; span > 0; span--) {
+            const int8_t *values = x, *w0 = w, *w1 = w + size;
+            if (patch->length >= 4) {
+                const int8_t *const end = values + (patch->length & ~3);
+                uint32_t even, odd, first, second, other;
+                __asm__ volatile("1:\n\t"
+                                 "ldr %[even], [%[values]], #4\n\t"
+                                 "ldr %[first], [%[w0]], #4\n\t"
+                                 "ldr %[second], [%[w1]], #4\n\t"
+                                 "sxtab16 %[odd], %[offsets], %[even], ror #8\n\t"
+                                 "sxtab16 %[even], %[offsets], %[even]\n\t"
+                                 "sxtb16 %[other], %[first], ror #8\n\t"
+                                 "sxtb16 %[first], %[first]\n\t"
+                                 "smlad %[sum0], %[even], %[first], %[sum0]\n\t"
+                                 "smlad %[sum0], %[odd], %[other], %[sum0]\n\t"
+                                 "sxtb16 %[other], %[second], ror #8\n\t"
+                                 "sxtb16 %[second], %[second]\n\t"
+                                 "smlad %[sum1], %[even], %[second], %[sum1]\n\t"
+                                 "smlad %[sum1], %[odd], %[other], %[sum1]\n\t"
+                                 "cmp %[values], %[end]\n\t"
+                                 "bne 1b"
+                                 : [values] "+r"(values), [w0] "+r"(w0), [w1] "+r"(w1), [sum0] "+r"(sum0), [sum1] "+r"(sum1),
+                                   [even] "=&r"(even), [odd] "=&r"(odd), [first] "=&r"(first), [second] "=&r"(second), [other] "=&r"(other)
+                                 : [end] "r"(end), [offsets] "r"(offsets)
+                                 : "cc", "memory");
+            }
+            for (i = patch->length & 3; i > 0; i--) {
+                const int32_t value = *values++ + offset;
+                sum0 += *w0++ * value;
+                sum1 += *w1++ * value;
+            }
+            x += patch->span_x;
+            w += patch->span_w;
+        }
+        x += next_x;
+        w += next_w;
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+}
+#endif
+
+/* The sums of up to four kernels from w on; returns how many: kernels are taken in fours, with words in twos, the rest singly. */
 static inline int32_t kt_patch_sums(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size, int32_t left,
                                     int32_t offset, int32_t sums[4])
 {
+#if KT_PAIRS
+    if (left >= 2) {
+        kt_patch_dot2(patch, x, w, size, offset, sums);
+        return 2;
+    }
+#else
     if (left >= 4) {
         kt_patch_dot4(patch, x, w, size, offset, sums);
         return 4;
     }
+#endif
     sums[0] = kt_patch_dot(patch, x, w, offset);
     return 1;
 }

@@ -12,11 +12,16 @@
 static uint32_t largest_sum(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b)
 {
     uint32_t largest = 0;
+    int32_t sums[4];
     int32_t position, j;
     for (position = 0; position < params->positions; position++) {
-        for (j = 0; j < params->rank; j++) {
-            const uint32_t magnitude = kt_magnitude(kt_lora_product(g, b + j, params->channels, params->rank));
-            largest = magnitude > largest ? magnitude : largest;
+        for (j = 0; j < params->rank;) {
+            int32_t i = kt_lora_products(g, b + j, params->channels, params->rank, params->rank - j, sums);
+            j += i;
+            while (i-- > 0) {
+                const uint32_t magnitude = kt_magnitude(sums[i]);
+                largest = magnitude > largest ? magnitude : largest;
+            }
         }
         g += params->channels;
     }
@@ -27,10 +32,15 @@ void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, cons
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
 {
     const int32_t shift = kt_fitting_shift(largest_sum(params, g, b));
+    int32_t sums[4];
     int32_t position, j;
     for (position = 0; position < params->positions; position++) {
-        for (j = 0; j < params->rank; j++) {
-            *du++ = kt_saturate8(kt_shift_round(kt_lora_product(g, b + j, params->channels, params->rank), shift));
+        for (j = 0; j < params->rank;) {
+            const int32_t done = kt_lora_products(g, b + j, params->channels, params->rank, params->rank - j, sums);
+            int32_t i;
+            for (i = 0; i < done; i++, j++) {
+                *du++ = kt_saturate8(kt_shift_round(sums[i], shift));
+            }
         }
         g += params->channels;
     }
