@@ -26,10 +26,11 @@ from elftools.elf.sections import SymbolTableSection
 from kiloc import CORES, TARGETS, variants_of
 from kiloc.ir import PACKAGES
 
-from . import boards, resources
+from . import boards, host_runtime, resources
 from .cache import cached, scratch_directory
 from .devices.manifest import Manifest
 from .errors import DeviceError
+from .included_texts import IncludedTexts
 
 _FORMAT = "3"
 """Part of every key: change it when the meaning of a cache entry changes."""
@@ -100,11 +101,12 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 @dataclass(frozen=True)
 class _Unit:
-    """One source with the flags and include folders of its own."""
+    """One source with the flags and include folders of its own. headers: a hash of all headers that it can include, None where nobody knows."""
 
     source: Path
     flags: tuple[str, ...]
     include: tuple[Path, ...]
+    headers: str | None = None
 
     def command(self, tool: _Tool) -> list[str]:
         return [tool.program, *self.flags, *(f"-I{folder}" for folder in self.include)]
@@ -124,10 +126,11 @@ class _Program:
     def key(self) -> str:
         """Hash of all that the result can depend on. Paths are left out: a moved folder is the same program."""
         parts: list[str | bytes] = [_FORMAT, self.tool.version, self.suffix, *self.link_flags]
-        headers = {folder: _headers(folder) for folder in {f for unit in self.units for f in (*unit.include, unit.source.parent)}}
+        folders = {folder for unit in self.units if unit.headers is None for folder in (*unit.include, unit.source.parent)}
+        headers = {folder: _headers(folder) for folder in folders}
         for unit in self.units:
             parts += [unit.source.name, _read(unit.source), *unit.flags]
-            parts += [headers[folder] for folder in (*unit.include, unit.source.parent)]
+            parts += [headers[folder] for folder in (*unit.include, unit.source.parent)] if unit.headers is None else [unit.headers]
         parts += [_read(script) for script in self.scripts]
         return _digest(parts)
 
@@ -161,41 +164,13 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
     return done.stdout
 
 
-_INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include[ \t]+(?:[<\"]([^>\"\n]+)[>\"]|(\w+))", re.MULTILINE)
-
-
-class _Texts:
-    """Sources and headers of one program, each read once: what units consist of."""
-
-    def __init__(self) -> None:
-        self._read: dict[Path, tuple[bytes, list[tuple[bytes, bytes]]]] = {}
-
-    def of(self, unit: _Unit) -> list[str | bytes] | None:
-        """A unit's source and every file that it includes, whatever the preprocessor leaves out, but for those of the system; None where a
-        macro names one of them."""
-        found, pending, seen = list[str | bytes](), [unit.source], set[Path]()
-        while pending:
-            path = pending.pop()
-            if path in seen:
-                continue
-            seen.add(path)
-            if path not in self._read:
-                text = _read(path)
-                self._read[path] = text, _INCLUDE.findall(text)
-            text, included = self._read[path]
-            found += [path.name, text]
-            for name, macro in included:
-                if macro:
-                    return None
-                places = (folder / name.decode() for folder in (path.parent, *unit.include))
-                pending += [place for place in places if place.is_file()][:1]
-        return found
-
-
-def _compile(tool: _Tool, unit: _Unit, texts: _Texts) -> Path:
+def _compile(tool: _Tool, unit: _Unit, texts: IncludedTexts) -> Path:
     """The object of one unit, from the cache if all that it consists of is known."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
-    parts = texts.of(unit) or [_run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)]
+    if unit.headers is None:
+        parts = texts.of(unit.source, unit.include) or [_run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)]
+    else:
+        parts = [unit.source.name, unit.headers, _read(unit.source)]
     name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, *parts])}.o"
 
     def make(scratch: Path) -> Path:
@@ -208,7 +183,7 @@ def _compile(tool: _Tool, unit: _Unit, texts: _Texts) -> Path:
 def _build(program: _Program, where: str, output: Path) -> None:
     """Compile what the cache does not have, and link."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        texts = _Texts()
+        texts = IncludedTexts(_read)
         objects = list(pool.map(lambda unit: _compile(program.tool, unit, texts), program.units))
     scripts = [flag for script in program.scripts[:1] for flag in ("-T", str(script))]
     folders = [f"-L{folder}" for folder in program.script_folders]
@@ -287,13 +262,33 @@ def _page_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...],
     return [_Unit(memory.source, (*flags, f"-DSLOW_MEMORY_ORIGIN={memory.origin:#x}u"), include)]
 
 
-def host_library(build_dir: str | os.PathLike[str]) -> Path:
-    """The model as a shared library for this computer."""
+def host_kernels(build_dir: str | os.PathLike[str]) -> str:
+    """What `host_library` compiles of a build, one of host_runtime.KERNELS."""
     manifest = Manifest.load(build_dir)
-    flags = (*COMMON_FLAGS, "-O3", "-fPIC")
+    return "vector" if host_runtime.is_own(manifest.directory, manifest.sources) else "portable"
+
+
+def host_library(build_dir: str | os.PathLike[str], kernels: str | None = None) -> Path:
+    """The model as a shared library for this computer. kernels: of host_runtime.KERNELS, None for the fastest that give its bits."""
+    manifest, compiler = Manifest.load(build_dir), host_compiler()
+    flags = (*COMMON_FLAGS, host_runtime.OPTIMIZATION, "-fPIC")
+    units = _model_units(manifest, flags)
+    if (kernels or host_kernels(build_dir)) == "vector":
+        own = (*flags, "-O3", *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")
+        units = [_vector_unit(unit, manifest, own) for unit in units]
     pages = _page_units(manifest, boards.load("posix"), flags, tuple(manifest.directory / folder for folder in manifest.include))
-    program = _Program(host_compiler(), (*_model_units(manifest, flags), *pages), ("-shared", "-Wl,-z,defs"), ".so")
-    return _link(program, manifest.name)
+    return _link(_Program(compiler, (*units, *pages), ("-shared", "-Wl,-z,defs"), ".so"), manifest.name)
+
+
+def _vector_unit(unit: _Unit, manifest: Manifest, flags: tuple[str, ...]) -> _Unit:
+    """A source of a build's runtime as this computer runs it; any other as it is."""
+    name = unit.source.relative_to(manifest.directory)
+    if name.parts[0] != "runtime":
+        return unit
+    others = tuple(folder for folder in unit.include if folder.relative_to(manifest.directory).parts[0] != "runtime")
+    headers = _digest([host_runtime.headers(), *map(_headers, others)])
+    source = host_runtime.source(name.as_posix())
+    return _Unit(source, flags, (resources.runtime() / "include", *others), headers)
 
 
 def host_agent(build_dir: str | os.PathLike[str], sanitize: bool = False) -> Path:
