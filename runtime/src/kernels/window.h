@@ -10,7 +10,7 @@
 #include "kt/kernels/window.h"
 #include "kt/numerics.h"
 
-#if KT_PAIRS
+#if KT_SMALL_DSP
 #include "dsp/simd.h"
 #endif
 
@@ -185,7 +185,7 @@ static inline void kt_patch_dot4(const kt_patch *patch, const int8_t *x, const i
 }
 #endif
 
-#if KT_PAIRS
+#if KT_SMALL_DSP
 /* The same with four values of each kernel in a word. */
 static __attribute__((noinline, unused)) void kt_patch_words4(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size,
                                                               int32_t offset, int32_t sums[4])
@@ -260,7 +260,7 @@ static inline int32_t kt_patch_sums(const kt_patch *patch, const int8_t *x, cons
                                     int32_t offset, int32_t sums[4])
 {
     if (left >= 4) {
-#if KT_PAIRS
+#if KT_SMALL_DSP
         kt_patch_words4(patch, x, w, size, offset, sums);
 #else
         kt_patch_dot4(patch, x, w, size, offset, sums);

@@ -16,7 +16,7 @@ static inline int32_t kt_up_projection(const kt_conv2d_params *params, const kt_
     int32_t j = 0;
     (void)patch;
     (void)x;
-#if KT_PAIRS
+#if KT_SMALL_DSP
     for (; j + 4 <= rank; j += 4) {
         const uint32_t left = kt_load_word(b + j), right = kt_load_word(u + j);
         sum = kt_add_products(kt_even(left), kt_even(right), kt_add_products(kt_odd(left), kt_odd(right), sum));

@@ -30,7 +30,7 @@ enum { KT_GATHER_BLOCK = 32 };
 static inline void kt_add_row(int32_t *row, const int8_t *w, int32_t factor, int32_t size)
 {
     int32_t k;
-#if KT_PAIRS
+#if KT_SMALL_DSP
     if (size >= 4) {
         const int8_t *const end = w + (size & ~3);
         __asm__ volatile("1:\n\t"

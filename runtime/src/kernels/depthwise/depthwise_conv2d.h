@@ -43,7 +43,7 @@ static inline int32_t kt_depthwise_sum(const kt_window *window, const kt_depthwi
     return sum;
 }
 
-#if KT_PAIRS
+#if KT_SMALL_DSP
 /* The same sums of four neighbouring channels, of a layer whose channels have one result each. */
 static inline void kt_depthwise_four_sums(const kt_window *window, const kt_depthwise_patch *patch, const int8_t *x,
                                           const int8_t *w, uint32_t offsets, int32_t sums[4])
@@ -111,7 +111,7 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
     int32_t c = 0;
     int32_t channel = 0;
     int32_t copy;
-#if KT_PAIRS
+#if KT_SMALL_DSP
     if (params->depth_multiplier == 1 && trained == NULL) {
         for (; channel + 4 <= step; channel += 4) {
             int32_t sums[4];

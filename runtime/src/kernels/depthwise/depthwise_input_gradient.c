@@ -153,7 +153,7 @@ static int kt_has_pieces(const kt_depthwise_input_gradient_params *params)
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     int8_t *dx, void *scratch)
 {
-    if (!KT_PAIRS && kt_has_pieces(params)) {
+    if (!KT_SMALL_DSP && kt_has_pieces(params)) {
         kt_compute_pieces(params, g, dx, scratch);
     } else {
         kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);

@@ -8,7 +8,7 @@
 /* Results that a variant may compute at once, in a byte of scratch each: of a row, or of two rows. */
 enum { KT_DEPTHWISE_COLUMNS = 16 };
 
-#if KT_PAIRS
+#if KT_SMALL_DSP
 /* row[k] += G'[k] * weights[k] of four channels */
 static inline void kt_add_four_gradients(const int16_t *m, int32_t p, uint32_t g, uint32_t w, int32_t *row)
 {
@@ -35,7 +35,7 @@ static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params 
         int32_t c = 0;
         int32_t k = 0;
         int32_t copy;
-#if KT_PAIRS
+#if KT_SMALL_DSP
         if (gain == NULL || gain->codes == NULL) {
             for (; params->depth_multiplier == 1 && k + 4 <= channels; k += 4, c += 4) {
                 kt_add_four_gradients(params->prescale + k, params->prescale_shift, kt_load_word(gradient + k), kt_load_word(weights + k), row + k);

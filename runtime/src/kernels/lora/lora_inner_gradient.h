@@ -6,7 +6,7 @@
 #include "kt/kernels/lora.h"
 #include "kt/numerics.h"
 
-#if KT_PAIRS
+#if KT_SMALL_DSP
 #include "../dsp/simd.h"
 #endif
 
@@ -25,7 +25,7 @@ static inline int32_t kt_lora_product(const int8_t *g, const int8_t *b, int32_t 
 /* The products with neighbouring columns from b on; returns how many: columns are taken in fours where words can be, the rest singly. */
 static inline int32_t kt_lora_products(const int8_t *g, const int8_t *b, int32_t channels, int32_t rank, int32_t left, int32_t sums[4])
 {
-#if KT_PAIRS
+#if KT_SMALL_DSP
     if (left >= 4) {
         int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
         int32_t c;
