@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,12 @@ bench-step-time: setup  ## instructions of a training step as the search estimat
 
 bench-flash: setup  ## flash of training with transposed weights and with those of inference, and what a step takes
 	$(BIN)/python benchmarks/flash.py --write docs/flash.md
+
+bench-size: setup  ## flash of builds for size, beside the usual ones, and what a step takes
+	$(BIN)/python benchmarks/size.py --write docs/size.md
+
+bench-compile-time: setup  ## seconds of a processor that builds take, and how they grow with the number of layers
+	$(BIN)/python benchmarks/compile_time.py --write docs/compile_time.md
 
 bench-stack: setup  ## stack that calls may take at most, beside what they take on emulated boards
 	$(BIN)/python benchmarks/stack.py --write docs/stack.md

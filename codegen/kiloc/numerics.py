@@ -26,16 +26,20 @@ def saturate32(x: Ints) -> Ints:
 
 def high_multiply(a: Ints | int, b: Ints | int) -> Ints:
     """Rounded (a * b) / 2^31 of int32 values: gemmlowp's SaturatingRoundingDoublingHighMul."""
-    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    product = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    return np.minimum(np.where(product >= 0, product >> 31, -((-product) >> 31)), INT32_MAX)
+    product = np.asarray(np.asarray(a, np.int64) * np.asarray(b, np.int64))
+    product += 1 << 30  # gemmlowp nudges negative products by 1 - 2^30 and truncates, which is the same
+    product >>= 31
+    return np.minimum(product, INT32_MAX)
 
 
 def divide_by_power(x: Ints | int, n: Ints | int) -> Ints:
     """x / 2^n rounded to nearest, ties away from zero: gemmlowp's RoundingDivideByPOT."""
-    x = np.asarray(x, np.int64)
-    mask = (np.int64(1) << np.asarray(n, np.int64)) - 1
-    return np.asarray((x >> n) + ((x & mask) > ((mask >> 1) + (x < 0))))
+    x, n = np.asarray(x, np.int64), np.asarray(n, np.int64)
+    below = x >> 63  # -1 of negative values, whose ties go down
+    below = np.asarray(below & -(n > 0).astype(np.int64))
+    below += x
+    below += (np.int64(1) << n) >> 1
+    return np.asarray(below >> n)
 
 
 def requantize(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints:

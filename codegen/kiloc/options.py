@@ -86,11 +86,15 @@ class Options:
     """Positions that one sees on either side in attention, itself included; None: as the model has it."""
     speed: bool = False
     """Kernels that are faster for several times the flash."""
+    size: bool = False
+    """One portable kernel of each kind, compiled for size: less flash, and slower."""
     backward_weights: str = "auto"
     """What gradients to inputs read: a second, "transposed" copy of the weights, or those of inference, "shared"; "auto": a copy where
     `flash` has room for it."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
+    front: bool = False
+    """Search what computing values twice would save, for the report."""
     train: bool = True
     """False: the methods' trained values come as adapters only; nothing is trained."""
     adapters: AdapterOptions = field(default_factory=AdapterOptions)
@@ -98,6 +102,11 @@ class Options:
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
     features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
+
+    @property
+    def kernels(self) -> str:
+        """The target whose kernels are chosen: "" where all are portable."""
+        return "" if self.size else self.target
 
     @property
     def pages_moments(self) -> bool:
@@ -132,6 +141,8 @@ def check_options(graph: Graph, options: Options) -> None:
     check_offload(options.offload, options.optimizer)
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
+    if options.size and options.speed:
+        raise CompileError("size=True", "is asked for beside speed=True, which takes several times a layer's flash", "leave one of them out")
     check_class_names(options.class_names)
     if not isinstance(options.features, FrontEnd | None):
         known = ", ".join(f"kt.{cls.__name__}()" for cls in FRONT_ENDS.values())

@@ -78,9 +78,9 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     stage = _staged(dump)
     base, whole, options = _trainable(graph, options, stage)
     reduced = stage("reduce", without_constant_channels(whole))
-    parts = [stage("order.infer", order_inference(reduced, options.target, options.buffers))]
+    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers))]
     if options.methods and options.train:
-        parts.append(stage("order.train", order_training(reduced, options.target, options.buffers, reversing=options.ram is None)))
+        parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
     shared = frozenset[str]()
     while True:
@@ -141,7 +141,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
 def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options) -> list[Slice]:
     """The slices of inference and training with their kernels and plans, within the memory budget."""
     arena = arena_budget(whole, options)
-    slices = choose_kernels(parts, alignment(options.target), options.optimal, options.target, arena, speed=options.speed)
+    slices = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, arena, speed=options.speed)
     if options.ram is not None:
         forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
         return fit_all(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
@@ -157,6 +157,7 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
+        target=options.target, size=options.size,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
     check_arena(whole, context.arena_infer, options)

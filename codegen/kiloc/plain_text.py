@@ -6,12 +6,15 @@ a terminal, a report or a graph shows goes through `printable`.
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 100
 """Characters of a name in generated files."""
 LONGEST_SHOWN = 4000
 """Characters of a text that a person reads."""
 
 _PLAIN = {code: chr(code) for code in range(0x20, 0x7F)} | {ord("/"): ".", ord('"'): "'"} | dict.fromkeys(map(ord, "*\\?"), "_")
+_CHANGED = re.compile(r"[^ -~]|[/\"*\\?]")
 
 
 def plain(text: str) -> str:
@@ -21,7 +24,7 @@ def plain(text: str) -> str:
     and no question mark there is neither a spliced line nor a trigraph.
     """
     short = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-    return "".join(_PLAIN.get(ord(c), "_") for c in short)
+    return short if short.isascii() and not _CHANGED.search(short) else "".join(_PLAIN.get(ord(c), "_") for c in short)
 
 
 def printable(text: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
-from kiloc.emit import ModelContext, state_layout
+from kiloc.emit import ModelContext, keep_templates, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.ops import tokens_of
@@ -26,6 +26,7 @@ from kiloc.report import figures, render_html, render_text, timeline, unreached
 from . import monocypher_source, provenance, resources, runtime_files, toolchain
 from . import stack as stack_use
 from ._version import __version__
+from .cache import Templates
 from .config import Config
 from .devices import Device, DeviceError, open_device
 from .devices.manifest import FORMAT, Manifest
@@ -166,6 +167,7 @@ def build(
 def _made(model: Model, options: Options, directory: Path, dump: str | os.PathLike[str] | None, measure: bool, progress: bool | None) -> Build:
     """The build directory of a model; budgets are checked on what was linked."""
     write = _dumper(dump)
+    keep_templates(Templates())
     with whole_directory(directory, replaceable) as folder, stages(f"building {options.name or model.name}", progress) as enter:
         sizes: dict[str, Any] | None = None
         stack: dict[str, Any] | None = None
@@ -333,6 +335,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "model": {"file": model.path.name, "sha256": _sha256(model.path)},
         "options": _options(c),
         "target": c.options.target,
+        "size": m.size,
         "training": m.training,
         "loss": m.loss or None,
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,

@@ -15,6 +15,9 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+import jinja2
+from jinja2.bccache import Bucket
+
 from .errors import DeviceError
 from .files import put_whole
 
@@ -57,6 +60,24 @@ def cached(name: str, make: Callable[[Path], Path]) -> Path:
         put_whole(path, lambda temporary: os.replace(made, temporary))
         put_whole(_digest_of(path), lambda temporary: temporary.write_text(digest, encoding="ascii"))
     return path
+
+
+class Templates(jinja2.BytecodeCache):
+    """Compiled templates. What cannot be read or kept is compiled again."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError, DeviceError):
+            path = cache_directory() / f"template-{bucket.key}"
+            if _whole(path):
+                bucket.bytecode_from_string(path.read_bytes())
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        def make(scratch: Path) -> Path:
+            (scratch / "template").write_bytes(bucket.bytecode_to_string())
+            return scratch / "template"
+
+        with suppress(OSError, DeviceError):
+            cached(f"template-{bucket.key}", make)
 
 
 def _whole(path: Path) -> bool:

@@ -133,8 +133,10 @@ def _tensor(t: Any) -> dict[str, Any]:
     "--backward-weights", type=click.Choice(BACKWARD_WEIGHTS), default="auto", show_default=True,
     help="What gradients to inputs read: a transposed copy, the weights of inference, which takes longer, or the copy where --flash has room.",
 )  # fmt: skip
+@click.option("--size", is_flag=True, help="Code of less size, which is slower: one portable kernel of each kind, compiled with -Os.")
 @click.option("--speed", is_flag=True, help="Faster kernels for several times a layer's flash, where the budgets allow.")
 @click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
+@click.option("--front", is_flag=True, help="Search what computing values twice would save and cost, for the report: a longer build.")
 @class_names_option
 @click.option("--name", default=None, help="C name of the model; from the file name by default.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

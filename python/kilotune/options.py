@@ -73,6 +73,8 @@ class Memory:
     "auto", shared only as far as the `flash` budget asks for. The results are the same."""
     optimal: bool = False
     """Search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]')."""
+    front: bool = False
+    """Search what computing values twice would save and cost, for the report: it takes longer than the rest of a build."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Target:
     attention_window: int | None = None
     """Let each position of a sequence see so many on either side in attention, itself included (with a causal mask, before it), which takes
     fewer products and changes results; None leaves attention as the model has it."""
+    size: bool = False
+    """Compile for size: one portable kernel of each kind with -Os, gradients that share the weights of inference. Slower, with the same bits."""
     speed: bool = False
     """Use kernels that are faster but take several times a layer's flash (3x3 convolutions by Winograd's transform), where the budgets
     allow."""
@@ -106,8 +110,10 @@ class SingleOptions(TypedDict, total=False):
     slow_memory: str | None
     backward_weights: str
     optimal: bool
+    front: bool
     profile: str
     attention_window: int | None
+    size: bool
     speed: bool
 
 
@@ -155,10 +161,10 @@ def compile_options(
     x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, speed=target.speed,
-        attention_window=target.attention_window,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, size=target.size,
+        speed=target.speed, attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
-        optimal=memory.optimal, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
+        optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,
         class_names=tuple(class_names), features=features,
     )  # fmt: skip

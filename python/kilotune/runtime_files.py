@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from kiloc import CompileError, variants_of
+from kiloc import CompileError
 from kiloc.emit import ModelContext
 from kiloc.ir import PACKAGES
 
@@ -18,8 +18,7 @@ PUBLIC = ("kt/model.h", "kt/quantize.h", "kt/port.h", "kt/adapter.h", "kt/adapte
 
 def sources(context: ModelContext) -> list[Path]:
     """Translation units, relative to the runtime folder. On the core of the build exactly one of a kernel and its variants is not empty."""
-    variants = variants_of(context.target)
-    found = [file for name in context.sources for file in resources.with_variants(Path("src") / name, variants)]
+    found = [file for name in context.sources for file in resources.with_variants(Path("src") / name, context.variants)]
     found += [Path("src/core/quantize.c"), Path("src/core/status.c")]
     if context.features is not None:
         found += [Path("src") / source for source in context.features.plan.sources]

@@ -1,7 +1,8 @@
 """Compile and link a build directory: for the host, for a board, or to measure it.
 
 Results are kept (`cache.py`) under a hash of everything they depend on: the bytes of all sources and headers, the flags and the
-compiler's version. Objects are kept apart by a hash of their preprocessed text: models share the kernels they have in common.
+compiler's version. Objects are kept apart by a hash of their source and of all that it includes: models share the kernels they have
+in common, and where only a model has changed, only its own file is compiled.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from .cache import cached, scratch_directory
 from .compilers import FAMILIES, Family, Tool, cross_compiler, host_compiler, library_flags
 from .devices.manifest import Manifest
 from .errors import DeviceError
+from .included_texts import IncludedTexts
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Part of every key: change it when the meaning of a cache entry changes."""
 
 COMMON_FLAGS = ("-std=c99", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
@@ -89,7 +91,8 @@ class _Program:
     def key(self) -> str:
         """Hash of all that the result can depend on. Paths are left out: a moved folder is the same program."""
         parts: list[str | bytes] = [_FORMAT, self.tool.version, self.suffix, *self.link_flags]
-        headers = {folder: _headers(folder) for unit in self.units if unit.headers is None for folder in (*unit.include, unit.source.parent)}
+        folders = {folder for unit in self.units if unit.headers is None for folder in (*unit.include, unit.source.parent)}
+        headers = {folder: _headers(folder) for folder in folders}
         for unit in self.units:
             parts += [unit.source.name, _read(unit.source), *unit.flags]
             parts += [headers[folder] for folder in (*unit.include, unit.source.parent)] if unit.headers is None else [unit.headers]
@@ -126,14 +129,14 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
     return done.stdout
 
 
-def _compile(tool: Tool, unit: _Unit) -> Path:
-    """The object of one unit, from the cache if its preprocessed text is known, or all that it is made from."""
+def _compile(tool: Tool, unit: _Unit, texts: IncludedTexts) -> Path:
+    """The object of one unit, from the cache if all that it consists of is known."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
     if unit.headers is None:
-        text = _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)
+        parts = texts.of(unit.source, unit.include) or [_run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)]
     else:
-        text = f"{unit.source.name} {unit.headers} ".encode() + _read(unit.source)
-    name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, text])}.o"
+        parts = [unit.source.name, unit.headers, _read(unit.source)]
+    name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, *parts])}.o"
 
     def make(scratch: Path) -> Path:
         _run([*unit.command(tool), "-c", str(unit.source), "-o", str(scratch / "unit.o")], where, what)
@@ -145,7 +148,8 @@ def _compile(tool: Tool, unit: _Unit) -> Path:
 def _build(program: _Program, where: str, output: Path) -> None:
     """Compile what the cache does not have, and link."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        objects = list(pool.map(lambda unit: _compile(program.tool, unit), program.units))
+        texts = IncludedTexts(_read)
+        objects = list(pool.map(lambda unit: _compile(program.tool, unit, texts), program.units))
     scripts = [flag for script in program.scripts[:1] for flag in ("-T", str(script))]
     folders = [f"-L{folder}" for folder in program.script_folders]
     command = [program.tool.program, *map(str, objects), *program.link_flags, *scripts, *folders, "-o", str(output)]
@@ -269,7 +273,7 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
     core = (*board.flags, *library_flags(board.core))
-    flags = (*core, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
+    flags = (*core, *COMMON_FLAGS, *BARE_METAL_FLAGS, *_for_size(manifest), *portable_flags(board.core, manifest.target))
     common = resources.boards() / "common"
     program = _Program(
         cross_compiler(board.core),
@@ -397,7 +401,19 @@ def _known(manifest: Manifest, target: str | None) -> str:
 
 
 def _library_flags(manifest: Manifest, target: str) -> tuple[str, ...]:
-    return (*CORES[target].flags(), *library_flags(target), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
+    return (
+        *CORES[target].flags(),
+        *library_flags(target),
+        *COMMON_FLAGS,
+        *BARE_METAL_FLAGS,
+        *_for_size(manifest),
+        *portable_flags(target, manifest.target),
+    )
+
+
+def _for_size(manifest: Manifest) -> tuple[str, ...]:
+    """Behind the usual flags: the last of its kind counts."""
+    return ("-Os",) if manifest.size else ()
 
 
 def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Sequence[str], scratch: Path) -> _Program:

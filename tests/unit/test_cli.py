@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
     model = kt.load(folder / "tiny.tflite")
     kt.build(model, folder / "infer")
-    kt.build(model, folder / "train", method=[kt.LoRA(rank=2, layers="all"), kt.BiasOnly()], optimizer=kt.SGD(lr=0.1))
+    kt.build(model, folder / "train", method=[kt.LoRA(rank=2, layers="all"), kt.BiasOnly()], optimizer=kt.SGD(lr=0.1), front=True)
     x = samples(tiny(), 24)
     np.savez(folder / "data.npz", x=x, y=(x[:, 0] > 0).astype(np.int64))
     np.savez(folder / "bare.npz", x=x)

@@ -128,7 +128,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
     capped, last = kt.LoRA(rank=8, layers="last:2"), kt.BiasOnly(layers="last:1")
     cases: dict[str, tuple[Graph, Options]] = {
         "inference": (tiny(), Options()),
-        "training": (every_operator(), Options(methods=(capped, kt.BiasOnly()), optimizer=kt.Adam(), offload="all")),
+        "training": (every_operator(), Options(methods=(capped, kt.BiasOnly()), optimizer=kt.Adam(), offload="all", front=True)),
         "channels": (mobilenet_with_dead_channels(), Options(methods=(last,))),
         "named": (tiny(), Options(class_names=("low", "middle", "high"))),
         "features": (tiny(), Options(features=LogMel(samples=64, window=32, hop=32, bands=4, low=0.0, high=8000.0))),

@@ -169,7 +169,7 @@ PORTABLE = ""
 
 def test_the_front_of_recomputation_is_that_of_every_set() -> None:
     """Every set of saved values is dropped and planned here; no choice of the report is beaten, and none is missing."""
-    c = compiled("forks", target=PORTABLE)
+    c = compiled("forks", target=PORTABLE, front=True)
     part, usual = training_slice(c.graph), total_macs(training_slice(c.graph))
     saved, found = saved_values(part), []
     for size in range(len(saved) + 1):
@@ -188,12 +188,12 @@ def test_the_front_of_recomputation_is_that_of_every_set() -> None:
 
 @pytest.mark.parametrize("case", ["lora", "forks"])
 def test_budgets_of_the_front_are_met_for_its_macs(case: str) -> None:
-    c = compiled(case, target=PORTABLE)
+    c = compiled(case, target=PORTABLE, front=True)
     memory, usual = figures(c, None)["memory"], total_macs(training_slice(c.graph))
     assert len(memory["recompute_front"]) > 1 and memory["recompute_front"][0]["arena_bytes"] == memory["train_arena"]
     for point in memory["recompute_front"]:
         ram = point["arena_bytes"] + memory["state"]
-        tight = compiled(case, ram=ram, target=PORTABLE)
+        tight = compiled(case, ram=ram, target=PORTABLE, front=True)
         assert tight.train is not None and total_macs(tight.train.graph) - usual <= point["extra_macs"]
         report = figures(tight, None)
         assert report["memory"]["train_total"] <= ram and report["memory"]["recompute_front"] == memory["recompute_front"]
@@ -201,7 +201,7 @@ def test_budgets_of_the_front_are_met_for_its_macs(case: str) -> None:
 
 def test_the_search_for_a_front_ends_where_its_work_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less work, a shorter front that begins alike; with more of it a proof where every set can be tried."""
-    c = compiled("lora", target=PORTABLE)
+    c = compiled("lora", target=PORTABLE, front=True)
     found = figures(c, None)["memory"]
     assert not found["recompute_front_exact"]
     part = training_slice(c.graph)
@@ -216,7 +216,7 @@ def test_the_search_for_a_front_ends_where_its_work_does(monkeypatch: pytest.Mon
 
 
 def test_text_and_page_show_the_front() -> None:
-    c = compiled("forks", target=PORTABLE)
+    c = compiled("forks", target=PORTABLE, front=True)
     report = figures(c, None)
     points = report["memory"]["recompute_front"]
     text, page = render_text(report), render_html(report, timeline(c))
@@ -230,6 +230,7 @@ def test_text_and_page_show_the_front() -> None:
     for p in points[1:]:
         assert f"{p['arena_bytes']:,} for {100 * p['extra']:.1f} %" in text
         assert f"<tr><td>{p['arena_bytes']:,}<td>{p['extra_macs']:,}<td>{100 * p['extra']:.2f} %" in page
+    assert "--front" not in text and "--front" in render_text(figures(compiled("forks"), None)), "nobody asked for a front"
     report["memory"]["recompute_front"] = points[:1]
     assert "recompute" not in render_text(report) and "recomputation would save" not in render_html(report, timeline(c))
 

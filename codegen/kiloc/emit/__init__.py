@@ -14,7 +14,7 @@ from .adapter_table import (
 )
 from .context import ModelContext, build_context
 from .state_layout import StateLayout, state_layout
-from .write import render
+from .write import keep_templates, render
 
 __all__ = [
     "CRC_BYTES",
@@ -27,6 +27,7 @@ __all__ = [
     "StateLayout",
     "build_context",
     "entries_of",
+    "keep_templates",
     "layers_of",
     "read_table",
     "render",

@@ -144,6 +144,8 @@ class ModelContext:
     version: str
     target: str
     """The core; "" where all kernels are portable."""
+    size: bool
+    """Kernels are portable, and compiled for size."""
     inputs: list[tuple[str, Value]]
     outputs: list[tuple[str, Value]]
     training: bool
@@ -211,12 +213,17 @@ class ModelContext:
     def absent_kernels(self) -> tuple[str, ...]:
         """Instructions for which the build has no sources, since its core lacks them."""
         folders = FOLDERS if kernels_of(self.target) in WITHOUT_DSP else VARIANTS["mve"]
-        return tuple(name for name in folders if name not in variants_of(self.target))
+        return tuple(name for name in folders if name not in self.variants)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Folders of kernels for the core's instructions of which the build has sources beside the portable ones."""
+        return () if self.size else variants_of(self.target)
 
     @property
     def packed(self) -> bool:
         """Constants are in the order of kernels that need the DSP extension."""
-        return "dsp" in variants_of(self.target) and any(source.startswith("product/") for source in self.sources)
+        return "dsp" in self.variants and any(source.startswith("product/") for source in self.sources)
 
     @property
     def constant_bytes(self) -> int:
@@ -271,7 +278,7 @@ class ModelContext:
 
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
-    class_names: Sequence[str] = (), features: FrontEnd | None = None,
+    class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -283,7 +290,8 @@ def build_context(
         prefix=graph.name.upper(),
         origin=graph.origin,
         version=version,
-        target=infer.target,
+        target=infer.target if target is None else target,
+        size=size,
         inputs=[("input" if i == 0 else f"input_{i + 1}", graph.values[n]) for i, n in enumerate(identifiers)],
         outputs=[("output" if i == 0 else f"output_{i + 1}", graph.values[n]) for i, n in enumerate(outputs)],
         training=train is not None,

@@ -35,9 +35,14 @@ def render(context: ModelContext) -> dict[str, str]:
     return files
 
 
+def keep_templates(cache: jinja2.BytecodeCache) -> None:
+    """Keep compiled templates for the processes to come: to compile them takes longer than to render them."""
+    _environment().bytecode_cache = cache
+
+
 @cache
 def _environment() -> jinja2.Environment:
-    """Made once: to compile the templates takes longer than to render them."""
+    """Made once, with the templates that it has compiled."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,
@@ -81,7 +86,14 @@ def _library(context: ModelContext) -> dict[str, object]:
         "frameworks": "*",
         "platforms": "*",
         "build": {
-            "flags": ["-I.", "-Iruntime/include", *(["-Imonocypher"] if signed else []), *([f"-I{PACKAGES}"] if own else []), "-ffp-contract=off"],
+            "flags": [
+                "-I.",
+                "-Iruntime/include",
+                *(["-Imonocypher"] if signed else []),
+                *([f"-I{PACKAGES}"] if own else []),
+                "-ffp-contract=off",
+                *(["-Os"] if context.size else []),
+            ],
             "srcDir": ".",
             "srcFilter": ["+<*.c>", "+<runtime/src/**/*.c>", *(["+<monocypher/*.c>"] if signed else []), *([f"+<{PACKAGES}/**/*.c>"] if own else [])],
         },

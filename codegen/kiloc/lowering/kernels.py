@@ -8,6 +8,8 @@ from ..ir.graph import Graph
 from ..ir.verify import node_types
 from ..passes.kernels import forms, second_copy, spend_flash, with_kernels
 from ..plan import WORD, check_plan, plan_memory
+from ..plan.lifetimes import lifetimes
+from ..plan.problem import total_bytes
 from ..plan.slice import Slice, caller_buffers, scratch_of
 
 INFERENCE_GROWTH = 0.05, 1024
@@ -27,11 +29,15 @@ def place(
 ) -> Slice:
     """A slice with its plan (align, prove: see `plan_memory`), for the kernels of a target; the plan is checked independently."""
     kernels = with_kernels(part, target, saving)
-    scratch = scratch_of(kernels)
-    plan = plan_memory(kernels, scratch, frozenset(caller_buffers(kernels)), align, prove)
-    if check:
-        check_plan(kernels, kernels.nodes, plan.offsets, plan.arena_bytes, scratch)
-    return Slice(part, plan, kernels, target, saving or {})
+    plan = plan_memory(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)), align, prove)
+    found = Slice(part, plan, kernels, target, dict(saving or {}))
+    return checked(found) if check else found
+
+
+def checked(part: Slice) -> Slice:
+    """The slice, whose plan is checked independently. Raises PlanError."""
+    check_plan(part.kernels, part.kernels.nodes, part.plan.offsets, part.plan.arena_bytes, scratch_of(part.kernels))
+    return part
 
 
 def choose_kernels(
@@ -42,13 +48,18 @@ def choose_kernels(
     Kernels may add to what portable ones take: `INFERENCE_GROWTH` where nothing is trained, `TRAINING_GROWTH` otherwise, or up to `ram`
     bytes. Where a step takes more, its node gets the next form, which takes less; both slices use the same.
     """
-    least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
-    arena = max(part.plan.arena_bytes for part in least)
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
-    limit = max(int(arena * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts))), ram)
+
+    def limit_of(arena: int) -> int:
+        return max(int(arena * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts))), ram)
+
+    limit, least = limit_of(max(_alive(part, align, target) for part in parts)), list[Slice]()  # what portable kernels take is no less
     saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
     for _ in range(ROUNDS):
         found = [place(part, align, check=False, target=target, saving=saving) for part in parts]
+        if not least and any(part.plan.arena_bytes > limit for part in found):
+            least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
+            limit = limit_of(max(part.plan.arena_bytes for part in least))
         wide = [part for part in found if part.plan.arena_bytes > limit]
         changed = [name for part in wide for name in _at_fault(part, limit)]
         if not changed:
@@ -56,7 +67,15 @@ def choose_kernels(
         saving |= {name: saving.get(name, 0) + 1 for name in changed}
     if wide:
         found = least
-    return [place(part.graph, align, prove, check, target, part.saving) for part in found]
+    if prove:
+        return [place(part.graph, align, prove, check, target, part.saving) for part in found]
+    return [checked(part) for part in found] if check else found
+
+
+def _alive(part: Graph, align: int, target: str) -> int:
+    """The most bytes alive at one step with portable kernels."""
+    kernels = with_kernels(part, target, _portable(part, target))
+    return max(total_bytes(lifetimes(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels))), len(kernels.nodes), align), default=0)
 
 
 def share_weights(part: Slice, excess: int) -> frozenset[str]:

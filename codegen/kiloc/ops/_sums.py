@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,9 +20,33 @@ ADDEND_LIMIT = 2**30
 """Trainable addends saturate here, so that sums of them and of the frozen product stay in int32."""
 
 
+ONE_THREAD = 1 << 17
+"""MACs of a product that OpenBLAS computes without threads. Those wait for one another in loops: products that take them need many times the
+processor where other programs run."""
+
+
 def exact_matmul(a: Array, b: Array) -> Array:
-    """Integer product through float64 (exact: every sum stays below 2^53)."""
-    return np.asarray(np.rint(np.matmul(a.astype(np.float64), b.astype(np.float64))).astype(np.int64))
+    """Integer product through floats, exact: every sum stays below 2^24 in float32, or below 2^53 in float64."""
+    largest = _largest(a) * _largest(b) * b.shape[-2]
+    kind = np.float32 if largest < 1 << 24 else np.float64
+    return matmul(a.astype(kind), b.astype(kind)).astype(np.int64)
+
+
+def _largest(a: Array) -> int:
+    return max(int(a.max(initial=0)), -int(a.min(initial=0)))
+
+
+def matmul(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """The product of floats [..., n, k] and [k, m], by so many rows at once that it takes one thread."""
+    if b.ndim != 2:
+        return np.asarray(np.matmul(a, b))
+    rows, width = a.reshape(-1, a.shape[-1]), b.shape[1]
+    block = max(ONE_THREAD // max(b.size, 1), 1)
+    whole = len(rows) // block * block
+    found = np.empty((len(rows), width), np.result_type(a, b))
+    np.matmul(rows[:whole].reshape(-1, block, rows.shape[1]), b, out=found[:whole].reshape(-1, block, width))
+    np.matmul(rows[whole:], b, out=found[whole:])
+    return found.reshape(*a.shape[:-1], width)
 
 
 def output_scales(x: TensorType, weights: TensorType, channels: int) -> NDArray[np.float64]:

@@ -77,9 +77,14 @@ def best_shift(sums: NDArray[np.float64]) -> int:
         return 0
     widest = max(int(np.floor(np.log2(np.abs(sums).max()))) + 1 - 7, 0)
 
+    codes = np.empty_like(sums)
+
     def error(shift: int) -> float:
-        codes = np.clip(np.floor(sums * 2.0**-shift + 0.5), -127, 127)
-        return float((((codes * 2.0**shift - sums) ** 2).sum(1) / energy).mean())
+        np.multiply(sums, 2.0**-shift, out=codes)
+        np.floor(np.add(codes, 0.5, out=codes), out=codes)
+        np.clip(codes, -127, 127, out=codes)
+        np.subtract(np.multiply(codes, 2.0**shift, out=codes), sums, out=codes)
+        return float((np.square(codes, out=codes).sum(1) / energy).mean())
 
     return min(range(max(widest - NARROWER, 0), widest + 1), key=error)
 

@@ -15,14 +15,21 @@ def update_early(graph: Graph) -> Graph:
     """
     if not graph.updates_at_once:
         return graph
-    nodes = [n for n in graph.nodes if n.phase != "update"]
-    loss = next(i for i, n in enumerate(nodes) if n.name == "loss")
-    for update in graph.phase("update"):
-        last = max(i for i, n in enumerate(nodes) if i == loss or _must_follow(update, n))
-        nodes.insert(last + 1, update)
-    return replace(graph, nodes=tuple(nodes))
+    placed = [_Touched(n) for n in graph.nodes if n.phase != "update"]
+    for update in map(_Touched, graph.phase("update")):
+        last = next(i for i in range(len(placed) - 1, -1, -1) if placed[i].node.name == "loss" or update.must_follow(placed[i]))
+        placed.insert(last + 1, update)
+    return replace(graph, nodes=tuple(t.node for t in placed))
 
 
-def _must_follow(node: Node, earlier: Node) -> bool:
-    reads, changes = set(node.inputs.values()), set(node.updates)
-    return bool(reads & ({*earlier.outputs, *earlier.updates}) or changes & set(earlier.inputs.values()))
+class _Touched:
+    """A node with the values that it gives or changes and those that it reads, as sets: a graph has many pairs of nodes to compare."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.gives = frozenset((*node.outputs, *node.updates))
+        self.reads = frozenset(node.inputs.values())
+        self.changes = frozenset(node.updates)
+
+    def must_follow(self, earlier: _Touched) -> bool:
+        return not (self.reads.isdisjoint(earlier.gives) and self.changes.isdisjoint(earlier.reads))

@@ -14,6 +14,7 @@ from .. import numerics as nm
 from ..errors import CompileError
 from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
+from ..ops._sums import exact_matmul
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.gru import Gru
@@ -122,7 +123,7 @@ def initial_projection(
         a *= np.where((rows @ a.T).sum(0) < 0, -1.0, 1.0)[:, None]
     exponent = int(nm.exponent_for(np.float32(np.abs(a).max()), 127.0, -24))
     codes = np.clip(np.floor(a / 2.0**exponent + 0.5), -127, 127).astype(np.int8)
-    largest = np.abs(rows @ codes.T.astype(np.int64)).max() * 2.0**exponent
+    largest = np.abs(exact_matmul(rows, codes.T)).max() * 2.0**exponent
     reach = int(np.ceil(np.log2(max(largest, 1e-9) / 127.0))) + 1
     return codes, exponent, int(np.clip(reach, -24, 30))
 

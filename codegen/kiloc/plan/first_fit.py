@@ -55,13 +55,12 @@ class _Search:
     def __init__(self, p: Problem) -> None:
         self.p = p
         self.count = len(p.sizes)
-        self.distances = [[(d.other, d.before, d.after) for d in near] for near in p.distances]
         self.start = [-1 if offset is None else offset for offset in p.fixed]
         self.choose = random.Random(0)
         self.work = 0
 
     def run(self) -> _Found:
-        starts = iter(sorted((self.placed(order) for order in _orders(self.p)), key=lambda f: f.height))
+        starts = iter(self.starts())
         best = current = next(starts)
         waited = 0
         for _ in range(MOVES):
@@ -75,6 +74,15 @@ class _Search:
             if current.height < best.height:
                 best = current
         return best
+
+    def starts(self) -> list[_Found]:
+        """The orders, lowest arena first; where one reaches the bound, that one alone."""
+        found: list[_Found] = []
+        for order in _orders(self.p):
+            found.append(self.placed(order))
+            if found[-1].height == self.p.bound:
+                return found[-1:]
+        return sorted(found, key=lambda f: f.height)
 
     def placed(self, order: list[int]) -> _Found:
         offsets = list(self.start)
@@ -96,9 +104,13 @@ class _Search:
 
     def lowest(self, i: int, offsets: list[int]) -> int:
         """The lowest offset that is free for a buffer, given those of others (-1: not placed yet)."""
-        near = self.distances[i]
+        near, sizes, size = self.p.near[i], self.p.sizes, self.p.sizes[i]
         self.work += len(near) + 1
-        taken = [(offsets[other] - before, offsets[other] + after) for other, before, after in near if offsets[other] >= 0]
+        if closer := self.p.closer[i]:
+            both = [(offsets[j], *closer.get(j, (size, sizes[j]))) for j in near if offsets[j] >= 0]
+            taken = [(offset - before, offset + after) for offset, before, after in both]
+        else:
+            taken = [(offsets[j] - size, offsets[j] + sizes[j]) for j in near if offsets[j] >= 0]
         taken.sort()
         position = 0
         for low, high in taken:
@@ -112,12 +124,12 @@ class _Search:
         """One buffer elsewhere in the order; None where that makes the arena larger."""
         p, choose, order = self.p, self.choose, found.order
         top = choose.choice([i for i in range(self.count) if found.offsets[i] + p.sizes[i] > p.bound])
-        near = p.distances[top]
+        near = p.near[top]
         if not near or choose.random() < ABOVE:
             source = order.index(top)
             target = choose.randrange(source + 1)
         else:
-            source = order.index(choose.choice(near).other)
+            source = order.index(choose.choice(near))
             target = choose.randrange(self.count)
         changed, first = list(order), min(source, target)
         changed.insert(target, changed.pop(source))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 from ..cores import bus_of
 from .lifetimes import Buffer, Lifetimes, Overlap
@@ -19,8 +20,7 @@ def alignment(target: str) -> int:
     return max(WORD, bus_of(target))
 
 
-@dataclass(frozen=True)
-class Distance:
+class Distance(NamedTuple):
     """A buffer must begin at least `before` bytes before `other`, or at least `after` bytes after it."""
 
     other: int
@@ -32,16 +32,28 @@ class Distance:
 class Problem:
     """Buffers by number. Sizes and distances are bytes, rounded up to the alignment.
 
+    near: of each buffer those that live at the same time; they lie apart by their sizes, but for those in `closer`, where a result may lie
+    over its operand: there are `Distance.before` and `Distance.after`.
     fixed: the offset of each buffer that has one from the start: inputs lie one behind the other at the beginning of the arena.
     live: bytes alive at each step by kind; what a result shares with the operand that it overwrites counts for the operand.
     """
 
     buffers: tuple[Buffer, ...]
     sizes: tuple[int, ...]
-    distances: tuple[tuple[Distance, ...], ...]
+    near: tuple[tuple[int, ...], ...]
+    closer: tuple[dict[int, tuple[int, int]], ...]
     live: tuple[dict[str, int], ...]
     alignment: int
     fixed: tuple[int | None, ...]
+
+    @cached_property
+    def distances(self) -> tuple[tuple[Distance, ...], ...]:
+        """Of each buffer how far it lies from those that live at the same time, in the order of `near`."""
+        sizes = self.sizes
+        return tuple(
+            tuple(Distance(j, *closer.get(j, (sizes[i], sizes[j]))) for j in near)
+            for i, (near, closer) in enumerate(zip(self.near, self.closer, strict=True))
+        )
 
     @cached_property
     def totals(self) -> list[int]:
@@ -58,7 +70,7 @@ def problem(found: Lifetimes, steps: int, align: int) -> Problem:
     """The placement of these buffers in an arena, over so many steps."""
     sizes = tuple(rounded(b.size, align) for b in found.buffers)
     live = tuple(live_bytes(found, steps, align))
-    return Problem(found.buffers, sizes, _distances(found, sizes, align), live, align, tuple(_fixed(found, sizes)))
+    return Problem(found.buffers, sizes, _near(found), _closer(found, align), live, align, tuple(_fixed(found, sizes)))
 
 
 def live_bytes(found: Lifetimes, steps: int, align: int) -> list[dict[str, int]]:
@@ -66,8 +78,9 @@ def live_bytes(found: Lifetimes, steps: int, align: int) -> list[dict[str, int]]
     sizes = tuple(rounded(b.size, align) for b in found.buffers)
     live: list[dict[str, int]] = [{} for _ in range(steps)]
     for b, size in zip(found.buffers, sizes, strict=True):
-        for step in range(b.first, b.last + 1):
-            live[step][kind_of(b)] = live[step].get(kind_of(b), 0) + size
+        kind = kind_of(b)
+        for kinds in live[b.first : b.last + 1]:
+            kinds[kind] = kinds.get(kind, 0) + size
     for overlap in found.overlaps:
         result = found.buffers[overlap.result]
         live[result.first][kind_of(result)] -= shared_bytes(overlap, sizes, align)
@@ -105,18 +118,27 @@ def _fixed(found: Lifetimes, sizes: tuple[int, ...]) -> Iterator[int | None]:
         end += size if b.pinned else 0
 
 
-def _distances(found: Lifetimes, sizes: tuple[int, ...], align: int) -> tuple[tuple[Distance, ...], ...]:
-    apart: list[dict[int, Distance]] = [{} for _ in sizes]
-    alive: list[int] = []
-    for i in sorted(range(len(sizes)), key=lambda i: found.buffers[i].first):
-        alive = [j for j in alive if found.buffers[j].last >= found.buffers[i].first]
+def _near(found: Lifetimes) -> tuple[tuple[int, ...], ...]:
+    """Of each buffer those that live at the same time."""
+    near: list[list[int]] = [[] for _ in found.buffers]
+    last, alive = [b.last for b in found.buffers], list[int]()
+    for i in sorted(range(len(near)), key=lambda i: found.buffers[i].first):
+        first = found.buffers[i].first
+        alive = [j for j in alive if last[j] >= first]
+        near[i] = list(alive)
         for j in alive:
-            apart[i][j], apart[j][i] = Distance(j, sizes[i], sizes[j]), Distance(i, sizes[j], sizes[i])
+            near[j].append(i)
         alive.append(i)
+    return tuple(map(tuple, near))
+
+
+def _closer(found: Lifetimes, align: int) -> tuple[dict[int, tuple[int, int]], ...]:
+    """Of each buffer those that it may overlap, with the bytes that it must begin before or after them."""
+    closer: list[dict[int, tuple[int, int]]] = [{} for _ in found.buffers]
     for o in found.overlaps:
         below, above = rounded(o.below, align), rounded(o.above, align)
-        apart[o.result][o.operand], apart[o.operand][o.result] = Distance(o.operand, below, above), Distance(o.result, above, below)
-    return tuple(tuple(a.values()) for a in apart)
+        closer[o.result][o.operand], closer[o.operand][o.result] = (below, above), (above, below)
+    return tuple(closer)
 
 
 def shared_bytes(overlap: Overlap, sizes: tuple[int, ...], align: int) -> int:

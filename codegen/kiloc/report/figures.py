@@ -57,7 +57,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
             "by_kind": _by_kind(c.graph, part.plan),
             "above_inference": _above_inference(c, train + state) if c.train else None,
             "at_peak": _at_peak(part.plan),
-            **(recompute_front(c) if c.train else {"recompute_front": [], "recompute_front_exact": True}),
+            **(recompute_front(c) if c.train and c.options.front else {"recompute_front": [], "recompute_front_exact": c.train is None}),
             "peak_step": part.plan.steps[part.plan.peak_step].name if part.plan.steps else "",
         },
         "kernels": kernels(c),

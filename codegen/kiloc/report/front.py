@@ -18,13 +18,13 @@ def recompute_front(c: Compilation) -> dict[str, Any]:
     arena_bytes: of inference and training, which share it; extra_macs: of a training step; extra: as a share of its usual MACs. A budget
     (`ram`) of arena_bytes and the state is met with at most these MACs.
     """
-    part, align = order_training(c.reduced, c.options.target, c.options.buffers), c.infer.plan.alignment
+    part, align = order_training(c.reduced, c.options.kernels, c.options.buffers), c.infer.plan.alignment
     saving = c.train.saving if c.train else {}
-    front = recomputations(part, align, c.options.target, saving).shown(c.options.optimal)
+    front = recomputations(part, align, c.options.kernels, saving).shown(c.options.optimal)
     usual, inference = total_macs(part), c.infer.plan.arena_bytes
     points: list[dict[str, Any]] = []
     for choice in front.choices:
-        arena = max(place(choice.apply(part), align, check=False, target=c.options.target, saving=saving).plan.arena_bytes, inference)
+        arena = max(place(choice.apply(part), align, check=False, target=c.options.kernels, saving=saving).plan.arena_bytes, inference)
         if not points or arena < points[-1]["arena_bytes"]:
             points.append({"arena_bytes": arena, "extra_macs": choice.macs, "extra": round(choice.macs / usual, 6)})
     return {"recompute_front": points, "recompute_front_exact": front.exact}

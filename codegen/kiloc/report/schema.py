@@ -89,10 +89,10 @@ KEYS: Final[Mapping[str, Key]] = {
     "memory.at_peak[].values[]": Key("text", "names of the values that share this buffer"),
     "memory.at_peak[].kind": Key("text", "what the buffer holds: activation, saved, gradient, scratch or scalar"),
     "memory.at_peak[].bytes": Key("bytes", "size of a buffer that is alive at the peak step; the largest comes first"),
-    "memory.recompute_front[].arena_bytes": Key("bytes", "an arena that a `ram` budget can ask for"),
+    "memory.recompute_front[].arena_bytes": Key("bytes", "an arena that a `ram` budget can ask for; no entries where `front` did not ask for them"),
     "memory.recompute_front[].extra_macs": Key("MACs", "what is then computed twice in a training step"),
     "memory.recompute_front[].extra": Key("ratio", "the same as a share of the usual MACs of a step"),
-    "memory.recompute_front_exact": Key("bool", "whether every set of saved values was tried for the front"),
+    "memory.recompute_front_exact": Key("bool", "whether every set of saved values was tried for the front; true where nothing is trained"),
     "memory.peak_step": Key("text", "the step at which most bytes are alive, of training where there is any"),
     **{f"kernels.{part}[].{name}": Key("text", f"{meaning}, in {what}") for part, what in (("infer", "inference"), ("train", "a training step"))
        for name, meaning in {

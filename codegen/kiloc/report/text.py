@@ -169,7 +169,7 @@ def _kinds(memory: dict[str, Any], trains: bool) -> list[str]:
         lines.append(f"{'state':<{WIDTH}}{listed([k for k in kinds if k not in ARENA_KINDS])}")
     if (memory["train_to_infer"] or 0) > NEAR:
         lines += _above(memory)
-    return lines + _front(memory["recompute_front"])
+    return lines + (_front(memory["recompute_front"]) if trains else [])
 
 
 def _above(memory: dict[str, Any]) -> list[str]:
@@ -185,6 +185,8 @@ def _above(memory: dict[str, Any]) -> list[str]:
 def _front(points: list[dict[str, Any]]) -> list[str]:
     """What computing something twice would save: some points of the front, the cheapest and the smallest among them."""
     further = points[1:]
+    if not points:
+        return [f"{'recompute':<{WIDTH}}what computing values twice would save is searched where `front` asks for it (--front)"]
     if not further:
         return []
     count = min(len(further), SHOWN)

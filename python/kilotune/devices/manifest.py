@@ -114,6 +114,8 @@ class Manifest:
     """Adapters that a pool in memory holds."""
     adapter_slots: bool
     """Whether two slots in flash take updates."""
+    size: bool
+    """Whether the code is compiled for size."""
     signed: bool
     """Whether adapters must be signed by a key, and states are taken from nobody."""
     learning_rate: float | None
@@ -201,6 +203,7 @@ class Manifest:
             adapter_slot_bytes=int(data.get("adapter_slot_bytes", 0)),
             resident=int(data.get("resident", 0)),
             adapter_slots=bool(data.get("adapter_slots", False)),
+            size=bool(data.get("size", False)),
             signed=bool(data.get("signed", False)),
             learning_rate=_optional(float, data.get("learning_rate")),
             schedule=_optional(str, data.get("schedule")),

@@ -95,7 +95,9 @@ class Contents:
             files=files,
             bill=(build.directory / provenance.BILL).read_bytes(),
             core=build.manifest["target"],
-            packed="dsp" in variants_of(build.manifest["target"]) and any(name.startswith("runtime/src/product/") for name in files),
+            packed="dsp" in variants_of(build.manifest["target"])
+            and not build.manifest.get("size")
+            and any(name.startswith("runtime/src/product/") for name in files),
             in_arena=build.manifest["options"]["buffers"] == "arena",
             model_file=re.sub(r"[^\w. -]", "_", build.manifest["model"]["file"], flags=re.ASCII),
             version=build.manifest["kilotune"],

@@ -34,6 +34,14 @@
 #endif
 #endif
 
+/* In a build for size (KT_SMALL in kt/target.h) kernels are portable but for their innermost loops, where this is 1: two pairs of 16-bit values
+ * multiplied at once. Their inline assembly takes more registers than a build without optimisation has free. */
+#if defined(KT_SMALL) && defined(__ARM_FEATURE_DSP) && defined(__ARM_ARCH_PROFILE) && defined(__OPTIMIZE__) && !defined(KT_PORTABLE)
+#define KT_SMALL_DSP 1
+#else
+#define KT_SMALL_DSP 0
+#endif
+
 #if KT_DSP && defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__) && !defined(KT_WITHOUT_MVE)
 #define KT_MVE 1
 #else

@@ -13,6 +13,7 @@
 #define KT_NUMERICS_H
 
 #include "kt/strict_float.h"
+#include "kt/target.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -99,8 +100,15 @@ static inline int32_t kt_divide_by_power(int32_t x, int32_t n)
 
 /* x * multiplier * 2^(shift - 31), rounded twice as TensorFlow Lite Micro does: once to 2^31, once by the right shift.
  * Any shift: a left shift saturates at int32, shifts beyond 31 count as 31. */
+static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n);
+
 static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift)
 {
+#ifdef KT_SMALL
+    if (multiplier >= 0 && (uint32_t)(-shift - 1) < 31) {
+        return kt_requantize_right(x, multiplier, -shift);
+    }
+#endif
     if (shift > 0) {
         return kt_high_multiply(kt_shift_left_saturated(x, kt_minimum(shift, 31)), multiplier);
     }

@@ -6,8 +6,13 @@
 #ifndef KT_WINDOW_H
 #define KT_WINDOW_H
 
+#include "kt/architecture.h"
 #include "kt/kernels/window.h"
 #include "kt/numerics.h"
+
+#if KT_SMALL_DSP
+#include "dsp/simd.h"
+#endif
 
 enum { KT_Y = 0, KT_X = 1, KT_CHANNELS = 2 };
 

@@ -26,7 +26,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_headroom, gained, largest_scale, real_gain
-from .._sums import Image, addend, delta_channels, exact_matmul
+from .._sums import Image, addend, delta_channels, exact_matmul, matmul
 from .._window import Window
 from .._window_reach import window_gradient_reach
 from ._gradient import Real, RequantizedGradient, batch
@@ -159,15 +159,15 @@ class LinearInputGradient(RequantizedGradient):
         scales = np.array(e.type("weights").channel_scales, np.float64)
         weights = e.array("weights").reshape(channels, -1).astype(np.float64)
         g = batch(e, "g", -1, channels)
-        total = self._scatter(g * (scales * real_gain(e)) @ weights)
+        total = self._scatter(matmul(g * (scales * real_gain(e)), weights))
         if e.has("lora_du"):
             a = e.array("lora_a").astype(np.float64) * 2.0 ** e.array("lora_a_exponent").astype(np.float64)
             du = batch(e, "lora_du", -1, a.shape[0])
-            total = total + self._scatter(du @ a.reshape(a.shape[0], -1))
+            total = total + self._scatter(matmul(du, a.reshape(a.shape[0], -1)))
         if e.has("delta"):
             chosen = delta_channels(e, channels)
             delta = e.array("delta").reshape(len(chosen), -1) * 2.0 ** e.array("delta_exponent").astype(np.float64)
-            total = total + self._scatter(batch(e, self.delta_g(e), -1, channels)[..., chosen] @ delta)
+            total = total + self._scatter(matmul(batch(e, self.delta_g(e), -1, channels)[..., chosen], delta))
         return (total.reshape(-1, *self.shape(e)[1:]),)
 
     def macs(self, t: NodeTypes) -> int:

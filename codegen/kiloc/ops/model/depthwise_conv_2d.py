@@ -300,7 +300,8 @@ class DepthwiseInputGradient(RequantizedGradient):
 
     def _scatter(self, g: Array, weights: Array) -> Array:
         rows = g[:, :, :, None] * weights.reshape(1, 1, 1, -1, weights.shape[-1])
-        rows = rows.reshape(g.shape[0], -1, self.x_shape[3], weights.shape[-1] // self.x_shape[3]).sum(3)
+        if weights.shape[-1] > self.x_shape[3]:
+            rows = rows.reshape(g.shape[0], -1, self.x_shape[3], weights.shape[-1] // self.x_shape[3]).sum(3)
         return self.window.scatter(rows, (g.shape[0], *self.x_shape[1:]))
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:

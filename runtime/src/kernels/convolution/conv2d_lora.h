@@ -13,10 +13,16 @@ static inline int32_t kt_up_projection(const kt_conv2d_params *params, const kt_
     const int8_t *u = lora->u + position * rank;
     const int8_t *b = lora->weights + channel * rank;
     int32_t sum = 0;
-    int32_t j;
+    int32_t j = 0;
     (void)patch;
     (void)x;
-    for (j = 0; j < rank; j++) {
+#if KT_SMALL_DSP
+    for (; j + 4 <= rank; j += 4) {
+        const uint32_t left = kt_load_word(b + j), right = kt_load_word(u + j);
+        sum = kt_add_products(kt_even(left), kt_even(right), kt_add_products(kt_odd(left), kt_odd(right), sum));
+    }
+#endif
+    for (; j < rank; j++) {
         sum += b[j] * u[j];
     }
     return sum;

@@ -31,13 +31,33 @@ static inline int32_t kt_gained(int32_t m, const kt_gain *gain, int32_t channel)
 /* Input channels that are summed at once, on the stack: a position with more of them is walked again for each block. */
 enum { KT_GATHER_BLOCK = 32 };
 
-/* row[k] += factor * w[k] */
+/* row[k] += factor * w[k]; the factor has 16 bits */
 static inline void kt_add_row(int32_t *row, const int8_t *w, int32_t factor, int32_t size)
 {
     int32_t k = 0;
 #if KT_VECTOR
     for (; k + KT_LANES <= size; k += KT_LANES) {
         kt_store_lanes(row + k, kt_add_lanes(kt_load_lanes(row + k), (kt_lanes)((kt_word_lanes)kt_widen_codes(w + k) * factor)));
+    }
+#elif KT_SMALL_DSP
+    if (size >= 4) {
+        const int8_t *const end = w + (size & ~3);
+        __asm__ volatile("1:\n\t"
+                         "ldr r3, [%[w]], #4\n\t"
+                         "ldm %[row], {r4, r5, r6, r8}\n\t"
+                         "sxtb16 r12, r3\n\t"
+                         "sxtb16 r3, r3, ror #8\n\t"
+                         "smlabb r4, %[factor], r12, r4\n\t"
+                         "smlabb r5, %[factor], r3, r5\n\t"
+                         "smlabt r6, %[factor], r12, r6\n\t"
+                         "smlabt r8, %[factor], r3, r8\n\t"
+                         "stm %[row]!, {r4, r5, r6, r8}\n\t"
+                         "cmp %[w], %[end]\n\t"
+                         "bne 1b"
+                         : [w] "+r"(w), [row] "+r"(row)
+                         : [end] "r"(end), [factor] "r"(factor)
+                         : "r3", "r4", "r5", "r6", "r8", "r12", "cc", "memory");
+        size &= 3;
     }
 #endif
     for (; k < size; k++) {

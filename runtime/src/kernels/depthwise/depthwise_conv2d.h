@@ -41,6 +41,40 @@ static inline int32_t kt_depthwise_sum(const kt_window *window, const kt_depthwi
     return sum;
 }
 
+#if KT_SMALL_DSP
+/* The same sums of four neighbouring channels, of a layer whose channels have one result each. */
+static inline void kt_depthwise_four_sums(const kt_window *window, const kt_depthwise_patch *patch, const int8_t *x,
+                                          const int8_t *w, uint32_t offsets, int32_t sums[4])
+{
+    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t step_x = window->dilation[KT_X] * channels;
+    const int32_t row_x = window->dilation[KT_Y] * window->input[KT_X] * channels - patch->columns * step_x;
+    const int32_t row_w = (window->kernel[KT_X] - patch->columns) * channels;
+    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+    int32_t ky, kx;
+    w += patch->tap * channels;
+    for (ky = patch->rows; ky > 0; ky--) {
+        for (kx = patch->columns; kx > 0; kx--) {
+            const uint32_t values = kt_load_word(x), weights = kt_load_word(w);
+            const uint32_t even = kt_add_even(offsets, values), odd = kt_add_odd(offsets, values);
+            const uint32_t even_weights = kt_even(weights), odd_weights = kt_odd(weights);
+            sum0 += (int16_t)even * (int16_t)even_weights;
+            sum1 += (int16_t)odd * (int16_t)odd_weights;
+            sum2 += (int16_t)(even >> 16) * (int16_t)(even_weights >> 16);
+            sum3 += (int16_t)(odd >> 16) * (int16_t)(odd_weights >> 16);
+            x += step_x;
+            w += channels;
+        }
+        x += row_x;
+        w += row_w;
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+#endif
+
 /* The delta's share of a channel, in accumulator units. */
 static inline int32_t kt_depthwise_addend(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
                                           const kt_depthwise_trained *trained, const int8_t *x, int32_t c)
@@ -72,8 +106,21 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
     const kt_window *window = &params->window;
     const int32_t step = window->output[KT_CHANNELS];
     int32_t c = 0;
-    int32_t channel, copy;
-    for (channel = 0; channel < window->input[KT_CHANNELS]; channel++) {
+    int32_t channel = 0;
+    int32_t copy;
+#if KT_SMALL_DSP
+    if (params->depth_multiplier == 1 && trained == NULL) {
+        for (; channel + 4 <= step; channel += 4) {
+            int32_t sums[4];
+            kt_depthwise_four_sums(window, patch, x + (patch->x + channel), params->weights + channel,
+                                   (uint16_t)params->input_offset * UINT32_C(0x00010001), sums);
+            for (copy = 0; copy < 4; copy++, c++) {
+                y[c] = kt_depthwise_result(params, kt_saturate32((int64_t)sums[copy] + bias[c]), NULL, c);
+            }
+        }
+    }
+#endif
+    for (; channel < window->input[KT_CHANNELS]; channel++) {
         const int8_t *values = x + (patch->x + channel);
         for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
             int64_t total = kt_depthwise_sum(window, patch, values, params->weights + c, step, params->input_offset);

@@ -5,7 +5,7 @@
  *
  * Both roundings are half up. 3x3 windows of stride 1 or 2, one result a channel: a piece of a row of results at a time, or two short rows,
  * channel by channel. Gradients are scaled once a piece. The finished piece lies in the scratch until all channels have been read: the results
- * may lie over g. */
+ * may lie over g. Where pairs of values are multiplied at once, four channels at a time are as fast, with less code. */
 #include "depthwise_input_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
@@ -153,7 +153,7 @@ static int kt_has_pieces(const kt_depthwise_input_gradient_params *params)
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     int8_t *dx, void *scratch)
 {
-    if (kt_has_pieces(params)) {
+    if (!KT_SMALL_DSP && kt_has_pieces(params)) {
         kt_compute_pieces(params, g, dx, scratch);
     } else {
         kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);

@@ -8,6 +8,18 @@
 /* Results that a variant may compute at once, in a byte of scratch each: of a row, or of two rows. */
 enum { KT_DEPTHWISE_COLUMNS = 16 };
 
+#if KT_SMALL_DSP
+/* row[k] += G'[k] * weights[k] of four channels */
+static inline void kt_add_four_gradients(const int16_t *m, int32_t p, uint32_t g, uint32_t w, int32_t *row)
+{
+    const uint32_t even = kt_even(g), odd = kt_odd(g), even_weights = kt_even(w), odd_weights = kt_odd(w);
+    row[0] += (int16_t)kt_prescaled((int16_t)even, m[0], p) * (int16_t)even_weights;
+    row[1] += (int16_t)kt_prescaled((int16_t)odd, m[1], p) * (int16_t)odd_weights;
+    row[2] += (int16_t)kt_prescaled((int16_t)(even >> 16), m[2], p) * (int16_t)(even_weights >> 16);
+    row[3] += (int16_t)kt_prescaled((int16_t)(odd >> 16), m[3], p) * (int16_t)(odd_weights >> 16);
+}
+#endif
+
 /* row[k] = sum over the windows that cover (y, x), and over the results c of channel k, of G'[c] * weights[tap, c]. */
 static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                        const kt_gain *gain, int32_t y, int32_t x, int32_t *row)
@@ -21,8 +33,16 @@ static inline void kt_depthwise_gather(const kt_depthwise_input_gradient_params 
         const int8_t *gradient = g + meeting.position * channels;
         const int8_t *weights = params->weights + meeting.tap * channels;
         int32_t c = 0;
-        int32_t k, copy;
-        for (k = 0; k < window->input[KT_CHANNELS]; k++) {
+        int32_t k = 0;
+        int32_t copy;
+#if KT_SMALL_DSP
+        if (gain == NULL || gain->codes == NULL) {
+            for (; params->depth_multiplier == 1 && k + 4 <= channels; k += 4, c += 4) {
+                kt_add_four_gradients(params->prescale + k, params->prescale_shift, kt_load_word(gradient + k), kt_load_word(weights + k), row + k);
+            }
+        }
+#endif
+        for (; k < window->input[KT_CHANNELS]; k++) {
             int32_t sum = row[k];
             for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
                 const int32_t m = kt_gained(params->prescale[c], gain, c);
