@@ -37,6 +37,7 @@ from kiloc.ir.types import Quantization, TensorType, activation, gradient, scala
 from kiloc.ops._window import Window
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
+from kiloc.ops.backward.gradient_of_sums import GradientOfSums
 from kiloc.ops.backward.gradient_sum import GradientSum
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.parameter_gradient import BiasGradient, WeightGradient
@@ -206,6 +207,18 @@ def clear_gradient(r: Rng) -> Case:
     return Case(ClearGradient((int(r.integers(1, 40)),)), {}, {})
 
 
+def gradient_of_sums(r: Rng) -> Case:
+    """Whole numbers up to 2^24 in place, or added to an accumulator."""
+    size = int(r.integers(1, 40))
+    types = {"sums": TensorType((size,), "float32"), "exponent": scalar("int32")}
+    arrays = {"sums": r.integers(-(1 << 24), 1 << 24, size, endpoint=True).astype(np.float32), "exponent": one(pick(r, -140, -9, 0, 3), "int32")}
+    if r.random() < 0.5:
+        types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(pick(r, -3, 0, 5))
+    if r.random() < 0.5:
+        types["accumulator"], arrays["accumulator"] = types["sums"], r.normal(size=size).astype(np.float32)
+    return Case(GradientOfSums(scale(r)), types, arrays)
+
+
 def bias_gradient(r: Rng) -> Case:
     positions, channels = int(r.integers(1, 60)), int(r.integers(1, 20))
     g = codes(r, 1, positions, channels)
@@ -277,7 +290,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, 16)
         for f in (
-            lora_inner, write_rows, clear_gradient, bias_gradient, mask_gradient, save_mask, apply_mask, gradient_sum,
+            lora_inner, write_rows, clear_gradient, gradient_of_sums, bias_gradient, mask_gradient, save_mask, apply_mask, gradient_sum,
         )
     },
 }  # fmt: skip

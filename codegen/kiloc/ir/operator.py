@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .graph import Node
     from .kernel_call import KernelCall
     from .reach import Reach
+    from .stripe import Rows, Stripe
 
 Array = NDArray[Any]
 
@@ -143,6 +144,18 @@ class Op:
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         """Add backward nodes; returns operand -> gradient value. Raises NoGradient."""
         raise NoGradient(self.no_gradient or f"{self.mnemonic.upper()} has no gradient")
+
+    def view_offset(self, t: NodeTypes) -> int:
+        """Of a view: bytes from the beginning of the operand to that of the result."""
+        return 0
+
+    def height(self, t: NodeTypes) -> int:
+        """Rows of the result that can be computed by themselves, of a parameter's gradient those that it sums; 0: the operator has no stripes."""
+        return 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        """What computes these rows, some of `height`: each row has the bits that it has in the whole."""
+        raise NotImplementedError(self.mnemonic)
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         """The operand that the first result may overlap, and what the kernel reads of it when; None: they lie apart."""

@@ -1,0 +1,88 @@
+"""Which part of a slice runs in stripes of rows, forward or backward: the fewest rows computed twice that bring the peak within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ..ir.graph import Graph, Node
+from ..ir.verify import node_types, total_macs
+from ..passes.row_stripes import in_stripes, stripes_of
+from ..passes.stripes import STRIPE
+from .lifetimes import lifetimes
+from .problem import WORD, total_bytes
+
+COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
+FIRST_COUNTS = (8, 4)
+"""Stripes of every part that is looked at, the second where rows are too few for the first; other numbers are tried of the best parts."""
+LONGEST = 12
+"""Groups of nodes before the peak, and after it, that a part has at most."""
+FOLLOWED = 3
+"""Parts that are looked at with other numbers of stripes."""
+
+
+def row_stripes(part: Graph, budget: int, scratch: Callable[[Node], int], outside: frozenset[str], align: int = WORD) -> Graph:
+    """The slice with parts in stripes until its bytes alive are within the budget, or none lowers the peak any more.
+
+    scratch: of each node of the slice; a stripe of it is taken to need as much.
+    """
+    own = {n.name: scratch(n) for n in part.nodes}
+
+    def profile(graph: Graph) -> list[int]:
+        found = lifetimes(graph, lambda n: own.get(n.name.partition(STRIPE)[0], 0) if not n.op.view else 0, outside)
+        return total_bytes(found, len(graph.nodes), align)
+
+    now = profile(part)
+    while max(now, default=0) > budget:
+        best = _best(part, now, budget, profile)
+        if best is None:
+            break
+        part, now = best
+    return part
+
+
+def _best(part: Graph, now: list[int], budget: int, profile: Callable[[Graph], list[int]]) -> tuple[Graph, list[int]] | None:
+    usual, peak = total_macs(part), max(now)
+
+    def look(names: frozenset[str], counts: Sequence[int]) -> Iterator[tuple[tuple[int, ...], Graph, list[int]]]:
+        for count in counts:
+            graph = in_stripes(part, names, count)
+            if graph is None:
+                continue
+            after = profile(graph)
+            if max(after) < peak:
+                fits, more = max(after) <= budget, total_macs(graph) - usual
+                yield (0, more, len(graph.nodes)) if fits else (1, max(after), more), graph, after
+
+    regions = list(_regions(part, now.index(peak)))
+    first = sorted((found[0], i) for i, region in enumerate(regions) for found in [next(look(region, FIRST_COUNTS), None)] if found)
+    found = [f for _, i in first[:FOLLOWED] for f in look(regions[i], COUNTS)]
+    return min(found, key=lambda f: f[0])[1:] if found else None
+
+
+def _regions(part: Graph, step: int) -> Iterator[frozenset[str]]:
+    """Parts around a step: from one node that makes an image to the end of what follows another."""
+    phase = part.nodes[step].phase
+    if phase == "update":
+        phase = "backward"
+    nodes = [(i, n) for i, n in enumerate(part.nodes) if n.phase == phase]
+    groups: list[list[Node]] = []
+    at = 0
+    for i, node in nodes:
+        possible = stripes_of(part, node) > 1 and STRIPE not in node.name
+        if not groups or (possible and _begins(part, node)):
+            groups.append([])
+        if possible:
+            groups[-1].append(node)
+        if i <= step:
+            at = len(groups) - 1
+    for first in range(max(0, at - LONGEST), at + 1):
+        for end in range(at + 1, min(len(groups), at + LONGEST) + 1):
+            names = frozenset(n.name for group in groups[first:end] for n in group)
+            if groups[first] and groups[end - 1] and len(names) > 1:
+                yield names
+
+
+def _begins(part: Graph, node: Node) -> bool:
+    """Whether a node makes an image anew: a layer, its gradient, or what spreads a pool's."""
+    t = node_types(part, node)
+    return bool(node.outputs) and (node.op.macs(t) > 0 or not node.op.stripe(t, (0, 1)).needs)
