@@ -101,6 +101,8 @@ class Op:
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
     """Operand, of the result's size, of which the kernel reads no element after writing it: the first result may be the same buffer."""
+    folds: ClassVar[str] = ""
+    """Of an operator that reduces all rows to one result: the operand through which stripes hand it on, "" of any other."""
     no_gradient: ClassVar[str] = ""
     """Of an operator without `gradient`: why, "" for no particular reason."""
     tflite: ClassVar[TFLiteBinding | None] = None
@@ -152,6 +154,10 @@ class Op:
     def height(self, t: NodeTypes) -> int:
         """Rows of the result that can be computed by themselves, of a parameter's gradient those that it sums; 0: the operator has no stripes."""
         return 0
+
+    def least_rows(self, t: NodeTypes, rows: Rows) -> Rows:
+        """The rows that are computed where these are needed: more, where these alone read none of an operand."""
+        return rows
 
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         """What computes these rows, some of `height`: each row has the bits that it has in the whole."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..ir.graph import Graph, Node, Value
-from ..ir.operator import NodeTypes
+from ..ir.operator import NodeTypes, Op
 from ..ir.stripe import Rows, Stripe, rows_of
 from ..ir.types import TensorType
 from ..ir.verify import node_types
@@ -24,6 +24,7 @@ from ..ops.backward.parameter_gradient import ParameterGradient
 from ..ops.paging.read_rows import ReadRows
 from ..ops.paging.write_rows import WriteRows
 from .stripes import STRIPE
+from .sweeps import height_of, in_sweeps
 
 ZERO = Value("stripe.no_exponent", TensorType((1,), "int32"), "constant", np.zeros(1, np.int32))
 
@@ -31,7 +32,7 @@ ZERO = Value("stripe.no_exponent", TensorType((1,), "int32"), "constant", np.zer
 def stripes_of(part: Graph, node: Node) -> int:
     """Into how many stripes a node can be cut at most: 0 where it has none."""
     t = node_types(part, node)
-    height = node.op.height(t)
+    height = height_of(node.op, t)
     if isinstance(node.op, ParameterGradient) and (not node.updates or node.op.largest(t) > MOST_EXACT):
         return 0
     return height
@@ -39,7 +40,17 @@ def stripes_of(part: Graph, node: Node) -> int:
 
 def in_stripes(part: Graph, names: Collection[str], count: int) -> Graph | None:
     """The slice with these nodes run in `count` stripes; None where that cannot be: rows are too few, or what is between must run between."""
+    part, sweeps = in_sweeps(part, names)
+    if len(sweeps) == 1:
+        return _one_sweep(part, sweeps[0], count)
+    first = in_stripes(part, sweeps[0], count)
+    return in_stripes(first, sweeps[1], count) if first else None
+
+
+def _one_sweep(part: Graph, names: Collection[str], count: int) -> Graph | None:
     region = _Region(part, [n for n in part.nodes if n.name in names], count)
+    if not region.nodes:
+        return None
     order = region.order()
     if order is None or not region.possible():
         return None
@@ -67,7 +78,7 @@ class _Region:
     def __post_init__(self) -> None:
         self.types = {n.name: node_types(self.part, n) for n in self.nodes}
         self.height = {n.name: stripes_of(self.part, n) for n in self.nodes}
-        self.made = {n.outputs[0]: n for n in self.nodes if n.outputs}
+        self.made = {n.outputs[0]: n for n in self.nodes if n.outputs and not n.op.folds}
         inside = {n.name for n in self.nodes}
         read = {v for n in self.part.nodes if n.name not in inside for v in n.inputs.values()}
         self.results = [v for v in self.made if v in read or v in self.part.outputs]
@@ -82,7 +93,7 @@ class _Region:
         if any(h < self.count for h in self.height.values()):
             return False
         for node in self.nodes:
-            needs = node.op.stripe(self.types[node.name], (0, 1)).needs
+            needs = node.op.stripe(self.types[node.name], node.op.least_rows(self.types[node.name], (0, 1))).needs
             if any(self._kind(node, o) == "constant" for o in needs):
                 return False
             sizes = [(self.part.type(node.inputs[o]).shape, h) for o, (_, h) in needs.items()]
@@ -129,11 +140,12 @@ class _Region:
             wanted: dict[str, Rows] = {v: self.bounds(self.made[v].name, k) for v in self.results}
             parts: dict[str, _Part] = {}
             for node in reversed(self.nodes):
-                rows = self.bounds(node.name, k) if not node.outputs else wanted.get(node.outputs[0])
+                rows = self.bounds(node.name, k) if not node.outputs or node.op.folds else wanted.get(node.outputs[0])
                 if rows is None:
                     continue
+                rows = node.op.least_rows(self.types[node.name], rows)
                 fresh = rows
-                if node.outputs and self.types[node.name].results and node.op.macs(self.types[node.name]):
+                if node.outputs and not node.op.folds and self.types[node.name].results and node.op.macs(self.types[node.name]):
                     fresh = max(rows[0], reached.get(node.name, 0)), rows[1]
                     reached[node.name] = max(rows[1], reached.get(node.name, 0))
                 if fresh[0] >= fresh[1]:
@@ -153,7 +165,7 @@ class _Region:
         """The nodes of all stripes."""
         plan = self.plan()
         for k, parts in enumerate(plan):
-            self.rows = {n.outputs[0]: parts[n.name].rows for n in self.nodes if n.outputs and n.name in parts}
+            self.rows = {v: parts[n.name].rows for v, n in self.made.items() if n.name in parts}
             self.views = {}
             for node in self.nodes:
                 if node.name not in parts:
@@ -172,6 +184,9 @@ class _Region:
             assert part.stripe is not None
             yield self._summed(node, name, part.stripe, inputs)
             return
+        if node.op.folds:
+            yield self._folded(node, name, op, inputs, k)
+            return
         value = self.part.values[node.outputs[0]]
         made = f"{value.name}{STRIPE}{k}"
         if part.stripe is not None:
@@ -187,6 +202,14 @@ class _Region:
             yield from self._kept(node, k, part, later)
         if value.name in self.results:
             yield from self._written(node, k)
+
+    def _folded(self, node: Node, name: str, op: Op, inputs: dict[str, str], k: int) -> Node:
+        """What all rows are reduced to, as far as this stripe."""
+        result = self.part.values[node.outputs[0]]
+        made = result.name if k + 1 == self.count else f"{result.name}{STRIPE}{k}"
+        self.values[made] = replace(result, name=made)
+        before = {op.folds: f"{result.name}{STRIPE}{k - 1}"} if k else {}
+        return replace(node, name=name, op=op, inputs={**inputs, **before}, outputs=(made,))
 
     def _type(self, node: Node, rows: Rows) -> TensorType:
         type_ = self.part.type(node.outputs[0])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types, total_macs
+from ..passes.recompute import AGAIN
 from ..passes.row_stripes import in_stripes, stripes_of
 from ..passes.stripes import STRIPE
 from .lifetimes import lifetimes
@@ -14,7 +15,7 @@ from .problem import WORD, total_bytes
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
 FIRST_COUNTS = (8, 4)
 """Stripes of every part that is looked at, the second where rows are too few for the first; other numbers are tried of the best parts."""
-LONGEST = 12
+LONGEST = 8
 """Groups of nodes before the peak, and after it, that a part has at most."""
 FOLLOWED = 3
 """Parts that are looked at with other numbers of stripes."""
@@ -28,7 +29,7 @@ def row_stripes(part: Graph, budget: int, scratch: Callable[[Node], int], outsid
     own = {n.name: scratch(n) for n in part.nodes}
 
     def profile(graph: Graph) -> list[int]:
-        found = lifetimes(graph, lambda n: own.get(n.name.partition(STRIPE)[0], 0) if not n.op.view else 0, outside)
+        found = lifetimes(graph, lambda n: own.get(AGAIN.sub("", n.name.partition(STRIPE)[0]), 0) if not n.op.view else 0, outside)
         return total_bytes(found, len(graph.nodes), align)
 
     now = profile(part)
@@ -50,8 +51,10 @@ def _best(part: Graph, now: list[int], budget: int, profile: Callable[[Graph], l
                 continue
             after = profile(graph)
             if max(after) < peak:
-                fits, more = max(after) <= budget, total_macs(graph) - usual
-                yield (0, more, len(graph.nodes)) if fits else (1, max(after), more), graph, after
+                own = max(total for total, node in zip(after, graph.nodes, strict=True) if STRIPE in node.name)
+                more = total_macs(graph) - usual
+                # Where only other steps are above the budget, these are next.
+                yield (0, more, len(graph.nodes)) if own <= budget else (1, max(after), own), graph, after
 
     regions = list(_regions(part, now.index(peak)))
     first = sorted((found[0], i) for i, region in enumerate(regions) for found in [next(look(region, FIRST_COUNTS), None)] if found)
@@ -85,4 +88,4 @@ def _regions(part: Graph, step: int) -> Iterator[frozenset[str]]:
 def _begins(part: Graph, node: Node) -> bool:
     """Whether a node makes an image anew: a layer, its gradient, or what spreads a pool's."""
     t = node_types(part, node)
-    return bool(node.outputs) and (node.op.macs(t) > 0 or not node.op.stripe(t, (0, 1)).needs)
+    return bool(node.outputs) and (node.op.macs(t) > 0 or (node.op.height(t) > 0 and not node.op.stripe(t, node.op.least_rows(t, (0, 1))).needs))
