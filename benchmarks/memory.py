@@ -9,8 +9,8 @@ biases are most of its state.) Inputs and results lie in the caller's buffers, e
 TFLM's are.
 
 A build that does not meet its target by itself is given the target as its memory budget: then parts run in stripes of rows, forward or
-backward, and values are computed again, and "extra MACs" says how many that costs. Offloaded values lie in slow memory, and come into the arena when they are needed; the last
-column has the bytes that a training step moves. The command exits with 1 where a target is missed.
+backward, and values are computed again, and "extra MACs" says how many that costs. Offloaded values lie in slow memory, and come into the arena
+when they are needed; the last column has the bytes that a training step moves. The command exits with 1 where a target is missed.
 """
 
 from __future__ import annotations

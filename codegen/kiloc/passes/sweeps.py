@@ -17,9 +17,8 @@ from ..ops.backward.lora_inner_rows import LoRAInnerExponent, LoRAInnerPeak, LoR
 from ..ops.model.average_pool_2d import AveragePool2D
 from ..ops.model.lora import LoRAInnerGradient
 from ..ops.paging.pooled_sums import AverageOfSums, ChannelSums
-
-SECOND = ".again"
-"""Ends the names of what is made again for a second sweep."""
+from .recompute import AGAIN
+from .stripes import STRIPE
 
 
 def height_of(op: Op, t: NodeTypes) -> int:
@@ -65,6 +64,15 @@ def _without_pools(part: Graph, names: frozenset[str]) -> tuple[Graph, frozenset
     return part.with_values(values).with_nodes(nodes) if values else part, names
 
 
+def _again(name: str, taken: set[str]) -> str:
+    """A name that is not taken, and now is, for what is made again."""
+    base, number = AGAIN.sub("", name), 1
+    while (found := f"{base}.again{number if number > 1 else ''}") in taken:
+        number += 1
+    taken.add(found)
+    return found
+
+
 def _in_two(part: Graph, names: frozenset[str], inner: Node) -> tuple[Graph, list[frozenset[str]]]:
     """The gradient of LoRA's inner values as its largest sum, for which the first sweep goes over the rows, and its rows, for the second."""
     region = [n for n in part.nodes if n.name in names]
@@ -79,10 +87,12 @@ def _in_two(part: Graph, names: frozenset[str], inner: Node) -> tuple[Graph, lis
             needed.insert(0, n)
             before.update(n.inputs.values())
     (du, exponent), peak = inner.outputs, f"{inner.outputs[0]}.peak"
-    renamed = {v: f"{v}{SECOND}" for n in needed for v in n.outputs}
+    taken = {name.partition(STRIPE)[0] for name in (*(n.name for n in part.nodes), *part.values)}
+    named = {v: _again(v, taken) for n in needed for v in dict.fromkeys((n.name, *n.outputs))}
+    renamed = {v: named[v] for n in needed for v in n.outputs}
     values = [replace(part.values[v], name=name) for v, name in renamed.items()] + [Value(peak, scalar("int32"), "scalar")]
     again = [
-        replace(n, name=f"{n.name}{SECOND}", inputs={o: renamed.get(v, v) for o, v in n.inputs.items()}, outputs=tuple(renamed[v] for v in n.outputs))
+        replace(n, name=named[n.name], inputs={o: renamed.get(v, v) for o, v in n.inputs.items()}, outputs=tuple(renamed[v] for v in n.outputs))
         for n in needed
     ]
     assert isinstance(inner.op, LoRAInnerGradient)

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types, total_macs
+from ..ops.model.lora import LoRAInnerGradient
 from ..passes.recompute import AGAIN
 from ..passes.row_stripes import in_stripes, stripes_of
 from ..passes.stripes import STRIPE
 from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
 
-COUNTS = (2, 3, 4, 6, 8, 12, 16, 24)
+COUNTS = (2, 4, 8, 12, 16, 24)
 FIRST_COUNTS = (8, 4)
 """Stripes of every part that is looked at, the second where rows are too few for the first; other numbers are tried of the best parts."""
-LONGEST = 8
+LONGEST = 7
 """Groups of nodes before the peak, and after it, that a part has at most."""
-FOLLOWED = 3
+MOST_SWEEPS = 2
+"""Gradients of LoRA's inner values in a part: what is in front of each is computed once more."""
+FOLLOWED = 2
 """Parts that are looked at with other numbers of stripes."""
 
 
@@ -80,9 +83,10 @@ def _regions(part: Graph, step: int) -> Iterator[frozenset[str]]:
             at = len(groups) - 1
     for first in range(max(0, at - LONGEST), at + 1):
         for end in range(at + 1, min(len(groups), at + LONGEST) + 1):
-            names = frozenset(n.name for group in groups[first:end] for n in group)
-            if groups[first] and groups[end - 1] and len(names) > 1:
-                yield names
+            chosen = [n for group in groups[first:end] for n in group]
+            sweeps = sum(isinstance(n.op, LoRAInnerGradient) for n in chosen)
+            if groups[first] and groups[end - 1] and len(chosen) > 1 and sweeps <= MOST_SWEEPS:
+                yield frozenset(n.name for n in chosen)
 
 
 def _begins(part: Graph, node: Node) -> bool:
