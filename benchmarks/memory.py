@@ -109,7 +109,7 @@ def measure(row: Row, ram: int | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         loss = "mse" if row.model == AUTOENCODER else "cross_entropy"
         options = {"buffers": row.buffers, "optimizer": row.optimizer, "offload": row.offload}
-        return kt.build(load(row.model), Path(folder) / "build", method=method, loss=loss, ram=ram, **options).report
+        return kt.build(load(row.model), Path(folder) / "build", method=method, loss=loss, ram=ram, measure=False, **options).report
 
 
 def needed(row: Row, memory: dict[str, Any]) -> int:
