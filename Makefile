@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-reversible bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,9 @@ bench-memory: setup  ## memory of inference and training beside the peers and th
 
 bench-sequences: setup  ## memory of attention by length of a sequence, and a transformer that learns a speaker
 	$(BIN)/python benchmarks/sequences.py --write docs/sequences.md
+
+bench-reversible: setup  ## memory and work of reversible networks by the number of blocks, beside checkpoints
+	$(BIN)/python benchmarks/reversible.py --write docs/reversible.md
 
 bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
 	$(BIN)/python benchmarks/placement.py --write docs/placement.md

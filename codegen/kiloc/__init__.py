@@ -4,6 +4,7 @@
     Options, ...            what decides what is generated; CORES is the table of cores
     CompileError, ...       what is raised where a model, an option or a budget is at fault
     CrossEntropy, ...       the losses
+    Reversible, ...         reversible networks of float weights
 
 ir        graphs: their text form, verifier and interpreter
 ops       the operators
@@ -21,9 +22,9 @@ from .autodiff import differentiate
 from .cores import CORES, FOLDERS, TARGETS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .heads import Head, head_of
-from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, SoftCrossEntropy, as_loss
+from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, NextToken, SoftCrossEntropy, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
-from .pipeline import Compilation, Dump, compile_graph, load
+from .pipeline import Compilation, Convolution, Dense, Dump, Reversible, compile_graph, load
 
 __all__ = [
     "BACKWARD_WEIGHTS",
@@ -39,8 +40,10 @@ __all__ = [
     "BudgetError",
     "Compilation",
     "CompileError",
+    "Convolution",
     "Core",
     "CrossEntropy",
+    "Dense",
     "Dump",
     "Head",
     "Huber",
@@ -48,7 +51,9 @@ __all__ = [
     "Loss",
     "MeanSquaredError",
     "ModelError",
+    "NextToken",
     "Options",
+    "Reversible",
     "SlowMemory",
     "SoftCrossEntropy",
     "as_loss",

@@ -1,6 +1,6 @@
 """Losses as plain data: which operator compares the model's first result, and with what.
 
-"cross_entropy", "soft_cross_entropy", "bce", "mse" and "huber" stand for the losses with their defaults.
+"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber" and "next_token" stand for the losses with their defaults.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .heads import Head, head_of
 from .ir.graph import Graph, Value
 from .ir.types import TensorType
 from .ops.backward import loss as operators
+from .ops.model.embedding import tokens_of
 
 MOST_TARGETS = 32
 """Random targets are drawn for so many samples at once, so that fewer samples get the first of the same ones."""
@@ -278,7 +279,40 @@ class Huber(Loss):
         return f"{self.name} delta={self.delta:g}"
 
 
-LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in (CrossEntropy, SoftCrossEntropy, BinaryCrossEntropy, MeanSquaredError, Huber)}
+@dataclass(frozen=True)
+class NextToken(Loss):
+    """Cross-entropy of the next token at every position, of models that read tokens and end in a row of logits for each: language models.
+
+    The targets are the input's own tokens, one further: a sample of n tokens has n - 1, and training takes no labels. A softmax at the model's
+    end is part of the loss and not trained through. The model must not see a token before it answers for it: this is not checked.
+    """
+
+    name: ClassVar[str] = "next_token"
+
+    def attach(self, graph: Graph) -> Attached:
+        source, tables = graph.inputs[0], tokens_of(graph)
+        where = f'loss="{self.name}"'
+        if source not in tables:
+            what = "the targets are the tokens that the model reads, and its first input chooses no rows of a table"
+            raise CompileError(where, what, "export the model with its embedding: Gather of a constant table by the input")
+        head = head_of(graph, graph.outputs[0])
+        _check_reach(graph, head, "cross-entropy")
+        logits, count, rows = graph.type(head.logits), graph.type(source).size, tables[source].type.shape[0]
+        if head.kind == "logistic" or logits.shape[-2:] != (count, logits.shape[-1]) or logits.size != count * logits.shape[-1]:
+            what = f"the model gives {logits.shape[1:]} for {count} tokens, not a row of logits for each"
+            raise CompileError(where, what, 'use loss="cross_entropy" where it gives one answer')
+        if logits.shape[-1] < rows:
+            raise CompileError(where, f"{logits.shape[-1]} logits cannot tell {rows} tokens apart", "export a head with a logit for each token")
+        if count < 2:
+            raise CompileError(where, "a sequence of one token has none behind it", "export the model for sequences of two tokens or more")
+        return Attached(operators.NextToken(), {"y": head.logits, "x": source}, None)
+
+    def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any] | None:
+        return None
+
+
+KINDS = (CrossEntropy, SoftCrossEntropy, BinaryCrossEntropy, MeanSquaredError, Huber, NextToken)
+LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in KINDS}
 
 
 def as_loss(loss: Loss | str) -> Loss:

@@ -18,6 +18,9 @@ from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .features import with_kept
 from .forecast import forecast
+from .frontend.reversible import Convolution as Convolution
+from .frontend.reversible import Dense as Dense
+from .frontend.reversible import Reversible as Reversible
 from .ir import interp
 from .ir.graph import Graph
 from .ir.verify import verify
@@ -77,7 +80,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     reduced = stage("reduce", without_constant_channels(whole))
     parts = [stage("order.infer", order_inference(reduced, options.target, options.buffers))]
     if options.methods and options.train:
-        parts.append(stage("order.train", order_training(reduced, options.target, options.buffers)))
+        parts.append(stage("order.train", order_training(reduced, options.target, options.buffers, reversing=options.ram is None)))
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
     shared = frozenset[str]()
     while True:

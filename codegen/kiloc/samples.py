@@ -13,6 +13,7 @@ from .ir import interp
 from .ir.graph import Graph
 from .ir.types import RANGES, TensorType
 from .losses import as_loss
+from .ops.model.embedding import token_codes
 from .options import Options
 
 SLICES = 256
@@ -25,7 +26,7 @@ def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]],
     """Forward activations of the calibration samples, and their targets where given."""
     rng = np.random.Generator(np.random.Philox([options.seed, 1]))
     if options.calibration is None:
-        inputs = [_random(rng, base.type(i)) for i in base.inputs]
+        inputs = [_random(rng, base.type(i), token_codes(base, i)) for i in base.inputs]
         given = dict(zip(base.inputs, inputs, strict=True))
         return interp.run(base, given | _kept_before(base, given, np.arange(SAMPLES))), None
     x, y = options.calibration, options.calibration_target
@@ -38,6 +39,10 @@ def run_samples(base: Graph, options: Options) -> tuple[dict[str, NDArray[Any]],
         if a.dtype != dtype or a.shape[1:] != expected or len(a) == 0 or len(a) != count:
             takes = f"the model takes {dtype} [N, {', '.join(map(str, expected))}]"
             raise CompileError("calibration", f"is {a.dtype}{a.shape}, {takes}", "pass samples of the original domain")
+        codes = token_codes(base, name)
+        if codes is not None and (a.min() < codes[0] or a.max() > codes[1]):
+            what = f"holds tokens outside the model's vocabulary: its codes are {codes[0]} to {codes[1]}"
+            raise CompileError("calibration", what, "pass tokens as the model was trained with")
     if y is not None and len(y) != count:
         raise CompileError("calibration", f"{len(y)} targets for {count} samples", "pass as many targets as samples")
     chosen = rng.permutation(count)[:SAMPLES] if not base.streams() else np.linspace(0, min(count, SLICES) - 1, min(count, SAMPLES)).astype(np.int64)
@@ -57,8 +62,10 @@ def _kept_before(base: Graph, slices: Mapping[str, NDArray[Any]], chosen: NDArra
     return {name: np.concatenate(rows) for name, rows in found.items()}
 
 
-def _random(rng: np.random.Generator, t: TensorType) -> NDArray[Any]:
-    """Samples of an input: normal around the middle of its range, a sixth of which is the deviation."""
+def _random(rng: np.random.Generator, t: TensorType, tokens: tuple[int, int] | None) -> NDArray[Any]:
+    """Samples of an input: normal around the middle of its range, a sixth of which is the deviation; of tokens each as likely as any other."""
+    if tokens is not None:
+        return rng.integers(tokens[0], tokens[1] + 1, (SAMPLES, *t.shape[1:])).astype(t.dtype)
     low, high = RANGES[t.dtype]
     middle, step = (low + high + 1) / 2, (high - low + 1) / 256
     return np.asarray(np.clip((rng.normal(0, 42, (SAMPLES, *t.shape[1:])) * step + middle).round(), low, high).astype(t.dtype))

@@ -1,10 +1,10 @@
-"""Four devices learn together and keep their samples to themselves: each trains, only adapters travel, a server averages them.
+"""Four devices learn together and keep their samples to themselves: each trains, only adapters travel, a server takes their mean.
 
     python examples/federated/run.py            # four devices on this computer
     python examples/federated/run.py --board    # the first of them an emulated Cortex-M4
 
 The devices see the digits of examples/digits through the same changed sensor, but each sees few of them often and the others hardly ever. Exit
-code 1 unless the averaged adapter serves all digits better than each device's own.
+code 1 unless the mean serves all digits better than each device's own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "digits"))
 from data import digits
 
 import kilotune as kt
+from kilotune.federated import Contribution, exact_mean
 
 DIGITS = Path(__file__).resolve().parents[1] / "digits/digits.tflite"
 DEVICES, ROUNDS, EPOCHS = 4, 6, 2
@@ -43,27 +43,6 @@ def shares(labels: NDArray[np.int32]) -> list[NDArray[np.int64]]:
         for device, part in zip(rows, np.split(of_digit, cuts), strict=True):
             device.extend(int(row) for row in part)
     return [np.array(sorted(r)) for r in rows]
-
-
-def average(adapters: Sequence[kt.Adapter], samples: Sequence[int]) -> kt.Adapter:
-    """The mean of adapters of one build, each as heavy as its samples are many.
-
-    int8 values mean value * 2^exponent: the mean is rounded to the largest of the exponents, in which it always fits.
-    """
-    first, arrays = adapters[0], [a.values() for a in adapters]
-    weights = np.asarray(samples) / np.sum(samples)
-    parts = []
-    for entry in first.entries:
-        found = np.stack([values[entry.name] for values in arrays])
-        if entry.part == "value":
-            exponents = np.zeros(len(arrays))
-            if f"{entry.name}.exponent" in arrays[0]:
-                exponents = np.array([float(values[f"{entry.name}.exponent"][0, 0]) for values in arrays])
-            mean = np.rint(np.tensordot(weights * 2.0 ** (exponents - exponents.max()), found.astype(np.float64), axes=1))
-        else:  # exponents and ranges
-            mean = found.max(axis=0)
-        parts.append(mean.astype(np.dtype(entry.dtype).newbyteorder("<")).tobytes())
-    return kt.Adapter.make(bytes.fromhex(first.base_hash), first.methods, first.entries, b"".join(parts))
 
 
 def trained(device: kt.Device, start: kt.Adapter, x: NDArray[np.int8], y: NDArray[np.int32], epochs: int) -> kt.Adapter:
@@ -100,8 +79,8 @@ def main() -> int:
         print(f"base model {score(shared):.3f}", flush=True)
         for number in range(1, ROUNDS + 1):
             sent = [trained(d, shared, found.adapt.x[rows], found.adapt.y[rows], EPOCHS) for d, rows in zip(devices, parts, strict=True)]
-            shared = average(sent, [len(rows) for rows in parts])
-            print(f"round {number}: {DEVICES} adapters of {len(shared)} bytes, their average reaches {score(shared):.3f}", flush=True)
+            shared = exact_mean([Contribution(adapter, len(rows)) for adapter, rows in zip(sent, parts, strict=True)])
+            print(f"round {number}: {DEVICES} adapters of {len(shared)} bytes, their mean reaches {score(shared):.3f}", flush=True)
         return 0 if score(shared) > max(alone) else 1
 
 

@@ -17,6 +17,7 @@ from kiloc import (
     KilotuneError,
     MeanSquaredError,
     ModelError,
+    NextToken,
     SoftCrossEntropy,
 )
 from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
@@ -71,6 +72,7 @@ __all__ = [
     "MicroFrontend",
     "Model",
     "ModelError",
+    "NextToken",
     "Picture",
     "ScaleShift",
     "SearchResult",

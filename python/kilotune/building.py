@@ -18,6 +18,7 @@ from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Option
 from kiloc.emit import ModelContext, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
+from kiloc.ops import tokens_of
 from kiloc.passes import inference_slice
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
@@ -311,7 +312,9 @@ def _tensor(c: Compilation, name: str) -> dict[str, Any]:
     """An input or output; what a result is says the graph before chains of operators are fused."""
     t, head = c.infer.graph.type(name), head_of(c.graph, name)
     kinds = {kind: head.kind == kind for kind in ("softmax", "logistic")}
-    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds}
+    table = tokens_of(c.graph).get(name)
+    tokens = {} if table is None else {"tokens": table.type.shape[0]}
+    return {"shape": list(t.shape), "scale": t.scale, "zero_point": t.zero_point, "dtype": t.dtype, **kinds, **tokens}
 
 
 def _manifest(model: Model, c: Compilation) -> dict[str, Any]:

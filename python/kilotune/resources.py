@@ -23,8 +23,11 @@ def runtime() -> Path:
     return _folder("runtime", "runtime")
 
 
-ARCHITECTURES = FOLDERS
-"""Folders beside kernels of a family, with the same for cores that have these instructions (kt/architecture.h)."""
+VECTOR = "vector"
+"""Folders beside kernels of a family, with the same for the vectors of this computer (kt/architecture.h)."""
+
+ARCHITECTURES = (*FOLDERS, VECTOR)
+"""All folders beside kernels of a family, with the same for cores that have these instructions."""
 
 
 def with_variants(source: Path, architectures: Sequence[str] = ARCHITECTURES) -> list[Path]:

@@ -25,7 +25,7 @@ from elftools.elf.sections import SymbolTableSection
 from kiloc import CORES, TARGETS, variants_of
 from kiloc.ir import PACKAGES
 
-from . import boards, resources
+from . import boards, host_runtime, resources
 from .cache import cached, scratch_directory
 from .devices.manifest import Manifest
 from .errors import DeviceError
@@ -99,11 +99,12 @@ def _digest(parts: Iterable[str | bytes]) -> str:
 
 @dataclass(frozen=True)
 class _Unit:
-    """One source with the flags and include folders of its own."""
+    """One source with the flags and include folders of its own. headers: a hash of all headers that it can include, None where nobody knows."""
 
     source: Path
     flags: tuple[str, ...]
     include: tuple[Path, ...]
+    headers: str | None = None
 
     def command(self, tool: _Tool) -> list[str]:
         return [tool.program, *self.flags, *(f"-I{folder}" for folder in self.include)]
@@ -123,10 +124,10 @@ class _Program:
     def key(self) -> str:
         """Hash of all that the result can depend on. Paths are left out: a moved folder is the same program."""
         parts: list[str | bytes] = [_FORMAT, self.tool.version, self.suffix, *self.link_flags]
-        headers = {folder: _headers(folder) for unit in self.units for folder in (*unit.include, unit.source.parent)}
+        headers = {folder: _headers(folder) for unit in self.units if unit.headers is None for folder in (*unit.include, unit.source.parent)}
         for unit in self.units:
             parts += [unit.source.name, _read(unit.source), *unit.flags]
-            parts += [headers[folder] for folder in (*unit.include, unit.source.parent)]
+            parts += [headers[folder] for folder in (*unit.include, unit.source.parent)] if unit.headers is None else [unit.headers]
         parts += [_read(script) for script in self.scripts]
         return _digest(parts)
 
@@ -161,9 +162,12 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
 
 
 def _compile(tool: _Tool, unit: _Unit) -> Path:
-    """The object of one unit, from the cache if its preprocessed text is known."""
+    """The object of one unit, from the cache if its preprocessed text is known, or all that it is made from."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
-    text = _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)
+    if unit.headers is None:
+        text = _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)
+    else:
+        text = f"{unit.source.name} {unit.headers} ".encode() + _read(unit.source)
     name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, text])}.o"
 
     def make(scratch: Path) -> Path:
@@ -254,13 +258,33 @@ def _page_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...],
     return [_Unit(memory.source, (*flags, f"-DSLOW_MEMORY_ORIGIN={memory.origin:#x}u"), include)]
 
 
-def host_library(build_dir: str | os.PathLike[str]) -> Path:
-    """The model as a shared library for this computer."""
+def host_kernels(build_dir: str | os.PathLike[str]) -> str:
+    """What `host_library` compiles of a build, one of host_runtime.KERNELS."""
     manifest = Manifest.load(build_dir)
-    flags = (*COMMON_FLAGS, "-O3", "-fPIC")
+    return "vector" if host_runtime.is_own(manifest.directory, manifest.sources) else "portable"
+
+
+def host_library(build_dir: str | os.PathLike[str], kernels: str | None = None) -> Path:
+    """The model as a shared library for this computer. kernels: of host_runtime.KERNELS, None for the fastest that give its bits."""
+    manifest, compiler = Manifest.load(build_dir), host_compiler()
+    flags = (*COMMON_FLAGS, host_runtime.OPTIMIZATION, "-fPIC")
+    units = _model_units(manifest, flags)
+    if (kernels or host_kernels(build_dir)) == "vector":
+        own = (*flags, "-O3", *host_runtime.machine_flags(compiler.program), f"-DKT_{resources.VECTOR.upper()}=1")
+        units = [_vector_unit(unit, manifest, own) for unit in units]
     pages = _page_units(manifest, boards.load("posix"), flags, tuple(manifest.directory / folder for folder in manifest.include))
-    program = _Program(host_compiler(), (*_model_units(manifest, flags), *pages), ("-shared", "-Wl,-z,defs"), ".so")
-    return _link(program, manifest.name)
+    return _link(_Program(compiler, (*units, *pages), ("-shared", "-Wl,-z,defs"), ".so"), manifest.name)
+
+
+def _vector_unit(unit: _Unit, manifest: Manifest, flags: tuple[str, ...]) -> _Unit:
+    """A source of a build's runtime as this computer runs it; any other as it is."""
+    name = unit.source.relative_to(manifest.directory)
+    if name.parts[0] != "runtime":
+        return unit
+    others = tuple(folder for folder in unit.include if folder.relative_to(manifest.directory).parts[0] != "runtime")
+    headers = _digest([host_runtime.headers(), *map(_headers, others)])
+    source = host_runtime.source(name.as_posix())
+    return _Unit(source, flags, (resources.runtime() / "include", *others), headers)
 
 
 def host_agent(build_dir: str | os.PathLike[str], sanitize: bool = False) -> Path:

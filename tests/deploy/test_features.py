@@ -124,7 +124,8 @@ def test_c_gives_the_bits_of_numpy(name: str, buffers: str, tmp_path: Path, requ
     if len(boards) > 1:
         request.getfixturevalue("qemu")
     for board in boards:
-        assert outcome(build, samples, board, tmp_path) == expected, board
+        some = slice(None) if board == "posix" else slice(0, None, 3)
+        assert outcome(build, samples[some], board, tmp_path) == expected[some], board
 
 
 # ---- The integers are near float64 ----

@@ -25,7 +25,8 @@ from kiloc.peft import Method
 ELSEWHERE = {node.op.mnemonic for graph in (test_movement_parity.graph(), test_recurrent_training.sequence_model()) for node in graph.nodes}
 OPERATORS = sorted((set(TRAINED) & set(REGISTRY)) - ELSEWHERE - {"svdf"})
 """That have a gradient, and are in no other model of this folder; an SVDF keeps a state from call to call (test_slices_training.py)."""
-BOARDS = {"cortex-m4": "mps2-an386", "cortex-m0plus": "mps2-an385", "cortex-m55": "mps3-an547"}
+BOARDS = {"cortex-m4": "mps2-an386", "cortex-m55": "mps3-an547"}
+"""With kernels of their own; smaller cores run those of the host, which `tests/ops/test_kernels_on_cores.py` has run there one by one."""
 METHODS: dict[str, tuple[Method, ...]] = {
     "bias": (kt.BiasOnly(),),
     "lora": (kt.BiasOnly(), kt.LoRA(rank=2, layers="all")),

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import gru
+from golden.reference import Reference
+from gradients.graphs import Maker
 from numpy.typing import NDArray
 from tflite_micro import runtime
 
@@ -22,6 +25,8 @@ from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ir.verify import verify
 from kiloc.ops._lstm import Memory
+from kiloc.ops._window import Window
+from kiloc.ops.backward.gru_gradient import GruGradient
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lstm import Lstm
 from kiloc.ops.model.reshape import Reshape
@@ -153,6 +158,21 @@ def test_a_budget_keeps_fewer_cells(tmp_path: Path) -> None:
         with build.open("host") as device:
             states.append(train(device, x, y))
     assert states[0] == states[1] and arenas[0] - arenas[1] >= 470 and macs[0] < macs[1]
+
+
+def test_a_budget_keeps_fewer_states_of_a_gru() -> None:
+    m = Maker("gru", (1, 6, 5, 2), 13)
+    x, other = (m.conv("input", branch, 4, Window((3, 3), (1, 1), (1, 1, 1, 1))) for branch in ("left", "right"))
+    graph = m.finish(m.dense(gru.trained(m, x, other, steps=60), "logits", CLASSES))
+    inputs, found = np.random.default_rng(2).integers(-128, 128, (6, 6, 5, 2)).astype(np.int8), list[Any]()
+    for less in (0, 300):
+        ram = found[0].c.train.plan.arena_bytes + found[0].c.context.state_bytes - less if less else None
+        found.append(Reference(pipeline.compile_graph(graph, Options(methods=(kt.BiasOnly(),), optimizer=kt.SGD(lr=0.1), ram=ram), "")))
+        for sample in inputs:
+            found[-1].train_step(sample, 1)
+            found[-1].apply()
+    every = [n.op.every for f in found for n in f.c.train.graph.nodes if isinstance(n.op, GruGradient)]
+    assert found[0].state() == found[1].state() and every[0] == 0 < every[1] < 60
 
 
 def test_every_call_is_a_sequence_of_its_own(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from kiloc.ir.operator import Environment, Names, NodeTypes, Op
 from kiloc.ir.types import TensorType
 from kiloc.ops._window import Window, same_padding
 from kiloc.ops.model.average_pool_2d import window_counts
-from kilotune import resources
+from kilotune import host_runtime, resources
 
 RUNTIME = Path(__file__).resolve().parents[2] / "runtime"
 FOLDERS = ("kernels", "loss", "optim")
@@ -100,15 +100,24 @@ class Library:
         return self.ffi.cast(f"{ctype or CTYPES[array.dtype.name]} *", array.ctypes.data)
 
 
+def in_vectors(source: Path) -> Path | None:
+    """The same kernel for the vectors of this computer."""
+    variant = source.parent / resources.VECTOR / source.name
+    return variant if variant.is_file() else None
+
+
 @cache
-def compiled() -> Library:
-    """Every kernel, loss and update of the runtime as one shared library; built once a process."""
+def compiled(vector: bool = False) -> Library:
+    """Every kernel, loss and update of the runtime as one shared library; built once a process. vector: for the vectors of this computer."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         helper = folder / "primitives.c"
         helper.write_text(primitives_source())
         flags = [*FLAGS, f"-I{RUNTIME / 'include'}", *shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))]
         sources = [helper, *(s for f in (*FOLDERS, "product") for s in portable(f))]
+        if vector:
+            flags += [*host_runtime.machine_flags("gcc"), "-DKT_VECTOR=1"]
+            sources = [in_vectors(source) or source for source in sources]
         running = []
         for i in (0, 1):  # two compilers at once
             part = folder / str(i)
@@ -286,15 +295,17 @@ def works_in_place(case: Case) -> bool:
 
 
 def check(library: Library, case: Case) -> None:
+    """Portable C, and the kernels for the vectors of this computer."""
     expected = case.expected()
-    for in_place in (False, True) if works_in_place(case) else (False,):
-        found = Run(library, case, in_place).call()
-        for name, array in expected.items():
-            assert_equal(found[name], array, f"{name}, in place: {in_place}")
-        for name, array in case.arrays.items():
-            if name not in expected and not (in_place and name == case.op.in_place):
-                assert_equal(found[name], array, f"{name} is only read")
-    check_overlapping(library, case, expected)
+    for kernels in (library, compiled(vector=True)):
+        for in_place in (False, True) if works_in_place(case) else (False,):
+            found = Run(kernels, case, in_place).call()
+            for name, array in expected.items():
+                assert_equal(found[name], array, f"{name}, in place: {in_place}, in vectors: {kernels is not library}")
+            for name, array in case.arrays.items():
+                if name not in expected and not (in_place and name == case.op.in_place):
+                    assert_equal(found[name], array, f"{name} is only read")
+        check_overlapping(kernels, case, expected)
 
 
 def check_overlapping(library: Library, case: Case, expected: Mapping[str, Array]) -> None:

@@ -29,7 +29,8 @@ from kernel_driver import (
 )  # fmt: skip
 
 from kiloc.ir.types import TensorType, activation, gradient, scalar
-from kiloc.ops.backward.loss import BinaryCrossEntropy, Huber, MeanSquaredError, ReconstructionError, SoftCrossEntropy, SoftmaxCrossEntropy
+from kiloc.ops.backward.loss import BinaryCrossEntropy, Huber, MeanSquaredError, NextToken, ReconstructionError, SoftCrossEntropy, SoftmaxCrossEntropy
+from kiloc.ops.model.embedding import token_quantization
 from kiloc.ops.model.lora import AdaptRange
 from kiloc.ops.update import _moments
 from kiloc.ops.update.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
@@ -106,6 +107,15 @@ def reconstruction(r: Rng) -> Case:
     if r.random() < 0.2:  # a perfect reconstruction
         types["x"], arrays["x"] = types["y"], arrays["y"].copy()
     return Case(ReconstructionError(), types, arrays)
+
+
+def next_token(r: Rng) -> Case:
+    """Also with more logits than tokens there are, and with a sequence that has one target."""
+    rows, size = pick(r, 2, 3, 17, 64), pick(r, 1, 2, 96, 256)
+    vocabulary = int(r.integers(1, size + 1))
+    types = {"y": activation((1, rows, size), scale(r, -10, 3), zero_point(r)), "x": TensorType((1, rows), "int8", token_quantization(vocabulary))}
+    tokens = r.integers(0, vocabulary, (1, rows)) + types["x"].zero_point
+    return Case(NextToken(), types, {"y": int8(r, 1, rows, size), "x": tokens.astype(np.int8)})
 
 
 # -- optimizers -------------------------------------------------------------------------------------------
@@ -309,6 +319,7 @@ LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
         (cross_entropy, 50), (soft_cross_entropy, 50), (binary_cross_entropy, 40), (squared_error, 30), (huber, 30), (reconstruction, 30),
+        (next_token, 40),
     )
 }  # fmt: skip
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
@@ -385,6 +396,20 @@ def test_soft_cross_entropy_is_the_formula(smoothing: float, weighted: bool, see
 
     types = {"y": activation((1, 7), 0.05, 3), "target": TensorType((1, 7), "float32")}
     assert_same_loss(Case(SoftCrossEntropy(smoothing, weights), types, {"y": int8(r, 1, 7), "target": t.reshape(1, 7)}), formula)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_next_token_is_the_formula(seed: int) -> None:
+    """A mean over the tokens that have one behind them; the last row has no part in it."""
+    r = np.random.default_rng(seed)
+    types = {"y": activation((1, 4, 6), 0.05, 3), "x": TensorType((1, 4), "int8", token_quantization(6))}
+    tokens = r.integers(0, 6, (1, 4)).astype(np.int8)
+
+    def formula(y: Array) -> float:
+        rows = y.reshape(4, 6)[:3]
+        return float(np.mean(np.log(np.exp(rows).sum(1)) - rows[range(3), tokens[0, 1:]]))
+
+    assert_same_loss(Case(NextToken(), types, {"y": int8(r, 1, 4, 6), "x": tokens}), formula)
 
 
 @pytest.mark.parametrize("sure", [False, True])

@@ -16,6 +16,7 @@ from ..ir.graph import ADAPTER_KINDS, STREAM, Graph, Value
 from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
+from ..ops.model.embedding import token_codes
 from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
@@ -83,6 +84,15 @@ class CAdapter:
 
 
 @dataclass(frozen=True)
+class CTokens:
+    """An input of tokens, and the lowest and the highest code that has a row of its table; others are refused."""
+
+    name: str
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
 class CEnd:
     """An input or output in a buffer that holds all of them: from byte `at` to `end`."""
 
@@ -141,6 +151,7 @@ class ModelContext:
     """Nothing is trained, but adapters are taken: inference reads the trained values where they lie."""
     loss: str
     classes: int
+    tokens: list[CTokens]
     class_names: Code
     """Elements of an array of strings; empty where nobody named them."""
     target_values: int
@@ -279,6 +290,7 @@ def build_context(
         adapters=train is None and bool(graph.trained_state()),
         loss=loss if train else "",
         classes=graph.type(reads["y"]).size if "label" in reads else 0,
+        tokens=_tokens(graph, identifiers),
         class_names=_class_names(class_names, graph.type(outputs[0]).size),
         target_values=graph.type(reads["y"]).size if "target" in reads else 0,
         target_range=_target_range(graph) if "target" in reads else (),
@@ -314,6 +326,12 @@ def build_context(
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def _tokens(graph: Graph, inputs: Sequence[str]) -> list[CTokens]:
+    """Those inputs that hold tokens; where every code is one nothing is refused."""
+    found = [("input" if i == 0 else f"input_{i + 1}", token_codes(graph, name)) for i, name in enumerate(inputs)]
+    return [CTokens(name, *codes) for name, codes in found if codes is not None and codes != RANGES["int8"]]
 
 
 def _class_names(names: Sequence[str], outputs: int) -> Code:

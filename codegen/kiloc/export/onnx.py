@@ -21,13 +21,18 @@ from ..ir.graph import STREAM, Graph, Node
 from ..ir.types import TensorType
 from ..ir.verify import verify
 from ..ops._window import Window
+from ..ops.model.embedding import tokens_of
 
-OPSET, IR_VERSION, LATER_IR_VERSION = 13, 8, 9
+OPSET, IR_VERSION = 13, 8
+_IR_VERSIONS = {18: 9, 21: 10}
+"""From these opsets on."""
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _ELEMENTS = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 """Of inputs and outputs."""
 _SINCE = {"HardSwish": 14, "LayerNormalization": 17, "Gelu": 20}
 """Opsets of operators that are later than the others."""
+INT16_SINCE = 21
+"""The opset from which QuantizeLinear and DequantizeLinear have int16."""
 AXES_AS_INPUT = 18
 """The opset from which ReduceMean has its axes as an input."""
 _CLIPS = {"relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
@@ -67,7 +72,10 @@ class OnnxWriter:
 
     def finished(self) -> bytes:
         def port(name: str) -> Any:
-            return helper.make_tensor_value_info(name, _ELEMENTS[self.graph.type(name).dtype], self.graph.type(name).shape)
+            element = TensorProto.INT64 if name in tokens else _ELEMENTS[self.graph.type(name).dtype]
+            return helper.make_tensor_value_info(name, element, self.graph.type(name).shape)
+
+        tokens = tokens_of(self.graph)
 
         outputs = [self.last(name) for name in self.graph.outputs]
         renamed = dict(zip(outputs, self.graph.outputs, strict=True))
@@ -79,7 +87,7 @@ class OnnxWriter:
             self._axes_as_inputs()
         ports = [port(n) for n in self.graph.inputs], [port(n) for n in self.graph.outputs]
         body = helper.make_graph(self.nodes, self.graph.name, *ports, list(self.constants.values()))
-        version = IR_VERSION if self.opset < AXES_AS_INPUT else LATER_IR_VERSION
+        version = max((v for since, v in _IR_VERSIONS.items() if self.opset >= since), default=IR_VERSION)
         model = helper.make_model(body, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="kilotune", ir_version=version)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
@@ -103,6 +111,7 @@ class OnnxWriter:
 
     def scale(self, name: str, type_: TensorType) -> list[str]:
         """Scale and zero point of an activation."""
+        self.opset = max(self.opset, INT16_SINCE if type_.dtype == "int16" else OPSET)
         scale = self.constant(f"{name}/scale", np.array(type_.scale, np.float32))
         return [scale, self.constant(f"{name}/zero_point", np.array(type_.zero_point, type_.dtype))]
 
@@ -183,9 +192,9 @@ class OnnxWriter:
         return found
 
     # -- operators ------------------------------------------------------------------------------------
-    def elementwise(self, node: Node) -> None:
+    def elementwise(self, node: Node, kind: str = "") -> None:
         """An operator whose inputs are its operands, in this order and all in the order of axes that the first has; its attribute `activation`
-        becomes the clamp behind it."""
+        becomes the clamp behind it. kind: what the format calls it, where that is not the first name of its binding."""
         assert node.op.onnx is not None
         names = [node.inputs[operand] for operand in node.op.operands]
         shapes, constant = {self.graph.type(name).shape for name in names}, any(self.graph.values[name].kind == "constant" for name in names)
@@ -194,9 +203,18 @@ class OnnxWriter:
         for operand, name in zip(node.op.operands, names, strict=True):
             tensor = self.operand_or_constant(node, operand) if order == "last" else self._ordered(self.operand(node, operand), order)
             reals.append(self.real(node, name, tensor))
-        kind = node.op.onnx.operators[0]
+        kind = kind or node.op.onnx.operators[0]
         real = self.emit(kind, reals, f"{node.name}/{kind.lower()}")
         self.result(node, real, order, getattr(node.op, "activation", "none"))
+
+    def embedded(self, node: Node) -> None:
+        """Gather of a dequantised table's rows by an input, which holds the numbers of tokens."""
+        table, name = self.graph.values[node.inputs["table"]], node.inputs["x"]
+        if table.data is None or name not in self.graph.inputs:
+            raise CompileError(node.origin or node.name, f"chooses rows by {name}, which is computed", "keep the file that it was read from")
+        inputs = [self.constant(f"{node.name}/table", table.data), *self.scale(f"{node.name}/table", table.type)]
+        real = self.emit("DequantizeLinear", inputs, f"{node.name}/table/real")
+        self.result(node, self.emit("Gather", [real, name], f"{node.name}/rows", axis=0), "last")
 
     def window_attributes(self, window: Window) -> dict[str, Any]:
         return {"kernel_shape": window.kernel, "strides": window.stride, "pads": window.pad}

@@ -62,7 +62,7 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     whole = with_storage(attach_all(base, options.methods, Calibration(forward, options.seed)), options.storage)
     whole = schedule(prune(differentiate(remember(whole, options), options.loss)), options)
     reduced = without_constant_channels(whole)
-    train = with_shared_weights(order_training(reduced, options.target, options.buffers), options)
+    train = with_shared_weights(order_training(reduced, options.target, options.buffers, reversing=options.ram is None), options)
     parts = [order_inference(reduced, options.target, options.buffers), train]
     infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.target, check=False)
     return Forecast(whole, infer, offload_least(training, infer.plan.arena_bytes) if options.pages_activations else training)

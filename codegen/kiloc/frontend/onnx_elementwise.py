@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import CompileError
-from ..ir.operator import Op
+from ..ir.operator import REGISTRY, Op
+from ..ir.types import Quantization
 from ..ops.model._choice import Choice
+from ..ops.model.requantize import Requantize
 from .build import SMALLEST_SCALE, checked_quantization
-from .onnx_file import Operator
+from .onnx_file import TAKE_INT16, Operator
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, Pending, is_ordered, positions
 
@@ -49,6 +52,9 @@ def elementwise(r: OnnxReader, op: Operator, kind: type[Op]) -> Pending:
         raise CompileError(op.where, "computes with constants alone", EXPORT_AGAIN)
     if count == 2 and isinstance(found[0], Constant) and getattr(kind, "commutes", False):
         found = found[::-1]
+    if any(isinstance(x, Activation) and r.type(x).dtype == "int16" for x in found):
+        kind, found = _of_int16(r, op, kind, found)
+    dtype = kind.element_types[0]
     shapes = [_shape(x) for x in found]
     try:
         shape = np.broadcast_shapes(*shapes)
@@ -61,12 +67,30 @@ def elementwise(r: OnnxReader, op: Operator, kind: type[Op]) -> Pending:
     if len(set(shapes)) == 1:
         first = next(x for x in found if isinstance(x, Activation))
         inputs = {name: _alike(r, op, x, first.index, r.type(first).shape) for name, x in zip(kind.operands, found, strict=True)}
-        return r.result(op, kind.mnemonic, make, inputs, r.type(first).shape, first.index, clamps=clamps, alike=alike)
+        return r.result(op, kind.mnemonic, make, inputs, r.type(first).shape, first.index, clamps=clamps, alike=alike, dtype=dtype)
     axes = order_of_axes(found, shape)
     moved = tuple(shape[a] for a in axes)
     inputs = {name: _stretched(r, op, x, axes) for name, x in zip(kind.operands, found, strict=True)}
     index = positions(moved).transpose(np.argsort(axes))
-    return r.result(op, kind.mnemonic, make, inputs, r.batched(moved), index, clamps=clamps, alike=alike)
+    return r.result(op, kind.mnemonic, make, inputs, r.batched(moved), index, clamps=clamps, alike=alike, dtype=dtype)
+
+
+def _of_int16(r: OnnxReader, op: Operator, kind: type[Op], found: Sequence[Operand]) -> tuple[type[Op], list[Operand]]:
+    """The form of an operator for int16, and its operands in that type: int8 ones keep their scale."""
+    wide = next((cls for cls in REGISTRY.values() if cls.beside == kind.mnemonic and cls.element_types == ("int16",)), None)
+    if wide is None:
+        raise CompileError(op.where, "has an operand of int16", f"of that type are operands of {', '.join(sorted(TAKE_INT16))} alone")
+    return wide, [_widened(r, op, x) for x in found]
+
+
+def _widened(r: OnnxReader, op: Operator, x: Operand) -> Operand:
+    if isinstance(x, Constant):
+        raise CompileError(op.where, f"adds the constant '{x.name}' to int16", "add it in a layer in front, as its bias")
+    t = r.type(x)
+    if t.dtype == "int16":
+        return x
+    wide = replace(t, dtype="int16", quantization=Quantization((t.scale,)))
+    return replace(x, value=r.b.node(r.name("widen"), Requantize(), {"x": x.value}, wide, op.where))
 
 
 def _operand(r: OnnxReader, op: Operator, position: int) -> Operand:

@@ -17,11 +17,16 @@ LAYOUT = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity",
 MOVES = {"MaxPool", "GlobalMaxPool", "Split", "Slice", "Gather", "Resize"}
 """What takes some of the codes of a tensor as they are."""
 RECURRENT = {"LSTM", "GRU"}
+TAKE_INT16 = {"Add", "Mul", "Sub"}
+"""What has a form for activations of int16."""
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 STANDARD, MICROSOFT = ("", "ai.onnx"), "com.microsoft"
 UNNAMED = "?"
 """A dimension that the file leaves open without a name."""
-_ELEMENTS: dict[int, str] = {int(onnx.TensorProto.INT8): "int8", int(onnx.TensorProto.UINT8): "uint8", int(onnx.TensorProto.FLOAT): "float32"}
+_ELEMENTS: dict[int, str] = {
+    int(onnx.TensorProto.INT8): "int8", int(onnx.TensorProto.UINT8): "uint8", int(onnx.TensorProto.FLOAT): "float32",
+    int(onnx.TensorProto.INT32): "int32", int(onnx.TensorProto.INT64): "int64",
+}  # fmt: skip
 
 
 @dataclass

@@ -18,6 +18,7 @@ from ..ops.model.pad_axes import PadAxes
 from ..ops.model.resize_bilinear import ResizeBilinear
 from ..ops.model.slice import Slice
 from .onnx_elementwise import Operand, as_operand, constant_operand, order_of_axes
+from .onnx_embedding import embedded
 from .onnx_file import Operator
 from .onnx_tensors import EXPORT_AGAIN
 from .qdq import Activation, AnyValue, Constant, Index, positions
@@ -111,6 +112,9 @@ def sliced(r: OnnxReader, op: Operator) -> AnyValue:
 
 
 def gathered(r: OnnxReader, op: Operator) -> AnyValue:
+    rows = embedded(r, op)
+    if rows is not None:
+        return rows
     x, indices = _operand(r, op), r.constant(op, 1).data
     axis = r.checked_axes(op, [op.int_of("axis", 0)], x.index.ndim)[0] if x.index.ndim else 0
     if indices.dtype.kind not in "iu" or indices.size == 0 or x.index.ndim == 0:

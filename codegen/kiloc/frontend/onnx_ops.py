@@ -16,7 +16,7 @@ from .onnx_functions import clamped
 from .onnx_shapes import SHAPE_OPERATORS, Handler
 from .onnx_tensors import EXPORT_AGAIN
 from .onnx_values import Values
-from .qdq import Activation, AnyValue, Constant, Pending, positions
+from .qdq import Activation, AnyValue, Constant, Pending, held, positions
 from .refusals import Consequence
 
 
@@ -31,10 +31,10 @@ def _quantize(v: Values, op: Operator) -> AnyValue:
     if isinstance(x, Activation):
         if x.dtype != "float32":
             raise CompileError(op.where, f"quantises a tensor of type {x.dtype}", EXPORT_AGAIN)
-        if v.quantization(x) == q:
+        if v.quantization(x) == q and v.type(x).dtype == held(dtype):
             return replace(x, dtype=dtype)
         x = v.requantized(x, op)
-    return Activation(v.emitted(x, q, op.outputs[0]), x.index, dtype)
+    return Activation(v.emitted(x, q, op.outputs[0], held(dtype)), x.index, dtype)
 
 
 def _stand_in(v: Values, op: Operator) -> AnyValue:
@@ -43,7 +43,7 @@ def _stand_in(v: Values, op: Operator) -> AnyValue:
     if shape is None:
         raise Consequence(op.where)
     q, dtype = v.parameters(op)
-    return Activation(v.b.stand_in(TensorType(shape, "int8", q), op.where), positions(shape), dtype)
+    return Activation(v.b.stand_in(TensorType(shape, held(dtype), q), op.where), positions(shape), dtype)
 
 
 def _quantized_constant(v: Values, op: Operator, x: Constant) -> Constant:

@@ -10,6 +10,7 @@ from ..ops.model.requantize import Requantize
 from ..ops.model.softmax import Softmax
 from .build import QUANTIZE_HINT
 from .onnx_affine import own_range
+from .onnx_embedding import TOKENS, declare_tokens
 from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, RECURRENT, Port
 from .onnx_reader import OnnxReader
 from .onnx_recurrent import INPUT_HINT
@@ -19,9 +20,12 @@ from .qdq import Activation, Pending, positions
 def declare_input(v: OnnxReader, port: Port) -> None:
     if port.name in v.known:
         raise CompileError(port.where, "is an input twice", "export the model again")
+    if port.dtype in TOKENS:
+        declare_tokens(v, port)
+        return
     if port.dtype not in ("int8", "uint8", "float32"):
         hint = f"end the model with {DEQUANTIZE} of int8 or uint8, or with a FLOAT32 input in front of {QUANTIZE}"
-        raise CompileError(port.where, f"has type {port.dtype}; inputs are int8, uint8, or float32 in front of {QUANTIZE}", hint)
+        raise CompileError(port.where, f"has type {port.dtype}; inputs are int8, uint8, float32 in front of {QUANTIZE}, or tokens", hint)
     shape = port.fixed_shape() if not _is_sequence(v, port) else (1, *port.fixed_shape(1))
     found = _entry_parameters(v, port)
     if any(q != found[0] for q in found):

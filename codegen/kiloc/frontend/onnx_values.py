@@ -15,11 +15,11 @@ from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
 from .build import QUANTIZE_HINT, GraphBuilder, checked_quantization, checked_scales
 from .names import layer_name
-from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, Operator
+from .onnx_file import DEQUANTIZE, LAYOUT, MOVES, QUANTIZE, TAKE_INT16, Operator
 from .onnx_functions import chosen, clip
 from .onnx_model import Model
 from .onnx_tensors import EXPORT_AGAIN
-from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, is_ordered, transposition
+from .qdq import Activation, AnyValue, Constant, Index, Pending, activation_name, held, is_ordered, transposition
 from .refusals import Consequence
 
 SCALE_HINT = (
@@ -58,6 +58,13 @@ class Values:
         x = self.known[op.input(position)] = self.settled(self.value(op.input(position), op.where), op.where)
         if x.dtype != "float32":
             raise CompileError(op.where, f"takes '{op.input(position)}' ({x.dtype}) without {DEQUANTIZE}", QUANTIZE_HINT)
+        return self._narrow(op, x)
+
+    def _narrow(self, op: Operator, x: Activation) -> Activation:
+        """x, refused where it is int16 and the operator has no form for that."""
+        if self.type(x).dtype == "int16" and op.kind not in TAKE_INT16:
+            what = f"takes '{op.inputs[0]}', which is int16: of that type are operands of {', '.join(sorted(TAKE_INT16))} alone"
+            raise CompileError(op.where, what, "quantise it to int8 in front")
         return x
 
     def settled(self, x: AnyValue, where: str) -> Activation:
@@ -78,7 +85,7 @@ class Values:
             ahead = self._scales_ahead(op)
             if len(ahead) == 1:
                 return Activation(self.emitted(x, ahead.pop()), x.index, "float32")
-        return self.settled(x, op.where)
+        return self._narrow(op, self.settled(x, op.where))
 
     def scale_behind(self, name: str) -> Quantization | None:
         """The one that a QuantizeLinear right behind a tensor gives it, read or not."""
@@ -163,11 +170,13 @@ class Values:
         scale, points, dtype = reals(self.constant(op, 1)), np.zeros(1, np.int64), "uint8"
         if op.input(2):
             dtype, points = str(self.constant(op, 2).data.dtype), self._zero_points(op)
-        if dtype not in ("int8", "uint8"):
-            raise CompileError(op.where, f"has type {dtype}; only int8 activations are supported", QUANTIZE_HINT)
+        if dtype not in ("int8", "uint8", "int16"):
+            raise CompileError(op.where, f"has type {dtype}; only int8 activations, and sums and products of int16, are supported", QUANTIZE_HINT)
+        if dtype == "int16" and points.any():
+            raise CompileError(op.where, f"int16 with zero point {points[0]}", "quantise int16 activations symmetrically, with zero point 0")
         if scale.size > 1 or points.size > 1:
             raise CompileError(op.where, "an activation with one scale a channel", "quantise activations per tensor")
-        return checked_quantization(op.where, scale, points - 128 * (dtype == "uint8"), None), dtype
+        return checked_quantization(op.where, scale, points - 128 * (dtype == "uint8"), None, held(dtype)), dtype
 
     def _zero_points(self, op: Operator) -> NDArray[np.int64]:
         data = self.constant(op, 2).data if op.input(2) else np.zeros(1, np.int64)
@@ -175,11 +184,14 @@ class Values:
             raise CompileError(op.where, f"has {data.size} zero points of type {data.dtype}; only int8 is supported", QUANTIZE_HINT)
         return data.astype(np.int64).ravel()
 
-    def emitted(self, p: Pending, q: Quantization, name: str = "") -> str:
-        """Add the node of a pending result; what its operator cannot do (another scale, a clamp) is done behind it."""
-        wanted = TensorType(p.shape, "int8", q)
+    def emitted(self, p: Pending, q: Quantization, name: str = "", dtype: str = "int8") -> str:
+        """Add the node of a pending result; what its operator cannot do (another scale or element type, a clamp) is done behind it."""
+        wanted = TensorType(p.shape, dtype, q)
+        if dtype == "int16" and p.dtype == "int8":
+            what = f"{p.origin.kind} with a result of int16: that of sums and products of int16 alone is supported"
+            raise CompileError(p.origin.where, what, "quantise its result to int8, and that to int16 behind it")
         activation = activation_name(p.low, p.high, wanted)
-        result = replace(wanted, quantization=p.kept or q)
+        result = replace(wanted, quantization=p.kept or q, dtype=p.dtype or dtype)
         split = result != wanted or activation is None or (activation != "none" and not p.clamps)
         if p.alike:
             p = replace(p, inputs={o: self.rescaled(value, q, p.origin.where) for o, value in p.inputs.items()})
@@ -221,7 +233,7 @@ class Values:
 
     def requantized(self, x: Activation, op: Operator) -> Pending:
         """x itself as a float result: for QuantizeLinear, Relu or Clip right behind DequantizeLinear."""
-        return Pending(op, "quantize", Requantize, {"x": x.value}, self.type(x).shape, x.index, exact=self.quantization(x))
+        return Pending(op, "quantize", Requantize, {"x": x.value}, self.type(x).shape, x.index, exact=self.quantization(x), dtype="")
 
     def dequantized_constant(self, op: Operator, x: Constant) -> Constant:
         """A constant with the scales that a QuantizeLinear or DequantizeLinear names."""

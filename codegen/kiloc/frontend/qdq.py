@@ -77,7 +77,7 @@ class Activation:
     """A quantised value of the graph in the file's shape.
 
     index: for every element in the file's order, its position in the value.
-    dtype: how the file sees it: int8 or uint8 (the graph holds uint8 as int8, 128 lower), float32 behind DequantizeLinear.
+    dtype: how the file sees it: int8, int16 or uint8 (the graph holds uint8 as int8, 128 lower), float32 behind DequantizeLinear.
     """
 
     value: str
@@ -143,6 +143,7 @@ class Pending:
     shape, index: the graph's shape, and the file's order on it.
     kept: the only quantisation that the operator can give; exact: one in which the result is not rounded.
     alike: the operands must have the quantisation of the result.
+    dtype: element type of what the operator gives: "int8", or "int16"; "" for any, as a change of scale alone does.
     program: of a function of x alone (`ops/model/function.py`); alone: the operator that has it, where it is one operator of the file.
     low, high: the clamp in real values.
     """
@@ -158,6 +159,7 @@ class Pending:
     kept: Quantization | None = None
     exact: Quantization | None = None
     alike: bool = False
+    dtype: str = "int8"
     program: tuple[str, ...] = ()
     alone: Op | None = None
     low: float = -np.inf
@@ -165,6 +167,11 @@ class Pending:
 
 
 AnyValue = Constant | Activation | Pending
+
+
+def held(dtype: str) -> str:
+    """The element type in which the graph holds what is of this type in the file."""
+    return "int16" if dtype == "int16" else "int8"
 
 
 def positions(shape: tuple[int, ...]) -> Index:

@@ -12,6 +12,7 @@ from ..ir.verify import total_macs
 from ..options import Options
 from ..passes.kernels import with_kernels
 from ..passes.offload import moved_bytes, offload
+from ..passes.reconstruct import reconstruct
 from ..passes.segments import segmentations
 from ..plan import WORD
 from ..plan.offload import Offloads
@@ -124,8 +125,11 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
 
 
 def _bases(part: Slice, budget: int) -> Iterator[Graph]:
-    """The slice as it is, and in stripes where there is something to stripe."""
+    """The slice as it is, with reversible blocks reconstructed where there are some, and in stripes where there is something to stripe."""
     yield part.graph
+    reversed_ = reconstruct(part.graph)
+    if reversed_ is not part.graph:
+        yield reversed_
     in_stripes = _striped(part, budget)
     if in_stripes is not part.graph:
         yield in_stripes

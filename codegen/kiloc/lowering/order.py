@@ -7,6 +7,7 @@ from ..passes.fold_transposes import fold_transposes
 from ..passes.fuse_attention import fuse_attention
 from ..passes.fuse_elementwise import fuse_elementwise
 from ..passes.kernels import with_kernels
+from ..passes.reconstruct import reconstruct
 from ..passes.slices import inference_slice, training_slice
 from ..plan import alignment
 from ..plan.lifetimes import lifetimes
@@ -35,8 +36,16 @@ def _inference_in_order(whole: Graph, target: str, buffers: str) -> Graph:
     return part.with_nodes(named[n.name] for n in order)
 
 
-def order_training(whole: Graph, target: str, buffers: str) -> Graph:
-    """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once."""
+def order_training(whole: Graph, target: str, buffers: str, reversing: bool = False) -> Graph:
+    """What one training sample runs: forward in the order of inference, where that keeps no more bytes alive at once.
+
+    reversing: with the activations of reversible blocks reconstructed.
+    """
+    part = _training_in_order(whole, target, buffers)
+    return reconstruct(part) if reversing else part
+
+
+def _training_in_order(whole: Graph, target: str, buffers: str) -> Graph:
     whole = _by_rows(whole)
     part = training_slice(whole, buffers)
     usual, order = inference_slice(whole, buffers).nodes, _inference_in_order(whole, target, buffers).nodes

@@ -21,6 +21,7 @@ from ._sums import output_scales
 from .backward._gradient import RequantizedGradient, batch
 from .backward.gradient_mask import masked
 from .model._linear import Linear
+from .model.embedding import token_codes, tokens_of
 
 
 def _load_all() -> None:
@@ -42,4 +43,6 @@ __all__ = [
     "far_apart",
     "masked",
     "output_scales",
+    "token_codes",
+    "tokens_of",
 ]

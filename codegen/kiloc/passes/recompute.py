@@ -30,17 +30,12 @@ def recompute(part: Graph, dropped: Collection[str], nested: bool = False) -> Gr
     """
     if not dropped:
         return part
-    again = _Again(part, frozenset(dropped), nested)
-    for node in part.nodes:
-        if node.phase != "forward":
-            if not again.dropped.isdisjoint(node.inputs.values()):
-                node = replace(node, inputs={o: again.demanded(v) if v in again.dropped else v for o, v in node.inputs.items()})
-            again.changed.update(node.updates)
-        again.nodes.append(node)
-    return part.with_values(again.values.values()).with_nodes(again.nodes)
+    return Again(part, frozenset(dropped), nested).graph()
 
 
-class _Again:
+class Again:
+    """A training slice while it is made anew: each node is followed, and what it reads of the dropped values is computed in front of it."""
+
     def __init__(self, part: Graph, dropped: frozenset[str], nested: bool) -> None:
         self.part = part
         self.dropped = dropped
@@ -51,6 +46,15 @@ class _Again:
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self.changed: set[str] = set()
+
+    def graph(self) -> Graph:
+        for node in self.part.nodes:
+            if node.phase != "forward":
+                if not self.dropped.isdisjoint(node.inputs.values()):
+                    node = replace(node, inputs={o: self.demanded(v) if v in self.dropped else v for o, v in node.inputs.items()})
+                self.changed.update(node.updates)
+            self.nodes.append(node)
+        return self.part.with_values(self.values.values()).with_nodes(self.nodes)
 
     def demanded(self, name: str) -> str:
         """The name under which the backward phase reads a dropped value."""
@@ -67,20 +71,28 @@ class _Again:
                 return known[name]
         if name in self.kept or name not in self.producers:
             return name
-        node = self.producers[name]
+        self._made(self._producer(name), passed)
+        return passed[name]
+
+    def _producer(self, name: str) -> Node:
+        """The node that is run for a value."""
+        return self.producers[name]
+
+    def _made(self, node: Node, passed: dict[str, str]) -> None:
+        """Runs a node again, and what it needs."""
         inputs = {o: self._value(v, passed) for o, v in node.inputs.items() if v not in node.updates or o in node.op.operands}
         # An update of a layer follows all that its own backward step and those of later layers read.
-        assert not self.changed & set(inputs.values()), f"{name} would be computed again from what an update has changed"
+        assert not self.changed & set(inputs.values()), f"{node.name} would be computed again from what an update has changed"
         suffix = self._suffix(node)
         for v in node.outputs:
             passed[v] = f"{v}{suffix}"
             self.values[passed[v]] = replace(self.part.values[v], name=passed[v])
         outputs = tuple(passed[v] for v in node.outputs)
         self.nodes.append(replace(node, name=f"{node.name}{suffix}", inputs=inputs, outputs=outputs, updates=(), phase="backward"))
-        return passed[name]
 
     def _suffix(self, node: Node) -> str:
         count = 1
-        while f"{node.outputs[0]}.again{count if count > 1 else ''}" in self.values:
+        known = (self.values, self.part.values)
+        while any(f"{node.outputs[0]}.again{count if count > 1 else ''}" in values for values in known):
             count += 1
         return f".again{count if count > 1 else ''}"

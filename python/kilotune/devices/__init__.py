@@ -24,10 +24,10 @@ from .serial_port import BAUD, SerialTransport, ports
 __all__ = ["AgentDevice", "DataWarning", "Device", "DeviceError", "History", "TrainingInterrupted", "available", "open_device"]
 
 
-def _open_host(manifest: Manifest, board: str) -> Device:
+def _open_host(manifest: Manifest, board: str, kernels: str | None = None, threads: int | None = None) -> Device:
     if board:
         raise _unknown(f"host:{board}")
-    return HostDevice(manifest)
+    return HostDevice(manifest, kernels, threads)
 
 
 def _open_host_agent(manifest: Manifest, board: str, sanitize: bool = False, timeout: float = 1.0) -> Device:
@@ -90,7 +90,8 @@ def _unknown(name: str) -> DeviceError:
 def open_device(build_dir: str | os.PathLike[str], name: str = "host", **options: Any) -> Device:
     """The model of a build directory on a device, compiled first if need be.
 
-    "host": in this process.
+    "host": in this process (options kernels="portable", for the C that cores without instructions of their own run instead of that for the
+    vectors of this computer; threads=1 for inference of one sample after the other; all with the same bits).
     "agent:host": the agent as a process (option sanitize=True).
     "qemu:BOARD": the agent on an emulated board (option count=True makes stats() count instructions).
     "renode:NAME": the same in Renode, which counts nothing.

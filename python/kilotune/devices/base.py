@@ -104,7 +104,8 @@ class Device(Calls, ABC):
         samples whose class, or each of whose values, is at most so far from the target, around a circle of `period`, such as 100 classes.
 
         The loss is computed here from that output, dequantised: cross-entropy for labels and distributions (without smoothing and
-        weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's loss.
+        weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's
+        loss. With "next_token" it is the mean over all tokens of x but the first, "accuracy" the share that was thought likeliest.
         Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
         samples = self._inputs(x)
@@ -351,10 +352,14 @@ class Device(Calls, ABC):
         """All outputs of each sample in one buffer, whose first values are those of the first output: see `data.packed`."""
         outputs = np.empty((len(samples), self.manifest.output_bytes), np.uint8)
         with bar("inference", len(samples), progress) if not callable(progress) else nullcontext(progress) as advance:
-            for i, sample in enumerate(samples):
-                outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.uint8)
-                advance()
+            self._infer_each(samples, outputs, advance)
         return outputs.view(self.manifest.outputs[0].dtype)
+
+    def _infer_each(self, samples: NDArray[Any], outputs: NDArray[np.uint8], advance: Callable[[], None]) -> None:
+        """The bytes of all outputs [N, output_bytes] of samples [N, ...]; advance: called after each."""
+        for i, sample in enumerate(samples):
+            outputs[i] = np.frombuffer(self._infer(sample.tobytes()), np.uint8)
+            advance()
 
     def _split(self, outputs: NDArray[Any]) -> Results:
         shaped = data.unpacked(outputs, self.manifest.outputs)
@@ -388,6 +393,9 @@ class Device(Calls, ABC):
         tensor, loss = self.manifest.outputs[0], self.manifest.loss
         if self.manifest.targets == "input":
             self._no_target(y)
+            if loss == "next_token":
+                tokens = samples[:, : self.manifest.inputs[0].size] - np.int64(self.manifest.inputs[0].zero_point)
+                return judgement.of_tokens(self._infer_all(samples, progress)[:, : tensor.size], tokens, tensor)
             y = data.dequantize(samples[:, : self.manifest.inputs[0].size], self.manifest.inputs[0])
         elif y is None:
             raise ValueError("y is missing: this model's loss takes targets")

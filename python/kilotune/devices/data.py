@@ -49,6 +49,12 @@ def _one_input(x: Any, tensor: Tensor, what: str) -> NDArray[Any]:
         array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{what} is not an array: {error}") from None
+    if tensor.tokens and array.dtype.kind in "iuf" and array.dtype != np.dtype(tensor.dtype):
+        _check_finite(array, what)
+        wrong = array[(array < 0) | (array >= tensor.tokens)]
+        if wrong.size:
+            raise ValueError(f"{what} holds token {wrong[0]}: the model has {tensor.tokens}, 0 to {tensor.tokens - 1}")
+        array = (np.rint(array).astype(np.int64) + tensor.zero_point).astype(tensor.dtype)
     if array.dtype not in (np.float32, np.float64, np.dtype(tensor.dtype)):
         raise ValueError(f"{what} has dtype {array.dtype}: give float32 or float64 (quantised here) or {tensor.dtype} (taken as is)")
     if array.shape[1:] != tensor.sample_shape or array.ndim != len(tensor.shape):

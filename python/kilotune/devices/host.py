@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-import math
+import os
 import re
 import struct
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from queue import SimpleQueue
 from typing import Any
 
 import cffi
+import numpy as np
+from numpy.typing import NDArray
 
 from .. import toolchain
+from ..host_runtime import KERNELS
 from .base import Device
+from .context import Buffer, Context
 from .errors import DeviceError, check_status
 from .manifest import Manifest
-
-_GUARD = b"\xa5" * 16
-"""Follows every buffer: a model that writes beyond its end is caught at the next call."""
-
 
 _slow_memory = threading.Lock()
 """Held while a model that keeps pages runs: all models of a library share one file (boards/host/posix/pages.c)."""
 
 
-class _Buffer:
-    """Memory of exactly `size` bytes, aligned, with a guard behind it."""
+_WORTH_THREADS = 20_000_000
+"""Nanoseconds of inference from which on threads are worth their start."""
 
-    def __init__(self, ffi: cffi.FFI, what: str, size: int) -> None:
-        self.what = what
-        self.size = size
-        self._words = ffi.new("uint64_t[]", math.ceil((size + len(_GUARD)) / 8))
-        self.pointer = ffi.cast("void *", self._words)
-        self._bytes = ffi.buffer(self._words)
-        self._bytes[size : size + len(_GUARD)] = _GUARD
-
-    def get(self, length: int | None = None) -> bytes:
-        return bytes(self._bytes[: self.size if length is None else length])
-
-    def set(self, content: bytes) -> None:
-        self._bytes[: len(content)] = content
-
-    def intact(self) -> bool:
-        return bytes(self._bytes[self.size : self.size + len(_GUARD)]) == _GUARD
+_BLOCK = 8
+"""Samples that a thread takes at a time."""
 
 
 class HostDevice(Device):
-    """Runs at the host's speed and counts nanoseconds; the bits are those of every other device."""
+    """Runs at the host's speed and counts nanoseconds; the bits are those of every other device.
 
-    def __init__(self, manifest: Manifest) -> None:
+    kernels: "vector" for the vectors of this computer, "portable" for the C that every core without instructions of its own runs; None: vectors,
+    where the runtime of the build is that of this kilotune. threads: that many samples may go through inference at once; None: as this computer
+    has cores. Neither changes a bit.
+    """
+
+    def __init__(self, manifest: Manifest, kernels: str | None = None, threads: int | None = None) -> None:
         super().__init__(manifest, "host")
+        if kernels not in (None, *KERNELS):
+            raise DeviceError("host", f"there are no kernels {kernels!r}", f"kernels: {', '.join(KERNELS)}")
+        if threads is not None and threads < 1:
+            raise DeviceError("host", f"threads is {threads}", "pass 1 or more")
+        self.threads = threads or _cores()
+        self.kernels = kernels or toolchain.host_kernels(manifest.directory)
         self._ffi = cffi.FFI()
         self._ffi.cdef(_declarations(manifest) + f"\nextern kt_model_interface {manifest.name}_interface;")
-        path = toolchain.host_library(manifest.directory)
+        path = toolchain.host_library(manifest.directory, self.kernels)
         try:
             self._library: Any = self._ffi.dlopen(str(path))
         except OSError as error:
@@ -72,8 +72,8 @@ class HostDevice(Device):
         self._measured: tuple[str | None, int] = (None, 0)
         self._reset()
 
-    def _buffer(self, what: str, size: int) -> _Buffer:
-        return _Buffer(self._ffi, what, size)
+    def _buffer(self, what: str, size: int) -> Buffer:
+        return Buffer(self._ffi, what, size)
 
     def _check_manifest(self) -> None:
         m, model = self.manifest, self._model
@@ -103,11 +103,14 @@ class HostDevice(Device):
         elapsed = time.perf_counter_ns() - start
         if name in ("infer", "train_step", "apply"):
             self._measured = (name, elapsed)
-        for buffer in (self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter):
+        self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
+        return result
+
+    def _check_guards(self, buffers: tuple[Buffer, ...], name: str) -> None:
+        for buffer in buffers:
             if not buffer.intact():
                 self._closed = True
                 raise DeviceError(f"{self.name}, {name}", f"the model wrote beyond the end of its {buffer.what}", "this is a bug of kilotune")
-        return result
 
     def _do(self, name: str, *arguments: Any) -> None:
         check_status(int(self._call(name, *arguments)), f"{self.name}, {name}")
@@ -123,6 +126,42 @@ class HostDevice(Device):
         self._input.set(sample)
         self._do("infer", self._input.pointer, self._output.pointer)
         return self._output.get()
+
+    def _infer_each(self, samples: NDArray[Any], outputs: NDArray[np.uint8], advance: Callable[[], None]) -> None:
+        """Several at once, where samples do not depend on each other and are worth it: each thread has memory of its own."""
+        if len(samples) == 0:
+            return
+        super()._infer_each(samples[:1], outputs[:1], advance)
+        rest = len(samples) - 1
+        count = min(self.threads, -(-rest // _BLOCK)) if self._measured[1] * rest > _WORTH_THREADS else 1
+        contexts: list[Context] = [] if count < 2 or self.manifest.kept or self.manifest.page_bytes else self._contexts(count)
+        if not contexts:
+            super()._infer_each(samples[1:], outputs[1:], advance)
+            return
+        free: SimpleQueue[Context] = SimpleQueue()
+        for context in contexts:
+            free.put(context)
+
+        def infer(first: int) -> int:
+            context = free.get()
+            last = min(first + _BLOCK, len(samples))
+            for i in range(first, last):
+                outputs[i] = np.frombuffer(context.infer(samples[i].tobytes()), np.uint8)
+            free.put(context)
+            return last - first
+
+        with ThreadPoolExecutor(len(contexts)) as pool:
+            for done in pool.map(infer, range(1, len(samples), _BLOCK)):
+                for _ in range(done):
+                    advance()
+        for context in contexts:
+            self._check_guards(context.buffers, "infer")
+
+    def _contexts(self, count: int) -> list[Context]:
+        """Memory for threads that infer with the values of now; empty where the model takes no copy of its state, as a signed build does not."""
+        m, state = self.manifest, self._state.get()
+        found = [Context(self._ffi, self._model, m.arena_bytes, state, m.input_bytes, m.output_bytes, self.name) for _ in range(count)]
+        return found if all(context.ready for context in found) else []
 
     def _train_step(self, sample: bytes, label: int, values: bytes) -> float:
         self._input.set(sample)
@@ -166,6 +205,11 @@ class HostDevice(Device):
 
     def _release(self) -> None:
         """Nothing: the library stays loaded, as other devices of the same build may use it."""
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compare_with_manifest(manifest: Manifest, where: str, found: dict[str, Any], remedy: str = "build it again") -> None:

@@ -60,6 +60,15 @@ def of_labels(outputs: NDArray[Any], labels: NDArray[np.int32], tensor: Tensor, 
     return _of_classes(losses, outputs.argmax(axis=1), labels, near)
 
 
+def of_tokens(outputs: NDArray[Any], tokens: NDArray[np.int64], tensor: Tensor) -> Judgement:
+    """Cross-entropy of outputs [N, rows * logits] for the next of the tokens [N, rows], a mean over the rows that have one."""
+    count, rows = tokens.shape
+    flat, target = outputs.reshape(count, rows, -1)[:, :-1].reshape(count * (rows - 1), -1), tokens[:, 1:].ravel()
+    losses = -_log_probabilities(flat, tensor)[np.arange(len(target)), target]
+    right = flat.argmax(axis=1) == target
+    return Judgement(losses.reshape(count, -1).mean(axis=1), right.reshape(count, -1).mean(axis=1))
+
+
 def of_distributions(outputs: NDArray[Any], targets: NDArray[np.float32], tensor: Tensor, near: Nearness | None = None) -> Judgement:
     """Cross-entropy of outputs [N, classes] against probabilities; right is an output whose likeliest class is the target's."""
     losses = -(targets * _log_probabilities(outputs, tensor)).sum(axis=1)

@@ -27,7 +27,9 @@ FORMAT = 1
 DTYPES = ("int8", "uint8", "int16", "int32")
 """Of inputs and outputs. A manifest that names none means int8."""
 
-TARGETS_OF_LOSSES = {"cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values"}
+TARGETS_OF_LOSSES = {
+    "cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values", "next_token": "input"
+}  # fmt: skip
 """Losses, and what their targets are where the manifest does not say."""
 
 
@@ -43,6 +45,8 @@ class Tensor:
     """Whether the values are probabilities of a softmax, or each of its own."""
     dtype: str = "int8"
     """Element type of q: "int8", "uint8", "int16" or "int32"."""
+    tokens: int | None = None
+    """Of an input of tokens, how many there are: real values are their numbers. None for any other tensor."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -62,6 +66,8 @@ class Tensor:
     @property
     def range(self) -> tuple[int, int]:
         """Least and greatest q."""
+        if self.tokens is not None:
+            return self.zero_point, self.zero_point + self.tokens - 1
         limits = np.iinfo(self.dtype)
         return int(limits.min), int(limits.max)
 
@@ -230,7 +236,10 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     if dtype not in DTYPES:
         raise ValueError(f"the type {dtype!r} is none of {', '.join(DTYPES)}")
     softmax, logistic = (bool(data.get(kind, False)) for kind in ("softmax", "logistic"))
-    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), softmax, logistic, dtype)
+    tokens = _optional(int, data.get("tokens"))
+    if tokens is not None and not 1 <= tokens <= 256:
+        raise ValueError(f"an input has {tokens} tokens")
+    return Tensor(shape, float(data["scale"]), int(data["zero_point"]), softmax, logistic, dtype, tokens)
 
 
 def _names(data: Any) -> tuple[str, ...]:

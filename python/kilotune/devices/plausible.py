@@ -35,7 +35,7 @@ def warn_of_inputs(x: Samples, manifest: Manifest) -> None:
     several = len(manifest.inputs) > 1
     for i, tensor in enumerate(manifest.inputs):
         array = np.asarray(x[i] if several else x)  # type: ignore[index]
-        if not is_recordings(array, manifest.features) and len(array) > 1 and array[0].size > 1:
+        if not tensor.tokens and not is_recordings(array, manifest.features) and len(array) > 1 and array[0].size > 1:
             text = _range_text(array, tensor)
             if text:
                 _warn(f"x[{i}]: {text}" if several else f"x: {text}")

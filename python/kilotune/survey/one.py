@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kiloc import CompileError, ModelError, differentiate
 from kiloc.ir import Graph, run
+from kiloc.ops import token_codes
 from kiloc.optim import SGD, with_accumulators
 from kiloc.passes import with_whole_sequences
 from kiloc.peft import BiasOnly, Calibration, attach_all, has_weights
@@ -107,7 +108,7 @@ def inputs_of(graph: Graph, count: int) -> list[NDArray[Any]]:
     rng, found = np.random.default_rng(1), []
     for name in graph.inputs:
         t = graph.type(name)
-        low, high = np.iinfo(t.dtype).min, np.iinfo(t.dtype).max
+        low, high = token_codes(graph, name) or (int(np.iinfo(t.dtype).min), int(np.iinfo(t.dtype).max))
         shape = (count - count // 2, *t.shape[1:])
         uniform = rng.integers(low, high + 1, shape)
         normal = rng.normal((low + high + 1) / 2, (high - low) / 6, (count // 2, *t.shape[1:])).round()

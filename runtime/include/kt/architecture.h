@@ -7,6 +7,8 @@
  *     KT_MVE   integer Helium: Cortex-M55; its inline assembly takes more registers than a build without optimisation has free
  *     KT_ARMV7M, KT_ARMV6M   cores without either, by whether they have all of Thumb-2 (Cortex-M3) or not
  *              (Cortex-M0, M0+, M23)
+ *     KT_VECTOR   vectors of a computer (AVX2, SSE2, NEON, or those of gcc and clang); only where the build asks for it with
+ *              -DKT_VECTOR=1, as kilotune's host device does
  *
  * All give the same bits. Define KT_PORTABLE to build the portable C everywhere. A generated build has the sources that its own core needs, and
  * its kt/target.h says which are absent (KT_WITHOUT_DSP, KT_WITHOUT_MVE and so on): another core then runs the portable ones. */
@@ -36,6 +38,10 @@
 #define KT_MVE 1
 #else
 #define KT_MVE 0
+#endif
+
+#ifndef KT_VECTOR
+#define KT_VECTOR 0
 #endif
 
 #define KT_ARMV7M 0

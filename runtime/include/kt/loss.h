@@ -1,6 +1,6 @@
 /* kt/loss.h: losses, from the int8 result of a model to its int8 gradient.
  *
- * real y = (q - zero_point) * scale. All arithmetic is float32, in order; O(size) and without scratch.
+ * real y = (q - zero_point) * scale. All arithmetic is float32, in order; O(size), and without scratch but where one is asked for.
  * The gradient gets a power of two of its own: exponent = ceil(log2(max(max|g|, 2^-20) / 127)),
  * g = saturate8(floor(real g * 2^-exponent + 0.5)). One exponent carries the thousandfold change between right and
  * wrong samples, so that all other gradients keep constant shifts.
@@ -41,6 +41,20 @@ typedef struct {
  * g [size]; exponent and loss: one value each. */
 void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss);
+
+/* size: values of a row of y; rows: tokens; token_offset: what a code counts less than its token. */
+typedef struct {
+    int32_t size;
+    int32_t rows;
+    int32_t zero_point;
+    float scale;
+    int32_t token_offset;
+} kt_next_token_params;
+
+/* Row i of y [rows, size] are the logits of token i + 1: the mean of rows - 1 cross entropies; the last row of g is 0.
+ * tokens [rows]: the model's own input, values in [0, size) once the offset is added. scratch: 256 floats. */
+void kt_next_token_cross_entropy(const kt_next_token_params *params, const int8_t *y, const int8_t *tokens, int8_t *g,
+                                 int32_t *exponent, float *loss, void *scratch);
 
 /* The same with a distribution in place of a label: q = (1 - smoothing) target + smoothing / size and
  * w = sum_i weights[i] target[i]. target [size]: in [0, 1], with the sum 1; where its sum is a little off, loss and

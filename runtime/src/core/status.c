@@ -43,6 +43,8 @@ const char *kt_status_text(kt_status status)
         return "the call does not permit this value";
     case KT_ERROR_UNSIGNED:
         return "a build with a public key takes no state from outside";
+    case KT_ERROR_TOKEN:
+        return "a token lies outside the model's vocabulary";
     }
     return "an unknown status";
 }

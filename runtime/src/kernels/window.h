@@ -129,6 +129,9 @@ static inline int32_t kt_kernel_size(const kt_window *window)
     return window->kernel[KT_Y] * window->kernel[KT_X] * window->input[KT_CHANNELS];
 }
 
+#if defined(KT_VECTOR) && KT_VECTOR
+#include "vector/patch.h"
+#else
 /* sum w * (x + offset) over a patch; w points to the kernel's first value. */
 static inline int32_t kt_patch_dot(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t offset)
 {
@@ -175,6 +178,7 @@ static inline void kt_patch_dot4(const kt_patch *patch, const int8_t *x, const i
     sums[2] = sum2;
     sums[3] = sum3;
 }
+#endif
 
 /* The sums of up to four kernels from w on; returns how many: kernels are taken in fours, the rest singly. */
 static inline int32_t kt_patch_sums(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size, int32_t left,

@@ -1,7 +1,7 @@
 /* Two positions, int8 gradients of exact words. */
 #include "product.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 #include "portable.h"
 
 void kt_product_gradient(KT_PRODUCT_ARGUMENTS)

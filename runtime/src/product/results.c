@@ -1,7 +1,7 @@
 /* Two positions, int8 results. */
 #include "product.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 #include "portable.h"
 
 /* Rounded half up: ReLU layers. */

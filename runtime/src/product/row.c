@@ -1,7 +1,7 @@
 /* One row of a fully connected layer, int8 results. */
 #include "product.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 #include "portable.h"
 
 /* Rounded half up: ReLU layers. */

@@ -1,7 +1,7 @@
 /* Results whose requantisation is trained. */
 #include "product.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 #include "portable.h"
 
 /* Two positions, rounded half up: ReLU layers. */

@@ -1,7 +1,7 @@
 /* Two positions, int32 sums. */
 #include "product.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 #include "portable.h"
 
 /* Layers that add something to them before they are requantised. */

@@ -50,15 +50,16 @@ def gradient_case(r: Rng) -> Case:
     y, shape = forward.results[0], forward.results[0].shape
     types = {"g": gradient(shape, 1.0), "y": y, **forward.types}
     data = {"g": codes(r, *shape), "y": forward.expected()["result 0"], **forward.arrays}
-    return Case(GruGradient(room_for(data["recurrent"]), shift=int(r.integers(4, 18))), types, data)
+    every = int(r.integers(0, shape[1] + 1))
+    return Case(GruGradient(room_for(data["recurrent"]), every, shift=int(r.integers(4, 18))), types, data)
 
 
 GENERATORS = {"gru": (kernel_case, 30), "gru_gradient": (gradient_case, 30)}
 
 
-def trained(m: Any, x: str, other: str) -> str:
-    """Six steps of twenty values."""
-    steps, depth, units = 6, 20, 5
+def trained(m: Any, x: str, other: str, steps: int = 6) -> str:
+    """Steps over 120 values."""
+    depth, units = 120 // steps, 5
     x = m.op(both(m, x, other), "sequence", Reshape((1, steps, depth)), (1, steps, depth))
     constants = {}
     for operand, width, size in (("weights", depth, 0.9), ("recurrent", units, 2.0)):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from kernel_driver import Case, pick, scale
 
-from cases._parts import ACTIVATIONS, Make, Rng, one, window_of
+from cases._parts import ACTIVATIONS, Make, Meaning, Rng, never, one, window_of
 from cases.wide_layers import conv_of, int16, wide
 from kiloc.frontend.build import GraphBuilder
 from kiloc.ir.graph import Graph
@@ -17,6 +17,7 @@ from kiloc.ir.operator import Op
 from kiloc.ir.verify import verify
 from kiloc.ops.model.concatenate import Concatenate
 from kiloc.ops.model.pad import Pad
+from kiloc.ops.model.requantize import Requantize
 from kiloc.ops.wide.elementwise import WideAdd, WideMul, WideSub
 from kiloc.ops.wide.functions import WideLogistic, WideTanh
 from kiloc.ops.wide.pool_2d import WideAveragePool2D, WideMaxPool2D
@@ -72,6 +73,21 @@ def pad_case(r: Rng) -> Case:
     x, pad = (1, *(int(r.integers(1, 5)) for _ in range(3))), tuple(int(r.integers(0, 3)) for _ in range(4))
     y = (1, x[1] + pad[0] + pad[2], x[2] + pad[1] + pad[3], x[3])
     return Case(Pad((pad[0], pad[1], pad[2], pad[3])), {"x": wide(x, 0.01)}, {"x": int16(r, *x)}, (wide(y, 0.01),))
+
+
+def trained(m: Any, x: str, other: str) -> str:
+    """Sums and differences of int16 of one scale, which cannot leave it, between two changes of the element type."""
+    halves = [m.b.node(f"{v}_wide", Requantize(), {"x": v}, wide(m.type(v).shape, 0.01), v) for v in (x, other)]
+    y = m.b.node("wide_sum", WideAdd(), {"x": halves[0], "other": halves[1]}, m.type(halves[0]), "sum")
+    y = m.b.node("wide_rest", WideSub(), {"x": halves[1], "other": y}, m.type(y), "rest")
+    y = m.b.node("wide_difference", WideSub(), {"x": y, "other": halves[1]}, m.type(y), "difference")
+    return str(m.op(y, "narrow", Requantize(), m.type(y).shape, 0.05, 3))
+
+
+JAX = {
+    "wide_add": Meaning(lambda op, x, other: x + other, never),
+    "wide_sub": Meaning(lambda op, x, other: x - other, never),
+}
 
 
 GENERATORS = {

@@ -3,6 +3,9 @@
 What is carried from step to step has 32 bits in units of g / 2^FRACTION, which saturate: it may grow to 256 times the largest gradient of a result.
 For U^T the sums of the gates are brought to one scale, prescale[k] = s_u[k] / max s_u, and to so few bits that the product stays in int32. A delta
 V_h adds V_h^T z', whose codes have one scale: z' is brought to as few bits as codes up to 127 need, and the product shifted by the exponent.
+
+States of 16 bits (cells, of an LSTM) are kept in scratch, of all steps or in front of segments of `every` steps: those of a segment are then
+computed again, with the same bits.
 """
 
 from __future__ import annotations
@@ -27,6 +30,37 @@ FRACTION = 16
 """Bits below a step of the gradient."""
 
 Ints = NDArray[np.int64]
+
+
+class Segmented:
+    """Of an operator whose result is [1, steps, ...], with a field `every`: steps of a segment, 0 for all."""
+
+    every: int
+
+    def shape(self, t: NodeTypes) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def segment(self, t: NodeTypes) -> int:
+        """Steps of a segment."""
+        return self.every or self.shape(t)[1]
+
+    def rows_kept(self, t: NodeTypes) -> int:
+        """States in front of the segments, and behind the steps of one."""
+        return -(-self.shape(t)[1] // self.segment(t)) + self.segment(t)
+
+    def run_again(self, t: NodeTypes) -> int:
+        """Steps that run forward twice: all but those of the last segment."""
+        return (self.shape(t)[1] - 1) // self.segment(t) * self.segment(t)
+
+    def segmentations(self, t: NodeTypes) -> list[int]:
+        """Steps of a segment, ever fewer, that need fewer states than all longer ones."""
+        steps, found, fewest = self.shape(t)[1], list[int](), np.inf
+        for count in range(1, steps + 1):
+            every = -(-steps // count)
+            if -(-steps // every) + every >= fewest:
+                break
+            found, fewest = [*found, every], -(-steps // every) + every
+        return found
 
 
 def of_square(x: Ints) -> Ints:

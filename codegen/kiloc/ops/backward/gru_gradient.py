@@ -6,7 +6,7 @@ gates, v what r multiplies and h the state of a step, and ' for gradients, from 
     h' = y' + U^T (a_z', a_r', a_n' r) of the step behind it, 0 where y stands at an end of int8; + h' z of the step behind it
     a_z' = h' (h_before - n) z (1 - z),  a_n' = h' (1 - z) (1 - n^2),  a_r' = a_n' v r (1 - r)
 
-`_through_time.py` says what is carried from step to step, and how U^T is multiplied by.
+`_through_time.py` says what is carried from step to step, how U^T is multiplied by, and what segments are.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from ...ir.operator import Environment, Names, NodeTypes, register
 from .._gru import GATES, Step, fields, steps, steps_of, units_of
 from .._lstm import GATE_SCALE, UNIT
 from ._gradient import Real, RequantizedGradient, batch
-from ._through_time import FRACTION, Ints, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
+from ._through_time import FRACTION, Ints, Segmented, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
 
 LAYER = ("x", "weights", "recurrent", "bias", "inner")
 
 
 @register
 @dataclass(frozen=True)
-class GruGradient(RequantizedGradient):
-    """The gradient of the sums over x of the gates, [1, steps, 3 units]. room: bits of what U^T multiplies."""
+class GruGradient(Segmented, RequantizedGradient):
+    """The gradient of the sums over x of the gates, [1, steps, 3 units]. room: bits of what U^T multiplies. every: steps of a segment, 0 for all."""
 
     mnemonic: ClassVar[str] = "gru_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y", *LAYER)
 
     room: int = 14
+    every: int = 0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return 1, steps_of(t), t.type("weights").shape[0]
@@ -95,8 +96,9 @@ class GruGradient(RequantizedGradient):
         return (found,)
 
     def macs(self, t: NodeTypes) -> int:
-        """The gates twice, for the states and for the gradient, and U^T once."""
-        return steps_of(t) * (2 * t.type("weights").size + 3 * t.type("recurrent").size)
+        """The gates twice, for the states and for the gradient, once more but in the last segment, and U^T once."""
+        gates = t.type("weights").size + t.type("recurrent").size
+        return steps_of(t) * (2 * gates + t.type("recurrent").size) + self.run_again(t) * gates
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         multiplier, shift = recurrent_multiplier(t)
@@ -106,9 +108,10 @@ class GruGradient(RequantizedGradient):
             "room": self.room,
             "multiplier": multiplier,
             "multiplier_shift": shift,
+            "every": self.segment(t),
             "shift": self.shift,
         }
-        units, count = units_of(t), steps_of(t)
+        units = units_of(t)
         arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")), Argument(n.outputs[0]), Scratch())
-        scratch = 4 * 5 * units + 4 * -(-(count + 1) * units // 2)
+        scratch = 4 * 5 * units + 4 * -(-(self.rows_kept(t) - 1) * units // 2)
         return KernelCall("kt_gru_gradient_s8", "kt_gru_gradient_params", members, arguments, scratch, source="kernels/recurrent/gru_gradient.c")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ... import numerics as nm
-from ...ir.kernel_call import Argument, Field, KernelCall, Table
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType, gradient, scalar
 from ..update._update import pointers
@@ -276,3 +276,47 @@ class ReconstructionError(SquaredError):
         fields = {**self.fields(t), "target_zero_point": x.zero_point, "target_scale": x.scale}
         struct, source = "kt_reconstruction_params", "loss/reconstruction_error.c"
         return KernelCall("kt_reconstruction_error", struct, fields, self.arguments(n, "x"), source=source)
+
+
+@register
+@dataclass(frozen=True)
+class NextToken(LossOperator):
+    """loss = mean over i < rows - 1 of -log softmax(y[i])[x[i + 1]]: row i of y are the logits of the token behind token i of the input x.
+
+    The last row has no target, and a gradient of 0. Of the target's gradient digits are kept as by `SoftmaxCrossEntropy`. The exponential of a
+    difference of n codes is that of n * scale, rounded once.
+    """
+
+    mnemonic: ClassVar[str] = "next_token"
+    operands: ClassVar[tuple[str, ...]] = ("y", "x")
+
+    def check(self, t: NodeTypes) -> str | None:
+        y, x = t.type("y"), t.type("x")
+        if x.size < 2 or y.size != x.size * y.shape[-1]:
+            return f"logits {y.shape} of tokens {x.shape}"
+        return super().check(t)
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        count, rows, size = len(e.array("x")), e.type("x").size, e.type("y").shape[-1]
+        one, scale = np.float32(1), np.float32(e.type("y").scale)
+        codes = e.wide("y").reshape(count, rows, size)[:, :-1].reshape(-1, size)
+        target = (e.wide("x").reshape(count, rows)[:, 1:] - e.type("x").zero_point).reshape(-1)
+        top = codes.max(1, keepdims=True)
+        p = nm.exp((codes - top).astype(np.float32) * scale)
+        total, at = in_order(p), np.arange(len(codes))
+        z = [(q - e.type("y").zero_point).astype(np.float32) * scale for q in (codes[at, target], top[:, 0])]
+        share = one / np.float32(rows - 1)
+        loss = in_order((nm.log(total) - (z[0] - z[1])).reshape(count, rows - 1)) * share
+        p[at, target] = 0
+        p[at, target] = -in_order(p)
+        g = np.zeros((count, rows, size), np.float32)
+        g[:, :-1] = (p / total[:, None] * share).reshape(count, rows - 1, size)
+        return g.reshape(count, -1), loss
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        y, x = t.type("y"), t.type("x")
+        fields: dict[str, Field] = {
+            "size": y.shape[-1], "rows": x.size, "zero_point": y.zero_point, "scale": y.scale, "token_offset": -x.zero_point
+        }  # fmt: skip
+        arguments = (*self.arguments(n, "x"), Scratch())
+        return KernelCall("kt_next_token_cross_entropy", "kt_next_token_params", fields, arguments, scratch=1024, source="loss/next_token.c")

@@ -7,8 +7,7 @@ cell and h the hidden state of a step, and ' for gradients, from the last step t
     c' = h' o (1 - tanh(c)^2) + c' f of the step behind it; 0 where c stands at its limit
     z' = c' g i (1 - i),  c' c_before f (1 - f),  c' i (1 - g^2),  h' tanh(c) o (1 - o)
 
-`_through_time.py` says what is carried from step to step, and how U^T is multiplied by. Cells are kept in scratch, of all steps or in front of
-segments of `every` steps: those of a segment are then computed again, with the same bits.
+`_through_time.py` says what is carried from step to step, how U^T is multiplied by, and what segments are.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ...ir.operator import Environment, Names, NodeTypes, register
 from .._lstm import DELTA_OPERANDS, UNIT, Memory, Step
 from .._sums import delta_channels
 from ._gradient import Real, RequantizedGradient, batch
-from ._through_time import FRACTION, Ints, delta_room, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
+from ._through_time import FRACTION, Ints, Segmented, delta_room, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
 
 LAYER = ("x", "weights", "recurrent", "bias")
 GATES = ("weights", "delta", "recurrent", "recurrent_delta")
@@ -33,7 +32,7 @@ GATES = ("weights", "delta", "recurrent", "recurrent_delta")
 
 @register
 @dataclass(frozen=True)
-class LstmGradient(RequantizedGradient):
+class LstmGradient(Segmented, RequantizedGradient):
     """The gradient of the sums of the gates, [1, steps, 4 units]. room: bits of what U^T multiplies. every: steps of a segment, 0 for all."""
 
     mnemonic: ClassVar[str] = "lstm_gradient"
@@ -113,21 +112,7 @@ class LstmGradient(RequantizedGradient):
         """The gates twice, for the cells and for the gradient, once more but in the last segment, and U^T once."""
         steps = self.shape(t)[1]
         gates, through = (sum(t.type(o).size for o in operands if t.has(o)) for operands in (GATES, GATES[2:]))
-        return steps * (2 * gates + through) + (steps - 1) // self.segment(t) * self.segment(t) * gates
-
-    def segment(self, t: NodeTypes) -> int:
-        """Steps of a segment."""
-        return self.every or self.shape(t)[1]
-
-    def segmentations(self, t: NodeTypes) -> list[int]:
-        """Steps of a segment, ever fewer, that need fewer cells than all longer ones."""
-        steps, found, fewest = self.shape(t)[1], list[int](), np.inf
-        for count in range(1, steps + 1):
-            every = -(-steps // count)
-            if -(-steps // every) + every >= fewest:
-                break
-            found, fewest = [*found, every], -(-steps // every) + every
-        return found
+        return steps * (2 * gates + through) + self.run_again(t) * gates
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         forward, units = self._forward(t), t.type("recurrent").shape[1]
@@ -143,10 +128,9 @@ class LstmGradient(RequantizedGradient):
             "every": self.segment(t),
             "shift": self.shift,
         }
-        steps, operands = self.shape(t)[1], ("g", "x", "y", "bias", *(DELTA_OPERANDS[:4] if t.has("delta") else ()))
+        operands = ("g", "x", "y", "bias", *(DELTA_OPERANDS[:4] if t.has("delta") else ()))
         arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in operands), Argument(n.outputs[0]), Scratch())
-        cells = -(-steps // self.segment(t)) + self.segment(t)
-        scratch = 4 * 6 * units + 4 * -(-cells * units // 2)
+        scratch = 4 * 6 * units + 4 * -(-self.rows_kept(t) * units // 2)
         symbol, struct, source = "kt_lstm_gradient_s8", "kt_lstm_gradient_params", "kernels/recurrent/lstm_gradient.c"
         if t.has("delta"):
             fields = {"gradient": fields, "delta": self.memory.delta_fields(forward, n), "room": delta_room(t)}

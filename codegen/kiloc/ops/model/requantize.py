@@ -103,10 +103,20 @@ class Requantize(Op):
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         if self.unscaled:
             raise NoGradient("TensorFlow Lite Micro ignores the scale of its result, so that real values jump; export it with one scale")
-        types = {b.types(node).type("x").dtype, b.types(node).result().dtype}
-        if types & {"int16", "int32"}:
-            raise NoGradient(f"its activations are {' and '.join(sorted(types))}, and gradients are int8")
-        return {"x": masked(b, node, dy, *self.range_of(b.types(node)))}
+        t = b.types(node)
+        if "int32" in (t.type("x").dtype, t.result().dtype):
+            raise NoGradient("its activations are int32, and gradients are int8")
+        if t.result().dtype == "int16":
+            if not self._fits(t):
+                raise NoGradient("its int16 result may saturate; give it a scale that holds the whole range of what is quantised")
+            return {"x": dy}
+        return {"x": masked(b, node, dy, *self.range_of(t))}
+
+    def _fits(self, t: NodeTypes) -> bool:
+        """Whether no code of x reaches beyond the ends of the result."""
+        x, (low, high) = t.type("x"), self.range_of(t)
+        ends = nm.requantize(np.array(RANGES[x.dtype], np.int64) - x.zero_point, *self.multiplier(t)) + self.offset(t)
+        return bool(low <= ends[0] and ends[1] <= high)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         arguments = (Argument(n.inputs["x"]), Argument(n.outputs[0]))

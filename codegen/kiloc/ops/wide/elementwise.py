@@ -9,14 +9,18 @@ import numpy as np
 
 from ... import numerics as nm
 from ...errors import CompileError
-from ...ir.binding import TFLiteBinding
+from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, register
 from .._activation import clamp_range, far_apart
 from .._broadcast import aligned, broadcast, stretches
+from .._wide_ranges import is_exact, never_clamps
+from ..backward.elementwise_gradient import SumGradient
 from ._layer import WideOp, not_symmetric
 
 if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...export.onnx import OnnxWriter
     from ...export.tflite import TFLiteWriter
     from ...frontend.tflite import TFLiteReader
     from ...frontend.tflite_file import Operator as TFLiteOperator
@@ -33,6 +37,7 @@ class WideElementwise(WideOp):
     in_place: ClassVar[str | None] = "x"
     symbol: ClassVar[str] = ""
     commutes: ClassVar[bool] = True
+    onnx: ClassVar[OnnxBinding | None] = OnnxBinding()
 
     activation: str = "none"
 
@@ -93,6 +98,9 @@ class WideElementwise(WideOp):
         inputs = [w.operand_or_constant(node, operand) for operand in ("x", "other")]
         w.emit(node, next(iter(self.tflite.operators)), inputs, **w.activation(self.activation))
 
+    def write_onnx(self, w: OnnxWriter, node: Node) -> None:
+        w.elementwise(node, self.symbol.capitalize())
+
 
 @dataclass(frozen=True)
 class WideSum(WideElementwise):
@@ -110,6 +118,20 @@ class WideSum(WideElementwise):
         first, second, last = self.multipliers(t)
         terms = nm.requantize(x << LEFT_SHIFT, *first), nm.requantize(other << LEFT_SHIFT, *second)
         return nm.requantize(terms[0] + self.sign * terms[1], *last)
+
+    def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
+        """That of the result, for sums that cannot leave int16: there is nothing to mask."""
+        t = b.types(node)
+        if self.activation != "none" or not is_exact(self, t):
+            raise NoGradient("sums of int16 train where both operands and the result have one scale, and no activation is fused")
+        if not never_clamps(b.graph, node):
+            raise NoGradient("its int16 results may saturate; sums train where the ranges of what is added show that they never do")
+        found = {}
+        for operand, sign in (("x", 1), ("other", self.sign)):
+            if b.wants(node.inputs[operand]):
+                alike = sign > 0 and t.type(operand).shape == t.result().shape
+                found[operand] = dy if alike else b.add(SumGradient(t.type(operand).shape, sign), {"g": dy}, f"{node.name}.d_{operand}")[0]
+        return found
 
 
 @register

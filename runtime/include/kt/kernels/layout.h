@@ -44,6 +44,16 @@ typedef struct {
 
 void kt_transpose_s8(const kt_transpose_params *params, const int8_t *x, int8_t *y);
 
+/* count: tokens; depth: values of a row; offset: what a code counts less than its row. */
+typedef struct {
+    int32_t count;
+    int32_t depth;
+    int32_t offset;
+} kt_embedding_params;
+
+/* y[i] = table[x[i] + offset], a row of depth values for each token. x: tokens that have rows. */
+void kt_embedding_s8(const kt_embedding_params *params, const int8_t *x, const int8_t *table, int8_t *y);
+
 /* A walk over up to eight axes, row by row; axes of extent 1 stand in front where there are fewer. from, to: elements of x and of y from one
  * index to the next of each axis, which may be negative; start: {in x, in y} of the first block; block: neighbouring values that are copied
  * together. filled: values of y that hold `value` before anything is copied. */

@@ -120,11 +120,12 @@ typedef struct {
     int32_t room;
     int32_t multiplier;
     int32_t multiplier_shift;
+    int32_t every;
     int32_t shift;
 } kt_gru_gradient_params;
 
 /* dz [steps, 3 * units] = the gradient of the sums over x of the gates, from g of y of kt_gru_s8; units as of kt_lstm_gradient_s8. scratch:
- * 20 * units + 2 * (steps + 1) * units bytes. */
+ * 20 * units + 2 * (segments + every - 1) * units bytes, with segments of `every` steps. */
 void kt_gru_gradient_s8(const kt_gru_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                         int32_t *scratch);
 

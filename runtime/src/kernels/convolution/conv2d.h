@@ -74,6 +74,10 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
     }
 }
 
+#if defined(KT_VECTOR) && KT_VECTOR
+#include "vector/position.h"
+#endif
+
 static inline void kt_conv2d_walk(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                   const kt_trainable *trainable, int8_t *y, kt_rounding *rounding, kt_product *product)
 {
@@ -89,6 +93,12 @@ static inline void kt_conv2d_walk(const kt_conv2d_params *params, const int8_t *
             const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
             const int32_t position = oy * width + ox;
             int8_t *const result = y + position * channels;
+#if defined(KT_VECTOR) && KT_VECTOR
+            if (rounding == kt_requantize && kt_column_has_room(window)) {
+                kt_conv2d_in_vectors(params, &patch, x, bias, trainable, position, result, product);
+                continue;
+            }
+#endif
             kt_conv2d_position(params, &patch, x, bias, trainable, position, result, rounding, product);
         }
     }

@@ -3,7 +3,7 @@
 #include "kt/kernels/convolution.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 #if KT_ARMV7M || KT_ARMV6M
 #include "triple_weight_gradient.h"

@@ -7,7 +7,7 @@
 #include "depthwise_conv2d.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                     const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,

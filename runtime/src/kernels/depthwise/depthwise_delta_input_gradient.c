@@ -8,7 +8,7 @@
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                           const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,

@@ -11,7 +11,7 @@
 #include "kt/architecture.h"
 #include "../../product/halves.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 enum { KT_TAPS = 3, KT_PIECE_ROWS = 2, KT_SCALED = KT_DEPTHWISE_COLUMNS + 2 + KT_TAPS - 1 };
 

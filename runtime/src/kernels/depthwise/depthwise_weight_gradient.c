@@ -8,7 +8,7 @@
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_depthwise_weight_gradient(const kt_depthwise_weight_gradient_params *params, const int8_t *g, const int8_t *x,
                                   const int32_t *exponent, float *accumulator)

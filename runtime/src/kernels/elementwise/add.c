@@ -5,7 +5,7 @@
 #include "add.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 enum { KT_HALF = 1 << 30 };
 

@@ -2,7 +2,7 @@
 #include "kt/architecture.h"
 #include "mask.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 /* The sign bit of low < y < high. */
 static inline uint32_t kt_within_sign(int32_t y, int32_t low, int32_t high)

@@ -6,7 +6,7 @@
 #include "gain_gradient.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_gain_gradient(const kt_gain_gradient_params *params, const int8_t *g, const int8_t *y, const int8_t *gain,
                       const int8_t *gain_exponent, const int32_t *exponent, float *accumulator)

@@ -8,11 +8,19 @@
 #include "../convolution/dsp/column_sums.h"
 #endif
 
+#if KT_VECTOR
+#include "../../product/vector/column_sums.h"
+enum { BLOCK = KT_CHANNEL_LANES };
+#else
 enum { BLOCK = 4 }; /* channels */
+#endif
 
 /* sums of the gradients of `count` channels from g on. */
 static void sum_columns(const kt_gained_bias_gradient_params *params, const int8_t *g, int32_t count, int32_t sums[BLOCK])
 {
+#if KT_VECTOR
+    kt_column_sums(g, NULL, 0, params->channels, params->positions, count, sums);
+#else
     int32_t c, position;
 #if KT_DSP
     if (count == BLOCK) {
@@ -25,6 +33,7 @@ static void sum_columns(const kt_gained_bias_gradient_params *params, const int8
             sums[c] += g[position * params->channels + c];
         }
     }
+#endif
 }
 
 void kt_gained_bias_gradient(const kt_gained_bias_gradient_params *params, const int8_t *g, const int8_t *gain,
@@ -35,7 +44,7 @@ void kt_gained_bias_gradient(const kt_gained_bias_gradient_params *params, const
     int32_t first, i;
     for (first = 0; first < params->channels; first += BLOCK) {
         const int32_t count = kt_minimum(params->channels - first, BLOCK);
-        int32_t sums[BLOCK] = {0, 0, 0, 0};
+        int32_t sums[BLOCK] = {0};
         sum_columns(params, g + first, count, sums);
         for (i = 0; i < count; i++) {
             float share = (float)sums[i] * kt_float_gain(gain[first + i], step);

@@ -7,7 +7,7 @@
 #include "kt/architecture.h"
 #include "lora_inner_gradient.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 static uint32_t largest_sum(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b)
 {

@@ -6,11 +6,26 @@
 
 #include "kt/kernels/matmul.h"
 
+/* Whether the values of a sum lie side by side in both operands. */
+static inline int kt_matmul_is_dense(const kt_matmul *p)
+{
+    return p->x[3] == 1 && p->other[3] == 1;
+}
+
+#if defined(KT_VECTOR) && KT_VECTOR
+#include "vector/dense_sums.h"
+#endif
+
 /* x, other: where the row of x and the column of the other operand begin. */
 static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const int8_t *other)
 {
     int32_t sum = 0;
     int32_t i, j;
+#if defined(KT_VECTOR) && KT_VECTOR
+    if (kt_matmul_is_dense(p)) {
+        return kt_dense_sum(p, x, other);
+    }
+#endif
     for (i = 0; i < p->depth[0]; i++) {
         const int8_t *a = x + i * p->x[2];
         const int8_t *b = other + i * p->other[2];
@@ -39,12 +54,6 @@ static inline kt_matmul kt_matmul_turned(const kt_matmul *p)
     memcpy(turned.x, p->other, sizeof turned.x);
     memcpy(turned.other, p->x, sizeof turned.other);
     return turned;
-}
-
-/* Whether the values of a sum lie side by side in both operands. */
-static inline int kt_matmul_is_dense(const kt_matmul *p)
-{
-    return p->x[3] == 1 && p->other[3] == 1;
 }
 
 #endif

@@ -12,11 +12,21 @@ typedef struct {
     int32_t offset;
 } kt_rows;
 
+#if defined(KT_VECTOR) && KT_VECTOR
+#include "vector/weighted_sums.h"
+#endif
+
 /* sums[c] = the sum over `count` rows of (weight + weight_offset) (value[c] + offset), c < channels. */
 static inline void kt_weighted_sums(const kt_rows *rows, const int8_t *weights, int32_t weight_offset, int32_t count, int32_t channels, int32_t *sums)
 {
     const int8_t *row = rows->values;
     int32_t j, c;
+#if defined(KT_VECTOR) && KT_VECTOR
+    if (rows->step[1] == 1) {
+        kt_dense_weighted_sums(rows, weights, weight_offset, count, channels, sums);
+        return;
+    }
+#endif
     memset(sums, 0, (size_t)channels * sizeof *sums);
     for (j = 0; j < count; j++, row += rows->step[0]) {
         const int32_t weight = weights[j] + weight_offset;

@@ -3,7 +3,7 @@
 #include "kt/kernels/packed_convolution.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 /* A row in pairs as the panel has them: four values make (0, 2) and (1, 3); of three left over the third is the second's partner. */
 static void products(const kt_trained_delta *delta, const int8_t *row, const int32_t *panel, int32_t sums[3])

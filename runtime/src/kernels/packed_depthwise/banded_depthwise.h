@@ -202,6 +202,10 @@ KT_INLINE void kt_set_factors(kt_scaling *scaling, int32_t c)
     }
 }
 
+#if KT_VECTOR
+#include "vector/band_rows.h"
+#endif
+
 /* The band of `rows` result rows from oy on, every channel. scaling: of a gradient, whose kernel takes one shift in place of biases. gain: of
  * the layer, or NULL. */
 KT_INLINE void kt_banded_rows(const kt_bands *b, int32_t oy, int32_t rows, int32_t inputs, const kt_scaling *scaling, const kt_gain *gain)
@@ -261,6 +265,12 @@ KT_INLINE void kt_walk_bands(kt_bands *b, int32_t height, int32_t inputs, const 
     b->halo = b->x == b->y ? (int8_t *)(b->words + kt_columns_count(&b->columns) * 4 * inputs) : NULL;
     for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
         const int32_t oy = band * height;
+#if KT_VECTOR
+        if (kt_band_has_room(b->window)) {
+            kt_vector_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), scaling, gain);
+            continue;
+        }
+#endif
         kt_banded_rows(b, oy, kt_minimum(b->window->output[KT_Y] - oy, height), inputs, scaling, gain);
     }
 }

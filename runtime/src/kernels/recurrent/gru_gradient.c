@@ -1,7 +1,7 @@
 /* Gradient of a GRU through time.
  *
- * Going forward once gives the states of all steps, which is all that is kept; going back, the gates of a step are computed again from the rows of
- * x and of y. */
+ * Going forward once gives the states in front of each segment of steps; going back, those of a segment are computed again, and the gates of a step
+ * from the rows of x and of y. */
 #include <stddef.h>
 #include <string.h>
 
@@ -9,28 +9,46 @@
 #include "through_time.h"
 
 /* What one call works with: the gradients that the step behind hands on, through the product and past it, those of one step's sums, and the states
- * from before the first step on. */
+ * in front of each segment and behind each step of one. */
 typedef struct {
     int32_t *hidden;
     int32_t *direct;
     int32_t *sums;
+    int16_t *starts;
     int16_t *states;
 } workspace;
 
-static void run_forward(const kt_gru_params *p, const int8_t *x, const int8_t *y, const int32_t *bias, int16_t *states)
+/* The sequence that a call goes through. */
+typedef struct {
+    const int8_t *x;
+    const int8_t *y;
+    const int32_t *bias;
+} sequence;
+
+/* The state behind a step from the one before it, which may lie in the same place. */
+static void step_forward(const kt_gru_params *p, const sequence *s, int32_t step, const int16_t *before, int16_t *state)
 {
-    const int8_t *before = NULL;
-    int32_t step, unit;
-    memset(states, 0, (size_t)p->units * sizeof *states);
-    for (step = 0; step < p->steps; step++) {
-        for (unit = 0; unit < p->units; unit++) {
-            const kt_gru_unit found = gru_unit(p, unit, x, bias, before);
-            states[unit + p->units] = (int16_t)next_state(&found, states[unit]);
+    const int8_t *const hidden = step > 0 ? s->y + (step - 1) * p->units : NULL;
+    int32_t unit;
+    for (unit = 0; unit < p->units; unit++) {
+        const kt_gru_unit found = gru_unit(p, unit, s->x + step * p->depth, s->bias, hidden);
+        state[unit] = (int16_t)next_state(&found, before[unit]);
+    }
+}
+
+/* The states in front of all segments. */
+static void find_starts(const kt_gru_gradient_params *params, const sequence *s, int16_t *starts)
+{
+    const kt_gru_params *p = &params->layer;
+    const int32_t last = (p->steps - 1) / params->every * params->every; /* the first step of the last segment */
+    int32_t step;
+    memset(starts, 0, (size_t)p->units * sizeof *starts);
+    for (step = 0; step < last; step++) {
+        const int16_t *const before = starts;
+        if (step % params->every == 0) {
+            starts += p->units;
         }
-        before = y;
-        x += p->depth;
-        y += p->units;
-        states += p->units;
+        step_forward(p, s, step, before, starts);
     }
 }
 
@@ -54,19 +72,29 @@ void kt_gru_gradient_s8(const kt_gru_gradient_params *params, const int8_t *g, c
     const kt_gru_params *p = &params->layer;
     const int32_t units = p->units;
     const kt_backward backward = {GATES, params->prescale, params->room, params->multiplier, params->multiplier_shift};
-    const workspace w = {scratch, scratch + units, scratch + 2 * units, (int16_t *)(scratch + 5 * units)};
+    const sequence s = {x, y, bias};
+    int16_t *const starts = (int16_t *)(scratch + 5 * units);
+    const workspace w = {scratch, scratch + units, scratch + 2 * units, starts, starts + ((p->steps - 1) / params->every + 1) * units};
     int32_t step, unit, i;
-    run_forward(p, x, y, bias, w.states);
+    find_starts(params, &s, w.starts);
     memset(scratch, 0, (size_t)(2 * units) * sizeof *scratch);
     for (step = p->steps - 1; step >= 0; step--) {
         const int8_t *const result = y + step * units;
         const int8_t *const row = x + step * p->depth;
         int8_t *const gradient = dz + step * GATES * units;
+        const int32_t at = step % params->every;
+        const int16_t *const start = w.starts + step / params->every * units;
+        const int16_t *const before = at > 0 ? w.states + (at - 1) * units : start;
+        if (step == p->steps - 1 || at == params->every - 1) {
+            for (i = 0; i < at; i++) {
+                step_forward(p, &s, step - at + i, i > 0 ? w.states + (i - 1) * units : start, w.states + i * units);
+            }
+        }
         for (unit = 0; unit < units; unit++) {
             const int32_t arrived = kt_add_saturated(g[step * units + unit] * 65536, w.hidden[unit]);
             const int32_t passed = result[unit] > INT8_MIN && result[unit] < INT8_MAX ? arrived : 0;
             const kt_gru_unit found = gru_unit(p, unit, row, bias, step > 0 ? result - units : NULL);
-            step_back(&found, w.states[step * units + unit], kt_add_saturated(passed, w.direct[unit]), unit, units, &w);
+            step_back(&found, before[unit], kt_add_saturated(passed, w.direct[unit]), unit, units, &w);
             for (i = 0; i < GATES; i++) {
                 gradient[i * units + unit] = kt_saturate8(kt_shift_round(w.sums[i * units + unit], params->shift));
             }

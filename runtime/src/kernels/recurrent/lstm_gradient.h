@@ -56,7 +56,7 @@ static inline void find_starts(const kt_lstm_gradient_params *params, const lstm
         if (step % params->every == 0) {
             starts += p->units;
         }
-        step_forward(p, trained, s, step, step % params->every == 0 ? before : starts, starts);
+        step_forward(p, trained, s, step, before, starts);
     }
 }
 

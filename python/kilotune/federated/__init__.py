@@ -1,0 +1,30 @@
+"""Many devices, one adapter: what a server makes of the adapters that clients send.
+
+    base = build.initial_adapter()                     # or what the last round gave
+    sent = [Contribution(adapter, samples, client), ...]
+    good, refused = accepted(sent, like=base)
+    shared = exact_mean(good)
+
+`exact_mean` works in integers alone: its result is a function of the files, whatever their order. The others compute with real values and round
+once at the end: `mean`, `median`, `trimmed_mean` and `krum`, the last three for clients that cannot be trusted. `product_mean` is for LoRA: the mean
+of the products B A, taken apart again, also of clients with other ranks.
+"""
+
+from .contributions import Contribution, Refusal, accepted
+from .exact import exact_mean
+from .products import product_mean
+from .real import adapter_of, krum, mean, median, real_values, trimmed_mean
+
+__all__ = [
+    "Contribution",
+    "Refusal",
+    "accepted",
+    "adapter_of",
+    "exact_mean",
+    "krum",
+    "mean",
+    "median",
+    "product_mean",
+    "real_values",
+    "trimmed_mean",
+]

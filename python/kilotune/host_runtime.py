@@ -1,0 +1,68 @@
+"""The runtime as this computer runs it: the same sources as a build's, with kernels for the vectors of its processor (`vector` folders).
+
+They are those of the installed kilotune, and take the place of a build's own files only where these are the same: a build of another version, or
+one whose runtime was edited, runs the portable C that it brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from . import resources
+
+KERNELS = ("vector", "portable")
+"""What the host runs: kernels for the vectors of this computer, or the portable C of a build."""
+
+OPTIMIZATION = "-O2"
+"""Of portable C: what more takes longest to compile and is not what counts."""
+
+_GENERATED = Path("include/kt/target.h")
+"""The one header of a build's runtime that is made for its core; on a computer it says nothing."""
+
+
+def is_own(build_dir: Path, sources: Iterable[str]) -> bool:
+    """Whether the runtime of a build, among its sources, is that of this kilotune, file by file."""
+    folder = build_dir / "runtime"
+    files = [build_dir / name for name in sources if Path(name).parts[0] == "runtime"]
+    files += [path for path in folder.rglob("*.h") if path.relative_to(folder) != _GENERATED]
+    return all(_same(path, resources.runtime() / path.relative_to(folder)) for path in files)
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return first.read_bytes() == second.read_bytes()
+    except OSError:
+        return False
+
+
+def source(name: str) -> Path:
+    """The file that stands for a source of a build's runtime ("runtime/src/product/row.c"): its variant in vectors, where it has one."""
+    path = resources.runtime() / Path(name).relative_to("runtime")
+    variant = path.parent / resources.VECTOR / path.name
+    return variant if variant.is_file() else path
+
+
+@cache
+def headers() -> str:
+    """A hash of all headers of the runtime."""
+    total = hashlib.sha256()
+    for path in sorted(resources.runtime().rglob("*.h")):
+        total.update(f"{path.relative_to(resources.runtime()).as_posix()}\n".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+@cache
+def machine_flags(compiler: str) -> tuple[str, ...]:
+    """What tells a compiler to use the vectors of this processor beyond those that all of its kind have.
+
+    They are part of the key of what is compiled, so that computers that share a cache do not share programs for other processors.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return ()
+    said = subprocess.run([compiler, "-march=native", "-dM", "-E", "-"], input="", capture_output=True, text=True, check=False).stdout
+    return ("-mavx2",) if "#define __AVX2__ 1" in said else ()

@@ -1,0 +1,83 @@
+/* CONV_2D and FULLY_CONNECTED from packed weights with LoRA: sums become results in vectors of channels. */
+#include "../packed_trained.h"
+#include "kt/architecture.h"
+#include "kt/kernels/packed_convolution.h"
+
+#if KT_VECTOR
+#include "finish.h"
+
+enum { RANK_PAIRS = 8, MOST_CODES = 4096 /* words */ };
+
+/* B as pairs of its columns: word [pair][channel], and the same pairs of each u. */
+typedef struct {
+    kt_trained_sums trained; /* first: a finish_block gets its address */
+    const int32_t *pairs;
+    int32_t count;
+} kt_paired_lora;
+
+/* Two neighbouring codes of a row of B or of u, of which the second may not exist. */
+KT_INLINE int32_t pair_at(const int8_t *row, int32_t j, int32_t rank)
+{
+    return kt_pair_of(row[j], j + 1 < rank ? row[j + 1] : 0);
+}
+
+KT_INLINE void finish_lanes(const kt_paired_lora *lora, const int32_t *u, const int32_t *sums, int32_t c, int8_t *y)
+{
+    const int32_t channels = lora->trained.params->window.output[KT_CHANNELS];
+    kt_lanes product = kt_no_lanes(), total = kt_load_lanes(sums);
+    int32_t i;
+    for (i = 0; i < lora->count; i++) {
+        product = kt_add_pair_products(product, kt_load_lanes(lora->pairs + i * channels + c), kt_splat(u[i]));
+    }
+    if (lora->count > 0) {
+        total = kt_add_lanes(total, kt_addend_lanes(&lora->trained, product, c));
+    }
+    kt_finish_lanes(&lora->trained, total, c, y);
+}
+
+static void finish_block(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
+{
+    const kt_paired_lora *const lora = (const kt_paired_lora *)trained;
+    const int32_t channels = trained->params->window.output[KT_CHANNELS], rank = trained->params->rank;
+    const int32_t whole = block->count & -KT_LANES;
+    int32_t i, c;
+    for (i = 0; i < (block->stride == 0 ? 1 : 2); i++) {
+        const int32_t *const sums = block->sums + i * block->stride;
+        int8_t *const result = y + block->position[i] * channels;
+        int32_t u[RANK_PAIRS];
+        for (c = 0; c < lora->count; c++) {
+            u[c] = pair_at(trained->u + block->position[i] * rank, 2 * c, rank);
+        }
+        for (c = 0; c < whole; c += KT_LANES) {
+            finish_lanes(lora, u, sums + c, block->first + c, result);
+        }
+        for (; c < block->count; c++) {
+            const int32_t total = kt_total_of(trained, sums[c], block->position[i], block->first + c);
+            result[block->first + c] = kt_result_of_total(trained, total, block->first + c);
+        }
+    }
+}
+
+void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const int8_t *x, const int32_t *bias,
+                              const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
+                              const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch)
+{
+    kt_paired_lora lora = {kt_trained_sums_of(params, bias, u, b, u_range, b_exponent, gain, gain_exponent), NULL, 0};
+    const int32_t channels = params->window.output[KT_CHANNELS], count = u == NULL ? 0 : (params->rank + 1) / 2;
+    int32_t pairs[MOST_CODES];
+    int32_t c, i;
+    if (gain != NULL || count > RANK_PAIRS || count * channels > MOST_CODES) {
+        kt_packed_trained_walk(&lora.trained, x, y, scratch, kt_finish_sums);
+        return;
+    }
+    lora.pairs = pairs;
+    lora.count = count;
+    for (c = 0; c < channels; c++) {
+        for (i = 0; i < count; i++) {
+            pairs[i * channels + c] = pair_at(b + c * params->rank, 2 * i, params->rank);
+        }
+    }
+    kt_packed_trained_walk(&lora.trained, x, y, scratch, finish_block);
+}
+
+#endif

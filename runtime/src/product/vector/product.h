@@ -1,0 +1,106 @@
+/* product.h: the products of ../product.h in vectors: four channels and two positions at a time. */
+#ifndef KT_VECTOR_PRODUCT_H
+#define KT_VECTOR_PRODUCT_H
+
+#include "../portable.h"
+#include "lanes.h"
+#include "requantize.h"
+
+/* Of one position: {a, c} of even and odd pairs, {b, d}. */
+typedef struct {
+    kt_lanes ac, bd;
+} kt_position_sums;
+
+KT_INLINE void kt_add_pairs_of(kt_position_sums *sums, kt_lanes values, kt_lanes first, kt_lanes second)
+{
+    sums->ac = kt_add_pair_products(sums->ac, first, values);
+    sums->bd = kt_add_pair_products(sums->bd, second, values);
+}
+
+/* Words of a stream with those of a panel of two positions. */
+KT_INLINE void kt_add_words_of(kt_position_sums sums[2], kt_lanes words, kt_lanes panel, int exact)
+{
+    const kt_lanes first = exact ? kt_first_exact(words) : kt_first_weights(words);
+    const kt_lanes second = exact ? kt_second_exact(words) : kt_second_weights(words, first);
+    kt_add_pairs_of(&sums[0], kt_even_twice(panel), first, second);
+    kt_add_pairs_of(&sums[1], kt_odd_twice(panel), first, second);
+}
+
+/* The sums of two positions and four channels; start [4]. */
+KT_INLINE void kt_two_sums(const int32_t *start, const int32_t *stream, const int32_t *panel, int32_t pairs, int exact,
+                           kt_four_lanes result[2])
+{
+    const kt_position_sums none = {kt_no_lanes(), kt_no_lanes()};
+    kt_position_sums sums[2] = {none, none};
+    const int32_t words = 2 * pairs, whole = words & -KT_LANES;
+    const kt_four_lanes from = kt_load_four(start);
+    int32_t i;
+    for (i = 0; i < whole; i += KT_LANES) {
+        kt_add_words_of(sums, kt_load_lanes(stream + i), kt_load_lanes(panel + i), exact);
+    }
+    if (whole < words) { /* values of 0 meet whatever an exact word of 0 means */
+        kt_add_words_of(sums, kt_load_some(stream + i, words - whole), kt_load_some(panel + i, words - whole), exact);
+    }
+    for (i = 0; i < 2; i++) {
+        result[i] = kt_add_four(from, kt_quad_of(sums[i].ac, sums[i].bd));
+    }
+}
+
+/* int8 results of two positions. scaled: the epilogue stands behind the bias. */
+KT_INLINE void kt_vector_results(kt_product p, int32_t negative, int scaled)
+{
+    int8_t *result = p.result;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
+        const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
+        kt_four_lanes sums[2];
+        kt_two_sums(p.bias, p.stream, p.panel, p.pairs, 0, sums);
+        if (p.stride != 0) {
+            kt_store_bytes(result + p.stride, kt_four_results(sums[1], &epilogues, negative));
+        }
+        kt_store_bytes(result, kt_four_results(sums[0], &epilogues, negative));
+        p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
+    }
+}
+
+/* int32 sums of two positions. */
+KT_INLINE void kt_vector_totals(kt_product p, int exact)
+{
+    int8_t *result = p.result;
+    for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {
+        kt_four_lanes sums[2];
+        kt_two_sums(p.bias, p.stream, p.panel, p.pairs, exact, sums);
+        if (p.stride != 0) {
+            memcpy(result + p.stride, &sums[1], sizeof sums[1]);
+        }
+        memcpy(result, &sums[0], sizeof sums[0]);
+    }
+}
+
+/* int8 results of one position whose values are int8. scaled: the epilogue stands behind the bias. */
+KT_INLINE void kt_vector_row(kt_product p, int32_t negative, int scaled)
+{
+    const int8_t *const x = p.panel;
+    int8_t *result = p.result;
+    const int32_t words = 2 * p.pairs, whole = words & -KT_LANES;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
+        const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
+        kt_position_sums sums = {kt_no_lanes(), kt_no_lanes()};
+        kt_four_lanes total;
+        int32_t i;
+        for (i = 0; i < whole; i += KT_LANES) {
+            const kt_lanes w = kt_load_lanes(p.stream + i), first = kt_first_weights(w);
+            kt_add_pairs_of(&sums, kt_row_twice(x + i), first, kt_second_weights(w, first));
+        }
+        if (whole < words) {
+            int8_t rest[KT_LANES] = {0};
+            const kt_lanes w = kt_load_some(p.stream + i, words - whole), first = kt_first_weights(w);
+            memcpy(rest, x + i, (size_t)(words - whole));
+            kt_add_pairs_of(&sums, kt_row_twice(rest), first, kt_second_weights(w, first));
+        }
+        total = kt_add_four(kt_load_four(p.bias), kt_quad_of(sums.ac, sums.bd));
+        kt_store_bytes(result, kt_four_results(total, &epilogues, negative));
+        p.stream += 2 * p.pairs + KT_EPILOGUE_WORDS;
+    }
+}
+
+#endif

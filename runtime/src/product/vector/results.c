@@ -1,0 +1,20 @@
+/* Two positions, int8 results. */
+#include "../product.h"
+
+#if KT_VECTOR
+#include "product.h"
+
+/* Rounded half up: ReLU layers. */
+void kt_product_half_up(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_results(p, 0, 0);
+}
+
+/* Ties away from zero: layers without an activation. */
+void kt_product_away(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_results(p, 128, 0);
+}
+#endif

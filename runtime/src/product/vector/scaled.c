@@ -1,0 +1,33 @@
+/* Results whose requantisation is trained. */
+#include "../product.h"
+
+#if KT_VECTOR
+#include "product.h"
+
+/* Two positions, rounded half up: ReLU layers. */
+void kt_product_scaled_half_up(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_results(p, 0, 1);
+}
+
+/* Two positions, ties away from zero: layers without an activation. */
+void kt_product_scaled_away(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_results(p, 128, 1);
+}
+
+/* One row, in the same two ways. */
+void kt_product_scaled_row_half_up(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_row(p, 0, 1);
+}
+
+void kt_product_scaled_row_away(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_row(p, 128, 1);
+}
+#endif

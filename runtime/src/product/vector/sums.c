@@ -1,0 +1,20 @@
+/* Two positions, int32 sums. */
+#include "../product.h"
+
+#if KT_VECTOR
+#include "product.h"
+
+/* Layers that add something to them before they are requantised. */
+void kt_product_sums(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_totals(p, 0);
+}
+
+/* Of exact words: gradients, whose values have 16 bits. */
+void kt_product_exact_sums(KT_PRODUCT_ARGUMENTS)
+{
+    const kt_product p = KT_PRODUCT_OF_ARGUMENTS;
+    kt_vector_totals(p, 1);
+}
+#endif
