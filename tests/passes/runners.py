@@ -29,8 +29,8 @@ from kiloc.passes.offload import offload
 from kiloc.passes.pack_masks import pack_masks
 from kiloc.passes.page_updates import page_updates
 from kiloc.passes.recompute import recompute
-from kiloc.passes.row_stripes import in_stripes
 from kiloc.passes.reconstruct import reconstruct
+from kiloc.passes.row_stripes import in_stripes
 from kiloc.passes.schedule import remember, schedule
 from kiloc.passes.simplify import simplify, with_rounding
 from kiloc.passes.slices import adapted_slice, inference_slice, prune, training_slice

@@ -117,11 +117,12 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
                 yield offload(graph, moved)
             if choice is not None and not choice.dropped:
                 break  # shorter segments only cost more
-    by_rows = _by_rows(part, budget)
-    if by_rows is not part.graph:
+    for goal in (budget, 0):  # the least of all where the first found does not reach the budget
+        by_rows = _by_rows(part, goal)
         choice = recomputations(by_rows, part.plan.alignment, part.target, part.saving).greedy(budget, STRIPED_WORK)
-        if choice is not None:
+        if by_rows is not part.graph and choice is not None:
             yield choice.apply(by_rows)
+            break
 
 
 def _bases(part: Slice, budget: int) -> Iterator[Graph]:
@@ -160,6 +161,7 @@ def shrink(part: Slice, offloading: bool = False) -> Slice:
         found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)))
         if offloading:
             found.append(_like(part, offload(graph, offloads(part, graph).candidates())))
+    found.append(_like(part, _by_rows(part, 0)))
     return min(found, key=lambda s: s.plan.arena_bytes)
 
 
