@@ -14,11 +14,14 @@ import pytest
 from kernel_driver import Case, Library, Rng, accumulator, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
 from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
+from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window
 from kiloc.ops.backward.gain_gradient import ApplyGain, GainedBiasGradient, GainGradient
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.new_head_gradient import NewHeadInputGradient
+from kiloc.ops.fast._packing import NotProved
+from kiloc.ops.fast.depthwise_rows import BAND_ROWS, check_gradient, check_window
 from kiloc.ops.model.bottleneck import BottleneckDown, BottleneckInputGradient, BottleneckUp
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, DepthwiseWeightGradient, depthwise_prescale_shift
 
@@ -72,10 +75,23 @@ def depthwise_trained(r: Rng) -> Case:
     case = depthwise(r)
     channels, kernel = case.types["bias"].size, case.types["weights"].shape[1:3]
     if r.random() < 0.75:
-        case = depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4))
+        case = in_rows(depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4)), r)
         if r.random() < 0.5:
             return case
     return with_gain(case, r, channels)
+
+
+def in_rows(case: Case, r: Rng) -> Case:
+    """The case with scratch for rows where its window allows it, mostly."""
+    op: Any = case.op
+    try:
+        if isinstance(op, DepthwiseInputGradient):
+            check_gradient(op, NodeTypes(case.types, case.results))
+        else:
+            check_window(op.window)
+    except NotProved:
+        return case
+    return replace(case, op=replace(op, band_rows=pick(r, *BAND_ROWS, 0)))
 
 
 def depthwise_delta(case: Case, r: Rng, channels: int, kernel: tuple[int, ...], power: Any) -> Case:
@@ -158,7 +174,7 @@ def depthwise_delta_gradient(r: Rng) -> Case:
     case = Case(op, {"g": gradient((1, *out, co), 1.0), "weights": weights}, {"g": codes(r, 1, *out, co), "weights": values})
     case = depthwise_delta(case, r, co, window.kernel, exponent(r, -24, 8))
     p = depthwise_prescale_shift(values, weights.channel_scales, factor, 2)
-    return gained_input_gradient(case, r, co, p) if r.random() < 0.4 else case
+    return gained_input_gradient(case, r, co, p) if r.random() < 0.3 else in_rows(case, r)
 
 
 def sparse_weight_gradient(r: Rng) -> Case:

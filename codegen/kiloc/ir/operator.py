@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -200,6 +200,15 @@ class Op:
 OpClass = TypeVar("OpClass", bound=type[Op])
 
 REGISTRY: dict[str, type[Op]] = {}
+
+
+CHOSEN = "chosen"
+
+
+def kernel_field(default: Any) -> Any:
+    """A field that the choice of kernels sets and that means nothing: with its default it is not written, so that texts, and what is named by them,
+    do not change with the kernels that there are."""
+    return field(default=default, metadata={CHOSEN: True})
 
 
 def register(cls: OpClass) -> OpClass:

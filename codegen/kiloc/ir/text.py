@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from .graph import Graph, Node, Parameter, Value
-from .operator import REGISTRY, Op
+from .operator import CHOSEN, REGISTRY, Op
 from .types import Quantization, TensorType
 
 OPERATOR = "operator"
@@ -82,7 +82,7 @@ def _attributes(op: Any, brief: bool) -> dict[str, Any]:
     found = {}
     for f in fields(op):
         value = getattr(op, f.name)
-        if brief and f.default is not MISSING and value == f.default:
+        if (brief or CHOSEN in f.metadata) and f.default is not MISSING and value == f.default:
             continue
         found[f.name] = {**_named(value), **_attributes(value, brief)} if is_dataclass(value) else value
     return found

@@ -17,9 +17,11 @@ from ..ir.operator import NodeTypes
 from ..ir.verify import node_types
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
+from ..ops.backward.parameter_gradient import WeightGradient
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
-from ..ops.fast.packed import packed, packed_on_stack, winograd_packed
+from ..ops.fast.depthwise_rows import BAND_ROWS, gradient_with_rows, with_rows
+from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
 from ..ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
@@ -28,6 +30,7 @@ from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
 from ..ops.fast.triple_input_gradient import triple_input_gradient
+from ..ops.fast.weight_gradient import MOST_INPUTS, transposed, with_border
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
@@ -58,7 +61,8 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
     packers = _packers(node, target, graph, savings)
     if not packers:
         is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
-        return Choice(node, (), WIDE if is_slow else "")
+        portable = kernels_of(target) == "mve" and isinstance(node.op, Linear | DepthwiseConv2D)
+        return Choice(node, (), WIDE if is_slow else WITHOUT_HELIUM if portable else "")
     saving = (savings or {}).get(_layer(node), 0)
     if saving == LAVISH:
         try:
@@ -123,7 +127,7 @@ def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int
 
 def forms(node: Node, target: str) -> int:
     """How many forms a node has on a target, from the fastest to the portable one, which takes least memory. With Helium layers take none."""
-    few = kernels_of(target) == "mve" and not isinstance(node.op, AttentionGradient)
+    few = kernels_of(target) == "mve" and not isinstance(node.op, (AttentionGradient, WeightGradient))
     return 1 if few else len(_packers(node, target)) + 1
 
 
@@ -133,6 +137,7 @@ def spend_flash(graph: Graph, target: str) -> dict[str, int]:
 
 
 WIDE = "of int16 activations only convolutions and fully connected layers have kernels other than portable C"
+WITHOUT_HELIUM = "kernels for Helium have no form for its rounding or its trained values"
 TWICE = "its weights are in flash twice"
 
 
@@ -148,13 +153,21 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
         return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
-        return [packed, packed_on_stack]
+        return [with_packed_delta, packed] if "delta" in node.inputs else [packed, packed_on_stack]
+    if kernels_of(target) == "dsp" and depthwise and "delta" in node.inputs:
+        return [partial(with_rows, rows) for rows in BAND_ROWS]
     if kernels_of(target) == "dsp" and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
+    if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient) and "delta" in node.inputs:
+        return [partial(gradient_with_rows, rows) for rows in BAND_ROWS]
     if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient):
         return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
+    if kernels_of(target) in ("dsp", "mve") and isinstance(node.op, WeightGradient) and node.op.window.kernel != (1, 1):
+        return [with_border]
+    if kernels_of(target) == "mve" and isinstance(node.op, WeightGradient):
+        return [partial(transposed, most) for most in MOST_INPUTS]
     if kernels_of(target) == "mve" and (linear or depthwise) and not _is_portable(node):
         return [with_offset_sums]
     if kernels_of(target) == "mve" and isinstance(node.op, LinearInputGradient):

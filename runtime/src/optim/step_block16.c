@@ -15,7 +15,7 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     const float unit = kt_power_of_two(*master_exponent);
     float largest = 0.0f;
     float factor;
-    int32_t chosen, i;
+    int32_t chosen, i, widest = 0;
     for (i = 0; i < params->size; i++) {
         accumulator[i] = kt_block_moved(master[i], unit, kept, accumulator[i]);
         largest = kt_larger_magnitude(largest, kt_absolute(accumulator[i]));
@@ -23,8 +23,10 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     chosen = kt_fitting_exponent(largest, (float)KT_MASTER_LIMIT);
     factor = kt_power_of_two(-chosen);
     for (i = 0; i < params->size; i++) {
-        master[i] = kt_master_of(accumulator[i], factor);
+        const int32_t code = kt_master_of(accumulator[i], factor);
+        widest = kt_larger_master(widest, code);
+        master[i] = (int16_t)code;
         accumulator[i] = 0.0f;
     }
-    kt_block16_codes(value, exponent, master, master_exponent, params->size, chosen);
+    kt_block16_codes(value, exponent, master, master_exponent, params->size, widest, chosen);
 }

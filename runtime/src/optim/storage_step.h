@@ -32,24 +32,31 @@ static inline int32_t kt_fitting_exponent(float largest, float limit)
     return kt_minimum(kt_exponent_for(largest, limit, KT_LOWEST_EXPONENT), KT_HIGHEST_EXPONENT);
 }
 
-/* moved * factor in 16 bits, half up. */
-static inline int16_t kt_master_of(float moved, float factor)
+/* moved * factor in 16 bits, half up; NaN gives the lowest value. */
+static inline int32_t kt_master_of(float moved, float factor)
 {
-    return (int16_t)kt_clamp(kt_round_half_up(moved * factor), -KT_MASTER_LIMIT, KT_MASTER_LIMIT);
+    const float scaled = moved * factor;
+    const float shifted = scaled + 0.5f;
+    if (!(shifted > -(float)KT_MASTER_LIMIT)) {
+        return -KT_MASTER_LIMIT;
+    }
+    return shifted < (float)KT_MASTER_LIMIT ? kt_floor(shifted) : KT_MASTER_LIMIT;
 }
 
-/* The int8 codes of 16-bit values with their exponents. */
-static inline void kt_block16_codes(int8_t *value, int8_t *exponent, const int16_t *master, int8_t *master_exponent, int32_t size,
-                                    int32_t chosen)
+static inline int32_t kt_larger_master(int32_t largest, int32_t master)
 {
-    int32_t largest = 0;
-    int32_t shift, i;
+    return kt_maximum(largest, master < 0 ? -master : master);
+}
+
+/* The int8 codes of 16-bit values, of which `largest` has the largest magnitude, with their exponents. */
+static inline void kt_block16_codes(int8_t *value, int8_t *exponent, const int16_t *master, int8_t *master_exponent, int32_t size,
+                                    int32_t largest, int32_t chosen)
+{
+    const int32_t shift = largest <= 127 * 256 ? 8 : 9;
+    const int32_t half = 1 << (shift - 1);
+    int32_t i;
     for (i = 0; i < size; i++) {
-        largest = kt_maximum(largest, master[i] < 0 ? -master[i] : master[i]);
-    }
-    shift = largest <= 127 * 256 ? 8 : 9;
-    for (i = 0; i < size; i++) {
-        value[i] = kt_saturate8(kt_shift_round(master[i], shift));
+        value[i] = (int8_t)((master[i] + half) >> shift); /* kt_shift_round; within +-127 as 127 * 256 is, and 32767 by 9 */
     }
     *master_exponent = (int8_t)chosen;
     *exponent = (int8_t)(chosen + shift);

@@ -27,7 +27,7 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
     float largest = 0.0f;
     float factor;
     int32_t chosen, row, column;
-    int32_t i = 0;
+    int32_t i = 0, widest = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < params->columns; column++, i++) {
             const float moved = kt_block_moved(master[i], unit, kept, kt_streamed_step(&s, row, column));
@@ -39,8 +39,10 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
     i = 0;
     for (row = 0; row < params->rows; row++) {
         for (column = 0; column < params->columns; column++, i++) {
-            master[i] = kt_master_of(kt_block_moved(master[i], unit, kept, kt_streamed_step(&s, row, column)), factor);
+            const int32_t code = kt_master_of(kt_block_moved(master[i], unit, kept, kt_streamed_step(&s, row, column)), factor);
+            widest = kt_larger_master(widest, code);
+            master[i] = (int16_t)code;
         }
     }
-    kt_block16_codes(value, value_exponent, master, master_exponent, params->rows * params->columns, chosen);
+    kt_block16_codes(value, value_exponent, master, master_exponent, params->rows * params->columns, widest, chosen);
 }

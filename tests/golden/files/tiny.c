@@ -82,6 +82,7 @@ static const kt_packed_conv2d_delta_params logits_params = {
               .output_offset = 5, .clamp = {-128, 127}, .multiplier = logits_multiplier, .shift = logits_shift,
               .addend_multiplier = logits_delta_multiplier, .addend_shift = logits_delta_shift},
     .rows = NULL,
+    .packed_rows = 0,
 };
 
 /* classes: softmax 3 -> 3 */
@@ -531,7 +532,7 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_clear_gradient(&logits_delta_clear_params, logits_delta_accumulator);
     /* step 12: logits.delta.gradient */
     kt_weight_gradient(&logits_delta_gradient_params, loss_gradient, second, loss_exponent, NULL,
-                       logits_delta_accumulator);
+                       logits_delta_accumulator, NULL);
     /* step 13: logits.delta.optimizer */
     kt_sgd(&logits_delta_optimizer_params, logits_delta_accumulator, s->logits_delta_momentum, &s->accumulated,
            &s->learning_rate);
@@ -560,7 +561,7 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_clear_gradient(&second_lora_b_clear_params, second_lora_b_accumulator);
     /* step 22: second.lora_b.gradient */
     kt_weight_gradient(&second_lora_b_gradient_params, second_masked, second_lora_u, loss_exponent,
-                       &s->second_lora_range, second_lora_b_accumulator);
+                       &s->second_lora_range, second_lora_b_accumulator, NULL);
     kt_adapt_range(&s->second_lora_range, &s->second_lora_saturated); /* step 23: second.lora_a.range */
     /* step 24: second.lora_b.optimizer */
     kt_sgd(&second_lora_b_optimizer_params, second_lora_b_accumulator, s->second_lora_b_momentum, &s->accumulated,
@@ -578,7 +579,7 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_clear_gradient(&second_lora_a_clear_params, second_lora_a_accumulator);
     /* step 28: second.lora_a.gradient */
     kt_weight_gradient(&second_lora_a_gradient_params, second_du, first, loss_exponent, second_du_exponent,
-                       second_lora_a_accumulator);
+                       second_lora_a_accumulator, NULL);
     /* step 29: second.lora_a.optimizer */
     kt_sgd(&second_lora_a_optimizer_params, second_lora_a_accumulator, s->second_lora_a_momentum, &s->accumulated,
            &s->learning_rate);
@@ -606,7 +607,7 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_clear_gradient(&second_lora_a_clear_params, first_lora_b_accumulator);
     /* step 38: first.lora_b.gradient */
     kt_weight_gradient(&first_lora_b_gradient_params, first_masked, first_lora_u, loss_exponent, &s->first_lora_range,
-                       first_lora_b_accumulator);
+                       first_lora_b_accumulator, NULL);
     kt_adapt_range(&s->first_lora_range, &s->first_lora_saturated); /* step 39: first.lora_a.range */
     /* step 40: first.lora_b.optimizer */
     kt_sgd(&second_lora_a_optimizer_params, first_lora_b_accumulator, s->first_lora_b_momentum, &s->accumulated,
@@ -624,7 +625,7 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     kt_clear_gradient(&second_lora_b_clear_params, first_lora_a_accumulator);
     /* step 44: first.lora_a.gradient */
     kt_weight_gradient(&first_lora_a_gradient_params, first_du, input, loss_exponent, first_du_exponent,
-                       first_lora_a_accumulator);
+                       first_lora_a_accumulator, NULL);
     /* step 45: first.lora_a.optimizer */
     kt_sgd(&second_lora_b_optimizer_params, first_lora_a_accumulator, s->first_lora_a_momentum, &s->accumulated,
            &s->learning_rate);

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import numerics as nm
-from ...ir.kernel_call import Argument, Field, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType
 from .._sums import Image, exact_matmul
@@ -119,9 +119,25 @@ class WeightGradient(ParameterGradient):
     x_image: Image = (1, 1, 1)
     y_image: Image = (1, 1, 1)
     unit: float = 1.0
+    bordered: bool = kernel_field(False)
+    """Whether scratch has room for x with its border: `fast/weight_gradient.py`."""
+    transposed: int = kernel_field(0)
+    """Inputs, a multiple of 3, that scratch has room for at all positions."""
 
     def scale(self, t: NodeTypes) -> float:
         return t.type("g").scale * self.unit
+
+    def bordered_size(self) -> tuple[int, int]:
+        """Rows and columns that all windows together meet, border included."""
+        w, y = self.window, self.y_image
+        height, width = ((y[a] - 1) * w.stride[a] + (w.kernel[a] - 1) * w.dilation[a] + 1 for a in (0, 1))
+        return height, width
+
+    def scratch(self) -> int:
+        """Bytes."""
+        height, width = self.bordered_size()
+        positions = self.y_image[0] * self.y_image[1]
+        return height * width * self.x_image[2] if self.bordered else positions * (self.transposed + 2) if self.transposed else 0
 
     def _zero_point(self, t: NodeTypes) -> int:
         quantization = t.type("x").quantization
@@ -170,7 +186,11 @@ class WeightGradient(ParameterGradient):
             fields["rows"] = Argument(n.inputs["rows"])
         offset: Argument | str = Argument(n.inputs["exponent_offset"]) if t.has("exponent_offset") else "NULL"
         symbol = "kt_weight_gradient"
-        arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))
+        operands = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.inputs["exponent"]), offset, Argument(n.inputs["accumulator"]))
+        if self.transposed:
+            fields["transposed"] = self.transposed
+        arguments: tuple[Argument | Scratch | str, ...] = (*operands, Scratch() if self.scratch() else "NULL")
         reached = self.window.pointwise and not t.has("rows") and self.y_image[2] > 1
         unreached = frozenset[str]() if reached else frozenset({"kt_triple_weight_gradient"})
-        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, source="kernels/convolution/weight_gradient.c", unreached=unreached)
+        source = "kernels/convolution/weight_gradient.c"
+        return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, self.scratch(), source, unreached=unreached)

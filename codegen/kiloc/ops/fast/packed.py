@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
@@ -36,20 +36,26 @@ NEEDS = {
     "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
+    "parts_relu": ("product/sums.c", "product/panel.c"), "parts_any": ("product/sums.c", "product/panel.c"),
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
+    "parts_relu": "kt_packed_conv2d_parts_relu_s8", "parts_any": "kt_packed_conv2d_parts_s8",
 }  # fmt: skip
 FILES = {
     "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
     "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
+    "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts",
 }  # fmt: skip
 
 
 STACK_BYTES = 640
 """Scratch of so many may lie on the stack (KT_SMALL_SCRATCH in the runtime)."""
+
+MOST_IN_PARTS = 256
+"""Channels of a layer whose windows are multiplied in parts, on the stack (KT_PARTS_CHANNELS in the runtime)."""
 
 
 @register
@@ -58,7 +64,7 @@ class PackedLinear(Op):
     """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
 
     layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias.
-    on_stack: the scratch is, and not in the arena.
+    on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream.
     """
 
     mnemonic: ClassVar[str] = "packed_linear"
@@ -71,6 +77,7 @@ class PackedLinear(Op):
     form: str = "sums"
     limit: int = 0
     on_stack: bool = False
+    packed_delta: bool = kernel_field(False)
 
     @property
     def window(self) -> object:
@@ -148,15 +155,17 @@ class PackedLinear(Op):
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the panel, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
-        row = self.form.startswith("row")
+        row = self.form.startswith(("row", "parts"))
         panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
+        if self.packed_delta:
+            return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2]
         if t.has("gain") and not self.wide:
             return panel + 4 * (1 + packing.EPILOGUE) * packing.padded(y[2])
         return panel + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide and not row else 0)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        pairs, row = self.pairs(t), self.form.startswith("row")
+        pairs, row = self.pairs(t), self.form.startswith(("row", "parts"))
         scaled = t.has("gain") and not self.wide
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
@@ -179,7 +188,9 @@ class PackedLinear(Op):
             symbol = symbol.replace("_relu", "").replace("_s8", "_scaled_relu_s8" if self.form.endswith("relu") else "_scaled_s8")
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
         if self.form == "delta":
-            fields = {"layer": fields, "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"}
+            packed_rows = t.type("delta").shape[0] if self.packed_delta else 0
+            rows: Field = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
+            fields = {"layer": fields, "rows": rows, "packed_rows": packed_rows}
         arguments += [Argument(n.outputs[0]), *([] if row and not scaled else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         unreached = frozenset[str]() if self.on_stack else frozenset({"kt_walk_on_stack"})
@@ -206,15 +217,26 @@ class PackedLinear(Op):
         return fields
 
 
+def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
+    """The same with room for the delta, which is packed once a call. Raises NotProved."""
+    found, added, slow = packed(node, t, values)
+    assert isinstance(found.op, PackedLinear)
+    return replace(found, op=replace(found.op, packed_delta=True)), added, slow
+
+
 def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The same with the scratch on the stack. Raises NotProved."""
+    """The same with the scratch on the stack; windows that are too large for it in parts. Raises NotProved."""
     found, added, slow = packed(node, t, values)
     op = found.op
     assert isinstance(op, PackedLinear)
     constants = {v.name: v.type for v in added}
     bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
-    if op.form not in ("relu", "any") or t.has("gain") or bytes_of_stack > STACK_BYTES:
+    if op.form not in ("relu", "any") or t.has("gain"):
         raise packing.NotProved(packing.MEMORY)
+    if bytes_of_stack > STACK_BYTES:
+        if op.weights.shape[0] > MOST_IN_PARTS:
+            raise packing.NotProved(packing.MEMORY)
+        return replace(found, op=replace(op, form=f"parts_{op.form}")), added, slow or packing.MEMORY
     return replace(found, op=replace(op, on_stack=True)), added, slow
 
 

@@ -18,7 +18,7 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from ...ir.stripe import Rows, Stripe, rows_of
 from .._activation import clamp_range, far_apart
@@ -59,6 +59,8 @@ class DepthwiseConv2D(Op):
 
     window: Window = Window((1, 1))
     activation: str = "none"
+    band_rows: int = kernel_field(0)
+    """Rows of results whose inputs scratch has room for, of a layer with a delta: `fast/depthwise_rows.py`."""
 
     def multiplier_of_depth(self, t: NodeTypes) -> int:
         return t.type("weights").shape[3] // t.type("x").shape[3]
@@ -138,14 +140,14 @@ class DepthwiseConv2D(Op):
             scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[3], 1.0)
             fields["addend_multiplier"] = Table("delta_multiplier", "int32_t", scale.astype(np.int32))
             fields["addend_shift"] = Table("delta_shift", "int8_t", offset.astype(np.int8))
-            fields |= _rows(t, n)
+            fields |= {**_rows(t, n), "band_rows": self.band_rows}
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in ("delta", "delta_exponent", *GAIN_OPERANDS)]
-            symbol = "kt_depthwise_conv2d_trained_s8"
+            symbol, scratch = "kt_depthwise_conv2d_trained_s8", rows_bytes(self.window, t.type("x").shape, t.result().shape, self.band_rows)
         elif t.has("gain"):
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
             symbol, scratch = "kt_depthwise_conv2d_scaled_s8", gain_bytes(len(shift))
             needs = ("kernels/depthwise/depthwise_conv2d.c",)
-        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
+        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else ["NULL"] if t.has("delta") else [])]
         source = f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), scratch, source, needs)
 
@@ -245,6 +247,18 @@ def _without_groups(r: OnnxReader, op: OnnxOperator, data: Array, groups: int) -
     return dense
 
 
+def rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
+    """Of the image x [1, H, W, C] unzipped for `rows` rows of the result y: kt_row_window_of in runtime/src/kernels/depthwise/dsp/row_sums.h."""
+    width = max((y[2] - 1) * window.stride[1] + window.kernel[1] + 2, x[2] + window.pad[1])
+    return 4 * x[3] * -(-width // 2) * ((rows - 1) * window.stride[0] + window.kernel[0]) if rows else 0
+
+
+def gradient_rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
+    """Of the gradient to y [1, H, W, C] unzipped for `rows` rows of that to x."""
+    width = max(x[2] + window.kernel[1] + 1, window.kernel[1] - window.pad[1] + window.stride[1] * (y[2] - 1))
+    return 4 * x[3] * -(-width // 2) * (rows - 1 + window.kernel[0]) if rows else 0
+
+
 def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
     """Parameters of a delta: its columns, and which channel uses which."""
     columns = t.type("delta" if t.has("delta") else "accumulator").shape[3]
@@ -276,6 +290,8 @@ class DepthwiseInputGradient(RequantizedGradient):
     prescale_shift: int = 7
     inner: tuple[bool, bool] = (False, False)
     """Of some rows alone: whether rows come before them, and after, which windows reach into and multiply nothing."""
+    band_rows: int = kernel_field(0)
+    """As of the layer, rows of the gradient."""
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape
@@ -360,9 +376,10 @@ class DepthwiseInputGradient(RequantizedGradient):
         if t.has("delta"):
             arguments += gain
             multiplier, shift = self.path_multiplier(t)
-            fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n)}
+            fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n), "band_rows": self.band_rows}
             arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
-            symbol, scratch = "kt_depthwise_delta_input_gradient_s8", 8 * self.x_shape[3]
+            symbol = "kt_depthwise_delta_input_gradient_s8"
+            scratch = 2 * gradient_rows_bytes(self.window, self.x_shape, self.y_shape, self.band_rows) or 8 * self.x_shape[3]
         arguments += [Argument(n.outputs[0]), Scratch()]
         struct, source = "kt_depthwise_input_gradient_params", f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, source, needs, self._unreached(t))

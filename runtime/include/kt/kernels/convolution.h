@@ -113,20 +113,22 @@ void kt_new_head_input_gradient_s8(const kt_conv2d_input_gradient_params *params
                                    int8_t *dx, int32_t *dx_exponent);
 
 /* rows: where not every channel is trained, the accumulator's row for each output channel in ascending order, -1 for
- * none; NULL: channel c has row c. */
+ * none; NULL: channel c has row c. transposed: of a 1x1 layer, inputs that scratch has room for at all positions, or 0. */
 typedef struct {
     kt_window window;
     int32_t input_offset;
     float scale;
     const int16_t *rows;
+    int32_t transposed;
 } kt_weight_gradient_params;
 
 /* accumulator[c, k] += (float)(sum_p g[p, c] * (x[p, k] + input_offset)) * (scale * 2^(exponent + exponent_offset)),
  * x under the window at p; accumulator [output channels][kernel rows][kernel columns][input channels].
  * The exponents (one value each; exponent_offset may be NULL for 0) are added, then limited to [-126, 127].
- * At most 66,310 positions, so that the sums fit in int32. */
+ * At most 66,310 positions, so that the sums fit in int32. scratch: NULL, or where kernel rows are neighbours of two values or more, room for x with
+ * the border that windows meet; with transposed, a multiple of 3, positions * (transposed + 2) bytes. */
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
-                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator);
+                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch);
 
 #ifdef __cplusplus
 }

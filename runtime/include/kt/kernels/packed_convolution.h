@@ -37,6 +37,10 @@ void kt_packed_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_
 void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                          void *scratch);
 
+/* Both without scratch, in any arena: windows are multiplied in parts that the stack has room for. Output channels are 256 at most. */
+void kt_packed_conv2d_parts_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+void kt_packed_conv2d_parts_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+
 /* The same for one row of a fully connected layer whose input channels are a multiple of 4, without scratch. */
 void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
@@ -86,13 +90,15 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                               const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
-/* rows: as in kt_conv2d_params. */
+/* rows: as in kt_conv2d_params. packed_rows: rows of the delta, where scratch has room for them behind the panel, 0 where it has none. */
 typedef struct {
     kt_packed_conv2d_lora_params layer;
     const int16_t *rows;
+    int32_t packed_rows;
 } kt_packed_conv2d_delta_params;
 
-/* kt_conv2d_delta_s8 in the same way: the delta is as training keeps it. */
+/* kt_conv2d_delta_s8 in the same way: the delta is as training keeps it. scratch: 8 * pairs bytes; with
+ * packed rows 2 * pairs + 12 more for each of them, rounded up to 4, and 32, and 32 an output channel. */
 void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, const int8_t *x, const int32_t *bias,
                                const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
                                const int8_t *gain_exponent, int8_t *y, void *scratch);

@@ -5,16 +5,17 @@
 
 #if !KT_DSP && !KT_VECTOR
 
-#if KT_ARMV7M || KT_ARMV6M
+#if KT_TRIPLE
 #include "triple_weight_gradient.h"
 #endif
 
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
-                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator)
+                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch)
 {
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
     const float scale = kt_gradient_scale(params->scale, power);
-#if KT_ARMV7M || KT_ARMV6M
+    (void)scratch;
+#if KT_TRIPLE
     if (kt_is_pointwise(&params->window) && params->rows == NULL && params->window.output[KT_CHANNELS] > 1) {
         kt_triple_weight_gradient(params, g, x, scale, accumulator);
         return;

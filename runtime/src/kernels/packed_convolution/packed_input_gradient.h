@@ -19,6 +19,9 @@
 #define KT_WITH_PATH 0
 #endif
 
+/* Channels of dx at once. */
+enum { KT_GRADIENT_BLOCK = KT_WITH_PATH ? KT_PATH_BLOCK : KT_GATHER_BLOCK };
+
 /* The gradient as the product reads it. */
 typedef struct {
     const kt_window *window;
@@ -249,10 +252,10 @@ static inline int kt_gives_results(const kt_gradient_walk *walk)
 static inline void kt_multiply_positions(const kt_gradient_walk *walk, const kt_phase *phase, int32_t y0, int32_t x0, int two,
                                          int32_t y1, int32_t x1)
 {
-    static const int32_t zeros[KT_GATHER_BLOCK] = {0};
+    static const int32_t zeros[KT_GRADIENT_BLOCK] = {0};
     const int32_t channels = walk->from.window->input[KT_CHANNELS];
     const int32_t *stream = phase->stream;
-    int32_t sums[2 * KT_GATHER_BLOCK];
+    int32_t sums[2 * KT_GRADIENT_BLOCK];
     int32_t first;
     if (phase->pairs > 0 && kt_gives_results(walk)) {
         const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
@@ -261,8 +264,8 @@ static inline void kt_multiply_positions(const kt_gradient_walk *walk, const kt_
         kt_product_gradient(dx, two ? step : 0, dx + channels, rounding, walk->panel, phase->pairs, stream);
         return;
     }
-    for (first = 0; first < channels; first += KT_GATHER_BLOCK) {
-        const int32_t count = kt_minimum(channels - first, KT_GATHER_BLOCK);
+    for (first = 0; first < channels; first += KT_GRADIENT_BLOCK) {
+        const int32_t count = kt_minimum(channels - first, KT_GRADIENT_BLOCK);
         const int32_t padded = kt_padded_channels(count);
         if (phase->pairs == 0) {
             memset(sums, 0, sizeof sums);
@@ -296,7 +299,7 @@ static inline int kt_one_by_one(const kt_gradient_walk *walk, const kt_phase *ph
     const int32_t bottom = kt_minimum(top + phase->rows, window->output[KT_Y]) - 1;
     const int32_t right = kt_minimum(left + phase->columns, width);
     const int8_t *const g = walk->from.g, *const second = walk->dx + (y1 * window->input[KT_X] + x1) * depth;
-    if (!KT_WITH_PATH || walk->path->gradient != g || depth <= KT_GATHER_BLOCK) {
+    if (!KT_WITH_PATH || walk->path->gradient != g || depth <= KT_GRADIENT_BLOCK) {
         return 0;
     }
     return (uintptr_t)second < (uintptr_t)(g + (bottom * width + right) * channels) &&

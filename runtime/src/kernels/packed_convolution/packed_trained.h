@@ -95,7 +95,7 @@ static inline void kt_finish_panel(const kt_trained_sums *trained, const int32_t
         const int32_t count = kt_minimum(channels - block.first, KT_START_BLOCK);
         const int32_t padded = kt_padded_channels(count);
         block.count = count;
-        block.stride = two ? padded : 0;
+        block.stride = two ? KT_START_BLOCK : 0;
         kt_product_sums(sums, 4 * block.stride, sums + padded, params->fold + block.first, panel, params->pairs, stream);
         stream += padded / KT_QUAD * 2 * params->pairs;
         finish(trained, &block, y);

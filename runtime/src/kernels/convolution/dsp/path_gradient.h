@@ -39,34 +39,46 @@ static __attribute__((noinline)) void kt_add_path_pairs(const kt_path_pair *pair
     }
 }
 
+/* The next channel from *c on whose gradient is not 0 and that has a row, which moves *c behind it; -1 at the end. */
+KT_INLINE int32_t kt_next_code(const kt_path *path, const int8_t *g, int32_t *c)
+{
+    const int32_t channels = path->channels;
+    int32_t i;
+    for (i = *c; i < channels; i++) {
+        if (g[i] != 0 && (path->rows == NULL || path->rows[i] >= 0)) {
+            *c = i + 1;
+            return i;
+        }
+    }
+    *c = i;
+    return -1;
+}
+
 /* row[k] += over c of gradient[c] * weights[row of c, tap, first + k]: what one window gives; g, weights: its gradient, and the weights from
  * its tap and `first` on; step: from row to row of the weights. */
-static inline void kt_add_path_codes(const kt_path *path, const int8_t *g, const int8_t *weights, int32_t step, int32_t count, int32_t *row)
+static __attribute__((noinline)) void kt_add_path_codes(const kt_path *path, const int8_t *g, const int8_t *weights, int32_t step, int32_t count,
+                                                        int32_t *row)
 {
+    const int16_t *const rows = path->rows;
     kt_path_pair pairs[KT_PATH_PAIRS];
     kt_path_pair *pair = pairs;
-    int32_t waiting = 0; /* 1: a pair has its first channel */
-    int32_t c;
-    for (c = 0; c < path->channels; c++) {
-        const int32_t code = g[c], index = path->rows == NULL ? c : path->rows[c];
-        if (code == 0 || index < 0) {
-            continue;
+    int32_t next = 0, c;
+    while ((c = kt_next_code(path, g, &next)) >= 0) {
+        pair->codes = (uint16_t)g[c];
+        pair->first = pair->second = weights + (rows == NULL ? c : rows[c]) * step;
+        c = kt_next_code(path, g, &next);
+        if (c >= 0) {
+            pair->codes |= (uint32_t)(int32_t)g[c] << 16;
+            pair->second = weights + (rows == NULL ? c : rows[c]) * step;
         }
-        if (!waiting) {
-            pair->codes = (uint16_t)code;
-            pair->first = pair->second = weights + index * step;
-            waiting = 1;
-            continue;
-        }
-        pair->codes |= (uint32_t)code << 16;
-        pair->second = weights + index * step;
-        waiting = 0;
         if (++pair == pairs + KT_PATH_PAIRS) {
             kt_add_path_pairs(pairs, pair, count, row);
             pair = pairs;
         }
     }
-    kt_add_path_pairs(pairs, pair + waiting, count, row);
+    if (pair != pairs) {
+        kt_add_path_pairs(pairs, pair, count, row);
+    }
 }
 
 /* sums[k] += row[k] * multiplier >> down, rounded twice: a right shift leaves nothing beyond 2^30. products: in a row; of so many codes even

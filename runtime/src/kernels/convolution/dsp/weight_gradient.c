@@ -4,6 +4,9 @@
  * window there; positions with no gradient are left out. Each pair of such values is then loaded once for four channels, and one
  * instruction adds the products of two positions. Nothing depends on the window but the offsets.
  *
+ * With a copy of the image that has its border in scratch, or where no window meets one, all taps of a position follow from one offset: then a panel
+ * serves every kernel row, whose values are neighbours.
+ *
  * Where a 1x1 layer has fewer inputs than channels (LoRA's B), the panel holds the inputs, and gradients are loaded in pairs. One
  * position (a fully connected layer) is an outer product in float32. */
 #include "../weight_gradient.h"
@@ -13,8 +16,11 @@
 #if KT_DSP
 
 #include "../../dsp/simd.h"
+#if KT_MVE
+#include "../mve/transposed_weight_gradient.h"
+#endif
 
-enum { LANES = 4, PAIRS = 16, SLOTS = 16 };
+enum { LANES = 4, PAIRS = 16, SLOTS = 16, FEW_CHANNELS = 8 };
 
 /* Two positions: offsets of their first values, and their gradients of each lane. */
 typedef struct {
@@ -275,6 +281,100 @@ static void add_tap(const kt_weight_gradient_params *params, int32_t ky, int32_t
     }
 }
 
+/* -- whole windows ---------------------------------------------------------------------------------------- */
+
+/* An image without a border: bytes from row to row. */
+typedef struct {
+    const int8_t *values;
+    int32_t line;
+} whole_image;
+
+/* Copies x to where every window lies inside, its zero point around it. */
+static whole_image with_border(const kt_weight_gradient_params *params, const int8_t *x, int8_t *copy)
+{
+    const kt_window *window = &params->window;
+    const int32_t depth = window->input[KT_CHANNELS];
+    const int32_t height = kt_reach_of(window, KT_Y), width = kt_reach_of(window, KT_X), left = window->pad[KT_X];
+    const int32_t first = kt_maximum(left, 0), end = kt_minimum(left + window->input[KT_X], width);
+    const whole_image image = {copy, width * depth};
+    int32_t y;
+    memset(copy, -params->input_offset, (size_t)(height * width * depth));
+    for (y = 0; y < height; y++, copy += image.line) {
+        const int32_t row = y - window->pad[KT_Y];
+        if (kt_within(row, window->input[KT_Y]) && first < end) {
+            memcpy(copy + first * depth, x + (row * window->input[KT_X] + first - left) * depth, (size_t)((end - first) * depth));
+        }
+    }
+    return image;
+}
+
+/* A slot: two neighbouring values of a kernel row, of `length`. */
+static int32_t slot_value(int32_t slot, int32_t slots, int32_t length)
+{
+    return kt_minimum(2 * (slot % slots), length - 2);
+}
+
+/* The lanes with all values of the window; accumulator: of the first lane. */
+static void add_window_lanes(const kt_weight_gradient_params *params, const walk *all, const whole_image *image, lanes *lane, float scale,
+                             float *accumulator)
+{
+    const kt_window *window = &params->window;
+    const int32_t length = window->kernel[KT_X] * window->input[KT_CHANNELS], size = kt_kernel_size(window);
+    const int32_t slots = (length + 1) / 2, every = window->kernel[KT_Y] * slots, down = window->dilation[KT_Y] * image->line;
+    panel filled;
+    int32_t sums[SLOTS][2 * LANES];
+    int32_t first, slot, i;
+    for (first = 0; first < every; first += SLOTS) {
+        const int32_t count = kt_minimum(every - first, SLOTS);
+        walk at = *all;
+        const position_pair *end;
+        memset(sums, 0, sizeof sums);
+        memset(lane->total, 0, sizeof lane->total);
+        at.values += lane->index[0];
+        while ((end = fill(&at, 0, lane, &filled)) != filled.pair) {
+            for (slot = 0; slot < count; slot++) {
+                const int32_t row = (first + slot) / slots;
+                add_products(image->values + row * down + slot_value(first + slot, slots, length), filled.pair, end, sums[slot]);
+            }
+        }
+        for (i = 0; i < lane->count; i++) {
+            const int32_t offset = params->input_offset * lane->total[i];
+            for (slot = 0; slot < count; slot++) {
+                const int32_t value = slot_value(first + slot, slots, length);
+                float *const entry = accumulator + i * size + (first + slot) / slots * length + value;
+                if (value == 2 * ((first + slot) % slots)) { /* otherwise the slot before has it */
+                    entry[0] = kt_accumulate(entry[0], sums[slot][i] + offset, scale);
+                }
+                entry[1] = kt_accumulate(entry[1], sums[slot][LANES + i] + offset, scale);
+            }
+        }
+    }
+}
+
+static void add_windows(const kt_weight_gradient_params *params, const int8_t *g, const whole_image *image, float scale, float *accumulator)
+{
+    const kt_window *window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS], width = window->output[KT_X];
+    walk all = {window->output[KT_Y], width, width, g, 0, channels, 0, window->stride[KT_X] * window->input[KT_CHANNELS], 0};
+    int32_t next = 0;
+    all.offset_skip = window->stride[KT_Y] * image->line - width * all.offset_step;
+    for (;;) {
+        lanes lane = next_lanes(params->rows, channels, &next);
+        if (lane.count == 0) {
+            return;
+        }
+        add_window_lanes(params, &all, image, &lane, scale, accumulator);
+        accumulator += lane.count * kt_kernel_size(window);
+    }
+}
+
+/* Whether no window meets the border, and kernel rows are neighbours of at least two values. */
+static int lies_inside(const kt_window *window)
+{
+    return window->pad[KT_Y] == 0 && window->pad[KT_X] == 0 && kt_reach_of(window, KT_Y) <= window->input[KT_Y] &&
+           kt_reach_of(window, KT_X) <= window->input[KT_X] && window->dilation[KT_X] == 1;
+}
+
 /* One position: accumulator[c, k] += g[c] * (x[k] + offset) * scale. The product of the two is exact in float32. */
 static void add_outer_product(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x, float scale, float *accumulator)
 {
@@ -303,7 +403,7 @@ static void add_outer_product(const kt_weight_gradient_params *params, const int
 }
 
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
-                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator)
+                        const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch)
 {
     const kt_window *window = &params->window;
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
@@ -312,8 +412,20 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const int32_t count = window->input[KT_Y] * window->input[KT_X] * window->output[KT_Y] * window->output[KT_X];
     const int whole = window->pad[KT_Y] == 0 && window->pad[KT_X] == 0;
     int32_t ky, kx;
+#if KT_MVE
+    if (params->transposed > 0) {
+        kt_transposed_weight_gradient(params, g, x, scale, accumulator, scratch);
+        return;
+    }
+#endif
     if (taps == 1 && count == 1 && whole) {
         add_outer_product(params, g, x, scale, accumulator);
+    } else if (scratch != NULL && params->transposed == 0) {
+        const whole_image image = with_border(params, x, scratch);
+        add_windows(params, g, &image, scale, accumulator);
+    } else if (window->input[KT_CHANNELS] < FEW_CHANNELS && window->kernel[KT_X] > 1 && lies_inside(window)) {
+        const whole_image image = {x, window->input[KT_X] * window->input[KT_CHANNELS]};
+        add_windows(params, g, &image, scale, accumulator);
     } else if (window->input[KT_CHANNELS] < 2) {
         kt_weight_gradient_walk(params, g, x, scale, accumulator);
     } else {

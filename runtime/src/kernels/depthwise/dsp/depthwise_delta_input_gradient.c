@@ -1,4 +1,5 @@
-/* kt_depthwise_delta_input_gradient_s8 for the DSP extension: four channels at a time, whose sums of both kinds stay in registers over
+/* kt_depthwise_delta_input_gradient_s8 for the DSP extension: with scratch a channel of a row at a time (row_sums.h), as the layer with its kernel
+ * turned round over gradients that stand as far apart as its stride. Without, four channels at a time, whose sums of both kinds stay in registers over
  * all taps. Where only some channels have a delta its sums are taken one by one. Results of several channels for one input and gains go to the
  * portable code. */
 #include "../depthwise_delta_input_gradient.h"
@@ -8,7 +9,7 @@
 #if KT_DSP && !KT_MVE
 
 #include "meetings.h"
-#include "../../dsp/prescale.h"
+#include "row_sums.h"
 
 /* Four channels; all pointers to the first of them, m: their prescale. */
 typedef struct {
@@ -124,6 +125,149 @@ static void position(const kt_depthwise_input_gradient_params *params, const kt_
     }
 }
 
+/* -- rows ---------------------------------------------------------------------------------------------------- */
+
+/* What makes gradients of sums. up: of the delta's sum, 1 or more; sign: all bits where a negative product rounds in another way, which is where
+ * it is shifted down; before: the last shift less one. */
+typedef struct {
+    int32_t multiplier, half, down, before;
+    int32_t sign, up;
+} rounding;
+
+enum { MOST_UP = 10 }; /* sums of KT_ROW_TAPS * KT_ROW_TAPS products of codes have 21 bits, and twice as many is an int32 */
+
+/* The sums of a block to gradients, which gcc would compute from values in memory. Those of the delta are 256 bytes behind the others. */
+static __attribute__((naked, noinline)) void finish_block(const rounding *of __attribute__((unused)), const int32_t *sums __attribute__((unused)),
+                                                          int8_t *dx __attribute__((unused)), kt_block_results *to __attribute__((unused)))
+{
+    __asm__ volatile("push {r3-r11, lr}\n\t" /* where they go at sp */
+                     "ldm r0, {r4-r7, r9, r10}\n\t"
+                     "mov r8, #1\n\t"
+                     "1:\n\t"
+                     "ldr r3, [sp]\n\t"
+                     "ldr r0, [r3]\n\t"      /* step */
+                     "ldr r3, [r3, #12]\n\t" /* count */
+                     "2:\n\t"
+                     "ldr r11, [r1, #256]\n\t"
+                     "ldr r12, [r1], #4\n\t"
+                     "lsl r11, r10\n\t"
+                     "smmlar lr, r11, r4, r5\n\t"
+                     "and r11, r9, r11, asr #31\n\t"
+                     "add lr, r11\n\t"
+                     "asr lr, r6\n\t"
+                     "qadd r12, r12, lr\n\t"
+                     "asr r12, r7\n\t"
+                     "qadd r12, r12, r8\n\t"
+                     "ssat r12, #8, r12, asr #1\n\t"
+                     "qsub8 r12, r12, r8\n\t" /* one less and one more, of which the first saturates */
+                     "add r12, r8\n\t"
+                     "strb r12, [r2]\n\t"
+                     "add r2, r0\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 2b\n\t"
+                     "ldr r3, [sp]\n\t"
+                     "ldrd r0, r11, [r3, #4]\n\t" /* skip, rows left */
+                     "add r2, r0\n\t"
+                     "ldr r12, [r3, #12]\n\t"
+                     "and r12, #1\n\t"
+                     "add r1, r1, r12, lsl #2\n\t"
+                     "subs r11, #1\n\t"
+                     "str r11, [r3, #8]\n\t"
+                     "bne 1b\n\t"
+                     "pop {r3-r11, pc}");
+}
+
+/* The same by the meaning of each step. */
+static __attribute__((noinline)) void finish_any(const kt_depthwise_input_gradient_params *params, const int32_t *sums, int32_t path_shift,
+                                                 int8_t *dx, const kt_block_results *to)
+{
+    int32_t rows, i;
+    for (rows = to->rows; rows > 0; rows--, dx += to->skip, sums += to->count & 1) {
+        for (i = to->count; i > 0; i--, dx += to->step, sums++) {
+            *dx = kt_depthwise_delta_result(params, sums[0], sums[KT_ROW_RESULTS], path_shift);
+        }
+    }
+}
+
+/* What the rows of a channel are made of: gradients scaled and as they are, the window over both. */
+typedef struct {
+    const int16_t *scaled, *plain;
+    const kt_row_window *window;
+    const int8_t *delta;
+    int32_t path_shift;
+} rows_of_channel;
+
+/* Rows of gradients of channel c. */
+static __attribute__((noinline)) void channel_rows(const kt_depthwise_input_gradient_params *params, const rows_of_channel *of, int32_t c,
+                                                   int32_t rows, int8_t *dx)
+{
+    const kt_row_window *const w = of->window;
+    const int32_t channels = params->window.input[KT_CHANNELS], width = params->window.input[KT_X];
+    const int32_t column = params->rows == NULL ? c : params->rows[c], last = w->kernel[0] * w->kernel[1] - 1;
+    const int32_t down = -of->path_shift, before = params->shift - 1;
+    const int usual = down > -MOST_UP && down < 32 && (uint32_t)before < 31;
+    const rounding steps = {params->path_multiplier, usual && down > 0 ? (int32_t)(UINT32_C(1) << (down - 1)) : 0, kt_maximum(down, 0), before,
+                            down > 0 ? -1 : 0, 1 + kt_maximum(-down, 0)};
+    uint32_t weights[KT_ROW_PAIRS], codes[KT_ROW_PAIRS];
+    int32_t sums[2 * KT_ROW_RESULTS];
+    kt_row_block block;
+    int32_t row, first;
+    kt_pair_weights(params->weights + last * channels + c, w->kernel, -channels, -w->kernel[1] * channels, weights);
+    if (column >= 0) {
+        kt_pair_weights(of->delta + last * params->columns + column, w->kernel, -params->columns, -w->kernel[1] * params->columns, codes);
+    } else {
+        memset(sums + KT_ROW_RESULTS, 0, KT_ROW_RESULTS * sizeof *sums);
+    }
+    for (first = 0; first < width; first += block.count) {
+        for (row = 0; row < rows; row += block.rows) {
+            kt_block_results to;
+            block = kt_row_block_of(w, of->scaled + row * w->width, rows - row, first, width - first);
+            to = kt_block_results_of(&block, width, channels);
+            kt_sum_block(w, &block, weights, sums);
+            if (column >= 0) {
+                block.x += of->plain - of->scaled;
+                kt_sum_block(w, &block, codes, sums + KT_ROW_RESULTS);
+            }
+            if (usual) {
+                finish_block(&steps, sums, dx + (row * width + first) * channels, &to);
+            } else {
+                finish_any(params, sums, of->path_shift, dx + (row * width + first) * channels, &to);
+            }
+        }
+    }
+}
+
+/* Bands of gradients, as many rows at a time as scratch has room for. */
+static void in_bands(const kt_depthwise_input_gradient_params *params, const int8_t *g, const int8_t *delta, int32_t path_shift, int8_t *dx,
+                     int16_t *buffer)
+{
+    const kt_window *const window = &params->window;
+    const int32_t height = params->band_rows, bands = (window->input[KT_Y] + height - 1) / height, stride = window->stride[KT_X];
+    const int32_t channels = window->input[KT_CHANNELS], direction = kt_direction(g, dx);
+    const int32_t left = window->kernel[KT_X] - 1 - window->pad[KT_X], above = window->kernel[KT_Y] - 1 - window->pad[KT_Y];
+    const int32_t reach = left + (window->output[KT_X] - 1) * stride + 1;
+    const kt_row_window w = kt_row_window_of(window->kernel, 1, window->input[KT_X], height, reach);
+    const kt_row_source plain = {g, {window->output[KT_Y], window->output[KT_X]}, channels, stride, left, 0, 0, NULL, 0};
+    const int32_t plane = w.width * w.height;
+    rows_of_channel of = {NULL, NULL, &w, delta, path_shift};
+    kt_row_source scaled = plain;
+    int32_t moved = 0, band, c;
+    scaled.prescale = params->prescale;
+    scaled.prescale_shift = params->prescale_shift;
+    for (band = kt_first(direction, bands); kt_within(band, bands); band += direction) {
+        const int32_t y = band * height, rows = kt_minimum(window->input[KT_Y] - y, height);
+        int8_t *const result = dx + y * window->input[KT_X] * channels;
+        kt_unzip_band(&scaled, &w, y - above, moved, rows, buffer);
+        kt_unzip_band(&plain, &w, y - above, moved, rows, buffer + channels * plane);
+        moved = direction * height;
+        for (c = 0; c < channels; c++) {
+            of.scaled = buffer + c * plane;
+            of.plain = of.scaled + channels * plane;
+            channel_rows(params, &of, c, rows, result + c);
+        }
+    }
+}
+
 void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                           const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,
                                           const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, void *scratch)
@@ -137,6 +281,10 @@ void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_para
     const operands o = {g, delta_g, params->weights, delta, params->prescale};
     kt_axis_meetings rows, columns;
     int32_t y, x;
+    if (params->band_rows > 0) {
+        in_bands(params, g, delta, path_shift, dx, scratch);
+        return;
+    }
     if (!fours || gain != NULL || !kt_has_prescale(params->prescale_shift) || !kt_meetings_fit(window)) {
         kt_depthwise_delta_walk(params, g, &trained, delta_g, delta, path_shift, dx, (int32_t *)scratch);
         return;

@@ -1,20 +1,23 @@
-/* kt_packed_conv2d_delta_s8 for the DSP extension: two rows are widened as they are read, for both positions at once. */
+/* kt_packed_conv2d_delta_s8 for the DSP extension.
+ *
+ * With room for it the delta is packed once a call, into exact words of product.h, and multiplied by each panel as frozen weights are.
+ * Without, two rows are widened as they are read, for both positions at once. */
 #include "kt/kernels/packed_convolution.h"
 #include "../packed_conv2d_delta.h"
+#include "kt/architecture.h"
 
 #if KT_DSP
 
+#include "packed_delta_results.h"
 #include "packed_sums.h"
 
-enum {
-    MOST_TOTALS = 128,      /* sums of rows that are kept; of more rows they are found for every panel */
-    LONGEST_ROW = 1 << 15   /* products of codes and values whose doubled sum is an int32 */
-};
+enum { MOST_TOTALS = 128 }; /* sums of rows that are kept; of more rows they are found for every panel */
 
-/* totals: sum of each row, or NULL. */
+/* totals: sum of each row, or NULL. packed: as scratch holds the delta, or NULL. */
 typedef struct {
     kt_trained_delta delta;
     const int32_t *totals;
+    const kt_packed_delta *packed;
 } summed_delta;
 
 /* Two rows, and their products with the values of both positions. */
@@ -71,31 +74,14 @@ static __attribute__((noinline)) void products(const kt_trained_delta *delta, co
     *result = p;
 }
 
-static int32_t total_of(const int8_t *row, int32_t size)
+/* What both products of channel c give is added to its sums. */
+static inline void add_two_addends(const kt_trained_delta *delta, const kt_sums_block *block, int32_t c, int32_t product0, int32_t product1)
 {
-    int32_t sum = 0;
-    for (; size >= 4; size -= 4, row += 4) {
-        const uint32_t word = kt_load_word(row);
-        sum = kt_add_products(kt_odd(word), UINT32_C(0x00010001), kt_add_products(kt_even(word), UINT32_C(0x00010001), sum));
-    }
-    for (; size > 0; size--) {
-        sum += *row++;
-    }
-    return sum;
-}
-
-/* Adds what the products of a channel with both positions give to its sums; row: of the channel. */
-static inline void add_addends(const summed_delta *summed, const kt_sums_block *block, int32_t c, int32_t row, const int32_t found[2])
-{
-    const kt_trained_delta *const delta = &summed->delta;
     const kt_packed_conv2d_lora_params *const params = delta->trained.params;
-    const int32_t size = delta->runs * delta->length, multiplier = params->addend_multiplier[c];
-    const int32_t total = summed->totals == NULL ? total_of(delta->delta + row * size, size) : summed->totals[row];
-    const int32_t outside = params->outside * total, down = -(params->addend_shift[c] + delta->trained.exponent);
-    const int32_t product0 = found[0] - outside, product1 = found[1] - outside;
+    const int32_t multiplier = params->addend_multiplier[c], down = -(params->addend_shift[c] + delta->trained.exponent);
     int32_t *const sum = block->sums + c - block->first;
     int32_t addend0, addend1;
-    if ((uint32_t)(down - 1) < 31 && size <= LONGEST_ROW) {
+    if ((uint32_t)(down - 1) < 31 && delta->runs * delta->length <= KT_LONGEST_ROW) {
         const int32_t half = (int32_t)(UINT32_C(1) << (down - 1)), twice0 = 2 * product0, twice1 = 2 * product1;
         addend0 = (kt_add_high_product(twice0, multiplier, half) + (twice0 >> 31)) >> down;
         addend1 = (kt_add_high_product(twice1, multiplier, half) + (twice1 >> 31)) >> down;
@@ -107,6 +93,16 @@ static inline void add_addends(const summed_delta *summed, const kt_sums_block *
     addend1 += sum[block->stride];
     sum[block->stride] = addend1;
     sum[0] = addend0;
+}
+
+/* The delta's products with both positions become addends of the sums of its channels; row: of the channel. */
+static inline void add_addends(const summed_delta *summed, const kt_sums_block *block, int32_t c, int32_t row, const int32_t found[2])
+{
+    const kt_trained_delta *const delta = &summed->delta;
+    const int32_t size = delta->runs * delta->length;
+    const int32_t total = summed->totals == NULL ? kt_total_of_row(delta->delta + row * size, size) : summed->totals[row];
+    const int32_t outside = delta->trained.params->outside * total;
+    add_two_addends(delta, block, c, found[0] - outside, found[1] - outside);
 }
 
 /* The channels of a block that have a row, two at a time; of an odd number the last one twice. */
@@ -140,7 +136,12 @@ static __attribute__((noinline)) void add_delta(const summed_delta *summed, cons
 
 static void finish(const kt_trained_sums *trained, const kt_sums_block *block, int8_t *y)
 {
-    add_delta((const summed_delta *)trained, block);
+    const summed_delta *const summed = (const summed_delta *)trained;
+    if (summed->packed != NULL) {
+        kt_finish_packed_delta(&summed->delta, summed->packed, block, y);
+        return;
+    }
+    add_delta(summed, block);
     kt_add_bias(trained, block);
     kt_requantize_block(trained, block, y);
 }
@@ -150,15 +151,23 @@ void kt_packed_conv2d_delta_s8(const kt_packed_conv2d_delta_params *params, cons
                                const int8_t *gain_exponent, int8_t *y, void *scratch)
 {
     const int32_t channels = params->layer.window.output[KT_CHANNELS];
-    summed_delta summed = {kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent), NULL};
+    summed_delta summed = {kt_trained_delta_of(params, bias, delta, delta_exponent, gain, gain_exponent), NULL, NULL};
     const int32_t size = summed.delta.runs * summed.delta.length;
     int32_t totals[MOST_TOTALS];
     int32_t c;
+    if (params->packed_rows > 0) {
+        kt_packed_delta packed;
+        int32_t *const words = kt_pack_delta(&packed, &summed.delta, params->packed_rows, (int32_t *)scratch + 2 * params->layer.pairs);
+        kt_find_steps(&packed, &summed.delta, words);
+        summed.packed = &packed;
+        kt_packed_trained_walk(&summed.delta.trained, x, y, scratch, finish);
+        return;
+    }
     if (channels <= MOST_TOTALS) {
         for (c = 0; c < channels; c++) {
             const int32_t row = params->rows == NULL ? c : params->rows[c];
             if (row >= 0) {
-                totals[row] = total_of(delta + row * size, size);
+                totals[row] = kt_total_of_row(delta + row * size, size);
             }
         }
         summed.totals = totals;
