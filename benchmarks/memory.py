@@ -8,9 +8,9 @@ training one sample at a time by SGD without momentum, unless another optimizer 
 biases are most of its state.) Inputs and results lie in the caller's buffers, except in the rows that say that they are in the arena, as
 TFLM's are.
 
-A build that does not meet its target by itself is given the target as its memory budget: then layers run in stripes and values are computed
-again, and "extra MACs" says how many that costs. Offloaded values lie in slow memory, and come into the arena when they are needed; the last
-column has the bytes that a training step moves. The command exits with 1 where a target is missed.
+A build that does not meet its target by itself is given the target as its memory budget: then parts run in stripes of rows, forward or
+backward, and values are computed again, and "extra MACs" says how many that costs. Offloaded values lie in slow memory, and come into the arena
+when they are needed; the last column has the bytes that a training step moves. The command exits with 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ INSIDE = "inference, input and result in the arena"
 ROWS = (
     Row(RESNET, "inference", (), 36_000),
     Row(RESNET, INSIDE, (), None, buffers="arena"),
-    Row(RESNET, "all biases", BIAS, 42_000),
+    Row(RESNET, "all biases", BIAS, 37_000),
     Row(RESNET, "LoRA r=4, last 2", lora("last:2"), 40_000),
     Row(DSCNN, "inference", (), 9_800),
     Row(DSCNN, INSIDE, (), None, buffers="arena"),
     Row(DSCNN, "all biases", BIAS, 20_000),
-    Row(DSCNN, "LoRA r=4, last 2", lora("last:2"), 19_000),
+    Row(DSCNN, "LoRA r=4, last 2", lora("last:2"), 14_300),
     Row(DSCNN, "LoRA r=4, last 4", lora("last:4"), 27_000),
     Row(DSCNN, "LoRA r=4 and biases, all, Adam", (*lora("all"), *BIAS), None, optimizer=kt.Adam()),
     Row(DSCNN, "the same, moments offloaded", (*lora("all"), *BIAS), None, optimizer=kt.Adam(), offload="optimizer"),
@@ -80,7 +80,7 @@ ROWS = (
     Row(DSCNN, "full, Adam", FULL, None, optimizer=kt.Adam()),
     Row(DSCNN, "the same, all offloaded", FULL, None, optimizer=kt.Adam(), offload="all"),
     Row(PERSON, "inference", (), 40_000),
-    Row(PERSON, "all biases", BIAS, 60_000),
+    Row(PERSON, "all biases", BIAS, 48_000),
     Row(PERSON, "LoRA r=4, last 2", lora("last:2"), 45_000),
     Row(AUTOENCODER, "inference", (), 800, True),
     Row(AUTOENCODER, INSIDE, (), None, True, "arena"),
@@ -88,7 +88,7 @@ ROWS = (
     Row(AUTOENCODER, "LoRA r=4, last 2", lora("last:2"), 1_100, True),
     Row(MCUNET, "inference", (), None),
     Row(MCUNET, INSIDE, (), None, buffers="arena"),
-    Row(MCUNET, "all biases", BIAS, None),
+    Row(MCUNET, "all biases", BIAS, 105_000),
     Row(MCUNET, "LoRA r=4, last 2", lora("last:2"), None),
     Row(TINYENGINE, "inference", (), None),
     Row(TINYENGINE, "TinyEngine's sparse update", (), 150_000),
@@ -109,7 +109,7 @@ def measure(row: Row, ram: int | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         loss = "mse" if row.model == AUTOENCODER else "cross_entropy"
         options = {"buffers": row.buffers, "optimizer": row.optimizer, "offload": row.offload}
-        return kt.build(load(row.model), Path(folder) / "build", method=method, loss=loss, ram=ram, **options).report
+        return kt.build(load(row.model), Path(folder) / "build", method=method, loss=loss, ram=ram, measure=False, **options).report
 
 
 def needed(row: Row, memory: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from kiloc.peft import Method
 CASES: dict[str, tuple[str, list[Method], float]] = {
     "recompute": ("kws_dscnn_int8", [kt.LoRA(rank=4, layers="last:4")], 0.64),
     "recompute masks": ("ic_resnet8_int8", [kt.BiasOnly()], 0.95),
+    "rows": ("kws_dscnn_int8", [kt.LoRA(rank=4, layers="last:2")], 0.72),
     "stripes": ("person_detect_int8", [kt.BiasOnly(layers="last:1")], 0.75),
 }
 """Model, methods, and the share of the usual memory that they get."""
@@ -42,13 +43,13 @@ def test_the_same_bits_in_less_memory(case: str, data_dir: Path, tmp_path: Path)
     tight = build(case, data_dir, tmp_path / "tight", ram)
     assert tight.report["memory"]["train_total"] <= ram
     before, after = (sum(b.report["macs"].values()) for b in (usual, tight))
-    assert before < after < 1.7 * before
+    assert before < after < 1.7 * before or (case == "rows" and after == before)
     expected, found = trained(usual, "host"), trained(tight, "host")
     assert found[:2] == expected[:2] and np.array_equal(found[2], expected[2])
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("case", ["recompute"])
+@pytest.mark.parametrize("case", ["recompute", "rows"])
 def test_host_and_emulated_board(case: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
     usual = build(case, data_dir, tmp_path / "usual", None)
     tight = build(case, data_dir, tmp_path / "tight", int(CASES[case][2] * usual.report["memory"]["train_total"]))

@@ -38,13 +38,16 @@ from kiloc.ir.types import Quantization, TensorType, activation, gradient, scala
 from kiloc.ops._window import Window
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
+from kiloc.ops.backward.gradient_of_sums import GradientOfSums
 from kiloc.ops.backward.gradient_sum import GradientSum
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
+from kiloc.ops.backward.lora_inner_rows import LoRAInnerExponent, LoRAInnerPeak, LoRAInnerRows
 from kiloc.ops.backward.parameter_gradient import BiasGradient, WeightGradient
 from kiloc.ops.model.conv_2d import Conv2D
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient, depthwise_prescale_shift
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lora import LoRADown, LoRAInnerGradient
+from kiloc.ops.paging.pooled_sums import AverageOfSums, ChannelSums
 from kiloc.ops.paging.write_rows import WriteRows
 
 __all__ = ["library"]
@@ -230,6 +233,33 @@ def lora_inner(r: Rng) -> Case:
     return Case(LoRAInnerGradient(1.0), types, arrays)
 
 
+def lora_inner_rows(r: Rng) -> Case:
+    """The two passes of the gradient above, each by itself, and its exponent."""
+    case, channels = lora_inner(r), int(r.integers(1, 9))
+    types, arrays = dict(case.types), dict(case.arrays)
+    exponent_type, exponent = types.pop("lora_b_exponent"), arrays.pop("lora_b_exponent")
+    peak = one(pick(r, 0, 1, 127, 128, 40_000, 127 * 127 * channels), "int32")
+    kind = pick(r, 0, 1, 2)
+    if kind == 0:
+        return Case(LoRAInnerExponent(), {"peak": scalar("int32"), "lora_b_exponent": exponent_type}, {"peak": peak, "lora_b_exponent": exponent})
+    if kind == 1 or r.random() < 0.7:
+        types["peak"], arrays["peak"] = scalar("int32"), peak
+    return Case(LoRAInnerRows(1.0) if kind == 1 else LoRAInnerPeak(), types, arrays)
+
+
+def channel_sums(r: Rng) -> Case:
+    """Sums of some rows, and what the sums of a whole image make: halves too."""
+    h, w, c = (int(n) for n in r.integers(1, 9, 3))
+    if r.random() < 0.5:
+        sums = r.integers(-128 * h * w, 127 * h * w, (1, c), endpoint=True).astype(np.int32)
+        clamp = pick(r, (-128, 127), (-20, 60))
+        return Case(AverageOfSums(h * w, clamp), {"sums": TensorType((1, c), "int32")}, {"sums": sums}, (activation((1, 1, 1, c), 0.5, 3),))
+    types, arrays = {"x": activation((1, h, w, c), scale(r), zero_point(r))}, {"x": int8(r, 1, h, w, c)}
+    if r.random() < 0.7:
+        types["sums"], arrays["sums"] = TensorType((1, c), "int32"), r.integers(-30_000, 30_000, (1, c)).astype(np.int32)
+    return Case(ChannelSums(), types, arrays)
+
+
 def write_rows(r: Rng) -> Case:
     """A stripe into an image; where no image is given, one that covers all of it."""
     h, w, c = (int(n) for n in r.integers(1, 7, 3))
@@ -246,6 +276,18 @@ def write_rows(r: Rng) -> Case:
 
 def clear_gradient(r: Rng) -> Case:
     return Case(ClearGradient((int(r.integers(1, 40)),)), {}, {})
+
+
+def gradient_of_sums(r: Rng) -> Case:
+    """Whole numbers up to 2^24 in place, or added to an accumulator."""
+    size = int(r.integers(1, 40))
+    types = {"sums": TensorType((size,), "float32"), "exponent": scalar("int32")}
+    arrays = {"sums": r.integers(-(1 << 24), 1 << 24, size, endpoint=True).astype(np.float32), "exponent": one(pick(r, -140, -9, 0, 3), "int32")}
+    if r.random() < 0.5:
+        types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(pick(r, -3, 0, 5))
+    if r.random() < 0.5:
+        types["accumulator"], arrays["accumulator"] = types["sums"], r.normal(size=size).astype(np.float32)
+    return Case(GradientOfSums(scale(r)), types, arrays)
 
 
 def bias_gradient(r: Rng) -> Case:
@@ -324,7 +366,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, 16)
         for f in (
-            lora_inner, write_rows, clear_gradient, bias_gradient, mask_gradient, save_mask, apply_mask, gradient_sum,
+            lora_inner, lora_inner_rows, channel_sums,
+            write_rows, clear_gradient, gradient_of_sums, bias_gradient, mask_gradient, save_mask, apply_mask, gradient_sum,
         )
     },
 }  # fmt: skip

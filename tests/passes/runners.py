@@ -30,6 +30,7 @@ from kiloc.passes.pack_masks import pack_masks
 from kiloc.passes.page_updates import page_updates
 from kiloc.passes.recompute import recompute
 from kiloc.passes.reconstruct import reconstruct
+from kiloc.passes.row_stripes import in_stripes
 from kiloc.passes.schedule import remember, schedule
 from kiloc.passes.simplify import simplify, with_rounding
 from kiloc.passes.slices import adapted_slice, inference_slice, prune, training_slice
@@ -99,6 +100,7 @@ PASSES: Mapping[str, Pass] = {
     "recompute": Pass(recompute),
     "reconstruct": Pass(reconstruct),
     "striped": Pass(lambda graph, count: striped(graph, chains(graph)[0], count)),
+    "in_stripes": Pass(lambda graph, names, count: in_stripes(graph, names, count) or graph),
     "offload": Pass(offload),
     "merge": Pass(lambda graph: merge(graph, interp.initial_state(graph)), "nothing"),
     "with_kernels": Pass(with_kernels),

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from kiloc import lowering
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.ir.verify import verify
+from kiloc.ir.verify import total_macs, verify
 from kiloc.lowering.fit import offloads
 from kiloc.optim import SGD
 from kiloc.options import Options
 from kiloc.passes.offload import moved_bytes, offload
 from kiloc.passes.recompute import recompute, saved_values
+from kiloc.passes.row_stripes import in_stripes, stripes_of
 from kiloc.passes.simplify import simplify
 from kiloc.passes.slices import inference_slice
-from kiloc.passes.stripes import chains, striped
+from kiloc.passes.stripes import STRIPE, chains, striped
 from kiloc.peft import BiasOnly, Full, LoRA, Method
 from kiloc.pipeline import compile_graph
 from kiloc.plan.recompute import MOST_EXACT, pareto
@@ -97,6 +98,26 @@ def test_no_value_leaves_the_arena_without_need(graph: Graph, methods: tuple[Met
     assert choices.choose(least - 1) is None
     found = lowering.offload_least(train, 0).plan
     assert found.lower_bound == least and found.arena_bytes <= train.plan.arena_bytes
+
+
+@quick
+@given(graphs(), st.sampled_from(METHODS), st.sampled_from((1, 2)), st.integers(2, 5), st.data())
+def test_parts_in_stripes_of_rows_keep_the_bits(graph: Graph, methods: tuple[Method, ...], accumulate: int, count: int, data: st.DataObject) -> None:
+    """Loss and state after two samples, whichever parts of a training step run by rows, and whatever is computed again on top."""
+    whole, train = training(graph, methods, accumulate)
+    cut = train.graph
+    for phase in ("forward", "backward"):
+        possible = [n.name for n in cut.nodes if n.phase == phase and stripes_of(cut, n) >= count]
+        if len(possible) < 2:
+            continue
+        first = data.draw(st.integers(0, len(possible) - 2))
+        end = data.draw(st.integers(first + 2, len(possible)))
+        cut = in_stripes(cut, possible[first:end], count) or cut
+        event(f"{phase}: {'striped' if STRIPE in ''.join(n.name for n in cut.phase(phase)) else 'whole'}")
+    assert total_macs(cut) <= total_macs(train.graph)
+    again = verify(recompute(verify(cut), data.draw(st.sets(st.sampled_from(saved))) if (saved := saved_values(cut)) else set()))
+    lowering.place(again)
+    assert two_steps(again, whole, graph) == two_steps(train.graph, whole, graph)
 
 
 @quick

@@ -30,6 +30,10 @@ class Apart(Op):
 class View(Op):
     mnemonic: ClassVar[str] = "view"
     view: ClassVar[bool] = True
+    offset: int = 0
+
+    def view_offset(self, t: NodeTypes) -> int:
+        return self.offset
 
 
 @dataclass(frozen=True)

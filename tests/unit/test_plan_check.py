@@ -11,6 +11,7 @@ from plan_graphs import Apart, InPlace, Over, Unreached, View, graph, node
 from kiloc.ir.graph import Graph, Node
 from kiloc.plan import check_plan
 from kiloc.plan.check import PlanError, _may_overwrite
+from kiloc.plan.place import plan_memory
 
 
 def check(g: Graph, offsets: dict[str, int], arena: int, scratch: dict[str, int] | None = None) -> None:
@@ -147,9 +148,22 @@ def test_a_view_has_the_bytes_of_its_operand() -> None:
     offsets = {"x": 0, "v": 4, "w": 4, "u": 4, "y": 8}
     check(g, offsets, 12)
     refused("step 3 n4 writes y over its operand x2", g, {**offsets, "y": 4}, 12)
-    refused(r"step 3 n4 reads u, whose bytes hold \['None'\]", g, {**offsets, "u": 8}, 12)
+    refused("step 2 n3: u at 8 is no view of w", g, {**offsets, "u": 8}, 12)
     # A view that is the caller's has no bytes here.
     check(graph({"x": 4, "v": 4}, [node("n", View(), "x", "v")], "x", "v"), {}, 0)
+
+
+def test_a_view_of_some_rows_lies_inside_its_operand() -> None:
+    """Its bytes are the operand's from its offset on: they may not be overwritten, the others may; and nothing else is a view."""
+    nodes = [node("n1", Apart(), "x", "v"), node("n2", View(4), "v", "w"), node("n3", Apart(), "x", "z"), node("n4", Apart(), "w z", "y")]
+    g = graph({"x": 4, "v": 8, "w": 4, "z": 4, "y": 4}, nodes, "x", "y")
+    offsets = {"x": 0, "v": 4, "w": 8, "z": 4, "y": 12}
+    check(g, offsets, 16)
+    refused(r"step 3 n4 reads w, whose bytes hold \['z'\]", g, {**offsets, "z": 8}, 16)
+    refused("step 1 n2: w at 4 is no view of v", g, {**offsets, "w": 4}, 16)
+    found = plan_memory(g, lambda n: 0, frozenset(), 4)
+    assert found.offsets["w"] == found.offsets["v"] + 4
+    check(g, found.offsets, found.arena_bytes)
 
 
 def test_a_result_stays_until_the_caller_reads_it() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .graph import Node
     from .kernel_call import KernelCall
     from .reach import Reach
+    from .stripe import Rows, Stripe
 
 Array = NDArray[Any]
 
@@ -100,6 +101,8 @@ class Op:
     """The result is the operand's bytes under another shape: no kernel, no copy."""
     in_place: ClassVar[str | None] = None
     """Operand, of the result's size, of which the kernel reads no element after writing it: the first result may be the same buffer."""
+    folds: ClassVar[str] = ""
+    """Of an operator that reduces all rows to one result: the operand through which stripes hand it on, "" of any other."""
     no_gradient: ClassVar[str] = ""
     """Of an operator without `gradient`: why, "" for no particular reason."""
     tflite: ClassVar[TFLiteBinding | None] = None
@@ -143,6 +146,22 @@ class Op:
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         """Add backward nodes; returns operand -> gradient value. Raises NoGradient."""
         raise NoGradient(self.no_gradient or f"{self.mnemonic.upper()} has no gradient")
+
+    def view_offset(self, t: NodeTypes) -> int:
+        """Of a view: bytes from the beginning of the operand to that of the result."""
+        return 0
+
+    def height(self, t: NodeTypes) -> int:
+        """Rows of the result that can be computed by themselves, of a parameter's gradient those that it sums; 0: the operator has no stripes."""
+        return 0
+
+    def least_rows(self, t: NodeTypes, rows: Rows) -> Rows:
+        """The rows that are computed where these are needed: more, where these alone read none of an operand."""
+        return rows
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        """What computes these rows, some of `height`: each row has the bits that it has in the whole."""
+        raise NotImplementedError(self.mnemonic)
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach] | None:
         """The operand that the first result may overlap, and what the kernel reads of it when; None: they lie apart."""

@@ -17,12 +17,17 @@ from ..passes.segments import segmentations
 from ..plan import WORD
 from ..plan.offload import Offloads
 from ..plan.recompute import Recomputations
+from ..plan.row_stripes import row_stripes
 from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 from ..plan.stripes import stripe
 from .kernels import place, use_portable
 
 T = TypeVar("T")
 
+CALL_COST = 1e-4
+"""What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
+STRIPED_WORK = 100_000
+"""Nodes that the search for what to compute again walks, where parts run in stripes of rows."""
 ATTEMPTS = 6
 """Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
 
@@ -89,9 +94,15 @@ def fit(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice | 
             return None
         fitting = [f for f in found if f.plan.arena_bytes <= arena]
         if fitting:
-            return min(fitting, key=lambda f: (total_macs(f.graph) + (transfer_cost or 0) * moved_bytes(f.graph), f.plan.arena_bytes))
+            return min(fitting, key=lambda f: (_work(f, part, transfer_cost or 0), f.plan.arena_bytes))
         budget = min(budget, *(f.plan.lower_bound for f in found)) - 1
     return None
+
+
+def _work(variant: Slice, usual: Slice, transfer_cost: float) -> float:
+    """MACs of a variant, with what its transfers count as; each further call takes time and flash too."""
+    calls = len(variant.graph.nodes) - len(usual.graph.nodes)
+    return total_macs(variant.graph) + transfer_cost * moved_bytes(variant.graph) + calls * CALL_COST * total_macs(usual.graph)
 
 
 def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
@@ -106,6 +117,12 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
                 yield offload(graph, moved)
             if choice is not None and not choice.dropped:
                 break  # shorter segments only cost more
+    for goal in (budget, 0):  # the least of all where the first found does not reach the budget
+        by_rows = _by_rows(part, goal)
+        choice = recomputations(by_rows, part.plan.alignment, part.target, part.saving).greedy(budget, STRIPED_WORK)
+        if by_rows is not part.graph and choice is not None:
+            yield choice.apply(by_rows)
+            break
 
 
 def _bases(part: Slice, budget: int) -> Iterator[Graph]:
@@ -124,6 +141,12 @@ def _striped(part: Slice, budget: int) -> Graph:
     return stripe(part.graph, budget, lambda node: scratch[node.name], frozenset(caller_buffers(part.graph)), part.plan.alignment)
 
 
+def _by_rows(part: Slice, budget: int) -> Graph:
+    scratch = {node.name: scratch_bytes(part.kernels, node) for node in part.kernels.nodes}
+    outside = frozenset(caller_buffers(part.graph))
+    return row_stripes(part.graph, budget, lambda node: scratch[node.name], outside, part.plan.alignment)
+
+
 def _like(part: Slice, graph: Graph) -> Slice:
     """Another graph of a slice, planned as the slice is."""
     return place(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving)
@@ -138,6 +161,7 @@ def shrink(part: Slice, offloading: bool = False) -> Slice:
         found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)))
         if offloading:
             found.append(_like(part, offload(graph, offloads(part, graph).candidates())))
+    found.append(_like(part, _by_rows(part, 0)))
     return min(found, key=lambda s: s.plan.arena_bytes)
 
 

@@ -200,7 +200,7 @@ def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = N
 
 def _layer(node: Node) -> str:
     """The node that this one computes again, or a stripe of."""
-    return AGAIN.sub("", node.name).partition(STRIPE)[0]
+    return AGAIN.sub("", AGAIN.sub("", node.name).partition(STRIPE)[0])
 
 
 def _with_values(choice: Choice, added: dict[str, Value]) -> Node:

@@ -75,7 +75,9 @@ def check_plan(graph: Graph, steps: Sequence[Node], offsets: Mapping[str, int], 
             reads.append((operand, bytes_))
         writes = [(name, extent(name, graph.type(name).bytes)) for name in node.outputs if name in offsets]
         if node.op.view:
-            for name, _ in writes:
+            for name, bytes_ in writes:
+                if bytes_.start != offsets[node.inputs["x"]] + node.op.view_offset(node_types(graph, node)):
+                    raise PlanError(f"step {number} {node.name}: {name} at {bytes_.start} is no view of {node.inputs['x']}")
                 identity[name] = identity.get(node.inputs["x"], node.inputs["x"])
             continue
         if scratch(node):

@@ -27,6 +27,8 @@ class Buffer:
     kinds: set[str] = field(default_factory=set)
     pinned: bool = False
     """An input of the arena: its offset is the same in every slice of the model."""
+    at: dict[str, int] = field(default_factory=dict)
+    """Of a value that is a view of some rows: bytes from the beginning of the buffer; 0 of any other."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def lifetimes(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[s
                 found.append(source)
             owner[name] = source
             source.values.append(name)
+            if node.op.view and (offset := source.at.get(node.inputs["x"], 0) + node.op.view_offset(node_types(graph, node))):
+                source.at[name] = offset
             source.kinds.add(graph.values[name].kind)
             source.last = max(source.last, last_use.get(name, step))
         size = scratch(node)
@@ -127,5 +131,7 @@ def _overlaps(graph: Graph, owner: dict[str, Buffer | None], found: list[Buffer]
             continue
         if any(owner.get(v) is operand for o, v in node.inputs.items() if v != node.inputs[reached[0]]):
             continue
+        if graph.type(node.inputs[reached[0]]).bytes != operand.size or graph.type(node.outputs[0]).bytes != result.size:
+            continue  # a view of some rows
         overlaps.append(Overlap(number[id(result)], number[id(operand)], *reached[1].distances(result.size, operand.size)))
     return overlaps

@@ -46,5 +46,5 @@ def plan_memory(graph: Graph, scratch: Callable[[Node], int], outside: frozenset
     placed, bound = greedy(p), p.bound
     if prove:
         placed, bound = optimal(p, placed)
-    named = {name: offset for b, offset in zip(p.buffers, placed.offsets, strict=True) for name in b.values}
+    named = {name: offset + b.at.get(name, 0) for b, offset in zip(p.buffers, placed.offsets, strict=True) for name in b.values}
     return Plan(named, placed.height, bound, prove, graph.nodes, p.live, p.buffers, align)

@@ -9,6 +9,7 @@ from ..autodiff import LOSS_VALUE
 from ..ir.graph import Graph, Node
 from ..ir.kernel_call import KernelCall
 from ..ir.operator import Names
+from ..ir.types import ELEMENT_BYTES
 from ..ir.verify import node_types
 from .paging import pages_of
 from .place import Plan
@@ -55,7 +56,8 @@ def caller_buffers(graph: Graph) -> dict[str, str]:
         found[name] = expression
     for node in graph.nodes:
         if node.op.view and node.inputs["x"] in found:
-            found[node.outputs[0]] = found[node.inputs["x"]]
+            elements = node.op.view_offset(node_types(graph, node)) // ELEMENT_BYTES[graph.type(node.outputs[0]).dtype]
+            found[node.outputs[0]] = found[node.inputs["x"]] + (f" + {elements}" if elements else "")
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...ir.kernel_call import Argument, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def masked(b: GradientBuilder, node: Node, dy: str, low: int, high: int) -> str:
     if b.is_logits(y):
         return dy
     return b.add(MaskGradient(low, high), {"g": dy, "y": y}, f"{node.name}.masked")[0]
+
+
+def image_height(x: TensorType, multiple: int = 1) -> int:
+    """Rows of an image; 0 of anything else, and of one whose rows have no multiple of so many elements."""
+    rows = x.shape[1] if len(x.shape) == 4 else 0
+    return rows if rows and x.size // rows % multiple == 0 else 0
 
 
 def unpack(bits: Array, shape: tuple[int, ...]) -> Array:
@@ -56,6 +63,12 @@ class MaskGradient(Op):
 
     evaluate_real = evaluate
 
+    def height(self, t: NodeTypes) -> int:
+        return image_height(t.type("g"))
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, dict.fromkeys(("g", "y"), (rows, self.height(t))))
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.type("g").size, "low": self.low, "high": self.high}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["y"]), Argument(n.outputs[0]))
@@ -81,6 +94,12 @@ class SaveMask(Op):
         y = e.array("y").reshape(e.array("y").shape[0], -1)
         return (np.packbits((y > self.low) & (y < self.high), axis=1, bitorder="little"),)
 
+    def height(self, t: NodeTypes) -> int:
+        return image_height(t.type("y"), 8)
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, {"y": (rows, self.height(t))})
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.type("y").size, "low": self.low, "high": self.high}
         arguments = (Argument(n.inputs["y"]), Argument(n.outputs[0]))
@@ -105,6 +124,12 @@ class ApplyMask(Op):
         return (g * unpack(e.array("mask"), g.shape[1:]).astype(g.dtype),)
 
     evaluate_real = evaluate
+
+    def height(self, t: NodeTypes) -> int:
+        return image_height(t.type("g"), 8)
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, dict.fromkeys(("g", "mask"), (rows, self.height(t))))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["mask"]), Argument(n.outputs[0]))

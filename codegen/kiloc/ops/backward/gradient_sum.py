@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Environment, Names, NodeTypes, register
+from ...ir.stripe import Rows, Stripe
 from ._gradient import Real, RequantizedGradient, batch
+from .gradient_mask import image_height
 
 
 @register
@@ -40,6 +42,12 @@ class GradientSum(RequantizedGradient):
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         return (e.array("g") + e.array("other").reshape(e.array("g").shape),)
+
+    def height(self, t: NodeTypes) -> int:
+        return image_height(t.type("g")) if t.type("g").shape == t.type("other").shape else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, dict.fromkeys(("g", "other"), (rows, self.height(t))))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"size": t.type("g").size, "multiplier": self.multipliers(t), "shift": self.shift}

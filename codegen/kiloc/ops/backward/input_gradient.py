@@ -24,11 +24,13 @@ from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
+from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_headroom, gained, largest_scale, real_gain
 from .._sums import Image, addend, delta_channels, exact_matmul, matmul
 from .._window import Window
 from .._window_reach import window_gradient_reach
+from .._window_rows import gradient_rows, met_rows
 from ._gradient import Real, RequantizedGradient, batch
 
 TRANSPOSED = "transposed"
@@ -105,6 +107,8 @@ class LinearInputGradient(RequantizedGradient):
     prescale_shift: int = 7
     lora_scale: float = 1.0
     x_shape: tuple[int, ...] = ()
+    inner: tuple[bool, bool] = (False, False)
+    """Of some rows alone: whether rows come before them, and after, which windows reach into and multiply nothing."""
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape or (1, *self.x_image)
@@ -171,8 +175,17 @@ class LinearInputGradient(RequantizedGradient):
         return (total.reshape(-1, *self.shape(e)[1:]),)
 
     def macs(self, t: NodeTypes) -> int:
-        positions = self.y_image[0] * self.y_image[1]
-        return positions * (t.type("weights").size + sum(t.type(o).size for o in ("lora_a", "delta") if t.has(o)))
+        rows = met_rows(self.window, self.x_image[0], self.y_image[0], self.inner) if any(self.inner) else self.y_image[0]
+        return int(rows * self.y_image[1]) * (t.type("weights").size + sum(t.type(o).size for o in ("lora_a", "delta") if t.has(o)))
+
+    def height(self, t: NodeTypes) -> int:
+        return self.x_image[0] if len(self.shape(t)) == 4 and len(t.type("g").shape) == 4 else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        read, window = gradient_rows(self.window, rows, self.y_image[0])
+        x, y = (rows[1] - rows[0], *self.x_image[1:]), (read[1] - read[0], *self.y_image[1:])
+        needs = {o: (read, self.y_image[0]) for o in ("g", "delta_g", "lora_du") if t.has(o)}
+        return Stripe(replace(self, window=window, x_image=x, y_image=y, x_shape=(1, *x), inner=(rows[0] > 0, rows[1] < self.x_image[0])), needs)
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "g", window_gradient_reach(self.window, self.x_image, self.y_image)

@@ -6,7 +6,7 @@ accumulator += (float)sum * (scale * 2^exponent), one float32 rounding each. |su
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
+from ...ir.stripe import Rows, Stripe
+from ...ir.types import TensorType
 from .._sums import Image, exact_matmul
 from .._window import Window
+from .._window_rows import forward_rows
 from ._gradient import Real, batch
+from .gradient_mask import image_height
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,17 @@ class ParameterGradient(Op):
     """Base: adds sums * scale to the operand `accumulator`."""
 
     role: ClassVar[str] = "backward"
+
+    unscaled: bool = field(default=False, kw_only=True)
+    """The accumulator takes the sums as they are: of some rows of the gradient, which others follow (`gradient_of_sums.py`)."""
+
+    def factor(self, t: NodeTypes) -> float:
+        """What the sums are multiplied with, beside the exponents."""
+        return 1.0 if self.unscaled else self.scale(t)
+
+    def largest(self, t: NodeTypes) -> int:
+        """A bound of the sums of the whole gradient."""
+        return nm.INT32_MAX
 
     def scale(self, t: NodeTypes) -> float:
         raise NotImplementedError
@@ -42,9 +57,15 @@ class ParameterGradient(Op):
         exponent = e.wide("exponent").reshape(-1)
         if e.has("exponent_offset"):
             exponent = exponent + e.wide("exponent_offset").reshape(-1)
-        scale = np.float32(self.scale(e)) * nm.power_of_two(np.clip(exponent, -126, 127))
+        scale = np.float32(self.factor(e)) * nm.power_of_two(np.clip(exponent, -126, 127))
         accumulator = e.array("accumulator")
         return {"accumulator": accumulator + sums[0].astype(np.float32).reshape(accumulator.shape) * scale}
+
+
+def largest_value(x: TensorType) -> int:
+    """The largest |x - z_x| that int8 codes hold."""
+    zero_point = x.quantization.zero_point if x.quantization else 0
+    return max(127 - zero_point, 128 + zero_point)
 
 
 @register
@@ -64,9 +85,18 @@ class BiasGradient(ParameterGradient):
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         return (batch(e, "g", -1, e.type("accumulator").size).sum(1),)
 
+    def height(self, t: NodeTypes) -> int:
+        return image_height(t.type("g"))
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, {"g": (rows, self.height(t))})
+
+    def largest(self, t: NodeTypes) -> int:
+        return 128 * (t.type("g").size // t.type("accumulator").size)
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         channels = t.type("accumulator").size
-        fields = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.scale(t)}
+        fields = {"positions": t.type("g").size // channels, "channels": channels, "scale": self.factor(t)}
         arguments = tuple(Argument(n.inputs[o]) for o in ("g", "exponent", "accumulator"))
         return KernelCall("kt_bias_gradient", "kt_bias_gradient_params", fields, arguments, source="kernels/parameter/bias_gradient.c")
 
@@ -131,6 +161,18 @@ class WeightGradient(ParameterGradient):
         offset = e.array("exponent_offset").astype(np.float64) if e.has("exponent_offset") else np.zeros(1)
         return (g.transpose(0, 2, 1) @ self._rows(e).astype(np.float64) * (self.unit * 2.0 ** offset.reshape(-1, 1, 1)),)
 
+    def height(self, t: NodeTypes) -> int:
+        return self.y_image[0]
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        read, window = forward_rows(self.window, rows, self.x_image[0])
+        x, y = (read[1] - read[0], *self.x_image[1:]), (rows[1] - rows[0], *self.y_image[1:])
+        needs = {"g": (rows, self.y_image[0]), "x": (read, self.x_image[0])}
+        return Stripe(replace(self, window=window, x_image=x, y_image=y), needs)
+
+    def largest(self, t: NodeTypes) -> int:
+        return self.y_image[0] * self.y_image[1] * 128 * largest_value(t.type("x"))
+
     def macs(self, t: NodeTypes) -> int:
         return self.y_image[0] * self.y_image[1] * t.type("accumulator").size
 
@@ -138,7 +180,7 @@ class WeightGradient(ParameterGradient):
         fields: dict[str, Field] = {
             "window": self.window.fields(self.x_image, self.y_image),
             "input_offset": -self._zero_point(t),
-            "scale": self.scale(t),
+            "scale": self.factor(t),
         }
         if t.has("rows"):
             fields["rows"] = Argument(n.inputs["rows"])

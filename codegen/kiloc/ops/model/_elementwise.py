@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import CompileError
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op
+from ...ir.stripe import Rows, Stripe
 from .._activation import clamp_range, far_apart
 from .._broadcast import aligned, broadcast, stretches
 from ..backward.gradient_mask import masked
@@ -74,6 +75,13 @@ class Elementwise(Op):
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         g = masked(b, node, dy, *self.clamp(b.types(node))) if self.clamps else dy
         return {o: self.operand_gradient(b, node, g, o) for o in ("x", "other") if b.wants(node.inputs[o])}
+
+    def height(self, t: NodeTypes) -> int:
+        y = t.result().shape
+        return y[1] if len(y) == 4 and t.type("x").shape == t.type("other").shape == y else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, dict.fromkeys(("x", "other"), (rows, self.height(t))))
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["other"]), Argument(n.outputs[0]))

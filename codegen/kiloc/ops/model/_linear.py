@@ -14,8 +14,8 @@ Addends are requantised into the int32 accumulator before it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,14 @@ from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op
 from ...ir.reach import Reach
+from ...ir.stripe import Rows, Stripe
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, summed_bias, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import Image, addend, addend_multipliers, exact_matmul, output_scales, with_delta
 from .._window import Window
 from .._window_reach import window_reach
+from .._window_rows import forward_rows
 from ..backward.gain_gradient import bias_gradient, scaled_gradient
 from ..backward.gradient_mask import masked
 from ..backward.input_gradient import LinearInputGradient, prescale_shift
@@ -109,6 +111,15 @@ class Linear(Op):
         if t.has("lora_u"):
             count += positions * t.type("lora_b").size
         return count + (positions * t.type("delta").size if t.has("delta") else 0)
+
+    def height(self, t: NodeTypes) -> int:
+        return self.images(t)[1][0] if len(t.type("x").shape) == len(t.result().shape) == 4 else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        height, fields = self.images(t)[0][0], cast(Any, self)  # a layer with rows has the field `window`
+        read, window = forward_rows(self.window_of(t), rows, height)
+        needs = {"x": (read, height)} | ({"lora_u": (rows, self.height(t))} if t.has("lora_u") else {})
+        return Stripe(replace(fields, window=window), needs)
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "x", window_reach(self.window_of(t), *self.images(t))

@@ -16,9 +16,11 @@ from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
+from ...ir.stripe import Rows, Stripe, rows_of
 from .._activation import clamp_range
 from .._window import Window
 from .._window_reach import window_reach
+from .._window_rows import forward_rows
 from ..backward._gradient import Real, RequantizedGradient, batch
 from ..backward.gradient_mask import masked
 from .mean import Mean
@@ -61,6 +63,14 @@ class Pool2D(Op):
         if self.activation == "none":
             return dy
         return masked(b, node, dy, *clamp_range(self.activation, b.types(node).result()))
+
+    def height(self, t: NodeTypes) -> int:
+        return t.result().shape[1]
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        height = t.type("x").shape[1]
+        read, window = forward_rows(self.window, rows, height)
+        return Stripe(replace(self, window=window), {"x": (read, height)})
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
@@ -162,12 +172,25 @@ class AveragePoolGradient(RequantizedGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
     smallest_count: int = 1
+    whole_count: int = 0
+    """Of some rows of a global pool's gradient: the elements under its window, for the scale; 0 of any other."""
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape
 
     def unit(self, t: NodeTypes) -> float:
-        return t.type("g").scale / (32768.0 * self.smallest_count)
+        return t.type("g").scale / (32768.0 * (self.whole_count or self.smallest_count))
+
+    def height(self, t: NodeTypes) -> int:
+        """Of a global pool every row is the same."""
+        covers = self.window.kernel == self.x_shape[1:3] and not any(self.window.pad) and self.y_shape[1:3] == (1, 1)
+        return self.x_shape[1] if covers else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        count, width = rows[1] - rows[0], self.x_shape[2]
+        shape, window = rows_of(self.x_shape, self.x_shape[1], count), replace(self.window, kernel=(count, width))
+        whole = self.whole_count or self.smallest_count
+        return Stripe(replace(self, window=window, x_shape=shape, smallest_count=count * width, whole_count=whole), {})
 
     def _spread(self, g: Array) -> Array:
         """g [N, OH, OW, C] to every element under its window."""

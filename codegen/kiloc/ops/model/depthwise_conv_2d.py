@@ -8,7 +8,7 @@ formulas of `_linear.py`, the sums over taps of one channel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -20,17 +20,19 @@ from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
+from ...ir.stripe import Rows, Stripe, rows_of
 from .._activation import clamp_range, far_apart
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, summed_bias, with_gain
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import addend, addend_multipliers, delta_channels, output_scales
 from .._window import Window
 from .._window_reach import window_gradient_reach, window_reach
+from .._window_rows import forward_rows, gradient_rows, met_rows
 from ..backward._gradient import Real, RequantizedGradient, batch
 from ..backward.gain_gradient import bias_gradient, scaled_gradient
 from ..backward.gradient_mask import masked
 from ..backward.input_gradient import largest_prescale, prescale, prescaled
-from ..backward.parameter_gradient import ParameterGradient
+from ..backward.parameter_gradient import ParameterGradient, largest_value
 from .conv_2d import CONVOLUTION_FIELDS, Conv2D
 
 if TYPE_CHECKING:
@@ -107,6 +109,14 @@ class DepthwiseConv2D(Op):
     def macs(self, t: NodeTypes) -> int:
         channels = t.type("weights").shape[3] + (t.type("delta").shape[3] if t.has("delta") else 0)
         return t.result().size // t.type("weights").shape[3] * channels * self.window.kernel[0] * self.window.kernel[1]
+
+    def height(self, t: NodeTypes) -> int:
+        return t.result().shape[1]
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        height = t.type("x").shape[1]
+        read, window = forward_rows(self.window, rows, height)
+        return Stripe(replace(self, window=window), {"x": (read, height)})
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "x", window_reach(self.window, t.type("x").shape, t.result().shape)
@@ -278,6 +288,8 @@ class DepthwiseInputGradient(RequantizedGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
     prescale_shift: int = 7
+    inner: tuple[bool, bool] = (False, False)
+    """Of some rows alone: whether rows come before them, and after, which windows reach into and multiply nothing."""
     band_rows: int = kernel_field(0)
     """As of the layer, rows of the gradient."""
 
@@ -331,7 +343,17 @@ class DepthwiseInputGradient(RequantizedGradient):
         return (total,)
 
     def macs(self, t: NodeTypes) -> int:
-        return int(np.prod(self.y_shape)) * self.window.kernel[0] * self.window.kernel[1]
+        rows = met_rows(self.window, self.x_shape[1], self.y_shape[1], self.inner) if any(self.inner) else self.y_shape[1]
+        return int(rows * self.y_shape[2] * self.window.kernel[0] * self.window.kernel[1]) * self.y_shape[3]
+
+    def height(self, t: NodeTypes) -> int:
+        return self.x_shape[1]
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        read, window = gradient_rows(self.window, rows, self.y_shape[1])
+        x, y = (rows_of(shape, shape[1], r[1] - r[0]) for shape, r in ((self.x_shape, rows), (self.y_shape, read)))
+        needs = {o: (read, self.y_shape[1]) for o in ("g", "delta_g") if t.has(o)}
+        return Stripe(replace(self, window=window, x_shape=x, y_shape=y, inner=(rows[0] > 0, rows[1] < self.x_shape[1])), needs)
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "g", window_gradient_reach(self.window, self.x_shape, self.y_shape)
@@ -392,6 +414,18 @@ class DepthwiseWeightGradient(ParameterGradient):
     x_shape: tuple[int, ...] = ()
     y_shape: tuple[int, ...] = ()
 
+    def height(self, t: NodeTypes) -> int:
+        return self.y_shape[1]
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        read, window = forward_rows(self.window, rows, self.x_shape[1])
+        x, y = (rows_of(shape, shape[1], r[1] - r[0]) for shape, r in ((self.x_shape, read), (self.y_shape, rows)))
+        needs = {"g": (rows, self.y_shape[1]), "x": (read, self.x_shape[1])}
+        return Stripe(replace(self, window=window, x_shape=x, y_shape=y), needs)
+
+    def largest(self, t: NodeTypes) -> int:
+        return self.y_shape[1] * self.y_shape[2] * 128 * largest_value(t.type("x"))
+
     def scale(self, t: NodeTypes) -> float:
         return t.type("g").scale * t.type("x").scale
 
@@ -418,7 +452,7 @@ class DepthwiseWeightGradient(ParameterGradient):
             "window": self.window.fields(self.x_shape, self.y_shape),
             "depth_multiplier": self.y_shape[3] // self.x_shape[3],
             "input_offset": -t.type("x").zero_point,
-            "scale": self.scale(t),
+            "scale": self.factor(t),
             **_rows(t, n),
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)

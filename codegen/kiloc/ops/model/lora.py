@@ -6,7 +6,7 @@ added after an update whose samples saturated u. Formulas: docs/internals/traini
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType, gradient, scalar
 from .._sums import Image, exact_matmul
 from .._window import Window
+from .._window_rows import forward_rows
 from ..backward._gradient import Real, batch, fitting_shift
 
 
@@ -55,6 +57,14 @@ class DownProjection(Op):
         raw = self.raw(e)
         hit = raw.max(initial=0) > 127 or (self.low < 0 and raw.min(initial=0) < self.low)
         return {"saturated": (e.array("saturated") | hit).astype(np.int8)}
+
+    def height(self, t: NodeTypes) -> int:
+        return self.u_image[0] if len(t.type("x").shape) == 4 else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        read, window = forward_rows(self.window, rows, self.x_image[0])
+        x, u = (read[1] - read[0], *self.x_image[1:]), (rows[1] - rows[0], *self.u_image[1:])
+        return Stripe(replace(self, window=window, x_image=x, u_image=u), {"x": (read, self.x_image[0])})
 
     def macs(self, t: NodeTypes) -> int:
         return self.u_image[0] * self.u_image[1] * t.type(self.operands[1]).size

@@ -5,7 +5,7 @@ The tensor is seen as [outer, count, inner]. Source: TensorFlow Lite reference k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +16,7 @@ from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.stripe import Rows, Stripe, rows_of
 from ...ir.types import TensorType, gradient
 from .._activation import far_apart
 from ..backward._gradient import Real
@@ -142,9 +143,21 @@ class MeanGradient(Op):
 
     x_shape: tuple[int, ...] = ()
     extent: tuple[int, int, int] = (1, 1, 1)
+    whole_count: int = 0
+    """Of some rows of the gradient: the elements that the mean is of, for the scale; 0 of all."""
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
-        return (gradient(self.x_shape, t.type("g").scale / self.extent[1]),)
+        return (gradient(self.x_shape, t.type("g").scale / (self.whole_count or self.extent[1])),)
+
+    def height(self, t: NodeTypes) -> int:
+        """Of a mean of an image's positions every row is the same."""
+        image = len(self.x_shape) == 4 and self.extent == (1, self.x_shape[1] * self.x_shape[2], self.x_shape[3])
+        return self.x_shape[1] if image else 0
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        shape = rows_of(self.x_shape, self.x_shape[1], rows[1] - rows[0])
+        extent = (1, shape[1] * shape[2], shape[3])
+        return Stripe(replace(self, x_shape=shape, extent=extent, whole_count=self.whole_count or self.extent[1]), {})
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         outer, count, inner = self.extent

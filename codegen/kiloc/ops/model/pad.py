@@ -12,6 +12,7 @@ from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
 from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
 from ...ir.reach import Reach
+from ...ir.stripe import Rows, Stripe
 from ...ir.types import ELEMENT_BYTES, TensorType, gradient
 from ._movement import emit, moved
 from .pad_axes import PadAxes
@@ -72,6 +73,19 @@ class Pad(Op):
         inside = (source >= 0) & (source < height)
         first = np.where(inside, source, height) * (width * channels)
         return "x", Reach(first, np.where(inside, source + 1, 0) * (width * channels), line)
+
+    def height(self, t: NodeTypes) -> int:
+        return t.result().shape[1]
+
+    def least_rows(self, t: NodeTypes, rows: Rows) -> Rows:
+        """With one row of the image at least."""
+        height = t.type("x").shape[1]
+        return min(rows[0], self.pad[0] + height - 1), max(rows[1], self.pad[0] + 1)
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        height, first, end = t.type("x").shape[1], rows[0] - self.pad[0], rows[1] - self.pad[0]
+        read = max(first, 0), min(end, height)
+        return Stripe(replace(self, pad=(read[0] - first, self.pad[1], end - read[1], self.pad[3])), {"x": (read, height)})
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         symbol = "kt_pad_s8" if t.result().dtype == "int8" else "kt_pad_s16"
@@ -155,6 +169,13 @@ class PadGradient(Op):
         (_, _, width, channels), (_, rows, columns, _) = t.type("g").shape, t.result().shape
         first = ((np.arange(rows) + self.pad[0]) * width + self.pad[1]) * channels
         return "g", Reach(first, first + columns * channels, columns * channels)
+
+    def height(self, t: NodeTypes) -> int:
+        return t.result().shape[1]
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        read = rows[0] + self.pad[0], rows[1] + self.pad[0]
+        return Stripe(replace(self, pad=(0, self.pad[1], 0, self.pad[3])), {"g": (read, t.type("g").shape[1])})
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {"input": t.result().shape[1:], "output": t.type("g").shape[1:], "pad": self.pad[:2], "value": 0}

@@ -31,7 +31,7 @@ class WriteRows(Op):
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         part = e.array("part")
-        y = np.array(e.array("x")) if e.has("x") else np.zeros((len(part), *e.result().shape[1:]), np.int8)
+        y = np.array(e.array("x")) if e.has("x") else np.zeros((len(part), *e.result().shape[1:]), part.dtype)
         y[:, self.row : self.row + part.shape[1]] = part
         return (y,)
 

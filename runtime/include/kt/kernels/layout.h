@@ -32,8 +32,8 @@ typedef struct {
     int32_t size;
 } kt_write_rows_params;
 
-/* y = x with y[offset + i] = part[i]; x NULL: the other values of y are left alone. In place on x. */
-void kt_write_rows_s8(const kt_write_rows_params *params, const int8_t *part, const int8_t *x, int8_t *y);
+/* y = x with y[offset + i] = part[i]; x NULL: the other values of y are left alone. In place on x. Values are bytes. */
+void kt_write_rows_s8(const kt_write_rows_params *params, const void *part, const void *x, void *y);
 
 /* output: shape of the result, four axes (1 in front where there are fewer); stride: elements of x from one index to
  * the next of each result axis. */

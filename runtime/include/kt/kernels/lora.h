@@ -34,6 +34,15 @@ typedef struct {
 void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent);
 
+/* The same for stripes of positions: peak = max(before, the largest magnitude of the sums), before NULL: 0; in place on before. */
+void kt_lora_inner_peak(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b, const int32_t *before, int32_t *peak);
+
+/* du of some positions, with the k of the largest magnitude. */
+void kt_lora_inner_rows_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b, const int32_t *peak, int8_t *du);
+
+/* du_exponent: one value, min(b_exponent + k, 127). */
+void kt_lora_inner_exponent(const int32_t *peak, const int8_t *b_exponent, int8_t *du_exponent);
+
 /* clamp: the range of y. */
 typedef struct {
     int32_t positions;

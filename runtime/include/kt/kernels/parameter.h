@@ -28,6 +28,16 @@ typedef struct {
  * exponent: one value (of the loss), limited to [-126, 127]. */
 void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent, float *accumulator);
 
+typedef struct {
+    int32_t size;
+    float scale;
+} kt_gradient_of_sums_params;
+
+/* result[i] = accumulator[i] + sums[i] * (scale * 2^exponents), without an accumulator (NULL) from 0: of whole numbers up to 2^24 which stripes
+ * of rows summed. exponent: as above; exponent_offset: one more power of two, or NULL. result may be the sums or the accumulator. */
+void kt_gradient_of_sums(const kt_gradient_of_sums_params *params, const float *sums, const int32_t *exponent,
+                         const int8_t *exponent_offset, const float *accumulator, float *result);
+
 #ifdef __cplusplus
 }
 #endif

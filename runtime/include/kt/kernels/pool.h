@@ -37,6 +37,24 @@ void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, cons
 /* dx = saturate8(shift_round(sum of g over the windows whose first largest element is x, shift)). */
 void kt_max_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx);
 
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+} kt_channel_sums_params;
+
+/* sums[c] = before[c] + sum_p x[p, c], before NULL: from 0. In place on before. */
+void kt_channel_sums_s8(const kt_channel_sums_params *params, const int8_t *x, const int32_t *before, int32_t *sums);
+
+/* count: elements that each sum is of. clamp: the range of y. */
+typedef struct {
+    int32_t channels;
+    int32_t count;
+    int32_t clamp[2];
+} kt_average_of_sums_params;
+
+/* y[c] = clamp(sums[c] / count), rounded half away from zero. */
+void kt_average_of_sums(const kt_average_of_sums_params *params, const int32_t *sums, int8_t *y);
+
 /* extent: the tensor as {outer, count, inner}; the middle axis is reduced. */
 typedef struct {
     int32_t extent[3];

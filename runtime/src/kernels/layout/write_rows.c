@@ -3,10 +3,10 @@
 
 #include "kt/kernels/layout.h"
 
-void kt_write_rows_s8(const kt_write_rows_params *params, const int8_t *part, const int8_t *x, int8_t *y)
+void kt_write_rows_s8(const kt_write_rows_params *params, const void *part, const void *x, void *y)
 {
     if (x != NULL && x != y) {
         memcpy(y, x, (size_t)params->size);
     }
-    memcpy(y + params->offset, part, (size_t)params->count);
+    memcpy((int8_t *)y + params->offset, part, (size_t)params->count);
 }

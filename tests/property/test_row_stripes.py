@@ -1,0 +1,49 @@
+"""Parts of a real training step in stripes of rows, every part that the planner looks at: the bits stay, and no layer multiplies more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kiloc import lowering
+from kiloc.ir import interp
+from kiloc.ir.graph import Graph
+from kiloc.ir.verify import verify
+from kiloc.optim import SGD
+from kiloc.options import Options
+from kiloc.passes.row_stripes import in_stripes
+from kiloc.peft import BiasOnly, LoRA, Method
+from kiloc.pipeline import compile_graph, load
+from kiloc.plan.row_stripes import _regions
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits" / "digits.tflite"
+METHODS: dict[str, tuple[Method, ...]] = {"biases": (BiasOnly(),), "LoRA": (LoRA(rank=2, layers="all"), BiasOnly())}
+CHECKED = 12
+"""Parts whose bits are compared, spread over all that there are."""
+
+
+def state_after(part: Graph, whole: Graph, x: np.ndarray) -> dict[str, bytes]:
+    state = interp.initial_state(whole)
+    for label in (1, 0):
+        interp.train_step(part, {part.inputs[0]: x[label : label + 1], "label": np.array([label], np.int32)}, state)
+    return {k: v.tobytes() for k, v in state.items()}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_part_keeps_the_bits(method: str, accumulate: int) -> None:
+    graph = load(DIGITS)
+    x = np.random.default_rng(1).integers(-128, 128, (4, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
+    compiled = compile_graph(graph, Options(methods=METHODS[method], optimizer=SGD(lr=0.5), calibration=x, accumulate=accumulate), "0")
+    assert compiled.train is not None
+    train, whole = compiled.train.graph, compiled.graph
+    parts = list(dict.fromkeys((names, count) for step in range(len(train.nodes)) for names in _regions(train, step) for count in (2, 4)))
+    cuts = [cut for cut in (in_stripes(train, names, count) for names, count in parts) if cut is not None]
+    summed = [cut for cut in cuts if any(n.op.mnemonic == "gradient_of_sums" for n in cut.nodes)]
+    assert len(cuts) > CHECKED and summed
+    expected = state_after(train, whole, x)
+    for cut in [*cuts[:: len(cuts) // CHECKED], *summed[:: max(len(summed) // CHECKED, 1)]]:
+        lowering.place(verify(cut))
+        assert state_after(cut, whole, x) == expected
