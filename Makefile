@@ -16,12 +16,12 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-reversible bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-cliffs bench-step-time bench-flash bench-stack bench-memory bench-sequences bench-reversible bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: system $(READY)  ## create .venv with the package and what its tests need; install the ARM compiler and QEMU
+setup: system $(READY)  ## create .venv with the package and what its tests need; install the compilers of boards and QEMU
 
 test: setup  ## run every test
 	$(PYTEST) $(ARGS)
@@ -70,6 +70,9 @@ bench-search: setup  ## accuracy of what `kilotune search` chooses, beside LoRA 
 
 bench-speed: setup  ## instructions and cycles of inference and training on every core, beside the peers and the targets
 	$(BIN)/python benchmarks/speed.py --write docs/speed.md
+
+bench-cliffs: setup  ## instructions a MAC of single layers of every size on every core, and why a slower kernel was taken
+	$(BIN)/python benchmarks/cliffs.py --write docs/cliffs.md
 
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
 	$(BIN)/python benchmarks/step_time.py
@@ -129,7 +132,7 @@ clean:  ## remove everything that is made, .venv included
 
 # What pip cannot install. As root on a system with apt it is installed, elsewhere named: the tests that need it are
 # skipped and say so. Another program that installs at the same time is waited for.
-system: NEEDS := boards clang
+system: NEEDS := boards riscv clang
 boards: NEEDS := boards
 system boards:
 	@missing=""; \
@@ -137,6 +140,11 @@ system boards:
 	command -v arm-none-eabi-gcc >/dev/null || missing="$$missing gcc-arm-none-eabi"; \
 	echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1 || missing="$$missing libnewlib-arm-none-eabi"; \
 	command -v qemu-system-arm >/dev/null || missing="$$missing qemu-system-arm"; \
+	case "$(NEEDS)" in *riscv*) \
+	    command -v riscv64-unknown-elf-gcc >/dev/null || missing="$$missing gcc-riscv64-unknown-elf"; \
+	    echo '#include <string.h>' | riscv64-unknown-elf-gcc --specs=picolibc.specs -E - >/dev/null 2>&1 || missing="$$missing picolibc-riscv64-unknown-elf"; \
+	    command -v qemu-system-riscv32 >/dev/null || missing="$$missing qemu-system-riscv";; \
+	esac; \
 	case "$(NEEDS)" in *clang*) \
 	    test -e "$$(clang -print-file-name=libclang_rt.fuzzer-$$(uname -m).a 2>/dev/null)" || missing="$$missing clang libclang-rt-dev";; \
 	esac; \

@@ -42,6 +42,7 @@ CORES: dict[str, tuple[str, ...]] = {
     "cortex-m23": ("mps2-an505-m23",),
     "cortex-m33": ("mps2-an505",),
     "cortex-m55": ("mps3-an547",),
+    "rv32imc": ("riscv32-virt",),
 }
 """Core -> boards to try in this order: the micro:bit has 16 KB, and ARMv6-M code runs on no other machine as such."""
 

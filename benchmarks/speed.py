@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import minstret
 import tinyengine_graph
 from prose import wrapped
 from rich.console import Console
@@ -31,11 +32,11 @@ from kiloc.peft import Method
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS = SHARED / "data" / "models"
-CORES = {"m0": "cortex-m0plus", "m3": "cortex-m3", "m4": "cortex-m4", "m7": "cortex-m7", "m33": "cortex-m33", "m55": "cortex-m55"}
-SMALL = ("m0", "m3")
-TRAINED_CORES = ("m3", "m4", "m7", "m33", "m55")
+CORES = {"m0": "cortex-m0plus", "m3": "cortex-m3", "m4": "cortex-m4", "m7": "cortex-m7", "m33": "cortex-m33", "m55": "cortex-m55", "rv32": "rv32imc"}
+SMALL = ("m0", "m3", "rv32")
+"""Cores that multiply one pair of numbers at a time, of which the first has no room for most models."""
+TRAINED_CORES = ("m3", "m4", "m7", "m33", "m55", "rv32")
 """The machine that stands for Cortex-M0+ has no room for the builds of every method."""
-"""Cores that no faster form is for, of which the smaller has no room for most models."""
 PEERS = SHARED / "rig" / "peers.json"
 CALL = re.compile(r"^    (kt_\w+\((?:[^;]|\n)*?\);)", re.M)
 
@@ -49,13 +50,29 @@ class Region:
     cycles: int | None
 
 
-def counter() -> Any:
-    """The instruction counter, loaded from where it lies."""
+class Minstret:
+    """The counter of RISC-V in the words of the other one."""
+
+    def compiler(self, core: str) -> list[str]:
+        return minstret.compiler()
+
+    def link(self, core: str, arguments: Sequence[str]) -> int:
+        return minstret.link(arguments, Path(arguments[1]).parent)
+
+    def run(self, core: str, elf: str) -> tuple[int, str, list[dict[str, Any]]]:
+        return minstret.run(elf)
+
+
+def counter(core: str = "m4") -> Any:
+    """The instruction counter, of Cortex-M loaded from where it lies."""
+    if core == "rv32":
+        return Minstret()
     spec = importlib.util.spec_from_file_location("rig", SHARED / "rig" / "rig.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.plugin()
+    module.compiler = lambda core: ["arm-none-eabi-gcc", *module.flags(core)]
     return module
 
 
@@ -122,7 +139,7 @@ def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str]) -> list[
     objects = [str(folder / f"{s.replace('/', '-')}.o") for s in sources]
     if not folder.is_dir():
         folder.mkdir()
-        compiler = ["arm-none-eabi-gcc", *rig.flags(core), "-O2", "-ffunction-sections", "-fdata-sections", *flags]
+        compiler = [*rig.compiler(core), "-O2", "-ffunction-sections", "-fdata-sections", *flags]
         for source, target in zip(sources, objects, strict=True):
             subprocess.run([*compiler, "-c", str(build.directory / source), "-o", target], check=True)
     return objects
@@ -180,8 +197,8 @@ def lora(layers: str) -> Method:
 
 
 INFERENCES = (
-    Inference("kws_dscnn", "DS-CNN", "dscnn", {"m0": 10e6, "m3": 4.6e6, "m4": 4.1e6, "m55": 0.8 * 1.75e6}),
-    Inference("ic_resnet8", "ResNet-8", "resnet8", {"m3": 19e6, "m4": 15.8e6, "m55": 0.8 * 4.65e6}),
+    Inference("kws_dscnn", "DS-CNN", "dscnn", {"m0": 10e6, "m3": 4.6e6, "m4": 4.1e6, "m55": 0.8 * 1.75e6, "rv32": 7.5e6}),
+    Inference("ic_resnet8", "ResNet-8", "resnet8", {"m3": 19e6, "m4": 15.8e6, "m55": 0.8 * 4.65e6, "rv32": 30e6}),
     Inference("ic_resnet8", "ResNet-8, --speed", "resnet8", {"m4": 12.3e6}, speed=True),
     Inference("person_detect", "person_detect", "", {"m3": 20e6, "m4": 1.6 * 7_157_888}),
     Inference("ad01", "AD autoencoder", "ad", {"m3": 0.94e6, "m4": 0.42e6, "m55": 0.8 * 0.215e6}),
@@ -214,12 +231,12 @@ class EveryMethod:
 
 METHODS_OF = "kws_dscnn"
 METHODS = (
-    EveryMethod("biases", kt.BiasOnly(), {"m3": 2.6, "m4": 1.35, "m55": 0.5}, 1.05),
-    EveryMethod("LoRA r=4, last 2", lora("last:2"), {"m3": 2.6, "m4": 1.4, "m55": 0.5}, 1.25),
-    EveryMethod("LoRA r=4, all", lora("all"), {"m3": 2.8, "m4": 1.6, "m55": 0.8}, 1.25),
-    EveryMethod("ScaleShift", kt.ScaleShift(), {"m3": 3.2, "m4": 1.7, "m55": 0.8}, 1.05),
-    EveryMethod("Full", kt.Full(), {"m3": 3.2, "m4": 1.8, "m55": 0.9}, 1.2),
-    EveryMethod("SparseUpdate", kt.SparseUpdate(), {"m3": 3.2, "m4": 1.8, "m55": 0.9}, 1.2),
+    EveryMethod("biases", kt.BiasOnly(), {"m3": 2.6, "m4": 1.35, "m55": 0.5, "rv32": 4}, 1.05),
+    EveryMethod("LoRA r=4, last 2", lora("last:2"), {"m3": 2.6, "m4": 1.4, "m55": 0.5, "rv32": 4}, 1.25),
+    EveryMethod("LoRA r=4, all", lora("all"), {"m3": 2.8, "m4": 1.6, "m55": 0.8, "rv32": 4}, 1.25),
+    EveryMethod("ScaleShift", kt.ScaleShift(), {"m3": 3.2, "m4": 1.7, "m55": 0.8, "rv32": 5}, 1.05),
+    EveryMethod("Full", kt.Full(), {"m3": 3.2, "m4": 1.8, "m55": 0.9, "rv32": 5}, 1.2),
+    EveryMethod("SparseUpdate", kt.SparseUpdate(), {"m3": 3.2, "m4": 1.8, "m55": 0.9, "rv32": 5}, 1.2),
 )
 
 BACKWARD_LIMITS = {"m4": 1.6, "m7": 1.4}
@@ -234,7 +251,8 @@ BACKWARD = ("DS-CNN, bias all", "ResNet-8, bias all", "person_detect, bias all",
 MET = frozenset(
     {
         *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
-        *("DS-CNN m0", "DS-CNN m3", "ResNet-8 m3", "person_detect m3", "AD autoencoder m3"),
+        *("DS-CNN m0", "DS-CNN m3", "ResNet-8 m3", "person_detect m3", "AD autoencoder m3", "DS-CNN rv32", "ResNet-8 rv32"),
+        *(f"biases {core} {what}" for core in ("m3", "rv32") for what in ("step", "inference")),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
         *(f"{name} {core} backward" for name in BACKWARD for core in ("m4", "m7")),
@@ -275,7 +293,7 @@ def built(name: str, core: str, methods: Sequence[Method] | None, folder: Path, 
 
 def inference(row: Inference, core: str) -> tuple[Inference, str, Region, list[Region], int, list[str]]:
     """The whole, each step, MACs and what each step computes."""
-    rig = counter()
+    rig = counter(core)
     with tempfile.TemporaryDirectory() as name:
         build = built(row.model, core, None, Path(name), row.speed)
         whole = counted(build, core, rig, True)[0]
@@ -285,7 +303,7 @@ def inference(row: Inference, core: str) -> tuple[Inference, str, Region, list[R
 
 
 def training(row: Training, core: str) -> Step:
-    rig = counter()
+    rig = counter(core)
     with tempfile.TemporaryDirectory() as name:
         methods = tinyengine_graph.trainable() if row.methods is None else list(row.methods)
         build = built(row.model, core, methods, Path(name))
@@ -303,7 +321,7 @@ def method_on(row: EveryMethod, core: str) -> tuple[EveryMethod, str, int, int, 
     """Instructions of inference and of a training step, and MACs of the step."""
     with tempfile.TemporaryDirectory() as name:
         build = built(METHODS_OF, core, [row.method], Path(name))
-        infer, step = counted(build, core, counter(), True)[:2]
+        infer, step = counted(build, core, counter(core), True)[:2]
         macs = build.report["macs"]
         return row, core, infer.instructions, step.instructions, macs["forward"] + macs["backward"]
 
@@ -400,7 +418,7 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
         (r, c)
         for r in INFERENCES
         for c in CORES
-        if (not models or r.model in models) and (not cores or c in cores) and (c not in SMALL or c in r.limits or (c == "m3" and not r.speed))
+        if (not models or r.model in models) and (not cores or c in cores) and (c not in SMALL or c in r.limits or (c in SMALL[1:] and not r.speed))
     ]
     steps = [(r, c) for r in TRAININGS for c in BACKWARD_LIMITS if (not models or r.model in models) and (not cores or c in cores)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
@@ -422,9 +440,10 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
 
 
 ABOUT = """
-Made by `make bench-speed` on {date}. Instructions of whole generated functions, counted exactly under QEMU (arm-none-eabi-gcc, -O2) in the second
-call, after a warm-up. Cycles are those of the counter's model of a Cortex-M4 (zero wait states, three cycles for a taken branch); no board was
-measured. The peers' figures include SOFTMAX and their own warm-up, as ours do. "(a MAC)": divided by the model's multiply-accumulates.
+Made by `make bench-speed` on {date}. Instructions of whole generated functions, counted exactly under QEMU (arm-none-eabi-gcc, -O2; on rv32, which
+is RV32IMC, riscv64-unknown-elf-gcc and the core's own count) in the second call, after a warm-up. Cycles are those of the counter's model of a
+Cortex-M4 (zero wait states, three cycles for a taken branch); no board was measured. The peers' figures include SOFTMAX and their own warm-up, as
+ours do. "(a MAC)": divided by the model's multiply-accumulates.
 """
 
 

@@ -35,6 +35,7 @@ BOARDS = {
     "cortex-m3": ("mps2-an385",),
     "cortex-m4": ("mps2-an386",),
     "cortex-m55": ("mps3-an547",),
+    "rv32imc": ("riscv32-virt",),
 }
 """Core -> boards to try in this order; the micro:bit has a Cortex-M0, which runs the same instructions."""
 
@@ -87,12 +88,13 @@ class AgentFrames:
         return self._marker() + paints.depth + 32
 
     def _marker(self) -> int:
-        """Of the word where counting begins, above the stack pointer: `add r0, sp, #n` before the call of measure_start."""
+        """Of the word where counting begins, above the stack pointer: `add r0, sp, #n` before the call of measure_start, on RISC-V
+        `addi a0,sp,n`."""
         start = self._code.entries("measure_start")[0]
-        call = next(at for at, i in self._code.instructions.items() if i.operation == "bl" and i.operands.startswith(f"{start:x} <"))
+        call = next(at for at, i in self._code.instructions.items() if i.operation in ("bl", "jal") and i.operands.startswith(f"{start:x} <"))
         before = sorted(at for at in self._code.instructions if call - 32 < at < call)
-        found = [re.match(r"r0, sp, #(\d+)$|r0, sp$", self._code.instructions[at].operands) for at in before]
-        return next(int(match[1] or 0) for match in reversed(found) if match)
+        found = [re.match(r"(?:r0, ?|a0,)sp(?:, #(\d+)|,(\d+))?$", self._code.instructions[at].operands) for at in before]
+        return next(int(match[1] or match[2] or 0) for match in reversed(found) if match)
 
     def _to_pointer(self, function: str) -> int:
         """Bytes of the agent's function at its call through the model's table, which start_model may make for it."""

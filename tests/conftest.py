@@ -101,6 +101,18 @@ def arm_gcc() -> str:
 
 
 @pytest.fixture(scope="session")
+def riscv_gcc() -> str:
+    """The cross compiler for RISC-V with its C library, and the emulator of what it builds."""
+    for name, package in (("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf"), ("qemu-system-riscv32", "qemu-system-riscv")):
+        if shutil.which(name) is None:
+            unavailable(name, f"on Debian, apt install {package}")
+    command = ["riscv64-unknown-elf-gcc", "--specs=picolibc.specs", "-E", "-"]
+    if subprocess.run(command, input="#include <string.h>\n", capture_output=True, text=True, check=False).returncode != 0:
+        unavailable("the C library of riscv64-unknown-elf-gcc", "on Debian, apt install picolibc-riscv64-unknown-elf")
+    return "riscv64-unknown-elf-gcc"
+
+
+@pytest.fixture(scope="session")
 def clang() -> str:
     """The compiler with libFuzzer."""
     program = shutil.which("clang")
@@ -134,7 +146,7 @@ def ortools() -> None:
 
 @pytest.fixture(scope="session")
 def qemu(arm_gcc: str) -> str:
-    """The emulator of boards, and the compiler of what runs on it."""
+    """The emulator of boards with a Cortex-M, and the compiler of what runs on them."""
     program = shutil.which("qemu-system-arm")
     if program is None:
         unavailable("qemu-system-arm", "on Debian, apt install qemu-system-arm")

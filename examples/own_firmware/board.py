@@ -16,6 +16,8 @@ def path(name: str) -> Path:
 
 
 cpu = board["cpu"]["flags"]
+if board["cpu"]["core"].startswith("rv32"):  # Debian's compiler for RISC-V takes its C library only when asked to
+    cpu = [*cpu, "--specs=picolibc.specs"]
 env.Append(  # noqa: F821
     CFLAGS=["-std=c99"],
     CCFLAGS=[*cpu, "-O2", "-ffunction-sections", "-fdata-sections", "-fno-common"],

@@ -396,7 +396,7 @@ def _sha256(path: Path) -> str:
 
 def _measured(folder: Path, c: Compilation) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Sizes and stack of the linked ELF; without a cross compiler no sizes, and of the stack why it is not known."""
-    missing = stack_use.unknown()
+    missing = stack_use.unknown(c.options.target)
     if missing:
         return None, missing
     return toolchain.measure(folder, c.options.target), stack_use.bounds(folder, unreached(c.infer), unreached(c.train or c.infer))

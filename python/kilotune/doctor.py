@@ -16,6 +16,8 @@ _PROGRAMS = (
     ("gcc", "the host device", "apt-get install gcc", True),
     ("arm-none-eabi-gcc", "Cortex-M code and its sizes", "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi", False),
     ("qemu-system-arm", "emulated boards", "apt-get install qemu-system-arm", False),
+    ("riscv64-unknown-elf-gcc", "RISC-V code and its sizes", "apt-get install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf", False),
+    ("qemu-system-riscv32", "emulated RISC-V boards", "apt-get install qemu-system-riscv", False),
     ("openocd", "flashing boards", "apt-get install openocd", False),
     ("pyocd", "flashing boards", "pip install 'kilotune[flash]'", False),
     ("pio", "flashing boards, PlatformIO projects", "pip install 'kilotune[flash]'", False),

@@ -10,12 +10,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from kiloc.ir import PACKAGES
 
 from . import boards, host_runtime, resources
 from .cache import cached, scratch_directory
+from .compilers import FAMILIES, Family, Tool, cross_compiler, host_compiler, library_flags
 from .devices.manifest import Manifest
 from .errors import DeviceError
 
@@ -47,40 +46,6 @@ FLASH_PAGE = 256
 INFERENCE_ROOTS = ("init", "infer")
 ADAPTER_ROOTS = ("resume", "adapter_export", "adapter_load")
 TRAINING_ROOTS = ("train_step", "apply", "set_learning_rate")
-
-
-# ---- Tools ----
-
-
-@dataclass(frozen=True)
-class _Tool:
-    program: str
-    version: str
-
-
-@cache
-def _tool(names: tuple[str, ...], package: str) -> _Tool:
-    for name in names:
-        path = shutil.which(name)
-        if path is not None:
-            version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-            return _Tool(path, version)
-    raise DeviceError(names[0], "the program is not installed, or not on PATH", f"on Debian: apt install {package}")
-
-
-def host_compiler() -> _Tool:
-    """The C compiler of this computer."""
-    return _tool(("gcc", "cc"), "gcc libc6-dev")
-
-
-def arm_compiler() -> _Tool:
-    """The C compiler for Cortex-M."""
-    return _tool(("arm-none-eabi-gcc",), "gcc-arm-none-eabi libnewlib-arm-none-eabi")
-
-
-def require_emulator(program: str) -> str:
-    """Path of an emulator; DeviceError names the package if it is missing."""
-    return _tool((program,), "qemu-system-arm").program
 
 
 # ---- Keys of the cache ----
@@ -106,7 +71,7 @@ class _Unit:
     include: tuple[Path, ...]
     headers: str | None = None
 
-    def command(self, tool: _Tool) -> list[str]:
+    def command(self, tool: Tool) -> list[str]:
         return [tool.program, *self.flags, *(f"-I{folder}" for folder in self.include)]
 
 
@@ -114,7 +79,7 @@ class _Unit:
 class _Program:
     """What is linked together. `scripts` are the linker scripts, read by the linker through link_flags."""
 
-    tool: _Tool
+    tool: Tool
     units: tuple[_Unit, ...]
     link_flags: tuple[str, ...]
     suffix: str
@@ -161,7 +126,7 @@ def _run(command: Sequence[str], where: str, what: str) -> bytes:
     return done.stdout
 
 
-def _compile(tool: _Tool, unit: _Unit) -> Path:
+def _compile(tool: Tool, unit: _Unit) -> Path:
     """The object of one unit, from the cache if its preprocessed text is known, or all that it is made from."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
     if unit.headers is None:
@@ -302,12 +267,13 @@ def firmware(build_dir: str | os.PathLike[str], board: boards.Board | str) -> Pa
     board = boards.load(board) if isinstance(board, str) else board
     if board.linker_script is None:
         raise DeviceError(board.name, "this is no board that firmware is linked for", "the host runs host_agent()")
-    flags = (*board.flags, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
+    core = (*board.flags, *library_flags(board.core))
+    flags = (*core, *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(board.core, manifest.target))
     common = resources.boards() / "common"
     program = _Program(
-        arm_compiler(),
+        cross_compiler(board.core),
         (*_model_units(manifest, flags), *_agent_units(manifest, board, flags)),
-        (*board.flags, *FIRMWARE_LINK_FLAGS),
+        (*core, *FIRMWARE_LINK_FLAGS),
         ".elf",
         (board.linker_script, *sorted(common.glob("*.ld"))),
         (common,),
@@ -327,9 +293,15 @@ def portable_flags(core: str, target: str) -> tuple[str, ...]:
     return ("-DKT_PORTABLE",) if "dsp" not in own and own != variants_of(target) else ()
 
 
+def _family_of(elf: Path) -> Family:
+    with elf.open("rb") as file:
+        return FAMILIES["riscv" if ELFFile(file)["e_machine"] == "EM_RISCV" else "arm"]
+
+
 def convert(elf: Path, output: Path, kind: str) -> None:
     """An ELF image as "binary" or "ihex"."""
-    program = _tool(("arm-none-eabi-objcopy",), "binutils-arm-none-eabi").program
+    family = _family_of(elf)
+    program = family.tool("objcopy", family.binutils).program
     _run([program, "-O", kind, str(elf), str(output)], str(elf), "the image cannot be converted")
 
 
@@ -350,9 +322,9 @@ _MEASURE_SCRIPT = """\
 SECTIONS
 {
   .text 0x10000000 : { *(.text .text.*) }
-  .rodata : { *(.rodata .rodata.*) }
-  .data 0x20000000 : { *(.data .data.*) }
-  .bss : { *(.bss .bss.* COMMON) }
+  .rodata : { *(.rodata .rodata.* .srodata .srodata.*) }
+  .data 0x20000000 : { *(.data .data.* .sdata .sdata.*) }
+  .bss : { *(.bss .bss.* .sbss .sbss.* COMMON) }
   /DISCARD/ : { *(.ARM.exidx* .ARM.extab* .init_array* .fini_array* .comment) }
 }
 """
@@ -410,8 +382,9 @@ def library(build_dir: str | os.PathLike[str], roots: Sequence[str], target: str
 
 
 def disassembly(elf: Path) -> str:
-    """The instructions of a program for Cortex-M, with the names of its functions, as objdump prints them."""
-    program = _tool(("arm-none-eabi-objdump",), "binutils-arm-none-eabi").program
+    """The instructions of a program for a microcontroller, with the names of its functions, as objdump prints them."""
+    family = _family_of(elf)
+    program = family.tool("objdump", family.binutils).program
     return _run([program, "-d", "--no-show-raw-insn", str(elf)], str(elf), "the program cannot be disassembled").decode()
 
 
@@ -423,7 +396,7 @@ def _known(manifest: Manifest, target: str | None) -> str:
 
 
 def _library_flags(manifest: Manifest, target: str) -> tuple[str, ...]:
-    return (*CORES[target].flags(), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
+    return (*CORES[target].flags(), *library_flags(target), *COMMON_FLAGS, *BARE_METAL_FLAGS, *portable_flags(target, manifest.target))
 
 
 def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Sequence[str], scratch: Path) -> _Program:
@@ -431,10 +404,11 @@ def _library(units: Sequence[_Unit], manifest: Manifest, target: str, roots: Seq
     script = scratch / "measure.ld"
     script.write_text(_MEASURE_SCRIPT, encoding="utf-8")
     return _Program(
-        arm_compiler(),
+        cross_compiler(target),
         tuple(units),
         (
             *CORES[target].flags(),
+            *library_flags(target),
             "-nostartfiles",
             "-Wl,--gc-sections",
             "-Wl,--no-warn-rwx-segments",

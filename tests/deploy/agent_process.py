@@ -11,7 +11,7 @@ from typing import Any
 
 import kilotune as kt
 from kiloc.emit.adapter_table import Entry
-from kilotune import resources, toolchain
+from kilotune import compilers, resources, toolchain
 from kilotune.devices import frames
 from kilotune.devices.agent import Command
 
@@ -50,7 +50,7 @@ def program(resident: int = 3, flash: int = FLASH, adapter: int = ADAPTER_BYTES)
     ]
     units += [toolchain._Unit(agent / "kt_link.c", macros({}), include), toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
     units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots")]
-    return toolchain._link(toolchain._Program(toolchain.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
+    return toolchain._link(toolchain._Program(compilers.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
 
 
 class Agent:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kilotune import resources, toolchain
+from kilotune import compilers, resources, toolchain
 
 FLAGS = ("-std=c99", "-O0", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-variable", "-Werror")
 CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -29,6 +29,6 @@ def passes(driver: str, *others: Path) -> None:
     adapters = tuple(runtime / "src" / "core" / f"{name}.c" for name in ("adapter", "adapter_pool", "adapter_slots"))
     sources = [DRIVERS / f"{driver}.c", *(others or adapters)]
     units = tuple(toolchain._Unit(source, flags, include) for source in sources)
-    program = toolchain._link(toolchain._Program(toolchain.host_compiler(), units, CHECKS, ""), driver)
+    program = toolchain._link(toolchain._Program(compilers.host_compiler(), units, CHECKS, ""), driver)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "passed\n"), done.stdout[-2000:] + done.stderr[-2000:]

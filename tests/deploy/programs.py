@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import kilotune as kt
-from kilotune import resources, toolchain
+from kilotune import compilers, resources
 
 FLAGS = ("-std=c99", "-O1", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -33,7 +33,7 @@ def runtime_program(source: str, folder: Path) -> Path:
 
 def _linked(program: Path, arguments: Sequence[str]) -> Path:
     command = [
-        toolchain.host_compiler().program,
+        compilers.host_compiler().program,
         *FLAGS,
         *arguments,
         "-o",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lossy_link import LossyTransport
-from toy_model import RNG, X, Y, edit, make_toy, needs_qemu
+from toy_model import RNG, X, Y, edit, make_toy, needs_qemu, needs_riscv
 
 from kilotune import boards, toolchain
 from kilotune.adapters import Adapter
@@ -24,10 +24,11 @@ from kilotune.devices.manifest import Manifest, Tensor
 from kilotune.devices.pipe import ProcessTransport
 
 on_qemu = [pytest.mark.qemu, needs_qemu]
+on_riscv = [pytest.mark.qemu, needs_riscv]
 DEVICES = [
     pytest.param(("host", {}), id="host"),
     pytest.param(("agent:host", {"sanitize": True}), id="agent-sanitized"),
-    *(pytest.param((f"qemu:{name}", {}), id=name, marks=on_qemu) for name in boards.emulated()),
+    *(pytest.param((f"qemu:{name}", {}), id=name, marks=on_riscv if name.startswith("riscv") else on_qemu) for name in boards.emulated()),
 ]
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
-from toy_model import X, Y, edit, make_toy, needs_arm, needs_qemu
+from toy_model import X, Y, edit, make_toy, needs_arm, needs_qemu, needs_riscv
 
 from kilotune import boards, firmware_file, toolchain
 from kilotune.devices import open_device
 from kilotune.devices.errors import DeviceError
 
 LINKED = [name for name in boards.names() if boards.load(name).linker_script]
+ARM = [name for name in LINKED if boards.load(name).core.startswith("cortex")]
 REAL = ["nucleo-f446re", "nucleo-h743zi", "disco-f746ng", "nano33ble", "pico", "adafruit-feather-m4"]
 
 
@@ -31,8 +32,37 @@ def test_the_boards_are_there() -> None:
         assert board.uploads and board.platformio and board.serial["baud"] == 115_200
 
 
+def check_places(elf: ELFFile, memories: dict[str, range]) -> None:
+    """Sections lie in the regions that they belong to, and the stack below everything else."""
+    for section in elf.iter_sections():
+        if section["sh_flags"] & 2 and section["sh_size"]:
+            place = "RAM" if section.name in (".stack", ".data", ".bss") else "VECTORS" if section.name in (".vectors", ".boot2") else "FLASH"
+            region = memories.get(place, memories["FLASH"])
+            assert section["sh_addr"] in region and section["sh_addr"] + section["sh_size"] - 1 in region, section.name
+    for segment in elf.iter_segments("PT_LOAD"):
+        assert segment["p_filesz"] == 0 or any(segment["p_paddr"] in region for n, region in memories.items() if n != "RAM")
+    (low,) = (s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols() if s.name == "kt_board_stack_low")
+    assert low == memories["RAM"].start, "an overflowing stack must leave the memory"
+
+
+@needs_riscv
+def test_a_risc_v_board_starts_at_its_first_word(toy: Path) -> None:
+    board, path = boards.load("riscv32-virt"), toolchain.firmware(toy, "riscv32-virt")
+    memories = {m.name: range(m.origin, m.origin + m.size) for m in board.memories}
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        assert elf["e_machine"] == "EM_RISCV" and elf["e_entry"] == memories["FLASH"].start
+        symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
+        assert symbols["Reset_Handler"] == elf["e_entry"] and symbols["Trap_Handler"] % 4 == 0 and symbols["kt_board_stack_high"] % 16 == 0
+        check_places(elf, memories)
+    firmware_file.check(path, board)
+    with pytest.raises(DeviceError, match="not a program for Arm"):
+        firmware_file.check(path, boards.load("pico"))
+    assert 0 < firmware_file.memory_use(path, board)["FLASH"].used < memories["FLASH"].stop - memories["FLASH"].start
+
+
 @needs_arm
-@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("name", ARM)
 def test_vectors_and_sections(toy: Path, name: str) -> None:
     board, path = boards.load(name), toolchain.firmware(toy, name)
     memories = {m.name: range(m.origin, m.origin + m.size) for m in board.memories}
@@ -50,18 +80,11 @@ def test_vectors_and_sections(toy: Path, name: str) -> None:
         assert words[1] == symbols["Reset_Handler"] | 1 == elf["e_entry"] | 1
         assert all(w % 2 == 1 and w in memories["FLASH"] for w in words[1:] if w)
         assert {words[15], words[3]} == {symbols["SysTick_Handler"] | 1, symbols["Fault_Handler"] | 1}
-        for section in elf.iter_sections():
-            if section["sh_flags"] & 2 and section["sh_size"]:
-                place = "RAM" if section.name in (".stack", ".data", ".bss") else "VECTORS" if section.name in (".vectors", ".boot2") else "FLASH"
-                region = memories.get(place, memories["FLASH"])
-                assert section["sh_addr"] in region and section["sh_addr"] + section["sh_size"] - 1 in region, section.name
-        for segment in elf.iter_segments("PT_LOAD"):
-            assert segment["p_filesz"] == 0 or any(segment["p_paddr"] in region for n, region in memories.items() if n != "RAM")
-        assert symbols["kt_board_stack_low"] == memories["RAM"].start, "an overflowing stack must leave the memory"
+        check_places(elf, memories)
 
 
 @needs_arm
-@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("name", ARM)
 def test_instruction_set_is_the_cores(toy: Path, name: str) -> None:
     board = boards.load(name)
     firmware_file.check(toolchain.firmware(toy, name), board)

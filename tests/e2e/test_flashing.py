@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from toy_model import alive, edit, make_toy, needs_arm
 
-from kilotune import boards, flashing, toolchain
+from kilotune import boards, compilers, flashing, toolchain
 from kilotune.cli import main
 
 pytestmark = needs_arm
@@ -28,7 +28,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("arm-none-eabi-gcc", "arm-none-eabi-objcopy"):
-        found = toolchain._tool((name,), "").program
+        found = compilers.tool_of((name,), "").program
         (folder / name).symlink_to(found)
     for name in ("sh", "cat", "sleep", "cp", "ls"):
         (folder / name).symlink_to(f"/bin/{name}")

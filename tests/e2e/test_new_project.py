@@ -68,8 +68,8 @@ def expected(folder: Path) -> list[str]:
 
 @needs_cmake
 @pytest.mark.qemu
-@pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
-def test_a_project_for_an_emulated_board_learns_as_the_host(board: str, tmp_path: Path, qemu: str) -> None:
+@pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547", "riscv32-virt"])
+def test_a_project_for_an_emulated_board_learns_as_the_host(board: str, tmp_path: Path, qemu: str, riscv_gcc: str) -> None:
     kilotune("new", tmp_path / "p", "--board", board)
     built(tmp_path / "p")
     output = run([sys.executable, "emulate.py", f"boards/qemu/{board.replace('-', '_')}", "build/firmware.elf"], tmp_path / "p")

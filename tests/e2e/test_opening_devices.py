@@ -17,7 +17,7 @@ import pytest
 from toy_model import HAVE_ARM, X, Y, alive, edit, make_toy, needs_arm, needs_qemu
 
 from kiloc.cores import TARGETS
-from kilotune import boards, resources, toolchain
+from kilotune import boards, compilers, resources, toolchain
 from kilotune.devices import open_device
 from kilotune.devices.agent import AgentDevice
 from kilotune.devices.base import Device
@@ -101,16 +101,16 @@ def test_a_model_that_does_not_fit_the_board_says_by_how_much(tmp_path: Path) ->
 
 def test_missing_tool_names_its_package(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    toolchain._tool.cache_clear()
+    compilers.tool_of.cache_clear()
     try:
         with pytest.raises(DeviceError, match="apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"):
             toolchain.firmware(toy, "mps2-an386")
         with pytest.raises(DeviceError, match="apt install gcc libc6-dev"):
             toolchain.host_library(toy)
         with pytest.raises(DeviceError, match="apt install qemu-system-arm"):
-            toolchain.require_emulator("qemu-system-arm")
+            compilers.require_emulator("qemu-system-arm")
     finally:
-        toolchain._tool.cache_clear()
+        compilers.tool_of.cache_clear()
 
 
 def test_a_model_that_leaves_its_arena_is_caught(tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_agent_and_board_sources_are_clean(name: str, toy: Path) -> None:
     board, manifest = boards.load(name), Manifest.load(toy)
     extra = ("-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-fsyntax-only")
     for flags, compiler, b in (
-        ((*board.flags, *toolchain.COMMON_FLAGS, "-O2"), toolchain.arm_compiler(), board),
-        ((*toolchain.COMMON_FLAGS, "-O2"), toolchain.host_compiler(), boards.load("posix")),
+        ((*board.flags, *compilers.library_flags(board.core), *toolchain.COMMON_FLAGS, "-O2"), compilers.cross_compiler(board.core), board),
+        ((*toolchain.COMMON_FLAGS, "-O2"), compilers.host_compiler(), boards.load("posix")),
     ):
         for unit in toolchain._agent_units(manifest, b, (*flags, *extra)):
             subprocess.run([*unit.command(compiler), str(unit.source)], check=True)

@@ -20,7 +20,14 @@ BUILDS: dict[str, dict[str, Any]] = {
     "full": {"method": (kt.Full(), kt.BiasOnly()), "loss": "mse"},
     "adapters": {"method": LORA, "train": False},
 }
-CASES = [("cortex-m0plus", "bias"), ("cortex-m0plus", "lora"), ("cortex-m0plus", "full"), ("cortex-m3", "lora"), ("cortex-m3", "adapters")]
+CASES = [
+    ("cortex-m0plus", "bias"),
+    ("cortex-m0plus", "lora"),
+    ("cortex-m0plus", "full"),
+    ("cortex-m3", "lora"),
+    ("cortex-m3", "adapters"),
+    ("rv32imc", "lora"),
+]
 CASES += [(core, kind) for core in ("cortex-m4", "cortex-m55") for kind in BUILDS]
 MOST = 1.3
 """Bound to measured: what lies between them is never written, or only for other inputs."""
@@ -35,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
 
 @pytest.mark.qemu
 @pytest.mark.parametrize(("core", "kind"), CASES)
-def test_no_call_takes_more_than_its_bound(core: str, kind: str, model: kt.Model, tmp_path: Path, qemu: str) -> None:
+def test_no_call_takes_more_than_its_bound(core: str, kind: str, model: kt.Model, tmp_path: Path, qemu: str, riscv_gcc: str) -> None:
     build = kt.build(model, tmp_path / "b", target=core, **BUILDS[kind])
     board = fitting(build, core)
     assert board in BOARDS[core]

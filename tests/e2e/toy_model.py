@@ -14,6 +14,8 @@ from kilotune import resources
 
 HAVE_ARM = shutil.which("arm-none-eabi-gcc") is not None
 HAVE_QEMU = HAVE_ARM and shutil.which("qemu-system-arm") is not None
+HAVE_RISCV = all(shutil.which(name) for name in ("riscv64-unknown-elf-gcc", "qemu-system-riscv32"))
+needs_riscv = pytest.mark.skipif(not HAVE_RISCV, reason="needs gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf and qemu-system-riscv")
 needs_arm = pytest.mark.skipif(not HAVE_ARM, reason="needs gcc-arm-none-eabi and libnewlib-arm-none-eabi")
 needs_qemu = pytest.mark.skipif(not HAVE_QEMU, reason="needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm")
 

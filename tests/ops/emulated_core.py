@@ -1,4 +1,4 @@
-"""Runs the cases of `kernel_driver` on an emulated Cortex-M: all of one core's in one firmware, each in buffers of its own between guards.
+"""Runs the cases of `kernel_driver` on an emulated core: all of one core's in one firmware, each in buffers of its own between guards.
 
 No sanitizer knows the DSP and Helium kernels, whose loops are assembly. Instead everything around a buffer, and what it holds before it is
 written, is noise, another one in each run of a case: a byte that is read outside and counts changes the result, and a byte that is written
@@ -7,6 +7,7 @@ anywhere but in results and scratch is seen afterwards, since all of the image i
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, com
 
 from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
-from kilotune import boards, resources, toolchain
+from kilotune import boards, compilers, resources, toolchain
+from kilotune.devices import DeviceError
 
 HERE = Path(__file__).parent / "emulated"
 ALIGN = 8
@@ -236,7 +238,8 @@ class Batch:
         flags = [*b.flags, core, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, *folders]
         link = [*toolchain.FIRMWARE_LINK_FLAGS, "-T", str(b.linker_script), f"-L{common / 'common'}"]
         elf = folder / "cases.elf"
-        subprocess.run(["arm-none-eabi-gcc", *flags, *map(str, sources), *link, *options, "-o", str(elf)], check=True)
+        compiler = [compilers.cross_compiler(b.core).program, *compilers.library_flags(b.core)]
+        subprocess.run([*compiler, *flags, *map(str, sources), *link, *options, "-o", str(elf)], check=True)
         command = [b.emulator.program, "-M", b.emulator.machine, "-kernel", str(elf), "-display", "none", "-monitor", "none", "-serial", "stdio"]
         traced = [] if trace is None else ["-d", "in_asm", "-D", str(trace)]
         done = subprocess.run(
@@ -262,6 +265,16 @@ class Batch:
             for name, array in placed.expected.items():
                 at, size = placed.offsets[name], placed.sizes[name]
                 assert_equal(np.frombuffer(data[at : at + size], array.dtype), array, f"{placed.what}: {name}")
+
+
+def runs(board: str) -> bool:
+    """Whether this computer has the compiler and the emulator of a board."""
+    found = boards.load(board)
+    try:
+        compilers.cross_compiler(found.core)
+    except DeviceError:
+        return False
+    return found.emulator is not None and shutil.which(found.emulator.program) is not None
 
 
 LARGEST_IMAGE = 1_000_000

@@ -117,6 +117,47 @@ def depthwise(r: Rng, channels: int = 0) -> Case:
     return Case(DepthwiseConv2D(window, pick(r, "none", "relu", "relu6")), types, arrays, (y,))
 
 
+def sized(r: Rng, kind: str, channels: int, outputs: int, window: Window, size: tuple[int, int]) -> Case:
+    """A layer of any size, with the sums of its weights that kernels for Helium read, or without."""
+    depthwise_layer, out = kind == "depthwise", window.output(*size)
+    shape = (1, *window.kernel, outputs) if depthwise_layer else (outputs, *window.kernel, channels)
+    axis, taps = (3, window.kernel[0] * window.kernel[1]) if depthwise_layer else (0, int(np.prod(shape[1:])))
+    x = activation((1, *size, channels), scale(r), zero_point(r))
+    low = pick(r, -127, -128)
+    weights = TensorType(shape, "int8", channel_scales(r, outputs))
+    y = activation((1, *out, outputs), result_scale(r, x, weights, taps), zero_point(r))
+    types = {"x": x, "weights": weights, "bias": TensorType((outputs,), "int32")}
+    arrays = {"x": int8(r, *x.shape), "weights": int8(r, *shape, low=low), "bias": bias(r, outputs)}
+    if low == -127:
+        sums = arrays["weights"].astype(np.int64).sum(tuple(i for i in range(4) if i != axis))
+        types["offset_sums"], arrays["offset_sums"] = TensorType((outputs,), "int32"), (-x.zero_point * sums).astype(np.int32)
+    name = pick(r, "none", "relu", "relu6")
+    return Case(DepthwiseConv2D(window, name) if depthwise_layer else Conv2D(activation=name, window=window), types, arrays, (y,))
+
+
+def large_depthwise(r: Rng) -> Case:
+    """Rows of pixels longer than a vector, columns of single pixels, large windows, several results a channel, up to 80 channels."""
+    channels, factor = (int(r.integers(1, 8)), pick(r, 1, 2, 3)) if r.random() < 0.5 else (int(r.integers(8, 81)), 1)
+    size = pick(r, (int(r.integers(1, 12)), int(r.integers(1, 12))), (int(r.integers(1, 6)), int(r.integers(8, 70))), (int(r.integers(8, 60)), 1))
+    kernel = pick(r, (3, 3), (3, 3), (5, 5), (7, 7), (int(r.integers(1, 8)), int(r.integers(1, 8))), (9, 9))
+    stride, dilation = pick(r, (1, 1), (1, 1), (2, 2), (2, 1)), (1, 1)
+    if r.random() < 0.3:
+        stride, dilation = (pick(r, 1, 2), 1), (pick(r, 1, 2), 2)
+    spread = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    pad = (spread[0] // 2, spread[1] // 2, spread[0] - spread[0] // 2, spread[1] - spread[1] // 2)
+    return sized(r, "depthwise", channels, factor * channels, Window(kernel, stride, pad, dilation), size)
+
+
+def large_conv2d(r: Rng) -> Case:
+    """Windows of a few values, and of more than Helium's panel holds; results of more channels than are computed at once."""
+    kernel = pick(r, (1, 1), (3, 3), (3, 3), (5, 5))
+    channels = int(r.integers(1, 49)) // (kernel[0] * kernel[1]) + 1 if r.random() < 0.5 else int(r.integers(577, 1800)) // (kernel[0] * kernel[1])
+    pad = pick(r, (0, 0, 0, 0), (kernel[0] // 2, kernel[1] // 2, kernel[0] // 2, kernel[1] // 2))
+    stride, dilation = pick(r, (1, 1), (2, 2)), pick(r, (1, 1), (1, 1), (2, 2))
+    size = tuple((k - 1) * d + int(r.integers(1, 5)) for k, d in zip(kernel, dilation, strict=True))
+    return sized(r, "conv", channels, pick(r, int(r.integers(1, 20)), int(r.integers(60, 75))), Window(kernel, stride, pad, dilation), size)  # type: ignore[arg-type]
+
+
 def input_gradient(r: Rng, lora: bool) -> Case:
     window, h, w = window_and_size(r)
     ci, co, rank = int(r.integers(1, 9)), int(r.integers(1, 9)), pick(r, 1, 4)
@@ -274,6 +315,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     "conv2d_input_gradient": (lambda r: input_gradient(r, False), 40),
     "conv2d_lora_input_gradient": (lambda r: input_gradient(r, True), 40),
     "depthwise": (depthwise, 40),
+    "depthwise_large": (large_depthwise, 24),
+    "conv2d_large": (large_conv2d, 16),
     "depthwise_gradient": (depthwise_gradient, 40),
     "depthwise_rows_gradient": (lambda r: depthwise_gradient(r, True), 60),
     "lora_down": (lora_down, 40),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, one, pick, scale, seeds
-from test_kernels_against_numpy import depthwise, linear, scalar
+from test_kernels_against_numpy import depthwise, linear, scalar, sized
 from test_method_kernels_against_numpy import with_gain, with_some_rows
 
 from kiloc.ir.graph import Node, Value
@@ -166,6 +166,32 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     raise AssertionError("no case")
 
 
+def layer_of_any_size(r: Rng, kind: str, relu: bool) -> Case:
+    """kind "parts": a convolution whose windows are multiplied in parts; "rest": a depthwise layer whose channels are no multiple of four;
+    "zeros": one that is computed as a convolution. What cannot be proved is drawn again."""
+    for _ in range(1000):
+        kernel, dilation = pick(r, (3, 3), (5, 5), (1, 1), (2, 7)), pick(r, (1, 1), (1, 1), (2, 2))
+        size = tuple((k - 1) * d + int(r.integers(1, 6)) for k, d in zip(kernel, dilation, strict=True))
+        window = Window(kernel, pick(r, (1, 1), (2, 2)), pick(r, (0, 0, 0, 0), tuple(k // 2 for k in (*kernel, *kernel))), dilation)
+        if kind == "parts":
+            case = sized(r, "conv", int(r.integers(161, 700)) // (kernel[0] * kernel[1]) + 1, int(r.integers(1, 40)), window, size)  # type: ignore[arg-type]
+        else:
+            few = kind == "zeros"
+            channels, factor = (int(r.integers(1, 7)), pick(r, 1, 2, 3)) if few else (4 * int(r.integers(1, 8)) + int(r.integers(1, 4)), 1)
+            case = sized(r, "depthwise", channels, factor * channels, window, size)  # type: ignore[arg-type]
+        np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
+        case = in_form(replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}), r, relu)
+        case = replace(case, arrays={o: case.arrays[o] for o in case.types})
+        try:
+            found, _ = repacked(case, packed_on_stack if kind == "parts" else partial(packed_depthwise, 0), bool(r.random() < 0.4))
+        except NotProved:
+            continue
+        form = getattr(found.op, "form", "")
+        if form.startswith("parts") if kind == "parts" else (form != "") == (kind == "zeros"):
+            return found
+    raise AssertionError("no case")
+
+
 def winograd_layer(r: Rng, relu: bool) -> Case:
     """A 3x3 convolution of whole tiles; what cannot be proved is drawn again."""
     for _ in range(100):
@@ -193,6 +219,11 @@ GENERATORS = {
     "winograd": (partial(winograd_layer, relu=False), 30),
     "packed_depthwise_relu": (partial(packed_depthwise_layer, relu=True), 60),
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
+    **{
+        f"packed_{kind}{'_relu' if relu else ''}": (partial(layer_of_any_size, kind=kind, relu=relu), 12)
+        for kind in ("parts", "rest", "zeros")
+        for relu in (False, True)
+    },
     "packed_relu": (partial(packed_layer, kind="relu"), 40),
     "packed_any": (partial(packed_layer, kind="any"), 40),
     "packed_sums": (partial(packed_layer, kind="sums"), 30),

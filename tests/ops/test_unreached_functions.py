@@ -7,7 +7,6 @@ functions that they claim not to reach.
 from __future__ import annotations
 
 import re
-import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,11 +15,10 @@ import test_kernels_against_numpy
 import test_packed_gradients_against_numpy
 import test_packed_kernels_against_numpy
 import test_triple_kernels_against_numpy
-from emulated_core import LARGEST_IMAGE, Batch
+from emulated_core import LARGEST_IMAGE, Batch, runs
 from kernel_driver import Case, Generators, generated, seeds
 
 from kiloc.ir.operator import Names
-from kilotune import boards
 
 TABLES: dict[str, tuple[Generators, ...]] = {
     "mps2-an386": (
@@ -31,7 +29,7 @@ TABLES: dict[str, tuple[Generators, ...]] = {
     "mps2-an385": (test_triple_kernels_against_numpy.GENERATORS, test_kernels_against_numpy.GENERATORS),
 }
 """Boards whose cores run kernels that walk in several ways, and cases of these."""
-SMALL_CORES = frozenset({"kt_triple_on_stack", "kt_trained_on_stack", "kt_triple_weight_gradient"})
+SMALL_CORES = frozenset({"kt_triple_on_stack", "kt_triple_start_on_stack", "kt_trained_on_stack", "kt_triple_weight_gradient"})
 """Functions that are on cores without the DSP extension alone."""
 MOST = 6
 """Cases of a kernel with one claim."""
@@ -61,8 +59,7 @@ def functions(trace: str) -> set[str]:
 
 @pytest.mark.parametrize("board", TABLES)
 def test_functions_that_calls_do_not_reach_do_not_run(board: str, tmp_path: Path) -> None:
-    emulator = boards.load(board).emulator
-    if shutil.which("arm-none-eabi-gcc") is None or emulator is None or shutil.which(emulator.program) is None:
+    if not runs(board):
         pytest.skip("no cross compiler or emulator")
     found = claims(board)
     every = frozenset[str]().union(*(unreached for _, unreached in found))

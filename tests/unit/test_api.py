@@ -24,7 +24,7 @@ from kiloc.ops.model.add import Add
 from kiloc.options import Options
 from kiloc.peft import Method
 from kiloc.pipeline import compile_graph
-from kilotune import toolchain
+from kilotune import compilers
 from kilotune.devices.data import quantize
 from kilotune.devices.manifest import Tensor
 from kilotune.sizes import parse_size
@@ -155,10 +155,10 @@ def test_code_is_what_a_linker_of_its_own_finds(builds: dict[str, kt.Build], tmp
 
 
 def test_without_a_cross_compiler_the_code_is_not_guessed(models: dict[str, kt.Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> None:
+    def missing(core: str) -> None:
         raise kt.DeviceError("arm-none-eabi-gcc", "the program is not installed")
 
-    monkeypatch.setattr(toolchain, "arm_compiler", missing)
+    monkeypatch.setattr(compilers, "cross_compiler", missing)
     build = kt.build(models["tiny"], tmp_path / "b")
     assert build.report["flash"]["code"] is None and build.report["flash"]["total"] is None
     assert build.report["flash"]["weights"] >= 8 * 10 + 10 * 8 + 8 * 3 + 4 * 21

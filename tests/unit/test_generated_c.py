@@ -17,6 +17,7 @@ from kiloc.cores import CORES, WITHOUT_DSP
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
 from kiloc.peft import Method
+from kilotune import compilers
 from kilotune.devices.manifest import Manifest
 
 CASES: dict[str, tuple[Callable[[], Graph], Method | list[Method] | None, str, float]] = {
@@ -72,13 +73,21 @@ def test_strict_warnings_of_the_host_compiler(case: str, built: Callable[[str], 
         run("gcc", *STRICT, "-O2", *includes(folder), "-c", folder / source, "-o", tmp_path / "out.o")
 
 
-@pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus"])
+def cross_compiler(target: str, request: pytest.FixtureRequest) -> list[str]:
+    """With what it needs to find its C library."""
+    program = request.getfixturevalue("riscv_gcc" if CORES[target].family == "riscv" else "arm_gcc")
+    return [str(program), *compilers.library_flags(target)]
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "cortex-m0plus", "rv32imc"])
 @pytest.mark.parametrize("case", ["infer", "mse", "lora"])
-def test_strict_warnings_of_the_cross_compiler(case: str, target: str, built: Callable[[str], Path], tmp_path: Path, arm_gcc: str) -> None:
-    folder = built(case)
+def test_strict_warnings_of_the_cross_compiler(
+    case: str, target: str, built: Callable[[str], Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder, compiler = built(case), cross_compiler(target, request)
     for source in (f"{case}.c", f"{case}_interface.c"):
         flags = (*CORES[target].flags(), *portable(target), *STRICT, "-Os", *includes(folder))
-        run(arm_gcc, *flags, "-c", folder / source, "-o", tmp_path / "out.o")
+        run(*compiler, *flags, "-c", folder / source, "-o", tmp_path / "out.o")
 
 
 @pytest.mark.parametrize("case", ["infer", "lora", "mse"])

@@ -12,7 +12,8 @@ from ..plan.slice import Slice, caller_buffers, scratch_of
 
 INFERENCE_GROWTH = 0.05, 1024
 TRAINING_GROWTH = 0.01, 0
-"""Share of the arena and bytes that faster kernels may add to it."""
+"""Share of the arena and bytes that faster kernels may add to it; the same share of the caller's buffers where that is more bytes, since beside large
+inputs or results of a small model its arena says little."""
 
 SHARING_CODE = 4096
 """Bytes of code that the first gradient brings that shares its weights with inference, while others do not."""
@@ -44,7 +45,7 @@ def choose_kernels(
     least = [place(part, align, check=False, target=target, saving=_portable(part, target)) for part in parts]
     arena = max(part.plan.arena_bytes for part in least)
     growth, spare = TRAINING_GROWTH if len(parts) > 1 else INFERENCE_GROWTH
-    limit = max(int(arena * (1 + growth)) + spare, ram)
+    limit = max(int(arena * (1 + growth)) + max(spare, int(growth * _caller_bytes(parts))), ram)
     saving = {name: level for part in parts for name, level in spend_flash(part, target).items()} if speed else {}
     for _ in range(ROUNDS):
         found = [place(part, align, check=False, target=target, saving=saving) for part in parts]
@@ -70,6 +71,13 @@ def share_weights(part: Slice, excess: int) -> frozenset[str]:
         shared.add(name)
         left -= bytes_of[name]
     return frozenset(shared)
+
+
+def _caller_bytes(parts: Sequence[Graph]) -> int:
+    """Bytes of inputs and results that lie in buffers of the caller; 0 where something is trained."""
+    if len(parts) > 1 or parts[0].buffers != "caller":
+        return 0
+    return sum(parts[0].type(name).bytes for name in (*parts[0].inputs, *parts[0].outputs))
 
 
 def _portable(part: Graph, target: str) -> dict[str, int]:

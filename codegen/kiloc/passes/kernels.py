@@ -61,7 +61,8 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
     packers = _packers(node, target, graph, savings)
     if not packers:
         is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
-        return Choice(node, (), WIDE if is_slow else "")
+        portable = kernels_of(target) == "mve" and isinstance(node.op, Linear | DepthwiseConv2D)
+        return Choice(node, (), WIDE if is_slow else WITHOUT_HELIUM if portable else "")
     saving = (savings or {}).get(_layer(node), 0)
     if saving == LAVISH:
         try:
@@ -136,6 +137,7 @@ def spend_flash(graph: Graph, target: str) -> dict[str, int]:
 
 
 WIDE = "of int16 activations only convolutions and fully connected layers have kernels other than portable C"
+WITHOUT_HELIUM = "kernels for Helium have no form for its rounding or its trained values"
 TWICE = "its weights are in flash twice"
 
 

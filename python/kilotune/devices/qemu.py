@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import boards, toolchain
+from .. import boards, compilers
 from .errors import DeviceError
 from .pipe import ProcessTransport
 
@@ -14,7 +14,7 @@ def start(board: boards.Board, elf: Path, count: bool) -> ProcessTransport:
     if board.emulator is None:
         raise DeviceError(board.name, "no emulator is known for this board", "boards/*/*/board.toml, [emulator]")
     command = [
-        toolchain.require_emulator(board.emulator.program),
+        compilers.require_emulator(board.emulator.program),
         *("-M", board.emulator.machine, "-kernel", str(elf)),
         *("-display", "none", "-monitor", "none", "-serial", "stdio"),
         *board.emulator.options,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kiloc import CompileError
 from kiloc.peft import BiasOnly, LoRA, Method
 
-from .. import boards, resources
+from .. import boards, compilers, resources
 from ..building import build, open_build
 from ..data import Dataset
 from ..devices.manifest import Manifest
@@ -126,6 +126,7 @@ def _write_files(folder: Path, board: boards.Board, model: Model, kind: str) -> 
         "name": made.manifest["name"], "prefix": made.manifest["prefix"], "labels": made.manifest["targets"] == "labels",
         "inputs": (contents := Contents.of(made, Identity())).inputs, "outputs": contents.outputs,
         "board": board, "place": place.as_posix(), "environment": re.sub(r"\W", "_", board.name), "samples": kind, "file": model.path.name,
+        "tools": compilers.prefix_of(board.core),
     }  # fmt: skip
     for template in sorted(TEMPLATES.glob("*.j2")):
         target = folder / ("src" if template.name == "main.c.j2" else ".") / template.stem

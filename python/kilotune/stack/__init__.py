@@ -1,4 +1,4 @@
-"""How much stack the functions of a linked program for Cortex-M take at most, from the program's own instructions.
+"""How much stack the functions of a linked program for a microcontroller take at most, from the program's own instructions.
 
 Each function is followed along all its branches with the bytes that lie on the stack, from its entry (0) to its returns. What it calls adds to
 what lies there at the call, so that a tail call adds nothing of the caller's frame. Functions of the compiler's and C libraries (memcpy, soft float)

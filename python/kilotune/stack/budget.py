@@ -10,12 +10,12 @@ from ..sizes import parse_size
 from .calls import unknown
 
 
-def budget(given: int | str | None, measure: bool) -> int | None:
-    """Bytes. CompileError where nothing could be held against them: measure says whether the program is linked."""
+def budget(given: int | str | None, measure: bool, core: str) -> int | None:
+    """Bytes. CompileError where nothing could be held against them: measure says whether the program is linked for the core."""
     found = parse_size(given, "stack")
     if found is None:
         return None
-    missing = unknown()
+    missing = unknown(core)
     why = missing["unknown"] if missing else "" if measure else "measure=False leaves the program unlinked"
     if why:
         raise CompileError(f"stack={given}", f"what the program takes of the stack is not known: {why}", "mend that, or leave stack out")

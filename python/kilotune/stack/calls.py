@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from .. import toolchain
+from .. import compilers, toolchain
 from ..devices.manifest import Manifest
 from ..errors import DeviceError
 from .code import Code
@@ -36,10 +36,10 @@ POINTERS: Mapping[str, Sequence[str]] = {
 Unreached = Mapping[str, Collection[str]]
 
 
-def unknown() -> dict[str, Any] | None:
-    """What a report says where no bounds can be had on this computer; None where they can."""
+def unknown(core: str) -> dict[str, Any] | None:
+    """What a report says where no bounds can be had for a core on this computer; None where they can."""
     try:
-        toolchain.arm_compiler()
+        compilers.cross_compiler(core)
     except DeviceError as error:
         return {"calls": {}, "largest": None, "unknown": f"{error.where} is not installed ({error.hint})"}
     return None

@@ -1,4 +1,4 @@
-"""The instructions of a linked program for Cortex-M, and what each does to the stack."""
+"""The instructions of a linked program for a microcontroller."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
-
-CONDITION = "(?:eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)"
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,7 @@ class Instruction:
 
 _LABEL = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 _LINE = re.compile(r"^ *([0-9a-f]+):\t(\S+)(?:\t([^@;]*))?")
+"""What stands behind @ and ; are remarks; behind # on RISC-V, an address that is reached."""
 
 
 class Code:
@@ -33,7 +32,7 @@ class Code:
         self.names: dict[int, str] = {}
         lines: list[tuple[int, str, str]] = []
         for line in listing.splitlines():
-            if label := _LABEL.match(line):
+            if (label := _LABEL.match(line)) and not label[2].startswith(".L"):
                 self.names[int(label[1], 16)] = label[2]
             elif found := _LINE.match(line):
                 lines.append((int(found[1], 16), found[2], (found[3] or "").strip()))
@@ -42,6 +41,7 @@ class Code:
                 self.instructions[at] = Instruction(operation, operands, following)
         self._starts = sorted(self.names)
         with elf.open("rb") as file:
+            self.family = "riscv" if ELFFile(file)["e_machine"] == "EM_RISCV" else "arm"
             loaded = [s for s in ELFFile(file).iter_sections() if s["sh_type"] == "SHT_PROGBITS" and s["sh_flags"] & SH_FLAGS.SHF_ALLOC]
             self._sections = [(int(s["sh_addr"]), bytes(s.data())) for s in loaded]
 
@@ -60,61 +60,3 @@ class Code:
             if start <= at and at + 4 <= start + len(data):
                 return int.from_bytes(data[at - start : at - start + 4], "little", signed=True)
         return None
-
-
-# ---- What one instruction does to the stack ----
-
-_PUSH = re.compile(rf"^(?:push|stmdb|stmfd|vpush|vstmdb){CONDITION}?(?:\.[nw])?$")
-_POP = re.compile(rf"^(?:pop|ldmia|ldmfd|vpop|vldmia){CONDITION}?(?:\.[nw])?$")
-_MOVE = re.compile(rf"^(add|sub)w?{CONDITION}?(?:\.[nw])?$")
-_MOVED_BY = re.compile(r"^sp, (?:sp, )?(?:#(-?\d+)|(r\d+|ip|sl|fp|lr))$")
-_LEAVES_FIRST = re.compile(r"^(?:cmp|cmn|tst|teq|v?str|v?stm|v?ldm|v?push)")
-"""Operations whose first operand is read, not written (of the multiple loads: without "!")."""
-
-
-def _listed(operands: str) -> int:
-    """Bytes of a list of registers: {r4, lr} 8, {d8-d9} 16."""
-    total = 0
-    for part in operands[operands.index("{") + 1 : operands.index("}")].split(","):
-        first, _, last = part.strip().partition("-")
-        count = int(last[1:]) - int(first[1:]) + 1 if last else 1
-        total += count * {"d": 8, "q": 16}.get(first[0], 4)
-    return total
-
-
-def moved(code: Code, at: int, i: Instruction) -> int | None:
-    """Bytes by which an instruction lengthens the stack; None where that is a variable."""
-    if i.operands.startswith(("{", "sp!")) and _PUSH.match(i.operation):
-        return _listed(i.operands)
-    if i.operands.startswith(("{", "sp!")) and _POP.match(i.operation):
-        return -_listed(i.operands)
-    if before := re.search(r"\[sp, #(-?\d+)\]!", i.operands):
-        return -int(before[1])
-    if after := re.search(r"\[sp\], #(-?\d+)", i.operands):
-        return -int(after[1])
-    if not re.match(r"sp\b", i.operands) or (_LEAVES_FIRST.match(i.operation) and not i.operands.startswith("sp!")):
-        return 0
-    move, by = _MOVE.match(i.operation), _MOVED_BY.match(i.operands)
-    if not move or not by:
-        return None
-    amount = int(by[1]) if by[1] else _constant(code, at, by[2])
-    return amount if amount is None or move[1] == "sub" else -amount
-
-
-def _constant(code: Code, at: int, register: str) -> int | None:
-    """What the nearest instructions above that name a register put there, if it is a constant: the size of a frame that no immediate holds."""
-    first, shift = max(code.extent(at)[0], at - 64), 0
-    for address in (a for a in range(at - 2, first - 2, -2) if a in code.instructions):
-        i = code.instructions[address]
-        if not re.search(rf"\b{register}\b", i.operands):
-            continue
-        if (found := re.match(rf"{register}, {register}, #(\d+)$", i.operands)) and i.operation == "lsls":
-            shift += int(found[1])
-            continue
-        if (found := re.match(rf"{register}, #(\d+)$", i.operands)) and re.match(r"mov[ws]?(\.w)?$", i.operation):
-            return int(found[1]) << shift
-        if (found := re.match(rf"{register}, \[pc, #(\d+)\]$", i.operands)) and i.operation in ("ldr", "ldr.w"):
-            word = code.word(((address + 4) & ~3) + int(found[1]))
-            return None if word is None else word << shift
-        return None
-    return None

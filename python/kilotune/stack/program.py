@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .code import CONDITION, Code, Instruction, moved
+from . import arm, riscv
+from .code import Code
+from .flow import Kind
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,6 @@ class Body:
 
 # ---- One function ----
 
-_BRANCH = re.compile(rf"^(?:b{CONDITION}?(?:\.[nw])?|cbn?z|le|letp|wls|wlstp\.\d+)$")
-_CALL = re.compile(rf"^bl{CONDITION}?$")
-_TARGET = re.compile(r"\b([0-9a-f]+) <")
-_RETURN = re.compile(r"\bpc\}$|^pc, \[sp\]|^pc, lr$|^lr$")
-_JUMPS = re.compile(r"^(?:bx|mov|add|ldr|pop|ldm|tb[bh])")
-_PREDICATED = re.compile(rf"^(?:pop|ldmia|ldmfd|bx|mov|ldr){CONDITION}(?:\.[nw])?$")
 _SWITCH = re.compile(r"^__gnu_thumb1_case_\w+$")
 """libgcc's: reads a table behind the call, and jumps."""
 _VENEER = re.compile(r"^__(\w+)_veneer$")
@@ -65,6 +61,7 @@ class _Walk:
 
     def __init__(self, code: Code, entry: int) -> None:
         self._code, self._entry = code, entry
+        self._set = riscv if code.family == "riscv" else arm
         self._depths: dict[int, int] = {}
         self._jumps: Steps = []
         self.body = Body(code.names.get(entry, f"{entry:#x}"))
@@ -92,26 +89,25 @@ class _Walk:
 
     def _step(self, at: int, depth: int) -> Steps:
         i = self._code.instructions[at]
-        if i.next not in self._code.instructions and not (_BRANCH.match(i.operation) or _CALL.match(i.operation) or _leaves(i)):
+        flow = self._set.flow(self._code, at, i)
+        if i.next not in self._code.instructions and not (flow.kind in (Kind.BRANCH, Kind.CALL) or self._set.leaves(i)):
             self.body.fault = f"{self.body.name} goes on where the listing has no instruction ({at:#x})"
-        by = moved(self._code, at, i)
+        by = self._set.moved(self._code, at, i)
         if by is None:
             self.body.fault = f"{self.body.name} moves its stack pointer by a variable ({i.operation} {i.operands})"
             return []
         after = max(depth + by, 0)  # below the entry: a path that only a computed jump was thought to take
         self.body.depth = max(self.body.depth, after)
-        following = [(i.next, after)]
-        target = _TARGET.search(i.operands)
-        if target and _BRANCH.match(i.operation):
-            return self._branch(at, int(target[1], 16), depth) + ([] if re.match(r"b(\.[nw])?$", i.operation) else following)
-        if target and _CALL.match(i.operation):
-            return self._call(at, int(target[1], 16), depth, following)
-        if i.operation.startswith("blx"):
+        following = [(i.next, after)] if flow.goes_on else []
+        if flow.kind is Kind.BRANCH:
+            return self._branch(at, flow.target, depth) + following
+        if flow.kind is Kind.CALL:
+            return self._call(at, flow.target, depth, following)
+        if flow.kind is Kind.CALL_POINTER:
             self.body.pointers.add(depth)
-            return following
-        if i.operation.startswith("udf"):
-            return []
-        return self._leave(at, i, after) if _JUMPS.match(i.operation) and _leaves(i) else following
+        elif flow.kind in (Kind.TAIL_POINTER, Kind.COMPUTED):
+            self._leave(at, flow.kind, after)
+        return following
 
     def _branch(self, at: int, target: int, depth: int) -> Steps:
         """Inside the function, or to another one: a tail call."""
@@ -129,23 +125,16 @@ class _Walk:
             return []
         return following
 
-    def _leave(self, at: int, i: Instruction, depth: int) -> Steps:
-        """A return, a tail call through a register or a computed jump."""
+    def _leave(self, at: int, kind: Kind, depth: int) -> None:
+        """A tail call through a register, or a computed jump."""
         veneer = _VENEER.match(self.body.name)
-        if _RETURN.search(i.operands):
-            pass
-        elif veneer:
+        if veneer:
             self.body.outside = veneer[1] if not self._code.entries(veneer[1]) else ""
             self.body.calls |= {(depth, target) for target in self._code.entries(veneer[1])}
-        elif i.operation.startswith("bx"):
+        elif kind is Kind.TAIL_POINTER:
             self.body.pointers.add(depth)
         else:
             self._jumps.append((at, depth))
-        return [(i.next, depth)] if _PREDICATED.match(i.operation) else []
-
-
-def _leaves(i: Instruction) -> bool:
-    return i.operation.startswith(("bx", "tb")) or re.match(r"pc\b", i.operands) is not None or i.operands.endswith("pc}")
 
 
 # ---- Chains of calls ----

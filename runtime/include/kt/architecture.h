@@ -56,6 +56,13 @@
 #endif
 #endif
 
+/* 1 where layers take three sums in two words in whatever form: these cores, and RISC-V, in C with its 32 registers. */
+#if KT_ARMV7M || KT_ARMV6M || (defined(__riscv) && !defined(KT_PORTABLE))
+#define KT_TRIPLE 1
+#else
+#define KT_TRIPLE 0
+#endif
+
 /* 1 where one instruction that loads two words takes no longer than one that loads one: the Cortex-M7, whose bus has 64 bits. On others the
  * two loads of one word each are as fast or faster. The compiler defines the same for Cortex-M4 and M7, so the build says it (kt/target.h). */
 #ifdef KT_TARGET_CORTEX_M7

@@ -56,7 +56,11 @@ static inline int32_t kt_saturate32(int64_t x)
 /* a + b, saturated at int32. */
 static inline int32_t kt_add_saturated(int32_t a, int32_t b)
 {
-    return kt_saturate32((int64_t)a + b);
+    const int32_t sum = (int32_t)((uint32_t)a + (uint32_t)b);
+    if (((a ^ sum) & (b ^ sum)) < 0) { /* both have another sign than their sum */
+        return a < 0 ? INT32_MIN : INT32_MAX;
+    }
+    return sum;
 }
 
 /* x * 2^n, saturated at int32; n in [0, 31]. */

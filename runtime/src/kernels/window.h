@@ -156,6 +156,16 @@ static inline int32_t kt_patch_dot(const kt_patch *patch, const int8_t *x, const
     return sum;
 }
 
+/* The products of value i with four kernels. */
+#define KT_DOT4(i) \
+    do { \
+        const int32_t value = values[i] + offset; \
+        sum0 += w0[i] * value; \
+        sum1 += w1[i] * value; \
+        sum2 += w2[i] * value; \
+        sum3 += w3[i] * value; \
+    } while (0)
+
 /* Four kernels at once, `size` values apart: each input value is loaded once. */
 static inline void kt_patch_dot4(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size, int32_t offset,
                                  int32_t sums[4])
@@ -170,12 +180,14 @@ static inline void kt_patch_dot4(const kt_patch *patch, const int8_t *x, const i
             const int8_t *w1 = w0 + size;
             const int8_t *w2 = w1 + size;
             const int8_t *w3 = w2 + size;
-            for (i = 0; i < length; i++) {
-                const int32_t value = values[i] + offset;
-                sum0 += w0[i] * value;
-                sum1 += w1[i] * value;
-                sum2 += w2[i] * value;
-                sum3 += w3[i] * value;
+            for (i = length; i >= 4; i -= 4, values += 4, w0 += 4, w1 += 4, w2 += 4, w3 += 4) {
+                KT_DOT4(0);
+                KT_DOT4(1);
+                KT_DOT4(2);
+                KT_DOT4(3);
+            }
+            for (; i > 0; i--, values++, w0++, w1++, w2++, w3++) {
+                KT_DOT4(0);
             }
         }
     }

@@ -11,6 +11,13 @@
 
 #define KT_INLINE static inline __attribute__((always_inline))
 
+/* A loop of sums in all registers: gcc would reorder its additions and products, and spill some. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define KT_IN_ORDER __attribute__((noinline, optimize("no-tree-reassoc", "no-schedule-insns", "ira-algorithm=priority")))
+#else
+#define KT_IN_ORDER
+#endif
+
 KT_INLINE int32_t kt_low(int32_t word)
 {
     return (int16_t)(uint16_t)(uint32_t)word;
@@ -63,6 +70,34 @@ KT_INLINE int32_t kt_word_at(const void *bytes)
     int32_t word;
     memcpy(&word, bytes, sizeof word);
     return word;
+}
+
+/* Whether four bytes from here on are the bytes of a word, lowest first, for a load that needs an address of words. */
+KT_INLINE int kt_has_words(const void *bytes)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return ((uintptr_t)bytes & 3) == 0;
+#else
+    (void)bytes;
+    return 0;
+#endif
+}
+
+/* The word of four bytes at an address of words. */
+KT_INLINE uint32_t kt_aligned_word(const void *bytes)
+{
+#if defined(__GNUC__)
+    bytes = __builtin_assume_aligned(bytes, 4);
+#endif
+    return (uint32_t)kt_word_at(bytes);
+}
+
+KT_INLINE void kt_put_aligned_word(void *bytes, uint32_t word)
+{
+#if defined(__GNUC__)
+    bytes = __builtin_assume_aligned(bytes, 4);
+#endif
+    memcpy(bytes, &word, sizeof word);
 }
 
 /* Four bytes as the pairs (0, 2) and (1, 3). */
@@ -167,6 +202,38 @@ KT_INLINE int32_t kt_subtract_pairs(int32_t a, int32_t b)
 #endif
 }
 
+/* A value limited to int8, which most are within. */
+KT_INLINE int8_t kt_saturate(int32_t value)
+{
+#if defined(__riscv)
+    const int8_t low = (int8_t)value; /* no instruction compares with a constant */
+    return low == value ? low : (int8_t)((value >> 31) ^ 127);
+#else
+    return (int8_t)kt_clamp(value, -128, 127);
+#endif
+}
+
+/* sum * 256 * multiplier >> 32, |sum| < 2^23 */
+KT_INLINE int32_t kt_high_product(int32_t sum, int32_t multiplier)
+{
+#if KT_ARMV6M
+    /* No instruction gives more than 32 bits of a product: three digits of the multiplier. */
+    if ((uint32_t)sum + (UINT32_C(1) << 20) < UINT32_C(1) << 21) {
+        const int32_t low = (sum * (multiplier & 1023)) >> 10;
+        const int32_t middle = (sum * ((multiplier >> 10) & 1023) + low) >> 10;
+        return (sum * (multiplier >> 20) + middle) >> 4;
+    }
+#endif
+    return (int32_t)(((int64_t)(sum * 256) * multiplier) >> 32);
+}
+
+/* kt_requantize_right of a sum of 23 bits and its sign. */
+KT_INLINE int32_t kt_short_share(int32_t sum, int32_t multiplier, int32_t n)
+{
+    const int32_t high = (kt_high_product(sum, multiplier) + 64) >> 7;
+    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
+}
+
 /* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
 KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
@@ -175,20 +242,7 @@ KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t ad
     __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
     return (int8_t)__ssat(scaled >> shift, 8);
 #else
-#if KT_ARMV6M
-    /* No instruction gives more than 32 bits of a product: three digits of the multiplier. */
-    int32_t scaled;
-    if ((uint32_t)sum + (UINT32_C(1) << 20) < UINT32_C(1) << 21) {
-        const int32_t low = (sum * (multiplier & 1023)) >> 10;
-        const int32_t middle = (sum * ((multiplier >> 10) & 1023) + low) >> 10;
-        scaled = (sum * (multiplier >> 20) + middle) >> 4;
-    } else {
-        scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
-    }
-#else
-    const int32_t scaled = (int32_t)(((int64_t)sum * 256 * multiplier) >> 32);
-#endif
-    return (int8_t)kt_clamp((scaled + addend) >> shift, -128, 127);
+    return kt_saturate((kt_high_product(sum, multiplier) + addend) >> shift);
 #endif
 }
 

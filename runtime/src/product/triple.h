@@ -22,6 +22,28 @@ enum { KT_POSITIONS = 6, KT_PANEL_WORDS = 4 };
 /* The words of two channels, [2][4]. weights: [length][2]; length: a multiple of 4, positive. */
 void kt_triple_sums(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length);
 
+/* The words of two pairs of channels, [4][4], where a core has the registers. weights: of one pair, those of the other behind them. */
+#if KT_ARMV7M || KT_ARMV6M
+enum { KT_MOST_CHANNELS = 2 };
+#else
+enum { KT_MOST_CHANNELS = 4 };
+void kt_triple_sums_of_four(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length);
+#endif
+
+/* The words of up to KT_MOST_CHANNELS channels, an even number. */
+KT_INLINE void kt_triple_words(uint32_t *words, const uint32_t *panel, const uint8_t *weights, int32_t length, int32_t channels)
+{
+#if KT_ARMV7M || KT_ARMV6M
+    (void)channels;
+#else
+    if (channels > 2) {
+        kt_triple_sums_of_four(words, panel, weights, length);
+        return;
+    }
+#endif
+    kt_triple_sums(words, panel, weights, length);
+}
+
 /* A panel of one chunk times all channels. end: of the panel; bias, epilogue [channels][3]: as in product.h; result: of the first position;
  * stride: bytes from one to the next; result_end: of the first position, an even number of channels behind. */
 typedef struct {
@@ -44,7 +66,7 @@ void kt_triple_away(const kt_triple_product *product);
 /* The lowest 21 bits as a signed value. */
 KT_INLINE int32_t kt_lowest_sum(uint32_t word)
 {
-    return (int32_t)((word & 0x1FFFFFU) ^ 0x100000U) - 0x100000;
+    return (int32_t)(word << 11) >> 11;
 }
 
 /* A, B and C of two words. */
@@ -83,17 +105,20 @@ KT_INLINE kt_triple_scale kt_triple_scale_of(int32_t bias, const int32_t *epilog
     return scale;
 }
 
+KT_INLINE int8_t kt_triple_result(int32_t sum, const kt_triple_scale *scale, int32_t negative)
+{
+    sum += scale->bias;
+    return kt_short_requantize(sum, scale->multiplier, scale->addend - (sum < 0 ? negative : 0), scale->shift);
+}
+
 /* The results of two words; negative: what a negative sum takes from the addend. */
 KT_INLINE void kt_results_of_words(const uint32_t words[2], int8_t *result, const kt_triple_scale *scale, int32_t negative)
 {
     int32_t sums[3];
-    int32_t i;
     kt_three_sums(words, sums);
-    for (i = 0; i < 3; i++) {
-        const int32_t sum = sums[i] + scale->bias;
-        result[i == 0 ? 0 : i == 1 ? scale->second : scale->third] =
-            kt_short_requantize(sum, scale->multiplier, scale->addend - (sum < 0 ? negative : 0), scale->shift);
-    }
+    result[0] = kt_triple_result(sums[0], scale, negative);
+    result[scale->second] = kt_triple_result(sums[1], scale, negative);
+    result[scale->third] = kt_triple_result(sums[2], scale, negative);
 }
 
 #if KT_ARMV6M

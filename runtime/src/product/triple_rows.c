@@ -1,4 +1,101 @@
-/* Results of 3x3 windows in rows of three sums in two words: this core has them in the kernels, in C. */
+/* Results of 3x3 windows in rows of three sums in two words, in portable C: one load of a word serves the windows of all neighbouring rows. */
 #include "triple_rows.h"
 
+#if !KT_ARMV7M && !KT_ARMV6M
+
+/* The products of one weight with the words of a row. */
+#define KT_ADD(row, weight, word) \
+    do { \
+        row##0 += (word)[0] * (weight); \
+        row##1 += (word)[1] * (weight); \
+    } while (0)
+
+/* One kernel column of two rows, and of the third. */
+#define KT_TWO_ROWS_OF(column, weights) \
+    const uint32_t w0 = (uint32_t)(weights)[0], w1 = (uint32_t)(weights)[1], w2 = (uint32_t)(weights)[2]; \
+    KT_ADD(a, w0, (column)); \
+    KT_ADD(a, w1, (column) + 2); \
+    KT_ADD(b, w0, (column) + 2); \
+    KT_ADD(a, w2, (column) + 4); \
+    KT_ADD(b, w1, (column) + 4); \
+    KT_ADD(b, w2, (column) + 6)
+#define KT_THREE_ROWS_OF(column, weights) \
+    KT_TWO_ROWS_OF(column, weights); \
+    KT_ADD(c, w0, (column) + 4); \
+    KT_ADD(c, w1, (column) + 6); \
+    KT_ADD(c, w2, (column) + 8)
+
+/* The words of neighbouring rows under one window, [rows][2]. */
+static void KT_IN_ORDER kt_two_rows(uint32_t *words, const uint32_t *column, int32_t next, const int8_t *weights)
+{
+    uint32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+    const int8_t *const end = weights + 9;
+    for (; weights != end; weights += 3, column += next) {
+        KT_TWO_ROWS_OF(column, weights);
+    }
+    words[0] = a0;
+    words[1] = a1;
+    words[2] = b0;
+    words[3] = b1;
+}
+
+static void KT_IN_ORDER kt_three_rows(uint32_t *words, const uint32_t *column, int32_t next, const int8_t *weights)
+{
+    uint32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0, c0 = 0, c1 = 0;
+    const int8_t *const end = weights + 9;
+    for (; weights != end; weights += 3, column += next) {
+        KT_THREE_ROWS_OF(column, weights);
+    }
+    words[0] = a0;
+    words[1] = a1;
+    words[2] = b0;
+    words[3] = b1;
+    words[4] = c0;
+    words[5] = c1;
+}
+
+KT_INLINE void kt_rows(const kt_triple_rows *rows, int32_t count, int32_t negative)
+{
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias >> 8, rows->weights + 3, rows->second, rows->third);
+    const int32_t next = rows->column_bytes / (int32_t)sizeof(uint32_t);
+    const uint32_t *column = rows->column;
+    int8_t *y = rows->y;
+    int32_t left, row;
+    for (left = rows->columns; left > 0; left--, y += rows->next_column, column += next) {
+        uint32_t words[3 * KT_ROW_WORDS];
+        if (count == 3) {
+            kt_three_rows(words, column, next, (const int8_t *)rows->weights);
+        } else {
+            kt_two_rows(words, column, next, (const int8_t *)rows->weights);
+        }
+        for (row = 0; row < count; row++) {
+            kt_three_results(words + KT_ROW_WORDS * row, y + row * rows->next_row, &scale, negative);
+        }
+    }
+}
+
+void kt_triple_two_rows_half_up(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 2, 0);
+}
+
+void kt_triple_two_rows_away(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 2, 128);
+}
+
+void kt_triple_three_rows_half_up(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 3, 0);
+}
+
+void kt_triple_three_rows_away(const kt_triple_rows *rows)
+{
+    kt_rows(rows, 3, 128);
+}
+
+#else
+
 typedef int kt_no_rows; /* a translation unit is not empty in C99 */
+
+#endif

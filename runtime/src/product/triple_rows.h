@@ -24,7 +24,7 @@ typedef struct {
     int32_t bias;
 } kt_triple_rows;
 
-#if KT_ARMV7M
+#if !KT_ARMV6M
 #define KT_TWO_ROWS(rounding) kt_triple_two_rows_##rounding
 #define KT_THREE_ROWS(rounding) kt_triple_three_rows_##rounding
 void kt_triple_two_rows_half_up(const kt_triple_rows *rows);
@@ -32,7 +32,6 @@ void kt_triple_two_rows_away(const kt_triple_rows *rows);
 void kt_triple_three_rows_half_up(const kt_triple_rows *rows);
 void kt_triple_three_rows_away(const kt_triple_rows *rows);
 #else
-#if KT_ARMV6M
 /* Words of the 3x3 windows of neighbouring results. words, end: of the results, 2 each; taps: 9 weights of [kernel column][kernel row];
  * next_column: bytes from the end of one kernel column in the plane to the next; back: from the end of the last to the next result's first. */
 typedef struct {
@@ -44,8 +43,7 @@ typedef struct {
 } kt_triple_windows_of_rows;
 
 void kt_triple_row_words(const kt_triple_windows_of_rows *rows);
-#endif
-/* the kernels have it in C */
+/* the kernels have the others in C */
 #define KT_TWO_ROWS(rounding) NULL
 #define KT_THREE_ROWS(rounding) NULL
 #endif

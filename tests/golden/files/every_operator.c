@@ -13,7 +13,6 @@
 #include "kt/architecture.h"
 
 #include "kt/adapter.h"
-#include "kt/kernels/depthwise.h"
 #include "kt/kernels/elementwise.h"
 #include "kt/kernels/layout.h"
 #include "kt/kernels/packed_convolution.h"
@@ -40,17 +39,15 @@ static const kt_packed_conv2d_lora_params stem_params = {
     .shift = stem_shift,
 };
 
-/* spread: depthwise_conv_2d 11x9x6 -> 6x9x12 */
-static const kt_depthwise_conv2d_params spread_params = {
+/* spread: packed_linear 11x9x6 -> 6x9x12 */
+static const kt_packed_conv2d_params spread_params = {
     .window = {.input = {11, 9, 6}, .output = {6, 9, 12}, .kernel = {3, 2}, .stride = {2, 1}, .dilation = {1, 1},
                .pad = {1, 0}},
-    .depth_multiplier = 2,
-    .input_offset = 128,
-    .output_offset = -128,
-    .clamp = {-128, 127},
-    .weights = spread_weights,
-    .multiplier = spread_multiplier,
-    .shift = spread_shift,
+    .outside = -128,
+    .stream = spread_weights_packed,
+    .pairs = 18,
+    .fold = NULL,
+    .bias_limit = 0,
 };
 
 /* widen: pad 6x9x12 -> 7x11x12 */
@@ -326,7 +323,7 @@ kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY
     kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, stem, stem_scratch);
     /* step 2: spread */
     int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
-    kt_depthwise_conv2d_s8(&spread_params, stem, spread_bias, spread);
+    kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, NULL);
     /* step 3: widen */
     int8_t *const widen = in_arena(arena, 12); /* 924 bytes, steps 3-4 */
     kt_pad_s8(&widen_params, spread, widen);
@@ -453,7 +450,7 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t input[
     kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, stem, stem_scratch);
     /* step 2: spread */
     int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
-    kt_depthwise_conv2d_s8(&spread_params, stem, spread_bias, spread);
+    kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, NULL);
     /* step 3: widen */
     int8_t *const widen = in_arena(arena, 12); /* 924 bytes, steps 3-4 */
     kt_pad_s8(&widen_params, spread, widen);

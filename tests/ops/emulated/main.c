@@ -17,10 +17,19 @@ extern const uint32_t image_bytes;
 
 static uint32_t semihosting(uint32_t operation, const void *argument)
 {
+#ifdef __riscv
+    register uint32_t a0 __asm__("a0") = operation;
+    register const void *a1 __asm__("a1") = argument;
+    /* These three, uncompressed and in one page, are the call. */
+    __asm__ volatile(".balign 16\n.option push\n.option norvc\nslli zero, zero, 0x1f\nebreak\nsrai zero, zero, 7\n.option pop"
+                     : "+r"(a0) : "r"(a1) : "memory");
+    return a0;
+#else
     register uint32_t r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
     __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
+#endif
 }
 
 static void save(const char *name, uint32_t length, const void *bytes, uint32_t size)

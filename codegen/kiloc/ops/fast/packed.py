@@ -36,20 +36,26 @@ NEEDS = {
     "sums": ("product/sums.c", "product/panel.c"), "delta": ("product/sums.c", "product/panel.c"),
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
+    "parts_relu": ("product/sums.c", "product/panel.c"), "parts_any": ("product/sums.c", "product/panel.c"),
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
+    "parts_relu": "kt_packed_conv2d_parts_relu_s8", "parts_any": "kt_packed_conv2d_parts_s8",
 }  # fmt: skip
 FILES = {
     "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
     "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
+    "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts",
 }  # fmt: skip
 
 
 STACK_BYTES = 640
 """Scratch of so many may lie on the stack (KT_SMALL_SCRATCH in the runtime)."""
+
+MOST_IN_PARTS = 256
+"""Channels of a layer whose windows are multiplied in parts, on the stack (KT_PARTS_CHANNELS in the runtime)."""
 
 
 @register
@@ -149,7 +155,7 @@ class PackedLinear(Op):
     def scratch(self, t: NodeTypes) -> int:
         """Bytes: of the panel, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
-        row = self.form.startswith("row")
+        row = self.form.startswith(("row", "parts"))
         panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
         if self.packed_delta:
             return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2]
@@ -159,7 +165,7 @@ class PackedLinear(Op):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        pairs, row = self.pairs(t), self.form.startswith("row")
+        pairs, row = self.pairs(t), self.form.startswith(("row", "parts"))
         scaled = t.has("gain") and not self.wide
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
@@ -219,14 +225,18 @@ def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
 
 
 def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The same with the scratch on the stack. Raises NotProved."""
+    """The same with the scratch on the stack; windows that are too large for it in parts. Raises NotProved."""
     found, added, slow = packed(node, t, values)
     op = found.op
     assert isinstance(op, PackedLinear)
     constants = {v.name: v.type for v in added}
     bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
-    if op.form not in ("relu", "any") or t.has("gain") or bytes_of_stack > STACK_BYTES:
+    if op.form not in ("relu", "any") or t.has("gain"):
         raise packing.NotProved(packing.MEMORY)
+    if bytes_of_stack > STACK_BYTES:
+        if op.weights.shape[0] > MOST_IN_PARTS:
+            raise packing.NotProved(packing.MEMORY)
+        return replace(found, op=replace(op, form=f"parts_{op.form}")), added, slow or packing.MEMORY
     return replace(found, op=replace(op, on_stack=True)), added, slow
 
 

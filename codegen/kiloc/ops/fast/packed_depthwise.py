@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -17,12 +17,16 @@ from ...ir.types import TensorType
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_factor
 from .._window import Window
+from ..model.conv_2d import Conv2D
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
-from .packed import frozen
+from .packed import frozen, packed, packed_on_stack
 
 BAND_ROWS = {(1, 1): (4, 2), (2, 2): (2, 1)}
 """Result rows that a band may have, by stride: more are faster, fewer let the result lie nearer to the input."""
+
+MOST_EXPANDED = 8
+"""Input channels of a depthwise layer that may be computed as a convolution."""
 
 COLUMN_PAIR = 96
 STRIDED_COLUMN_PAIR = 80
@@ -63,7 +67,13 @@ class PackedDepthwise(Op):
     # -- meaning --------------------------------------------------------------------------------------
     def unpacked(self, e: Environment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Weights [channels, taps] and requantisation [channels, 3]."""
-        return (banded_weights if self.rows else packed_weights)(e.array("stream"), self.weights.shape[3])
+        channels = self.weights.shape[3]
+        if self.rows:
+            return banded_weights(e.array("stream"), channels)
+        order = quads(channels)
+        weights, epilogue = packed_weights(e.array("stream"), len(order))
+        first = [order.index(c) for c in range(channels)]
+        return weights[first], epilogue[first]
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         weights, epilogue = self.unpacked(e)
@@ -103,7 +113,7 @@ class PackedDepthwise(Op):
             "rows": self.rows,
         }
         gain = [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
-        scratch = 4 * self.weights.shape[3] * (1 + packing.EPILOGUE if gain else 1) if t.has("fold") or gain else 0
+        scratch = 4 * packing.padded(self.weights.shape[3]) * (1 + packing.EPILOGUE if gain else 1) if t.has("fold") or gain else 0
         name, source, needs = "packed_depthwise", "packed_depthwise", list[str]()
         if self.rows:
             strided = "_strided" if self.window.stride == (2, 2) else ""
@@ -119,6 +129,12 @@ class PackedDepthwise(Op):
         return KernelCall(
             f"kt_{name}_s8", "kt_packed_depthwise_params", fields, arguments, scratch, f"kernels/packed_depthwise/{source}.c", tuple(needs)
         )
+
+
+def quads(channels: int) -> list[int]:
+    """Channels in fours, as the stream has them: where they are no multiple of four it ends with the last four, some of them for the second time."""
+    whole = channels - channels % packing.QUAD
+    return [*range(whole), *(range(channels - packing.QUAD, channels) if whole < channels else ())]
 
 
 def stream_of(weights: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -164,10 +180,13 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     assert isinstance(layer, DepthwiseConv2D)
     if t.has("delta"):
         raise packing.NotProved("its weights are trained")
-    if layer.multiplier_of_depth(t) != 1:
-        raise packing.NotProved("several results of each input channel")
-    if t.type("x").shape[3] % packing.QUAD:
-        raise packing.NotProved(f"its channels are no multiple of {packing.QUAD}")
+    channels = t.type("x").shape[3]
+    if layer.multiplier_of_depth(t) != 1 or channels < packing.QUAD:
+        return as_convolution(packed if rows else packed_on_stack, node, t, values)
+    if channels % packing.QUAD and (rows or t.has("gain")):
+        if t.has("gain"):
+            raise packing.NotProved(f"a gain of channels that are no multiple of {packing.QUAD}")
+        rows = 0
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
@@ -175,6 +194,33 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
     start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]), t.has("gain"))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
-    stream = (banded_stream if rows else stream_of)(weights, start.words[: len(weights)])
-    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
-    return replace(node, op=op, inputs=inputs), added, ""
+    stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels])
+    slow = f"its channels are no multiple of {packing.QUAD}" if channels % packing.QUAD else ""
+    return replace(node, op=op, inputs=inputs), added, slow
+
+
+def as_convolution(
+    packer: Callable[[Node, NodeTypes, Mapping[str, Value]], tuple[Node, list[Value], str]], node: Node, t: NodeTypes, values: Mapping[str, Value]
+) -> tuple[Node, list[Value], str]:
+    """The node that stands for a depthwise layer as a convolution, whose other weights are 0. Raises NotProved.
+
+    Of layers that have no form of their own; each result takes as many products as there are input channels.
+    """
+    layer, inputs, outputs = node.op, t.type("x").shape[3], t.type("weights").shape[3]
+    assert isinstance(layer, DepthwiseConv2D)
+    factor = layer.multiplier_of_depth(t)
+    what = "several results of each input channel" if factor > 1 else f"fewer than {packing.QUAD} channels"
+    if inputs > MOST_EXPANDED:
+        raise packing.NotProved(what)
+    weights = values[node.inputs["weights"]]
+    assert weights.data is not None and weights.type.quantization is not None
+    data = np.zeros((outputs, *layer.window.kernel, inputs), np.int8)
+    for channel in range(outputs):
+        data[channel, ..., channel // factor] = weights.data[0, ..., channel]
+    type_ = replace(weights.type, shape=data.shape, quantization=replace(weights.type.quantization, axis=0))
+    whole = replace(node, op=Conv2D(activation=layer.activation, window=layer.window))
+    chosen, added, slow = packer(
+        whole, NodeTypes({**t.operands, "weights": type_}, t.results), {**values, weights.name: replace(weights, type=type_, data=data)}
+    )
+    return chosen, added, slow or f"{what}: a convolution that multiplies by zeros"

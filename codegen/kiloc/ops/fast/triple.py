@@ -41,6 +41,9 @@ FEWER_VALUES = (64, 16)
 STACK_BYTES = 672
 """Scratch of so many may lie on the stack (KT_STACK_PANEL in the runtime)."""
 
+STACK_START = 64
+"""Channels whose sums start from words on the stack where their bias is trained (KT_STACK_START)."""
+
 SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
     "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
@@ -89,7 +92,15 @@ class TripleLinear(PackedLinear):
         parts = 4 * PANEL_WORDS * (self.chunk + 1)
         parts += 4 * POSITIONS * (-(-y[2] // 2) * 2) if self.chunk < self.length else 0
         parts += 0 if pixel else -(-x[2] // 4) * 4
-        return parts + (4 * packing.padded(y[2]) if t.has("fold") and not self.wide else 0)
+        return parts + (0 if self.starts_on_stack(t) else self.start_bytes(t))
+
+    def start_bytes(self, t: NodeTypes) -> int:
+        """Bytes of what the sums start from, where the bias is trained."""
+        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if t.has("fold") and not self.wide else 0
+
+    def starts_on_stack(self, t: NodeTypes) -> bool:
+        """Whether those lie on the stack, and the panel does not."""
+        return 0 < self.start_bytes(t) <= 4 * STACK_START and not self.on_stack
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
@@ -109,8 +120,9 @@ class TripleLinear(PackedLinear):
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
         arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
-        stack = "kt_trained_on_stack" if self.wide else "kt_triple_on_stack"
-        unreached = frozenset[str]() if self.on_stack or row else frozenset({stack})
+        used = {"kt_trained_on_stack", "kt_triple_on_stack"} if self.on_stack else {"kt_triple_start_on_stack"} if self.starts_on_stack(t) else set()
+        stacks = ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
+        unreached = frozenset[str]() if row else frozenset(stacks) - used
         struct = "kt_triple_conv2d_lora_params" if self.wide else "kt_triple_conv2d_params"
         source = "triple_row" if row else symbol[3:-3]
         needs = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
@@ -165,8 +177,9 @@ def triple_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
         assert isinstance(op, TripleLinear)
         constants = {v.name: v.type for v in added}
         types = NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results)
+        op = replace(op, on_stack=True)
         if op.scratch(types) <= STACK_BYTES:
-            return replace(found, op=replace(op, on_stack=True)), added, slow or ("" if most == 0 else packing.MEMORY)
+            return replace(found, op=op), added, slow or ("" if most == 0 else packing.MEMORY)
     return triple(FEWER_VALUES[0], node, t, values)
 
 

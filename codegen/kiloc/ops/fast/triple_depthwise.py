@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +18,8 @@ from .._activation import clamp_range
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
 from .packed import frozen
-from .packed_depthwise import PackedDepthwise
-from .triple import chunks_hold
+from .packed_depthwise import PackedDepthwise, as_convolution
+from .triple import FEWER_VALUES, chunks_hold, triple
 
 FEWER_ROWS = (9, 3)
 """Bands that leave speed for scratch: so many result rows."""
@@ -101,7 +102,7 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     if t.has("delta") or t.has("gain"):
         raise packing.NotProved("its weights or gains are trained")
     if layer.multiplier_of_depth(t) != 1:
-        raise packing.NotProved("several results of each input channel")
+        return as_convolution(partial(triple, 0 if most == 0 else FEWER_VALUES[most == FEWER_ROWS[-1]]), node, t, values)
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T

@@ -10,14 +10,16 @@ env = DefaultEnvironment()
 folder = Path(env.subst("$PROJECT_DIR")) / env.GetProjectOption("custom_boards", "../../boards") / env.GetProjectOption("custom_board")
 board = tomllib.loads((folder / "board.toml").read_text())
 
+prefix = "riscv64-unknown-elf" if board["cpu"]["core"].startswith("rv32") else "arm-none-eabi"
+
 env.Replace(
-    AR="arm-none-eabi-gcc-ar",
-    AS="arm-none-eabi-gcc",
-    CC="arm-none-eabi-gcc",
-    CXX="arm-none-eabi-g++",
-    OBJCOPY="arm-none-eabi-objcopy",
-    RANLIB="arm-none-eabi-gcc-ranlib",
-    SIZETOOL="arm-none-eabi-size",
+    AR=f"{prefix}-gcc-ar",
+    AS=f"{prefix}-gcc",
+    CC=f"{prefix}-gcc",
+    CXX=f"{prefix}-g++",
+    OBJCOPY=f"{prefix}-objcopy",
+    RANLIB=f"{prefix}-gcc-ranlib",
+    SIZETOOL=f"{prefix}-size",
     ARFLAGS=["rc"],
     PROGNAME="firmware",
     PROGSUFFIX=".elf",

@@ -37,6 +37,10 @@ void kt_packed_conv2d_relu_s8(const kt_packed_conv2d_params *params, const int8_
 void kt_packed_conv2d_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                          void *scratch);
 
+/* Both without scratch, in any arena: windows are multiplied in parts that the stack has room for. Output channels are 256 at most. */
+void kt_packed_conv2d_parts_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+void kt_packed_conv2d_parts_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
+
 /* The same for one row of a fully connected layer whose input channels are a multiple of 4, without scratch. */
 void kt_packed_row_relu_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_packed_row_s8(const kt_packed_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);

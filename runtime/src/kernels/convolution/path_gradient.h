@@ -25,11 +25,31 @@ enum { KT_PATH_BLOCK = KT_DSP ? 64 : KT_GATHER_BLOCK };
 #include "dsp/path_gradient.h"
 #else
 
+enum { KT_USUAL_CHANNELS = 4, KT_FEW_PRODUCTS = 512 }; /* sums of so many products of codes have 23 bits */
+
+/* row[k] += the sum over four c of g[c] * weights[c * step + k] */
+static inline void kt_add_four_rows(int32_t *row, const int8_t *weights, int32_t step, const int8_t *g, int32_t count)
+{
+    const int32_t first = g[0], second = g[1], third = g[2], fourth = g[3];
+    const int8_t *const w1 = weights + step, *const w2 = w1 + step, *const w3 = w2 + step;
+    int32_t k;
+    if ((first | second | third | fourth) == 0) {
+        return;
+    }
+    for (k = 0; k < count; k++) {
+        row[k] += first * weights[k] + second * w1[k] + third * w2[k] + fourth * w3[k];
+    }
+}
+
 /* row[k] += over c of gradient[c] * weights[row of c, tap, first + k]: what one window gives; g, weights: its gradient, and the weights from
  * its tap and `first` on; step: from row to row of the weights. */
 static inline void kt_add_path_codes(const kt_path *path, const int8_t *g, const int8_t *weights, int32_t step, int32_t count, int32_t *row)
 {
     int32_t c;
+    if (path->rows == NULL && path->channels == KT_USUAL_CHANNELS) {
+        kt_add_four_rows(row, weights, step, g, count);
+        return;
+    }
     for (c = 0; c < path->channels; c++) {
         const int32_t index = path->rows == NULL ? c : path->rows[c];
         if (g[c] != 0 && index >= 0) {
@@ -42,8 +62,10 @@ static inline void kt_add_path_codes(const kt_path *path, const int8_t *g, const
 static inline void kt_add_path_shares(const int32_t *row, int32_t products, int32_t multiplier, int32_t down, int32_t count, int32_t *sums)
 {
     int32_t k;
-    (void)products;
-    for (k = 0; k < count; k++) {
+    for (k = 0; k < count && products <= KT_FEW_PRODUCTS; k++) {
+        sums[k] = kt_add_saturated(sums[k], kt_short_share(row[k], multiplier, down));
+    }
+    for (; k < count; k++) {
         sums[k] = kt_add_saturated(sums[k], kt_requantize_right(row[k], multiplier, down));
     }
 }

@@ -5,7 +5,7 @@
 
 #if !KT_DSP && !KT_VECTOR
 
-#if KT_ARMV7M || KT_ARMV6M
+#if KT_TRIPLE
 #include "triple_weight_gradient.h"
 #endif
 
@@ -15,7 +15,7 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
     const float scale = kt_gradient_scale(params->scale, power);
     (void)scratch;
-#if KT_ARMV7M || KT_ARMV6M
+#if KT_TRIPLE
     if (kt_is_pointwise(&params->window) && params->rows == NULL && params->window.output[KT_CHANNELS] > 1) {
         kt_triple_weight_gradient(params, g, x, scale, accumulator);
         return;

@@ -1,59 +1,77 @@
 /* Gradients that stop where a forward result was clamped. */
 #include "kt/architecture.h"
 #include "mask.h"
+#include "../../product/halves.h"
 
 #if !KT_DSP && !KT_VECTOR
 
-/* The sign bit of low < y < high. */
-static inline uint32_t kt_within_sign(int32_t y, int32_t low, int32_t high)
+/* 1 and the highest bit in each byte of a word. */
+#define KT_EACH UINT32_C(0x01010101)
+#define KT_HIGHEST UINT32_C(0x80808080)
+
+/* A byte of bits for every eight elements, each 1 where low < y < high. */
+static void kt_save_bytes(const kt_mask_params *params, const int8_t *from, const int8_t *end, uint8_t *mask)
 {
-    return (uint32_t)((low - y) & (y - high));
+    const int32_t low = params->low, high = params->high;
+    int32_t i;
+    for (; from != end; from += 8) {
+        uint32_t bits = 0;
+        for (i = 7; i >= 0; i--) {
+            bits = bits << 1 | (uint32_t)((low - from[i]) & (from[i] - high)) >> 31;
+        }
+        *mask++ = (uint8_t)bits;
+    }
 }
 
-/* All ones where bit i is 1, else 0. */
-static inline int32_t kt_bit_mask(uint32_t bits, int32_t i)
+/* The same of words, of which a byte u holds y + 128, where `least` <= 128 <= `end` and 1 stands for least <= u < end. No byte borrows from the
+ * next: its highest bit is set before, and clear in what is subtracted. */
+KT_INLINE uint32_t kt_four_bits(const int8_t *y, uint32_t least, uint32_t end)
 {
-    return -(int32_t)((bits >> i) & 1U);
+    const uint32_t u = kt_aligned_word(y) ^ KT_HIGHEST;
+    const uint32_t filled = u | KT_HIGHEST;
+    const uint32_t within = (u | (filled - least)) & ~(u & (filled - end)) & KT_HIGHEST;
+    return ((within >> 7) * UINT32_C(0x10204080)) >> 28;
+}
+
+static void kt_save_words(const int8_t *from, const int8_t *last, uint8_t *mask, uint32_t least, uint32_t end)
+{
+    least *= KT_EACH;
+    end = (end & 127) * KT_EACH;
+    for (; from != last; from += 8) {
+        *mask++ = (uint8_t)(kt_four_bits(from, least, end) | kt_four_bits(from + 4, least, end) << 4);
+    }
 }
 
 /* Keeps one bit of each element of a forward result: 1 where low < y < high. Lowest bit first, the last byte filled
  * with 0. A clamped element stops its gradient (kt_apply_mask_s8). */
 void kt_save_mask_s8(const kt_mask_params *params, const int8_t *y, uint8_t *mask)
 {
-    const int32_t low = params->low, high = params->high, whole = params->size & -8;
-    const int8_t *const end = y + whole;
-    const int8_t *from = y;
-    for (; from != end; from += 8) {
-        uint32_t bits = kt_within_sign(from[7], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[6], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[5], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[4], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[3], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[2], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[1], low, high) >> 31;
-        bits = bits << 1 | kt_within_sign(from[0], low, high) >> 31;
-        *mask++ = (uint8_t)bits;
+    const int32_t whole = params->size & -8, least = params->low + 1 + 128, end = params->high + 128;
+    if (kt_has_words(y) && least >= 0 && least < 128 && end >= 128 && end < 256) {
+        kt_save_words(y, y + whole, mask, (uint32_t)least, (uint32_t)end);
+    } else {
+        kt_save_bytes(params, y, y + whole, mask);
     }
-    kt_save_mask_from(*params, y, mask - whole / 8, whole);
+    kt_save_mask_from(*params, y, mask, whole);
+}
+
+/* Four elements by four bits. */
+KT_INLINE void kt_keep_four(const int8_t *g, uint32_t bits, int8_t *result)
+{
+    const uint32_t kept = (bits * UINT32_C(0x00204081)) & KT_EACH;
+    const uint32_t word = kt_aligned_word(g) & ((kept << 8) - kept);
+    kt_put_aligned_word(result, word);
 }
 
 /* Stops a gradient where a saved bit is 0: result = g where bit i of the mask is 1 (lowest bit first), else 0. */
 void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8_t *mask, int8_t *result)
 {
-    const int32_t whole = params->size & -8;
+    const int32_t whole = kt_has_words(g) && kt_has_words(result) ? params->size & -8 : 0;
     int32_t i;
     for (i = 0; i < whole; i += 8) {
         const uint32_t bits = mask[i >> 3];
-        const int8_t *const from = g + i;
-        int8_t *const to = result + i;
-        to[0] = (int8_t)(from[0] & kt_bit_mask(bits, 0));
-        to[1] = (int8_t)(from[1] & kt_bit_mask(bits, 1));
-        to[2] = (int8_t)(from[2] & kt_bit_mask(bits, 2));
-        to[3] = (int8_t)(from[3] & kt_bit_mask(bits, 3));
-        to[4] = (int8_t)(from[4] & kt_bit_mask(bits, 4));
-        to[5] = (int8_t)(from[5] & kt_bit_mask(bits, 5));
-        to[6] = (int8_t)(from[6] & kt_bit_mask(bits, 6));
-        to[7] = (int8_t)(from[7] & kt_bit_mask(bits, 7));
+        kt_keep_four(g + i, bits & 15, result + i);
+        kt_keep_four(g + i + 4, bits >> 4, result + i + 4);
     }
     kt_apply_mask_from(params->size, g, mask, result, whole);
 }

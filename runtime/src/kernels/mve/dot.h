@@ -14,15 +14,16 @@
 /* The operands of kt_dot_three_by_two and kt_dot_four, which change them; they know their places. */
 typedef struct {
     const int8_t *x0, *x1;     /* values of two positions */
-    const int8_t *w;           /* weights of the first channel, each has `size` */
+    const int8_t *w;           /* weights of the first channel, of which `size` are taken of each */
     int32_t size;
     const int32_t *initial;    /* what the sums start from, one a channel */
     int32_t *sums0, *sums1;    /* of the two positions */
     const int32_t *end;        /* of sums0 */
+    int32_t step;              /* from channel to channel, at least `size` */
 } kt_dot_block;
 
 /* Does not compile where the assembly below would look in the wrong places. */
-typedef char kt_dot_block_has_its_places[offsetof(kt_dot_block, size) == 12 && offsetof(kt_dot_block, end) == 28 ? 1 : -1];
+typedef char kt_dot_block_has_its_places[offsetof(kt_dot_block, size) == 12 && offsetof(kt_dot_block, step) == 32 ? 1 : -1];
 
 /* sums0[c] = initial[c] + w[c] . x0, sums1[c] = initial[c] + w[c] . x1; a multiple of three channels, at least three. Three
  * channels and two positions are all that the even registers hold; with five pointers, nothing is left for a compiler. */
@@ -30,9 +31,9 @@ __attribute__((naked, noinline, unused)) static void kt_dot_three_by_two(kt_dot_
 {
     (void)block;
     __asm__("push {r4-r11, lr}\n\t"
-            "mov r12, r0\n\t"                /* r12: block */
-            "ldr r11, [r12, #12]\n"           /* r11: size */
+            "mov r12, r0\n"                  /* r12: block */
             "1:\n\t"
+            "ldr r11, [r12, #32]\n\t"        /* r11: step */
             "ldr r0, [r12, #16]\n\t"          /* initial */
             "ldr r5, [r12, #8]\n\t"           /* r5, r7, r9: weights of three channels */
             "ldmia r0!, {r4, r6, r8}\n\t"     /* r4, r6, r8: sums of the first position */
@@ -45,6 +46,7 @@ __attribute__((naked, noinline, unused)) static void kt_dot_three_by_two(kt_dot_
             "mov r0, r4\n\t"                  /* r0, r2, r10: sums of the second position */
             "mov r2, r6\n\t"
             "mov r10, r8\n\t"
+            "ldr r11, [r12, #12]\n\t"        /* r11: size */
             "dlstp.8 lr, r11\n"               /* for each 16 of `size` bytes, the last few predicated */
             "2:\n\t"
             "vldrb.8 q0, [r1], #16\n\t"
@@ -94,9 +96,9 @@ __attribute__((naked, noinline, unused)) static void kt_dot_four(kt_dot_block *b
 {
     (void)block;
     __asm__("push {r4-r11, lr}\n\t"
-            "mov r12, r0\n\t"                    /* r12: block */
-            "ldr r11, [r12, #12]\n"               /* r11: size */
+            "mov r12, r0\n"                      /* r12: block */
             "1:\n\t"
+            "ldr r11, [r12, #32]\n\t"            /* r11: step */
             "ldr r0, [r12, #16]\n\t"              /* initial */
             "ldr r3, [r12, #8]\n\t"               /* r3, r5, r7, r9: weights of four channels */
             "ldmia r0!, {r4, r6, r8, r10}\n\t"    /* their sums */
@@ -107,6 +109,7 @@ __attribute__((naked, noinline, unused)) static void kt_dot_four(kt_dot_block *b
             "add r0, r9, r11\n\t"
             "str r0, [r12, #8]\n\t"               /* weights of the next four */
             "ldr r1, [r12]\n\t"                   /* r1: values */
+            "ldr r11, [r12, #12]\n\t"            /* r11: size */
             "dlstp.8 lr, r11\n"
             "2:\n\t"
             "vldrb.8 q0, [r1], #16\n\t"

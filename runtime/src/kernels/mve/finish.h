@@ -80,12 +80,8 @@ static inline void kt_finish_any(const kt_finish *finish, int32_t first, int32_t
                      : [count] "r"(count), [offset] "r"(limits.offset), [low] "w"(limits.low), [high] "w"(limits.high) \
                      : "lr", "q0", "q1", "q3", "memory")
 
-#define KT_FINISH_TWO(TIES) \
-    __asm__ volatile("wlstp.32 lr, %[count], 2f\n" \
-                     "1:\n\t" \
-                     "vldrw.32 q1, [%[bias]], #16\n\t" \
-                     "vldrw.32 q0, [%[sums0]], #16\n\t" \
-                     "vldrw.32 q2, [%[sums1]], #16\n\t" \
+/* Sums of two positions in q0 and q2, to which q1 is added, to their results. */
+#define KT_FINISH_Q0_Q2(TIES) \
                      "vqadd.s32 q0, q0, q1\n\t" \
                      "vqadd.s32 q2, q2, q1\n\t" \
                      "vldrw.32 q1, [%[multiplier]], #16\n\t" \
@@ -103,11 +99,37 @@ static inline void kt_finish_any(const kt_finish *finish, int32_t first, int32_t
                      "vadd.i32 q0, q0, %[offset]\n\t" \
                      "vadd.i32 q2, q2, %[offset]\n\t" \
                      "vstrb.32 q0, [%[y0]], #4\n\t" \
-                     "vstrb.32 q2, [%[y1]], #4\n\t" \
+                     "vstrb.32 q2, [%[y1]], #4\n\t"
+
+#define KT_FINISH_TWO(TIES) \
+    __asm__ volatile("wlstp.32 lr, %[count], 2f\n" \
+                     "1:\n\t" \
+                     "vldrw.32 q1, [%[bias]], #16\n\t" \
+                     "vldrw.32 q0, [%[sums0]], #16\n\t" \
+                     "vldrw.32 q2, [%[sums1]], #16\n\t" \
+                     KT_FINISH_Q0_Q2(TIES) \
                      "letp lr, 1b\n" \
                      "2:\n" \
                      : [sums0] "+r"(p.sums), [sums1] "+r"(sums1), [bias] "+r"(bias), [multiplier] "+r"(multiplier), \
                        [shift] "+l"(shift), [y0] "+l"(p.y0), [y1] "+l"(p.y1) \
+                     : [count] "r"(count), [offset] "r"(limits.offset), [low] "w"(limits.low), [high] "w"(limits.high) \
+                     : "lr", "q0", "q1", "q2", "q3", "memory")
+
+/* Sums that lie in pairs of two positions, without what they start from. at: addresses of four pairs, less 32. */
+#define KT_FINISH_PAIRS(TIES) \
+    __asm__ volatile("wlstp.32 lr, %[count], 2f\n" \
+                     "1:\n\t" \
+                     "vldrw.u32 q0, [%q[at], #32]!\n\t" \
+                     "vldrw.u32 q2, [%q[at], #4]\n\t" \
+                     "vldrw.32 q1, [%[initial]], #16\n\t" \
+                     "vadd.i32 q0, q0, q1\n\t" \
+                     "vadd.i32 q2, q2, q1\n\t" \
+                     "vldrw.32 q1, [%[bias]], #16\n\t" \
+                     KT_FINISH_Q0_Q2(TIES) \
+                     "letp lr, 1b\n" \
+                     "2:\n" \
+                     : [at] "+w"(at), [initial] "+r"(initial), [bias] "+r"(bias), [multiplier] "+r"(multiplier), [shift] "+l"(shift), \
+                       [y0] "+l"(y0), [y1] "+l"(y1) \
                      : [count] "r"(count), [offset] "r"(limits.offset), [low] "w"(limits.low), [high] "w"(limits.high) \
                      : "lr", "q0", "q1", "q2", "q3", "memory")
 
@@ -142,6 +164,62 @@ static inline void kt_finish_two(const kt_finish *finish, int32_t first, int32_t
     } else {
         kt_finish_any(finish, first, count, p.sums, p.y0);
         kt_finish_any(finish, first, count, sums1, p.y1);
+    }
+}
+
+/* Tables of the channels at hand and the range, which many positions share. */
+typedef struct {
+    const int32_t *initial, *bias, *multiplier;
+    const int8_t *shift;
+    kt_lanes_clamp limits;
+} kt_finish_tables;
+
+/* initial: what the sums start from. */
+static inline kt_finish_tables kt_finish_tables_of(const kt_finish *finish, int32_t first, const int32_t *initial)
+{
+    kt_finish_tables tables;
+    tables.initial = initial;
+    tables.bias = finish->bias + first;
+    tables.multiplier = finish->multiplier + first;
+    tables.shift = finish->shift + first;
+    tables.limits = kt_lanes_clamp_of(finish->offset, finish->clamp);
+    return tables;
+}
+
+static __attribute__((noinline, unused)) void kt_finish_any_pairs(const kt_finish_tables *tables, int32_t count, const int32_t (*sums)[2],
+                                                                  int8_t *y0, int8_t *y1)
+{
+    int32_t c;
+    for (c = 0; c < count; c += 4) {
+        const mve_pred16_t rest = vctp32q((uint32_t)(count - c));
+        const int32x4_t initial = vldrwq_z_s32(tables->initial + c, rest);
+        const int32x4_t bias = vldrwq_z_s32(tables->bias + c, rest);
+        const int32x4_t multiplier = vldrwq_z_s32(tables->multiplier + c, rest);
+        const int32x4_t shift = vldrbq_z_s32(tables->shift + c, rest);
+        const uint32x4_t places = vidupq_n_u32(0, 8);
+        const int32x4_t sum0 = vldrwq_gather_offset_z_s32(sums[c], places, rest);
+        const int32x4_t sum1 = vldrwq_gather_offset_z_s32(sums[c] + 1, places, rest);
+        const int32x4_t x0 = kt_requantize_lanes(vqaddq_s32(vaddq_s32(sum0, initial), bias), multiplier, shift);
+        const int32x4_t x1 = kt_requantize_lanes(vqaddq_s32(vaddq_s32(sum1, initial), bias), multiplier, shift);
+        vstrbq_p_s32(y0 + c, kt_clamp_lanes(x0, tables->limits), rest);
+        vstrbq_p_s32(y1 + c, kt_clamp_lanes(x1, tables->limits), rest);
+    }
+}
+
+/* `count` channels of two positions whose sums lie in pairs. */
+static inline void kt_finish_pairs(const kt_finish_tables *tables, kt_shift_kind kind, int32_t count,
+                                   const int32_t (*sums)[2], int8_t *y0, int8_t *y1)
+{
+    const kt_lanes_clamp limits = tables->limits;
+    const int32_t *initial = tables->initial, *bias = tables->bias, *multiplier = tables->multiplier;
+    const int8_t *shift = tables->shift;
+    uint32x4_t at = vaddq_n_u32(vidupq_n_u32(0, 8), (uint32_t)(uintptr_t)sums - 32);
+    if (kind == KT_RECTIFIED) {
+        KT_FINISH_PAIRS(KT_AS_IT_IS);
+    } else if (kind == KT_RIGHT_SHIFT) {
+        KT_FINISH_PAIRS(KT_AWAY_FROM_ZERO);
+    } else {
+        kt_finish_any_pairs(tables, count, sums, y0, y1);
     }
 }
 

@@ -77,8 +77,32 @@ KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32
     return kt_short_requantize(sum, epilogue[0], epilogue[1] - ((sum >> 31) & negative), epilogue[2]);
 }
 
+/* The last channels of layers in which they are no multiple of four: four whole ones, and once more the last four. Both are read before
+ * either is written. at, y, start, stream: of the first. */
+static __attribute__((noinline)) void kt_packed_depthwise_last(const kt_packed_depthwise_params *params, const int8_t *at, const int32_t *start,
+                                                               const int32_t *stream, kt_taps ys, kt_taps xs, int8_t *y, int32_t negative)
+{
+    const kt_window *const window = &params->window;
+    const int32_t step = window->dilation[KT_X] * window->input[KT_CHANNELS];
+    const int32_t next = window->dilation[KT_Y] * window->input[KT_X] * window->input[KT_CHANNELS];
+    const int32_t rest = window->input[KT_CHANNELS] % KT_QUAD;
+    int8_t results[2][KT_QUAD];
+    int32_t i;
+    for (i = 0; i < 2; i++, at += rest, start += rest, stream += KT_EPILOGUE) {
+        kt_four_sums sums = {start[0], start[1], start[2], start[3]};
+        sums = kt_with_cut_taps(sums, window, params->outside, at, ys, xs, step, next, stream);
+        stream += 2 * window->kernel[KT_Y] * window->kernel[KT_X];
+        results[i][0] = kt_depthwise_result(sums.a, stream, negative);
+        results[i][1] = kt_depthwise_result(sums.b, stream + 3, negative);
+        results[i][2] = kt_depthwise_result(sums.c, stream + 6, negative);
+        results[i][3] = kt_depthwise_result(sums.d, stream + 9, negative);
+    }
+    memcpy(y, results[0], KT_QUAD);
+    memcpy(y + rest, results[1], KT_QUAD);
+}
+
 /* All channels of one position, whose taps inside the image are given. negative: what a negative sum takes from the addend; scaled: the
- * requantisation stands behind the bias (packed_gain.h). */
+ * requantisation stands behind the bias (packed_gain.h), and channels are a multiple of four. */
 KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *bias, kt_taps ys,
                                             kt_taps xs, int8_t *y, int32_t negative, int scaled)
 {
@@ -90,7 +114,8 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
     const int inside = ys.count == rows && xs.count == taps;
     const int8_t *at = x + (ys.index * window->input[KT_X] + xs.index) * channels;
     const int32_t *stream = params->stream;
-    int8_t *const end = y + channels;
+    const int32_t rest = channels % KT_QUAD;
+    int8_t *const end = y + (rest > 0 ? channels - rest - KT_QUAD : channels);
     for (; y != end; at += KT_QUAD, y += KT_QUAD, bias += scaled ? KT_QUAD + KT_EPILOGUE : KT_QUAD, stream += KT_EPILOGUE) {
         const int32_t *epilogue;
         kt_four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
@@ -111,6 +136,9 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
         y[1] = kt_depthwise_result(sums.b, epilogue + 3, negative);
         y[2] = kt_depthwise_result(sums.c, epilogue + 6, negative);
         y[3] = kt_depthwise_result(sums.d, epilogue + 9, negative);
+    }
+    if (rest > 0) {
+        kt_packed_depthwise_last(params, at, bias, stream, ys, xs, y, negative);
     }
 }
 

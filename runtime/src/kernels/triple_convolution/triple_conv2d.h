@@ -21,7 +21,7 @@ typedef struct {
     kt_triple_kernel *product;
 } kt_triple_layer;
 
-/* Sums of a pair of channels from `channel` on, [2][positions]; results at `position` and `direction` further each. */
+/* Sums of KT_MOST_CHANNELS channels at most from `channel` on, [channels][positions]; results at `position` and `direction` further each. */
 typedef struct {
     const int32_t *sums;
     int32_t channel, channels;
@@ -69,25 +69,27 @@ static inline void kt_multiply_panel(const kt_triple_layer *layer, const uint32_
 {
     const int32_t channels = layer->window->output[KT_CHANNELS];
     int32_t c, i;
-    for (c = first; c < channels; c += 2, weights += 2 * length) {
-        uint32_t words[2 * KT_PANEL_WORDS];
-        int32_t sums[2 * KT_POSITIONS];
-        kt_triple_sums(words, panel, weights, length);
-        kt_six_sums(words, sums);
-        kt_six_sums(words + KT_PANEL_WORDS, sums + KT_POSITIONS);
+    for (c = first; c < channels; c += KT_MOST_CHANNELS, weights += KT_MOST_CHANNELS * length) {
+        const int32_t count = KT_MOST_CHANNELS > 2 && channels - c > 2 ? KT_MOST_CHANNELS : 2;
+        uint32_t words[KT_MOST_CHANNELS * KT_PANEL_WORDS];
+        int32_t sums[KT_MOST_CHANNELS * KT_POSITIONS];
+        kt_triple_words(words, panel, weights, length, count);
+        for (i = 0; i < count; i++) {
+            kt_six_sums(words + KT_PANEL_WORDS * i, sums + KT_POSITIONS * i);
+        }
         if (totals != NULL) {
             int32_t *const total = totals + KT_POSITIONS * c;
-            for (i = 0; i < 2 * KT_POSITIONS && done > 0; i++) {
+            for (i = 0; i < count * KT_POSITIONS && done > 0; i++) {
                 sums[i] += total[i];
             }
             if (done + length < layer->length) {
-                memcpy(total, sums, sizeof sums);
+                memcpy(total, sums, (size_t)(count * KT_POSITIONS) * sizeof *sums);
                 continue;
             }
         }
         block->sums = sums;
         block->channel = c;
-        block->channels = kt_minimum(channels - c, 2);
+        block->channels = kt_minimum(channels - c, KT_MOST_CHANNELS);
         finish(context, block);
     }
 }
@@ -155,25 +157,38 @@ KT_INLINE void kt_finish_results(const kt_triple_layer *layer, const kt_triple_b
     }
 }
 
+/* start: room for what sums start from where the bias is trained. */
 KT_INLINE void kt_triple_requantized(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int32_t *start,
-                                     kt_triple_kernel *product, kt_finish_triple *finish)
+                                     void *scratch, kt_triple_kernel *product, kt_finish_triple *finish)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
-    int32_t *const rest = params->fold == NULL ? start : start + kt_padded_channels(channels);
     const kt_triple_layer layer = {&params->window, (const uint8_t *)params->stream, params->length, params->chunk,
                                    kt_packed_bias(bias, params->fold, params->bias_limit, channels, start),
                                    kt_triple_epilogue(params->stream, channels, params->length), y, product};
-    kt_triple_walk(&layer, x, params->outside, kt_direction(x, y), rest, finish, &layer);
+    kt_triple_walk(&layer, x, params->outside, kt_direction(x, y), scratch, finish, &layer);
 }
 
-enum { KT_STACK_PANEL = 168 }; /* words */
+enum { KT_STACK_PANEL = 168, KT_STACK_START = 64 }; /* words */
 
-/* A function of its own, so that the others do without these words. */
+/* Where the start of so many channels lies in front of the panel. */
+KT_INLINE int32_t kt_triple_start(const kt_triple_conv2d_params *params)
+{
+    return params->fold == NULL ? 0 : kt_padded_channels(params->window.output[KT_CHANNELS]);
+}
+
+/* Functions of their own, so that the others do without these words. */
+static __attribute__((noinline)) void kt_triple_start_on_stack(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias,
+                                                               int8_t *y, void *scratch, kt_triple_kernel *product, kt_finish_triple *finish)
+{
+    int32_t start[KT_STACK_START];
+    kt_triple_requantized(params, x, bias, y, start, scratch, product, finish);
+}
+
 static __attribute__((noinline)) void kt_triple_on_stack(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y,
                                                          kt_triple_kernel *product, kt_finish_triple *finish)
 {
     int32_t scratch[KT_STACK_PANEL];
-    kt_triple_requantized(params, x, bias, y, scratch, product, finish);
+    kt_triple_requantized(params, x, bias, y, scratch, scratch + kt_triple_start(params), product, finish);
 }
 
 /* scratch: NULL where it is small enough for the stack. */
@@ -182,8 +197,10 @@ KT_INLINE void kt_triple_conv2d(const kt_triple_conv2d_params *params, const int
 {
     if (scratch == NULL) {
         kt_triple_on_stack(params, x, bias, y, product, finish);
+    } else if (params->fold != NULL && kt_triple_start(params) <= KT_STACK_START) {
+        kt_triple_start_on_stack(params, x, bias, y, scratch, product, finish);
     } else {
-        kt_triple_requantized(params, x, bias, y, scratch, product, finish);
+        kt_triple_requantized(params, x, bias, y, scratch, (int32_t *)scratch + kt_triple_start(params), product, finish);
     }
 }
 

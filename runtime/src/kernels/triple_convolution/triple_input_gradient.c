@@ -4,5 +4,6 @@
 
 void kt_triple_input_gradient_s8(const kt_triple_input_gradient_params *params, const int8_t *g, int8_t *dx)
 {
-    kt_triple_gradient(params, NULL, g, dx);
+    uint32_t block[KT_BACKWARD_POSITIONS * KT_BLOCK];
+    kt_triple_gradient(params, NULL, g, block, dx);
 }

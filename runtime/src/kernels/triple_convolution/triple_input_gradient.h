@@ -10,7 +10,7 @@
 #include "../../product/triple_backward.h"
 #include "../convolution/path_gradient.h"
 
-enum { KT_PART = 32 }; /* output channels of a panel */
+enum { KT_PART = 32, KT_BLOCK = 64 }; /* output channels of a panel, input channels at once where nothing is added to them */
 
 /* Four positions of row y: x, and three of `step` columns more, of which `count` exist. */
 typedef struct {
@@ -19,9 +19,9 @@ typedef struct {
 
 /* Sums of a block of input channels, without what the offset of the weights adds; totals: of the gradients of each position. */
 typedef struct {
-    uint32_t sums[KT_BACKWARD_POSITIONS * KT_GATHER_BLOCK];
     uint32_t totals[KT_BACKWARD_POSITIONS];
     int32_t panel[KT_BACKWARD_POSITIONS * KT_PART];
+    uint32_t *sums;
 } kt_backward_sums;
 
 static const int8_t kt_no_gradients[KT_PART] = {0};
@@ -98,7 +98,7 @@ static inline void kt_back_windows(const kt_triple_input_gradient_params *params
 {
     const kt_window *const window = &params->window;
     int32_t ky, kx, i;
-    memset(sums->sums, 0, sizeof sums->sums);
+    memset(sums->sums, 0, (size_t)(KT_BACKWARD_POSITIONS * count) * sizeof *sums->sums);
     memset(sums->totals, 0, sizeof sums->totals);
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         const int32_t oy = kt_output_at(window, KT_Y, at->y, ky);
@@ -135,7 +135,10 @@ KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, con
                 row[k] = (int32_t)(sum[KT_BACKWARD_POSITIONS * k] - offset);
             }
             kt_add_path(window, path, row, at->y, x, first, count);
-            for (k = 0; k < count; k++) {
+            for (k = 0; k < count && shift > 1 && shift < 32; k++) {
+                result[k] = kt_saturate8(((row[k] >> (shift - 1)) + 1) >> 1);
+            }
+            for (; k < count; k++) {
                 result[k] = kt_saturate8(kt_shift_round(row[k], shift));
             }
         } else if (shift > 1 && shift < 32) {
@@ -153,19 +156,21 @@ KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, con
 
 /* All input channels at four positions; results are written when all of g that they need was read. */
 KT_INLINE void kt_back_four(const kt_triple_input_gradient_params *params, const kt_path *path, const int8_t *g, const kt_four_positions *at,
-                            int8_t *dx)
+                            uint32_t *block, int8_t *dx)
 {
-    const int32_t depth = params->window.input[KT_CHANNELS];
+    const int32_t depth = params->window.input[KT_CHANNELS], most = path == NULL ? KT_BLOCK : KT_GATHER_BLOCK;
     int32_t first;
-    for (first = 0; first < depth; first += KT_GATHER_BLOCK) {
-        const int32_t count = kt_minimum(depth - first, KT_GATHER_BLOCK);
+    for (first = 0; first < depth; first += most) {
+        const int32_t count = kt_minimum(depth - first, most);
         kt_backward_sums sums;
+        sums.sums = block;
         kt_back_windows(params, g, at, first, count, &sums);
         kt_finish_back(params, path, at, first, count, &sums, dx);
     }
 }
 
-KT_INLINE void kt_triple_gradient(const kt_triple_input_gradient_params *given, const kt_path *path, const int8_t *g, int8_t *dx)
+/* block: words for the sums of as many input channels as are computed at once. */
+KT_INLINE void kt_triple_gradient(const kt_triple_input_gradient_params *given, const kt_path *path, const int8_t *g, uint32_t *block, int8_t *dx)
 {
     kt_triple_input_gradient_params params = *given;
     kt_window *const window = &params.window;
@@ -184,7 +189,7 @@ KT_INLINE void kt_triple_gradient(const kt_triple_input_gradient_params *given, 
             for (phase = 0; phase < kt_minimum(stride, width - x); phase++) {
                 const int32_t left = width - x - phase;
                 const kt_four_positions at = {y, x + phase, stride, kt_minimum(kt_divide_up(left, stride), KT_BACKWARD_POSITIONS)};
-                kt_back_four(&params, path, g, &at, dx);
+                kt_back_four(&params, path, g, &at, block, dx);
             }
         }
     }

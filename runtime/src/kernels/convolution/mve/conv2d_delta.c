@@ -72,6 +72,7 @@ void kt_conv2d_delta_s8(const kt_conv2d_params *params, const int8_t *x, const i
     trained.initial = NULL;
     trained.exponent = *delta_exponent;
     layer = kt_conv2d_layer_of(params, bias, &trained);
+    layer.whole = 1;
     if (params->rows == NULL && channels <= KT_CHUNK) {
         kt_initial_sums(weights, layer.size, channels, params->input_offset, initial);
         trained.initial = initial;

@@ -3,7 +3,8 @@
  * The values under a window are multiplied as they are stored, with their zero point; input_offset times the sum of the
  * channel's weights is where each sum starts. That needs all of a window: where it is not one piece of memory inside the
  * image (and where the result lies over the image), its values are copied to a panel, with the zero point in the border.
- * Sums of up to KT_CHUNK channels wait on the stack to be requantised, four channels at a time. */
+ * Windows larger than a panel are copied and multiplied in parts. Sums of up to KT_CHUNK channels wait on the stack to be
+ * requantised, four channels at a time. */
 #ifndef KT_CONV2D_LANES_H
 #define KT_CONV2D_LANES_H
 
@@ -17,6 +18,7 @@
 enum {
     KT_PANEL_VALUES = 576, /* values under a window (3x3x64) up to which two positions are taken at a time */
     KT_CHUNK = 64,         /* channels whose sums are kept */
+    KT_HELD = 512,         /* channels of a position whose results may wait */
     KT_SMALL = 32768       /* values under a window whose sum is below 2^30: 255 * 128 each */
 };
 
@@ -27,6 +29,7 @@ typedef struct {
     int32_t size;              /* values under a window */
     kt_finish finish;
     const void *trained;
+    int whole;                 /* what is trained reads all values under a window at once */
 } kt_conv2d_layer;
 
 /* One or two positions: the values under their windows, their results and their numbers. */
@@ -132,8 +135,8 @@ static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count,
     }
 }
 
-/* Sums of `count` channels, w their weights, at one or two positions. */
-static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, int32_t size, int32_t count,
+/* Sums of `size` products of `count` channels, w the weights of the first, `step` to the next, at one or two positions. */
+static inline void kt_sums_of(const kt_conv2d_positions *at, const int8_t *w, int32_t size, int32_t step, int32_t count,
                               const int32_t *initial, int32_t (*sums)[KT_CHUNK])
 {
     const int32_t blocked = at->count == 2 ? count / 3 * 3 : count & ~3;
@@ -144,6 +147,7 @@ static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, in
         block.x1 = at->x[1];
         block.w = w;
         block.size = size;
+        block.step = step;
         block.initial = initial;
         block.sums0 = sums[0];
         block.sums1 = sums[1];
@@ -154,7 +158,7 @@ static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, in
             kt_dot_four(&block);
         }
     }
-    for (c = blocked, w += blocked * size; c < count; c++, w += size) {
+    for (c = blocked, w += blocked * step; c < count; c++, w += step) {
         if (at->count == 2) {
             kt_dot_one_by_two(at->x[0], at->x[1], w, size, initial[c], sums[0] + c, sums[1] + c);
         } else {
@@ -163,8 +167,60 @@ static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, in
     }
 }
 
-/* All channels of one or two positions. addend: NULL for a frozen layer. */
-static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, kt_addend_lanes *addend)
+static inline void kt_sums_at(const kt_conv2d_positions *at, const int8_t *w, int32_t size, int32_t count,
+                              const int32_t *initial, int32_t (*sums)[KT_CHUNK])
+{
+    kt_sums_of(at, w, size, size, count, initial, sums);
+}
+
+/* Values [start, start + length) of those under a window, in the order of the weights. */
+static inline void kt_fill_part(const kt_patch *patch, const int8_t *x, int32_t start, int32_t length, int32_t outside,
+                                int8_t *panel)
+{
+    int32_t row, span;
+    kt_fill_lanes(panel, outside, length);
+    for (row = 0; row < patch->rows; row++) {
+        for (span = 0; span < patch->spans; span++) {
+            const int32_t at = patch->w + row * patch->row_w + span * patch->span_w - start;
+            const int32_t low = kt_maximum(at, 0), high = kt_minimum(at + patch->length, length);
+            if (low < high) {
+                kt_copy_lanes(panel + low, x + (patch->x + row * patch->row_x + span * patch->span_x + (low - at)), high - low);
+            }
+        }
+    }
+}
+
+/* The sums of windows larger than a panel: part by part, each copied to the panels that `at` names. patches: of the positions. */
+static inline void kt_sums_of_parts(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, const kt_patch *patches,
+                                    const int8_t *x, const int8_t *w, int32_t count, const int32_t *initial,
+                                    int32_t (*sums)[KT_CHUNK])
+{
+    static const int32_t none[KT_CHUNK] = {0};
+    const int32_t parts = (layer->size + KT_PANEL_VALUES - 1) / KT_PANEL_VALUES;
+    const int32_t most = ((layer->size + parts - 1) / parts + 15) & ~15;
+    int32_t start, i, c;
+    for (start = 0; start < layer->size; start += most) {
+        const int32_t length = kt_minimum(layer->size - start, most);
+        int32_t part[2][KT_CHUNK];
+        for (i = 0; i < at->count; i++) {
+            kt_fill_part(patches + i, x, start, length, -layer->params->input_offset, (int8_t *)(uintptr_t)at->x[i]);
+        }
+        if (start == 0) {
+            kt_sums_of(at, w, length, layer->size, count, initial, sums);
+            continue;
+        }
+        kt_sums_of(at, w + start, length, layer->size, count, none, part);
+        for (i = 0; i < at->count; i++) {
+            for (c = 0; c < count; c += 4) {
+                vstrwq_s32(sums[i] + c, vaddq_s32(vldrwq_s32(sums[i] + c), vldrwq_s32(part[i] + c)));
+            }
+        }
+    }
+}
+
+/* All channels of one or two positions. addend: NULL for a frozen layer; patches: NULL where all of the windows is there. */
+static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv2d_positions *at, kt_addend_lanes *addend,
+                                     const kt_patch *patches, const int8_t *x)
 {
     const kt_conv2d_params *params = layer->params;
     const int32_t channels = params->window.output[KT_CHANNELS];
@@ -184,7 +240,11 @@ static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv
         results.distance = KT_CHUNK;
         results.y0 = at->y[0] + first;
         results.y1 = at->y[1] + first;
-        kt_sums_at(at, w, layer->size, count, initial, sums);
+        if (patches != NULL) {
+            kt_sums_of_parts(layer, at, patches, x, w, count, initial, sums);
+        } else {
+            kt_sums_at(at, w, layer->size, count, initial, sums);
+        }
         if (addend != NULL) {
             addend(layer, at, first, count, sums);
         }
@@ -231,13 +291,43 @@ static inline void kt_conv2d_walk_lanes(const kt_conv2d_layer *layer, const int8
                 at.x[at.count] = row.from + ix * depth;
             }
             if (++at.count == plan.at_once) {
-                kt_conv2d_compute(layer, &at, addend);
+                kt_conv2d_compute(layer, &at, addend, NULL, NULL);
                 at.count = 0;
             }
         }
     }
     if (at.count != 0) {
-        kt_conv2d_compute(layer, &at, addend);
+        kt_conv2d_compute(layer, &at, addend, NULL, NULL);
+    }
+}
+
+/* The walk of windows that are copied in parts. apart: nothing of the image is overwritten; otherwise results of up to KT_HELD channels
+ * wait until all channels have read. */
+static inline void kt_conv2d_walk_parts(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int apart, kt_addend_lanes *addend)
+{
+    const kt_window *window = &layer->params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int32_t width = window->output[KT_X];
+    const int32_t positions = window->output[KT_Y] * width;
+    const int32_t direction = kt_direction(x, y);
+    int8_t panel[2 * KT_PANEL_VALUES];
+    int8_t held[2 * KT_HELD];
+    kt_patch patches[2];
+    kt_conv2d_positions at;
+    int32_t i, left;
+    for (left = positions; left > 0; left -= at.count) {
+        at.count = kt_minimum(left, 2);
+        for (i = 0; i < at.count; i++) {
+            const int32_t number = direction > 0 ? positions - left + i : left - 1 - i;
+            patches[i] = kt_patch_of(window, kt_taps_at(window, KT_Y, number / width), kt_taps_at(window, KT_X, number % width));
+            at.number[i] = number;
+            at.x[i] = panel + i * KT_PANEL_VALUES;
+            at.y[i] = apart ? y + number * channels : held + i * KT_HELD;
+        }
+        kt_conv2d_compute(layer, &at, addend, patches, x);
+        for (i = 0; i < at.count && !apart; i++) {
+            kt_copy_lanes(y + at.number[i] * channels, held + i * KT_HELD, channels);
+        }
     }
 }
 
@@ -259,6 +349,7 @@ static inline kt_conv2d_layer kt_conv2d_layer_of(const kt_conv2d_params *params,
     layer.finish = kt_finish_of(bias, params->multiplier, params->shift, params->window.output[KT_CHANNELS],
                                 params->output_offset, params->clamp);
     layer.trained = trained;
+    layer.whole = 0;
     return layer;
 }
 
@@ -267,19 +358,25 @@ static inline int kt_conv2d_by_lanes(kt_conv2d_layer layer, const int8_t *x, int
 {
     const kt_conv2d_params *params = layer.params;
     const int32_t channels = params->window.output[KT_CHANNELS];
-    const int pieces = kt_windows_are_pieces(&params->window);
+    const int apart = kt_conv2d_apart(&params->window, x, y);
+    const int where_they_lie = kt_windows_are_pieces(&params->window) && (apart || (layer.size > KT_PANEL_VALUES && channels <= KT_CHUNK));
+    const int in_parts = !where_they_lie && layer.size > KT_PANEL_VALUES && !layer.whole;
     int32_t initial[KT_CHUNK];
     kt_conv2d_plan plan;
-    plan.copied = !(pieces && (kt_conv2d_apart(&params->window, x, y) || layer.size > KT_PANEL_VALUES));
-    plan.at_once = plan.copied ? (layer.size <= KT_PANEL_VALUES ? 2 : 1) : (kt_conv2d_apart(&params->window, x, y) ? 2 : 1);
-    if (plan.copied && layer.size > 2 * KT_PANEL_VALUES) {
+    plan.copied = !where_they_lie;
+    plan.at_once = plan.copied ? (layer.size <= KT_PANEL_VALUES ? 2 : 1) : (apart ? 2 : 1);
+    if (in_parts ? !apart && channels > KT_HELD : plan.copied && layer.size > 2 * KT_PANEL_VALUES) {
         return 0;
     }
     if (layer.initial == NULL && channels <= KT_CHUNK) {
         kt_initial_sums(params->weights, layer.size, channels, params->input_offset, initial);
         layer.initial = initial;
     }
-    kt_conv2d_walk_lanes(&layer, x, y, plan, addend);
+    if (in_parts) {
+        kt_conv2d_walk_parts(&layer, x, y, apart, addend);
+    } else {
+        kt_conv2d_walk_lanes(&layer, x, y, plan, addend);
+    }
     return 1;
 }
 

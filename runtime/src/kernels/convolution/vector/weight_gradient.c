@@ -96,6 +96,7 @@ static void add_tap(const kt_weight_gradient_params *params, kt_positions of, co
 void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g, const int8_t *x,
                         const int32_t *exponent, const int8_t *exponent_offset, float *accumulator, void *scratch)
 {
+    (void)scratch;
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS];
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);

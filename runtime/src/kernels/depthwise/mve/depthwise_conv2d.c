@@ -10,6 +10,7 @@
 #if KT_MVE
 #include "../depthwise_conv2d.h"
 #include "../../mve/finish.h"
+#include "columns.h"
 
 enum {
     TAPS = 52,         /* 7x7, rounded up to whole vectors of addresses */
@@ -234,6 +235,9 @@ void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8
     int8_t line[CHANNELS];
     layer l;
     int fast;
+    if (kt_depthwise_by_columns(params, x, bias, y)) {
+        return;
+    }
     l.params = params;
     l.initial = params->offset_sums;
     l.channels = window->output[KT_CHANNELS];

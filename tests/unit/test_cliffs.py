@@ -1,0 +1,96 @@
+"""No layer falls off its core's fast kernels without a reason: channels 1 to 300, windows of 1 to 7, every kind of core; and counts of a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import cliffs
+import pytest
+import speed
+
+from kiloc.cores import CORES
+from kiloc.ir.operator import Names
+from kiloc.ir.verify import node_types
+from kiloc.ops._offset_sums import MOST_TAPS, without_columns
+from kiloc.ops._window import Window
+from kiloc.passes.kernels import choose
+
+TARGETS = {"cortex-m0plus": "armv6m", "cortex-m3": "armv7m", "cortex-m4": "dsp", "cortex-m55": "mve"}
+"""A core of each kind of kernels."""
+
+PORTABLE = ("kt_conv2d_s8", "kt_depthwise_conv2d_s8")
+"""What a layer of a core without Helium falls back to, and what always runs with Helium."""
+
+
+def shapes() -> Iterator[cliffs.Layer]:
+    """Every number of channels under a 1x1 and a 3x3 window, some of them under the others."""
+    for channels in range(1, 301):
+        for kernel in range(1, 8) if channels % 50 in (0, 3) else (1, 3):
+            yield cliffs.Layer("conv", channels, 4, (kernel, kernel), size=(2, 2))
+            if kernel > 1:
+                yield cliffs.Layer("depthwise", channels, channels, (kernel, kernel), 1 + channels % 2, (4, 4))
+
+
+def chosen(layer: cliffs.Layer, target: str) -> tuple[str, str]:
+    """Kernel of a layer, and why it is not the fastest."""
+    graph = layer.graph("layer")
+    choice = choose(graph, graph.nodes[0], target)
+    types = node_types(replace(graph, values={**graph.values, **{v.name: v for v in choice.values}}), choice.node)
+    call = choice.node.op.kernel_call(types, Names({o: o for o in choice.node.inputs}, ("y",)))
+    assert call is not None
+    return call.symbol, choice.slow
+
+
+def test_the_targets_are_of_every_kind() -> None:
+    assert {core.kernels for core in CORES.values()} == set(TARGETS.values()) == {CORES[t].kernels for t in TARGETS}
+
+
+def test_layers_have_fast_kernels_or_a_reason() -> None:
+    """Without a reason no kernel is a portable one; the only reason for that is a sum that is too large to be proved."""
+    for layer in shapes():
+        for target, kind in TARGETS.items():
+            symbol, slow = chosen(layer, target)
+            if kind == "mve":
+                assert symbol in PORTABLE and not slow, (layer.title, slow)
+            elif symbol in PORTABLE:
+                assert slow.startswith("sums reach"), (layer.title, target, slow)
+            elif slow:
+                assert layer.kind == "depthwise" and layer.channels % 4 and kind == "dsp", (layer.title, target, slow)
+
+
+@pytest.mark.parametrize(
+    ("window", "size", "channels", "reason"),
+    [
+        (Window((11, 11), pad=(5, 5, 5, 5)), (9, 9), 8, ""),
+        (Window((12, 11), pad=(5, 5, 5, 5)), (12, 12), 8, f"a window of more than {MOST_TAPS} values"),
+        (Window((3, 3), (2, 2), (1, 1, 1, 1), (2, 2)), (9, 9), 8, "a dilated window with a stride"),
+        (Window((3, 3), (1, 1), (1, 1, 1, 1)), (9, 400), 80, "its weights, or the rows under a window, take more than 65,536 bytes"),
+        (Window((7, 1), (2, 1), (3, 0, 3, 0), (2, 1)), (60, 1), 8, "a dilated window with a stride"),
+    ],
+)
+def test_helium_names_depthwise_layers_that_run_slower(window: Window, size: tuple[int, int], channels: int, reason: str) -> None:
+    assert without_columns(window, (1, *size, channels), channels) == reason
+
+
+COUNTED = (
+    cliffs.Layer("conv", 144, 32, (3, 3), 1, (4, 4)),
+    cliffs.Layer("conv", 300, 24, (3, 3), 1, (3, 3)),
+    cliffs.Layer("conv", 3, 16, (3, 3), 2, (24, 24)),
+    cliffs.Layer("depthwise", 8, 8, (3, 3), 1, (24, 24)),
+    cliffs.Layer("depthwise", 17, 17, (3, 3), 1, (24, 24)),
+    cliffs.Layer("depthwise", 64, 64, (5, 5), 1, (8, 8)),
+    cliffs.Layer("depthwise", 3, 24, (3, 3), 1, (24, 24)),
+)
+
+M4 = {"conv": 2.2, "depthwise": 9.5}
+"""Instructions a MAC that the layers may take on Cortex-M4."""
+
+
+@pytest.mark.parametrize("core", ["m55", "m4"])
+def test_counts_are_within_their_limits(core: str, qemu: str) -> None:
+    if not (speed.SHARED / "rig" / "rig.py").is_file():
+        pytest.skip("the instruction counter is not there")
+    for row in cliffs.counted(COUNTED, core):
+        limit = cliffs.most(row.layer) if core == "m55" else M4[row.layer.kind] * row.layer.macs + cliffs.CALL
+        assert row.instructions <= limit, (row.layer.title, row.rate, row.kernel, row.slow)
