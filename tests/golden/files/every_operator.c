@@ -320,7 +320,7 @@ kt_status every_operator_infer(every_operator_model *m, const int8_t input[EVERY
     /* step 1: stem */
     int8_t *const stem = in_arena(arena, 116); /* 594 bytes, steps 1-2 */
     void *const stem_scratch = in_arena(arena, 0); /* 72 bytes, step 1 */
-    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, stem, stem_scratch);
+    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, stem, stem_scratch);
     /* step 2: spread */
     int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
     kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, NULL);
@@ -447,7 +447,7 @@ kt_status every_operator_train_step(every_operator_model *m, const int8_t input[
     /* step 1: stem */
     int8_t *const stem = in_arena(arena, 116); /* 594 bytes, steps 1-2 */
     void *const stem_scratch = in_arena(arena, 0); /* 72 bytes, step 1 */
-    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, NULL, NULL, stem, stem_scratch);
+    kt_packed_conv2d_lora_s8(&stem_params, input, stem_bias, NULL, NULL, NULL, NULL, stem, stem_scratch);
     /* step 2: spread */
     int8_t *const spread = in_arena(arena, 0); /* 648 bytes, steps 2-3 */
     kt_packed_conv2d_relu_s8(&spread_params, stem, spread_bias_folded, spread, NULL);

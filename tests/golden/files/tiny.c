@@ -353,7 +353,7 @@ kt_status tiny_infer(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], int8_t
     int8_t *const first = in_arena(arena, 40); /* 10 bytes, steps 2-4 */
     void *const first_scratch = in_arena(arena, 0); /* 32 bytes, step 2 */
     kt_packed_conv2d_lora_s8(&first_params, input, s->first_bias, first_lora_u, s->first_lora_b, &s->first_lora_range,
-                             &s->first_lora_b_exponent, NULL, NULL, first, first_scratch);
+                             &s->first_lora_b_exponent, first, first_scratch);
     /* step 3: second.lora_down */
     int8_t *const second_lora_u = in_arena(arena, 60); /* 2 bytes, steps 3-4 */
     kt_down_projection_s8(&second_lora_down_params, first, s->second_lora_a, &s->second_lora_a_exponent,
@@ -362,12 +362,12 @@ kt_status tiny_infer(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], int8_t
     int8_t *const second = in_arena(arena, 52); /* 8 bytes, steps 4-5 */
     void *const second_scratch = in_arena(arena, 0); /* 40 bytes, step 4 */
     kt_packed_conv2d_lora_s8(&second_params, first, s->second_bias, second_lora_u, s->second_lora_b,
-                             &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, second, second_scratch);
+                             &s->second_lora_range, &s->second_lora_b_exponent, second, second_scratch);
     /* step 5: logits */
     int8_t *const logits = in_arena(arena, 32); /* 3 bytes, steps 5-6 */
     void *const logits_scratch = in_arena(arena, 0); /* 32 bytes, step 5 */
-    kt_packed_conv2d_delta_s8(&logits_params, second, s->logits_bias, s->logits_delta, &s->logits_delta_exponent, NULL,
-                              NULL, logits, logits_scratch);
+    kt_packed_conv2d_delta_s8(&logits_params, second, s->logits_bias, s->logits_delta, &s->logits_delta_exponent,
+                              logits, logits_scratch);
     kt_softmax_s8(&classes_params, logits, output); /* step 6: classes */
     return KT_OK;
 }
@@ -493,7 +493,7 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     int8_t *const first = in_arena(arena, 96); /* 10 bytes, steps 2-32 */
     void *const first_scratch = in_arena(arena, 0); /* 32 bytes, step 2 */
     kt_packed_conv2d_lora_s8(&first_params, input, s->first_bias, first_lora_u, s->first_lora_b, &s->first_lora_range,
-                             &s->first_lora_b_exponent, NULL, NULL, first, first_scratch);
+                             &s->first_lora_b_exponent, first, first_scratch);
     /* step 3: second.lora_down */
     int8_t *const second_lora_u = in_arena(arena, 128); /* 2 bytes, steps 3-22 */
     kt_down_projection_s8(&second_lora_down_params, first, s->second_lora_a, &s->second_lora_a_exponent,
@@ -502,12 +502,12 @@ kt_status tiny_train_step(tiny_model *m, const int8_t input[TINY_INPUT_BYTES], c
     int8_t *const second = in_arena(arena, 108); /* 8 bytes, steps 4-16 */
     void *const second_scratch = in_arena(arena, 0); /* 40 bytes, step 4 */
     kt_packed_conv2d_lora_s8(&second_params, first, s->second_bias, second_lora_u, s->second_lora_b,
-                             &s->second_lora_range, &s->second_lora_b_exponent, NULL, NULL, second, second_scratch);
+                             &s->second_lora_range, &s->second_lora_b_exponent, second, second_scratch);
     /* step 5: logits */
     int8_t *const logits = in_arena(arena, 132); /* 3 bytes, steps 5-6 */
     void *const logits_scratch = in_arena(arena, 0); /* 32 bytes, step 5 */
-    kt_packed_conv2d_delta_s8(&logits_params, second, s->logits_bias, s->logits_delta, &s->logits_delta_exponent, NULL,
-                              NULL, logits, logits_scratch);
+    kt_packed_conv2d_delta_s8(&logits_params, second, s->logits_bias, s->logits_delta, &s->logits_delta_exponent,
+                              logits, logits_scratch);
 
     s->accumulated = 1;
 
