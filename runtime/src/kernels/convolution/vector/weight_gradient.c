@@ -103,7 +103,6 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const float scale = kt_gradient_scale(params->scale, power);
     const int32_t line = window->input[KT_X] * depth;
     int32_t ky, kx;
-    (void)scratch;
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         int32_t oy, end_y;
         kt_outputs_of(window, KT_Y, ky, &oy, &end_y);
