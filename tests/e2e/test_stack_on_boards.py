@@ -29,6 +29,8 @@ CASES = [
     ("rv32imc", "lora"),
 ]
 CASES += [(core, kind) for core in ("cortex-m4", "cortex-m55") for kind in BUILDS]
+UNSEEN = 48
+"""Bytes that leave no trace, because the agent's function that paints the stack takes as many."""
 MOST = 1.3
 """Bound to measured: what lies between them is never written, or only for other inputs."""
 
@@ -52,5 +54,6 @@ def test_no_call_takes_more_than_its_bound(core: str, kind: str, model: kt.Model
         assert row.bound is not None, row
         if row.measured is not None:
             assert row.measured <= row.bound <= MOST * row.measured, row
-    seen = {call for call, row in rows.items() if row.measured}
+    seen = {call for call, row in rows.items() if row.measured or (row.bound or 0) <= UNSEEN}
     assert seen >= ({"infer", "adapter_export", "adapter_load"} if build.manifest["adapter_bytes"] else {"infer"})
+    assert {"infer", *(("train_step",) if build.manifest["training"] else ())} <= {call for call, row in rows.items() if row.measured}

@@ -179,7 +179,9 @@ class LinearInputGradient(RequantizedGradient):
         return int(rows * self.y_image[1]) * (t.type("weights").size + sum(t.type(o).size for o in ("lora_a", "delta") if t.has(o)))
 
     def height(self, t: NodeTypes) -> int:
-        return self.x_image[0] if len(self.shape(t)) == 4 and len(t.type("g").shape) == 4 else 0
+        shape, g = self.shape(t), t.type("g").shape
+        images = len(shape) == len(g) == 4 and (shape[1], g[1]) == (self.x_image[0], self.y_image[0])  # not the rows of a fully connected layer
+        return self.x_image[0] if images else 0
 
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         read, window = gradient_rows(self.window, rows, self.y_image[0])

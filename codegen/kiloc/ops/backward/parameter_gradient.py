@@ -162,7 +162,7 @@ class WeightGradient(ParameterGradient):
         return (g.transpose(0, 2, 1) @ self._rows(e).astype(np.float64) * (self.unit * 2.0 ** offset.reshape(-1, 1, 1)),)
 
     def height(self, t: NodeTypes) -> int:
-        return self.y_image[0]
+        return self.y_image[0] if image_height(t.type("g")) == self.y_image[0] else 0
 
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         read, window = forward_rows(self.window, rows, self.x_image[0])
@@ -192,6 +192,7 @@ class WeightGradient(ParameterGradient):
         arguments: tuple[Argument | Scratch | str, ...] = (*operands, Scratch() if self.scratch() else "NULL")
         reached = self.window.pointwise and not t.has("rows") and self.y_image[2] > 1
         unreached = frozenset[str]() if reached else frozenset({"kt_triple_weight_gradient"})
-        unreached |= frozenset() if self.window.kernel[1] > 1 else frozenset({"add_windows"})
+        windows = self.window.kernel[1] > 1 or (self.scratch() > 0 and not self.transposed)
+        unreached |= frozenset() if windows else frozenset({"add_windows"})
         source = "kernels/convolution/weight_gradient.c"
         return KernelCall(symbol, "kt_weight_gradient_params", fields, arguments, self.scratch(), source, unreached=unreached)

@@ -64,6 +64,10 @@ class FullyConnected(Linear):
     def images(self, t: NodeTypes) -> tuple[Image, Image]:
         return images(t)
 
+    def height(self, t: NodeTypes) -> int:
+        """Its rows are no rows of an image."""
+        return 0
+
     def check(self, t: NodeTypes) -> str | None:
         return complaint(t) or far_apart(*self.multipliers(t)[1].tolist())
 

@@ -59,7 +59,7 @@ class DownProjection(Op):
         return {"saturated": (e.array("saturated") | hit).astype(np.int8)}
 
     def height(self, t: NodeTypes) -> int:
-        return self.u_image[0] if len(t.type("x").shape) == 4 else 0
+        return self.u_image[0] if len(t.type("x").shape) == 4 and t.type("x").shape[1] == self.x_image[0] else 0
 
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         read, window = forward_rows(self.window, rows, self.x_image[0])

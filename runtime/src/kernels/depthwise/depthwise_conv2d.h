@@ -115,7 +115,7 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
             kt_depthwise_four_sums(window, patch, x + (patch->x + channel), params->weights + channel,
                                    (uint16_t)params->input_offset * UINT32_C(0x00010001), sums);
             for (copy = 0; copy < 4; copy++, c++) {
-                y[c] = kt_depthwise_result(params, kt_saturate32((int64_t)sums[copy] + bias[c]), NULL, c);
+                y[c] = kt_depthwise_result(params, kt_saturate32((int64_t)sums[copy] + bias[c]), c);
             }
         }
     }

@@ -10,7 +10,12 @@
 #include "../../product/triple_backward.h"
 #include "../convolution/path_gradient.h"
 
-enum { KT_PART = 32, KT_BLOCK = 64 }; /* output channels of a panel, input channels at once where nothing is added to them */
+/* Output channels of a panel, and input channels at once where nothing is added to them: fewer where boards have 2 KB of stack. */
+#if KT_ARMV6M
+enum { KT_PART = 32, KT_BLOCK = 32 };
+#else
+enum { KT_PART = 32, KT_BLOCK = 64 };
+#endif
 
 /* Four positions of row y: x, and three of `step` columns more, of which `count` exist. */
 typedef struct {

@@ -64,7 +64,7 @@ static __attribute__((noinline)) void kt_add_path_codes(const kt_path *path, con
     kt_path_pair *pair = pairs;
     int32_t next = 0, c;
     while ((c = kt_next_code(path, g, &next)) >= 0) {
-        pair->codes = (uint16_t)g[c];
+        pair->codes = (uint32_t)(uint16_t)g[c];
         pair->first = pair->second = weights + (rows == NULL ? c : rows[c]) * step;
         c = kt_next_code(path, g, &next);
         if (c >= 0) {

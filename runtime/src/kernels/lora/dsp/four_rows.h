@@ -25,6 +25,23 @@ static inline void kt_pack_rows(const int8_t *w, int32_t count, int32_t length, 
     }
 }
 
+#ifndef __OPTIMIZE__
+/* sums[j] = start[j] + row j . x, where registers are too few for the assembly below. */
+static inline void kt_sum_rows(const int8_t *x, int32_t length, const uint32_t *words, const int32_t start[KT_ROWS], int32_t sums[KT_ROWS])
+{
+    int32_t at, j;
+    for (j = 0; j < KT_ROWS; j++) {
+        sums[j] = start[j];
+    }
+    for (at = 0; at < length; at += 4) {
+        uint32_t four = 0;
+        memcpy(&four, x + at, (size_t)kt_minimum(length - at, 4));
+        for (j = 0; j < KT_ROWS; j++, words += 2) {
+            sums[j] = kt_add_products(words[1], kt_odd(four), kt_add_products(words[0], kt_even(four), sums[j]));
+        }
+    }
+}
+#else
 /* Adds four values' products to four sums. Assembly, because gcc loads all eight words at once and spills them. */
 #define KT_ADD_FOUR_VALUES \
     "sxtb16 %[even], %[first]\n\t" \
@@ -71,5 +88,6 @@ static inline void kt_sum_rows(const int8_t *x, int32_t length, const uint32_t *
     sums[2] = sum2;
     sums[3] = sum3;
 }
+#endif
 
 #endif
