@@ -121,12 +121,12 @@ this page.
 
 {table}
 
-Kernels without vectors run in portable C: those of Cortex-M0, M0+ and M3 (three sums in two words), Winograd's
-transform, recurrent layers, layers of int16 activations.
+Kernels without vectors run in portable C: those of Cortex-M0, M0+ and M3 (three sums in two words),
+Winograd's transform, recurrent layers, layers of int16 activations.
 
-`infer`, `predict` and `evaluate` take several samples at once on several cores, each thread in memory of
-its own, where samples do not depend on each other; `build.open(threads=1)` takes one after the
-other. Steps of a training follow each other.
+`infer`, `predict` and `evaluate` take several samples at once on several cores, each thread in
+memory of its own, where samples do not depend on each other; `build.open(threads=1)` takes one
+after the other. Steps of a training follow each other.
 
 Seconds of the processor to build the library of DS-CNN: with LoRA in an empty cache, then with
 biases, which shares objects of the runtime with the first.

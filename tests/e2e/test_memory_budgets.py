@@ -13,7 +13,7 @@ from kiloc.peft import Method
 
 CASES: dict[str, tuple[str, list[Method], float]] = {
     "recompute": ("kws_dscnn_int8", [kt.LoRA(rank=4, layers="last:4")], 0.64),
-    "recompute masks": ("ic_resnet8_int8", [kt.BiasOnly()], 0.95),
+    "rows of masks": ("ic_resnet8_int8", [kt.BiasOnly()], 0.95),
     "rows": ("kws_dscnn_int8", [kt.LoRA(rank=4, layers="last:2")], 0.72),
     "stripes": ("person_detect_int8", [kt.BiasOnly(layers="last:1")], 0.75),
 }
@@ -43,7 +43,8 @@ def test_the_same_bits_in_less_memory(case: str, data_dir: Path, tmp_path: Path)
     tight = build(case, data_dir, tmp_path / "tight", ram)
     assert tight.report["memory"]["train_total"] <= ram
     before, after = (sum(b.report["macs"].values()) for b in (usual, tight))
-    assert before < after < 1.7 * before or (case == "rows" and after == before)
+    # Stripes compute nothing twice; usual counts have the taps in borders, which stripes leave out.
+    assert 0.99 * before < after <= before if case.startswith("rows") else before < after < 1.7 * before
     expected, found = trained(usual, "host"), trained(tight, "host")
     assert found[:2] == expected[:2] and np.array_equal(found[2], expected[2])
 

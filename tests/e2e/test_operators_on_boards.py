@@ -17,13 +17,16 @@ from gradients.graphs import Maker
 from gradients.test_gradients_against_jax import with_operator
 
 import kilotune as kt
+from kiloc.export import onnx
 from kiloc.frontend import tflite
+from kiloc.frontend.build import GraphBuilder
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.types import Quantization, TensorType, activation
 from kiloc.ops import REGISTRY
 from kiloc.ops._window import Window
 from kiloc.ops.model.average_pool_2d import AveragePool2D
+from kiloc.ops.model.embedding import LARGEST, Embedding, token_quantization
 from kiloc.ops.model.relabel import Relabel
 from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.svdf import Svdf
@@ -52,6 +55,16 @@ def remaining() -> Graph:
     return m.finish(m.dense(x, "logits", 4))
 
 
+def tokens() -> Graph:
+    """Rows of a table for five tokens, the largest that a code of 8 bits tells apart among them, and a layer on all of them."""
+    m, q = Maker("tokens", (1, 5), 3), Quantization((1 / 64,), 3)
+    m.b = GraphBuilder("tokens", "tokens.onnx")
+    x = m.b.input(TensorType((1, 5), "int8", token_quantization(LARGEST)), "tokens")
+    table = m.b.constant("table", m.rng.integers(-128, 128, (LARGEST, 6)).astype(np.int8), q, "table")
+    y = m.b.node("rows", Embedding(), {"x": x, "table": table}, TensorType((1, 5, 6), "int8", q), "rows")
+    return m.finish(m.dense(y, "logits", 4))
+
+
 def test_every_operator_is_in_a_model_of_some_board() -> None:
     """Of these models, which tests run on emulated Cortex-M0+, M4 and M55: a new operator needs to be in one."""
     read = [test_streaming.window_file, *test_model_ends_on_boards.MODELS.values()]
@@ -62,6 +75,7 @@ def test_every_operator_is_in_a_model_of_some_board() -> None:
         test_recurrent_training.sequence_model(),
         *(tflite.load(make(), "model", "model.tflite") for make in read),
         remaining(),
+        tokens(),
     ]
     used = {node.op.mnemonic for graph in graphs for node in graph.nodes}
     of_files = {n for n, cls in REGISTRY.items() if cls.__module__.startswith("kiloc.ops") and (cls.tflite or cls.onnx)}
@@ -82,3 +96,13 @@ def test_the_remaining_ones(target: str, board: str, tmp_path: Path, qemu: Any) 
     assert len(np.unique(expected, axis=0)) > 6
     with kt.build(model, tmp_path / "build", target=target, measure=False).open(f"qemu:{board}") as device:
         assert np.array_equal(device.infer(x), expected)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("target", "board"), BOARDS)
+def test_tokens(target: str, board: str, tmp_path: Path, qemu: Any) -> None:
+    (tmp_path / "tokens.onnx").write_bytes(onnx.write(tokens()))
+    model = kt.load(tmp_path / "tokens.onnx")
+    x = np.random.default_rng(4).integers(-128, 128, (6, 5)).astype(np.int8)
+    with kt.build(model, tmp_path / "build", target=target, measure=False).open(f"qemu:{board}") as device:
+        assert np.array_equal(device.infer(x), interp.infer(model.graph, x)[0])

@@ -47,8 +47,9 @@ typedef struct {
 } kt_growing_shift;
 
 /* Positions from 0 on of the block of columns from `first` on. */
-static inline __attribute__((always_inline)) void kt_inner_block(const kt_lora_inner_gradient_params *params, const kt_column_products *products, const int8_t *g, const int8_t *b,
-                              int32_t first, int32_t positions, kt_growing_shift *growing, int8_t *du)
+static inline __attribute__((always_inline)) void kt_inner_block(const kt_lora_inner_gradient_params *params,
+                                                                 const kt_column_products *products, const int8_t *g, const int8_t *b,
+                                                                 int32_t first, int32_t positions, kt_growing_shift *growing, int8_t *du)
 {
     const int32_t channels = params->channels, rank = params->rank, count = kt_minimum(rank - first, KT_COLUMNS);
     int32_t shift = growing->shift;
@@ -75,18 +76,19 @@ static inline __attribute__((always_inline)) void kt_inner_block(const kt_lora_i
     }
 }
 
-static inline __attribute__((always_inline)) void kt_inner_gradient(const kt_lora_inner_gradient_params *params, const kt_column_products *products, const int8_t *g,
-                                 const int8_t *b, const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
+static inline __attribute__((always_inline)) void kt_inner_gradient(const kt_lora_inner_gradient_params *params,
+                                                                    const kt_column_products *products, const int8_t *g,
+                                                                    const int8_t *b, const int8_t *b_exponent, int8_t *du,
+                                                                    int8_t *du_exponent)
 {
     kt_growing_shift growing = {0, 0, 0, -1};
-    kt_growing_shift last;
-    int32_t first;
-    for (first = 0; first < params->rank; first += KT_COLUMNS) {
-        kt_inner_block(params, products, g, b, first, params->positions, &growing, du);
-    }
-    last = growing;
-    for (first = 0; first <= last.first; first += KT_COLUMNS) {
-        kt_inner_block(params, products, g, b, first, first < last.first ? params->positions : last.position, &growing, du);
+    kt_growing_shift last = {0, params->rank - 1, params->positions, 0};
+    int32_t pass, first;
+    for (pass = 0; pass < 2; pass++) {
+        for (first = 0; first <= last.first; first += KT_COLUMNS) {
+            kt_inner_block(params, products, g, b, first, first < last.first ? params->positions : last.position, &growing, du);
+        }
+        last = growing;
     }
     *du_exponent = (int8_t)kt_minimum(*b_exponent + growing.shift, 127);
 }

@@ -16,7 +16,7 @@ static inline int32_t add_four(const int8_t *w, uint32_t even, uint32_t odd, int
 }
 
 /* sums[i] += sum_j w[i * size + j] * (x[j] + offset), j in [0, length). */
-static void span_sums(const int8_t *x, const int8_t *w, int32_t length, int32_t size, int32_t offset, int32_t sums[4])
+static __attribute__((noinline)) void span_sums(const int8_t *x, const int8_t *w, int32_t length, int32_t size, int32_t offset, int32_t sums[4])
 {
     const uint32_t added = (uint16_t)offset * UINT32_C(0x00010001);
     const int8_t *w0 = w, *w1 = w0 + size, *w2 = w1 + size, *w3 = w2 + size;
@@ -81,12 +81,13 @@ static void copy_patch(const kt_patch *patch, const int8_t *x, int32_t outside, 
     }
 }
 
-/* What the positions of a block of at most four kernels have in common. over, under: negative where an element was above 127, or below -127. */
+/* What the positions of a block of at most four kernels have in common. least: values below it are limited on purpose; lost: not 0 where another
+ * value was. */
 typedef struct {
     const uint32_t *words;
     int32_t start[KT_ROWS];
     int32_t size, shift, low, count;
-    int32_t over, under;
+    int32_t least, lost;
 } block;
 
 static inline void project_block(block *p, const int8_t *x, int8_t *u)
@@ -97,9 +98,9 @@ static inline void project_block(block *p, const int8_t *x, int8_t *u)
     kt_sum_rows(x, p->size, p->words, p->start, sums);
     for (i = 0; i < p->count; i++) {
         const int32_t value = (uint32_t)(shift - 1) < 31 ? ((sums[i] >> (shift - 1)) + 1) >> 1 : kt_shift_round(sums[i], shift);
-        p->over |= 127 - kt_maximum(value, -127);
-        p->under |= 127 + kt_minimum(value, 127);
-        u[i] = (int8_t)kt_clamp(value, p->low, 127);
+        const int32_t limited = kt_clamp(value, p->low, 127);
+        p->lost |= kt_maximum(value, p->least) ^ limited;
+        u[i] = (int8_t)limited;
     }
 }
 
@@ -134,7 +135,7 @@ static __attribute__((noinline)) int project_packed(const kt_down_projection_par
 {
     const int32_t size = kt_kernel_size(&params->window);
     uint32_t words[KT_BLOCK_WORDS];
-    block p = {words, {0, 0, 0, 0}, size, shift, params->low, count, 0, 0};
+    block p = {words, {0, 0, 0, 0}, size, shift, params->low, count, params->low < 0 ? INT32_MIN : params->low, 0};
     int32_t j, i;
     for (j = 0; j < count; j++) {
         for (i = 0; i < size; i++) {
@@ -144,7 +145,7 @@ static __attribute__((noinline)) int project_packed(const kt_down_projection_par
     }
     kt_pack_rows(w, count, size, size, 1, words);
     project_positions(params, &p, x, u);
-    return p.over < 0 || (p.low < 0 && p.under < 0);
+    return p.lost != 0;
 }
 
 void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a,
