@@ -31,9 +31,23 @@ def _call(symbol: str, t: NodeTypes, arguments: tuple[Argument | str, ...]) -> K
     return KernelCall(symbol, "kt_lora_inner_gradient_params", fields, arguments, source="kernels/lora/lora_inner_rows.c")
 
 
+@dataclass(frozen=True)
+class _InnerSums(Op):
+    """What computes the sums of B^T g for rows of g."""
+
+    def macs(self, t: NodeTypes) -> int:
+        return t.type("g").size * t.type("lora_b").shape[1]
+
+    def height(self, t: NodeTypes) -> int:
+        return image_height(t.type("g"))
+
+    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
+        return Stripe(self, {"g": (rows, self.height(t))})
+
+
 @register
 @dataclass(frozen=True)
-class LoRAInnerPeak(Op):
+class LoRAInnerPeak(_InnerSums):
     """The largest |sum_c B[c, j] g[p, c]|, or `peak` where that is larger: int32."""
 
     role: ClassVar[str] = "backward"
@@ -51,22 +65,13 @@ class LoRAInnerPeak(Op):
         peak = total.reshape(len(total), -1).max(1)
         return (np.maximum(peak, e.wide("peak") if e.has("peak") else 0).astype(np.int32),)
 
-    def macs(self, t: NodeTypes) -> int:
-        return t.type("g").size * t.type("lora_b").shape[1]
-
-    def height(self, t: NodeTypes) -> int:
-        return image_height(t.type("g"))
-
-    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
-        return Stripe(self, {"g": (rows, self.height(t))})
-
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return _call("kt_lora_inner_peak", t, (*pointers(n, "g", "lora_b", "peak"), Argument(n.outputs[0])))
 
 
 @register
 @dataclass(frozen=True)
-class LoRAInnerRows(Op):
+class LoRAInnerRows(_InnerSums):
     """du, rounded with the power of two of the largest sum."""
 
     role: ClassVar[str] = "backward"
@@ -82,15 +87,6 @@ class LoRAInnerRows(Op):
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         shift = np.maximum(nm.bit_length(e.wide("peak")) - 7, 0).reshape(-1, 1, 1)
         return (nm.saturate8(nm.shift_round(_sums(e), shift)).astype(np.int8),)
-
-    def macs(self, t: NodeTypes) -> int:
-        return t.type("g").size * t.type("lora_b").shape[1]
-
-    def height(self, t: NodeTypes) -> int:
-        return image_height(t.type("g"))
-
-    def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
-        return Stripe(self, {"g": (rows, self.height(t))})
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return _call("kt_lora_inner_rows_s8", t, (*pointers(n, "g", "lora_b", "peak"), Argument(n.outputs[0])))

@@ -7,7 +7,7 @@
 
 #include "../patch.h"
 
-/* The sums of up to four kernels (kt_patch_sums in window.h). */
+/* The sums of up to four kernels (kt_patch_sums in patch.h). */
 typedef int32_t kt_sums(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size, int32_t left, int32_t offset,
                         int32_t sums[4]);
 

@@ -48,7 +48,7 @@ static __attribute__((noinline)) void span_sums(const int8_t *x, const int8_t *w
     sums[3] = sum3;
 }
 
-/* kt_patch_sums (../window.h), four kernels at once. */
+/* kt_patch_sums (../../patch.h), four kernels at once. */
 static int32_t patch_sums(const kt_patch *patch, const int8_t *x, const int8_t *w, int32_t size, int32_t left, int32_t offset,
                           int32_t sums[4])
 {
