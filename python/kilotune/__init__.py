@@ -28,7 +28,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
+from .devices import DataWarning, Device, DeviceError, History, Rehearsal, TrainingInterrupted
 from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
@@ -74,6 +74,7 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Picture",
+    "Rehearsal",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",
