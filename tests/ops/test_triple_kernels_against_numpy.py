@@ -33,23 +33,24 @@ def extreme(case: Case, r: Rng) -> Case:
     return replace(case, arrays=arrays)
 
 
-def any_layer(r: Rng, kind: str) -> Case:
+def any_layer(r: Rng, kind: str, gain: bool) -> Case:
     """A layer that may be packed in a form, in any chunks."""
     row = kind.startswith("row")
     case = wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4)) if row or r.random() < 0.3 else linear(r, "lora" if kind == "lora" else "")
     case = extreme(case, r) if r.random() < 0.3 else case
-    if kind == "gain":
+    if gain:
         case = with_gain(case, r, case.types["bias"].size)
-    if kind not in ("lora", "gain", "sums"):
-        case = with_dead_channels(in_form(case, r, kind.endswith("relu")), r)
+    if kind not in ("lora", "sums"):
+        case = in_form(case, r, kind.endswith("relu"))
+        case = case if gain else with_dead_channels(case, r)
     return case
 
 
-def triple_layer(r: Rng, kind: str) -> Case:
-    """A layer in one of the forms; what cannot be proved is drawn again."""
-    wanted = {"lora": "sums", "gain": "sums"}.get(kind, kind)
+def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
+    """A layer in one of the forms, with a gain or without; what cannot be proved is drawn again."""
+    wanted = {"lora": "sums"}.get(kind, kind)
     for _ in range(1000):
-        case = any_layer(r, kind)
+        case = any_layer(r, kind, gain)
         try:
             packer = triple_on_stack if r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
             found, _ = repacked(case, packer, bool(r.random() < 0.4))
@@ -61,10 +62,11 @@ def triple_layer(r: Rng, kind: str) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-def depthwise_layer(r: Rng, relu: bool) -> Case:
+def depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again."""
     for _ in range(1000):
-        case = with_dead_channels(in_form(depthwise(r, 1), r, relu), r)
+        case = in_form(depthwise(r, 1), r, relu)
+        case = with_gain(case, r, case.types["bias"].size) if gain else with_dead_channels(case, r)
         case = small_window(case, r) if r.random() < 0.7 else case
         case = extreme(case, r) if r.random() < 0.2 else case
         try:
@@ -81,12 +83,13 @@ def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, li
     chunk = packing.chunk_of(weights, most or weights.shape[1])
     data = packing.stored(weights, chunk)
     stream = Value("stream", TensorType(data.shape, "int32"), "constant", data)
-    return triple_input_gradient(node, (replace(node, op=TripleLinear(chunk=chunk)), stream), t.type("weights"))
+    return triple_input_gradient(node, t, (replace(node, op=TripleLinear(chunk=chunk)), stream))
 
 
-def gradient_of_layer(r: Rng, lora: bool = False) -> Case:
+def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False) -> Case:
     case = layer_gradient(r, bool(r.random() < 0.1))
     case = replace(case, op=replace(case.op, shift=int(r.integers(-1, 34)) if r.random() < 0.2 else case.op.shift))  # type: ignore[attr-defined,call-arg]
+    case = with_gain(case, r, case.types["weights"].shape[0]) if gain else case
     return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
 
 
@@ -99,7 +102,11 @@ GENERATORS = {
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),
     "triple_lora": (partial(triple_layer, kind="lora"), 24),
-    "triple_gain": (partial(triple_layer, kind="gain"), 8),
+    "triple_sums_gain": (partial(triple_layer, kind="sums", gain=True), 8),
+    **{f"triple_{k}_gain": (partial(triple_layer, kind=k, gain=True), 8) for k in ("relu", "any", "row_relu", "row_any")},
+    "triple_depthwise_relu_gain": (partial(depthwise_layer, relu=True, gain=True), 12),
+    "triple_depthwise_gain": (partial(depthwise_layer, relu=False, gain=True), 12),
+    "triple_gain_input_gradient": (partial(gradient_of_layer, gain=True), 12),
     "triple_row_relu": (partial(triple_layer, kind="row_relu"), 16),
     "triple_row_any": (partial(triple_layer, kind="row_any"), 16),
 }
@@ -115,7 +122,8 @@ def test_packed_layer_means_what_the_layer_means(seed: int) -> None:
     r, found = np.random.default_rng([seed, 9]), 0
     for _ in range(40):
         deep = r.random() < 0.5
-        case = in_form(small_window(depthwise(r, 1), r), r, bool(r.random() < 0.5)) if deep else any_layer(r, pick(r, "relu", "any", "sums"))
+        case = in_form(small_window(depthwise(r, 1), r), r, bool(r.random() < 0.5)) if deep else any_layer(r, pick(r, "relu", "any", "sums"), False)
+        case = with_gain(case, r, case.types["bias"].size) if r.random() < 0.3 else case
         packer = partial(triple_depthwise, 3) if deep else partial(triple, pick(r, 0, 4, *FEWER_VALUES))
         try:
             packed, _ = repacked(case, packer, bool(r.random() < 0.4))

@@ -112,7 +112,7 @@ def _through_stream(
 ) -> tuple[Node, list[Value], str]:
     """A packer of the gradient that reads what its layer reads."""
     assert graph is not None
-    return triple_input_gradient(node, _packed_layer(graph, node.inputs["weights"], target, savings), t.type("weights"))
+    return triple_input_gradient(node, t, _packed_layer(graph, node.inputs["weights"], target, savings))
 
 
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:

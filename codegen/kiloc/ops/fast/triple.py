@@ -32,6 +32,9 @@ OFFSET = 128
 POSITIONS, PANEL_WORDS = 6, 4
 """Of a panel: positions, and words that hold a value of each."""
 
+GAINED_BYTES = 16
+"""Of what the sums of a channel with a gain start from and end with."""
+
 FOUR = 4
 """Values of a window that the product takes at once."""
 
@@ -86,18 +89,19 @@ class TripleLinear(PackedLinear):
         """Bytes: of the panel, of sums of chunks, of a pixel outside, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
         if self.form.startswith("row"):
-            return 0
+            return GAINED_BYTES * y[2] if t.has("gain") else 0
         window = self.layer.window_of(self.plain(t))
         pixel = window.kernel == window.stride == (1, 1) and window.pad == (0, 0, 0, 0) and x[:2] == y[:2]
         parts = 4 * PANEL_WORDS * (self.chunk + 1)
         parts += 4 * POSITIONS * (-(-y[2] // 2) * 2) if self.chunk < self.length else 0
         parts += 0 if pixel else -(-x[2] // 4) * 4
-        parts += gain_bytes(y[2]) if t.has("gain") else 0
+        if t.has("gain"):
+            parts += gain_bytes(y[2]) if self.wide else GAINED_BYTES * y[2]
         return parts + (0 if self.starts_on_stack(t) else self.start_bytes(t))
 
     def start_bytes(self, t: NodeTypes) -> int:
         """Bytes of what the sums start from, where the bias is trained."""
-        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if t.has("fold") and not self.wide else 0
+        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if t.has("fold") and not (self.wide or t.has("gain")) else 0
 
     def starts_on_stack(self, t: NodeTypes) -> bool:
         """Whether those lie on the stack, and the panel does not."""
@@ -117,10 +121,10 @@ class TripleLinear(PackedLinear):
         if self.wide:
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "chunk": self.chunk}
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in LORA_OPERANDS]
-            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
-        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
+        arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
+        arguments += [Argument(n.outputs[0]), *([] if row and not t.has("gain") else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         used = {"kt_trained_on_stack", "kt_triple_on_stack"} if self.on_stack else {"kt_triple_start_on_stack"} if self.starts_on_stack(t) else set()
         stacks = ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
@@ -128,9 +132,12 @@ class TripleLinear(PackedLinear):
         struct = "kt_triple_conv2d_lora_params" if self.wide else "kt_triple_conv2d_params"
         source = "triple_row" if row else symbol[3:-3]
         needs: tuple[str, ...] = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
-        if t.has("gain"):
+        if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")
             symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
+        elif t.has("gain"):
+            source = "triple_row_scaled" if row else "triple_conv2d_scaled"
+            symbol = f"kt_{source}{'_relu' if self.form.endswith('relu') else ''}_s8"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/triple_convolution/{source}.c", needs, unreached)
 
 
@@ -204,10 +211,10 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     whole = np.pad(weights, ((0, 0), (0, -weights.shape[1] % FOUR)))
     chunk = chunk_of(whole, most or whole.shape[1])
     op, slow = TripleLinear(layer, t.type("weights"), "sums", chunk=chunk), ""
-    if not (t.has("lora_u") or t.has("gain")):
+    if not t.has("lora_u"):
         q, (_, y) = requantization(layer, t), layer.images(t)
         try:
-            start = packing.start(q, weights, z, frozen(values[node.inputs["bias"]]))
+            start = packing.start(q, weights, z, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
         except packing.NotProved as reason:
             slow = str(reason)
         else:

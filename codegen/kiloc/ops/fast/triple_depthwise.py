@@ -15,6 +15,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._activation import clamp_range
+from .._gain import GAIN_OPERANDS
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
 from .packed import frozen
@@ -62,7 +63,8 @@ class TripleDepthwise(PackedDepthwise):
         columns = (width - 1) * w.stride[1] + (w.kernel[1] - 1) * w.dilation[1] + 1
         group = -(-min(self.rows, height) // 3)
         kept = w.pad[0] * t.type("x").shape[2] if self.in_place and self.rows < height else 0
-        return 8 * columns * ((group - 1) * w.stride[0] + (w.kernel[0] - 1) * w.dilation[0] + 1) + -(-kept // 4) * 4
+        gained = 4 * (-(-w.kernel[0] * w.kernel[1] // 4) + packing.EPILOGUE) if t.has("gain") else 0
+        return gained + 8 * columns * ((group - 1) * w.stride[0] + (w.kernel[0] - 1) * w.dilation[0] + 1) + -(-kept // 4) * 4
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {
@@ -73,9 +75,13 @@ class TripleDepthwise(PackedDepthwise):
             "bias_limit": self.limit,
             "rows": self.rows,
         }
-        name = f"triple_depthwise{'_relu' if self.relu else ''}"
-        arguments: tuple[Argument | Scratch, ...] = (*(Argument(v) for v in (n.inputs["x"], n.inputs["bias"], n.outputs[0])), Scratch())
-        source = f"kernels/triple_depthwise/{name}.c"
+        relu = "_relu" if self.relu else ""
+        name, source = f"triple_depthwise{relu}", f"triple_depthwise{relu}"
+        if t.has("gain"):
+            name, source = f"triple_depthwise_scaled{relu}", "triple_depthwise_scaled"
+        operands = [n.inputs[o] for o in ("x", "bias", *GAIN_OPERANDS) if t.has(o)]
+        arguments: tuple[Argument | Scratch, ...] = (*map(Argument, (*operands, n.outputs[0])), Scratch())
+        source = f"kernels/triple_depthwise/{source}.c"
         return KernelCall(
             f"kt_{name}_s8",
             "kt_triple_depthwise_params",
@@ -99,8 +105,8 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     """The node that stands for a layer, in bands of at most so many rows (0: of all), and the constants that it adds. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
-    if t.has("delta") or t.has("gain"):
-        raise packing.NotProved("its weights or gains are trained")
+    if t.has("delta"):
+        raise packing.NotProved("its weights are trained")
     if layer.multiplier_of_depth(t) != 1:
         return as_convolution(partial(triple, 0 if most == 0 else FEWER_VALUES[most == FEWER_ROWS[-1]]), node, t, values)
     constant = values[node.inputs["weights"]].data
@@ -110,7 +116,7 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
         raise packing.NotProved("sums reach 2^20")
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    start = packing.start(q, weights, t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    start = packing.start(q, weights, t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
     height = t.result().shape[1]
     op = TripleDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), min(most or height, height), start.limit)
     channels = len(weights)

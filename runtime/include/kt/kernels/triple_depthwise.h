@@ -34,6 +34,13 @@ void kt_triple_depthwise_relu_s8(const kt_triple_depthwise_params *params, const
 /* kt_depthwise_conv2d_s8 where the clamp is all of int8. */
 void kt_triple_depthwise_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch);
 
+/* The same with a trained gain, in the stream's requantisation. fold is not NULL. scratch: the words that the stream has of one channel more, in
+ * front. */
+void kt_triple_depthwise_scaled_relu_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                        const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_triple_depthwise_scaled_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                   const int8_t *gain_exponent, int8_t *y, void *scratch);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,5 +4,5 @@
 
 void kt_triple_depthwise_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch)
 {
-    kt_triple_depthwise(params, x, bias, y, scratch, 128, KT_TWO_ROWS(away), KT_THREE_ROWS(away));
+    kt_triple_depthwise(params, x, bias, NULL, y, scratch, 128, KT_TWO_ROWS(away), KT_THREE_ROWS(away));
 }
