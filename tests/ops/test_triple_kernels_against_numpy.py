@@ -12,7 +12,7 @@ from kernel_driver import Case, Library, Rng, check, generated, library, pick, s
 from test_kernels_against_numpy import depthwise, linear
 from test_method_kernels_against_numpy import with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
-from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels
+from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels, with_delta
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes
@@ -38,9 +38,10 @@ def any_layer(r: Rng, kind: str, gain: bool) -> Case:
     row = kind.startswith("row")
     case = wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4)) if row or r.random() < 0.3 else linear(r, "lora" if kind == "lora" else "")
     case = extreme(case, r) if r.random() < 0.3 else case
-    if gain:
+    case = with_delta(case, r) if kind == "delta" else case
+    if gain or (kind == "delta" and r.random() < 0.3):
         case = with_gain(case, r, case.types["bias"].size)
-    if kind not in ("lora", "sums"):
+    if kind not in ("lora", "sums", "delta"):
         case = in_form(case, r, kind.endswith("relu"))
         case = case if gain else with_dead_channels(case, r)
     return case
@@ -52,7 +53,7 @@ def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     for _ in range(1000):
         case = any_layer(r, kind, gain)
         try:
-            packer = triple_on_stack if r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
+            packer = triple_on_stack if kind != "delta" and r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
             found, _ = repacked(case, packer, bool(r.random() < 0.4))
         except NotProved:
             continue
@@ -101,6 +102,7 @@ GENERATORS = {
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),
+    "triple_delta": (partial(triple_layer, kind="delta"), 40),
     "triple_lora": (partial(triple_layer, kind="lora"), 24),
     "triple_sums_gain": (partial(triple_layer, kind="sums", gain=True), 8),
     **{f"triple_{k}_gain": (partial(triple_layer, kind=k, gain=True), 8) for k in ("relu", "any", "row_relu", "row_any")},

@@ -146,6 +146,8 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if isinstance(node.op, AttentionGradient):
         return [_in_one_pass]
+    if kernels_of(target) in WITHOUT_DSP and linear and "delta" in node.inputs:
+        return [partial(triple, 0)]
     if kernels_of(target) in WITHOUT_DSP and linear:
         return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:
