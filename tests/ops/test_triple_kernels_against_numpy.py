@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, generated, library, pick, seeds
+from kernel_driver import Case, Library, Rng, check, codes, generated, library, pick, seeds
 from test_kernels_against_numpy import depthwise, linear
-from test_method_kernels_against_numpy import with_gain
+from test_method_kernels_against_numpy import rows_table, with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
 from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels, with_delta
 
@@ -87,16 +87,31 @@ def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, li
     return triple_input_gradient(node, t, (replace(node, op=TripleLinear(chunk=chunk)), stream))
 
 
-def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False) -> Case:
+def with_delta_share(case: Case, r: Rng) -> Case:
+    """The gradient with a delta's share, of all channels or some, which may saturate."""
+    weights = case.types["weights"]
+    rows = rows_table(r, weights.shape[0])
+    whole = bool(r.random() < 0.5)
+    shape = (weights.shape[0] if whole else int(rows.max()) + 1, *weights.shape[1:])
+    types = {**case.types, "delta": TensorType(shape, "int8"), "delta_exponent": TensorType((), "int8")}
+    arrays = {**case.arrays, "delta": codes(r, *shape), "delta_exponent": np.array(r.integers(-24, 8), np.int8)}
+    if not whole:
+        types["delta_rows"], arrays["delta_rows"] = TensorType((weights.shape[0],), "int16"), rows
+    return replace(case, types=types, arrays=arrays)
+
+
+def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False, delta: bool = False) -> Case:
     case = layer_gradient(r, bool(r.random() < 0.1))
     case = replace(case, op=replace(case.op, shift=int(r.integers(-1, 34)) if r.random() < 0.2 else case.op.shift))  # type: ignore[attr-defined,call-arg]
     case = with_gain(case, r, case.types["weights"].shape[0]) if gain else case
+    case = with_delta_share(case, r) if delta else case
     return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
 
 
 GENERATORS = {
     "triple_input_gradient": (gradient_of_layer, 40),
     "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
+    "triple_delta_input_gradient": (partial(gradient_of_layer, delta=True), 24),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
