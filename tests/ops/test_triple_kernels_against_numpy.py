@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, codes, generated, library, pick, seeds
 from test_kernels_against_numpy import depthwise, linear
-from test_method_kernels_against_numpy import rows_table, with_gain
+from test_method_kernels_against_numpy import depthwise_delta, exponent, rows_table, with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
 from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels, with_delta
 
@@ -77,6 +77,17 @@ def depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     raise AssertionError("no case")
 
 
+def depthwise_with_delta(r: Rng) -> Case:
+    """A depthwise layer with a delta of all channels or some, sometimes with a gain, in bands of any rows."""
+    case = depthwise(r, 1)
+    case = small_window(case, r) if r.random() < 0.5 else case
+    case = extreme(case, r) if r.random() < 0.2 else case
+    channels, kernel = case.types["bias"].size, case.types["weights"].shape[1:3]
+    case = depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4))
+    case = with_gain(case, r, channels) if r.random() < 0.3 else case
+    return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), True)[0]
+
+
 def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, list[Value], str]:
     """A packer: the gradient reads a stream as its layer has it, in chunks of at most so many values."""
     weights = values[node.inputs["weights"]].data.astype(np.int64).reshape(t.type("weights").shape[0], -1)
@@ -114,6 +125,7 @@ GENERATORS = {
     "triple_delta_input_gradient": (partial(gradient_of_layer, delta=True), 24),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
+    "triple_depthwise_delta": (depthwise_with_delta, 40),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),

@@ -9,10 +9,9 @@
 
 #include "kt/kernels/triple_depthwise.h"
 #include "../../product/triple_rows.h"
-#include "../packed_convolution/packed_gain.h"
 #include "../window.h"
 
-/* A band of one channel. weights: of the channel, with its requantisation behind them; bias: what its sums start from. kept: rows of the input above the band that its own results have overwritten, `keeps` of them. */
+/* A band of one channel. kept: rows of the input above the band that its own results have overwritten, `keeps` of them. */
 typedef struct {
     const kt_triple_depthwise_params *params;
     const int8_t *x;
@@ -25,15 +24,7 @@ typedef struct {
     int32_t group;       /* R */
     int32_t second, third;
     int32_t height;      /* input rows of a column */
-    const int32_t *weights;
-    int32_t bias;
 } kt_triple_band;
-
-/* A trained gain, and room for the weights and the requantisation of one channel. */
-typedef struct {
-    kt_gain gain;
-    int32_t *words;
-} kt_gained_channel;
 
 typedef void kt_triple_rows_kernel(const kt_triple_rows *rows);
 
@@ -176,7 +167,8 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 }
 #endif
 
-KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t negative, kt_triple_rows_kernel *two,
+/* weights: of the channel, with its requantisation behind them; bias: what its sums start from. */
+KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
                                   kt_triple_rows_kernel *three)
 {
     const kt_triple_depthwise_params *const params = band->params;
@@ -188,10 +180,10 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t negative, 
     const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
     kt_triple_rows rows = {band->plane, band->y + band->first * line + band->channel, window->output[KT_X],
                            KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line, band->third * line,
-                           band->weights, band->bias};
+                           weights, bias};
     int32_t left = band->group;
     if (three != NULL && dense && left > 1) {
-        rows.bias = band->bias * 256;
+        rows.bias = bias * 256;
         while (left > 0) {
             const int32_t count = left == 2 || left == 4 ? 2 : 3;
             (count == 2 ? two : three)(&rows);
@@ -216,35 +208,6 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t negative, 
     }
 }
 
-/* What the sums of the band's channel are made of. gained: NULL without a gain. */
-KT_INLINE void kt_place_channel(kt_triple_band *band, const int32_t *bias, const kt_gained_channel *gained)
-{
-    const kt_triple_depthwise_params *const params = band->params;
-    const int32_t c = band->channel, limit = params->bias_limit;
-    const int32_t count = (params->window.kernel[KT_Y] * params->window.kernel[KT_X] + 3) / 4;
-    band->weights = params->stream + c * (count + 3);
-    if (gained != NULL) {
-        const int32_t factor = kt_gain_factor(&gained->gain, c);
-        memcpy(gained->words, band->weights, (size_t)count * sizeof *gained->words);
-        kt_gained_epilogue(band->weights + count, factor, gained->words + count);
-        band->weights = gained->words;
-        band->bias = params->fold[c] + kt_clamp(kt_bias_before_gain(bias[c], factor), -limit, limit);
-    } else {
-        band->bias = params->fold == NULL ? bias[c] : params->fold[c] + kt_clamp(bias[c], -limit, limit);
-    }
-}
-
-/* The channel of a band. */
-KT_INLINE void kt_triple_channel(kt_triple_band *band, int32_t negative, kt_triple_rows_kernel *two, kt_triple_rows_kernel *three)
-{
-    kt_fill_plane(band);
-    if (band->kept != NULL) {
-        kt_keep_rows(band);
-        band->keeps = band->params->window.pad[KT_Y];
-    }
-    kt_results_of_band(band, negative, two, three);
-}
-
 /* The band of result rows from `first` on. */
 static inline void kt_triple_place(kt_triple_band *band, int32_t first)
 {
@@ -257,16 +220,38 @@ static inline void kt_triple_place(kt_triple_band *band, int32_t first)
     band->height = (band->group - 1) * window->stride[KT_Y] + (window->kernel[KT_Y] - 1) * window->dilation[KT_Y] + 1;
 }
 
-/* gained: NULL without a gain. */
-KT_INLINE void kt_triple_depthwise(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const kt_gained_channel *gained,
-                                   int8_t *y, void *scratch, int32_t negative, kt_triple_rows_kernel *two, kt_triple_rows_kernel *three)
+/* Words of a channel's weights. */
+static inline int32_t kt_words_of_taps(const kt_window *window)
+{
+    return (window->kernel[KT_Y] * window->kernel[KT_X] + 3) / 4;
+}
+
+/* The weights of the band's channel, and what its sums start from. */
+static inline const int32_t *kt_band_weights(const kt_triple_band *band)
+{
+    return band->params->stream + band->channel * (kt_words_of_taps(&band->params->window) + 3);
+}
+
+static inline int32_t kt_band_bias(const kt_triple_band *band, const int32_t *bias)
+{
+    const kt_triple_depthwise_params *const params = band->params;
+    const int32_t c = band->channel;
+    return params->fold == NULL ? bias[c] : params->fold[c] + kt_clamp(bias[c], -params->bias_limit, params->bias_limit);
+}
+
+/* The results of one channel of a band whose plane is filled. */
+typedef void kt_band_results(const void *context, const kt_triple_band *band);
+
+/* All channels of all bands. */
+KT_INLINE void kt_walk_triple_bands(const kt_triple_depthwise_params *params, const int8_t *x, int8_t *y, void *scratch, const void *context,
+                                    kt_band_results *results)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y];
     const int32_t direction = kt_direction(x, y);
     const int32_t bands = (height + params->rows - 1) / params->rows;
     const int in_place = x == y && window->input[KT_Y] == height && window->input[KT_X] == window->output[KT_X];
-    kt_triple_band band = {params, x, y, scratch, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0};
+    kt_triple_band band = {params, x, y, scratch, NULL, 0, 0, 0, 0, 0, 0, 0, 0};
     int32_t index = kt_first(direction, bands), left;
     kt_triple_place(&band, 0);
     if (in_place && bands > 1) {
@@ -275,8 +260,12 @@ KT_INLINE void kt_triple_depthwise(const kt_triple_depthwise_params *params, con
     }
     for (left = bands * channels; left > 0; left--) {
         kt_triple_place(&band, index * params->rows);
-        kt_place_channel(&band, bias, gained);
-        kt_triple_channel(&band, negative, two, three);
+        kt_fill_plane(&band);
+        if (band.kept != NULL) {
+            kt_keep_rows(&band);
+            band.keeps = window->pad[KT_Y];
+        }
+        results(context, &band);
         if (in_place) { /* a channel after the other: each is overwritten by itself alone */
             index++;
             if (index == bands) {
