@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -354,6 +354,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
         **({"kept": _kept(c)} if c.graph.streams() else {}),
+        **({"sliced_step": asdict(m.sliced)} if m.sliced else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
