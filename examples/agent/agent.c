@@ -13,6 +13,7 @@
 #include "kt_board.h"
 #include "kt_agent.h"
 #include "kt_link.h"
+#include "kt_steps.h"
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
@@ -316,6 +317,25 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
     return (uint8_t)status;
 }
 
+static uint8_t train_slice(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return kt_steps_train(data, length, end, (const int8_t *)input, target);
+}
+
+static uint8_t checksum(const uint8_t *data, size_t length, uint8_t **end)
+{
+    const kt_steps_area areas[2] = {
+        {(const uint8_t *)arena, AGENT_ARENA_BYTES},
+        {(const uint8_t *)state, kt_agent.interface->state_bytes},
+    };
+    return kt_steps_checksum(data, length, end, areas);
+}
+
+static uint8_t read_arena(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return read_area((area){(uint8_t *)arena, AGENT_ARENA_BYTES}, data, length, end);
+}
+
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
@@ -405,6 +425,9 @@ static const command commands[] = {
     [15] = {write_adapter, ANY_TIME},
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
+    [32] = {train_slice, WITH_MODEL | MEASURED},
+    [33] = {checksum, WITH_MODEL},
+    [34] = {read_arena, WITH_MODEL},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

@@ -353,6 +353,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
+        "state_members": _state_members(c) if c.graph.state() else [],
         **({"kept": _kept(c)} if c.graph.streams() else {}),
         **({"sliced_step": asdict(m.sliced)} if m.sliced else {}),
         "page_bytes": m.page_bytes,
@@ -364,6 +365,12 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _state_members(c: Compilation) -> list[dict[str, Any]]:
+    """What a state holds, and where: what a difference of two states is named by."""
+    layout = state_layout(c.graph)
+    return [{"value": v.name, "area": "state", "offset": layout.offset(v.name), "bytes": v.type.bytes} for v in layout.values]
 
 
 def _kept(c: Compilation) -> list[dict[str, Any]]:

@@ -43,6 +43,7 @@ from .commands.options import (
     writable,
 )  # fmt: skip
 from .commands.packaging import package_command
+from .commands.replaying import replay_command
 from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
 from .commands.subject import wanted_of
 from .data import Wanted, read_names
@@ -73,6 +74,7 @@ for command in (
     checking.quantize_command,
     starting.new,
     package_command,
+    replay_command,
     models,
 ):
     main.add_command(command)

@@ -16,7 +16,6 @@ from ..ops.fast.attention_gradient import AttentionGradient
 from ..ops.fast.packed import PackedLinear
 from ..ops.fast.packed_depthwise import PackedDepthwise
 from ..ops.fast.packed_input_gradient import PackedInputGradient
-from ..ops.update.optimizer import Optimizer
 from ..passes.kernels import choose, forms
 from .plan import Forecast
 
@@ -47,8 +46,6 @@ BANDED, BY_POSITION = Terms(1.5, 1.8), Terms(5.5, 0.0)
 PORTABLE = Terms(3.9, 150.0)
 ATTENTION = Terms(5.9, 0.0)
 """Attention by rows and its gradient, heads of 16 values: from what QEMU counts at 40 and 80 positions."""
-ELEMENTWISE = Terms(0.0, 9.0)
-"""Of what is no product, where a step is cut into slices."""
 OTHER = Terms(0.0, 0.0)
 """What is no layer counts little beside those."""
 
@@ -73,14 +70,9 @@ def _terms(graph: Graph, node: Node) -> tuple[Terms, float]:
     if forms(node, TARGET) == 1:
         return OTHER, 0.0
     choice = choose(graph, node, TARGET)
+    op = choice.node.op
     if choice.node is node and UNCALIBRATED not in choice.slow:
         return PORTABLE, 0.0
-    return _packed_terms(choice.node)
-
-
-def _packed_terms(node: Node) -> tuple[Terms, float]:
-    """Of a node whose kernel reads packed constants."""
-    op = node.op
     sums = getattr(op, "form", "") in ("sums", "delta") or not {"lora_du", "delta"}.isdisjoint(node.inputs)
     if isinstance(op, PackedLinear):
         return PACKED_SUMS if sums else PACKED, 0.0 if op.form.startswith("row") else 1 / op.weights.shape[0]
@@ -93,22 +85,3 @@ def instructions(forecast: Forecast, accumulate: int = 1) -> int:
     """Of one training step: the passes of a sample, and its share of an update."""
     trained = sum(forecast.graph.type(p.values["value"]).size for p in forecast.graph.parameters)
     return round(step_instructions(forecast.train.graph) + PER_PARAMETER * trained / accumulate)
-
-
-def node_instructions(graph: Graph) -> dict[str, int]:
-    """Of each node of a training slice as it is emitted, with its kernels, by name: where a step may be cut."""
-    return {node.name: max(1, round(_of_emitted(graph, node))) for node in graph.nodes}
-
-
-def _of_emitted(graph: Graph, node: Node) -> float:
-    if isinstance(node.op, Optimizer):
-        return PER_CALL + PER_PARAMETER * graph.type(node.inputs["accumulator"]).size
-    macs, results = node.op.macs(node_types(graph, node)), sum(graph.type(out).size for out in node.outputs)
-    changed = sum(graph.type(name).size for name in node.updates)
-    if isinstance(node.op, PackedLinear | PackedDepthwise | PackedInputGradient):
-        terms, laid = _packed_terms(node)
-    elif isinstance(node.op, Attention | AttentionGradient):
-        terms, laid = ATTENTION, 0.0
-    else:
-        terms, laid = (PORTABLE if macs else ELEMENTWISE), 0.0
-    return PER_CALL + (terms.mac + PER_VALUE * laid) * macs + terms.result * results + PER_GRADIENT * changed
