@@ -12,10 +12,18 @@ typedef struct {
     uint32_t bytes;
 } kt_steps_area;
 
-/* Command 32: go on with a training step. input, values: where WRITE_INPUT and WRITE_TARGET left them. */
-uint8_t kt_steps_train(const uint8_t *data, size_t length, uint8_t **end, const int8_t *input, const float *values);
+/* Memory of the command loop: what WRITE_INPUT and WRITE_TARGET wrote, the arena and the state. */
+typedef struct {
+    const int8_t *input;
+    const float *values;
+    kt_steps_area areas[2];
+} kt_steps_memory;
 
-/* Command 33: the CRC-32 of each of some ranges of the arena (areas[0]) and of the state (areas[1]). */
-uint8_t kt_steps_checksum(const uint8_t *data, size_t length, uint8_t **end, const kt_steps_area areas[2]);
+extern const kt_steps_memory kt_steps;
+
+/* Commands 32 to 34: go on with a training step; the CRC-32 of each of some ranges; bytes of the arena. */
+uint8_t kt_steps_train(const uint8_t *data, size_t length, uint8_t **end);
+uint8_t kt_steps_checksum(const uint8_t *data, size_t length, uint8_t **end);
+uint8_t kt_steps_read_arena(const uint8_t *data, size_t length, uint8_t **end);
 
 #endif

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kiloc.emit import SlicedStep, Written
+from kiloc.emit import Written
 
 from . import toolchain
 from .devices.base import Device
@@ -87,7 +87,8 @@ def replay(
     """
     log, manifest = read_log(path), Manifest.load(build_dir)
     _check_belongs(log, manifest)
-    with HostDevice(manifest) as host:
+    host = HostDevice(manifest)
+    with host:
         return _Run(log, host, device, samples or {}).all()
 
 
@@ -108,6 +109,16 @@ def _check_belongs(log: Log, manifest: Manifest) -> None:
         raise DeviceError(where, what, "replay with a build of the same options without the key: its bits are the same")
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A step that was repeated: from which state, on what, and the device's checksums of its kernels."""
+
+    number: int
+    before: bytes
+    asked: tuple[bytes, int, bytes]
+    kernels: list[int]
+
+
 @dataclass
 class _Run:
     """How far a replay is."""
@@ -121,6 +132,8 @@ class _Run:
     steps: int = 0
     updates: int = 0
     checked: int = 0
+    open: list[_Step] = field(default_factory=list)
+    """Steps since a state was last compared."""
 
     def all(self) -> Replay:
         difference: Difference | None = None
@@ -133,7 +146,15 @@ class _Run:
                 break
         of = self.log.header
         return Replay(
-            str(self.log.path), str(of.get("device")), str(of.get("model")), self.steps, self.updates, self.checked, difference, self.log.torn, self.notes()
+            str(self.log.path),
+            str(of.get("device")),
+            str(of.get("model")),
+            self.steps,
+            self.updates,
+            self.checked,
+            difference,
+            self.log.torn,
+            self.notes(),
         )
 
     def notes(self) -> tuple[str, ...]:
@@ -154,7 +175,8 @@ class _Run:
                 self.samples.append((content[:32], content[32:] or self.given.get(content[:32], b"")))
                 return None
             case Kind.STEP:
-                return self.step(*struct.unpack_from("<IifI", content), np.frombuffer(content[16:], "<u4").tolist())
+                number, label, loss, crc = struct.unpack_from("<IifI", content)
+                return self.step(number, label, loss, crc, np.frombuffer(content[16:], "<u4").tolist())
             case Kind.APPLY:
                 self.updates += 1
                 return self.called("apply", self.host._apply, content)
@@ -173,6 +195,7 @@ class _Run:
 
     def state(self, why: Why, state: bytes) -> Difference | None:
         if why != Why.CHANGED:
+            self.open.clear()
             self.host.set_state(state)
             return None
         before = self.host._read_state()
@@ -188,8 +211,11 @@ class _Run:
         (crc,) = struct.unpack_from("<I", content)
         self.checked += 1
         if crc == zlib.crc32(self.host._read_state()):
+            self.open.clear()
             return None
-        return Difference(self.steps, name, f"{name} behind it left another state{f': {more}' if more else ''}")
+        if name in ("reset", "load_adapter"):  # whatever was trained before
+            self.open.clear()
+        return self.first_kernel(name, f"{name} behind it left another state{f': {more}' if more else ''}")
 
     def sample(self, number: int) -> bytes:
         digest, found = self.samples[number]
@@ -211,49 +237,77 @@ class _Run:
         same_loss = np.float32(got).tobytes() == np.float32(loss).tobytes()
         if crc != UNCHECKED:
             self.checked += 1
+        self.open.append(_Step(self.steps, before, asked, kernels))
         if same_loss and crc in (UNCHECKED, zlib.crc32(self.host._read_state())):
+            if crc != UNCHECKED:
+                self.open.clear()
             return None
         found = f"its loss is {loss!r}, here {got!r}" if not same_loss else "its loss is equal, the state behind it is another"
-        return self.kernel(before, asked, kernels, found)
+        return self.first_kernel("train_step", found)
 
     # ---- The kernel ----
 
-    def kernel(self, before: bytes, asked: tuple[bytes, int, bytes], kernels: list[int], found: str) -> Difference:
-        """The first kernel that differs in a step that starts from a state."""
-        steps = self.host.manifest.steps
-        if not steps:
-            hint = "a build with slice_instructions names the kernel"
-            return Difference(self.steps, "train_step", f"{found}; {hint}")
-        if kernels and self.log.header.get("plan") == plan_of(self.host):
-            self.host._write_state(before)
-            for i, step in enumerate(steps):
-                self.host._train_slice(*asked, 1)
-                if i < len(kernels) and of_kernel(self.host, step.writes) != kernels[i]:
-                    return self.named(i, step, found, ())
-            return Difference(self.steps, "train_step", f"{found}, though all kernels wrote the same: the state was changed behind the last of them")
+    def first_kernel(self, call: str, found: str) -> Difference:
+        """The first kernel that differs in the steps since a state was last compared; found: what a call behind them showed."""
+        steps, device = self.host.manifest.steps, None
+        try:
+            for step in self.open if steps else []:
+                named = self.by_checksums(step, found)
+                if named is None and not step.kernels and self.other is not None:
+                    device = device or self.other()
+                    named = self.beside(device, step, found)
+                if named is not None:
+                    return named
+        finally:
+            if device is not None:
+                device.close()
+        return Difference(self.steps, call, f"{found}{self.why_no_kernel()}")
+
+    def why_no_kernel(self) -> str:
+        """Behind what was found: why no kernel is named."""
+        if not self.open:
+            return ""
+        if not self.host.manifest.steps:
+            return "; a build with slice_instructions names the kernel"
+        if any(step.kernels for step in self.open):
+            if self.log.header.get("plan") == plan_of(self.host):
+                return ", though all kernels wrote the same: the state was changed behind the last of them"
+            return "; the firmware's kernels are in another order than this build's: replay with the build that it was made of"
         if self.other is None:
-            why = "its order of kernels is another" if kernels else "the log holds no checksums of kernels"
-            hint = "record with kernels=True, or replay with --device to repeat the step beside another device"
-            return Difference(self.steps, "train_step", f"{found}; {why}: {hint}")
-        with self.other() as device:
-            return self.beside(device, before, asked, found)
+            return (
+                "; the log holds no checksums of kernels: record with kernels=True, or replay with --device to repeat the step beside another device"
+            )
+        return ", but the other device gives the bits of this computer: the fault is the recorded device's"
 
-    def beside(self, device: Device, before: bytes, asked: tuple[bytes, int, bytes], found: str) -> Difference:
-        """Repeat the step on another device too, kernel by kernel."""
-        for one in (self.host, device):
-            one._write_state(before)
-        for i, step in enumerate(self.host.manifest.steps):
-            for one in (self.host, device):
-                one._train_slice(*asked, 1)
-            if self.host._checksums(step.writes) != device._checksums(step.writes):
-                places = tuple(place for w in step.writes if (place := first_of(w, self.host, device)))
-                return self.named(i, step, f"{found}; so it does on {device.name}", places)
-        return Difference(self.steps, "train_step", f"{found}, but {device.name} gives the bits of this computer: the fault is the recorded device's")
+    def by_checksums(self, step: _Step, found: str) -> Difference | None:
+        """By the checksums of kernels in the log, where they are of this build's."""
+        if not step.kernels or self.log.header.get("plan") != plan_of(self.host):
+            return None
+        self.host._write_state(step.before)
+        for i, one in enumerate(self.host.manifest.steps):
+            self.host._train_slice(*step.asked, 1)
+            if i < len(step.kernels) and of_kernel(self.host, one.writes) != step.kernels[i]:
+                return self.named(step, i, found, ())
+        return None
 
-    def named(self, i: int, step: SlicedStep, found: str, places: tuple[str, ...]) -> Difference:
-        what = f"{found}. The first kernel that differs is {step.kernel}, {step.name}, {i + 1} of {len(self.host.manifest.steps)} ({step.phase})"
+    def beside(self, device: Device, step: _Step, found: str) -> Difference | None:
+        """By repeating the step on another device too, kernel by kernel."""
+        for each in (self.host, device):
+            each._write_state(step.before)
+        for i, one in enumerate(self.host.manifest.steps):
+            for each in (self.host, device):
+                each._train_slice(*step.asked, 1)
+            if self.host._checksums(one.writes) != device._checksums(one.writes):
+                places = tuple(place for w in one.writes if (place := first_of(w, self.host, device)))
+                return self.named(step, i, f"{found}; so it does on {device.name}", places)
+        return None
+
+    def named(self, of: _Step, i: int, found: str, places: tuple[str, ...]) -> Difference:
+        steps = self.host.manifest.steps
+        step = steps[i]
+        what = f"{found}. The first kernel that differs is {step.kernel}, {step.name}, {i + 1} of {len(steps)} ({step.phase})"
         what += f": {'; '.join(places)}" if places else ""
-        return Difference(self.steps, "train_step", what, step.name, step.kernel, step.phase, places)
+        return Difference(of.number, "train_step", what, step.name, step.kernel, step.phase, places)
 
 
 def differing(ours: bytes, theirs: bytes, manifest: Manifest) -> list[str]:
@@ -273,9 +327,7 @@ def differing(ours: bytes, theirs: bytes, manifest: Manifest) -> list[str]:
 
 def first_of(w: Written, host: Device, device: Device) -> str:
     """The first byte of a value that two devices have differently; "" where they agree."""
-    ours, theirs = (
-        d._read_arena(w.offset, w.bytes) if w.area == "arena" else d._read_state()[w.offset : w.offset + w.bytes] for d in (host, device)
-    )
+    ours, theirs = (d._read_arena(w.offset, w.bytes) if w.area == "arena" else d._read_state()[w.offset : w.offset + w.bytes] for d in (host, device))
     where = np.flatnonzero(np.frombuffer(ours, np.uint8) != np.frombuffer(theirs, np.uint8))
     if not len(where):
         return ""

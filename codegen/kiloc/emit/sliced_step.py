@@ -48,9 +48,7 @@ class CSliced:
     steps: tuple[SlicedStep, ...]
 
 
-def describe(
-    train: Slice, steps: Sequence[CStep], layout: StateLayout, budget: int, instructions: Mapping[str, int], arena_infer: int
-) -> CSliced:
+def describe(train: Slice, steps: Sequence[CStep], layout: StateLayout, budget: int, instructions: Mapping[str, int], arena_infer: int) -> CSliced:
     """The sliced form of a training step. instructions: of each node, by name. arena_infer: bytes that inference and the front end take."""
     begin = -(-arena_infer // ALIGNMENT) * ALIGNMENT
     nodes = {node.name: node for node in train.kernels.nodes}

@@ -237,7 +237,9 @@ class Device(Calls, ABC):
         if every < 1:
             raise ValueError(f"every is {every}: it must be at least 1")
         if kernels and not self.manifest.steps:
-            raise DeviceError(self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, or leave kernels out")
+            raise DeviceError(
+                self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, or leave kernels out"
+            )
         return Recorder(self, path, every, kernels, samples)
 
     # ---- State, adapter, statistics ----

@@ -82,7 +82,7 @@ class Writer:
 
     def __init__(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
         try:
-            self._file: BinaryIO = open(path, "wb")
+            self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115 (open from record to record)
         except OSError as error:
             raise DeviceError(str(path), f"the log cannot be written: {error.strerror}", "choose another file") from None
         self.count = 0
