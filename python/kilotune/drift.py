@@ -25,7 +25,7 @@ INPUT, CONFIDENCE = 1, 2
 UNIT = 256
 """Of deviations, slack, threshold and sums: a standard deviation."""
 MOST_GROUPS = 256
-SLACK, THRESHOLD = 0.75, 12.0
+SLACK, THRESHOLD = 0.5, 12.0
 """In standard deviations; `benchmarks/field_lifetime.py` says what they were chosen on."""
 LEAST_SAMPLES = 8
 
@@ -159,13 +159,13 @@ class DriftDetector:
     last: list[int] = field(default_factory=lambda: [0, 0])
     flags: int = 0
     _of: int = 0
-    _seen: list[tuple[int, int]] = field(default_factory=list)
+    _seen: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.usual = self.usual or [self.reference.distance, self.reference.margin]
 
     def learn(self, samples: int) -> None:
-        """Take the next samples (at least 8) as the usual ones: after an adaptation."""
+        """Take the distances of the next samples (at least 8) as the usual ones: after an adaptation. Margins stay held against the desk's."""
         self._of, self._seen, self.cusum, self.flags = max(samples, LEAST_SAMPLES), [], [0, 0], 0
 
     def update(self, sample: NDArray[Any], output: NDArray[Any] | None) -> int:
@@ -174,7 +174,7 @@ class DriftDetector:
         watched = 2 if output is not None and r.classes > 1 else 1
         self.last = [r.distance_of(sample), self.usual[1].mean if watched == 1 or output is None else margin_of(output)]
         if self._of:
-            self._seen.append((self.last[0], self.last[1]))
+            self._seen.append(self.last[0])
             if len(self._seen) >= self._of:
                 self._settle()
             return 0
@@ -187,9 +187,7 @@ class DriftDetector:
         return self.flags
 
     def _settle(self) -> None:
-        for i, before in enumerate((self.reference.distance, self.reference.margin)):
-            values = [seen[i] for seen in self._seen]
-            mean = _toward_zero(sum(values), self._of)
-            square = sum(v * v for v in values) // self._of - mean * mean
-            self.usual[i] = Usual(mean, max(math.isqrt(max(0, square)), before.deviation // 4, 1))
+        mean = sum(self._seen) // self._of
+        square = sum(v * v for v in self._seen) // self._of - mean * mean
+        self.usual[0] = Usual(mean, max(math.isqrt(max(0, square)), self.reference.distance.deviation // 4, 1))
         self._of = 0

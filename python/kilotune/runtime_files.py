@@ -12,7 +12,18 @@ from kiloc.ir import PACKAGES
 
 from . import resources
 
-PUBLIC = ("kt/model.h", "kt/quantize.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/adapter_slots.h", "kt/sliced_step.h", "kt/state_store.h", "kt/guard.h", "kt/drift.h")
+PUBLIC = (
+    "kt/model.h",
+    "kt/quantize.h",
+    "kt/port.h",
+    "kt/adapter.h",
+    "kt/adapter_pool.h",
+    "kt/adapter_slots.h",
+    "kt/sliced_step.h",
+    "kt/state_store.h",
+    "kt/guard.h",
+    "kt/drift.h",
+)
 """Headers that firmware may include, whatever the model."""
 
 

@@ -18,7 +18,7 @@ def test_every_cut_leaves_a_whole_content(page: int, pages: int, word: int, cont
     options = (f"-DPAGE={page}", f"-DPAGES={pages}", f"-DWORD={word}", "-DCUTS=12")
     program = runtime_program("store.c", tmp_path, ("state_store",), options)
     done, recorded, erased, most = (int(n) for n in run(program, str(content), str(saves)).split())
-    assert done == saves and erased <= recorded <= erased + 40
+    assert done == saves and erased <= recorded <= erased + 50
     used = -(-(content + 32) // 32) * 32
     needed = (saves - 12) * used / page
     assert needed - pages <= erased <= 1.25 * needed + pages, "what is written is erased once, but for the rest of a round"

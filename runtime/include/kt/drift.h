@@ -3,8 +3,8 @@
  * Two numbers of each sample are watched: its distance from the inputs of before, and the margin by which its answer wins. Each feeds a one-sided
  * CUSUM, S := max(0, S + v - slack) with v in standard deviations of what was usual, clipped to 4 of them, which raises its flag where S exceeds a
  * threshold: slack is half of the shift that matters, the threshold decides between early and false (E. S. Page, "Continuous Inspection Schemes",
- * Biometrika 41, 1954). What was usual comes from samples at the desk (kt.DriftReference of Python writes the constants), and after an adaptation
- * from the samples that follow.
+ * Biometrika 41, 1954). What was usual comes from samples at the desk (kt.DriftReference of Python writes the constants); distances may be learned
+ * anew on the device.
  *
  * A distance says that inputs changed, not that answers are wrong; a margin may stay large where answers are wrong. Neither replaces labels. */
 #ifndef KT_DRIFT_H
@@ -40,7 +40,7 @@ typedef struct {
 
 /* What a device remembers; may be stored beside the model's state. All zero is no valid content: kt_drift_init. */
 typedef struct {
-    int64_t sums[2], squares[2]; /* while it learns */
+    int64_t sum, squares;        /* of distances, while it learns */
     kt_drift_usual usual[2];     /* distance, margin */
     int32_t cusum[2];
     int32_t last[2];  /* of the last sample */
@@ -51,7 +51,8 @@ typedef struct {
 
 void kt_drift_init(kt_drift *drift, const kt_drift_reference *reference);
 
-/* Take the next `samples` (at least 8) as the usual ones: after an adaptation. Flags and sums are cleared. */
+/* Take the distances of the next `samples` (at least 8) as the usual ones: after an adaptation. Flags and sums are cleared. Margins stay held
+ * against those at the desk: a model that is still less sure asks for more. */
 void kt_drift_learn(kt_drift *drift, uint32_t samples);
 
 /* A sample, and what the model said of it (NULL: margins are not watched). Returns the flags; they stay until init or learn. */

@@ -16,8 +16,8 @@ void kt_drift_init(kt_drift *drift, const kt_drift_reference *reference)
 
 void kt_drift_learn(kt_drift *drift, uint32_t samples)
 {
-    memset(drift->sums, 0, sizeof drift->sums);
-    memset(drift->squares, 0, sizeof drift->squares);
+    drift->sum = 0;
+    drift->squares = 0;
     memset(drift->cusum, 0, sizeof drift->cusum);
     drift->flags = 0;
     drift->learned = 0;
@@ -67,18 +67,15 @@ static uint32_t root(uint64_t square)
     return (uint32_t)found;
 }
 
-/* What was usual among the learned samples. A deviation is not taken as less than a quarter of that at the desk. */
+/* What distance was usual among the learned samples. Its deviation is not taken as less than a quarter of that at the desk. */
 static void settle(kt_drift *drift, const kt_drift_reference *reference)
 {
-    const kt_drift_usual *const before[2] = {&reference->distance, &reference->margin};
-    for (int i = 0; i < 2; i++) {
-        const int64_t mean = drift->sums[i] / drift->of;
-        const int64_t square = drift->squares[i] / drift->of - mean * mean;
-        const int32_t least = before[i]->deviation / 4 < 1 ? 1 : before[i]->deviation / 4;
-        const int32_t deviation = (int32_t)root(square > 0 ? (uint64_t)square : 0);
-        drift->usual[i].mean = (int32_t)mean;
-        drift->usual[i].deviation = deviation > least ? deviation : least;
-    }
+    const int64_t mean = drift->sum / drift->of;
+    const int64_t square = drift->squares / drift->of - mean * mean;
+    const int32_t least = reference->distance.deviation / 4 < 1 ? 1 : reference->distance.deviation / 4;
+    const int32_t deviation = (int32_t)root(square > 0 ? (uint64_t)square : 0);
+    drift->usual[0].mean = (int32_t)mean;
+    drift->usual[0].deviation = deviation > least ? deviation : least;
     drift->of = 0;
 }
 
@@ -94,10 +91,8 @@ uint32_t kt_drift_update(kt_drift *drift, const kt_drift_reference *reference, c
     drift->last[0] = distance(reference, input);
     drift->last[1] = watched == 2 ? margin(output, reference->classes) : drift->usual[1].mean;
     if (drift->of != 0) {
-        for (int i = 0; i < 2; i++) {
-            drift->sums[i] += drift->last[i];
-            drift->squares[i] += (int64_t)drift->last[i] * drift->last[i];
-        }
+        drift->sum += drift->last[0];
+        drift->squares += (int64_t)drift->last[0] * drift->last[0];
         if (++drift->learned >= drift->of) {
             settle(drift, reference);
         }
