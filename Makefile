@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -121,6 +121,9 @@ models: setup  ## which models of KILOTUNE_DATA compile, give the bits of other 
 
 parity: setup  ## the bits after training on every emulated core, sizes of firmware, a lossy line (ten minutes)
 	$(BIN)/python benchmarks/parity.py --write docs/parity.md
+
+bench-field-lifetime: setup  ## a year of a device from real data: drift, adaptation, guard, resets, wear of the flash (five minutes)
+	$(BIN)/python -W ignore benchmarks/field_lifetime.py --write docs/field/lifetime.md
 
 bench-merge: setup  ## what merging an adapter into plain weights costs in accuracy
 	$(BIN)/python benchmarks/merge.py --write docs/merge.md

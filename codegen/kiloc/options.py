@@ -66,6 +66,8 @@ class Options:
     """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
     accumulate: int = 1
     """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
+    slice_instructions: int | None = None
+    """A training step can be done in slices of about so many instructions, between which the model infers; None: it is done in one."""
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
@@ -152,6 +154,22 @@ def check_options(graph: Graph, options: Options) -> None:
         raise CompileError(f"attention_window={window!r}", "is no number of positions of at least 1", "pass 16, for example, or leave it out")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+    _check_sliced(options)
+
+
+def _check_sliced(options: Options) -> None:
+    """Raises CompileError where a training step cannot be cut into slices."""
+    given = options.slice_instructions
+    if given is None:
+        return
+    where = f"slice_instructions={given!r}"
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given < 2**32:
+        raise CompileError(where, "is no number of instructions from 1 to 4294967295", "pass 100000, for example")
+    if not (options.methods and options.train):
+        raise CompileError(where, "nothing is trained, so there is no step to cut", "leave it out, or train")
+    if options.buffers == "arena":
+        what = "the arena's inputs are those of inference, and a step that is cut keeps its own"
+        raise CompileError(where, what, 'pass buffers="caller"')
 
 
 def check_streams(graph: Graph, options: Options) -> None:
@@ -159,6 +177,9 @@ def check_streams(graph: Graph, options: Options) -> None:
     if graph.streams() and not options.train:
         what = "keeps a state from call to call, for which a build that takes adapters alone has no place"
         raise CompileError(graph.origin, what, "build it with training, or merge the adapter into the model")
+    if graph.streams() and options.slice_instructions is not None:
+        what = "keeps a state from call to call, which an inference between two slices of a step would change"
+        raise CompileError(graph.origin, what, "leave slice_instructions out")
     if graph.streams() and options.adapters.slots:
         what = "keeps a state from call to call, which the test samples of an update in flash would change"
         raise CompileError(graph.origin, what, "load adapters without slots")

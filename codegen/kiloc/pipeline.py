@@ -17,7 +17,7 @@ from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .features import with_kept
-from .forecast import forecast
+from .forecast import forecast, node_instructions
 from .frontend.reversible import Convolution as Convolution
 from .frontend.reversible import Dense as Dense
 from .frontend.reversible import Reversible as Reversible
@@ -25,7 +25,17 @@ from .ir import interp
 from .ir.graph import Graph
 from .ir.verify import verify
 from .losses import as_loss
-from .lowering import check_flash, choose_kernels, fit_all, offload_least, order_inference, order_training, shared_for_flash, with_shared_weights
+from .lowering import (
+    check_flash,
+    choose_kernels,
+    fit_all,
+    fit_apart,
+    offload_least,
+    order_inference,
+    order_training,
+    shared_for_flash,
+    with_shared_weights,
+)  # fmt: skip
 from .optim import with_storage
 from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
@@ -144,7 +154,8 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     slices = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, arena, speed=options.speed)
     if options.ram is not None:
         forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
-        return fit_all(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
+        fitted = fit_all if options.slice_instructions is None else fit_apart
+        return fitted(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
@@ -157,10 +168,11 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
-        target=options.target, size=options.size,
+        target=options.target, size=options.size, slice_instructions=options.slice_instructions,
+        instructions=node_instructions(train.kernels) if train and options.slice_instructions is not None else None,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
-    check_arena(whole, context.arena_infer, options)
+    check_arena(whole, context.arena_train if context.sliced else context.arena_infer, options)
     if whole.trained_state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)

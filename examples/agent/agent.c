@@ -11,8 +11,10 @@
 #include "kt/adapter.h"
 #include "kt_adapters.h"
 #include "kt_board.h"
+#include "kt_bytes.h"
 #include "kt_agent.h"
 #include "kt_link.h"
+#include "kt_steps.h"
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
@@ -57,18 +59,6 @@ static struct {
 } measured;
 
 /* ---- Little-endian fields ---- */
-
-static uint8_t *put32(uint8_t *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        *to++ = (uint8_t)(value >> (8 * i));
-    return to;
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
 
 static uint8_t *put_float(uint8_t *to, float value)
 {
@@ -124,6 +114,11 @@ static NOINLINE void measure_stop(uint8_t command)
 }
 
 /* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
+
+/* For kt_steps.c. */
+const kt_steps_memory kt_steps = {
+    (const int8_t *)input, target, {{(const uint8_t *)arena, AGENT_ARENA_BYTES}, {(const uint8_t *)state, AGENT_STATE_BYTES}},
+};
 
 typedef struct {
     uint8_t *bytes;
@@ -405,6 +400,9 @@ static const command commands[] = {
     [15] = {write_adapter, ANY_TIME},
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
+    [32] = {kt_steps_train, WITH_MODEL | MEASURED},
+    [33] = {kt_steps_checksum, WITH_MODEL},
+    [34] = {kt_steps_read_arena, WITH_MODEL},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

@@ -37,6 +37,7 @@ from .packages import package
 from .pictures.picture import Picture
 from .pictures.training import TrainingReport
 from .plugins import load_plugin
+from .replaying import Replay, replay
 from .search import SearchResult, search
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Picture",
+    "Replay",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",
@@ -93,5 +95,6 @@ __all__ = [
     "merge",
     "open_build",
     "package",
+    "replay",
     "search",
 ]

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -353,7 +353,9 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
+        "state_members": _state_members(c) if c.graph.state() else [],
         **({"kept": _kept(c)} if c.graph.streams() else {}),
+        **({"sliced_step": asdict(m.sliced)} if m.sliced else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -363,6 +365,12 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _state_members(c: Compilation) -> list[dict[str, Any]]:
+    """What a state holds, and where: what a difference of two states is named by."""
+    layout = state_layout(c.graph)
+    return [{"value": v.name, "area": "state", "offset": layout.offset(v.name), "bytes": v.type.bytes} for v in layout.values]
 
 
 def _kept(c: Compilation) -> list[dict[str, Any]]:

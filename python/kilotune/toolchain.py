@@ -203,6 +203,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         f"-DAGENT_MODEL={manifest.name}_model",
         f"-DAGENT_INTERFACE={manifest.name}_interface",
     )
+    sliced = (f"-DAGENT_SLICED={manifest.name}_sliced_step",) if manifest.steps else ()
     include = tuple(manifest.directory / folder for folder in manifest.include)
     runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [
@@ -210,6 +211,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         _Unit(agent / "model.c", (*flags, *model), (*include, *common)),
         _Unit(agent / "kt_adapters.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in stored.items())), (*common, *runtime)),
         _Unit(agent / "kt_link.c", flags, common),
+        _Unit(agent / "kt_steps.c", (*flags, *sliced), (*common, *runtime)),
         *(_Unit(source, flags, common) for source in board.sources),
         *_page_units(manifest, board, flags, (*common, *runtime)),
     ]

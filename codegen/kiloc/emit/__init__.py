@@ -13,6 +13,7 @@ from .adapter_table import (
     write_table,
 )
 from .context import ModelContext, build_context
+from .sliced_step import SlicedStep, Written
 from .state_layout import StateLayout, state_layout
 from .write import keep_templates, render
 
@@ -24,7 +25,9 @@ __all__ = [
     "SIGNATURE_BYTES",
     "Entry",
     "ModelContext",
+    "SlicedStep",
     "StateLayout",
+    "Written",
     "build_context",
     "entries_of",
     "keep_templates",

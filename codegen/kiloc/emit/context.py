@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -23,6 +23,8 @@ from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .features import CFeatures, c_features
+from .sliced_step import CSliced
+from .sliced_step import describe as sliced_step
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -184,6 +186,8 @@ class ModelContext:
     updates_at_once: bool = False
     loss_buffer: Code = EMPTY
     """The local pointer to the loss of a sample."""
+    loss_offset: int = 0
+    """Where it lies in the arena of a training step."""
     infer_peak: str = ""
     train_peak: str = ""
     adapter: CAdapter | None = None
@@ -198,6 +202,8 @@ class ModelContext:
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
     features: CFeatures | None = None
     """What makes the input of a recording."""
+    sliced: CSliced | None = None
+    """A training step that may be left after each of its steps; None: it is done in one."""
 
     @property
     def streams(self) -> bool:
@@ -250,6 +256,11 @@ class ModelContext:
         return Code("" if self.offsets else "".join(f", const {self._array(name, v)}" for name, v in self.inputs))
 
     @property
+    def input_arguments(self) -> Code:
+        """What is passed for `input_parameters`."""
+        return Code("" if self.offsets else "".join(f", {name}" for name, _ in self.inputs))
+
+    @property
     def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
         return Code("" if self.offsets else "".join(f", {self._array(name, v)}" for name, v in self.outputs))
@@ -279,8 +290,12 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
+    slice_instructions: int | None = None, instructions: Mapping[str, int] | None = None,
 ) -> ModelContext:  # fmt: skip
-    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
+    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices.
+
+    slice_instructions: of a slice of a training step, with the instructions of each node of `train` by its name.
+    """
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
     layout_of_state = state_layout(graph)
@@ -329,6 +344,9 @@ def build_context(
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow)
+    if train and slice_instructions is not None:
+        context.sliced = sliced_step(train, context.train.steps, layout_of_state, slice_instructions, instructions or {}, context.arena_infer)
+        context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
@@ -380,6 +398,7 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
     context.backward_steps = writer.add(train.kernels.phase("backward", "update"))
     context.loss_buffer = Code(writer.value(LOSS_VALUE, len(writer.function.steps)).name)
     context.train = writer.function
+    context.loss_offset = plan.offsets[LOSS_VALUE]
     context.updates_at_once = graph.updates_at_once
     if not graph.updates_at_once:
         updates = graph.phase("update")

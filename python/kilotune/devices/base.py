@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from kiloc.emit import Written
 
 from ..adapters import Adapter
 from . import data, judgement, plausible, recipe, training
@@ -25,11 +27,15 @@ from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
 from .progress import bar
+from .recorder import Recorder
 from .recordings import next_inputs
 from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[Any] | list[NDArray[Any]]
 """Outputs [N, ...] of the model's type, mostly int8, or a list of them for a model of several outputs."""
+
+AREAS = ("arena", "state")
+"""Memory that `_checksums` tells about."""
 
 Progress = bool | Callable[[], None] | None
 """Of a step of something longer: whether to show a bar of its own, or what to call after each sample."""
@@ -46,6 +52,8 @@ class Device(Calls, ABC):
         super().__init__()
         self.manifest = manifest
         self.name = name
+        self._left: tuple[bytes, int, bytes] | None = None
+        """The sample of a training step that was left in the middle."""
 
     # ---- What a device implements ----
 
@@ -75,6 +83,17 @@ class Device(Calls, ABC):
 
     @abstractmethod
     def _load_adapter(self, adapter: bytes) -> None: ...
+
+    def _train_slice(self, sample: bytes, label: int, values: bytes, instructions: int) -> float | None:
+        """A slice of a training step: its loss when it is done."""
+        raise NotImplementedError
+
+    def _checksums(self, ranges: Sequence[Written]) -> list[int]:
+        """CRC-32 of ranges of the arena and of the state."""
+        raise NotImplementedError
+
+    def _read_arena(self, offset: int, length: int) -> bytes:
+        raise NotImplementedError
 
     @abstractmethod
     def _stats(self) -> dict[str, Any]: ...
@@ -132,6 +151,29 @@ class Device(Calls, ABC):
         labels, values = self._targets(None if y is None else data.one_target(y, self.manifest), 1)
         return self._train_step(sample[0].tobytes(), int(labels[0]), values[0].tobytes())
 
+    def train_slice(self, x: Samples, y: ArrayLike | None = None, instructions: int | None = None) -> float | None:
+        """A slice of a training step: None while there is more to do, then the loss. With the same sample until then; the model infers meanwhile.
+
+        instructions: at most about so many, but one kernel at least; None: as the build was asked for. The bits are those of train_step. A
+        build without slice_instructions has no slices. reset, set_state and load_adapter give up a step that was left.
+        """
+        self._check_training()
+        if not self.manifest.steps:
+            raise DeviceError(self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, for example")
+        budget = self.manifest.slice_instructions or 0 if instructions is None else instructions
+        if not 1 <= budget < 2**32:
+            raise ValueError(f"instructions is {instructions}: it must be from 1 to 4294967295")
+        sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
+        if len(sample) != 1:
+            raise ValueError(f"x holds {len(sample)} samples: train_slice takes one")
+        labels, values = self._targets(None if y is None else data.one_target(y, self.manifest), 1)
+        asked = sample[0].tobytes(), int(labels[0]), values[0].tobytes()
+        if self._left not in (None, asked):
+            raise ValueError("a step on another sample was left: go on with that one until its loss is there, or call reset() or set_state()")
+        loss = self._train_slice(*asked, budget)
+        self._left = asked if loss is None else None
+        return loss
+
     def apply(self) -> None:
         """Update the model by the gradients accumulated since the last update."""
         self._check_training()
@@ -185,10 +227,26 @@ class Device(Calls, ABC):
         asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, checkpoint, resume)
         return training.fit(self, x, y, asked, progress)
 
+    def record(self, path: str | os.PathLike[str], every: int = 1, kernels: bool = False, samples: bool = True) -> AbstractContextManager[Any]:
+        """Write down what is trained inside of a `with` block, for `kilotune replay`: start, samples, rates, losses, checksums of the state.
+
+        every: steps from one checksum of the state to the next. kernels: a checksum of what each kernel writes, too, for builds with
+        slice_instructions: slower, and a replay then names the kernel that differs. samples: False leaves their bytes out and keeps hashes.
+        """
+        self._check_training()
+        if every < 1:
+            raise ValueError(f"every is {every}: it must be at least 1")
+        if kernels and not self.manifest.steps:
+            raise DeviceError(
+                self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, or leave kernels out"
+            )
+        return Recorder(self, path, every, kernels, samples)
+
     # ---- State, adapter, statistics ----
 
     def reset(self) -> None:
         """Back to the model as built: training, what a streaming model has kept, and statistics are forgotten."""
+        self._left = None
         self._reset()
 
     def restart(self) -> None:
@@ -219,7 +277,7 @@ class Device(Calls, ABC):
         if expected is not None and given != expected:
             what = f"the state is of another model, other options or another version: its layout is {given:#010x}, this build's {expected:#010x}"
             raise DeviceError(self.name, what, "only a state of this very build can be set; adapters (export_adapter) go on to other builds")
-        before = self._read_state()
+        self._left, before = None, self._read_state()
         try:
             self._write_state(bytes(state))
         except DeviceError:
@@ -238,6 +296,7 @@ class Device(Calls, ABC):
         """Take over an adapter of the same base model; nothing changes if it is another's or does not fit."""
         self._check_adapter(adapter)
         self._load_adapter(adapter.data)
+        self._left = None
 
     def _check_adapter(self, adapter: Adapter) -> None:
         self._check_adapters()
@@ -270,6 +329,7 @@ class Device(Calls, ABC):
     def select_adapter(self, name: str | None) -> None:
         """Make a stored adapter the active one; None: the base model. A training build copies it, and forgets accumulators and moments."""
         self._stored().select(name)
+        self._left = None
 
     def remove_adapter(self, name: str) -> None:
         """Forget a stored adapter that is not active."""
@@ -300,6 +360,7 @@ class Device(Calls, ABC):
     def reboot(self) -> None:
         """As after a reset of the board: what is in flash is left."""
         self._stored().reboot()
+        self._left = None
 
     def _stored(self) -> StoredAdapters:
         self._check_adapters()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kiloc.emit import SlicedStep, Written
 from kiloc.features import FrontEnd, front_end
 
 from .._version import __version__
@@ -132,6 +133,12 @@ class Manifest:
     """Where in the state lies what that keeps from slice to slice; None where each recording begins anew."""
     slices: bool
     """Whether recordings are slices of one, in their order: the model goes on from call to call."""
+    slice_instructions: int | None
+    """Of a slice of a training step, as the build was asked for; None where a step is done in one."""
+    steps: tuple[SlicedStep, ...]
+    """Of a training step that may be left after each of them; empty where it is done in one."""
+    state_members: tuple[Written, ...]
+    """What the state holds and where, in its order; empty where the build does not say."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -213,6 +220,9 @@ class Manifest:
             kept=tuple((int(part["at"]), bytes.fromhex(part["first"])) for part in data.get("kept", [])),
             features_kept=_optional(int, data.get("features_kept")),
             slices=bool(data.get("slices", False)),
+            slice_instructions=_optional(int, (data.get("sliced_step") or {}).get("budget")),
+            steps=tuple(_step(s) for s in (data.get("sliced_step") or {}).get("steps", [])),
+            state_members=tuple(_written(w) for w in data.get("state_members", [])),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )
@@ -243,6 +253,18 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     if tokens is not None and not 1 <= tokens <= 256:
         raise ValueError(f"an input has {tokens} tokens")
     return Tensor(shape, float(data["scale"]), int(data["zero_point"]), softmax, logistic, dtype, tokens)
+
+
+def _written(data: dict[str, Any]) -> Written:
+    found = Written(str(data["value"]), str(data["area"]), int(data["offset"]), int(data["bytes"]))
+    if found.area not in ("arena", "state") or found.offset < 0 or found.bytes < 0:
+        raise ValueError(f"{data!r} is no place in memory")
+    return found
+
+
+def _step(data: dict[str, Any]) -> SlicedStep:
+    name, kernel, phase = (str(data[key]) for key in ("name", "kernel", "phase"))
+    return SlicedStep(name, kernel, phase, int(data["instructions"]), tuple(_written(w) for w in data["writes"]))
 
 
 def _names(data: Any) -> tuple[str, ...]:
