@@ -25,6 +25,7 @@ from .heads import Head, head_of
 from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, NextToken, SoftCrossEntropy, as_loss
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
 from .pipeline import Compilation, Convolution, Dense, Dump, Reversible, compile_graph, load
+from .replay import Replay
 
 __all__ = [
     "BACKWARD_WEIGHTS",
@@ -53,6 +54,7 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Options",
+    "Replay",
     "Reversible",
     "SlowMemory",
     "SoftCrossEntropy",

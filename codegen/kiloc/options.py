@@ -17,6 +17,7 @@ from .ir.graph import Graph
 from .losses import Loss, as_loss
 from .optim import SGD, STORAGES, Optimizer
 from .peft import Method
+from .replay import Replay
 
 PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")
@@ -102,6 +103,8 @@ class Options:
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
     features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
+    replay: Replay | None = None
+    """A buffer of old samples that training goes back to."""
 
     @property
     def kernels(self) -> str:
@@ -120,7 +123,8 @@ class Options:
         """What is trained and how, in one line: the generated code and the report say it."""
         if not self.methods:
             return "inference only"
-        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only"])
+        replay = [self.replay.describe()] if self.replay else []
+        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only", *replay])
 
 
 def check_options(graph: Graph, options: Options) -> None:
@@ -139,6 +143,10 @@ def check_options(graph: Graph, options: Options) -> None:
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)
+    if not isinstance(options.replay, Replay | None):
+        raise CompileError(f"replay={options.replay!r}", "is no kt.Replay", "pass kt.Replay(samples=60), for example")
+    if options.replay and not (options.methods and options.train):
+        raise CompileError("replay", "nothing is trained, so nothing goes back to old samples", "leave replay out, or train")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.size and options.speed:

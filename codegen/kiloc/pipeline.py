@@ -31,6 +31,7 @@ from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
+from .passes.frozen_front import front_length, frozen_first, handed_on
 from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
@@ -38,7 +39,8 @@ from .passes.whole_sequences import with_whole_sequences
 from .passes.with_window import with_window
 from .peft import Calibration, attach_all
 from .plan import alignment
-from .plan.slice import Slice, update_bytes
+from .plan.slice import Slice, caller_buffers, update_bytes
+from .replay import ReplayPlan, plan_replay
 from .samples import run_samples, targets_of
 
 Dump = Callable[[str, Graph], None]
@@ -81,13 +83,18 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers))]
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
+    replay = None
+    if options.replay is not None:
+        parts[1] = stage("front.train", frozen_first(parts[1]))
+        replay = _replay(parts[1], options)
+        whole = whole.with_values(replay.values())
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
     shared = frozenset[str]()
     while True:
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
-            compilation = _emitted(base, whole, reduced, options, slices, version)
+            compilation = _emitted(base, whole, reduced, options, slices, version, replay)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
             if options.speed:  # the fastest kernels take more than a budget has
@@ -150,14 +157,23 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     return slices
 
 
-def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str) -> Compilation:
+def _replay(part: Graph, options: Options) -> ReplayPlan:
+    """The replay buffer of a training slice in its order, whose front is frozen."""
+    assert options.replay is not None
+    position = front_length(part) if options.replay.keep == "latent" else 0
+    return plan_replay(options.replay, part, handed_on(part, position, caller_buffers(part)), options.seed)
+
+
+def _emitted(
+    base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str, replay: ReplayPlan | None
+) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
-        target=options.target, size=options.size,
+        target=options.target, size=options.size, replay=replay,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
     check_arena(whole, context.arena_infer, options)

@@ -12,6 +12,7 @@
 #include "kt_adapters.h"
 #include "kt_board.h"
 #include "kt_agent.h"
+#include "kt_fields.h"
 #include "kt_link.h"
 
 #define AGENT_PROTOCOL 2
@@ -55,35 +56,6 @@ static struct {
     uint32_t *painted; /* end of the painted part of the stack */
     uint32_t stack_bytes;
 } measured;
-
-/* ---- Little-endian fields ---- */
-
-static uint8_t *put32(uint8_t *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        *to++ = (uint8_t)(value >> (8 * i));
-    return to;
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
-
-static uint8_t *put_float(uint8_t *to, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return put32(to, bits);
-}
-
-static float get_float(const uint8_t *from)
-{
-    const uint32_t bits = get32(from);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 /* ---- Ticks and stack of one call ---- */
 
@@ -316,6 +288,29 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
     return (uint8_t)status;
 }
 
+static uint8_t remember(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    if (length != 4)
+        return STATUS_REQUEST;
+    if (kt_agent.interface->remember == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_target wanted = {(int32_t)get32(data), target};
+    return (uint8_t)kt_agent.interface->remember(kt_agent.storage, (const int8_t *)input, &wanted);
+}
+
+static uint8_t replay(const uint8_t *data, size_t length, uint8_t **end)
+{
+    float loss = 0.0f;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->replay_step == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->replay_step(kt_agent.storage, &loss);
+    *end = put_float(*end, loss);
+    return (uint8_t)status;
+}
+
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
@@ -405,6 +400,8 @@ static const command commands[] = {
     [15] = {write_adapter, ANY_TIME},
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
+    [32] = {remember, WITH_MODEL | MEASURED},
+    [33] = {replay, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

@@ -18,6 +18,7 @@ from kiloc import (
     MeanSquaredError,
     ModelError,
     NextToken,
+    Replay,
     SoftCrossEntropy,
 )
 from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
@@ -74,6 +75,7 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Picture",
+    "Replay",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",

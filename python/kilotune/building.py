@@ -21,6 +21,7 @@ from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.ops import tokens_of
 from kiloc.passes import inference_slice
 from kiloc.peft import Method
+from kiloc.replay import offsets as replay_offsets
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
 from . import monocypher_source, provenance, resources, runtime_files, toolchain
@@ -354,6 +355,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
         **({"kept": _kept(c)} if c.graph.streams() else {}),
+        **({"replay": _replay(c)} if m.replay else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -369,6 +371,14 @@ def _kept(c: Compilation) -> list[dict[str, Any]]:
     """What a state holds of earlier calls: at which byte, and what it is before the first one."""
     layout = state_layout(c.graph)
     return [{"at": layout.offset(v.name), "first": np.asarray(v.data).tobytes().hex()} for v in c.graph.streams() if v.data is not None]
+
+
+def _replay(c: Compilation) -> dict[str, Any]:
+    """Where the replay buffer lies in a state, and what an entry is."""
+    assert c.context.replay is not None
+    plan = c.context.replay.plan
+    named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    return {**named, "at": replay_offsets(state_layout(c.graph))}
 
 
 def _options(c: Compilation) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
+from ..replay import ReplayPlan
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .features import CFeatures, c_features
+from .replay import CReplay, c_replay, front_of
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -198,6 +200,8 @@ class ModelContext:
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
     features: CFeatures | None = None
     """What makes the input of a recording."""
+    replay: CReplay | None = None
+    """The buffer of old samples."""
 
     @property
     def streams(self) -> bool:
@@ -279,6 +283,7 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
+    replay: ReplayPlan | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -328,7 +333,7 @@ def build_context(
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, context, constants, slow)
+        _add_training(graph, train, context, constants, slow, replay)
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
@@ -373,10 +378,15 @@ def _add_state(context: ModelContext, constants: Constants, layout: StateLayout)
     context.state = [_state_member(v, context, constants) for v in layout.values]
 
 
-def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
+def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None) -> None:
     plan = train.plan
+    front = frozenset[str]()
+    if replay is not None:
+        writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
+        context.replay = c_replay(replay, train, writer, context.inputs)
+        front = frozenset(node.name for node in front_of(train, replay))
     writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
-    context.forward_steps = writer.add(train.kernels.phase("forward"))
+    context.forward_steps = writer.add(node for node in train.kernels.phase("forward") if node.name not in front)
     context.backward_steps = writer.add(train.kernels.phase("backward", "update"))
     context.loss_buffer = Code(writer.value(LOSS_VALUE, len(writer.function.steps)).name)
     context.train = writer.function

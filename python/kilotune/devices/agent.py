@@ -57,12 +57,16 @@ class Command(enum.IntEnum):
     UPDATE_INSTALL = 25
     REBOOT = 26
     UPDATE_ABANDON = 27
+    REMEMBER = 32
+    REPLAY = 33
 
 
 MEASURED = {
     Command.INFER: "infer",
     Command.TRAIN: "train_step",
     Command.APPLY: "apply",
+    Command.REMEMBER: "remember",
+    Command.REPLAY: "replay_step",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -264,6 +268,15 @@ class AgentDevice(Device):
         self._write(Command.WRITE_INPUT, sample)
         self._write(Command.WRITE_TARGET, values)
         (loss,) = struct.unpack("<f", self.link.request(Command.TRAIN, struct.pack("<i", label)))
+        return float(loss)
+
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._write(Command.WRITE_INPUT, sample)
+        self._write(Command.WRITE_TARGET, values)
+        self.link.request(Command.REMEMBER, struct.pack("<i", label))
+
+    def _replay_step(self) -> float:
+        (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
         return float(loss)
 
     def _apply(self) -> None:

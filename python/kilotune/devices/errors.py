@@ -30,6 +30,7 @@ STATUS = {
         "load an adapter that is signed by the key; what was trained elsewhere is exported and signed first",
     ),
     20: ("a token lies outside the model's vocabulary; nothing was changed", "tokens count from 0; the manifest says how many there are"),
+    21: ("the replay buffer holds no sample", "offer it some first: remember(x, y)"),
     65: ("the firmware does not know this command", "rebuild and flash the firmware"),
     66: ("the firmware refuses this request's length or range", "rebuild and flash the firmware"),
     67: ("the board has restarted; what was trained since is lost", "open the device again"),

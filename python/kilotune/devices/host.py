@@ -105,7 +105,7 @@ class HostDevice(Device):
             start = time.perf_counter_ns()
             result = function(self._storage.pointer, *arguments)
         elapsed = time.perf_counter_ns() - start
-        if name in ("infer", "train_step", "apply"):
+        if name in ("infer", "train_step", "remember", "replay_step", "apply"):
             self._measured = (name, elapsed)
         self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
         return result
@@ -172,6 +172,15 @@ class HostDevice(Device):
         self._target.set(values)
         target = self._ffi.new("kt_target *", (label, self._target.pointer))
         self._do("train_step", self._input.pointer, target, self._loss)
+        return float(self._loss[0])
+
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._input.set(sample)
+        self._target.set(values)
+        self._do("remember", self._input.pointer, self._ffi.new("kt_target *", (label, self._target.pointer)))
+
+    def _replay_step(self) -> float:
+        self._do("replay_step", self._loss)
         return float(self._loss[0])
 
     def _apply(self) -> None:

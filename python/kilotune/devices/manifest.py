@@ -16,6 +16,7 @@ from kiloc.features import FrontEnd, front_end
 from .._version import __version__
 from ..files import read_json, recover
 from .errors import DeviceError
+from .replay import ReplayLayout, replay_layout
 
 T = TypeVar("T")
 
@@ -132,6 +133,8 @@ class Manifest:
     """Where in the state lies what that keeps from slice to slice; None where each recording begins anew."""
     slices: bool
     """Whether recordings are slices of one, in their order: the model goes on from call to call."""
+    replay: ReplayLayout | None
+    """Where in the state the replay buffer lies; None where there is none."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -213,6 +216,7 @@ class Manifest:
             kept=tuple((int(part["at"]), bytes.fromhex(part["first"])) for part in data.get("kept", [])),
             features_kept=_optional(int, data.get("features_kept")),
             slices=bool(data.get("slices", False)),
+            replay=_optional(replay_layout, data.get("replay")),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )

@@ -38,7 +38,8 @@ typedef enum {
     KT_ERROR_PAGE = 17,       /* slow memory failed: the update is incomplete, start with init or resume */
     KT_ERROR_ARGUMENT = 18,   /* a number or a description that the call does not permit; nothing was changed */
     KT_ERROR_UNSIGNED = 19,   /* a state from outside, in a build with a public key; nothing was changed */
-    KT_ERROR_TOKEN = 20       /* a token of the input has no row in the model's table; nothing was changed */
+    KT_ERROR_TOKEN = 20,      /* a token of the input has no row in the model's table; nothing was changed */
+    KT_ERROR_EMPTY = 21       /* the replay buffer holds no sample */
 } kt_status;
 
 /* What a status means, in a few words of English: for a log or a serial port. Never NULL, whatever the number. */
@@ -79,6 +80,8 @@ typedef struct {
     const kt_adapter_layout *adapter_layout; /* NULL where no adapter is taken */
     void (*adapter_select)(void *model, const void *values);
     const kt_self_test *self_test; /* NULL where the build has none */
+    kt_status (*remember)(void *model, const int8_t *input, const kt_target *target);
+    kt_status (*replay_step)(void *model, float *loss);
 } kt_model_interface;
 
 #ifdef __cplusplus

@@ -45,6 +45,8 @@ const char *kt_status_text(kt_status status)
         return "a build with a public key takes no state from outside";
     case KT_ERROR_TOKEN:
         return "a token lies outside the model's vocabulary";
+    case KT_ERROR_EMPTY:
+        return "the replay buffer holds no sample";
     }
     return "an unknown status";
 }
