@@ -11,13 +11,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .continual import Replay
 from .errors import CompileError
 from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
 from .losses import Loss, as_loss
 from .optim import SGD, STORAGES, Optimizer
 from .peft import Method
-from .replay import Replay
 
 PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")

@@ -311,6 +311,18 @@ static uint8_t replay(const uint8_t *data, size_t length, uint8_t **end)
     return (uint8_t)status;
 }
 
+static uint8_t add_class(const uint8_t *data, size_t length, uint8_t **end)
+{
+    int32_t label = -1;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->add_class == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->add_class(kt_agent.storage, (const int8_t *)input, &label);
+    *end = put32(*end, (uint32_t)label);
+    return (uint8_t)status;
+}
+
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
@@ -402,6 +414,7 @@ static const command commands[] = {
     [17] = {stats, ANY_TIME},
     [32] = {remember, WITH_MODEL | MEASURED},
     [33] = {replay, WITH_MODEL | MEASURED},
+    [34] = {add_class, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

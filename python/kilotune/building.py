@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
+from kiloc.continual import offsets as replay_offsets
 from kiloc.emit import ModelContext, keep_templates, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
 from kiloc.ops import tokens_of
 from kiloc.passes import inference_slice
 from kiloc.peft import Method
-from kiloc.replay import offsets as replay_offsets
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
 from . import monocypher_source, provenance, resources, runtime_files, toolchain
@@ -356,6 +356,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "state_bytes": m.state_bytes,
         **({"kept": _kept(c)} if c.graph.streams() else {}),
         **({"replay": _replay(c)} if m.replay else {}),
+        **({"new_classes": _new_classes(c)} if m.new_classes else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -379,6 +380,13 @@ def _replay(c: Compilation) -> dict[str, Any]:
     plan = c.context.replay.plan
     named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
     return {**named, "at": replay_offsets(state_layout(c.graph))}
+
+
+def _new_classes(c: Compilation) -> dict[str, Any]:
+    """Where in a state the biases lie that say which classes are open."""
+    assert c.context.new_classes is not None
+    plan = c.context.new_classes.plan
+    return {"known": plan.known, "closed": list(plan.closed), "biases_at": state_layout(c.graph).offset(plan.bias)}
 
 
 def _options(c: Compilation) -> dict[str, Any]:

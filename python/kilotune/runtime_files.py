@@ -30,6 +30,8 @@ def sources(context: ModelContext) -> list[Path]:
         found.append(Path("src/core/storage.c"))
     if context.replay is not None:
         found.append(Path("src/core/replay.c"))
+    if context.new_classes is not None:
+        found.append(Path("src/core/new_class.c"))
     return found
 
 

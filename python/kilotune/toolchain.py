@@ -349,8 +349,10 @@ def adapter_roots(manifest: Manifest) -> tuple[str, ...]:
 
 
 def training_roots(manifest: Manifest) -> tuple[str, ...]:
-    """TRAINING_ROOTS of a model that trains, and those of its replay buffer."""
-    return (*TRAINING_ROOTS, *(REPLAY_ROOTS if manifest.replay else ())) if manifest.training else ()
+    """TRAINING_ROOTS of a model that trains, and those of its replay buffer and its head with room."""
+    if not manifest.training:
+        return ()
+    return (*TRAINING_ROOTS, *(REPLAY_ROOTS if manifest.replay else ()), *(["add_class"] if manifest.new_classes else []))
 
 
 def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dict[str, Any]:

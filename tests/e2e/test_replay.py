@@ -11,8 +11,8 @@ import pytest
 from golden.reference import samples, tiny
 
 import kilotune as kt
+from kiloc.continual import ReplayBuffer
 from kiloc.export import tflite
-from kiloc.replay import ReplayBuffer
 from kilotune.devices import TrainingInterrupted
 from kilotune.devices.host import HostDevice
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPILER = ROOT / "codegen" / "kiloc"
 
 STAGES = (
-    "frontend", "peft", "optim", "heads", "losses", "features", "replay", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit",
+    "frontend", "peft", "optim", "heads", "losses", "features", "continual", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit",
     "forecast", "pipeline", "report",
 )  # fmt: skip
 """In the order of the data's way. A module may import what stands to the left of its own stage."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..autodiff import LOSS_VALUE
+from ..continual import NewClassPlan, ReplayPlan
 from ..cores import FOLDERS, VARIANTS, WITHOUT_DSP, kernels_of, variants_of
 from ..errors import CompileError
 from ..features import FrontEnd
@@ -21,9 +22,9 @@ from ..optim import LEARNING_RATE
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from ..replay import ReplayPlan
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .features import CFeatures, c_features
+from .new_classes import CNewClasses, c_new_classes
 from .replay import CReplay, c_replay, front_of
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
@@ -202,6 +203,8 @@ class ModelContext:
     """What makes the input of a recording."""
     replay: CReplay | None = None
     """The buffer of old samples."""
+    new_classes: CNewClasses | None = None
+    """What a class is added with."""
 
     @property
     def streams(self) -> bool:
@@ -283,7 +286,7 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
-    replay: ReplayPlan | None = None,
+    replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -334,6 +337,9 @@ def build_context(
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow, replay)
+        if new_classes is not None:
+            writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
+            context.new_classes = c_new_classes(new_classes, train, constants, writer)
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..continual import ReplayPlan
 from ..errors import CompileError
 from ..ir.graph import Node, Value
 from ..passes.frozen_front import front_length, handed_on, input_of
 from ..plan.slice import Slice, caller_buffers
-from ..replay import ReplayPlan
 from .c_names import CTYPES
 from .steps import CFunction, FunctionWriter
 

@@ -27,13 +27,16 @@ STREAM: Final = "stream"
 """The kind of what inference itself changes."""
 
 REPLAY: Final = "replay"
-"""The kind of what a replay buffer holds: `kiloc/replay.py`."""
+"""The kind of what a replay buffer holds: `kiloc/continual/replay.py`."""
 
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""
 
 NEW_HEAD: Final = "new-head"
 """The method of a parameter of a last layer that replaces the model's own: it starts from nothing."""
+
+OPEN_HEAD: Final = "open-head"
+"""The method of a parameter of a last layer with room for classes that the device adds."""
 
 ACCUMULATED: Final = "accumulated"
 """State: samples whose gradients are in the accumulators."""

@@ -59,6 +59,7 @@ class Command(enum.IntEnum):
     UPDATE_ABANDON = 27
     REMEMBER = 32
     REPLAY = 33
+    ADD_CLASS = 34
 
 
 MEASURED = {
@@ -67,6 +68,7 @@ MEASURED = {
     Command.APPLY: "apply",
     Command.REMEMBER: "remember",
     Command.REPLAY: "replay_step",
+    Command.ADD_CLASS: "add_class",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -278,6 +280,11 @@ class AgentDevice(Device):
     def _replay_step(self) -> float:
         (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
         return float(loss)
+
+    def _add_class(self, sample: bytes) -> int:
+        self._write(Command.WRITE_INPUT, sample)
+        (label,) = struct.unpack("<i", self.link.request(Command.ADD_CLASS))
+        return int(label)
 
     def _apply(self) -> None:
         self.link.request(Command.APPLY)

@@ -24,6 +24,7 @@ from .errors import DeviceError, check_status
 from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
+from .new_classes import NewClasses
 from .progress import bar
 from .recordings import next_inputs
 from .replay import ReplayContent, ReplayLayout, content_of
@@ -64,6 +65,9 @@ class Device(Calls, ABC):
 
     @abstractmethod
     def _replay_step(self) -> float: ...
+
+    @abstractmethod
+    def _add_class(self, sample: bytes) -> int: ...
 
     @abstractmethod
     def _apply(self) -> None: ...
@@ -155,6 +159,22 @@ class Device(Calls, ABC):
     def replay_buffer(self) -> ReplayContent:
         """What the replay buffer holds."""
         return content_of(self.state(), self._check_replay())
+
+    def add_class(self, x: Samples) -> int:
+        """Open a class of a head with room (kt.Head(extra_classes=)) by its first sample, with or without the batch axis; its number.
+
+        The model then takes this sample for the new class by a hair, and for the one that it took it for before nearly as much: training on
+        samples of both does the rest.
+        """
+        self._check_new_classes()
+        sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
+        if len(sample) != 1:
+            raise ValueError(f"x holds {len(sample)} samples: add_class takes the first one of its class")
+        return self._add_class(sample[0].tobytes())
+
+    def open_classes(self) -> list[int]:
+        """Numbers of the classes that the model can give: those that it was made for, and those that were added."""
+        return self._check_new_classes().open(self.state())
 
     def apply(self) -> None:
         """Update the model by the gradients accumulated since the last update."""
@@ -377,6 +397,12 @@ class Device(Calls, ABC):
         if self.manifest.replay is None:
             raise DeviceError(self.name, "the model was built without a replay buffer", "build it with replay=kt.Replay(samples=60), for example")
         return self.manifest.replay
+
+    def _check_new_classes(self) -> NewClasses:
+        self._check_training()
+        if self.manifest.new_classes is None:
+            raise DeviceError(self.name, "the model has no room for another class", "build it with kt.Head(extra_classes=4), for example")
+        return self.manifest.new_classes
 
     def _inputs(self, x: Samples) -> NDArray[Any]:
         return data.prepare_inputs(next_inputs(self, x), self.manifest)

@@ -16,6 +16,7 @@ from kiloc.features import FrontEnd, front_end
 from .._version import __version__
 from ..files import read_json, recover
 from .errors import DeviceError
+from .new_classes import NewClasses, new_classes
 from .replay import ReplayLayout, replay_layout
 
 T = TypeVar("T")
@@ -135,6 +136,8 @@ class Manifest:
     """Whether recordings are slices of one, in their order: the model goes on from call to call."""
     replay: ReplayLayout | None
     """Where in the state the replay buffer lies; None where there is none."""
+    new_classes: NewClasses | None
+    """Where in the state it stands which classes are open; None where none can be added."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -217,6 +220,7 @@ class Manifest:
             features_kept=_optional(int, data.get("features_kept")),
             slices=bool(data.get("slices", False)),
             replay=_optional(replay_layout, data.get("replay")),
+            new_classes=_optional(new_classes, data.get("new_classes")),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )

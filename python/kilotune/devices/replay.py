@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc.replay import COUNTS, DRAWN, ENTRIES, HELD, KEEPS, LABEL_BYTES, OFFERED, POLICIES
+from kiloc.continual import COUNTS, DRAWN, ENTRIES, HELD, KEEPS, LABEL_BYTES, OFFERED, POLICIES
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     per_update = _samples_an_update(device, asked.accumulate)
     _check(len(samples), asked)
     plausible.warn_of_inputs(x, device.manifest)
-    if device.manifest.targets == "labels":
+    if device.manifest.targets == "labels" and not asked.replay:  # the buffer has the others
         plausible.warn_of_labels(targets[0], device.manifest.classes or 0)
     held = _held_out(device, targets[0], asked)
     judged: tuple[NDArray[Any], ArrayLike | None] | None = None

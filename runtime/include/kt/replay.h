@@ -10,7 +10,7 @@
  *                      of equal ones. Where its own is as large as that it takes the place of number below(offered of its class) of
  *                      its class, if there is such an entry (after Chrysakis and Moens, 2020)
  *
- * The NumPy twin is ReplayBuffer in codegen/kiloc/replay.py. */
+ * The NumPy twin is ReplayBuffer in codegen/kiloc/continual/replay.py. */
 #ifndef KT_REPLAY_H
 #define KT_REPLAY_H
 

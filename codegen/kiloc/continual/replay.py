@@ -19,10 +19,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from . import numerics as nm
-from .errors import CompileError
-from .ir.graph import REPLAY, Graph, Value
-from .ir.types import ELEMENT_BYTES, TensorType
+from .. import numerics as nm
+from ..errors import CompileError
+from ..ir.graph import REPLAY, Graph, Value
+from ..ir.types import ELEMENT_BYTES, TensorType
 
 POLICIES: Final = ("reservoir", "class_balanced")
 KEEPS: Final = ("latent", "input")
