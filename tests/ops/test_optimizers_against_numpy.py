@@ -339,8 +339,8 @@ def adapt_range(r: Rng) -> Case:
 LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
-        (cross_entropy, 50), (open_cross_entropy, 30), (soft_cross_entropy, 50), (binary_cross_entropy, 40), (squared_error, 30), (huber, 30), (reconstruction, 30),
-        (next_token, 40),
+        (cross_entropy, 50), (soft_cross_entropy, 50), (binary_cross_entropy, 40), (squared_error, 30), (huber, 30), (reconstruction, 30),
+        (next_token, 40), (open_cross_entropy, 30),
     )
 }  # fmt: skip
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..continual import NewClassPlan
 from ..errors import CompileError
@@ -36,7 +37,11 @@ def c_new_classes(plan: NewClassPlan, train: Slice, constants: Constants, writer
         what = f"{len(plan.mean) - x.size} of the values that the last layer reads never change, and were removed"
         raise CompileError("Head(extra_classes=...)", what, "train a head without room: Head(), or Head(classes=...)")
     steps = len(writer.add(graph.phase("forward")))
-    tables = {"unit": (plan.unit, "float"), "closed": (np.array(plan.closed, np.int32), "int32_t"), "mean": (plan.mean, "int16_t")}
+    tables: dict[str, tuple[NDArray[np.generic], str]] = {
+        "unit": (plan.unit, "float"),
+        "closed": (np.array(plan.closed, np.int32), "int32_t"),
+        "mean": (plan.mean, "int16_t"),
+    }
     fields = {
         "classes": Code(str(plan.classes)),
         "known": Code(str(plan.known)),

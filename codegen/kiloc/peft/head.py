@@ -8,10 +8,10 @@ Head() starts bit-exact. Head(classes=N) first replaces the layer by one with N 
 - result: scale 8 / 127, zero point 0, so that logits up to +-8 fit (beyond, a softmax no longer moves in int8).
 - what follows (reshapes to [.., classes], a softmax, QUANTIZE to another type) is resized; anything else is refused.
 
-Head(extra_classes=k) gives the layer k more results, which are closed until the device opens them one by one (runtime/src/core/new_class.c): rows
-of zero weights, and a bias with which the logit is the lowest code for any input, so that the other logits are those of the model and a
-closed class is never the largest; a softmax behind them gives it what it gives the lowest logit. The loss leaves closed classes out. A class is closed where its bias is at most that one, so an adapter
-says which are open.
+Head(extra_classes=k) gives the layer k more results, which are closed until the device opens them one by one (runtime/src/core/new_class.c):
+rows of zero weights, and a bias with which the logit is the lowest code for any input, so that the other logits are those of the model and
+a closed class is never the largest; a softmax behind them gives it what it gives the lowest logit. The loss leaves closed classes out. A
+class is closed where its bias is at most that one, so an adapter says which are open.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from ._method import select
 from ._registry import Calibration, Layers, Method, Rates, option, register
 
 MOST_CLASSES = 4096
+CLOSED = -(2**30)
+"""The bias of a closed class: the lowest that a bias takes (`ops/update/storage_step.py`), which training that goes well never comes near."""
 LOGIT_SCALE = float(np.float32(8 / 127))
 INITIAL_LOGITS = 0.25
 
@@ -141,10 +143,10 @@ def _with_room(graph: Graph, node: Node, extra: int) -> Graph:
     assert q is not None
     wider = Quantization((*q.scale, *[max(q.scale)] * extra), q.zero_point, q.axis) if len(q.scale) > 1 else q
     lowest = -(129 + result.type.zero_point) * result.type.scale / float(max(scales))
-    if -lowest >= 2**30:
+    if lowest < CLOSED:
         raise CompileError(where, f"no bias of '{node.name}' is low enough to close a class", "train a new head: Head(classes=...)")
     rows = np.concatenate([weights.data, np.zeros((extra, *weights.data.shape[1:]), np.int8)])
-    biases = np.concatenate([bias.data.reshape(-1), np.full(extra, int(np.floor(lowest)), np.int32)]).astype(np.int32)
+    biases = np.concatenate([bias.data.reshape(-1), np.full(extra, CLOSED, np.int32)]).astype(np.int32)
     values = [_constant(f"{node.name}.open_weights", rows, wider, node), _constant(f"{node.name}.open_bias", biases, None, node)]
     changed = replace(node, inputs={**node.inputs, "weights": values[0].name, "bias": values[1].name})
     nodes = {node.name: changed}

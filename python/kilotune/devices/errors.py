@@ -11,7 +11,7 @@ STATUS = {
     2: ("the state is missing, misaligned, too small, or of another model", "only a state of this very build can be set"),
     3: (
         "a label lies outside the model's classes, or its class is closed",
-        "labels count from 0; a class is opened by its first sample: add_class(x)",
+        "labels count from 0; add_class(x) opens a class",
     ),
     4: ("the loss is not finite: a target is NaN, infinite or out of range; nothing was accumulated", "check the targets"),
     5: ("the adapter is truncated, oversized or damaged; nothing was changed", "export it again from this model"),
