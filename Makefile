@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice examples continual-digits personal-voice language bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,11 +47,22 @@ personalise: boards $(DEMO)  ## one emulated board learns two speakers, a second
 voice: boards $(DEMO)  ## from the samples of a microphone to a personalised word, on an emulated board
 	$(BIN)/python examples/voice/run.py
 
+continual-digits: boards $(DEMO)  ## an emulated board learns new digits one after another, and keeps those before
+	$(BIN)/python examples/continual_digits/run.py
+
+personal-voice: boards $(DEMO)  ## an emulated board learns its owner's voice and words, and keeps understanding others
+	$(BIN)/python examples/personal_voice/run.py
+
+examples: demo personalise voice continual-digits personal-voice  ## run the examples, one after the other
+
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
 
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py
+
+bench-field-continual: setup  ## batches, speakers and classes that come one after another: replay beside naive and joint training
+	$(BIN)/python benchmarks/continual.py --write docs/field
 
 bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
 	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/accuracy.md

@@ -428,9 +428,7 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         first = [pool.submit(inference, *each) for each in chosen]
         second = [pool.submit(training, *each) for each in steps]
-        third = [
-            pool.submit(method_on, r, c) for r in METHODS for c in CORES if (not models or METHODS_OF in models) and (not cores or c in cores)
-        ]
+        third = [pool.submit(method_on, r, c) for r in METHODS for c in CORES if (not models or METHODS_OF in models) and (not cores or c in cores)]
         inferences, trainings = [f.result() for f in first], [f.result() for f in second]
         methods = [f.result() for f in third]
     lost: list[str] = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .continual import Replay
 from .errors import CompileError
 from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
@@ -104,6 +105,8 @@ class Options:
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
     features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
+    replay: Replay | None = None
+    """A buffer of old samples that training goes back to."""
 
     @property
     def kernels(self) -> str:
@@ -122,7 +125,8 @@ class Options:
         """What is trained and how, in one line: the generated code and the report say it."""
         if not self.methods:
             return "inference only"
-        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only"])
+        replay = [self.replay.describe()] if self.replay else []
+        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only", *replay])
 
 
 def check_options(graph: Graph, options: Options) -> None:
@@ -141,6 +145,10 @@ def check_options(graph: Graph, options: Options) -> None:
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)
+    if not isinstance(options.replay, Replay | None):
+        raise CompileError(f"replay={options.replay!r}", "is no kt.Replay", "pass kt.Replay(samples=60), for example")
+    if options.replay and not (options.methods and options.train):
+        raise CompileError("replay", "nothing is trained, so nothing goes back to old samples", "leave replay out, or train")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.size and options.speed:
@@ -170,6 +178,9 @@ def _check_sliced(options: Options) -> None:
     if options.buffers == "arena":
         what = "the arena's inputs are those of inference, and a step that is cut keeps its own"
         raise CompileError(where, what, 'pass buffers="caller"')
+    beside = "a replay buffer" if options.replay else "a head with room" if any(getattr(m, "extra_classes", None) for m in options.methods) else ""
+    if beside:
+        raise CompileError(where, f"{beside} is asked for, whose samples would come between two slices", "leave one of them out")
 
 
 def check_streams(graph: Graph, options: Options) -> None:

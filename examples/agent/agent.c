@@ -11,8 +11,8 @@
 #include "kt/adapter.h"
 #include "kt_adapters.h"
 #include "kt_board.h"
-#include "kt_bytes.h"
 #include "kt_agent.h"
+#include "kt_fields.h"
 #include "kt_link.h"
 #include "kt_steps.h"
 
@@ -57,23 +57,6 @@ static struct {
     uint32_t *painted; /* end of the painted part of the stack */
     uint32_t stack_bytes;
 } measured;
-
-/* ---- Little-endian fields ---- */
-
-static uint8_t *put_float(uint8_t *to, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return put32(to, bits);
-}
-
-static float get_float(const uint8_t *from)
-{
-    const uint32_t bits = get32(from);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 /* ---- Ticks and stack of one call ---- */
 
@@ -311,6 +294,41 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
     return (uint8_t)status;
 }
 
+static uint8_t remember(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    if (length != 4)
+        return STATUS_REQUEST;
+    if (kt_agent.interface->remember == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_target wanted = {(int32_t)get32(data), target};
+    return (uint8_t)kt_agent.interface->remember(kt_agent.storage, (const int8_t *)input, &wanted);
+}
+
+static uint8_t replay(const uint8_t *data, size_t length, uint8_t **end)
+{
+    float loss = 0.0f;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->replay_step == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->replay_step(kt_agent.storage, &loss);
+    *end = put_float(*end, loss);
+    return (uint8_t)status;
+}
+
+static uint8_t add_class(const uint8_t *data, size_t length, uint8_t **end)
+{
+    int32_t label = -1;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->add_class == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->add_class(kt_agent.storage, (const int8_t *)input, &label);
+    *end = put32(*end, (uint32_t)label);
+    return (uint8_t)status;
+}
+
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
@@ -403,6 +421,9 @@ static const command commands[] = {
     [32] = {kt_steps_train, WITH_MODEL | MEASURED},
     [33] = {kt_steps_checksum, WITH_MODEL},
     [34] = {kt_steps_read_arena, WITH_MODEL},
+    [40] = {remember, WITH_MODEL | MEASURED},
+    [41] = {replay, WITH_MODEL | MEASURED},
+    [42] = {add_class, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

@@ -18,6 +18,7 @@ from kiloc import (
     MeanSquaredError,
     ModelError,
     NextToken,
+    Replay,
     SoftCrossEntropy,
 )
 from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
@@ -37,7 +38,7 @@ from .packages import package
 from .pictures.picture import Picture
 from .pictures.training import TrainingReport
 from .plugins import load_plugin
-from .replaying import Replay, replay
+from .replaying import ReplayReport, replay
 from .search import SearchResult, search
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "NextToken",
     "Picture",
     "Replay",
+    "ReplayReport",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",

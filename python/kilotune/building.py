@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
+from kiloc.continual import offsets as replay_offsets
 from kiloc.emit import ModelContext, keep_templates, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
@@ -356,6 +357,8 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "state_members": _state_members(c) if c.graph.state() else [],
         **({"kept": _kept(c)} if c.graph.streams() else {}),
         **({"sliced_step": asdict(m.sliced)} if m.sliced else {}),
+        **({"replay": _replay(c)} if m.replay else {}),
+        **({"new_classes": _new_classes(c)} if m.new_classes else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -377,6 +380,21 @@ def _kept(c: Compilation) -> list[dict[str, Any]]:
     """What a state holds of earlier calls: at which byte, and what it is before the first one."""
     layout = state_layout(c.graph)
     return [{"at": layout.offset(v.name), "first": np.asarray(v.data).tobytes().hex()} for v in c.graph.streams() if v.data is not None]
+
+
+def _replay(c: Compilation) -> dict[str, Any]:
+    """Where the replay buffer lies in a state, and what an entry is."""
+    assert c.context.replay is not None
+    plan = c.context.replay.plan
+    named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    return {**named, "at": replay_offsets(state_layout(c.graph))}
+
+
+def _new_classes(c: Compilation) -> dict[str, Any]:
+    """Where in a state the biases lie that say which classes are open."""
+    assert c.context.new_classes is not None
+    plan = c.context.new_classes.plan
+    return {"known": plan.known, "closed": list(plan.closed), "biases_at": state_layout(c.graph).offset(plan.bias)}
 
 
 def _options(c: Compilation) -> dict[str, Any]:

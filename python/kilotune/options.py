@@ -14,7 +14,7 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, SlowMemory, as_loss
+from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, Replay, SlowMemory, as_loss
 from kiloc.features import FrontEnd
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
@@ -49,6 +49,8 @@ class Training:
     slice_instructions: int | None = None
     """Let a training step be done in slices of about so many instructions, between which the model infers, with the bits of the whole step.
     Inference and training then lie beside each other in the arena; None: they share it, and a step is done in one."""
+    replay: Replay | None = None
+    """kt.Replay(samples=60): a buffer of old samples in the state, which training goes back to."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class SingleOptions(TypedDict, total=False):
     storage: str
     accumulate: int
     slice_instructions: int | None
+    replay: Replay | None
     ram: int | str | None
     flash: int | str | None
     stack: int | str | None
@@ -170,7 +173,7 @@ def compile_options(
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,
-        class_names=tuple(class_names), features=features,
+        class_names=tuple(class_names), features=features, replay=training.replay,
     )  # fmt: skip
 
 

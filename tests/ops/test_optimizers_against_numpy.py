@@ -29,7 +29,16 @@ from kernel_driver import (
 )  # fmt: skip
 
 from kiloc.ir.types import TensorType, activation, gradient, scalar
-from kiloc.ops.backward.loss import BinaryCrossEntropy, Huber, MeanSquaredError, NextToken, ReconstructionError, SoftCrossEntropy, SoftmaxCrossEntropy
+from kiloc.ops.backward.loss import (
+    BinaryCrossEntropy,
+    Huber,
+    MeanSquaredError,
+    NextToken,
+    OpenCrossEntropy,
+    ReconstructionError,
+    SoftCrossEntropy,
+    SoftmaxCrossEntropy,
+)
 from kiloc.ops.model.embedding import token_quantization
 from kiloc.ops.model.lora import AdaptRange
 from kiloc.ops.update import _moments
@@ -61,6 +70,18 @@ def cross_entropy(r: Rng) -> Case:
 
 def factors(r: Rng, size: int) -> tuple[float, ...]:
     return tuple(float(np.float32(w)) for w in r.uniform(0.1, 5, size)) if r.random() < 0.4 else ()
+
+
+def open_cross_entropy(r: Rng) -> Case:
+    known, extra = pick(r, 1, 2, 10), pick(r, 1, 3, 30)
+    shut = r.random(extra) < 0.5
+    floors = r.integers(-(2**30), -1000, extra)
+    bias = np.concatenate([r.integers(-(2**30), 2**30, known), np.where(shut, floors - r.integers(0, 9, extra), floors + r.integers(1, 9, extra))])
+    y = activation((1, known + extra), scale(r, -10, 3), zero_point(r))
+    label = int(r.choice(np.flatnonzero(np.concatenate([np.zeros(known, np.bool_), shut]) == 0)))
+    arrays = {"y": int8(r, 1, known + extra), "label": one(label, "int32"), "bias": bias.astype(np.int32)}
+    types = {"y": y, "label": scalar("int32"), "bias": TensorType((known + extra,), "int32")}
+    return Case(OpenCrossEntropy(tuple(int(f) for f in floors)), types, arrays)
 
 
 def soft_cross_entropy(r: Rng) -> Case:
@@ -319,7 +340,7 @@ LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
         (cross_entropy, 50), (soft_cross_entropy, 50), (binary_cross_entropy, 40), (squared_error, 30), (huber, 30), (reconstruction, 30),
-        (next_token, 40),
+        (next_token, 40), (open_cross_entropy, 30),
     )
 }  # fmt: skip
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..autodiff import LOSS_VALUE
+from ..continual import NewClassPlan, ReplayPlan
 from ..cores import FOLDERS, VARIANTS, WITHOUT_DSP, kernels_of, variants_of
 from ..errors import CompileError
 from ..features import FrontEnd
@@ -23,6 +24,8 @@ from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .features import CFeatures, c_features
+from .new_classes import CNewClasses, c_new_classes
+from .replay import CReplay, c_replay, front_of
 from .sliced_step import CSliced
 from .sliced_step import describe as sliced_step
 from .state_layout import StateLayout, is_scalar, state_layout
@@ -204,6 +207,10 @@ class ModelContext:
     """What makes the input of a recording."""
     sliced: CSliced | None = None
     """A training step that may be left after each of its steps; None: it is done in one."""
+    replay: CReplay | None = None
+    """The buffer of old samples."""
+    new_classes: CNewClasses | None = None
+    """What a class is added with."""
 
     @property
     def streams(self) -> bool:
@@ -291,6 +298,7 @@ def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
     slice_instructions: int | None = None, instructions: Mapping[str, int] | None = None,
+    replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices.
 
@@ -343,7 +351,10 @@ def build_context(
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, context, constants, slow)
+        _add_training(graph, train, context, constants, slow, replay)
+        if new_classes is not None:
+            writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
+            context.new_classes = c_new_classes(new_classes, train, constants, writer)
     if train and slice_instructions is not None:
         context.sliced = sliced_step(train, context.train.steps, layout_of_state, slice_instructions, instructions or {}, context.arena_infer)
         context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
@@ -391,10 +402,15 @@ def _add_state(context: ModelContext, constants: Constants, layout: StateLayout)
     context.state = [_state_member(v, context, constants) for v in layout.values]
 
 
-def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
+def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None) -> None:
     plan = train.plan
+    front = frozenset[str]()
+    if replay is not None:
+        writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
+        context.replay = c_replay(replay, train, writer, context.inputs)
+        front = frozenset(node.name for node in front_of(train, replay))
     writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
-    context.forward_steps = writer.add(train.kernels.phase("forward"))
+    context.forward_steps = writer.add(node for node in train.kernels.phase("forward") if node.name not in front)
     context.backward_steps = writer.add(train.kernels.phase("backward", "update"))
     context.loss_buffer = Code(writer.value(LOSS_VALUE, len(writer.function.steps)).name)
     context.train = writer.function

@@ -65,6 +65,9 @@ class Command(enum.IntEnum):
     TRAIN_SLICE = 32
     CHECKSUM = 33
     READ_ARENA = 34
+    REMEMBER = 40
+    REPLAY = 41
+    ADD_CLASS = 42
 
 
 MEASURED = {
@@ -72,6 +75,9 @@ MEASURED = {
     Command.TRAIN: "train_step",
     Command.TRAIN_SLICE: "train_slice",
     Command.APPLY: "apply",
+    Command.REMEMBER: "remember",
+    Command.REPLAY: "replay_step",
+    Command.ADD_CLASS: "add_class",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -293,6 +299,20 @@ class AgentDevice(Device):
         step = min(CHUNK, self.hello.chunk)
         starts = range(offset, offset + length, step)
         return b"".join(self.link.request(Command.READ_ARENA, struct.pack("<II", at, min(step, offset + length - at))) for at in starts)
+
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._write(Command.WRITE_INPUT, sample)
+        self._write(Command.WRITE_TARGET, values)
+        self.link.request(Command.REMEMBER, struct.pack("<i", label))
+
+    def _replay_step(self) -> float:
+        (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
+        return float(loss)
+
+    def _add_class(self, sample: bytes) -> int:
+        self._write(Command.WRITE_INPUT, sample)
+        (label,) = struct.unpack("<i", self.link.request(Command.ADD_CLASS))
+        return int(label)
 
     def _apply(self) -> None:
         self.link.request(Command.APPLY)

@@ -26,9 +26,11 @@ from .errors import DeviceError, check_status
 from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
+from .new_classes import NewClasses
 from .progress import bar
 from .recorder import Recorder
 from .recordings import next_inputs
+from .replay import ReplayContent, ReplayLayout, content_of
 from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[Any] | list[NDArray[Any]]
@@ -65,6 +67,15 @@ class Device(Calls, ABC):
 
     @abstractmethod
     def _train_step(self, sample: bytes, label: int, values: bytes) -> float: ...
+
+    @abstractmethod
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None: ...
+
+    @abstractmethod
+    def _replay_step(self) -> float: ...
+
+    @abstractmethod
+    def _add_class(self, sample: bytes) -> int: ...
 
     @abstractmethod
     def _apply(self) -> None: ...
@@ -174,6 +185,39 @@ class Device(Calls, ABC):
         self._left = asked if loss is None else None
         return loss
 
+    def remember(self, x: Samples, y: ArrayLike | None = None) -> None:
+        """Offer N samples [N, ...], in this order, to the replay buffer, which keeps or drops each of them; nothing is trained."""
+        self._check_replay()
+        samples = self._inputs(x)
+        labels, values = self._targets(y, len(samples))
+        for i, sample in enumerate(samples):
+            self._remember(sample.tobytes(), int(labels[i]), values[i].tobytes())
+
+    def replay_step(self) -> float:
+        """train_step on a sample that is drawn from the replay buffer; its loss."""
+        self._check_replay()
+        return self._replay_step()
+
+    def replay_buffer(self) -> ReplayContent:
+        """What the replay buffer holds."""
+        return content_of(self.state(), self._check_replay())
+
+    def add_class(self, x: Samples) -> int:
+        """Open a class of a head with room (kt.Head(extra_classes=)) by its first sample, with or without the batch axis; its number.
+
+        The model then takes this sample for the new class by a hair, and for the one that it took it for before nearly as much: training on
+        samples of both does the rest.
+        """
+        self._check_new_classes()
+        sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
+        if len(sample) != 1:
+            raise ValueError(f"x holds {len(sample)} samples: add_class takes the first one of its class")
+        return self._add_class(sample[0].tobytes())
+
+    def open_classes(self) -> list[int]:
+        """Numbers of the classes that the model can give: those that it was made for, and those that were added."""
+        return self._check_new_classes().open(self.state())
+
     def apply(self) -> None:
         """Update the model by the gradients accumulated since the last update."""
         self._check_training()
@@ -197,6 +241,7 @@ class Device(Calls, ABC):
         validation: tuple[Samples, ArrayLike | None] | None = None,
         keep_best: bool = False,
         hold_out: float | None = None,
+        replay: int = 0,
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
@@ -214,6 +259,8 @@ class Device(Calls, ABC):
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on; 0 for none.
         Where it is None and nothing is held out or given, at most 200 of the samples that are trained on judge each epoch in the same way.
         A build with a public key takes no state, so it has none of this.
+        replay: steps on samples of the replay buffer behind each step on a new one, as far as it holds any; what was trained on is then offered to
+        the buffer once, in its order, behind the last epoch. 0 leaves the buffer alone.
         progress: a bar on standard error, lines where that is no terminal; None for them where it takes more than a few seconds.
         checkpoint: a file that holds, after every epoch and every half a minute, all that is needed to go on after Ctrl-C or a power cut.
         A model that keeps a state from slice to slice takes the samples in their order, whatever shuffle says, after a restart() before each
@@ -224,7 +271,7 @@ class Device(Calls, ABC):
         one, raises TrainingInterrupted, a KeyboardInterrupt with the history so far; the device keeps what it learned and can be used.
         """
         self._check_training()
-        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, checkpoint, resume)
+        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, replay, checkpoint, resume)
         return training.fit(self, x, y, asked, progress)
 
     def record(self, path: str | os.PathLike[str], every: int = 1, kernels: bool = False, samples: bool = True) -> AbstractContextManager[Any]:
@@ -405,6 +452,18 @@ class Device(Calls, ABC):
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
+
+    def _check_replay(self) -> ReplayLayout:
+        self._check_training()
+        if self.manifest.replay is None:
+            raise DeviceError(self.name, "the model was built without a replay buffer", "build it with replay=kt.Replay(samples=60), for example")
+        return self.manifest.replay
+
+    def _check_new_classes(self) -> NewClasses:
+        self._check_training()
+        if self.manifest.new_classes is None:
+            raise DeviceError(self.name, "the model has no room for another class", "build it with kt.Head(extra_classes=4), for example")
+        return self.manifest.new_classes
 
     def _inputs(self, x: Samples) -> NDArray[Any]:
         return data.prepare_inputs(next_inputs(self, x), self.manifest)

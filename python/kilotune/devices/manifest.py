@@ -17,6 +17,8 @@ from kiloc.features import FrontEnd, front_end
 from .._version import __version__
 from ..files import read_json, recover
 from .errors import DeviceError
+from .new_classes import NewClasses, new_classes
+from .replay import ReplayLayout, replay_layout
 
 T = TypeVar("T")
 
@@ -139,6 +141,10 @@ class Manifest:
     """Of a training step that may be left after each of them; empty where it is done in one."""
     state_members: tuple[Written, ...]
     """What the state holds and where, in its order; empty where the build does not say."""
+    replay: ReplayLayout | None
+    """Where in the state the replay buffer lies; None where there is none."""
+    new_classes: NewClasses | None
+    """Where in the state it stands which classes are open; None where none can be added."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -223,6 +229,8 @@ class Manifest:
             slice_instructions=_optional(int, (data.get("sliced_step") or {}).get("budget")),
             steps=tuple(_step(s) for s in (data.get("sliced_step") or {}).get("steps", [])),
             state_members=tuple(_written(w) for w in data.get("state_members", [])),
+            replay=_optional(replay_layout, data.get("replay")),
+            new_classes=_optional(new_classes, data.get("new_classes")),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )
