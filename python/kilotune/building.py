@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
+from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, InformationMaximisation, Options, as_loss, compile_graph, head_of
 from kiloc.emit import ModelContext, keep_templates, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
@@ -339,6 +339,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "training": m.training,
         "loss": m.loss or None,
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
+        **(_information(loss) if isinstance(loss, InformationMaximisation) and c.train else {}),
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
@@ -369,6 +370,11 @@ def _kept(c: Compilation) -> list[dict[str, Any]]:
     """What a state holds of earlier calls: at which byte, and what it is before the first one."""
     layout = state_layout(c.graph)
     return [{"at": layout.offset(v.name), "first": np.asarray(v.data).tobytes().hex()} for v in c.graph.streams() if v.data is not None]
+
+
+def _information(loss: InformationMaximisation) -> dict[str, Any]:
+    """What a device needs to judge predictions as the loss does."""
+    return {"diversity": loss.diversity, "prior": None if loss.prior is None else list(loss.prior)}
 
 
 def _options(c: Compilation) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class Training:
     optimizer: Optimizer | None = None
     """kt.SGD(), kt.Adam() or kt.Lion(); None is kt.SGD()."""
     loss: Loss | str = "cross_entropy"
-    """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", or kt.CrossEntropy(...), kt.SoftCrossEntropy(...),
-    kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken()."""
+    """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", "information_maximisation", or kt.CrossEntropy(...),
+    kt.SoftCrossEntropy(...), kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken(), kt.InformationMaximisation(...)."""
     storage: str = "block16"
     """How tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference reads;
     "block8" adds none and rounds stochastically."""

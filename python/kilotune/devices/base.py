@@ -106,6 +106,7 @@ class Device(Calls, ABC):
         The loss is computed here from that output, dequantised: cross-entropy for labels and distributions (without smoothing and
         weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's
         loss. With "next_token" it is the mean over all tokens of x but the first, "accuracy" the share that was thought likeliest.
+        With "information_maximisation" y may be left out: then it is minus the mutual information of samples and answers.
         Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
         samples = self._inputs(x)
@@ -372,7 +373,7 @@ class Device(Calls, ABC):
 
     def _no_target(self, y: ArrayLike | None) -> None:
         if y is not None:
-            raise ValueError("y is given, but this model's loss reads its input: leave y out")
+            raise ValueError("y is given, but this model's loss takes no targets: leave y out")
 
     def _targets(self, y: ArrayLike | None, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         if self.manifest.targets == "input":
@@ -391,7 +392,11 @@ class Device(Calls, ABC):
     def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: Progress, near: Nearness | None = None) -> Judgement:
         """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
         tensor, loss = self.manifest.outputs[0], self.manifest.loss
-        if self.manifest.targets == "input":
+        if loss == "information_maximisation":
+            if y is None:
+                codes = self._infer_all(samples, progress)[:, : tensor.size]
+                return judgement.of_predictions(codes, tensor, self.manifest.diversity, self.manifest.prior)
+        elif self.manifest.targets == "input":
             self._no_target(y)
             if loss == "next_token":
                 tokens = samples[:, : self.manifest.inputs[0].size] - np.int64(self.manifest.inputs[0].zero_point)
