@@ -43,6 +43,8 @@ class Loss:
     name: ClassVar[str] = ""
     target_range: ClassVar[tuple[float, float]] = (-operators.LARGEST_VALUE, operators.LARGEST_VALUE)
     """Of targets that are values."""
+    rate_share: ClassVar[float] = 1.0
+    """Of the usual learning rates, what suits this loss."""
 
     def attach(self, graph: Graph) -> Attached:
         """Raises CompileError where the model does not fit."""
@@ -315,13 +317,14 @@ class InformationMaximisation(Loss):
 
     The mean over samples is the entropy of a prediction less `diversity` times the entropy of the mean prediction, which is kept in the state.
     memory: samples that this mean goes back. prior: how often each class is to be expected, None for all alike; where a device meets a few of many
-    classes, that is wrong, and a smaller diversity or a prior is better. What is learned can be wrong all the same: judge it by some labels,
-    `Device.gate`.
+    classes, that is wrong, and a smaller diversity or a prior is better. It wants small steps, each by the mean of several samples: the usual
+    rate is a tenth, and accumulate=16 is better than 1. What is learned can be wrong all the same: let some labels judge it, `Device.gate`.
 
     Source: Liang, Hu and Feng, "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised Domain Adaptation" (2020).
     """
 
     name: ClassVar[str] = "information_maximisation"
+    rate_share: ClassVar[float] = 0.1
 
     diversity: float = 1.0
     memory: int = 64

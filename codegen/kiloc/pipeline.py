@@ -131,7 +131,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     if not options.train:
         return base, stage("adapted", adapted_slice(whole)), options
     whole = remember(with_storage(whole, options.storage), options)
-    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
+    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
     whole = stage("diff", prune(differentiate(whole, options.loss)))
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))

@@ -21,6 +21,7 @@ from . import data, judgement, plausible, recipe, training
 from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError, check_status
+from .gate import Gate
 from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
@@ -185,6 +186,17 @@ class Device(Calls, ABC):
         self._check_training()
         asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, checkpoint, resume)
         return training.fit(self, x, y, asked, progress)
+
+    def gate(self, x: Samples, y: ArrayLike, more: int = 1) -> Gate:
+        """Let labelled samples judge a change: `with device.gate(x, y) as gate: device.fit(unlabelled)`.
+
+        At the end of the block the change is kept where at least `more` of the N samples more are answered right than before it; otherwise, and
+        where the block raises, the device goes back to the state before. gate.kept, gate.before and gate.after say what came of it. A build with
+        a public key takes no state, so it has no gate.
+        """
+        self._check_adapters()
+        self._check_takes_state()
+        return Gate(self, x, y, more)
 
     # ---- State, adapter, statistics ----
 
@@ -369,7 +381,7 @@ class Device(Calls, ABC):
     def _labelled(self, y: ArrayLike) -> bool:
         if self.manifest.targets is None:
             return np.asarray(y).dtype.kind in "iu"
-        return self.manifest.targets == "labels"
+        return self.manifest.targets == "labels" or self.manifest.loss == "information_maximisation"
 
     def _no_target(self, y: ArrayLike | None) -> None:
         if y is not None:
