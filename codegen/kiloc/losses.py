@@ -335,10 +335,14 @@ class InformationMaximisation(Loss):
         number = isinstance(diversity, int | float | np.number) and not isinstance(diversity, bool)
         if not number or not 0 <= float(diversity) <= MOST_DIVERSITY:
             what = f"{diversity!r} is not a number from 0 to {MOST_DIVERSITY:g}"
-            raise CompileError(f"{type(self).__name__}(diversity=...)", what, "1 weighs both entropies alike; 0 makes each prediction sure and nothing else")
+            raise CompileError(
+                f"{type(self).__name__}(diversity=...)", what, "1 weighs both entropies alike; 0 makes each prediction sure and nothing else"
+            )
         if not isinstance(memory, int | np.integer) or isinstance(memory, bool) or not 1 <= memory <= MOST_MEMORY:
             what = f"{memory!r} is not a number of samples from 1 to {MOST_MEMORY}"
-            raise CompileError(f"{type(self).__name__}(memory=...)", what, "a few samples a class are enough, about as many as there are to learn from")
+            raise CompileError(
+                f"{type(self).__name__}(memory=...)", what, "a few samples a class are enough, about as many as there are to learn from"
+            )
         if self.prior is not None:
             shares = _checked_factors(f"{type(self).__name__}(prior=...)", self.prior, "each class")
             object.__setattr__(self, "prior", tuple(share / sum(shares) for share in shares))

@@ -29,6 +29,7 @@ from .lowering import check_flash, choose_kernels, fit_all, offload_least, order
 from .optim import with_storage
 from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
+from .passes.channel_moments import with_moments
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
 from .passes.schedule import remember, schedule
@@ -132,7 +133,8 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
         return base, stage("adapted", adapted_slice(whole)), options
     whole = remember(with_storage(whole, options.storage), options)
     options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
-    whole = stage("diff", prune(differentiate(whole, options.loss)))
+    whole = prune(differentiate(whole, options.loss))
+    whole = stage("diff", with_moments(whole) if options.moments else whole)
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
     return base, stage("schedule", schedule(whole, options)), options

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, InformationMaximisation, Options, as_loss, compile_graph, head_of
 from kiloc.emit import ModelContext, keep_templates, state_layout
 from kiloc.features import KEPT, FrontEnd, described
-from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
-from kiloc.ops import tokens_of
-from kiloc.passes import inference_slice
+from kiloc.ir import NEW_HEAD, PACKAGES, node_types, print_graph, run
+from kiloc.ops import output_scales, tokens_of
+from kiloc.passes import inference_slice, moments_of
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
@@ -340,6 +340,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "loss": m.loss or None,
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
         **(_information(loss) if isinstance(loss, InformationMaximisation) and c.train else {}),
+        **({"moments": _moments(c)} if c.options.moments and c.train else {}),
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
@@ -370,6 +371,20 @@ def _kept(c: Compilation) -> list[dict[str, Any]]:
     """What a state holds of earlier calls: at which byte, and what it is before the first one."""
     layout = state_layout(c.graph)
     return [{"at": layout.offset(v.name), "first": np.asarray(v.data).tobytes().hex()} for v in c.graph.streams() if v.data is not None]
+
+
+def _moments(c: Compilation) -> list[dict[str, Any]]:
+    """Where a state holds moments of which layer, and what those of the calibration samples are."""
+    graph, state, x = c.graph, state_layout(c.graph), c.options.calibration
+    arrays = x if isinstance(x, tuple) else (x,)
+    source, found = moments_of(graph, run(graph, dict(zip(graph.inputs, arrays, strict=False)))), []
+    for name, moments in source.items():
+        node = graph.node(name)
+        y, types = graph.type(node.outputs[0]), node_types(graph, node)
+        units = np.asarray(output_scales(types.type("x"), types.type("weights"), types.type("gain").size), np.float64) / y.scale
+        floor, at = graph.node(f"{name}.moments").op.floor, state.offset(f"{name}.moments")  # type: ignore[attr-defined]
+        found.append({"layer": name, "at": at, "floor": floor, "units": units.tolist(), "source": moments.tolist()})
+    return found
 
 
 def _information(loss: InformationMaximisation) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Training:
     "block8" adds none and rounds stochastically."""
     accumulate: int = 1
     """Samples an update; 1 updates at every sample and needs no memory for accumulated gradients."""
+    moments: bool = False
+    """Keep running moments of what each layer with a trained gain gives, 12 bytes a channel of the state, for `Device.renormalise`."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class SingleOptions(TypedDict, total=False):
     loss: Loss | str
     storage: str
     accumulate: int
+    moments: bool
     ram: int | str | None
     flash: int | str | None
     stack: int | str | None
@@ -161,7 +164,7 @@ def compile_options(
     x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, size=target.size,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, moments=training.moments, target=target.core, profile=target.profile, size=target.size,
         speed=target.speed, attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.reference import samples, tiny
+from golden.reference import image, samples, tiny
 
 import kilotune as kt
 from kiloc.export import tflite as tflite_writer
+from kiloc.ir import interp
+from kiloc.ops import Moments
 from kilotune.devices import judgement
 from kilotune.devices.manifest import Tensor
 
@@ -97,6 +99,98 @@ WRONG: dict[str, tuple[Any, Any, Any, str]] = {
 def test_what_a_gate_refuses(x: Any, y: Any, more: Any, words: str, build: kt.Build) -> None:
     with build.open() as device, pytest.raises(ValueError, match=words):
         device.gate(x, y, more)
+
+
+# -- re-normalisation -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def evened(tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
+    folder = tmp_path_factory.mktemp("evened")
+    (folder / "image.tflite").write_bytes(tflite_writer.write(image()))
+    model = kt.load(folder / "image.tflite")
+    return kt.build(model, folder / "build", method=kt.ScaleShift(), loss="mse", moments=True, calibration=SOURCE, measure=False)
+
+
+SOURCE = samples(image(), 64)
+DARKER = (SOURCE // 3 - 40).astype(np.int8)
+"""The same through a sensor with less contrast and less light."""
+
+
+def counted(build: kt.Build, device: kt.Device, x: Any) -> list[Moments]:
+    device.load_adapter(device.export_adapter())
+    device.set_learning_rate(0)
+    for sample in x:
+        device.train_step(sample, np.zeros(4))
+    state = device.state()
+    return [Moments.of(np.frombuffer(state, np.int32, 3 * len(m["units"]) + 1, m["at"])) for m in build.manifest["moments"]]
+
+
+def test_moments_are_those_of_the_results(evened: kt.Build) -> None:
+    """On the device as in NumPy, where the original domain's are counted; they mean what their names say."""
+    with evened.open() as device:
+        found = counted(evened, device, SOURCE)
+    assert [m["layer"] for m in evened.manifest["moments"]] == ["stem", "spread"], "the last layer is left alone"
+    for layer, moments in zip(evened.manifest["moments"], found, strict=True):
+        assert layer["source"] == [*moments.rows.ravel().tolist(), moments.count] and moments.count == 64
+    y = interp.run(image(), {"input": SOURCE})["stem"].astype(np.float64).reshape(-1, 4) + 128
+    assert found[0].mean == pytest.approx(y.mean(0), abs=0.01) and found[0].deviation == pytest.approx(y.std(0), abs=0.05)
+    assert found[0].active == pytest.approx((y > evened.manifest["moments"][0]["floor"]).mean(0), abs=0.01)
+
+
+def test_renormalisation_sets_the_moments_back(evened: kt.Build) -> None:
+    with evened.open() as device:
+        device.reset()
+        apart = {}
+        for when in ("before", "after"):
+            for layer, now in zip(evened.manifest["moments"], counted(evened, device, DARKER), strict=True):
+                source = Moments.of(np.array(layer["source"]))
+                apart[when] = apart.get(when, 0) + float(np.abs((now.mean - source.mean) / source.deviation).mean())
+            if when == "before":
+                device.renormalise(DARKER, passes=3, prior=0)
+        assert apart["after"] < 0.4 * apart["before"]
+        device.reset()
+        start = device.export_adapter()
+        device.renormalise(SOURCE, passes=1)
+        same = [np.abs(a - b).max() for a, b in zip(device.export_adapter().values().values(), start.values().values(), strict=True)]
+        assert max(same[1:]) <= 24, "the original domain itself leaves all but the exponent of a gain nearly as it was"
+
+
+def test_what_renormalisation_refuses(build: kt.Build, evened: kt.Build, tmp_path: Path) -> None:
+    with build.open() as device, pytest.raises(kt.DeviceError, match="keeps no moments"):
+        device.renormalise(X)
+    with evened.open() as device:
+        for options, words in (({"passes": 0}, "at least 1"), ({"prior": -1}, "at least 0"), ({"passes": 1.5}, "at least 1")):
+            with pytest.raises(ValueError, match=words):
+                device.renormalise(SOURCE, **options)
+        with pytest.raises(ValueError, match="no samples"):
+            device.renormalise(SOURCE[:0])
+    model = kt.load(evened.directory.parent / "image.tflite")
+    given: tuple[tuple[Any, Any, str], ...] = (
+        (kt.ScaleShift(), None, "calibration samples"), (kt.BiasOnly(), SOURCE, "several layers"), (kt.ScaleShift("last:1"), SOURCE, "several layers")
+    )  # fmt: skip
+    for method, calibration, words in given:
+        with pytest.raises(kt.CompileError, match=words):
+            kt.build(model, tmp_path / "refused", method=method, loss="mse", moments=True, calibration=calibration, measure=False)
+
+
+@pytest.mark.qemu
+def test_a_board_adapts_without_labels_with_the_bits_of_the_host(tmp_path: Path, qemu: str, arm_gcc: str) -> None:
+    """Both ways, one after the other."""
+    (tmp_path / "tiny.tflite").write_bytes(tflite_writer.write(tiny()))
+    model = kt.load(tmp_path / "tiny.tflite")
+    loss, source = kt.InformationMaximisation(memory=16), samples(model.graph, 32)
+    build = kt.build(model, tmp_path / "build", method=kt.ScaleShift(), loss=loss, moments=True, accumulate=4, calibration=source)
+    states = []
+    for where in ("host", "qemu:mps2-an386"):
+        with build.open(where) as device:
+            device.renormalise(X // 2, passes=1)
+            device.fit(X // 2, epochs=1)
+            states.append(device.state())
+    assert states[0] == states[1]
+
+
+# -- what is refused --------------------------------------------------------------------------------------
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..adapters import Adapter
-from . import data, judgement, plausible, recipe, training
+from . import data, judgement, plausible, recipe, renormalise, training
 from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError, check_status
@@ -197,6 +197,30 @@ class Device(Calls, ABC):
         self._check_adapters()
         self._check_takes_state()
         return Gate(self, x, y, more)
+
+    def renormalise(self, x: Samples, passes: int = 3, prior: float = 64, progress: bool | None = None) -> None:
+        """Set gains and biases by N samples [N, ...] without labels, so that each layer but the last gives what it gave in the original domain.
+
+        For builds with kt.ScaleShift() and moments=True, whose calibration samples were of that domain. Each of `passes` runs all samples and then
+        corrects every layer: later layers see what earlier ones have become. prior: samples that the original domain counts for: with N of the
+        new one, N / (N + prior) of the difference is taken out. Nothing tells whether it helps: see `gate`. Moments of the optimizer start anew.
+        """
+        self._check_training()
+        self._check_takes_state()
+        renormalise.check(self, passes, prior)
+        samples = self._inputs(x)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        plausible.warn_of_inputs(x, self.manifest)
+        rate = self.manifest.learning_rate
+        if self.manifest.accumulate == 1:  # each step is an update, which must not move anything
+            self._set_learning_rate(0.0)
+        try:
+            with bar("moments", passes * len(self.manifest.moments) * len(samples), progress) as advance:
+                renormalise.renormalise(self, samples, passes, float(prior), advance)
+        finally:
+            if rate is not None:
+                self._set_learning_rate(rate)
 
     # ---- State, adapter, statistics ----
 

@@ -98,6 +98,9 @@ class Manifest:
     diversity: float
     prior: tuple[float, ...]
     """Of information maximisation: the weight of the spread over classes, and how often each is expected; empty for all alike."""
+    moments: tuple[dict[str, Any], ...]
+    """Layers whose moments the state keeps: "layer", "at" which byte, "floor" of its clamp, "units": codes of a step of each channel's bias, and
+    "source": the moments of the original domain."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
@@ -194,6 +197,7 @@ class Manifest:
             huber_delta=_optional(float, data.get("huber_delta")),
             diversity=float(data.get("diversity", 1.0)),
             prior=tuple(float(share) for share in data.get("prior") or ()),
+            moments=tuple(dict(layer) for layer in data.get("moments", [])),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
