@@ -34,8 +34,8 @@ WAYS = (
     Way(LOW, "biases, SGD", (kt.BiasOnly(),), kt.SGD()),
     Way(LOW, "scale and shift, SGD", (kt.ScaleShift(),), kt.SGD()),
     Way(LOW, "biases + LoRA r=4, SGD, 8 bits", (kt.BiasOnly(), kt.LoRA(rank=4, layers="all")), kt.SGD(), "block8"),
-    Way(STANDARD, "biases + LoRA r=8, Adam", (kt.BiasOnly(), kt.LoRA(rank=8, layers="all")), kt.Adam()),
-    Way(FULL, "all weights, Adam", (kt.Full(),), kt.Adam()),
+    Way(STANDARD, "biases + LoRA r=8, Adam", (kt.BiasOnly(), kt.LoRA(rank=8, layers="all")), kt.Adam(), accumulate=16),
+    Way(FULL, "all weights, Adam", (kt.Full(),), kt.Adam(), accumulate=16),
 )
 
 

@@ -183,20 +183,21 @@ handful of labelled samples before and after, and takes the change back unless a
 bits of the host. [An example](../../examples/sensor_drift/README.md) does it by one command.
 """
 ABOUT = """
-{unlabelled} samples without labels, {labelled} of them with a label for the gate, both judged by none of them; scale and shift of every layer, {accumulate}
+{unlabelled} samples without labels, {labelled} of them with a label for the gate, both judged by none of them; scale and shift of every layer,
+{accumulate}
 samples an update, default rate and epochs; accuracy, for ECG F1 of abnormal beats; the mean over draws {draws} and in brackets the worst draw.
-"Labels" trains the same values by cross-entropy with the {labelled} labelled samples alone, "behind it" from what information maximisation had
-learned. Rates, numbers of passes and the gate were chosen on draw 7, on kws through a band-limited microphone, batch 3 of the gas sensors, and
-speakers that the model knows.
+"Labels" trains the same values by cross-entropy with the {labelled} labelled samples alone, "behind it" from
+what the gate had left of information maximisation. The rate was chosen on kws through a band-limited microphone and on speakers that the model knows,
+passes and weight of re-normalisation on draw 7 of these tasks and on batch 3 of the gas sensors.
 """
 FAILED = """
 The same of minimising the entropy alone, `kt.InformationMaximisation(diversity=0)`, beside how much surer each way makes the model on the samples
 that it learned from. A rise of confidence is largest where the model collapses to a few answers; no rule on it could be a gate.
 """
 ABOUT_COSTS = """
-Information maximisation on {title}, by what is trained: bytes in the memory of a Cortex-M4, instructions of a sample with its share in an update
-that QEMU counts, and bytes of an adapter, mean score and worst draw. Before adaptation the score is {before:.3f}. {accumulate} samples make an update,
-for which the state sums gradients.
+Information maximisation on {title}, by what is trained: bytes in the memory of a Cortex-M4, instructions of a sample and of an update
+that QEMU counts, and bytes of an adapter, mean score and worst draw. Before adaptation the score is {before:.3f}. {accumulate} samples make an
+update, for which the state sums gradients.
 """
 
 

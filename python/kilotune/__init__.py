@@ -29,7 +29,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
+from .devices import DataWarning, Device, DeviceError, Gate, History, TrainingInterrupted
 from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
@@ -39,6 +39,7 @@ from .pictures.picture import Picture
 from .pictures.training import TrainingReport
 from .plugins import load_plugin
 from .search import SearchResult, search
+from .threshold import Threshold
 
 __all__ = [
     "SGD",
@@ -59,6 +60,7 @@ __all__ = [
     "DeviceError",
     "FrontEnd",
     "Full",
+    "Gate",
     "Head",
     "History",
     "Huber",
@@ -83,6 +85,7 @@ __all__ = [
     "Statistics",
     "StepDecay",
     "Target",
+    "Threshold",
     "Training",
     "TrainingInterrupted",
     "TrainingReport",

@@ -376,6 +376,7 @@ def _kept(c: Compilation) -> list[dict[str, Any]]:
 def _moments(c: Compilation) -> list[dict[str, Any]]:
     """Where a state holds moments of which layer, and what those of the calibration samples are."""
     graph, state, x = c.graph, state_layout(c.graph), c.options.calibration
+    assert x is not None, "such builds have calibration samples"
     arrays = x if isinstance(x, tuple) else (x,)
     source, found = moments_of(graph, run(graph, dict(zip(graph.inputs, arrays, strict=False)))), []
     for name, moments in source.items():

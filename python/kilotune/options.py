@@ -164,7 +164,8 @@ def compile_options(
     x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, moments=training.moments, target=target.core, profile=target.profile, size=target.size,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, moments=training.moments,
+        target=target.core, profile=target.profile, size=target.size,
         speed=target.speed, attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),

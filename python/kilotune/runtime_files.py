@@ -28,6 +28,8 @@ def sources(context: ModelContext) -> list[Path]:
         found.append(Path("src/core/adapter_verify.c"))
     if context.training:
         found.append(Path("src/core/storage.c"))
+        if context.reconstructs:
+            found.append(Path("src/core/threshold.c"))
     return found
 
 

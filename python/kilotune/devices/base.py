@@ -119,6 +119,13 @@ class Device(Calls, ABC):
         near = None if within is None else Nearness(within, period)
         return self._judge(samples, y, progress, near).means()
 
+    def losses(self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None) -> NDArray[np.float32]:
+        """The loss of each of N samples, as `evaluate` takes their mean: of an autoencoder how far each is from what the model knows."""
+        samples = self._inputs(x)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        return self._judge(samples, y, progress).losses.astype(np.float32)
+
     # ---- Training ----
 
     def train_step(self, x: Samples, y: ArrayLike | None = None) -> float:
