@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice examples continual-digits personal-voice language bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,20 @@ examples: demo personalise voice continual-digits personal-voice  ## run the exa
 
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
+
+sensor-drift: boards $(DEMO)  ## sensors have drifted: an emulated board adapts without labels, a few judge
+	$(BIN)/python examples/sensor_drift/run.py
+
+patient-ecg: boards $(DEMO)  ## another patient's heart: without labels, then with twenty, on an emulated board
+	$(BIN)/python examples/patient_ecg/run.py
+
+predictive-maintenance: boards $(DEMO)  ## a bearing on another machine: an autoencoder and its alarm adapt on an emulated board
+	$(BIN)/python examples/predictive_maintenance/run.py
+
+examples: sensor-drift
+examples: patient-ecg
+examples: predictive-maintenance
+examples:  ## the examples of docs/field, one after the other
 
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py
@@ -135,6 +149,12 @@ parity: setup  ## the bits after training on every emulated core, sizes of firmw
 
 bench-field-lifetime: setup  ## a year of a device from real data: drift, adaptation, guard, resets, wear of the flash (five minutes)
 	$(BIN)/python -W ignore benchmarks/field_lifetime.py --write docs/field/lifetime.md
+
+bench-field-labels: setup  ## what adaptation without labels brings, and a gate of a few labels
+	$(BIN)/python benchmarks/field_labels.py --write docs/field
+
+bench-field-maintenance: setup  ## an autoencoder and its alarm on machines that they were not made for
+	$(BIN)/python benchmarks/field_maintenance.py --write docs/field
 
 bench-merge: setup  ## what merging an adapter into plain weights costs in accuracy
 	$(BIN)/python benchmarks/merge.py --write docs/merge.md

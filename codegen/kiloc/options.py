@@ -69,6 +69,8 @@ class Options:
     """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
     slice_instructions: int | None = None
     """A training step can be done in slices of about so many instructions, between which the model infers; None: it is done in one."""
+    moments: bool = False
+    """Whether a training step also keeps running moments of the layers with a trained gain: `passes/channel_moments.py`."""
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
@@ -142,6 +144,9 @@ def check_options(graph: Graph, options: Options) -> None:
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
     _check_known("backward_weights", options.backward_weights, BACKWARD_WEIGHTS, "values")
+    if options.moments and (options.calibration is None or not (options.methods and options.train)):
+        what = "keeps what the layers of a training are like beside what they were in the original domain"
+        raise CompileError("moments=True", what, "train with kt.ScaleShift(), and pass calibration samples of the original domain")
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)

@@ -40,6 +40,7 @@ from .lowering import (
 from .optim import with_storage
 from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
+from .passes.channel_moments import with_moments
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
 from .passes.frozen_front import front_length, frozen_first, handed_on
@@ -149,8 +150,9 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     if not options.train:
         return base, stage("adapted", adapted_slice(whole)), options, None
     whole = remember(with_storage(whole, options.storage), options)
-    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
-    whole = stage("diff", prune(differentiate(whole, options.loss)))
+    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
+    whole = prune(differentiate(whole, options.loss))
+    whole = stage("diff", with_moments(whole) if options.moments else whole)
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
     new_classes = plan_new_classes(base, whole, forward, options.optimizer.weight_decay)

@@ -14,6 +14,7 @@ from kiloc import (
     CompileError,
     CrossEntropy,
     Huber,
+    InformationMaximisation,
     KilotuneError,
     MeanSquaredError,
     ModelError,
@@ -29,7 +30,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
+from .devices import DataWarning, Device, DeviceError, Gate, History, TrainingInterrupted
 from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
@@ -40,6 +41,7 @@ from .pictures.training import TrainingReport
 from .plugins import load_plugin
 from .replaying import ReplayReport, replay
 from .search import SearchResult, search
+from .threshold import Threshold
 
 __all__ = [
     "SGD",
@@ -60,9 +62,11 @@ __all__ = [
     "DeviceError",
     "FrontEnd",
     "Full",
+    "Gate",
     "Head",
     "History",
     "Huber",
+    "InformationMaximisation",
     "KilotuneError",
     "LinearDecay",
     "Lion",
@@ -85,6 +89,7 @@ __all__ = [
     "Statistics",
     "StepDecay",
     "Target",
+    "Threshold",
     "Training",
     "TrainingInterrupted",
     "TrainingReport",

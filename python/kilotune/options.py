@@ -39,8 +39,8 @@ class Training:
     optimizer: Optimizer | None = None
     """kt.SGD(), kt.Adam() or kt.Lion(); None is kt.SGD()."""
     loss: Loss | str = "cross_entropy"
-    """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", or kt.CrossEntropy(...), kt.SoftCrossEntropy(...),
-    kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken()."""
+    """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", "information_maximisation", or kt.CrossEntropy(...),
+    kt.SoftCrossEntropy(...), kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken(), kt.InformationMaximisation(...)."""
     storage: str = "block16"
     """How tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference reads;
     "block8" adds none and rounds stochastically."""
@@ -51,6 +51,8 @@ class Training:
     Inference and training then lie beside each other in the arena; None: they share it, and a step is done in one."""
     replay: Replay | None = None
     """kt.Replay(samples=60): a buffer of old samples in the state, which training goes back to."""
+    moments: bool = False
+    """Keep running moments of what each layer with a trained gain gives, 12 bytes a channel of the state, for `Device.renormalise`."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class SingleOptions(TypedDict, total=False):
     accumulate: int
     slice_instructions: int | None
     replay: Replay | None
+    moments: bool
     ram: int | str | None
     flash: int | str | None
     stack: int | str | None
@@ -169,6 +172,7 @@ def compile_options(
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, slice_instructions=training.slice_instructions,
+        moments=training.moments,
         target=target.core, profile=target.profile, size=target.size, speed=target.speed, attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),

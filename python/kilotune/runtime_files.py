@@ -39,6 +39,8 @@ def sources(context: ModelContext) -> list[Path]:
         found.append(Path("src/core/adapter_verify.c"))
     if context.training:
         found += [Path(f"src/core/{name}.c") for name in ("storage", "state_store", "guard", "drift")]
+        if context.reconstructs:
+            found.append(Path("src/core/threshold.c"))
     if context.replay is not None:
         found.append(Path("src/core/replay.c"))
     if context.new_classes is not None:

@@ -18,6 +18,7 @@ from kiloc.lowering import fit, offload_least, order_inference, order_training, 
 from kiloc.optim import SGD, Adam, with_accumulators, with_storage, with_updates
 from kiloc.options import Options
 from kiloc.passes.calibrate import calibrate
+from kiloc.passes.channel_moments import with_moments
 from kiloc.passes.check_sums import check_sums
 from kiloc.passes.constant_channels import without_constant_channels
 from kiloc.passes.fold_transposes import fold_transposes
@@ -86,6 +87,7 @@ PASSES: Mapping[str, Pass] = {
     "with_whole_sequences": Pass(with_whole_sequences, "nothing"),
     "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),
     "calibrate": Pass(_calibrate, "results"),
+    "with_moments": Pass(with_moments, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
     "inference_slice": Pass(inference_slice, "results"),

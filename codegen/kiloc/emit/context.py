@@ -213,6 +213,11 @@ class ModelContext:
     """What a class is added with."""
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether its loss says how far a sample is from what it has learned: an autoencoder's."""
+        return self.training and self.loss == "mse" and not self.target_values
+
+    @property
     def streams(self) -> bool:
         """Inference keeps values from call to call."""
         return any(s.comment == STREAM for s in self.state)

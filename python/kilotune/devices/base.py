@@ -19,10 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from kiloc.emit import Written
 
 from ..adapters import Adapter
-from . import data, judgement, plausible, recipe, training
+from . import data, judgement, plausible, recipe, renormalise, training
 from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError, check_status
+from .gate import Gate
 from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
@@ -136,6 +137,7 @@ class Device(Calls, ABC):
         The loss is computed here from that output, dequantised: cross-entropy for labels and distributions (without smoothing and
         weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's
         loss. With "next_token" it is the mean over all tokens of x but the first, "accuracy" the share that was thought likeliest.
+        With "information_maximisation" y may be left out: then it is minus the mutual information of samples and answers.
         Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
         samples = self._inputs(x)
@@ -146,6 +148,13 @@ class Device(Calls, ABC):
         plausible.warn_of_inputs(x, self.manifest)
         near = None if within is None else Nearness(within, period)
         return self._judge(samples, y, progress, near).means()
+
+    def losses(self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None) -> NDArray[np.float32]:
+        """The loss of each of N samples, as `evaluate` takes their mean: of an autoencoder how far each is from what the model knows."""
+        samples = self._inputs(x)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        return self._judge(samples, y, progress).losses.astype(np.float32)
 
     # ---- Training ----
 
@@ -288,6 +297,41 @@ class Device(Calls, ABC):
                 self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, or leave kernels out"
             )
         return Recorder(self, path, every, kernels, samples)
+
+    def gate(self, x: Samples, y: ArrayLike, more: int = 1) -> Gate:
+        """Let labelled samples judge a change: `with device.gate(x, y) as gate: device.fit(unlabelled)`.
+
+        At the end of the block the change is kept where at least `more` of the N samples more are answered right than before it; otherwise, and
+        where the block raises, the device goes back to the state before. gate.kept, gate.before and gate.after say what came of it. A build with
+        a public key takes no state, so it has no gate.
+        """
+        self._check_adapters()
+        self._check_takes_state()
+        return Gate(self, x, y, more)
+
+    def renormalise(self, x: Samples, passes: int = 3, prior: float = 64, progress: bool | None = None) -> None:
+        """Set gains and biases by N samples [N, ...] without labels, so that each layer but the last gives what it gave in the original domain.
+
+        For builds with kt.ScaleShift() and moments=True, whose calibration samples were of that domain. Each of `passes` runs all samples and then
+        corrects every layer: later layers see what earlier ones have become. prior: samples that the original domain counts for: with N of the
+        new one, N / (N + prior) of the difference is taken out. Nothing tells whether it helps: see `gate`. Moments of the optimizer start anew.
+        """
+        self._check_training()
+        self._check_takes_state()
+        renormalise.check(self, passes, prior)
+        samples = self._inputs(x)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        plausible.warn_of_inputs(x, self.manifest)
+        rate = self.manifest.learning_rate
+        if self.manifest.accumulate == 1:  # each step is an update, which must not move anything
+            self._set_learning_rate(0.0)
+        try:
+            with bar("moments", passes * len(self.manifest.moments) * len(samples), progress) as advance:
+                renormalise.renormalise(self, samples, passes, float(prior), advance)
+        finally:
+            if rate is not None:
+                self._set_learning_rate(rate)
 
     # ---- State, adapter, statistics ----
 
@@ -488,11 +532,11 @@ class Device(Calls, ABC):
     def _labelled(self, y: ArrayLike) -> bool:
         if self.manifest.targets is None:
             return np.asarray(y).dtype.kind in "iu"
-        return self.manifest.targets == "labels"
+        return self.manifest.targets == "labels" or self.manifest.loss == "information_maximisation"
 
     def _no_target(self, y: ArrayLike | None) -> None:
         if y is not None:
-            raise ValueError("y is given, but this model's loss reads its input: leave y out")
+            raise ValueError("y is given, but this model's loss takes no targets: leave y out")
 
     def _targets(self, y: ArrayLike | None, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         if self.manifest.targets == "input":
@@ -511,7 +555,11 @@ class Device(Calls, ABC):
     def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: Progress, near: Nearness | None = None) -> Judgement:
         """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
         tensor, loss = self.manifest.outputs[0], self.manifest.loss
-        if self.manifest.targets == "input":
+        if loss == "information_maximisation":
+            if y is None:
+                codes = self._infer_all(samples, progress)[:, : tensor.size]
+                return judgement.of_predictions(codes, tensor, self.manifest.diversity, self.manifest.prior)
+        elif self.manifest.targets == "input":
             self._no_target(y)
             if loss == "next_token":
                 tokens = samples[:, : self.manifest.inputs[0].size] - np.int64(self.manifest.inputs[0].zero_point)

@@ -31,7 +31,8 @@ DTYPES = ("int8", "uint8", "int16", "int32")
 """Of inputs and outputs. A manifest that names none means int8."""
 
 TARGETS_OF_LOSSES = {
-    "cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values", "next_token": "input"
+    "cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values", "next_token": "input",
+    "information_maximisation": "input",
 }  # fmt: skip
 """Losses, and what their targets are where the manifest does not say."""
 
@@ -97,6 +98,12 @@ class Manifest:
     loss: str | None
     huber_delta: float | None
     """Of Huber's loss: the difference from which on it is linear."""
+    diversity: float
+    prior: tuple[float, ...]
+    """Of information maximisation: the weight of the spread over classes, and how often each is expected; empty for all alike."""
+    moments: tuple[dict[str, Any], ...]
+    """Layers whose moments the state keeps: "layer", "at" which byte, "floor" of its clamp, "units": codes of a step of each channel's bias, and
+    "source": the moments of the original domain."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
@@ -201,6 +208,9 @@ class Manifest:
             outputs=tuple(_tensor(t) for t in data["outputs"]),
             loss=_optional(str, data["loss"]),
             huber_delta=_optional(float, data.get("huber_delta")),
+            diversity=float(data.get("diversity", 1.0)),
+            prior=tuple(float(share) for share in data.get("prior") or ()),
+            moments=tuple(dict(layer) for layer in data.get("moments", [])),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
