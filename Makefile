@@ -53,8 +53,6 @@ continual-digits: boards $(DEMO)  ## an emulated board learns new digits one aft
 personal-voice: boards $(DEMO)  ## an emulated board learns its owner's voice and words, and keeps understanding others
 	$(BIN)/python examples/personal_voice/run.py
 
-examples: demo personalise voice continual-digits personal-voice  ## run the examples, one after the other
-
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
 
@@ -67,10 +65,7 @@ patient-ecg: boards $(DEMO)  ## another patient's heart: without labels, then wi
 predictive-maintenance: boards $(DEMO)  ## a bearing on another machine: an autoencoder and its alarm adapt on an emulated board
 	$(BIN)/python examples/predictive_maintenance/run.py
 
-examples: sensor-drift
-examples: patient-ecg
-examples: predictive-maintenance
-examples:  ## the examples of docs/field, one after the other
+examples: demo personalise voice continual-digits personal-voice sensor-drift patient-ecg predictive-maintenance  ## run the examples, one after the other
 
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py

@@ -443,9 +443,10 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
 
 ABOUT = """
 Made by `make bench-speed` on {date}. Instructions of whole generated functions, counted exactly under QEMU (arm-none-eabi-gcc, -O2; on rv32, which
-is RV32IMC, riscv64-unknown-elf-gcc and the core's own count; those of m0, which is the Cortex-M0+, on the machine with a Cortex-M3, which runs the same code) in the second call, after a warm-up. Cycles are those of the counter's model of a
-Cortex-M4 (zero wait states, three cycles for a taken branch); no board was measured. The peers' figures include SOFTMAX and their own warm-up, as
-ours do. "(a MAC)": divided by the model's multiply-accumulates.
+is RV32IMC, riscv64-unknown-elf-gcc and the core's own count; those of m0, which is the Cortex-M0+, on the machine with a Cortex-M3, which runs the
+same code) in the second call, after a warm-up. Cycles are those of the counter's model of a Cortex-M4 (zero wait states, three cycles for a taken
+branch); no board was measured. The peers' figures include SOFTMAX and their own warm-up, as ours do. "(a MAC)": divided by the model's
+multiply-accumulates.
 """
 
 

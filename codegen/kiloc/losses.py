@@ -141,7 +141,9 @@ class CrossEntropy(ClassLoss):
 
 @dataclass(frozen=True)
 class SoftCrossEntropy(ClassLoss):
-    """Softmax cross-entropy of distributions: a target is a probability for each class, not the number of one; see `kt.circular_labels`.
+    """Softmax cross-entropy of distributions: a target is a probability for each class; see `kt.circular_labels` and `kt.Rehearsal`.
+
+    The number of a class stands for the distribution of it alone.
 
     label_smoothing as of CrossEntropy. class_weights: the loss of a sample counts the mean of its classes' weights under its target, so that a
     distribution of one class gives what its number gives.
@@ -158,6 +160,8 @@ class SoftCrossEntropy(ClassLoss):
         if given is None:
             labels = _generator().integers(0, y.size, MOST_TARGETS)[:count]
             return np.eye(y.size, dtype=np.float32)[labels].reshape(count, *y.shape[1:])
+        if np.ndim(given) == 1 and np.asarray(given).dtype.kind in "iu":
+            given = np.eye(y.size, dtype=np.float32)[CrossEntropy().targets(y, given, count)]
         return self.checked(_values(y, given, count))
 
     def problem(self, values: NDArray[Any]) -> str:

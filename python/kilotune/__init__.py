@@ -30,7 +30,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import DataWarning, Device, DeviceError, Gate, History, TrainingInterrupted
+from .devices import DataWarning, Device, DeviceError, Gate, History, Rehearsal, TrainingInterrupted
 from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
@@ -80,6 +80,7 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Picture",
+    "Rehearsal",
     "Replay",
     "ReplayReport",
     "ScaleShift",

@@ -31,6 +31,7 @@ from .new_classes import NewClasses
 from .progress import bar
 from .recorder import Recorder
 from .recordings import next_inputs
+from .rehearsal import Rehearsal
 from .replay import ReplayContent, ReplayLayout, content_of
 from .stored_adapters import StoredAdapters, Update
 
@@ -254,6 +255,7 @@ class Device(Calls, ABC):
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        rehearsal: Rehearsal | None = None,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
@@ -275,12 +277,16 @@ class Device(Calls, ABC):
         A model that keeps a state from slice to slice takes the samples in their order, whatever shuffle says, after a restart() before each
         epoch; none of them is held out.
         resume: go on from it, where it is there: with the same arguments the result has the bits of a training that was never cut off.
+        rehearsal: samples of what the model was made for, kt.Rehearsal(samples), trained on between the others so that it forgets less. They
+        count in the mean loss of an epoch, not in what is held out or judges.
 
         Warns (DataWarning) of samples far from the input's range and of labels of one class. Ctrl-C, between two samples or in the middle of
         one, raises TrainingInterrupted, a KeyboardInterrupt with the history so far; the device keeps what it learned and can be used.
         """
         self._check_training()
-        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, replay, checkpoint, resume)
+        asked = training.Asked(
+            epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, replay, checkpoint, resume, rehearsal
+        )
         return training.fit(self, x, y, asked, progress)
 
     def record(self, path: str | os.PathLike[str], every: int = 1, kernels: bool = False, samples: bool = True) -> AbstractContextManager[Any]:
@@ -547,7 +553,7 @@ class Device(Calls, ABC):
         if self.manifest.targets == "labels":
             labels = data.prepare_labels(y, count, self.manifest.classes or 0)
             return labels, np.zeros((count, 0), np.float32)
-        values = data.prepare_values(y, count, self.manifest.outputs[0])
+        values = data.prepare_values(y, count, self.manifest.outputs[0], self.manifest.loss)
         if self.manifest.loss in ("bce", "soft_cross_entropy"):
             data.check_probabilities(values, self.manifest.loss)
         return np.zeros(count, np.int32), values
@@ -570,7 +576,7 @@ class Device(Calls, ABC):
         if self._labelled(y):
             labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
             return judgement.of_labels(self._infer_all(samples, progress)[:, : tensor.size], labels, tensor, near)
-        values = data.prepare_values(y, len(samples), tensor)
+        values = data.prepare_values(y, len(samples), tensor, loss)
         if loss in ("bce", "soft_cross_entropy"):
             data.check_probabilities(values, loss)
         if loss == "bce" and near is not None:
