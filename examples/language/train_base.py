@@ -1,7 +1,8 @@
-"""Trains the base model on Shakespeare's plays in float32 and writes it as an INT8 file: about ten minutes on two idle cores. Needs jax.
+"""Trains a base model on Shakespeare's plays in float32 and writes it as an INT8 file: about six minutes on two cores. Needs jax.
 
     python examples/language/train_base.py                                # base.onnx
-    python examples/language/train_base.py --blocks cccc --write convolutions
+    python examples/language/train_base.py convolutions                   # without attention
+    python examples/language/train_base.py recurrent                      # gated recurrent units
     python examples/language/train_base.py --reuse                        # base.onnx of weights that were trained before
 
 The files are part of the repository: this need not be run.
@@ -17,7 +18,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from float_model import Architecture, Parameters, bits, initial, nats
+from float_model import MODELS, Architecture, Parameters, bits, initial, nats
 from numpy.typing import NDArray
 from onnx_file import quantised
 from text import FOLDER, texts, windows
@@ -62,11 +63,10 @@ def trained(a: Architecture, tokens: NDArray[np.uint8], steps: int = STEPS, seed
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--blocks", default=Architecture.blocks, help="a letter a block: c convolution, a attention")
-    parser.add_argument("--write", default="base", help="name of the files")
+    parser.add_argument("model", nargs="?", default="base", choices=MODELS, help="which one, and what its files are called")
     parser.add_argument("--reuse", action="store_true", help="take the float weights of an earlier run")
     arguments = parser.parse_args()
-    t, a, kept = texts(), Architecture(arguments.blocks), FOLDER / f"{arguments.write}.npz"
+    t, a, kept = texts(), MODELS[arguments.model], FOLDER / f"{arguments.model}.npz"
     if arguments.reuse:
         p = {k: jnp.asarray(x) for k, x in np.load(kept).items()}
     else:
@@ -76,8 +76,8 @@ def main() -> None:
         print(f"{sum(x.size for x in p.values()):,} parameters, {name}: {bits(a, p, windows(tokens, a.context)):.3f} bits a character")
     rows = windows(t.base, a.context)
     data = quantised(a, p, rows[:: len(rows) // CALIBRATION])
-    (HERE / f"{arguments.write}.onnx").write_bytes(data)
-    print(f"{arguments.write}.onnx: {len(data):,} bytes")
+    (HERE / f"{arguments.model}.onnx").write_bytes(data)
+    print(f"{arguments.model}.onnx: {len(data):,} bytes")
 
 
 if __name__ == "__main__":
