@@ -78,7 +78,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     stage = _staged(dump)
     base, whole, options = _trainable(graph, options, stage)
     reduced = stage("reduce", without_constant_channels(whole))
-    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers))]
+    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers, options.by_position))]
+    identity = base_hash(base, whole)
+    if options.by_position:  # adapters are those of the model that takes whole sequences
+        whole = reduced = parts[0]
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
@@ -87,7 +90,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
-            compilation = _emitted(base, whole, reduced, options, slices, version)
+            compilation = _emitted(base, whole, reduced, options, slices, version, identity)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
             if options.speed:  # the fastest kernels take more than a budget has
@@ -150,12 +153,14 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     return slices
 
 
-def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str) -> Compilation:
+def _emitted(
+    base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str, identity: bytes
+) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
-        version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
+        version=version, base_hash=identity, layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
         target=options.target, size=options.size,
     )  # fmt: skip
