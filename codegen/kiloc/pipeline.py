@@ -153,9 +153,7 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     return slices
 
 
-def _emitted(
-    base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str, identity: bytes
-) -> Compilation:
+def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str, identity: bytes) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(

@@ -1,7 +1,7 @@
 """Which int16 values a graph can hold: an interval for each, proved from the ranges of what they are summed from.
 
-Where the intervals show that a sum never leaves int16, it needs no clamp, so its gradient needs no mask. A sum whose operands and result have one scale
-is exact: x + other, which can be undone then.
+Where the intervals show that a sum never leaves int16, it needs no clamp, so its gradient needs no mask. A sum whose operands and result have one
+scale is exact: x + other, which can be undone then.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from .attention import Attention
 @register
 @dataclass(frozen=True)
 class AttentionNext(Op):
-    """q, k, v: of one position. keys, values (stream): [1, length, ...], a row of axis 1 for each position kept. count (stream): positions so far, less
-    `length` where there were twice as many."""
+    """q, k, v: of one position. keys, values (stream): [1, length, ...], a row of axis 1 for each position kept. count (stream): positions so far,
+    less `length` where there were twice as many."""
 
     role: ClassVar[str] = "kernel"
     mnemonic: ClassVar[str] = "attention_next"

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Gru(Op):
-    """A call is a whole sequence, which begins from 0; with hidden, state it is one step, which goes on from them. hidden: the row of the result before it;
-    state [units]: int16."""
+    """A call is a whole sequence, which begins from 0; with hidden, state it is one step, which goes on from them. hidden: the row of the result
+    before it; state [units]: int16."""
 
     mnemonic: ClassVar[str] = "gru"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "recurrent", "bias", "inner")
