@@ -85,7 +85,7 @@ class _Walk:
         shape = (*value.type.shape[:axis], 1, *value.type.shape[axis + 1 :])
         self.axes[name], self.changed[name] = axis, replace(value, type=replace(value.type, shape=shape))
 
-    def type(self, name: str) -> TensorType:
+    def type_of(self, name: str) -> TensorType:
         return self.changed[name].type if name in self.changed else self.graph.type(name)
 
     def refuse(self, node: Node, what: str) -> CompileError:
@@ -115,7 +115,7 @@ class _Walk:
             ((LayerNormalization,), lambda n: self._rows(n, n.op.depth)),  # type: ignore[attr-defined]
             ((Softmax,), lambda n: self._rows(n, self.graph.type(n.inputs["x"]).shape[-1])),
             ((Embedding,), lambda n: n),
-            ((Reshape,), lambda n: replace(n, op=Reshape(self.type(n.outputs[0]).shape))),
+            ((Reshape,), lambda n: replace(n, op=Reshape(self.type_of(n.outputs[0]).shape))),
             ((Transpose,), self._turned),
             ((DownProjection,), self._projection),
             ((Conv2D, DepthwiseConv2D), self._convolution),
@@ -160,7 +160,7 @@ class _Walk:
     def _turned(self, node: Node) -> Node:
         """Axes of extent 1 are moved by a reshape."""
         assert isinstance(node.op, Transpose)
-        x, y = self.type(node.inputs["x"]).shape, self.type(node.outputs[0]).shape
+        x, y = self.type_of(node.inputs["x"]).shape, self.type_of(node.outputs[0]).shape
         moved = [a for a in node.op.permutation if x[a] > 1]
         return replace(node, op=Reshape(y)) if moved == sorted(moved) else node
 
@@ -188,7 +188,7 @@ class _Walk:
             raise self.refuse(node, what)
         if reach == 0:
             return node
-        one, axis = self.type(x), i + 1
+        one, axis = self.type_of(x), i + 1
         shape = (*one.shape[:axis], reach, *one.shape[axis + 1 :])
         kept = self.keep(f"{node.name}.kept", replace(one, shape=shape), np.full(shape, one.zero_point, np.int8))
         joined = self.graph.fresh(f"{node.name}.seen", self.changed)
@@ -197,8 +197,8 @@ class _Walk:
         self.nodes.append(Node(joined, Concatenate(axis), {"x": kept, "x1": x}, (joined,), origin=node.origin))
         part = Slice.along(seen.shape, axis, 1, reach)
         self.last.append(Node(f"{joined}.keep", Keep(part), {"x": joined, "kept": kept}, (), (kept,), origin=node.origin))
-        pad = tuple(0 if a in (i, i + 2) else p for a, p in enumerate(w.pad))
-        return replace(node, op=replace(op, window=replace(w, pad=pad)), inputs={**node.inputs, "x": joined})
+        top, left, bottom, right = (0 if a in (i, i + 2) else p for a, p in enumerate(w.pad))
+        return replace(node, op=replace(op, window=replace(w, pad=(top, left, bottom, right))), inputs={**node.inputs, "x": joined})
 
     def _attention(self, node: Node) -> Node:
         op = node.op
@@ -209,11 +209,11 @@ class _Walk:
         if op.after != 0:
             raise self.refuse(node, "sees later positions: its mask is not causal")
         inputs = {**node.inputs, **{o: self._in_front(node, node.inputs[o]) for o in ("k", "v")}}
-        op = replace(op, **{o: replace(rows, order=_in_front(rows.order)) for o, rows in (("k", op.k), ("v", op.v))})
+        op = replace(op, k=replace(op.k, order=_in_front(op.k.order)), v=replace(op.v, order=_in_front(op.v.order)))
         length = self.length if op.before == ALL else op.before + 1
         kept = {}
         for operand, name in (("k", "keys"), ("v", "values")):
-            one = self.type(inputs[operand])
+            one = self.type_of(inputs[operand])
             type_ = replace(one, shape=(1, length, *one.shape[2:]))
             kept[name] = self.keep(f"{node.name}.{name}", type_, np.zeros(type_.shape, np.int8))
         count = TensorType((1,), "int16", Quantization((1.0,)))
@@ -222,7 +222,7 @@ class _Walk:
 
     def _in_front(self, node: Node, name: str) -> str:
         """A value of one position with the axis that counts them in front of all others."""
-        one = self.type(name)
+        one = self.type_of(name)
         shape = (1, 1, *(d for a, d in enumerate(one.shape) if a not in (0, self.axes[name])))
         if shape == one.shape:
             return name
@@ -232,7 +232,7 @@ class _Walk:
         return turned
 
     def _recurrent(self, node: Node) -> Node:
-        y = self.type(node.outputs[0])
+        y = self.type_of(node.outputs[0])
         units = y.shape[-1]
         row = TensorType((1, units), "int8", y.quantization)
         kept = {"hidden": self.keep(f"{node.name}.hidden", row, np.full(row.shape, y.zero_point, np.int8))}

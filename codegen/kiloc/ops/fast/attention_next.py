@@ -83,6 +83,10 @@ class AttentionNext(Op):
         fields: dict[str, Field] = {
             "row": whole.fields, "length": self.length(t), "bytes": (prod(t.type("k").shape), prod(t.type("v").shape)),
         }  # fmt: skip
-        arguments = (*(Argument(n.inputs[o]) for o in ("q", "k", "v", "keys", "values", "count")), Argument(n.outputs[0]), Scratch())
+        arguments: tuple[Argument | Scratch, ...] = (
+            *(Argument(n.inputs[o]) for o in ("q", "k", "v", "keys", "values", "count")),
+            Argument(n.outputs[0]),
+            Scratch(),
+        )
         source, needs = "kernels/matmul/attention_next.c", ("kernels/matmul/attention.c",)
         return KernelCall("kt_attention_next_s8", "kt_attention_next_params", fields, arguments, whole.scratch, source=source, needs=needs)

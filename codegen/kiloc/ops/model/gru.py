@@ -65,8 +65,8 @@ class Gru(Op):
         if not e.has("hidden"):
             return {}
         *_, last = steps(e)
-        found = {"hidden": last.hidden.astype(np.int8), "state": last.state.astype(np.int16)}
-        return {o: a.reshape(e.type(o).shape) for o, a in found.items()}
+        shapes = {o: e.type(o).shape for o in self.kept}
+        return {"hidden": last.hidden.astype(np.int8).reshape(shapes["hidden"]), "state": last.state.astype(np.int16).reshape(shapes["state"])}
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
         t = b.types(node)
