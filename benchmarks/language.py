@@ -4,7 +4,8 @@
 
 The models, their texts and the float reference are those of `examples/language`; float training starts from the same weights, dequantised. Rates are
 chosen on a part of the poem that is neither trained on nor reported. Training runs the generated C on the host, whose state is compared with
-those of emulated boards after some rows. `--keep FILE` keeps every figure when it is known, and takes those that a run before has left there.
+those of emulated boards after some rows. `--keep FILE` keeps every figure when it is known, and takes those that a run before has left there;
+with `--known` nothing is measured, and the page has the rows whose figures are there.
 """
 
 from __future__ import annotations
@@ -77,13 +78,15 @@ class Sets:
 
 
 class Kept:
-    """Figures by what they are of, in a file where one is named: a run that was interrupted goes on."""
+    """Figures by what they are of, in a file where one is named: a run that was interrupted goes on. known: what is not there is None."""
 
-    def __init__(self, file: Path | None) -> None:
-        self.file, self.lock = file, Lock()
+    def __init__(self, file: Path | None, known: bool) -> None:
+        self.file, self.known, self.lock = file, known, Lock()
         self.found: dict[str, Any] = json.loads(file.read_text()) if file is not None and file.exists() else {}
 
     def of(self, what: str, make: Callable[[], Any]) -> Any:
+        if self.known:
+            return self.found.get(what)
         if what not in self.found:
             made = make()
             with self.lock:
@@ -114,18 +117,21 @@ class Builds:
 
 
 # -- bits a character ---------------------------------------------------------------------------------
-def best(found: dict[float, Figures]) -> tuple[float, Figures]:
-    """The rate with the fewest bits on the part that rates are chosen by."""
-    return min(found.items(), key=lambda item: item[1][0])
+def best(found: dict[float, Figures | None]) -> tuple[float, Figures] | None:
+    """The rate with the fewest bits on the part that rates are chosen by; None where not all are known."""
+    every = {rate: figures for rate, figures in found.items() if figures is not None}
+    return min(every.items(), key=lambda item: item[1][0]) if len(every) == len(found) else None
 
 
-def in_float(model: str, s: Sets, kept: Kept, everything: bool) -> dict[str, tuple[float | None, Figures]]:
+Entry = tuple[float | None, Figures] | None
+
+
+def in_float(model: str, s: Sets, kept: Kept, everything: bool) -> dict[str, Entry]:
     """Nothing trained, LoRA, and where asked for all weights."""
     a = float_model.MODELS[model]
     p = {k: jnp.asarray(w) for k, w in weights_of((HERE / f"{model}.onnx").read_bytes()).items()}
-    found: dict[str, tuple[float | None, Figures]] = {}
     untrained = kept.of(f"{model}, nothing, in float", lambda: s.judged(lambda rows: float_model.bits(a, p, rows)))
-    found["nothing, in float"] = None, untrained
+    found: dict[str, Entry] = {"nothing, in float": None if untrained is None else (None, untrained)}
     kinds = [(f"LoRA r={RANK}, in float", float_model.lora(a, RANK), FLOAT_RATES)] + [("all weights, in float", {}, ALL_RATES)] * everything
     for name, added, rates in kinds:
 
@@ -148,14 +154,15 @@ def learned(build: kt.Build, s: Sets, rate: float, passes: int, seed: int = 0) -
 def on_device(model: str, s: Sets, builds: Builds, kept: Kept, long: bool) -> dict[str, Any]:
     """Nothing trained, the best rate, and of the base model other orders of rows, and several passes where asked for."""
 
-    def of(rate: float, passes: int, seed: int = 0) -> Figures:
+    def of(rate: float, passes: int, seed: int = 0) -> Figures | None:
         what = f"{model}, INT8, {passes} passes at {rate:g}, order {seed}"
-        return list(kept.of(what, lambda: learned(builds.of(model, "cortex-m4", {}), s, rate, passes, seed)))
+        made: Figures | None = kept.of(what, lambda: learned(builds.of(model, "cortex-m4", {}), s, rate, passes, seed))
+        return made
 
-    rate, one = best({r: of(r, 1) for r in RATES[model]})
-    found: dict[str, Any] = {"nothing": of(0, 0), "one": (rate, one)}
-    if model == "base":
-        found["orders"] = [of(rate, 1, seed) for seed in SEEDS]
+    one, nothing = best({r: of(r, 1) for r in RATES[model]}), of(0, 0)
+    found: dict[str, Any] = {"nothing": None if nothing is None else (None, nothing), "one": one}
+    if model == "base" and one is not None:
+        found["orders"] = [of(one[0], 1, seed) for seed in SEEDS]
         if long:
             found["long"] = best({r: of(r, PASSES) for r in RATES[model][:-1]})
     return found
@@ -251,19 +258,21 @@ def table(headings: Sequence[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (list(headings), ["---"] * len(headings), *rows))
 
 
-def accuracy_rows(model: str, floats: dict[str, tuple[float | None, Figures]], device: dict[str, Any]) -> list[list[str]]:
-    entries: list[tuple[str, float | None, Figures]] = [
-        ("nothing, in float", *floats["nothing, in float"]), ("nothing, INT8", None, device["nothing"]),
-        *((name, *floats[name]) for name in floats if name != "nothing, in float"), (f"LoRA r={RANK}, INT8, on the device", *device["one"]),
+def accuracy_rows(model: str, floats: dict[str, Entry], device: dict[str, Any]) -> list[list[str]]:
+    first = "nothing, in float"
+    entries: list[tuple[str, Entry]] = [
+        (first, floats[first]), ("nothing, INT8", device["nothing"]), *((name, floats[name]) for name in floats if name != first),
+        (f"LoRA r={RANK}, INT8, on the device", device["one"]), (f"the same in {PASSES} passes", device.get("long")),
     ]  # fmt: skip
-    if "long" in device:
-        entries.append((f"the same in {PASSES} passes", *device["long"]))
-    return [[NAMES[model], name, "" if rate is None else f"{rate:g}", *(f"{b:.3f}" for b in found)] for name, rate, found in entries]
+    known = [(name, *entry) for name, entry in entries if entry is not None]
+    return [[NAMES[model], name, "" if rate is None else f"{rate:g}", *(f"{b:.3f}" for b in found)] for name, rate, found in known]
 
 
-def cost_rows(costs: list[dict[str, Any]]) -> tuple[list[list[str]], list[list[str]]]:
+def cost_rows(costs: list[dict[str, Any] | None]) -> tuple[list[list[str]], list[list[str]]]:
     learning, writing = [], []
     for (model, core, options), c in zip(VARIANTS, costs, strict=True):
+        if c is None:
+            continue
         weights = options.get("backward_weights", "transposed")
         numbers = [f"{int(c[k]):,}" for k in ("flash", "arena", "state", "total", "step", "forward")]
         learning.append([NAMES[model], core, weights, *numbers, f"`{c['hash']}`"])
@@ -273,7 +282,15 @@ def cost_rows(costs: list[dict[str, Any]]) -> tuple[list[list[str]], list[list[s
     return learning, writing
 
 
-def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any]], samples: list[str]) -> str:
+def of_orders(device: dict[str, Any], lora: Entry) -> str:
+    """What other orders of the rows make of the base model, as far as they are known."""
+    poem = [found[1] for found in device.get("orders", []) if found is not None]
+    if len(poem) < 2 or lora is None:
+        return ""
+    return wrapped(ABOUT_ORDERS.format(count=len(poem), mean=mean(poem), spread=stdev(poem), gap=poem[0] - lora[1][1]))
+
+
+def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any] | None], samples: list[str]) -> str:
     words: dict[str, Any] = {"rank": RANK, "ram": RAM, "checked": CHECKED, "sample": SAMPLE, "temperature": TEMPERATURE}
     words |= {n: ", ".join(f"{r:g}" for r in of) for n, of in (("float_rates", FLOAT_RATES), ("all_rates", ALL_RATES))}
     words["rates"] = "; ".join(f"{', '.join(f'{r:g}' for r in of)} ({NAMES[model]})" for model, of in RATES.items())
@@ -286,7 +303,7 @@ def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any]], sa
         "## Bits a character",
         wrapped(ABOUT_ACCURACY.format(**words)),
         table(ACCURACY_HEADINGS, accuracy),
-        wrapped(orders),
+        *([orders] if orders else []),
         "## Learning: memory and work",
         wrapped(ABOUT_COST.format(**words)),
         table(COST_HEADINGS, learning),
@@ -305,9 +322,10 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="also write the page")
     parser.add_argument("--long", action="store_true", help=f"also train in {PASSES} passes")
     parser.add_argument("--keep", type=Path, help="a file of figures: known ones are taken from it, others added")
+    parser.add_argument("--known", action="store_true", help="measure nothing: print what the file has")
     parser.add_argument("--threads", type=int, default=2, help="trainings and builds at a time")
     arguments = parser.parse_args()
-    t, kept = texts(), Kept(arguments.keep)
+    t, kept = texts(), Kept(arguments.keep, arguments.known)
     s = Sets.of(t)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(arguments.threads) as pool:
         builds = Builds(Path(scratch), t)
@@ -319,10 +337,8 @@ def main() -> None:
         floats = {model: in_float(model, s, kept, model == "base") for model in NAMES}
         devices = dict(zip(NAMES, (task.result() for task in training), strict=True))
         costs = [task.result() for task in costing]
-        samples = kept.of("samples", lambda: samples_of(s, builds, devices["base"]["one"][0]))
-    poem = [found[1] for found in devices["base"]["orders"]]
-    gap = poem[0] - floats["base"][f"LoRA r={RANK}, in float"][1][1]
-    orders = ABOUT_ORDERS.format(count=len(poem), mean=mean(poem), spread=stdev(poem), gap=gap)
+        samples = kept.of("samples", lambda: samples_of(s, builds, devices["base"]["one"][0])) or []
+    orders = of_orders(devices["base"], floats["base"][f"LoRA r={RANK}, in float"])
     accuracy = [row for model in NAMES for row in accuracy_rows(model, floats[model], devices[model])]
     made = page(accuracy, orders, costs, samples)
     print(made)
