@@ -89,6 +89,8 @@ class Options:
     slow: SlowMemory = field(default_factory=SlowMemory)
     attention_window: int | None = None
     """Positions that one sees on either side in attention, itself included; None: as the model has it."""
+    by_position: bool = False
+    """Inference takes one position of a sequence a call, and keeps what later ones need of it."""
     speed: bool = False
     """Kernels that are faster for several times the flash."""
     size: bool = False
@@ -165,6 +167,13 @@ def check_options(graph: Graph, options: Options) -> None:
     window = options.attention_window
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         raise CompileError(f"attention_window={window!r}", "is no number of positions of at least 1", "pass 16, for example, or leave it out")
+    if options.by_position and options.methods and options.train:
+        what = "would infer position by position and train on whole sequences"
+        raise CompileError("by_position=True", what, "build twice: for training without it, and with train=False for inference with what was trained")
+    if options.by_position and (options.adapters.slots or options.adapters.self_test):
+        raise CompileError("by_position=True", "has no whole sequence that an update in flash could be tested with", "load adapters without slots")
+    if options.by_position and options.features:
+        raise CompileError("by_position=True", "a front end makes the whole input of a recording", "leave features out, or by_position")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
     _check_sliced(options)

@@ -91,7 +91,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     stage = _staged(dump)
     base, whole, options, new_classes = _trainable(graph, options, stage)
     reduced = stage("reduce", without_constant_channels(whole))
-    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers))]
+    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers, options.by_position))]
+    identity = base_hash(base, whole)
+    if options.by_position:  # adapters are those of the model that takes whole sequences
+        whole = reduced = parts[0]
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
     replay = None
@@ -105,7 +108,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
-            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes)
+            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
             if options.speed:  # the fastest kernels take more than a budget has
@@ -188,12 +191,13 @@ def _emitted(
     version: str,
     replay: ReplayPlan | None,
     new_classes: NewClassPlan | None,
+    identity: bytes,
 ) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
-        version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
+        version=version, base_hash=identity, layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
         target=options.target, size=options.size, replay=replay, new_classes=new_classes,
         slice_instructions=options.slice_instructions,

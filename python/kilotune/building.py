@@ -427,6 +427,7 @@ def _options(c: Compilation) -> dict[str, Any]:
         "storage": c.options.storage,
         "profile": c.options.profile,
         "attention_window": c.options.attention_window,
+        "by_position": c.options.by_position,
         "seed": c.options.seed,
         "ram": c.options.ram,
         "flash": c.options.flash,

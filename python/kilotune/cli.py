@@ -128,6 +128,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
 @click.option("--attention-window", type=click.IntRange(1), default=None, help="Positions that one sees on either side in attention.")
+@click.option("--by-position", is_flag=True, help="Inference takes one position of a sequence a call and keeps what later ones need.")
 @features_options
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")

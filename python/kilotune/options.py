@@ -95,6 +95,9 @@ class Target:
     attention_window: int | None = None
     """Let each position of a sequence see so many on either side in attention, itself included (with a causal mask, before it), which takes
     fewer products and changes results; None leaves attention as the model has it."""
+    by_position: bool = False
+    """Let inference take one position of a sequence a call and keep what later ones need of it: a language model then computes one row for a
+    character, not all. Of a model that looks back alone; what was trained on whole sequences comes as an adapter (`train=False`)."""
     size: bool = False
     """Compile for size: one portable kernel of each kind with -Os, gradients that share the weights of inference. Slower, with the same bits."""
     speed: bool = False
@@ -123,6 +126,7 @@ class SingleOptions(TypedDict, total=False):
     front: bool
     profile: str
     attention_window: int | None
+    by_position: bool
     size: bool
     speed: bool
 
@@ -173,7 +177,7 @@ def compile_options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, slice_instructions=training.slice_instructions,
         moments=training.moments,
-        target=target.core, profile=target.profile, size=target.size, speed=target.speed, attention_window=target.attention_window,
+        by_position=target.by_position, target=target.core, profile=target.profile, size=target.size, speed=target.speed, attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,

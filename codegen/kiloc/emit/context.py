@@ -180,6 +180,8 @@ class ModelContext:
     arrays: list[CArray] = field(default_factory=list)
     structs: list[CStruct] = field(default_factory=list)
     state: list[CState] = field(default_factory=list)
+    state_padding: int = 0
+    """Bytes of it between what is kept from call to call and the values of an adapter."""
     blocks: list[CBlock] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     headers: list[Code] = field(default_factory=list)
@@ -221,6 +223,15 @@ class ModelContext:
     def streams(self) -> bool:
         """Inference keeps values from call to call."""
         return any(s.comment == STREAM for s in self.state)
+
+    @property
+    def held_state(self) -> list[CState]:
+        """The state but for what inference keeps."""
+        return [s for s in self.state if s.comment != STREAM]
+
+    @property
+    def kept_state(self) -> list[CState]:
+        return [s for s in self.state if s.comment == STREAM]
 
     @property
     def target_macro(self) -> str:
@@ -405,6 +416,7 @@ def _target_range(graph: Graph) -> tuple[str, ...]:
 
 def _add_state(context: ModelContext, constants: Constants, layout: StateLayout) -> None:
     context.state = [_state_member(v, context, constants) for v in layout.values]
+    context.state_padding = layout.padding if layout.streams else 0
 
 
 def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None) -> None:

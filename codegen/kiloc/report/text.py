@@ -130,8 +130,9 @@ def _memory(report: dict[str, Any]) -> list[str]:
         rows = [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
         if memory["state"]:
             resident = report["adapters"]["resident_total"] if report["adapters"] else 0
+            both = "adapter and kept" if memory["by_kind"].get("kept") else "active adapter"
             rows += [
-                _row("active adapter" if report["adapters"] else "kept between calls", memory["state"]),
+                _row(both if report["adapters"] else "kept between calls", memory["state"]),
                 *([_row("resident adapters", resident)] if resident else []),
             ]
             rows.append(_row("total", memory["infer_arena"] + memory["state"] + resident))
