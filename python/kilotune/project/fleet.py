@@ -47,7 +47,7 @@ def make_app(
     loaded, target = load(model or resources.digits() / "digits.tflite"), Path(directory).resolve()
     with whole_directory(target, lambda found: found.is_dir() and not any(found.iterdir()), "exists and is not empty") as folder:
         kind = "data" if data else "simulated" if model else "digits"
-        build_of(loaded, folder, {"target": CORE}, data, methods, loss, example=model is None)
+        build_of(loaded, folder, {"target": CORE, "measure": False}, data, methods, loss, example=model is None)
         write_data(folder, folder / "data.npz", data, kind, MOST_ROWS)
         made = open_build(folder / "model")
         app = App(target, loaded.name, kind, made.manifest["adapter_bytes"], made.report["flash"]["weights"])

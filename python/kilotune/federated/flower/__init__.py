@@ -16,7 +16,7 @@ from .clients import evaluate_reply, first_adapter, open_device, samples_of, sha
 from .naming import NAMES, strategy, strategy_of
 from .records import packed, sender, unpacked
 from .replies import Streaming
-from .rounds import Rounds, judge_on
+from .rounds import Rounds, judge_of
 from .strategies import AdapterStrategy, ExactAdapters, Requantized, RuledAdapters
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Streaming",
     "evaluate_reply",
     "first_adapter",
-    "judge_on",
+    "judge_of",
     "open_device",
     "packed",
     "samples_of",

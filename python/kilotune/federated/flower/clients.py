@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ...adapters import Adapter
 from ...building import open_build
 from ...data import Wanted, load
-from ...devices import Device, DeviceError
+from ...devices import DataWarning, Device, DeviceError
 from ..real import drawn_back
 from .records import ARRAYS, CLIENT, CONFIG, METRICS, NAME, SAMPLES, packed, unpacked
 
@@ -22,11 +23,14 @@ ROUND, PROXIMAL = "server-round", "proximal-mu"
 def open_device(context: Context) -> Device:
     """The device that a SuperNode was started for: "device" of its configuration, "host" where it names none, and "baud" of a serial port.
 
-    It runs the build that "build" names there, else the one of the run's configuration.
+    It runs the build that "build" names there, else the one of the run's configuration. Of simulated clients the first "simulated-boards" of the
+    run's configuration are emulated boards, its "simulated-board".
     """
-    node, folder = context.node_config, _setting(context, "build")
+    node, config, folder = context.node_config, context.run_config, _setting(context, "build")
     options = {"baud": int(node["baud"])} if "baud" in node else {}
-    return open_build(folder).open(str(node.get("device", "host")), **options)
+    emulated = "partition-id" in node and int(node["partition-id"]) < int(config.get("simulated-boards", 0))
+    otherwise = config.get("simulated-board", "host") if emulated else "host"
+    return open_build(folder).open(str(node.get("device", otherwise)), **options)
 
 
 def _setting(context: Context, name: str) -> str:
@@ -78,7 +82,13 @@ def _said(message: Message, name: str) -> float:
 
 
 def _trained(device: Device, shared: Adapter, x: Any, y: Any, strength: float, asked: dict[str, Any]) -> float:
-    """Trains; the last epoch's loss."""
+    """Trains; the last epoch's loss. That a client lacks classes is no reason for a warning here: others have them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "y: ", DataWarning)
+        return _fitted(device, shared, x, y, strength, asked)
+
+
+def _fitted(device: Device, shared: Adapter, x: Any, y: Any, strength: float, asked: dict[str, Any]) -> float:
     if strength == 0:
         return float(device.fit(x, y, **asked).losses[-1])
     rate = asked.get("learning_rate", device.manifest.learning_rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from flwr.serverapp import strategy as of_flower
@@ -24,7 +25,7 @@ INNER: dict[str, Callable[..., of_flower.FedAvg]] = {
     "multikrum": of_flower.MultiKrum,
 }
 """Of Flower's strategies, on real values."""
-RULES = {"median": real.median, "trimmed_mean": real.trimmed_mean, "krum": real.krum}
+RULES: dict[str, Callable[..., Adapter]] = {"median": real.median, "trimmed_mean": real.trimmed_mean, "krum": real.krum}
 NAMES = ("exact", "product", *RULES, *INNER)
 """What `strategy` takes. "product": the mean of LoRA's products B A, of clients that may have other ranks."""
 
@@ -47,6 +48,7 @@ def strategy(name: str, like: Adapter, own: dict[str, Any] | None = None, **opti
         if name == "product" and not own:
             return RuledAdapters(partial(products.product_mean, like=like), like, ranks=True, **mine, **options)
         if name in RULES:
+            signature(RULES[name]).bind([], **own)
             return RuledAdapters(partial(RULES[name], **own), like, **mine, **options)
     except TypeError as error:
         raise CompileError(f"strategy={name!r}", str(error), "leave that out of the configuration") from None

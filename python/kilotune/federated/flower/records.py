@@ -50,9 +50,14 @@ def array(values: NDArray[Any]) -> Array:
 
 def sender(message: Message) -> str:
     """Who sent a message: the name that it gives, where it does, and the number of its node."""
-    node = f"node {message.metadata.src_node_id}"
+    node = sender_number(message.metadata.src_node_id)
     if message.has_error() or CLIENT not in message.content:
         return node
     record = message.content[CLIENT]
     name = record.get(NAME) if isinstance(record, ConfigRecord) else None
     return f"{name!r}, {node}" if isinstance(name, str) and name else node
+
+
+def sender_number(node: int) -> str:
+    """What messages call a node that has not said its name."""
+    return f"node {node}"

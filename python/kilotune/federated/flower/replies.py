@@ -12,6 +12,8 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.supercore import log
 
+from .records import sender, sender_number
+
 POLL = 0.3
 """Seconds between two looks at what has come."""
 
@@ -24,6 +26,7 @@ class Streaming:
 
     def __init__(self, grid: Grid, window: int = 0) -> None:
         self._grid, self.window = grid, window
+        self._names: dict[int, str] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._grid, name)
@@ -39,6 +42,8 @@ class Streaming:
             found = list(self._grid.pull_messages(list(under_way)))
             for reply in found:
                 under_way.pop(reply.metadata.reply_to_message_id, None)
+                if (name := sender(reply)) != sender_number(reply.metadata.src_node_id):
+                    self._names[reply.metadata.src_node_id] = name
                 yield reply
             if end is not None and time.monotonic() > end:
                 break
@@ -46,7 +51,11 @@ class Streaming:
                 time.sleep(POLL)
         late = [*under_way.values(), *(message.metadata.dst_node_id for message in waiting)]
         for node in late:
-            log(WARNING, "node %s has not answered after %g seconds: the round goes on without it", node, timeout)
+            log(WARNING, "%s has not answered after %g seconds: the round goes on without it", self._name(node), timeout)
+
+    def _name(self, node: int) -> str:
+        """As its last answer called it."""
+        return self._names.get(node, sender_number(node))
 
     def _send(self, waiting: Iterator[Message], under_way: dict[str, int]) -> None:
         room = self.window - len(under_way) if self.window else None
@@ -57,4 +66,4 @@ class Streaming:
                 if number:
                     under_way[number] = message.metadata.dst_node_id
                 else:
-                    log(WARNING, "node %s cannot be reached: the round goes on without it", message.metadata.dst_node_id)
+                    log(WARNING, "%s cannot be reached: the round goes on without it", self._name(message.metadata.dst_node_id))

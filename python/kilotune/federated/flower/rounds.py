@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord, MetricRecord
 from flwr.supercore import log
 
 from ...adapters import Adapter
+from ...data import Wanted, load
 from ...devices import Device, DeviceError
 from .records import packed, unpacked
 
@@ -21,7 +22,7 @@ class Rounds:
     """A file with the adapter of the last round, whose sequence number is that of the round. It appears whole or not at all.
 
     like: the adapter of before the first round. resume: go on from the file, where it is there; else it is written anew. judge: scores of an
-    adapter for the log, such as those of `judge_on`. Raises DeviceError for a file of another model.
+    adapter for the log, such as those of `judge_of`. Raises DeviceError for a file of another model.
     """
 
     def __init__(self, path: str | os.PathLike[str], like: Adapter, resume: bool = False, judge: Judge | None = None) -> None:
@@ -48,11 +49,14 @@ class Rounds:
         return None if self.judge is None else MetricRecord(dict(self.judge(self.adapter)))
 
 
-def judge_on(device: Device, x: object, y: object) -> Judge:
-    """Scores of adapters on samples that the server has."""
+def judge_of(device: Device, path: str) -> Judge | None:
+    """Scores of adapters on samples that the server has, in a file as `kilotune train` takes it. None where path is empty."""
+    if not path:
+        return None
+    samples = load(path, "the samples of the server", Wanted.by(device.manifest))
 
     def scores(adapter: Adapter) -> dict[str, float]:
         device.load_adapter(adapter)
-        return device.evaluate(x, y, progress=False)  # type: ignore[arg-type]
+        return device.evaluate(samples.x, samples.y, progress=False)
 
     return scores

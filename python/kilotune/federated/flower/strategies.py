@@ -11,6 +11,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result
+from flwr.serverapp.strategy.fedopt import FedOpt
 from flwr.supercore import log
 from numpy.typing import NDArray
 
@@ -156,15 +157,19 @@ class Requantized(AdapterStrategy):
         self._start: dict[str, NDArray[np.float64]] = {}
         self._units: dict[str, float] = {}
         self._ranges: dict[str, int] = {}
-        self._now: ArrayRecord | None = None
+        self._now = ArrayRecord()
+
+    def begin(self, adapter: Adapter) -> None:
+        """What clients start the first round from."""
+        self._start = real_values(adapter)
+        self._now = ArrayRecord({name: array(np.zeros_like(values)) for name, values in self._start.items()})
 
     def summary(self) -> None:
         self.inner.summary()
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
-        if self._now is None:
-            self._start = real_values(unpacked(arrays))
-            self._now = ArrayRecord({name: array(np.zeros_like(values)) for name, values in self._start.items()})
+        if not self._start:
+            self.begin(unpacked(arrays))
         messages = list(self.inner.configure_train(server_round + self.rounds_before, self._now, config, grid))
         for message in messages:
             message.content[self.inner.arrayrecord_key] = arrays
@@ -182,6 +187,8 @@ class Requantized(AdapterStrategy):
         for message, change in zip(messages, changes, strict=True):
             for name in list(message.content.array_records):
                 message.content[name] = ArrayRecord({key: array(values / self._units[key]) for key, values in change.items()})
+        if isinstance(self.inner, FedOpt):
+            self.inner.current_arrays = {name: value.numpy() for name, value in self._now.items()}
         now, _ = self.inner.aggregate_train(server_round, messages)
         if now is None:
             return self._nothing()

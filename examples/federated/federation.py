@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -30,10 +31,13 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> No
 
 
 class Federation:
-    """A context manager: processes that it started are ended with it."""
+    """A context manager: processes that it started are ended with it.
 
-    def __init__(self, folder: Path, app: Path) -> None:
-        self.folder, self.app, self.port = folder, app, free_port()
+    app: what `kilotune federated new` wrote. simulated: nodes that Flower simulates, 0 for those that `start_node` starts.
+    """
+
+    def __init__(self, folder: Path, app: Path, simulated: int = 0) -> None:
+        self.folder, self.app, self.port, self.simulated = folder, app, free_port(), simulated
         self.environment = {
             **os.environ, **dict(s.split("=") for s in SETTINGS), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "FLWR_HOME": str(folder / "flwr"), "PYTHONUNBUFFERED": "1",
@@ -67,12 +71,17 @@ class Federation:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def start_link(self) -> None:
-        """The SuperLink, with its state in a file."""
+        """The SuperLink, with its state in a file, so that it can be started again; or one that simulates nodes."""
+        kept = ["--simulation"] if self.simulated else ["--database", self.folder / "state.db"]
         self.start(
-            "link", BIN / "flower-superlink", "--insecure", "--port", str(self.port), "--database", self.folder / "state.db",
-            "--disable-runtime-dependency-installation",
+            "link", BIN / "flower-superlink", "--insecure", "--port", str(self.port), *kept, "--disable-runtime-dependency-installation",
         )  # fmt: skip
         until(self._listens, "the SuperLink")
+
+    def kill_link(self) -> None:
+        """As a power cut would."""
+        self.processes["link"].kill()
+        self.processes["link"].wait()
 
     def _listens(self) -> bool:
         assert self.processes["link"].poll() is None, self.log("link")
@@ -90,9 +99,11 @@ class Federation:
     def run(self, name: str, **config: str | int | float | bool) -> None:
         """Begins a run of the app; its log is `log(name)`. config: of the run, - for _."""
         settings = " ".join(f"{key.replace('_', '-')}={json.dumps(value)}" for key, value in config.items())
-        self.start(name, BIN / "flwr", "run", self.app, "here", "--stream", "--run-config", settings)
+        virtual = f"num-supernodes={self.simulated} client-resources-num-cpus=1"
+        more = ["--federation-config", virtual] if self.simulated else []
+        self.start(name, BIN / "flwr", "run", self.app, "here", "--stream", "--run-config", settings, *more)
 
     def finished(self, name: str, seconds: float = 120.0) -> str:
         """The log of a run, once it has ended."""
         self.processes[name].wait(seconds)
-        return self.log(name)
+        return re.sub(r"\x1b\[\d+m", "", self.log(name))
