@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice language fleet bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,10 @@ voice: boards $(DEMO)  ## from the samples of a microphone to a personalised wor
 
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
+
+fleet: boards $(DEMO)  ## two emulated boards and eight host clients learn together over Flower
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo,federated]'
+	$(BIN)/python examples/federated/fleet.py
 
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py
@@ -112,6 +116,10 @@ bench-placement: setup  ## arenas beside the least that a solver proves possible
 
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py
+
+bench-fleet: setup  ## what travels in a federation, what its strategies reach, and rounds of up to 1,000 simulated clients
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,simulation]'
+	$(BIN)/python benchmarks/fleet.py --keep build/fleet.json --write docs/fleet.md
 
 models: setup  ## which models of KILOTUNE_DATA compile, give the bits of other interpreters and can be trained
 	@test -d "$${KILOTUNE_DATA:-../shared/data}/models" || { echo "the models are not part of the repository: name a folder that holds them" \

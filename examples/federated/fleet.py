@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "digits")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "digits"))
 
 from data import digits
 from federation import BIN, Federation
@@ -37,7 +38,8 @@ SEED = 3
 
 def expected(build: kt.Build, data: list[tuple[NDArray[np.int8], NDArray[np.int32]]], rounds: int) -> tuple[kt.Adapter, list[kt.Adapter]]:
     """The shared adapter and each client's own after as many epochs, in this process alone."""
-    with build.open() as device:
+    with build.open() as device, warnings.catch_warnings():
+        warnings.simplefilter("ignore", kt.DataWarning)  # that a client lacks digits is what others are for
         shared = like = flower.first_adapter(device)
 
         def trained(start: kt.Adapter, x: Any, y: Any, epochs: int, seed: int) -> kt.Adapter:
@@ -89,6 +91,9 @@ def main() -> int:
         sizes = re.findall(r"(\d+) adapters taken, of (\d+) bytes", log)
         for number, (score, (clients, size)) in enumerate(zip(scores[1:], sizes, strict=True), 1):
             print(f"round {number}: {clients} adapters, {int(size):,} bytes up and as many down; their mean reaches {score:.3f}")
+        missing = re.findall(r"aggregate_train: (.+ is left out: .+)|(.+ has not answered .+)", log)
+        for line in missing:
+            print("".join(line))
         shared, alone = expected(build, data, given.rounds)
         result = kt.Adapter.load(app / "shared.kta")
         with build.open() as device:
@@ -97,7 +102,8 @@ def main() -> int:
                 device.load_adapter(adapter)
                 own_scores.append(device.evaluate(found.changed.x, found.changed.y)["accuracy"])
         same = result.payload == shared.payload
-        print(f"each alone reaches {min(own_scores):.3f} to {max(own_scores):.3f}; bits as in one process: {'yes' if same else 'NO'}")
+        bits = "yes" if same else "no, as clients were left out" if missing else "NO"
+        print(f"each alone reaches {min(own_scores):.3f} to {max(own_scores):.3f}; bits as in one process: {bits}")
         return 0 if same and scores[-1] > max(own_scores) else 1
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from kiloc.emit import SIGNATURE_BYTES
 from kiloc.peft import Method
 
 from .. import resources
@@ -50,7 +51,7 @@ def make_app(
         build_of(loaded, folder, {"target": CORE, "measure": False}, data, methods, loss, example=model is None)
         write_data(folder, folder / "data.npz", data, kind, MOST_ROWS)
         made = open_build(folder / "model")
-        app = App(target, loaded.name, kind, made.manifest["adapter_bytes"], made.report["flash"]["weights"])
+        app = App(target, loaded.name, kind, made.manifest["adapter_bytes"] - SIGNATURE_BYTES, made.report["flash"]["weights"])
         values = {
             "name": _name(target.name), "file": loaded.path.name, "samples": kind, "adapter_bytes": app.adapter_bytes, "constants": app.constants,
             **{key: json.dumps(str(target / name)) for key, name in {"build": "model", "data": "data.npz", "result": "shared.kta"}.items()},
