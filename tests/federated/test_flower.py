@@ -211,9 +211,9 @@ def test_the_proximal_step_is_its_formula() -> None:
 def test_no_client_is_left_with_half_an_adapter(fault: str, app: Path, device: kt.Device) -> None:
     """What cannot be loaded, or fails in the middle of training, leaves the device as it was."""
     x, y = samples(app)
+    message = order(flower.first_adapter(device))
     device.fit(x, y, epochs=1)
     before = device.export_adapter()
-    message = order(before)
     if fault == "foreign":
         message = order(BASE)
     elif fault == "damaged":

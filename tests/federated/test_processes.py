@@ -37,6 +37,7 @@ def expected(app: Path, taken: list[list[str]]) -> kt.Adapter:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_rounds_end_whatever_fails(app: Path, tmp_path: Path) -> None:
     """Who failed and why is in the log; the adapter is that of the others, bit for bit, also after the server was killed in the second round."""
     shutil.copy(Path(__file__).with_name("faulty_client.py"), app / "fleet" / "client_app.py")
