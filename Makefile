@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,10 @@ personal-voice: boards $(DEMO)  ## an emulated board learns its owner's voice an
 
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
+
+fleet: boards $(DEMO)  ## two emulated boards and eight host clients learn together over Flower
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo,federated]'
+	$(BIN)/python examples/federated/fleet.py
 
 sensor-drift: boards $(DEMO)  ## sensors have drifted: an emulated board adapts without labels, a few judge
 	$(BIN)/python examples/sensor_drift/run.py
@@ -132,6 +136,10 @@ bench-placement: setup  ## arenas beside the least that a solver proves possible
 
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py
+
+bench-fleet: setup  ## what travels in a federation, what its strategies reach, and rounds of up to 1,000 simulated clients
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,simulation]'
+	$(BIN)/python benchmarks/fleet.py --keep build/fleet.json --write docs/fleet.md
 
 models: setup  ## which models of KILOTUNE_DATA compile, give the bits of other interpreters and can be trained
 	@test -d "$${KILOTUNE_DATA:-../shared/data}/models" || { echo "the models are not part of the repository: name a folder that holds them" \

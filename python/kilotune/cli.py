@@ -65,6 +65,7 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
+main.add_command(starting.federated)
 for command in (
     running.train,
     running.evaluate,
