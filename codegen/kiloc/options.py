@@ -15,7 +15,7 @@ from .errors import CompileError
 from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
 from .losses import Loss, as_loss
-from .optim import SGD, STORAGES, Optimizer
+from .optim import SGD, STORAGES, Optimizer, Shard, check_shard
 from .peft import Method
 
 PROFILES = ("tflm", "litert")
@@ -66,6 +66,9 @@ class Options:
     """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
     accumulate: int = 1
     """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
+    shard: Shard | None = None
+    """(index, count): which part of the optimizer's state this device keeps, where several train together; None: all, and gradients are summed in
+    float32. (0, 1) keeps all and sums as a group does."""
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
@@ -152,6 +155,21 @@ def check_options(graph: Graph, options: Options) -> None:
         raise CompileError(f"attention_window={window!r}", "is no number of positions of at least 1", "pass 16, for example, or leave it out")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+    if options.shard is not None:
+        _check_sharing(options)
+
+
+def _check_sharing(options: Options) -> None:
+    check_shard(options.shard)
+    where = f"shard={options.shard!r}"
+    if not (options.methods and options.train):
+        raise CompileError(where, "nothing is trained, so an optimizer has no state", "leave shard out, or train")
+    if options.accumulate == 1:
+        raise CompileError(where, "with accumulate=1 each sample updates by itself, and no sum is exchanged", "pass accumulate=8, for example")
+    if options.pages_moments:
+        raise CompileError(where, f"the moments would lie in slow memory, with offload={options.offload!r}", "leave one of them out")
+    if options.adapters.public_key is not None:
+        raise CompileError(where, "gradients from outside carry no signature, which a public key asks for", "leave one of them out")
 
 
 def check_streams(graph: Graph, options: Options) -> None:

@@ -157,7 +157,7 @@ def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices
         whole, infer, train,
         version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
-        target=options.target, size=options.size,
+        target=options.target, size=options.size, shard=options.shard,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
     check_arena(whole, context.arena_infer, options)

@@ -38,6 +38,7 @@ from .pictures.picture import Picture
 from .pictures.training import TrainingReport
 from .plugins import load_plugin
 from .search import SearchResult, search
+from .sharding import Group, sharded
 
 __all__ = [
     "SGD",
@@ -58,6 +59,7 @@ __all__ = [
     "DeviceError",
     "FrontEnd",
     "Full",
+    "Group",
     "Head",
     "History",
     "Huber",
@@ -94,4 +96,5 @@ __all__ = [
     "open_build",
     "package",
     "search",
+    "sharded",
 ]

@@ -46,6 +46,9 @@ class Training:
     "block8" adds none and rounds stochastically."""
     accumulate: int = 1
     """Samples an update; 1 updates at every sample and needs no memory for accumulated gradients."""
+    shard: tuple[int, int] | None = None
+    """(index, count): the part of the optimizer's state that this device holds where `count` devices train together (`kt.sharded`). (0, 1) holds
+    all of it; gradients are then summed in integers as in a group, so that it has the same bits. None: alone."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class SingleOptions(TypedDict, total=False):
     loss: Loss | str
     storage: str
     accumulate: int
+    shard: tuple[int, int] | None
     ram: int | str | None
     flash: int | str | None
     stack: int | str | None
@@ -161,8 +165,8 @@ def compile_options(
     x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, size=target.size,
-        speed=target.speed, attention_window=target.attention_window,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, shard=training.shard,
+        target=target.core, profile=target.profile, size=target.size, speed=target.speed, attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,

@@ -17,7 +17,7 @@ from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
 from ..ops.model.embedding import token_codes
-from ..optim import LEARNING_RATE
+from ..optim import LEARNING_RATE, Shard, taking_steps
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
@@ -171,6 +171,8 @@ class ModelContext:
     apply: CFunction = field(default_factory=CFunction)
     forward_steps: list[CStep] = field(default_factory=list)
     backward_steps: list[CStep] = field(default_factory=list)
+    shard_step: CFunction | None = None
+    """Of a device that holds a shard of the optimizer's state: what makes its steps; `apply` takes those of all devices."""
     """Those of `train`, up to the loss and from it."""
     arrays: list[CArray] = field(default_factory=list)
     structs: list[CStruct] = field(default_factory=list)
@@ -279,6 +281,7 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
+    shard: Shard | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -328,7 +331,7 @@ def build_context(
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, context, constants, slow)
+        _add_training(graph, train, context, constants, slow, shard)
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
@@ -373,7 +376,7 @@ def _add_state(context: ModelContext, constants: Constants, layout: StateLayout)
     context.state = [_state_member(v, context, constants) for v in layout.values]
 
 
-def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
+def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, shard: Shard | None) -> None:
     plan = train.plan
     writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
     context.forward_steps = writer.add(train.kernels.phase("forward"))
@@ -384,6 +387,11 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
     if not graph.updates_at_once:
         updates = graph.phase("update")
         writer = FunctionWriter(constants, {scratch_name(n): 0 for n in updates}, {}, slow, "state")
+        if shard is not None and shard[1] > 1:
+            last = taking_steps(graph)
+            writer.add(updates[: -len(last)])
+            context.shard_step, updates = writer.function, last
+            writer = FunctionWriter(constants, {}, {}, slow, "state")
         writer.add(updates)
         context.apply = writer.function
     context.train_peak = plan.steps[plan.peak_step].name

@@ -22,6 +22,7 @@ from .backward._gradient import RequantizedGradient, batch
 from .backward.gradient_mask import masked
 from .model._linear import Linear
 from .model.embedding import token_codes, tokens_of
+from .update.integer_sum import LARGEST_SUM
 
 
 def _load_all() -> None:
@@ -34,6 +35,7 @@ def _load_all() -> None:
 _load_all()
 
 __all__ = [
+    "LARGEST_SUM",
     "REGISTRY",
     "Linear",
     "RequantizedGradient",

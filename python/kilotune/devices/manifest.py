@@ -84,6 +84,31 @@ def places(tensors: tuple[Tensor, ...]) -> tuple[tuple[int, ...], int]:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What of the optimizer's state a device holds, and where in its state lies what it exchanges (`kiloc.emit.shard_layout`)."""
+
+    index: int
+    count: int
+    at: int
+    """Byte of the number of samples; the accumulators of all parameters are behind it."""
+    elements: int
+    own: tuple[int, int]
+    """The elements [first, end) that the device steps."""
+    sums: tuple[int, int]
+    """Those of the parameters that these are of, whose sums it needs."""
+    moments: tuple[tuple[int, int], ...]
+    """(byte, bytes) in the state of what no other device holds."""
+    flags: tuple[int, int]
+    """(byte, bytes) of marks that count for all devices where one has set them."""
+    used: int
+    """Bytes of the state without padding."""
+
+    @property
+    def moment_bytes(self) -> int:
+        return sum(size for _, size in self.moments)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """manifest.json of a build directory, checked."""
 
@@ -98,6 +123,8 @@ class Manifest:
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
     accumulate: int
+    shard: Part | None
+    """None where the device trains alone."""
     training: bool
     target: str
     base_hash: bytes
@@ -191,6 +218,7 @@ class Manifest:
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
+            shard=_optional(_part, data.get("shard")),
             training=bool(data["training"]),
             target=str(data["target"]),
             base_hash=bytes.fromhex(data["base_hash"]),
@@ -243,6 +271,12 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     if tokens is not None and not 1 <= tokens <= 256:
         raise ValueError(f"an input has {tokens} tokens")
     return Tensor(shape, float(data["scale"]), int(data["zero_point"]), softmax, logistic, dtype, tokens)
+
+
+def _part(data: dict[str, Any]) -> Part:
+    pairs = [(int(a), int(b)) for a, b in (data["own"], data["sums"], data["flags"], *data["moments"])]
+    numbers = (int(data[name]) for name in ("index", "count", "at", "elements"))
+    return Part(*numbers, pairs[0], pairs[1], tuple(pairs[3:]), pairs[2], int(data["used"]))
 
 
 def _names(data: Any) -> tuple[str, ...]:
