@@ -174,7 +174,7 @@ def test_refusals(material: Material, options: dict[str, Any], said: str, tmp_pa
 
 def test_devices_of_no_group(material: Material) -> None:
     for devices in ([], material.open()[:2], [material.whole.open(), *material.open()[1:]]):
-        with pytest.raises(kt.DeviceError, match="kt.sharded"):
+        with pytest.raises(kt.DeviceError, match=r"kt\.sharded"):
             kt.Group(devices)
     devices = material.open()
     devices[1].set_learning_rate(0.5)

@@ -274,9 +274,21 @@ def _tensor(data: dict[str, Any]) -> Tensor:
 
 
 def _part(data: dict[str, Any]) -> Part:
-    pairs = [(int(a), int(b)) for a, b in (data["own"], data["sums"], data["flags"], *data["moments"])]
-    numbers = (int(data[name]) for name in ("index", "count", "at", "elements"))
-    return Part(*numbers, pairs[0], pairs[1], tuple(pairs[3:]), pairs[2], int(data["used"]))
+    def pair(given: Any) -> tuple[int, int]:
+        first, second = given
+        return int(first), int(second)
+
+    return Part(
+        index=int(data["index"]),
+        count=int(data["count"]),
+        at=int(data["at"]),
+        elements=int(data["elements"]),
+        own=pair(data["own"]),
+        sums=pair(data["sums"]),
+        moments=tuple(pair(m) for m in data["moments"]),
+        flags=pair(data["flags"]),
+        used=int(data["used"]),
+    )
 
 
 def _names(data: Any) -> tuple[str, ...]:
