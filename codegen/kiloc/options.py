@@ -44,7 +44,8 @@ class AdapterOptions:
     taken from outside. None: adapters are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a
     higher sequence number replaces another, and one with a lower number is taken nowhere. resident: adapters that wait in memory beside
     the active one; they count in the RAM budget. slots: two in flash, for updates over the air. self_test: samples [N, ...] and labels
-    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken.
+    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken. private_updates: the build
+    brings kt/private_update.h, with which firmware bounds what it learned and adds noise before it sends it.
     """
 
     public_key: bytes | str | os.PathLike[str] | None = None
@@ -53,6 +54,7 @@ class AdapterOptions:
     slots: bool = False
     self_test: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, compare=False)
     permitted: int = 0
+    private_updates: bool = False
 
 
 @dataclass(frozen=True)

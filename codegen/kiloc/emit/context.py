@@ -81,6 +81,8 @@ class CAdapter:
     """Of the self test; "" where there is none."""
     test_samples: int
     test_permitted: int
+    private: bool
+    """Whether the build brings what makes updates private."""
 
 
 @dataclass(frozen=True)
