@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-field-lifetime fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -130,6 +130,12 @@ bench-language: setup  ## bits a character, memory and instructions of a languag
 
 bench-reversible: setup  ## memory and work of reversible networks by the number of blocks, beside checkpoints
 	$(BIN)/python benchmarks/reversible.py --write docs/reversible.md
+
+bench-sharding: setup boards  ## bytes and bits of groups of emulated boards that share the optimizer's state
+	$(BIN)/python benchmarks/sharding.py --page docs/sharding.md
+
+bench-fleet-learning: setup  ## what fleets learn together on data split by speaker, batch, patient and meter
+	$(BIN)/python benchmarks/fleet_learning.py --page docs/fleet_learning.md
 
 bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
 	$(BIN)/python benchmarks/placement.py --write docs/placement.md

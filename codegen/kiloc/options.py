@@ -16,7 +16,7 @@ from .errors import CompileError
 from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
 from .losses import Loss, as_loss
-from .optim import SGD, STORAGES, Optimizer
+from .optim import SGD, STORAGES, Optimizer, Shard, check_shard
 from .peft import Method
 
 PROFILES = ("tflm", "litert")
@@ -45,7 +45,8 @@ class AdapterOptions:
     taken from outside. None: adapters are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a
     higher sequence number replaces another, and one with a lower number is taken nowhere. resident: adapters that wait in memory beside
     the active one; they count in the RAM budget. slots: two in flash, for updates over the air. self_test: samples [N, ...] and labels
-    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken.
+    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken. private_updates: the build
+    brings kt/private_update.h, with which firmware bounds what it learned and adds noise before it sends it.
     """
 
     public_key: bytes | str | os.PathLike[str] | None = None
@@ -54,6 +55,7 @@ class AdapterOptions:
     slots: bool = False
     self_test: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, compare=False)
     permitted: int = 0
+    private_updates: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class Options:
     """A training step can be done in slices of about so many instructions, between which the model infers; None: it is done in one."""
     moments: bool = False
     """Whether a training step also keeps running moments of the layers with a trained gain: `passes/channel_moments.py`."""
+    shard: Shard | None = None
+    """(index, count): which part of the optimizer's state this device keeps, where several train together; None: all, and gradients are summed in
+    float32. (0, 1) keeps all and sums as a group does."""
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
@@ -176,6 +181,8 @@ def check_options(graph: Graph, options: Options) -> None:
         raise CompileError("by_position=True", "a front end makes the whole input of a recording", "leave features out, or by_position")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+    if options.shard is not None:
+        _check_sharing(options)
     _check_sliced(options)
 
 
@@ -195,6 +202,22 @@ def _check_sliced(options: Options) -> None:
     beside = "a replay buffer" if options.replay else "a head with room" if any(getattr(m, "extra_classes", None) for m in options.methods) else ""
     if beside:
         raise CompileError(where, f"{beside} is asked for, whose samples would come between two slices", "leave one of them out")
+
+
+def _check_sharing(options: Options) -> None:
+    check_shard(options.shard)
+    where = f"shard={options.shard!r}"
+    if not (options.methods and options.train):
+        raise CompileError(where, "nothing is trained, so an optimizer has no state", "leave shard out, or train")
+    if options.replay or any(getattr(m, "extra_classes", None) for m in options.methods) or options.slice_instructions is not None:
+        what = "is asked for beside a replay buffer, a head with room or slices of a step, which devices that train together do not have"
+        raise CompileError(where, what, "leave them out")
+    if options.accumulate == 1:
+        raise CompileError(where, "with accumulate=1 each sample updates by itself, and no sum is exchanged", "pass accumulate=8, for example")
+    if options.pages_moments:
+        raise CompileError(where, f"the moments would lie in slow memory, with offload={options.offload!r}", "leave one of them out")
+    if options.adapters.public_key is not None:
+        raise CompileError(where, "gradients from outside carry no signature, which a public key asks for", "leave one of them out")
 
 
 def check_streams(graph: Graph, options: Options) -> None:

@@ -199,7 +199,7 @@ def _emitted(
         whole, infer, train,
         version=version, base_hash=identity, layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
-        target=options.target, size=options.size, replay=replay, new_classes=new_classes,
+        target=options.target, size=options.size, shard=options.shard, replay=replay, new_classes=new_classes,
         slice_instructions=options.slice_instructions,
         instructions=node_instructions(train.kernels) if train and options.slice_instructions is not None else None,
     )  # fmt: skip

@@ -2,7 +2,7 @@
  *
  * All memory is static. How much the model needs comes from the build as macros, as does what names the build:
  *   AGENT_INPUT_BYTES  AGENT_OUTPUT_BYTES  AGENT_TARGET_VALUES  AGENT_ARENA_BYTES  AGENT_STATE_BYTES  AGENT_ADAPTER_BYTES
- *   AGENT_BUILD  AGENT_BOARD
+ *   AGENT_SUMS_AT  AGENT_SUMS_BYTES  AGENT_BUILD  AGENT_BOARD
  *
  * A request is [sequence][command][data], its response [sequence][command | 0x80][status][data]. A sequence number that
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
@@ -15,6 +15,12 @@
 #include "kt_fields.h"
 #include "kt_link.h"
 #include "kt_steps.h"
+
+/* Of a build whose device trains with others, from its manifest. */
+#ifndef AGENT_SUMS_BYTES
+#define AGENT_SUMS_AT 0
+#define AGENT_SUMS_BYTES 0
+#endif
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
@@ -253,6 +259,13 @@ static uint8_t write_state(const uint8_t *data, size_t length, uint8_t **end)
     return status;
 }
 
+/* Of a device that trains with others: what is summed over all of them, and then the steps that come of it. */
+static uint8_t write_sums(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    return write_area((area){(uint8_t *)state + AGENT_SUMS_AT, AGENT_SUMS_BYTES}, data, length);
+}
+
 static uint8_t write_adapter(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)end;
@@ -400,6 +413,8 @@ typedef struct {
 /* Those of kt_adapters.c. */
 enum { FIRST_ADAPTER_COMMAND = 18, REBOOT = 26, LAST_ADAPTER_COMMAND = 27 };
 
+#define WRITE_SUMS 28
+
 static const command commands[] = {
     [HELLO] = {hello, ANY_TIME},
     [2] = {reset, ANY_TIME},
@@ -418,6 +433,7 @@ static const command commands[] = {
     [15] = {write_adapter, ANY_TIME},
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
+    [WRITE_SUMS] = {write_sums, WITH_MODEL},
     [32] = {kt_steps_train, WITH_MODEL | MEASURED},
     [33] = {kt_steps_checksum, WITH_MODEL},
     [34] = {kt_steps_read_arena, WITH_MODEL},

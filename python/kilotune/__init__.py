@@ -41,6 +41,7 @@ from .pictures.training import TrainingReport
 from .plugins import load_plugin
 from .replaying import ReplayReport, replay
 from .search import SearchResult, search
+from .sharding import Group, sharded
 from .threshold import Threshold
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "FrontEnd",
     "Full",
     "Gate",
+    "Group",
     "Head",
     "History",
     "Huber",
@@ -105,4 +107,5 @@ __all__ = [
     "package",
     "replay",
     "search",
+    "sharded",
 ]

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, InformationMaximisation, Options, as_loss, compile_graph, head_of
 from kiloc.continual import offsets as replay_offsets
-from kiloc.emit import ModelContext, keep_templates, state_layout
+from kiloc.emit import ModelContext, keep_templates, shard_layout, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, node_types, print_graph, run
 from kiloc.ops import output_scales, tokens_of
@@ -347,6 +347,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "class_names": list(c.options.class_names),
         **(_features(c, c.options.features) if c.options.features else {}),
         "accumulate": c.options.accumulate,
+        **({"shard": shard_layout(c.graph, c.options.optimizer, c.options.shard)} if c.options.shard else {}),
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,
         "new_head": any(p.method == NEW_HEAD for p in c.graph.parameters),

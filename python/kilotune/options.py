@@ -53,6 +53,9 @@ class Training:
     """kt.Replay(samples=60): a buffer of old samples in the state, which training goes back to."""
     moments: bool = False
     """Keep running moments of what each layer with a trained gain gives, 12 bytes a channel of the state, for `Device.renormalise`."""
+    shard: tuple[int, int] | None = None
+    """(index, count): the part of the optimizer's state that this device holds where `count` devices train together (`kt.sharded`). (0, 1) holds
+    all of it; gradients are then summed in integers as in a group, so that it has the same bits. None: alone."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class SingleOptions(TypedDict, total=False):
     slice_instructions: int | None
     replay: Replay | None
     moments: bool
+    shard: tuple[int, int] | None
     ram: int | str | None
     flash: int | str | None
     stack: int | str | None
@@ -176,8 +180,9 @@ def compile_options(
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
         loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, slice_instructions=training.slice_instructions,
-        moments=training.moments,
-        by_position=target.by_position, target=target.core, profile=target.profile, size=target.size, speed=target.speed, attention_window=target.attention_window,
+        moments=training.moments, shard=training.shard,
+        by_position=target.by_position, target=target.core, profile=target.profile, size=target.size, speed=target.speed,
+        attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,

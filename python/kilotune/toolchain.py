@@ -196,6 +196,8 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         "ARENA_BYTES": manifest.arena_bytes,
         "STATE_BYTES": manifest.state_bytes,
         "ADAPTER_BYTES": manifest.adapter_bytes,
+        "SUMS_AT": manifest.shard.at if manifest.shard else 0,
+        "SUMS_BYTES": manifest.state_bytes - manifest.shard.at if manifest.shard else 0,
     }
     stored = {"ADAPTER_BYTES": manifest.adapter_bytes, "RESIDENT": manifest.resident, "SLOT_BYTES": manifest.adapter_slot_bytes}
     stored["FLASH_PAGE"] = FLASH_PAGE if manifest.adapter_slots else 0

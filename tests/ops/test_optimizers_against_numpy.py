@@ -43,6 +43,7 @@ from kiloc.ops.backward.loss import (
 from kiloc.ops.model.embedding import token_quantization
 from kiloc.ops.model.lora import AdaptRange
 from kiloc.ops.update import _moments
+from kiloc.ops.update.integer_sum import FromIntegers, IntegerSum
 from kiloc.ops.update.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
 from kiloc.ops.update.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, ScaledRate, Schedule, StepSchedule
 from kiloc.ops.update.storage_step import StepBlock8, StepBlock16, StepInt32
@@ -182,6 +183,22 @@ def clip_gradient(r: Rng) -> Case:
     types, arrays = gradients(r, size_of(r))
     held = ("accumulator", "count")
     return Case(ClipGradient(pick(r, 0.0, 1.0, 1e-3)), {o: types[o] for o in held}, {o: arrays[o] for o in held})
+
+
+def integer_sum(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = gradients(r, size)
+    held = r.integers(-(2**31) + 1, 2**31, size).astype(np.int32) >> r.integers(0, 24, size).astype(np.int32)
+    return Case(
+        IntegerSum(),
+        {"gradient": types["accumulator"], "accumulator": types["accumulator"]},
+        {"gradient": arrays["accumulator"], "accumulator": held.view(np.float32)},
+    )
+
+
+def from_integers(r: Rng) -> Case:
+    case = integer_sum(r)
+    return Case(FromIntegers(), {"accumulator": case.types["accumulator"]}, {"accumulator": case.arrays["accumulator"]})
 
 
 def sgd(r: Rng) -> Case:
@@ -357,7 +374,7 @@ LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
-        (clip_gradient, 30), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
+        (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),

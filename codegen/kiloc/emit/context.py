@@ -18,7 +18,7 @@ from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
 from ..ops.model.embedding import token_codes
-from ..optim import LEARNING_RATE
+from ..optim import LEARNING_RATE, Shard, taking_steps
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
@@ -86,6 +86,8 @@ class CAdapter:
     """Of the self test; "" where there is none."""
     test_samples: int
     test_permitted: int
+    private: bool
+    """Whether the build brings what makes updates private."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ class ModelContext:
     apply: CFunction = field(default_factory=CFunction)
     forward_steps: list[CStep] = field(default_factory=list)
     backward_steps: list[CStep] = field(default_factory=list)
+    shard_step: CFunction | None = None
+    """Of a device that holds a shard of the optimizer's state: what makes its steps; `apply` takes those of all devices."""
     """Those of `train`, up to the loss and from it."""
     arrays: list[CArray] = field(default_factory=list)
     structs: list[CStruct] = field(default_factory=list)
@@ -315,6 +319,7 @@ def build_context(
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
     slice_instructions: int | None = None, instructions: Mapping[str, int] | None = None,
     replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None,
+    shard: Shard | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices.
 
@@ -367,7 +372,7 @@ def build_context(
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, context, constants, slow, replay)
+        _add_training(graph, train, context, constants, slow, replay, shard)
         if new_classes is not None:
             writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
             context.new_classes = c_new_classes(new_classes, train, constants, writer)
@@ -419,7 +424,9 @@ def _add_state(context: ModelContext, constants: Constants, layout: StateLayout)
     context.state_padding = layout.padding if layout.streams else 0
 
 
-def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None) -> None:
+def _add_training(
+    graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None, shard: Shard | None
+) -> None:
     plan = train.plan
     front = frozenset[str]()
     if replay is not None:
@@ -436,6 +443,11 @@ def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: 
     if not graph.updates_at_once:
         updates = graph.phase("update")
         writer = FunctionWriter(constants, {scratch_name(n): 0 for n in updates}, {}, slow, "state")
+        if shard is not None and shard[1] > 1:
+            last = taking_steps(graph)
+            writer.add(updates[: -len(last)])
+            context.shard_step, updates = writer.function, last
+            writer = FunctionWriter(constants, {}, {}, slow, "state")
         writer.add(updates)
         context.apply = writer.function
     context.train_peak = plan.steps[plan.peak_step].name

@@ -62,6 +62,7 @@ class Command(enum.IntEnum):
     UPDATE_INSTALL = 25
     REBOOT = 26
     UPDATE_ABANDON = 27
+    WRITE_SUMS = 28
     TRAIN_SLICE = 32
     CHECKSUM = 33
     READ_ARENA = 34
@@ -249,17 +250,17 @@ class AgentDevice(Device):
 
     # ---- Areas larger than a frame ----
 
-    def _write(self, command: Command, data: bytes) -> None:
+    def _write(self, command: Command, data: bytes, at: int = 0) -> None:
         step = min(CHUNK, self.hello.chunk)
         for offset in range(0, len(data), step):
-            self.link.request(command, struct.pack("<I", offset) + data[offset : offset + step])
+            self.link.request(command, struct.pack("<I", at + offset) + data[offset : offset + step])
 
-    def _read(self, command: Command, length: int) -> bytes:
+    def _read(self, command: Command, length: int, at: int = 0) -> bytes:
         step = min(CHUNK, self.hello.chunk)
         parts = []
         for offset in range(0, length, step):
             size = min(step, length - offset)
-            part = self.link.request(command, struct.pack("<II", offset, size))
+            part = self.link.request(command, struct.pack("<II", at + offset, size))
             if len(part) != size:
                 raise DeviceError(f"{self.name}, {command.name.lower()}", f"{len(part)} bytes instead of {size}", "flash the firmware again")
             parts.append(part)
@@ -326,6 +327,12 @@ class AgentDevice(Device):
     def _write_state(self, state: bytes) -> None:
         self._write(Command.WRITE_STATE, state)
         self.link.request(Command.RESUME)
+
+    def _read_part(self, at: int, length: int) -> bytes:
+        return self._read(Command.READ_STATE, length, at)
+
+    def _write_sums(self, at: int, content: bytes) -> None:
+        self._write(Command.WRITE_SUMS, content, at)
 
     def _export_adapter(self) -> bytes:
         (length,) = struct.unpack("<I", self.link.request(Command.EXPORT_ADAPTER))

@@ -92,6 +92,14 @@ class Device(Calls, ABC):
     def _write_state(self, state: bytes) -> None: ...
 
     @abstractmethod
+    def _read_part(self, at: int, length: int) -> bytes:
+        """Bytes of the state."""
+
+    @abstractmethod
+    def _write_sums(self, at: int, content: bytes) -> None:
+        """Change what devices exchange that train together: the number of samples and the accumulators; at: from its beginning."""
+
+    @abstractmethod
     def _export_adapter(self) -> bytes: ...
 
     @abstractmethod
@@ -231,6 +239,7 @@ class Device(Calls, ABC):
     def apply(self) -> None:
         """Update the model by the gradients accumulated since the last update."""
         self._check_training()
+        self._check_alone()
         self._apply()
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -284,6 +293,7 @@ class Device(Calls, ABC):
         one, raises TrainingInterrupted, a KeyboardInterrupt with the history so far; the device keeps what it learned and can be used.
         """
         self._check_training()
+        self._check_alone()
         asked = training.Asked(
             epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, replay, checkpoint, resume, rehearsal
         )
@@ -494,6 +504,11 @@ class Device(Calls, ABC):
     def _check_training(self) -> None:
         if not self.manifest.training:
             raise DeviceError(self.name, "the model was built without training", "build it with a method, such as kt.LoRA(rank=4)")
+
+    def _check_alone(self) -> None:
+        if self.manifest.shard is not None and self.manifest.shard.count > 1:
+            what = f"the build holds part {self.manifest.shard.index} of {self.manifest.shard.count} of the optimizer's state"
+            raise DeviceError(self.name, what, "train it in a kt.Group with the devices that hold the others, or build without shard")
 
     def _check_takes_state(self) -> None:
         if self.manifest.signed:

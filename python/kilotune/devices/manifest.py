@@ -88,6 +88,31 @@ def places(tensors: tuple[Tensor, ...]) -> tuple[tuple[int, ...], int]:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What of the optimizer's state a device holds, and where in its state lies what it exchanges (`kiloc.emit.shard_layout`)."""
+
+    index: int
+    count: int
+    at: int
+    """Byte of the number of samples; the accumulators of all parameters are behind it."""
+    elements: int
+    own: tuple[int, int]
+    """The elements [first, end) that the device steps."""
+    sums: tuple[int, int]
+    """Those of the parameters that these are of, whose sums it needs."""
+    moments: tuple[tuple[int, int], ...]
+    """(byte, bytes) in the state of what no other device holds."""
+    flags: tuple[int, int]
+    """(byte, bytes) of marks that count for all devices where one has set them."""
+    used: int
+    """Bytes of the state without padding."""
+
+    @property
+    def moment_bytes(self) -> int:
+        return sum(size for _, size in self.moments)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """manifest.json of a build directory, checked."""
 
@@ -108,6 +133,8 @@ class Manifest:
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
     accumulate: int
+    shard: Part | None
+    """None where the device trains alone."""
     training: bool
     target: str
     base_hash: bytes
@@ -214,6 +241,7 @@ class Manifest:
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
+            shard=_optional(_part, data.get("shard")),
             training=bool(data["training"]),
             target=str(data["target"]),
             base_hash=bytes.fromhex(data["base_hash"]),
@@ -283,6 +311,24 @@ def _written(data: dict[str, Any]) -> Written:
 def _step(data: dict[str, Any]) -> SlicedStep:
     name, kernel, phase = (str(data[key]) for key in ("name", "kernel", "phase"))
     return SlicedStep(name, kernel, phase, int(data["instructions"]), tuple(_written(w) for w in data["writes"]))
+
+
+def _part(data: dict[str, Any]) -> Part:
+    def pair(given: Any) -> tuple[int, int]:
+        first, second = given
+        return int(first), int(second)
+
+    return Part(
+        index=int(data["index"]),
+        count=int(data["count"]),
+        at=int(data["at"]),
+        elements=int(data["elements"]),
+        own=pair(data["own"]),
+        sums=pair(data["sums"]),
+        moments=tuple(pair(m) for m in data["moments"]),
+        flags=pair(data["flags"]),
+        used=int(data["used"]),
+    )
 
 
 def _names(data: Any) -> tuple[str, ...]:
