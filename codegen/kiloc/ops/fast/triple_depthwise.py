@@ -145,7 +145,8 @@ class TripleDepthwiseDelta(TripleDepthwise):
             "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL",
         }
         arguments = [Argument(n.inputs[o]) for o in ("x", "bias", *DELTA_OPERANDS, *GAIN_OPERANDS) if t.has(o)]
-        name, needs = "triple_depthwise_delta", ("product/triple_results.c",)
+        name = "triple_depthwise_delta"
+        needs: tuple[str, ...] = ("product/triple_results.c",)
         if t.has("gain"):
             needs, name = (*needs, f"kernels/triple_depthwise/{name}.c"), f"{name}_scaled"
         source = f"kernels/triple_depthwise/{name}.c"
