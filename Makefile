@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -105,7 +105,10 @@ bench-cliffs: setup  ## instructions a MAC of single layers by size, and why a s
 	$(BIN)/python benchmarks/cliffs.py --quick --core m3 --core m4 --core m55 --write docs/cliffs.md
 
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
-	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/step_time.py --write docs/step_time.md
+
+bench-kernel-costs: setup  ## instructions of every kernel on networks of random layers, which the search estimates with
+	$(BIN)/python benchmarks/kernel_costs.py
 
 bench-flash: setup  ## flash of training with transposed weights and with those of inference, and what a step takes
 	$(BIN)/python benchmarks/flash.py --write docs/flash.md

@@ -201,7 +201,7 @@ def _emitted(
         methods=options.describe(), class_names=options.class_names, features=options.features,
         target=options.target, size=options.size, shard=options.shard, replay=replay, new_classes=new_classes,
         slice_instructions=options.slice_instructions,
-        instructions=node_instructions(train.kernels) if train and options.slice_instructions is not None else None,
+        instructions=node_instructions(train.kernels, options.kernels) if train and options.slice_instructions is not None else None,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
     check_arena(whole, context.arena_train if context.sliced else context.arena_infer, options)
