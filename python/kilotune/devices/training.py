@@ -39,6 +39,7 @@ class Asked:
     validation: tuple[Samples, ArrayLike | None] | None
     keep_best: bool
     hold_out: float | None
+    replay: int
     checkpoint: str | os.PathLike[str] | None
     resume: bool
     rehearsal: Rehearsal | None = None
@@ -51,7 +52,7 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     per_update = _samples_an_update(device, asked.accumulate)
     _check(len(samples), asked)
     plausible.warn_of_inputs(x, device.manifest)
-    if device.manifest.targets == "labels":
+    if device.manifest.targets == "labels" and not asked.replay:  # the buffer has the others
         plausible.warn_of_labels(targets[0], device.manifest.classes or 0)
     held = _held_out(device, targets[0], asked)
     judged: tuple[NDArray[Any], ArrayLike | None] | None = None
@@ -77,7 +78,8 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     schedule = _schedule(device, asked, epochs * math.ceil(each / per_update))
     done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()), judged_by_its_own=own, rehearsed=each - len(rows))
     keeper = _keeper(device, asked, samples, targets, judged, schedule, epochs)
-    loop = _Loop(device, samples, targets, per_update, done, schedule, turn, keeper)
+    replay = asked.replay if asked.replay > 0 and device.replay_buffer().held else 0
+    loop = _Loop(device, samples, targets, per_update, done, schedule, turn, keeper, replay)
     try:
         if not loop.resumed(asked.resume) and judged is not None:
             device.restart()
@@ -99,6 +101,9 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
         if schedule.base is not None and (schedule.decays or schedule.share < 1) and done.learning_rates:
             device._set_learning_rate(schedule.base)
     loop.keep()
+    if asked.replay:  # behind the checkpoint: who goes on from that one does this again
+        for row in rows:
+            device._remember(samples[row].tobytes(), int(targets[0][row]), targets[1][row].tobytes())
     return done
 
 
@@ -114,6 +119,7 @@ class _Loop:
     schedule: recipe.Schedule
     turn: Turn | None
     keeper: checkpoint.Keeper | None
+    replay: int = 0
     best: recipe.Best | None = None
     place: checkpoint.Place = field(default_factory=checkpoint.Place)
     told: float | None = None
@@ -175,6 +181,8 @@ class _Loop:
             if (number - 1) % self.per_update == 0:
                 self._begin_update()
             loss = self.device._train_step(self.samples[row].tobytes(), int(self.targets[0][row]), self.targets[1][row].tobytes())
+            for _ in range(self.replay):
+                self.device._replay_step()
             self.place.total += loss
             self.place.position = number
             if number % self.per_update == 0 or number == len(order):
@@ -208,7 +216,8 @@ def _keeper(
     manifest, of = device.manifest, checkpoint.fingerprint
     judges = () if judged is None else (judged[0], np.asarray(judged[1]))
     rehearsal = () if asked.rehearsal is None else (asked.rehearsal.ratio,)
-    arguments = (epochs, asked.seed, asked.accumulate, schedule.base, schedule.decays, asked.shuffle, asked.keep_best, *rehearsal)
+    replay = (asked.replay,) if asked.replay else ()
+    arguments = (epochs, asked.seed, asked.accumulate, schedule.base, schedule.decays, asked.shuffle, asked.keep_best, *replay, *rehearsal)
     what = {
         "the model or its build": of(manifest.base_hash, manifest.state_layout, manifest.loss, manifest.accumulate),
         "the samples": of(samples, *targets, *judges),
@@ -222,6 +231,8 @@ def _check(samples: int, asked: Asked) -> None:
         raise ValueError("x holds no samples")
     if asked.epochs is not None and asked.epochs < 0:
         raise ValueError(f"epochs must be at least 0, not {asked.epochs}")
+    if isinstance(asked.replay, bool) or not isinstance(asked.replay, int | np.integer) or asked.replay < 0:
+        raise ValueError(f"replay must be a whole number of steps, not {asked.replay!r}")
     if asked.keep_best and asked.validation is None and not asked.hold_out:
         raise ValueError("keep_best needs validation=(x, y)")
 

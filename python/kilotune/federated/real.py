@@ -19,13 +19,28 @@ from ..errors import DeviceError
 from .contributions import Contribution, check
 
 Reals = NDArray[np.float64]
-__all__ = ["adapter_of", "krum", "mean", "median", "real_values", "trimmed_mean"]
+__all__ = ["adapter_of", "drawn_back", "krum", "mean", "median", "real_values", "trimmed_mean"]
 
 
 def largest_ranges(contributions: Sequence[Contribution]) -> dict[str, int]:
     """Exponents of A x that are large enough for all clients."""
     arrays, first = [c.adapter.values() for c in contributions], contributions[0].adapter
     return {e.name: max(int(a[e.name][0, 0]) for a in arrays) for e in first.entries if e.part == "range"}
+
+
+def drawn_back(adapter: Adapter, towards: Adapter, strength: float) -> Adapter:
+    """The proximal step of FedProx: each value w becomes (w + strength w0) / (1 + strength), w0 that of another adapter of the same table.
+
+    It minimises mu/2 |v - w0|^2 + |v - w|^2 / (2 t) over v, with strength = mu t; t is the learning rate times the updates since the last step.
+    Source: Li et al., "Federated Optimization in Heterogeneous Networks" (2020), as a step of its own behind those along the gradient. The result
+    is rounded to an adapter, so that a strength that moves a value by less than half a step leaves it where it is.
+    """
+    if not np.isfinite(strength) or strength < 0:
+        raise DeviceError(f"strength={strength}", "would not draw anything back", "pass a number of at least 0")
+    mine, theirs = real_values(adapter), real_values(towards)
+    values = {name: (value + strength * theirs[name]) / (1 + strength) for name, value in mine.items()}
+    raw = adapter.values()
+    return adapter_of(values, adapter, {e.name: int(raw[e.name][0, 0]) for e in adapter.entries if e.part == "range"})
 
 
 def _stacked(contributions: Sequence[Contribution]) -> dict[str, Reals]:
