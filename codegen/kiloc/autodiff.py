@@ -18,6 +18,7 @@ from .ops.backward.gradient_sum import GradientSum
 from .ops.model.bottleneck import BottleneckUp
 from .ops.model.requantize import Requantize
 from .ops.model.reshape import Reshape
+from .ops.update.integer_sum import IntegerSum
 
 LOSS_EXPONENT = "loss.exponent"
 LOSS_VALUE = "loss.value"
@@ -79,12 +80,15 @@ class GradientBuilder:
         """Append the node that adds a parameter's gradient to its accumulator."""
         value = node.inputs[operand]
         parameter = next(p for p in self.graph.parameters if p.values["value"] == value)
-        accumulator = parameter.values["accumulator"]
+        accumulator = parameter.values.get("gradient", parameter.values["accumulator"])
         if not self.graph.values[accumulator].is_state:
             clear = ClearGradient(self.graph.type(accumulator).shape)
             self.nodes.append(Node(f"{parameter.name}.clear", clear, {}, (accumulator,), phase="backward"))
         operands = {**inputs, "exponent": self.exponent, "accumulator": accumulator}
         self.nodes.append(Node(f"{parameter.name}.gradient", op, operands, (), (accumulator,), "backward"))
+        if "gradient" in parameter.values:
+            summed = {"gradient": accumulator, "accumulator": parameter.values["accumulator"]}
+            self.nodes.append(Node(f"{parameter.name}.sum", IntegerSum(), summed, (), (summed["accumulator"],), "backward"))
 
 
 def differentiate(graph: Graph, loss: Loss | str) -> Graph:

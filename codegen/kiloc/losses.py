@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import CompileError
 from .heads import Head, head_of
-from .ir.graph import Graph, Value
+from .ir.graph import OPEN_HEAD, Graph, Value
 from .ir.types import TensorType
 from .ops.backward import loss as operators
 from .ops.model.embedding import tokens_of
@@ -116,9 +116,21 @@ class CrossEntropy(ClassLoss):
 
     def attach(self, graph: Graph) -> Attached:
         logits = self._logits(graph)
+        head = next((p for p in graph.parameters if p.method == OPEN_HEAD and p.storage == "int32"), None)
+        if head is not None:
+            return self._open(graph, logits, head.values["value"])
         operator = operators.SoftmaxCrossEntropy(float(self.label_smoothing), tuple(self.class_weights or ()))
         target = Value("label", TensorType((1,), "int32"), "input")
         return Attached(operator, {"y": logits, "label": target.name}, target)
+
+    def _open(self, graph: Graph, logits: str, bias: str) -> Attached:
+        """Over the classes that are open, of a head with room for more."""
+        if self.label_smoothing or self.class_weights:
+            what = "spreads or weighs over classes that are not there yet"
+            raise CompileError("Head(extra_classes=...)", f"CrossEntropy(...) {what}", "leave label_smoothing and class_weights out")
+        closed = closed_biases(graph, bias)
+        target = Value("label", TensorType((1,), "int32"), "input")
+        return Attached(operators.OpenCrossEntropy(closed), {"y": logits, "label": target.name, "bias": bias}, target)
 
     def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
         labels = np.asarray(_generator().integers(0, y.size, MOST_TARGETS)[:count] if given is None else given).reshape(-1)
@@ -129,7 +141,9 @@ class CrossEntropy(ClassLoss):
 
 @dataclass(frozen=True)
 class SoftCrossEntropy(ClassLoss):
-    """Softmax cross-entropy of distributions: a target is a probability for each class, not the number of one; see `kt.circular_labels`.
+    """Softmax cross-entropy of distributions: a target is a probability for each class; see `kt.circular_labels` and `kt.Rehearsal`.
+
+    The number of a class stands for the distribution of it alone.
 
     label_smoothing as of CrossEntropy. class_weights: the loss of a sample counts the mean of its classes' weights under its target, so that a
     distribution of one class gives what its number gives.
@@ -146,6 +160,8 @@ class SoftCrossEntropy(ClassLoss):
         if given is None:
             labels = _generator().integers(0, y.size, MOST_TARGETS)[:count]
             return np.eye(y.size, dtype=np.float32)[labels].reshape(count, *y.shape[1:])
+        if np.ndim(given) == 1 and np.asarray(given).dtype.kind in "iu":
+            given = np.eye(y.size, dtype=np.float32)[CrossEntropy().targets(y, given, count)]
         return self.checked(_values(y, given, count))
 
     def problem(self, values: NDArray[Any]) -> str:
@@ -448,3 +464,12 @@ def _real_targets(y: TensorType, given: NDArray[Any] | None, count: int) -> NDAr
         codes = _generator().integers(-128, 128, (MOST_TARGETS, *y.shape[1:]))[:count]
         return np.asarray(((codes - y.zero_point) * y.scale).astype(np.float32))
     return _values(y, given, count)
+
+
+def closed_biases(graph: Graph, bias: str) -> tuple[int, ...]:
+    """Biases of the classes that a head with room for more begins without: those of its last rows, which are zero."""
+    layer = next(n for n in graph.phase("forward") if n.inputs.get("bias") == bias)
+    weights, values = graph.values[layer.inputs["weights"]].data, graph.values[bias].data
+    assert weights is not None and values is not None
+    used = np.flatnonzero(weights.reshape(len(weights), -1).any(1) | (values.reshape(-1) != values.reshape(-1)[-1]))
+    return tuple(int(b) for b in values.reshape(-1)[used[-1] + 1 :])

@@ -19,6 +19,7 @@ from kiloc import (
     MeanSquaredError,
     ModelError,
     NextToken,
+    Replay,
     SoftCrossEntropy,
 )
 from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
@@ -29,7 +30,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import DataWarning, Device, DeviceError, Gate, History, TrainingInterrupted
+from .devices import DataWarning, Device, DeviceError, Gate, History, Rehearsal, TrainingInterrupted
 from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
@@ -38,7 +39,9 @@ from .packages import package
 from .pictures.picture import Picture
 from .pictures.training import TrainingReport
 from .plugins import load_plugin
+from .replaying import ReplayReport, replay
 from .search import SearchResult, search
+from .sharding import Group, sharded
 from .threshold import Threshold
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "FrontEnd",
     "Full",
     "Gate",
+    "Group",
     "Head",
     "History",
     "Huber",
@@ -78,6 +82,9 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Picture",
+    "Rehearsal",
+    "Replay",
+    "ReplayReport",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",
@@ -98,5 +105,7 @@ __all__ = [
     "merge",
     "open_build",
     "package",
+    "replay",
     "search",
+    "sharded",
 ]

@@ -345,6 +345,16 @@ def mask_gradient(r: Rng) -> Case:
     return Case(MaskGradient(*clamps(r)), types, {"g": codes(r, *shape), "y": int8(r, *shape)})
 
 
+def mask_of_int16(r: Rng) -> Case:
+    """Both forms, with values at both ends."""
+    shape = (1, int(r.integers(1, 70)))
+    limits, y = pick(r, (-32768, 32767), (0, 32767), (3, 3)), TensorType(shape, "int16", Quantization((0.1,)))
+    values = np.where(r.random(shape) < 0.3, r.choice(limits, shape), r.integers(-(2**15), 2**15, shape)).astype(np.int16)
+    if r.random() < 0.5:
+        return Case(SaveMask(*limits), {"y": y}, {"y": values})
+    return Case(MaskGradient(*limits), {"g": gradient(shape, 1.0), "y": y}, {"g": codes(r, *shape), "y": values})
+
+
 def save_mask(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 70)))
     return Case(SaveMask(*clamps(r)), {"y": activation(shape, 0.1, 0)}, {"y": int8(r, *shape)})
@@ -381,7 +391,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         f.__name__: (f, 16)
         for f in (
             lora_inner, lora_inner_rows, channel_sums,
-            write_rows, clear_gradient, gradient_of_sums, bias_gradient, channel_moments, mask_gradient, save_mask, apply_mask, gradient_sum,
+            write_rows, clear_gradient, gradient_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
+            save_mask, apply_mask, gradient_sum,
         )
     },
 }  # fmt: skip

@@ -17,6 +17,7 @@ from kiloc.ir.graph import Graph
 from kiloc.lowering import fit, offload_least, order_inference, order_training, place, with_shared_weights
 from kiloc.optim import SGD, Adam, with_accumulators, with_storage, with_updates
 from kiloc.options import Options
+from kiloc.passes.by_position import by_position
 from kiloc.passes.calibrate import calibrate
 from kiloc.passes.channel_moments import with_moments
 from kiloc.passes.check_sums import check_sums
@@ -85,6 +86,7 @@ PASSES: Mapping[str, Pass] = {
     "simplify": Pass(simplify),
     "with_rounding": Pass(with_rounding, "nothing"),
     "with_whole_sequences": Pass(with_whole_sequences, "nothing"),
+    "by_position": Pass(by_position, "nothing"),
     "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),
     "calibrate": Pass(_calibrate, "results"),
     "with_moments": Pass(with_moments, "results"),

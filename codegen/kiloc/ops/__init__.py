@@ -23,6 +23,7 @@ from .backward.channel_moments import Moments
 from .backward.gradient_mask import masked
 from .model._linear import Linear
 from .model.embedding import token_codes, tokens_of
+from .update.integer_sum import LARGEST_SUM
 
 
 def _load_all() -> None:
@@ -35,6 +36,7 @@ def _load_all() -> None:
 _load_all()
 
 __all__ = [
+    "LARGEST_SUM",
     "REGISTRY",
     "Linear",
     "Moments",

@@ -42,6 +42,20 @@ typedef struct {
 void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss);
 
+/* size: classes, of which those from known on may be closed; closed: the biases with which they are [size - known]. */
+typedef struct {
+    int32_t size;
+    int32_t known;
+    int32_t zero_point;
+    float scale;
+    const int32_t *closed;
+} kt_open_cross_entropy_params;
+
+/* The same over the classes that are open, without smoothing or weights. Class c is closed where c >= known and
+ * bias[c] <= closed[c - known]: its g is 0. bias [size]: of the layer that gives y. label: of an open class. */
+void kt_open_cross_entropy(const kt_open_cross_entropy_params *params, const int8_t *y, const int32_t *label,
+                           const int32_t *bias, int8_t *g, int32_t *exponent, float *loss);
+
 /* size: values of a row of y; rows: tokens; token_offset: what a code counts less than its token. */
 typedef struct {
     int32_t size;

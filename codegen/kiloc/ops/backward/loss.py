@@ -122,6 +122,48 @@ class SoftmaxCrossEntropy(LossOperator):
 
 @register
 @dataclass(frozen=True)
+class OpenCrossEntropy(LossOperator):
+    """loss = -log softmax(y)[label] over the classes that are open; label int32, of an open one. Closed classes have no gradient.
+
+    bias: of the layer that gives y. Class c is closed where c >= known and bias[c] <= closed[c - known].
+    """
+
+    mnemonic: ClassVar[str] = "open_cross_entropy"
+    operands: ClassVar[tuple[str, ...]] = ("y", "label", "bias")
+
+    closed: tuple[int, ...] = ()
+
+    def known(self, t: NodeTypes) -> int:
+        """Classes that are never closed."""
+        return t.type("y").size - len(self.closed)
+
+    def check(self, t: NodeTypes) -> str | None:
+        if t.type("bias").size != t.type("y").size or not 0 < len(self.closed) < t.type("y").size:
+            return f"{t.type('bias').size} biases and {len(self.closed)} classes that may be closed, of {t.type('y').size}"
+        return super().check(t)
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        z = self.dequantized(e)
+        bias = e.array("bias").reshape(-1)
+        shut = np.concatenate([np.zeros(z.shape[1] - len(self.closed), np.bool_), bias[-len(self.closed) :] <= np.array(self.closed)])
+        z = z - np.where(shut, np.float32(-np.inf), z).max(1, keepdims=True)
+        p = np.where(shut, np.float32(0), nm.exp(z))
+        total = in_order(p)
+        label = e.array("label").reshape(-1)
+        rows = np.arange(len(label))
+        g = p / total[:, None]
+        p[rows, label] = 0
+        g[rows, label] = -(in_order(p) / total)
+        return g, nm.log(total) - z[rows, label]
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {**self.fields(t), "known": self.known(t), "closed": Table("closed", "int32_t", np.array(self.closed, np.int32))}
+        arguments = (*pointers(n, *self.operands), *(Argument(o) for o in n.outputs))
+        return KernelCall("kt_open_cross_entropy", "kt_open_cross_entropy_params", fields, arguments, source="loss/open_cross_entropy.c")
+
+
+@register
+@dataclass(frozen=True)
 class SoftCrossEntropy(LossOperator):
     """loss = -w sum_i q_i log softmax(y)_i; q = (1 - smoothing) target + smoothing / classes; target float32 [classes], a distribution.
 
