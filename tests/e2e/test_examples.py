@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -84,6 +85,20 @@ def test_a_stranger_speaks_into_a_microphone(qemu: str, arm_gcc: str) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     before, after = (int(n) for n in re.findall(r"(\d+) of 40 words of the stranger", done.stdout))
     assert after >= before + 8
+
+
+def test_new_digits_are_learned_and_those_before_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example with this computer in place of the board."""
+    pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("continual_digits", ROOT / "examples/continual_digits/run.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(example, "BOARD", "host")
+    assert example.main() == 0
+    naive, replayed = re.findall(r"9 is learned +(\d\.\d+) +(\d\.\d+)", capsys.readouterr().out)
+    assert float(naive[0]) < 0.5 < 0.85 < float(replayed[0]) and float(replayed[1]) > 0.6
 
 
 def test_a_demo_installs_what_it_needs_and_waits_for_apt() -> None:
