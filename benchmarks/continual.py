@@ -412,8 +412,7 @@ The gas sensors were to come within a point of joint training with a buffer of 8
 not where it has the one that is best for it: the buffer of 60 is {short:.1f} points short of that. Two and four replayed samples for each new one, a
 rate that falls over each stage, and higher rates brought nothing on the draws that rates were chosen on.
 @
-Balancing by class is not better everywhere: it is where some classes come seldom; where every stage brings the same number of samples of a class
-or two, a reservoir does as well.
+Balancing by class is no better than a reservoir here, where each class that comes brings as many samples as any other.
 @
 Three replayed samples for each new one where a stage is a single class bring no more than one on these draws: {usual:.3f} and {replayed:.3f}
 behind the last digit with a class-balanced buffer of 60. On the draws that rates were chosen on, three were better.
