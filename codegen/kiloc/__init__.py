@@ -24,7 +24,18 @@ from .continual import Replay
 from .cores import CORES, FOLDERS, TARGETS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .heads import Head, head_of
-from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, NextToken, SoftCrossEntropy, as_loss
+from .losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    InformationMaximisation,
+    Loss,
+    MeanSquaredError,
+    NextToken,
+    SoftCrossEntropy,
+    as_loss,
+)
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
 from .pipeline import Compilation, Convolution, Dense, Dump, Reversible, compile_graph, load
 
@@ -49,6 +60,7 @@ __all__ = [
     "Dump",
     "Head",
     "Huber",
+    "InformationMaximisation",
     "KilotuneError",
     "Loss",
     "MeanSquaredError",

@@ -18,7 +18,7 @@ from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .features import with_kept
-from .forecast import forecast
+from .forecast import forecast, node_instructions
 from .frontend.reversible import Convolution as Convolution
 from .frontend.reversible import Dense as Dense
 from .frontend.reversible import Reversible as Reversible
@@ -26,10 +26,21 @@ from .ir import interp
 from .ir.graph import Graph
 from .ir.verify import verify
 from .losses import as_loss
-from .lowering import check_flash, choose_kernels, fit_all, offload_least, order_inference, order_training, shared_for_flash, with_shared_weights
+from .lowering import (
+    check_flash,
+    choose_kernels,
+    fit_all,
+    fit_apart,
+    offload_least,
+    order_inference,
+    order_training,
+    shared_for_flash,
+    with_shared_weights,
+)  # fmt: skip
 from .optim import with_storage
 from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
+from .passes.channel_moments import with_moments
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
 from .passes.frozen_front import front_length, frozen_first, handed_on
@@ -80,7 +91,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     stage = _staged(dump)
     base, whole, options, new_classes = _trainable(graph, options, stage)
     reduced = stage("reduce", without_constant_channels(whole))
-    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers))]
+    parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers, options.by_position))]
+    identity = base_hash(base, whole)
+    if options.by_position:  # adapters are those of the model that takes whole sequences
+        whole = reduced = parts[0]
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
     replay = None
@@ -94,7 +108,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
-            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes)
+            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
             if options.speed:  # the fastest kernels take more than a budget has
@@ -139,8 +153,9 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     if not options.train:
         return base, stage("adapted", adapted_slice(whole)), options, None
     whole = remember(with_storage(whole, options.storage), options)
-    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
-    whole = stage("diff", prune(differentiate(whole, options.loss)))
+    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
+    whole = prune(differentiate(whole, options.loss))
+    whole = stage("diff", with_moments(whole) if options.moments else whole)
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
     new_classes = plan_new_classes(base, whole, forward, options.optimizer.weight_decay)
@@ -153,7 +168,8 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     slices = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, arena, speed=options.speed)
     if options.ram is not None:
         forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
-        return fit_all(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
+        fitted = fit_all if options.slice_instructions is None else fit_apart
+        return fitted(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
@@ -175,17 +191,20 @@ def _emitted(
     version: str,
     replay: ReplayPlan | None,
     new_classes: NewClassPlan | None,
+    identity: bytes,
 ) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
-        version=version, base_hash=base_hash(base, whole), layout=layout(whole, options), loss=as_loss(options.loss).name,
+        version=version, base_hash=identity, layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
-        target=options.target, size=options.size, replay=replay, new_classes=new_classes,
+        target=options.target, size=options.size, shard=options.shard, replay=replay, new_classes=new_classes,
+        slice_instructions=options.slice_instructions,
+        instructions=node_instructions(train.kernels, options.kernels) if train and options.slice_instructions is not None else None,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
-    check_arena(whole, context.arena_infer, options)
+    check_arena(whole, context.arena_train if context.sliced else context.arena_infer, options)
     if whole.trained_state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)

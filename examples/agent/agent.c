@@ -2,7 +2,7 @@
  *
  * All memory is static. How much the model needs comes from the build as macros, as does what names the build:
  *   AGENT_INPUT_BYTES  AGENT_OUTPUT_BYTES  AGENT_TARGET_VALUES  AGENT_ARENA_BYTES  AGENT_STATE_BYTES  AGENT_ADAPTER_BYTES
- *   AGENT_BUILD  AGENT_BOARD
+ *   AGENT_SUMS_AT  AGENT_SUMS_BYTES  AGENT_BUILD  AGENT_BOARD
  *
  * A request is [sequence][command][data], its response [sequence][command | 0x80][status][data]. A sequence number that
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
@@ -14,6 +14,13 @@
 #include "kt_agent.h"
 #include "kt_fields.h"
 #include "kt_link.h"
+#include "kt_steps.h"
+
+/* Of a build whose device trains with others, from its manifest. */
+#ifndef AGENT_SUMS_BYTES
+#define AGENT_SUMS_AT 0
+#define AGENT_SUMS_BYTES 0
+#endif
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
@@ -96,6 +103,11 @@ static NOINLINE void measure_stop(uint8_t command)
 }
 
 /* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
+
+/* For kt_steps.c. */
+const kt_steps_memory kt_steps = {
+    (const int8_t *)input, target, {{(const uint8_t *)arena, AGENT_ARENA_BYTES}, {(const uint8_t *)state, AGENT_STATE_BYTES}},
+};
 
 typedef struct {
     uint8_t *bytes;
@@ -247,6 +259,13 @@ static uint8_t write_state(const uint8_t *data, size_t length, uint8_t **end)
     return status;
 }
 
+/* Of a device that trains with others: what is summed over all of them, and then the steps that come of it. */
+static uint8_t write_sums(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    return write_area((area){(uint8_t *)state + AGENT_SUMS_AT, AGENT_SUMS_BYTES}, data, length);
+}
+
 static uint8_t write_adapter(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)end;
@@ -394,6 +413,8 @@ typedef struct {
 /* Those of kt_adapters.c. */
 enum { FIRST_ADAPTER_COMMAND = 18, REBOOT = 26, LAST_ADAPTER_COMMAND = 27 };
 
+#define WRITE_SUMS 28
+
 static const command commands[] = {
     [HELLO] = {hello, ANY_TIME},
     [2] = {reset, ANY_TIME},
@@ -412,9 +433,13 @@ static const command commands[] = {
     [15] = {write_adapter, ANY_TIME},
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
-    [32] = {remember, WITH_MODEL | MEASURED},
-    [33] = {replay, WITH_MODEL | MEASURED},
-    [34] = {add_class, WITH_MODEL | MEASURED},
+    [WRITE_SUMS] = {write_sums, WITH_MODEL},
+    [32] = {kt_steps_train, WITH_MODEL | MEASURED},
+    [33] = {kt_steps_checksum, WITH_MODEL},
+    [34] = {kt_steps_read_arena, WITH_MODEL},
+    [40] = {remember, WITH_MODEL | MEASURED},
+    [41] = {replay, WITH_MODEL | MEASURED},
+    [42] = {add_class, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

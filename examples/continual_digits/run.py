@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import kilotune as kt
+
 for neighbour in ("digits", "personalise"):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / neighbour))
 
@@ -26,8 +28,6 @@ try:
     from data import SCALE, ZERO_POINT, Rows, digits
 except ImportError as error:  # scikit-learn brings the images
     sys.exit(f"{error.name} is missing: pip install scikit-learn")
-
-import kilotune as kt
 
 BOARD = "qemu:mps2-an386"
 KNOWN, LESSONS, EPOCHS, RATE, REPLAYED = 6, 20, 8, 0.1, 3

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import kilotune as kt
+
 for neighbour in ("digits", "personalise"):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / neighbour))
 
@@ -28,8 +30,6 @@ try:
     from voices import BANDS, ESPEAK, FRAMES, SIMULATED, WORDS, Voice, espeak, features, simulate
 except ImportError as error:  # scikit-learn trains the first model
     sys.exit(f"{error.name} is missing: pip install scikit-learn")
-
-import kilotune as kt
 
 BOARD = "qemu:mps2-an386"
 KNOWN_WORDS, KNOWN_TAKES, LESSONS, JUDGED = 8, 8, 5, 4

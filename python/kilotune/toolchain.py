@@ -196,6 +196,8 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         "ARENA_BYTES": manifest.arena_bytes,
         "STATE_BYTES": manifest.state_bytes,
         "ADAPTER_BYTES": manifest.adapter_bytes,
+        "SUMS_AT": manifest.shard.at if manifest.shard else 0,
+        "SUMS_BYTES": manifest.state_bytes - manifest.shard.at if manifest.shard else 0,
     }
     stored = {"ADAPTER_BYTES": manifest.adapter_bytes, "RESIDENT": manifest.resident, "SLOT_BYTES": manifest.adapter_slot_bytes}
     stored["FLASH_PAGE"] = FLASH_PAGE if manifest.adapter_slots else 0
@@ -204,6 +206,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         f"-DAGENT_MODEL={manifest.name}_model",
         f"-DAGENT_INTERFACE={manifest.name}_interface",
     )
+    sliced = (f"-DAGENT_SLICED={manifest.name}_sliced_step",) if manifest.steps else ()
     include = tuple(manifest.directory / folder for folder in manifest.include)
     runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [
@@ -211,6 +214,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         _Unit(agent / "model.c", (*flags, *model), (*include, *common)),
         _Unit(agent / "kt_adapters.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in stored.items())), (*common, *runtime)),
         _Unit(agent / "kt_link.c", flags, common),
+        _Unit(agent / "kt_steps.c", (*flags, *sliced), (*common, *runtime)),
         *(_Unit(source, flags, common) for source in board.sources),
         *_page_units(manifest, board, flags, (*common, *runtime)),
     ]

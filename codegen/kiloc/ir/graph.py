@@ -95,7 +95,7 @@ class Parameter:
     storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two, and the
     int8 copy that inference reads) or "block8" (the int8 codes alone). values: role -> value name; roles are
     "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator" (of gradients; in the arena,
-    or nowhere, if each sample updates by itself), "range",
+    or nowhere, if each sample updates by itself), "gradient" (of one sample, where the accumulator holds sums of integers), "range",
     "saturated" and the moments of the optimizer, named as its operands.
     """
 

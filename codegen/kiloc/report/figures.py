@@ -69,6 +69,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
             "kernels": sizes["kernels"] if sizes else {},
         },
         "stack": stack,
+        "sliced_step": _sliced(c),
         "trainable": _trainable(c),
         "adapters": _adapters(c),
         "replay": _replay(c),
@@ -85,6 +86,28 @@ def _bound(c: Compilation, arena: int) -> dict[str, Any]:
     bound = max(front_end, *(plan.lower_bound for plan in plans))
     kind = "proved" if all(plan.proved for plan in plans) else "per step"
     return {"lower_bound": bound, "lower_bound_kind": kind, "gap": round(arena / bound - 1, 6) if bound else 0.0}
+
+
+def _sliced(c: Compilation) -> dict[str, Any] | None:
+    """How a training step falls into slices; None where it is done in one."""
+    sliced = c.context.sliced
+    if sliced is None:
+        return None
+    longest = max(sliced.steps, key=lambda s: s.instructions)
+    slices, left = 0, 0
+    for step in sliced.steps:  # as the generated function goes
+        if step.instructions > left:
+            slices, left = slices + 1, sliced.budget
+        left -= min(step.instructions, left)
+    over = [s for s in sliced.steps if s.instructions > sliced.budget]
+    return {
+        "instructions": sliced.budget,
+        "steps": len(sliced.steps),
+        "total": sum(s.instructions for s in sliced.steps),
+        "slices": slices,
+        "longest": {"step": longest.name, "instructions": longest.instructions},
+        "over": [{"step": s.name, "kernel": s.kernel, "instructions": s.instructions} for s in over],
+    }
 
 
 def _moved(c: Compilation) -> int:

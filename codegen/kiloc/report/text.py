@@ -43,6 +43,7 @@ def render_text(report: dict[str, Any]) -> str:
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines += _stack(report.get("stack"))
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
+    lines += _sliced(report.get("sliced_step"))
     lines += _channels(report["constant_channels"]) + _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
     if trains:
@@ -111,14 +112,27 @@ def _channels(channels: dict[str, Any]) -> list[str]:
     return [f"{'channels':<{WIDTH}}{removed}, {saved.replace('macs', 'MACs')}"]
 
 
+def _sliced(sliced: dict[str, Any] | None) -> list[str]:
+    if sliced is None:
+        return []
+    most = f"the longest of {sliced['steps']} steps is {sliced['longest']['step']}, about {sliced['longest']['instructions']:,}"
+    lines = [f"{'slices':<{WIDTH}}about {sliced['slices']} of {sliced['instructions']:,} instructions a training step; {most}"]
+    if sliced["over"]:
+        names = ", ".join(f"{s['step']} ({s['instructions']:,})" for s in sliced["over"][:3])
+        more = f" and {len(sliced['over']) - 3} more" if len(sliced["over"]) > 3 else ""
+        lines.append(f"{'':<{WIDTH}}longer than a slice, and done in one of their own: {names}{more}")
+    return lines
+
+
 def _memory(report: dict[str, Any]) -> list[str]:
     memory = report["memory"]
     if report["compare"] is None:
         rows = [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
         if memory["state"]:
             resident = report["adapters"]["resident_total"] if report["adapters"] else 0
+            both = "adapter and kept" if memory["by_kind"].get("kept") else "active adapter"
             rows += [
-                _row("active adapter" if report["adapters"] else "kept between calls", memory["state"]),
+                _row(both if report["adapters"] else "kept between calls", memory["state"]),
                 *([_row("resident adapters", resident)] if resident else []),
             ]
             rows.append(_row("total", memory["infer_arena"] + memory["state"] + resident))

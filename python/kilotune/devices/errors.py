@@ -23,7 +23,7 @@ STATUS = {
     11: ("there is no room for the adapter", "remove_adapter() one, or build with a larger kt.AdapterOptions(resident=)"),
     12: ("an adapter of this name is there", "remove it, or choose another name"),
     13: ("there is no adapter of this name, or no update under way", "stored_adapters() says which are there; update_adapter() begins an update"),
-    14: ("the adapter is in use", "select another adapter first"),
+    14: ("the adapter is in use, or a training step was left in the middle", "select another adapter first, or do the rest of the step"),
     15: ("the flash did not take what was written", "the old adapter is active; the device may be worn out"),
     16: ("the adapter makes the stored samples' results worse than permitted; the old one is active", "train it on more samples"),
     17: ("slow memory did not give or take a page: the step is incomplete", "reset the device, or give it a state saved before"),

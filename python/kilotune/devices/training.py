@@ -17,6 +17,7 @@ from .data import Samples
 from .errors import DeviceError
 from .history import History, TrainingInterrupted
 from .progress import bar
+from .rehearsal import Rehearsal, Turn
 
 if TYPE_CHECKING:
     from .base import Device
@@ -41,6 +42,7 @@ class Asked:
     replay: int
     checkpoint: str | os.PathLike[str] | None
     resume: bool
+    rehearsal: Rehearsal | None = None
 
 
 def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress: bool | None) -> History:
@@ -65,13 +67,19 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
         rows = recipe.judged(len(samples))
         judged = samples[rows], None if y is None else np.asarray(y)[rows]
     rows = np.flatnonzero(~held)
-    epochs = recipe.default_epochs(len(samples)) if asked.epochs is None else asked.epochs
-    schedule = _schedule(device, asked, epochs * math.ceil(len(rows) / per_update))
-    done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()), judged_by_its_own=own)
+    turn = None
+    if asked.rehearsal is not None:
+        known, answers = asked.rehearsal.prepared(device, progress)
+        turn = Turn(len(samples), len(known), asked.rehearsal.ratio, asked.seed)
+        samples = np.concatenate([samples, known])
+        targets = np.concatenate([targets[0], np.zeros(len(known), np.int32)]), np.concatenate([targets[1], answers])
+    each = len(rows) + (turn.size(len(rows)) if turn else 0)
+    epochs = recipe.default_epochs(len(held)) if asked.epochs is None else asked.epochs
+    schedule = _schedule(device, asked, epochs * math.ceil(each / per_update))
+    done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()), judged_by_its_own=own, rehearsed=each - len(rows))
+    keeper = _keeper(device, asked, samples, targets, judged, schedule, epochs)
     replay = asked.replay if asked.replay > 0 and device.replay_buffer().held else 0
-    loop = _Loop(
-        device, samples, targets, per_update, done, schedule, replay=replay, keeper=_keeper(device, asked, samples, targets, judged, schedule, epochs)
-    )
+    loop = _Loop(device, samples, targets, per_update, done, schedule, turn, keeper, replay)
     try:
         if not loop.resumed(asked.resume) and judged is not None:
             device.restart()
@@ -109,8 +117,9 @@ class _Loop:
     per_update: int
     done: History
     schedule: recipe.Schedule
+    turn: Turn | None
+    keeper: checkpoint.Keeper | None
     replay: int = 0
-    keeper: checkpoint.Keeper | None = None
     best: recipe.Best | None = None
     place: checkpoint.Place = field(default_factory=checkpoint.Place)
     told: float | None = None
@@ -145,11 +154,12 @@ class _Loop:
 
     def epochs(self, rows: NDArray[np.int64], judged: Any, asked: Asked, progress: bool | None) -> None:
         """All epochs that are left, judged after each where there are samples for that."""
-        count, each = self.done.epochs, len(rows) + (len(judged[0]) if judged is not None else 0)
+        count, each = self.done.epochs, len(rows) + self.done.rehearsed + (len(judged[0]) if judged is not None else 0)
         generator = np.random.Generator(np.random.PCG64(asked.seed))
         with bar("training", count * each, progress) as advance:
             for number in range(count):
                 order = rows[generator.permutation(len(rows))] if asked.shuffle and not self.device.manifest.kept else rows
+                order = self.turn.among(order) if self.turn else order
                 if number < len(self.done.losses) or self.done.ended:  # done before it was cut off
                     continue
                 self.epoch(order, advance)
@@ -205,16 +215,9 @@ def _keeper(
     device._check_takes_state()
     manifest, of = device.manifest, checkpoint.fingerprint
     judges = () if judged is None else (judged[0], np.asarray(judged[1]))
-    arguments = (
-        epochs,
-        asked.seed,
-        asked.accumulate,
-        schedule.base,
-        schedule.decays,
-        asked.shuffle,
-        asked.keep_best,
-        *([asked.replay] if asked.replay else []),
-    )
+    rehearsal = () if asked.rehearsal is None else (asked.rehearsal.ratio,)
+    replay = (asked.replay,) if asked.replay else ()
+    arguments = (epochs, asked.seed, asked.accumulate, schedule.base, schedule.decays, asked.shuffle, asked.keep_best, *replay, *rehearsal)
     what = {
         "the model or its build": of(manifest.base_hash, manifest.state_layout, manifest.loss, manifest.accumulate),
         "the samples": of(samples, *targets, *judges),

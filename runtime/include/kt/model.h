@@ -32,7 +32,7 @@ typedef enum {
     KT_ERROR_FULL = 11,       /* no room for the adapter */
     KT_ERROR_EXISTS = 12,     /* an adapter of this name is there */
     KT_ERROR_MISSING = 13,    /* no adapter of this name, or no update under way */
-    KT_ERROR_BUSY = 14,       /* the adapter is in use */
+    KT_ERROR_BUSY = 14,       /* the adapter is in use, or a training step was left in the middle */
     KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
     KT_ERROR_SELF_TEST = 16,  /* stored samples get worse than permitted; the old adapter is active */
     KT_ERROR_PAGE = 17,       /* slow memory failed: the update is incomplete, start with init or resume */
