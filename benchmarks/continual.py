@@ -83,11 +83,13 @@ class Way:
     samples: int = 0
     policy: str = "reservoir"
     joint: bool = False
+    at_buffer_rate: bool = False
+    """Joint training at the rate of the buffers, not at its own best."""
 
     @property
     def name(self) -> str:
         if self.joint:
-            return "joint"
+            return "joint, rate of the buffers" if self.at_buffer_rate else "joint"
         return f"{self.policy.replace('_', ' ')} {self.samples}" if self.samples else "naive"
 
 
@@ -99,7 +101,12 @@ SIZES = {"gas": (12, 30, 60, 120), "speakers": (60,), "digits": (30, 60, 120)}
 
 def ways(name: str) -> list[Way]:
     """Of a task: naive, buffers of its sizes by both policies, joint."""
-    return [Way(), *(Way(samples, policy) for policy in ("reservoir", "class_balanced") for samples in SIZES[name]), Way(joint=True)]
+    return [
+        Way(),
+        *(Way(samples, policy) for policy in ("reservoir", "class_balanced") for samples in SIZES[name]),
+        Way(joint=True),
+        Way(joint=True, at_buffer_rate=True),
+    ]
 
 
 def gas(draw: int) -> Task:
@@ -240,7 +247,7 @@ def course(task: Task, build: kt.Build, way: Way, rate: float, draw: int) -> Cou
 
 
 def rate_of(name: str, way: Way) -> float:
-    return RATES[name]["joint" if way.joint else "buffer" if way.samples else "naive"]
+    return RATES[name]["joint" if way.joint and not way.at_buffer_rate else "buffer" if way.samples or way.joint else "naive"]
 
 
 def courses(name: str, way: Way, draws: Sequence[int], rate: float, changes: dict[str, Any] | None = None) -> list[Course]:
@@ -316,7 +323,7 @@ METHODS: dict[str, list[Method]] = {
     "all weights": [kt.Full(layers="all"), kt.BiasOnly()],
 }
 """Of the comparison, for the model of the gas sensors."""
-METHOD_RATES = {"biases, LoRA rank 4": 0.03, "the last layer": 0.1, "all weights": 0.03}
+METHOD_RATES = {"biases, LoRA rank 4": 0.03, "the last layer": 0.3, "all weights": 0.1}
 """Chosen by --choose."""
 
 
@@ -354,8 +361,9 @@ def comparison(draws: Sequence[int]) -> list[str]:
 def page(found: dict[str, dict[Way, list[Course]]], compared: list[str], once: float) -> str:
     """docs/field/continual.md. once: of the digits with one replayed sample for each new one."""
     lines = ["# Continual learning", "", wrapped(ABOUT), "", "![accuracy behind each stage](continual.svg)", ""]
-    usual = mean([c.last for c in found["digits"][BALANCED]]) if "digits" in found else float("nan")
-    failed = FAILED.format(replayed=f"{once:.3f}", usual=f"{usual:.3f}").split("@")
+    last = {(name, way): mean([c.last for c in all_of]) for name, ways in found.items() for way, all_of in ways.items()}
+    short = 100 * (last["gas", Way(joint=True)] - last["gas", Way(60)])
+    failed = FAILED.format(replayed=once, usual=last["digits", BALANCED], short=short).split("@")
     for name, ways in found.items():
         lines += [f"## {TITLES[name]}", "", wrapped(INTRODUCTIONS[name]), "", *table(name, ways), ""]
     lines += [
@@ -380,7 +388,7 @@ trains on each stage alone; a replay buffer ([how to](../how_to/continual.md)) i
 offered each stage's samples behind it; joint training has all stages and 120 samples of the original domain at once. Mean of three draws of the
 samples to train on, and the lowest and the highest of the three behind the last stage. Backward transfer is the mean change of the accuracy on
 a stage between its own end and the last, the last stage left out: below 0, the stage was forgotten. Rates are the best of .01, .03, .1 and .22 on
-two other draws.
+two other draws (of .03, .1 and .3 in the last table).
 """
 INTRODUCTIONS = {
     "gas": """Gas sensors that age: batches 3 to 6 of the gas sensor array drift data behind a dense network of batches 1 and 2. 25 to 30 samples
@@ -395,21 +403,25 @@ INTRODUCTIONS = {
         what the frozen layers make of a sample, 32 bytes. Three replayed samples for each new one.""",
 }
 COSTS = """
-The model of the gas sensors with a class-balanced buffer of 60, by what is trained. Bytes here are arena and state, the buffer included; as
+The model of the gas sensors, with a class-balanced buffer of 60, by what is trained. Bytes here are arena and state, the buffer included; as
 frameworks keep it is the same training planned with float32 values and all activations kept, without a buffer. Instructions are counted on an
 emulated Cortex-M4 (one step that trains and updates). The update is the adapter that is sent.
 """
 FAILED = """
-One replayed sample for each new one, where a stage is a single class: {replayed} behind the last digit with a class-balanced buffer of 60, against
-{usual} with three.
+The gas sensors were to come within a point of joint training with a buffer of 8 KB. They do where joint training has the rate of the buffers, but
+not where it has the one that is best for it: the buffer of 60 is {short:.1f} points short of that. Two and four replayed samples for each new one, a
+rate that falls over each stage, and higher rates brought nothing on the draws that rates were chosen on.
 @
-A high rate in the buffer's place: naive fine-tuning of the gas sensors at the highest rate relearns each batch and forgets the one before; at the
-lowest it forgets little and learns less of the last.
+Balancing by class is no better than a reservoir here, where each class that comes brings as many samples as any other.
 @
-A new head on a network of other words for the speakers: joint training of all of them itself stays far below the network that was made for digits.
+Three replayed samples for each new one where a stage is a single class bring no more than one on these draws: {usual:.3f} and {replayed:.3f}
+behind the last digit with a class-balanced buffer of 60. On the draws that rates were chosen on, three were better.
 @
-Biases and LoRA on the layers in front of a head with room: the buffer then holds inputs, twice the bytes, and the digits before are forgotten more,
-not less.
+Speakers: an entry of 490 bytes makes the buffer the largest part of the state, and stages are forgotten all the same, though less. A new head on a
+network of other words was given up: joint training of all speakers itself stayed far below the network that was made for digits.
+@
+Biases and LoRA on the layers in front of a head with room: the buffer then holds inputs, twice the bytes, and on other draws the digits before were
+forgotten more, not less.
 @
 A first form of the head closed its classes by a bias just low enough for the lowest code. A rate that was too high took an open class below it, and
 its labels were refused from then on; now it is the lowest bias that there is.
@@ -418,19 +430,18 @@ its labels were refused from then on; now it is the lowest bias that there is.
 
 @click.command()
 @click.option("--choose", is_flag=True, help="Print what the candidates of rates bring on the draws kept for that.")
-@click.option("--task", "names", multiple=True, type=click.Choice(list(TASKS)), help="Task; all without it.")
+@click.option("--task", "names", multiple=True, type=click.Choice(list(TASKS)), help="Task of --choose; all without it.")
 @click.option("--write", "folder", type=click.Path(file_okay=False, path_type=Path), help="Folder of the page and its picture.")
 def main(choose: bool, names: tuple[str, ...], folder: Path | None) -> None:
     """Learn in stages by every way; print the page."""
-    names = names or tuple(TASKS)
     if choose:
-        for name in names:
+        for name in names or TASKS:
             for way in (Way(), Way(60), BALANCED, Way(joint=True)):
                 for rate in CANDIDATES:
                     found = courses(name, way, CHOSEN_ON, rate)
                     click.echo(f"{name} {way.name} {rate:g}: {mean([c.last for c in found]):.3f} {mean([c.transfer for c in found]):+.3f}")
         return
-    found = {name: {way: courses(name, way, DRAWS, rate_of(name, way)) for way in ways(name)} for name in names}
+    found = {name: {way: courses(name, way, DRAWS, rate_of(name, way)) for way in ways(name)} for name in TASKS}
     once = courses("digits", BALANCED, DRAWS, rate_of("digits", BALANCED), {"replayed": 1})
     text = page(found, comparison(DRAWS), mean([c.last for c in once]))
     if folder is not None:

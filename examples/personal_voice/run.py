@@ -32,7 +32,7 @@ except ImportError as error:  # scikit-learn trains the first model
     sys.exit(f"{error.name} is missing: pip install scikit-learn")
 
 BOARD = "qemu:mps2-an386"
-KNOWN_WORDS, KNOWN_TAKES, LESSONS, JUDGED = 8, 8, 5, 6
+KNOWN_WORDS, KNOWN_TAKES, LESSONS, JUDGED = 8, 8, 5, 4
 EPOCHS, RATE, REPLAYED = 6, 0.1, 5
 BUFFER = kt.Replay(samples=80, policy="class_balanced")
 
@@ -82,7 +82,7 @@ def main() -> int:
     print(f"voices of {'espeak-ng' if shutil.which('espeak-ng') else 'a simulation'}", flush=True)
     everybody = spoken(known, range(KNOWN_WORDS), range(KNOWN_TAKES))
     later = range(KNOWN_TAKES + LESSONS, KNOWN_TAKES + LESSONS + JUDGED)
-    judges = [spoken([owner], range(len(WORDS)), later), spoken(known, range(KNOWN_WORDS), later)]
+    judges = [spoken([owner], range(len(WORDS)), later), spoken(known[::2], range(KNOWN_WORDS), later)]
     taught = stages(owner)
     order = np.random.default_rng(0).permutation(len(everybody[1]))
     old = everybody[0][order], everybody[1][order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -113,6 +114,20 @@ def test_a_reader_of_meters_forgets_less_from_a_clone_alone(qemu: str, arm_gcc: 
     assert len(own) == 5 and own[1:].min() > own[0] + 0.2, "the new camera is learned"
     assert known[1] < known[2] < known[3] < known[4] + 0.01, "and less and less forgotten"
     assert "without $KILOTUNE_DATA" in done.stdout and "the bits of this computer" in done.stdout
+
+
+def test_new_digits_are_learned_and_those_before_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example with this computer in place of the board."""
+    pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("continual_digits", ROOT / "examples/continual_digits/run.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.setattr(example, "BOARD", "host")
+    assert example.main() == 0
+    naive, replayed = re.findall(r"9 is learned +(\d\.\d+) +(\d\.\d+)", capsys.readouterr().out)
+    assert float(naive[0]) < 0.5 < 0.85 < float(replayed[0]) and float(replayed[1]) > 0.6
 
 
 def test_a_demo_installs_what_it_needs_and_waits_for_apt() -> None:
