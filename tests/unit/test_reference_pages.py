@@ -135,6 +135,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
         "streaming": (streaming(), Options()),
+        "sliced": (tiny(), Options(methods=(last,), slice_instructions=100)),
     }
     measured = {name: (LINKED, STACK) if name == "training" else (None, None) for name in cases}
     return {name: figures(compile_graph(graph, options, "0"), *measured[name]) for name, (graph, options) in cases.items()}
