@@ -12,7 +12,7 @@ from .adapter_table import (
     read_table,
     write_table,
 )
-from .context import ModelContext, build_context
+from .context import ModelContext, add_slices, build_context
 from .sliced_step import SlicedStep, Written
 from .state_layout import StateLayout, state_layout
 from .write import keep_templates, render
@@ -28,6 +28,7 @@ __all__ = [
     "SlicedStep",
     "StateLayout",
     "Written",
+    "add_slices",
     "build_context",
     "entries_of",
     "keep_templates",

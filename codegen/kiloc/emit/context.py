@@ -290,12 +290,8 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
-    slice_instructions: int | None = None, instructions: Mapping[str, int] | None = None,
 ) -> ModelContext:  # fmt: skip
-    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices.
-
-    slice_instructions: of a slice of a training step, with the instructions of each node of `train` by its name.
-    """
+    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
     layout_of_state = state_layout(graph)
@@ -344,14 +340,17 @@ def build_context(
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow)
-    if train and slice_instructions is not None:
-        context.sliced = sliced_step(train, context.train.steps, layout_of_state, slice_instructions, instructions or {}, context.arena_infer)
-        context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def add_slices(context: ModelContext, graph: Graph, train: Slice, budget: int, instructions: Mapping[str, int]) -> None:
+    """Let the training step be left after each of its nodes, beside inference in the arena. budget: instructions of a slice; of each node."""
+    context.sliced = sliced_step(train, context.train.steps, state_layout(graph), budget, instructions, context.arena_infer)
+    context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
 
 
 def _tokens(graph: Graph, inputs: Sequence[str]) -> list[CTokens]:
