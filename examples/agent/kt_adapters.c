@@ -3,10 +3,11 @@
  * The flash is simulated: memory that survives REBOOT, erased and written as flash is. A product hands the functions of its own flash
  * driver to kt_flash instead. AGENT_RESIDENT and AGENT_SLOT_BYTES are as the build planned them, AGENT_FLASH_PAGE is 0 without slots. */
 #include "kt_adapters.h"
+#include "kt_fields.h"
 
 #include <string.h>
 
-#include "kt_bytes.h"
+#include "kt_fields.h"
 
 enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDATE_WRITE = 23, UPDATE_HASH = 24, UPDATE_INSTALL = 25, REBOOT = 26, UPDATE_ABANDON = 27 };
 

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "kt_bytes.h"
+#include "kt_fields.h"
 #include "kt_link.h"
 #ifdef AGENT_SLICED
 #include "kt/sliced_step.h"

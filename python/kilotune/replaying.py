@@ -43,7 +43,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayReport:
     """What a replay found. steps, updates: training steps and updates that were repeated, up to the difference. torn: what the log lacks."""
 
     log: str
@@ -78,7 +78,7 @@ class Replay:
 
 def replay(
     path: str | os.PathLike[str], build_dir: str | os.PathLike[str], device: Opener | None = None, samples: Mapping[bytes, bytes] | None = None
-) -> Replay:
+) -> ReplayReport:
     """Repeat the training of a log with a build on this computer.
 
     device: opens another device, on which a step that differs is repeated kernel by kernel beside this computer, where the log holds no
@@ -135,7 +135,7 @@ class _Run:
     open: list[_Step] = field(default_factory=list)
     """Steps since a state was last compared."""
 
-    def all(self) -> Replay:
+    def all(self) -> ReplayReport:
         difference: Difference | None = None
         for record in self.log.records:
             try:
@@ -145,7 +145,7 @@ class _Run:
             if difference is not None:
                 break
         of = self.log.header
-        return Replay(
+        return ReplayReport(
             str(self.log.path),
             str(of.get("device")),
             str(of.get("model")),

@@ -37,8 +37,16 @@ def sources(context: ModelContext) -> list[Path]:
         found += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
     if context.adapter is not None and context.adapter.public_key:
         found.append(Path("src/core/adapter_verify.c"))
+    if context.adapter is not None and context.adapter.private:
+        found.append(Path("src/core/private_update.c"))
     if context.training:
         found += [Path(f"src/core/{name}.c") for name in ("storage", "state_store", "guard", "drift")]
+        if context.reconstructs:
+            found.append(Path("src/core/threshold.c"))
+    if context.replay is not None:
+        found.append(Path("src/core/replay.c"))
+    if context.new_classes is not None:
+        found.append(Path("src/core/new_class.c"))
     return found
 
 

@@ -1,28 +1,35 @@
-"""What a device has trained is repeated bit for bit, and what a fault makes different is named: the step, and the kernel in it."""
+"""A replay buffer: which samples it keeps and draws, that a replayed step has the bits of one on the sample itself, and what is refused."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from golden.reference import samples, tiny
-from toy_model import edit, needs_qemu
 
 import kilotune as kt
+from kiloc.continual import ReplayBuffer
 from kiloc.export import tflite
-from kilotune.cli import main
-from kilotune.devices.training_log import Kind, read_log
+from kilotune.devices import TrainingInterrupted
+from kilotune.devices.host import HostDevice
 
-X, Y = samples(tiny(), 12), np.arange(12) % 3
-OPTIONS: dict[str, Any] = {"method": [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()], "measure": False, "slice_instructions": 5000}
+LAST: dict[str, Any] = {"method": kt.Head()}
+ALL: dict[str, Any] = {"method": [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]}
+CASES: dict[str, tuple[dict[str, Any], kt.Replay]] = {
+    "reservoir of latents": (LAST, kt.Replay(7)),
+    "balanced latents": (LAST | {"seed": 3}, kt.Replay(7, policy="class_balanced")),
+    "inputs of a frozen front": (LAST, kt.Replay(5, keep="input")),
+    "nothing frozen": (ALL, kt.Replay(6, policy="class_balanced")),
+    "inputs in the arena": (ALL | {"buffers": "arena"}, kt.Replay(6)),
+    "latents behind inputs in the arena": (LAST | {"buffers": "arena"}, kt.Replay(6)),
+    "values as targets": (LAST | {"loss": "mse"}, kt.Replay(4)),
+    "accumulating": (LAST | {"accumulate": 4, "optimizer": kt.Adam(lr=0.01)}, kt.Replay(5)),
+}
+X = samples(tiny(), 40)
+LABELS = np.random.default_rng(0).choice(3, 40, p=[0.7, 0.2, 0.1])
 
 
 @pytest.fixture(scope="module")
@@ -33,172 +40,156 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
 
 
 @pytest.fixture(scope="module")
-def build(model: kt.Model, tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
-    return kt.build(model, tmp_path_factory.mktemp("replay") / "build", accumulate=2, storage="block8", optimizer=kt.SGD(lr=0.3), **OPTIONS)
+def build_of(model: kt.Model, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], kt.Build]:
+    folder, made = tmp_path_factory.mktemp("builds"), dict[str, kt.Build]()
+
+    def build(name: str) -> kt.Build:
+        if name not in made:
+            options, replay = CASES[name]
+            made[name] = kt.build(model, folder / str(len(made)), replay=replay, measure=False, **options)
+        return made[name]
+
+    return build
 
 
-def recorded(build: kt.Build, path: Path, name: str = "agent:host", before: Callable[[kt.Device, int], None] | None = None, **options: Any) -> Path:
-    """A log of six steps with an update behind every second. before: called in front of each step."""
-    with build.open(name) as device, device.record(path, **options):
-        for i in range(6):
-            if before is not None:
-                before(device, i)
-            device.train_step(X[i], Y[i])
-            if i % 2:
-                device.apply()
-    return path
+def _targets(build: kt.Build) -> Any:
+    if build.manifest["targets"] == "labels":
+        return LABELS
+    return np.eye(build.manifest["outputs"][0]["shape"][-1], dtype=np.float32)[LABELS]
 
 
-def changed(build: kt.Build, folder: Path, file: str, old: str, new: str) -> kt.Build:
-    """The same build with a fault in one of its files."""
-    shutil.copytree(build.directory, folder)
-    edit(folder / file, old, new)
-    return kt.open_build(folder)
+@pytest.mark.parametrize("name", CASES)
+def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt.Build]) -> None:
+    """The labels and the number of every entry after each of 40 samples, and a step on a drawn entry as one on its sample."""
+    build, replay = build_of(name), CASES[name][1]
+    y, labelled = _targets(build), build.manifest["targets"] == "labels"
+    classes = build.manifest["classes"] if replay.policy == "class_balanced" else 0
+    expected = ReplayBuffer(replay.samples, classes, CASES[name][0].get("seed", 0))
+    kept: dict[int, int] = {}
+    with build.open() as device:
+        fresh = device.state()
+        for i in range(len(X)):
+            device.remember(X[i : i + 1], y[i : i + 1])
+            entry = expected.place(int(LABELS[i]))
+            if entry is not None:
+                kept[entry] = i
+        found = device.replay_buffer()
+        assert (found.held, found.offered, found.drawn) == (replay.samples, 40, 0)
+        assert found.labels is None if not labelled else found.labels.tolist() == expected.labels
+        at, size = build.manifest["replay"]["at"]["replay_counts"], 12
+        for _ in range(5):
+            before, row = bytearray(device.state()), kept[expected.draw() or 0]
+            loss, after = device.replay_step(), bytearray(device.state())
+            device.set_state(bytes(before))
+            assert device.train_step(X[row], y[row]) == loss
+            changed = bytearray(device.state())
+            assert before != changed
+            assert (after[:at], after[at + size :]) == (changed[:at], changed[at + size :])
+            device.set_state(bytes(after))
+        device.set_state(fresh)
+        with pytest.raises(kt.DeviceError, match="holds no sample"):
+            device.replay_step()
 
 
-@pytest.mark.parametrize("name", ["host", "agent:host", pytest.param("qemu:mps2-an386", marks=needs_qemu)])
-def test_equal(name: str, build: kt.Build, tmp_path: Path) -> None:
-    """Everything that changes a state is in the log; inference and saved states are between."""
-    log = tmp_path / "log"
-    with build.open(name) as device:
-        device.train_step(X[0], Y[0])
-        with device.record(log, kernels=name != "host"):
-            device.fit(X, Y, epochs=2, hold_out=0.0)
-            kept, adapter = device.state(), device.export_adapter()
-            device.reset()
-            device.set_learning_rate(0.1)
-            device.load_adapter(adapter)
-            device.set_state(kept)
-            while device.train_slice(X[3], Y[3], 5000) is None:
-                device.infer(X)
-            device.apply()
-    found = kt.replay(log, build.directory)
-    assert found.equal and (found.steps, found.updates) == (25, 13) and not found.torn and not found.notes
-    assert found.checked >= 38
+def test_what_the_report_says(build_of: Callable[[str], kt.Build]) -> None:
+    """Bytes of the buffer count in the state, and in no adapter; of a model of which all is trained the input is kept."""
+    for name, (options, replay) in CASES.items():
+        report = build_of(name).report
+        said, kinds = report["replay"], report["memory"]["by_kind"]
+        assert said["total"] == kinds["replay"] >= replay.samples * (said["entry"] + said["target"])
+        assert (said["skipped_macs"] > 0) == (options["method"] is LAST["method"] and replay.keep == "latent"), name
+        assert said["entry"] == said["input"] or said["skipped_macs"] > 0
+        assert "replay" in build_of(name).report_text()
 
 
-def test_a_bit_that_flips_in_the_state_is_named(build: kt.Build, tmp_path: Path) -> None:
-    member = next(m for m in build.manifest["state_members"] if m["value"] == "second.lora_b")
-
-    def flip(device: kt.Device, i: int) -> None:
-        if i == 4:
-            state: Any = device._state  # type: ignore[attr-defined]
-            content = bytearray(state.get())
-            content[member["offset"] + 3] ^= 4
-            state.set(bytes(content))
-
-    found = kt.replay(recorded(build, tmp_path / "log", "host", flip), build.directory)
-    assert found.difference is not None and (found.difference.step, found.difference.call) == (4, "")
-    assert "second.lora_b, byte 3" in found.difference.what and "(1 bit)" in found.difference.what
-    assert "differs at step 4" in found.text() and not found.equal
+@pytest.mark.parametrize("name", ["balanced latents", "inputs in the arena"])
+def test_boards_keep_and_draw_the_same(name: str, build_of: Callable[[str], kt.Build], qemu: str) -> None:
+    states = []
+    for where in ("host", "qemu:mps2-an386"):
+        with build_of(name).open(where) as device:
+            device.remember(X[:20], LABELS[:20])
+            device.fit(X[20:30], LABELS[20:30], epochs=2, replay=2, hold_out=0.0)
+            states.append((device.state(), device.replay_buffer().offered))
+            if where != "host":
+                assert device.stats()["call"] == "remember"
+    assert states[0] == states[1] and states[0][1] == 30
 
 
-def test_faults_in_firmware_are_named(build: kt.Build, tmp_path: Path) -> None:
-    """A weight in flash with another bit, and a kernel that computes something else from its second call on."""
-    weights = f"{build.manifest['name']}_weights.h"
-    text = (build.directory / weights).read_text()
-    at = text.index("{", text.index("second_w")) + 1
-    first = text[at:].split(",")[0].strip()
-    bad = changed(build, tmp_path / "weight", weights, text[at - 60 : at] + text[at:].split(",")[0], text[at - 60 : at] + f" {int(first) ^ 64}")
-    found = kt.replay(recorded(bad, tmp_path / "log", kernels=True), build.directory)
-    assert found.difference is not None and found.difference.step <= 2
-    assert found.difference.node == "second" and found.difference.phase == "forward"
-    assert found.notes and "other sources" in found.notes[0]
+def test_a_training_with_replay_that_was_cut_off_goes_on(
+    build_of: Callable[[str], kt.Build], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"epochs": 3, "replay": 1, "hold_out": 0.0, "seed": 1}
+    with build_of("balanced latents").open() as device:
+        device.remember(X[:20], LABELS[:20])
+        device.fit(X[20:], LABELS[20:], **options)
+        whole = device.state()
+        device.reset()
+        device.remember(X[:20], LABELS[:20])
+        start, steps, usual = device.state(), iter(range(30)), HostDevice._train_step
 
-    source = "runtime/src/kernels/parameter/bias_gradient.c"
-    body = (build.directory / source).read_text()
-    opening = body.index("{\n", body.index("void kt_bias_gradient(")) + 2
-    fault = "    static int calls; if (++calls == 8) return;\n"
-    bad = changed(build, tmp_path / "kernel", source, body, body[:opening] + fault + body[opening:])
-    found = kt.replay(recorded(bad, tmp_path / "log", kernels=True), build.directory)
-    assert found.difference is not None and found.difference.kernel == "kt_bias_gradient"
-    assert found.difference.step == 3 and found.difference.node == "second.bias.gradient"
-    assert "kt_bias_gradient" in found.text()
+        def failing(self: HostDevice, *arguments: Any) -> float:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return usual(self, *arguments)
 
-    found = kt.replay(recorded(bad, tmp_path / "log"), build.directory)
-    assert found.difference is not None and not found.difference.kernel and "kernels=True" in found.difference.what
-    found = kt.replay(tmp_path / "log", build.directory, lambda: build.open("agent:host"))
-    assert found.difference is not None and "the fault is the recorded device's" in found.difference.what
+        monkeypatch.setattr(HostDevice, "_train_step", failing)
+        with pytest.raises(TrainingInterrupted):
+            device.fit(X[20:], LABELS[20:], checkpoint=tmp_path / "c", **options)
+        monkeypatch.undo()
+        device.set_state(start)
+        device.fit(X[20:], LABELS[20:], checkpoint=tmp_path / "c", resume=True, **options)
+        assert device.state() == whole
 
 
-def test_a_step_is_repeated_beside_a_device(build: kt.Build, tmp_path: Path) -> None:
-    """A fault that is there whenever the firmware runs is found from a log without checksums of kernels."""
-    source = "runtime/src/kernels/parameter/bias_gradient.c"
-    body = (build.directory / source).read_text()
-    opening = body.index("{\n", body.index("void kt_bias_gradient(")) + 2
-    bad = changed(build, tmp_path / "kernel", source, body, body[:opening] + "    accumulator[0] += 1.0f;\n" + body[opening:])
-    log = recorded(bad, tmp_path / "log", every=3)
-    found = kt.replay(log, build.directory, lambda: bad.open("agent:host"))
-    assert found.difference is not None and found.difference.kernel == "kt_bias_gradient"
-    assert found.difference.node == "logits.bias.gradient" and "first at" in found.difference.what
+def test_a_state_from_outside_leads_nowhere_else(build_of: Callable[[str], kt.Build]) -> None:
+    """Counters and labels that no training makes: the buffers' guards hold, and a class that is none is refused."""
+    build = build_of("balanced latents")
+    at = build.manifest["replay"]["at"]
+    with build.open() as device:
+        device.remember(X[:7], LABELS[:7])
+        good = device.state()
+        for counter in (-1, -(2**31), 2**31 - 1):
+            forged = bytearray(good)
+            forged[at["replay_counts"] : at["replay_counts"] + 24] = np.full(6, counter, np.int32).tobytes()
+            device.set_state(bytes(forged))
+            device.remember(X[:2], LABELS[:2])
+            device.replay_step()
+        forged = bytearray(good)
+        forged[at["replay_labels"] : at["replay_labels"] + 7] = b"\xff" * 7
+        device.set_state(bytes(forged))
+        device.remember(X[:1], LABELS[:1])
+        with pytest.raises(kt.DeviceError, match="label lies outside"):
+            for _ in range(8):
+                device.replay_step()
 
 
-def test_logs_that_are_not_whole_or_of_something_else(build: kt.Build, model: kt.Model, tmp_path: Path) -> None:
-    log = recorded(build, tmp_path / "log")
-    whole = log.read_bytes()
-    for cut, steps, words in (
-        (len(whole) - 5, 6, "middle of record"),
-        (len(whole) - 13, 6, "not closed"),
-        (len(whole) * 9 // 10, 3, "middle of record"),
-    ):
-        log.write_bytes(whole[:cut])
-        found = kt.replay(log, build.directory)
-        assert found.equal and found.steps >= steps - 1 and words in found.torn, cut
-        assert "what stands before was repeated" in found.text()
-    damaged = bytearray(whole)
-    damaged[-40] ^= 1
-    log.write_bytes(damaged)
-    assert "its CRC is another" in kt.replay(log, build.directory).torn
-    for content, words in ((b"", "no log"), (b"kilotune log 1\n", "damaged at its beginning"), (whole[:25], "damaged at its beginning")):
-        log.write_bytes(content)
-        with pytest.raises(kt.DeviceError, match=words):
-            kt.replay(log, build.directory)
-    log.write_bytes(whole)
-    with pytest.raises(kt.DeviceError, match="cannot be read"):
-        kt.replay(tmp_path / "none", build.directory)
-    other = kt.build(model, tmp_path / "other", method=kt.BiasOnly(), measure=False)
-    with pytest.raises(kt.DeviceError, match="another build"):
-        kt.replay(log, other.directory)
-    with other.open() as device:
-        with pytest.raises(kt.DeviceError, match="slice_instructions"), device.record(tmp_path / "x", kernels=True):
-            pass
-        with pytest.raises(ValueError, match="at least 1"), device.record(tmp_path / "x", every=0):
-            pass
-        with pytest.raises(kt.DeviceError, match="cannot be written"), device.record(tmp_path / "no" / "x"):
-            pass
-
-
-def test_another_seed_is_named(build: kt.Build, model: kt.Model, tmp_path: Path) -> None:
-    """A log that begins with reset() on firmware whose LoRA matrices start from another seed."""
-    other = kt.build(model, tmp_path / "seed", accumulate=2, storage="block8", optimizer=kt.SGD(lr=0.3), seed=1, **OPTIONS)
-    log = recorded(other, tmp_path / "log", "host", lambda device, i: device.reset() if i == 2 else None)
-    found = kt.replay(log, build.directory)
-    assert found.difference is not None and found.difference.call == "reset" and "another seed" in found.difference.what
-    assert kt.replay(log, other.directory).equal
-
-
-def test_the_command(build: kt.Build, tmp_path: Path) -> None:
-    """A log without samples takes them from --data; JSON, exit codes, and what is written by `kilotune train`."""
-    np.savez(tmp_path / "data.npz", x=X, y=Y)
-    log, run = tmp_path / "log", CliRunner()
-    train = ["train", str(build.directory), "--data", str(tmp_path / "data.npz"), "--epochs", "1", "--device", "agent:host"]
-    assert run.invoke(main, [*train, "--record", str(log), "--record-kernels"]).exit_code == 0
-    done = run.invoke(main, ["replay", str(log), "--build", str(build.directory)])
-    assert done.exit_code == 0 and "equal, bit for bit" in done.output
-    assert run.invoke(main, [*train, "--record-kernels"]).exit_code == 2
-
-    recorded(build, log, samples=False)
-    assert X[0].tobytes() not in log.read_bytes()
-    done = run.invoke(main, ["replay", str(log), "--build", str(build.directory)])
-    assert done.exit_code == 1 and "--data" in done.output
-    done = run.invoke(main, ["replay", str(log), "--build", str(build.directory), "--data", str(tmp_path / "data.npz"), "--json"])
-    assert done.exit_code == 0 and json.loads(done.stdout)["equal"]
-
-    content, at = log.read_bytes(), 0
-    step = next(r for r in read_log(log).records if r.kind == Kind.STEP)
-    at = content.index(step.content)
-    wrong = step.content[:8] + struct.pack("<f", 7.0) + step.content[12:]
-    head = content[at - 5 : at]
-    log.write_bytes(content[:at] + wrong + struct.pack("<I", zlib.crc32(wrong, zlib.crc32(head))) + content[at + len(wrong) + 4 :])
-    done = run.invoke(main, ["replay", str(log), "--build", str(build.directory), "--data", str(tmp_path / "data.npz")])
-    assert done.exit_code == 1 and "its loss is 7.0" in done.output
+def test_what_is_refused(model: kt.Model, build_of: Callable[[str], kt.Build], tmp_path: Path) -> None:
+    for wrong in (0, -3, 2**20, 1.5, True):
+        with pytest.raises(kt.CompileError, match="whole number from 1"):
+            kt.Replay(wrong)  # type: ignore[arg-type]
+    for name in ("policy", "keep"):
+        with pytest.raises(kt.CompileError, match="unknown"):
+            kt.Replay(3, **{name: "newest"})
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"replay": kt.Replay(5)}, "nothing is trained"),
+        (LAST | {"replay": 60}, "is no kt.Replay"),
+        (LAST | {"replay": kt.Replay(5, policy="class_balanced"), "loss": "mse"}, "balances classes"),
+        (LAST | {"replay": kt.Replay(5), "train": False}, "nothing is trained"),
+    ]
+    for options, message in refused:
+        with pytest.raises(kt.CompileError, match=message) as caught:
+            kt.build(model, tmp_path / "b", measure=False, **options)
+        assert caught.value.hint
+    with pytest.raises(kt.BudgetError):
+        kt.build(model, tmp_path / "b", measure=False, ram="2K", replay=kt.Replay(2000), **LAST)
+    plain = kt.build(model, tmp_path / "plain", measure=False, **LAST)
+    with plain.open() as device:
+        for call in (lambda: device.remember(X[:1], LABELS[:1]), device.replay_step, lambda: device.fit(X, LABELS, replay=1)):
+            with pytest.raises(kt.DeviceError, match="without a replay buffer"):
+                call()
+    with build_of("nothing frozen").open() as device:
+        for wrong in (-1, 1.5, True):
+            with pytest.raises(ValueError, match="whole number of steps"):
+                device.fit(X, LABELS, replay=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="label"):
+            device.remember(X[:1], [3])

@@ -13,6 +13,7 @@ from .adapter_table import (
     write_table,
 )
 from .context import ModelContext, add_slices, build_context
+from .shard_layout import shard_layout
 from .sliced_step import SlicedStep, Written
 from .state_layout import StateLayout, state_layout
 from .write import keep_templates, render
@@ -35,6 +36,7 @@ __all__ = [
     "layers_of",
     "read_table",
     "render",
+    "shard_layout",
     "state_layout",
     "write_table",
 ]

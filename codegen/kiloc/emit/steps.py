@@ -282,6 +282,9 @@ class FunctionWriter:
 
     # -- calls ------------------------------------------------------------------------------------------
     def _parts(self, node: Node, call: KernelCall, number: int) -> tuple[CPart, ...]:
+        if isinstance(node.op, Optimizer) and node.op.elements:
+            part = _Part(str(node.op.first), node.op.elements)
+            return (CPart(self._call(node, part_call(self.graph, node, part), part, number)),)
         if not pages_of(self.graph, node)[0]:
             return (CPart(self._call(node, call, WHOLE, number)),)
         found = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..emit.adapter_table import SIGNATURE_BYTES
+from ..emit.replay import front_of
 from ..emit.state_layout import state_layout
-from ..ir.graph import STREAM, Graph
+from ..ir.graph import REPLAY, STREAM, Graph
 from ..ir.verify import total_macs
 from ..losses import as_loss
 from ..ops.model._linear import Linear
@@ -71,6 +72,7 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
         "sliced_step": _sliced(c),
         "trainable": _trainable(c),
         "adapters": _adapters(c),
+        "replay": _replay(c),
         "macs": _macs(c),
         "constant_channels": constant_channels(c),
         "compare": compare(c) if c.train else None,
@@ -133,7 +135,9 @@ def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:
     found["optimizer"] = _state_bytes(graph, "optimizer")
     if graph.streams():
         found["kept"] = _state_bytes(graph, STREAM)
-    rest = state_layout(graph).bytes - sum(found.get(k, 0) for k in ("trainable", "accumulators", "optimizer", "kept"))
+    if replay := _state_bytes(graph, REPLAY):
+        found["replay"] = replay
+    rest = state_layout(graph).bytes - sum(found.get(k, 0) for k in ("trainable", "accumulators", "optimizer", "kept", "replay"))
     return {**found, "control": rest if graph.state() else 0}
 
 
@@ -186,6 +190,25 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
         "rollback_protection": options.rollback_protection,
         "slots": options.slots,
         "self_test": a.test_samples,
+    }
+
+
+def _replay(c: Compilation) -> dict[str, Any] | None:
+    """The buffer of old samples, and what a replayed step leaves out; None where there is none."""
+    found = c.context.replay
+    if found is None or c.train is None:
+        return None
+    plan, front = found.plan, {node.name for node in front_of(c.train, found.plan)}
+    return {
+        "samples": plan.options.samples,
+        "policy": plan.options.policy,
+        "keep": plan.options.keep,
+        "values": list(plan.parts),
+        "entry": plan.entry,
+        "target": plan.label_bytes,
+        "total": plan.bytes,
+        "input": sum(c.train.graph.type(name).bytes for name in c.train.graph.model_inputs),
+        "skipped_macs": total_macs(c.train.graph, [node for node in c.train.graph.nodes if node.name in front]),
     }
 
 

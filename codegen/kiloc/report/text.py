@@ -37,6 +37,8 @@ def render_text(report: dict[str, Any]) -> str:
         lines.append(f"{'':<{WIDTH}}inference only: trained values come from adapters of the same model and methods")
     if report["adapters"]:
         lines += _adapters(report["adapters"])
+    if report.get("replay"):
+        lines += _replay(report["replay"])
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines += _stack(report.get("stack"))
@@ -70,6 +72,16 @@ def _adapters(adapters: dict[str, Any]) -> list[str]:
     return [
         f"{'adapters':<{WIDTH}}base {adapters['base']:,} (flash), active {adapters['active']:,}, {resident}: {adapters['resident_total']:,} bytes",
         f"{'':<{WIDTH}}a file of {adapters['file']:,} bytes, checked for {origin}{versions}{slots}",
+    ]
+
+
+def _replay(replay: dict[str, Any]) -> list[str]:
+    """What the replay buffer takes, and what its steps leave out."""
+    smaller = f'; an input has {replay["input"]:,} (keep="input")' if replay["input"] < replay["entry"] else ""
+    return [
+        f"{'replay':<{WIDTH}}{replay['samples']} {replay['keep']}s of {replay['entry']:,} + {replay['target']} bytes, {replay['policy']}:"
+        f" {replay['total']:,} bytes of state{smaller}",
+        f"{'':<{WIDTH}}a replayed step leaves out {replay['skipped_macs']:,} MACs of the forward pass",
     ]
 
 
@@ -118,8 +130,9 @@ def _memory(report: dict[str, Any]) -> list[str]:
         rows = [_row("bytes", "inference"), _row("arena", memory["infer_arena"])]
         if memory["state"]:
             resident = report["adapters"]["resident_total"] if report["adapters"] else 0
+            both = "adapter and kept" if memory["by_kind"].get("kept") else "active adapter"
             rows += [
-                _row("active adapter" if report["adapters"] else "kept between calls", memory["state"]),
+                _row(both if report["adapters"] else "kept between calls", memory["state"]),
                 *([_row("resident adapters", resident)] if resident else []),
             ]
             rows.append(_row("total", memory["infer_arena"] + memory["state"] + resident))

@@ -62,9 +62,13 @@ class Command(enum.IntEnum):
     UPDATE_INSTALL = 25
     REBOOT = 26
     UPDATE_ABANDON = 27
+    WRITE_SUMS = 28
     TRAIN_SLICE = 32
     CHECKSUM = 33
     READ_ARENA = 34
+    REMEMBER = 40
+    REPLAY = 41
+    ADD_CLASS = 42
 
 
 MEASURED = {
@@ -72,6 +76,9 @@ MEASURED = {
     Command.TRAIN: "train_step",
     Command.TRAIN_SLICE: "train_slice",
     Command.APPLY: "apply",
+    Command.REMEMBER: "remember",
+    Command.REPLAY: "replay_step",
+    Command.ADD_CLASS: "add_class",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -243,17 +250,17 @@ class AgentDevice(Device):
 
     # ---- Areas larger than a frame ----
 
-    def _write(self, command: Command, data: bytes) -> None:
+    def _write(self, command: Command, data: bytes, at: int = 0) -> None:
         step = min(CHUNK, self.hello.chunk)
         for offset in range(0, len(data), step):
-            self.link.request(command, struct.pack("<I", offset) + data[offset : offset + step])
+            self.link.request(command, struct.pack("<I", at + offset) + data[offset : offset + step])
 
-    def _read(self, command: Command, length: int) -> bytes:
+    def _read(self, command: Command, length: int, at: int = 0) -> bytes:
         step = min(CHUNK, self.hello.chunk)
         parts = []
         for offset in range(0, length, step):
             size = min(step, length - offset)
-            part = self.link.request(command, struct.pack("<II", offset, size))
+            part = self.link.request(command, struct.pack("<II", at + offset, size))
             if len(part) != size:
                 raise DeviceError(f"{self.name}, {command.name.lower()}", f"{len(part)} bytes instead of {size}", "flash the firmware again")
             parts.append(part)
@@ -294,6 +301,20 @@ class AgentDevice(Device):
         starts = range(offset, offset + length, step)
         return b"".join(self.link.request(Command.READ_ARENA, struct.pack("<II", at, min(step, offset + length - at))) for at in starts)
 
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._write(Command.WRITE_INPUT, sample)
+        self._write(Command.WRITE_TARGET, values)
+        self.link.request(Command.REMEMBER, struct.pack("<i", label))
+
+    def _replay_step(self) -> float:
+        (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
+        return float(loss)
+
+    def _add_class(self, sample: bytes) -> int:
+        self._write(Command.WRITE_INPUT, sample)
+        (label,) = struct.unpack("<i", self.link.request(Command.ADD_CLASS))
+        return int(label)
+
     def _apply(self) -> None:
         self.link.request(Command.APPLY)
 
@@ -306,6 +327,12 @@ class AgentDevice(Device):
     def _write_state(self, state: bytes) -> None:
         self._write(Command.WRITE_STATE, state)
         self.link.request(Command.RESUME)
+
+    def _read_part(self, at: int, length: int) -> bytes:
+        return self._read(Command.READ_STATE, length, at)
+
+    def _write_sums(self, at: int, content: bytes) -> None:
+        self._write(Command.WRITE_SUMS, content, at)
 
     def _export_adapter(self) -> bytes:
         (length,) = struct.unpack("<I", self.link.request(Command.EXPORT_ADAPTER))

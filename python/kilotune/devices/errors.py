@@ -9,7 +9,10 @@ __all__ = ["STATUS", "DeviceError", "check_status"]
 STATUS = {
     1: ("the arena is missing, misaligned or too small", "rebuild the model: firmware and manifest do not belong together"),
     2: ("the state is missing, misaligned, too small, or of another model", "only a state of this very build can be set"),
-    3: ("a label lies outside the model's classes", "labels count from 0"),
+    3: (
+        "a label lies outside the model's classes, or its class is closed",
+        "labels count from 0; add_class(x) opens a class",
+    ),
     4: ("the loss is not finite: a target is NaN, infinite or out of range; nothing was accumulated", "check the targets"),
     5: ("the adapter is truncated, oversized or damaged; nothing was changed", "export it again from this model"),
     6: ("an update was asked for, but no sample was accumulated", "call train_step first"),
@@ -30,6 +33,8 @@ STATUS = {
         "load an adapter that is signed by the key; what was trained elsewhere is exported and signed first",
     ),
     20: ("a token lies outside the model's vocabulary; nothing was changed", "tokens count from 0; the manifest says how many there are"),
+    21: ("the replay buffer holds no sample", "offer it some first: remember(x, y)"),
+    22: ("all classes of the last layer are open", "build with a larger kt.Head(extra_classes=)"),
     65: ("the firmware does not know this command", "rebuild and flash the firmware"),
     66: ("the firmware refuses this request's length or range", "rebuild and flash the firmware"),
     67: ("the board has restarted; what was trained since is lost", "open the device again"),

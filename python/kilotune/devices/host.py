@@ -111,7 +111,7 @@ class HostDevice(Device):
             start = time.perf_counter_ns()
             result = function(self._storage.pointer, *arguments)
         elapsed = time.perf_counter_ns() - start
-        if name in ("infer", "train_step", "train_slice", "apply"):
+        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "add_class", "apply"):
             self._measured = (name, elapsed)
         self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
         return result
@@ -194,6 +194,21 @@ class HostDevice(Device):
     def _read_arena(self, offset: int, length: int) -> bytes:
         return self._arena.get(offset + length)[offset:]
 
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._input.set(sample)
+        self._target.set(values)
+        self._do("remember", self._input.pointer, self._ffi.new("kt_target *", (label, self._target.pointer)))
+
+    def _replay_step(self) -> float:
+        self._do("replay_step", self._loss)
+        return float(self._loss[0])
+
+    def _add_class(self, sample: bytes) -> int:
+        self._input.set(sample)
+        label = self._ffi.new("int32_t *")
+        self._do("add_class", self._input.pointer, label)
+        return int(label[0])
+
     def _apply(self) -> None:
         self._do("apply")
 
@@ -206,6 +221,14 @@ class HostDevice(Device):
     def _write_state(self, state: bytes) -> None:
         self._state.set(state)
         self._do("resume", *self._memory())
+
+    def _read_part(self, at: int, length: int) -> bytes:
+        return self._state.get()[at : at + length]
+
+    def _write_sums(self, at: int, content: bytes) -> None:
+        part = self.manifest.shard
+        assert part is not None
+        self._state.put(part.at + at, content)
 
     def _export_adapter(self) -> bytes:
         return self._adapter.get(int(self._call("adapter_export", self._adapter.pointer, self._adapter.size)))
