@@ -43,6 +43,7 @@ from .commands.options import (
     writable,
 )  # fmt: skip
 from .commands.packaging import package_command
+from .commands.replaying import replay_command
 from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
 from .commands.subject import wanted_of
 from .data import Wanted, read_names
@@ -64,6 +65,7 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
+main.add_command(starting.federated)
 for command in (
     running.train,
     running.evaluate,
@@ -73,6 +75,7 @@ for command in (
     checking.quantize_command,
     starting.new,
     package_command,
+    replay_command,
     models,
 ):
     main.add_command(command)
@@ -115,6 +118,10 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--slots", is_flag=True, help="With --inference-only: two slots in flash, for updates over the air.")
 @learning_rate_option
 @training_options
+@click.option(
+    "--slice-instructions", type=click.IntRange(1, 2**32 - 1), default=None,
+    help="A training step can be done in slices of about so many, between which the model infers; more memory.",
+)  # fmt: skip
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
@@ -122,6 +129,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--profile", type=click.Choice(["tflm", "litert"]), default="tflm", show_default=True, help="Rounding profile.")
 @click.option("--attention-window", type=click.IntRange(1), default=None, help="Positions that one sees on either side in attention.")
+@click.option("--by-position", is_flag=True, help="Inference takes one position of a sequence a call and keeps what later ones need.")
 @features_options
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
