@@ -224,7 +224,7 @@ def page(travels: list[str], reached: list[str], turns: list[str], grown: list[s
         (
             "Many simulated clients",
             GROWN,
-            "| clients | of these on emulated boards | adapters taken | seconds a round | memory of the server, MB |",
+            "| clients | on emulated boards | adapters taken | seconds a round | memory, MB |",
             grown,
         ),
     ]
