@@ -14,12 +14,6 @@
 #include "kt_agent.h"
 #include "kt_link.h"
 
-/* Of a build whose device trains with others, from its manifest. */
-#ifndef AGENT_SUMS_BYTES
-#define AGENT_SUMS_AT 0
-#define AGENT_SUMS_BYTES 0
-#endif
-
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
 #define PAINT 0xA5C3F00Du
