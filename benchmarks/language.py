@@ -1,23 +1,26 @@
-"""A language model that learns another author on a microcontroller: bits a character, memory and instructions, beside float training.
+"""Language models that learn another author on a microcontroller: bits a character, memory and instructions, beside float training.
 
     make bench-language
 
-The model, its texts and the float reference are those of `examples/language`; float training starts from the same weights, dequantised. Rates are
+The models, their texts and the float reference are those of `examples/language`; float training starts from the same weights, dequantised. Rates are
 chosen on a part of the poem that is neither trained on nor reported. Training runs the generated C on the host, whose state is compared with
-those of emulated boards after some rows.
+those of emulated boards after some rows. `--keep FILE` keeps every figure when it is known, and takes those that a run before has left there;
+with `--known` nothing is measured, and the page has the rows whose figures are there.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
+from threading import Lock
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,21 +32,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "langu
 
 import float_model
 import float_training
-from device import CHECKED, CONTEXT, DECAY, HERE, RAM, RANK, TEMPERATURE, bits, built, fingerprint, written
+from device import CHECKED, CONTEXT, DECAY, HERE, RAM, RANK, TEMPERATURE, alike, bits, built, fingerprint, writer, written
 from onnx_file import weights_of
 from text import Texts, texts, windows
 
 import kilotune as kt
 
-BOARDS = {"Cortex-M4": ("cortex-m4", "qemu:mps2-an386"), "Cortex-M7": ("cortex-m7", "qemu:mps2-an500")}
-RATES, FLOAT_RATES, ALL_RATES = (0.5, 1.0), (0.5, 1.0, 2.0), (0.1, 0.2)
+NAMES = {"base": "three convolutions, one attention", "convolutions": "four convolutions", "recurrent": "three recurrent units"}
+BOARDS = {"cortex-m4": "qemu:mps2-an386", "cortex-m7": "qemu:mps2-an500"}
+VARIANTS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("base", "cortex-m4", {}), ("base", "cortex-m7", {}), ("base", "cortex-m4", {"backward_weights": "shared"}),
+    ("convolutions", "cortex-m4", {}), ("recurrent", "cortex-m4", {}),
+)  # fmt: skip
+"""Builds whose cost is shown: model, core, options."""
+RATES = {"base": (0.7, 1.0, 1.4, 2.0), "convolutions": (0.5, 0.7, 1.0, 1.4), "recurrent": (1.4, 2.0, 2.8, 4.0)}
+FLOAT_RATES, ALL_RATES = (1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
 """Of LoRA on the device, of LoRA in float, and of all weights in float."""
-PASSES, SAMPLE = 3, 200
-"""Passes of the longer training; characters of a sample of its text."""
+PASSES, SAMPLE, SEEDS = 3, 200, (0, 1, 2)
+"""Passes of the longer training; characters of a sample of its text; orders of the rows."""
 EVALUATED = {"validation": 4, "test": 2, "old": 16}
 """Every so many-th row of each set."""
 
 Rows = NDArray[np.int8]
+Figures = list[float]
+"""Bits a character of the three sets that are not trained on: to choose rates by, to report, and of plays."""
 
 
 @dataclass(frozen=True)
@@ -61,141 +73,228 @@ class Sets:
         old = windows(t.base_test, CONTEXT)
         return cls(trained, validation[:: EVALUATED["validation"]], test[:: EVALUATED["test"]], old[:: EVALUATED["old"]])
 
-
-@dataclass(frozen=True)
-class Found:
-    """Bits a character of the three sets that are not trained on."""
-
-    rate: float | None
-    validation: float
-    test: float
-    old: float
-
-    @classmethod
-    def of(cls, s: Sets, judged: Callable[[Rows], float], rate: float | None = None) -> Found:
-        return cls(rate, *(judged(rows) for rows in (s.validation, s.test, s.old)))
-
-    def cells(self) -> list[str]:
-        return ["" if self.rate is None else f"{self.rate:g}", *(f"{b:.3f}" for b in (self.validation, self.test, self.old))]
+    def judged(self, by: Callable[[Rows], float]) -> Figures:
+        return [by(rows) for rows in (self.validation, self.test, self.old)]
 
 
-def best(candidates: list[Found]) -> Found:
-    return min(candidates, key=lambda f: f.validation)
+class Kept:
+    """Figures by what they are of, in a file where one is named: a run that was interrupted goes on. known: what is not there is None."""
+
+    def __init__(self, file: Path | None, known: bool) -> None:
+        self.file, self.known, self.lock = file, known, Lock()
+        self.found: dict[str, Any] = json.loads(file.read_text()) if file is not None and file.exists() else {}
+
+    def of(self, what: str, make: Callable[[], Any]) -> Any:
+        if self.known:
+            return self.found.get(what)
+        if what not in self.found:
+            made = make()
+            with self.lock:
+                self.found[what] = made
+                print(f"{what}: {made}", flush=True)
+                if self.file is not None:
+                    self.file.write_text(json.dumps(self.found, indent=1))
+        return self.found[what]
 
 
-# -- float --------------------------------------------------------------------------------------------
-def in_float(s: Sets, said: Callable[[str], None]) -> dict[str, Found]:
-    """Nothing trained, LoRA, and all weights."""
-    a = float_model.Architecture()
-    p = {k: jnp.asarray(w) for k, w in weights_of((HERE / "base.onnx").read_bytes()).items()}
-    found = {"nothing, in float": Found.of(s, lambda rows: float_model.bits(a, p, rows))}
-    for name, added, rates in ((f"LoRA r={RANK}, in float", float_model.lora(a, RANK), FLOAT_RATES), ("all weights, in float", {}, ALL_RATES)):
-        candidates = []
-        for rate in rates:
+class Builds:
+    """Builds for training, each made once."""
+
+    def __init__(self, folder: Path, t: Texts) -> None:
+        self.folder, self.t = folder, t
+        self.made: dict[str, kt.Build] = {}
+        self.locks: dict[str, Lock] = {}
+        self.lock = Lock()
+
+    def of(self, model: str, core: str, options: dict[str, str], make: Callable[..., kt.Build] = built) -> kt.Build:
+        name = "_".join((make.__name__, model, core, *options.values()))
+        with self.lock:
+            lock = self.locks.setdefault(name, Lock())
+        with lock:
+            if name not in self.made:
+                self.made[name] = make(self.folder / name, self.t.base, model=HERE / f"{model}.onnx", target=core, **options)
+            return self.made[name]
+
+
+# -- bits a character ---------------------------------------------------------------------------------
+def best(found: dict[float, Figures | None]) -> tuple[float, Figures] | None:
+    """The rate with the fewest bits on the part that rates are chosen by; None where not all are known."""
+    every = {rate: figures for rate, figures in found.items() if figures is not None}
+    return min(every.items(), key=lambda item: item[1][0]) if len(every) == len(found) else None
+
+
+Entry = tuple[float | None, Figures] | None
+
+
+def in_float(model: str, s: Sets, kept: Kept, everything: bool) -> dict[str, Entry]:
+    """Nothing trained, LoRA, and where asked for all weights."""
+    a = float_model.MODELS[model]
+    p = {k: jnp.asarray(w) for k, w in weights_of((HERE / f"{model}.onnx").read_bytes()).items()}
+    untrained = kept.of(f"{model}, nothing, in float", lambda: s.judged(lambda rows: float_model.bits(a, p, rows)))
+    found: dict[str, Entry] = {"nothing, in float": None if untrained is None else (None, untrained)}
+    kinds = [(f"LoRA r={RANK}, in float", float_model.lora(a, RANK), FLOAT_RATES)] + [("all weights, in float", {}, ALL_RATES)] * everything
+    for name, added, rates in kinds:
+
+        def trained(rate: float, added: float_model.Parameters = added) -> Figures:
             q = float_training.trained(a, p, added, s.trained, rate)
-            candidates.append(Found.of(s, lambda rows, q=q: float_model.bits(a, q, rows), rate))  # type: ignore[misc]
-            said(f"{name}, rate {rate:g}: {candidates[-1].cells()}")
-        found[name] = best(candidates)
+            return s.judged(lambda rows: float_model.bits(a, q, rows))
+
+        found[name] = best({rate: kept.of(f"{model}, {name}, rate {rate:g}", lambda rate=rate: trained(rate)) for rate in rates})
     return found
 
 
-# -- integers -----------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Learned:
-    """A training on the device: what it reached, what the model writes then, and how often it read the text."""
-
-    found: Found
-    sample: str
-    passes: int
-
-
-def learned(s: Sets, build: kt.Build, rate: float, passes: int, said: Callable[[str], None]) -> Learned:
+def learned(build: kt.Build, s: Sets, rate: float, passes: int, seed: int = 0) -> Figures:
     """LoRA from the base model on, or with no pass the base model."""
-    started = time.monotonic()
     with build.open("host") as device:
         if passes:
-            device.fit(s.trained, epochs=passes, learning_rate=rate, decay=DECAY, hold_out=0, progress=False)
-        found = Found.of(s, lambda rows: bits(device, rows), rate if passes else None)
-        said(f"INT8, {passes} passes at {rate:g}: {found.cells()}, {time.monotonic() - started:.0f} s")
-        return Learned(found, written(device, SAMPLE), passes)
+            device.fit(s.trained, epochs=passes, learning_rate=rate, decay=DECAY, hold_out=0, seed=seed, progress=False)
+        return s.judged(lambda rows: bits(device, rows))
 
 
-def in_integers(s: Sets, build: kt.Build, pool: Executor, long: bool, said: Callable[[str], None]) -> Callable[[], list[Learned]]:
-    """Starts all trainings; what is returned waits for them: the base model, and the best of one pass, and of several where asked for."""
-    runs = [(0.0, 0), *((rate, 1) for rate in RATES), *((rate, PASSES) for rate in RATES if long)]
-    started = [pool.submit(learned, s, build, rate, passes, said) for rate, passes in runs]
+def on_device(model: str, s: Sets, builds: Builds, kept: Kept, long: bool) -> dict[str, Any]:
+    """Nothing trained, the best rate, and of the base model other orders of rows, and several passes where asked for."""
 
-    def wait() -> list[Learned]:
-        ended = [task.result() for task in started]
-        groups = [[e for e in ended if e.passes == passes] for passes in (0, 1, PASSES)]
-        return [min(group, key=lambda e: e.found.validation) for group in groups if group]
+    def of(rate: float, passes: int, seed: int = 0) -> Figures | None:
+        what = f"{model}, INT8, {passes} passes at {rate:g}, order {seed}"
+        made: Figures | None = kept.of(what, lambda: learned(builds.of(model, "cortex-m4", {}), s, rate, passes, seed))
+        return made
 
-    return wait
+    one, nothing = best({r: of(r, 1) for r in RATES[model]}), of(0, 0)
+    found: dict[str, Any] = {"nothing": None if nothing is None else (None, nothing), "one": one}
+    if model == "base" and one is not None:
+        found["orders"] = [of(one[0], 1, seed) for seed in SEEDS]
+        if long:
+            found["long"] = best({r: of(r, PASSES) for r in RATES[model][:-1]})
+    return found
 
 
 # -- cost ---------------------------------------------------------------------------------------------
-def costs_of(name: str, t: Texts, s: Sets, folder: Path, said: Callable[[str], None]) -> list[str]:
-    """The row of a core. Its state after some rows of training is the host's."""
-    target, board = BOARDS[name]
-    build = built(folder / target, t.base, target=target)
-    memory, flash = build.report["memory"], build.report["flash"]
-    with build.open("host") as host:
-        expected = fingerprint(host, s.trained[:CHECKED])
-    with build.open(board, count=True) as device:
+def costs_of(model: str, core: str, options: dict[str, str], s: Sets, builds: Builds) -> dict[str, Any]:
+    """Of a build. Its state after some rows of training is the host's; the build that writes gives the bits of whole rows, with what was learned."""
+    build, pen = builds.of(model, core, options), builds.of(model, core, {}, writer)
+    memory, kept = build.report["memory"], pen.report["memory"]
+    found = {
+        "flash": build.report["flash"]["total"], "arena": memory["train_arena"], "state": memory["state"], "total": memory["train_total"],
+        "pen flash": pen.report["flash"]["total"], "pen memory": kept["infer_arena"] + kept["state"],
+    }  # fmt: skip
+    with build.open("host") as host, pen.open("host") as near:
+        found["hash"] = fingerprint(host, s.trained[:CHECKED])
+        for row in s.trained[:CHECKED]:
+            host.train_step(row)
+        adapter = host.export_adapter()
+        near.load_adapter(adapter)
+        if not alike(host, near, s.test[:4]):
+            raise SystemExit(f"{model}: a character a call gives other results than all at once")
+    with build.open(BOARDS[core], count=True) as device:
         device.infer(s.trained[:1])
-        forward = int(device.stats()["instructions"])
+        found["forward"] = int(device.stats()["instructions"])
         device.train_step(s.trained[0])
-        step = int(device.stats()["instructions"])
+        found["step"] = int(device.stats()["instructions"])
         device.reset()
-        if fingerprint(device, s.trained[:CHECKED]) != expected:
-            raise SystemExit(f"{board} and the host have other states after {CHECKED} rows")
-    cells = (flash["total"], memory["infer_arena"], memory["train_arena"], memory["state"], memory["train_total"], forward, forward // CONTEXT, step)
-    row = [name, *(f"{int(n):,}" for n in cells), f"`{expected}`"]
-    said(" | ".join(row))
-    return row
+        if fingerprint(device, s.trained[:CHECKED]) != found["hash"]:
+            raise SystemExit(f"{BOARDS[core]} and the host have other states after {CHECKED} rows")
+    with pen.open(BOARDS[core], count=True) as device:
+        counts = []
+        for token in s.trained[0]:
+            device.infer(token.reshape(1, 1))
+            counts.append(int(device.stats()["instructions"]))
+        found["character"] = sum(counts) // len(counts)
+    return found
+
+
+def samples_of(s: Sets, builds: Builds, rate: float) -> list[str]:
+    """What the base model writes before and after one pass."""
+    with builds.of("base", "cortex-m4", {}).open("host") as device, builds.of("base", "cortex-m4", {}, writer).open("host") as pen:
+        before = written(pen, SAMPLE)
+        device.fit(s.trained, epochs=1, learning_rate=rate, decay=DECAY, hold_out=0, progress=False)
+        pen.load_adapter(device.export_adapter())
+        return [before, written(pen, SAMPLE)]
 
 
 # -- the page -----------------------------------------------------------------------------------------
+ACCURACY_HEADINGS = ("model", "trained", "rate", "poem, to choose the rate", "poem", "plays")
 COST_HEADINGS = (
-    "core", "flash", "inference arena", "training arena", "state", "arena + state", "instructions of 64 characters", "a character",
-    "a training step", f"state after {CHECKED} rows",
+    "model", "core", "backward weights", "flash", "training arena", "state", "arena + state", "instructions of a training step",
+    "of 64 characters", f"state after {CHECKED} rows",
 )  # fmt: skip
-ACCURACY_HEADINGS = ("trained", "rate", "poem, to choose the rate", "poem", "plays")
+WRITING_HEADINGS = ("model", "core", "flash", "arena + state", "instructions a character", "of all 64", "times fewer")
 
 INTRODUCTION = """
-A model of 155 thousand parameters predicts the next character of a text: 96 characters, of which it sees the last 64. It was trained on
-Shakespeare's plays. On a microcontroller it learns from 100 KB of Milton's Paradise Lost, by LoRA of rank {rank} beside all dense layers in front
+Models of 150 thousand parameters predict the next character of a text: 96 characters, of which they see the last 64. They were trained on
+Shakespeare's plays. On a microcontroller they learn from 100 KB of Milton's Paradise Lost, by LoRA of rank {rank} beside all dense layers in front
 of the head, with one update for each row of 64 characters. The weights stay in flash. [The example](../examples/language/README.md) does it on an
 emulated board by one command.
 
-The model has three blocks that look back over six characters by a causal depthwise convolution, and one of attention with four heads; each
-has a feed-forward part. Everything is INT8, the residual stream as well.
-"""
-ABOUT_COST = """
-Bytes and instructions, built with `ram={ram}`: the compiler computes some values twice to train in so little. Instructions are those that QEMU
-counts. The state after {checked} rows of training is the same on the host and on both boards.
+The base model has three blocks that look back over six characters by a causal depthwise convolution, and one of attention with four heads; a second
+one has convolutions alone, a third gated recurrent units, which LoRA is put around and whose own weights stay: gradients go through them, through
+time. Each block has a feed-forward part. Weights and activations are INT8; the residual stream, to which blocks add, has 16 bits.
 """
 ABOUT_ACCURACY = """
 Bits a character, less is better. Each row of 64 characters begins without a context and has 63 predictions. "Poem" are the 40 KB near its end, of
 which nothing is trained on or chosen by; "plays" are some that the base model never saw: what is forgotten there. The rate is the best of {rates}
-on the device, of {float_rates} for LoRA in float and of {all_rates} for all weights, each by a part of other 40 KB of the poem; {decay}. Every
-second row of the poem is evaluated, every sixteenth of the plays.
+on the device, of {float_rates} for LoRA in float and of {all_rates} for all weights, each by a part of other 40 KB of the poem; it falls to 0
+linearly. Every second row of the poem is evaluated, every sixteenth of the plays.
+"""
+ABOUT_ORDERS = """
+The base model on the device, with the rows in {count} orders: {mean:.3f} ± {spread:.3f} on the poem. LoRA in float is {gap:.3f} below the first
+of them.
+"""
+ABOUT_COST = """
+Bytes and instructions, built with `ram={ram}`: the compiler computes some values twice to train in so little. Instructions are those that QEMU
+counts. The state after {checked} rows of training is the same on the host and on the board. "Shared" are gradients that read the weights of
+inference, in place of a second, transposed copy in flash.
+"""
+ABOUT_WRITING = """
+Another build of the same model, with `by_position=True`, infers one character a call. It keeps the last inputs of convolutions, the keys and values
+of attention and the state of recurrent units, and takes what was learned as an adapter. From a reset on it has the bits of 64 characters at once,
+which is checked here, with an adapter; behind them attention sees the last 64. "Times fewer" is against all 64 for each character.
 """
 ABOUT_SAMPLES = """
-{sample} characters behind "Of ", at a temperature of {temperature}, before and after one pass on the device:
+{sample} characters of the base model behind "Of ", at a temperature of {temperature}, before and after one pass on the device:
 """
 
 
-def table(headings: tuple[str, ...], rows: list[list[str]]) -> str:
+def table(headings: Sequence[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (list(headings), ["---"] * len(headings), *rows))
 
 
-def page(costs: list[list[str]], found: dict[str, Found], samples: list[str]) -> str:
-    rates, float_rates, all_rates = (", ".join(f"{r:g}" for r in of) for of in (RATES, FLOAT_RATES, ALL_RATES))
-    words: dict[str, Any] = {
-        "rank": RANK, "ram": RAM, "checked": CHECKED, "rates": rates, "float_rates": float_rates, "all_rates": all_rates,
-        "sample": SAMPLE, "temperature": TEMPERATURE, "decay": "it falls to 0 linearly" if DECAY == "linear" else "it stays",
-    }  # fmt: skip
+def accuracy_rows(model: str, floats: dict[str, Entry], device: dict[str, Any]) -> list[list[str]]:
+    first = "nothing, in float"
+    entries: list[tuple[str, Entry]] = [
+        (first, floats[first]), ("nothing, INT8", device["nothing"]), *((name, floats[name]) for name in floats if name != first),
+        (f"LoRA r={RANK}, INT8, on the device", device["one"]), (f"the same in {PASSES} passes", device.get("long")),
+    ]  # fmt: skip
+    known = [(name, *entry) for name, entry in entries if entry is not None]
+    return [[NAMES[model], name, "" if rate is None else f"{rate:g}", *(f"{b:.3f}" for b in found)] for name, rate, found in known]
+
+
+def cost_rows(costs: list[dict[str, Any] | None]) -> tuple[list[list[str]], list[list[str]]]:
+    learning, writing = [], []
+    for (model, core, options), c in zip(VARIANTS, costs, strict=True):
+        if c is None:
+            continue
+        weights = options.get("backward_weights", "transposed")
+        numbers = [f"{int(c[k]):,}" for k in ("flash", "arena", "state", "total", "step", "forward")]
+        learning.append([NAMES[model], core, weights, *numbers, f"`{c['hash']}`"])
+        if not options:
+            figures = [f"{int(c[k]):,}" for k in ("pen flash", "pen memory", "character", "forward")]
+            writing.append([NAMES[model], core, *figures, f"{c['forward'] / c['character']:.1f}"])
+    return learning, writing
+
+
+def of_orders(device: dict[str, Any], lora: Entry) -> str:
+    """What other orders of the rows make of the base model, as far as they are known."""
+    poem = [found[1] for found in device.get("orders", []) if found is not None]
+    if len(poem) < 2 or lora is None:
+        return ""
+    return wrapped(ABOUT_ORDERS.format(count=len(poem), mean=mean(poem), spread=stdev(poem), gap=poem[0] - lora[1][1]))
+
+
+def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any] | None], samples: list[str]) -> str:
+    words: dict[str, Any] = {"rank": RANK, "ram": RAM, "checked": CHECKED, "sample": SAMPLE, "temperature": TEMPERATURE}
+    words |= {n: ", ".join(f"{r:g}" for r in of) for n, of in (("float_rates", FLOAT_RATES), ("all_rates", ALL_RATES))}
+    words["rates"] = "; ".join(f"{', '.join(f'{r:g}' for r in of)} ({NAMES[model]})" for model, of in RATES.items())
+    learning, writing = cost_rows(costs)
     parts = [
         "# A language model",
         "    make bench-language",
@@ -203,10 +302,14 @@ def page(costs: list[list[str]], found: dict[str, Found], samples: list[str]) ->
         wrapped(INTRODUCTION.format(**words)),
         "## Bits a character",
         wrapped(ABOUT_ACCURACY.format(**words)),
-        table(ACCURACY_HEADINGS, [[name, *f.cells()] for name, f in found.items()]),
-        "## Memory and work",
+        table(ACCURACY_HEADINGS, accuracy),
+        *([orders] if orders else []),
+        "## Learning: memory and work",
         wrapped(ABOUT_COST.format(**words)),
-        table(COST_HEADINGS, costs),
+        table(COST_HEADINGS, learning),
+        "## Writing: a character a call",
+        wrapped(ABOUT_WRITING.format(**words)),
+        table(WRITING_HEADINGS, writing),
         "## What it writes",
         wrapped(ABOUT_SAMPLES.format(**words)),
         *(f"```text\n{sample.rstrip()}\n```" for sample in samples),
@@ -218,24 +321,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--write", type=Path, help="also write the page")
     parser.add_argument("--long", action="store_true", help=f"also train in {PASSES} passes")
-    parser.add_argument("--threads", type=int, default=5, help="trainings and builds at a time")
+    parser.add_argument("--keep", type=Path, help="a file of figures: known ones are taken from it, others added")
+    parser.add_argument("--known", action="store_true", help="measure nothing: print what the file has")
+    parser.add_argument("--threads", type=int, default=2, help="trainings and builds at a time")
     arguments = parser.parse_args()
-
-    def said(line: str) -> None:
-        print(line, flush=True)
-
-    t = texts()
+    t, kept = texts(), Kept(arguments.keep, arguments.known)
     s = Sets.of(t)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(arguments.threads) as pool:
-        folder = Path(scratch)
-        waiting = in_integers(s, built(folder / "learns", t.base), pool, arguments.long, said)
-        costing = [pool.submit(costs_of, name, t, s, folder, said) for name in BOARDS]
-        found = in_float(s, said)
-        costs, ended = [task.result() for task in costing], waiting()
-    names = {0: "nothing, INT8", 1: f"LoRA r={RANK}, INT8, on the device", PASSES: f"the same in {PASSES} passes"}
-    found |= {names[e.passes]: e.found for e in ended}
-    found = dict(sorted(found.items(), key=lambda item: not item[0].startswith("nothing")))
-    made = page(costs, found, [e.sample for e in ended[:2]])
+        builds = Builds(Path(scratch), t)
+        training = [pool.submit(on_device, model, s, builds, kept, arguments.long) for model in NAMES]
+        costing = [
+            pool.submit(kept.of, f"cost of {' '.join((model, core, *options.values()))}", lambda v=(model, core, options): costs_of(*v, s, builds))
+            for model, core, options in VARIANTS
+        ]
+        floats = {model: in_float(model, s, kept, model == "base") for model in NAMES}
+        devices = dict(zip(NAMES, (task.result() for task in training), strict=True))
+        costs = [task.result() for task in costing]
+        samples = kept.of("samples", lambda: samples_of(s, builds, devices["base"]["one"][0])) or []
+    orders = of_orders(devices["base"], floats["base"][f"LoRA r={RANK}, in float"])
+    accuracy = [row for model in NAMES for row in accuracy_rows(model, floats[model], devices[model])]
+    made = page(accuracy, orders, costs, samples)
     print(made)
     if arguments.write:
         arguments.write.write_text(made)

@@ -101,12 +101,13 @@ def differentiate(graph: Graph, loss: Loss | str) -> Graph:
     builder = GradientBuilder(graph, _active(graph), _views(graph, logits))
     if logits not in builder.active:
         raise CompileError(graph.origin, "no trainable value influences the result that the loss reads", "choose layers before the output")
-    builder.values.update((t.name, t) for t in targets)
+    kept = [] if attached.kept is None else [attached.kept]
+    builder.values.update((v.name, v) for v in (*targets, *kept))
     names = ("loss.gradient", LOSS_EXPONENT, LOSS_VALUE)
     types = attached.operator.infer(NodeTypes({o: builder.type_of(v) for o, v in attached.inputs.items()}))
     for name, type_, kind in zip(names, types, ("gradient", "scalar", "scalar"), strict=True):
         builder.values[name] = Value(name, type_, kind)
-    builder.nodes.append(Node("loss", attached.operator, attached.inputs, names, phase="backward"))
+    builder.nodes.append(Node("loss", attached.operator, attached.inputs, names, tuple(v.name for v in kept), "backward"))
     _walk(builder, logits)
     forward = graph.phase("forward")
     merged = graph.with_values(builder.values.values())

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .continual import Replay
 from .errors import CompileError
 from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
@@ -68,6 +69,10 @@ class Options:
     """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
     accumulate: int = 1
     """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
+    slice_instructions: int | None = None
+    """A training step can be done in slices of about so many instructions, between which the model infers; None: it is done in one."""
+    moments: bool = False
+    """Whether a training step also keeps running moments of the layers with a trained gain: `passes/channel_moments.py`."""
     shard: Shard | None = None
     """(index, count): which part of the optimizer's state this device keeps, where several train together; None: all, and gradients are summed in
     float32. (0, 1) keeps all and sums as a group does."""
@@ -89,6 +94,8 @@ class Options:
     slow: SlowMemory = field(default_factory=SlowMemory)
     attention_window: int | None = None
     """Positions that one sees on either side in attention, itself included; None: as the model has it."""
+    by_position: bool = False
+    """Inference takes one position of a sequence a call, and keeps what later ones need of it."""
     speed: bool = False
     """Kernels that are faster for several times the flash."""
     size: bool = False
@@ -107,6 +114,8 @@ class Options:
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
     features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
+    replay: Replay | None = None
+    """A buffer of old samples that training goes back to."""
 
     @property
     def kernels(self) -> str:
@@ -125,7 +134,8 @@ class Options:
         """What is trained and how, in one line: the generated code and the report say it."""
         if not self.methods:
             return "inference only"
-        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only"])
+        replay = [self.replay.describe()] if self.replay else []
+        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only", *replay])
 
 
 def check_options(graph: Graph, options: Options) -> None:
@@ -141,9 +151,16 @@ def check_options(graph: Graph, options: Options) -> None:
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
     _check_known("backward_weights", options.backward_weights, BACKWARD_WEIGHTS, "values")
+    if options.moments and (options.calibration is None or not (options.methods and options.train)):
+        what = "keeps what the layers of a training are like beside what they were in the original domain"
+        raise CompileError("moments=True", what, "train with kt.ScaleShift(), and pass calibration samples of the original domain")
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)
+    if not isinstance(options.replay, Replay | None):
+        raise CompileError(f"replay={options.replay!r}", "is no kt.Replay", "pass kt.Replay(samples=60), for example")
+    if options.replay and not (options.methods and options.train):
+        raise CompileError("replay", "nothing is trained, so nothing goes back to old samples", "leave replay out, or train")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.size and options.speed:
@@ -155,10 +172,36 @@ def check_options(graph: Graph, options: Options) -> None:
     window = options.attention_window
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         raise CompileError(f"attention_window={window!r}", "is no number of positions of at least 1", "pass 16, for example, or leave it out")
+    if options.by_position and options.methods and options.train:
+        what = "would infer position by position and train on whole sequences"
+        raise CompileError("by_position=True", what, "build twice: for training without it, and with train=False for inference with what was trained")
+    if options.by_position and (options.adapters.slots or options.adapters.self_test):
+        raise CompileError("by_position=True", "has no whole sequence that an update in flash could be tested with", "load adapters without slots")
+    if options.by_position and options.features:
+        raise CompileError("by_position=True", "a front end makes the whole input of a recording", "leave features out, or by_position")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
     if options.shard is not None:
         _check_sharing(options)
+    _check_sliced(options)
+
+
+def _check_sliced(options: Options) -> None:
+    """Raises CompileError where a training step cannot be cut into slices."""
+    given = options.slice_instructions
+    if given is None:
+        return
+    where = f"slice_instructions={given!r}"
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given < 2**32:
+        raise CompileError(where, "is no number of instructions from 1 to 4294967295", "pass 100000, for example")
+    if not (options.methods and options.train):
+        raise CompileError(where, "nothing is trained, so there is no step to cut", "leave it out, or train")
+    if options.buffers == "arena":
+        what = "the arena's inputs are those of inference, and a step that is cut keeps its own"
+        raise CompileError(where, what, 'pass buffers="caller"')
+    beside = "a replay buffer" if options.replay else "a head with room" if any(getattr(m, "extra_classes", None) for m in options.methods) else ""
+    if beside:
+        raise CompileError(where, f"{beside} is asked for, whose samples would come between two slices", "leave one of them out")
 
 
 def _check_sharing(options: Options) -> None:
@@ -166,6 +209,9 @@ def _check_sharing(options: Options) -> None:
     where = f"shard={options.shard!r}"
     if not (options.methods and options.train):
         raise CompileError(where, "nothing is trained, so an optimizer has no state", "leave shard out, or train")
+    if options.replay or any(getattr(m, "extra_classes", None) for m in options.methods) or options.slice_instructions is not None:
+        what = "is asked for beside a replay buffer, a head with room or slices of a step, which devices that train together do not have"
+        raise CompileError(where, what, "leave them out")
     if options.accumulate == 1:
         raise CompileError(where, "with accumulate=1 each sample updates by itself, and no sum is exchanged", "pass accumulate=8, for example")
     if options.pages_moments:
@@ -179,6 +225,9 @@ def check_streams(graph: Graph, options: Options) -> None:
     if graph.streams() and not options.train:
         what = "keeps a state from call to call, for which a build that takes adapters alone has no place"
         raise CompileError(graph.origin, what, "build it with training, or merge the adapter into the model")
+    if graph.streams() and options.slice_instructions is not None:
+        what = "keeps a state from call to call, which an inference between two slices of a step would change"
+        raise CompileError(graph.origin, what, "leave slice_instructions out")
     if graph.streams() and options.adapters.slots:
         what = "keeps a state from call to call, which the test samples of an update in flash would change"
         raise CompileError(graph.origin, what, "load adapters without slots")

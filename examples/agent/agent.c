@@ -12,11 +12,13 @@
 #include "kt_adapters.h"
 #include "kt_board.h"
 #include "kt_agent.h"
+#include "kt_fields.h"
 #include "kt_link.h"
+#include "kt_measure.h"
+#include "kt_steps.h"
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
-#define PAINT 0xA5C3F00Du
 
 /* Beyond kt_status. */
 enum {
@@ -48,82 +50,12 @@ static struct {
     size_t length;    /* of the cached response */
 } session;
 
-static struct {
-    uint8_t command; /* the last command that was measured */
-    uint64_t ticks;
-    uintptr_t base;    /* of the stack, when the call was made */
-    uint32_t *painted; /* end of the painted part of the stack */
-    uint32_t stack_bytes;
-} measured;
-
-/* ---- Little-endian fields ---- */
-
-static uint8_t *put32(uint8_t *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        *to++ = (uint8_t)(value >> (8 * i));
-    return to;
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
-
-static uint8_t *put_float(uint8_t *to, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return put32(to, bits);
-}
-
-static float get_float(const uint8_t *from)
-{
-    const uint32_t bits = get32(from);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* ---- Ticks and stack of one call ---- */
-
-#if defined(__GNUC__)
-#define NOINLINE __attribute__((noinline))
-#else
-#define NOINLINE
-#endif
-
-/* Paints from the stack's lowest word up to just below this function's own frame, which the measured call reuses; the
- * caller's frame is where counting begins. */
-static NOINLINE void measure_start(const volatile uint32_t *caller)
-{
-    const kt_board_stack stack = kt_board_stack_limits();
-    volatile uint32_t here = 0;
-
-    measured.base = (uintptr_t)caller;
-    measured.painted = NULL;
-    if (stack.lowest != NULL) {
-        measured.painted = (uint32_t *)((uintptr_t)&here - 32);
-        for (volatile uint32_t *word = stack.lowest; word < measured.painted; word++)
-            *word = PAINT;
-    }
-    kt_board_ticks_reset();
-}
-
-static NOINLINE void measure_stop(uint8_t command)
-{
-    measured.ticks = kt_board_ticks();
-    measured.command = command;
-    measured.stack_bytes = 0;
-    if (measured.painted != NULL) {
-        const volatile uint32_t *word = kt_board_stack_limits().lowest;
-        while (word < measured.painted && *word == PAINT)
-            word++;
-        measured.stack_bytes = (uint32_t)(measured.base - (uintptr_t)word);
-    }
-}
-
 /* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
+
+/* For kt_steps.c. */
+const kt_steps_memory kt_steps = {
+    (const int8_t *)input, target, {{(const uint8_t *)arena, AGENT_ARENA_BYTES}, {(const uint8_t *)state, AGENT_STATE_BYTES}},
+};
 
 typedef struct {
     uint8_t *bytes;
@@ -323,6 +255,41 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
     return (uint8_t)status;
 }
 
+static uint8_t remember(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    if (length != 4)
+        return STATUS_REQUEST;
+    if (kt_agent.interface->remember == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_target wanted = {(int32_t)get32(data), target};
+    return (uint8_t)kt_agent.interface->remember(kt_agent.storage, (const int8_t *)input, &wanted);
+}
+
+static uint8_t replay(const uint8_t *data, size_t length, uint8_t **end)
+{
+    float loss = 0.0f;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->replay_step == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->replay_step(kt_agent.storage, &loss);
+    *end = put_float(*end, loss);
+    return (uint8_t)status;
+}
+
+static uint8_t add_class(const uint8_t *data, size_t length, uint8_t **end)
+{
+    int32_t label = -1;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->add_class == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->add_class(kt_agent.storage, (const int8_t *)input, &label);
+    *end = put32(*end, (uint32_t)label);
+    return (uint8_t)status;
+}
+
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
@@ -415,6 +382,12 @@ static const command commands[] = {
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
     [WRITE_SUMS] = {write_sums, WITH_MODEL},
+    [32] = {kt_steps_train, WITH_MODEL | MEASURED},
+    [33] = {kt_steps_checksum, WITH_MODEL},
+    [34] = {kt_steps_read_arena, WITH_MODEL},
+    [40] = {remember, WITH_MODEL | MEASURED},
+    [41] = {replay, WITH_MODEL | MEASURED},
+    [42] = {add_class, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

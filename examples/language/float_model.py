@@ -1,7 +1,8 @@
 """The character model in float32 (jax): its forward pass, with LoRA beside every dense layer where asked for, and its loss in bits a character.
 
 Four blocks of width 64, of which one attends and the others look back over six positions by a causal depthwise convolution; behind each a
-feed-forward part. No positions are added: convolutions know the order. Every tensor that an INT8 model rounds passes `see(name, x)`.
+feed-forward part. Other models have convolutions alone, or gated recurrent units. No positions are added: convolutions know the order. Every
+tensor that an INT8 model rounds passes `see(name, x)`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Architecture:
-    """blocks: a letter each, c for a causal convolution over `reach` positions, a for attention. hidden: width of feed-forward parts."""
+    """blocks: a letter each, c for a causal convolution over `reach` positions, a for attention, g for a gated recurrent unit. hidden: width of
+    feed-forward parts."""
 
     blocks: str = "ccac"
     context: int = 64
@@ -38,10 +40,14 @@ class Architecture:
         """Inputs and outputs of every dense layer in front of the head."""
         found = {}
         for i, kind in enumerate(self.blocks):
-            names = ("query", "key", "value", "mix") if kind == "a" else ("enter", "mix")
+            names = {"a": ("query", "key", "value", "mix"), "c": ("enter", "mix"), "g": ("mix",)}[kind]
             found |= {f"block{i}_{name}": (self.width, self.width) for name in names}
             found |= {f"block{i}_widen": (self.width, self.hidden), f"block{i}_narrow": (self.hidden, self.width)}
         return found
+
+
+MODELS = {"base": Architecture(), "convolutions": Architecture("cccc"), "recurrent": Architecture("ggg", hidden=128)}
+"""By the names of their files, of about as many parameters."""
 
 
 def initial(a: Architecture, seed: int = 0) -> Parameters:
@@ -55,6 +61,10 @@ def initial(a: Architecture, seed: int = 0) -> Parameters:
     for i, kind in enumerate(a.blocks):
         if kind == "c":
             found[f"block{i}_window"] = rng.normal(0, a.reach**-0.5, (a.reach, a.width))
+        if kind == "g":
+            for side in ("forth", "back"):
+                found[f"block{i}_{side}"] = rng.normal(0, a.width**-0.5, (3 * a.width, a.width))
+            found[f"block{i}_gates"] = np.zeros((2, 3 * a.width))
     for name in [f"block{i}_norm{j}" for i in range(len(a.blocks)) for j in (1, 2)] + ["norm"]:
         found |= {f"{name}_gamma": np.ones(a.width), f"{name}_beta": np.zeros(a.width)}
     return {name: jnp.asarray(value, jnp.float32) for name, value in found.items()}
@@ -80,7 +90,7 @@ def logits(a: Architecture, p: Parameters, tokens: jax.Array, see: See = unseen)
     for i, kind in enumerate(a.blocks):
         name = f"block{i}"
         y = see(f"{name}_norm1", _normalized(p, f"{name}_norm1", x))
-        y = (_attended if kind == "a" else _convolved)(a, p, name, y, see)
+        y = {"a": _attended, "c": _convolved, "g": _remembered}[kind](a, p, name, y, see)
         x = see(f"{name}_sum1", x + _dense(p, f"{name}_mix", y, see))
         y = see(f"{name}_norm2", _normalized(p, f"{name}_norm2", x))
         y = see(f"{name}_widen", jax.nn.relu(_dense(p, f"{name}_widen", y, unseen)))
@@ -106,6 +116,21 @@ def _convolved(a: Architecture, p: Parameters, name: str, x: jax.Array, see: See
     padded = jnp.pad(y, ((0, 0), (a.reach - 1, 0), (0, 0)))
     y = sum(padded[:, i : i + length] * p[f"{name}_window"][i] for i in range(a.reach))
     return see(f"{name}_window", jax.nn.relu(y))
+
+
+def _remembered(a: Architecture, p: Parameters, name: str, x: jax.Array, see: See) -> jax.Array:
+    """A gated recurrent unit with its reset behind the product; gates: update, reset, new."""
+    arrived = (x @ p[f"{name}_forth"].T + p[f"{name}_gates"][0]).transpose(1, 0, 2)
+
+    def step(h: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own = h @ p[f"{name}_back"].T + p[f"{name}_gates"][1]
+        (update, reset, new), (update_own, reset_own, new_own) = jnp.split(row, 3, -1), jnp.split(own, 3, -1)
+        z, r = jax.nn.sigmoid(update + update_own), jax.nn.sigmoid(reset + reset_own)
+        n = jnp.tanh(new + r * new_own)
+        h = n + z * (h - n)
+        return h, h
+
+    return see(f"{name}_state", jax.lax.scan(step, jnp.zeros((x.shape[0], a.width)), arrived)[1].transpose(1, 0, 2))
 
 
 def _attended(a: Architecture, p: Parameters, name: str, x: jax.Array, see: See) -> jax.Array:

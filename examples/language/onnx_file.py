@@ -1,4 +1,7 @@
-"""The float model as an INT8 .onnx file in QDQ form: weights with a scale a channel, other tensors with the range that they have on a text."""
+"""The float model as an INT8 .onnx file in QDQ form: weights with a scale a channel, other tensors with the range that they have on a text.
+
+The residual stream has 16 bits, or 8 where asked for. Its range is what all that was added to it may reach, so that it never saturates.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from float_model import EPSILON, Architecture, Parameters, logits
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-OPSET, IR_VERSION = 17, 8
+OPSET, IR_VERSION = 21, 10
+"""The first that have QuantizeLinear to 16 bits."""
 SOFTMAX = (0.0, 255 / 256)
 HIDDEN = 31.5
 """That the mask subtracts beyond the range of scores: an integer softmax counts nothing that is e^31 less likely than another."""
@@ -22,6 +26,9 @@ HIDDEN = 31.5
 OUTSIDE, ROOM = 1e-4, 1.5
 """Share of a tensor's values that lie outside of its range; and how much wider the range is made: tensors grow while a device learns, and where they
 saturate no gradient passes."""
+
+SLACK = 0.01
+"""By which the range of a sum is wider than those of what is added, which the codes' own rounding reaches a little beyond."""
 
 Array = NDArray[Any]
 Ranges = Mapping[str, tuple[float, float]]
@@ -36,9 +43,9 @@ def ranges(tensors: Mapping[str, Sequence[Array]]) -> dict[str, tuple[float, flo
     return found
 
 
-def write(a: Architecture, weights: Mapping[str, Array], found: Ranges, name: str = "language") -> bytes:
-    """The file. weights: of `float_model`; found: a range for every tensor that the model shows to `see`."""
-    return Writer(a, weights, found).model(name)
+def write(a: Architecture, weights: Mapping[str, Array], found: Ranges, name: str = "language", wide: bool = True) -> bytes:
+    """The file. weights: of `float_model`; found: a range for every tensor that the model shows to `see`; wide: the residual stream has 16 bits."""
+    return Writer(a, weights, found, wide).model(name)
 
 
 @dataclass
@@ -46,6 +53,9 @@ class Writer:
     a: Architecture
     weights: Mapping[str, Array]
     ranges: Ranges
+    wide: bool = True
+    reach: float = 0.0
+    """The largest magnitude of what has been added to the residual stream so far."""
     nodes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
 
@@ -53,13 +63,14 @@ class Writer:
         a, low = self.a, self.ranges["embedded"]
         table = self.constant("embedding", self.codes(self.weights["embedding"], low))
         x = self.emit("Gather", [self.emit("DequantizeLinear", [table, *self.scale("embedding", low)], "embedding_real"), "tokens"], "embedded")
+        self.reach = max(-low[0], low[1])
         for i, kind in enumerate(a.blocks):
             block = f"block{i}"
             y = self.normalized(f"{block}_norm1", x)
-            y = self.attended(block, y) if kind == "a" else self.convolved(block, y)
-            x = self.quantized(f"{block}_sum1", self.emit("Add", [x, self.dense(f"{block}_mix", y)], f"{block}_sum1_real"))
+            y = {"a": self.attended, "c": self.convolved, "g": self.remembered}[kind](block, y)
+            x = self.added(f"{block}_sum1", x, f"{block}_mix", self.dense(f"{block}_mix", y))
             y = self.dense(f"{block}_widen", self.normalized(f"{block}_norm2", x), relu=True)
-            x = self.quantized(f"{block}_sum2", self.emit("Add", [x, self.dense(f"{block}_narrow", y)], f"{block}_sum2_real"))
+            x = self.added(f"{block}_sum2", x, f"{block}_narrow", self.dense(f"{block}_narrow", y))
         y = self.dense("head", self.normalized("norm", x))
         ports = (
             helper.make_tensor_value_info("tokens", TensorProto.INT64, (1, a.context)),
@@ -97,6 +108,16 @@ class Writer:
     def quantized(self, name: str, real: str, low_high: tuple[float, float] | None = None) -> str:
         """A tensor brought to 8 bits and back."""
         parameters = self.scale(name, low_high or self.ranges[name])
+        return self.emit("DequantizeLinear", [self.emit("QuantizeLinear", [real, *parameters], f"{name}_codes"), *parameters], name)
+
+    def added(self, name: str, x: str, layer: str, y: str) -> str:
+        """The residual stream with what a layer adds."""
+        self.reach += max(abs(end) for end in self.ranges[layer])
+        real = self.emit("Add", [x, y], f"{name}_real")
+        if not self.wide:
+            return self.quantized(name, real)
+        scale = np.float32(self.reach * (1 + SLACK) / 32767)
+        parameters = [self.constant(f"{name}_scale", scale), self.constant(f"{name}_zero", np.int16(0))]
         return self.emit("DequantizeLinear", [self.emit("QuantizeLinear", [real, *parameters], f"{name}_codes"), *parameters], name)
 
     def given(self, name: str, data: Array, low_high: tuple[float, float]) -> str:
@@ -138,6 +159,27 @@ class Writer:
         y = self.quantized(f"{name}_result", self.emit("Relu", [y], f"{name}_relu"), self.ranges[name])
         return self.emit("Transpose", [y], f"{block}_last", perm=(0, 2, 1))
 
+    def remembered(self, block: str, x: str) -> str:
+        a, name = self.a, f"{block}_state"
+        sides = [self.by_gate(f"{block}_{side}", self.weights[f"{block}_{side}"]) for side in ("forth", "back")]
+        gates = self.constant(f"{block}_gates", self.weights[f"{block}_gates"].reshape(1, -1).astype(np.float32))
+        turned = self.emit("Transpose", [x], f"{block}_turned", perm=(1, 0, 2))
+        y = self.emit("GRU", [turned, *sides, gates], f"{name}_steps", hidden_size=a.width, linear_before_reset=1)
+        y = self.quantized(f"{name}_result", self.emit("Squeeze", [y, self.integers(f"{name}_axis", (1,))], f"{name}_rows"), self.ranges[name])
+        return self.emit("Transpose", [y], name, perm=(1, 0, 2))
+
+    def by_gate(self, name: str, data: Array) -> str:
+        """Weights [3 units, inputs] of a recurrent unit with a scale for each gate, as [1, 3 units, inputs]."""
+        gates = data.reshape(3, -1)
+        scale = np.maximum(np.abs(gates).max(1) / 127, 1e-8).astype(np.float32)
+        codes = np.clip(np.rint(gates / scale[:, None]), -127, 127).astype(np.int8).reshape(1, *data.shape)
+        inputs = [
+            self.constant(f"{name}/MatMul", codes),
+            self.constant(f"{name}_scale", np.repeat(scale, data.shape[0] // 3)),
+            self.constant(f"{name}_zero", np.zeros(len(data), np.int8)),
+        ]
+        return self.emit("DequantizeLinear", inputs, f"{name}_real", axis=1)
+
     def attended(self, block: str, x: str) -> str:
         a, depth = self.a, self.a.width // self.a.heads
         turned = {"query": (0, 2, 1, 3), "key": (0, 2, 3, 1), "value": (0, 2, 1, 3)}
@@ -160,9 +202,9 @@ class Writer:
         return self.emit("Reshape", [y, self.integers(f"{block}_flat", (1, a.context, a.width))], f"{block}_joined")
 
 
-def quantised(a: Architecture, p: Parameters, rows: NDArray[np.int8]) -> bytes:
+def quantised(a: Architecture, p: Parameters, rows: NDArray[np.int8], wide: bool = True) -> bytes:
     """The file, with the ranges that tensors have on rows of tokens."""
-    return write(a, {k: np.asarray(x) for k, x in p.items()}, tensor_ranges(a, p, rows))
+    return write(a, {k: np.asarray(x) for k, x in p.items()}, tensor_ranges(a, p, rows), wide=wide)
 
 
 def tensor_ranges(a: Architecture, p: Parameters, rows: NDArray[np.int8]) -> dict[str, tuple[float, float]]:
@@ -188,5 +230,6 @@ def weights_of(data: bytes) -> dict[str, Array]:
             axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
             spread = [-1 if i == axis and scale.ndim else 1 for i in range(codes.ndim)]
             real = (codes - zero.reshape(spread)) * scale.reshape(spread)
-            found[name] = real[:, 0].T if name.endswith("_window") else real
+            found[name] = real[:, 0].T if name.endswith("_window") else real[0] if name.endswith(("_forth", "_back")) else real
+    found |= {name: data.reshape(2, -1) for name, data in held.items() if name.endswith("_gates")}
     return found | {name: data for name, data in held.items() if name.endswith(("_bias", "_gamma", "_beta"))}

@@ -1,8 +1,9 @@
-"""Trains the base model on Shakespeare's plays in float32 and writes it as an INT8 file: about ten minutes on two idle cores. Needs jax.
+"""Trains a base model on Shakespeare's plays in float32 and writes it as an INT8 file: about six minutes on two cores. Needs jax.
 
     python examples/language/train_base.py                                # base.onnx
-    python examples/language/train_base.py --blocks cccc --write convolutions
-    python examples/language/train_base.py --reuse                        # base.onnx of weights that were trained before
+    python examples/language/train_base.py convolutions                   # without attention
+    python examples/language/train_base.py recurrent                      # gated recurrent units
+    python examples/language/train_base.py --reuse                        # the file again, of the weights that it holds
 
 The files are part of the repository: this need not be run.
 """
@@ -17,10 +18,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from float_model import Architecture, Parameters, bits, initial, nats
+from float_model import MODELS, Architecture, Parameters, bits, initial, nats
 from numpy.typing import NDArray
-from onnx_file import quantised
-from text import FOLDER, texts, windows
+from onnx_file import quantised, weights_of
+from text import texts, windows
 
 HERE = Path(__file__).resolve().parent
 STEPS, BATCH, RATE, WARM_UP, DECAY = 4_000, 32, 8e-3, 100, 0.02
@@ -62,22 +63,17 @@ def trained(a: Architecture, tokens: NDArray[np.uint8], steps: int = STEPS, seed
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--blocks", default=Architecture.blocks, help="a letter a block: c convolution, a attention")
-    parser.add_argument("--write", default="base", help="name of the files")
-    parser.add_argument("--reuse", action="store_true", help="take the float weights of an earlier run")
+    parser.add_argument("model", nargs="?", default="base", choices=MODELS, help="which one, and what its files are called")
+    parser.add_argument("--reuse", action="store_true", help="take the weights of the file, which are rounded to 8 bits already")
     arguments = parser.parse_args()
-    t, a, kept = texts(), Architecture(arguments.blocks), FOLDER / f"{arguments.write}.npz"
-    if arguments.reuse:
-        p = {k: jnp.asarray(x) for k, x in np.load(kept).items()}
-    else:
-        p = trained(a, t.base, arguments.steps)
-        np.savez(kept, **{k: np.asarray(x) for k, x in p.items()})
+    t, a, file = texts(), MODELS[arguments.model], HERE / f"{arguments.model}.onnx"
+    p = {k: jnp.asarray(x) for k, x in weights_of(file.read_bytes()).items()} if arguments.reuse else trained(a, t.base, arguments.steps)
     for name, tokens in (("plays that were held out", t.base_test), ("the poem", t.test)):
         print(f"{sum(x.size for x in p.values()):,} parameters, {name}: {bits(a, p, windows(tokens, a.context)):.3f} bits a character")
     rows = windows(t.base, a.context)
     data = quantised(a, p, rows[:: len(rows) // CALIBRATION])
-    (HERE / f"{arguments.write}.onnx").write_bytes(data)
-    print(f"{arguments.write}.onnx: {len(data):,} bytes")
+    file.write_bytes(data)
+    print(f"{file.name}: {len(data):,} bytes")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from kiloc.ops.model.reshape import Reshape
 from kiloc.ops.model.softmax import Softmax
 from kiloc.ops.model.transpose import Transpose
 from kiloc.options import Options
+from kiloc.report.compare import compare
 
 POSITIONS, INPUTS, HEADS, DEPTH, CLASSES = 11, 6, 2, 4, 4
 WIDTH = HEADS * DEPTH
@@ -130,6 +131,7 @@ def test_a_window_hides_what_is_further(masked: bool) -> None:
     """Scores that are far from the diagonal change nothing, and training by rows gives the bits of the meaning of a windowed softmax."""
     c = compiled(attention_model(masked=masked), attention_window=3)
     (op,) = (n.op for n in c.infer.graph.nodes if isinstance(n.op, Attention))
+    assert compare(c)["standard_peft"] == compare(compiled(attention_model(masked=masked)))["standard_peft"], "as large with a window"
     assert (op.before, op.after) == (2, 0 if masked else 2) and any(n.startswith("attention_window=3: positions see 3 of 11") for n in c.graph.notes)
     assert c.train is not None
     expected, losses = trained(c.graph)

@@ -14,6 +14,7 @@ from .adapter_table import (
 )
 from .context import ModelContext, build_context
 from .shard_layout import shard_layout
+from .sliced_step import SlicedStep, Written
 from .state_layout import StateLayout, state_layout
 from .write import keep_templates, render
 
@@ -25,7 +26,9 @@ __all__ = [
     "SIGNATURE_BYTES",
     "Entry",
     "ModelContext",
+    "SlicedStep",
     "StateLayout",
+    "Written",
     "build_context",
     "entries_of",
     "keep_templates",

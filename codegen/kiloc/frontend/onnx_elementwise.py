@@ -52,7 +52,8 @@ def elementwise(r: OnnxReader, op: Operator, kind: type[Op]) -> Pending:
         raise CompileError(op.where, "computes with constants alone", EXPORT_AGAIN)
     if count == 2 and isinstance(found[0], Constant) and getattr(kind, "commutes", False):
         found = found[::-1]
-    if any(isinstance(x, Activation) and r.type(x).dtype == "int16" for x in found):
+    takes = any(isinstance(x, Activation) and r.type(x).dtype == "int16" for x in found)
+    if takes or (op.kind in TAKE_INT16 and r.type_behind(op.outputs[0]) == "int16"):
         kind, found = _of_int16(r, op, kind, found)
     dtype = kind.element_types[0]
     shapes = [_shape(x) for x in found]

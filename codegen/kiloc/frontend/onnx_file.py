@@ -17,7 +17,7 @@ LAYOUT = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity",
 MOVES = {"MaxPool", "GlobalMaxPool", "Split", "Slice", "Gather", "Resize"}
 """What takes some of the codes of a tensor as they are."""
 RECURRENT = {"LSTM", "GRU"}
-TAKE_INT16 = {"Add", "Mul", "Sub"}
+TAKE_INT16 = {"Add", "LayerNormalization", "Mul", "Sub"}
 """What has a form for activations of int16."""
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 STANDARD, MICROSOFT = ("", "ai.onnx"), "com.microsoft"

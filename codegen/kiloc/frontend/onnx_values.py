@@ -92,6 +92,11 @@ class Values:
         op = self.model.quantizers.get(name)
         return self.parameters(op)[0] if op else None
 
+    def type_behind(self, name: str) -> str:
+        """The element type that a QuantizeLinear right behind a tensor gives it; '' without one."""
+        op = self.model.quantizers.get(name)
+        return self.parameters(op)[1] if op else ""
+
     def _scales_ahead(self, op: Operator) -> set[Quantization]:
         """Of the QuantizeLinear behind an operator, through others that move codes; none where something else takes its result."""
         found: set[Quantization] = set()

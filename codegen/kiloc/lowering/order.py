@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import Graph
+from ..passes.by_position import by_position
 from ..passes.fold_transposes import fold_transposes
 from ..passes.fuse_attention import fuse_attention
 from ..passes.fuse_elementwise import fuse_elementwise
@@ -16,9 +17,10 @@ from ..plan.problem import total_bytes
 from ..plan.slice import caller_buffers, scratch_of
 
 
-def order_inference(whole: Graph, target: str, buffers: str) -> Graph:
-    """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`."""
-    return fuse_elementwise(_inference_in_order(_by_rows(whole), target, buffers))
+def order_inference(whole: Graph, target: str, buffers: str, one_position: bool = False) -> Graph:
+    """What inference runs, in an order of few bytes alive at once. buffers: see `Graph`; one_position: of a sequence."""
+    rows = _by_rows(whole)
+    return fuse_elementwise(_inference_in_order(by_position(inference_slice(rows, buffers)) if one_position else rows, target, buffers))
 
 
 def _by_rows(whole: Graph) -> Graph:

@@ -19,6 +19,7 @@ from ..numerics import exponent_for
 from ._activation import clamp_range, far_apart
 from ._sums import output_scales
 from .backward._gradient import RequantizedGradient, batch
+from .backward.channel_moments import Moments
 from .backward.gradient_mask import masked
 from .model._linear import Linear
 from .model.embedding import token_codes, tokens_of
@@ -38,6 +39,7 @@ __all__ = [
     "LARGEST_SUM",
     "REGISTRY",
     "Linear",
+    "Moments",
     "RequantizedGradient",
     "batch",
     "clamp_range",

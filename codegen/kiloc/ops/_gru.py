@@ -72,11 +72,11 @@ def _sums(e: Environment, operand: str, rows: Array) -> list[Array]:
 
 
 def steps(e: Environment) -> Iterator[Step]:
-    """The steps of a batch of sequences."""
+    """The steps of a batch of sequences, which begin from 0 where there are no operands `hidden` and `state`."""
     units, zero = units_of(e), e.result().zero_point
     x = e.wide("x").reshape(e.array("x").shape[0], -1, e.type("weights").shape[1]) - e.type("x").zero_point
-    state = np.zeros((len(x), units), np.int64)
-    hidden = np.full((len(x), units), zero, np.int64)
+    state = e.wide("state").reshape(1, units) if e.has("state") else np.zeros((len(x), units), np.int64)
+    hidden = e.wide("hidden").reshape(1, units) if e.has("hidden") else np.full((len(x), units), zero, np.int64)
     rows = _sums(e, "weights", x)
     for number in range(x.shape[1]):
         a, u = [part[:, number] for part in rows], _sums(e, "recurrent", hidden - zero)

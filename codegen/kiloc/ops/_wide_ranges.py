@@ -1,12 +1,12 @@
 """Which int16 values a graph can hold: an interval for each, proved from the ranges of what they are summed from.
 
-A sum whose operands and result have one scale is exact: x + other, until it leaves int16. Where the intervals show that it never does, it needs no
-clamp, so its gradient needs no mask, and the sum can be undone.
+Where the intervals show that a sum never leaves int16, it needs no clamp, so its gradient needs no mask. A sum whose operands and result have one
+scale is exact: x + other, which can be undone then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import numpy as np
 
@@ -27,9 +27,13 @@ BACK = (1 << 30, -13)
 
 
 class Summing(Protocol):
-    """Of a sum or a difference."""
+    """A sum or a difference."""
+
+    sign: ClassVar[int]
 
     def multipliers(self, t: NodeTypes) -> tuple[tuple[int, int], ...]: ...
+
+    def compute(self, t: NodeTypes, x: nm.Ints, other: nm.Ints) -> nm.Ints: ...
 
 
 def is_exact(op: Summing, t: NodeTypes) -> bool:
@@ -49,13 +53,13 @@ def intervals(graph: Graph) -> dict[str, Interval]:
 def sum_interval(graph: Graph, node: Node, known: dict[str, Interval]) -> Interval:
     """What a sum reaches before it is clamped, of operands whose intervals are known."""
     x, other = (known.get(node.inputs[o], RANGES["int16"]) for o in ("x", "other"))
-    sign = getattr(node.op, "sign", 1)
-    ends = sorted(sign * end for end in other)
-    return x[0] + ends[0], x[1] + ends[1]
+    op = cast("Summing", node.op)
+    found = op.compute(node_types(graph, node), np.array(x, np.int64), np.array(other[:: op.sign], np.int64))
+    return int(found[0]), int(found[1])
 
 
 def never_clamps(graph: Graph, node: Node) -> bool:
-    """Whether no result of an exact sum can leave int16."""
+    """Whether no result of a sum can leave int16."""
     low, high = sum_interval(graph, node, intervals(graph))
     return RANGES["int16"][0] <= low and high <= RANGES["int16"][1]
 
@@ -67,7 +71,7 @@ def _interval(graph: Graph, node: Node, known: dict[str, Interval]) -> Interval:
         low, high = known.get(node.inputs["x"], RANGES[x.dtype])
         ends = nm.requantize(np.array([low, high], np.int64) - x.zero_point, *node.op.multiplier(t)) + t.result().zero_point  # type: ignore[attr-defined]
         return _within((int(ends[0]), int(ends[1])), limits)
-    if node.op.mnemonic in ("wide_add", "wide_sub") and is_exact(node.op, t):  # type: ignore[arg-type]
+    if node.op.mnemonic in ("wide_add", "wide_sub"):
         return _within(sum_interval(graph, node, known), limits)
     if node.op.view and node.inputs["x"] in known:
         return known[node.inputs["x"]]

@@ -54,11 +54,11 @@ class Optimizer:
         assert self.lr is not None, "the rate depends on what is trained: with_rate"
         return self.lr
 
-    def with_rate(self, parameters: Sequence[Parameter]) -> Self:
-        """This optimizer with a learning rate: its own, or what suits the parameters."""
+    def with_rate(self, parameters: Sequence[Parameter], share: float = 1.0) -> Self:
+        """This optimizer with a learning rate: its own, or what suits the parameters, of which the loss wants a share."""
         if self.lr is not None or not parameters:
             return self
-        return replace(self, lr=self.usual_rate([p.method for p in parameters]))  # type: ignore[type-var]
+        return replace(self, lr=share * self.usual_rate([p.method for p in parameters]))  # type: ignore[type-var]
 
     def usual_rate(self, methods: Sequence[str]) -> float:
         """What suits tensors that these methods train, one entry a tensor; a new head has its own (`head_factor`)."""

@@ -22,6 +22,8 @@ from ..emit.state_layout import state_layout
 from ..errors import CompileError
 from ..ir import interp
 from ..ir.graph import Graph, Node
+from ..ops.model.softmax import Softmax
+from ..ops.model.windowed_softmax import WindowedSoftmax
 from ..optim import with_accumulators, with_storage
 from ..passes.slices import prune, training_slice
 from ..peft import BiasOnly, Calibration, Full, Method, attach_all
@@ -55,11 +57,16 @@ def _sizes(arena: int, state: int) -> dict[str, Any]:
 
 def _training(c: Compilation, methods: Sequence[Method]) -> Graph:
     """What one sample runs, as differentiation leaves it: clamps read whole activations, gradients go to accumulators."""
-    options = c.options
-    samples = {name: np.zeros((1, *c.base.type(name).shape[1:]), c.base.type(name).dtype) for name in c.base.inputs}
-    stored = with_storage(attach_all(c.base, methods, Calibration(interp.run(c.base, samples), options.seed)), options.storage)
+    options, base = c.options, _whole_softmax(c.base)
+    samples = {name: np.zeros((1, *base.type(name).shape[1:]), base.type(name).dtype) for name in base.inputs}
+    stored = with_storage(attach_all(base, methods, Calibration(interp.run(base, samples), options.seed)), options.storage)
     whole = prune(differentiate(with_accumulators(stored, options.optimizer, options.seed), options.loss))
     return training_slice(whole, options.buffers)
+
+
+def _whole_softmax(graph: Graph) -> Graph:
+    """Without windows of attention, which operators with matrices in memory do not know: a matrix is as large with one."""
+    return replace(graph, nodes=tuple(replace(n, op=Softmax(n.op.beta)) if isinstance(n.op, WindowedSoftmax) else n for n in graph.nodes))
 
 
 def kept_plan(graph: Graph, align: int) -> Plan:

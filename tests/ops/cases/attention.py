@@ -12,6 +12,7 @@ from cases._parts import Rng
 from kiloc.ir.types import Quantization, TensorType, activation, gradient
 from kiloc.ops.fast.attention import ALL, Attention, Rows
 from kiloc.ops.fast.attention_gradient import AttentionGradient
+from kiloc.ops.fast.attention_next import AttentionNext
 from kiloc.ops.model.add import Add
 from kiloc.ops.model.batch_matmul import BatchMatMul
 from kiloc.ops.model.mul import Mul
@@ -49,6 +50,22 @@ def kernel_case(r: Rng, widest: int = 40) -> Case:
     return Case(op, {**types, "table": TABLE}, {**arrays, "table": table.astype(np.int8)}, (y,))
 
 
+def next_case(r: Rng) -> Case:
+    """The first position, the last one of the ring, and the first that takes the place of another among them."""
+    heads, depth, channels, length = int(r.integers(1, 4)), int(r.integers(1, 21)), int(r.integers(1, 21)), int(r.integers(1, 20))
+    rows = Rows((0, 2, 1, 3))
+    types = {o: activation((1, 1, heads, n), scale(r), zero_point(r)) for o, n in (("q", depth), ("k", depth), ("v", channels))}
+    types |= {o: replace(types[one], shape=(1, length, *types[one].shape[2:])) for o, one in (("keys", "k"), ("values", "v"))}
+    score = types["q"].scale * types["k"].scale * depth**0.5 * pick(r, 30.0, 60.0, 200.0), int(r.integers(-30, 31))
+    op = AttentionNext(Attention(score, (scale(r, -7, 1), 0), (1 / 256, -128), 1.0, ALL, ALL, rows, rows, rows, rows))
+    arrays = {o: int8(r, *t.shape) for o, t in types.items()}
+    table = np.clip(np.arange(-128, 128) * pick(r, 1, 0.7, -1), -128, 127).astype(np.int8)
+    count = pick(r, 0, length - 1, length, 2 * length - 1, int(r.integers(0, 2 * length)))
+    more = {"table": TABLE, "count": TensorType((1,), "int16", Quantization((1.0,)))}
+    y = activation((1, 1, heads, channels), types["v"].scale * pick(r, 0.3, 1.0), zero_point(r))
+    return Case(op, {**types, **more}, {**arrays, "table": table, "count": np.array([count], np.int16)}, (y,))
+
+
 def gradient_case(r: Rng) -> Case:
     forward = kernel_case(r, 25)
     assert isinstance(forward.op, Attention)
@@ -65,7 +82,7 @@ def gradient_case(r: Rng) -> Case:
     return Case(op, types, arrays, results)
 
 
-GENERATORS = {"attention": (kernel_case, 40), "attention_gradient": (gradient_case, 60)}
+GENERATORS = {"attention": (kernel_case, 40), "attention_next": (next_case, 40), "attention_gradient": (gradient_case, 60)}
 
 
 def trained(m: Any, x: str, other: str) -> str:

@@ -44,6 +44,15 @@ def kernel_case(r: Rng) -> Case:
     return Case(Gru(), types(r, x, depth, units), {"x": int8(r, *x.shape), **arrays(r, depth, units)}, (y,))
 
 
+def next_case(r: Rng) -> Case:
+    """One step that goes on from a state."""
+    depth, units = int(r.integers(1, 12)), int(r.integers(1, 9))
+    x, y = activation((1, 1, depth), scale(r, -8, 0), zero_point(r)), activation((1, 1, units), pick(r, 1 / 128, f32(1e-3), 0.5), zero_point(r))
+    kept = {"hidden": activation((1, units), y.scale, y.zero_point), "state": TensorType((1, units), "int16", Quantization((2.0**-15,)))}
+    data = {"hidden": int8(r, 1, units), "state": r.integers(-(2**15), 2**15, (1, units)).astype(np.int16)}
+    return Case(Gru(), {**types(r, x, depth, units), **kept}, {"x": int8(r, *x.shape), **arrays(r, depth, units), **data}, (y,))
+
+
 def gradient_case(r: Rng) -> Case:
     """On the result that the operator gives: its rows are what the products read."""
     forward = kernel_case(r)
@@ -54,7 +63,7 @@ def gradient_case(r: Rng) -> Case:
     return Case(GruGradient(room_for(data["recurrent"]), every, shift=int(r.integers(4, 18))), types, data)
 
 
-GENERATORS = {"gru": (kernel_case, 30), "gru_gradient": (gradient_case, 30)}
+GENERATORS = {"gru": (kernel_case, 30), "gru next": (next_case, 20), "gru_gradient": (gradient_case, 30)}
 
 
 def trained(m: Any, x: str, other: str, steps: int = 6) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 from kernel_driver import Case, coarser, codes, int8, pick, scale, zero_point
 
 from cases._parts import Meaning, Rng, both
-from kiloc.ir.types import Quantization, TensorType, activation, gradient
+from cases.wide_layers import int16
+from cases.wide_layers import wide as int16_of
+from kiloc.ir.types import RANGES, Quantization, TensorType, activation, gradient
 from kiloc.ops._normalization import epsilon_of
 from kiloc.ops.model.layer_normalization import BETA_BITS, LayerNormalization, LayerNormalizationGradient
 
@@ -23,14 +25,17 @@ def constants(r: Rng, depth: int, unit: float) -> tuple[dict[str, TensorType], d
     return types, {"gamma": gamma.astype(np.int16), "beta": beta.astype(np.int32)}
 
 
-def kernel_case(r: Rng) -> Case:
+def kernel_case(r: Rng, wide: bool = False) -> Case:
     """Rows of all lengths, with one code alone too, and epsilons that outweigh the variance."""
     depth, rows = pick(r, 1, 2, 3, 16, 65, 300, 2048), int(r.integers(1, 4))
     x = activation((1, rows, depth), scale(r, -10, -1), zero_point(r))
     values = coarser(int8(r, *x.shape), pick(r, 1, 1, 16, 128))
+    if wide:
+        x = int16_of(x.shape, scale(r, -16, -6))
+        values = (int16(r, *x.shape) >> pick(r, 0, 0, 4, 8, 14)).astype(np.int16)
     if r.random() < 0.2:  # one value far from all others: the largest that there is
-        values[:] = -128
-        values[..., 0] = 127
+        values[:] = RANGES[x.dtype][0]
+        values[..., 0] = RANGES[x.dtype][1]
     types, data = constants(r, depth, 2.0**-14)
     y = activation(x.shape, scale(r, -7, -3), zero_point(r))
     epsilon = pick(r, 1e-5, 1e-5, 1e-12, 0.0, 1.0, 100.0)
@@ -38,8 +43,8 @@ def kernel_case(r: Rng) -> Case:
     return Case(op, {"x": x, **types}, {"x": values, **data}, (y,))
 
 
-def gradient_case(r: Rng) -> Case:
-    forward = kernel_case(r)
+def gradient_case(r: Rng, wide: bool = False) -> Case:
+    forward = kernel_case(r, wide)
     shape = forward.types["x"].shape
     assert isinstance(forward.op, LayerNormalization)
     op = LayerNormalizationGradient(shape, forward.op.depth, forward.op.epsilon, shift=int(r.integers(0, 24)))
@@ -47,7 +52,12 @@ def gradient_case(r: Rng) -> Case:
     return Case(op, types, {"g": codes(r, *shape), "x": forward.arrays["x"], "gamma": forward.arrays["gamma"]})
 
 
-GENERATORS = {"layer_normalization": (kernel_case, 40), "layer_normalization_gradient": (gradient_case, 40)}
+GENERATORS = {
+    "layer_normalization": (kernel_case, 40),
+    "layer_normalization int16": (lambda r: kernel_case(r, True), 40),
+    "layer_normalization_gradient": (gradient_case, 40),
+    "layer_normalization_gradient int16": (lambda r: gradient_case(r, True), 40),
+}
 
 
 def trained(m: Any, x: str, other: str) -> str:

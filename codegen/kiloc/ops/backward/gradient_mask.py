@@ -1,6 +1,6 @@
 """Stopping a gradient where the forward result was clamped.
 
-mask = (y > low) and (y < high), from the saved int8 result or from one saved bit an element. Without it deep networks
+mask = (y > low) and (y < high), from the saved int8 or int16 result or from one saved bit an element. Without it deep networks
 do not train. The layer whose result the loss reads is not masked: a saturated wrong class must still learn.
 """
 
@@ -35,6 +35,15 @@ def image_height(x: TensorType, multiple: int = 1) -> int:
     return rows if rows and x.size // rows % multiple == 0 else 0
 
 
+def suffix(t: NodeTypes) -> str:
+    """Of the kernels that read a forward result."""
+    return {"int8": "_s8", "int16": "_s16"}[t.type("y").dtype]
+
+
+def source(t: NodeTypes) -> str:
+    return "mask_s16.c" if t.type("y").dtype == "int16" else "mask.c"
+
+
 def unpack(bits: Array, shape: tuple[int, ...]) -> Array:
     """Packed bits [N, bytes], lowest bit first, to [N, *shape] of 0 and 1."""
     size = int(np.prod(shape))
@@ -50,6 +59,7 @@ class MaskGradient(Op):
     mnemonic: ClassVar[str] = "mask_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y")
     in_place: ClassVar[str | None] = "g"
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
 
     low: int = -128
     high: int = 127
@@ -72,7 +82,7 @@ class MaskGradient(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.type("g").size, "low": self.low, "high": self.high}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["y"]), Argument(n.outputs[0]))
-        return KernelCall("kt_mask_gradient_s8", "kt_mask_params", fields, arguments, source="kernels/elementwise/mask.c")
+        return KernelCall(f"kt_mask_gradient{suffix(t)}", "kt_mask_params", fields, arguments, source=f"kernels/elementwise/{source(t)}")
 
 
 @register
@@ -83,6 +93,7 @@ class SaveMask(Op):
     role: ClassVar[str] = "backward"
     mnemonic: ClassVar[str] = "save_mask"
     operands: ClassVar[tuple[str, ...]] = ("y",)
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
 
     low: int = -128
     high: int = 127
@@ -103,7 +114,7 @@ class SaveMask(Op):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {"size": t.type("y").size, "low": self.low, "high": self.high}
         arguments = (Argument(n.inputs["y"]), Argument(n.outputs[0]))
-        return KernelCall("kt_save_mask_s8", "kt_mask_params", fields, arguments, source="kernels/elementwise/mask.c")
+        return KernelCall(f"kt_save_mask{suffix(t)}", "kt_mask_params", fields, arguments, source=f"kernels/elementwise/{source(t)}")
 
 
 @register

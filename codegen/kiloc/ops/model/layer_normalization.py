@@ -1,4 +1,4 @@
-"""LayerNormalization of .onnx files: (x - mean) / sqrt(variance + epsilon) gamma + beta over rows of int8 values, in integers.
+"""LayerNormalization of .onnx files: (x - mean) / sqrt(variance + epsilon) gamma + beta over rows of int8 or int16 values, in integers.
 
 The file gives no step inside of it a scale, so none is rounded to 8 bits: sums are exact, a normalised value has 20 bits behind the point, gamma 16
 bits in all. So the result is within a step of what runtimes compute in float32.
@@ -38,6 +38,8 @@ LARGEST_BETA = 1 << 24
 """In its units: what float32 holds exactly."""
 COARSE_BITS = 12
 """Of normalised values in the gradient."""
+FINER_BITS = {"int8": 0, "int16": 6}
+"""That sums of the gradient have below s_g s_gamma / s_x: the steps of int16 are finer, and without them little of a gradient would be left."""
 
 
 def row_check(t: NodeTypes, depth: int, epsilon: float) -> str | None:
@@ -56,6 +58,7 @@ class LayerNormalization(Op):
 
     mnemonic: ClassVar[str] = "layer_normalization"
     operands: ClassVar[tuple[str, ...]] = ("x", "gamma", "beta")
+    element_types: ClassVar[tuple[str, ...]] = ("int8", "int16")
     in_place: ClassVar[str | None] = "x"
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("LayerNormalization",))
     oracle: ClassVar[str] = "onnxruntime"
@@ -66,6 +69,8 @@ class LayerNormalization(Op):
     def check(self, t: NodeTypes) -> str | None:
         if t.type("x").size != t.result().size or t.type("beta").shape != (self.depth,):
             return f"turns {t.type('x').shape} into {t.result().shape} with a beta of {t.type('beta').shape}"
+        if t.result().dtype != "int8":
+            return f"gives {t.result().dtype}; its result is int8"
         return row_check(t, self.depth, self.epsilon) or far_apart(self.multiplier(t)[1])
 
     def multiplier(self, t: NodeTypes) -> tuple[int, int]:
@@ -89,8 +94,7 @@ class LayerNormalization(Op):
         more: dict[str, Field] = {"multiplier": multiplier, "shift": shift, "output_offset": t.result().zero_point}
         fields = {**row_fields(t, n, self.depth, self.epsilon), **more}
         arguments = (Argument(n.inputs["x"]), Argument(n.inputs["beta"]), Argument(n.outputs[0]))
-        source = "kernels/normalization/layer_normalization.c"
-        return KernelCall("kt_layer_normalization_s8", "kt_layer_normalization_params", fields, arguments, source=source)
+        return row_kernel(t, "kt_layer_normalization", fields, arguments)
 
     # -- files ----------------------------------------------------------------------------------------
     @classmethod
@@ -152,6 +156,12 @@ def row_fields(t: NodeTypes, n: Names, depth: int, epsilon: float) -> dict[str, 
     }  # fmt: skip
 
 
+def row_kernel(t: NodeTypes, name: str, fields: dict[str, Field], arguments: tuple[Argument, ...]) -> KernelCall:
+    """The form of a kernel for the element type of x."""
+    end, file = ("_s16", "_s16.c") if t.type("x").dtype == "int16" else ("_s8", ".c")
+    return KernelCall(f"{name}{end}", f"{name}_params", fields, arguments, source=f"kernels/normalization/{name.removeprefix('kt_')}{file}")
+
+
 @register
 @dataclass(frozen=True)
 class LayerNormalizationGradient(RequantizedGradient):
@@ -159,6 +169,7 @@ class LayerNormalizationGradient(RequantizedGradient):
 
     mnemonic: ClassVar[str] = "layer_normalization_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "x", "gamma")
+    element_types: ClassVar[tuple[str, ...]] = LayerNormalization.element_types
     in_place: ClassVar[str | None] = "g"
 
     x_shape: tuple[int, ...] = ()
@@ -172,7 +183,7 @@ class LayerNormalizationGradient(RequantizedGradient):
         return row_check(t, self.depth, self.epsilon)
 
     def unit(self, t: NodeTypes) -> float:
-        return float(t.type("g").scale * t.type("gamma").scale / t.type("x").scale)
+        return float(t.type("g").scale * t.type("gamma").scale / t.type("x").scale) * 2.0 ** -FINER_BITS[t.type("x").dtype]
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         epsilon = epsilon_of(self.epsilon, self.depth, e.type("x").scale)
@@ -182,7 +193,8 @@ class LayerNormalizationGradient(RequantizedGradient):
         h = batch(e, "g", -1, self.depth) * nm.shift_round(e.wide("gamma"), 8)
         product = shift_round_wide((h * coarse).sum(-1, keepdims=True), COARSE_BITS)
         rest = (self.depth * h - h.sum(-1, keepdims=True) - shift_round_wide(product * coarse, COARSE_BITS)) * rows.root
-        return nm.saturate32(shift_round_wide(rest, 30 + rows.halvings)).reshape(-1, *self.x_shape[1:])
+        below = 30 - FINER_BITS[e.type("x").dtype] + rows.halvings
+        return nm.saturate32(shift_round_wide(rest, below)).reshape(-1, *self.x_shape[1:])
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         t = e.type("x")
@@ -199,5 +211,4 @@ class LayerNormalizationGradient(RequantizedGradient):
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {**row_fields(t, n, self.depth, self.epsilon), "shift": self.shift}
         arguments = (Argument(n.inputs["g"]), Argument(n.inputs["x"]), Argument(n.outputs[0]))
-        source = "kernels/normalization/layer_normalization_gradient.c"
-        return KernelCall("kt_layer_normalization_gradient_s8", "kt_layer_normalization_gradient_params", fields, arguments, source=source)
+        return row_kernel(t, "kt_layer_normalization_gradient", fields, arguments)

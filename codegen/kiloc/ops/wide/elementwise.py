@@ -11,11 +11,12 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, register
 from .._activation import clamp_range, far_apart
 from .._broadcast import aligned, broadcast, stretches
-from .._wide_ranges import is_exact, never_clamps
+from .._wide_ranges import never_clamps
 from ..backward.elementwise_gradient import SumGradient
+from ..backward.gradient_mask import masked
 from ._layer import WideOp, not_symmetric
 
 if TYPE_CHECKING:
@@ -120,12 +121,10 @@ class WideSum(WideElementwise):
         return nm.requantize(terms[0] + self.sign * terms[1], *last)
 
     def gradient(self, b: GradientBuilder, node: Node, dy: str) -> dict[str, str]:
-        """That of the result, for sums that cannot leave int16: there is nothing to mask."""
+        """That of the result, masked where the ranges of what is added do not show that no sum leaves int16."""
         t = b.types(node)
-        if self.activation != "none" or not is_exact(self, t):
-            raise NoGradient("sums of int16 train where both operands and the result have one scale, and no activation is fused")
-        if not never_clamps(b.graph, node):
-            raise NoGradient("its int16 results may saturate; sums train where the ranges of what is added show that they never do")
+        if self.activation != "none" or not never_clamps(b.graph, node):
+            dy = masked(b, node, dy, *clamp_range(self.activation, t.result()))
         found = {}
         for operand, sign in (("x", 1), ("other", self.sign)):
             if b.wants(node.inputs[operand]):

@@ -322,9 +322,11 @@ typedef struct {
 
 /* result = g where low < y < high, else 0. In place on g. */
 void kt_mask_gradient_s8(const kt_mask_params *params, const int8_t *g, const int8_t *y, int8_t *result);
+void kt_mask_gradient_s16(const kt_mask_params *params, const int8_t *g, const int16_t *y, int8_t *result);
 
 /* mask: one bit an element, lowest bit first, 1 where low < y < high; (size + 7) / 8 bytes, the last filled with 0. */
 void kt_save_mask_s8(const kt_mask_params *params, const int8_t *y, uint8_t *mask);
+void kt_save_mask_s16(const kt_mask_params *params, const int16_t *y, uint8_t *mask);
 
 /* result = g where the bit is 1, else 0. In place on g. */
 void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8_t *mask, int8_t *result);

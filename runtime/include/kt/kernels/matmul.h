@@ -69,6 +69,18 @@ typedef struct {
 /* y = softmax(q k^T) v, a row at a time. scratch: channels int32 and a row of keys int8, each a multiple of 4 bytes. */
 void kt_attention_s8(const kt_attention_params *params, const int8_t *q, const int8_t *k, const int8_t *v, int8_t *y, int32_t *scratch);
 
+/* row: of one query, which sees all keys. length: positions that are kept; bytes: of the keys and of the values of one. */
+typedef struct {
+    kt_attention_params row;
+    int32_t length;
+    int32_t bytes[2];
+} kt_attention_next_params;
+
+/* Attention of a position to itself and to those before it. keys, values: of the last `length` positions, k and v are put among them; count: of positions so
+ * far, less `length` where there were twice as many. A new sequence begins with a count of 0. scratch: as of kt_attention_s8. */
+void kt_attention_next_s8(const kt_attention_next_params *params, const int8_t *q, const int8_t *k, const int8_t *v, int8_t *keys, int8_t *values,
+                          int16_t *count, int8_t *y, int32_t *scratch);
+
 /* rates: g times v, a row for each query, a column for each key; rate_shift: to the gradients of probabilities, softmax_shift: from these to those of
  * what the softmax reads. through: 256 gradients of scores for the codes of those, and 256 masks by the scores' codes. shift: of dq, dk and dv. */
 typedef struct {

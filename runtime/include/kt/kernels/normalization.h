@@ -24,6 +24,9 @@ typedef struct {
 /* y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, row by row; beta [depth] in 1/32 of gamma's units. In place on x. */
 void kt_layer_normalization_s8(const kt_layer_normalization_params *params, const int8_t *x, const int32_t *beta, int8_t *y);
 
+/* The same of int16 values without a zero point; not in place. */
+void kt_layer_normalization_s16(const kt_layer_normalization_params *params, const int16_t *x, const int32_t *beta, int8_t *y);
+
 typedef struct {
     int32_t rows;
     int32_t depth;
@@ -36,6 +39,9 @@ typedef struct {
 /* With h = g * gamma and n the normalised x: dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon), in units of s_g * s_gamma / s_x,
  * which are shifted by `shift`. In place on g. */
 void kt_layer_normalization_gradient_s8(const kt_layer_normalization_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx);
+
+/* The same with x of int16, in units of s_g * s_gamma / s_x / 2^6. In place on g. */
+void kt_layer_normalization_gradient_s16(const kt_layer_normalization_gradient_params *params, const int8_t *g, const int16_t *x, int8_t *dx);
 
 #ifdef __cplusplus
 }

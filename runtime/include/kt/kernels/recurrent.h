@@ -113,6 +113,9 @@ typedef struct {
 /* y = the state of a gated recurrent unit after each step, which began from 0. bias [3 * units]. scratch: 2 * units bytes. */
 void kt_gru_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int16_t *scratch);
 
+/* One step, which goes on from hidden, the row of y before it, and state; both become those behind it. */
+void kt_gru_next_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *state, int8_t *y);
+
 /* Members as in kt_lstm_gradient_params. */
 typedef struct {
     kt_gru_params layer;

@@ -5,7 +5,7 @@
 #include "kt/kernels/elementwise.h"
 #include "kt/numerics.h"
 
-static inline int kt_passes(kt_mask_params params, int8_t y)
+static inline int kt_passes(kt_mask_params params, int32_t y)
 {
     return y > params.low && y < params.high;
 }

@@ -2,17 +2,7 @@
  *
  *     h = g * gamma (gamma in 8 bits), n = the normalised x
  *     dx = (depth * h - sum(h) - n * sum(h * n)) / (depth * sqrt(variance + epsilon)) */
-#include "kt/kernels/normalization.h"
 #include "row.h"
-
-#define COARSE_BITS 12
-/* Of normalised values. */
-
-/* A normalised value in 2^-COARSE_BITS. */
-static int32_t coarse(const kt_row *row, int32_t depth, int32_t x)
-{
-    return kt_shift_round(normalized(row, depth, x), NORMALIZED_BITS - COARSE_BITS);
-}
 
 void kt_layer_normalization_gradient_s8(const kt_layer_normalization_gradient_params *params, const int8_t *g, const int8_t *x, int8_t *dx)
 {
@@ -30,10 +20,7 @@ void kt_layer_normalization_gradient_s8(const kt_layer_normalization_gradient_pa
         }
         product = shift_round_wide(product, COARSE_BITS);
         for (i = 0; i < p.depth; i++) {
-            const int32_t h = g[i] * kt_shift_round(p.gamma[i], 8);
-            const int64_t along = shift_round_wide(product * coarse(&row, p.depth, x[i]), COARSE_BITS);
-            const int64_t rest = ((int64_t)p.depth * h - sum - along) * row.root;
-            dx[i] = kt_saturate8(kt_shift_round(kt_saturate32(shift_round_wide(rest, 30 + row.halvings)), p.shift));
+            dx[i] = through_row(&p, &row, g[i] * kt_shift_round(p.gamma[i], 8), sum, product, x[i], 0);
         }
         g += p.depth;
         x += p.depth;

@@ -1,7 +1,8 @@
-/* row.h: the mean and the spread of a row of int8 values, in integers. */
+/* row.h: the mean and the spread of a row of int8 or int16 values, in integers. */
 #ifndef KT_NORMALIZATION_ROW_H
 #define KT_NORMALIZATION_ROW_H
 
+#include "kt/kernels/normalization.h"
 #include "kt/numerics.h"
 
 #define FRACTION 8
@@ -35,18 +36,11 @@ static inline int32_t inverse_root(int32_t u)
     return kt_high_multiply(y, INT32_C(1518500250));
 }
 
-/* epsilon: in the units of the variance. */
-static inline kt_row row_of(const int8_t *x, int32_t depth, uint64_t epsilon)
+/* Of a row with this sum and sum of squares; epsilon: in the units of the variance. */
+static inline kt_row row_with(int32_t sum, uint64_t squares, int32_t depth, uint64_t epsilon)
 {
-    kt_row row = {0, 0, 0};
-    uint32_t squares = 0;
-    uint64_t spread;
-    int32_t i;
-    for (i = 0; i < depth; i++) {
-        row.sum += x[i];
-        squares += (uint32_t)(x[i] * x[i]);
-    }
-    spread = (uint64_t)squares * (uint32_t)depth - (uint64_t)((int64_t)row.sum * row.sum);
+    kt_row row = {sum, 0, 0};
+    uint64_t spread = squares * (uint32_t)depth - (uint64_t)((int64_t)sum * sum);
     spread = (spread << FRACTION) + epsilon;
     if (spread == 0) {
         spread = 1;
@@ -61,11 +55,60 @@ static inline kt_row row_of(const int8_t *x, int32_t depth, uint64_t epsilon)
     return row;
 }
 
+static inline kt_row row_of(const int8_t *x, int32_t depth, uint64_t epsilon)
+{
+    int32_t sum = 0, i;
+    uint32_t squares = 0;
+    for (i = 0; i < depth; i++) {
+        sum += x[i];
+        squares += (uint32_t)(x[i] * x[i]);
+    }
+    return row_with(sum, squares, depth, epsilon);
+}
+
+static inline kt_row row_of_s16(const int16_t *x, int32_t depth, uint64_t epsilon)
+{
+    int32_t sum = 0, i;
+    uint64_t squares = 0;
+    for (i = 0; i < depth; i++) {
+        sum += x[i];
+        squares += (uint32_t)(x[i] * x[i]);
+    }
+    return row_with(sum, squares, depth, epsilon);
+}
+
 /* (x - mean) / sqrt(variance + epsilon) in 2^-NORMALIZED_BITS. */
 static inline int32_t normalized(const kt_row *row, int32_t depth, int32_t x)
 {
     const int64_t distance = (int64_t)(depth * x - row->sum) * row->root;
     return (int32_t)shift_round_wide(distance, 42 - NORMALIZED_BITS - FRACTION / 2 + row->halvings);
+}
+
+/* A value of a row normalised, times gamma, plus beta, as a code of the result. */
+static inline int8_t scaled(const kt_layer_normalization_params *p, const kt_row *row, int32_t i, int32_t x, int32_t beta)
+{
+    const int64_t product = (int64_t)normalized(row, p->depth, x) * p->gamma[i];
+    const int32_t sum = kt_add_saturated((int32_t)shift_round_wide(product, 15), beta);
+    return kt_clamp_with_offset(kt_requantize(sum, p->multiplier, p->shift), p->output_offset, INT8_MIN, INT8_MAX);
+}
+
+#define COARSE_BITS 12
+/* Of normalised values in the gradient. */
+
+/* A normalised value in 2^-COARSE_BITS. */
+static inline int32_t coarse(const kt_row *row, int32_t depth, int32_t x)
+{
+    return kt_shift_round(normalized(row, depth, x), NORMALIZED_BITS - COARSE_BITS);
+}
+
+/* An element of the gradient. h: that of the result times gamma; sum: of a row of them; product: of them times the normalised row; fraction: bits
+ * that the units of the gradient have below those of an int8 row. */
+static inline int8_t through_row(const kt_layer_normalization_gradient_params *p, const kt_row *row, int32_t h, int32_t sum, int64_t product,
+                                 int32_t x, int32_t fraction)
+{
+    const int64_t along = shift_round_wide(product * coarse(row, p->depth, x), COARSE_BITS);
+    const int64_t rest = ((int64_t)p->depth * h - sum - along) * row->root;
+    return kt_saturate8(kt_shift_round(kt_saturate32(shift_round_wide(rest, 30 - fraction + row->halvings)), p->shift));
 }
 
 #endif

@@ -14,9 +14,7 @@ void kt_gru_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias
     for (step = 0; step < p.steps; step++) {
         for (unit = 0; unit < p.units; unit++) {
             const kt_gru_unit found = gru_unit(&p, unit, x, bias, before);
-            const int32_t state = next_state(&found, scratch[unit]);
-            scratch[unit] = (int16_t)state;
-            y[unit] = kt_clamp_with_offset(kt_requantize(state, p.output_multiplier, p.output_shift), p.hidden_zero, INT8_MIN, INT8_MAX);
+            y[unit] = gru_result(&p, &found, scratch + unit);
         }
         before = y;
         x += p.depth;

@@ -69,4 +69,12 @@ static inline int32_t next_state(const kt_gru_unit *u, int32_t before)
     return clamp16(u->gate[NEW_GATE] + (int32_t)((kept + (1 << 14)) >> 15));
 }
 
+/* The result of one unit; its state moves on. */
+static inline int8_t gru_result(const kt_gru_params *p, const kt_gru_unit *u, int16_t *state)
+{
+    const int32_t next = next_state(u, *state);
+    *state = (int16_t)next;
+    return kt_clamp_with_offset(kt_requantize(next, p->output_multiplier, p->output_shift), p->hidden_zero, INT8_MIN, INT8_MAX);
+}
+
 #endif
