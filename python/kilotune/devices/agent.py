@@ -14,9 +14,10 @@ from kiloc.emit import Written
 
 from .. import boards, toolchain
 from . import frames
-from .base import AREAS, Device
+from .base import Device
 from .errors import DeviceError, check_status
 from .host import compare_with_manifest
+from .interface import AREAS
 from .manifest import Manifest
 from .stored_adapters import StoredAdapters
 
