@@ -209,8 +209,9 @@ def _check_sharing(options: Options) -> None:
     where = f"shard={options.shard!r}"
     if not (options.methods and options.train):
         raise CompileError(where, "nothing is trained, so an optimizer has no state", "leave shard out, or train")
-    if options.replay or any(getattr(m, "extra_classes", None) for m in options.methods) or options.slice_instructions is not None:
-        what = "is asked for beside a replay buffer, a head with room or slices of a step, which devices that train together do not have"
+    room = any(getattr(m, "extra_classes", None) for m in options.methods)
+    if options.replay or room or options.slice_instructions is not None or options.moments:
+        what = "is asked for beside a replay buffer, a head with room, slices of a step or running moments, which each device would have of its own"
         raise CompileError(where, what, "leave them out")
     if options.accumulate == 1:
         raise CompileError(where, "with accumulate=1 each sample updates by itself, and no sum is exchanged", "pass accumulate=8, for example")

@@ -354,11 +354,7 @@ def build_context(
     constants = Constants(graph.with_values(planned), Identifiers(graph.name))
     slow = page_layout(constants.graph)
     context.page_bytes, context.moment_bytes = slow.bytes, slow.moments
-    held = "values" if context.adapters else "state"
-    writer = FunctionWriter(constants, infer.plan.offsets, caller_buffers(infer.graph), slow, held)
-    writer.add(infer.kernels.nodes)
-    context.infer = writer.function
-    context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
+    _add_inference(context, infer, constants, slow)
     if infer.graph.buffers == "arena":
         names = zip(context.inputs + context.outputs, (*identifiers, *outputs), strict=True)
         context.offsets = {c_name: infer.plan.offsets[value] for (c_name, _), value in names}
@@ -370,13 +366,20 @@ def build_context(
     if train:
         _add_training(graph, train, context, constants, slow, replay, shard)
         if new_classes is not None:
-            writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
-            context.new_classes = c_new_classes(new_classes, train, constants, writer)
+            added = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
+            context.new_classes = c_new_classes(new_classes, train, constants, added)
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def _add_inference(context: ModelContext, infer: Slice, constants: Constants, slow: Layout) -> None:
+    writer = FunctionWriter(constants, infer.plan.offsets, caller_buffers(infer.graph), slow, "values" if context.adapters else "state")
+    writer.add(infer.kernels.nodes)
+    context.infer = writer.function
+    context.infer_peak = infer.plan.steps[infer.plan.peak_step].name if infer.plan.steps else ""
 
 
 def add_slices(context: ModelContext, graph: Graph, train: Slice, budget: int, instructions: Mapping[str, int]) -> None:
