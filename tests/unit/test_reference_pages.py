@@ -135,6 +135,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
         "streaming": (streaming(), Options()),
+        "slices": (tiny(), Options(methods=(last,), slice_instructions=1)),
         "replay": (tiny(), Options(methods=(last,), replay=kt.Replay(4))),
     }
     measured = {name: (LINKED, STACK) if name == "training" else (None, None) for name in cases}
