@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime bench-field-meters fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ personal-voice: boards $(DEMO)  ## an emulated board learns its owner's voice an
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
 
+meter-digits: boards $(DEMO)  ## a reader of meters learns one that it never saw, and forgets none of the others
+	$(BIN)/python examples/meter_digits/run.py
+
 fleet: boards $(DEMO)  ## two emulated boards and eight host clients learn together over Flower
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo,federated]'
 	$(BIN)/python examples/federated/fleet.py
@@ -69,7 +72,10 @@ patient-ecg: boards $(DEMO)  ## another patient's heart: without labels, then wi
 predictive-maintenance: boards $(DEMO)  ## a bearing on another machine: an autoencoder and its alarm adapt on an emulated board
 	$(BIN)/python examples/predictive_maintenance/run.py
 
-examples: demo personalise voice continual-digits personal-voice sensor-drift patient-ecg predictive-maintenance  ## run the examples, one after the other
+examples: demo personalise voice meter-digits continual-digits personal-voice sensor-drift patient-ecg predictive-maintenance  ## run the examples, one after the other
+
+bench-field-meters: setup  ## what 30 and 100 images of a meter bring, beside other methods and central training (long)
+	$(BIN)/python benchmarks/field_meters.py --write docs/field
 
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py

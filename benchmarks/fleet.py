@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ STRATEGIES: dict[str, dict[str, float]] = {
     "fedavg": {}, "fedprox": {"proximal_mu": 0.1}, "fedadam": {"eta": 0.5}, "fedyogi": {"eta": 0.5},
     "fedmedian": {}, "multikrum": {"num_malicious_nodes": 1, "num_nodes_to_select": 8},
 }  # fmt: skip
-ROWS = 10
-"""Samples of a simulated client, of which it trains on eight."""
+ROWS, TRAINED = 10, 8
+"""Samples of a simulated client, and how many of them it trains on."""
 TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 
 
@@ -128,11 +128,45 @@ def strategies(scratch: Path, done: Callable[[str, Callable[[], Any]], Any]) -> 
     return rows
 
 
+def in_turn(scratch: Path, clients: int) -> dict[str, float]:
+    """A round of clients that take turns on one device of this process: seconds of its processor, and megabytes that the round added to it."""
+    build = kt.build(kt.load(DIGITS), scratch / f"turns-{clients}", method=METHODS[USUAL], calibration=digits().base.x[:32], measure=False)
+    x, y = many(clients)
+    with build.open() as device:
+        like = flower.first_adapter(device)
+
+        def replies() -> Iterator[Message]:
+            for client in range(clients):
+                content = RecordDict({"arrays": flower.packed(like), "config": ConfigRecord({"server-round": 1})})
+                message = Message(content, dst_node_id=client + 1, message_type=MessageType.TRAIN)
+                rows = slice(client * ROWS, client * ROWS + TRAINED)
+                yield flower.train_reply(message, device, x[rows], y[rows])
+
+        strategy = flower.ExactAdapters(like)
+        next(replies())  # what is loaded once
+        own = Path("/proc/self")
+        (own / "clear_refs").write_text("5")  # what was held at most, from now on
+        before, began = held(own, "VmRSS"), time.process_time()
+        strategy.aggregate_train(1, replies())
+        return {"seconds": time.process_time() - began, "megabytes": held(own, "VmHWM") - before}
+
+
+def held(process: Path, what: str) -> float:
+    """Megabytes that a process holds, VmRSS, or has held at most, VmHWM."""
+    return next(int(line.split()[1]) / 1024 for line in (process / "status").read_text().splitlines() if line.startswith(what))
+
+
+def many(clients: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """ROWS digits for each client, as the changed sensor sees them; those of scikit-learn over and over, each with noise of its own."""
+    images, labels = load_digits(return_X_y=True)
+    repeated = np.resize(images, (clients * ROWS, 64)).reshape(-1, 8, 8).astype(np.float64)
+    return quantized(change_sensor(repeated)), np.resize(labels, clients * ROWS)
+
+
 def scale(folder: Path, clients: int, boards: int = 0, window: int = 200) -> dict[str, float]:
     """Two rounds that Flower simulates: seconds of the second, and megabytes of the server's process at most."""
-    app, images = folder / "app", load_digits(return_X_y=True)
-    x, y = np.resize(images[0], (clients * ROWS, 64)).reshape(-1, 8, 8).astype(float), np.resize(images[1], clients * ROWS)
-    np.savez(folder / "samples.npz", x=quantized(change_sensor(x)), y=y)
+    app, (x, y) = folder / "app", many(clients)
+    np.savez(folder / "samples.npz", x=x, y=y)
     made = ["federated", "new", app, "--model", DIGITS, "--data", folder / "samples.npz", "--method", "bias", "--method", "lora=all"]
     subprocess.run([BIN / "kilotune", *made], check=True, stdout=subprocess.DEVNULL)
     for where in ("host", *([BOARD] if boards else [])):
@@ -165,7 +199,7 @@ def server_memory(port: int) -> float:
         try:
             command = (process / "cmdline").read_bytes()
             if b"flwr-simulation" in command and str(port).encode() in command:
-                return next(int(line.split()[1]) / 1024 for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
+                return held(process, "VmHWM")
         except (OSError, StopIteration):
             continue
     return 0.0
@@ -180,16 +214,24 @@ about 24 digits, of which each has few kinds often (a Dirichlet distribution of 
 them. With one hostile client: it trains, and sends its values with the other sign and eight times as large. Rates of servers and the proximal
 term were chosen on another draw. Names are those of a configuration: the first five are kilotune's, the others Flower's on real values, rounded
 to an adapter after each round."""
-GROWN = f"""Simulated by Flower on Ray, on this computer's cores: every client has {ROWS} digits, trains an epoch on eight of them with the
-generated C, and sends its adapter. Seconds are of the second round, since the first one starts Ray. Memory is the most that the process of
-Flower's server held, in which the simulation keeps all messages, too; the strategy adds adapters up as they come, at most 200 under way."""
+TURNS = f"""Every client has {ROWS} digits, trains an epoch on {TRAINED} of them with the generated C, and sends its adapter. Here they take turns
+in one process, without transport: seconds of a processor for a round, and what the process held more at most than before it. The strategy adds
+adapters up as they come, so that memory does not grow with the number of clients."""
+GROWN = """The same simulated by Flower on Ray, on this computer's cores. Seconds are of the second round, since the first one starts Ray. Memory
+is the most that the process of Flower's server held, in which the simulation keeps all messages, too, of which at most 200 are under way."""
 
 
-def page(travels: list[str], reached: list[str], grown: list[str]) -> str:
+def page(travels: list[str], reached: list[str], turns: list[str], grown: list[str]) -> str:
     parts = [
         ("What travels", TRAVELS, "| trained | adapter | a round, both ways | constants of the model |", travels),
         ("Strategies", REACHED, "| strategy | after 1 round | after all | after all, one client hostile |", reached),
-        ("Many clients", GROWN, "| clients | of these on emulated boards | adapters taken | seconds a round | memory of the server, MB |", grown),
+        ("Many clients", TURNS, "| clients | seconds of a processor | memory that a round added, MB |", turns),
+        (
+            "Many simulated clients",
+            GROWN,
+            "| clients | on emulated boards | adapters taken | seconds a round | memory, MB |",
+            grown,
+        ),
     ]
     lines = ["# A fleet", "", wrapped(HEAD)]
     for title, text, head, rows in parts:
@@ -202,6 +244,7 @@ def page(travels: list[str], reached: list[str], grown: list[str]) -> str:
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--clients", type=int, nargs="*", default=[10, 100, 1000])
+    options.add_argument("--turns", type=int, nargs="*", default=[10, 100, 1000, 10000])
     options.add_argument("--boards", type=int, default=4, help="emulated boards beside ten times as many host clients")
     options.add_argument("--keep", type=Path, help="a file of what is finished")
     options.add_argument("--write", type=Path)
@@ -219,7 +262,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         travels = traffic(Path(scratch))
         print("\n".join(travels), flush=True)
-        reached, grown = strategies(Path(scratch), done), []
+        reached, turns, grown = strategies(Path(scratch), done), list[str](), list[str]()
+        for clients in given.turns:
+            row = done(f"turns {clients}", lambda c=clients: in_turn(Path(scratch), c))
+            turns.append(f"| {clients:,} | {row['seconds']:.1f} | {row['megabytes']:.1f} |")
+            print(turns[-1], flush=True)
         kinds = [(clients, 0) for clients in given.clients] + ([(11 * given.boards, given.boards)] if given.boards else [])
         for clients, boards in kinds:
             folder = Path(scratch) / f"scale-{clients}-{boards}"
@@ -228,7 +275,7 @@ def main() -> None:
             grown.append(f"| {clients:,} | {boards} | {row['taken']:,} | {row['seconds']:.1f} | {row['megabytes']:.0f} |")
             print(grown[-1], flush=True)
     if given.write:
-        given.write.write_text(page(travels, reached, grown))
+        given.write.write_text(page(travels, reached, turns, grown))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+from finished import Finished
 from fleets import FLEETS, Client, Fleet
 from prose import wrapped
 from scenarios import DATA
@@ -30,22 +32,23 @@ ROUNDS, EPOCHS, RANK, NEW_EPOCHS, FEW = 8, 2, 4, 4, 10
 RANKS = (2, 4, 8)
 """Of clients in turn, where they differ."""
 RULES = ("A and B apart", "A frozen", "product", "product, ranks 2, 4, 8")
-Aggregate = Callable[[list[kt.Adapter], list[int]], kt.Adapter]
-Scores = dict[str, list[float]]
+Outcome = dict[str, Any]
+"""Of one draw of a fleet: "scores" by what was done, those of the "late" client, of the "rules" of averaging, of the "rounds" of the first rule; and
+"bytes" of an adapter."""
 
 
 @dataclass
 class Found:
-    """Of a fleet: scores by what was done, each draw's; and by rule of averaging, after each round."""
+    """Of a fleet, all draws."""
 
-    title: str
-    metric: str
-    clients: int = 0
-    adapter_bytes: int = 0
-    scores: Scores = field(default_factory=dict)
-    late: Scores = field(default_factory=dict)
-    rules: Scores = field(default_factory=dict)
-    rounds: list[list[float]] = field(default_factory=list)
+    fleet: Fleet
+    outcomes: list[Outcome]
+
+    def of(self, part: str, title: str) -> list[float]:
+        return [float(outcome[part][title]) for outcome in self.outcomes]
+
+    def mean(self, part: str, title: str) -> float:
+        return float(np.mean(self.of(part, title)))
 
 
 class Trainer:
@@ -138,99 +141,83 @@ def federated(t: Trainer, clients: Sequence[Client], draw: int, rule: str, judge
     return shared[RANK], scores
 
 
-def measure(name: str, draws: Sequence[int]) -> Found:
-    """All of one fleet."""
-    first = FLEETS[name](draws[0])
-    found = Found(first.title, first.metric, len(first.clients))
-    with tempfile.TemporaryDirectory() as folder:
-        t = Trainer(first, Path(folder))
-        for draw in draws:
-            fleet = FLEETS[name](draw)
-            clients, every = fleet.clients, len(fleet.clients)
-            base = t.base()
-            found.adapter_bytes = len(base)
-            passes = ROUNDS * EPOCHS
-            alone = [t.trained(base, c.x, c.y, passes, draw) for c in clients]
-            x, y = (np.concatenate([getattr(c, part) for c in clients]) for part in ("x", "y"))
-            central = t.trained(base, x, y, passes, draw)
-            add(found.scores, "before", t.score([base] * every, clients))
-            add(found.scores, "alone", t.score(alone, clients))
-            add(found.scores, "alone, on all", float(np.mean([t.score([a] * every, clients) for a in alone])))
-            add(found.scores, "central", t.score([central] * every, clients))
-            for rule in RULES:
-                shared, rounds = federated(t, clients, draw, rule)
-                add(found.rules, rule, rounds[-1])
-                if rule == RULES[0]:
-                    found.rounds.append(rounds)
-                    add(found.scores, "federated", rounds[-1])
-                    own = [t.trained(shared, c.x, c.y, EPOCHS, draw) for c in clients]
-                    add(found.scores, "federated, then own", t.score(own, clients))
-            late(t, fleet, draw, found)
-            print(name, draw, {k: round(v[-1], 3) for k, v in (found.scores | found.rules | found.late).items()}, flush=True)
-    return found
+def measure(t: Trainer, fleet: Fleet, draw: int) -> Outcome:
+    """One draw of a fleet."""
+    clients, every, base, passes = fleet.clients, len(fleet.clients), t.base(), ROUNDS * EPOCHS
+    alone = [t.trained(base, c.x, c.y, passes, draw) for c in clients]
+    x, y = (np.concatenate([getattr(c, part) for c in clients]) for part in ("x", "y"))
+    central = t.trained(base, x, y, passes, draw)
+    scores = {
+        "before": t.score([base] * every, clients),
+        "alone": t.score(alone, clients),
+        "alone, on all": float(np.mean([t.score([a] * every, clients) for a in alone])),
+        "central": t.score([central] * every, clients),
+    }
+    shared, rounds = federated(t, clients, draw, RULES[0])
+    own = [t.trained(shared, c.x, c.y, EPOCHS, draw) for c in clients]
+    scores |= {"federated": rounds[-1], "federated, then own": t.score(own, clients)}
+    rules = {rule: federated(t, clients, draw, rule)[1][-1] for rule in RULES[1:]}
+    return {"scores": scores, "rules": {RULES[0]: rounds[-1], **rules}, "rounds": rounds, "late": late(t, fleet, draw), "bytes": len(base)}
 
 
-def late(t: Trainer, fleet: Fleet, draw: int, found: Found) -> None:
+def late(t: Trainer, fleet: Fleet, draw: int) -> dict[str, float]:
     """A client joins when the others have learned: as it starts, and after it has trained on a few samples."""
     new = fleet.clients[fleet.late]
     shared, _ = federated(t, [c for c in fleet.clients if c is not new], draw, RULES[0], judge=False)
-    rows = np.random.default_rng(draw).permutation(len(new.x))[:FEW]
+    rows, found = np.random.default_rng(draw).permutation(len(new.x))[:FEW], dict[str, float]()
     for title, start in (("base", t.base()), ("federated", shared)):
-        add(found.late, title, t.score([start], [new]))
-        add(found.late, f"{title}, trained", t.score([t.trained(start, new.x[rows], new.y[rows], NEW_EPOCHS, draw)], [new]))
-
-
-def add(scores: Scores, title: str, value: float) -> None:
-    scores.setdefault(title, []).append(value)
+        found[title] = t.score([start], [new])
+        found[f"{title}, trained"] = t.score([t.trained(start, new.x[rows], new.y[rows], NEW_EPOCHS, draw)], [new])
+    return found
 
 
 def cell(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 
-def table(found: dict[str, Found], titles: Sequence[str], of: Callable[[Found], Scores]) -> str:
-    rows = [f"| fleet | {' | '.join(titles)} |", "|---|" + "---|" * len(titles)]
-    rows += [f"| {f.title} | {' | '.join(cell(of(f)[title]) for title in titles)} |" for f in found.values()]
+def table(found: Sequence[Found], part: str, titles: Sequence[str]) -> str:
+    rows = [f"| fleet | draws | {' | '.join(titles)} |", "|---|---:|" + "---|" * len(titles)]
+    rows += [f"| {f.fleet.title} | {len(f.outcomes)} | {' | '.join(cell(f.of(part, title)) for title in titles)} |" for f in found]
     return "\n".join(rows)
 
 
-def losses(found: dict[str, Found]) -> list[str]:
-    """What did not work, by the figures."""
-    said = []
-    for f in found.values():
-        means = {k: float(np.mean(v)) for k, v in f.scores.items()}
-        if means["federated"] < means["alone"]:
-            better = f"an adapter of each client's own ({means['alone']:.3f}) serves them better than the shared one ({means['federated']:.3f})"
-            said.append(f"{f.title}: {better}.")
-        if means["federated"] < means["before"]:
-            said.append(f"{f.title}: the shared adapter ({means['federated']:.3f}) is worse than none ({means['before']:.3f}).")
-        if means["federated"] < means["central"] - 0.01:
-            said.append(f"{f.title}: {means['central'] - means['federated']:.3f} below one training on all samples.")
-        began, joined = (float(np.mean(f.late[k])) for k in ("base", "federated"))
-        if joined <= began:
-            said.append(f"{f.title}: the late client starts at {joined:.3f} with the shared adapter and at {began:.3f} without: it does not gain.")
-        best = max(f.rules, key=lambda rule: float(np.mean(f.rules[rule])))
-        if best != RULES[0]:
-            said.append(f'{f.title}: averaging by "{best}" is {np.mean(f.rules[best]) - np.mean(f.rules[RULES[0]]):.3f} better than A and B apart.')
-    return said
+def losses(f: Found) -> Iterator[str]:
+    """What did not work with a fleet, by the figures."""
+    before, alone, central, shared = (f.mean("scores", k) for k in ("before", "alone", "central", "federated"))
+    if shared < alone:
+        yield f"an adapter of each client's own ({alone:.3f}) serves the clients better than the shared one ({shared:.3f})"
+    if shared < before:
+        yield f"the shared adapter ({shared:.3f}) is worse than none ({before:.3f})"
+    if central < before:
+        yield f"even one training on the samples of all ({central:.3f}) is worse than none ({before:.3f})"
+    if shared < central - 0.01:
+        yield f"the shared adapter is {central - shared:.3f} below one training on the samples of all"
+    began, joined = f.mean("late", "base"), f.mean("late", "federated")
+    if joined <= began:
+        yield f"the late client starts at {joined:.3f} with the shared adapter and at {began:.3f} without: it does not gain"
+    trained = f.mean("late", "base, trained"), f.mean("late", "federated, trained")
+    if trained[1] <= trained[0]:
+        yield f"once it has trained, the late client is at {trained[1]:.3f} from the shared adapter and at {trained[0]:.3f} from the base"
+    for rule in RULES[1:]:
+        if f.mean("rules", rule) < f.mean("rules", RULES[0]) - 0.05:
+            yield f'averaging by "{rule}" ends at {f.mean("rules", rule):.3f}, A and B apart at {f.mean("rules", RULES[0]):.3f}'
 
 
-def picture(found: dict[str, Found]) -> str:
+def picture(found: Sequence[Found]) -> str:
     """Score by round, a panel a fleet, a line a draw; before and central as levels of their means."""
     width, height, gap, parts = 300, 180, 60, list[str]()
-    for number, f in enumerate(found.values()):
+    for number, f in enumerate(found):
         left, top = 50 + (number % 2) * (width + gap), 30 + (number // 2) * (height + gap)
-        parts.append(f'<text x="{left}" y="{top - 8}" font-size="13">{f.title}, {f.metric}</text>')
+        parts.append(f'<text x="{left}" y="{top - 8}" font-size="13">{f.fleet.title}, {f.fleet.metric}</text>')
         parts.append(f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
         parts += [f'<text x="{left - 6}" y="{top + height * (1 - y) + 4}" font-size="11" text-anchor="end">{y}</text>' for y in (0, 0.5, 1)]
-        parts += [
-            f'<text x="{left + width * n / ROUNDS}" y="{top + height + 14}" font-size="11" text-anchor="middle">{n}</text>' for n in range(ROUNDS + 1)
-        ]
+        for n in range(ROUNDS + 1):
+            parts.append(f'<text x="{left + width * n / ROUNDS}" y="{top + height + 14}" font-size="11" text-anchor="middle">{n}</text>')
         for title, dash in (("before", "2 4"), ("central", "8 4")):
-            y = top + height * (1 - float(np.mean(f.scores[title])))
+            y = top + height * (1 - f.mean("scores", title))
             parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#555" stroke-dasharray="{dash}"/>')
-        for scores in f.rounds:
-            points = " ".join(f"{left + width * n / ROUNDS:.1f},{top + height * (1 - s):.1f}" for n, s in enumerate(scores))
+        for outcome in f.outcomes:
+            points = " ".join(f"{left + width * n / ROUNDS:.1f},{top + height * (1 - s):.1f}" for n, s in enumerate(outcome["rounds"]))
             parts.append(f'<polyline points="{points}" fill="none" stroke="#06c" stroke-width="1.5"/>')
     rows = (len(found) + 1) // 2
     said = "by round, a line a draw; dots: the model before; dashes: one training on the samples of all"
@@ -240,31 +227,42 @@ def picture(found: dict[str, Found]) -> str:
 
 
 @click.command()
-@click.option("--fleet", "names", multiple=True, type=click.Choice(list(FLEETS)), help="Which; all without it.")
-@click.option("--draws", default="0,1,2")
+@click.option("--draws", default=3, show_default=True)
+@click.option("--finished", type=click.Path(path_type=Path), help="A file that keeps finished draws: stopped, it goes on where it was.")
+@click.option("--stop", is_flag=True, help="Make no further draw: the page of those that are finished.")
 @click.option("--page", type=click.Path(path_type=Path))
-def main(names: tuple[str, ...], draws: str, page: Path | None) -> None:
+def main(draws: int, finished: Path | None, stop: bool, page: Path | None) -> None:
     """Measure, and write the page."""
-    found = {name: measure(name, [int(d) for d in draws.split(",")]) for name in names or FLEETS}
-    sizes = "; ".join(f"{f.title} {f.clients} clients, {f.adapter_bytes:,} bytes" for f in found.values())
-    splits = "\n".join(wrapped(FLEETS[name].__doc__ or "", "- ") for name in found)
+    made, trainers = Finished(finished), dict[str, Trainer]()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, draw in () if stop else made.missing(tuple(FLEETS), draws):
+            fleet = FLEETS[name](draw)
+            trainer = trainers.setdefault(name, Trainer(fleet, Path(folder) / name))
+            trainer.fleet = fleet
+            made.keep((name, draw), measure(trainer, fleet, draw))
+            print(name, draw, made.draws[name, draw], flush=True)
+    known = {name: [o for (n, _), o in sorted(made.draws.items()) if n == name] for name in FLEETS}
+    found = [Found(FLEETS[name](0), outcomes) for name, outcomes in known.items() if outcomes]
+    sizes = "; ".join(f"{f.fleet.title} {len(f.fleet.clients)} clients, {f.outcomes[0]['bytes']:,} bytes" for f in found)
+    splits = "\n".join(wrapped(FLEETS[name].__doc__ or "", "- ") for name, outcomes in known.items() if outcomes)
+    failed = "\n".join(wrapped(f"{f.fleet.title}: {line}.", "- ") for f in found for line in losses(f))
     text = "\n\n".join([
         "# What a fleet learns together",
         wrapped(f"Printed by `make bench-fleet-learning` on {datetime.date.today()}. How it is done: [many devices](how_to/federated.md)."),
         wrapped((__doc__ or "").split("make bench-fleet-learning")[1]),
         splits,
-        table(found, ("before", "alone, on all", "federated", "central", "alone", "federated, then own"), lambda f: f.scores),
+        table(found, "scores", ("before", "alone, on all", "federated", "central", "alone", "federated, then own")),
         wrapped(f"A client sends and takes an adapter a round: {sizes}."),
         "![score by round](fleet_learning.svg)",
         "## What of LoRA is averaged",
         wrapped("A and B apart: `exact_mean` of each factor. A frozen: A stays as it was made, and clients train B alone, whose mean is exact. "
                 "Product: `product_mean`, the mean of the products B A, taken apart again; in the last column clients have other ranks."),
-        table(found, RULES, lambda f: f.rules),
+        table(found, "rules", RULES),
         "## A client that joins late",
         wrapped(f"The others have learned for {ROUNDS} rounds without it. As it starts, and after {NEW_EPOCHS} epochs on {FEW} samples of its own."),
-        table(found, ("base", "federated", "base, trained", "federated, trained"), lambda f: f.late),
+        table(found, "late", ("base", "federated", "base, trained", "federated, trained")),
         "## What did not work",
-        "\n".join(wrapped(line, "- ") for line in losses(found)) or "Nothing that these tables show.",
+        failed or "Nothing that these tables show.",
     ])  # fmt: skip
     print(text)
     if page:

@@ -363,7 +363,10 @@ def _fit(mine: Sequence[Row]) -> dict[str, float]:
     matrix = np.array([[of[name] for name in names] for _, of, _ in mine])
     counts = np.array([max(count, 1) for _, _, count in mine], float)
     weight = 1 / (counts + NOTHING)
-    return _solution(matrix * weight[:, None], counts * weight, names)
+    terms = _solution(matrix * weight[:, None], counts * weight, names)
+    # The least relative error is that of too few instructions; as they stand, their sum would be too small.
+    guessed = sum(matrix[:, i].dot(np.sqrt(weight)) * terms.get(name, 0.0) for i, name in enumerate(names))
+    return {name: float(f"{value * counts.dot(np.sqrt(weight)) / guessed:.4g}") for name, value in terms.items()}
 
 
 def _solution(matrix: Any, wanted: Any, names: Sequence[str]) -> dict[str, float]:

@@ -45,7 +45,7 @@ VARIANTS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("convolutions", "cortex-m4", {}), ("recurrent", "cortex-m4", {}),
 )  # fmt: skip
 """Builds whose cost is shown: model, core, options."""
-RATES = {"base": (0.7, 1.0, 1.4, 2.0), "convolutions": (0.5, 0.7, 1.0, 1.4), "recurrent": (1.4, 2.0, 2.8, 4.0)}
+RATES = {"base": (0.7, 1.0, 1.4, 2.0), "convolutions": (0.5, 0.7, 1.0, 1.4), "recurrent": (1.4, 2.0, 2.8)}
 FLOAT_RATES, ALL_RATES = (1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
 """Of LoRA on the device, of LoRA in float, and of all weights in float."""
 PASSES, SAMPLE, SEEDS = 3, 200, (0, 1, 2)

@@ -42,7 +42,8 @@ KEPT_ASIDE = ("gas3", "gas5", "gas6", "usps", "transformer", "voices", "kws-band
 LORA, DEFAULT, LAVISH, SEARCH = "LoRA last:2", "default", "no budget", "search"
 WAYS = (LORA, DEFAULT, LAVISH, SEARCH)
 RANK = 4
-DRAWS = 3
+DRAWS, FIRST = 2, 1
+"""Draws, and the first of them: draw 0 of gas batches 3, 5 and 6 was seen when the default recipe became what choices are measured against."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,9 @@ def markdown(groups: Sequence[tuple[str, Sequence[Line]]], text: Sequence[str], 
     (biases, and LoRA of rank {RANK} on as many of the last layers as fit) and what the search chooses; beside them the default recipe on all layers,
     without a budget. All but the search train at the default rate. The search sees only the samples of its draw. All are compared draw by draw;
     after ± stands the standard error of the mean difference. The rules of the search were chosen on scenarios of the second table, on other draws;
-    those of the first had no part in it."""
+    those of the first had no part in it, but for one: on draw 0 of gas batches 3, 5 and 6 the search was behind the default recipe by 0.9, 1.2 and
+    0.0 points while it measured choices against the last layer and biases; since then it measures them against the default recipe, and draw 0 is
+    left out."""
     parts = ["# What the search chooses", "", wrapped(about), ""]
     for title, lines in groups:
         parts += [f"## {title}", "", _rows([HEADINGS, ["---"] * len(HEADINGS), *(line.cells() for line in lines)]), ""]
@@ -205,13 +208,14 @@ def main(names: tuple[str, ...], draws: int, jobs: int, results: Path | None, wr
     finished = Finished(results)
     with Progress(console=console, transient=True) as progress, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         task = progress.add_task("searching", total=len(wanted) * draws)
-        waiting = {pool.submit(measure, n, d): (n, d) for n, d in finished.missing(wanted, draws)}
+        missing = [(n, d) for d in range(FIRST, FIRST + draws) for n in wanted if (n, d) not in finished.draws]
+        waiting = {pool.submit(measure, n, d): (n, d) for n, d in missing}
         for done in concurrent.futures.as_completed(waiting):
             r = done.result()
             finished.keep(waiting[done], asdict(r))
             console.print(f"{r.scenario} draw {r.draw}: {r.scores}, {r.chosen} ({r.seconds:.0f} s)")
             progress.advance(task)
-    rows = [Result(**outcome) for (n, d), outcome in finished.draws.items() if n in wanted and d < draws]
+    rows = [Result(**outcome) for (n, d), outcome in finished.draws.items() if n in wanted and FIRST <= d < FIRST + draws]
     rows.sort(key=lambda r: (wanted.index(r.name), r.draw))
     raise SystemExit(1 if report(console, rows, write) else 0)
 

@@ -81,12 +81,16 @@ def turns(core: str, model: str) -> list[str]:
     return [title for i, title in enumerate(METHODS) if i % TURNS == start % TURNS]
 
 
-def measured(core: str, name: str, titles: Sequence[str], objects: Path) -> list[Counted]:
+def measured(core: str, name: str, titles: Sequence[str], objects: Path, count: bool) -> list[Counted]:
+    """count: builds whose count is not kept are counted; else they are left out."""
     folder = DATA / ("models" if (DATA / "models" / f"{name}.tflite").exists() else "zoo")
     model, setting, found = kt.load(folder / f"{name}.tflite"), Setting(target=speed.CORES[core]), []
     for title in titles:
+        kept = objects.parent / f"{core}-{name}-{title.replace(' ', '_')}.step"
+        if not (count or kept.exists()):
+            continue
         try:
-            planned, kept = planned_for(model, METHODS[title], setting), objects.parent / f"{core}-{name}-{title.replace(' ', '_')}.step"
+            planned = planned_for(model, METHODS[title], setting)
             real = int(kept.read_text()) if kept.exists() else 0
         except CompileError:  # the method has no layer in this model
             continue
@@ -145,14 +149,15 @@ counted as one cycle in budgets of time: waiting for flash is not in it, nor tha
 @click.option("--model", "names", multiple=True, type=click.Choice(MODELS), help="Model to measure; all without it.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps compiled kernels and what was counted.")
+@click.option("--count/--no-count", default=True, help="Count builds that the folder has no count of, or leave them out.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the page.")
-def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path | None, write: Path | None) -> None:
+def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path | None, count: bool, write: Path | None) -> None:
     """Count, estimate, print, fail where an estimate is off by more than a tenth."""
     with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         objects = (keep or Path(temporary)) / "objects"
         for core in cores or tuple(speed.CORES):
             kernel_costs.counter(core)
-        waiting = [pool.submit(measured, c, n, turns(c, n), objects) for c in cores or tuple(speed.CORES) for n in names or MODELS]
+        waiting = [pool.submit(measured, c, n, turns(c, n), objects, count) for c in cores or tuple(speed.CORES) for n in names or MODELS]
         rows = [row for done in waiting for row in done.result()]
     if keep:
         (keep / "steps.json").write_text(json.dumps([asdict(row) for row in rows]))

@@ -13,7 +13,7 @@ from pathlib import Path
 from . import frontend
 from .autodiff import differentiate
 from .continual import NewClassPlan, ReplayPlan, plan_new_classes, plan_replay
-from .emit import ModelContext, adapter_table, build_context, render
+from .emit import ModelContext, adapter_table, add_slices, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
@@ -200,9 +200,9 @@ def _emitted(
         version=version, base_hash=identity, layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
         target=options.target, size=options.size, shard=options.shard, replay=replay, new_classes=new_classes,
-        slice_instructions=options.slice_instructions,
-        instructions=node_instructions(train.kernels, options.kernels) if train and options.slice_instructions is not None else None,
     )  # fmt: skip
+    if train and options.slice_instructions is not None:
+        add_slices(context, whole, train, options.slice_instructions, node_instructions(train.kernels, options.kernels))
     check_slow_memory(context.page_bytes, options)
     check_arena(whole, context.arena_train if context.sliced else context.arena_infer, options)
     if whole.trained_state():

@@ -15,17 +15,11 @@
 #include "kt_fields.h"
 #include "kt_link.h"
 #include "kt_lessons.h"
+#include "kt_measure.h"
 #include "kt_steps.h"
-
-/* Of a build whose device trains with others, from its manifest. */
-#ifndef AGENT_SUMS_BYTES
-#define AGENT_SUMS_AT 0
-#define AGENT_SUMS_BYTES 0
-#endif
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
-#define PAINT 0xA5C3F00Du
 
 /* Beyond kt_status. */
 enum {
@@ -56,52 +50,6 @@ static struct {
     uint8_t sequence; /* of the cached response */
     size_t length;    /* of the cached response */
 } session;
-
-static struct {
-    uint8_t command; /* the last command that was measured */
-    uint64_t ticks;
-    uintptr_t base;    /* of the stack, when the call was made */
-    uint32_t *painted; /* end of the painted part of the stack */
-    uint32_t stack_bytes;
-} measured;
-
-/* ---- Ticks and stack of one call ---- */
-
-#if defined(__GNUC__)
-#define NOINLINE __attribute__((noinline))
-#else
-#define NOINLINE
-#endif
-
-/* Paints from the stack's lowest word up to just below this function's own frame, which the measured call reuses; the
- * caller's frame is where counting begins. */
-static NOINLINE void measure_start(const volatile uint32_t *caller)
-{
-    const kt_board_stack stack = kt_board_stack_limits();
-    volatile uint32_t here = 0;
-
-    measured.base = (uintptr_t)caller;
-    measured.painted = NULL;
-    if (stack.lowest != NULL) {
-        measured.painted = (uint32_t *)((uintptr_t)&here - 32);
-        for (volatile uint32_t *word = stack.lowest; word < measured.painted; word++)
-            *word = PAINT;
-    }
-    kt_board_ticks_reset();
-}
-
-static NOINLINE void measure_stop(uint8_t command)
-{
-    measured.ticks = kt_board_ticks();
-    measured.command = command;
-    measured.stack_bytes = 0;
-    if (measured.painted != NULL) {
-        const volatile uint32_t *word = kt_board_stack_limits().lowest;
-        while (word < measured.painted && *word == PAINT)
-            word++;
-        measured.stack_bytes = (uint32_t)(measured.base - (uintptr_t)word);
-    }
-}
 
 /* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
 

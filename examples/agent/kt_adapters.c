@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#include "kt_fields.h"
-
 enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDATE_WRITE = 23, UPDATE_HASH = 24, UPDATE_INSTALL = 25, REBOOT = 26, UPDATE_ABANDON = 27 };
 
 #define STATUS_REQUEST 66

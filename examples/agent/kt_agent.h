@@ -4,6 +4,12 @@
 
 #include "kt/model.h"
 
+/* Of a build whose device trains with others, from its manifest. */
+#ifndef AGENT_SUMS_BYTES
+#define AGENT_SUMS_AT 0
+#define AGENT_SUMS_BYTES 0
+#endif
+
 typedef struct {
     const kt_model_interface *interface;
     void *storage; /* of the model's struct */

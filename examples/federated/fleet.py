@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "digits"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "digits"))  # behind this folder: both have a run.py
 
 from data import digits
 from federation import BIN, Federation

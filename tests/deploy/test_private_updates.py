@@ -71,7 +71,7 @@ def test_key_stream_is_that_of_rfc_8439() -> None:
 @pytest.mark.parametrize("sigma", [1, 3])
 def test_noise_is_a_discrete_gaussian(sigma: int) -> None:
     """Frequencies against the exact probabilities: chi squared of the integers that are expected five times, at 5 standard deviations."""
-    count, draws = 6000, private.Draws(b"k" * 32, 7)
+    count, draws = 2500, private.Draws(b"k" * 32, 7)
     found = np.array([draws.gaussian(sigma) for _ in range(count)])
     weights = {x: math.exp(-(x * x) / (2 * sigma * sigma)) for x in range(-20 * sigma, 20 * sigma + 1)}
     expected = {x: count * w / sum(weights.values()) for x, w in weights.items()}

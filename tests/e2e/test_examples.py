@@ -87,6 +87,35 @@ def test_a_stranger_speaks_into_a_microphone(qemu: str, arm_gcc: str) -> None:
     assert after >= before + 8
 
 
+def test_images_of_meters_are_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples/meter_digits"))
+    images = importlib.import_module("images")
+    plain = np.full((2, 32, 20, 3), 90, np.float32) + np.array([60, 0, -60], np.float32)
+    kept = images.stored(plain)
+    assert kept.bytes == 2 * 240 and np.array_equal(kept.images(), plain)
+    rng = np.random.default_rng(0)
+    slopes = np.add.outer(np.arange(32), np.arange(20))[None, ..., None] * np.array([1.0, 2, 3])
+    assert np.abs(images.stored(slopes.astype(np.float32)).images() - slopes)[:, 4:-4, 4:-4].max() <= 2
+    meters = [np.clip(level + rng.normal(0, 20, (30, 32, 20, 3)), 0, 255).astype(np.float32) for level in (60, 140)]
+    own, others = (images.thumbnails(x) for x in meters)
+    assert images.is_own(own + 1, own, others).all() and not images.is_own(others, own, others).any()
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+@pytest.mark.timeout(900)
+def test_a_reader_of_meters_forgets_less_from_a_clone_alone(qemu: str, arm_gcc: str) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")
+    environment = {k: v for k, v in os.environ.items() if k != "KILOTUNE_DATA"}
+    program = str(ROOT / "examples/meter_digits/run.py")
+    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    own, known = (np.array(column, float) for column in zip(*re.findall(r" (\d\.\d{3}) +(\d\.\d{3})\n", done.stdout), strict=True))
+    assert len(own) == 5 and own[1:].min() > own[0] + 0.2, "the new camera is learned"
+    assert known[1] < known[2] < known[3] < known[4] + 0.01, "and less and less forgotten"
+    assert "without $KILOTUNE_DATA" in done.stdout and "the bits of this computer" in done.stdout
+
+
 def test_new_digits_are_learned_and_those_before_kept(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The example with this computer in place of the board."""
     pytest.importorskip("sklearn", reason="scikit-learn not found: pip install 'kilotune[demo]'")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import tomllib
 import tracemalloc
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from kilotune.adapters.compare import real_values
 from kilotune.cli import main
 from kilotune.federated import Contribution, flower
 
+ROOT = Path(__file__).resolve().parents[2]
 TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 """Messages are of a run."""
 
@@ -223,6 +226,11 @@ def test_no_client_is_left_with_half_an_adapter(fault: str, app: Path, device: k
     with pytest.raises((kt.DeviceError, ValueError)):
         flower.train_reply(message, device, x, y + (100 if fault == "labels" else 0), epochs=1)
     assert device.export_adapter() == before
+
+
+def test_the_example_starts() -> None:
+    done = subprocess.run([sys.executable, ROOT / "examples/federated/fleet.py", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "two emulated boards" in done.stdout.lower(), done.stderr
 
 
 # -- rounds and apps ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from kilotune.federated import Contribution, exact_mean, flower
 
 NODES = {"good": "", "one": "corrupt twice", "two": "foreign rank", "three": "nan dies"}
 """Name of a client -> what it does in the first round and in the second."""
-ANSWERS = 20
-"""Seconds that the second round waits for who does not answer."""
+PATIENCE = 3, 15
+"""How much longer than the first the second round waits for who does not answer; seconds at least."""
+
+WAIT = 300.0
+"""Seconds for what takes ten on a computer that does nothing else."""
 
 
 def expected(app: Path, taken: list[list[str]]) -> kt.Adapter:
@@ -37,7 +41,7 @@ def expected(app: Path, taken: list[list[str]]) -> kt.Adapter:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_rounds_end_whatever_fails(app: Path, tmp_path: Path) -> None:
     """Who failed and why is in the log; the adapter is that of the others, bit for bit, also after the server was killed in the second round."""
     shutil.copy(Path(__file__).with_name("faulty_client.py"), app / "fleet" / "client_app.py")
@@ -46,18 +50,23 @@ def test_rounds_end_whatever_fails(app: Path, tmp_path: Path) -> None:
             found.start_node(name, **{"partition-id": number, "num-partitions": len(NODES), "fault": fault})
         options = {"num_server_rounds": 2, "fraction_evaluate": 0.0}
         found.run("run", **options, min_clients=len(NODES))
-        until((app / "died").exists, "a client of the second round", 120)
+        shared = app / "shared.kta"
+        until(shared.exists, "the server", WAIT)
+        began = time.monotonic()
+        until(lambda: kt.Adapter.load(shared).sequence == 1, "the first round", WAIT)
+        patience = int(max(PATIENCE[0] * (time.monotonic() - began), PATIENCE[1]))
+        until((app / "died").exists, "a client of the second round", WAIT)
         found.kill_link()
         said = found.log("run")
         assert "'one', node" in said and "adapter damaged" in said
         assert "belongs to the base model 616e6f7468657221" in said and "of type float32, not the bytes" in said
         assert "1 adapters taken" in said
-        kept = kt.Adapter.load(app / "shared.kta")
+        kept = kt.Adapter.load(shared)
         assert kept.sequence == 1 and kept.payload == expected(app, [["good"]]).payload
         found.start_link()
-        found.run("again", **options, min_clients=2, round_timeout=ANSWERS, resume=True)
-        said = found.finished("again")
+        found.run("again", **options, min_clients=2, round_timeout=patience, resume=True)
+        said = found.finished("again", WAIT)
         assert "goes on after round 1" in said and "has another table" in said
-        assert f"has not answered after {ANSWERS} seconds" in said and "2 adapters taken" in said, said
+        assert f"has not answered after {patience} seconds" in said and "2 adapters taken" in said, said
     kept = kt.Adapter.load(app / "shared.kta")
     assert kept.sequence == 2 and kept.payload == expected(app, [["good"], ["good", "one"]]).payload

@@ -16,9 +16,9 @@ from kilotune.options import SingleOptions, compile_options, grouped
 
 GROUPS: dict[str, type] = {"training": kt.Training, "memory": kt.Memory, "target": kt.Target}
 OTHER_THAN_USUAL: dict[str, Any] = {
-    "optimizer": kt.Adam(), "loss": "mse", "storage": "block8", "accumulate": 4, "ram": "1M", "flash": 2**20, "buffers": "arena",
+    "optimizer": kt.Adam(), "loss": "mse", "storage": "block8", "accumulate": 4, "shard": (0, 2), "ram": "1M", "flash": 2**20, "buffers": "arena",
     "offload": "optimizer", "slow_memory": "mps2-an386", "backward_weights": "shared", "optimal": True, "profile": "litert", "speed": True,
-    "attention_window": 8, "by_position": True, "front": True, "size": True,
+    "attention_window": 8, "by_position": True, "front": True, "size": True, "moments": True,
 }  # fmt: skip
 """stack is left out: a budget of it needs the cross compiler."""
 

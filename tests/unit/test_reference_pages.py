@@ -137,6 +137,7 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "streaming": (streaming(), Options()),
         "slices": (tiny(), Options(methods=(last,), slice_instructions=1)),
         "replay": (tiny(), Options(methods=(last,), replay=kt.Replay(4))),
+        "sliced": (tiny(), Options(methods=(last,), slice_instructions=100)),
     }
     measured = {name: (LINKED, STACK) if name == "training" else (None, None) for name in cases}
     return {name: figures(compile_graph(graph, options, "0"), *measured[name]) for name, (graph, options) in cases.items()}

@@ -207,6 +207,11 @@ def test_losses_that_are_refused(options: dict[str, Any], words: str) -> None:
         kt.InformationMaximisation(**options)
 
 
+def test_a_search_judges_by_labels(build: kt.Build) -> None:
+    with pytest.raises(kt.CompileError, match="not whether it is right"):
+        kt.search(kt.load(build.directory.parent / "tiny.tflite"), (X, None), loss="information_maximisation")
+
+
 def test_a_prior_of_other_classes_is_refused() -> None:
     with pytest.raises(kt.CompileError, match="has 2 shares, tiny has 3 classes"):
         kt.InformationMaximisation(prior=[1, 1]).attach(tiny())

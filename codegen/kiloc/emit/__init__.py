@@ -12,7 +12,7 @@ from .adapter_table import (
     read_table,
     write_table,
 )
-from .context import ModelContext, build_context
+from .context import ModelContext, add_slices, build_context
 from .shard_layout import shard_layout
 from .sliced_step import SlicedStep, Written
 from .state_layout import StateLayout, state_layout
@@ -29,6 +29,7 @@ __all__ = [
     "SlicedStep",
     "StateLayout",
     "Written",
+    "add_slices",
     "build_context",
     "entries_of",
     "keep_templates",

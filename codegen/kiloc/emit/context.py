@@ -317,14 +317,10 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
-    slice_instructions: int | None = None, instructions: Mapping[str, int] | None = None,
     replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None,
     shard: Shard | None = None,
 ) -> ModelContext:  # fmt: skip
-    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices.
-
-    slice_instructions: of a slice of a training step, with the instructions of each node of `train` by its name.
-    """
+    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
     layout_of_state = state_layout(graph)
@@ -376,14 +372,17 @@ def build_context(
         if new_classes is not None:
             writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
             context.new_classes = c_new_classes(new_classes, train, constants, writer)
-    if train and slice_instructions is not None:
-        context.sliced = sliced_step(train, context.train.steps, layout_of_state, slice_instructions, instructions or {}, context.arena_infer)
-        context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context
+
+
+def add_slices(context: ModelContext, graph: Graph, train: Slice, budget: int, instructions: Mapping[str, int]) -> None:
+    """Let the training step be left after each of its nodes, beside inference in the arena. budget: instructions of a slice; of each node."""
+    context.sliced = sliced_step(train, context.train.steps, state_layout(graph), budget, instructions, context.arena_infer)
+    context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
 
 
 def _tokens(graph: Graph, inputs: Sequence[str]) -> list[CTokens]:

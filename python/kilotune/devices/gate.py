@@ -23,8 +23,15 @@ DEFAULT_MORE = 1
 class Gate:
     """A context in which a device may change; at its end the change is kept where at least `more` labelled samples more are answered right.
 
-    before, after: samples answered right. kept: whether the change was; None until the context has ended. An exception takes the change back, too.
+    An exception takes the change back, too.
     """
+
+    before: int
+    """Samples answered right when the context began."""
+    after: int
+    """The same at its end."""
+    kept: bool | None
+    """Whether the change was kept; None until the context has ended."""
 
     def __init__(self, device: Device, x: Samples, y: ArrayLike, more: int = DEFAULT_MORE) -> None:
         if isinstance(more, bool) or not isinstance(more, int | np.integer):
@@ -35,7 +42,7 @@ class Gate:
         self.device, self.more, self.count = device, int(more), count
         self.x, self.y = x, data.prepare_labels(y, count, device.manifest.classes or device.manifest.outputs[0].size)
         self.before = self.after = 0
-        self.kept: bool | None = None
+        self.kept = None
         self._state = b""
 
     def __enter__(self) -> Gate:

@@ -175,20 +175,26 @@ class Space:
         return TrainableSet.of(max(p for p in group if p.variant <= variant) for group in groups)
 
     def by_hand(self, budget: Budget) -> list[Candidate]:
-        """What one would train without a search, as far as it fits; the safest first.
+        """What one would train without a search, as far as it fits; the default recipe first: it is what a choice is measured against.
 
-        Methods say so themselves (`Method.by_hand`), and come in their order. One without sizes is trained with as many companions before
+        That is the method with sizes, on as many of the last layers as fit, with its companions on all layers. Methods say themselves whether one
+        would take them (`Method.by_hand`), and come in their order. One without sizes is trained with as many companions before
         its layers as fit: the last layer and biases came out ahead of LoRA on other samples of the scenarios in `benchmarks/scenarios.py`.
-        One with sizes is trained on as many of the last layers as fit, alone and with its companions on all layers.
+        One with sizes is trained on as many of the last layers as fit, alone too.
         """
-        found = []
+        recipes, found = list[Candidate | None](), list[Candidate | None]()
         for name, layers in self.sensitivity.layers.items():
             family, size = families()[name], families()[name].by_hand
             if size is not None:
                 last = [self.last(name, size, n) for n in range(len(layers), 0, -1)]
-                ways = [self._with_companions(layers)] if family.sizes is None else [last, [self.with_every_companion(s) for s in last]]
-                found += [next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None) for sets in ways]
-        return [c for c in found if c is not None]
+                found.append(self._first(self._with_companions(layers) if family.sizes is None else last, budget))
+                if family.sizes is not None:
+                    recipes.append(self._first([self.with_every_companion(s) for s in last], budget))
+        return [c for c in (*recipes, *found) if c is not None]
+
+    def _first(self, sets: Sequence[TrainableSet], budget: Budget) -> Candidate | None:
+        """The first that fits."""
+        return next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None)
 
     def _with_companions(self, layers: list[list[Piece]]) -> list[TrainableSet]:
         """A method on its layers, with all companions, and with fewer and fewer of the last."""

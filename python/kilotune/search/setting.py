@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kiloc import CompileError, CrossEntropy, Loss, Options, as_loss, check_offload
+from kiloc import CompileError, CrossEntropy, InformationMaximisation, Loss, Options, as_loss, check_offload
 from kiloc.ir import Graph
 from kiloc.optim import SGD, STORAGES, Optimizer
 from kiloc.peft import Layers, Method, has_weights, named_layers
@@ -63,6 +63,10 @@ class Setting:
         if self.storage not in STORAGES:
             raise CompileError(f"storage={self.storage!r}", "unknown storage", f"formats are {', '.join(STORAGES)}")
         check_offload(self.offload, self.optimizer)
+        if isinstance(self.loss, InformationMaximisation):
+            what = "a search compares choices by samples held out, of which this loss says how sure the model is and not whether it is right"
+            hint = 'search with some labelled samples and loss="cross_entropy", then build what it chose with this loss'
+            raise CompileError(f'loss="{self.loss.name}"', what, hint)
         as_loss(self.loss).attach(graph)
         self.allowed(graph)
 
