@@ -14,6 +14,7 @@
 #include "kt_agent.h"
 #include "kt_fields.h"
 #include "kt_link.h"
+#include "kt_lessons.h"
 #include "kt_measure.h"
 #include "kt_steps.h"
 
@@ -52,7 +53,7 @@ static struct {
 
 /* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
 
-/* For kt_steps.c. */
+/* For kt_steps.c and kt_lessons.c. */
 const kt_steps_memory kt_steps = {
     (const int8_t *)input, target, {{(const uint8_t *)arena, AGENT_ARENA_BYTES}, {(const uint8_t *)state, AGENT_STATE_BYTES}},
 };
@@ -255,41 +256,6 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
     return (uint8_t)status;
 }
 
-static uint8_t remember(const uint8_t *data, size_t length, uint8_t **end)
-{
-    (void)end;
-    if (length != 4)
-        return STATUS_REQUEST;
-    if (kt_agent.interface->remember == NULL)
-        return KT_ERROR_UNSUPPORTED;
-    const kt_target wanted = {(int32_t)get32(data), target};
-    return (uint8_t)kt_agent.interface->remember(kt_agent.storage, (const int8_t *)input, &wanted);
-}
-
-static uint8_t replay(const uint8_t *data, size_t length, uint8_t **end)
-{
-    float loss = 0.0f;
-
-    (void)data, (void)length;
-    if (kt_agent.interface->replay_step == NULL)
-        return KT_ERROR_UNSUPPORTED;
-    const kt_status status = kt_agent.interface->replay_step(kt_agent.storage, &loss);
-    *end = put_float(*end, loss);
-    return (uint8_t)status;
-}
-
-static uint8_t add_class(const uint8_t *data, size_t length, uint8_t **end)
-{
-    int32_t label = -1;
-
-    (void)data, (void)length;
-    if (kt_agent.interface->add_class == NULL)
-        return KT_ERROR_UNSUPPORTED;
-    const kt_status status = kt_agent.interface->add_class(kt_agent.storage, (const int8_t *)input, &label);
-    *end = put32(*end, (uint32_t)label);
-    return (uint8_t)status;
-}
-
 static uint8_t apply(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)data, (void)length, (void)end;
@@ -385,9 +351,9 @@ static const command commands[] = {
     [32] = {kt_steps_train, WITH_MODEL | MEASURED},
     [33] = {kt_steps_checksum, WITH_MODEL},
     [34] = {kt_steps_read_arena, WITH_MODEL},
-    [40] = {remember, WITH_MODEL | MEASURED},
-    [41] = {replay, WITH_MODEL | MEASURED},
-    [42] = {add_class, WITH_MODEL | MEASURED},
+    [40] = {kt_lessons_remember, WITH_MODEL | MEASURED},
+    [41] = {kt_lessons_replay, WITH_MODEL | MEASURED},
+    [42] = {kt_lessons_add_class, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

@@ -215,6 +215,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         _Unit(agent / "kt_adapters.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in stored.items())), (*common, *runtime)),
         _Unit(agent / "kt_link.c", flags, common),
         _Unit(agent / "kt_steps.c", (*flags, *sliced), (*common, *runtime)),
+        _Unit(agent / "kt_lessons.c", flags, (*common, *runtime)),
         *(_Unit(source, flags, common) for source in board.sources),
         *_page_units(manifest, board, flags, (*common, *runtime)),
     ]

@@ -40,6 +40,7 @@ SCHEMA: dict[str, set[str] | None] = {
     "trainable": {"parameters", "fraction", "update_bytes"},
     "adapters": {"base", "active", "resident", "slot", "resident_total", "file", "checked_for", "rollback_protection"},
     "replay": None,
+    "sliced_step": None,
     "macs": {"forward", "backward"},
     "constant_channels": {"constant", "removed", "of", "macs_before", "macs_after", "weights_before", "weights_after", "layers"},
     "compare": {"standard_peft", "full_finetuning"},
