@@ -317,8 +317,7 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
-    replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None,
-    shard: Shard | None = None,
+    replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None, shard: Shard | None = None,
 ) -> ModelContext:  # fmt: skip
     """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
     identifiers = [i for i in infer.graph.inputs]
@@ -365,9 +364,7 @@ def build_context(
     _add_state(context, constants, layout_of_state)
     if train:
         _add_training(graph, train, context, constants, slow, replay, shard)
-        if new_classes is not None:
-            added = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
-            context.new_classes = c_new_classes(new_classes, train, constants, added)
+        _add_new_classes(new_classes, train, context, constants, slow)
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
@@ -424,6 +421,13 @@ def _target_range(graph: Graph) -> tuple[str, ...]:
 def _add_state(context: ModelContext, constants: Constants, layout: StateLayout) -> None:
     context.state = [_state_member(v, context, constants) for v in layout.values]
     context.state_padding = layout.padding if layout.streams else 0
+
+
+def _add_new_classes(plan: NewClassPlan | None, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
+    if plan is None:
+        return
+    writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
+    context.new_classes = c_new_classes(plan, train, constants, writer)
 
 
 def _add_training(
