@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice language bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-merge bench-interchange fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,11 +47,35 @@ personalise: boards $(DEMO)  ## one emulated board learns two speakers, a second
 voice: boards $(DEMO)  ## from the samples of a microphone to a personalised word, on an emulated board
 	$(BIN)/python examples/voice/run.py
 
+continual-digits: boards $(DEMO)  ## an emulated board learns new digits one after another, and keeps those before
+	$(BIN)/python examples/continual_digits/run.py
+
+personal-voice: boards $(DEMO)  ## an emulated board learns its owner's voice and words, and keeps understanding others
+	$(BIN)/python examples/personal_voice/run.py
+
 language: boards $(DEMO)  ## a language model learns another author's text on an emulated board, in 160 KB
 	$(BIN)/python examples/language/run.py
 
+fleet: boards $(DEMO)  ## two emulated boards and eight host clients learn together over Flower
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo,federated]'
+	$(BIN)/python examples/federated/fleet.py
+
+sensor-drift: boards $(DEMO)  ## sensors have drifted: an emulated board adapts without labels, a few judge
+	$(BIN)/python examples/sensor_drift/run.py
+
+patient-ecg: boards $(DEMO)  ## another patient's heart: without labels, then with twenty, on an emulated board
+	$(BIN)/python examples/patient_ecg/run.py
+
+predictive-maintenance: boards $(DEMO)  ## a bearing on another machine: an autoencoder and its alarm adapt on an emulated board
+	$(BIN)/python examples/predictive_maintenance/run.py
+
+examples: demo personalise voice continual-digits personal-voice sensor-drift patient-ecg predictive-maintenance  ## run the examples, one after the other
+
 bench-features: setup  ## how near front ends in integers are to float64, and what they cost
 	$(BIN)/python benchmarks/features.py
+
+bench-field-continual: setup  ## batches, speakers and classes that come one after another: replay beside naive and joint training
+	$(BIN)/python benchmarks/continual.py --write docs/field
 
 bench-accuracy: setup  ## accuracy of every method and optimizer beside float training, on every scenario (long)
 	$(BIN)/python benchmarks/accuracy.py --all --draws 3 --write docs/accuracy.md
@@ -81,7 +105,10 @@ bench-cliffs: setup  ## instructions a MAC of single layers by size, and why a s
 	$(BIN)/python benchmarks/cliffs.py --quick --core m3 --core m4 --core m55 --write docs/cliffs.md
 
 bench-step-time: setup  ## instructions of a training step as the search estimates them, beside what QEMU counts
-	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/step_time.py --write docs/step_time.md
+
+bench-kernel-costs: setup  ## instructions of every kernel on networks of random layers, which the search estimates with
+	$(BIN)/python benchmarks/kernel_costs.py
 
 bench-flash: setup  ## flash of training with transposed weights and with those of inference, and what a step takes
 	$(BIN)/python benchmarks/flash.py --write docs/flash.md
@@ -107,11 +134,21 @@ bench-language: setup  ## bits a character, memory and instructions of a languag
 bench-reversible: setup  ## memory and work of reversible networks by the number of blocks, beside checkpoints
 	$(BIN)/python benchmarks/reversible.py --write docs/reversible.md
 
+bench-sharding: setup boards  ## bytes and bits of groups of emulated boards that share the optimizer's state
+	$(BIN)/python benchmarks/sharding.py --page docs/sharding.md
+
+bench-fleet-learning: setup  ## what fleets learn together on data split by speaker, batch, patient and meter
+	$(BIN)/python benchmarks/fleet_learning.py --page docs/fleet_learning.md
+
 bench-placement: setup  ## arenas beside the least that a solver proves possible, and planning time
 	$(BIN)/python benchmarks/placement.py --write docs/placement.md
 
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py
+
+bench-fleet: setup  ## what travels in a federation, what its strategies reach, and rounds of up to 1,000 simulated clients
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,simulation]'
+	$(BIN)/python benchmarks/fleet.py --keep build/fleet.json --write docs/fleet.md
 
 models: setup  ## which models of KILOTUNE_DATA compile, give the bits of other interpreters and can be trained
 	@test -d "$${KILOTUNE_DATA:-../shared/data}/models" || { echo "the models are not part of the repository: name a folder that holds them" \
@@ -121,6 +158,15 @@ models: setup  ## which models of KILOTUNE_DATA compile, give the bits of other 
 
 parity: setup  ## the bits after training on every emulated core, sizes of firmware, a lossy line (ten minutes)
 	$(BIN)/python benchmarks/parity.py --write docs/parity.md
+
+bench-field-lifetime: setup  ## a year of a device from real data: drift, adaptation, guard, resets, wear of the flash (five minutes)
+	$(BIN)/python -W ignore benchmarks/field_lifetime.py --write docs/field/lifetime.md
+
+bench-field-labels: setup  ## what adaptation without labels brings, and a gate of a few labels
+	$(BIN)/python benchmarks/field_labels.py --write docs/field
+
+bench-field-maintenance: setup  ## an autoencoder and its alarm on machines that they were not made for
+	$(BIN)/python benchmarks/field_maintenance.py --write docs/field
 
 bench-merge: setup  ## what merging an adapter into plain weights costs in accuracy
 	$(BIN)/python benchmarks/merge.py --write docs/merge.md

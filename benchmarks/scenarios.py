@@ -112,6 +112,29 @@ def kws(draw: int, variant: str = "snr10") -> Scenario:
     return Scenario(f"kws_dscnn, {title}", "kws_dscnn_int8.tflite", "accuracy", 10, base, y, x[chosen], y[chosen], x[rest], y[rest])
 
 
+def transformer(draw: int) -> Scenario:
+    """`fsdd`, of a small transformer: its spectra are normalised, the last slice is there twice."""
+    d, scenario = _set("fsdd_mfcc.npz"), fsdd(draw)
+    mean, std = d["tinytx_mean"], d["tinytx_std"]
+
+    def prepared(x: Array) -> Array:
+        whole = np.concatenate([x[..., 0], x[:, -1:, :, 0]], 1)
+        return np.clip((whole - mean) / std / 4, -1, 1).astype(np.float32)
+
+    parts = {name: prepared(getattr(scenario, name)) for name in ("original", "adapt", "evaluate")}
+    return replace(scenario, name="fsdd_tinytx, speaker nicolas", model="fsdd_tinytx_int8.tflite", **parts)
+
+
+def voices(draw: int) -> Scenario:
+    """Twelve words in synthetic voices: 120 clips to train on, 400 to evaluate."""
+    d, base = _set("espeak_kws_mfcc_int8.npz"), _set("kws01_mfcc_int8.npz")
+    x, y = d["x"].reshape(-1, 49, 10, 1), d["y"].astype(np.int32)
+    order = np.random.default_rng(draw).permutation(len(y))
+    chosen, rest = order[:120], order[120:]
+    original, labels = base["x"].reshape(-1, 49, 10, 1), base["y"].astype(np.int32)
+    return Scenario("kws_dscnn, synthetic voices", "kws_dscnn_int8.tflite", "accuracy", 10, original, labels, x[chosen], y[chosen], x[rest], y[rest])
+
+
 def usps(draw: int) -> Scenario:
     """Digits of MNIST, then of USPS: 100 to train on, 900 to evaluate."""
     d = _set("mnist_usps.npz")
@@ -176,6 +199,8 @@ SCENARIOS: dict[str, Callable[[int], Scenario]] = {
     "gas6": partial(gas, number=6),
     "kws": kws,
     "kws-band": partial(kws, variant="bandpass"),
+    "voices": voices,
+    "transformer": transformer,
     "usps": usps,
     "wuw": wuw,
     "residual": residual,

@@ -13,16 +13,29 @@ passes    rewrites that stand alone: slices of inference, merging, gradients in 
 features  what makes the input of a recording: front ends, in integers
 forecast  what a training would take, planned and not built
 emit      what the generated code decides, and the layout of state and adapters
+continual a replay buffer: what it keeps and draws, in NumPy, and where it lies in a state
 export    a Graph back to a model file
 report    sizes of a build as data, as text and as a page
 """
 
-from . import emit, export, features, forecast, ir, ops, optim, passes, peft, report
+from . import continual, emit, export, features, forecast, ir, ops, optim, passes, peft, report
 from .autodiff import differentiate
+from .continual import Replay
 from .cores import CORES, FOLDERS, TARGETS, Core, variants_of
 from .errors import BudgetError, CompileError, KilotuneError, ModelError, message
 from .heads import Head, head_of
-from .losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, NextToken, SoftCrossEntropy, as_loss
+from .losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    InformationMaximisation,
+    Loss,
+    MeanSquaredError,
+    NextToken,
+    SoftCrossEntropy,
+    as_loss,
+)
 from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
 from .pipeline import Compilation, Convolution, Dense, Dump, Reversible, compile_graph, load
 
@@ -47,12 +60,14 @@ __all__ = [
     "Dump",
     "Head",
     "Huber",
+    "InformationMaximisation",
     "KilotuneError",
     "Loss",
     "MeanSquaredError",
     "ModelError",
     "NextToken",
     "Options",
+    "Replay",
     "Reversible",
     "SlowMemory",
     "SoftCrossEntropy",
@@ -60,6 +75,7 @@ __all__ = [
     "check_class_names",
     "check_offload",
     "compile_graph",
+    "continual",
     "differentiate",
     "emit",
     "export",

@@ -18,6 +18,7 @@ from .ops.backward.gradient_sum import GradientSum
 from .ops.model.bottleneck import BottleneckUp
 from .ops.model.requantize import Requantize
 from .ops.model.reshape import Reshape
+from .ops.update.integer_sum import IntegerSum
 
 LOSS_EXPONENT = "loss.exponent"
 LOSS_VALUE = "loss.value"
@@ -79,12 +80,15 @@ class GradientBuilder:
         """Append the node that adds a parameter's gradient to its accumulator."""
         value = node.inputs[operand]
         parameter = next(p for p in self.graph.parameters if p.values["value"] == value)
-        accumulator = parameter.values["accumulator"]
+        accumulator = parameter.values.get("gradient", parameter.values["accumulator"])
         if not self.graph.values[accumulator].is_state:
             clear = ClearGradient(self.graph.type(accumulator).shape)
             self.nodes.append(Node(f"{parameter.name}.clear", clear, {}, (accumulator,), phase="backward"))
         operands = {**inputs, "exponent": self.exponent, "accumulator": accumulator}
         self.nodes.append(Node(f"{parameter.name}.gradient", op, operands, (), (accumulator,), "backward"))
+        if "gradient" in parameter.values:
+            summed = {"gradient": accumulator, "accumulator": parameter.values["accumulator"]}
+            self.nodes.append(Node(f"{parameter.name}.sum", IntegerSum(), summed, (), (summed["accumulator"],), "backward"))
 
 
 def differentiate(graph: Graph, loss: Loss | str) -> Graph:
@@ -97,12 +101,13 @@ def differentiate(graph: Graph, loss: Loss | str) -> Graph:
     builder = GradientBuilder(graph, _active(graph), _views(graph, logits))
     if logits not in builder.active:
         raise CompileError(graph.origin, "no trainable value influences the result that the loss reads", "choose layers before the output")
-    builder.values.update((t.name, t) for t in targets)
+    kept = [] if attached.kept is None else [attached.kept]
+    builder.values.update((v.name, v) for v in (*targets, *kept))
     names = ("loss.gradient", LOSS_EXPONENT, LOSS_VALUE)
     types = attached.operator.infer(NodeTypes({o: builder.type_of(v) for o, v in attached.inputs.items()}))
     for name, type_, kind in zip(names, types, ("gradient", "scalar", "scalar"), strict=True):
         builder.values[name] = Value(name, type_, kind)
-    builder.nodes.append(Node("loss", attached.operator, attached.inputs, names, phase="backward"))
+    builder.nodes.append(Node("loss", attached.operator, attached.inputs, names, tuple(v.name for v in kept), "backward"))
     _walk(builder, logits)
     forward = graph.phase("forward")
     merged = graph.with_values(builder.values.values())

@@ -1,6 +1,6 @@
 """Losses as plain data: which operator compares the model's first result, and with what.
 
-"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber" and "next_token" stand for the losses with their defaults.
+"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token" and "information_maximisation" stand for the losses with their defaults.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import CompileError
 from .heads import Head, head_of
-from .ir.graph import Graph, Value
+from .ir.graph import OPEN_HEAD, Graph, Value
 from .ir.types import TensorType
 from .ops.backward import loss as operators
 from .ops.model.embedding import tokens_of
@@ -26,11 +26,15 @@ MOST_TARGETS = 32
 
 @dataclass(frozen=True)
 class Attached:
-    """A loss on a graph. inputs: operand -> value. target: the value that a training sample brings, None for none."""
+    """A loss on a graph. inputs: operand -> value. target: the value that a training sample brings, None for none.
+
+    kept: state that the loss changes with each sample, one of the inputs.
+    """
 
     operator: operators.LossOperator
     inputs: dict[str, str]
     target: Value | None
+    kept: Value | None = None
 
 
 class Loss:
@@ -39,6 +43,8 @@ class Loss:
     name: ClassVar[str] = ""
     target_range: ClassVar[tuple[float, float]] = (-operators.LARGEST_VALUE, operators.LARGEST_VALUE)
     """Of targets that are values."""
+    rate_share: ClassVar[float] = 1.0
+    """Of the usual learning rates, what suits this loss."""
 
     def attach(self, graph: Graph) -> Attached:
         """Raises CompileError where the model does not fit."""
@@ -88,22 +94,12 @@ class ClassLoss(Loss):
 
     def _logits(self, graph: Graph) -> str:
         """The logits that the model ends in, or makes a softmax of. Raises CompileError where they do not fit."""
-        head = head_of(graph, graph.outputs[0])
-        if head.kind == "logistic":
-            what = "cross-entropy is of classes of which one is right, the model ends in a logistic function: each result is a yes or no of its own"
-            raise CompileError(graph.origin, what, 'use loss="bce", whose targets are vectors of 0 and 1')
-        if head.rows > 1:
-            classes = graph.type(head.logits).shape[-1]
-            what = f"cross-entropy is of one softmax, the model ends in one for each of {head.rows} rows of {classes} values"
-            raise CompileError(graph.origin, what, 'use loss="mse" with the probabilities as targets, or export a model with one row')
-        _check_reach(graph, head, "cross-entropy")
-        classes = graph.type(head.logits).size
-        if classes < 2:
-            raise CompileError(graph.origin, "cross-entropy needs at least two classes", 'use loss="bce" or loss="mse"')
+        logits = _class_logits(graph)
+        classes = graph.type(logits).size
         if self.class_weights and len(self.class_weights) != classes:
             what = f"has {len(self.class_weights)} weights, {graph.name} has {classes} classes"
             raise CompileError(f"{self._title}(class_weights=...)", what, "pass one for each class")
-        return head.logits
+        return logits
 
 
 @dataclass(frozen=True)
@@ -120,9 +116,21 @@ class CrossEntropy(ClassLoss):
 
     def attach(self, graph: Graph) -> Attached:
         logits = self._logits(graph)
+        head = next((p for p in graph.parameters if p.method == OPEN_HEAD and p.storage == "int32"), None)
+        if head is not None:
+            return self._open(graph, logits, head.values["value"])
         operator = operators.SoftmaxCrossEntropy(float(self.label_smoothing), tuple(self.class_weights or ()))
         target = Value("label", TensorType((1,), "int32"), "input")
         return Attached(operator, {"y": logits, "label": target.name}, target)
+
+    def _open(self, graph: Graph, logits: str, bias: str) -> Attached:
+        """Over the classes that are open, of a head with room for more."""
+        if self.label_smoothing or self.class_weights:
+            what = "spreads or weighs over classes that are not there yet"
+            raise CompileError("Head(extra_classes=...)", f"CrossEntropy(...) {what}", "leave label_smoothing and class_weights out")
+        closed = closed_biases(graph, bias)
+        target = Value("label", TensorType((1,), "int32"), "input")
+        return Attached(operators.OpenCrossEntropy(closed), {"y": logits, "label": target.name, "bias": bias}, target)
 
     def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any]:
         labels = np.asarray(_generator().integers(0, y.size, MOST_TARGETS)[:count] if given is None else given).reshape(-1)
@@ -133,7 +141,9 @@ class CrossEntropy(ClassLoss):
 
 @dataclass(frozen=True)
 class SoftCrossEntropy(ClassLoss):
-    """Softmax cross-entropy of distributions: a target is a probability for each class, not the number of one; see `kt.circular_labels`.
+    """Softmax cross-entropy of distributions: a target is a probability for each class; see `kt.circular_labels` and `kt.Rehearsal`.
+
+    The number of a class stands for the distribution of it alone.
 
     label_smoothing as of CrossEntropy. class_weights: the loss of a sample counts the mean of its classes' weights under its target, so that a
     distribution of one class gives what its number gives.
@@ -150,6 +160,8 @@ class SoftCrossEntropy(ClassLoss):
         if given is None:
             labels = _generator().integers(0, y.size, MOST_TARGETS)[:count]
             return np.eye(y.size, dtype=np.float32)[labels].reshape(count, *y.shape[1:])
+        if np.ndim(given) == 1 and np.asarray(given).dtype.kind in "iu":
+            given = np.eye(y.size, dtype=np.float32)[CrossEntropy().targets(y, given, count)]
         return self.checked(_values(y, given, count))
 
     def problem(self, values: NDArray[Any]) -> str:
@@ -311,7 +323,65 @@ class NextToken(Loss):
         return None
 
 
-KINDS = (CrossEntropy, SoftCrossEntropy, BinaryCrossEntropy, MeanSquaredError, Huber, NextToken)
+MOST_DIVERSITY, MOST_MEMORY = 100.0, 2**20
+"""Of information maximisation: far beyond what is of use, and within what float32 holds."""
+
+
+@dataclass(frozen=True)
+class InformationMaximisation(Loss):
+    """Learning without labels: each prediction shall be sure, and all together spread over the classes. Samples bring no target.
+
+    The mean over samples is the entropy of a prediction less `diversity` times the entropy of the mean prediction, which is kept in the state.
+    memory: samples that this mean goes back. prior: how often each class is to be expected, None for all alike; where a device meets a few of many
+    classes, that is wrong, and a smaller diversity or a prior is better. It wants small steps, each by the mean of several samples: the usual
+    rate is a tenth, and accumulate=16 is better than 1. What is learned can be wrong all the same: let some labels judge it, `Device.gate`.
+
+    Source: Liang, Hu and Feng, "Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised Domain Adaptation" (2020).
+    """
+
+    name: ClassVar[str] = "information_maximisation"
+    rate_share: ClassVar[float] = 0.1
+
+    diversity: float = 1.0
+    memory: int = 64
+    prior: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        diversity, memory = self.diversity, self.memory
+        number = isinstance(diversity, int | float | np.number) and not isinstance(diversity, bool)
+        if not number or not 0 <= float(diversity) <= MOST_DIVERSITY:
+            what = f"{diversity!r} is not a number from 0 to {MOST_DIVERSITY:g}"
+            raise CompileError(
+                f"{type(self).__name__}(diversity=...)", what, "1 weighs both entropies alike; 0 makes each prediction sure and nothing else"
+            )
+        if not isinstance(memory, int | np.integer) or isinstance(memory, bool) or not 1 <= memory <= MOST_MEMORY:
+            what = f"{memory!r} is not a number of samples from 1 to {MOST_MEMORY}"
+            raise CompileError(
+                f"{type(self).__name__}(memory=...)", what, "a few samples a class are enough, about as many as there are to learn from"
+            )
+        if self.prior is not None:
+            shares = _checked_factors(f"{type(self).__name__}(prior=...)", self.prior, "each class")
+            object.__setattr__(self, "prior", tuple(share / sum(shares) for share in shares))
+
+    def attach(self, graph: Graph) -> Attached:
+        logits = _class_logits(graph)
+        classes = graph.type(logits).size
+        if self.prior is not None and len(self.prior) != classes:
+            what = f"has {len(self.prior)} shares, {graph.name} has {classes} classes"
+            raise CompileError(f"{type(self).__name__}(prior=...)", what, "pass one for each class")
+        operator = operators.InformationMaximisation(float(self.diversity), 1 / self.memory, tuple(self.prior or ()))
+        kept = Value("loss.deviation", TensorType((classes,), "float32"), "optimizer", np.zeros(classes, np.float32))
+        return Attached(operator, {"y": logits, "deviation": kept.name}, None, kept)
+
+    def targets(self, y: TensorType, given: NDArray[Any] | None, count: int) -> NDArray[Any] | None:
+        return None
+
+    def describe(self) -> str:
+        diversity = f" diversity={self.diversity:g}" if self.diversity != 1 else ""
+        return f"{self.name}{diversity} memory={self.memory}{' prior' if self.prior else ''}"
+
+
+KINDS = (CrossEntropy, SoftCrossEntropy, BinaryCrossEntropy, MeanSquaredError, Huber, NextToken, InformationMaximisation)
 LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in KINDS}
 
 
@@ -363,6 +433,23 @@ def _checked_factors(where: str, given: Any, of: str) -> tuple[float, ...]:
     return tuple(float(w) for w in weights)
 
 
+def _class_logits(graph: Graph) -> str:
+    """The logits of one softmax of two classes or more. Raises CompileError where a model ends in something else."""
+    head = head_of(graph, graph.outputs[0])
+    if head.kind == "logistic":
+        what = "cross-entropy is of classes of which one is right, the model ends in a logistic function: each result is a yes or no of its own"
+        raise CompileError(graph.origin, what, 'use loss="bce", whose targets are vectors of 0 and 1')
+    if head.rows > 1:
+        classes = graph.type(head.logits).shape[-1]
+        what = f"cross-entropy is of one softmax, the model ends in one for each of {head.rows} rows of {classes} values"
+        raise CompileError(graph.origin, what, 'use loss="mse" with the probabilities as targets, or export a model with one row')
+    _check_reach(graph, head, "cross-entropy")
+    classes = graph.type(head.logits).size
+    if classes < 2:
+        raise CompileError(graph.origin, "cross-entropy needs at least two classes", 'use loss="bce" or loss="mse"')
+    return head.logits
+
+
 def _check_reach(graph: Graph, head: Head, loss: str) -> None:
     """Raises CompileError where a loss would take probabilities for logits."""
     if head.beside:
@@ -377,3 +464,12 @@ def _real_targets(y: TensorType, given: NDArray[Any] | None, count: int) -> NDAr
         codes = _generator().integers(-128, 128, (MOST_TARGETS, *y.shape[1:]))[:count]
         return np.asarray(((codes - y.zero_point) * y.scale).astype(np.float32))
     return _values(y, given, count)
+
+
+def closed_biases(graph: Graph, bias: str) -> tuple[int, ...]:
+    """Biases of the classes that a head with room for more begins without: those of its last rows, which are zero."""
+    layer = next(n for n in graph.phase("forward") if n.inputs.get("bias") == bias)
+    weights, values = graph.values[layer.inputs["weights"]].data, graph.values[bias].data
+    assert weights is not None and values is not None
+    used = np.flatnonzero(weights.reshape(len(weights), -1).any(1) | (values.reshape(-1) != values.reshape(-1)[-1]))
+    return tuple(int(b) for b in values.reshape(-1)[used[-1] + 1 :])

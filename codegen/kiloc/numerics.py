@@ -206,6 +206,12 @@ def random_key(seed: int, counter: int, stream: int) -> NDArray[np.uint32]:
         return _mix(_mix(sown) + np.uint32(stream & 0xFFFFFFFF))
 
 
+def random_bits(seed: int, counter: int, stream: int) -> NDArray[np.uint32]:
+    """32 random bits of one use at one count: those of element 0."""
+    with np.errstate(over="ignore"):
+        return _mix(random_key(seed, counter, stream))
+
+
 def random_unit(key: NDArray[np.uint32], count: int) -> Floats:
     """Numbers 0 to count - 1 of a key: uniform in [0, 1), multiples of 2^-24."""
     with np.errstate(over="ignore"):

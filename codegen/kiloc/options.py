@@ -11,11 +11,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .continual import Replay
 from .errors import CompileError
 from .features import FRONT_ENDS, FrontEnd
 from .ir.graph import Graph
 from .losses import Loss, as_loss
-from .optim import SGD, STORAGES, Optimizer
+from .optim import SGD, STORAGES, Optimizer, Shard, check_shard
 from .peft import Method
 
 PROFILES = ("tflm", "litert")
@@ -44,7 +45,8 @@ class AdapterOptions:
     taken from outside. None: adapters are checked for damage, not for origin. rollback_protection: in a slot, only an adapter with a
     higher sequence number replaces another, and one with a lower number is taken nowhere. resident: adapters that wait in memory beside
     the active one; they count in the RAM budget. slots: two in flash, for updates over the air. self_test: samples [N, ...] and labels
-    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken.
+    that stay in the firmware; an update that makes more than `permitted` of them wrong that were right is not taken. private_updates: the build
+    brings kt/private_update.h, with which firmware bounds what it learned and adds noise before it sends it.
     """
 
     public_key: bytes | str | os.PathLike[str] | None = None
@@ -53,6 +55,7 @@ class AdapterOptions:
     slots: bool = False
     self_test: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, compare=False)
     permitted: int = 0
+    private_updates: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,13 @@ class Options:
     """Of trained tensors other than biases: "block16", or "block8" with stochastic rounding."""
     accumulate: int = 1
     """Samples an update. 1: each sample updates at once, part by part, and the state holds no gradients."""
+    slice_instructions: int | None = None
+    """A training step can be done in slices of about so many instructions, between which the model infers; None: it is done in one."""
+    moments: bool = False
+    """Whether a training step also keeps running moments of the layers with a trained gain: `passes/channel_moments.py`."""
+    shard: Shard | None = None
+    """(index, count): which part of the optimizer's state this device keeps, where several train together; None: all, and gradients are summed in
+    float32. (0, 1) keeps all and sums as a group does."""
     target: str = "cortex-m4"
     ram: int | None = None
     flash: int | None = None
@@ -104,6 +114,8 @@ class Options:
     """Of what the first output tells apart, in its order; the header names them. Empty: nobody named them."""
     features: FrontEnd | None = None
     """What makes the model's input of a recording; None: the caller brings the input."""
+    replay: Replay | None = None
+    """A buffer of old samples that training goes back to."""
 
     @property
     def kernels(self) -> str:
@@ -122,7 +134,8 @@ class Options:
         """What is trained and how, in one line: the generated code and the report say it."""
         if not self.methods:
             return "inference only"
-        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only"])
+        replay = [self.replay.describe()] if self.replay else []
+        return "; ".join([*(m.describe() for m in self.methods), self.optimizer.describe() if self.train else "adapters only", *replay])
 
 
 def check_options(graph: Graph, options: Options) -> None:
@@ -138,9 +151,16 @@ def check_options(graph: Graph, options: Options) -> None:
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
     _check_known("backward_weights", options.backward_weights, BACKWARD_WEIGHTS, "values")
+    if options.moments and (options.calibration is None or not (options.methods and options.train)):
+        what = "keeps what the layers of a training are like beside what they were in the original domain"
+        raise CompileError("moments=True", what, "train with kt.ScaleShift(), and pass calibration samples of the original domain")
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)
+    if not isinstance(options.replay, Replay | None):
+        raise CompileError(f"replay={options.replay!r}", "is no kt.Replay", "pass kt.Replay(samples=60), for example")
+    if options.replay and not (options.methods and options.train):
+        raise CompileError("replay", "nothing is trained, so nothing goes back to old samples", "leave replay out, or train")
     if options.profile == "litert" and options.methods:
         raise CompileError("profile", "training needs the tflm rounding profile", "leave profile out, or build without a method")
     if options.size and options.speed:
@@ -161,6 +181,43 @@ def check_options(graph: Graph, options: Options) -> None:
         raise CompileError("by_position=True", "a front end makes the whole input of a recording", "leave features out, or by_position")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
+    if options.shard is not None:
+        _check_sharing(options)
+    _check_sliced(options)
+
+
+def _check_sliced(options: Options) -> None:
+    """Raises CompileError where a training step cannot be cut into slices."""
+    given = options.slice_instructions
+    if given is None:
+        return
+    where = f"slice_instructions={given!r}"
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given < 2**32:
+        raise CompileError(where, "is no number of instructions from 1 to 4294967295", "pass 100000, for example")
+    if not (options.methods and options.train):
+        raise CompileError(where, "nothing is trained, so there is no step to cut", "leave it out, or train")
+    if options.buffers == "arena":
+        what = "the arena's inputs are those of inference, and a step that is cut keeps its own"
+        raise CompileError(where, what, 'pass buffers="caller"')
+    beside = "a replay buffer" if options.replay else "a head with room" if any(getattr(m, "extra_classes", None) for m in options.methods) else ""
+    if beside:
+        raise CompileError(where, f"{beside} is asked for, whose samples would come between two slices", "leave one of them out")
+
+
+def _check_sharing(options: Options) -> None:
+    check_shard(options.shard)
+    where = f"shard={options.shard!r}"
+    if not (options.methods and options.train):
+        raise CompileError(where, "nothing is trained, so an optimizer has no state", "leave shard out, or train")
+    if options.replay or any(getattr(m, "extra_classes", None) for m in options.methods) or options.slice_instructions is not None:
+        what = "is asked for beside a replay buffer, a head with room or slices of a step, which devices that train together do not have"
+        raise CompileError(where, what, "leave them out")
+    if options.accumulate == 1:
+        raise CompileError(where, "with accumulate=1 each sample updates by itself, and no sum is exchanged", "pass accumulate=8, for example")
+    if options.pages_moments:
+        raise CompileError(where, f"the moments would lie in slow memory, with offload={options.offload!r}", "leave one of them out")
+    if options.adapters.public_key is not None:
+        raise CompileError(where, "gradients from outside carry no signature, which a public key asks for", "leave one of them out")
 
 
 def check_streams(graph: Graph, options: Options) -> None:
@@ -168,6 +225,9 @@ def check_streams(graph: Graph, options: Options) -> None:
     if graph.streams() and not options.train:
         what = "keeps a state from call to call, for which a build that takes adapters alone has no place"
         raise CompileError(graph.origin, what, "build it with training, or merge the adapter into the model")
+    if graph.streams() and options.slice_instructions is not None:
+        what = "keeps a state from call to call, which an inference between two slices of a step would change"
+        raise CompileError(graph.origin, what, "leave slice_instructions out")
     if graph.streams() and options.adapters.slots:
         what = "keeps a state from call to call, which the test samples of an update in flash would change"
         raise CompileError(graph.origin, what, "load adapters without slots")

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from . import frontend
 from .autodiff import differentiate
+from .continual import NewClassPlan, ReplayPlan, plan_new_classes, plan_replay
 from .emit import ModelContext, adapter_table, build_context, render
 from .emit.identity import base_hash, layout
 from .emit.memory import arena_budget, check_arena, check_slow_memory
 from .errors import BudgetError
 from .features import with_kept
-from .forecast import forecast
+from .forecast import forecast, node_instructions
 from .frontend.reversible import Convolution as Convolution
 from .frontend.reversible import Dense as Dense
 from .frontend.reversible import Reversible as Reversible
@@ -25,12 +26,24 @@ from .ir import interp
 from .ir.graph import Graph
 from .ir.verify import verify
 from .losses import as_loss
-from .lowering import check_flash, choose_kernels, fit_all, offload_least, order_inference, order_training, shared_for_flash, with_shared_weights
+from .lowering import (
+    check_flash,
+    choose_kernels,
+    fit_all,
+    fit_apart,
+    offload_least,
+    order_inference,
+    order_training,
+    shared_for_flash,
+    with_shared_weights,
+)  # fmt: skip
 from .optim import with_storage
 from .options import Options, check_options, check_streams
 from .passes.calibrate import calibrate
+from .passes.channel_moments import with_moments
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
+from .passes.frozen_front import front_length, frozen_first, handed_on
 from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
@@ -38,7 +51,7 @@ from .passes.whole_sequences import with_whole_sequences
 from .passes.with_window import with_window
 from .peft import Calibration, attach_all
 from .plan import alignment
-from .plan.slice import Slice, update_bytes
+from .plan.slice import Slice, caller_buffers, update_bytes
 from .samples import run_samples, targets_of
 
 Dump = Callable[[str, Graph], None]
@@ -76,7 +89,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     check_options(graph, options)
     check_sums(graph)
     stage = _staged(dump)
-    base, whole, options = _trainable(graph, options, stage)
+    base, whole, options, new_classes = _trainable(graph, options, stage)
     reduced = stage("reduce", without_constant_channels(whole))
     parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers, options.by_position))]
     identity = base_hash(base, whole)
@@ -84,13 +97,18 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         whole = reduced = parts[0]
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
+    replay = None
+    if options.replay is not None:
+        parts[1] = stage("front.train", frozen_first(parts[1]))
+        replay = _replay(parts[1], options)
+        whole = whole.with_values(replay.values())
     whole = replace(whole, notes=tuple(dict.fromkeys(note for g in (whole, *parts) for note in g.notes)))
     shared = frozenset[str]()
     while True:
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
-            compilation = _emitted(base, whole, reduced, options, slices, version, identity)
+            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
             if options.speed:  # the fastest kernels take more than a budget has
@@ -120,25 +138,28 @@ def _staged(dump: Dump | None) -> Callable[[str, Graph], Graph]:
     return stage
 
 
-def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Graph]) -> tuple[Graph, Graph, Options]:
-    """The frozen model, what is made of it to train it, and the options with the rate that the optimizer takes where none is named."""
+def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Graph]) -> tuple[Graph, Graph, Options, NewClassPlan | None]:
+    """The frozen model, what is made of it to train it, the options with the rate that the optimizer takes where none is named, and how
+    classes are added."""
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
     base = with_window(base, options.attention_window)
     if not options.methods:
         base = stage("keep", with_kept(base, options.features)) if options.features else base
-        return base, base, options
+        return base, base, options, None
     base = with_whole_sequences(base)
     check_streams(base, options)
     forward, target = run_samples(base, options)
     whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:
-        return base, stage("adapted", adapted_slice(whole)), options
+        return base, stage("adapted", adapted_slice(whole)), options, None
     whole = remember(with_storage(whole, options.storage), options)
-    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters))
-    whole = stage("diff", prune(differentiate(whole, options.loss)))
+    options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
+    whole = prune(differentiate(whole, options.loss))
+    whole = stage("diff", with_moments(whole) if options.moments else whole)
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
-    return base, stage("schedule", schedule(whole, options)), options
+    new_classes = plan_new_classes(base, whole, forward, options.optimizer.weight_decay)
+    return base, stage("schedule", schedule(whole, options)), options, new_classes
 
 
 def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options) -> list[Slice]:
@@ -147,23 +168,43 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     slices = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, arena, speed=options.speed)
     if options.ram is not None:
         forward = cache(lambda: run_samples(base, options)[0])  # advice alone needs it, where the budget cannot be met
-        return fit_all(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
+        fitted = fit_all if options.slice_instructions is None else fit_apart
+        return fitted(slices, options, arena, update_bytes(whole), lambda other: forecast(base, other, forward()).total_bytes)
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
 
 
-def _emitted(base: Graph, whole: Graph, reduced: Graph, options: Options, slices: list[Slice], version: str, identity: bytes) -> Compilation:
+def _replay(part: Graph, options: Options) -> ReplayPlan:
+    """The replay buffer of a training slice in its order, whose front is frozen."""
+    assert options.replay is not None
+    position = front_length(part) if options.replay.keep == "latent" else 0
+    return plan_replay(options.replay, part, handed_on(part, position, caller_buffers(part)), options.seed)
+
+
+def _emitted(
+    base: Graph,
+    whole: Graph,
+    reduced: Graph,
+    options: Options,
+    slices: list[Slice],
+    version: str,
+    replay: ReplayPlan | None,
+    new_classes: NewClassPlan | None,
+    identity: bytes,
+) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
     context = build_context(
         whole, infer, train,
         version=version, base_hash=identity, layout=layout(whole, options), loss=as_loss(options.loss).name,
         methods=options.describe(), class_names=options.class_names, features=options.features,
-        target=options.target, size=options.size,
+        target=options.target, size=options.size, shard=options.shard, replay=replay, new_classes=new_classes,
+        slice_instructions=options.slice_instructions,
+        instructions=node_instructions(train.kernels, options.kernels) if train and options.slice_instructions is not None else None,
     )  # fmt: skip
     check_slow_memory(context.page_bytes, options)
-    check_arena(whole, context.arena_infer, options)
+    check_arena(whole, context.arena_train if context.sliced else context.arena_infer, options)
     if whole.trained_state():
         methods = "; ".join(m.describe() for m in options.methods)
         context.adapter = adapter_table.describe(whole, methods, options.adapters)

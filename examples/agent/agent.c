@@ -2,7 +2,7 @@
  *
  * All memory is static. How much the model needs comes from the build as macros, as does what names the build:
  *   AGENT_INPUT_BYTES  AGENT_OUTPUT_BYTES  AGENT_TARGET_VALUES  AGENT_ARENA_BYTES  AGENT_STATE_BYTES  AGENT_ADAPTER_BYTES
- *   AGENT_BUILD  AGENT_BOARD
+ *   AGENT_SUMS_AT  AGENT_SUMS_BYTES  AGENT_BUILD  AGENT_BOARD
  *
  * A request is [sequence][command][data], its response [sequence][command | 0x80][status][data]. A sequence number that
  * repeats the last one is answered with the last response, so that a request is never carried out twice. */
@@ -12,7 +12,15 @@
 #include "kt_adapters.h"
 #include "kt_board.h"
 #include "kt_agent.h"
+#include "kt_fields.h"
 #include "kt_link.h"
+#include "kt_steps.h"
+
+/* Of a build whose device trains with others, from its manifest. */
+#ifndef AGENT_SUMS_BYTES
+#define AGENT_SUMS_AT 0
+#define AGENT_SUMS_BYTES 0
+#endif
 
 #define AGENT_PROTOCOL 2
 #define RESPONSE 0x80u
@@ -56,35 +64,6 @@ static struct {
     uint32_t stack_bytes;
 } measured;
 
-/* ---- Little-endian fields ---- */
-
-static uint8_t *put32(uint8_t *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        *to++ = (uint8_t)(value >> (8 * i));
-    return to;
-}
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
-
-static uint8_t *put_float(uint8_t *to, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return put32(to, bits);
-}
-
-static float get_float(const uint8_t *from)
-{
-    const uint32_t bits = get32(from);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* ---- Ticks and stack of one call ---- */
 
 #if defined(__GNUC__)
@@ -124,6 +103,11 @@ static NOINLINE void measure_stop(uint8_t command)
 }
 
 /* ---- Commands: each reads data[0 .. length), writes its own data at *end, moves it and returns a status ---- */
+
+/* For kt_steps.c. */
+const kt_steps_memory kt_steps = {
+    (const int8_t *)input, target, {{(const uint8_t *)arena, AGENT_ARENA_BYTES}, {(const uint8_t *)state, AGENT_STATE_BYTES}},
+};
 
 typedef struct {
     uint8_t *bytes;
@@ -275,6 +259,13 @@ static uint8_t write_state(const uint8_t *data, size_t length, uint8_t **end)
     return status;
 }
 
+/* Of a device that trains with others: what is summed over all of them, and then the steps that come of it. */
+static uint8_t write_sums(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    return write_area((area){(uint8_t *)state + AGENT_SUMS_AT, AGENT_SUMS_BYTES}, data, length);
+}
+
 static uint8_t write_adapter(const uint8_t *data, size_t length, uint8_t **end)
 {
     (void)end;
@@ -313,6 +304,41 @@ static uint8_t train(const uint8_t *data, size_t length, uint8_t **end)
     const kt_target wanted = {(int32_t)get32(data), target};
     const kt_status status = kt_agent.interface->train_step(kt_agent.storage, (const int8_t *)input, &wanted, &loss);
     *end = put_float(*end, loss);
+    return (uint8_t)status;
+}
+
+static uint8_t remember(const uint8_t *data, size_t length, uint8_t **end)
+{
+    (void)end;
+    if (length != 4)
+        return STATUS_REQUEST;
+    if (kt_agent.interface->remember == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_target wanted = {(int32_t)get32(data), target};
+    return (uint8_t)kt_agent.interface->remember(kt_agent.storage, (const int8_t *)input, &wanted);
+}
+
+static uint8_t replay(const uint8_t *data, size_t length, uint8_t **end)
+{
+    float loss = 0.0f;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->replay_step == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->replay_step(kt_agent.storage, &loss);
+    *end = put_float(*end, loss);
+    return (uint8_t)status;
+}
+
+static uint8_t add_class(const uint8_t *data, size_t length, uint8_t **end)
+{
+    int32_t label = -1;
+
+    (void)data, (void)length;
+    if (kt_agent.interface->add_class == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = kt_agent.interface->add_class(kt_agent.storage, (const int8_t *)input, &label);
+    *end = put32(*end, (uint32_t)label);
     return (uint8_t)status;
 }
 
@@ -387,6 +413,8 @@ typedef struct {
 /* Those of kt_adapters.c. */
 enum { FIRST_ADAPTER_COMMAND = 18, REBOOT = 26, LAST_ADAPTER_COMMAND = 27 };
 
+#define WRITE_SUMS 28
+
 static const command commands[] = {
     [HELLO] = {hello, ANY_TIME},
     [2] = {reset, ANY_TIME},
@@ -405,6 +433,13 @@ static const command commands[] = {
     [15] = {write_adapter, ANY_TIME},
     [16] = {load_adapter, WITH_MODEL | MEASURED},
     [17] = {stats, ANY_TIME},
+    [WRITE_SUMS] = {write_sums, WITH_MODEL},
+    [32] = {kt_steps_train, WITH_MODEL | MEASURED},
+    [33] = {kt_steps_checksum, WITH_MODEL},
+    [34] = {kt_steps_read_arena, WITH_MODEL},
+    [40] = {remember, WITH_MODEL | MEASURED},
+    [41] = {replay, WITH_MODEL | MEASURED},
+    [42] = {add_class, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

@@ -3,8 +3,11 @@
  * The flash is simulated: memory that survives REBOOT, erased and written as flash is. A product hands the functions of its own flash
  * driver to kt_flash instead. AGENT_RESIDENT and AGENT_SLOT_BYTES are as the build planned them, AGENT_FLASH_PAGE is 0 without slots. */
 #include "kt_adapters.h"
+#include "kt_fields.h"
 
 #include <string.h>
+
+#include "kt_fields.h"
 
 enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDATE_WRITE = 23, UPDATE_HASH = 24, UPDATE_INSTALL = 25, REBOOT = 26, UPDATE_ABANDON = 27 };
 
@@ -19,18 +22,6 @@ enum { STORE = 18, SELECT = 19, REMOVE = 20, LIST = 21, UPDATE_BEGIN = 22, UPDAT
 static kt_resident residents[AT_LEAST_1(AGENT_RESIDENT)];
 static uint64_t memory[AT_LEAST_1(AGENT_RESIDENT * AGENT_SLOT_BYTES / 8)];
 static kt_adapter_pool pool;
-
-static uint32_t get32(const uint8_t *from)
-{
-    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
-
-static uint8_t *put32(uint8_t *to, uint32_t value)
-{
-    for (int i = 0; i < 4; i++)
-        *to++ = (uint8_t)(value >> (8 * i));
-    return to;
-}
 
 /* ---- The pool ---- */
 

@@ -173,8 +173,8 @@ def result_type(y: Array, relu: bool) -> TensorType:
     return activation((1, *y.shape[1:]), scale, int(np.clip(round(-128 - min(low, 0.0) / scale), -128, 127)))
 
 
-def quantise(layers: Sequence[Layer | Pool], y: Array, t: TensorType, title: str) -> Graph:
-    """The INT8 graph: per-channel symmetric weights, activations calibrated on inputs y [N, ...] of type t, softmax at the end."""
+def quantise(layers: Sequence[Layer | Pool], y: Array, t: TensorType, title: str, softmax: bool = True) -> Graph:
+    """The INT8 graph: per-channel symmetric weights, activations calibrated on inputs y [N, ...] of type t, softmax at the end where asked for."""
     b = GraphBuilder(title, f"{title}.tflite")
     name = b.input(t, "image" if y.ndim == 4 else "features")
     for part in layers:
@@ -198,6 +198,8 @@ def quantise(layers: Sequence[Layer | Pool], y: Array, t: TensorType, title: str
         t, fused = result_type(y, part.relu), "relu" if part.relu else "none"
         op = {"conv": Conv2D(fused, window=part.window), "depthwise": DepthwiseConv2D(part.window, fused), "fc": FullyConnected(fused)}[part.kind]
         name = b.node(part.name, op, inputs, t, "")
+    if not softmax:
+        return verify(b.finish([name]))
     probabilities = b.node("softmax", Softmax(), {"x": name}, activation((1, y.shape[1]), 1 / 256, -128), "")
     return verify(b.finish([probabilities]))
 

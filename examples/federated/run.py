@@ -33,13 +33,13 @@ SKEW, SEED = 0.25, 3
 """SKEW: of the Dirichlet distribution by which the samples of a digit go to the devices; the lower, the less alike the devices are."""
 
 
-def shares(labels: NDArray[np.int32]) -> list[NDArray[np.int64]]:
+def shares(labels: NDArray[np.int32], devices: int = DEVICES, seed: int = SEED) -> list[NDArray[np.int64]]:
     """The rows that each device has."""
-    draw = np.random.Generator(np.random.PCG64(SEED))
-    rows: list[list[int]] = [[] for _ in range(DEVICES)]
+    draw = np.random.Generator(np.random.PCG64(seed))
+    rows: list[list[int]] = [[] for _ in range(devices)]
     for digit in range(10):
         of_digit = draw.permutation(np.flatnonzero(labels == digit))
-        cuts = (np.cumsum(draw.dirichlet([SKEW] * DEVICES))[:-1] * len(of_digit)).astype(int)
+        cuts = (np.cumsum(draw.dirichlet([SKEW] * devices))[:-1] * len(of_digit)).astype(int)
         for device, part in zip(rows, np.split(of_digit, cuts), strict=True):
             device.extend(int(row) for row in part)
     return [np.array(sorted(r)) for r in rows]

@@ -14,10 +14,12 @@ from kiloc import (
     CompileError,
     CrossEntropy,
     Huber,
+    InformationMaximisation,
     KilotuneError,
     MeanSquaredError,
     ModelError,
     NextToken,
+    Replay,
     SoftCrossEntropy,
 )
 from kiloc.features import FrontEnd, LogMel, Mfcc, MicroFrontend, Statistics
@@ -28,7 +30,7 @@ from ._version import __version__
 from .adapters import Adapter
 from .building import Build, build, open_build
 from .config import Config, load_config
-from .devices import DataWarning, Device, DeviceError, History, TrainingInterrupted
+from .devices import DataWarning, Device, DeviceError, Gate, History, Rehearsal, TrainingInterrupted
 from .labels import circular_labels
 from .merging import merge
 from .model import Model, load
@@ -37,7 +39,10 @@ from .packages import package
 from .pictures.picture import Picture
 from .pictures.training import TrainingReport
 from .plugins import load_plugin
+from .replaying import ReplayReport, replay
 from .search import SearchResult, search
+from .sharding import Group, sharded
+from .threshold import Threshold
 
 __all__ = [
     "SGD",
@@ -58,9 +63,12 @@ __all__ = [
     "DeviceError",
     "FrontEnd",
     "Full",
+    "Gate",
+    "Group",
     "Head",
     "History",
     "Huber",
+    "InformationMaximisation",
     "KilotuneError",
     "LinearDecay",
     "Lion",
@@ -74,6 +82,9 @@ __all__ = [
     "ModelError",
     "NextToken",
     "Picture",
+    "Rehearsal",
+    "Replay",
+    "ReplayReport",
     "ScaleShift",
     "SearchResult",
     "SoftCrossEntropy",
@@ -81,6 +92,7 @@ __all__ = [
     "Statistics",
     "StepDecay",
     "Target",
+    "Threshold",
     "Training",
     "TrainingInterrupted",
     "TrainingReport",
@@ -93,5 +105,7 @@ __all__ = [
     "merge",
     "open_build",
     "package",
+    "replay",
     "search",
+    "sharded",
 ]

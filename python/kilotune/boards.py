@@ -60,6 +60,14 @@ class Upload:
     arguments: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Flash:
+    """What is erased together, in bytes, and how often it may be."""
+
+    erase_bytes: int
+    erase_cycles: int
+
+
 UPLOAD_TOOLS = ("openocd", "pyocd")
 HOST = "host"
 """The core of a board that is a process on this computer."""
@@ -100,6 +108,9 @@ class Board:
     platformio: Mapping[str, str] | None = None
     """"platform" and "board" as PlatformIO names them."""
     renode: Renode | None = None
+    nanojoules: float | None = None
+    """An instruction takes so much energy: a figure for plans, not measured."""
+    flash: Flash | None = None
 
 
 def _key(name: str) -> str:
@@ -235,6 +246,26 @@ class _Reader:
         self.done(table, where)
         return result
 
+    def energy(self, data: dict[str, Any]) -> float | None:
+        table = data.pop("energy", None)
+        if table is None:
+            return None
+        value = float(self.take(table, "nanojoules_per_instruction", float, "energy."))
+        if not 0 < value < 1e6:
+            raise self.fail(f"energy.nanojoules_per_instruction is {value}, not a number above 0")
+        self.done(table, "energy.")
+        return value
+
+    def flash(self, data: dict[str, Any]) -> Flash | None:
+        table = data.pop("flash", None)
+        if table is None:
+            return None
+        found = [self.take(table, name, int, "flash.") for name in ("erase_bytes", "erase_cycles")]
+        if min(found) < 1:
+            raise self.fail("flash.erase_bytes and flash.erase_cycles must be at least 1")
+        self.done(table, "flash.")
+        return Flash(*found)
+
     def emulator(self, data: dict[str, Any]) -> Emulator | None:
         table = data.pop("emulator", None)
         if table is None:
@@ -307,6 +338,8 @@ class _Reader:
             uploads=self.uploads(data),
             platformio=self.platformio(data),
             renode=self.renode(data, name),
+            nanojoules=self.energy(data),
+            flash=self.flash(data),
         )
         self.done(cpu, "cpu.")
         self.done(counter, "counter.")

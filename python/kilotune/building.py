@@ -7,19 +7,20 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, Options, as_loss, compile_graph, head_of
-from kiloc.emit import ModelContext, keep_templates, state_layout
+from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, InformationMaximisation, Options, as_loss, compile_graph, head_of
+from kiloc.continual import offsets as replay_offsets
+from kiloc.emit import ModelContext, keep_templates, shard_layout, state_layout
 from kiloc.features import KEPT, FrontEnd, described
-from kiloc.ir import NEW_HEAD, PACKAGES, print_graph
-from kiloc.ops import tokens_of
-from kiloc.passes import inference_slice
+from kiloc.ir import NEW_HEAD, PACKAGES, node_types, print_graph, run
+from kiloc.ops import output_scales, tokens_of
+from kiloc.passes import inference_slice, moments_of
 from kiloc.peft import Method
 from kiloc.report import figures, render_html, render_text, timeline, unreached
 
@@ -339,11 +340,14 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "training": m.training,
         "loss": m.loss or None,
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
+        **(_information(loss) if isinstance(loss, InformationMaximisation) and c.train else {}),
+        **({"moments": _moments(c)} if c.options.moments and c.train else {}),
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
         **(_features(c, c.options.features) if c.options.features else {}),
         "accumulate": c.options.accumulate,
+        **({"shard": shard_layout(c.graph, c.options.optimizer, c.options.shard)} if c.options.shard else {}),
         "learning_rate": c.options.optimizer.lr,
         "schedule": c.options.optimizer.schedule.describe() if c.options.optimizer.schedule else None,
         "new_head": any(p.method == NEW_HEAD for p in c.graph.parameters),
@@ -353,7 +357,11 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "arena_bytes": {"infer": m.arena_infer, "train": m.arena_train},
         "state_layout": m.layout if c.graph.state() else None,
         "state_bytes": m.state_bytes,
+        "state_members": _state_members(c) if c.graph.state() else [],
         **({"kept": _kept(c)} if c.graph.streams() else {}),
+        **({"sliced_step": asdict(m.sliced)} if m.sliced else {}),
+        **({"replay": _replay(c)} if m.replay else {}),
+        **({"new_classes": _new_classes(c)} if m.new_classes else {}),
         "page_bytes": m.page_bytes,
         "adapter_bytes": m.adapter.file_bytes if m.adapter else 0,
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
@@ -365,10 +373,51 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
     }
 
 
+def _state_members(c: Compilation) -> list[dict[str, Any]]:
+    """What a state holds, and where: what a difference of two states is named by."""
+    layout = state_layout(c.graph)
+    return [{"value": v.name, "area": "state", "offset": layout.offset(v.name), "bytes": v.type.bytes} for v in layout.values]
+
+
 def _kept(c: Compilation) -> list[dict[str, Any]]:
     """What a state holds of earlier calls: at which byte, and what it is before the first one."""
     layout = state_layout(c.graph)
     return [{"at": layout.offset(v.name), "first": np.asarray(v.data).tobytes().hex()} for v in c.graph.streams() if v.data is not None]
+
+
+def _replay(c: Compilation) -> dict[str, Any]:
+    """Where the replay buffer lies in a state, and what an entry is."""
+    assert c.context.replay is not None
+    plan = c.context.replay.plan
+    named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    return {**named, "at": replay_offsets(state_layout(c.graph))}
+
+
+def _new_classes(c: Compilation) -> dict[str, Any]:
+    """Where in a state the biases lie that say which classes are open."""
+    assert c.context.new_classes is not None
+    plan = c.context.new_classes.plan
+    return {"known": plan.known, "closed": list(plan.closed), "biases_at": state_layout(c.graph).offset(plan.bias)}
+
+
+def _moments(c: Compilation) -> list[dict[str, Any]]:
+    """Where a state holds moments of which layer, and what those of the calibration samples are."""
+    graph, state, x = c.graph, state_layout(c.graph), c.options.calibration
+    assert x is not None, "such builds have calibration samples"
+    arrays = x if isinstance(x, tuple) else (x,)
+    source, found = moments_of(graph, run(graph, dict(zip(graph.inputs, arrays, strict=False)))), []
+    for name, moments in source.items():
+        node = graph.node(name)
+        y, types = graph.type(node.outputs[0]), node_types(graph, node)
+        units = np.asarray(output_scales(types.type("x"), types.type("weights"), types.type("gain").size), np.float64) / y.scale
+        floor, at = graph.node(f"{name}.moments").op.floor, state.offset(f"{name}.moments")  # type: ignore[attr-defined]
+        found.append({"layer": name, "at": at, "floor": floor, "units": units.tolist(), "source": moments.tolist()})
+    return found
+
+
+def _information(loss: InformationMaximisation) -> dict[str, Any]:
+    """What a device needs to judge predictions as the loss does."""
+    return {"diversity": loss.diversity, "prior": None if loss.prior is None else list(loss.prior)}
 
 
 def _options(c: Compilation) -> dict[str, Any]:

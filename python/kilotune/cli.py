@@ -43,6 +43,7 @@ from .commands.options import (
     writable,
 )  # fmt: skip
 from .commands.packaging import package_command
+from .commands.replaying import replay_command
 from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_errors
 from .commands.subject import wanted_of
 from .data import Wanted, read_names
@@ -64,6 +65,7 @@ def main(files: tuple[str, ...]) -> None:
 
 main.add_command(adapters.adapter)
 main.add_command(adapters.merge)
+main.add_command(starting.federated)
 for command in (
     running.train,
     running.evaluate,
@@ -73,6 +75,7 @@ for command in (
     checking.quantize_command,
     starting.new,
     package_command,
+    replay_command,
     models,
 ):
     main.add_command(command)
@@ -115,6 +118,10 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--slots", is_flag=True, help="With --inference-only: two slots in flash, for updates over the air.")
 @learning_rate_option
 @training_options
+@click.option(
+    "--slice-instructions", type=click.IntRange(1, 2**32 - 1), default=None,
+    help="A training step can be done in slices of about so many, between which the model infers; more memory.",
+)  # fmt: skip
 @click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
 @click.option("--ram", callback=size, default=None, help="Budget of arena and state, as bytes or 64K.")
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
@@ -252,7 +259,10 @@ def boards(as_json: bool) -> None:
 @click.option("--ram", callback=size, required=True, help="Budget of arena and state, as bytes or 64K.")
 @click.option("--flash", callback=size, default=None, help="Budget of code and constants.")
 @click.option("--time", default=None, help="Budget of one training step: as 20ms, estimated for --clock, or a number of MACs.")
-@click.option("--clock", default="100M", show_default=True, help="Clock of the device in Hz.")
+@click.option("--clock", default=None, help="Clock of the device in Hz; without it that of --board, or 100M.")
+@click.option("--board", default=None, shell_complete=complete_board, help="Board, which names core and clock; --energy and --flash-wear need it.")
+@click.option("--energy", default=None, help="Budget of one training step, as 2mJ: an estimate, by what board.toml says an instruction takes.")
+@click.option("--flash-wear", default=None, help="Sectors of flash that an update of the adapter may erase.")
 @training_options
 @click.option("--calibration", type=SAMPLES, help="Samples (with labels, if there are some) of the original domain.")
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the samples that the device will make.")
@@ -262,7 +272,7 @@ def boards(as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What will lie in slow memory.")
 @click.option("--train/--no-train", default=True, help="Judge by training on part of the samples, or by gradients alone.")
-@click.option("--target", type=click.Choice(TARGETS), default="cortex-m4", show_default=True)
+@click.option("--target", type=click.Choice(TARGETS), default=None, help="Core; without it that of --board, or cortex-m4.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--html", type=click.Path(dir_okay=False), callback=writable, help="Write a page with a picture of the Pareto front.")
 @click.option(
@@ -293,6 +303,7 @@ def search(model: str, data: str, output: str | None, html: str | None, as_json:
         return
     console.print(found.table())
     click.echo(f"train {found.best.name} with lr {found.best.lr:g}: {found.best.bytes:,} bytes of RAM, found in {time.perf_counter() - start:.0f} s")
+    click.echo(found.why())
     if output:
         click.echo(f"  kilotune build {model} --config {output} -o DIR")
 

@@ -14,7 +14,7 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, SlowMemory, as_loss
+from kiloc import TARGETS, AdapterOptions, CompileError, Loss, Options, Replay, SlowMemory, as_loss
 from kiloc.features import FrontEnd
 from kiloc.optim import SGD, Optimizer
 from kiloc.peft import Method
@@ -39,13 +39,23 @@ class Training:
     optimizer: Optimizer | None = None
     """kt.SGD(), kt.Adam() or kt.Lion(); None is kt.SGD()."""
     loss: Loss | str = "cross_entropy"
-    """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", or kt.CrossEntropy(...), kt.SoftCrossEntropy(...),
-    kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken()."""
+    """"cross_entropy", "soft_cross_entropy", "bce", "mse", "huber", "next_token", "information_maximisation", or kt.CrossEntropy(...),
+    kt.SoftCrossEntropy(...), kt.BinaryCrossEntropy(...), kt.MeanSquaredError(...), kt.Huber(...), kt.NextToken(), kt.InformationMaximisation(...)."""
     storage: str = "block16"
     """How tensors other than biases are kept between updates: "block16" adds 2 bytes a parameter to the int8 codes that inference reads;
     "block8" adds none and rounds stochastically."""
     accumulate: int = 1
     """Samples an update; 1 updates at every sample and needs no memory for accumulated gradients."""
+    slice_instructions: int | None = None
+    """Let a training step be done in slices of about so many instructions, between which the model infers, with the bits of the whole step.
+    Inference and training then lie beside each other in the arena; None: they share it, and a step is done in one."""
+    replay: Replay | None = None
+    """kt.Replay(samples=60): a buffer of old samples in the state, which training goes back to."""
+    moments: bool = False
+    """Keep running moments of what each layer with a trained gain gives, 12 bytes a channel of the state, for `Device.renormalise`."""
+    shard: tuple[int, int] | None = None
+    """(index, count): the part of the optimizer's state that this device holds where `count` devices train together (`kt.sharded`). (0, 1) holds
+    all of it; gradients are then summed in integers as in a group, so that it has the same bits. None: alone."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,10 @@ class SingleOptions(TypedDict, total=False):
     loss: Loss | str
     storage: str
     accumulate: int
+    slice_instructions: int | None
+    replay: Replay | None
+    moments: bool
+    shard: tuple[int, int] | None
     ram: int | str | None
     flash: int | str | None
     stack: int | str | None
@@ -165,12 +179,14 @@ def compile_options(
     x, y = _calibration(model, _of_recordings(model, features, calibration))
     return Options(
         methods=chosen.methods, train=train, adapters=_adapters(adapters, chosen.methods, model, train), optimizer=chosen.optimizer,
-        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, target=target.core, profile=target.profile, size=target.size,
-        speed=target.speed, attention_window=target.attention_window, by_position=target.by_position,
+        loss=chosen.loss, storage=chosen.storage, accumulate=chosen.accumulate, slice_instructions=training.slice_instructions,
+        moments=training.moments, shard=training.shard,
+        by_position=target.by_position, target=target.core, profile=target.profile, size=target.size, speed=target.speed,
+        attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,
-        class_names=tuple(class_names), features=features,
+        class_names=tuple(class_names), features=features, replay=training.replay,
     )  # fmt: skip
 
 

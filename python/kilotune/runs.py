@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -129,11 +129,13 @@ def train(
     options: Mapping[str, Any],
     near: Near = NOTHING,
     html: str | None = None,
+    record: tuple[str, bool] | None = None,
 ) -> Run:
     """Evaluate, train, evaluate. Ctrl-C while it trains ends that; what was learned is saved then too.
 
     adapter: to start from instead of the base model. fit: arguments of `Device.fit`. options: of the device.
-    near: within and period of `Device.evaluate`. html: a page about the training, with curves and confusion before and after.
+    near: within and period of `Device.evaluate`. html: a page about the training, with curves and confusion before and after. record: the
+    file of a log, and whether it has checksums of kernels.
     """
     if not build.manifest["training"]:
         raise DeviceError(str(build.directory), "the model was built without training", "build it with --method, such as bias or lora")
@@ -148,7 +150,8 @@ def train(
         with _read_from(tested.source):
             before = dev.evaluate(tested.x, tested.y, progress=progress, **near)
             page = TrainingReport(dev, (tested.x, tested.y), class_names=samples.class_names, progress=progress) if html else None
-        with _read_from(samples.source):
+        recording = nullcontext() if record is None else dev.record(record[0], kernels=record[1])
+        with _read_from(samples.source), recording:
             history = _trained(dev, samples, progress, fit)
         if page is not None and html is not None and history.ended != INTERRUPTED:
             page.finish(history)

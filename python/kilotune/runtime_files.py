@@ -12,7 +12,18 @@ from kiloc.ir import PACKAGES
 
 from . import resources
 
-PUBLIC = ("kt/model.h", "kt/quantize.h", "kt/port.h", "kt/adapter.h", "kt/adapter_pool.h", "kt/adapter_slots.h")
+PUBLIC = (
+    "kt/model.h",
+    "kt/quantize.h",
+    "kt/port.h",
+    "kt/adapter.h",
+    "kt/adapter_pool.h",
+    "kt/adapter_slots.h",
+    "kt/sliced_step.h",
+    "kt/state_store.h",
+    "kt/guard.h",
+    "kt/drift.h",
+)
 """Headers that firmware may include, whatever the model."""
 
 
@@ -26,8 +37,16 @@ def sources(context: ModelContext) -> list[Path]:
         found += [Path(f"src/core/{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
     if context.adapter is not None and context.adapter.public_key:
         found.append(Path("src/core/adapter_verify.c"))
+    if context.adapter is not None and context.adapter.private:
+        found.append(Path("src/core/private_update.c"))
     if context.training:
-        found.append(Path("src/core/storage.c"))
+        found += [Path(f"src/core/{name}.c") for name in ("storage", "state_store", "guard", "drift")]
+        if context.reconstructs:
+            found.append(Path("src/core/threshold.c"))
+    if context.replay is not None:
+        found.append(Path("src/core/replay.c"))
+    if context.new_classes is not None:
+        found.append(Path("src/core/new_class.c"))
     return found
 
 

@@ -48,6 +48,7 @@ FLASH_PAGE = 256
 INFERENCE_ROOTS = ("init", "infer")
 ADAPTER_ROOTS = ("resume", "adapter_export", "adapter_load")
 TRAINING_ROOTS = ("train_step", "apply", "set_learning_rate")
+REPLAY_ROOTS = ("remember", "replay_step")
 
 
 # ---- Keys of the cache ----
@@ -195,6 +196,8 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         "ARENA_BYTES": manifest.arena_bytes,
         "STATE_BYTES": manifest.state_bytes,
         "ADAPTER_BYTES": manifest.adapter_bytes,
+        "SUMS_AT": manifest.shard.at if manifest.shard else 0,
+        "SUMS_BYTES": manifest.state_bytes - manifest.shard.at if manifest.shard else 0,
     }
     stored = {"ADAPTER_BYTES": manifest.adapter_bytes, "RESIDENT": manifest.resident, "SLOT_BYTES": manifest.adapter_slot_bytes}
     stored["FLASH_PAGE"] = FLASH_PAGE if manifest.adapter_slots else 0
@@ -203,6 +206,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         f"-DAGENT_MODEL={manifest.name}_model",
         f"-DAGENT_INTERFACE={manifest.name}_interface",
     )
+    sliced = (f"-DAGENT_SLICED={manifest.name}_sliced_step",) if manifest.steps else ()
     include = tuple(manifest.directory / folder for folder in manifest.include)
     runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [
@@ -210,6 +214,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         _Unit(agent / "model.c", (*flags, *model), (*include, *common)),
         _Unit(agent / "kt_adapters.c", (*flags, *(f"-DAGENT_{name}={value}" for name, value in stored.items())), (*common, *runtime)),
         _Unit(agent / "kt_link.c", flags, common),
+        _Unit(agent / "kt_steps.c", (*flags, *sliced), (*common, *runtime)),
         *(_Unit(source, flags, common) for source in board.sources),
         *_page_units(manifest, board, flags, (*common, *runtime)),
     ]
@@ -347,6 +352,13 @@ def adapter_roots(manifest: Manifest) -> tuple[str, ...]:
     return tuple(root for root in ADAPTER_ROOTS if root != "resume" or manifest.training or not manifest.signed)
 
 
+def training_roots(manifest: Manifest) -> tuple[str, ...]:
+    """TRAINING_ROOTS of a model that trains, and those of its replay buffer and its head with room."""
+    if not manifest.training:
+        return ()
+    return (*TRAINING_ROOTS, *(REPLAY_ROOTS if manifest.replay else ()), *(["add_class"] if manifest.new_classes else []))
+
+
 def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dict[str, Any]:
     """Bytes of the model and its runtime on a target core, as linked: what a program pays for using the model.
 
@@ -357,7 +369,7 @@ def measure(build_dir: str | os.PathLike[str], target: str | None = None) -> dic
     """
     manifest = Manifest.load(build_dir)
     target = _known(manifest, target)
-    adapters, training = adapter_roots(manifest), TRAINING_ROOTS if manifest.training else ()
+    adapters, training = adapter_roots(manifest), training_roots(manifest)
     roots = [f"{manifest.name}_{root}" for root in (*inference_roots(manifest), *adapters, *training)]
     with scratch_directory() as folder:
         program = _library(_model_units(manifest, _library_flags(manifest, target), without_interface=True), manifest, target, roots, folder)

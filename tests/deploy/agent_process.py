@@ -48,7 +48,8 @@ def program(resident: int = 3, flash: int = FLASH, adapter: int = ADAPTER_BYTES)
         toolchain._Unit(agent / "agent.c", macros({**sizes, **names}, PAINTING), include),
         toolchain._Unit(agent / "kt_adapters.c", macros(stored), include),
     ]
-    units += [toolchain._Unit(agent / "kt_link.c", macros({}), include), toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
+    units += [toolchain._Unit(agent / f"{name}.c", macros({}), include) for name in ("kt_link", "kt_steps")]
+    units += [toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
     units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots")]
     return toolchain._link(toolchain._Program(compilers.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
 

@@ -24,11 +24,11 @@ def compiled(build: kt.Build, source: str, folder: Path, options: Sequence[str] 
     return _linked(program, [*(SANITIZERS if sanitize else ()), *options, *include, *sources])
 
 
-def runtime_program(source: str, folder: Path) -> Path:
-    """The program of a main file of this folder with the runtime's adapters alone: it has a model of its own."""
-    core = [str(resources.runtime() / "src" / "core" / f"{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots")]
+def runtime_program(source: str, folder: Path, more: Sequence[str] = (), options: Sequence[str] = ()) -> Path:
+    """The program of a main file of this folder with the runtime's adapters, and files beside them: it has a model of its own."""
+    core = [str(resources.runtime() / "src" / "core" / f"{name}.c") for name in ("adapter", "adapter_pool", "adapter_slots", *more)]
     include = [f"-I{resources.runtime() / 'include'}", f"-I{Path(__file__).parent}"]
-    return _linked(folder / "program", [*SANITIZERS, "-Wno-unused-function", *include, str(Path(__file__).parent / source), *core])
+    return _linked(folder / "program", [*SANITIZERS, "-Wno-unused-function", *options, *include, str(Path(__file__).parent / source), *core])
 
 
 def _linked(program: Path, arguments: Sequence[str]) -> Path:

@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> None:
     assert result.exit_code == 0, f"kilotune {' '.join(arguments)}\n{result.output}"
 
 
-@pytest.mark.parametrize(("page", "least"), [("drift", 2), ("personalise", 4)])
+@pytest.mark.parametrize(("page", "least"), [("drift", 2), ("personalise", 4), ("replay", 3), ("lifetime", 1)])
 def test_what_is_trained(page: str, least: int, folder: Path) -> None:
     found = commands(f"docs/how_to/{page}.md")
     assert len(found) >= least

@@ -92,6 +92,8 @@ def loss_of(node: Node, y: Any, target: Any) -> Any:
         classes, weights = y.size, op.weights or (1.0,) * y.size  # type: ignore[attr-defined]
         aim = (1 - op.smoothing) * jax.nn.one_hot(target, classes) + op.smoothing / classes  # type: ignore[attr-defined]
         return -jnp.asarray(weights)[target] * (aim * jax.nn.log_softmax(y)).sum()
+    if op.mnemonic == "information_maximisation":
+        return _unsure_and_crowded(op, y)
     t = jnp.asarray(target, jnp.float64).ravel()
     if op.mnemonic == "soft_cross_entropy":
         aim = (1 - op.smoothing) * t + op.smoothing / y.size  # type: ignore[attr-defined]
@@ -103,6 +105,14 @@ def loss_of(node: Node, y: Any, target: Any) -> Any:
         d = jnp.abs(y - t)
         return jnp.where(d <= op.delta, d * d / 2, op.delta * (d - op.delta / 2)).mean()  # type: ignore[attr-defined]
     return jnp.mean((y - t) ** 2)
+
+
+def _unsure_and_crowded(op: Any, y: Any) -> Any:
+    """Entropy of a prediction plus its mean log crowding, by the running mean that starts evenly, takes it in, and is held."""
+    log_p = jax.nn.log_softmax(y)
+    mean = lax.stop_gradient(1 / y.size + op.rate * (jnp.exp(log_p) - 1 / y.size))
+    prior = jnp.asarray(op.prior or (1.0,) * y.size)
+    return (jnp.exp(log_p) * (op.diversity * (jnp.log(mean) - jnp.log(prior)) - log_p)).sum()
 
 
 def loss_gradients(node: Node, y: Any, targets: Any) -> Any:

@@ -36,6 +36,7 @@ from kernel_driver import (
 from kiloc.ir.operator import Op
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window
+from kiloc.ops.backward.channel_moments import MOST_POSITIONS, ChannelMoments
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
 from kiloc.ops.backward.gradient_of_sums import GradientOfSums
@@ -301,6 +302,19 @@ def bias_gradient(r: Rng) -> Case:
     return Case(BiasGradient(), types, {"g": g, "exponent": exponent, "accumulator": accumulator(r, channels)})
 
 
+def channel_moments(r: Rng) -> Case:
+    """Also where the moments are halved first, and with the largest sums that 32 bits hold."""
+    positions, channels = int(pick(r, 1, 2, 7, int(r.integers(1, 200)))), int(r.integers(1, 9))
+    y = int8(r, 1, positions, channels)
+    if r.random() < 0.2:
+        positions, channels = MOST_POSITIONS, 1
+        y = np.full((1, positions, channels), 127, np.int8)
+    count = pick(r, 0, 1, 1023, 1024)
+    moments = np.append(r.integers(0, 1 + count * 16 * 255**2, 3 * channels), count).astype(np.int32)
+    types = {"y": activation(y.shape, 0.1, 0), "moments": TensorType(moments.shape, "int32")}
+    return Case(ChannelMoments(pick(r, 0, 128, 255)), types, {"y": y, "moments": moments})
+
+
 def weight_gradient(r: Rng) -> Case:
     window, h, w = window_and_size(r)
     ci, co = int(r.integers(1, 12)) if r.random() < 0.7 else pick(r, 45, 64, 70), int(r.integers(1, 6))
@@ -377,7 +391,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         f.__name__: (f, 16)
         for f in (
             lora_inner, lora_inner_rows, channel_sums,
-            write_rows, clear_gradient, gradient_of_sums, bias_gradient, mask_gradient, mask_of_int16, save_mask, apply_mask, gradient_sum,
+            write_rows, clear_gradient, gradient_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
+            save_mask, apply_mask, gradient_sum,
         )
     },
 }  # fmt: skip

@@ -29,10 +29,21 @@ from kernel_driver import (
 )  # fmt: skip
 
 from kiloc.ir.types import TensorType, activation, gradient, scalar
-from kiloc.ops.backward.loss import BinaryCrossEntropy, Huber, MeanSquaredError, NextToken, ReconstructionError, SoftCrossEntropy, SoftmaxCrossEntropy
+from kiloc.ops.backward.loss import (
+    BinaryCrossEntropy,
+    Huber,
+    InformationMaximisation,
+    MeanSquaredError,
+    NextToken,
+    OpenCrossEntropy,
+    ReconstructionError,
+    SoftCrossEntropy,
+    SoftmaxCrossEntropy,
+)
 from kiloc.ops.model.embedding import token_quantization
 from kiloc.ops.model.lora import AdaptRange
 from kiloc.ops.update import _moments
+from kiloc.ops.update.integer_sum import FromIntegers, IntegerSum
 from kiloc.ops.update.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
 from kiloc.ops.update.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, ScaledRate, Schedule, StepSchedule
 from kiloc.ops.update.storage_step import StepBlock8, StepBlock16, StepInt32
@@ -61,6 +72,18 @@ def cross_entropy(r: Rng) -> Case:
 
 def factors(r: Rng, size: int) -> tuple[float, ...]:
     return tuple(float(np.float32(w)) for w in r.uniform(0.1, 5, size)) if r.random() < 0.4 else ()
+
+
+def open_cross_entropy(r: Rng) -> Case:
+    known, extra = pick(r, 1, 2, 10), pick(r, 1, 3, 30)
+    shut = r.random(extra) < 0.5
+    floors = r.integers(-(2**30), -1000, extra)
+    bias = np.concatenate([r.integers(-(2**30), 2**30, known), np.where(shut, floors - r.integers(0, 9, extra), floors + r.integers(1, 9, extra))])
+    y = activation((1, known + extra), scale(r, -10, 3), zero_point(r))
+    label = int(r.choice(np.flatnonzero(np.concatenate([np.zeros(known, np.bool_), shut]) == 0)))
+    arrays = {"y": int8(r, 1, known + extra), "label": one(label, "int32"), "bias": bias.astype(np.int32)}
+    types = {"y": y, "label": scalar("int32"), "bias": TensorType((known + extra,), "int32")}
+    return Case(OpenCrossEntropy(tuple(int(f) for f in floors)), types, arrays)
 
 
 def soft_cross_entropy(r: Rng) -> Case:
@@ -118,6 +141,16 @@ def next_token(r: Rng) -> Case:
     return Case(NextToken(), types, {"y": int8(r, 1, rows, size), "x": tokens.astype(np.int8)})
 
 
+def information_maximisation(r: Rng) -> Case:
+    """At the first sample, after many, and where some classes have never been answered."""
+    classes = pick(r, 2, 3, 10, 35, 300)
+    y = activation((1, classes), scale(r, -10, 3), zero_point(r))
+    mean = np.full(classes, 1 / classes) if r.random() < 0.3 else r.dirichlet(np.full(classes, pick(r, 0.01, 1.0, 10.0)))
+    arrays = {"y": int8(r, 1, classes), "deviation": (mean - 1 / classes).astype(np.float32)}
+    types = {"y": y, "deviation": TensorType((classes,), "float32")}
+    return Case(InformationMaximisation(pick(r, 0.0, 0.7, 1.0, 3.0), pick(r, 1.0, 1 / 64, 1 / 1000), factors(r, classes)), types, arrays)
+
+
 # -- optimizers -------------------------------------------------------------------------------------------
 
 
@@ -150,6 +183,22 @@ def clip_gradient(r: Rng) -> Case:
     types, arrays = gradients(r, size_of(r))
     held = ("accumulator", "count")
     return Case(ClipGradient(pick(r, 0.0, 1.0, 1e-3)), {o: types[o] for o in held}, {o: arrays[o] for o in held})
+
+
+def integer_sum(r: Rng) -> Case:
+    size = size_of(r)
+    types, arrays = gradients(r, size)
+    held = r.integers(-(2**31) + 1, 2**31, size).astype(np.int32) >> r.integers(0, 24, size).astype(np.int32)
+    return Case(
+        IntegerSum(),
+        {"gradient": types["accumulator"], "accumulator": types["accumulator"]},
+        {"gradient": arrays["accumulator"], "accumulator": held.view(np.float32)},
+    )
+
+
+def from_integers(r: Rng) -> Case:
+    case = integer_sum(r)
+    return Case(FromIntegers(), {"accumulator": case.types["accumulator"]}, {"accumulator": case.arrays["accumulator"]})
 
 
 def sgd(r: Rng) -> Case:
@@ -319,13 +368,13 @@ LOSSES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
         (cross_entropy, 50), (soft_cross_entropy, 50), (binary_cross_entropy, 40), (squared_error, 30), (huber, 30), (reconstruction, 30),
-        (next_token, 40),
+        (next_token, 40), (open_cross_entropy, 30), (information_maximisation, 50),
     )
 }  # fmt: skip
 UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     f.__name__: (f, count)
     for f, count in (
-        (clip_gradient, 30), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
+        (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
         (streamed_bias, 40), (streamed_weights, 60),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
@@ -410,6 +459,27 @@ def test_next_token_is_the_formula(seed: int) -> None:
         return float(np.mean(np.log(np.exp(rows).sum(1)) - rows[range(3), tokens[0, 1:]]))
 
     assert_same_loss(Case(NextToken(), types, {"y": int8(r, 1, 4, 6), "x": tokens}), formula)
+
+
+@pytest.mark.parametrize(("diversity", "rate", "prior"), [(1.0, 1 / 64, ()), (0.5, 1.0, (0.1, 0.2, 0.1, 0.5, 0.1)), (0.0, 1 / 8, ())])
+def test_information_maximisation_is_the_formula(diversity: float, rate: float, prior: tuple[float, ...]) -> None:
+    """The mean prediction takes in the sample first, and is held while the gradient is taken."""
+    r = np.random.default_rng(4)
+    types = {"y": activation((1, 5), 0.05, 3), "deviation": TensorType((5,), "float32")}
+    mean, codes = r.dirichlet(np.ones(5)), int8(r, 1, 5)
+    case = Case(InformationMaximisation(diversity, rate, prior), types, {"y": codes, "deviation": (mean - 0.2).astype(np.float32)})
+
+    def softmax(y: Array) -> Array:
+        return np.asarray(np.exp(y - y.max()) / np.exp(y - y.max()).sum())
+
+    after = mean + rate * (softmax((codes[0] - 3.0) * 0.05) - mean)
+
+    def formula(y: Array) -> float:
+        p = softmax(y)
+        return float((p * (diversity * (np.log(after) - np.log(prior or np.ones(5))) - np.log(p))).sum())
+
+    assert_same_loss(case, formula)
+    assert np.abs(case.expected()["deviation"] + 0.2 - after).max() < 1e-6
 
 
 @pytest.mark.parametrize("sure", [False, True])

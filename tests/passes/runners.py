@@ -19,6 +19,7 @@ from kiloc.optim import SGD, Adam, with_accumulators, with_storage, with_updates
 from kiloc.options import Options
 from kiloc.passes.by_position import by_position
 from kiloc.passes.calibrate import calibrate
+from kiloc.passes.channel_moments import with_moments
 from kiloc.passes.check_sums import check_sums
 from kiloc.passes.constant_channels import without_constant_channels
 from kiloc.passes.fold_transposes import fold_transposes
@@ -88,6 +89,7 @@ PASSES: Mapping[str, Pass] = {
     "by_position": Pass(by_position, "nothing"),
     "with_window": Pass(lambda graph, window=None: with_window(graph, window), "nothing"),
     "calibrate": Pass(_calibrate, "results"),
+    "with_moments": Pass(with_moments, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
     "inference_slice": Pass(inference_slice, "results"),

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPILER = ROOT / "codegen" / "kiloc"
 
 STAGES = (
-    "frontend", "peft", "optim", "heads", "losses", "features", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit", "forecast",
-    "pipeline", "report",
+    "frontend", "peft", "optim", "heads", "losses", "features", "continual", "options", "samples", "autodiff", "passes", "plan", "lowering", "emit",
+    "forecast", "pipeline", "report",
 )  # fmt: skip
 """In the order of the data's way. A module may import what stands to the left of its own stage."""
 

@@ -166,7 +166,7 @@ def test_a_device_learns_values_by_huber(models: Path) -> None:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "labels": (np.array([0, 1]), "labels are for cross-entropy"),
+    "no class": (np.array([0, 3]), r"holds label 3 at \[1\]"),
     "a sum of two": (np.full((2, 3), 2 / 3), r"sums to 2 at \[0\]"),
     "below zero": (np.array([[1.0, 0, 0], [1.5, -0.5, 0]]), r"holds 1.5 at \[1, 0\], outside \[0, 1\]"),
     "too few": (np.ones((2, 2)) / 2, "expected"),

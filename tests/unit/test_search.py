@@ -135,7 +135,9 @@ def test_what_one_would_train_by_hand_is_known(spaces: dict[str, Space]) -> None
     assert whole is not None and every is not None and two is not None
     # the last layer has three classes, so its rank is 2, the largest variant that fits
     assert two.methods == (kt.LoRA(rank=2, layers="last:1"), kt.LoRA(rank=4, layers=("second",)))
-    assert space.by_hand(Budget()) == [whole, every]
+    recipe = space.candidate(space.with_every_companion(every.set))
+    assert recipe is not None and recipe.methods == (kt.BiasOnly(layers="all"), *every.methods)
+    assert space.by_hand(Budget()) == [whole, every, recipe]
     assert space.by_hand(Budget(every.bytes - 1))[1] is two and space.by_hand(Budget(10)) == []
     (less, *_) = space.by_hand(Budget(whole.bytes - 1))
     assert less.methods == (kt.BiasOnly(layers="last:2"), kt.Head())

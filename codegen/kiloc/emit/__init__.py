@@ -13,6 +13,8 @@ from .adapter_table import (
     write_table,
 )
 from .context import ModelContext, build_context
+from .shard_layout import shard_layout
+from .sliced_step import SlicedStep, Written
 from .state_layout import StateLayout, state_layout
 from .write import keep_templates, render
 
@@ -24,13 +26,16 @@ __all__ = [
     "SIGNATURE_BYTES",
     "Entry",
     "ModelContext",
+    "SlicedStep",
     "StateLayout",
+    "Written",
     "build_context",
     "entries_of",
     "keep_templates",
     "layers_of",
     "read_table",
     "render",
+    "shard_layout",
     "state_layout",
     "write_table",
 ]

@@ -139,4 +139,5 @@ def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
         test_labels=Code() if options.self_test is None else c_array(np.asarray(options.self_test[1], np.int32)),
         test_samples=0 if options.self_test is None else len(options.self_test[1]),
         test_permitted=options.permitted,
+        private=options.private_updates,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from ..autodiff import LOSS_VALUE
+from ..continual import NewClassPlan, ReplayPlan
 from ..cores import FOLDERS, VARIANTS, WITHOUT_DSP, kernels_of, variants_of
 from ..errors import CompileError
 from ..features import FrontEnd
@@ -17,12 +18,16 @@ from ..ir.kernel_call import KernelPackage
 from ..ir.types import ELEMENT_BYTES, RANGES
 from ..ops.backward.loss import LossOperator
 from ..ops.model.embedding import token_codes
-from ..optim import LEARNING_RATE
+from ..optim import LEARNING_RATE, Shard, taking_steps
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
 from .features import CFeatures, c_features
+from .new_classes import CNewClasses, c_new_classes
+from .replay import CReplay, c_replay, front_of
+from .sliced_step import CSliced
+from .sliced_step import describe as sliced_step
 from .state_layout import StateLayout, is_scalar, state_layout
 from .steps import CArray, CFunction, Constants, CStep, CStruct, FunctionWriter
 
@@ -81,6 +86,8 @@ class CAdapter:
     """Of the self test; "" where there is none."""
     test_samples: int
     test_permitted: int
+    private: bool
+    """Whether the build brings what makes updates private."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,8 @@ class ModelContext:
     apply: CFunction = field(default_factory=CFunction)
     forward_steps: list[CStep] = field(default_factory=list)
     backward_steps: list[CStep] = field(default_factory=list)
+    shard_step: CFunction | None = None
+    """Of a device that holds a shard of the optimizer's state: what makes its steps; `apply` takes those of all devices."""
     """Those of `train`, up to the loss and from it."""
     arrays: list[CArray] = field(default_factory=list)
     structs: list[CStruct] = field(default_factory=list)
@@ -186,6 +195,8 @@ class ModelContext:
     updates_at_once: bool = False
     loss_buffer: Code = EMPTY
     """The local pointer to the loss of a sample."""
+    loss_offset: int = 0
+    """Where it lies in the arena of a training step."""
     infer_peak: str = ""
     train_peak: str = ""
     adapter: CAdapter | None = None
@@ -200,6 +211,17 @@ class ModelContext:
     """Of inputs and results in the arena; empty where they lie in the caller's buffers."""
     features: CFeatures | None = None
     """What makes the input of a recording."""
+    sliced: CSliced | None = None
+    """A training step that may be left after each of its steps; None: it is done in one."""
+    replay: CReplay | None = None
+    """The buffer of old samples."""
+    new_classes: CNewClasses | None = None
+    """What a class is added with."""
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether its loss says how far a sample is from what it has learned: an autoencoder's."""
+        return self.training and self.loss == "mse" and not self.target_values
 
     @property
     def streams(self) -> bool:
@@ -261,6 +283,11 @@ class ModelContext:
         return Code("" if self.offsets else "".join(f", const {self._array(name, v)}" for name, v in self.inputs))
 
     @property
+    def input_arguments(self) -> Code:
+        """What is passed for `input_parameters`."""
+        return Code("" if self.offsets else "".join(f", {name}" for name, _ in self.inputs))
+
+    @property
     def output_parameters(self) -> Code:
         """Of one that writes the results, behind the inputs."""
         return Code("" if self.offsets else "".join(f", {self._array(name, v)}" for name, v in self.outputs))
@@ -290,8 +317,14 @@ class ModelContext:
 def build_context(
     graph: Graph, infer: Slice, train: Slice | None, *, version: str, base_hash: bytes, layout: int, loss: str, methods: str,
     class_names: Sequence[str] = (), features: FrontEnd | None = None, target: str | None = None, size: bool = False,
+    slice_instructions: int | None = None, instructions: Mapping[str, int] | None = None,
+    replay: ReplayPlan | None = None, new_classes: NewClassPlan | None = None,
+    shard: Shard | None = None,
 ) -> ModelContext:  # fmt: skip
-    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices."""
+    """All that the templates need. `graph` is the whole calibrated graph; infer and train are its planned slices.
+
+    slice_instructions: of a slice of a training step, with the instructions of each node of `train` by its name.
+    """
     identifiers = [i for i in infer.graph.inputs]
     outputs = infer.graph.outputs
     layout_of_state = state_layout(graph)
@@ -339,7 +372,13 @@ def build_context(
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, context, constants, slow)
+        _add_training(graph, train, context, constants, slow, replay, shard)
+        if new_classes is not None:
+            writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
+            context.new_classes = c_new_classes(new_classes, train, constants, writer)
+    if train and slice_instructions is not None:
+        context.sliced = sliced_step(train, context.train.steps, layout_of_state, slice_instructions, instructions or {}, context.arena_infer)
+        context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
@@ -385,17 +424,30 @@ def _add_state(context: ModelContext, constants: Constants, layout: StateLayout)
     context.state_padding = layout.padding if layout.streams else 0
 
 
-def _add_training(graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout) -> None:
+def _add_training(
+    graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None, shard: Shard | None
+) -> None:
     plan = train.plan
+    front = frozenset[str]()
+    if replay is not None:
+        writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
+        context.replay = c_replay(replay, train, writer, context.inputs)
+        front = frozenset(node.name for node in front_of(train, replay))
     writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
-    context.forward_steps = writer.add(train.kernels.phase("forward"))
+    context.forward_steps = writer.add(node for node in train.kernels.phase("forward") if node.name not in front)
     context.backward_steps = writer.add(train.kernels.phase("backward", "update"))
     context.loss_buffer = Code(writer.value(LOSS_VALUE, len(writer.function.steps)).name)
     context.train = writer.function
+    context.loss_offset = plan.offsets[LOSS_VALUE]
     context.updates_at_once = graph.updates_at_once
     if not graph.updates_at_once:
         updates = graph.phase("update")
         writer = FunctionWriter(constants, {scratch_name(n): 0 for n in updates}, {}, slow, "state")
+        if shard is not None and shard[1] > 1:
+            last = taking_steps(graph)
+            writer.add(updates[: -len(last)])
+            context.shard_step, updates = writer.function, last
+            writer = FunctionWriter(constants, {}, {}, slow, "state")
         writer.add(updates)
         context.apply = writer.function
     context.train_peak = plan.steps[plan.peak_step].name

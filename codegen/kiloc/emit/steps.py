@@ -124,6 +124,8 @@ class CStep:
     name: str
     buffers: tuple[CBuffer, ...]
     parts: tuple[CPart, ...]
+    used: tuple[CBuffer, ...] = ()
+    """All that it reads or writes in the arena; `buffers` are those that no step before it uses."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ class FunctionWriter:
         self.held = held
         self.function = CFunction()
         self._declared: list[CBuffer] = []
+        self._used: dict[str, CBuffer] = {}
 
     def add(self, nodes: Iterable[Node]) -> list[CStep]:
         """Append the steps of nodes, in order; returns these."""
@@ -246,9 +249,9 @@ class FunctionWriter:
             call, number = kernel_call(self.graph, node), len(self.function.steps) + 1
             if call is None and not isinstance(node.op, Page):
                 continue
-            self._declared = []
+            self._declared, self._used = [], {}
             parts = self._parts(node, call, number) if call is not None else (self._moved(node, number),)
-            self.function.steps.append(CStep(number, node.name, tuple(self._declared), parts))
+            self.function.steps.append(CStep(number, node.name, tuple(self._declared), parts, tuple(self._used.values())))
         return self.function.steps[start:]
 
     def buffer(self, name: str, ctype: str, offset: int, size: int, number: int) -> Code:
@@ -259,6 +262,7 @@ class FunctionWriter:
             self.function.buffers[name] = known
             self._declared.append(known)
         known.last = number
+        self._used[name] = known
         return known.name
 
     def value(self, name: str, number: int) -> CArgument:
@@ -278,6 +282,9 @@ class FunctionWriter:
 
     # -- calls ------------------------------------------------------------------------------------------
     def _parts(self, node: Node, call: KernelCall, number: int) -> tuple[CPart, ...]:
+        if isinstance(node.op, Optimizer) and node.op.elements:
+            part = _Part(str(node.op.first), node.op.elements)
+            return (CPart(self._call(node, part_call(self.graph, node, part), part, number)),)
         if not pages_of(self.graph, node)[0]:
             return (CPart(self._call(node, call, WHOLE, number)),)
         found = []

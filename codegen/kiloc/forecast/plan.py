@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..autodiff import differentiate
-from ..emit import build_context
+from ..emit import build_context, entries_of, write_table
+from ..emit.adapter_table import file_bytes
 from ..emit.state_layout import state_layout
-from ..ir.graph import Graph
-from ..ir.verify import total_macs
+from ..ir.graph import Graph, Node
+from ..ir.verify import node_types, total_macs
 from ..lowering import choose_kernels, offload_least, order_inference, order_training, with_shared_weights
+from ..ops.backward._gradient import RequantizedGradient
 from ..optim import with_storage
 from ..options import Options
 from ..passes.constant_channels import without_constant_channels
@@ -21,7 +23,10 @@ from ..passes.schedule import remember, schedule
 from ..passes.slices import prune
 from ..peft import Calibration, attach_all
 from ..plan import alignment
-from ..plan.slice import Slice
+from ..plan.slice import Slice, kernel_call
+
+TYPICAL_SHIFT = 8
+"""Of the sums of gradients, before calibration chooses one: fast kernels take nearly all of those that it does."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,23 @@ class Forecast:
         """Of one sample: forward, backward."""
         return total_macs(self.infer.graph), total_macs(self.graph, self.graph.phase("backward"))
 
+    def calls(self) -> Iterator[tuple[Graph, Node, str, bool]]:
+        """Every kernel call of a training step, and of an update of accumulated gradients (True): where it stands, its node, its kernel."""
+        parts = [(self.train.kernels, self.train.kernels.nodes, False)]
+        if not self.graph.updates_at_once:
+            parts.append((self.graph, self.graph.phase("update"), True))
+        for graph, nodes, updates in parts:
+            for node in nodes:
+                call = kernel_call(graph, node)
+                if call is not None:
+                    yield graph, node, call.symbol, updates
+
+    @property
+    def adapter_bytes(self) -> int:
+        """Of an adapter file with everything that was trained, a signature and a digest."""
+        entries = entries_of(self.graph)
+        return file_bytes(len(write_table(entries)), sum(e.bytes for e in entries))
+
     def constant_bytes(self) -> int:
         """Weights and tables in flash. Takes longer than the rest: it walks every kernel call."""
         return build_context(self.graph, self.infer, self.train, version="", base_hash=b"", layout=0, loss="", methods="").constant_bytes
@@ -60,9 +82,22 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
     Of the options those count that decide what is trained and how; forward: activations of a few samples by value name.
     """
     whole = with_storage(attach_all(base, options.methods, Calibration(forward, options.seed)), options.storage)
-    whole = schedule(prune(differentiate(remember(whole, options), options.loss)), options)
+    whole = schedule(_with_typical_shifts(prune(differentiate(remember(whole, options), options.loss))), options)
     reduced = without_constant_channels(whole)
     train = with_shared_weights(order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None), options)
     parts = [order_inference(reduced, options.kernels, options.buffers), train]
     infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, check=False)
     return Forecast(whole, infer, offload_least(training, infer.plan.arena_bytes) if options.pages_activations else training)
+
+
+def _with_typical_shifts(graph: Graph) -> Graph:
+    """What stands for calibration, which needs samples: gradients with a shift that kernels are chosen by."""
+    values, nodes = dict(graph.values), list[Node]()
+    for node in graph.nodes:
+        if isinstance(node.op, RequantizedGradient):
+            node = replace(node, op=replace(node.op, shift=TYPICAL_SHIFT))
+        if node.phase == "backward":
+            for name, type_ in zip(node.outputs, node.op.infer(node_types(replace(graph, values=values), node)) or (), strict=True):
+                values[name] = replace(values[name], type=type_)
+        nodes.append(node)
+    return replace(graph, values=values, nodes=tuple(nodes))

@@ -14,22 +14,29 @@ from .types import TensorType
 if TYPE_CHECKING:
     from .operator import Op
 
-STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged", "stream")
+STATE_KINDS: Final = ("trainable", "master", "exponent", "accumulator", "optimizer", "control", "paged", "stream", "replay")
 """Kinds of value that outlive a step: they live in the state, not in the arena.
 
 trainable: what inference reads (int32 bias, int8 codes); master: the 16-bit values that training updates;
 exponent: the power of two of a block of codes; accumulator: summed gradients; optimizer: its moments;
 control: learning rate, counters, powers and seed; paged: moments that lie in slow memory, and in the arena only during the
-update that reads them; stream: what a model keeps from one call of inference to the next, such as the last rows of a signal."""
+update that reads them; stream: what a model keeps from one call of inference to the next, such as the last rows of a signal;
+replay: samples that training goes back to, which no node reads."""
 
 STREAM: Final = "stream"
 """The kind of what inference itself changes."""
+
+REPLAY: Final = "replay"
+"""The kind of what a replay buffer holds: `kiloc/continual/replay.py`."""
 
 ADAPTER_KINDS: Final = ("trainable", "exponent")
 """The part of the state that changes what inference computes: what an adapter carries."""
 
 NEW_HEAD: Final = "new-head"
 """The method of a parameter of a last layer that replaces the model's own: it starts from nothing."""
+
+OPEN_HEAD: Final = "open-head"
+"""The method of a parameter of a last layer with room for classes that the device adds."""
 
 ACCUMULATED: Final = "accumulated"
 """State: samples whose gradients are in the accumulators."""
@@ -88,7 +95,7 @@ class Parameter:
     storage: "int32" (a bias in accumulator units), "block16" (16-bit values with one power of two, and the
     int8 copy that inference reads) or "block8" (the int8 codes alone). values: role -> value name; roles are
     "value" (what inference reads), "exponent", "master", "master_exponent", "accumulator" (of gradients; in the arena,
-    or nowhere, if each sample updates by itself), "range",
+    or nowhere, if each sample updates by itself), "gradient" (of one sample, where the accumulator holds sums of integers), "range",
     "saturated" and the moments of the optimizer, named as its operands.
     """
 

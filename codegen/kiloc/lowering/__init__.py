@@ -4,7 +4,7 @@ Layers stay as the model has them up to the fit (`Slice.graph`). What is emitted
 fast kernels read; placement gives everything in it an offset in the arena (`Slice.placed`).
 """
 
-from .fit import advice, fit, fit_all, offload_least, recomputations
+from .fit import advice, fit, fit_all, fit_apart, offload_least, recomputations
 from .flash import check_flash, shared_for_flash, with_shared_weights
 from .kernels import choose_kernels, place, share_weights
 from .order import order_inference, order_training
@@ -15,6 +15,7 @@ __all__ = [
     "choose_kernels",
     "fit",
     "fit_all",
+    "fit_apart",
     "offload_least",
     "order_inference",
     "order_training",

@@ -59,6 +59,22 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
     raise BudgetError(f"ram={options.ram}", need, advice(options, total, usual))
 
 
+def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int]) -> list[Slice]:
+    """The same where inference and training lie beside each other in the arena, because a step may be left in the middle. Raises BudgetError."""
+    if len(parts) == 1:
+        return fit_all(parts, options, arena, update, total)
+    cost = options.slow.cost if options.pages_activations else None
+    for infer, train in ((parts[0], parts[1]), (shrink(use_portable(parts[0])), use_portable(parts[1]))):
+        rest = arena - -(-infer.plan.arena_bytes // 8) * 8  # KT_ALIGNMENT
+        found = fit(train, rest, cost) if update <= rest else None
+        if found:
+            return [infer, found]
+    state = (options.ram or 0) - arena
+    least = infer.plan.arena_bytes + max(shrink(train, cost is not None).plan.arena_bytes, update) + state
+    need = f"a training step in slices and inference beside it need at least {least:,} bytes; ram allows {options.ram:,}"
+    raise BudgetError(f"ram={options.ram}", need, "leave slice_instructions out: then inference and training share the arena")
+
+
 def recomputations(part: Graph, align: int = WORD, target: str = "", saving: Mapping[str, int] | None = None) -> Recomputations:
     """What a training slice may recompute, with the memory of a target's kernels."""
     kernels = with_kernels(part, target, saving)

@@ -19,9 +19,11 @@ from ..numerics import exponent_for
 from ._activation import clamp_range, far_apart
 from ._sums import output_scales
 from .backward._gradient import RequantizedGradient, batch
+from .backward.channel_moments import Moments
 from .backward.gradient_mask import masked
 from .model._linear import Linear
 from .model.embedding import token_codes, tokens_of
+from .update.integer_sum import LARGEST_SUM
 
 
 def _load_all() -> None:
@@ -34,8 +36,10 @@ def _load_all() -> None:
 _load_all()
 
 __all__ = [
+    "LARGEST_SUM",
     "REGISTRY",
     "Linear",
+    "Moments",
     "RequantizedGradient",
     "batch",
     "clamp_range",

@@ -16,10 +16,15 @@ from ..ir.operator import Op
 from ..ir.types import TensorType
 from ..ops.model.lora import AdaptRange
 from ..ops.update._update import Update
+from ..ops.update.integer_sum import FromIntegers
+from ..ops.update.optimizer import ClipGradient
+from ..ops.update.optimizer import Optimizer as OptimizerOperator
 from ..ops.update.schedule import CountUpdate, NextPower, ScaledRate
+from ..ops.update.storage_step import StorageStep
 from ._checks import number
 from .rates import default_rate, head_factor
 from .schedule import Schedule
+from .shard import Shard, parts, unit_of
 from .storage import rounds_stochastically, storage_step
 
 LEARNING_RATE = "learning_rate"
@@ -49,11 +54,11 @@ class Optimizer:
         assert self.lr is not None, "the rate depends on what is trained: with_rate"
         return self.lr
 
-    def with_rate(self, parameters: Sequence[Parameter]) -> Self:
-        """This optimizer with a learning rate: its own, or what suits the parameters."""
+    def with_rate(self, parameters: Sequence[Parameter], share: float = 1.0) -> Self:
+        """This optimizer with a learning rate: its own, or what suits the parameters, of which the loss wants a share."""
         if self.lr is not None or not parameters:
             return self
-        return replace(self, lr=self.usual_rate([p.method for p in parameters]))  # type: ignore[type-var]
+        return replace(self, lr=share * self.usual_rate([p.method for p in parameters]))  # type: ignore[type-var]
 
     def usual_rate(self, methods: Sequence[str]) -> float:
         """What suits tensors that these methods train, one entry a tensor; a new head has its own (`head_factor`)."""
@@ -115,24 +120,47 @@ class Optimizer:
         return found + (" state_bits=8" if self.state_bits == 8 and self.moments_per_parameter else "")
 
 
-def with_accumulators(graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False, paged: bool = False) -> Graph:
+def with_accumulators(
+    graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False, paged: bool = False, shard: Shard | None = None
+) -> Graph:
     """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed.
 
     at_once: each sample updates by itself, so gradients need no state: they stand in the arena until their update.
-    paged: the moments lie in slow memory. A new head gets a rate of its own unless the user named one, which is every tensor's.
+    paged: the moments lie in slow memory. shard: the part of them that this device keeps; accumulators then hold integers, and
+    each gradient stands in the arena until it is added; they lie behind the number of their samples, and marks of saturation at the end.
+    A new head gets a rate of its own unless the user named one, which is every tensor's.
     """
     factor = optimizer.head_factor(graph.parameters) if optimizer.lr is None else 1.0
     optimizer = optimizer.with_rate(graph.parameters)
     values = _controls(optimizer, seed, optimizer.draws or rounds_stochastically(graph), factor)
     parameters: list[Parameter] = []
+    own = None if shard is None else own_part(graph, optimizer, shard)
+    if own is not None:
+        values.append(values.pop(next(i for i, v in enumerate(values) if v.name == ACCUMULATED)))
+        flags = {p.values["saturated"]: None for p in graph.parameters if "saturated" in p.values}
+        graph = replace(graph, values={k: v for k, v in graph.values.items() if k not in flags} | {k: graph.values[k] for k in flags})
+    kept: list[Value] = []
     for p in graph.parameters:
         shape = graph.type(p.values["value"]).shape
         accumulator = _accumulator(f"{p.name}.accumulator", shape, at_once)
-        moments = [replace(m, kind="paged") if paged else m for m in optimizer.moments(p.name, shape)]
+        part = shape if own is None else (own[p.name][1],) if p.name in own else ()
+        moments = [replace(m, kind="paged") if paged else m for m in optimizer.moments(p.name, part)] if part else []
         roles = {**p.values, "accumulator": accumulator.name, **{m.name.rsplit(".", 1)[1]: m.name for m in moments}}
+        values.append(accumulator)
+        if own is None:
+            values += moments
+        else:
+            kept += [_accumulator(f"{p.name}.gradient", shape, True), *moments]
+            roles["gradient"] = f"{p.name}.gradient"
         parameters.append(replace(p, values=roles))
-        values += [accumulator, *moments]
-    return replace(graph.with_values(values), parameters=tuple(parameters))
+    return replace(graph.with_values([*values, *kept]), parameters=tuple(parameters))
+
+
+def own_part(graph: Graph, optimizer: Optimizer, shard: Shard) -> dict[str, tuple[int, int]]:
+    """The elements of each parameter whose moments this device keeps: (first, number)."""
+    if not optimizer.moments_per_parameter:
+        raise CompileError(f"shard={shard!r}", f"{optimizer.name} without momentum keeps no moments", "leave shard out, or pass kt.Adam()")
+    return parts({p.name: graph.type(p.values["value"]).size for p in graph.parameters}, shard, unit_of(optimizer.state_bits))
 
 
 def _accumulator(name: str, shape: tuple[int, ...], at_once: bool) -> Value:
@@ -160,30 +188,54 @@ def _controls(optimizer: Optimizer, seed: int, draws: bool, factor: float) -> li
     return values
 
 
-def with_updates(graph: Graph, optimizer: Optimizer) -> Graph:
-    """Append the update phase."""
+def with_updates(graph: Graph, optimizer: Optimizer, shard: Shard | None = None) -> Graph:
+    """Append the update phase. shard: first all that makes the steps of this part of the parameters, then what takes the steps of all."""
     shared = {"count": ACCUMULATED, **{name: name for name in (*optimizer.powers, UPDATES, SEED) if name in graph.values}}
     shared["learning_rate"] = LEARNING_RATE if optimizer.schedule is None else RATE
-    nodes, ranges = _before(optimizer), []
+    nodes, steps, ranges = _before(optimizer), list[Node](), list[Node]()
     head = shared
     if HEAD_RATE in graph.values:
         inputs = {"base": shared["learning_rate"], "rate": HEAD_RATE}
         nodes.append(Node("head_rate.scale", ScaledRate(optimizer.head_factor(graph.parameters)), inputs, (), (HEAD_RATE,), "update"))
         head = {**shared, "learning_rate": HEAD_RATE}
+    own = None if shard is None else own_part(graph, optimizer, shard)
+    one = Value(graph.fresh("one"), TensorType((1,), "int32"), "constant", np.ones(1, np.int32))
     for index, p in enumerate(graph.parameters):
         available = {**(head if p.method == NEW_HEAD else shared), **p.values}
-        nodes.append(_update(f"{p.name}.optimizer", optimizer.operator(2 * index), available, shared))
+        operator = optimizer.operator(2 * index)
+        if own is None:
+            nodes.append(_update(f"{p.name}.optimizer", operator, available, shared))
+        elif p.name in own:
+            nodes += _step_of_part(p, operator, own[p.name], available, shared, one.name)
         step = storage_step(graph, p, float(optimizer.weight_decay), 2 * index + 1)
         if not optimizer.weight_decay:
             available.pop("learning_rate")
-        nodes.append(_update(f"{p.name}.step", step, available, shared))
+        (nodes if own is None else steps).append(_update(f"{p.name}.step", step, available, shared))
         if "saturated" in p.values:
             inputs = {"lora_range": p.values["range"], "saturated": p.values["saturated"]}
             ranges.append(Node(f"{p.name}.range", AdaptRange(), inputs, (), tuple(inputs.values()), "update"))
-    nodes += ranges
+    nodes += steps + ranges
     if UPDATES in graph.values:
         nodes.append(Node("updates.count", CountUpdate(), {"updates": UPDATES}, (), (UPDATES,), "update"))
-    return replace(graph, nodes=(*graph.nodes, *nodes))
+    return replace(graph if own is None else graph.with_values([one]), nodes=(*graph.nodes, *nodes))
+
+
+def _step_of_part(p: Parameter, op: Update, part: tuple[int, int], available: Mapping[str, str], shared: Mapping[str, str], one: str) -> list[Node]:
+    """The steps of some elements of a parameter. The norm is one of all elements, so that the gradient is clipped before."""
+    assert isinstance(op, OptimizerOperator)
+    accumulator = p.values["accumulator"]
+    clip = {"accumulator": accumulator, "count": ACCUMULATED}
+    return [
+        Node(f"{p.name}.whole", FromIntegers(), {"accumulator": accumulator}, (), (accumulator,), "update"),
+        Node(f"{p.name}.clip", ClipGradient(op.clip), clip, (), (accumulator,), "update"),
+        _update(f"{p.name}.optimizer", replace(op, clip=0.0, first=part[0], elements=part[1]), {**available, "count": one}, {**shared, one: one}),
+    ]
+
+
+def taking_steps(graph: Graph) -> tuple[Node, ...]:
+    """Of an update phase with a shard the part behind the exchange of steps: what takes those of all parameters."""
+    nodes = graph.phase("update")
+    return nodes[next(i for i, n in enumerate(nodes) if isinstance(n.op, StorageStep)) :]
 
 
 def _before(optimizer: Optimizer) -> list[Node]:

@@ -112,7 +112,7 @@ def _through_stream(
 ) -> tuple[Node, list[Value], str]:
     """A packer of the gradient that reads what its layer reads."""
     assert graph is not None
-    return triple_input_gradient(node, _packed_layer(graph, node.inputs["weights"], target, savings), t.type("weights"))
+    return triple_input_gradient(node, t, _packed_layer(graph, node.inputs["weights"], target, savings))
 
 
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
@@ -146,6 +146,8 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     linear, depthwise = isinstance(node.op, Linear), isinstance(node.op, DepthwiseConv2D)
     if isinstance(node.op, AttentionGradient):
         return [_in_one_pass]
+    if kernels_of(target) in WITHOUT_DSP and linear and "delta" in node.inputs:
+        return [partial(triple, 0)]
     if kernels_of(target) in WITHOUT_DSP and linear:
         return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:

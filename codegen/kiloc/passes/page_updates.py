@@ -16,7 +16,12 @@ def page_updates(graph: Graph) -> Graph:
     nodes: list[Node] = []
     one = Value(graph.fresh("one"), scalar("int32"), "constant", np.ones(1, np.int32))
     for node in graph.nodes:
-        if isinstance(node.op, Optimizer) and paged_moments(graph, node) and graph.type(node.inputs["accumulator"]).size > PAGE:
+        if (
+            isinstance(node.op, Optimizer)
+            and not node.op.elements
+            and paged_moments(graph, node)
+            and graph.type(node.inputs["accumulator"]).size > PAGE
+        ):
             accumulator = node.inputs["accumulator"]
             inputs = {"accumulator": accumulator, "count": node.inputs["count"]}
             nodes.append(Node(f"{node.name}.clip", ClipGradient(node.op.clip), inputs, (), (accumulator,), "update"))

@@ -13,9 +13,10 @@ from .update_early import update_early
 
 def remember(graph: Graph, options: Options) -> Graph:
     """The graph with accumulators for the gradients of everything trained, and with the optimizer's moments."""
-    return with_accumulators(graph, options.optimizer, options.seed, at_once=options.accumulate == 1, paged=options.pages_moments)
+    at_once, paged = options.accumulate == 1, options.pages_moments
+    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, paged=paged, shard=options.shard)
 
 
 def schedule(graph: Graph, options: Options) -> Graph:
     """A differentiated graph with its update: masks packed to bits, moments paged, each update as early as it can be."""
-    return update_early(page_updates(stream_updates(with_updates(pack_masks(graph), options.optimizer))))
+    return update_early(page_updates(stream_updates(with_updates(pack_masks(graph), options.optimizer, options.shard))))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..emit.adapter_table import SIGNATURE_BYTES
+from ..emit.replay import front_of
 from ..emit.state_layout import state_layout
-from ..ir.graph import STREAM, Graph
+from ..ir.graph import REPLAY, STREAM, Graph
 from ..ir.verify import total_macs
 from ..losses import as_loss
 from ..ops.model._linear import Linear
@@ -68,8 +69,10 @@ def figures(c: Compilation, sizes: dict[str, Any] | None, stack: dict[str, Any] 
             "kernels": sizes["kernels"] if sizes else {},
         },
         "stack": stack,
+        "sliced_step": _sliced(c),
         "trainable": _trainable(c),
         "adapters": _adapters(c),
+        "replay": _replay(c),
         "macs": _macs(c),
         "constant_channels": constant_channels(c),
         "compare": compare(c) if c.train else None,
@@ -83,6 +86,28 @@ def _bound(c: Compilation, arena: int) -> dict[str, Any]:
     bound = max(front_end, *(plan.lower_bound for plan in plans))
     kind = "proved" if all(plan.proved for plan in plans) else "per step"
     return {"lower_bound": bound, "lower_bound_kind": kind, "gap": round(arena / bound - 1, 6) if bound else 0.0}
+
+
+def _sliced(c: Compilation) -> dict[str, Any] | None:
+    """How a training step falls into slices; None where it is done in one."""
+    sliced = c.context.sliced
+    if sliced is None:
+        return None
+    longest = max(sliced.steps, key=lambda s: s.instructions)
+    slices, left = 0, 0
+    for step in sliced.steps:  # as the generated function goes
+        if step.instructions > left:
+            slices, left = slices + 1, sliced.budget
+        left -= min(step.instructions, left)
+    over = [s for s in sliced.steps if s.instructions > sliced.budget]
+    return {
+        "instructions": sliced.budget,
+        "steps": len(sliced.steps),
+        "total": sum(s.instructions for s in sliced.steps),
+        "slices": slices,
+        "longest": {"step": longest.name, "instructions": longest.instructions},
+        "over": [{"step": s.name, "kernel": s.kernel, "instructions": s.instructions} for s in over],
+    }
 
 
 def _moved(c: Compilation) -> int:
@@ -110,7 +135,9 @@ def _by_kind(graph: Graph, plan: Plan) -> dict[str, int]:
     found["optimizer"] = _state_bytes(graph, "optimizer")
     if graph.streams():
         found["kept"] = _state_bytes(graph, STREAM)
-    rest = state_layout(graph).bytes - sum(found.get(k, 0) for k in ("trainable", "accumulators", "optimizer", "kept"))
+    if replay := _state_bytes(graph, REPLAY):
+        found["replay"] = replay
+    rest = state_layout(graph).bytes - sum(found.get(k, 0) for k in ("trainable", "accumulators", "optimizer", "kept", "replay"))
     return {**found, "control": rest if graph.state() else 0}
 
 
@@ -163,6 +190,25 @@ def _adapters(c: Compilation) -> dict[str, Any] | None:
         "rollback_protection": options.rollback_protection,
         "slots": options.slots,
         "self_test": a.test_samples,
+    }
+
+
+def _replay(c: Compilation) -> dict[str, Any] | None:
+    """The buffer of old samples, and what a replayed step leaves out; None where there is none."""
+    found = c.context.replay
+    if found is None or c.train is None:
+        return None
+    plan, front = found.plan, {node.name for node in front_of(c.train, found.plan)}
+    return {
+        "samples": plan.options.samples,
+        "policy": plan.options.policy,
+        "keep": plan.options.keep,
+        "values": list(plan.parts),
+        "entry": plan.entry,
+        "target": plan.label_bytes,
+        "total": plan.bytes,
+        "input": sum(c.train.graph.type(name).bytes for name in c.train.graph.model_inputs),
+        "skipped_macs": total_macs(c.train.graph, [node for node in c.train.graph.nodes if node.name in front]),
     }
 
 

@@ -37,10 +37,13 @@ def render_text(report: dict[str, Any]) -> str:
         lines.append(f"{'':<{WIDTH}}inference only: trained values come from adapters of the same model and methods")
     if report["adapters"]:
         lines += _adapters(report["adapters"])
+    if report.get("replay"):
+        lines += _replay(report["replay"])
     code = f"code {flash['code']:,}, together {flash['total']:,}" if flash["code"] is not None else "code not measured (no cross compiler)"
     lines.append(f"{'flash':<{WIDTH}}weights and tables {flash['weights']:,}, {code}")
     lines += _stack(report.get("stack"))
     lines.append(f"{'MACs':<{WIDTH}}forward {macs['forward']:,}" + (f", backward {macs['backward']:,}" if trains else ""))
+    lines += _sliced(report.get("sliced_step"))
     lines += _channels(report["constant_channels"]) + _kernels(report["kernels"])
     lines += _kinds(report["memory"], trains)
     if trains:
@@ -72,6 +75,16 @@ def _adapters(adapters: dict[str, Any]) -> list[str]:
     ]
 
 
+def _replay(replay: dict[str, Any]) -> list[str]:
+    """What the replay buffer takes, and what its steps leave out."""
+    smaller = f'; an input has {replay["input"]:,} (keep="input")' if replay["input"] < replay["entry"] else ""
+    return [
+        f"{'replay':<{WIDTH}}{replay['samples']} {replay['keep']}s of {replay['entry']:,} + {replay['target']} bytes, {replay['policy']}:"
+        f" {replay['total']:,} bytes of state{smaller}",
+        f"{'':<{WIDTH}}a replayed step leaves out {replay['skipped_macs']:,} MACs of the forward pass",
+    ]
+
+
 def _stack(stack: dict[str, Any] | None) -> list[str]:
     """What calls take of their caller's stack at most, and which functions make the largest so."""
     if stack is None or stack["unknown"]:
@@ -97,6 +110,18 @@ def _channels(channels: dict[str, Any]) -> list[str]:
     saved = ", ".join(f"{what} {channels[f'{what}_before']:,} -> {channels[f'{what}_after']:,}" for what in ("macs", "weights"))
     removed = f"{channels['removed']:,} removed of {channels['of']:,} ({channels['constant']:,} hold one value)"
     return [f"{'channels':<{WIDTH}}{removed}, {saved.replace('macs', 'MACs')}"]
+
+
+def _sliced(sliced: dict[str, Any] | None) -> list[str]:
+    if sliced is None:
+        return []
+    most = f"the longest of {sliced['steps']} steps is {sliced['longest']['step']}, about {sliced['longest']['instructions']:,}"
+    lines = [f"{'slices':<{WIDTH}}about {sliced['slices']} of {sliced['instructions']:,} instructions a training step; {most}"]
+    if sliced["over"]:
+        names = ", ".join(f"{s['step']} ({s['instructions']:,})" for s in sliced["over"][:3])
+        more = f" and {len(sliced['over']) - 3} more" if len(sliced["over"]) > 3 else ""
+        lines.append(f"{'':<{WIDTH}}longer than a slice, and done in one of their own: {names}{more}")
+    return lines
 
 
 def _memory(report: dict[str, Any]) -> list[str]:

@@ -24,7 +24,8 @@ class MethodsCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         own = super().get_params(ctx)
-        place = next(i for i, p in enumerate(own) if p.name in ("output", "build_folder", "board")) + 1
+        names = [p.name for p in own]
+        place = next(names.index(n) for n in ("output", "build_folder", "board", "data") if n in names) + 1
         try:
             more = method_options({option for p in own for option in p.opts})
         except CompileError as error:

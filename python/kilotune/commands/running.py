@@ -81,6 +81,8 @@ OUTPUTS = (".csv", ".json", ".npz")
     "--checkpoint", type=FILE, callback=writable, default=None,
     help="Keep in this file, after each epoch and each half a minute, what is needed to go on.",
 )  # fmt: skip
+@click.option("--record", type=FILE, callback=writable, default=None, help="Write a log of the training for `kilotune replay`.")
+@click.option("--record-kernels", is_flag=True, help="In the log, checksums of each kernel: slower; for builds with --slice-instructions.")
 @click.option("--resume", is_flag=True, help="Go on from --checkpoint, where it is there: with the bits of a training that was never cut off.")
 @EPOCHS
 @SEED
@@ -99,6 +101,8 @@ def train(model: str, as_json: bool, **options: Any) -> None:
     """
     if options["resume"] and not options["checkpoint"]:
         raise click.UsageError("--resume needs --checkpoint: the file to go on from")
+    if options["record_kernels"] and not options["record"]:
+        raise click.UsageError("--record-kernels needs --record: the file of the log")
     on_device = taken_by_device(options)
     found = subject(model, options, trains=True)
     samples = read_samples(options["data"], "--data", found.wanted, options, options["labels"])
@@ -113,6 +117,7 @@ def train(model: str, as_json: bool, **options: Any) -> None:
         result = runs.train(
             build, samples, test, device=options["device"], adapter=options["adapter"], save=options["save"], progress=_progress(as_json),
             fit=fit, options=on_device, near=_near(options), html=options["html"],
+            record=(options["record"], options["record_kernels"]) if options["record"] else None,
         )  # fmt: skip
     _show(result, as_json, options["save"], options["checkpoint"])
 

@@ -13,15 +13,17 @@ from . import qemu
 from .agent import AgentDevice
 from .base import Device
 from .errors import DeviceError
+from .gate import Gate
 from .history import History, TrainingInterrupted
 from .host import HostDevice
 from .manifest import Manifest
 from .pipe import ProcessTransport
 from .plausible import DataWarning
+from .rehearsal import Rehearsal
 from .renode import RenodeTransport
 from .serial_port import BAUD, SerialTransport, ports
 
-__all__ = ["AgentDevice", "DataWarning", "Device", "DeviceError", "History", "TrainingInterrupted", "available", "open_device"]
+__all__ = ["AgentDevice", "DataWarning", "Device", "DeviceError", "Gate", "History", "Rehearsal", "TrainingInterrupted", "available", "open_device"]
 
 
 def _open_host(manifest: Manifest, board: str, kernels: str | None = None, threads: int | None = None) -> Device:

@@ -6,12 +6,15 @@ import enum
 import secrets
 import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kiloc.emit import Written
+
 from .. import boards, toolchain
 from . import frames
-from .base import Device
+from .base import AREAS, Device
 from .errors import DeviceError, check_status
 from .host import compare_with_manifest
 from .manifest import Manifest
@@ -24,6 +27,8 @@ _DAMAGED = 64
 _MAX_REQUESTS = 1000
 _LONGEST = 65536
 """Bytes that are kept of what does not end: a frame is far shorter."""
+_RANGES = 50
+"""Ranges of memory in a request."""
 _HELLO = "<4B8s8s9I"
 
 
@@ -57,12 +62,23 @@ class Command(enum.IntEnum):
     UPDATE_INSTALL = 25
     REBOOT = 26
     UPDATE_ABANDON = 27
+    WRITE_SUMS = 28
+    TRAIN_SLICE = 32
+    CHECKSUM = 33
+    READ_ARENA = 34
+    REMEMBER = 40
+    REPLAY = 41
+    ADD_CLASS = 42
 
 
 MEASURED = {
     Command.INFER: "infer",
     Command.TRAIN: "train_step",
+    Command.TRAIN_SLICE: "train_slice",
     Command.APPLY: "apply",
+    Command.REMEMBER: "remember",
+    Command.REPLAY: "replay_step",
+    Command.ADD_CLASS: "add_class",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -234,17 +250,17 @@ class AgentDevice(Device):
 
     # ---- Areas larger than a frame ----
 
-    def _write(self, command: Command, data: bytes) -> None:
+    def _write(self, command: Command, data: bytes, at: int = 0) -> None:
         step = min(CHUNK, self.hello.chunk)
         for offset in range(0, len(data), step):
-            self.link.request(command, struct.pack("<I", offset) + data[offset : offset + step])
+            self.link.request(command, struct.pack("<I", at + offset) + data[offset : offset + step])
 
-    def _read(self, command: Command, length: int) -> bytes:
+    def _read(self, command: Command, length: int, at: int = 0) -> bytes:
         step = min(CHUNK, self.hello.chunk)
         parts = []
         for offset in range(0, length, step):
             size = min(step, length - offset)
-            part = self.link.request(command, struct.pack("<II", offset, size))
+            part = self.link.request(command, struct.pack("<II", at + offset, size))
             if len(part) != size:
                 raise DeviceError(f"{self.name}, {command.name.lower()}", f"{len(part)} bytes instead of {size}", "flash the firmware again")
             parts.append(part)
@@ -266,6 +282,39 @@ class AgentDevice(Device):
         (loss,) = struct.unpack("<f", self.link.request(Command.TRAIN, struct.pack("<i", label)))
         return float(loss)
 
+    def _train_slice(self, sample: bytes, label: int, values: bytes, instructions: int) -> float | None:
+        self._write(Command.WRITE_INPUT, sample)
+        self._write(Command.WRITE_TARGET, values)
+        done, loss = struct.unpack("<Bf", self.link.request(Command.TRAIN_SLICE, struct.pack("<iI", label, instructions)))
+        return float(loss) if done else None
+
+    def _checksums(self, ranges: Sequence[Written]) -> list[int]:
+        found: list[int] = []
+        for first in range(0, len(ranges), _RANGES):
+            part = ranges[first : first + _RANGES]
+            asked = b"".join(struct.pack("<BII", AREAS.index(w.area), w.offset, w.bytes) for w in part)
+            found += struct.unpack(f"<{len(part)}I", self.link.request(Command.CHECKSUM, asked))
+        return found
+
+    def _read_arena(self, offset: int, length: int) -> bytes:
+        step = min(CHUNK, self.hello.chunk)
+        starts = range(offset, offset + length, step)
+        return b"".join(self.link.request(Command.READ_ARENA, struct.pack("<II", at, min(step, offset + length - at))) for at in starts)
+
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._write(Command.WRITE_INPUT, sample)
+        self._write(Command.WRITE_TARGET, values)
+        self.link.request(Command.REMEMBER, struct.pack("<i", label))
+
+    def _replay_step(self) -> float:
+        (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
+        return float(loss)
+
+    def _add_class(self, sample: bytes) -> int:
+        self._write(Command.WRITE_INPUT, sample)
+        (label,) = struct.unpack("<i", self.link.request(Command.ADD_CLASS))
+        return int(label)
+
     def _apply(self) -> None:
         self.link.request(Command.APPLY)
 
@@ -278,6 +327,12 @@ class AgentDevice(Device):
     def _write_state(self, state: bytes) -> None:
         self._write(Command.WRITE_STATE, state)
         self.link.request(Command.RESUME)
+
+    def _read_part(self, at: int, length: int) -> bytes:
+        return self._read(Command.READ_STATE, length, at)
+
+    def _write_sums(self, at: int, content: bytes) -> None:
+        self._write(Command.WRITE_SUMS, content, at)
 
     def _export_adapter(self) -> bytes:
         (length,) = struct.unpack("<I", self.link.request(Command.EXPORT_ADAPTER))

@@ -8,28 +8,38 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kiloc.emit import Written
+
 from ..adapters import Adapter
-from . import data, judgement, plausible, recipe, training
+from . import data, judgement, plausible, recipe, renormalise, training
 from .calls import Calls, one_at_a_time
 from .data import Samples
 from .errors import DeviceError, check_status
+from .gate import Gate
 from .history import History
 from .judgement import Judgement, Nearness
 from .manifest import Manifest
+from .new_classes import NewClasses
 from .progress import bar
+from .recorder import Recorder
 from .recordings import next_inputs
+from .rehearsal import Rehearsal
+from .replay import ReplayContent, ReplayLayout, content_of
 from .stored_adapters import StoredAdapters, Update
 
 Results = NDArray[Any] | list[NDArray[Any]]
 """Outputs [N, ...] of the model's type, mostly int8, or a list of them for a model of several outputs."""
+
+AREAS = ("arena", "state")
+"""Memory that `_checksums` tells about."""
 
 Progress = bool | Callable[[], None] | None
 """Of a step of something longer: whether to show a bar of its own, or what to call after each sample."""
@@ -46,6 +56,8 @@ class Device(Calls, ABC):
         super().__init__()
         self.manifest = manifest
         self.name = name
+        self._left: tuple[bytes, int, bytes] | None = None
+        """The sample of a training step that was left in the middle."""
 
     # ---- What a device implements ----
 
@@ -57,6 +69,15 @@ class Device(Calls, ABC):
 
     @abstractmethod
     def _train_step(self, sample: bytes, label: int, values: bytes) -> float: ...
+
+    @abstractmethod
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None: ...
+
+    @abstractmethod
+    def _replay_step(self) -> float: ...
+
+    @abstractmethod
+    def _add_class(self, sample: bytes) -> int: ...
 
     @abstractmethod
     def _apply(self) -> None: ...
@@ -71,10 +92,29 @@ class Device(Calls, ABC):
     def _write_state(self, state: bytes) -> None: ...
 
     @abstractmethod
+    def _read_part(self, at: int, length: int) -> bytes:
+        """Bytes of the state."""
+
+    @abstractmethod
+    def _write_sums(self, at: int, content: bytes) -> None:
+        """Change what devices exchange that train together: the number of samples and the accumulators; at: from its beginning."""
+
+    @abstractmethod
     def _export_adapter(self) -> bytes: ...
 
     @abstractmethod
     def _load_adapter(self, adapter: bytes) -> None: ...
+
+    def _train_slice(self, sample: bytes, label: int, values: bytes, instructions: int) -> float | None:
+        """A slice of a training step: its loss when it is done."""
+        raise NotImplementedError
+
+    def _checksums(self, ranges: Sequence[Written]) -> list[int]:
+        """CRC-32 of ranges of the arena and of the state."""
+        raise NotImplementedError
+
+    def _read_arena(self, offset: int, length: int) -> bytes:
+        raise NotImplementedError
 
     @abstractmethod
     def _stats(self) -> dict[str, Any]: ...
@@ -106,6 +146,7 @@ class Device(Calls, ABC):
         The loss is computed here from that output, dequantised: cross-entropy for labels and distributions (without smoothing and
         weights, as binary cross-entropy), else the mean square difference to y, or to x where the loss reads the input, or Huber's
         loss. With "next_token" it is the mean over all tokens of x but the first, "accuracy" the share that was thought likeliest.
+        With "information_maximisation" y may be left out: then it is minus the mutual information of samples and answers.
         Where that output is a softmax or a logistic function, its int8 probabilities bound the loss from above.
         """
         samples = self._inputs(x)
@@ -116,6 +157,13 @@ class Device(Calls, ABC):
         plausible.warn_of_inputs(x, self.manifest)
         near = None if within is None else Nearness(within, period)
         return self._judge(samples, y, progress, near).means()
+
+    def losses(self, x: Samples, y: ArrayLike | None = None, progress: bool | None = None) -> NDArray[np.float32]:
+        """The loss of each of N samples, as `evaluate` takes their mean: of an autoencoder how far each is from what the model knows."""
+        samples = self._inputs(x)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        return self._judge(samples, y, progress).losses.astype(np.float32)
 
     # ---- Training ----
 
@@ -132,9 +180,66 @@ class Device(Calls, ABC):
         labels, values = self._targets(None if y is None else data.one_target(y, self.manifest), 1)
         return self._train_step(sample[0].tobytes(), int(labels[0]), values[0].tobytes())
 
+    def train_slice(self, x: Samples, y: ArrayLike | None = None, instructions: int | None = None) -> float | None:
+        """A slice of a training step: None while there is more to do, then the loss. With the same sample until then; the model infers meanwhile.
+
+        instructions: at most about so many, but one kernel at least; None: as the build was asked for. The bits are those of train_step. A
+        build without slice_instructions has no slices. reset, set_state and load_adapter give up a step that was left.
+        """
+        self._check_training()
+        if not self.manifest.steps:
+            raise DeviceError(self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, for example")
+        budget = self.manifest.slice_instructions or 0 if instructions is None else instructions
+        if not 1 <= budget < 2**32:
+            raise ValueError(f"instructions is {instructions}: it must be from 1 to 4294967295")
+        sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
+        if len(sample) != 1:
+            raise ValueError(f"x holds {len(sample)} samples: train_slice takes one")
+        labels, values = self._targets(None if y is None else data.one_target(y, self.manifest), 1)
+        asked = sample[0].tobytes(), int(labels[0]), values[0].tobytes()
+        if self._left not in (None, asked):
+            raise ValueError("a step on another sample was left: go on with that one until its loss is there, or call reset() or set_state()")
+        loss = self._train_slice(*asked, budget)
+        self._left = asked if loss is None else None
+        return loss
+
+    def remember(self, x: Samples, y: ArrayLike | None = None) -> None:
+        """Offer N samples [N, ...], in this order, to the replay buffer, which keeps or drops each of them; nothing is trained."""
+        self._check_replay()
+        samples = self._inputs(x)
+        labels, values = self._targets(y, len(samples))
+        for i, sample in enumerate(samples):
+            self._remember(sample.tobytes(), int(labels[i]), values[i].tobytes())
+
+    def replay_step(self) -> float:
+        """train_step on a sample that is drawn from the replay buffer; its loss."""
+        self._check_replay()
+        return self._replay_step()
+
+    def replay_buffer(self) -> ReplayContent:
+        """What the replay buffer holds."""
+        return content_of(self.state(), self._check_replay())
+
+    def add_class(self, x: Samples) -> int:
+        """Open a class of a head with room (kt.Head(extra_classes=)) by its first sample, with or without the batch axis; its number.
+
+        The model then takes this sample for the new class by a hair, and for the one that it took it for before nearly as much: training on
+        samples of both does the rest.
+        """
+        self._check_new_classes()
+        sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
+        if len(sample) != 1:
+            raise ValueError(f"x holds {len(sample)} samples: add_class takes the first one of its class")
+        return self._add_class(sample[0].tobytes())
+
+    def open_classes(self) -> list[int]:
+        """Numbers of the classes that the model can give: those that it was made for, and those that were added."""
+        return self._check_new_classes().open(self.state())
+
     def apply(self) -> None:
         """Update the model by the gradients accumulated since the last update."""
         self._check_training()
+        self._check_alone()
         self._apply()
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -155,9 +260,11 @@ class Device(Calls, ABC):
         validation: tuple[Samples, ArrayLike | None] | None = None,
         keep_best: bool = False,
         hold_out: float | None = None,
+        replay: int = 0,
         progress: bool | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        rehearsal: Rehearsal | None = None,
     ) -> History:
         """Train on N samples. The same seed gives the same order, hence the same bits, on every device.
 
@@ -172,23 +279,81 @@ class Device(Calls, ABC):
         hold_out: share of the samples, class by class, that serves as validation with keep_best instead of being trained on; 0 for none.
         Where it is None and nothing is held out or given, at most 200 of the samples that are trained on judge each epoch in the same way.
         A build with a public key takes no state, so it has none of this.
+        replay: steps on samples of the replay buffer behind each step on a new one, as far as it holds any; what was trained on is then offered to
+        the buffer once, in its order, behind the last epoch. 0 leaves the buffer alone.
         progress: a bar on standard error, lines where that is no terminal; None for them where it takes more than a few seconds.
         checkpoint: a file that holds, after every epoch and every half a minute, all that is needed to go on after Ctrl-C or a power cut.
         A model that keeps a state from slice to slice takes the samples in their order, whatever shuffle says, after a restart() before each
         epoch; none of them is held out.
         resume: go on from it, where it is there: with the same arguments the result has the bits of a training that was never cut off.
+        rehearsal: samples of what the model was made for, kt.Rehearsal(samples), trained on between the others so that it forgets less. They
+        count in the mean loss of an epoch, not in what is held out or judges.
 
         Warns (DataWarning) of samples far from the input's range and of labels of one class. Ctrl-C, between two samples or in the middle of
         one, raises TrainingInterrupted, a KeyboardInterrupt with the history so far; the device keeps what it learned and can be used.
         """
         self._check_training()
-        asked = training.Asked(epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, checkpoint, resume)
+        self._check_alone()
+        asked = training.Asked(
+            epochs, seed, accumulate, learning_rate, decay, shuffle, validation, keep_best, hold_out, replay, checkpoint, resume, rehearsal
+        )
         return training.fit(self, x, y, asked, progress)
+
+    def record(self, path: str | os.PathLike[str], every: int = 1, kernels: bool = False, samples: bool = True) -> AbstractContextManager[Any]:
+        """Write down what is trained inside of a `with` block, for `kilotune replay`: start, samples, rates, losses, checksums of the state.
+
+        every: steps from one checksum of the state to the next. kernels: a checksum of what each kernel writes, too, for builds with
+        slice_instructions: slower, and a replay then names the kernel that differs. samples: False leaves their bytes out and keeps hashes.
+        """
+        self._check_training()
+        if every < 1:
+            raise ValueError(f"every is {every}: it must be at least 1")
+        if kernels and not self.manifest.steps:
+            raise DeviceError(
+                self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, or leave kernels out"
+            )
+        return Recorder(self, path, every, kernels, samples)
+
+    def gate(self, x: Samples, y: ArrayLike, more: int = 1) -> Gate:
+        """Let labelled samples judge a change: `with device.gate(x, y) as gate: device.fit(unlabelled)`.
+
+        At the end of the block the change is kept where at least `more` of the N samples more are answered right than before it; otherwise, and
+        where the block raises, the device goes back to the state before. gate.kept, gate.before and gate.after say what came of it. A build with
+        a public key takes no state, so it has no gate.
+        """
+        self._check_adapters()
+        self._check_takes_state()
+        return Gate(self, x, y, more)
+
+    def renormalise(self, x: Samples, passes: int = 3, prior: float = 64, progress: bool | None = None) -> None:
+        """Set gains and biases by N samples [N, ...] without labels, so that each layer but the last gives what it gave in the original domain.
+
+        For builds with kt.ScaleShift() and moments=True, whose calibration samples were of that domain. Each of `passes` runs all samples and then
+        corrects every layer: later layers see what earlier ones have become. prior: samples that the original domain counts for: with N of the
+        new one, N / (N + prior) of the difference is taken out. Nothing tells whether it helps: see `gate`. Moments of the optimizer start anew.
+        """
+        self._check_training()
+        self._check_takes_state()
+        renormalise.check(self, passes, prior)
+        samples = self._inputs(x)
+        if len(samples) == 0:
+            raise ValueError("x holds no samples")
+        plausible.warn_of_inputs(x, self.manifest)
+        rate = self.manifest.learning_rate
+        if self.manifest.accumulate == 1:  # each step is an update, which must not move anything
+            self._set_learning_rate(0.0)
+        try:
+            with bar("moments", passes * len(self.manifest.moments) * len(samples), progress) as advance:
+                renormalise.renormalise(self, samples, passes, float(prior), advance)
+        finally:
+            if rate is not None:
+                self._set_learning_rate(rate)
 
     # ---- State, adapter, statistics ----
 
     def reset(self) -> None:
         """Back to the model as built: training, what a streaming model has kept, and statistics are forgotten."""
+        self._left = None
         self._reset()
 
     def restart(self) -> None:
@@ -219,7 +384,7 @@ class Device(Calls, ABC):
         if expected is not None and given != expected:
             what = f"the state is of another model, other options or another version: its layout is {given:#010x}, this build's {expected:#010x}"
             raise DeviceError(self.name, what, "only a state of this very build can be set; adapters (export_adapter) go on to other builds")
-        before = self._read_state()
+        self._left, before = None, self._read_state()
         try:
             self._write_state(bytes(state))
         except DeviceError:
@@ -238,6 +403,7 @@ class Device(Calls, ABC):
         """Take over an adapter of the same base model; nothing changes if it is another's or does not fit."""
         self._check_adapter(adapter)
         self._load_adapter(adapter.data)
+        self._left = None
 
     def _check_adapter(self, adapter: Adapter) -> None:
         self._check_adapters()
@@ -270,6 +436,7 @@ class Device(Calls, ABC):
     def select_adapter(self, name: str | None) -> None:
         """Make a stored adapter the active one; None: the base model. A training build copies it, and forgets accumulators and moments."""
         self._stored().select(name)
+        self._left = None
 
     def remove_adapter(self, name: str) -> None:
         """Forget a stored adapter that is not active."""
@@ -300,6 +467,7 @@ class Device(Calls, ABC):
     def reboot(self) -> None:
         """As after a reset of the board: what is in flash is left."""
         self._stored().reboot()
+        self._left = None
 
     def _stored(self) -> StoredAdapters:
         self._check_adapters()
@@ -337,6 +505,11 @@ class Device(Calls, ABC):
         if not self.manifest.training:
             raise DeviceError(self.name, "the model was built without training", "build it with a method, such as kt.LoRA(rank=4)")
 
+    def _check_alone(self) -> None:
+        if self.manifest.shard is not None and self.manifest.shard.count > 1:
+            what = f"the build holds part {self.manifest.shard.index} of {self.manifest.shard.count} of the optimizer's state"
+            raise DeviceError(self.name, what, "train it in a kt.Group with the devices that hold the others, or build without shard")
+
     def _check_takes_state(self) -> None:
         if self.manifest.signed:
             check_status(19, self.name)
@@ -344,6 +517,18 @@ class Device(Calls, ABC):
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
+
+    def _check_replay(self) -> ReplayLayout:
+        self._check_training()
+        if self.manifest.replay is None:
+            raise DeviceError(self.name, "the model was built without a replay buffer", "build it with replay=kt.Replay(samples=60), for example")
+        return self.manifest.replay
+
+    def _check_new_classes(self) -> NewClasses:
+        self._check_training()
+        if self.manifest.new_classes is None:
+            raise DeviceError(self.name, "the model has no room for another class", "build it with kt.Head(extra_classes=4), for example")
+        return self.manifest.new_classes
 
     def _inputs(self, x: Samples) -> NDArray[Any]:
         return data.prepare_inputs(next_inputs(self, x), self.manifest)
@@ -368,11 +553,11 @@ class Device(Calls, ABC):
     def _labelled(self, y: ArrayLike) -> bool:
         if self.manifest.targets is None:
             return np.asarray(y).dtype.kind in "iu"
-        return self.manifest.targets == "labels"
+        return self.manifest.targets == "labels" or self.manifest.loss == "information_maximisation"
 
     def _no_target(self, y: ArrayLike | None) -> None:
         if y is not None:
-            raise ValueError("y is given, but this model's loss reads its input: leave y out")
+            raise ValueError("y is given, but this model's loss takes no targets: leave y out")
 
     def _targets(self, y: ArrayLike | None, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         if self.manifest.targets == "input":
@@ -383,7 +568,7 @@ class Device(Calls, ABC):
         if self.manifest.targets == "labels":
             labels = data.prepare_labels(y, count, self.manifest.classes or 0)
             return labels, np.zeros((count, 0), np.float32)
-        values = data.prepare_values(y, count, self.manifest.outputs[0])
+        values = data.prepare_values(y, count, self.manifest.outputs[0], self.manifest.loss)
         if self.manifest.loss in ("bce", "soft_cross_entropy"):
             data.check_probabilities(values, self.manifest.loss)
         return np.zeros(count, np.int32), values
@@ -391,7 +576,11 @@ class Device(Calls, ABC):
     def _judge(self, samples: NDArray[Any], y: ArrayLike | None, progress: Progress, near: Nearness | None = None) -> Judgement:
         """The loss of each sample of [N, input_bytes], and which are right; see `evaluate`."""
         tensor, loss = self.manifest.outputs[0], self.manifest.loss
-        if self.manifest.targets == "input":
+        if loss == "information_maximisation":
+            if y is None:
+                codes = self._infer_all(samples, progress)[:, : tensor.size]
+                return judgement.of_predictions(codes, tensor, self.manifest.diversity, self.manifest.prior)
+        elif self.manifest.targets == "input":
             self._no_target(y)
             if loss == "next_token":
                 tokens = samples[:, : self.manifest.inputs[0].size] - np.int64(self.manifest.inputs[0].zero_point)
@@ -402,7 +591,7 @@ class Device(Calls, ABC):
         if self._labelled(y):
             labels = data.prepare_labels(y, len(samples), self.manifest.classes or tensor.size)
             return judgement.of_labels(self._infer_all(samples, progress)[:, : tensor.size], labels, tensor, near)
-        values = data.prepare_values(y, len(samples), tensor)
+        values = data.prepare_values(y, len(samples), tensor, loss)
         if loss in ("bce", "soft_cross_entropy"):
             data.check_probabilities(values, loss)
         if loss == "bce" and near is not None:

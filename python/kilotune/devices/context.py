@@ -30,6 +30,10 @@ class Buffer:
     def set(self, content: bytes) -> None:
         self._bytes[: len(content)] = content
 
+    def put(self, at: int, content: bytes) -> None:
+        """Change some bytes, from `at` on."""
+        self._bytes[at : at + len(content)] = content
+
     def intact(self) -> bool:
         return bytes(self._bytes[self.size : self.size + len(_GUARD)]) == _GUARD
 

@@ -139,9 +139,14 @@ def prepare_labels(y: ArrayLike, count: int, classes: int, what: str = "y") -> N
     return labels.astype(np.int32)
 
 
-def prepare_values(y: ArrayLike, count: int, tensor: Tensor, what: str = "y") -> NDArray[np.float32]:
-    """Targets that are values as float32 [N, values], for the output that the loss reads: the first."""
+def prepare_values(y: ArrayLike, count: int, tensor: Tensor, loss: str | None = None, what: str = "y") -> NDArray[np.float32]:
+    """Targets that are values as float32 [N, values], for the output that the loss reads: the first.
+
+    Those of "soft_cross_entropy" may be class numbers [N], too: distributions of one class.
+    """
     array = np.asarray(y)
+    if loss == "soft_cross_entropy" and array.ndim == 1 and array.dtype.kind in "iu":
+        return np.eye(tensor.size, dtype=np.float32)[prepare_labels(array, count, tensor.size, what)]
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{what} has dtype {array.dtype}: targets are numbers in the output's real units")
     if array.shape == (count,) and tensor.size == 1:
@@ -181,5 +186,7 @@ def one_target(y: ArrayLike, manifest: Manifest) -> NDArray[Any]:
     array, tensor = np.asarray(y), manifest.outputs[0]
     if manifest.targets == "labels":
         return array.reshape(1) if array.size == 1 else array
+    if manifest.loss == "soft_cross_entropy" and array.shape == () and array.dtype.kind in "iu":
+        return array.reshape(1)
     bare = array.size == tensor.size and array.shape in ((), tensor.sample_shape, (tensor.size,))
     return array.reshape(1, -1) if bare else array

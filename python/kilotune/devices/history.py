@@ -37,6 +37,9 @@ class History:
     held_out: int = 0
     """Samples that were held out of the training to judge it by."""
 
+    rehearsed: int = 0
+    """Samples of a rehearsal that each epoch trained on beside these."""
+
     judged_by_its_own: bool = False
     """Whether `validation` is of samples that were trained on, because none were held out."""
 

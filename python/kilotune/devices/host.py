@@ -7,7 +7,8 @@ import re
 import struct
 import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from queue import SimpleQueue
@@ -16,6 +17,8 @@ from typing import Any
 import cffi
 import numpy as np
 from numpy.typing import NDArray
+
+from kiloc.emit import Written
 
 from .. import toolchain
 from ..host_runtime import KERNELS
@@ -56,13 +59,16 @@ class HostDevice(Device):
             raise DeviceError(str(manifest.directory), "its runtime is not that of this kilotune, which the kernels for vectors are made for", hint)
         self.kernels = kernels or possible
         self._ffi = cffi.FFI()
-        self._ffi.cdef(_declarations(manifest) + f"\nextern kt_model_interface {manifest.name}_interface;")
+        self._ffi.cdef(_declarations(manifest, "model") + f"\nextern kt_model_interface {manifest.name}_interface;")
+        if manifest.steps:
+            self._ffi.cdef(_declarations(manifest, "sliced_step") + f"\nextern kt_sliced_step {manifest.name}_sliced_step;")
         path = toolchain.host_library(manifest.directory, self.kernels)
         try:
             self._library: Any = self._ffi.dlopen(str(path))
         except OSError as error:
             raise DeviceError(str(path), f"the library cannot be loaded: {error}", "remove the file: it is built again") from error
         self._model: Any = getattr(self._library, f"{manifest.name}_interface")
+        self._sliced: Any = getattr(self._library, f"{manifest.name}_sliced_step") if manifest.steps else None
         self._check_manifest()
 
         self._storage = self._buffer("model", self._model.model_bytes)
@@ -98,14 +104,14 @@ class HostDevice(Device):
         )
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        function = getattr(self._model, name)
+        function = getattr(self._model if self._sliced is None or name != "train_slice" else self._sliced, name)
         if function == self._ffi.NULL:
             check_status(7, f"{self.name}, {name}")
         with _slow_memory if self.manifest.page_bytes else nullcontext():
             start = time.perf_counter_ns()
             result = function(self._storage.pointer, *arguments)
         elapsed = time.perf_counter_ns() - start
-        if name in ("infer", "train_step", "apply"):
+        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "add_class", "apply"):
             self._measured = (name, elapsed)
         self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
         return result
@@ -174,6 +180,35 @@ class HostDevice(Device):
         self._do("train_step", self._input.pointer, target, self._loss)
         return float(self._loss[0])
 
+    def _train_slice(self, sample: bytes, label: int, values: bytes, instructions: int) -> float | None:
+        self._input.set(sample)
+        self._target.set(values)
+        target, done = self._ffi.new("kt_target *", (label, self._target.pointer)), self._ffi.new("int *")
+        self._do("train_slice", self._input.pointer, target, instructions, self._loss, done)
+        return float(self._loss[0]) if done[0] else None
+
+    def _checksums(self, ranges: Sequence[Written]) -> list[int]:
+        areas = {"arena": self._arena, "state": self._state}
+        return [zlib.crc32(areas[w.area].get(w.offset + w.bytes)[w.offset :]) for w in ranges]
+
+    def _read_arena(self, offset: int, length: int) -> bytes:
+        return self._arena.get(offset + length)[offset:]
+
+    def _remember(self, sample: bytes, label: int, values: bytes) -> None:
+        self._input.set(sample)
+        self._target.set(values)
+        self._do("remember", self._input.pointer, self._ffi.new("kt_target *", (label, self._target.pointer)))
+
+    def _replay_step(self) -> float:
+        self._do("replay_step", self._loss)
+        return float(self._loss[0])
+
+    def _add_class(self, sample: bytes) -> int:
+        self._input.set(sample)
+        label = self._ffi.new("int32_t *")
+        self._do("add_class", self._input.pointer, label)
+        return int(label[0])
+
     def _apply(self) -> None:
         self._do("apply")
 
@@ -186,6 +221,14 @@ class HostDevice(Device):
     def _write_state(self, state: bytes) -> None:
         self._state.set(state)
         self._do("resume", *self._memory())
+
+    def _read_part(self, at: int, length: int) -> bytes:
+        return self._state.get()[at : at + length]
+
+    def _write_sums(self, at: int, content: bytes) -> None:
+        part = self.manifest.shard
+        assert part is not None
+        self._state.put(part.at + at, content)
 
     def _export_adapter(self) -> bytes:
         return self._adapter.get(int(self._call("adapter_export", self._adapter.pointer, self._adapter.size)))
@@ -226,12 +269,12 @@ def compare_with_manifest(manifest: Manifest, where: str, found: dict[str, Any],
             raise DeviceError(where, what, remedy)
 
 
-def _declarations(manifest: Manifest) -> str:
-    """The contract, kt/model.h, as cffi reads it: without its preprocessor lines."""
+def _declarations(manifest: Manifest, header: str) -> str:
+    """The contract, a header of kt/, as cffi reads it: without its preprocessor lines."""
     for folder in manifest.include:
-        path = manifest.directory / folder / "kt" / "model.h"
+        path = manifest.directory / folder / "kt" / f"{header}.h"
         if path.is_file():
             text = path.read_text(encoding="utf-8")
             text = re.sub(r"^#ifdef __cplusplus$.*?^#endif.*?$", "", text, flags=re.MULTILINE | re.DOTALL)
             return re.sub(r"^\s*#(?!define KT_(?:ABI|ALIGNMENT) ).*$", "", text, flags=re.MULTILINE)
-    raise DeviceError(str(manifest.directory), "kt/model.h is in none of the include folders", "run `kilotune build` again")
+    raise DeviceError(str(manifest.directory), f"kt/{header}.h is in none of the include folders", "run `kilotune build` again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,14 @@ def of_tokens(outputs: NDArray[Any], tokens: NDArray[np.int64], tensor: Tensor) 
     losses = -_log_probabilities(flat, tensor)[np.arange(len(target)), target]
     right = flat.argmax(axis=1) == target
     return Judgement(losses.reshape(count, -1).mean(axis=1), right.reshape(count, -1).mean(axis=1))
+
+
+def of_predictions(outputs: NDArray[Any], tensor: Tensor, diversity: float = 1.0, prior: Sequence[float] = ()) -> Judgement:
+    """Without labels: what information maximisation makes small, with the mean over these outputs [N, classes]; see kt.InformationMaximisation."""
+    logs = _log_probabilities(outputs, tensor)
+    p = np.exp(logs)
+    crowding = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny)) - (np.log(prior) if len(prior) else 0.0)
+    return Judgement((p * (diversity * crowding - logs)).sum(axis=1), None)
 
 
 def of_distributions(outputs: NDArray[Any], targets: NDArray[np.float32], tensor: Tensor, near: Nearness | None = None) -> Judgement:

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kiloc.emit import SlicedStep, Written
 from kiloc.features import FrontEnd, front_end
 
 from .._version import __version__
 from ..files import read_json, recover
 from .errors import DeviceError
+from .new_classes import NewClasses, new_classes
+from .replay import ReplayLayout, replay_layout
 
 T = TypeVar("T")
 
@@ -28,7 +31,8 @@ DTYPES = ("int8", "uint8", "int16", "int32")
 """Of inputs and outputs. A manifest that names none means int8."""
 
 TARGETS_OF_LOSSES = {
-    "cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values", "next_token": "input"
+    "cross_entropy": "labels", "soft_cross_entropy": "values", "bce": "values", "mse": "values", "huber": "values", "next_token": "input",
+    "information_maximisation": "input",
 }  # fmt: skip
 """Losses, and what their targets are where the manifest does not say."""
 
@@ -84,6 +88,31 @@ def places(tensors: tuple[Tensor, ...]) -> tuple[tuple[int, ...], int]:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What of the optimizer's state a device holds, and where in its state lies what it exchanges (`kiloc.emit.shard_layout`)."""
+
+    index: int
+    count: int
+    at: int
+    """Byte of the number of samples; the accumulators of all parameters are behind it."""
+    elements: int
+    own: tuple[int, int]
+    """The elements [first, end) that the device steps."""
+    sums: tuple[int, int]
+    """Those of the parameters that these are of, whose sums it needs."""
+    moments: tuple[tuple[int, int], ...]
+    """(byte, bytes) in the state of what no other device holds."""
+    flags: tuple[int, int]
+    """(byte, bytes) of marks that count for all devices where one has set them."""
+    used: int
+    """Bytes of the state without padding."""
+
+    @property
+    def moment_bytes(self) -> int:
+        return sum(size for _, size in self.moments)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """manifest.json of a build directory, checked."""
 
@@ -94,10 +123,18 @@ class Manifest:
     loss: str | None
     huber_delta: float | None
     """Of Huber's loss: the difference from which on it is linear."""
+    diversity: float
+    prior: tuple[float, ...]
+    """Of information maximisation: the weight of the spread over classes, and how often each is expected; empty for all alike."""
+    moments: tuple[dict[str, Any], ...]
+    """Layers whose moments the state keeps: "layer", "at" which byte, "floor" of its clamp, "units": codes of a step of each channel's bias, and
+    "source": the moments of the original domain."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
     accumulate: int
+    shard: Part | None
+    """None where the device trains alone."""
     training: bool
     target: str
     base_hash: bytes
@@ -132,6 +169,16 @@ class Manifest:
     """Where in the state lies what that keeps from slice to slice; None where each recording begins anew."""
     slices: bool
     """Whether recordings are slices of one, in their order: the model goes on from call to call."""
+    slice_instructions: int | None
+    """Of a slice of a training step, as the build was asked for; None where a step is done in one."""
+    steps: tuple[SlicedStep, ...]
+    """Of a training step that may be left after each of them; empty where it is done in one."""
+    state_members: tuple[Written, ...]
+    """What the state holds and where, in its order; empty where the build does not say."""
+    replay: ReplayLayout | None
+    """Where in the state the replay buffer lies; None where there is none."""
+    new_classes: NewClasses | None
+    """Where in the state it stands which classes are open; None where none can be added."""
     sources: tuple[str, ...]
     include: tuple[str, ...]
 
@@ -188,9 +235,13 @@ class Manifest:
             outputs=tuple(_tensor(t) for t in data["outputs"]),
             loss=_optional(str, data["loss"]),
             huber_delta=_optional(float, data.get("huber_delta")),
+            diversity=float(data.get("diversity", 1.0)),
+            prior=tuple(float(share) for share in data.get("prior") or ()),
+            moments=tuple(dict(layer) for layer in data.get("moments", [])),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
+            shard=_optional(_part, data.get("shard")),
             training=bool(data["training"]),
             target=str(data["target"]),
             base_hash=bytes.fromhex(data["base_hash"]),
@@ -213,6 +264,11 @@ class Manifest:
             kept=tuple((int(part["at"]), bytes.fromhex(part["first"])) for part in data.get("kept", [])),
             features_kept=_optional(int, data.get("features_kept")),
             slices=bool(data.get("slices", False)),
+            slice_instructions=_optional(int, (data.get("sliced_step") or {}).get("budget")),
+            steps=tuple(_step(s) for s in (data.get("sliced_step") or {}).get("steps", [])),
+            state_members=tuple(_written(w) for w in data.get("state_members", [])),
+            replay=_optional(replay_layout, data.get("replay")),
+            new_classes=_optional(new_classes, data.get("new_classes")),
             sources=_names(data["sources"]),
             include=_names(data["include"]),
         )
@@ -243,6 +299,36 @@ def _tensor(data: dict[str, Any]) -> Tensor:
     if tokens is not None and not 1 <= tokens <= 256:
         raise ValueError(f"an input has {tokens} tokens")
     return Tensor(shape, float(data["scale"]), int(data["zero_point"]), softmax, logistic, dtype, tokens)
+
+
+def _written(data: dict[str, Any]) -> Written:
+    found = Written(str(data["value"]), str(data["area"]), int(data["offset"]), int(data["bytes"]))
+    if found.area not in ("arena", "state") or found.offset < 0 or found.bytes < 0:
+        raise ValueError(f"{data!r} is no place in memory")
+    return found
+
+
+def _step(data: dict[str, Any]) -> SlicedStep:
+    name, kernel, phase = (str(data[key]) for key in ("name", "kernel", "phase"))
+    return SlicedStep(name, kernel, phase, int(data["instructions"]), tuple(_written(w) for w in data["writes"]))
+
+
+def _part(data: dict[str, Any]) -> Part:
+    def pair(given: Any) -> tuple[int, int]:
+        first, second = given
+        return int(first), int(second)
+
+    return Part(
+        index=int(data["index"]),
+        count=int(data["count"]),
+        at=int(data["at"]),
+        elements=int(data["elements"]),
+        own=pair(data["own"]),
+        sums=pair(data["sums"]),
+        moments=tuple(pair(m) for m in data["moments"]),
+        flags=pair(data["flags"]),
+        used=int(data["used"]),
+    )
 
 
 def _names(data: Any) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from .data import Samples
 from .errors import DeviceError
 from .history import History, TrainingInterrupted
 from .progress import bar
+from .rehearsal import Rehearsal, Turn
 
 if TYPE_CHECKING:
     from .base import Device
@@ -38,8 +39,10 @@ class Asked:
     validation: tuple[Samples, ArrayLike | None] | None
     keep_best: bool
     hold_out: float | None
+    replay: int
     checkpoint: str | os.PathLike[str] | None
     resume: bool
+    rehearsal: Rehearsal | None = None
 
 
 def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress: bool | None) -> History:
@@ -49,7 +52,7 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
     per_update = _samples_an_update(device, asked.accumulate)
     _check(len(samples), asked)
     plausible.warn_of_inputs(x, device.manifest)
-    if device.manifest.targets == "labels":
+    if device.manifest.targets == "labels" and not asked.replay:  # the buffer has the others
         plausible.warn_of_labels(targets[0], device.manifest.classes or 0)
     held = _held_out(device, targets[0], asked)
     judged: tuple[NDArray[Any], ArrayLike | None] | None = None
@@ -64,10 +67,19 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
         rows = recipe.judged(len(samples))
         judged = samples[rows], None if y is None else np.asarray(y)[rows]
     rows = np.flatnonzero(~held)
-    epochs = recipe.default_epochs(len(samples)) if asked.epochs is None else asked.epochs
-    schedule = _schedule(device, asked, epochs * math.ceil(len(rows) / per_update))
-    done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()), judged_by_its_own=own)
-    loop = _Loop(device, samples, targets, per_update, done, schedule, keeper=_keeper(device, asked, samples, targets, judged, schedule, epochs))
+    turn = None
+    if asked.rehearsal is not None:
+        known, answers = asked.rehearsal.prepared(device, progress)
+        turn = Turn(len(samples), len(known), asked.rehearsal.ratio, asked.seed)
+        samples = np.concatenate([samples, known])
+        targets = np.concatenate([targets[0], np.zeros(len(known), np.int32)]), np.concatenate([targets[1], answers])
+    each = len(rows) + (turn.size(len(rows)) if turn else 0)
+    epochs = recipe.default_epochs(len(held)) if asked.epochs is None else asked.epochs
+    schedule = _schedule(device, asked, epochs * math.ceil(each / per_update))
+    done = History(epochs=epochs, samples=len(rows), held_out=int(held.sum()), judged_by_its_own=own, rehearsed=each - len(rows))
+    keeper = _keeper(device, asked, samples, targets, judged, schedule, epochs)
+    replay = asked.replay if asked.replay > 0 and device.replay_buffer().held else 0
+    loop = _Loop(device, samples, targets, per_update, done, schedule, turn, keeper, replay)
     try:
         if not loop.resumed(asked.resume) and judged is not None:
             device.restart()
@@ -89,6 +101,9 @@ def fit(device: Device, x: Samples, y: ArrayLike | None, asked: Asked, progress:
         if schedule.base is not None and (schedule.decays or schedule.share < 1) and done.learning_rates:
             device._set_learning_rate(schedule.base)
     loop.keep()
+    if asked.replay:  # behind the checkpoint: who goes on from that one does this again
+        for row in rows:
+            device._remember(samples[row].tobytes(), int(targets[0][row]), targets[1][row].tobytes())
     return done
 
 
@@ -102,7 +117,9 @@ class _Loop:
     per_update: int
     done: History
     schedule: recipe.Schedule
-    keeper: checkpoint.Keeper | None = None
+    turn: Turn | None
+    keeper: checkpoint.Keeper | None
+    replay: int = 0
     best: recipe.Best | None = None
     place: checkpoint.Place = field(default_factory=checkpoint.Place)
     told: float | None = None
@@ -137,11 +154,12 @@ class _Loop:
 
     def epochs(self, rows: NDArray[np.int64], judged: Any, asked: Asked, progress: bool | None) -> None:
         """All epochs that are left, judged after each where there are samples for that."""
-        count, each = self.done.epochs, len(rows) + (len(judged[0]) if judged is not None else 0)
+        count, each = self.done.epochs, len(rows) + self.done.rehearsed + (len(judged[0]) if judged is not None else 0)
         generator = np.random.Generator(np.random.PCG64(asked.seed))
         with bar("training", count * each, progress) as advance:
             for number in range(count):
                 order = rows[generator.permutation(len(rows))] if asked.shuffle and not self.device.manifest.kept else rows
+                order = self.turn.among(order) if self.turn else order
                 if number < len(self.done.losses) or self.done.ended:  # done before it was cut off
                     continue
                 self.epoch(order, advance)
@@ -163,6 +181,8 @@ class _Loop:
             if (number - 1) % self.per_update == 0:
                 self._begin_update()
             loss = self.device._train_step(self.samples[row].tobytes(), int(self.targets[0][row]), self.targets[1][row].tobytes())
+            for _ in range(self.replay):
+                self.device._replay_step()
             self.place.total += loss
             self.place.position = number
             if number % self.per_update == 0 or number == len(order):
@@ -195,7 +215,9 @@ def _keeper(
     device._check_takes_state()
     manifest, of = device.manifest, checkpoint.fingerprint
     judges = () if judged is None else (judged[0], np.asarray(judged[1]))
-    arguments = (epochs, asked.seed, asked.accumulate, schedule.base, schedule.decays, asked.shuffle, asked.keep_best)
+    rehearsal = () if asked.rehearsal is None else (asked.rehearsal.ratio,)
+    replay = (asked.replay,) if asked.replay else ()
+    arguments = (epochs, asked.seed, asked.accumulate, schedule.base, schedule.decays, asked.shuffle, asked.keep_best, *replay, *rehearsal)
     what = {
         "the model or its build": of(manifest.base_hash, manifest.state_layout, manifest.loss, manifest.accumulate),
         "the samples": of(samples, *targets, *judges),
@@ -209,6 +231,8 @@ def _check(samples: int, asked: Asked) -> None:
         raise ValueError("x holds no samples")
     if asked.epochs is not None and asked.epochs < 0:
         raise ValueError(f"epochs must be at least 0, not {asked.epochs}")
+    if isinstance(asked.replay, bool) or not isinstance(asked.replay, int | np.integer) or asked.replay < 0:
+        raise ValueError(f"replay must be a whole number of steps, not {asked.replay!r}")
     if asked.keep_best and asked.validation is None and not asked.hold_out:
         raise ValueError("keep_best needs validation=(x, y)")
 

@@ -29,31 +29,50 @@ class Refusal:
     why: str
 
 
+class Acceptance:
+    """What of a round is taken, one contribution after the other: those that go together with an adapter, and of each client one.
+
+    ranks: others than those of `like` are taken.
+    """
+
+    def __init__(self, like: Adapter, ranks: bool = False) -> None:
+        self.like, self.ranks = like, ranks
+        self._taken: set[str] = set()
+
+    def take(self, item: Contribution | tuple[str, int, bytes]) -> Contribution | Refusal:
+        """item: also (client, samples, bytes), whose bytes may be anything."""
+        client = item.client if isinstance(item, Contribution) else item[0]
+        if client in self._taken:
+            return Refusal(client, "answered twice")
+        try:
+            contribution = item if isinstance(item, Contribution) else Contribution(Adapter(item[2]), item[1], client)
+        except ValueError as error:
+            return Refusal(client, str(error))
+        if why := unfit(contribution, self.like, self.ranks):
+            return Refusal(client, why)
+        self._taken.add(client)
+        return contribution
+
+
 def accepted(sent: Iterable[Contribution | tuple[str, int, bytes]], like: Adapter, ranks: bool = False) -> tuple[list[Contribution], list[Refusal]]:
     """The contributions that go together with an adapter, and what was wrong with the others. Of a client that answers twice the first one counts.
 
     sent: also (client, samples, bytes), whose bytes may be anything. ranks: others than those of `like` are taken.
     """
-    found: dict[str, Contribution] = {}
+    acceptance = Acceptance(like, ranks)
+    found: list[Contribution] = []
     refused: list[Refusal] = []
     for item in sent:
-        client = item.client if isinstance(item, Contribution) else item[0]
-        try:
-            contribution = item if isinstance(item, Contribution) else Contribution(Adapter(item[2]), item[1], client)
-        except ValueError as error:
-            refused.append(Refusal(client, str(error)))
-            continue
-        why = _wrong(contribution, like, ranks)
-        if client in found:
-            why = "answered twice"
-        if why:
-            refused.append(Refusal(client, why))
+        answer = acceptance.take(item)
+        if isinstance(answer, Refusal):
+            refused.append(answer)
         else:
-            found[client] = contribution
-    return list(found.values()), refused
+            found.append(answer)
+    return found, refused
 
 
-def _wrong(c: Contribution, like: Adapter, ranks: bool) -> str:
+def unfit(c: Contribution, like: Adapter, ranks: bool = False) -> str:
+    """Why a contribution does not go together with an adapter; empty where it does."""
     if not isinstance(c.samples, int) or isinstance(c.samples, bool) or not 0 < c.samples <= MOST_SAMPLES:
         return f"learned from {c.samples!r} samples, which is no positive number"
     if c.adapter.base_hash != like.base_hash:
@@ -70,7 +89,7 @@ def check(contributions: Sequence[Contribution]) -> None:
     if not contributions:
         raise DeviceError("the round", "no client sent an adapter that can be taken", "wait for more clients, or look at what was refused")
     for c in contributions:
-        if why := _wrong(c, contributions[0].adapter, False):
+        if why := unfit(c, contributions[0].adapter):
             raise DeviceError(c.client, why, "leave it out: `accepted` does that and says why")
     total = sum(c.samples for c in contributions)
     if total > MOST_SAMPLES:

@@ -14,52 +14,33 @@ from numpy.typing import NDArray
 
 from ..adapters import Adapter
 from ..adapters.compare import real_values
+from ..adapters.scaling import adapter_of
 from ..errors import DeviceError
 from .contributions import Contribution, check
 
 Reals = NDArray[np.float64]
-LOWEST_EXPONENT, HIGHEST_EXPONENT = -32, 100
-"""Of a tensor of int8 on devices."""
-
-__all__ = ["adapter_of", "krum", "mean", "median", "real_values", "trimmed_mean"]
-
-
-def adapter_of(values: Mapping[str, Reals], like: Adapter, ranges: Mapping[str, int] | None = None) -> Adapter:
-    """An adapter with the table of another one, of real values by the names that `real_values` gives; biases in units of the accumulator.
-
-    A tensor of int8 gets the smallest power of two with which its largest value is at most 127 steps. ranges: exponents of A x; those of `like`
-    where None. Raises DeviceError for values that are not finite, or of another shape.
-    """
-    raw, parts = like.values(), dict[str, NDArray[np.int64]]()
-    for entry in like.entries:
-        if entry.part == "range":
-            parts[entry.name] = np.asarray(raw[entry.name] if ranges is None else [[ranges[entry.name]]], np.int64)
-        if entry.part != "value":
-            continue
-        real = np.asarray(values[entry.name], np.float64)
-        if real.shape != (entry.rows, entry.columns) or not np.all(np.isfinite(real)):
-            what = (
-                f"is {real.shape}, not {(entry.rows, entry.columns)}"
-                if real.shape != (entry.rows, entry.columns)
-                else "has values that are not finite"
-            )
-            raise DeviceError(entry.name, what, "give every tensor of the adapter, in finite real numbers")
-        scaled = f"{entry.name}.exponent"
-        if scaled in raw:
-            largest = float(np.abs(real).max(initial=0))
-            exponent = int(raw[scaled][0, 0]) if largest == 0 else int(np.clip(np.ceil(np.log2(largest / 127)), LOWEST_EXPONENT, HIGHEST_EXPONENT))
-            real = real * 2.0**-exponent
-            parts[scaled] = np.array([[exponent]], np.int64)
-        low, high = (-127, 127) if entry.dtype == "int8" else (-(2**31), 2**31 - 1)
-        parts[entry.name] = np.clip(np.rint(real), low, high).astype(np.int64)
-    payload = b"".join(parts[e.name].astype(np.dtype(e.dtype).newbyteorder("<")).tobytes() for e in like.entries)
-    return Adapter.make(bytes.fromhex(like.base_hash), like.methods, like.entries, payload, like.name)
+__all__ = ["adapter_of", "drawn_back", "krum", "mean", "median", "real_values", "trimmed_mean"]
 
 
 def largest_ranges(contributions: Sequence[Contribution]) -> dict[str, int]:
     """Exponents of A x that are large enough for all clients."""
     arrays, first = [c.adapter.values() for c in contributions], contributions[0].adapter
     return {e.name: max(int(a[e.name][0, 0]) for a in arrays) for e in first.entries if e.part == "range"}
+
+
+def drawn_back(adapter: Adapter, towards: Adapter, strength: float) -> Adapter:
+    """The proximal step of FedProx: each value w becomes (w + strength w0) / (1 + strength), w0 that of another adapter of the same table.
+
+    It minimises mu/2 |v - w0|^2 + |v - w|^2 / (2 t) over v, with strength = mu t; t is the learning rate times the updates since the last step.
+    Source: Li et al., "Federated Optimization in Heterogeneous Networks" (2020), as a step of its own behind those along the gradient. The result
+    is rounded to an adapter, so that a strength that moves a value by less than half a step leaves it where it is.
+    """
+    if not np.isfinite(strength) or strength < 0:
+        raise DeviceError(f"strength={strength}", "would not draw anything back", "pass a number of at least 0")
+    mine, theirs = real_values(adapter), real_values(towards)
+    values = {name: (value + strength * theirs[name]) / (1 + strength) for name, value in mine.items()}
+    raw = adapter.values()
+    return adapter_of(values, adapter, {e.name: int(raw[e.name][0, 0]) for e in adapter.entries if e.part == "range"})
 
 
 def _stacked(contributions: Sequence[Contribution]) -> dict[str, Reals]:

@@ -56,8 +56,10 @@ def make(
     loaded = load(model or resources.digits() / "digits.tflite")
     with whole_directory(Path(directory), lambda target: target.is_dir() and not any(target.iterdir()), "exists and is not empty") as folder:
         kind = "data" if data else "simulated" if model else "digits"
-        _build(loaded, folder, chosen, data, methods, loss, example=model is None)
-        _write_data(folder, data, kind)
+        sizes = {m.name: m.size for m in chosen.memories}
+        options = {"target": chosen.core, "ram": max(1, sizes["RAM"] - STACK), "flash": sizes["FLASH"]}
+        build_of(loaded, folder, options, data, methods, loss, example=model is None)
+        write_data(folder, _made(folder / "data") / "samples.npz", data, kind)
         write_samples(folder / "data" / "samples.npz", folder / "model", _made(folder / "src") / "samples.h")
         _write_files(folder, chosen, loaded, kind)
     return Project(Path(directory), chosen, loaded.name, kind)
@@ -68,25 +70,23 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _build(model: Model, folder: Path, board: boards.Board, data: Dataset | None, methods: Sequence[Method], loss: Any, example: bool) -> None:
-    """The model, in the memory of the board."""
-    sizes = {m.name: m.size for m in board.memories}
-    options: dict[str, Any] = {"target": board.core, "ram": max(1, sizes["RAM"] - STACK), "flash": sizes["FLASH"]}
+def build_of(model: Model, folder: Path, options: dict[str, Any], data: Dataset | None, methods: Sequence[Method], loss: Any, example: bool) -> None:
+    """The model in folder/model. options: of `kilotune.build`, to which data adds a calibration and names of classes."""
     if example:
         from kiloc.optim import SGD
 
-        options["optimizer"] = SGD(lr=EXAMPLE_RATE)
+        options = options | {"optimizer": SGD(lr=EXAMPLE_RATE)}
     if data is not None:
         x, y = data.first(64)
-        options |= {"calibration": x if y is None else (x, y), "class_names": data.class_names}
+        options = options | {"calibration": x if y is None else (x, y), "class_names": data.class_names}
     build(model, folder / "model", method=list(methods or METHODS), loss=loss, **options)
 
 
-def _write_data(folder: Path, data: Dataset | None, kind: str) -> None:
-    """The samples as an .npz file, from which src/samples.h is made."""
+def write_data(folder: Path, file: Path, data: Dataset | None, kind: str, most: int = 200) -> None:
+    """The samples as an .npz file, at most so many of `data`."""
     arrays: dict[str, Any]
     if data is not None:
-        x, y = data.first(200)
+        x, y = data.first(most)
         arrays = (
             _named(x if isinstance(x, list) else [x])
             | ({} if y is None else {"y": y})
@@ -97,7 +97,7 @@ def _write_data(folder: Path, data: Dataset | None, kind: str) -> None:
     else:
         inputs, labels = simulated(Manifest.load(folder / "model"))
         arrays = _named(inputs) | {"y": labels}
-    np.savez(_made(folder / "data") / "samples.npz", allow_pickle=False, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def _named(inputs: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:

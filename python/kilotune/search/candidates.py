@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kiloc import CompileError, ir
-from kiloc.forecast import Forecast, forecast, instructions
+from kiloc.forecast import Estimate, Forecast, estimate, forecast
 from kiloc.ir import Graph
 from kiloc.peft import Method
 
@@ -26,15 +26,18 @@ STEPS = 4
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits; None is none. ram: arena and state. flash: what the compiled model takes. macs, instructions: of one training step."""
+    """Limits; None is none. ram: arena and state. flash: what the compiled model takes. macs, instructions, energy (joules): of one training
+    step. wear: sectors of flash that an update of the adapter erases."""
 
     ram: int | None = None
     flash: int | None = None
     macs: int | None = None
     instructions: int | None = None
+    energy: float | None = None
+    wear: int | None = None
 
     def allows(self, c: Candidate) -> bool:
-        limits = ((name, getattr(self, name)) for name in ("ram", "macs", "instructions", "flash"))
+        limits = ((name, getattr(self, name)) for name in ("ram", "macs", "instructions", "energy", "wear", "flash"))
         return all(limit is None or cost(c, name) <= limit for name, limit in limits)
 
 
@@ -79,9 +82,28 @@ class Candidate:
         return self.setting.optimizer.usual_rate([p.method for p in self.forecast.graph.parameters])
 
     @cached_property
+    def estimate(self) -> Estimate:
+        """Instructions of one training step on the core."""
+        return estimate(self.forecast, self.setting.target, self.setting.accumulate)
+
+    @property
     def instructions(self) -> int:
-        """Of one training step, as `speed` estimates them."""
-        return instructions(self.forecast, self.setting.accumulate)
+        return self.estimate.instructions
+
+    @property
+    def energy(self) -> float | None:
+        """Joules of one training step, None where no board says what an instruction takes."""
+        return self.setting.chip.energy(self.instructions) if self.setting.chip else None
+
+    @cached_property
+    def adapter_bytes(self) -> int:
+        """Of an update: a file with what was trained, signed."""
+        return self.forecast.adapter_bytes
+
+    @property
+    def erases(self) -> int | None:
+        """Sectors of flash that an update erases, None where no board says how large one is."""
+        return self.setting.chip.erases(self.adapter_bytes) if self.setting.chip else None
 
     @cached_property
     def constant_bytes(self) -> int:
@@ -89,11 +111,22 @@ class Candidate:
         return self.forecast.constant_bytes()
 
 
-def cost(c: Candidate, limit: str) -> int:
+COSTS: dict[str, Callable[[Candidate], float | None]] = {
+    "ram": lambda c: c.bytes,
+    "flash": lambda c: c.constant_bytes,
+    "macs": lambda c: c.macs,
+    "instructions": lambda c: c.instructions,
+    "energy": lambda c: c.energy,
+    "wear": lambda c: c.erases,
+}
+"""Limit of a budget -> what it counts."""
+
+
+def cost(c: Candidate, limit: str) -> float:
     """What a limit of a budget counts."""
-    if limit == "ram":
-        return c.bytes
-    return c.constant_bytes if limit == "flash" else c.macs if limit == "macs" else c.instructions
+    found = COSTS[limit](c)
+    assert found is not None, "a limit is checked against the board before"
+    return found
 
 
 def _shown(method: Method) -> str:
@@ -146,14 +179,15 @@ class Space:
 
         Methods say so themselves (`Method.by_hand`), and come in their order. One without sizes is trained with as many companions before
         its layers as fit: the last layer and biases came out ahead of LoRA on other samples of the scenarios in `benchmarks/scenarios.py`.
-        One with sizes is trained on as many of the last layers as fit.
+        One with sizes is trained on as many of the last layers as fit, alone and with its companions on all layers.
         """
         found = []
         for name, layers in self.sensitivity.layers.items():
             family, size = families()[name], families()[name].by_hand
             if size is not None:
-                sets = self._with_companions(layers) if family.sizes is None else [self.last(name, size, n) for n in range(len(layers), 0, -1)]
-                found.append(next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None))
+                last = [self.last(name, size, n) for n in range(len(layers), 0, -1)]
+                ways = [self._with_companions(layers)] if family.sizes is None else [last, [self.with_every_companion(s) for s in last]]
+                found += [next((c for s in sets if (c := self.candidate(s)) and budget.allows(c)), None) for sets in ways]
         return [c for c in found if c is not None]
 
     def _with_companions(self, layers: list[list[Piece]]) -> list[TrainableSet]:
@@ -162,6 +196,11 @@ class Space:
         order = [n.name for n in self.graph.nodes]
         companions.sort(key=lambda p: order.index(p.layer))
         return [TrainableSet.of([*(group[0] for group in layers), *companions[since:]]) for since in range(len(companions))]
+
+    def with_every_companion(self, chosen: TrainableSet) -> TrainableSet:
+        """A set with its companions on all layers: with LoRA the biases."""
+        every = {group[0] for name, groups in self.sensitivity.layers.items() if families()[name].companion for group in groups}
+        return TrainableSet.of(chosen.pieces | every)
 
     # ---- The usual sets ----
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from ..model import Model
 from ..options import Samples
 from ..sizes import parse_size
 from .candidates import Budget, Candidate, Space, cost, front
+from .chip import Chip, check, parse_energy, parse_wear
+from .reason import reasons, verdicts
 from .result import Row, SearchResult
 from .sensitivity import Sensitivity
 from .setting import LEAST, Data, Setting, checked
@@ -37,7 +39,10 @@ def search(
     ram: int | str | None = None,
     flash: int | str | None = None,
     time: int | str | None = None,
-    clock: int | str = CLOCK,
+    clock: int | str | None = None,
+    energy: int | float | str | None = None,
+    flash_wear: int | str | None = None,
+    board: str | None = None,
     optimizer: Optimizer | None = None,
     loss: Loss | str = "cross_entropy",
     storage: str = "block16",
@@ -46,7 +51,7 @@ def search(
     train: bool = True,
     epochs: int = 10,
     layers: Layers = "all",
-    target: str = "cortex-m4",
+    target: str | None = None,
     offload: str = "none",
     seed: int = 0,
     progress: bool = False,
@@ -55,17 +60,24 @@ def search(
 
     data: samples of the new domain with what the loss takes, (x [N, ...], y [N, ...]); x is a list of arrays for a model of several
     inputs, y None where the loss reads the input. ram: bytes of arena and state, or "64K". flash: bytes of the compiled
-    model. time: of one training step, as "20ms" at `clock` Hz (instructions are estimated by `kiloc.forecast`), or as a number of
-    MACs. optimizer, loss, storage, accumulate: as in `kt.build`; the optimizer's learning rate is chosen here. calibration: samples of the
+    model. time: of one training step, as "20ms" at `clock` Hz (instructions are estimated by `kiloc.forecast`, one a cycle), or as a number of
+    MACs. board: one of `kilotune boards`, which decides target and clock unless they are given, and what the next two count with. energy: of one
+    training step, as "2mJ" or in joules: instructions times what board.toml says one takes, an estimate. flash_wear: sectors of flash that an
+    update of the adapter may erase.
+    optimizer, loss, storage, accumulate: as in `kt.build`; the optimizer's learning rate is chosen here. calibration: samples of the
     original domain, as in `kt.build`; without it those of the new domain serve. train: judge by real training on part of
     the samples, else by gradients alone. epochs: passes over the samples, as they are meant for the device. layers: those that may
     be trained, as methods name them. offload: as in `kt.build`; what lies in slow memory is no part of `ram`, and moving it is no part of `time`.
 
     The same arguments give the same result. Raises BudgetError, naming the smallest set, where nothing fits.
     """
-    setting = Setting(SGD() if optimizer is None else optimizer, as_loss(loss), storage, accumulate, epochs, target, seed, layers, offload)
+    chip = None if board is None else Chip.of(board)
+    core = target or (chip.target if chip else "cortex-m4")
+    used = SGD() if optimizer is None else optimizer
+    setting = Setting(used, as_loss(loss), storage, accumulate, epochs, core, seed, layers, offload, chip)
     prepared = Search(model, data, setting, calibration=calibration)
-    return prepared.choose(ram=ram, flash=flash, time=time, clock=clock, train=train, progress=progress)
+    limits = {"ram": ram, "flash": flash, "time": time, "clock": clock, "energy": energy, "flash_wear": flash_wear}
+    return prepared.choose(**limits, train=train, progress=progress)  # type: ignore[arg-type]
 
 
 class Search:
@@ -101,14 +113,20 @@ class Search:
         ram: int | str | None = None,
         flash: int | str | None = None,
         time: int | str | None = None,
-        clock: int | str = CLOCK,
+        clock: int | str | None = None,
+        energy: int | float | str | None = None,
+        flash_wear: int | str | None = None,
         train: bool = True,
         progress: bool = False,
     ) -> SearchResult:
         """The choice for one budget; see `search`."""
         macs, seconds = parse_time(time)
-        hertz = parse_clock(clock)
-        budget = Budget(parse_size(ram, "ram"), parse_size(flash, "flash"), macs, None if seconds is None else int(seconds * hertz))
+        chip = self.setting.chip
+        hertz = parse_clock(clock if clock is not None else (chip and chip.clock) or CLOCK)
+        joules, wear = parse_energy(energy), parse_wear(flash_wear)
+        check(chip, joules, wear)
+        instructions = None if seconds is None else int(seconds * hertz)
+        budget = Budget(parse_size(ram, "ram"), parse_size(flash, "flash"), macs, instructions, joules, wear)
         if train and len(self.data) < LEAST:
             raise CompileError("data", f"{len(self.data)} samples are too few to hold some out", f"pass {LEAST} or more, or train=False (--no-train)")
         with _bar(progress) as bar:
@@ -167,15 +185,21 @@ class Search:
         pareto = front(feasible)
         shown = {c.name: c for c in (*pareto, *(t.candidate for t in trials), best[0])}
         names = {c.name for c in pareto}
-        rows = [_row(c, best_trials.get(c.name), c.name in names, best, hertz) for c in shown.values()]
+        said = verdicts(trials) if trials else {}
+        rows = [_row(c, best_trials.get(c.name), c.name in names, best, hertz, said.get(c.name, "")) for c in shown.values()]
         accuracy, loss = self.trainer.untrained(best[0])
         self.trainer.close()
         setting, training = self.setting, {"epochs": self.setting.epochs, "decay": "linear"}
         optimizer = replace(setting.optimizer, lr=best[1])  # type: ignore[type-var]
         return SearchResult(
             model=self.model.name,
-            budget={"ram": budget.ram, "flash": budget.flash, "macs": budget.macs, "instructions": budget.instructions},
+            budget=asdict(budget),
             clock=hertz,
+            target=setting.target,
+            board=setting.chip.board if setting.chip else None,
+            updates=setting.chip.updates if setting.chip else None,
+            guessed=best[0].estimate.unknown,
+            reason=reasons(best[0], trials, feasible),
             before=accuracy,
             loss_before=loss,
             considered=considered,
@@ -185,7 +209,7 @@ class Search:
         )
 
 
-def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidate, float], hertz: int) -> Row:
+def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidate, float], hertz: int, verdict: str) -> Row:
     forward, backward = c.forward_and_backward
     chosen = c is best[0]
     return Row(
@@ -197,7 +221,11 @@ def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidat
         state=c.state_bytes,
         macs_forward=forward,
         macs_backward=backward,
+        instructions=c.instructions,
         seconds=c.instructions / hertz,
+        joules=c.energy,
+        adapter=c.adapter_bytes,
+        erases=c.erases,
         weights=c.constant_bytes,
         gain=c.gain,
         accuracy=trial.accuracy if trial else None,
@@ -205,6 +233,7 @@ def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidat
         samples=trial.samples if trial else 0,
         front=on_front,
         chosen=chosen,
+        verdict=verdict,
     )
 
 
@@ -227,8 +256,17 @@ def _bar(show: bool) -> Progress:
 
 # ---- Checks ----
 
-UNITS = {"ram": "bytes", "macs": "MACs a step", "instructions": "instructions", "flash": "bytes of weights and tables"}
+UNITS = {
+    "ram": "bytes",
+    "macs": "MACs a step",
+    "instructions": "instructions",
+    "energy": "joules a step",
+    "wear": "sectors an update",
+    "flash": "bytes of weights and tables",
+}
 """Of the limits of a budget."""
+WORDS = {"wear": "flash_wear"}
+"""Limits whose argument has another name."""
 
 
 def _calibration(model: Model, samples: Samples, loss: Loss) -> Data:
@@ -257,7 +295,10 @@ def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate], hert
             continue
         smallest = min(others, key=lambda c: (cost(c, name), c.name))
         need = cost(smallest, name)
-        shown, hint, where = f"{need:,} {unit}", f"allow {need:,}", f"{name}={limit}"
+        shown, hint, where = f"{need:,} {unit}", f"allow {need:,}", f"{WORDS.get(name, name)}={limit}"
+        if name == "energy":
+            microjoules = f"{np.ceil(1e9 * need) / 1e3:g}uJ"
+            shown, hint, where = f"{microjoules} a step, as estimated", f"allow {microjoules}", f"energy={1e6 * limit:g}uJ"
         if name == "instructions":
             milliseconds = f"{np.ceil(1e6 * need / hertz) / 1e3:g}ms"
             shown, hint, where = f"{milliseconds} a step at {hertz / 1e6:g} MHz", f"allow {milliseconds}", f"time={1e3 * limit / hertz:g}ms"

@@ -21,7 +21,7 @@ LEGEND = (("best", "chosen"), ("front", "nothing takes less memory and promises 
 """Class of a dot -> what it is."""
 
 
-def html(model: str, before: float | None, loss_before: float, ram: int | None, rows: Sequence[dict[str, Any]]) -> str:
+def html(model: str, before: float | None, loss_before: float, ram: float | None, rows: Sequence[dict[str, Any]], reason: Sequence[str] = ()) -> str:
     """The page of a search. rows: `Row.to_dict` of each."""
     trained = [r for r in rows if r["loss"] is not None]
     judged = "loss" if before is None else "accuracy"
@@ -29,13 +29,14 @@ def html(model: str, before: float | None, loss_before: float, ram: int | None, 
     if trained:
         figures.insert(0, _figure(f"{judged} on samples held out", trained, judged, ram, line=False))
     start = f"Loss before training {loss_before:.3f}." if before is None else f"Accuracy before training {before:.3f}."
+    start += "".join(f" {escape(line)}." for line in reason)
     body = "".join(_table_row(r) for r in rows)
     heads = "<tr><th>trainable set<th>RAM<th>flash<th>MACs<th>ms<th>expected gain<th>lr<th>accuracy<th>loss</tr>"
     table = f'<div class="scroll"><table>{heads}\n{body}</table></div>\n'
     return page(f"{model}: what to train", f"<p>{start}</p>\n{_legend(ram)}{''.join(figures)}{table}", STYLE)
 
 
-def _legend(ram: int | None) -> str:
+def _legend(ram: float | None) -> str:
     """What the colours are, and the line."""
 
     def item(drawing: str, words: str) -> str:
@@ -62,7 +63,7 @@ def _table_row(r: dict[str, Any]) -> str:
     return f"<tr{' class=chosen' if r['chosen'] else ''}>" + "".join(f"<td>{c}" for c in cells) + "</tr>\n"
 
 
-def _figure(title: str, rows: Sequence[dict[str, Any]], key: str, ram: int | None, line: bool) -> str:
+def _figure(title: str, rows: Sequence[dict[str, Any]], key: str, ram: float | None, line: bool) -> str:
     across = _axis([float(r["bytes"]) for r in rows] + ([float(ram)] if ram else []), LEFT, WIDTH - MARGIN)
     up = _axis([float(r[key]) for r in rows], HEIGHT - BOTTOM, MARGIN)
     parts = [f'<h2>{escape(title)}</h2>\n<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)} over bytes">']

@@ -18,7 +18,7 @@ from .picture import html
 CAPTION = (
     "RAM: bytes of arena and state. flash: bytes of weights and tables. MACs and ms: of one training step. gain: loss that one update takes from "
     "another sample. held out: accuracy, or loss where there are no classes, of so many predictions; with fewer of them the set was given up "
-    "early. *: the choice, -: beaten in RAM, MACs and gain"
+    "early. behind: its penalty over that of the choice, with the standard error. *: the choice, -: beaten in RAM, MACs and gain"
 )
 
 
@@ -27,7 +27,9 @@ class Row:
     """One trainable set. accuracy and loss: of `samples` predictions on samples held out, None where it was not trained.
 
     The loss counts each sample as at most what a guess would cost; accuracy is None too where the loss has no classes.
-    seconds: of one training step, estimated. gain: loss that one update takes from another sample. front: nothing beats it.
+    instructions, seconds, joules: of one training step, estimated (joules: None where no board says what an instruction takes). adapter: bytes of
+    an update, signed. erases: sectors of flash that it erases, None without a board. verdict: why it was not chosen, as far as it was trained: its
+    penalty over the chosen one's with the standard error. gain: loss that one update takes from another sample. front: nothing beats it.
     """
 
     name: str
@@ -38,7 +40,11 @@ class Row:
     state: int
     macs_forward: int
     macs_backward: int
+    instructions: int
     seconds: float
+    joules: float | None
+    adapter: int
+    erases: int | None
     weights: int
     gain: float
     accuracy: float | None = None
@@ -46,6 +52,7 @@ class Row:
     samples: int = 0
     front: bool = False
     chosen: bool = False
+    verdict: str = ""
 
     @property
     def macs(self) -> int:
@@ -61,12 +68,19 @@ class SearchResult:
     """`rows`: the Pareto front of bytes, MACs and expected gain, and every set that was trained; cheapest first.
 
     before, loss_before: accuracy, None where the loss has no classes, and loss of the model on the samples as it is. clock: Hz that the
-    seconds of a training step are for. considered, feasible: how many sets were planned, and fit.
+    seconds of a training step are for. target: core that instructions are for. updates: of an adapter that the flash takes before it is worn, None
+    where no board says. guessed: kernels whose instructions were never counted. reason: sentences that say why this set.
+    considered, feasible: how many sets were planned, and fit.
     """
 
     model: str
-    budget: dict[str, int | None]
+    budget: dict[str, float | None]
     clock: int
+    target: str
+    board: str | None
+    updates: int | None
+    guessed: tuple[str, ...]
+    reason: tuple[str, ...]
     before: float | None
     loss_before: float
     considered: int
@@ -85,6 +99,11 @@ class SearchResult:
             "model": self.model,
             "budget": self.budget,
             "clock": self.clock,
+            "target": self.target,
+            "board": self.board,
+            "updates": self.updates,
+            "guessed": list(self.guessed),
+            "reason": list(self.reason),
             "accuracy_before": self.before,
             "loss_before": self.loss_before,
             "considered": self.considered,
@@ -99,19 +118,37 @@ class SearchResult:
         before = f"loss before {self.loss_before:.3f}" if self.before is None else f"accuracy before {self.before:.3f}"
         title = f"{self.model}: {self.feasible} of {self.considered} trainable sets fit; {before}"
         table = Table(title=title, caption=CAPTION, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for heading in ("", "trainable set", "RAM", "flash", "MACs", "ms", "gain", "lr", "held out"):
+        with_energy, with_wear = (any(getattr(r, name) is not None for r in self.rows) for name in ("joules", "erases"))
+        more = (*(("uJ",) if with_energy else ()), *(("erases",) if with_wear else ()))
+        for heading in ("", "trainable set", "RAM", "flash", "MACs", "ms", *more, "gain", "lr", "held out", "behind"):
             left = heading in ("", "trainable set")
             table.add_column(heading, justify="left" if left else "right", overflow="fold", min_width=16 if heading == "trainable set" else None)
         for r in self.rows:
             mark = "*" if r.chosen else ("" if r.front else "-")
             style = "bold green" if r.chosen else None
-            cost = (f"{r.bytes:,}", f"{r.weights:,}", f"{r.macs:,}", f"{1e3 * r.seconds:.3g}")
-            table.add_row(mark, r.name.replace(",", ", "), *cost, f"{r.gain:.2g}", f"{r.lr:.2g}", _held_out(r), style=style)
+            cost = [f"{r.bytes:,}", f"{r.weights:,}", f"{r.macs:,}", f"{1e3 * r.seconds:.3g}"]
+            cost += [f"{1e6 * (r.joules or 0):.3g}"] if with_energy else []
+            cost += [str(r.erases)] if with_wear else []
+            behind = "" if r.chosen else r.verdict.rpartition(": ")[2]
+            table.add_row(mark, r.name.replace(",", ", "), *cost, f"{r.gain:.2g}", f"{r.lr:.2g}", _held_out(r), behind, style=style)
         return table
+
+    def why(self) -> str:
+        """The reasons for the choice, a line each."""
+        lines = [*self.reason]
+        if self.guessed:
+            lines.append(f"its time is a guess in part: never counted were {', '.join(self.guessed)}")
+        if self.best.joules is not None:
+            count = f"{self.best.instructions:,} instructions a step"
+            lines.append(f"energy is an estimate: {count} times what board.toml of {self.board} says one takes")
+        if self.best.erases is not None:
+            worn = f"; the flash is worn after {self.updates:,} updates" if self.updates else ""
+            lines.append(f"an update is {self.best.adapter:,} bytes, which erases {self.best.erases} sectors of {self.board}{worn}")
+        return "\n".join(f"  {line}" for line in lines)
 
     def html(self) -> str:
         """A self-contained page with the front as a picture."""
-        return html(self.model, self.before, self.loss_before, self.budget["ram"], [r.to_dict() for r in self.rows])
+        return html(self.model, self.before, self.loss_before, self.budget["ram"], [r.to_dict() for r in self.rows], self.reason)
 
     def save_html(self, path: str | os.PathLike[str]) -> None:
         """Write the page of `html` to a file."""

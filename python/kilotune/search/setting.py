@@ -15,6 +15,7 @@ from kiloc.optim import SGD, STORAGES, Optimizer
 from kiloc.peft import Layers, Method, has_weights, named_layers
 
 from ..model import Model
+from .chip import Chip
 
 Array = NDArray[Any]
 HINT = "pass labelled samples of the new domain: (x, y)"
@@ -26,7 +27,8 @@ LEAST = 6
 class Setting:
     """optimizer: its learning rate is the search's to choose. accumulate: samples an update. epochs: passes over the samples.
 
-    layers: those that may be trained, as methods name them. offload: what lies in slow memory, as `kiloc.options.Options` has it.
+    layers: those that may be trained, as methods name them. offload: what lies in slow memory, as `kiloc.options.Options` has it. chip: of the
+    board, where one is named.
     """
 
     optimizer: Optimizer = field(default_factory=SGD)
@@ -38,6 +40,7 @@ class Setting:
     seed: int = 0
     layers: Layers = "all"
     offload: str = "none"
+    chip: Chip | None = None
 
     def allowed(self, graph: Graph) -> set[str]:
         """The layers that may be trained. Raises CompileError for names that are not there."""

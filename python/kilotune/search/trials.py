@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,17 @@ class Outcome:
 
 @dataclass(eq=False)
 class Trial:
-    """A candidate with a learning rate, and its outcomes."""
+    """A candidate with a learning rate, and its outcomes. anchor: what the others are measured against."""
 
     candidate: Candidate
     lr: float
     outcomes: dict[Part, Outcome] = field(default_factory=dict)
+    anchor: bool = False
+
+    @property
+    def name(self) -> str:
+        """The set, and the rate where it is not the usual one."""
+        return self.candidate.name if self.lr == self.candidate.lr else f"{self.candidate.name} at lr {self.lr:.2g}"
 
     @property
     def accuracy(self) -> float | None:
@@ -296,14 +302,31 @@ def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick
 
     tick: called with a number of trainings done, or spared by giving a candidate up.
     """
-    anchor = Trial(candidates[0], candidates[0].lr)
+    anchor = Trial(candidates[0], candidates[0].lr, anchor=True)
     trials = _to_the_end(trainer, anchor, [anchor, *(Trial(c, c.lr) for c in candidates[1:])], effort, tick)
     best = [t for t in trials if len(t.outcomes) == len(effort.parts)][: effort.tuned]
     if anchor not in best:
         best[-1:] = [anchor]
     tuned = [Trial(t.candidate, t.lr * rate) for t in best for rate in RATES]
     others = _to_the_end(trainer, anchor, [anchor, *tuned], effort, tick)
-    return _ranked([*trials, *(t for t in others if t is not anchor)], anchor)
+    return _undominated(_ranked([*trials, *(t for t in others if t is not anchor)], anchor))
+
+
+def _undominated(trials: list[Trial]) -> list[Trial]:
+    """The same with a winner that no other trial is ahead of beyond noise: the anchor is not what all others are compared by best."""
+    whole = [t for t in trials if len(t.outcomes) == len(trials[0].outcomes)]
+    winner, seen = trials[0], list[Trial]()
+    while winner not in seen:
+        seen.append(winner)
+        better = [t for t in whole if _surplus(t, winner) < 0]
+        winner = min(better, key=partial(_surplus, than=winner), default=winner)
+    return [winner, *(t for t in trials if t is not winner)]
+
+
+def _surplus(trial: Trial, than: Trial) -> float:
+    """How far it is from being better than another one beyond noise; below 0 it is."""
+    lag, error = trial.lag(than)
+    return lag + CAUTION * error + TOLERANCE
 
 
 def _to_the_end(trainer: Trainer, anchor: Trial, trials: list[Trial], effort: Effort, tick: Tick) -> list[Trial]:
@@ -327,8 +350,7 @@ def _ranked(trials: Sequence[Trial], anchor: Trial) -> list[Trial]:
     """Those that ran longest first; among them the surest gain over the anchor first, of equal ones the smaller."""
 
     def order(t: Trial) -> tuple[int, float, bool, int, str, float]:
-        lag, error = t.lag(anchor)
-        surplus = 0.0 if t is anchor else lag + CAUTION * error + TOLERANCE
+        surplus = 0.0 if t is anchor else _surplus(t, anchor)
         return -len(t.outcomes), surplus, t is not anchor, t.candidate.bytes, t.candidate.name, t.lr
 
     return sorted(trials, key=order)

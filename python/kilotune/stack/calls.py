@@ -59,12 +59,11 @@ def bounds(build_dir: str | os.PathLike[str], infer: Unreached, train: Unreached
     elf = toolchain.library(build_dir, list(names.values()), target)
     code = Code(elf, toolchain.disassembly(elf))
     inference, training = (Program(code, POINTERS, FIRMWARE, unreached) for unreached in (infer, train))
-    found = {call: (training if call in toolchain.TRAINING_ROOTS else inference).bound(name) for call, name in names.items()}
+    found = {call: (training if call in toolchain.training_roots(manifest) else inference).bound(name) for call, name in names.items()}
     known = [b.bytes for b in found.values() if b.bytes is not None]
     return {"calls": {call: b.as_data() for call, b in found.items()}, "largest": max(known) if len(known) == len(found) else None, "unknown": None}
 
 
 def _model_calls(manifest: Manifest) -> tuple[str, ...]:
-    training = toolchain.TRAINING_ROOTS if manifest.training else ()
     adapters = (*toolchain.adapter_roots(manifest), "adapter_select") if manifest.adapter_bytes else ()
-    return (*toolchain.inference_roots(manifest), *training, *adapters)
+    return (*toolchain.inference_roots(manifest), *toolchain.training_roots(manifest), *adapters)

@@ -42,6 +42,20 @@ typedef struct {
 void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss);
 
+/* size: classes, of which those from known on may be closed; closed: the biases with which they are [size - known]. */
+typedef struct {
+    int32_t size;
+    int32_t known;
+    int32_t zero_point;
+    float scale;
+    const int32_t *closed;
+} kt_open_cross_entropy_params;
+
+/* The same over the classes that are open, without smoothing or weights. Class c is closed where c >= known and
+ * bias[c] <= closed[c - known]: its g is 0. bias [size]: of the layer that gives y. label: of an open class. */
+void kt_open_cross_entropy(const kt_open_cross_entropy_params *params, const int8_t *y, const int32_t *label,
+                           const int32_t *bias, int8_t *g, int32_t *exponent, float *loss);
+
 /* size: values of a row of y; rows: tokens; token_offset: what a code counts less than its token. */
 typedef struct {
     int32_t size;
@@ -93,6 +107,23 @@ typedef struct {
  * target [size], in real units. */
 void kt_huber(const kt_huber_params *params, const int8_t *y, const float *target, int8_t *g, int32_t *exponent,
               float *loss);
+
+/* diversity: weight of the spread over classes; rate: how far one sample moves the running mean of the predictions, in
+ * (0, 1]; log_prior [size]: logarithms of how often each class is expected, or NULL for all alike. */
+typedef struct {
+    int32_t size;
+    int32_t zero_point;
+    float scale;
+    float diversity;
+    float rate;
+    const float *log_prior;
+} kt_information_params;
+
+/* Without a target: p = softmax(y), m the running mean of p, loss = sum_i p_i (diversity (ln m_i - log_prior_i) - ln p_i);
+ * over samples the mean is, for diversity 1, minus the mutual information of inputs and answers. real g = dloss / dy with
+ * m held. deviation [size], changed: m - 1 / size, all 0 before the first sample; m moves first. */
+void kt_information_maximisation(const kt_information_params *params, const int8_t *y, float *deviation, int8_t *g,
+                                 int32_t *exponent, float *loss);
 
 typedef struct {
     int32_t size;

@@ -21,7 +21,7 @@ typedef enum {
     KT_OK = 0,
     KT_ERROR_ARENA = 1,       /* arena missing, misaligned or smaller than the call needs */
     KT_ERROR_STATE = 2,       /* state missing, misaligned, too small, over the arena, or of another model or layout */
-    KT_ERROR_LABEL = 3,       /* label outside [0, classes) */
+    KT_ERROR_LABEL = 3,       /* label outside [0, classes), or of a closed class */
     KT_ERROR_LOSS = 4,        /* a target is NaN or out of range; nothing was accumulated */
     KT_ERROR_ADAPTER = 5,     /* adapter truncated, oversized or damaged; nothing was changed */
     KT_ERROR_NOT_TRAINED = 6, /* update asked for with no accumulated sample */
@@ -32,13 +32,15 @@ typedef enum {
     KT_ERROR_FULL = 11,       /* no room for the adapter */
     KT_ERROR_EXISTS = 12,     /* an adapter of this name is there */
     KT_ERROR_MISSING = 13,    /* no adapter of this name, or no update under way */
-    KT_ERROR_BUSY = 14,       /* the adapter is in use */
+    KT_ERROR_BUSY = 14,       /* the adapter is in use, or a training step was left in the middle */
     KT_ERROR_FLASH = 15,      /* the flash did not take what was written */
     KT_ERROR_SELF_TEST = 16,  /* stored samples get worse than permitted; the old adapter is active */
     KT_ERROR_PAGE = 17,       /* slow memory failed: the update is incomplete, start with init or resume */
     KT_ERROR_ARGUMENT = 18,   /* a number or a description that the call does not permit; nothing was changed */
     KT_ERROR_UNSIGNED = 19,   /* a state from outside, in a build with a public key; nothing was changed */
-    KT_ERROR_TOKEN = 20       /* a token of the input has no row in the model's table; nothing was changed */
+    KT_ERROR_TOKEN = 20,      /* a token of the input has no row in the model's table; nothing was changed */
+    KT_ERROR_EMPTY = 21,      /* the replay buffer holds no sample */
+    KT_ERROR_CLASSES = 22     /* all classes of the last layer are open */
 } kt_status;
 
 /* What a status means, in a few words of English: for a log or a serial port. Never NULL, whatever the number. */
@@ -79,6 +81,9 @@ typedef struct {
     const kt_adapter_layout *adapter_layout; /* NULL where no adapter is taken */
     void (*adapter_select)(void *model, const void *values);
     const kt_self_test *self_test; /* NULL where the build has none */
+    kt_status (*remember)(void *model, const int8_t *input, const kt_target *target);
+    kt_status (*replay_step)(void *model, float *loss);
+    kt_status (*add_class)(void *model, const int8_t *input, int32_t *label);
 } kt_model_interface;
 
 #ifdef __cplusplus

@@ -32,6 +32,17 @@ typedef struct {
 /* accumulator = g, for an optimizer that then goes over the tensor in parts, with a count of 1 and no clip. */
 void kt_clip_gradient(const kt_clip_gradient_params *params, float *accumulator, const int32_t *count);
 
+typedef struct {
+    int32_t size;
+} kt_integer_sum_params;
+
+/* accumulator += round(gradient * 2^20), half up, where the 32 bits of an element hold an int32, and the same in whatever
+ * order samples come: for devices that train together. It saturates at +-(2^31 - 1); NaN adds nothing. */
+void kt_integer_sum(const kt_integer_sum_params *params, const float *gradient, float *accumulator);
+
+/* The float32 that these integers stand for, in their place: what an optimizer reads. */
+void kt_from_integers(const kt_integer_sum_params *params, float *accumulator);
+
 /* momentum: the factor of the old moment; nesterov: 0 or 1. */
 typedef struct {
     int32_t size;

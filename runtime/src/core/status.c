@@ -10,7 +10,7 @@ const char *kt_status_text(kt_status status)
     case KT_ERROR_STATE:
         return "the state is missing, misaligned, too small, or of another model";
     case KT_ERROR_LABEL:
-        return "the label lies outside the model's classes";
+        return "the label lies outside the model's classes, or its class is closed";
     case KT_ERROR_LOSS:
         return "a target is NaN or out of range";
     case KT_ERROR_ADAPTER:
@@ -45,6 +45,10 @@ const char *kt_status_text(kt_status status)
         return "a build with a public key takes no state from outside";
     case KT_ERROR_TOKEN:
         return "a token lies outside the model's vocabulary";
+    case KT_ERROR_EMPTY:
+        return "the replay buffer holds no sample";
+    case KT_ERROR_CLASSES:
+        return "all classes of the last layer are open";
     }
     return "an unknown status";
 }

@@ -122,6 +122,48 @@ class SoftmaxCrossEntropy(LossOperator):
 
 @register
 @dataclass(frozen=True)
+class OpenCrossEntropy(LossOperator):
+    """loss = -log softmax(y)[label] over the classes that are open; label int32, of an open one. Closed classes have no gradient.
+
+    bias: of the layer that gives y. Class c is closed where c >= known and bias[c] <= closed[c - known].
+    """
+
+    mnemonic: ClassVar[str] = "open_cross_entropy"
+    operands: ClassVar[tuple[str, ...]] = ("y", "label", "bias")
+
+    closed: tuple[int, ...] = ()
+
+    def known(self, t: NodeTypes) -> int:
+        """Classes that are never closed."""
+        return t.type("y").size - len(self.closed)
+
+    def check(self, t: NodeTypes) -> str | None:
+        if t.type("bias").size != t.type("y").size or not 0 < len(self.closed) < t.type("y").size:
+            return f"{t.type('bias').size} biases and {len(self.closed)} classes that may be closed, of {t.type('y').size}"
+        return super().check(t)
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        z = self.dequantized(e)
+        bias = e.array("bias").reshape(-1)
+        shut = np.concatenate([np.zeros(z.shape[1] - len(self.closed), np.bool_), bias[-len(self.closed) :] <= np.array(self.closed)])
+        z = z - np.where(shut, np.float32(-np.inf), z).max(1, keepdims=True)
+        p = np.where(shut, np.float32(0), nm.exp(z))
+        total = in_order(p)
+        label = e.array("label").reshape(-1)
+        rows = np.arange(len(label))
+        g = p / total[:, None]
+        p[rows, label] = 0
+        g[rows, label] = -(in_order(p) / total)
+        return g, nm.log(total) - z[rows, label]
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        fields = {**self.fields(t), "known": self.known(t), "closed": Table("closed", "int32_t", np.array(self.closed, np.int32))}
+        arguments = (*pointers(n, *self.operands), *(Argument(o) for o in n.outputs))
+        return KernelCall("kt_open_cross_entropy", "kt_open_cross_entropy_params", fields, arguments, source="loss/open_cross_entropy.c")
+
+
+@register
+@dataclass(frozen=True)
 class SoftCrossEntropy(LossOperator):
     """loss = -w sum_i q_i log softmax(y)_i; q = (1 - smoothing) target + smoothing / classes; target float32 [classes], a distribution.
 
@@ -320,3 +362,65 @@ class NextToken(LossOperator):
         }  # fmt: skip
         arguments = (*self.arguments(n, "x"), Scratch())
         return KernelCall("kt_next_token_cross_entropy", "kt_next_token_params", fields, arguments, scratch=1024, source="loss/next_token.c")
+
+
+MEMORY_LEAST = 2.0**-24
+"""A mean probability below this counts as this, so that its logarithm is finite."""
+
+
+@register
+@dataclass(frozen=True)
+class InformationMaximisation(LossOperator):
+    """loss = sum_i p_i (diversity (log m_i - log prior_i) - log p_i), p = softmax(y), m the running mean of the predictions: no target.
+
+    With diversity 1 the mean over samples is minus the mutual information of inputs and answers: each prediction shall be sure, all of them together
+    spread over the classes as the prior says (evenly where it is empty). `deviation` float32 [classes] is state, m - 1 / classes, which starts at 0;
+    each sample first moves m by `rate` of the way to its p: deviation += rate ((p - 1 / classes) - deviation). m is no part of the gradient:
+    g_i = p_i (loss - (diversity (log m_i - log prior_i) - log p_i)), the gradient of a mean over samples whose own mean prediction is m.
+    Sources: Krause, Perona and Gomes, "Discriminative Clustering by Regularized Information Maximization" (2010); Liang, Hu and Feng, "Do We Really
+    Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised Domain Adaptation" (2020).
+    """
+
+    mnemonic: ClassVar[str] = "information_maximisation"
+    operands: ClassVar[tuple[str, ...]] = ("y", "deviation")
+
+    diversity: float = 1.0
+    rate: float = 1 / 64
+    prior: tuple[float, ...] = ()
+
+    def check(self, t: NodeTypes) -> str | None:
+        if t.type("deviation").shape != (t.type("y").size,):
+            return f"a mean of {t.type('deviation').size} predictions for {t.type('y').size} classes"
+        return super().check(t)
+
+    def parts(self, e: Environment) -> tuple[nm.Floats, nm.Floats, nm.Floats]:
+        """p and log p of each sample [N, classes], and what the deviation becomes by it."""
+        z = self.dequantized(e)
+        z = z - z.max(1, keepdims=True)
+        p = nm.exp(z)
+        total = in_order(p)
+        p = p / total[:, None]
+        old, even = e.array("deviation").astype(np.float32), np.float32(1) / np.float32(z.shape[1])
+        return p, z - nm.log(total)[:, None], old + np.float32(self.rate) * ((p - even) - old)
+
+    def real(self, e: Environment) -> tuple[nm.Floats, nm.Floats]:
+        p, log_p, deviation = self.parts(e)
+        mean = np.maximum(deviation + np.float32(1) / np.float32(p.shape[1]), np.float32(MEMORY_LEAST))
+        crowding = nm.log(mean)
+        if self.prior:
+            crowding = crowding - self._log_prior()
+        surplus = np.float32(self.diversity) * crowding - log_p
+        loss = in_order(p * surplus)
+        return p * (surplus - loss[:, None]), loss
+
+    def _log_prior(self) -> nm.Floats:
+        return np.log(np.array(self.prior, np.float64)).astype(np.float32)
+
+    def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        return {"deviation": self.parts(e)[2].reshape(e.array("deviation").shape)}
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        log_prior = Table("log_prior", "float", self._log_prior()) if self.prior else "NULL"
+        fields = {**self.fields(t), "diversity": self.diversity, "rate": self.rate, "log_prior": log_prior}
+        struct, source = "kt_information_params", "loss/information_maximisation.c"
+        return KernelCall("kt_information_maximisation", struct, fields, self.arguments(n, "deviation"), source=source)

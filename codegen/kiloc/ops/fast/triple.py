@@ -21,7 +21,7 @@ from .._gain import GAIN_OPERANDS, gain_bytes
 from ..model._linear import Linear
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
-from .packed import LORA_OPERANDS, PackedLinear, frozen, requantization
+from .packed import DELTA_OPERANDS, LORA_OPERANDS, PackedLinear, frozen, requantization
 
 LEAST, MOST = -(2**20), 2**20 - 1
 """Of a sum that is one of three in two words."""
@@ -31,6 +31,12 @@ OFFSET = 128
 
 POSITIONS, PANEL_WORDS = 6, 4
 """Of a panel: positions, and words that hold a value of each."""
+
+GAINED_BYTES = 16
+"""Of what the sums of a channel with a gain start from and end with."""
+
+ANY_CHUNK = 60
+"""Values whose sums hold whatever the weights (KT_ANY_CHUNK in the runtime)."""
 
 FOUR = 4
 """Values of a window that the product takes at once."""
@@ -46,7 +52,7 @@ STACK_START = 64
 
 SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
-    "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
+    "delta": "kt_triple_conv2d_delta_s8", "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
 }  # fmt: skip
 Ints = NDArray[np.int64]
 
@@ -86,18 +92,22 @@ class TripleLinear(PackedLinear):
         """Bytes: of the panel, of sums of chunks, of a pixel outside, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
         if self.form.startswith("row"):
-            return 0
+            return GAINED_BYTES * y[2] if t.has("gain") else 0
         window = self.layer.window_of(self.plain(t))
+        gain = (gain_bytes(y[2]) if self.wide else GAINED_BYTES * y[2]) if t.has("gain") else 0
         pixel = window.kernel == window.stride == (1, 1) and window.pad == (0, 0, 0, 0) and x[:2] == y[:2]
-        parts = 4 * PANEL_WORDS * (self.chunk + 1)
+        outside = 0 if pixel else -(-x[2] // 4) * 4
+        if self.form == "delta":
+            rows = t.type("delta").shape[0]
+            whole = 4 * PANEL_WORDS * (self.length + -(-self.length // self.chunk))
+            return whole + 4 * rows + 4 * POSITIONS * packing.padded(rows) + outside + gain
+        parts = 4 * PANEL_WORDS * (self.chunk + 1) + outside + gain
         parts += 4 * POSITIONS * (-(-y[2] // 2) * 2) if self.chunk < self.length else 0
-        parts += 0 if pixel else -(-x[2] // 4) * 4
-        parts += gain_bytes(y[2]) if t.has("gain") else 0
         return parts + (0 if self.starts_on_stack(t) else self.start_bytes(t))
 
     def start_bytes(self, t: NodeTypes) -> int:
         """Bytes of what the sums start from, where the bias is trained."""
-        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if t.has("fold") and not self.wide else 0
+        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if t.has("fold") and not (self.wide or t.has("gain")) else 0
 
     def starts_on_stack(self, t: NodeTypes) -> bool:
         """Whether those lie on the stack, and the panel does not."""
@@ -116,21 +126,26 @@ class TripleLinear(PackedLinear):
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         if self.wide:
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "chunk": self.chunk}
-            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in LORA_OPERANDS]
-            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in (LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS)]
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
-        arguments += [Argument(n.outputs[0]), *([] if row else ["NULL" if self.on_stack else Scratch()])]
+        if self.form == "delta":
+            fields |= {"rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL", "delta_rows": t.type("delta").shape[0]}
+        arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
+        arguments += [Argument(n.outputs[0]), *([] if row and not t.has("gain") else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
         used = {"kt_trained_on_stack", "kt_triple_on_stack"} if self.on_stack else {"kt_triple_start_on_stack"} if self.starts_on_stack(t) else set()
         stacks = ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
-        unreached = frozenset[str]() if row else frozenset(stacks) - used
-        struct = "kt_triple_conv2d_lora_params" if self.wide else "kt_triple_conv2d_params"
+        unreached = frozenset[str]() if row or self.form == "delta" else frozenset(stacks) - used
+        struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_conv2d_params"
         source = "triple_row" if row else symbol[3:-3]
         needs: tuple[str, ...] = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
-        if t.has("gain"):
+        if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")
             symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
+        elif t.has("gain"):
+            source = "triple_row_scaled" if row else "triple_conv2d_scaled"
+            symbol = f"kt_{source}{'_relu' if self.form.endswith('relu') else ''}_s8"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, f"kernels/triple_convolution/{source}.c", needs, unreached)
 
 
@@ -195,19 +210,17 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     assert isinstance(layer, Linear)
     if layer.rounding != "twice":
         raise packing.NotProved("rounds once")
-    if t.has("delta"):
-        raise packing.NotProved("its weights are trained")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
     packing.check_total(weights, z)
     whole = np.pad(weights, ((0, 0), (0, -weights.shape[1] % FOUR)))
-    chunk = chunk_of(whole, most or whole.shape[1])
-    op, slow = TripleLinear(layer, t.type("weights"), "sums", chunk=chunk), ""
-    if not (t.has("lora_u") or t.has("gain")):
+    chunk = chunk_of(whole, ANY_CHUNK if t.has("delta") else most or whole.shape[1])
+    op, slow = TripleLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums", chunk=chunk), ""
+    if not (t.has("lora_u") or t.has("delta")):
         q, (_, y) = requantization(layer, t), layer.images(t)
         try:
-            start = packing.start(q, weights, z, frozen(values[node.inputs["bias"]]))
+            start = packing.start(q, weights, z, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
         except packing.NotProved as reason:
             slow = str(reason)
         else:

@@ -380,7 +380,7 @@ class DepthwiseInputGradient(RequantizedGradient):
             fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n), "band_rows": self.band_rows}
             arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
             symbol = "kt_depthwise_delta_input_gradient_s8"
-            scratch = 2 * gradient_rows_bytes(self.window, self.x_shape, self.y_shape, self.band_rows) or 8 * self.x_shape[3]
+            scratch = 2 * gradient_rows_bytes(self.window, self.x_shape, self.y_shape, self.band_rows) or max(8, self._piece()) * self.x_shape[3]
         arguments += [Argument(n.outputs[0]), Scratch()]
         struct, source = "kt_depthwise_input_gradient_params", f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, source, needs, self._unreached(t))

@@ -57,11 +57,11 @@ def load_root(codes: NDArray[np.uint8], scale: nm.Floats) -> nm.Floats:
     return np.asarray(root * root)
 
 
-def store_root(x: nm.Floats, key: NDArray[np.uint32]) -> tuple[NDArray[np.uint8], nm.Floats]:
-    """(codes [size], scales [blocks])"""
+def store_root(x: nm.Floats, key: NDArray[np.uint32], first: int = 0) -> tuple[NDArray[np.uint8], nm.Floats]:
+    """(codes [size], scales [blocks]). first: number of the first element in its tensor, a multiple of BLOCK, by which its random number goes."""
     rows = _rows(x)
     scale = nm.sqrt(rows.max(1)) / np.float32(255)
-    unit = nm.random_unit(key, rows.size).reshape(rows.shape)
+    unit = nm.random_unit(key, first + rows.size)[first:].reshape(rows.shape)
     codes = nm.round_stochastic(nm.sqrt(rows) * _inverse(scale), unit)
     codes = np.clip(codes, np.where(rows > 0, 1, 0), 255)
     return codes.astype(np.uint8).ravel()[: x.size], scale

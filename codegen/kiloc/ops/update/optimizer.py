@@ -7,14 +7,14 @@ with moments has a twin that keeps them in 8 bits (`_moments.py`); its arithmeti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from ... import numerics as nm
 from ...ir.kernel_call import Field, First, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, register
+from ...ir.operator import CHOSEN, Array, Environment, Names, NodeTypes, register
 from ...ir.types import TensorType
 from . import _moments
 from ._update import Update, pointers
@@ -43,11 +43,14 @@ class Optimizer(Update):
     """Operands that hold moments."""
 
     clip: float = 1.0
+    first: int = field(default=0, kw_only=True, metadata={CHOSEN: True})
+    elements: int = field(default=0, kw_only=True, metadata={CHOSEN: True})
+    """The elements of the parameter that are stepped, and that the moments are of, where other devices hold the others'; 0: all."""
 
     def page_of(self, t: NodeTypes, moment: str, elements: int) -> TensorType:
         """Of a moment or its scales, what belongs to so many elements of the parameter."""
         held = t.type(moment)
-        return TensorType((elements if held.size == t.type("accumulator").size else _moments.blocks(elements),), held.dtype)
+        return TensorType((elements if held.size == (self.elements or t.type("accumulator").size) else _moments.blocks(elements),), held.dtype)
 
     def step(self, e: Environment, g: nm.Floats, moments: Moments) -> tuple[nm.Floats, Moments]:
         """(step, new moments), flat."""
@@ -60,10 +63,13 @@ class Optimizer(Update):
         return {moment: values.reshape(e.array(moment).shape)}
 
     def evaluate_update(self, e: Environment) -> dict[str, Array]:
+        accumulator = e.array("accumulator")
+        whole, last = accumulator.ravel().copy(), self.first + (self.elements or accumulator.size)
         with np.errstate(over="ignore", invalid="ignore"):
             held = [m for m in self.remembers if e.has(m)]
-            step, moments = self.step(e, _clipped(e, self.clip), {m: self.load(e, m) for m in held})
-            changed: dict[str, Array] = {"accumulator": step.reshape(e.array("accumulator").shape)}
+            g = _clipped(e, self.clip)[self.first : last]
+            whole[self.first : last], moments = self.step(e, g, {m: self.load(e, m) for m in held})
+            changed: dict[str, Array] = {"accumulator": whole.reshape(accumulator.shape)}
             for m in held:
                 changed |= self.store(e, m, moments[m])
         return changed
@@ -260,7 +266,7 @@ class Adam8(LinearMoment, Adam):
         if moment == "first_moment":
             return super().store(e, moment, values)
         key = nm.random_key(int(e.array("seed")[0]), int(e.array("updates")[0]), self.stream)
-        codes, scale = _moments.store_root(values, key)
+        codes, scale = _moments.store_root(values, key, self.first)
         return {moment: codes.reshape(e.array(moment).shape), f"{moment}_scale": scale}
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:

@@ -87,8 +87,8 @@ void kt_depthwise_scaled_input_gradient_s8(const kt_depthwise_input_gradient_par
 /* kt_depthwise_input_gradient_s8 with the share of a delta: before the shift the sum takes
  *     requantize(sum over windows and the results c of channel k of delta_g[c] * delta[tap, column]) by
  *     path_multiplier * 2^(path_shift + delta_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * gain: as above, NULL (both) for none. delta_g: g itself, or with a gain the result of kt_apply_gain_s8. scratch: 8 * input channels bytes;
- * with band_rows 4 * channels * (band_rows + kernel[0] - 1) * columns, columns the larger of input[1] + kernel[1] + 1 and
+ * gain: as above, NULL (both) for none. delta_g: g itself, or with a gain the result of kt_apply_gain_s8. scratch: 8 bytes
+ * an input channel, or where that is more as kt_depthwise_input_gradient_s8; with band_rows 4 * channels * (band_rows + kernel[0] - 1) * columns, columns the larger of input[1] + kernel[1] + 1 and
  * kernel[1] - pad[1] + stride * (output[1] - 1), rounded up to 2. */
 void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                           const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,

@@ -28,6 +28,18 @@ typedef struct {
  * exponent: one value (of the loss), limited to [-126, 127]. */
 void kt_bias_gradient(const kt_bias_gradient_params *params, const int8_t *g, const int32_t *exponent, float *accumulator);
 
+/* positions: up to 2^15; floor: the lower end of the layer's clamp, as a code + 128. */
+typedef struct {
+    int32_t positions;
+    int32_t channels;
+    int32_t floor;
+} kt_channel_moments_params;
+
+/* What the results y [positions, channels] of a layer are like, for re-normalisation: with u = y + 128, the means over the positions, rounded half
+ * up, of 256 u, 16 u^2 and 256 [u > floor] are added to moments [3, channels], and 1 to the count of samples behind them. A count of 1024 is
+ * halved first, with all moments: they run. */
+void kt_channel_moments(const kt_channel_moments_params *params, const int8_t *y, int32_t *moments);
+
 typedef struct {
     int32_t size;
     float scale;

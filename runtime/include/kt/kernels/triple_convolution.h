@@ -40,6 +40,17 @@ void kt_triple_conv2d_s8(const kt_triple_conv2d_params *params, const int8_t *x,
 void kt_triple_row_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 void kt_triple_row_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y);
 
+/* The same with a trained gain, in the stream's requantisation. fold is not NULL. scratch: that of a frozen bias and 16 bytes a channel; of rows
+ * 16 bytes a channel alone. */
+void kt_triple_conv2d_scaled_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                     const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_triple_conv2d_scaled_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_triple_row_scaled_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                                  const int8_t *gain_exponent, int8_t *y, void *scratch);
+void kt_triple_row_scaled_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
+                             const int8_t *gain_exponent, int8_t *y, void *scratch);
+
 /* kt_packed_conv2d_lora_s8 (kt/kernels/packed_convolution.h), with a stream as above, without requantisation; layer.pairs is the length.
  * scratch: as above with a frozen bias. */
 typedef struct {
@@ -54,6 +65,26 @@ void kt_triple_conv2d_lora_s8(const kt_triple_conv2d_lora_params *params, const 
 void kt_triple_conv2d_lora_scaled_s8(const kt_triple_conv2d_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
                                      const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
                                      const int8_t *gain_exponent, int8_t *y, void *scratch);
+
+/* kt_packed_conv2d_delta_s8 (kt/kernels/packed_convolution.h), with a stream as above in chunks of at most 60 values; layer.pairs is the length.
+ *
+ * rows                row of the delta of each channel, -1 for none; NULL: each has its own
+ * delta_rows          rows of the delta
+ * scratch             16 bytes a value of the length and a chunk of it; 28 bytes a row, 24 of them of rows rounded up to 4; where the window is no
+ *                     single pixel of stride 1 an input pixel, rounded up to 4 */
+typedef struct {
+    kt_packed_conv2d_lora_params layer;
+    int32_t chunk;
+    const int16_t *rows;
+    int32_t delta_rows;
+} kt_triple_conv2d_delta_params;
+
+void kt_triple_conv2d_delta_s8(const kt_triple_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                               const int8_t *delta_exponent, int8_t *y, void *scratch);
+
+/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
+void kt_triple_conv2d_delta_scaled_s8(const kt_triple_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
+                                      const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
 /* kt_conv2d_input_gradient_s8 without a gain, from the stream of the layer itself, whose input channels are a multiple of 4. length, chunk: of
  * the stream, as above. The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase,
@@ -70,12 +101,18 @@ typedef struct {
 
 void kt_triple_input_gradient_s8(const kt_triple_input_gradient_params *params, const int8_t *g, int8_t *dx);
 
-/* kt_conv2d_path_input_gradient_s8 with LoRA and without a gain, in the same way. */
+/* The same with a gain. scratch: 2 bytes an output channel. */
+void kt_triple_scaled_input_gradient_s8(const kt_triple_input_gradient_params *params, const int8_t *g, const int8_t *gain,
+                                        const int8_t *gain_exponent, int8_t *dx, void *scratch);
+
+/* kt_conv2d_path_input_gradient_s8 without a gain, in the same way. path_rows: the row of the path that a channel uses, -1 for none; NULL: its
+ * own. */
 typedef struct {
     kt_triple_input_gradient_params layer;
     int32_t path_channels;
     int32_t path_multiplier;
     int32_t path_shift;
+    const int16_t *path_rows;
 } kt_triple_path_input_gradient_params;
 
 void kt_triple_path_input_gradient_s8(const kt_triple_path_input_gradient_params *params, const int8_t *g, const int8_t *path_g,

@@ -41,18 +41,29 @@ static __attribute__((naked, noinline)) void kt_gradient_words(uint32_t *words, 
 }
 #pragma GCC diagnostic pop
 #else
-static void kt_gradient_words(uint32_t *words, const uint32_t *panel, const uint32_t *end, const int8_t *g, int32_t stride)
+static void KT_IN_ORDER kt_gradient_words(uint32_t *words, const uint32_t *panel, const uint32_t *end, const int8_t *g, int32_t stride)
 {
-    uint32_t sums[2 * KT_PANEL_WORDS] = {0};
-    int32_t i;
+    uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
     for (; panel != end; panel += KT_PANEL_WORDS, g += stride) {
         const uint32_t first = (uint32_t)g[0], second = (uint32_t)g[1];
-        for (i = 0; i < KT_PANEL_WORDS; i++) {
-            sums[i] += panel[i] * first;
-            sums[KT_PANEL_WORDS + i] += panel[i] * second;
-        }
+        const uint32_t x0 = panel[0], x1 = panel[1], x2 = panel[2], x3 = panel[3];
+        a0 += x0 * first;
+        b0 += x0 * second;
+        a1 += x1 * first;
+        b1 += x1 * second;
+        a2 += x2 * first;
+        b2 += x2 * second;
+        a3 += x3 * first;
+        b3 += x3 * second;
     }
-    memcpy(words, sums, sizeof sums);
+    words[0] = a0;
+    words[1] = a1;
+    words[2] = a2;
+    words[3] = a3;
+    words[4] = b0;
+    words[5] = b1;
+    words[6] = b2;
+    words[7] = b3;
 }
 #endif
 

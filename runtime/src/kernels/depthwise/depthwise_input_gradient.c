@@ -3,158 +3,55 @@
  *     dx[k] = saturate8(shift_round(sum over windows and the results c of channel k of G'[c] * w[tap, c], shift)),
  *     G'[c] = (g[c] * m[c] + 2^(p-1)) >> p
  *
- * Both roundings are half up. 3x3 windows of stride 1 or 2, one result a channel: a piece of a row of results at a time, or two short rows,
- * channel by channel. Gradients are scaled once a piece. The finished piece lies in the scratch until all channels have been read: the results
- * may lie over g. Where pairs of values are multiplied at once, four channels at a time are as fast, with less code. */
+ * Both roundings are half up. Where pairs of values are multiplied at once, four channels at a time are as fast as pieces, with less code. */
 #include "depthwise_input_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
-#include "../../product/halves.h"
+#include "gradient_pieces.h"
 
 #if !KT_DSP && !KT_VECTOR
 
-enum { KT_TAPS = 3, KT_PIECE_ROWS = 2, KT_SCALED = KT_DEPTHWISE_COLUMNS + 2 + KT_TAPS - 1 };
-
-/* Results: rows [y, y + rows), columns [x, x + columns). row: gradients that the results' windows meet, from the first that exists on, NULL
- * where none does. They stand `stride` apart, from `from` to `end`, among the positions that the windows reach. */
-typedef struct {
-    int32_t y, rows, x, columns;
-    const int8_t *row[KT_PIECE_ROWS + KT_TAPS - 1];
-    int32_t stride, from, end;
-} kt_gradient_piece;
-
-static void kt_place_rows(const kt_window *window, const int8_t *g, kt_gradient_piece *piece)
+/* One row of results of one channel. */
+static void kt_row_of_piece(const int32_t *g, const int32_t weights[KT_TAPS * KT_TAPS], int32_t columns, int32_t shift, int32_t channels, int8_t *result)
 {
-    const int32_t stride = window->stride[KT_X];
-    const int32_t left = piece->x + window->pad[KT_X] - (KT_TAPS - 1);
-    int32_t row;
-    piece->stride = stride;
-    piece->from = left < 0 ? -left : stride == 1 ? 0 : left & 1;
-    piece->end = kt_clamp((window->output[KT_X] - 1) * stride + 1 - left, 0, piece->columns + KT_TAPS - 1);
-    for (row = 0; row < piece->rows + KT_TAPS - 1; row++) {
-        const int32_t oy = kt_output_at(window, KT_Y, piece->y, KT_TAPS - 1 - row);
-        const int32_t first = (left + piece->from) / stride;
-        piece->row[row] = oy < 0 ? NULL : g + (oy * window->output[KT_X] + first) * window->output[KT_CHANNELS];
-    }
-}
-
-/* G' of one channel, 0 where there is none; `scaled` holds zeros elsewhere, or what was scaled there before. */
-static void kt_scale_piece(const kt_gradient_piece *piece, int32_t channels, int32_t c, int32_t m, int32_t shift,
-                           int32_t scaled[KT_PIECE_ROWS + KT_TAPS - 1][KT_SCALED])
-{
-    const int32_t half = (int32_t)(UINT32_C(1) << (shift - 1)), step = piece->stride, rows = piece->rows + KT_TAPS - 1;
-    int32_t row;
-    for (row = 0; row < rows; row++) {
-        if (piece->row[row] != NULL) {
-            const int8_t *gradient = piece->row[row] + c;
-            int32_t *value = scaled[row] + piece->from;
-            int32_t *const end = scaled[row] + piece->end;
-            for (; value < end; value += step, gradient += channels) {
-                *value = (*gradient * m + half) >> shift;
-            }
-        }
-    }
-}
-
-/* A result of its sum, by a shift of one more. */
-KT_INLINE int8_t kt_piece_result(int32_t sum, int32_t shift)
-{
-    return kt_saturate8(((sum >> shift) + 1) >> 1);
-}
-
-/* One row of results of one channel, three at a time. weights: from the last tap to the first. */
-static void kt_sum_piece(int32_t scaled[KT_TAPS][KT_SCALED], const int32_t weights[KT_TAPS * KT_TAPS], int32_t columns, int32_t shift,
-                         int32_t channels, int8_t *result)
-{
-    const int32_t *g = scaled[0];
     for (; columns > 0; columns -= KT_TAPS, g += KT_TAPS) {
-        const int32_t *w = weights;
-        const int32_t *const end = weights + KT_TAPS * KT_TAPS;
-        const int32_t *row = g;
-        int32_t first = 0, second = 0, third = 0;
-        for (; w != end; w += KT_TAPS, row += KT_SCALED) {
-            const int32_t w0 = w[0], w1 = w[1], w2 = w[2];
-            int32_t value = row[0];
-            first += value * w0;
-            value = row[1];
-            first += value * w1;
-            second += value * w0;
-            value = row[2];
-            first += value * w2;
-            second += value * w1;
-            third += value * w0;
-            value = row[3];
-            second += value * w2;
-            third += value * w1;
-            third += row[4] * w2;
-        }
-        *result = kt_piece_result(first, shift);
+        int32_t sums[KT_TAPS];
+        kt_three_of_piece(g, weights, sums);
+        *result = kt_piece_result(sums[0], shift);
         result += channels;
         if (columns > 1) {
-            *result = kt_piece_result(second, shift);
+            *result = kt_piece_result(sums[1], shift);
             result += channels;
         }
         if (columns > 2) {
-            *result = kt_piece_result(third, shift);
+            *result = kt_piece_result(sums[2], shift);
             result += channels;
         }
     }
 }
 
-static void kt_compute_piece(const kt_depthwise_input_gradient_params *params, const int8_t *g, kt_gradient_piece *piece, int8_t *dx,
-                             int8_t *scratch)
+static void kt_frozen_piece(const kt_depthwise_input_gradient_params *params, const void *context, const kt_gradient_piece *piece, int8_t *results)
 {
-    const kt_window *const window = &params->window;
-    const int32_t channels = window->input[KT_CHANNELS], line = piece->columns * channels;
+    const int32_t channels = params->window.input[KT_CHANNELS], line = piece->columns * channels;
     int32_t scaled[KT_PIECE_ROWS + KT_TAPS - 1][KT_SCALED];
     int32_t weights[KT_TAPS * KT_TAPS];
-    int32_t c, row, i;
-    kt_place_rows(window, g, piece);
+    int32_t c, row;
+    (void)context;
     memset(scaled, 0, sizeof scaled);
     for (c = 0; c < channels; c++) {
-        for (i = 0; i < KT_TAPS * KT_TAPS; i++) {
-            weights[KT_TAPS * KT_TAPS - 1 - i] = params->weights[i * channels + c];
-        }
+        kt_turn_taps(params->weights + c, channels, weights);
         kt_scale_piece(piece, channels, c, params->prescale[c], params->prescale_shift, scaled);
         for (row = 0; row < piece->rows; row++) {
-            kt_sum_piece(scaled + row, weights, piece->columns, params->shift - 1, channels, scratch + row * line + c);
+            kt_row_of_piece(scaled[row], weights, piece->columns, params->shift - 1, channels, results + row * line + c);
         }
     }
-    for (row = 0; row < piece->rows; row++) {
-        memcpy(dx + ((piece->y + row) * window->input[KT_X] + piece->x) * channels, scratch + row * line, (size_t)line);
-    }
-}
-
-/* Narrow images: two whole rows at a time; others: pieces of a row. */
-static void kt_compute_pieces(const kt_depthwise_input_gradient_params *params, const int8_t *g, int8_t *dx, int8_t *scratch)
-{
-    const kt_window *const window = &params->window;
-    const int32_t height = window->input[KT_Y], width = window->input[KT_X];
-    const int32_t direction = kt_direction(g, dx);
-    const int32_t step = width <= 8 ? 2 : 1, pieces = (width + KT_DEPTHWISE_COLUMNS - 1) / KT_DEPTHWISE_COLUMNS;
-    int32_t y, i;
-    for (y = direction > 0 ? 0 : (height - 1) / step * step; kt_within(y, height); y += direction * step) {
-        for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
-            const int32_t x = i * width / pieces;
-            kt_gradient_piece piece = {y, kt_minimum(step, height - y), x, (i + 1) * width / pieces - x, {NULL}, 0, 0, 0};
-            kt_compute_piece(params, g, &piece, dx, scratch);
-        }
-    }
-}
-
-static int kt_has_pieces(const kt_depthwise_input_gradient_params *params)
-{
-    const kt_window *const window = &params->window;
-    const int32_t stride = window->stride[KT_Y];
-    return window->kernel[KT_Y] == KT_TAPS && window->kernel[KT_X] == KT_TAPS && stride == window->stride[KT_X] && (stride == 1 || stride == 2) &&
-           window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1 && params->depth_multiplier == 1 && params->shift > 1 && params->shift < 32;
 }
 
 void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     int8_t *dx, void *scratch)
 {
     if (!KT_SMALL_DSP && kt_has_pieces(params)) {
-        kt_compute_pieces(params, g, dx, scratch);
+        kt_compute_pieces(params, g, NULL, dx, scratch, kt_frozen_piece);
     } else {
         kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }

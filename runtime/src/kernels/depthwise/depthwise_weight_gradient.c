@@ -7,6 +7,7 @@
 #include "depthwise_weight_gradient.h"
 #include "kt/kernels/depthwise.h"
 #include "kt/architecture.h"
+#include "triple_depthwise_gradient.h"
 
 #if !KT_DSP && !KT_VECTOR
 
@@ -14,7 +15,11 @@ void kt_depthwise_weight_gradient(const kt_depthwise_weight_gradient_params *par
                                   const int32_t *exponent, float *accumulator)
 {
     const float scale = kt_gradient_scale(params->scale, *exponent);
-    kt_depthwise_weight_gradient_from(params, g, x, scale, accumulator, 0);
+    if (kt_has_triple_taps(params)) {
+        kt_triple_depthwise_gradient(params, g, x, scale, accumulator);
+    } else {
+        kt_depthwise_weight_gradient_from(params, g, x, scale, accumulator, 0);
+    }
 }
 
 #endif

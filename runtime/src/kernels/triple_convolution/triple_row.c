@@ -1,64 +1,21 @@
-/* FULLY_CONNECTED of one row from the weights of three sums in two words. The row is read where it lies. */
+/* FULLY_CONNECTED of one row from the weights of three sums in two words. */
 #include "kt/kernels/triple_convolution.h"
-#include "triple_conv2d.h"
+#include "triple_row.h"
 
-/* The products of one value with two channels each of two pairs. */
-KT_INLINE void kt_add_value(int8_t x, const uint8_t *first, const uint8_t *second, uint32_t sums[4])
+KT_INLINE void kt_frozen_row(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int32_t negative)
 {
-    const uint32_t value = (uint32_t)x;
-    sums[0] += value * first[0];
-    sums[1] += value * first[1];
-    sums[2] += value * second[0];
-    sums[3] += value * second[1];
-}
-
-/* Sums of four channels of bytes w + 128. */
-static void kt_row_sums(const int8_t *x, const uint8_t *first, const uint8_t *second, int32_t length, uint32_t offset, uint32_t sums[4])
-{
-    uint32_t found[4] = {offset, offset, offset, offset};
-    for (; length >= 4; length -= 4, x += 4, first += 8, second += 8) {
-        kt_add_value(x[0], first, second, found);
-        kt_add_value(x[1], first + 2, second + 2, found);
-        kt_add_value(x[2], first + 4, second + 4, found);
-        kt_add_value(x[3], first + 6, second + 6, found);
-    }
-    for (; length > 0; length--, x++, first += 2, second += 2) {
-        kt_add_value(*x, first, second, found);
-    }
-    memcpy(sums, found, sizeof found);
-}
-
-KT_INLINE void kt_triple_row(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y, int32_t negative)
-{
-    const int32_t channels = params->window.output[KT_CHANNELS], depth = params->window.input[KT_CHANNELS];
-    const uint8_t *weights = (const uint8_t *)params->stream;
-    const int32_t *epilogue = kt_triple_epilogue(params->stream, channels, params->length);
-    uint32_t offset = 0;
-    int32_t c, i;
-    for (i = 0; i < depth; i++) {
-        offset -= (uint32_t)x[i] << 7;
-    }
-    for (c = 0; c < channels; c += 4, weights += 4 * params->length) {
-        const int32_t count = kt_minimum(channels - c, 4);
-        uint32_t sums[4];
-        kt_row_sums(x, weights, count > 2 ? weights + 2 * params->length : weights, depth, offset, sums);
-        for (i = 0; i < count; i++, epilogue += 3) {
-            const int32_t start = params->fold == NULL ? bias[c + i]
-                                                       : params->fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);
-            const int32_t sum = (int32_t)sums[i] + start;
-            y[c + i] = kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
-        }
-    }
+    const int32_t *const epilogue = kt_triple_epilogue(params->stream, params->window.output[KT_CHANNELS], params->length);
+    kt_triple_row(params, x, bias, params->fold, epilogue, y, negative);
 }
 
 /* Results of any sign. */
 void kt_triple_row_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    kt_triple_row(params, x, bias, y, 128);
+    kt_frozen_row(params, x, bias, y, 128);
 }
 
 /* Under a ReLU whose zero is the lowest value of int8. */
 void kt_triple_row_relu_s8(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    kt_triple_row(params, x, bias, y, 0);
+    kt_frozen_row(params, x, bias, y, 0);
 }

@@ -2,7 +2,13 @@
 #include "kt/kernels/triple_depthwise.h"
 #include "triple_depthwise.h"
 
+static void results(const void *context, const kt_triple_band *band)
+{
+    const int32_t bias = kt_band_bias(band, context);
+    kt_results_of_band(band, kt_band_weights(band), bias, 128, KT_TWO_ROWS(away), KT_THREE_ROWS(away));
+}
+
 void kt_triple_depthwise_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch)
 {
-    kt_triple_depthwise(params, x, bias, y, scratch, 128, KT_TWO_ROWS(away), KT_THREE_ROWS(away));
+    kt_walk_triple_bands(params, x, y, scratch, bias, results);
 }

@@ -167,7 +167,8 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 }
 #endif
 
-KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
+/* weights: of the channel, with its requantisation behind them; bias: what its sums start from. */
+KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
                                   kt_triple_rows_kernel *three)
 {
     const kt_triple_depthwise_params *const params = band->params;
@@ -179,7 +180,7 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int3
     const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
     kt_triple_rows rows = {band->plane, band->y + band->first * line + band->channel, window->output[KT_X],
                            KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line, band->third * line,
-                           params->stream + band->channel * ((size + 3) / 4 + 3), bias};
+                           weights, bias};
     int32_t left = band->group;
     if (three != NULL && dense && left > 1) {
         rows.bias = bias * 256;
@@ -207,21 +208,6 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, int32_t bias, int3
     }
 }
 
-/* The channel of a band. */
-KT_INLINE void kt_triple_channel(kt_triple_band *band, const int32_t *bias, int32_t negative, kt_triple_rows_kernel *two,
-                                 kt_triple_rows_kernel *three)
-{
-    const kt_triple_depthwise_params *const params = band->params;
-    const int32_t c = band->channel;
-    const int32_t start = params->fold == NULL ? bias[c] : params->fold[c] + kt_clamp(bias[c], -params->bias_limit, params->bias_limit);
-    kt_fill_plane(band);
-    if (band->kept != NULL) {
-        kt_keep_rows(band);
-        band->keeps = params->window.pad[KT_Y];
-    }
-    kt_results_of_band(band, start, negative, two, three);
-}
-
 /* The band of result rows from `first` on. */
 static inline void kt_triple_place(kt_triple_band *band, int32_t first)
 {
@@ -234,8 +220,31 @@ static inline void kt_triple_place(kt_triple_band *band, int32_t first)
     band->height = (band->group - 1) * window->stride[KT_Y] + (window->kernel[KT_Y] - 1) * window->dilation[KT_Y] + 1;
 }
 
-KT_INLINE void kt_triple_depthwise(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, int8_t *y, void *scratch,
-                                   int32_t negative, kt_triple_rows_kernel *two, kt_triple_rows_kernel *three)
+/* Words of a channel's weights. */
+static inline int32_t kt_words_of_taps(const kt_window *window)
+{
+    return (window->kernel[KT_Y] * window->kernel[KT_X] + 3) / 4;
+}
+
+/* The weights of the band's channel, and what its sums start from. */
+static inline const int32_t *kt_band_weights(const kt_triple_band *band)
+{
+    return band->params->stream + band->channel * (kt_words_of_taps(&band->params->window) + 3);
+}
+
+static inline int32_t kt_band_bias(const kt_triple_band *band, const int32_t *bias)
+{
+    const kt_triple_depthwise_params *const params = band->params;
+    const int32_t c = band->channel;
+    return params->fold == NULL ? bias[c] : params->fold[c] + kt_clamp(bias[c], -params->bias_limit, params->bias_limit);
+}
+
+/* The results of one channel of a band whose plane is filled. */
+typedef void kt_band_results(const void *context, const kt_triple_band *band);
+
+/* All channels of all bands. */
+KT_INLINE void kt_walk_triple_bands(const kt_triple_depthwise_params *params, const int8_t *x, int8_t *y, void *scratch, const void *context,
+                                    kt_band_results *results)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS], height = window->output[KT_Y];
@@ -251,7 +260,12 @@ KT_INLINE void kt_triple_depthwise(const kt_triple_depthwise_params *params, con
     }
     for (left = bands * channels; left > 0; left--) {
         kt_triple_place(&band, index * params->rows);
-        kt_triple_channel(&band, bias, negative, two, three);
+        kt_fill_plane(&band);
+        if (band.kept != NULL) {
+            kt_keep_rows(&band);
+            band.keeps = window->pad[KT_Y];
+        }
+        results(context, &band);
         if (in_place) { /* a channel after the other: each is overwritten by itself alone */
             index++;
             if (index == bands) {

@@ -1,0 +1,197 @@
+"""A replay buffer: old samples that training goes back to, so that what comes later does not displace what was learned.
+
+An entry is what a training step has in memory where its frozen front ends (the latent: the int8 input of the first layer that trains), with
+the sample's target. The front runs once for each sample that is kept; a replayed step begins behind it. Which samples stay and which are drawn
+is integer arithmetic on counters and a counter-based generator (`kt/random.h`), so that it is the same on every device; `ReplayBuffer` is the
+meaning of runtime/src/core/replay.c in NumPy.
+
+Sources: Pellegrini et al., "Latent Replay for Real-Time Continual Learning" (2020); the reservoir is Vitter's algorithm R, "Random Sampling with
+a Reservoir" (1985); balancing by class follows Chrysakis and Moens, "Online Continual Learning from Imbalanced Data" (2020), without their
+distinction of classes that were once the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import numerics as nm
+from ..errors import CompileError
+from ..ir.graph import REPLAY, Graph, Value
+from ..ir.types import ELEMENT_BYTES, TensorType
+
+POLICIES: Final = ("reservoir", "class_balanced")
+KEEPS: Final = ("latent", "input")
+LABELS: Final = ("label", "target")
+"""Values that a sample's target is called in the graph."""
+MOST_SAMPLES: Final = 32767
+MOST_CLASSES: Final = 256
+"""A label of an entry is a byte."""
+
+STREAM_PLACE: Final = 0x706C61  # "pla", and "dra": two uses of one seed
+STREAM_DRAW: Final = 0x647261
+HELD, OFFERED, DRAWN, CLASSES = range(4)
+"""Of the buffer's counters; from CLASSES on those offered of each class, where it is balanced."""
+MOST: Final = 2**31 - 1
+
+COUNTS = "replay_counts"
+LABEL_BYTES = "replay_labels"
+TARGETS = "replay_targets"
+ENTRIES = "replay_entries"
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A buffer of old samples in the state, from which training takes some beside each new one.
+
+    samples: how many it holds. policy: which of those offered stay: "reservoir", each with the same probability, or "class_balanced", about
+    equally many of each class, and within a class each with the same probability. keep: what of a sample is kept: "latent", what the frozen
+    layers in front make of it, so that they are skipped in replay; or "input", the model's input, which is less where a latent is larger.
+    """
+
+    samples: int
+    policy: str = "reservoir"
+    keep: str = "latent"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.samples, bool) or not isinstance(self.samples, int | np.integer) or not 1 <= self.samples <= MOST_SAMPLES:
+            raise CompileError(f"Replay(samples={self.samples!r})", f"is not a whole number from 1 to {MOST_SAMPLES:,}", "60, for example")
+        for name, value, known in (("policy", self.policy, POLICIES), ("keep", self.keep, KEEPS)):
+            if value not in known:
+                raise CompileError(f"Replay({name}={value!r})", f"is unknown: a buffer knows {' and '.join(known)}", f'{name}="{known[0]}"')
+
+    def describe(self) -> str:
+        """One line for reports."""
+        return f"replay of {self.samples} {self.keep}s, {self.policy}"
+
+
+@dataclass(frozen=True)
+class ReplayPlan:
+    """Where the parts of an entry lie. parts: value -> (offset in the entry, bytes); entry: bytes of one, a multiple of the widest element."""
+
+    options: Replay
+    parts: dict[str, tuple[int, int]]
+    entry: int
+    width: int
+    classes: int
+    target_values: int
+    seed: int
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of an entry's target, which lies beside the entry."""
+        return 1 if self.classes else 4 * self.target_values
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole buffer in the state, with its counters."""
+        return sum(v.type.bytes for v in self.values())
+
+    @property
+    def balanced(self) -> bool:
+        return self.options.policy == "class_balanced"
+
+    def values(self) -> list[Value]:
+        """The members of the state."""
+        samples = self.options.samples
+        found = [_value(COUNTS, (CLASSES + (self.classes if self.balanced else 0),), "int32")]
+        if self.classes:
+            found.append(_value(LABEL_BYTES, (samples,), "uint8"))
+        if self.target_values:
+            found.append(_value(TARGETS, (samples * self.target_values,), "float32"))
+        dtype = {1: "int8", 2: "int16", 4: "int32"}[self.width]
+        return [*found, _value(ENTRIES, (samples * self.entry // self.width,), dtype)]
+
+
+def plan_replay(options: Replay, graph: Graph, values: Sequence[str], seed: int) -> ReplayPlan:
+    """The buffer of a training slice, of whose values these make an entry. Raises CompileError where it cannot hold the targets."""
+    read = graph.node("loss").inputs
+    classes, targets = (graph.type(read["y"]).size if operand in read else 0 for operand in LABELS)
+    if classes > MOST_CLASSES:
+        what = f"the model has {classes} classes, a label of the buffer is a byte"
+        raise CompileError("replay", what, f"train a model of at most {MOST_CLASSES} classes, or without replay")
+    if options.policy == "class_balanced" and not classes:
+        what = "balances classes, but the targets of this loss are no class numbers"
+        raise CompileError('Replay(policy="class_balanced")', what, 'policy="reservoir", or loss="cross_entropy"')
+    if graph.streams():
+        what = "keeps a state from call to call, which a sample out of its order does not fit"
+        raise CompileError(graph.origin, what, "train it without replay")
+    parts, at, width = dict[str, tuple[int, int]](), 0, 1
+    for name in values:
+        t = graph.type(name)
+        element = ELEMENT_BYTES[t.dtype]
+        at, width = -(-at // element) * element, max(width, element)
+        parts[name] = (at, t.bytes)
+        at += t.bytes
+    return ReplayPlan(options, parts, -(-at // width) * width, width, classes, targets, seed)
+
+
+def _value(name: str, shape: tuple[int, ...], dtype: str) -> Value:
+    return Value(name, TensorType(shape, dtype), REPLAY, np.zeros(shape, dtype))
+
+
+def below(n: int, seed: int, counter: int, stream: int) -> int:
+    """A number from 0 to n - 1: the upper half of n times 32 random bits. n < 2^31."""
+    return int(nm.random_bits(seed, counter, stream)) * n >> 32
+
+
+@dataclass
+class ReplayBuffer:
+    """What runtime/src/core/replay.c does to a buffer, one call after the other.
+
+    samples, classes (0: reservoir) and seed as built. labels: of the entries [held]; offered: samples so far; of_class: of each class.
+    """
+
+    samples: int
+    classes: int = 0
+    seed: int = 0
+    labels: list[int] = field(default_factory=list)
+    offered: int = 0
+    drawn: int = 0
+    of_class: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        self.of_class = np.zeros(self.classes, np.int64)
+
+    def place(self, label: int) -> int | None:
+        """The entry that the next sample takes, held from now on; None: it is not kept."""
+        number, self.offered = self.offered, min(self.offered + 1, MOST)
+        if self.classes:
+            self.of_class[label] = min(self.of_class[label] + 1, MOST)
+        if len(self.labels) < self.samples:
+            self.labels.append(label)
+            return len(self.labels) - 1
+        entry = self._of_class(label, number) if self.classes else below(self.offered, self.seed, number, STREAM_PLACE)
+        if entry is None or entry >= self.samples:
+            return None
+        self.labels[entry] = label
+        return entry
+
+    def _of_class(self, label: int, number: int) -> int | None:
+        """Balanced: an entry of the largest class; of the sample's own, where that is the largest, with the probability of a reservoir."""
+        counts = np.bincount(self.labels, minlength=self.classes)
+        largest = int(counts.argmax())
+        if counts[label] == counts[largest]:
+            rank = below(int(self.of_class[label]), self.seed, number, STREAM_PLACE)
+            largest = label
+        else:
+            rank = below(int(counts[largest]), self.seed, number, STREAM_PLACE)
+        entries = np.flatnonzero(np.array(self.labels) == largest)
+        return int(entries[rank]) if rank < len(entries) else None
+
+    def draw(self) -> int | None:
+        """The entry of the next replayed step; None: there is none."""
+        if not self.labels:
+            return None
+        entry = below(len(self.labels), self.seed, self.drawn, STREAM_DRAW)
+        self.drawn = min(self.drawn + 1, MOST)
+        return entry
+
+
+def offsets(layout: Any) -> dict[str, int]:
+    """Where the members of the buffer lie in the state, by name."""
+    return {v.name: layout.offset(v.name) for v in layout.values if v.kind == REPLAY}

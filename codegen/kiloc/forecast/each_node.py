@@ -1,0 +1,24 @@
+"""How many instructions each call of a kernel takes in a training step, estimated: where the step may be cut into slices."""
+
+from __future__ import annotations
+
+from ..cores import kernels_of
+from ..ir.graph import Graph, Node
+from ..plan.slice import kernel_call
+from .instructions import costs, taken
+from .work import form, work
+
+
+def node_instructions(graph: Graph, target: str) -> dict[str, int]:
+    """Of each node of a training slice as it is emitted, with its kernels, by name. target: the core, "" for portable kernels."""
+    kernels = kernels_of(target)
+    table = costs("dsp" if kernels == "portable" else kernels)
+
+    def of_node(node: Node) -> int:
+        call = kernel_call(graph, node)
+        if call is None:
+            return 0
+        amounts = work(graph, node)
+        return max(1, round(taken(table, form(node, call.symbol, amounts), amounts)))
+
+    return {node.name: of_node(node) for node in graph.nodes}

@@ -1,0 +1,42 @@
+"""Federated training over Flower: what the apps of server and clients call. Needs the extra "federated".
+
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        with flower.open_device(context) as device:
+            return flower.train_reply(message, device, x, y, epochs=2)
+
+and on the server `flower.ExactAdapters(like).start(grid, flower.packed(like), num_rounds=5)`. `kilotune federated new` writes an app with both.
+
+Between server and clients travel files of adapters, as bytes, and nothing else of the model.
+"""
+
+from .clients import evaluate_reply, first_adapter, open_device, samples_of, share, train_reply
+from .naming import NAMES, strategy, strategy_of
+from .records import packed, sender, unpacked
+from .replies import Streaming
+from .rounds import Rounds, judge_of
+from .strategies import AdapterStrategy, ExactAdapters, Requantized, RuledAdapters
+
+__all__ = [
+    "NAMES",
+    "AdapterStrategy",
+    "ExactAdapters",
+    "Requantized",
+    "Rounds",
+    "RuledAdapters",
+    "Streaming",
+    "evaluate_reply",
+    "first_adapter",
+    "judge_of",
+    "open_device",
+    "packed",
+    "samples_of",
+    "sender",
+    "share",
+    "strategy",
+    "strategy_of",
+    "train_reply",
+    "unpacked",
+]

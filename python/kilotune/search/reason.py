@@ -1,0 +1,74 @@
+"""Why this set and not another: what a search says of its choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .candidates import Candidate
+from .trials import BEHIND, CAUTION, TOLERANCE, Trial
+
+LISTED = 3
+"""Sets that the summary names."""
+
+
+def verdicts(trials: Sequence[Trial]) -> dict[str, str]:
+    """Name of each set that was trained -> why it was not taken. trials: of a race, the winner first."""
+    winner, found = trials[0], dict[str, str]()
+    for trial in trials:
+        found.setdefault(trial.candidate.name, _verdict(trial, winner))
+    return found
+
+
+def _verdict(trial: Trial, winner: Trial) -> str:
+    if trial is winner:
+        return "chosen"
+    lag, error = trial.lag(winner)
+    shown = f"{lag:+.3f} ± {error:.3f}"
+    if len(trial.outcomes) < len(winner.outcomes):
+        return f"given up: {shown}"
+    if lag > CAUTION * error + TOLERANCE:
+        return f"behind: {shown}"
+    return f"within noise: {shown}"
+
+
+def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candidate]) -> tuple[str, ...]:
+    """Sentences. feasible: all that fit the budget."""
+    if not trials:
+        return (f"nothing was trained: of {len(feasible)} sets that fit, it promises most by its gradients",)
+    winner, anchor = trials[0], next(t for t in trials if t.anchor)
+    trained = {t.candidate.name for t in trials}
+    said = [
+        f"{len(trained)} of {len(feasible)} sets that fit were trained, on parts of the samples, and judged on the others ({winner.samples} "
+        f"predictions): by errors, and the loss in units of a guess's. After ± stands one standard error of the paired difference"
+    ]
+    if winner is anchor:
+        said.append(f"it is what one would train without a search, at the usual rate, and no other was better by more than {_margin()}")
+    else:
+        lag, error = winner.lag(anchor)
+        said.append(f"it is better than what one would train without a search, {anchor.name}, by {-lag:.3f} ± {error:.3f}: more than {_margin()}")
+    alike = _within(trials, winner)
+    if alike:
+        shown = ", ".join(f"{t.name} ({_score(t)}, {t.candidate.bytes:,} bytes)" for t in alike[:LISTED])
+        more = f" and {len(alike) - LISTED} more" if len(alike) > LISTED else ""
+        said.append(f"within noise of it: {shown}{more}")
+    else:
+        said.append(f"every other set was behind it by more than {_margin()}, or given up early, {BEHIND:g} standard errors behind the best")
+    return tuple(said)
+
+
+def _within(trials: Sequence[Trial], winner: Trial) -> list[Trial]:
+    """The best trial of each other set that the noise does not tell from the winner, highest score first."""
+    found: dict[str, Trial] = {}
+    for trial in trials:
+        whole = len(trial.outcomes) == len(winner.outcomes) and trial.candidate is not winner.candidate
+        if whole and _verdict(trial, winner).startswith("within"):
+            found.setdefault(trial.candidate.name, trial)
+    return sorted(found.values(), key=lambda t: (t.lag(winner)[0], t.candidate.bytes))
+
+
+def _margin() -> str:
+    return f"{'one standard error' if CAUTION == 1 else f'{CAUTION:g} standard errors'} and {TOLERANCE:g}"
+
+
+def _score(trial: Trial) -> str:
+    return f"loss {trial.loss:.3f}" if trial.accuracy is None else f"{trial.accuracy:.3f}"

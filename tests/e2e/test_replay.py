@@ -1,0 +1,195 @@
+"""A replay buffer: which samples it keeps and draws, that a replayed step has the bits of one on the sample itself, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden.reference import samples, tiny
+
+import kilotune as kt
+from kiloc.continual import ReplayBuffer
+from kiloc.export import tflite
+from kilotune.devices import TrainingInterrupted
+from kilotune.devices.host import HostDevice
+
+LAST: dict[str, Any] = {"method": kt.Head()}
+ALL: dict[str, Any] = {"method": [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]}
+CASES: dict[str, tuple[dict[str, Any], kt.Replay]] = {
+    "reservoir of latents": (LAST, kt.Replay(7)),
+    "balanced latents": (LAST | {"seed": 3}, kt.Replay(7, policy="class_balanced")),
+    "inputs of a frozen front": (LAST, kt.Replay(5, keep="input")),
+    "nothing frozen": (ALL, kt.Replay(6, policy="class_balanced")),
+    "inputs in the arena": (ALL | {"buffers": "arena"}, kt.Replay(6)),
+    "latents behind inputs in the arena": (LAST | {"buffers": "arena"}, kt.Replay(6)),
+    "values as targets": (LAST | {"loss": "mse"}, kt.Replay(4)),
+    "accumulating": (LAST | {"accumulate": 4, "optimizer": kt.Adam(lr=0.01)}, kt.Replay(5)),
+}
+X = samples(tiny(), 40)
+LABELS = np.random.default_rng(0).choice(3, 40, p=[0.7, 0.2, 0.1])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
+    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
+    path.write_bytes(tflite.write(tiny()))
+    return kt.load(path)
+
+
+@pytest.fixture(scope="module")
+def build_of(model: kt.Model, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], kt.Build]:
+    folder, made = tmp_path_factory.mktemp("builds"), dict[str, kt.Build]()
+
+    def build(name: str) -> kt.Build:
+        if name not in made:
+            options, replay = CASES[name]
+            made[name] = kt.build(model, folder / str(len(made)), replay=replay, measure=False, **options)
+        return made[name]
+
+    return build
+
+
+def _targets(build: kt.Build) -> Any:
+    if build.manifest["targets"] == "labels":
+        return LABELS
+    return np.eye(build.manifest["outputs"][0]["shape"][-1], dtype=np.float32)[LABELS]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt.Build]) -> None:
+    """The labels and the number of every entry after each of 40 samples, and a step on a drawn entry as one on its sample."""
+    build, replay = build_of(name), CASES[name][1]
+    y, labelled = _targets(build), build.manifest["targets"] == "labels"
+    classes = build.manifest["classes"] if replay.policy == "class_balanced" else 0
+    expected = ReplayBuffer(replay.samples, classes, CASES[name][0].get("seed", 0))
+    kept: dict[int, int] = {}
+    with build.open() as device:
+        fresh = device.state()
+        for i in range(len(X)):
+            device.remember(X[i : i + 1], y[i : i + 1])
+            entry = expected.place(int(LABELS[i]))
+            if entry is not None:
+                kept[entry] = i
+        found = device.replay_buffer()
+        assert (found.held, found.offered, found.drawn) == (replay.samples, 40, 0)
+        assert found.labels is None if not labelled else found.labels.tolist() == expected.labels
+        at, size = build.manifest["replay"]["at"]["replay_counts"], 12
+        for _ in range(5):
+            before, row = bytearray(device.state()), kept[expected.draw() or 0]
+            loss, after = device.replay_step(), bytearray(device.state())
+            device.set_state(bytes(before))
+            assert device.train_step(X[row], y[row]) == loss
+            changed = bytearray(device.state())
+            assert before != changed
+            assert (after[:at], after[at + size :]) == (changed[:at], changed[at + size :])
+            device.set_state(bytes(after))
+        device.set_state(fresh)
+        with pytest.raises(kt.DeviceError, match="holds no sample"):
+            device.replay_step()
+
+
+def test_what_the_report_says(build_of: Callable[[str], kt.Build]) -> None:
+    """Bytes of the buffer count in the state, and in no adapter; of a model of which all is trained the input is kept."""
+    for name, (options, replay) in CASES.items():
+        report = build_of(name).report
+        said, kinds = report["replay"], report["memory"]["by_kind"]
+        assert said["total"] == kinds["replay"] >= replay.samples * (said["entry"] + said["target"])
+        assert (said["skipped_macs"] > 0) == (options["method"] is LAST["method"] and replay.keep == "latent"), name
+        assert said["entry"] == said["input"] or said["skipped_macs"] > 0
+        assert "replay" in build_of(name).report_text()
+
+
+@pytest.mark.parametrize("name", ["balanced latents", "inputs in the arena"])
+def test_boards_keep_and_draw_the_same(name: str, build_of: Callable[[str], kt.Build], qemu: str) -> None:
+    states = []
+    for where in ("host", "qemu:mps2-an386"):
+        with build_of(name).open(where) as device:
+            device.remember(X[:20], LABELS[:20])
+            device.fit(X[20:30], LABELS[20:30], epochs=2, replay=2, hold_out=0.0)
+            states.append((device.state(), device.replay_buffer().offered))
+            if where != "host":
+                assert device.stats()["call"] == "remember"
+    assert states[0] == states[1] and states[0][1] == 30
+
+
+def test_a_training_with_replay_that_was_cut_off_goes_on(
+    build_of: Callable[[str], kt.Build], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"epochs": 3, "replay": 1, "hold_out": 0.0, "seed": 1}
+    with build_of("balanced latents").open() as device:
+        device.remember(X[:20], LABELS[:20])
+        device.fit(X[20:], LABELS[20:], **options)
+        whole = device.state()
+        device.reset()
+        device.remember(X[:20], LABELS[:20])
+        start, steps, usual = device.state(), iter(range(30)), HostDevice._train_step
+
+        def failing(self: HostDevice, *arguments: Any) -> float:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return usual(self, *arguments)
+
+        monkeypatch.setattr(HostDevice, "_train_step", failing)
+        with pytest.raises(TrainingInterrupted):
+            device.fit(X[20:], LABELS[20:], checkpoint=tmp_path / "c", **options)
+        monkeypatch.undo()
+        device.set_state(start)
+        device.fit(X[20:], LABELS[20:], checkpoint=tmp_path / "c", resume=True, **options)
+        assert device.state() == whole
+
+
+def test_a_state_from_outside_leads_nowhere_else(build_of: Callable[[str], kt.Build]) -> None:
+    """Counters and labels that no training makes: the buffers' guards hold, and a class that is none is refused."""
+    build = build_of("balanced latents")
+    at = build.manifest["replay"]["at"]
+    with build.open() as device:
+        device.remember(X[:7], LABELS[:7])
+        good = device.state()
+        for counter in (-1, -(2**31), 2**31 - 1):
+            forged = bytearray(good)
+            forged[at["replay_counts"] : at["replay_counts"] + 24] = np.full(6, counter, np.int32).tobytes()
+            device.set_state(bytes(forged))
+            device.remember(X[:2], LABELS[:2])
+            device.replay_step()
+        forged = bytearray(good)
+        forged[at["replay_labels"] : at["replay_labels"] + 7] = b"\xff" * 7
+        device.set_state(bytes(forged))
+        device.remember(X[:1], LABELS[:1])
+        with pytest.raises(kt.DeviceError, match="label lies outside"):
+            for _ in range(8):
+                device.replay_step()
+
+
+def test_what_is_refused(model: kt.Model, build_of: Callable[[str], kt.Build], tmp_path: Path) -> None:
+    for wrong in (0, -3, 2**20, 1.5, True):
+        with pytest.raises(kt.CompileError, match="whole number from 1"):
+            kt.Replay(wrong)  # type: ignore[arg-type]
+    for name in ("policy", "keep"):
+        with pytest.raises(kt.CompileError, match="unknown"):
+            kt.Replay(3, **{name: "newest"})
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"replay": kt.Replay(5)}, "nothing is trained"),
+        (LAST | {"replay": 60}, "is no kt.Replay"),
+        (LAST | {"replay": kt.Replay(5, policy="class_balanced"), "loss": "mse"}, "balances classes"),
+        (LAST | {"replay": kt.Replay(5), "train": False}, "nothing is trained"),
+    ]
+    for options, message in refused:
+        with pytest.raises(kt.CompileError, match=message) as caught:
+            kt.build(model, tmp_path / "b", measure=False, **options)
+        assert caught.value.hint
+    with pytest.raises(kt.BudgetError):
+        kt.build(model, tmp_path / "b", measure=False, ram="2K", replay=kt.Replay(2000), **LAST)
+    plain = kt.build(model, tmp_path / "plain", measure=False, **LAST)
+    with plain.open() as device:
+        for call in (lambda: device.remember(X[:1], LABELS[:1]), device.replay_step, lambda: device.fit(X, LABELS, replay=1)):
+            with pytest.raises(kt.DeviceError, match="without a replay buffer"):
+                call()
+    with build_of("nothing frozen").open() as device:
+        for wrong in (-1, 1.5, True):
+            with pytest.raises(ValueError, match="whole number of steps"):
+                device.fit(X, LABELS, replay=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="label"):
+            device.remember(X[:1], [3])

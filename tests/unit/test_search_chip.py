@@ -1,0 +1,163 @@
+"""What a search knows of the chip: instructions of kernels, energy, wear; and what it says of its choice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from golden.reference import samples, tiny
+
+import kilotune as kt
+from kiloc.cores import CORES, kernels_of
+from kiloc.export import tflite
+from kiloc.forecast import estimate, forecast
+from kiloc.forecast.instructions import UNKNOWN, costs, taken
+from kiloc.forecast.work import form, work
+from kiloc.ir import interp
+from kilotune import boards
+from kilotune.cli import main
+from kilotune.search import Search
+from kilotune.search.candidates import Budget
+from kilotune.search.chip import Chip, parse_energy, parse_wear
+from kilotune.search.reason import reasons, verdicts
+from kilotune.search.setting import Setting
+from kilotune.search.trials import Outcome, Trial
+
+BOARD = "nano33ble"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
+    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
+    path.write_bytes(tflite.write(tiny()))
+    return kt.load(path)
+
+
+@pytest.fixture(scope="module")
+def prepared(model: kt.Model) -> Search:
+    x = samples(model.graph, 30)
+    return Search(model, (x, np.arange(30) % 3), Setting(chip=Chip.of(BOARD)))
+
+
+# ---- Instructions ----
+
+
+def test_a_form_without_costs_has_those_of_its_kernel() -> None:
+    table = {"k": {"call": 7.0}, "k 3x3": {"call": 5.0, "macs": 2.0}}
+    amounts = {"call": 1.0, "macs": 10.0, "results": 1.0, "inputs": 1.0}
+    assert [taken(table, name, amounts) for name in ("k 3x3 strided odd", "k 3x3", "k pointwise", "k")] == [25, 25, 7, 7]
+    assert taken(table, "k_scaled 3x3 odd", amounts) == 25, "what is alike takes about as long"
+    assert taken(table, "other", amounts) == sum(UNKNOWN[name] * amounts[name] for name in UNKNOWN)
+
+
+@pytest.mark.parametrize("target", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m55", "rv32imc"])
+def test_a_step_is_the_sum_of_its_calls_and_kernels_are_those_of_the_core(target: str, model: kt.Model) -> None:
+    forward = interp.run(model.graph, {"input": samples(model.graph, 1)})
+    methods = (kt.BiasOnly(), kt.LoRA(rank=4))
+    once, often = (forecast(model.graph, Setting(target=target, accumulate=n).options(methods), forward) for n in (1, 4))
+    calls = list(once.calls())
+    table = costs(kernels_of(target))
+    parts = [taken(table, form(node, symbol, amounts), amounts) for graph, node, symbol, _ in calls for amounts in (work(graph, node),)]
+    found = estimate(once, target)
+    assert 0 <= found.instructions - sum(parts) < 100 and not found.unknown, "all kernels of a usual training were counted"
+    assert not any(update for *_, update in calls), "where every sample updates, updates are part of the step"
+    updates = [1 for *_, update in often.calls() if update]
+    assert updates and estimate(often, target, 4).instructions < estimate(often, target, 1).instructions
+
+
+def test_costs_are_of_every_kind_of_core_and_plain() -> None:
+    for core in CORES:
+        for name, terms in costs(kernels_of(core)).items():
+            assert name.startswith("kt_") and all(value > 0 for value in terms.values()), name
+
+
+# ---- Boards ----
+
+
+def test_every_chip_says_what_an_update_wears() -> None:
+    nano, pico = Chip.of("nano33ble"), Chip.of("pico")
+    assert (nano.target, nano.clock, nano.page_bytes) == ("cortex-m4", 64_000_000, 4096) and pico.target == "cortex-m0plus"
+    assert [nano.erases(n) for n in (1, 4064, 4065, 8160)] == [1, 1, 2, 2], "the record of a slot takes 32 bytes"
+    assert nano.updates == 2 * 10_000, "two slots by turns"
+    assert nano.energy(1_000_000) == pytest.approx(1e-3 * (nano.nanojoules or 0))
+    real = [b for b in map(boards.load, boards.names()) if b.uploads]
+    assert real and all(b.nanojoules and b.flash for b in real), "boards that are flashed say both"
+
+
+def test_limits_as_people_write_them() -> None:
+    assert [parse_energy(e) for e in ("2mJ", "500 uJ", "1J", 0.25, None)] == [0.002, pytest.approx(5e-4), 1.0, 0.25, None]
+    assert [parse_wear(w) for w in (3, "3", None)] == [3, 3, None]
+    for wrong in ("2 watts", 0, -1, "-2mJ", True, "mJ"):
+        with pytest.raises(kt.CompileError, match="no energy"):
+            parse_energy(wrong)
+    for wrong in ("some", 0, -1, "1.5", True):
+        with pytest.raises(kt.CompileError, match="no number of sectors"):
+            parse_wear(wrong)
+
+
+def test_budgets_of_energy_and_wear(prepared: Search) -> None:
+    wide = prepared.choose(ram="64K", train=False)
+    joules, erases = wide.best.joules, wide.best.erases
+    assert joules is not None and erases == 1 and wide.clock == 64_000_000 and wide.board == BOARD
+    narrow = prepared.choose(ram="64K", energy=0.9 * joules, flash_wear=1, train=False)
+    assert narrow.best.joules is not None and narrow.best.joules <= 0.9 * joules and narrow.feasible < wide.feasible
+    with pytest.raises(kt.BudgetError, match="as estimated") as error:
+        prepared.choose(ram="64K", energy="1nJ", train=False)
+    assert error.value.where == "energy=0.001uJ"
+    assert prepared.choose(ram="64K", energy=error.value.hint.split()[-1], train=False).feasible > 0
+    assert "an estimate" in wide.why() and "worn after 20,000 updates" in wide.why()
+    candidate = prepared.space.candidates(Budget())[-1]
+    assert Budget(wear=1).allows(candidate) and not Budget(wear=0).allows(candidate)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "what"),
+    [
+        (["--energy", "1mJ"], 3, "depends on the board"),
+        (["--flash-wear", "2"], 3, "depends on the board"),
+        (["--board", BOARD, "--flash-wear", "-1"], 3, "no number of sectors"),
+        (["--board", BOARD, "--energy", "-1mJ"], 3, "no energy"),
+        (["--board", "mps2-an386", "--energy", "1mJ"], 3, "does not say nanojoules_per_instruction"),
+        (["--board", "mps2-an386", "--flash-wear", "1"], 3, "does not say erase_bytes"),
+        (["--board", "posix"], 3, "its core is host"),
+        (["--board", "nano"], 1, "no board of this name"),
+        (["--board", BOARD, "--energy", "1nJ"], 1, "the smallest"),
+    ],
+)
+def test_command_line_errors(options: list[str], code: int, what: str, model: kt.Model, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=samples(model.graph, 30), y=np.arange(30) % 3)
+    command = ["search", str(model.path), "--data", str(tmp_path / "d.npz"), "--ram", "64K", "--no-train", *options]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == code and what in done.output, done.output
+
+
+def test_the_command_line_says_why(model: kt.Model, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=samples(model.graph, 30), y=np.arange(30) % 3)
+    command = ["search", str(model.path), "--data", str(tmp_path / "d.npz"), "--ram", "64K", "--no-train", "--board", BOARD]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0 and "nothing was trained" in done.output and "energy is an estimate" in done.output
+    found = json.loads(CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False).stdout)
+    assert found["target"] == "cortex-m4" and found["board"] == BOARD and found["best"]["erases"] == 1 and found["reason"]
+
+
+# ---- Reasons ----
+
+
+def test_reasons_name_what_noise_does_not_tell_apart(prepared: Search) -> None:
+    one, other, far = prepared.space.candidates(Budget())[:3]
+    noise = np.array([0.1, -0.1, 0.05, -0.05])
+
+    def trial(candidate: object, loss: float, turn: int, parts: int = 2, anchor: bool = False) -> Trial:
+        losses = loss + np.roll(noise, turn)
+        return Trial(candidate, 0.1, {(0, f, 2): Outcome(np.arange(4) + 4 * f, losses, np.ones(4), 1.0) for f in range(parts)}, anchor)  # type: ignore[arg-type]
+
+    trials = [trial(one, 0.5, 0, anchor=True), trial(other, 0.48, 1), trial(far, 0.9, 2, parts=1)]
+    said = verdicts(trials)
+    assert said[one.name] == "chosen" and said[other.name].startswith("within noise: -0.020") and said[far.name].startswith("given up: +0.400")
+    text = " ".join(reasons(one, trials, [one, other, far]))
+    assert "without a search" in text and f"within noise of it: {other.name} at lr" in text and far.name not in text
+    moved = " ".join(reasons(other, [trials[1], trials[0], trials[2]], [one, other, far]))
+    assert "better than what one would train without a search" in moved and "by 0.020" in moved
