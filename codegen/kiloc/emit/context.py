@@ -368,10 +368,7 @@ def build_context(
     context.unread = {name: _unread(part, context.inputs) for name, part in (("infer", infer), ("train", train)) if part is not None}
     _add_state(context, constants, layout_of_state)
     if train:
-        _add_training(graph, train, context, constants, slow, replay, shard)
-        if new_classes is not None:
-            writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
-            context.new_classes = c_new_classes(new_classes, train, constants, writer)
+        _add_training(graph, train, context, constants, slow, replay, shard, new_classes)
     context.arrays, context.structs = constants.arrays, constants.structs
     context.sources = sorted(constants.sources)
     context.headers = [Code(header) for header in sorted(constants.headers)]
@@ -424,8 +421,18 @@ def _add_state(context: ModelContext, constants: Constants, layout: StateLayout)
 
 
 def _add_training(
-    graph: Graph, train: Slice, context: ModelContext, constants: Constants, slow: Layout, replay: ReplayPlan | None, shard: Shard | None
+    graph: Graph,
+    train: Slice,
+    context: ModelContext,
+    constants: Constants,
+    slow: Layout,
+    replay: ReplayPlan | None,
+    shard: Shard | None,
+    new_classes: NewClassPlan | None,
 ) -> None:
+    if new_classes is not None:
+        writer = FunctionWriter(constants, train.plan.offsets, caller_buffers(train.graph), slow, "state")
+        context.new_classes = c_new_classes(new_classes, train, constants, writer)
     plan = train.plan
     front = frozenset[str]()
     if replay is not None:
