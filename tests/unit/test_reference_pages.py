@@ -135,7 +135,6 @@ def build_reports() -> dict[str, dict[str, Any]]:
         "adapters": (tiny(), Options(methods=(last,), train=False)),
         "refused": (half_trainable(), Options(methods=(last,))),
         "streaming": (streaming(), Options()),
-        "slices": (tiny(), Options(methods=(last,), slice_instructions=1)),
         "replay": (tiny(), Options(methods=(last,), replay=kt.Replay(4))),
         "sliced": (tiny(), Options(methods=(last,), slice_instructions=100)),
     }
