@@ -132,7 +132,7 @@ def page(rows: Sequence[Counted]) -> str:
         lines += ["## Beyond 10 %", "", *speed.table(["core", "model", "method", "counted", "estimated", "off by"], cells), ""]
     unknown = sorted({u for r in rows for u in r.unknown})
     if unknown:
-        lines += ["Kernels without costs of their own, which are guessed: " + ", ".join(f"`{u}`" for u in unknown) + ".", ""]
+        lines += [wrapped("Kernels without costs of their own, which are guessed: " + ", ".join(f"`{u}`" for u in unknown) + "."), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
