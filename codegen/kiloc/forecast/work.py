@@ -13,7 +13,8 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
 
     macs, results, positions, channels, depth; sums: positions x depth (what is laid out once for all channels); weights: channels x depth;
     inputs: values read that no constant holds; rows: of an image; edge: positions next to its border, by channels or by depth; path: results x
-    values of a low-rank path. Products of whole vectors and quads carry the width in their names: what is left over of a vector takes a whole one.
+    values of a low-rank path; runs: of products whose values lie side by side under a window. Products of whole vectors and quads carry the width
+    in their names: what is left over of a vector takes a whole one.
     """
     shapes = [graph.type(name).shape for name in (node.outputs or node.updates)]
     shape = max(shapes, key=lambda s: _size(s), default=(1,)) or (1,)
@@ -23,11 +24,14 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
     macs = float(node.op.macs(node_types(graph, node)))
     depth = macs / results
     rows, edge = (float(shape[1]), 2.0 * (shape[1] + shape[2])) if len(shape) == 4 else (1.0, 1.0)
+    window = getattr(node.op, "window", None) or getattr(getattr(node.op, "layer", None), "window", None)
+    run = float(window.kernel[1] * graph.type(node.inputs["x"]).shape[-1]) if window is not None and "x" in node.inputs else 0.0
     path = next((float(graph.type(node.inputs[name]).shape[-1]) for name in ("lora_u", "lora_du") if name in node.inputs), 0.0)
     return {
         "call": 1.0,
         "macs": macs,
         "results": results,
+        "runs": macs / run if run else 0.0,
         "positions": positions,
         "channels": channels,
         "depth": depth,
