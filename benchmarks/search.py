@@ -178,7 +178,7 @@ def markdown(groups: Sequence[tuple[str, Sequence[Line]]], text: Sequence[str], 
     The budget is the memory (arena and state) that LoRA of rank {RANK} on the last two layers takes. In it stand LoRA itself, the default recipe
     (biases, and LoRA of rank {RANK} on as many of the last layers as fit) and what the search chooses; beside them the default recipe on all layers,
     without a budget. All but the search train at the default rate. The search sees only the samples of its draw. All are compared draw by draw;
-    after ± stands the standard error of the mean difference. The rules of the search were chosen on scenarios of the second table, on other draws;
+    after ± stands the standard error of the mean difference. The thresholds of noise were chosen on scenarios of the second table, on other draws;
     those of the first had no part in it, but for one: on draw 0 of gas batches 3, 5 and 6 the search was behind the default recipe by 0.9, 1.2 and
     0.0 points while it measured choices against the last layer and biases; since then it measures them against the default recipe, and draw 0 is
     left out."""

@@ -23,6 +23,7 @@ from kiloc.passes.channel_moments import with_moments
 from kiloc.passes.check_sums import check_sums
 from kiloc.passes.constant_channels import without_constant_channels
 from kiloc.passes.fold_transposes import fold_transposes
+from kiloc.passes.frozen_front import frozen_first
 from kiloc.passes.fuse_attention import fuse_attention
 from kiloc.passes.fuse_elementwise import fuse_elementwise
 from kiloc.passes.kernels import with_kernels
@@ -118,6 +119,7 @@ PASSES: Mapping[str, Pass] = {
     "fuse_attention": Pass(fuse_attention),
     "fuse_elementwise": Pass(fuse_elementwise),
     "order_inference": Pass(lambda graph: order_inference(graph, "", "caller"), "results"),
+    "frozen_first": Pass(frozen_first),
     "order_training": Pass(lambda graph: order_training(graph, "", "caller")),
     "with_shared_weights": Pass(lambda graph, chosen=(), **options: with_shared_weights(graph, _options(options), frozenset(chosen))),
     "place": Pass(lambda graph, **options: place(graph, **options).placed),
