@@ -204,7 +204,7 @@ def page(found: Found) -> tuple[str, str]:
 
 # -- the picture --------------------------------------------------------------------------------------
 LEFT, TOP, WIDE, HIGH = 60, 30, 520, 300
-MOST_LOST, LOWEST, HIGHEST = 12.0, 0.40, 0.90
+MOST_LOST, LOWEST, HIGHEST = 26.0, 0.40, 0.90
 COLOURS = {"ScaleShift": "#06c", "bias": "#080", "head": "#c60", "LoRA r=4, biases": "#808", "Full": "#c00"}
 
 
@@ -227,7 +227,7 @@ def picture(found: Found) -> str:
         y = _place(0, float(exact))[1]
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{LEFT + WIDE}" y2="{y:.1f}" stroke="#999" stroke-dasharray="4 3"/>')
         parts.append(f'<text x="{LEFT + WIDE - 4}" y="{y - 4:.1f}" text-anchor="end">{title}</text>')
-    for points in range(0, int(MOST_LOST) + 1, 2):
+    for points in range(0, int(MOST_LOST) + 1, 4):
         parts.append(f'<text x="{_place(points, LOWEST)[0]:.1f}" y="{TOP + HIGH + 14}" text-anchor="middle">{points}</text>')
     for level in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         parts.append(f'<text x="{LEFT - 6}" y="{_place(0, level)[1] + 4:.1f}" text-anchor="end">{level:.1f}</text>')
