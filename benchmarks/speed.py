@@ -72,11 +72,14 @@ def counter(core: str = "m4") -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.plugin()
-    machine, flags = COUNTED_ON.get(core, (core, ()))
     link, run = module.link, module.run
-    module.compiler = lambda core: ["arm-none-eabi-gcc", *module.flags(machine), *flags]
-    module.link = lambda core, arguments: link(machine, [*flags, *arguments])
-    module.run = lambda core, elf: run(machine, elf)
+
+    def machine(core: str) -> tuple[str, Sequence[str]]:
+        return COUNTED_ON.get(core, (core, ()))
+
+    module.compiler = lambda core: ["arm-none-eabi-gcc", *module.flags(machine(core)[0]), *machine(core)[1]]
+    module.link = lambda core, arguments: link(machine(core)[0], [*machine(core)[1], *arguments])
+    module.run = lambda core, elf: run(machine(core)[0], elf)
     return module
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_a_model_that_remembers(folder: Path) -> None:
     from streaming_files import window_file
 
     (folder / "stream.tflite").write_bytes(window_file())
+    shutil.copy(ROOT / "examples/language/convolutions.onnx", folder / "language.onnx")
     found = commands("docs/how_to/streaming.md")
     assert len(found) >= 2
     for command in found:

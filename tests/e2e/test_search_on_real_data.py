@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import kilotune as kt
-from kiloc.forecast import forecast, instructions
+from kiloc.forecast import estimate, forecast
 from kiloc.ir import interp
 from kilotune.cli import main
 from kilotune.search.setting import Setting
@@ -74,11 +74,11 @@ def test_the_estimate_of_a_step_is_near_the_count(name: str, methods: list[Any],
     """A dense and a convolutional model: instructions that QEMU counts, within a factor of 1.5 either way."""
     model = kt.load(data_dir / "models" / f"{name}.tflite")
     sample = {n: np.zeros((1, *model.graph.type(n).shape[1:]), np.int8) for n in model.graph.inputs}
-    estimate = instructions(forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)))
+    estimated = estimate(forecast(model.graph, Setting().options(methods), interp.run(model.graph, sample)), "cortex-m4").instructions
     built = kt.build(model, tmp_path / "b", method=methods, measure=False)
     with built.open("qemu:mps2-an386", count=True) as device:
         device.train_step(np.full_like(sample[model.graph.inputs[0]], 25), 0)
         counted = device.stats()["instructions"]
         device.apply()
         counted += device.stats()["instructions"]
-    assert counted / 1.5 < estimate < counted * 1.5, (estimate, counted)
+    assert counted / 1.5 < estimated < counted * 1.5, (estimated, counted)

@@ -153,7 +153,6 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "a sum of two": (HALVES * 2, "hold 2 in all for sample 0"),
     "a second one that misses": (np.concatenate([HALVES[:1], HALVES[:1] * 0.99]), "hold 0.99 in all for sample 1"),
     "below zero": (HALVES - 1, "numbers from 0 to 1"),
-    "labels": (np.array([1, 2]), "the loss takes numbers [N, 6]"),
     "nan": (np.full((2, 6), np.nan), "finite"),
 }
 

@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "kt/strict_float.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -4,7 +4,7 @@
 #define KT_PACKED_CONV2D_DELTA_H
 
 #include "kt/kernels/packed_convolution.h"
-#include "packed_trained.h"
+#include "packed_trained_walk.h"
 
 /* What a delta adds. runs, length: of the values under the window, that are neighbours both in the panel and in a row. */
 typedef struct {

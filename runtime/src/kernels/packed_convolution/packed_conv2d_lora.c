@@ -1,6 +1,6 @@
 /* CONV_2D and FULLY_CONNECTED from packed weights with what a trained layer adds to the sums, or with a requantisation that has no
  * packed form. */
-#include "packed_trained.h"
+#include "packed_trained_walk.h"
 #include "kt/kernels/packed_convolution.h"
 #include "kt/architecture.h"
 

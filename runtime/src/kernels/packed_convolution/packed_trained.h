@@ -1,13 +1,10 @@
-/* packed_trained.h: what packed layers with trained sums share: the walk over panels, and the exact meaning of one channel.
- *
- * The product gives int32 sums of two positions, a block of channels at a time. They become totals (with what LoRA or a
- * delta adds, and the bias), then results, in two passes over the block, each of which has few enough values for the registers. */
+/* packed_trained.h: the exact meaning of one channel of a layer with trained sums. */
 #ifndef KT_PACKED_TRAINED_H
 #define KT_PACKED_TRAINED_H
 
 #include "kt/kernels/packed_convolution.h"
+#include "../../product/halves.h"
 #include "../convolution/conv2d.h"
-#include "packed_conv2d.h"
 
 /* What training adds. u, b: NULL where there is no LoRA. */
 typedef struct {
@@ -78,51 +75,6 @@ static inline void kt_finish_sums(const kt_trained_sums *trained, const kt_sums_
             const int32_t total = kt_total_of(trained, sums[c - block->first], block->position[i], c);
             result[c] = kt_result_of_total(trained, total, c);
         }
-    }
-}
-
-/* One position, and another where `two`: a block of channels after the other. */
-static inline void kt_finish_panel(const kt_trained_sums *trained, const int32_t *panel, int32_t position, int two, int32_t other,
-                                   int8_t *y, kt_finish_block *finish)
-{
-    const kt_packed_conv2d_lora_params *const params = trained->params;
-    const int32_t channels = params->window.output[KT_CHANNELS];
-    const int32_t *stream = params->stream;
-    int32_t sums[2 * KT_START_BLOCK];
-    kt_sums_block block = {panel, sums, 0, {position, two ? other : position}, 0, 0};
-    for (; block.first < channels; block.first += KT_START_BLOCK) {
-        const int32_t count = kt_minimum(channels - block.first, KT_START_BLOCK);
-        const int32_t padded = kt_padded_channels(count);
-        block.count = count;
-        block.stride = two ? KT_START_BLOCK : 0;
-        kt_product_sums(sums, 4 * block.stride, sums + padded, params->fold + block.first, panel, params->pairs, stream);
-        stream += padded / KT_QUAD * 2 * params->pairs;
-        finish(trained, &block, y);
-    }
-}
-
-/* One copy of the code that fills a column: what this kernel adds to the sums costs more than a call. */
-static __attribute__((noinline)) void kt_fill_position(const kt_packed_conv2d_lora_params *params, int32_t *word, const int8_t *x,
-                                                       kt_position at)
-{
-    kt_fill_column(&params->window, params->outside, word, x, at.y, at.x);
-}
-
-static inline void kt_packed_trained_walk(const kt_trained_sums *trained, const int8_t *x, int8_t *y, int32_t *panel,
-                                          kt_finish_block *finish)
-{
-    const kt_window *const window = &trained->params->window;
-    const int32_t direction = kt_direction(x, y);
-    int32_t left = window->output[KT_Y] * window->output[KT_X];
-    kt_position at = {kt_first(direction, window->output[KT_Y]), kt_first(direction, window->output[KT_X])};
-    int32_t position = at.y * window->output[KT_X] + at.x;
-    for (; left > 0; left -= 2, position += 2 * direction) {
-        int32_t i;
-        for (i = 0; i < kt_minimum(left, 2); i++) {
-            kt_fill_position(trained->params, panel + i, x, at);
-            kt_next_position(window, direction, &at);
-        }
-        kt_finish_panel(trained, panel, position, left > 1, position + direction, y, finish);
     }
 }
 

@@ -1,6 +1,6 @@
 /* kt_packed_conv2d_lora_s8 for the DSP extension. */
 #include "kt/kernels/packed_convolution.h"
-#include "../packed_trained.h"
+#include "../packed_trained_walk.h"
 
 #if KT_DSP
 

@@ -10,7 +10,7 @@
 #define KT_DSP_PACKED_SUMS_H
 
 #include "kt/kernels/packed_convolution.h"
-#include "../packed_trained.h"
+#include "../packed_trained_walk.h"
 #include "../../dsp/simd.h"
 
 /* A total may be limited to +-2^30, whose double is an int32, where that is beyond the clamp: with a multiplier of 2^26 or more (2^30 under the

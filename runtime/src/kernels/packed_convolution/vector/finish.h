@@ -3,7 +3,7 @@
 #define KT_VECTOR_FINISH_H
 
 #include "../../../product/vector/words.h"
-#include "../packed_trained.h"
+#include "../packed_trained_walk.h"
 
 /* addend limited, in units of the sums: KT_LANES products of channels from c on. */
 KT_INLINE kt_lanes kt_addend_lanes(const kt_trained_sums *trained, kt_lanes product, int32_t c)

@@ -1,5 +1,5 @@
 /* CONV_2D and FULLY_CONNECTED from packed weights with LoRA: sums become results in vectors of channels. */
-#include "../packed_trained.h"
+#include "../packed_trained_walk.h"
 #include "kt/architecture.h"
 #include "kt/kernels/packed_convolution.h"
 
