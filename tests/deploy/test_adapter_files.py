@@ -269,3 +269,10 @@ def test_no_damage_gets_through_in_c(kind: str, training: kt.Build, inference: k
     program = compiled({"training": training, "inference": inference}[kind], FUZZ, tmp_path)
     taken, damaged, version = map(int, run(program, tmp_path / "whole.kta", str(TRIALS)).split())
     assert taken == 0 and damaged + version == TRIALS and damaged > 0.9 * TRIALS
+
+
+def test_a_model_may_be_called_base(model: kt.Model, tmp_path: Path) -> None:
+    """base_values is the type of its trained values then, in a build that takes adapters alone."""
+    build = kt.build(model, tmp_path / "b", method=METHODS, train=False, name="base", measure=False)
+    with build.open() as device:
+        assert np.shape(device.infer(X))[0] == len(X)
