@@ -26,7 +26,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from prose import wrapped
+from prose import broken, wrapped
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "language"))
 
@@ -313,7 +313,7 @@ def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any] | No
         table(WRITING_HEADINGS, writing),
         "## What it writes",
         wrapped(ABOUT_SAMPLES.format(**words)),
-        *(f"```text\n{sample.rstrip()}\n```" for sample in samples),
+        *(f"```text\n{broken(sample)}\n```" for sample in samples),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -18,6 +18,11 @@ def wrapped(text: str, bullet: str = "") -> str:
     )
 
 
+def broken(sample: str) -> str:
+    """A text as it is, but for lines that are too long for a page."""
+    return "\n".join("\n".join(textwrap.wrap(line, WIDTH)) for line in sample.rstrip().split("\n"))
+
+
 def shown(command: str) -> str:
     """A command of the shell as code of a page, broken before options where it is long."""
     parts = command.replace(" --", "\n--").split("\n")

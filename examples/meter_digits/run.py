@@ -9,7 +9,6 @@ switches the adapter on and off. Exit code 1 where the board differs.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +22,10 @@ from numpy.typing import NDArray
 
 import kilotune as kt
 from kilotune.adapters import scaled
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "personalise"))
+
+from real_data import folder_with
 
 HERE = Path(__file__).resolve().parent
 BOARD = "qemu:mps2-an386"
@@ -88,8 +91,8 @@ def of_digits() -> Task:
 
 def task() -> Task:
     """Of the real set, where it is at hand."""
-    folder = Path(os.environ.get("KILOTUNE_DATA", ""))
-    if "KILOTUNE_DATA" in os.environ and all((folder / name).is_file() for name in (MODEL, SET)):
+    folder = folder_with(MODEL, SET)
+    if folder is not None:
         return of_meters(folder)
     print(f"without $KILOTUNE_DATA/{MODEL} and {SET}: digits in place of meters\n")
     return of_digits()

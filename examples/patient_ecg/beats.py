@@ -1,14 +1,12 @@
 """Heart beats of several patients: the recordings of KILOTUNE_DATA where they are, otherwise simulated ones.
 
 The recordings are of the MIT-BIH Arrhythmia Database (Moody and Mark, 2001). A simulated beat is a sum of Gaussians, one a wave, P, Q, R, S and T,
-after
-McSharry et al., "A dynamical model for generating synthetic electrocardiogram signals" (2003); every patient has amplitudes and widths of their own.
-An ectopic beat starts in a ventricle: no P wave, a wide R, a deep S, and T the other way round.
+after McSharry et al., "A dynamical model for generating synthetic electrocardiogram signals" (2003); every patient has amplitudes and widths of
+their own. An ectopic beat starts in a ventricle: no P wave, a wide R, a deep S, and T the other way round.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,10 @@ from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "personalise"))
 
+from real_data import folder_with
+
 Array = NDArray[Any]
+SET, MODEL = "sets/ecg_mitbih.npz", "models/ecg_cnn_int8.tflite"
 LENGTH, RATE = 128, 160
 """Values of a beat, and a second of them."""
 BEATS, NOISE, ECTOPIC = 250, 0.15, 0.3
@@ -64,20 +65,16 @@ class Heart:
 
 def heart(folder: Path) -> Heart:
     """The recordings, or simulated patients with a model trained on them, written into a folder."""
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    data = Path(os.environ.get("KILOTUNE_DATA", default))
-    path = data / "sets" / "ecg_mitbih.npz"
-    if path.is_file():
-        d = np.load(path)
+    data = folder_with(SET, MODEL)
+    if data is not None:
+        d = np.load(data / SET)
         raw = d["x"].astype(np.float32)
         x = ((raw - np.median(raw, axis=1, keepdims=True)) / 200)[..., None, None]
         y, known, mine = d["y"].astype(np.int32), np.flatnonzero(np.isin(d["record"], KNOWN)), np.flatnonzero(d["record"] == RECORD)
         early = d["r_sample"][mine] < MINUTES * 60 * 360
         known = np.random.default_rng(5).permutation(known)
         first, rest = mine[early], mine[~early]
-        return Heart(
-            f"recordings, patient {RECORD}", data / "models/ecg_cnn_int8.tflite", (x[known], y[known]), x[first], y[first], (x[rest], y[rest])
-        )
+        return Heart(f"recordings, patient {RECORD}", data / MODEL, (x[known], y[known]), x[first], y[first], (x[rest], y[rest]))
     from base import write_model
 
     rng = np.random.default_rng(3)

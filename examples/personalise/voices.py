@@ -6,7 +6,6 @@ does: a few formants a digit, which each speaker's vocal tract shifts.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from real_data import folder_with
 
 WORDS = tuple("zero one two three four five six seven eight nine".split())
 RATE = 8000
@@ -54,9 +54,9 @@ class Voices:
 
 def voices() -> Voices:
     """Recordings, or espeak-ng, or the simulation: the first that is there."""
-    folder = os.environ.get("KILOTUNE_DATA")
-    if folder and (Path(folder) / "sets" / "fsdd_mfcc.npz").is_file():
-        return recordings(Path(folder))
+    folder = folder_with("sets/fsdd_mfcc.npz")
+    if folder is not None:
+        return recordings(folder)
     if shutil.which("espeak-ng"):
         return spoken("espeak-ng", ESPEAK, espeak)
     return spoken("a simulation (espeak-ng is not installed)", SIMULATED, simulate)

@@ -1,15 +1,13 @@
 """An array of gas sensors that drifts: the recordings of KILOTUNE_DATA where they are, otherwise a simulated array.
 
 The recordings are batches of the Gas Sensor Array Drift data set (Vergara et al., "Chemical gas sensor drift compensation using classifier
-ensembles",
-2012). The simulation has its kind of features: 16 metal-oxide sensors, whose resistance falls with a power of the concentration (Clifford and Tuma,
-"Characteristics of semiconductor gas sensors", 1983), each with a steady level and three transients. With age every sensor loses sensitivity and
-shifts its baseline, each by its own amount.
+ensembles", 2012). The simulation has its kind of features: 16 metal-oxide sensors, whose resistance falls with a power of the concentration (Clifford
+and Tuma, "Characteristics of semiconductor gas sensors", 1983), each with a steady level and three transients. With age every sensor loses
+sensitivity and shifts its baseline, each by its own amount.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "personalise"))
 
+from real_data import folder_with
+
 Array = NDArray[Any]
+SET, MODEL = "sets/gas_drift.npz", "models/gas_mlp_int8.tflite"
 GASES, SENSORS, TRANSIENTS = 5, 16, 3
 TRAINED, LATER = 800, 500
 NOISE = 0.6
@@ -43,14 +44,12 @@ class Drift:
 
 def drift(folder: Path) -> Drift:
     """The recordings, or the simulation with a model trained on it, written into a folder."""
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    data = Path(os.environ.get("KILOTUNE_DATA", default))
-    path = data / "sets" / "gas_drift.npz"
-    if path.is_file():
-        d = np.load(path)
+    data = folder_with(SET, MODEL)
+    if data is not None:
+        d = np.load(data / SET)
         x, y, base = d["x"].astype(np.float32), d["y"].astype(np.int32), d["base_train_idx"]
         now = np.random.default_rng(0).permutation(np.flatnonzero(d["batch"] == BATCH))
-        return Drift(f"recordings, batch {BATCH}", data / "models/gas_mlp_int8.tflite", (x[base], y[base]), x[now], y[now])
+        return Drift(f"recordings, batch {BATCH}", data / MODEL, (x[base], y[base]), x[now], y[now])
     from base import write_model
 
     rng = np.random.default_rng(7)

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.reference import samples, tiny
+from golden.reference import loaded_tiny, samples, tiny
 
 import kilotune as kt
 from kiloc.emit.adapter_table import HEADER_BYTES, Entry, read_table, write_table
-from kiloc.export import tflite
 from kiloc.peft import Method
 
 from .programs import compiled, run, runtime_program
@@ -27,9 +26,7 @@ TRIALS = 100_000
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    path.write_bytes(tflite.write(tiny()))
-    return kt.load(path)
+    return loaded_tiny(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

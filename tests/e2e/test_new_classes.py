@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.reference import Reference, samples, tiny
+from golden.reference import Reference, loaded_tiny, samples, tiny
 from gradients.graphs import Maker
 
 import kilotune as kt
@@ -25,9 +25,7 @@ X = samples(tiny(), 12)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    path.write_bytes(tflite.write(tiny()))
-    return kt.load(path)
+    return loaded_tiny(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

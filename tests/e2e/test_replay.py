@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden.reference import samples, tiny
+from golden.reference import loaded_tiny, samples, tiny
 
 import kilotune as kt
 from kiloc.continual import ReplayBuffer
-from kiloc.export import tflite
 from kilotune.devices import TrainingInterrupted
 from kilotune.devices.host import HostDevice
 
@@ -34,9 +33,7 @@ LABELS = np.random.default_rng(0).choice(3, 40, p=[0.7, 0.2, 0.1])
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    path.write_bytes(tflite.write(tiny()))
-    return kt.load(path)
+    return loaded_tiny(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

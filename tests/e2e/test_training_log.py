@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from golden.reference import samples, tiny
+from golden.reference import loaded_tiny, samples, tiny
 from toy_model import edit, needs_qemu
 
 import kilotune as kt
-from kiloc.export import tflite
 from kilotune.cli import main
 from kilotune.devices.training_log import Kind, read_log
 
@@ -27,9 +26,7 @@ OPTIONS: dict[str, Any] = {"method": [kt.LoRA(rank=2, layers="all"), kt.BiasOnly
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    path.write_bytes(tflite.write(tiny()))
-    return kt.load(path)
+    return loaded_tiny(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gradients.graphs import Maker
 from numpy.typing import NDArray
 
+import kilotune as kt
 from kiloc.emit.state_layout import state_layout
+from kiloc.export import tflite
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ops._window import Window
@@ -54,6 +57,12 @@ def tiny() -> Graph:
     y = m.dense(y, "second", 8, "relu")
     y = m.dense(y, "logits", 3)
     return m.finish(m.op(y, "classes", Softmax(), (1, 3), 1 / 256, -128))
+
+
+def loaded_tiny(folder: Path) -> kt.Model:
+    """The same, written into a folder and loaded."""
+    (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    return kt.load(folder / "tiny.tflite")
 
 
 def image() -> Graph:

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from golden.reference import samples, tiny
+from golden.reference import loaded_tiny, samples
 
 import kilotune as kt
 from kiloc.cores import CORES, kernels_of
-from kiloc.export import tflite
 from kiloc.forecast import estimate, forecast
 from kiloc.forecast.instructions import UNKNOWN, costs, taken
 from kiloc.forecast.work import form, work
@@ -31,9 +30,7 @@ BOARD = "nano33ble"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> kt.Model:
-    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
-    path.write_bytes(tflite.write(tiny()))
-    return kt.load(path)
+    return loaded_tiny(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

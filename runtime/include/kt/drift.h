@@ -18,7 +18,7 @@ extern "C" {
 
 #define KT_DRIFT_INPUT 1      /* inputs are further from those of before */
 #define KT_DRIFT_CONFIDENCE 2 /* answers win by less */
-#define KT_DRIFT_UNIT 256     /* of v, slack, threshold and sums: a standard deviation; of distances: a mean square of 1 */
+#define KT_DRIFT_UNIT 256     /* a standard deviation of v, slack, threshold and sums; a mean square of 1 */
 
 /* A number that is watched: what is usual. */
 typedef struct {
@@ -56,7 +56,8 @@ void kt_drift_init(kt_drift *drift, const kt_drift_reference *reference);
 void kt_drift_learn(kt_drift *drift, uint32_t samples);
 
 /* A sample, and what the model said of it (NULL: margins are not watched). Returns the flags; they stay until init or learn. */
-uint32_t kt_drift_update(kt_drift *drift, const kt_drift_reference *reference, const int8_t *input, const int8_t *output);
+uint32_t kt_drift_update(kt_drift *drift, const kt_drift_reference *reference, const int8_t *input,
+                         const int8_t *output);
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,8 @@ extern "C" {
 typedef struct {
     uint32_t steps;
     const uint32_t *instructions;
-    kt_status (*train_slice)(void *model, const int8_t *input, const kt_target *target, uint32_t instructions, float *loss, int *done);
+    kt_status (*train_slice)(void *model, const int8_t *input, const kt_target *target, uint32_t instructions,
+                             float *loss, int *done);
 } kt_sliced_step;
 
 #ifdef __cplusplus

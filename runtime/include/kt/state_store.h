@@ -5,8 +5,9 @@
  * where the content is that of the last record. A record counts once its last word is written: a power cut at any moment leaves the record before.
  * Torn records are passed over. The number of erasures so far is in every record.
  *
- *   record: "KTL1", sequence (u32), bytes (u32), erasures with those for it (u32), CRC-32 of these 16 bytes, 0 (u32), CRC-32 of the content, its
- *           complement; then the content. A record begins at a multiple of 32 bytes.
+ *   record: "KTL1", sequence (u32), bytes (u32), erasures with those for it (u32), CRC-32 of these
+ *           16 bytes, 0 (u32), CRC-32 of the content, its complement; then the content. A record
+ *           begins at a multiple of 32 bytes.
  *
  * The two last numbers are written after the content. The flash is that of kt/adapter_slots.h, with any number of pages from 2 on and words of
  * at most 8 bytes. It takes contents of up to half of its pages, less 32 bytes. */

@@ -6,6 +6,7 @@ a window is cut into as many chunks as that takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -210,6 +211,8 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     assert isinstance(layer, Linear)
     if layer.rounding != "twice":
         raise packing.NotProved("rounds once")
+    if t.has("delta") and math.prod(layer.images(t)[1][:2]) == 1:
+        raise packing.NotProved("a single position with trained weights, of which a panel takes six")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point

@@ -60,7 +60,8 @@ class AdapterStrategy(FedAvg):  # type: ignore[misc, unused-ignore]
         return super().start(cast(Grid, Streaming(grid, self.window)), initial_arrays, *arguments, **options)
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
-        return super().configure_train(server_round + self.rounds_before, arrays, config, grid)
+        asked: Iterable[Message] = super().configure_train(server_round + self.rounds_before, arrays, config, grid)
+        return asked
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         metrics, key = WeightedMetrics(), self.weighted_by_key

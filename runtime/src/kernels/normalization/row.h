@@ -2,8 +2,11 @@
 #ifndef KT_NORMALIZATION_ROW_H
 #define KT_NORMALIZATION_ROW_H
 
+#include <stddef.h>
+
 #include "kt/kernels/normalization.h"
 #include "kt/numerics.h"
+#include "../../product/halves.h"
 
 #define FRACTION 8
 /* Bits of the variance below depth^2 codes^2. */
@@ -55,26 +58,39 @@ static inline kt_row row_with(int32_t sum, uint64_t squares, int32_t depth, uint
     return row;
 }
 
-static inline kt_row row_of(const int8_t *x, int32_t depth, uint64_t epsilon)
+/* Rows of int8 or of int16 values; the other is NULL. */
+typedef struct {
+    const int8_t *narrow;
+    const int16_t *wide;
+} kt_row_values;
+
+KT_INLINE int32_t value_of(kt_row_values x, int32_t i)
 {
-    int32_t sum = 0, i;
-    uint32_t squares = 0;
-    for (i = 0; i < depth; i++) {
-        sum += x[i];
-        squares += (uint32_t)(x[i] * x[i]);
-    }
-    return row_with(sum, squares, depth, epsilon);
+    return x.wide != NULL ? x.wide[i] : x.narrow[i];
 }
 
-static inline kt_row row_of_s16(const int16_t *x, int32_t depth, uint64_t epsilon)
+/* The rows behind so many values. */
+KT_INLINE kt_row_values values_behind(kt_row_values x, int32_t count)
+{
+    const kt_row_values rest = {x.wide != NULL ? NULL : x.narrow + count, x.wide != NULL ? x.wide + count : NULL};
+    return rest;
+}
+
+KT_INLINE kt_row row_of(kt_row_values x, int32_t depth, uint64_t epsilon)
 {
     int32_t sum = 0, i;
     uint64_t squares = 0;
+    uint32_t few = 0; /* squares of int8 values fit into 32 bits */
     for (i = 0; i < depth; i++) {
-        sum += x[i];
-        squares += (uint32_t)(x[i] * x[i]);
+        const int32_t value = value_of(x, i);
+        sum += value;
+        if (x.wide != NULL) {
+            squares += (uint32_t)(value * value);
+        } else {
+            few += (uint32_t)(value * value);
+        }
     }
-    return row_with(sum, squares, depth, epsilon);
+    return row_with(sum, squares + few, depth, epsilon);
 }
 
 /* (x - mean) / sqrt(variance + epsilon) in 2^-NORMALIZED_BITS. */
@@ -109,6 +125,46 @@ static inline int8_t through_row(const kt_layer_normalization_gradient_params *p
     const int64_t along = shift_round_wide(product * coarse(row, p->depth, x), COARSE_BITS);
     const int64_t rest = ((int64_t)p->depth * h - sum - along) * row->root;
     return kt_saturate8(kt_shift_round(kt_saturate32(shift_round_wide(rest, 30 - fraction + row->halvings)), p->shift));
+}
+
+KT_INLINE void normalize_rows(const kt_layer_normalization_params *params, kt_row_values x, const int32_t *beta, int8_t *y)
+{
+    const kt_layer_normalization_params p = *params;
+    const uint64_t epsilon = (uint64_t)p.epsilon << p.epsilon_shift;
+    int32_t r, i;
+    for (r = 0; r < p.rows; r++) {
+        const kt_row row = row_of(x, p.depth, epsilon);
+        for (i = 0; i < p.depth; i++) {
+            y[i] = scaled(&p, &row, i, value_of(x, i), beta[i]);
+        }
+        x = values_behind(x, p.depth);
+        y += p.depth;
+    }
+}
+
+/* fraction: as through_row. */
+KT_INLINE void gradients_of_rows(const kt_layer_normalization_gradient_params *params, const int8_t *g, kt_row_values x, int8_t *dx, int32_t fraction)
+{
+    const kt_layer_normalization_gradient_params p = *params;
+    const uint64_t epsilon = (uint64_t)p.epsilon << p.epsilon_shift;
+    int32_t r, i;
+    for (r = 0; r < p.rows; r++) {
+        const kt_row row = row_of(x, p.depth, epsilon);
+        int32_t sum = 0;
+        int64_t product = 0;
+        for (i = 0; i < p.depth; i++) {
+            const int32_t h = g[i] * kt_shift_round(p.gamma[i], 8);
+            sum += h;
+            product += (int64_t)h * coarse(&row, p.depth, value_of(x, i));
+        }
+        product = shift_round_wide(product, COARSE_BITS);
+        for (i = 0; i < p.depth; i++) {
+            dx[i] = through_row(&p, &row, g[i] * kt_shift_round(p.gamma[i], 8), sum, product, value_of(x, i), fraction);
+        }
+        g += p.depth;
+        x = values_behind(x, p.depth);
+        dx += p.depth;
+    }
 }
 
 #endif

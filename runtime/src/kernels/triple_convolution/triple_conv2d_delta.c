@@ -3,7 +3,6 @@
  * The panels of six positions hold the whole window, a chunk after the other; chunks are so short that any weights hold (triple.h), those that
  * training changes as well. Rows of the delta are laid beside each other as the product reads weights, a chunk of few rows at a time. */
 #include "kt/kernels/triple_convolution.h"
-#include "triple_row.h"
 #include "triple_trained.h"
 
 enum { KT_ANY_CHUNK = 60 }; /* values whose sums hold whatever their weights */

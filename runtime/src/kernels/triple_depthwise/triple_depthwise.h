@@ -105,6 +105,17 @@ static inline void kt_keep_rows(const kt_triple_band *band)
     }
 }
 
+/* The first row of a band's results. weights: of its channel; bias: as kt_triple_rows has it. */
+static inline kt_triple_rows kt_rows_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias)
+{
+    const kt_window *const window = &band->params->window;
+    const int32_t channels = window->output[KT_CHANNELS], line = window->output[KT_X] * channels;
+    const kt_triple_rows rows = {band->plane, band->y + band->first * line + band->channel, window->output[KT_X],
+                                 KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line,
+                                 band->third * line, weights, bias};
+    return rows;
+}
+
 /* Results of one of three rows and its two others, one window after the other. */
 KT_INLINE void kt_results_of_rows(const kt_triple_rows *rows, const kt_window *window, int32_t kernel_height, int32_t kernel_width, int32_t size,
                                   int32_t negative)
@@ -178,9 +189,7 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *wei
     const int32_t small = window->kernel[KT_Y] == 3 && window->kernel[KT_X] == 3;
     const int32_t dense = small && window->stride[KT_Y] == 1 && window->stride[KT_X] == 1 && window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1;
     const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
-    kt_triple_rows rows = {band->plane, band->y + band->first * line + band->channel, window->output[KT_X],
-                           KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line, band->third * line,
-                           weights, bias};
+    kt_triple_rows rows = kt_rows_of_band(band, weights, bias);
     int32_t left = band->group;
     if (three != NULL && dense && left > 1) {
         rows.bias = bias * 256;

@@ -99,9 +99,7 @@ static void results(const void *context, const kt_triple_band *band)
     const int32_t channels = window->output[KT_CHANNELS], line = window->output[KT_X] * channels, c = band->channel;
     const int32_t column = bands->params->rows == NULL ? c : bands->params->rows[c];
     kt_delta_channel channel = {bands->trained, {0, 0, 0, 0, 0}, c, 0, column, 0};
-    kt_triple_rows rows = {band->plane, band->y + band->first * line + c, window->output[KT_X],
-                           KT_ROW_WORDS * (int32_t)sizeof(uint32_t) * band->height, channels, line, band->second * line, band->third * line,
-                           bands->params->layer.stream + c * kt_words_of_taps(window), 0};
+    kt_triple_rows rows = kt_rows_of_band(band, bands->params->layer.stream + c * kt_words_of_taps(window), 0);
     int32_t left;
     channel.offset = -bands->params->layer.outside * kt_lay_codes(bands, window, column);
     channel.usual = kt_is_usual(bands->trained, c, 1, &channel.channel);
