@@ -314,7 +314,7 @@ class DepthwiseInputGradient(RequantizedGradient):
         several, channels = weights.shape[-1] // self.x_shape[3], self.x_shape[3]
 
         def part(tap: int) -> Array:
-            products = g * weights.reshape(-1, weights.shape[-1])[tap]
+            products: Array = g * weights.reshape(-1, weights.shape[-1])[tap]
             return products.reshape(*g.shape[:3], channels, several).sum(4) if several > 1 else products
 
         return self.window.scattered(part, (g.shape[0], *self.x_shape[1:]), np.result_type(g, weights))
