@@ -11,10 +11,11 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph, Parameter
 from ..options import AdapterOptions
+from ..passes.narrowed_training import Limits
 from ..peft import method_of, roles
 from ..plain_text import plain
 from .c_names import Code, c_array, c_string
-from .context import CAdapter
+from .context import CAdapter, CChannelLimits
 from .state_layout import state_layout
 
 HEADER_BYTES, CRC_BYTES = 128, 4
@@ -118,8 +119,29 @@ def slot_bytes(payload_bytes: int) -> int:
     return -(-payload_bytes // 8) * 8
 
 
-def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
-    """What the generated code says of the adapters that a graph takes."""
+AT_MOST = 0x8000
+"""KT_AT_MOST of the runtime."""
+
+
+def _limits(graph: Graph, limits: Sequence[Limits]) -> tuple[CChannelLimits, ...]:
+    numbers, found = {v.name: i for i, v in enumerate(state_layout(graph).adapter)}, []
+    for limit in limits:
+        marks = limit.at_low or (False,) * len(limit.channels)
+        channels = [c | (AT_MOST if low else 0) for c, low in zip(limit.channels, marks, strict=True)]
+        found.append(
+            CChannelLimits(
+                entry=numbers[limit.value],
+                count=len(channels),
+                channels=c_array(np.array(channels, np.uint16)),
+                limits=c_array(np.array(limit.limit, np.int32)) if limit.limit else Code(),
+                comment=plain(limit.value),
+            )
+        )
+    return tuple(found)
+
+
+def describe(graph: Graph, methods: str, options: AdapterOptions, limits: Sequence[Limits] = ()) -> CAdapter:
+    """What the generated code says of the adapters that a graph takes. limits: on their values."""
     entries = entries_of(graph)
     table, layers, key = write_table(entries), layers_of(entries), options.public_key
     assert key is None or isinstance(key, bytes), "files of keys are read before"
@@ -140,4 +162,5 @@ def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
         test_samples=0 if options.self_test is None else len(options.self_test[1]),
         test_permitted=options.permitted,
         private=options.private_updates,
+        limits=_limits(graph, limits),
     )

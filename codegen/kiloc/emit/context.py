@@ -65,6 +65,18 @@ class CBlock:
 
 
 @dataclass(frozen=True)
+class CChannelLimits:
+    """What a value of an adapter has to keep: `passes/narrowed_training.py`."""
+
+    entry: int
+    count: int
+    channels: Code
+    limits: Code
+    """"" of codes."""
+    comment: str
+
+
+@dataclass(frozen=True)
 class CAdapter:
     """The adapters that a model takes: made by `adapter_table.describe`."""
 
@@ -88,6 +100,7 @@ class CAdapter:
     test_permitted: int
     private: bool
     """Whether the build brings what makes updates private."""
+    limits: tuple[CChannelLimits, ...] = ()
 
 
 @dataclass(frozen=True)
