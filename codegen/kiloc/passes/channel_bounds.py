@@ -117,7 +117,7 @@ def is_narrowable(graph: Graph, node: Node) -> bool:
         return False
     weights = graph.type(node.inputs["weights"])
     channels = weights.shape[3 if isinstance(node.op, DepthwiseConv2D) else 0]
-    several = channels == graph.type(node.outputs[0]).shape[-1] < graph.type(node.outputs[0]).size
+    several = 1 < channels == graph.type(node.outputs[0]).shape[-1] < graph.type(node.outputs[0]).size
     return several and any(graph.values[v].is_state for v in node.inputs.values())
 
 

@@ -148,7 +148,11 @@ def _steps(graph: Graph, bounds: Mapping[str, Bounds], quiet: Mapping[str, Mask]
             x, y = node.inputs["x"], node.outputs[0]
             if isinstance(node.op, LoRADown) or graph.type(y).shape[-1] == graph.type(node.inputs["weights"]).shape[0]:
                 known = bounds[x].constant & (True if quiet is None else quiet[x])
-                yield _Step((x,), y, reads=_read_by_lora(graph, node, bounds[x], known) if isinstance(node.op, LoRADown) else _reads(graph, node, bounds[x], known))
+                yield _Step(
+                    (x,),
+                    y,
+                    reads=_read_by_lora(graph, node, bounds[x], known) if isinstance(node.op, LoRADown) else _reads(graph, node, bounds[x], known),
+                )
         else:
             source = source_channels(graph, node)
             if source is not None:

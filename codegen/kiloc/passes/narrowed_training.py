@@ -90,6 +90,8 @@ def narrowed_training(attached: Graph, calibrated: Graph, options: Options) -> N
     bounds = channel_bounds(attached, options.train and options.optimizer.weight_decay > 0)
     active = _active(attached)
     kept = needed_channels(attached, bounds, _quiet(attached, bounds, active), _largest_scales(attached, active))
+    if all(mask.all() for mask in kept.values()):
+        return None
     usual = needed_channels(attached, channel_bounds(attached))
     if all((usual[v] <= mask).all() for v, mask in kept.items()):
         return None
