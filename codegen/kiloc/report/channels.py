@@ -26,7 +26,7 @@ def constant_channels(c: Compilation) -> dict[str, Any]:
     decays = c.options.train and bool(c.options.methods) and c.options.optimizer.weight_decay > 0
     parts, sizes = {"before": before, "after": after}, {"macs": total_macs, "weights": _weights}
     bounds, layers = channel_bounds(before, decays), _layers(before)
-    entries = []
+    entries = list[dict[str, Any]]()
     for node, narrow in zip(layers, _layers(after), strict=True):
         entry = {"layer": node.name, "channels": _channels(before, node), "removed": _channels(before, node) - _channels(after, narrow)}
         entry |= {"inputs_removed": before.type(node.inputs["x"]).shape[-1] - after.type(narrow.inputs["x"]).shape[-1]}
@@ -53,7 +53,9 @@ def _stay(c: Compilation, graph: Graph, proved: Mapping[str, int], removed: Mapp
             continue
         layer = graph.node(node.name)
         trained = [o for o, v in layer.inputs.items() if graph.values[v].is_state]
-        if trained and layer.outputs[0] in unmasked:
+        if trained and why_channels_stay(c.options):
+            why = why_channels_stay(c.options)
+        elif trained and layer.outputs[0] in unmasked:
             why = "a loss reads them, whose gradient is not masked"
         elif "delta" in trained:
             why = "a delta of the weights is trained, which may move them"
@@ -62,8 +64,7 @@ def _stay(c: Compilation, graph: Graph, proved: Mapping[str, int], removed: Mapp
         elif proved[node.name] < constant:
             why = "training may move them, or what comes before them"
         else:
-            why = why_channels_stay(c.options) if trained else ""
-            why = why or "what reads them needs them: a border, trained values, the largest scale, or a count in fours"
+            why = "what reads them needs them: a border, trained values, the largest scale, or a count in fours"
         yield {"layer": node.name, "constant": constant, "removed": removed[node.name], "why": why}
 
 

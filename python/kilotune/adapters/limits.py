@@ -35,10 +35,8 @@ class ChannelLimits:
     def moved(self, values: NDArray[Any]) -> int | None:
         """The first channel that values [rows, columns] of the entry move; None where they move none."""
         chosen = values.reshape(-1)[list(self.channels)] if len(values) == 1 else values[list(self.channels)]
-        if self.limits:
-            beyond = np.where(self.at_most, chosen > self.limits, chosen < self.limits)
-        else:
-            beyond = (chosen.reshape(len(chosen), -1) != 0).any(1)
+        codes = chosen.reshape(len(chosen), -1)
+        beyond = np.where(self.at_most, chosen > self.limits, chosen < self.limits) if self.limits else (codes != 0).any(1)
         return self.channels[int(beyond.argmax())] if beyond.any() else None
 
 
