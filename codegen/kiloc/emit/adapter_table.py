@@ -15,7 +15,8 @@ from ..passes.narrowed_training import Limits
 from ..peft import method_of, roles
 from ..plain_text import plain
 from .c_names import Code, c_array, c_string
-from .context import CAdapter, CChannelLimits
+from .channel_limits import channel_limits
+from .context import CAdapter
 from .state_layout import state_layout
 
 HEADER_BYTES, CRC_BYTES = 128, 4
@@ -119,27 +120,6 @@ def slot_bytes(payload_bytes: int) -> int:
     return -(-payload_bytes // 8) * 8
 
 
-AT_MOST = 0x8000
-"""KT_AT_MOST of the runtime."""
-
-
-def _limits(graph: Graph, limits: Sequence[Limits]) -> tuple[CChannelLimits, ...]:
-    numbers, found = {v.name: i for i, v in enumerate(state_layout(graph).adapter)}, []
-    for limit in limits:
-        marks = limit.at_low or (False,) * len(limit.channels)
-        channels = [c | (AT_MOST if low else 0) for c, low in zip(limit.channels, marks, strict=True)]
-        found.append(
-            CChannelLimits(
-                entry=numbers[limit.value],
-                count=len(channels),
-                channels=c_array(np.array(channels, np.uint16)),
-                limits=c_array(np.array(limit.limit, np.int32)) if limit.limit else Code(),
-                comment=plain(limit.value),
-            )
-        )
-    return tuple(found)
-
-
 def describe(graph: Graph, methods: str, options: AdapterOptions, limits: Sequence[Limits] = ()) -> CAdapter:
     """What the generated code says of the adapters that a graph takes. limits: on their values."""
     entries = entries_of(graph)
@@ -162,5 +142,5 @@ def describe(graph: Graph, methods: str, options: AdapterOptions, limits: Sequen
         test_samples=0 if options.self_test is None else len(options.self_test[1]),
         test_permitted=options.permitted,
         private=options.private_updates,
-        limits=_limits(graph, limits),
+        limits=channel_limits(graph, limits),
     )

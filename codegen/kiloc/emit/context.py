@@ -23,6 +23,7 @@ from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
+from .channel_limits import CChannelLimits
 from .features import CFeatures, c_features
 from .new_classes import CNewClasses, c_new_classes
 from .replay import CReplay, c_replay, front_of
@@ -62,18 +63,6 @@ class CBlock:
     size: int
 
     ROLES: ClassVar[dict[str, str]] = {"master": "master", "master_exponent": "master_exponent", "codes": "value", "exponent": "exponent"}
-
-
-@dataclass(frozen=True)
-class CChannelLimits:
-    """What a value of an adapter has to keep: `passes/narrowed_training.py`."""
-
-    entry: int
-    count: int
-    channels: Code
-    limits: Code
-    """"" of codes."""
-    comment: str
 
 
 @dataclass(frozen=True)
