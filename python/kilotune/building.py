@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, InformationMaximisation, Options, as_loss, compile_graph, head_of
 from kiloc.continual import offsets as replay_offsets
-from kiloc.emit import ModelContext, keep_templates, shard_layout, state_layout
+from kiloc.emit import ModelContext, entries_of, keep_templates, shard_layout, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, node_types, print_graph, run
 from kiloc.ops import output_scales, tokens_of
@@ -342,6 +342,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
         **(_information(loss) if isinstance(loss, InformationMaximisation) and c.train else {}),
         **({"moments": _moments(c)} if c.options.moments and c.train else {}),
+        **({"channel_limits": _channel_limits(c)} if c.limits else {}),
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
@@ -400,6 +401,15 @@ def _new_classes(c: Compilation) -> dict[str, Any]:
     return {"known": plan.known, "closed": list(plan.closed), "biases_at": state_layout(c.graph).offset(plan.bias)}
 
 
+def _channel_limits(c: Compilation) -> list[dict[str, Any]]:
+    """What adapters have to keep of channels that the build computes without."""
+    names = {v.name: e.name for v, e in zip(state_layout(c.graph).adapter, entries_of(c.graph), strict=True)}
+    return [
+        {"value": names[x.value], "layer": x.layer, "channels": list(x.channels), "limits": list(x.limit), "at_most": list(x.at_low)}
+        for x in c.limits
+    ]
+
+
 def _moments(c: Compilation) -> list[dict[str, Any]]:
     """Where a state holds moments of which layer, and what those of the calibration samples are."""
     graph, state, x = c.graph, state_layout(c.graph), c.options.calibration
@@ -436,6 +446,7 @@ def _options(c: Compilation) -> dict[str, Any]:
         "buffers": c.options.buffers,
         "offload": c.options.offload,
         "backward_weights": c.options.backward_weights,
+        "constant_channels": c.options.constant_channels,
         "sharing": sorted(c.train.graph.shared) if c.train else [],
     }
 

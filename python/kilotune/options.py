@@ -81,6 +81,9 @@ class Memory:
     backward_weights: str = "auto"
     """Which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference, which is slower;
     "auto", shared only as far as the `flash` budget asks for. The results are the same."""
+    constant_channels: str = "all"
+    """Which channels that hold one value for every input are computed without: "all" that can go without a change of any result, also where
+    layers are trained; "frozen", those in front of everything trained, which takes any adapter, also one that moves such a channel."""
     optimal: bool = False
     """Search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]')."""
     front: bool = False
@@ -126,6 +129,7 @@ class SingleOptions(TypedDict, total=False):
     offload: str
     slow_memory: str | None
     backward_weights: str
+    constant_channels: str
     optimal: bool
     front: bool
     profile: str
@@ -184,6 +188,7 @@ def compile_options(
         by_position=target.by_position, target=target.core, profile=target.profile, size=target.size, speed=target.speed,
         attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
+        constant_channels=memory.constant_channels,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,
         class_names=tuple(class_names), features=features, replay=training.replay,

@@ -23,6 +23,7 @@ from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
+from .channel_limits import CChannelLimits
 from .features import CFeatures, c_features
 from .new_classes import CNewClasses, c_new_classes
 from .replay import CReplay, c_replay, front_of
@@ -88,6 +89,7 @@ class CAdapter:
     test_permitted: int
     private: bool
     """Whether the build brings what makes updates private."""
+    limits: tuple[CChannelLimits, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..adapters import Adapter
+from ..adapters.limits import moved_channel
 from . import data, judgement, plausible, recipe, renormalise, training
 from .calls import one_at_a_time
 from .data import Samples
@@ -342,6 +343,15 @@ class Device(Interface):
                 self.name,
                 f"the adapter has {len(adapter)} bytes, this build's have {self.manifest.adapter_bytes}",
                 "build with the method, rank and layers that the adapter was trained with",
+            )
+        moved = moved_channel(adapter, self.manifest.channel_limits)
+        if moved is not None:
+            limit, channel = moved
+            raise DeviceError(
+                self.name,
+                f"the adapter moves channel {channel} of layer '{limit.layer}' (by {limit.value}), which is constant in the model and which "
+                "this build computes without",
+                'build with constant_channels="frozen", which keeps the channels of trained layers',
             )
 
     # ---- Stored adapters ----

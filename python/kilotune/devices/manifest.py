@@ -15,6 +15,7 @@ from kiloc.emit import SlicedStep, Written
 from kiloc.features import FrontEnd, front_end
 
 from .._version import __version__
+from ..adapters.limits import ChannelLimits
 from ..files import read_json, recover
 from .errors import DeviceError
 from .new_classes import NewClasses, new_classes
@@ -129,6 +130,8 @@ class Manifest:
     moments: tuple[dict[str, Any], ...]
     """Layers whose moments the state keeps: "layer", "at" which byte, "floor" of its clamp, "units": codes of a step of each channel's bias, and
     "source": the moments of the original domain."""
+    channel_limits: tuple[ChannelLimits, ...]
+    """Of channels that the build computes without: what adapters have to keep."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
@@ -238,6 +241,7 @@ class Manifest:
             diversity=float(data.get("diversity", 1.0)),
             prior=tuple(float(share) for share in data.get("prior") or ()),
             moments=tuple(dict(layer) for layer in data.get("moments", [])),
+            channel_limits=tuple(ChannelLimits.read(entry) for entry in data.get("channel_limits", [])),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
