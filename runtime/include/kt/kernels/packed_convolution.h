@@ -95,6 +95,26 @@ void kt_packed_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params,
                                      const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                                      const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* layer               as for a layer without LoRA; fold NULL: the bias is frozen
+ * addend_limit        an addend beyond it leaves every result at its clamp, whatever the bias within bias_limit
+ * addend              of each channel the addend_multiplier of kt_conv2d_params and its addend_shift less least_shift, which is the least of all
+ * rank                as there
+ * An addend that is shifted to the right is within rank * 2^13: beside a trained bias beyond bias_limit it makes no difference. */
+typedef struct {
+    kt_packed_conv2d_params layer;
+    const int32_t *addend;
+    int32_t least_shift;
+    int32_t addend_limit;
+    int32_t rank;
+} kt_packed_lora_params;
+
+/* kt_conv2d_lora_s8 where the clamp is all of int8, and under a ReLU as kt_packed_conv2d_relu_s8: the product starts from the bias and the addend
+ * of each position, and requantises. scratch: as without LoRA, never NULL. */
+void kt_packed_lora_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                       const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+void kt_packed_lora_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                            const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+
 /* rows: as in kt_conv2d_params. packed_rows: rows of the delta, where scratch has room for them behind the panel, 0 where it has none. */
 typedef struct {
     kt_packed_conv2d_lora_params layer;
