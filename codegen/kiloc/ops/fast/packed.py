@@ -66,7 +66,8 @@ MOST_IN_PARTS = 256
 class PackedLinear(Op):
     """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
 
-    layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias. addend_limit: of LoRA's addend.
+    layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias. addend_limit: of what
+    LoRA adds.
     on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream.
     """
 
@@ -245,7 +246,12 @@ class PackedLinear(Op):
         scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale)
         least = int(offset.min())
         table = np.stack([scale, offset - least], 1).astype(np.int32).ravel()
-        return {"addend": Table("lora_scales", "int32_t", table), "least_shift": least, "addend_limit": self.addend_limit, "rank": t.type("lora_b").shape[1]}
+        return {
+            "addend": Table("lora_scales", "int32_t", table),
+            "least_shift": least,
+            "addend_limit": self.addend_limit,
+            "rank": t.type("lora_b").shape[1],
+        }
 
     def _addend_fields(self, t: NodeTypes) -> dict[str, Field]:
         """What LoRA or a delta adds: nothing where there is neither."""
@@ -268,10 +274,12 @@ def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
 
 
 def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The same with the scratch on the stack; windows that are too large for it in parts. Raises NotProved."""
+    """The same with the scratch on the stack; windows that are too large for it in parts; with LoRA sums, which take less of it. Raises NotProved."""
     found, added, slow = packed(node, t, values)
     op = found.op
     assert isinstance(op, PackedLinear)
+    if op.form.startswith("lora"):
+        return (*_summed(node, t, replace(op, form="sums", limit=0, addend_limit=0), values), packing.MEMORY)
     constants = {v.name: v.type for v in added}
     bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
     if op.form not in ("relu", "any") or t.has("gain"):
@@ -307,9 +315,17 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
             return (*_requantized(node, t, op, values, weights), slow)
         except packing.NotProved as reason:
             slow = str(reason)
+    return (*_summed(node, t, op, values), slow)
+
+
+def _summed(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value]) -> tuple[Node, list[Value]]:
+    """With a product that gives int32 sums."""
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64).reshape(constant.shape[0], -1)
     stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
-    inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-z * weights.sum(1)))
-    return replace(node, op=op, inputs=inputs), added, slow
+    inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-t.type("x").zero_point * weights.sum(1)))
+    return replace(node, op=op, inputs=inputs), added
 
 
 def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:

@@ -155,7 +155,7 @@ void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *p
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 /* kt_conv2d_path_input_gradient_s8 without a gain, in the same way, always with scratch. path_channels, path_multiplier, path_shift, path_rows: as
- * there. Of a delta path_g is g, over which dx may lie as without a path. */
+ * there. path_limit: what LoRA may add before sums with half a unit of the result leave int32; 0: not known. Of a delta path_g is g, over which dx may lie as without a path. */
 typedef struct {
     kt_window window;
     const int32_t *stream;
@@ -165,6 +165,7 @@ typedef struct {
     int32_t path_channels;
     int32_t path_multiplier;
     int32_t path_shift;
+    int32_t path_limit;
     const int16_t *path_rows;
 } kt_packed_path_input_gradient_params;
 
