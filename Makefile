@@ -135,7 +135,7 @@ bench-sequences: setup  ## memory of attention by length of a sequence, and a tr
 	$(BIN)/python benchmarks/sequences.py --write docs/sequences.md
 
 bench-language: setup  ## bits a character, memory and instructions of a language model that learns, beside float training
-	$(BIN)/python benchmarks/language.py --write docs/language.md
+	$(BIN)/python benchmarks/language.py --long --keep build/language.json --write docs/language.md
 
 bench-reversible: setup  ## memory and work of reversible networks by the number of blocks, beside checkpoints
 	$(BIN)/python benchmarks/reversible.py --write docs/reversible.md

@@ -63,7 +63,7 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
         is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
         portable = kernels_of(target) == "mve" and isinstance(node.op, Linear | DepthwiseConv2D)
         return Choice(node, (), WIDE if is_slow else WITHOUT_HELIUM if portable else "")
-    saving = (savings or {}).get(_layer(node), 0)
+    saving = (savings or {}).get(layer_of(node), 0)
     if saving == LAVISH:
         try:
             chosen, values, slow = winograd_packed(node, node_types(graph, node), graph.values)
@@ -208,7 +208,7 @@ def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = N
     return replace(graph, values={**values, **added}, nodes=tuple(nodes))
 
 
-def _layer(node: Node) -> str:
+def layer_of(node: Node) -> str:
     """The node that this one computes again, or a stripe of."""
     return AGAIN.sub("", AGAIN.sub("", node.name).partition(STRIPE)[0])
 
