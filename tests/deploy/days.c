@@ -85,6 +85,20 @@ static void start(tiny_model *m, kt_state_store *store)
     put("state ", kt_crc32(0, m->state, sizeof *m->state));
 }
 
+/* In slices, between which the model infers. */
+static void learn(tiny_model *m, const int32_t *labels, int day)
+{
+    int8_t output[TINY_OUTPUT_BYTES];
+    for (int step = 0; step < 8 * LEARN; step++) {
+        const kt_target target = {labels[step % LEARN], NULL};
+        int done = 0;
+        while (!done) {
+            tiny_train_slice(m, days_x[step % LEARN], &target, TINY_SLICE_INSTRUCTIONS, NULL, &done);
+            tiny_infer(m, days_x[day], output);
+        }
+    }
+}
+
 int main(void)
 {
     static int8_t output[TINY_OUTPUT_BYTES];
@@ -121,14 +135,7 @@ int main(void)
         }
         if (day % 3 == 2) { /* days 2, 5 and 8; the second time with labels that are wrong, the third time the power is cut */
             kt_guard_begin(&guard);
-            for (int step = 0; step < 8 * LEARN; step++) {
-                const kt_target target = {(day == 5 ? wrong : right)[step % LEARN], NULL};
-                int done = 0;
-                while (!done) {
-                    tiny_train_slice(&m, days_x[step % LEARN], &target, TINY_SLICE_INSTRUCTIONS, NULL, &done);
-                    tiny_infer(&m, days_x[day], output);
-                }
-            }
+            learn(&m, day == 5 ? wrong : right, day);
             const kt_status status = kt_guard_end(&guard);
             put("guard ", (uint32_t)status);
             put("before ", guard.before);

@@ -47,6 +47,19 @@ static void put(uint32_t value, int digits)
     }
 }
 
+static void put_wear(const kt_recorder *recorder)
+{
+    uint32_t most = 0, least = UINT32_MAX, all = 0;
+    for (int i = 0; i < PAGES; i++) {
+        most = erased[i] > most ? erased[i] : most;
+        least = erased[i] < least ? erased[i] : least;
+        all += erased[i];
+    }
+    put(most - least, 2);
+    put(all == recorder->erasures, 2);
+    put(recorder->erasures, 8);
+}
+
 /* Also ends the emulator. */
 static int leave(void)
 {
@@ -104,17 +117,9 @@ int main(void)
             status |= (uint32_t)kt_recorder_replay_step(&recorder, loss);
         }
     }
-    uint32_t most = 0, least = UINT32_MAX, all = 0;
-    for (int i = 0; i < PAGES; i++) {
-        most = erased[i] > most ? erased[i] : most;
-        least = erased[i] < least ? erased[i] : least;
-        all += erased[i];
-    }
     put(status, 2);
     put(failed, 2);
-    put(most - least, 2);
-    put(all == recorder.erasures, 2);
-    put(recorder.erasures, 8);
+    put_wear(&recorder);
     for (size_t i = 0; i < sizeof cells; i++) {
         put(((const uint8_t *)cells)[i], 2);
     }

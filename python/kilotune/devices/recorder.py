@@ -30,6 +30,7 @@ WRAPPED = (
     "_load_adapter",
     "_remember",
     "_replay_step",
+    "_replay_slice",
     "_add_class",
 )
 
@@ -106,6 +107,11 @@ class Recorder:
         self._expected = self._crc() if self._steps % self.every == 0 else UNCHECKED
         number = self._sample(sample, values)
         self._writer.add(Kind.STEP, struct.pack("<IifI", number, label, loss, self._expected) + struct.pack(f"<{len(kernels)}I", *kernels))
+
+    def _replayed(self, loss: float) -> None:
+        self._steps += 1
+        self._expected = self._crc() if self._steps % self.every == 0 else UNCHECKED
+        self._writer.add(Kind.REPLAY, struct.pack("<fI", loss, self._expected))
 
     # ---- Calls ----
 
@@ -200,12 +206,19 @@ class Recorder:
         def replay_step() -> float:
             self._unchanged()
             loss = float(call())
-            self._steps += 1
-            self._expected = self._crc() if self._steps % self.every == 0 else UNCHECKED
-            self._writer.add(Kind.REPLAY, struct.pack("<fI", loss, self._expected))
+            self._replayed(loss)
             return loss
 
         return replay_step
+
+    def _replay_slice(self, call: Any) -> Any:
+        def replay_slice(instructions: int) -> float | None:
+            loss: float | None = call(instructions)
+            if loss is not None:
+                self._replayed(loss)
+            return loss
+
+        return replay_slice
 
     def _add_class(self, call: Any) -> Any:
         def add_class(sample: bytes) -> int:
