@@ -204,9 +204,6 @@ def _check_sliced(options: Options) -> None:
     if options.buffers == "arena":
         what = "the arena's inputs are those of inference, and a step that is cut keeps its own"
         raise CompileError(where, what, 'pass buffers="caller"')
-    beside = "a replay buffer" if options.replay else "a head with room" if any(getattr(m, "extra_classes", None) for m in options.methods) else ""
-    if beside:
-        raise CompileError(where, f"{beside} is asked for, whose samples would come between two slices", "leave one of them out")
 
 
 def _check_sharing(options: Options) -> None:

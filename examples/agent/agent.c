@@ -354,6 +354,7 @@ static const command commands[] = {
     [40] = {kt_lessons_remember, WITH_MODEL | MEASURED},
     [41] = {kt_lessons_replay, WITH_MODEL | MEASURED},
     [42] = {kt_lessons_add_class, WITH_MODEL | MEASURED},
+    [43] = {kt_steps_replay, WITH_MODEL | MEASURED},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */

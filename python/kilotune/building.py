@@ -390,7 +390,8 @@ def _replay(c: Compilation) -> dict[str, Any]:
     """Where the replay buffer lies in a state, and what an entry is."""
     assert c.context.replay is not None
     plan = c.context.replay.plan
-    named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    named: dict[str, Any] = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    named["memory"] = plan.options.memory
     return {**named, "at": replay_offsets(state_layout(c.graph))}
 
 

@@ -70,6 +70,7 @@ class Command(enum.IntEnum):
     REMEMBER = 40
     REPLAY = 41
     ADD_CLASS = 42
+    REPLAY_SLICE = 43
 
 
 MEASURED = {
@@ -80,6 +81,7 @@ MEASURED = {
     Command.REMEMBER: "remember",
     Command.REPLAY: "replay_step",
     Command.ADD_CLASS: "add_class",
+    Command.REPLAY_SLICE: "replay_slice",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -310,6 +312,10 @@ class AgentDevice(Device):
     def _replay_step(self) -> float:
         (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
         return float(loss)
+
+    def _replay_slice(self, instructions: int) -> float | None:
+        done, loss = struct.unpack("<Bf", self.link.request(Command.REPLAY_SLICE, struct.pack("<I", instructions)))
+        return float(loss) if done else None
 
     def _add_class(self, sample: bytes) -> int:
         self._write(Command.WRITE_INPUT, sample)

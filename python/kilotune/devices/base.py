@@ -110,11 +110,7 @@ class Device(Interface):
         build without slice_instructions has no slices. reset, set_state and load_adapter give up a step that was left.
         """
         self._check_training()
-        if not self.manifest.steps:
-            raise DeviceError(self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, for example")
-        budget = self.manifest.slice_instructions or 0 if instructions is None else instructions
-        if not 1 <= budget < 2**32:
-            raise ValueError(f"instructions is {instructions}: it must be from 1 to 4294967295")
+        budget = self._slice(instructions)
         sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
         if len(sample) != 1:
             raise ValueError(f"x holds {len(sample)} samples: train_slice takes one")
@@ -138,6 +134,11 @@ class Device(Interface):
         """train_step on a sample that is drawn from the replay buffer; its loss."""
         self._check_replay()
         return self._replay_step()
+
+    def replay_slice(self, instructions: int | None = None) -> float | None:
+        """A slice of a replay_step, as train_slice: None while there is more to do, then the loss. Until then no other step can be begun."""
+        self._check_replay()
+        return self._replay_slice(self._slice(instructions))
 
     def replay_buffer(self) -> ReplayContent:
         """What the replay buffer holds."""

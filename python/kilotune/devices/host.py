@@ -104,14 +104,14 @@ class HostDevice(Device):
         )
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        function = getattr(self._model if self._sliced is None or name != "train_slice" else self._sliced, name)
+        function = getattr(self._sliced if self._sliced is not None and name in ("train_slice", "replay_slice") else self._model, name)
         if function == self._ffi.NULL:
             check_status(7, f"{self.name}, {name}")
         with _slow_memory if self.manifest.page_bytes else nullcontext():
             start = time.perf_counter_ns()
             result = function(self._storage.pointer, *arguments)
         elapsed = time.perf_counter_ns() - start
-        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "add_class", "apply"):
+        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "replay_slice", "add_class", "apply"):
             self._measured = (name, elapsed)
         self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
         return result
@@ -202,6 +202,11 @@ class HostDevice(Device):
     def _replay_step(self) -> float:
         self._do("replay_step", self._loss)
         return float(self._loss[0])
+
+    def _replay_slice(self, instructions: int) -> float | None:
+        done = self._ffi.new("int *")
+        self._do("replay_slice", instructions, self._loss, done)
+        return float(self._loss[0]) if done[0] else None
 
     def _add_class(self, sample: bytes) -> int:
         self._input.set(sample)
