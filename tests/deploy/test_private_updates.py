@@ -23,7 +23,7 @@ from .board_programs import linked, printed
 from .programs import SANITIZERS
 
 SIZE = 60
-CASES = [(65536, 0), (5000, 1), (5000, 40), (1 << 20, 4096), (1, 300)]
+CASES = [(65536, 0), (5000, 1), (5000, 40), (1 << 20, 1 << 20), (1, 300)]
 
 
 def updates() -> list[tuple[int, int, bytes, int, Any]]:
@@ -92,7 +92,7 @@ def test_norm_is_bounded(seed: int, clip: int, bits: int) -> None:
 
 def test_refusals() -> None:
     update = np.zeros(4, np.int64)
-    for arguments in ((0, 1, bytes(32), 0), (1, 5000, bytes(32), 0), (1, 1, bytes(31), 0), (1, 1, bytes(32), -1)):
+    for arguments in ((0, 1, bytes(32), 0), (1, 2**20 + 1, bytes(32), 0), (1, 1, bytes(31), 0), (1, 1, bytes(32), -1)):
         with pytest.raises(ValueError, match=r"clip|key"):
             federated.private_update(update, *arguments)
 

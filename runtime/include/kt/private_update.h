@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-enum { KT_PRIVATE_LIMIT = 1 << 23, KT_PRIVATE_SIZE = 1 << 16, KT_PRIVATE_CLIP = 1 << 20, KT_PRIVATE_SIGMA = 1 << 12 };
+enum { KT_PRIVATE_LIMIT = 1 << 23, KT_PRIVATE_SIZE = 1 << 16, KT_PRIVATE_CLIP = 1 << 20, KT_PRIVATE_SIGMA = 1 << 20 };
 
 /* clip: largest norm, 1 to KT_PRIVATE_CLIP. sigma: 0 for no noise, up to KT_PRIVATE_SIGMA. nonce: number of the round and
  * whatever else, another one for each update. */

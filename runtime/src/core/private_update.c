@@ -141,15 +141,15 @@ static int64_t laplace(stream *s, uint64_t t)
     }
 }
 
-/* P(x) proportional to exp(-x^2 / 2 sigma^2) */
+/* P(x) proportional to exp(-x^2 / 2 sigma^2). Algorithm 3 of the source with t = sigma instead of sigma + 1: it is exact for any t,
+ * and with this one what is accepted depends on (|y| - sigma)^2 / 2 sigma^2 alone, whose terms are small. */
 static int64_t gaussian(stream *s, uint64_t sigma)
 {
-    const uint64_t t = sigma + 1, square = sigma * sigma;
     for (;;) {
-        const int64_t y = laplace(s, t);
-        const uint64_t far = (uint64_t)(y < 0 ? -y : y) * t;
-        const uint64_t apart = far > square ? far - square : square - far;
-        if (survives(s, apart * apart, 2 * square * t * t)) {
+        const int64_t y = laplace(s, sigma);
+        const uint64_t far = (uint64_t)(y < 0 ? -y : y);
+        const uint64_t apart = far > sigma ? far - sigma : sigma - far;
+        if (survives(s, apart * apart, 2 * sigma * sigma)) {
             return y;
         }
     }
