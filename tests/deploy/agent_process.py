@@ -49,8 +49,9 @@ def program(resident: int = 3, flash: int = FLASH, adapter: int = ADAPTER_BYTES)
         toolchain._Unit(agent / "kt_adapters.c", macros(stored), include),
     ]
     units += [toolchain._Unit(agent / f"{name}.c", macros({}), include) for name in ("kt_link", "kt_steps", "kt_lessons")]
+    units += [toolchain._Unit(agent / "kt_private.c", macros({"PRIVATE": 3, "ADAPTER_BYTES": adapter}), include)]
     units += [toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
-    units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots")]
+    units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots", "state_store", "private_update")]
     return toolchain._link(toolchain._Program(compilers.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
 
 
