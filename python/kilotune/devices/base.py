@@ -7,7 +7,6 @@ in the same order.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
@@ -23,8 +22,8 @@ from .data import Samples
 from .errors import DeviceError
 from .gate import Gate
 from .history import History
-from .interface import LARGEST_CLIP, LARGEST_SIGMA, NO_SECRET, Interface
 from .judgement import Judgement, Nearness
+from .private_updates import PrivateUpdates
 from .progress import bar
 from .recorder import Recorder
 from .recordings import next_inputs
@@ -40,7 +39,7 @@ Progress = bool | Callable[[], None] | None
 
 
 @one_at_a_time
-class Device(Interface):
+class Device(PrivateUpdates):
     """A model that runs somewhere. A context manager; `close` may be called more than once, everything else raises DeviceError after it.
 
     Threads may share a device: whole calls follow each other, so that results are those of one thread.
@@ -344,28 +343,6 @@ class Device(Interface):
                 f"the adapter has {len(adapter)} bytes, this build's have {self.manifest.adapter_bytes}",
                 "build with the method, rank and layers that the adapter was trained with",
             )
-
-    def private_update(self, since: Adapter, clip: int, sigma: int) -> NDArray[np.int64]:
-        """What was learned since an adapter, bounded and noised by the device's own C: the units of `kilotune.federated.private_update`.
-
-        The key of the noise stays on the device, and no two updates have the same noise: a board keeps their number in its flash. A device without
-        a secret is given 32 bytes of this computer's random numbers. sigma: from 1 on. Raises DeviceError in a build without `private_updates`.
-        """
-        self._check_private()
-        self._check_adapter(since)
-        for name, value, largest in (("clip", clip, LARGEST_CLIP), ("sigma", sigma, LARGEST_SIGMA)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= largest:
-                raise ValueError(f"{name} is {value!r}: pass an integer from 1 to {largest:,}, in units of 2^-16")
-        if self._seed_noise(b"") == NO_SECRET:
-            self._seed_noise(secrets.token_bytes(32))
-        return np.frombuffer(self._private_update(since.data, int(clip), int(sigma)), "<i4").astype(np.int64)
-
-    def seed_noise(self, entropy: bytes) -> int:
-        """Mix 32 secret bytes into the key of the device's noise; what was unknown of it stays so. Returns how many updates it has made."""
-        self._check_private()
-        if len(entropy) != 32:
-            raise ValueError(f"entropy has {len(entropy)} bytes: pass 32, such as secrets.token_bytes(32)")
-        return self._seed_noise(entropy)
 
     # ---- Stored adapters ----
 

@@ -20,9 +20,6 @@ from .replay import ReplayLayout
 
 AREAS = ("arena", "state")
 """Memory that `_checksums` tells about."""
-NO_SECRET = 2**32 - 1
-LARGEST_CLIP, LARGEST_SIGMA = 2**20, 2**20
-"""Of kt/private_update.h."""
 
 
 class Interface(Calls, ABC):
@@ -81,14 +78,6 @@ class Interface(Calls, ABC):
     @abstractmethod
     def _load_adapter(self, adapter: bytes) -> None: ...
 
-    @abstractmethod
-    def _seed_noise(self, entropy: bytes) -> int:
-        """Mix 32 bytes into the secret of the noise, or none; updates so far, NO_SECRET before the first ones."""
-
-    @abstractmethod
-    def _private_update(self, since: bytes, clip: int, sigma: int) -> bytes:
-        """int32 for each value of an update."""
-
     def _train_slice(self, sample: bytes, label: int, values: bytes, instructions: int) -> float | None:
         """A slice of a training step: its loss when it is done."""
         raise NotImplementedError
@@ -125,12 +114,6 @@ class Interface(Calls, ABC):
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
-
-    def _check_private(self) -> None:
-        self._check_training()
-        if not self.manifest.private_updates:
-            hint = "build it with adapters=kt.AdapterOptions(private_updates=True)"
-            raise DeviceError(self.name, "the model was built without updates under noise", hint)
 
     def _check_replay(self) -> ReplayLayout:
         self._check_training()

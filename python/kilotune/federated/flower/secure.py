@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
@@ -34,6 +34,7 @@ from flwr.server.compat.legacy_context import LegacyContext
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD
 from flwr.server.workflow.constant import Key as RoundKey
 from flwr.server.workflow.secure_aggregation import secaggplus_workflow as of_server
+from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from kiloc import CompileError
@@ -158,8 +159,8 @@ class _Chosen:
     """What Flower's workflow asks of a strategy: the clients of the round, and who takes the sum."""
 
     def __init__(self, nodes: Sequence[int]) -> None:
-        self.nodes, self.mean, self.answered = nodes, None, 0
-        self.mean: NDArray[np.float64] | None
+        self.nodes, self.answered = nodes, 0
+        self.mean: NDArray[np.float64] | None = None
 
     def configure_fit(self, *_: Any) -> list[tuple[Any, FitIns]]:
         return [(SimpleNamespace(node_id=node), FitIns(Parameters([], ""), {})) for node in self.nodes]
@@ -215,7 +216,7 @@ def masked_sum(grid: Any, messages: Sequence[Message], bound: int, shares: int =
     context = LegacyContext(Context(0, 0, {}, state, {}), None, chosen, chosen)  # type: ignore[arg-type, unused-ignore]
     told = _Told(grid)
     with _whole_seeds(of_server):
-        workflow(told, context)
+        workflow(cast(Grid, told), context)
     if chosen.mean is None:
         return MaskedSum(None, 0, tuple(told.errors))
     return MaskedSum(np.rint(chosen.mean * chosen.answered).astype(np.int64), chosen.answered, tuple(told.errors))

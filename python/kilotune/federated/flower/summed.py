@@ -162,4 +162,3 @@ class _Masking(Streaming):
         if not asked or asked[0].metadata.message_type != MessageType.TRAIN:
             return super().send_and_receive(asked, timeout=timeout)
         return masked_sum(self._grid, asked, self._strategy._wanted.bound, self._strategy.shares, timeout)
-

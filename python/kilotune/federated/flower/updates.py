@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import dataclass
+from logging import INFO
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.supercore import log
 from numpy.typing import NDArray
 
 from ...adapters import Adapter
@@ -80,10 +82,14 @@ def put_update(reply: Message, wanted: Wanted, device: Device, shared: Adapter) 
 
 
 def privately(device: Device, shared: Adapter, clip: int, sigma: int) -> Integers:
-    """The update of a device since an adapter, bounded and noised: by its own C where its build has that, else here.
+    """The update of a device since an adapter, bounded and noised: by its own C where its build has that, else here, which the log says.
 
     Here the key is drawn from the operating system for this update alone, and forgotten.
     """
+    if sigma and device.manifest.private_updates:
+        return device.private_update(shared, clip, sigma)
+    if sigma:
+        log(INFO, "the build of %s has no private_updates: this process noises its update, which the device sends as it is", device.name)
     return private_update(update_of(device.export_adapter(), shared), clip, sigma, secrets.token_bytes(32), 0)
 
 
@@ -156,5 +162,3 @@ class Total:
 def size_of(adapter: Adapter) -> int:
     """Values of an update."""
     return sum(e.rows * e.columns for e in adapter.entries if e.part == "value")
-
-
