@@ -47,6 +47,8 @@ GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
 """Of a build that checks signatures: the folder of monocypher.c."""
+MOST_PRIVATE = 2**16
+"""Values of an update under noise: KT_PRIVATE_SIZE."""
 SHOWN_FILES = 5
 """Of a build directory that a message names, where there are more that the build did not make."""
 
@@ -368,10 +370,20 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
         "resident": m.adapter.resident if m.adapter else 0,
         "adapter_slots": c.options.adapters.slots,
+        **({"private_updates": _private_values(c)} if m.adapter and m.adapter.private else {}),
         "signed": _signed(m),
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _private_values(c: Compilation) -> int:
+    """Values of an update."""
+    found = sum(e.rows * e.columns for e in entries_of(c.graph) if e.part == "value")
+    if found > MOST_PRIVATE:
+        what = f"an update of {found:,} values is larger than {MOST_PRIVATE:,}"
+        raise CompileError("private_updates", what, "train fewer layers, or a lower rank")
+    return found
 
 
 def _state_members(c: Compilation) -> list[dict[str, Any]]:

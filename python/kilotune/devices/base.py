@@ -23,8 +23,8 @@ from .data import Samples
 from .errors import DeviceError
 from .gate import Gate
 from .history import History
-from .interface import Interface
 from .judgement import Judgement, Nearness
+from .private_updates import PrivateUpdates
 from .progress import bar
 from .recorder import Recorder
 from .recordings import next_inputs
@@ -40,7 +40,7 @@ Progress = bool | Callable[[], None] | None
 
 
 @one_at_a_time
-class Device(Interface):
+class Device(PrivateUpdates):
     """A model that runs somewhere. A context manager; `close` may be called more than once, everything else raises DeviceError after it.
 
     Threads may share a device: whole calls follow each other, so that results are those of one thread.

@@ -35,7 +35,7 @@ def product_mean(contributions: Sequence[Contribution], like: Adapter) -> Adapte
             values[layer + B], values[name] = _factors(np.asarray(products), own)
         elif not name.endswith(B):
             values[name] = np.tensordot(weights, np.stack([v[name] for v in found]), axes=1)
-    return adapter_of(values, like, _ranges(values, start, like))
+    return adapter_of(values, like, grown_ranges(values, start, like))
 
 
 def _factors(product: Reals, a: Reals) -> tuple[Reals, Reals]:
@@ -50,7 +50,7 @@ def _factors(product: Reals, a: Reals) -> tuple[Reals, Reals]:
     return np.pad(first, ((0, 0), (0, missing))), np.pad(second, ((0, missing), (0, 0)))
 
 
-def _ranges(values: dict[str, Reals], start: dict[str, Reals], like: Adapter) -> dict[str, int]:
+def grown_ranges(values: dict[str, Reals], start: dict[str, Reals], like: Adapter) -> dict[str, int]:
     """Exponents of A x: those of `like`, as much larger as the longest row of A has grown."""
     raw, found = like.values(), dict[str, int]()
     for entry in like.entries:
