@@ -458,6 +458,7 @@ def _options(c: Compilation) -> dict[str, Any]:
         "stack": c.options.stack,
         "buffers": c.options.buffers,
         "offload": c.options.offload,
+        "moments_in_ram": c.options.moments_in_ram,
         "backward_weights": c.options.backward_weights,
         "constant_channels": c.options.constant_channels,
         "sharing": sorted(c.train.graph.shared) if c.train else [],

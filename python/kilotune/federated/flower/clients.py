@@ -15,6 +15,7 @@ from ...building import open_build
 from ...data import Wanted, load
 from ...devices import DataWarning, Device, DeviceError
 from ..real import drawn_back
+from . import simulated
 from .records import ARRAYS, CLIENT, CONFIG, METRICS, NAME, SAMPLES, packed, unpacked
 from .updates import Wanted as WantedUpdate
 from .updates import put_update
@@ -27,13 +28,14 @@ def open_device(context: Context) -> Device:
     """The device that a SuperNode was started for: "device" of its configuration, "host" where it names none, and "baud" of a serial port.
 
     It runs the build that "build" names there, else the one of the run's configuration. Of simulated clients the first "simulated-boards" of the
-    run's configuration are emulated boards, its "simulated-board".
+    run's configuration are emulated boards, its "simulated-board"; the others take turns on a device that stays open behind the `with` block.
     """
     node, config, folder = context.node_config, context.run_config, _setting(context, "build")
     options = {"baud": int(node["baud"])} if "baud" in node else {}
     emulated = "partition-id" in node and int(node["partition-id"]) < int(config.get("simulated-boards", 0))
     otherwise = config.get("simulated-board", "host") if emulated else "host"
-    return open_build(folder).open(str(node.get("device", otherwise)), **options)
+    name = str(node.get("device", otherwise))
+    return simulated.host(folder) if "partition-id" in node and name == "host" else open_build(folder).open(name, **options)
 
 
 def _setting(context: Context, name: str) -> str:
@@ -130,7 +132,8 @@ def samples_of(device: Device, context: Context, judged: bool = False) -> tuple[
     Where it names none, in a simulation, its share of the file of the run's configuration. judged: every fifth of them, which `train` leaves out.
     """
     own = "data" in context.node_config
-    found = load(_setting(context, "data"), "the data", Wanted.by(device.manifest))
+    path, wanted = _setting(context, "data"), Wanted.by(device.manifest)
+    found = load(path, "the data", wanted) if own else simulated.samples(path, device.manifest)
     mine = np.arange(len(found)) if own else share(len(found), context)
     fifth = np.arange(len(mine)) % 5 == 4
     rows = mine[fifth] if judged and fifth.any() else mine[~fifth]
