@@ -21,7 +21,7 @@ collect_ignore = [] if importlib.util.find_spec("flwr") else ["test_flower.py", 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("federated") / "app"
-    done = CliRunner().invoke(main, ["federated", "new", str(folder)], catch_exceptions=False)
+    done = CliRunner().invoke(main, ["federated", "new", str(folder), "--private-updates"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return folder
 

@@ -64,8 +64,8 @@ class SummedUpdates(AdapterStrategy):
             raise CompileError("fraction-evaluate", what, 'set fraction-evaluate = 0.0, and judge by samples of the server: judge = "FILE"')
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *arguments: Any, **options: Any) -> Any:
-        """As Flower's. Raises CompileError where the budget does not suffice for one round."""
-        if self.ledger is not None and self.budget:
+        """As Flower's. Raises CompileError where the budget does not suffice for one round of all clients; of a part, each round says so itself."""
+        if self.ledger is not None and self.budget and self.fraction_train >= 1:
             after = self.ledger.with_another(Spent(self.noise))
             if after > self.budget:
                 what = f"with what rounds before have spent, {self.ledger.epsilon():.2f}, one more would give away {after:.2f}"
