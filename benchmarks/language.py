@@ -82,11 +82,12 @@ class Kept:
     """Figures by what they are of, in a file where one is named: a run that was interrupted goes on. known: what is not there is None."""
 
     def __init__(self, file: Path | None, known: bool) -> None:
-        self.file, self.known, self.lock = file, known, Lock()
+        self.file, self.known, self.lock, self.missing = file, known, Lock(), 0
         self.found: dict[str, Any] = json.loads(file.read_text()) if file is not None and file.exists() else {}
 
     def of(self, what: str, make: Callable[[], Any]) -> Any:
         if self.known:
+            self.missing += what not in self.found
             return self.found.get(what)
         if what not in self.found:
             made = make()
@@ -165,20 +166,23 @@ def learned(build: kt.Build, s: Sets, rate: float, passes: int, seed: int = 0) -
         return s.judged(lambda rows: bits(device, rows))
 
 
-def on_device(model: str, s: Sets, builds: Builds, kept: Kept, long: bool) -> dict[str, Any]:
-    """Nothing trained, the best rate, other orders of the rows, and of the base model several passes where asked for."""
+def on_device(model: str, rate: float, passes: int, s: Sets, builds: Builds, kept: Kept, seed: int = 0) -> Figures | None:
+    """LoRA on the device, or with no pass nothing trained."""
+    what = f"{model}, INT8, {passes} passes at {rate:g}, order {seed}"
+    made: Figures | None = kept.of(what, lambda: learned(builds.of(model, "cortex-m4", {}), s, rate, passes, seed))
+    return made
+
+
+def in_one_pass(model: str, s: Sets, builds: Builds, kept: Kept) -> dict[str, Any]:
+    """Nothing trained, the best rate, and other orders of the rows."""
 
     def of(rate: float, passes: int, seed: int = 0) -> Figures | None:
-        what = f"{model}, INT8, {passes} passes at {rate:g}, order {seed}"
-        made: Figures | None = kept.of(what, lambda: learned(builds.of(model, "cortex-m4", {}), s, rate, passes, seed))
-        return made
+        return on_device(model, rate, passes, s, builds, kept, seed)
 
     one, nothing = best({r: of(r, 1) for r in RATES[model]}), of(0, 0)
     found: dict[str, Any] = {"nothing": None if nothing is None else (None, nothing), "one": one}
     if one is not None:
         found["draws"] = [of(one[0], 1, seed) for seed in DRAWS]
-    if model == "base" and long:
-        found["long"] = best({r: of(r, PASSES) for r in LONG_RATES})
     return found
 
 
@@ -235,6 +239,7 @@ COST_HEADINGS = (
 )  # fmt: skip
 WRITING_HEADINGS = ("model", "core", "flash", "arena + state", "instructions a character", "of all 64", "times fewer")
 
+UNFINISHED = "The command was stopped before it had measured everything: rows of {count} figures are left out."
 INTRODUCTION = """
 Models of 150 thousand parameters predict the next character of a text: 96 characters, of which they see the last 64. They were trained on
 Shakespeare's plays. On a microcontroller they learn from 100 KB of Milton's Paradise Lost, by LoRA of rank {rank} beside all dense layers in front
@@ -307,7 +312,7 @@ def draw_rows(model: str, device: dict[str, Any], floats: list[Figures | None]) 
     return [[NAMES[model], *(f"{mean(x):.3f} ± {stdev(x):.3f}" for x in (ours, theirs)), f"{mean(ours) - mean(theirs):.3f}"]]
 
 
-def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str, Any] | None], samples: list[str]) -> str:
+def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str, Any] | None], samples: list[str], missing: int) -> str:
     words: dict[str, Any] = {"rank": RANK, "ram": RAM, "checked": CHECKED, "sample": SAMPLE, "temperature": TEMPERATURE, "count": len(DRAWS)}
     words |= {n: ", ".join(f"{r:g}" for r in of) for n, of in (("float_rates", FLOAT_RATES), ("all_rates", ALL_RATES))}
     words["long_rates"] = f" ({', '.join(f'{r:g}' for r in LONG_RATES)} in {PASSES} passes)" if any(PASSED in row for row in accuracy) else ""
@@ -316,7 +321,7 @@ def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str
     parts = [
         "# A language model",
         "    make bench-language",
-        f"Printed on {datetime.date.today().isoformat()}.",
+        wrapped(f"Printed on {datetime.date.today().isoformat()}. {UNFINISHED.format(count=missing) if missing else ''}"),
         wrapped(INTRODUCTION.format(**words)),
         "## Bits a character",
         wrapped(ABOUT_ACCURACY.format(**words)),
@@ -347,19 +352,21 @@ def main() -> None:
     s = Sets.of(t)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(arguments.threads) as pool:
         builds = Builds(Path(scratch), t)
-        training = [pool.submit(on_device, model, s, builds, kept, arguments.long) for model in NAMES]
         costing = [
             pool.submit(kept.of, f"cost of {' '.join((model, core, *options.values()))}", lambda v=(model, core, options): costs_of(*v, s, builds))
             for model, core, options in VARIANTS
         ]
+        training = [pool.submit(in_one_pass, model, s, builds, kept) for model in NAMES]
+        long = [pool.submit(on_device, "base", rate, PASSES, s, builds, kept) for rate in LONG_RATES if arguments.long]
         floats = {model: in_float(model, s, kept, model == "base") for model in NAMES}
         devices = dict(zip(NAMES, (task.result() for task in training), strict=True))
+        devices["base"]["long"] = best(dict(zip(LONG_RATES, (task.result() for task in long), strict=False))) if long else None
         costs = [task.result() for task in costing]
         samples = kept.of("samples", lambda: samples_of(s, builds, devices["base"]["one"][0])) or []
     lora = {model: floats[model][f"LoRA r={RANK}, in float"] for model in NAMES}
     draws = [row for model, entry in lora.items() if entry for row in draw_rows(model, devices[model], draws_in_float(model, entry[0] or 0, s, kept))]
     accuracy = [row for model in NAMES for row in accuracy_rows(model, floats[model], devices[model])]
-    made = page(accuracy, draws, costs, samples)
+    made = page(accuracy, draws, costs, samples, kept.missing)
     print(made)
     if arguments.write:
         arguments.write.write_text(made)

@@ -4,7 +4,8 @@
     python examples/language/run.py --rows 200                        # a part of the text
     python examples/language/run.py --device qemu:mps2-an500 --target cortex-m7
 
-An emulated Cortex-M4 trains LoRA on 100 KB of the poem in 160 KB of memory, arena and state together, while the weights stay in flash: half an hour.
+An emulated Cortex-M4 trains LoRA on 100 KB of the poem in 160 KB of memory, arena and state together, while the weights stay in flash: a quarter
+of an hour.
 Another build takes what was learned and writes, a character a call. Exit code 1 unless the board's state is that of this computer, both builds give
 the same results, bit for bit, and the model got better.
 """
