@@ -27,6 +27,7 @@ HEADERS = (
     "drift",
     "recorder",
     "threshold",
+    "private_update",
 )
 """Of runtime/include/kt, in the order of reading; the others declare kernels, which generated code alone calls."""
 

@@ -138,6 +138,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @features_options
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
+@click.option("--moments-in-ram", callback=size, default=None, help="Of moments in slow memory, how much stays in the state, as bytes or 4K.")
 @click.option(
     "--slow-memory", default=None, metavar="BOARD", shell_complete=complete_board,
     help="The board whose slow memory it is: its size is a limit, its cost is weighed.",

@@ -23,6 +23,7 @@ from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
 from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_string
+from .channel_limits import CChannelLimits
 from .features import CFeatures, c_features
 from .model_ends import CEnd, ends, whole
 from .new_classes import CNewClasses, c_new_classes
@@ -89,6 +90,7 @@ class CAdapter:
     test_permitted: int
     private: bool
     """Whether the build brings what makes updates private."""
+    limits: tuple[CChannelLimits, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,9 @@ class Command(enum.IntEnum):
     REPLAY = 41
     ADD_CLASS = 42
     REPLAY_SLICE = 43
+    SEED_NOISE = 48
+    PRIVATE_UPDATE = 49
+    READ_UPDATE = 50
 
 
 MEASURED = {
@@ -82,6 +85,7 @@ MEASURED = {
     Command.REPLAY: "replay_step",
     Command.ADD_CLASS: "add_class",
     Command.REPLAY_SLICE: "replay_slice",
+    Command.PRIVATE_UPDATE: "private_update",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -355,6 +359,15 @@ class AgentDevice(Device):
     def _load_adapter(self, adapter: bytes) -> None:
         self._write_adapter(adapter)
         self.link.request(Command.LOAD_ADAPTER, struct.pack("<I", len(adapter)))
+
+    def _seed_noise(self, entropy: bytes) -> int:
+        (count,) = struct.unpack("<I", self.link.request(Command.SEED_NOISE, entropy))
+        return int(count)
+
+    def _private_update(self, since: bytes, clip: int, sigma: int) -> bytes:
+        self._write_adapter(since)
+        (values,) = struct.unpack("<I", self.link.request(Command.PRIVATE_UPDATE, struct.pack("<III", len(since), clip, sigma)))
+        return self._read(Command.READ_UPDATE, 4 * values)
 
     def _stats(self) -> dict[str, Any]:
         code, ticks, stack, stack_size, arena, state = struct.unpack("<IQ4I", self.link.request(Command.STATS))

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..adapters import Adapter
+from ..adapters.limits import moved_channel
 from . import data, judgement, plausible, recipe, renormalise, training
 from .calls import one_at_a_time
 from .data import Samples
 from .errors import DeviceError
 from .gate import Gate
 from .history import History
-from .interface import Interface
 from .judgement import Judgement, Nearness
+from .private_updates import PrivateUpdates
 from .progress import bar
 from .recorder import Recorder
 from .recordings import next_inputs
@@ -39,7 +40,7 @@ Progress = bool | Callable[[], None] | None
 
 
 @one_at_a_time
-class Device(Interface):
+class Device(PrivateUpdates):
     """A model that runs somewhere. A context manager; `close` may be called more than once, everything else raises DeviceError after it.
 
     Threads may share a device: whole calls follow each other, so that results are those of one thread.
@@ -343,6 +344,15 @@ class Device(Interface):
                 self.name,
                 f"the adapter has {len(adapter)} bytes, this build's have {self.manifest.adapter_bytes}",
                 "build with the method, rank and layers that the adapter was trained with",
+            )
+        moved = moved_channel(adapter, self.manifest.channel_limits)
+        if moved is not None:
+            limit, channel = moved
+            raise DeviceError(
+                self.name,
+                f"the adapter moves channel {channel} of layer '{limit.layer}' (by {limit.value}), which is constant in the model and which "
+                "this build computes without",
+                'build with constant_channels="frozen", which keeps the channels of trained layers',
             )
 
     # ---- Stored adapters ----

@@ -36,8 +36,12 @@ STATUS = {
         "load an adapter that is signed by the key; what was trained elsewhere is exported and signed first",
     ),
     20: ("a token lies outside the model's vocabulary; nothing was changed", "tokens count from 0; the manifest says how many there are"),
-    21: ("the replay buffer holds no sample", "offer it some first: remember(x, y)"),
+    21: ("the replay buffer holds no sample, or the device no secret", "remember(x, y) offers samples, seed_noise(entropy) gives a secret"),
     22: ("all classes of the last layer are open", "build with a larger kt.Head(extra_classes=)"),
+    23: (
+        "the values move a constant channel, which this build computes without; nothing was changed",
+        'build with constant_channels="frozen", which keeps the channels of trained layers',
+    ),
     65: ("the firmware does not know this command", "rebuild and flash the firmware"),
     66: ("the firmware refuses this request's length or range", "rebuild and flash the firmware"),
     67: ("the board has restarted; what was trained since is lost", "open the device again"),

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..host_runtime import KERNELS
 from .base import Device
 from .context import Buffer, Context
 from .errors import DeviceError, check_status
+from .host_noise import HostNoise
 from .manifest import Manifest
 
 _slow_memory = threading.Lock()
@@ -62,6 +64,9 @@ class HostDevice(Device):
         self._ffi.cdef(_declarations(manifest, "model") + f"\nextern kt_model_interface {manifest.name}_interface;")
         if manifest.steps:
             self._ffi.cdef(_declarations(manifest, "sliced_step") + f"\nextern kt_sliced_step {manifest.name}_sliced_step;")
+        if manifest.private_updates:
+            for header in ("adapter", "adapter_slots", "state_store", "private_update"):
+                self._ffi.cdef(_declarations(manifest, header))
         path = toolchain.host_library(manifest.directory, self.kernels)
         try:
             self._library: Any = self._ffi.dlopen(str(path))
@@ -241,6 +246,17 @@ class HostDevice(Device):
     def _load_adapter(self, adapter: bytes) -> None:
         self._adapter.set(adapter)
         self._do("adapter_load", self._adapter.pointer, len(adapter))
+
+    def _seed_noise(self, entropy: bytes) -> int:
+        return self._noise.seed(entropy)
+
+    def _private_update(self, since: bytes, clip: int, sigma: int) -> bytes:
+        layout = self._model.adapter_layout
+        return self._noise.update(since, self._export_adapter(), 128 + layout.table_bytes + 4, clip, sigma)
+
+    @cached_property
+    def _noise(self) -> HostNoise:
+        return HostNoise(self._ffi, self._library, self._model.adapter_layout, self.manifest.private_updates, self.name)
 
     def _stats(self) -> dict[str, Any]:
         call, elapsed = self._measured
