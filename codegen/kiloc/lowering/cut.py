@@ -9,7 +9,7 @@ from ..passes.row_stripes import in_stripes, stripes_of
 from ..passes.stripes import STRIPE
 from ..plan.slice import Slice
 
-MOST_MORE = 4
+MOST_MORE = 2
 """Times the instructions of a node that its stripes may take together."""
 
 
