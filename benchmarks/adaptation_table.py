@@ -50,6 +50,7 @@ class AdaptationCase:
     sample: tuple[Any, Any]
     score: Callable[[kt.Device, int], float]
     draws: Sequence[int]
+    replay: kt.Replay | None = None
 
 
 HEADINGS = ("", "", "arena", "state", "arena + state", "instructions a step", "an update of the adapter", "score", "worst draw")
@@ -63,7 +64,7 @@ def rows_of(case: AdaptationCase, folder: Path, ways: Sequence[Way] = WAYS) -> l
 def _row(case: AdaptationCase, way: Way, folder: Path) -> list[str]:
     build = kt.build(
         case.model, folder, method=list(way.methods), optimizer=way.optimizer, loss=case.loss, storage=way.storage, target=CORE,
-        accumulate=way.accumulate or case.accumulate, calibration=case.calibration, measure=False,
+        accumulate=way.accumulate or case.accumulate, calibration=case.calibration, replay=case.replay, measure=False,
     )  # fmt: skip
     memory = build.report["memory"]
     scores = []

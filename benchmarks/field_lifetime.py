@@ -336,26 +336,33 @@ def _first(values: Array, slack: float, threshold: float, restart: bool = False)
     return first, alarms
 
 
-def slices_table(builds: dict[str, Path], draw: int) -> str:
-    """Instructions of the longest slice as QEMU counts them on a Cortex-M4."""
+def slices_table(folder: Path, draw: int) -> str:
+    """Instructions of the longest slice as QEMU counts them on a Cortex-M4, each of a build that asks for it."""
     rows = [
-        "| model | slice asked for | slices | longest, counted | longest step | step, counted | step, estimated |",
-        "|---|---|---|---|---|---|---|",
+        "| model | slice asked for | slices | longest, counted | longest step | step, counted | step, estimated | arena + state |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name, folder in builds.items():
-        year, build = YEARS[name](draw), kt.open_build(folder)
-        longest = build.report["sliced_step"]["longest"]["step"]
-        for budget in (2**32 - 1, 1_000_000, 200_000, 50_000, 1):
+    for name in YEARS:
+        for budget in (2**32 - 1, 200_000, 50_000):
+            year = YEARS[name](draw)
+            build = built(year, folder / f"{name}-{budget}", budget)
+            longest = build.report["sliced_step"]["longest"]["step"]
             with build.open("qemu:mps2-an386", count=True) as device:
                 counts: list[int] = []
                 loss: float | None = None
                 while loss is None:
                     loss = device.train_slice(year.x[0], year.y[0], budget)
                     counts.append(device.stats()["instructions"])
-            asked = {2**32 - 1: "all", 1: "a kernel"}.get(budget, f"{budget:,}")
-            total = f"{sum(counts):,} | {build.report['sliced_step']['total']:,}"
+            asked = "all" if budget == 2**32 - 1 else f"{budget:,}"
+            total = f"{sum(counts):,} | {build.report['sliced_step']['total']:,} | {build.report['memory']['train_total']:,}"
             rows.append(f"| {year.name} | {asked} | {len(counts)} | {max(counts):,} | {longest} | {total} |")
+            print(rows[-1], flush=True)
     return "\n".join(rows)
+
+
+def built(year: Year, folder: Path, slices: int) -> kt.Build:
+    """The model of a year, whose training steps are cut into slices of so many instructions."""
+    return kt.build(kt.load(DATA / "models" / year.model), folder, method=METHODS, calibration=year.calibration, slice_instructions=slices)
 
 
 def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws: int, slices: str, costs: str) -> str:
@@ -381,8 +388,7 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
         parts.append(f"![{year.name}: accuracy and events of a year](lifetime_{name}.svg)")
     parts += [
         "## Slices of a training step",
-        wrapped("""On an emulated Cortex-M4. A kernel runs whole, so that no slice is shorter than the longest kernel; between two
-    slices the model infers, with the bits of a model that is not trained meanwhile where several samples make an update."""),
+        wrapped(SLICES),
         slices,
     ]
     parts += [
@@ -396,6 +402,9 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
     return "\n\n".join(parts) + "\n"
 
 
+SLICES = """On an emulated Cortex-M4. A kernel that takes longer than a slice is cut by rows where it has rows, which takes memory and some
+instructions more; one without rows runs whole. Between two slices the model infers, with the bits of a model that is not trained meanwhile where
+several samples make an update."""
 WHAT_DID_NOT = (
     """Margins learned anew behind an adaptation, as distances are: the gas model was then used to being unsure, and the drift of batch 6
     was not seen.
@@ -416,23 +425,24 @@ WHAT_DID_NOT = (
 @click.command()
 @click.option("--draws", default=3, show_default=True, help=f"From {FIRST_DRAW} on.")
 @click.option("--only", default=None, help="One of the years.")
+@click.option("--slices", is_flag=True, help="Print the table of slices alone.")
 @click.option("--write", type=click.Path(path_type=Path), default=None, help="The page; pictures go beside it.")
-def main(draws: int, only: str | None, write: Path | None) -> None:
+def main(draws: int, only: str | None, slices: bool, write: Path | None) -> None:
     """Live the years."""
     if not (DATA / "sets").is_dir():
         raise SystemExit(f"{DATA} has no sets: set KILOTUNE_DATA")
+    if slices:
+        with tempfile.TemporaryDirectory() as scratch:
+            slices_table(Path(scratch), 0)
+        return
     found: dict[str, dict[str, list[Life]]] = {}
-    years, builds = {}, {}
+    years: dict[str, Year] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         flash = Flash(folder)
         for name in [only] if only else list(YEARS):
             years[name] = YEARS[name](0)
-            made = kt.build(
-                kt.load(DATA / "models" / years[name].model), folder / name, method=METHODS, calibration=years[name].calibration,
-                slice_instructions=200_000,
-            )  # fmt: skip
-            builds[name] = made.directory
+            made = built(years[name], folder / name, 200_000)
             lives: dict[str, list[Life]] = {way: [] for way in WAYS}
             for draw in range(FIRST_DRAW, FIRST_DRAW + draws):
                 for way in WAYS:
@@ -444,11 +454,11 @@ def main(draws: int, only: str | None, write: Path | None) -> None:
                     print(*event)
         if write is None:
             return
-        slices, costs = slices_table(builds, 0), thresholds_table()
+        table, costs = slices_table(folder, 0), thresholds_table()
     write.parent.mkdir(parents=True, exist_ok=True)
     for name, lives in found.items():
         picture(years[name], {way: lives[way][0] for way in WAYS}, write.parent / f"lifetime_{name}.svg")
-    write.write_text(page(found, years, draws, slices, costs))
+    write.write_text(page(found, years, draws, table, costs))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,14 @@ from .losses import as_loss
 from .lowering import (
     check_flash,
     choose_kernels,
+    dearer,
     fit_all,
     fit_apart,
     offload_least,
     order_inference,
     order_training,
     shared_for_flash,
+    with_long_kernels_cut,
     with_shared_weights,
 )  # fmt: skip
 from .optim import with_storage
@@ -48,6 +50,7 @@ from .passes.narrowed_training import Limits, NarrowedTraining, narrowed_trainin
 from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
+from .passes.stripes import STRIPE
 from .passes.whole_sequences import with_whole_sequences
 from .passes.with_window import with_window
 from .peft import Calibration, attach_all
@@ -112,6 +115,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
+            slices = _cut(base, whole, slices, options)
             compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity, limits)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
@@ -181,6 +185,31 @@ def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options
     if options.pages_activations:
         return [slices[0], offload_least(slices[1], slices[0].plan.arena_bytes)]
     return slices
+
+
+def _cut(base: Graph, whole: Graph, slices: list[Slice], options: Options) -> list[Slice]:
+    """The same with kernels that are longer than a slice of a step cut by rows, where the budget has the memory for it."""
+    most = options.slice_instructions
+    if most is None or len(slices) < 2:
+        return slices
+    taken, shares = node_instructions(slices[1].kernels, options.kernels), [100, 85, 70]  # rows do not divide evenly
+    found = slices
+    while shares:
+        part = with_long_kernels_cut(slices[1], taken, most, max(1, most * shares[0] // 100))
+        if part is slices[1].graph:
+            return slices
+        try:
+            found = _lowered(base, whole, [slices[0].graph, part], options)
+        except BudgetError:  # the report lists what is longer than a slice
+            return slices
+        stripes = node_instructions(found[1].kernels, options.kernels)
+        if dear := dearer(taken, stripes):
+            taken = {name: n for name, n in taken.items() if name not in dear}
+        elif all(n <= most for name, n in stripes.items() if STRIPE in name):
+            break
+        else:
+            shares.pop(0)
+    return found
 
 
 def _replay(part: Graph, options: Options) -> ReplayPlan:

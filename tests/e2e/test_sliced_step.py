@@ -22,6 +22,7 @@ from kiloc.pipeline import compile_graph
 LORA = [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]
 CASES: dict[str, tuple[Callable[[], Graph], dict[str, Any]]] = {
     "at_once": (residual, {"optimizer": kt.SGD(lr=0.3, momentum=0.5)}),
+    "summed_rows": (residual, {"optimizer": kt.SGD(lr=0.3), "accumulate": 2}),
     "summed": (tiny, {"optimizer": kt.Adam(), "accumulate": 2}),
 }
 Built = Callable[[str, int | None], kt.Build]
@@ -132,6 +133,24 @@ def test_memory_is_that_of_both_and_budgets_know(built: Built) -> None:
     assert compile_graph(model.graph, replace(options, ram=total), "0").context.arena_train == roomy.arena_train
     with pytest.raises(kt.BudgetError, match="inference beside it need at least"):
         compile_graph(model.graph, replace(options, ram=roomy.state_bytes + 24), "0")
+
+
+def test_long_kernels_are_cut_by_rows() -> None:
+    """What has rows ends sooner, what has none stays whole; a budget of memory holds."""
+
+    def steps(**changes: Any) -> dict[str, int]:
+        found = compile_graph(residual(), Options(methods=tuple(LORA), **({"slice_instructions": 9000} | changes)), "0").context  # type: ignore[arg-type]
+        assert found.sliced is not None
+        sizes.append(found.arena_train + found.state_bytes)
+        return {s.name: s.instructions for s in found.sliced.steps}
+
+    sizes = list[int]()
+    whole, cut = steps(slice_instructions=2**32 - 1), steps()
+    assert max(n for name, n in cut.items() if name.startswith("first.stripe")) <= 9000 < whole["first"]
+    assert {"first", "second", "third"}.isdisjoint(cut) and "second.lora_a.gradient" in cut
+    assert sum(cut.values()) < 2 * sum(whole.values()) and sizes[1] > sizes[0]
+    steps(ram=sizes[0])
+    assert sizes[2] <= sizes[0]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Layers stay as the model has them up to the fit (`Slice.graph`). What is emitted
 fast kernels read; placement gives everything in it an offset in the arena (`Slice.placed`).
 """
 
+from .cut import dearer, with_long_kernels_cut
 from .fit import advice, fit, fit_all, fit_apart, offload_least, recomputations
 from .flash import check_flash, shared_for_flash, with_shared_weights
 from .kernels import choose_kernels, place, share_weights
@@ -13,6 +14,7 @@ __all__ = [
     "advice",
     "check_flash",
     "choose_kernels",
+    "dearer",
     "fit",
     "fit_all",
     "fit_apart",
@@ -23,5 +25,6 @@ __all__ = [
     "recomputations",
     "share_weights",
     "shared_for_flash",
+    "with_long_kernels_cut",
     "with_shared_weights",
 ]

@@ -38,18 +38,21 @@ def stripes_of(part: Graph, node: Node) -> int:
     return height
 
 
-def in_stripes(part: Graph, names: Collection[str], count: int) -> Graph | None:
-    """The slice with these nodes run in `count` stripes; None where that cannot be: rows are too few, or what is between must run between."""
+def in_stripes(part: Graph, names: Collection[str], count: int, least: int = 2) -> Graph | None:
+    """The slice with these nodes run in `count` stripes; None where that cannot be: rows are too few, or what is between must run between.
+
+    least: nodes that are worth it; one node takes no less memory in stripes, but each of them ends sooner.
+    """
     part, sweeps = in_sweeps(part, names)
     if len(sweeps) == 1:
-        return _one_sweep(part, sweeps[0], count)
-    first = in_stripes(part, sweeps[0], count)
-    return in_stripes(first, sweeps[1], count) if first else None
+        return _one_sweep(part, sweeps[0], count, least)
+    first = in_stripes(part, sweeps[0], count, least)
+    return in_stripes(first, sweeps[1], count, least) if first else None
 
 
-def _one_sweep(part: Graph, names: Collection[str], count: int) -> Graph | None:
+def _one_sweep(part: Graph, names: Collection[str], count: int, least: int) -> Graph | None:
     region = _Region(part, [n for n in part.nodes if n.name in names], count)
-    if not region.nodes:
+    if len(region.nodes) < least:
         return None
     order = region.order()
     if order is None or not region.possible():
@@ -99,7 +102,7 @@ class _Region:
             sizes = [(self.part.type(node.inputs[o]).shape, h) for o, (_, h) in needs.items()]
             if any(len(shape) < 2 or shape[0] != 1 or shape[1] % h for shape, h in sizes):
                 return False
-        return len(self.nodes) > 1
+        return True
 
     def _kind(self, node: Node, operand: str) -> str:
         return self.part.values[node.inputs[operand]].kind
