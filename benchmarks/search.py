@@ -174,7 +174,9 @@ def report(console: Console, results: Sequence[Result], write: Path | None) -> b
 
 def markdown(groups: Sequence[tuple[str, Sequence[Line]]], text: Sequence[str], results: Sequence[Result]) -> str:
     """docs/search.md."""
-    about = f"""Made by `make bench-search` on {datetime.date.today()}; trained one sample at a time by the generated C on the host.
+    missing = [name for name in (*KEPT_ASIDE, *MADE_WITH) if all(r.name != name for r in results)]
+    part = f", without {', '.join(f'`{name}`' for name in missing)}, which were not run" if missing else ""
+    about = f"""Made by `make bench-search` on {datetime.date.today()}{part}; trained one sample at a time by the generated C on the host.
 
     The budget is the memory (arena and state) that LoRA of rank {RANK} on the last two layers takes. In it stand LoRA itself, the default recipe
     (biases, and LoRA of rank {RANK} on as many of the last layers as fit) and what the search chooses; beside them the default recipe on all layers,
