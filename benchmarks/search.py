@@ -162,6 +162,8 @@ def report(console: Console, results: Sequence[Result], write: Path | None) -> b
             table.add_row(*line.cells())
         console.print(table)
     text = [line for title, lines in groups for line in summary(title, lines)]
+    left = [r for r in results if r.scores[SEARCH] != r.scores[DEFAULT] or r.bytes[SEARCH] != r.bytes[DEFAULT]]
+    text.append(f"the search left the default recipe in {len(left)} of {len(results)} draws")
     seconds = [r.seconds for r in results]
     text.append(f"the search took {np.mean(seconds):.0f} s on average, {max(seconds):.0f} s at most, on a computer with other work")
     console.print("\n".join(text))
