@@ -27,7 +27,9 @@ from scenarios import DATA
 
 import kilotune as kt
 from kiloc import CompileError
+from kiloc.cores import kernels_of
 from kiloc.forecast import Forecast, estimate, forecast
+from kiloc.forecast.instructions import costs, taken
 from kiloc.ir import interp
 from kiloc.peft import Method
 from kilotune.search.setting import Setting
@@ -57,6 +59,8 @@ METHODS: dict[str, list[Method]] = {
 TURNS = 4
 """A core counts every so-many-th method of a model."""
 LIMIT = 0.10
+WORST = 6
+"""Calls that are shown of a build."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def measured(core: str, name: str, titles: Sequence[str], objects: Path, count: 
     folder = DATA / ("models" if (DATA / "models" / f"{name}.tflite").exists() else "zoo")
     model, setting, found = kt.load(folder / f"{name}.tflite"), Setting(target=speed.CORES[core]), []
     for title in titles:
-        kept = objects.parent / f"{core}-{name}-{title.replace(' ', '_')}.step"
+        kept = objects.parent / f"{core}-{name}-{title.replace(' ', '_')}-{kernel_costs.digest()}.step"
         if not (count or kept.exists()):
             continue
         try:
@@ -115,6 +119,21 @@ def planned_for(model: kt.Model, methods: Sequence[Method], setting: Setting) ->
     return forecast(model.graph, setting.options(methods), interp.run(model.graph, sample))
 
 
+def breakdown(row: Counted, objects: Path) -> list[str]:
+    """The calls of a build whose estimates are off most, counted one by one."""
+    folder = DATA / ("models" if (DATA / "models" / f"{row.model}.tflite").exists() else "zoo")
+    model, setting = kt.load(folder / f"{row.model}.tflite"), Setting(target=speed.CORES[row.core])
+    with tempfile.TemporaryDirectory() as temporary:
+        build = kt.build(model, Path(temporary) / "b", method=METHODS[row.method], target=setting.target, measure=False)
+        real = kernel_costs.counted(build, row.core, kernel_costs.counter(row.core), objects / row.core)
+    table, found = costs(kernels_of(setting.target)), list[tuple[float, str]]()
+    for (symbol, count), (name, amounts) in zip(real, kernel_costs.calls(model, METHODS[row.method], setting), strict=True):
+        guess = taken(table, name, amounts)
+        other = "" if name.split()[0] == symbol else f", {symbol} in fact"
+        found.append((abs(guess - count), f"{count:12,} {guess:12,.0f} {100 * (guess - count) / row.counted:+6.1f} % of the step  {name}{other}"))
+    return [text for _, text in sorted(found, reverse=True)[:WORST]]
+
+
 def page(rows: Sequence[Counted]) -> str:
     """docs/step_time.md."""
     lines = ["# Instructions of a training step, estimated", "", wrapped(ABOUT.format(date=datetime.date.today(), count=len(rows))), ""]
@@ -140,7 +159,8 @@ ABOUT = """
 Made by `make bench-step-time` on {date}: {count} builds of real models. Instructions of the third training step and update under QEMU beside
 those that `kilotune search` estimates without a build. The costs of kernels come from networks of random layers (`make bench-kernel-costs`), none of
 these models among them. Programs for Cortex-M0+ run on a larger machine, which executes the same instructions and has room. An instruction is
-counted as one cycle in budgets of time: waiting for flash is not in it, nor that a Cortex-M7 issues two at once.
+counted as one cycle in budgets of time: waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Which kinds of layers the
+random networks have was widened after these builds had been seen to be off: no network copies one of these models.
 """
 
 
@@ -150,8 +170,9 @@ counted as one cycle in budgets of time: waiting for flash is not in it, nor tha
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps compiled kernels and what was counted.")
 @click.option("--count/--no-count", default=True, help="Count builds that the folder has no count of, or leave them out.")
+@click.option("--kernels", is_flag=True, help="Of builds beyond the limit, count and show the calls that are off most.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the page.")
-def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path | None, count: bool, write: Path | None) -> None:
+def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path | None, count: bool, kernels: bool, write: Path | None) -> None:
     """Count, estimate, print, fail where an estimate is off by more than a tenth."""
     with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         objects = (keep or Path(temporary)) / "objects"
@@ -159,6 +180,9 @@ def main(cores: tuple[str, ...], names: tuple[str, ...], jobs: int, keep: Path |
             kernel_costs.counter(core)
         waiting = [pool.submit(measured, c, n, turns(c, n), objects, count) for c in cores or tuple(speed.CORES) for n in names or MODELS]
         rows = [row for done in waiting for row in done.result()]
+        for row in rows if kernels else ():
+            if abs(row.off) > LIMIT:
+                print(f"{row.core} {row.model} {row.method} {100 * row.off:+.1f} %", *breakdown(row, objects), sep="\n  ", flush=True)
     if keep:
         (keep / "steps.json").write_text(json.dumps([asdict(row) for row in rows]))
     if write:

@@ -24,6 +24,7 @@ from kilotune.config import load_config
 from kilotune.search import trials
 from kilotune.search.candidates import Budget, Candidate, Space, front
 from kilotune.search.families import Piece, TrainableSet, families, variants
+from kilotune.search.noise import chances
 from kilotune.search.prefix import after, last_cut
 from kilotune.search.sensitivity import Sensitivity, _continued, agreement
 from kilotune.search.setting import Data, Setting
@@ -233,6 +234,20 @@ def test_the_anchor_stays_unless_another_is_surely_better(five: list[Candidate])
     for lead, moved in ((0.0, False), (0.04, False), (0.15, True)):
         trials = race(Scripted(script(five, [0.5, 0.5 - lead, 0.9, 0.9, 0.9])), five, Effort(5, 1, 1, 3))
         assert (trials[0].candidate is five[1]) is moved, lead
+
+
+def test_the_luckiest_of_many_is_not_better() -> None:
+    """Of forty trainings that are as good as the anchor one is taken in one of twenty searches at most, though the best of them looks better by
+    a standard error in most; one that is better by as much as they scatter is found."""
+    rng, taken, looks = np.random.default_rng(3), 0, 0
+    for _ in range(60):
+        gains = 0.7 * rng.normal(0, 1, (1, 40)) + 0.7 * rng.normal(0, 1, (40, 40))
+        taken += chances(gains).min() <= trials.CHANCE
+        looks += (gains.mean(1) > gains.std(1) / 40**0.5).any()
+    assert taken <= 8 and looks > 30
+    better = rng.normal(0, 1, (40, 40)) + np.eye(40)[:, :1]
+    assert chances(better)[0] <= trials.CHANCE < np.sort(chances(better))[1]
+    assert chances(np.zeros((2, 9))).tolist() == [1, 1], "where nothing differs"
 
 
 def test_losses_that_are_all_tiny_do_not_move_the_choice(five: list[Candidate]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +83,29 @@ def test_every_chip_says_what_an_update_wears() -> None:
     assert nano.energy(1_000_000) == pytest.approx(1e-3 * (nano.nanojoules or 0))
     real = [b for b in map(boards.load, boards.names()) if b.uploads]
     assert real and all(b.nanojoules and b.flash for b in real), "boards that are flashed say both"
+
+
+def test_a_save_wears_what_the_ring_of_records_erases() -> None:
+    """A ring as `kt/state_store.h` has it: pages are erased when writing reaches them, none before."""
+    nano = Chip.of("nano33ble")
+    assert nano.page_bytes is not None
+    for content in (1, 500, 700, 3000, 6000):
+        length, end, erased, saves = -(-(32 + content) // 32) * 32, 0, 0, 4096
+        for _ in range(saves):
+            erased += (end + length - 1) // nano.page_bytes - (end - 1) // nano.page_bytes
+            end += length
+        assert erased / saves == pytest.approx(nano.erases_a_save(content) or 0, rel=0.01)
+
+
+def test_what_an_error_allows_is_enough(prepared: Search) -> None:
+    """Of one limit and of several at once, with the set that is nearest to them."""
+    for wanted in ({"time": "1us"}, {"time": 5}, {"ram": 20}, {"ram": 40, "time": "1us"}, {"ram": "1K", "time": "1us", "energy": "0.001nJ"}):
+        limits: dict[str, Any] = dict(wanted)
+        with pytest.raises(kt.BudgetError, match="no trainable set of tiny fits") as error:
+            prepared.choose(train=False, **limits)
+        allowed = dict(part.split("=") for part in error.value.hint.removeprefix("allow ").split(" and ") if "=" in part)
+        limits |= allowed or {error.value.where.partition("=")[0]: error.value.hint.removeprefix("allow ").replace(",", "")}
+        assert len(limits) == len(wanted) and prepared.choose(train=False, **limits).feasible > 0, (wanted, limits)
 
 
 def test_limits_as_people_write_them() -> None:

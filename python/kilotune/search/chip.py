@@ -11,6 +11,8 @@ from .. import boards
 
 SLOT_RECORD = 32
 """Bytes in front of an adapter file in flash (`kt/adapter_slots.h`)."""
+STORE_RECORD = 32
+"""Bytes in front of a state that is kept over resets, and what records are aligned to (`kt/state_store.h`)."""
 SLOTS = 2
 """Of an adapter, which updates fill by turns."""
 JOULES = {"nJ": 1e-9, "uJ": 1e-6, "mJ": 1e-3, "J": 1.0}
@@ -47,6 +49,10 @@ class Chip:
     def erases(self, adapter_bytes: int) -> int | None:
         """Sectors that one update of an adapter in flash erases."""
         return None if self.page_bytes is None else -(-(SLOT_RECORD + adapter_bytes) // self.page_bytes)
+
+    def erases_a_save(self, state_bytes: int) -> float | None:
+        """Sectors that keeping a state in the ring of `kt/state_store.h` erases, on average: a record begins at a multiple of 32 bytes."""
+        return None if self.page_bytes is None else -(-(STORE_RECORD + state_bytes) // STORE_RECORD) * STORE_RECORD / self.page_bytes
 
     @property
     def updates(self) -> int | None:

@@ -226,6 +226,7 @@ def _row(c: Candidate, trial: Trial | None, on_front: bool, best: tuple[Candidat
         joules=c.energy,
         adapter=c.adapter_bytes,
         erases=c.erases,
+        erases_a_save=c.setting.chip.erases_a_save(c.state_bytes) if c.setting.chip else None,
         weights=c.constant_bytes,
         gain=c.gain,
         accuracy=trial.accuracy if trial else None,
@@ -259,13 +260,13 @@ def _bar(show: bool) -> Progress:
 UNITS = {
     "ram": "bytes",
     "macs": "MACs a step",
-    "instructions": "instructions",
+    "instructions": "instructions a step",
     "energy": "joules a step",
     "wear": "sectors an update",
     "flash": "bytes of weights and tables",
 }
 """Of the limits of a budget."""
-WORDS = {"wear": "flash_wear"}
+WORDS = {"wear": "flash_wear", "instructions": "time", "macs": "time"}
 """Limits whose argument has another name."""
 
 
@@ -285,25 +286,38 @@ def _calibration(model: Model, samples: Samples, loss: Loss) -> Data:
 
 
 def _nothing_fits(model: str, budget: Budget, planned: Sequence[Candidate], hertz: int) -> CompileError:
-    """Names the limit that keeps everything out, and the least that would let something in."""
+    """Names the limit that keeps everything out, and the least that would let something in; of several limits the set that is nearest to them."""
     if not planned:
         return CompileError(model, "no layer of this model can be trained", "`kilotune ops` lists the operators with a gradient")
-    for name, unit in UNITS.items():
-        limit = getattr(budget, name)
+    limits = {name: getattr(budget, name) for name in UNITS if getattr(budget, name) is not None}
+    for name, limit in limits.items():
         others = [c for c in planned if replace(budget, **{name: None}).allows(c)]
-        if limit is None or not others:
+        if not others:
             continue
         smallest = min(others, key=lambda c: (cost(c, name), c.name))
-        need = cost(smallest, name)
-        shown, hint, where = f"{need:,} {unit}", f"allow {need:,}", f"{WORDS.get(name, name)}={limit}"
-        if name == "energy":
-            microjoules = f"{np.ceil(1e9 * need) / 1e3:g}uJ"
-            shown, hint, where = f"{microjoules} a step, as estimated", f"allow {microjoules}", f"energy={1e6 * limit:g}uJ"
-        if name == "instructions":
-            milliseconds = f"{np.ceil(1e6 * need / hertz) / 1e3:g}ms"
-            shown, hint, where = f"{milliseconds} a step at {hertz / 1e6:g} MHz", f"allow {milliseconds}", f"time={1e3 * limit / hertz:g}ms"
-        return BudgetError(where, f"no trainable set of {model} fits: the smallest, {smallest.name}, takes {shown}", hint)
-    smallest = min(planned, key=lambda c: (c.bytes, c.name))
-    needs = f"{smallest.bytes:,} bytes, {smallest.macs:,} MACs a step and {smallest.constant_bytes:,} bytes of weights and tables"
-    what = f"no trainable set of {model} fits all limits: the smallest, {smallest.name}, takes {needs}"
-    return BudgetError("budget", what, "relax more than one limit")
+        allowed, taken = _amount(name, limit, hertz, round_up=False), _amount(name, cost(smallest, name), hertz)
+        what = f"no trainable set of {model} fits: the smallest, {smallest.name}, takes {taken}{_unit(name, hertz)}"
+        return BudgetError(f"{_option(name)}={allowed}", what, f"allow {taken}")
+    nearest = min(planned, key=lambda c: (max(cost(c, name) / limit for name, limit in limits.items()), c.name))
+    needs = [(name, cost(nearest, name)) for name in limits if cost(nearest, name) > limits[name]]
+    shown = ", ".join(f"{_amount(name, need, hertz)}{_unit(name, hertz)}" for name, need in needs)
+    what = f"no trainable set of {model} fits all limits: the nearest, {nearest.name}, takes {shown}"
+    return BudgetError("budget", what, "allow " + " and ".join(f"{_option(name)}={_amount(name, need, hertz)}" for name, need in needs))
+
+
+def _option(name: str) -> str:
+    """The argument that a limit comes from."""
+    return WORDS.get(name, name)
+
+
+def _amount(name: str, value: float, hertz: int, round_up: bool = True) -> str:
+    """As the argument is written; what is needed is rounded up."""
+    if name not in ("energy", "instructions"):
+        return f"{value:,}" if round_up else f"{value}"
+    unit, scaled = ("uJ", 1e6 * value) if name == "energy" else ("ms", 1e3 * value / hertz)
+    return f"{np.ceil(1e3 * scaled) / 1e3 if round_up else scaled:g}{unit}"
+
+
+def _unit(name: str, hertz: int) -> str:
+    """What follows an amount."""
+    return f" a step at {hertz / 1e6:g} MHz" if name == "instructions" else " a step, as estimated" if name == "energy" else f" {UNITS[name]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .candidates import Candidate
-from .trials import BEHIND, CAUTION, TOLERANCE, Trial
+from .trials import BEHIND, CAUTION, CHANCE, TOLERANCE, Trial
 
 LISTED = 3
 """Sets that the summary names."""
@@ -42,10 +42,11 @@ def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candida
         f"predictions): by errors, and the loss in units of a guess's. After ± stands one standard error of the paired difference"
     ]
     if winner is anchor:
-        said.append(f"it is what one would train without a search, at the usual rate, and no other was better by more than {_margin()}")
+        said.append("it is what one would train without a search, at the usual rate: " + _luck(trials))
     else:
         lag, error = winner.lag(anchor)
-        said.append(f"it is better than what one would train without a search, {anchor.name}, by {-lag:.3f} ± {error:.3f}: more than {_margin()}")
+        gain = f"it is better than what one would train without a search, {anchor.name}, by {-lag:.3f} ± {error:.3f}"
+        said.append(f"{gain}: were none of {len(trials) - 1} trainings better, the luckiest would look so good in {_percent(winner)} of cases")
     alike = _within(trials, winner)
     if alike:
         shown = ", ".join(f"{t.name} ({_score(t)}, {t.candidate.bytes:,} bytes)" for t in alike[:LISTED])
@@ -54,6 +55,24 @@ def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candida
     else:
         said.append(f"every other set was behind it by more than {_margin()}, or given up early, {BEHIND:g} standard errors behind the best")
     return tuple(said)
+
+
+def _luck(trials: Sequence[Trial]) -> str:
+    """Why the anchor, the first, stays: how likely what looked best is luck."""
+    anchor, *others = trials
+    ahead = [t for t in others if t.chance is not None and len(t.outcomes) == len(anchor.outcomes) and t.lag(anchor)[0] < -TOLERANCE]
+    if not ahead:
+        return f"no other was better by more than {TOLERANCE:g}"
+    best = min(ahead, key=lambda t: t.chance or 0.0)
+    lag, error = best.lag(anchor)
+    return (
+        f"the surest of the others, {best.name}, is better by {-lag:.3f} ± {error:.3f} on these samples, but were none of {len(others)} trainings "
+        f"better, the luckiest would look so good in {_percent(best)} of cases, and {CHANCE:.0%} is the limit"
+    )
+
+
+def _percent(trial: Trial) -> str:
+    return "?" if trial.chance is None else f"{100 * trial.chance:.2g} %"
 
 
 def _within(trials: Sequence[Trial], winner: Trial) -> list[Trial]:

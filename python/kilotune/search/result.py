@@ -28,7 +28,8 @@ class Row:
 
     The loss counts each sample as at most what a guess would cost; accuracy is None too where the loss has no classes.
     instructions, seconds, joules: of one training step, estimated (joules: None where no board says what an instruction takes). adapter: bytes of
-    an update, signed. erases: sectors of flash that it erases, None without a board. verdict: why it was not chosen, as far as it was trained: its
+    an update, signed. erases: sectors of flash that it erases, and erases_a_save: that keeping the state over resets does, on average, None without
+    a board. verdict: why it was not chosen, as far as it was trained: its
     penalty over the chosen one's with the standard error. gain: loss that one update takes from another sample. front: nothing beats it.
     """
 
@@ -45,6 +46,7 @@ class Row:
     joules: float | None
     adapter: int
     erases: int | None
+    erases_a_save: float | None
     weights: int
     gain: float
     accuracy: float | None = None
@@ -144,6 +146,8 @@ class SearchResult:
         if self.best.erases is not None:
             worn = f"; the flash is worn after {self.updates:,} updates" if self.updates else ""
             lines.append(f"an update is {self.best.adapter:,} bytes, which erases {self.best.erases} sectors of {self.board}{worn}")
+        if self.best.erases_a_save is not None:
+            lines.append(f"keeping its state over resets, {self.best.state:,} bytes, erases {self.best.erases_a_save:.2g} sectors a save on average")
         return "\n".join(f"  {line}" for line in lines)
 
     def html(self) -> str:

@@ -31,6 +31,7 @@ from ..building import build
 from ..devices import Device
 from ..model import Model
 from .candidates import Candidate
+from .noise import chances
 from .prefix import after, before, last_cut
 from .setting import Data, Setting
 
@@ -50,9 +51,11 @@ MOST_ROUNDS = 2
 BEHIND = 2.0
 """Standard errors by which a candidate that is given up lags behind the best."""
 CAUTION = 1.0
-"""Standard errors by which a candidate has to be better than the anchor, beyond a"""
+"""Standard errors by which one candidate has to be better than another, beyond a"""
 TOLERANCE = 0.01
 """difference of penalty that means nothing: where every candidate is right, the least of the tiny losses says little."""
+CHANCE = 0.05
+"""Of giving the anchor up for luck: with no set and rate better than it, so often the best of all would look as good as one that is taken."""
 Tick = Callable[[int], None]
 Part = tuple[int, int, int]
 """(round, fold, number of folds)"""
@@ -79,12 +82,16 @@ class Outcome:
 
 @dataclass(eq=False)
 class Trial:
-    """A candidate with a learning rate, and its outcomes. anchor: what the others are measured against."""
+    """A candidate with a learning rate, and its outcomes. anchor: what the others are measured against.
+
+    chance: that the best of a race looks as much better than the anchor as this one where none is, None before the race has ended.
+    """
 
     candidate: Candidate
     lr: float
     outcomes: dict[Part, Outcome] = field(default_factory=dict)
     anchor: bool = False
+    chance: float | None = None
 
     @property
     def name(self) -> str:
@@ -109,12 +116,23 @@ class Trial:
 
         A sample that was held out more than once counts once, with its mean.
         """
+        _, means = self._differences(other)
+        return float(means.mean()), float(means.std() / np.sqrt(len(means)))
+
+    def gains(self, anchor: Trial, samples: int) -> Array:
+        """By sample, how much smaller its penalty is than the anchor's; 0 for those that it was not judged by."""
+        rows, means = self._differences(anchor)
+        found = np.zeros(samples)
+        found[rows] = -means
+        return found
+
+    def _differences(self, other: Trial) -> tuple[Array, Array]:
+        """Samples, and their penalties minus those of another one."""
         parts = [p for p in self.outcomes if p in other.outcomes]
         rows = np.concatenate([self.outcomes[p].rows for p in parts])
         difference = np.concatenate([self.outcomes[p].penalties - other.outcomes[p].penalties for p in parts])
         held = np.bincount(rows) > 0
-        means = (np.bincount(rows, difference)[held]) / np.bincount(rows)[held]
-        return float(means.mean()), float(means.std() / np.sqrt(len(means)))
+        return np.flatnonzero(held), np.bincount(rows, difference)[held] / np.bincount(rows)[held]
 
 
 @dataclass(frozen=True)
@@ -309,18 +327,33 @@ def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick
         best[-1:] = [anchor]
     tuned = [Trial(t.candidate, t.lr * rate) for t in best for rate in RATES]
     others = _to_the_end(trainer, anchor, [anchor, *tuned], effort, tick)
-    return _undominated(_ranked([*trials, *(t for t in others if t is not anchor)], anchor))
+    every = _ranked([*trials, *(t for t in others if t is not anchor)], anchor)
+    winner = _undominated([t for t in _surely_better(every, anchor) if len(t.outcomes) == len(effort.parts)] or [anchor])
+    return [winner, *(t for t in every if t is not winner)]
 
 
-def _undominated(trials: list[Trial]) -> list[Trial]:
-    """The same with a winner that no other trial is ahead of beyond noise: the anchor is not what all others are compared by best."""
-    whole = [t for t in trials if len(t.outcomes) == len(trials[0].outcomes)]
+def _surely_better(trials: Sequence[Trial], anchor: Trial) -> list[Trial]:
+    """Those that are better than the anchor by more than luck among so many explains, in their order; notes the chance of each.
+
+    Those that were given up count among the many: which ones they are was decided by the same samples.
+    """
+    others = [t for t in trials if t is not anchor]
+    if not others:
+        return []
+    samples = 1 + max(int(o.rows.max()) for o in anchor.outcomes.values())
+    for trial, chance in zip(others, chances([t.gains(anchor, samples) for t in others]), strict=True):
+        trial.chance = float(chance)
+    return [t for t in others if t.chance is not None and t.chance <= CHANCE and t.lag(anchor)[0] < -TOLERANCE]
+
+
+def _undominated(trials: Sequence[Trial]) -> Trial:
+    """The first, or one that is ahead of it beyond noise, and that no other is: the anchor is not what all are compared by best."""
     winner, seen = trials[0], list[Trial]()
     while winner not in seen:
         seen.append(winner)
-        better = [t for t in whole if _surplus(t, winner) < 0]
+        better = [t for t in trials if _surplus(t, winner) < 0]
         winner = min(better, key=partial(_surplus, than=winner), default=winner)
-    return [winner, *(t for t in trials if t is not winner)]
+    return winner
 
 
 def _surplus(trial: Trial, than: Trial) -> float:
