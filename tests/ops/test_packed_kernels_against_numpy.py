@@ -31,7 +31,10 @@ __all__ = ["library"]
 CONSTANT = ("weights", "bias")
 
 
-def repacked(case: Case, packer: Callable[..., tuple[Node, list[Value], str]], trained: bool = False) -> tuple[Case, str]:
+Packer = Callable[..., tuple[Node, list[Value], str]]
+
+
+def repacked(case: Case, packer: Packer, trained: bool = False) -> tuple[Case, str]:
     """The case with its layer packed, and why it is not in the fastest form. Raises NotProved."""
     kinds = {"weights": "constant", "bias": "trainable" if trained else "constant"}
     values = {o: Value(o, t, kinds.get(o, "activation"), case.arrays[o] if o in CONSTANT else None) for o, t in case.types.items()}
@@ -115,7 +118,7 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-def lora_ties(r: Rng) -> Case:
+def lora_ties(r: Rng, packer: Packer = packed) -> Case:
     """A layer with LoRA whose scales are powers of two, so that both of its roundings meet ties, over every shift; biases at the ends."""
     rows, ci, co, rank = int(r.integers(1, 6)), int(r.integers(1, 9)), int(r.integers(1, 71)), int(r.integers(1, 10))
     low, high = (-6, 0) if r.random() < 0.8 else (-34, 6)
@@ -133,7 +136,7 @@ def lora_ties(r: Rng) -> Case:
         "lora_range": one(int(r.integers(0, 8))), "lora_b_exponent": one(int(r.integers(*pick(r, (-18, -6), (-18, -6), (-60, -36), (-50, 30))))),
     }  # fmt: skip
     op = FullyConnected(pick(r, "none", "relu", "relu6"), "twice", 2.0 ** int(r.integers(-3, 4)))
-    return repacked(Case(op, types, arrays, (y,)), packed, bool(r.random() < 0.7))[0]
+    return repacked(Case(op, types, arrays, (y,)), packer, bool(r.random() < 0.7))[0]
 
 
 def small_window(case: Case, r: Rng) -> Case:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_driver import Case, Library, Rng, check, codes, generated, library, pick, seeds
-from test_kernels_against_numpy import depthwise, linear
+from test_kernels_against_numpy import depthwise, linear, lora_down
 from test_method_kernels_against_numpy import depthwise_delta, exponent, rows_table, with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
-from test_packed_kernels_against_numpy import in_form, meaning, repacked, small_window, wide, with_dead_channels, with_delta
+from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, small_window, wide, with_dead_channels, with_delta
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes
@@ -36,14 +36,19 @@ def extreme(case: Case, r: Rng) -> Case:
 def any_layer(r: Rng, kind: str, gain: bool) -> Case:
     """A layer that may be packed in a form, in any chunks."""
     row = kind.startswith("row")
-    case = wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4)) if row or r.random() < 0.3 else linear(r, "lora" if kind == "lora" else "")
+    lora = kind.startswith("lora_")
+    case = (
+        wide(r, 1 if row else int(r.integers(1, 14)), pick(r, 1, 4))
+        if row or (not lora and r.random() < 0.3)
+        else linear(r, "lora" if kind.startswith("lora") else "")
+    )
     case = extreme(case, r) if r.random() < 0.3 else case
     case = with_delta(case, r) if kind == "delta" else case
     if gain or (kind == "delta" and r.random() < 0.3):
         case = with_gain(case, r, case.types["bias"].size)
     if kind not in ("lora", "sums", "delta"):
         case = in_form(case, r, kind.endswith("relu"))
-        case = case if gain else with_dead_channels(case, r)
+        case = case if gain or lora else with_dead_channels(case, r)
     return case
 
 
@@ -119,7 +124,13 @@ def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False, delta: boo
     return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
 
 
+def down_projection(r: Rng) -> Case:
+    case = lora_down(r)
+    return replace(case, op=replace(case.op, triple=True))  # type: ignore[call-arg]
+
+
 GENERATORS = {
+    "triple_down_projection": (down_projection, 40),
     "triple_input_gradient": (gradient_of_layer, 40),
     "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
     "triple_delta_input_gradient": (partial(gradient_of_layer, delta=True), 24),
@@ -131,6 +142,9 @@ GENERATORS = {
     "triple_sums": (partial(triple_layer, kind="sums"), 24),
     "triple_delta": (partial(triple_layer, kind="delta"), 40),
     "triple_lora": (partial(triple_layer, kind="lora"), 24),
+    "triple_lora_relu": (partial(triple_layer, kind="lora_relu"), 40),
+    "triple_lora_any": (partial(triple_layer, kind="lora_any"), 40),
+    "triple_lora_ties": (partial(lora_ties, packer=partial(triple, 0)), 60),
     "triple_sums_gain": (partial(triple_layer, kind="sums", gain=True), 8),
     **{f"triple_{k}_gain": (partial(triple_layer, kind=k, gain=True), 8) for k in ("relu", "any", "row_relu", "row_any")},
     "triple_depthwise_relu_gain": (partial(depthwise_layer, relu=True, gain=True), 12),

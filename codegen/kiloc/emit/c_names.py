@@ -115,9 +115,16 @@ def c_array(data: NDArray[np.generic], width: int = 112) -> Code:
 
 
 def c_wrapped(text: str, width: int = WIDTH) -> str:
-    """A statement broken after commas of its outermost brackets, what follows aligned to what they hold where it fits."""
+    """A statement broken after commas of its outermost brackets, and of inner ones where that is not enough; what follows is aligned to what the
+    outermost hold where it fits."""
     if len(text) <= width:
         return text
+    broken = next((b for b in (_broken(text, depth, width) for depth in (1, 2, 3)) if max(map(len, b.splitlines())) <= width), None)
+    return broken or _broken(text, 1, width)
+
+
+def _broken(text: str, depth_of_breaks: int, width: int) -> str:
+    """Broken after commas of so many brackets at most."""
     indent = len(text) - len(text.lstrip()) + 8
     words, depth, start = [""], 0, 0
     for at, character in enumerate(text):
@@ -125,7 +132,7 @@ def c_wrapped(text: str, width: int = WIDTH) -> str:
         if not start and depth:
             start = at + 1
         words[-1] += character
-        if depth == 1 and text[at - 1 : at + 1] == ", ":
+        if 1 <= depth <= depth_of_breaks and text[at - 1 : at + 1] == ", ":
             words.append("")
     longest = max(len(word.rstrip()) for word in words[1:] or words)
     margin = " " * (start if start <= width // 2 and start + longest <= width else indent)

@@ -29,11 +29,13 @@ from ..ops.fast.packed_input_gradient import packed_input_gradient
 from ..ops.fast.shared_input_gradient import SHARED, shared_input_gradient
 from ..ops.fast.triple import FEWER_VALUES, triple, triple_on_stack
 from ..ops.fast.triple_depthwise import FEWER_ROWS, triple_depthwise
+from ..ops.fast.triple_down_projection import triple_down_projection
 from ..ops.fast.triple_input_gradient import triple_input_gradient
 from ..ops.fast.weight_gradient import MOST_INPUTS, transposed, with_border
 from ..ops.model._linear import Linear
 from ..ops.model.conv_2d import Conv2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGradient
+from ..ops.model.lora import DownProjection
 from ..ops.wide._layer import WideOp
 from ..ops.wide.conv_2d import WideLinear
 from .recompute import AGAIN
@@ -160,6 +162,8 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(triple, 0), triple_on_stack, *(partial(triple, most) for most in FEWER_VALUES)]
     if kernels_of(target) in WITHOUT_DSP and depthwise:
         return [partial(triple_depthwise, most) for most in (0, *FEWER_ROWS)]
+    if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, DownProjection):
+        return [triple_down_projection]
     if kernels_of(target) in WITHOUT_DSP and isinstance(node.op, LinearInputGradient):
         return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:

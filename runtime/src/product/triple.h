@@ -63,6 +63,11 @@ typedef void kt_triple_kernel(const kt_triple_product *product);
 void kt_triple_half_up(const kt_triple_product *product);
 void kt_triple_away(const kt_triple_product *product);
 
+/* The same of sums that start from something else at each position: bias [channels][KT_POSITIONS], KT_START_UNIT times as large. */
+enum { KT_START_BITS = KT_ARMV7M ? 8 : 0, KT_START_UNIT = 1 << KT_START_BITS };
+void kt_triple_started_half_up(const kt_triple_product *product);
+void kt_triple_started_away(const kt_triple_product *product);
+
 /* The lowest 21 bits as a signed value. */
 KT_INLINE int32_t kt_lowest_sum(uint32_t word)
 {
@@ -147,6 +152,19 @@ KT_INLINE void kt_six_results(const uint32_t words[KT_PANEL_WORDS], int32_t bias
     const kt_triple_scale scale = kt_triple_scale_of(bias, epilogue, stride, 2 * stride);
     kt_three_results(words, result, &scale, negative);
     kt_three_results(words + 2, result + 3 * stride, &scale, negative);
+}
+
+/* The six results of a channel whose sums start from something else each. */
+KT_INLINE void kt_six_started(const uint32_t words[KT_PANEL_WORDS], const int32_t *starts, const int32_t *epilogue, int32_t negative, int8_t *result,
+                              int32_t stride)
+{
+    int32_t sums[KT_POSITIONS];
+    int32_t i;
+    kt_six_sums(words, sums);
+    for (i = 0; i < KT_POSITIONS; i++, result += stride) {
+        const int32_t sum = sums[i] + starts[i];
+        *result = kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
+    }
 }
 
 /* The product in C, around kt_triple_sums. */

@@ -35,9 +35,9 @@ static const kt_down_projection_params first_lora_down_params = {
 
 /* first: packed_linear 8 -> 10 */
 static const kt_packed_lora_params first_params = {
-    .layer = {.window = {.input = {1, 1, 8}, .output = {1, 1, 10}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {0, 0}},
-              .outside = 3, .stream = first_weights_packed, .pairs = 4, .fold = first_weights_fold,
-              .bias_limit = 3111948},
+    .layer = {.window = {.input = {1, 1, 8}, .output = {1, 1, 10}, .kernel = {1, 1}, .stride = {1, 1},
+              .dilation = {1, 1}, .pad = {0, 0}}, .outside = 3, .stream = first_weights_packed, .pairs = 4,
+              .fold = first_weights_fold, .bias_limit = 3111948},
     .addend = first_lora_scales,
     .least_shift = 7,
     .addend_limit = 5186582,
@@ -54,9 +54,9 @@ static const kt_down_projection_params second_lora_down_params = {
 
 /* second: packed_linear 10 -> 8 */
 static const kt_packed_lora_params second_params = {
-    .layer = {.window = {.input = {1, 1, 10}, .output = {1, 1, 8}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {0, 0}},
-              .outside = -128, .stream = second_weights_packed, .pairs = 5, .fold = second_weights_fold,
-              .bias_limit = 3075347},
+    .layer = {.window = {.input = {1, 1, 10}, .output = {1, 1, 8}, .kernel = {1, 1}, .stride = {1, 1},
+              .dilation = {1, 1}, .pad = {0, 0}}, .outside = -128, .stream = second_weights_packed, .pairs = 5,
+              .fold = second_weights_fold, .bias_limit = 3075347},
     .addend = second_lora_scales,
     .least_shift = 7,
     .addend_limit = 5125580,
@@ -65,10 +65,10 @@ static const kt_packed_lora_params second_params = {
 
 /* logits: packed_linear 8 -> 3 */
 static const kt_packed_conv2d_delta_params logits_params = {
-    .layer = {.window = {.input = {1, 1, 8}, .output = {1, 1, 3}, .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}, .pad = {0, 0}},
-              .outside = -128, .stream = logits_weights_packed, .pairs = 4, .fold = logits_weights_fold,
-              .output_offset = 5, .clamp = {-128, 127}, .multiplier = logits_multiplier, .shift = logits_shift,
-              .addend_multiplier = logits_delta_multiplier, .addend_shift = logits_delta_shift},
+    .layer = {.window = {.input = {1, 1, 8}, .output = {1, 1, 3}, .kernel = {1, 1}, .stride = {1, 1},
+              .dilation = {1, 1}, .pad = {0, 0}}, .outside = -128, .stream = logits_weights_packed, .pairs = 4,
+              .fold = logits_weights_fold, .output_offset = 5, .clamp = {-128, 127}, .multiplier = logits_multiplier,
+              .shift = logits_shift, .addend_multiplier = logits_delta_multiplier, .addend_shift = logits_delta_shift},
     .rows = NULL,
     .packed_rows = 0,
 };

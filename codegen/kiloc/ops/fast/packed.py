@@ -80,7 +80,7 @@ class PackedLinear(Op):
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
     form: str = "sums"
     limit: int = 0
-    addend_limit: int = 0
+    addend_limit: int = kernel_field(0)
     on_stack: bool = False
     packed_delta: bool = kernel_field(False)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.reach import Reach
 from ...ir.types import TensorType
 from ...numerics import INT32_MAX
@@ -97,7 +97,7 @@ class PackedInputGradient(StreamedInputGradient):
     mnemonic: ClassVar[str] = "packed_input_gradient"
     optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
 
-    path_limit: int = 0
+    path_limit: int = kernel_field(0)
 
     def plain_weights(self, stream: Array) -> Array:
         return unpacked(stream, self.layer.window, self.weights)

@@ -54,6 +54,7 @@ STACK_START = 64
 SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
     "delta": "kt_triple_conv2d_delta_s8", "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
+    "lora_relu": "kt_triple_lora_relu_s8", "lora_any": "kt_triple_lora_s8",
 }  # fmt: skip
 Ints = NDArray[np.int64]
 
@@ -108,7 +109,8 @@ class TripleLinear(PackedLinear):
 
     def start_bytes(self, t: NodeTypes) -> int:
         """Bytes of what the sums start from, where the bias is trained."""
-        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if t.has("fold") and not (self.wide or t.has("gain")) else 0
+        kept = t.has("fold") and not (self.wide or t.has("gain") or self.form.startswith("lora"))
+        return 4 * packing.padded(self.layer.images(self.plain(t))[1][2]) if kept else 0
 
     def starts_on_stack(self, t: NodeTypes) -> bool:
         """Whether those lie on the stack, and the panel does not."""
@@ -116,18 +118,21 @@ class TripleLinear(PackedLinear):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         x, y = self.layer.images(self.plain(t))
-        row, symbol = self.form.startswith("row"), SYMBOLS[self.form]
+        row, lora, symbol = self.form.startswith("row"), self.form.startswith("lora"), SYMBOLS[self.form]
         fields: dict[str, Field] = {
             "window": self.layer.window_of(self.plain(t)).fields(x, y),
             "outside": t.type("x").zero_point,
             "stream": Argument(n.inputs["stream"]),
-            "pairs" if self.wide else "length": self.length,
+            "pairs" if self.wide or lora else "length": self.length,
             "fold": Argument(n.inputs["fold"]) if t.has("fold") else "NULL",
         }
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         if self.wide:
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "chunk": self.chunk}
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in (LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS)]
+        elif lora:
+            fields = {"layer": {"layer": {**fields, "bias_limit": self.limit}, **self._started_fields(t)}, "chunk": self.chunk}
+            arguments += [Argument(n.inputs[o]) for o in LORA_OPERANDS]
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
         if self.form == "delta":
@@ -135,12 +140,19 @@ class TripleLinear(PackedLinear):
         arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         arguments += [Argument(n.outputs[0]), *([] if row and not t.has("gain") else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
-        used = {"kt_trained_on_stack", "kt_triple_on_stack"} if self.on_stack else {"kt_triple_start_on_stack"} if self.starts_on_stack(t) else set()
-        stacks = ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
+        used = (
+            {"kt_trained_on_stack", "kt_started_on_stack", "kt_triple_on_stack"}
+            if self.on_stack
+            else {"kt_triple_start_on_stack"}
+            if self.starts_on_stack(t)
+            else set()
+        )
+        stacks = ("kt_started_on_stack",) if lora else ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
         unreached = frozenset[str]() if row or self.form == "delta" else frozenset(stacks) - used
-        struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_conv2d_params"
-        source = "triple_row" if row else symbol[3:-3]
+        struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_lora_params" if lora else "kt_triple_conv2d_params"
+        source = "triple_row" if row else "triple_lora" if lora else symbol[3:-3]
         needs: tuple[str, ...] = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
+        needs = (*needs, "product/triple_started.c") if lora else needs
         if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")
             symbol, source = symbol.replace("_s8", "_scaled_s8"), f"{source}_scaled"
@@ -220,17 +232,23 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     whole = np.pad(weights, ((0, 0), (0, -weights.shape[1] % FOUR)))
     chunk = chunk_of(whole, ANY_CHUNK if t.has("delta") else most or whole.shape[1])
     op, slow = TripleLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums", chunk=chunk), ""
-    if not (t.has("lora_u") or t.has("delta")):
-        q, (_, y) = requantization(layer, t), layer.images(t)
+    if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
+        q, (_, y), addend_limit = requantization(layer, t), layer.images(t), 0
+        bias = None if t.has("gain") else frozen(values[node.inputs["bias"]])
         try:
-            start = packing.start(q, weights, z, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
+            if t.has("lora_u"):
+                start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
+            else:
+                start = packing.start(q, weights, z, bias, t.has("gain"))
         except packing.NotProved as reason:
             slow = str(reason)
         else:
             form = "relu" if packing.rounds_half_up(q) else "any"
-            if isinstance(layer, FullyConnected) and y[0] == 1:
+            if t.has("lora_u"):
+                form = f"lora_{form}"
+            elif isinstance(layer, FullyConnected) and y[0] == 1:
                 form, chunk = f"row_{form}", whole.shape[1]
-            op = replace(op, form=form, limit=start.limit, chunk=chunk)
+            op = replace(op, form=form, limit=start.limit, addend_limit=addend_limit, chunk=chunk)
             stream = np.concatenate([stored(whole, chunk), start.words.astype(np.int32).ravel()])
             inputs, added = packing.packed_values(node, stream, start.operand, start.data)
             return replace(node, op=op, inputs=inputs), added, slow

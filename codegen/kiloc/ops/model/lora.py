@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import numerics as nm
-from ...ir.kernel_call import Argument, Field, KernelCall
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
 from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType, gradient, scalar
 from .._sums import Image, exact_matmul
@@ -22,13 +22,16 @@ from .._window import Window
 from .._window_rows import forward_rows
 from ..backward._gradient import Real, batch, fitting_shift
 
+ANY_CHUNK = 60
+"""Values of a window whose sums are three in two words whatever they are (KT_PROJECTED_CHUNK in the runtime)."""
+
 
 @dataclass(frozen=True)
 class DownProjection(Op):
     """u[p, j] = clamp(shift_round(sum_k A[j, k] (x[p, k] - z_x), range - a_exponent), low, 127), x under the window.
 
     low: -127, or 0 for a rectifier. saturated (state, optional): set to 1 when an element exceeded 127, or fell below a
-    low of -127. Operands after x: A, its exponent, the range of u.
+    low of -127. Operands after x: A, its exponent, the range of u. triple: by the kernel with three sums in two words.
     """
 
     low: ClassVar[int] = -127
@@ -37,6 +40,7 @@ class DownProjection(Op):
     window: Window = Window((1, 1))
     x_image: Image = (1, 1, 1)
     u_image: Image = (1, 1, 1)
+    triple: bool = kernel_field(False)
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...]:
         return (TensorType((1, self.u_image[0] * self.u_image[1], self.u_image[2]), "int8"),)
@@ -75,10 +79,17 @@ class DownProjection(Op):
             "input_offset": -t.type("x").zero_point,
             "low": self.low,
         }
-        arguments: list[Argument | str] = [Argument(n.inputs[o]) for o in self.operands]
+        arguments: list[Argument | Scratch | str] = [Argument(n.inputs[o]) for o in self.operands]
         arguments.append(Argument(n.inputs["saturated"]) if t.has("saturated") else "NULL")
-        symbol, struct = "kt_down_projection_s8", "kt_down_projection_params"
-        return KernelCall(symbol, struct, fields, (*arguments, Argument(n.outputs[0])), source="kernels/lora/down_projection.c")
+        struct, arguments = "kt_down_projection_params", [*arguments, Argument(n.outputs[0])]
+        if self.triple:
+            rank, (_, _, depth) = self.u_image[2], self.x_image
+            length = -(-t.type(self.operands[1]).size // rank // 4) * 4
+            scratch = 16 * (min(length, ANY_CHUNK) + 1) + (rank + 1) // 2 * 2 * length + -(-depth // 4) * 4
+            symbol, source = "kt_triple_down_projection_s8", "kernels/lora/triple_down_projection.c"
+            needs = ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
+            return KernelCall(symbol, struct, fields, (*arguments, Scratch()), scratch, source, needs)
+        return KernelCall("kt_down_projection_s8", struct, fields, tuple(arguments), source="kernels/lora/down_projection.c")
 
 
 @register

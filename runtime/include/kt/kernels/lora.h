@@ -22,6 +22,11 @@ typedef struct {
 void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a,
                            const int8_t *a_exponent, const int8_t *range, int8_t *saturated, int8_t *u);
 
+/* The same for cores without the DSP extension, of rank 16 at most. scratch: with K the size of a kernel rounded up to 4, 16 bytes for each of 60
+ * values at most of it and 16 more, K bytes for each row of A rounded up to 2, and an input pixel rounded up to 4. */
+void kt_triple_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a, const int8_t *a_exponent,
+                                  const int8_t *range, int8_t *saturated, int8_t *u, void *scratch);
+
 typedef struct {
     int32_t positions;
     int32_t channels;

@@ -66,6 +66,18 @@ void kt_triple_conv2d_lora_scaled_s8(const kt_triple_conv2d_lora_params *params,
                                      const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, const int8_t *gain,
                                      const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* kt_packed_lora_s8 and kt_packed_lora_relu_s8 (kt/kernels/packed_convolution.h), with a stream as above; layer.layer.pairs is the length. scratch:
+ * as above with a frozen bias. */
+typedef struct {
+    kt_packed_lora_params layer;
+    int32_t chunk;
+} kt_triple_lora_params;
+
+void kt_triple_lora_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                       const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+void kt_triple_lora_relu_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                            const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+
 /* kt_packed_conv2d_delta_s8 (kt/kernels/packed_convolution.h), with a stream as above in chunks of at most 60 values; layer.pairs is the length.
  *
  * rows                row of the delta of each channel, -1 for none; NULL: each has its own

@@ -10,6 +10,11 @@
 #include "../packed_convolution/packed_bias.h"
 #include "../window.h"
 
+/* 1 in kernels whose sums start from something else at each position. */
+#ifndef KT_STARTS_OF_EACH
+#define KT_STARTS_OF_EACH 0
+#endif
+
 /* A walk: geometry and constants. start, epilogue, y, product: of results that the product requantises. */
 typedef struct {
     const kt_window *window;
@@ -19,6 +24,9 @@ typedef struct {
     const int32_t *epilogue;
     int8_t *y;
     kt_triple_kernel *product;
+#if KT_STARTS_OF_EACH
+    const kt_lora_layer *lora;
+#endif
 } kt_triple_layer;
 
 /* Sums of KT_MOST_CHANNELS channels at most from `channel` on, [channels][positions]; results at `position` and `direction` further each. */
@@ -30,6 +38,31 @@ typedef struct {
 } kt_triple_block;
 
 typedef void kt_finish_triple(const void *context, const kt_triple_block *block);
+
+#if KT_STARTS_OF_EACH
+/* What channels of all positions of a block start from, [count][KT_POSITIONS] in units of the product's. */
+static void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, int32_t first, int32_t count, int32_t *starts);
+
+enum { KT_STARTED_CHANNELS = 16 };
+
+/* The product of a panel, some channels after the other. */
+static inline void kt_started_product(const kt_triple_layer *layer, kt_triple_product product, const kt_triple_block *block, int32_t length)
+{
+    const int8_t *const end = product.result_end;
+    int32_t starts[KT_STARTED_CHANNELS * KT_POSITIONS];
+    int32_t first = 0;
+    for (; product.result != end; first += KT_STARTED_CHANNELS) {
+        const int32_t count = kt_minimum((int32_t)(end - product.result), KT_STARTED_CHANNELS);
+        kt_triple_starts(layer->lora, block, first, count, starts);
+        product.bias = starts;
+        product.result_end = product.result + count;
+        layer->product(&product);
+        product.result += count;
+        product.weights += count * length;
+        product.epilogue += 3 * count;
+    }
+}
+#endif
 
 /* Rows of a stream behind the weights. */
 KT_INLINE const int32_t *kt_triple_epilogue(const int32_t *stream, int32_t channels, int32_t length)
@@ -132,7 +165,11 @@ static __attribute__((noinline)) void kt_triple_walk(const kt_triple_layer *laye
                 int8_t *const result = layer->y + block.position * channels;
                 const kt_triple_product product = {panel, panel + KT_PANEL_WORDS * (length + 1), weights, layer->start, layer->epilogue,
                                                    result, direction * channels, result + even};
+#if KT_STARTS_OF_EACH
+                kt_started_product(layer, product, &block, length);
+#else
                 layer->product(&product);
+#endif
                 first = even;
             }
             kt_multiply_panel(layer, panel, weights + first * length, length, first, totals, done, &block, finish, context);
@@ -141,6 +178,9 @@ static __attribute__((noinline)) void kt_triple_walk(const kt_triple_layer *laye
     }
 }
 
+enum { KT_STACK_PANEL = 168, KT_STACK_START = 64 }; /* words */
+
+#if !KT_STARTS_OF_EACH
 /* int8 results. negative: what a negative sum takes from the addend. */
 KT_INLINE void kt_finish_results(const kt_triple_layer *layer, const kt_triple_block *block, int32_t negative)
 {
@@ -167,8 +207,6 @@ KT_INLINE void kt_triple_requantized(const kt_triple_conv2d_params *params, cons
                                    kt_triple_epilogue(params->stream, channels, params->length), y, product};
     kt_triple_walk(&layer, x, params->outside, kt_direction(x, y), scratch, finish, &layer);
 }
-
-enum { KT_STACK_PANEL = 168, KT_STACK_START = 64 }; /* words */
 
 /* Where the start of so many channels lies in front of the panel. */
 KT_INLINE int32_t kt_triple_start(const kt_triple_conv2d_params *params)
@@ -203,5 +241,7 @@ KT_INLINE void kt_triple_conv2d(const kt_triple_conv2d_params *params, const int
         kt_triple_requantized(params, x, bias, y, scratch, (int32_t *)scratch + kt_triple_start(params), product, finish);
     }
 }
+
+#endif
 
 #endif

@@ -9,6 +9,7 @@
 #include "kt/kernels/triple_convolution.h"
 #include "../../product/triple_backward.h"
 #include "../convolution/path_gradient.h"
+#include "triple_shares.h"
 
 /* Output channels of a panel, and input channels at once where nothing is added to them: fewer where boards have 2 KB of stack. */
 #if KT_ARMV6M
@@ -122,13 +123,70 @@ static inline void kt_back_windows(const kt_triple_input_gradient_params *params
     }
 }
 
+/* Whether a path of rank 4 at most has shares in the short form, at the one place that a pointwise window reads; scales them. */
+KT_INLINE int kt_has_short_shares(const kt_window *window, const kt_path *path, kt_shares *shares)
+{
+    if (path == NULL || path->rows != NULL || path->channels > KT_FOUR_RANKS || !kt_is_pointwise(window) || path->shift > KT_MOST_SHORT_LEFT) {
+        return 0;
+    }
+    shares->multiplier = path->multiplier;
+    shares->start = 0;
+    kt_scale_shares(shares, -path->shift);
+    return 1;
+}
+
+/* Results of a block to which such shares are added. */
+static inline void kt_finish_shares(const kt_triple_input_gradient_params *params, const kt_path *path, kt_shares *shares, const kt_four_positions *at,
+                                    int32_t first, int32_t count, const kt_backward_sums *sums, int8_t *dx)
+{
+    const int32_t depth = params->window.input[KT_CHANNELS], rank = path->channels, left = kt_maximum(path->shift, 0), shift = params->shift;
+    const int32_t position = at->y * params->window.input[KT_X] + at->x, step = at->step * depth;
+    const int8_t *a = path->weights + first;
+    const uint32_t *sum = sums->sums;
+    int8_t *result = dx + position * depth + first;
+    int32_t u[KT_BACKWARD_POSITIONS * KT_FOUR_RANKS];
+    int32_t i, j, k;
+    for (i = 0; i < KT_BACKWARD_POSITIONS; i++) {
+        const int8_t *const codes = path->gradient + (position + (i < at->count ? i * at->step : 0)) * rank;
+        for (j = 0; j < KT_FOUR_RANKS; j++) {
+            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_START_UNIT * codes[j] : 0;
+        }
+    }
+    for (j = rank; j < KT_FOUR_RANKS; j++) {
+        shares->b[j] = 0;
+    }
+    for (k = 0; k < count; k++, a++, result++, sum += KT_BACKWARD_POSITIONS) {
+        int32_t added[KT_BACKWARD_POSITIONS];
+        if (rank == KT_FOUR_RANKS) {
+            shares->b[0] = a[0] * (INT32_C(1) << left);
+            shares->b[1] = a[depth] * (INT32_C(1) << left);
+            shares->b[2] = a[2 * depth] * (INT32_C(1) << left);
+            shares->b[3] = a[3 * depth] * (INT32_C(1) << left);
+        } else {
+            for (j = 0; j < rank; j++) {
+                shares->b[j] = a[j * depth] * (INT32_C(1) << left);
+            }
+        }
+        kt_four_shares(u, shares, added);
+        for (i = 0; i < at->count; i++) {
+            const int32_t total = kt_add_saturated((int32_t)(sum[i] - (sums->totals[i] << 7)), added[i] >> KT_START_BITS);
+            result[i * step] = kt_saturate8(((total >> (shift - 1)) + 1) >> 1);
+        }
+    }
+}
+
 /* Results of a block; path: NULL where nothing trained adds to the sums. */
 KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, const kt_path *path, const kt_four_positions *at, int32_t first,
                               int32_t count, const kt_backward_sums *sums, int8_t *dx)
 {
     const kt_window *const window = &params->window;
     const int32_t shift = params->shift;
+    kt_shares shares;
     int32_t i, k;
+    if (shift > 1 && shift < 32 && kt_has_short_shares(window, path, &shares)) {
+        kt_finish_shares(params, path, &shares, at, first, count, sums, dx);
+        return;
+    }
     for (i = 0; i < at->count; i++) {
         const int32_t x = at->x + i * at->step;
         int8_t *const result = dx + (at->y * window->input[KT_X] + x) * window->input[KT_CHANNELS] + first;

@@ -1,0 +1,75 @@
+/* triple_starts.h: what the sums of six positions of a layer with LoRA start from. */
+#ifndef KT_TRIPLE_STARTS_H
+#define KT_TRIPLE_STARTS_H
+
+#include "../packed_convolution/lora_starts.h"
+#include "triple_conv2d.h"
+#include "triple_shares.h"
+
+/* Whether a channel has a short form. Shifts to the right beyond the largest leave 0. */
+KT_INLINE int kt_short_scale(const kt_lora_layer *lora, int32_t c, kt_shares *six)
+{
+    const kt_packed_lora_params *const params = lora->params;
+    const kt_packed_conv2d_params *const layer = &params->layer;
+    const int32_t rank = params->rank, right = -kt_lora_shift(lora, c);
+    const int8_t *const b = lora->b + c * rank;
+    int32_t start = lora->bias[c], j;
+    if (layer->fold != NULL) {
+        start = layer->fold[c] + kt_clamp(start, -layer->bias_limit, layer->bias_limit);
+    }
+    six->start = KT_START_UNIT * start;
+    six->multiplier = params->addend[KT_SCALE_WORDS * c];
+    kt_scale_shares(six, right);
+    if (right <= 0) {
+        if (right < -KT_MOST_SHORT_LEFT || rank << (14 - right) > params->addend_limit || kt_is_far(lora, c)) {
+            return 0;
+        }
+        for (j = 0; j < KT_FOUR_RANKS; j++) {
+            six->b[j] = j < rank ? b[j] * (INT32_C(1) << -right) : 0;
+        }
+        return 1;
+    }
+    if (rank == KT_FOUR_RANKS) {
+        six->b[0] = b[0];
+        six->b[1] = b[1];
+        six->b[2] = b[2];
+        six->b[3] = b[3];
+        return 1;
+    }
+    for (j = 0; j < KT_FOUR_RANKS; j++) {
+        six->b[j] = j < rank ? b[j] : 0;
+    }
+    return 1;
+}
+
+/* The codes of u at a position of a block; of one that there is not the first's. */
+KT_INLINE const int8_t *kt_u_of(const kt_lora_layer *lora, const kt_triple_block *block, int32_t i)
+{
+    return lora->u + (block->position + (i < block->positions ? i * block->direction : 0)) * lora->params->rank;
+}
+
+static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, int32_t first, int32_t count,
+                                                       int32_t *starts)
+{
+    const int32_t rank = lora->params->rank;
+    int32_t u[KT_POSITIONS * KT_FOUR_RANKS];
+    int32_t c, i, j;
+    for (i = 0; i < KT_POSITIONS && rank <= KT_FOUR_RANKS; i++) {
+        const int8_t *const codes = kt_u_of(lora, block, i);
+        for (j = 0; j < KT_FOUR_RANKS; j++) {
+            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_START_UNIT * codes[j] : 0;
+        }
+    }
+    for (c = first; c < first + count; c++, starts += KT_POSITIONS) {
+        kt_shares six;
+        if (rank <= KT_FOUR_RANKS && kt_short_scale(lora, c, &six)) {
+            kt_six_shares(u, &six, starts);
+            continue;
+        }
+        for (i = 0; i < KT_POSITIONS; i++) {
+            starts[i] = KT_START_UNIT * kt_any_start(lora, kt_u_of(lora, block, i), c);
+        }
+    }
+}
+
+#endif
