@@ -72,7 +72,8 @@ static row row_of(const kt_cross_entropy_params *params, const int8_t *y, int32_
     return r;
 }
 
-__attribute__((cold)) void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
+__attribute__((cold))
+void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss)
 {
     const int32_t size = params->size;

@@ -48,7 +48,8 @@ static int is_like_previous(const kt_window *window, int axis, int32_t i)
            kt_output_at(window, axis, i - 1, last) < 0;
 }
 
-__attribute__((cold)) void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, int8_t *dx)
+__attribute__((cold))
+void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, int8_t *dx)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
