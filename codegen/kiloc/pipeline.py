@@ -187,7 +187,8 @@ def _replay(part: Graph, options: Options) -> ReplayPlan:
     """The replay buffer of a training slice in its order, whose front is frozen."""
     assert options.replay is not None
     position = front_length(part) if options.replay.keep == "latent" else 0
-    return plan_replay(options.replay, part, handed_on(part, position, caller_buffers(part)), options.seed)
+    caller = caller_buffers(part)
+    return plan_replay(options.replay, part, handed_on(part, position, caller), options.seed, caller)
 
 
 def _emitted(

@@ -47,6 +47,8 @@ GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
 """Of a build that checks signatures: the folder of monocypher.c."""
+MOST_PRIVATE = 2**16
+"""Values of an update under noise: KT_PRIVATE_SIZE."""
 SHOWN_FILES = 5
 """Of a build directory that a message names, where there are more that the build did not make."""
 
@@ -368,10 +370,20 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
         "resident": m.adapter.resident if m.adapter else 0,
         "adapter_slots": c.options.adapters.slots,
+        **({"private_updates": _private_values(c)} if m.adapter and m.adapter.private else {}),
         "signed": _signed(m),
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _private_values(c: Compilation) -> int:
+    """Values of an update."""
+    found = sum(e.rows * e.columns for e in entries_of(c.graph) if e.part == "value")
+    if found > MOST_PRIVATE:
+        what = f"an update of {found:,} values is larger than {MOST_PRIVATE:,}"
+        raise CompileError("private_updates", what, "train fewer layers, or a lower rank")
+    return found
 
 
 def _state_members(c: Compilation) -> list[dict[str, Any]]:
@@ -390,7 +402,8 @@ def _replay(c: Compilation) -> dict[str, Any]:
     """Where the replay buffer lies in a state, and what an entry is."""
     assert c.context.replay is not None
     plan = c.context.replay.plan
-    named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    named: dict[str, Any] = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    named["memory"] = plan.options.memory
     return {**named, "at": replay_offsets(state_layout(c.graph))}
 
 
@@ -445,6 +458,7 @@ def _options(c: Compilation) -> dict[str, Any]:
         "stack": c.options.stack,
         "buffers": c.options.buffers,
         "offload": c.options.offload,
+        "moments_in_ram": c.options.moments_in_ram,
         "backward_weights": c.options.backward_weights,
         "constant_channels": c.options.constant_channels,
         "sharing": sorted(c.train.graph.shared) if c.train else [],

@@ -40,7 +40,7 @@ from kiloc.ops.backward.channel_moments import MOST_POSITIONS, ChannelMoments
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
 from kiloc.ops.backward.gradient_of_sums import GradientOfSums
-from kiloc.ops.backward.gradient_sum import GradientSum
+from kiloc.ops.backward.gradient_sum import WITHOUT_TIES, GradientSum
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.lora_inner_rows import LoRAInnerExponent, LoRAInnerPeak, LoRAInnerRows
 from kiloc.ops.backward.parameter_gradient import BiasGradient, WeightGradient
@@ -385,7 +385,7 @@ def apply_mask(r: Rng) -> Case:
 def gradient_sum(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 70)))
     types = {o: gradient(shape, scale(r)) for o in ("g", "other")}
-    return Case(GradientSum(shift=int(r.integers(10, 17))), types, {o: codes(r, *shape) for o in types})
+    return Case(GradientSum(pick(r, 1 << 14, WITHOUT_TIES), shift=int(r.integers(10, 17))), types, {o: codes(r, *shape) for o in types})
 
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {

@@ -15,8 +15,8 @@ from .update_early import update_early
 
 def remember(graph: Graph, options: Options) -> Graph:
     """The graph with accumulators for the gradients of everything trained, and with the optimizer's moments."""
-    at_once, paged = options.accumulate == 1, options.pages_moments
-    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, paged=paged, shard=options.shard)
+    at_once, in_ram = options.accumulate == 1, options.moments_in_ram if options.pages_moments else None
+    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, in_ram=in_ram, shard=options.shard)
 
 
 def schedule(graph: Graph, options: Options, like: Graph | None = None) -> Graph:

@@ -149,7 +149,8 @@ KEYS: Final[Mapping[str, Key]] = {
     **_sized("replay", {
         "entry": "these values of one sample",
         "target": "its label or its targets",
-        "total": "the whole buffer with its counters, which `memory.state` counts too",
+        "total": "what of the buffer is in the state, with its counters, which `memory.state` counts too",
+        "slow": "its entries in slow memory with their checksums, which `memory.slow` counts too; 0 where they lie in the state",
         "input": "what the model's input takes, for comparison with `replay.entry`",
     }),
     "replay.skipped_macs": Key("MACs", "of the forward pass, what a replayed step leaves out"),

@@ -26,14 +26,17 @@ STATUS = {
     14: ("the adapter is in use, or a training step was left in the middle", "select another adapter first, or do the rest of the step"),
     15: ("the flash did not take what was written", "the old adapter is active; the device may be worn out"),
     16: ("the adapter makes the stored samples' results worse than permitted; the old one is active", "train it on more samples"),
-    17: ("slow memory did not give or take a page: the step is incomplete", "reset the device, or give it a state saved before"),
+    17: (
+        "slow memory did not give or take a page, so that a step is incomplete, or holds another sample than the replay buffer",
+        "reset the device, or give it a state saved before; a replay buffer there is filled by remember(x, y)",
+    ),
     18: ("the device does not permit this value; nothing was changed", "a learning rate is at least 0 and below 1e18"),
     19: (
         "the build has a public key: it takes no state from outside; nothing was changed",
         "load an adapter that is signed by the key; what was trained elsewhere is exported and signed first",
     ),
     20: ("a token lies outside the model's vocabulary; nothing was changed", "tokens count from 0; the manifest says how many there are"),
-    21: ("the replay buffer holds no sample", "offer it some first: remember(x, y)"),
+    21: ("the replay buffer holds no sample, or the device no secret", "remember(x, y) offers samples, seed_noise(entropy) gives a secret"),
     22: ("all classes of the last layer are open", "build with a larger kt.Head(extra_classes=)"),
     23: (
         "the values move a constant channel, which this build computes without; nothing was changed",

@@ -154,6 +154,8 @@ class Manifest:
     """Adapters that a pool in memory holds."""
     adapter_slots: bool
     """Whether two slots in flash take updates."""
+    private_updates: int
+    """Values of an update that the device makes under noise; 0: it makes none."""
     size: bool
     """Whether the code is compiled for size."""
     signed: bool
@@ -258,6 +260,7 @@ class Manifest:
             adapter_slot_bytes=int(data.get("adapter_slot_bytes", 0)),
             resident=int(data.get("resident", 0)),
             adapter_slots=bool(data.get("adapter_slots", False)),
+            private_updates=int(data.get("private_updates", 0)),
             size=bool(data.get("size", False)),
             signed=bool(data.get("signed", False)),
             learning_rate=_optional(float, data.get("learning_rate")),

@@ -167,7 +167,7 @@ kt_moved_channel kt_adapter_moved(const void *file, const kt_adapter_layout *lay
     return found;
 }
 
-kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout)
+__attribute__((cold)) kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout)
 {
     const uint8_t *const bytes = file;
     if (bytes == NULL || length < KT_ADAPTER_HEADER || memcmp(bytes, magic, sizeof magic) != 0) {
@@ -255,7 +255,7 @@ size_t kt_adapter_bytes(const kt_adapter_layout *layout)
     return KT_ADAPTER_PAYLOAD(layout->table_bytes) + filled(layout->payload_bytes) + 4;
 }
 
-size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
+__attribute__((cold)) size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
 {
     const uint32_t payload = KT_ADAPTER_PAYLOAD(layout->table_bytes), end = payload + filled(layout->payload_bytes);
     memset(buffer, 0, KT_ADAPTER_HEADER);
