@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -127,6 +127,9 @@ bench-compile-time: setup  ## seconds of a processor that builds take, and how t
 
 bench-stack: setup  ## stack that calls may take at most, beside what they take on emulated boards
 	$(BIN)/python benchmarks/stack.py --write docs/stack.md
+
+bench-constant-channels: setup  ## what training takes without channels that are constant
+	$(BIN)/python benchmarks/constant_channels.py --write docs/constant_channels.md
 
 bench-memory: setup  ## memory of inference and training beside the peers and the targets
 	$(BIN)/python benchmarks/memory.py --write docs/memory.md

@@ -10,7 +10,9 @@ TFLM's are.
 
 A build that does not meet its target by itself is given the target as its memory budget: then parts run in stripes of rows, forward or
 backward, and values are computed again, and "extra MACs" says how many that costs. Offloaded values lie in slow memory, and come into the arena
-when they are needed; the last column has the bytes that a training step moves. The command exits with 1 where a target is missed.
+when they are needed; the last column has the bytes that a training step moves. Where a target cannot be met, the row has the least that the planner
+finds, whatever it costs, and by how much it misses the target. The command exits with 1 where a target is missed that is not among those known to be,
+which are explained below the table.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,10 +71,12 @@ ROWS = (
     Row(RESNET, INSIDE, (), None, buffers="arena"),
     Row(RESNET, "all biases", BIAS, 37_000),
     Row(RESNET, "LoRA r=4, last 2", lora("last:2"), 40_000),
+    Row(RESNET, "LoRA r=4, all", lora("all"), 70_000),
     Row(DSCNN, "inference", (), 9_800),
     Row(DSCNN, INSIDE, (), None, buffers="arena"),
     Row(DSCNN, "all biases", BIAS, 20_000),
     Row(DSCNN, "LoRA r=4, last 2", lora("last:2"), 14_300),
+    Row(DSCNN, "LoRA r=4, last 2, least", lora("last:2"), 12_000),
     Row(DSCNN, "LoRA r=4, last 4", lora("last:4"), 27_000),
     Row(DSCNN, "LoRA r=4 and biases, all, Adam", (*lora("all"), *BIAS), None, optimizer=kt.Adam()),
     Row(DSCNN, "the same, moments offloaded", (*lora("all"), *BIAS), None, optimizer=kt.Adam(), offload="optimizer"),
@@ -82,6 +87,7 @@ ROWS = (
     Row(PERSON, "inference", (), 40_000),
     Row(PERSON, "all biases", BIAS, 48_000),
     Row(PERSON, "LoRA r=4, last 2", lora("last:2"), 45_000),
+    Row(PERSON, "LoRA r=4, all", lora("all"), 90_000),
     Row(AUTOENCODER, "inference", (), 800, True),
     Row(AUTOENCODER, INSIDE, (), None, True, "arena"),
     Row(AUTOENCODER, "all biases", BIAS, 1_100, True),
@@ -93,6 +99,18 @@ ROWS = (
     Row(TINYENGINE, "inference", (), None),
     Row(TINYENGINE, "TinyEngine's sparse update", (), 150_000),
 )
+MISSED = {
+    (DSCNN, "LoRA r=4, last 2, least"): "the input of the last convolution (8,000 bytes), its clamp's mask (1,000) and u = A x (500) wait for their "
+    "gradients beside the state; a mask that is not kept costs the layer a second time",
+    (
+        RESNET,
+        "LoRA r=4, all",
+    ): "gradients of whole 32x32 images stand beside what is computed again, because the gradient of u needs the largest value "
+    "of a layer before its first row: no chain of LoRA's layers runs backwards in one sweep of stripes",
+    (PERSON, "LoRA r=4, all"): "the same, with images of 48x48: the gradient behind the second block alone has 36,864 bytes",
+}
+"""Targets that are known to be missed, and why."""
+LEAST = re.compile(r"at least ([\d,]+) bytes")
 TFLM = {RESNET: "resnet8", DSCNN: "dscnn", AUTOENCODER: "ad", MCUNET: "mcuvww"}
 
 
@@ -125,6 +143,10 @@ def within(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
         return usual, usual
     try:
         return usual, measure(row, row.target + (usual["memory"]["state"] if row.arena_only else 0))
+    except kt.BudgetError as error:
+        least = LEAST.search(str(error))
+    try:
+        return usual, measure(row, int(least[1].replace(",", ""))) if least else usual
     except kt.BudgetError:
         return usual, usual
 
@@ -144,7 +166,7 @@ def rows(progress: Callable[[str], None]) -> tuple[list[list[str]], bool]:
         need = needed(row, tight["memory"])
         extra = sum(tight["macs"].values()) / sum(usual["macs"].values()) - 1
         miss = row.target is not None and need > row.target
-        missed |= miss
+        missed |= miss and (row.model, row.what) not in MISSED
         cells = [f"{row.target:,}" if row.target else "", f"{need:,}" + (f" (missed by {need - (row.target or 0):,})" if miss else "")]
         state = f"{tight['memory']['state']:,}" if tight["memory"]["train_arena"] else ""
         found.append([row.model, row.what, peer(row, peers), *cells, state, f"{100 * extra:.1f} %" if tight is not usual else "", moved(tight)])
@@ -173,7 +195,8 @@ def main() -> int:
         lines = [f"| {' | '.join(c)} |" for c in (list(HEADINGS), ["---"] * len(HEADINGS), *found)]
         body = wrapped((__doc__ or "").split("make bench-memory", 1)[1])
         when = f"Printed by `make bench-memory` on {datetime.date.today().isoformat()}."
-        arguments.write.write_text("\n".join(["# Memory", "", when, "", body, "", *lines]) + "\n")
+        why = [line for (model, what), reason in MISSED.items() for line in ("", wrapped(f"Missed, {model}, {what}: {reason}."))]
+        arguments.write.write_text("\n".join(["# Memory", "", when, "", body, "", *lines, *why]) + "\n")
     return 1 if missed else 0
 
 

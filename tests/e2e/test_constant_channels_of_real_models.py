@@ -17,6 +17,7 @@ from kiloc.ir import interp
 from kiloc.options import Options
 from kiloc.passes.channel_bounds import channel_bounds
 from kiloc.passes.constant_channels import needed_channels, without_constant_channels
+from kiloc.peft import Method
 from kiloc.report.channels import constant_channels
 
 FOUND = {
@@ -48,11 +49,12 @@ def test_counts_and_values(name: str, model_path: Callable[[str], Path]) -> None
         assert np.array_equal(before[value][..., mask], after[value]), value
 
 
-def test_training_of_mcunet_keeps_its_bits(model_path: Callable[[str], Path]) -> None:
-    """The frozen part before the first trained layer has fewer channels, the state after two samples is the same."""
+@pytest.mark.parametrize("methods", [(kt.LoRA(rank=4, layers="last:2"), kt.BiasOnly("last:1")), (kt.BiasOnly(),)], ids=["last layers", "biases"])
+def test_training_of_mcunet_keeps_its_bits(methods: tuple[Method, ...], model_path: Callable[[str], Path]) -> None:
+    """Fewer channels in front of what is trained, or in trained layers: the state after two samples is the same."""
     graph = pipeline.load(model_path("mcunet_vww_int8"))
     x = np.random.default_rng(1).integers(-128, 128, (2, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
-    options = Options(methods=(kt.LoRA(rank=4, layers="last:2"), kt.BiasOnly("last:1")), calibration=x)
+    options = Options(methods=methods, calibration=x)
     c = pipeline.compile_graph(graph, options, "0")
     assert constant_channels(c)["removed"] > 300
     states = []

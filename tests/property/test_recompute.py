@@ -14,10 +14,11 @@ from kiloc.ir import interp
 from kiloc.ir.graph import Graph
 from kiloc.ir.verify import total_macs, verify
 from kiloc.lowering.fit import offloads
+from kiloc.ops.paging.page import Page
 from kiloc.optim import SGD
-from kiloc.options import Options
+from kiloc.options import Options, SlowMemory
 from kiloc.passes.offload import moved_bytes, offload
-from kiloc.passes.recompute import recompute, saved_values
+from kiloc.passes.recompute import AGAIN, recompute, saved_values
 from kiloc.passes.row_stripes import in_stripes, stripes_of
 from kiloc.passes.simplify import simplify
 from kiloc.passes.slices import inference_slice
@@ -27,6 +28,7 @@ from kiloc.pipeline import compile_graph
 from kiloc.plan.recompute import MOST_EXACT, pareto
 from kiloc.plan.slice import Slice
 
+from .dead_channels import extremes, mobilenet
 from .graphs import graphs, inputs_of
 
 pytestmark = pytest.mark.filterwarnings("error", r"ignore:os\.fork\(\) was called:RuntimeWarning")  # another module of the run has jax
@@ -164,3 +166,20 @@ def test_greedy_choices_beside_every_set(graph: Graph, methods: tuple[Method, ..
             assert found is not None and found.macs == point.macs
         assert found is None or (found.bytes <= point.bytes and found.macs >= point.macs)
     assert possible.choose(exact[-1].bytes - 1) is None and possible.least() == exact[-1]
+
+
+def test_some_values_wait_in_slow_memory_and_others_are_computed_again() -> None:
+    """Where both together cost less than each alone, a budget is met with both, and every bit stays."""
+    graph = mobilenet()
+    options: dict[str, Any] = {"methods": (LoRA(rank=2, layers="all"),), "calibration": extremes(graph, 4), "optimizer": SGD(lr=0.1)}
+    usual = compile_graph(graph, Options(**options), "0")
+    assert usual.train is not None
+    ram = usual.context.state_bytes + usual.train.plan.arena_bytes * 9 // 10
+    c = compile_graph(graph, Options(**options, ram=ram, offload="activations", slow=SlowMemory(cost=4)), "0")
+    assert c.train is not None
+    pages = sum(isinstance(node.op, Page) for node in c.train.graph.nodes)
+    assert pages and any(AGAIN.search(node.name) for node in c.train.graph.nodes)
+    states = [interp.initial_state(usual.graph) for _ in range(2)]
+    sample = {"input": extremes(graph, 1)[:1], "label": np.array([1], np.int32)}
+    losses = [interp.train_step(part, sample, state)["loss.value"] for part, state in zip((usual.train.graph, c.train.graph), states, strict=True)]
+    assert losses[0] == losses[1] and all(np.array_equal(states[0][k], states[1][k]) for k in states[0])

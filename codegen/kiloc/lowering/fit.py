@@ -28,6 +28,8 @@ CALL_COST = 1e-4
 """What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
 STRIPED_WORK = 100_000
 """Nodes that the search for what to compute again walks, where parts run in stripes of rows."""
+RECOMPUTED_SHARES = (0.25, 0.5, 0.75)
+"""How far above a budget, of the way to it, computing values again leaves the bytes alive where the rest is offloaded."""
 ATTEMPTS = 6
 """Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
 
@@ -129,12 +131,12 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
     """Graphs whose bytes alive are within the budget: with recomputation or offloading, with stripes or segments, with all."""
     for base in _bases(part, budget):
         for graph in segmentations(base):
-            choice = recomputations(graph, part.plan.alignment, part.target, part.saving).choose(budget)
+            search = recomputations(graph, part.plan.alignment, part.target, part.saving)
+            choice = search.choose(budget)
             if choice is not None:
                 yield choice.apply(graph)
-            moved = offloads(part, graph).choose(budget) if offloading else None
-            if moved is not None:
-                yield offload(graph, moved)
+            if offloading:
+                yield from _with_offloads(part, graph, search, budget)
             if choice is not None and not choice.dropped:
                 break  # shorter segments only cost more
     for goal in (budget, 0):  # the least of all where the first found does not reach the budget
@@ -143,6 +145,20 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
         if by_rows is not part.graph and choice is not None:
             yield choice.apply(by_rows)
             break
+
+
+def _with_offloads(part: Slice, graph: Graph, search: Recomputations, budget: int) -> Iterator[Graph]:
+    """Values in slow memory alone, and beside others that are computed again: those that bring the bytes alive a part of the way down."""
+    now = search.look(frozenset())[0].bytes
+    goals = [None, *(budget + int((now - budget) * share) for share in RECOMPUTED_SHARES)]
+    for goal in goals if now > budget else [None]:
+        some = None if goal is None else search.choose(goal)
+        if goal is not None and (some is None or not some.dropped):
+            continue
+        again = graph if some is None else some.apply(graph)
+        moved = offloads(part, again).choose(budget)
+        if moved is not None:
+            yield offload(again, moved)
 
 
 def _bases(part: Slice, budget: int) -> Iterator[Graph]:
@@ -180,7 +196,8 @@ def shrink(part: Slice, offloading: bool = False) -> Slice:
         found.append(_like(part, graph))
         found.append(_like(part, recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)))
         if offloading:
-            found.append(_like(part, offload(graph, offloads(part, graph).candidates())))
+            least = recomputations(graph, part.plan.alignment, part.target, part.saving).least().apply(graph)
+            found += [_like(part, offload(g, offloads(part, g).candidates())) for g in (graph, least)]
     found.append(_like(part, _by_rows(part, 0)))
     return min(found, key=lambda s: s.plan.arena_bytes)
 

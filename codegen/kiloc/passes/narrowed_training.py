@@ -100,7 +100,8 @@ def narrowed_training(attached: Graph, calibrated: Graph, options: Options) -> N
     taken = {r: c for p in narrow.parameters if p.values["value"] in some for r, c in _taken(p, some).items()}
     narrow = narrow.with_values(some_channels(narrow.values[v], c.mask, c.axis) for v, c in taken.items())
     if options.train:
-        narrow = prune(differentiate(remember(with_storage(narrow, options.storage), options), options.loss))
+        unpaged = replace(options, offload="none")  # its moments are those of the whole graph
+        narrow = prune(differentiate(remember(with_storage(narrow, options.storage), unpaged), options.loss))
         narrow = _calibrated(narrow, calibrated)
     narrow = _on_whole_state(narrow, calibrated, some)
     limits = tuple(limit for node in attached.phase("forward") for limit in _limits(attached, node, bounds))

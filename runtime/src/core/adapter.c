@@ -159,8 +159,8 @@ kt_moved_channel kt_adapter_moved(const void *file, const kt_adapter_layout *lay
         moved_by(bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(get32(bytes + 20)), layout, &found.channel);
     if (limits != NULL) {
         const char *name = (const char *)layout->table + KT_ADAPTER_ENTRY * layout->entries;
-        for (uint32_t i = get16(layout->table + KT_ADAPTER_ENTRY * limits->entry); i > 0; i--) {
-            name += strlen(name) + 1;
+        for (uint32_t before = get16(layout->table + KT_ADAPTER_ENTRY * limits->entry); before > 0; name++) {
+            before -= *name == 0;
         }
         found.layer = name;
     }
