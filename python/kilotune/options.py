@@ -83,6 +83,9 @@ class Memory:
     backward_weights: str = "auto"
     """Which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference, which is slower;
     "auto", shared only as far as the `flash` budget asks for. The results are the same."""
+    constant_channels: str = "all"
+    """Which channels that hold one value for every input are computed without: "all" that can go without a change of any result, also where
+    layers are trained; "frozen", those in front of everything trained, which takes any adapter, also one that moves such a channel."""
     optimal: bool = False
     """Search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]')."""
     front: bool = False
@@ -129,6 +132,7 @@ class SingleOptions(TypedDict, total=False):
     moments_in_ram: int | str | None
     slow_memory: str | None
     backward_weights: str
+    constant_channels: str
     optimal: bool
     front: bool
     profile: str
@@ -188,6 +192,7 @@ def compile_options(
         attention_window=target.attention_window,
         buffers=memory.buffers, offload=memory.offload, moments_in_ram=parse_size(memory.moments_in_ram, "moments_in_ram") or 0,
         slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
+        constant_channels=memory.constant_channels,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,
         class_names=tuple(class_names), features=features, replay=training.replay,

@@ -17,6 +17,8 @@ from ...devices import DataWarning, Device, DeviceError
 from ..real import drawn_back
 from . import simulated
 from .records import ARRAYS, CLIENT, CONFIG, METRICS, NAME, SAMPLES, packed, unpacked
+from .updates import Wanted as WantedUpdate
+from .updates import put_update
 
 ROUND, PROXIMAL = "server-round", "proximal-mu"
 """What servers say of a round, as Flower calls it."""
@@ -54,16 +56,21 @@ def train_reply(message: Message, device: Device, x: Any, y: Any, name: str = ""
 
     name: what the server's log calls this client. options: as `Device.fit` takes them; an epoch, without samples held out, in an order that the
     number of the round decides, where they say nothing else. With "proximal-mu" in the message, as FedProx sends it, each epoch is followed by the
-    proximal step of `kilotune.federated.drawn_back`. Whatever fails is raised and so is the answer: the server leaves this client out and logs why,
+    proximal step of `kilotune.federated.drawn_back`; where the server asks for an update instead of the adapter (`flower.SummedUpdates`), that is
+    the answer. Whatever fails is raised and so is the answer: the server leaves this client out and logs why,
     and the device has the adapter that it had before.
     """
     before = device.export_adapter()
     asked = {"epochs": 1, "seed": int(_said(message, ROUND)), "hold_out": 0.0, "progress": False, **options}
     try:
-        shared = unpacked(message.content.array_records[ARRAYS])
+        wanted, shared = WantedUpdate.by(message), unpacked(message.content.array_records[ARRAYS])
         device.reset()
         device.load_adapter(shared)
         loss = _trained(device, shared, x, y, _said(message, PROXIMAL), asked)
+        if wanted is not None:
+            reply = _answer(message, name, {"loss": loss}, _count(x))
+            put_update(reply, wanted, device, shared)
+            return reply
         trained = device.export_adapter()
     except BaseException:
         with suppress(DeviceError):  # of a board that is gone, or takes signed adapters alone: what went wrong first is the answer
