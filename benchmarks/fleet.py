@@ -217,8 +217,9 @@ to an adapter after each round."""
 TURNS = f"""Every client has {ROWS} digits, trains an epoch on {TRAINED} of them with the generated C, and sends its adapter. Here they take turns
 in one process, without transport: seconds of a processor for a round, and what the process held more at most than before it. The strategy adds
 adapters up as they come, so that memory does not grow with the number of clients."""
-GROWN = """The same simulated by Flower on Ray, on this computer's cores. Seconds are of the second round, since the first one starts Ray. Memory
-is the most that the process of Flower's server held, in which the simulation keeps all messages, too, of which at most 200 are under way."""
+GROWN = """The same simulated by Flower on Ray, on this computer's cores, whatever else they do. Clients of the host take turns on a device that each
+of Ray's processes opens once. Seconds are of the second round, since the first one starts Ray. Memory is the most that the process of Flower's
+server held, in which the simulation keeps all messages, too, of which at most 200 are under way."""
 
 
 def page(travels: list[str], reached: list[str], turns: list[str], grown: list[str]) -> str:

@@ -1,4 +1,5 @@
-"""The optimizer's state in parts on emulated boards: what each holds, what a step moves, and whether the bits are those of one device.
+"""The optimizer's state in parts on emulated boards, and over the memories of one: what each holds, what a step moves, and whether the bits are the
+same.
 
     make bench-sharding
 
@@ -32,6 +33,8 @@ from data import digits  # noqa: E402
 
 OPTIONS: dict[str, Any] = {"method": [kt.BiasOnly(), kt.LoRA(rank=4, layers="all")], "optimizer": kt.Adam(), "accumulate": 8, "measure": False}
 SAMPLES, DRAWS = 32, 3
+IN_RAM = (None, "4K", "2K", 0)
+"""Of the moments on one board; None: no external RAM."""
 BOARD = "qemu:mps2-an386"
 
 
@@ -59,6 +62,33 @@ def row(model: kt.Model, found: Any, folder: Path, count: int, board: str, expec
         moved = [t.gradients, t.sums, t.steps, t.kept - begun]
         cells = [str(count) + (", one killed" if lost else ""), f"{moments:,}", f"{state:,}", *(f"{round(n / each):,}" for n in moved)]
         return f"| {' | '.join(cells)} | {'yes' if same else 'NO'} |"
+
+
+def train(device: kt.Device, found: Any) -> None:
+    for start in range(0, SAMPLES, 8):
+        for i in range(start, start + 8):
+            device.train_step(found.adapt.x[i], int(found.adapt.y[i]))
+        device.apply()
+
+
+def memories(model: kt.Model, found: Any, folder: Path, board: str) -> list[str]:
+    """A line for each division of the moments between the memories of one board."""
+    lines, expected = list[str](), b""
+    for number, kept in enumerate(IN_RAM):
+        where: dict[str, Any] = {} if kept is None else {"offload": "optimizer", "slow_memory": board.removeprefix("qemu:")}
+        where |= {"moments_in_ram": kept} if kept else {}
+        options = {**OPTIONS, **where, "calibration": found.base.x[:32]}
+        make = kt.build if kept is None else lambda m, f, **o: kt.sharded(m, f, 1, **o)[0]
+        build = make(model, folder / f"memories-{number}", **options)
+        with build.open(board) as device:
+            train(device, found)
+            got = bytes(device.export_adapter().payload)
+        expected = expected or got
+        memory = build.report["memory"]
+        cells = [f"{n:,}" for n in (memory["by_kind"]["optimizer"], memory["slow"], memory["state"], memory["train_total"], 2 * memory["slow"])]
+        lines.append(f"| {kept or ('all' if kept is None else '0')} | {' | '.join(cells)} | {'yes' if got == expected else 'NO'} |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 def accuracies(model: kt.Model, found: Any, folder: Path) -> dict[str, list[float]]:
@@ -89,16 +119,14 @@ def main(counts: str, board: str, page: Path | None) -> None:
         folder = Path(scratch)
         whole = kt.build(model, folder / "whole", shard=(0, 1), calibration=found.base.x[:32], **OPTIONS)
         with whole.open() as device:
-            for start in range(0, SAMPLES, 8):
-                for i in range(start, start + 8):
-                    device.train_step(found.adapt.x[i], int(found.adapt.y[i]))
-                device.apply()
+            train(device, found)
             expected, part = shared(device), part_of(device.manifest)
             lines.append(f"| 1 | {part.moment_bytes:,} | {device.manifest.state_bytes:,} | | | | | |")
         for count in map(int, counts.split(",")):
             lines.append(row(model, found, folder, count, board, expected))
             print(lines[-1], flush=True)
         lines.append(row(model, found, folder, 2, board, expected, lost=True))
+        memory_lines = memories(model, found, folder, board)
         scores = accuracies(model, found, folder)
     said = "; ".join(f"sums of {title} {np.mean(s):.3f} ({', '.join(f'{v:.3f}' for v in s)})" for title, s in scores.items())
     text = "\n\n".join([
@@ -111,6 +139,14 @@ def main(counts: str, board: str, page: Path | None) -> None:
             f"same: it holds all trained values and all accumulators ({4 * part.elements:,} bytes) however many devices there are, so that its "
             f"state falls to what is left without moments, and no further."
         ),
+        "## Over the memories of one device",
+        wrapped(
+            "The same on one board that has external RAM: `moments_in_ram` bytes of moments at most are in the state, the others in external RAM, "
+            "from where an update takes them through the arena. Bytes; moved: an update, in and out again."
+        ),
+        "| moments_in_ram | moments in RAM | in external RAM | state | RAM, all | moved | bits of all in RAM |\n|---:|---:|---:|---:|---:|---:|---|\n"
+        + "\n".join(memory_lines),
+        "## Sums of integers",
         wrapped(f"Accuracy on examples/digits after six epochs, three orders of the samples: {said}."),
     ])  # fmt: skip
     print(text)
