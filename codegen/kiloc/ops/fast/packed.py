@@ -21,6 +21,7 @@ from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_factor, summed_bias
+from .._merged import MERGED, delta_operand
 from .._sums import addend_multipliers
 from .._window import Window
 from ..model._linear import Linear
@@ -233,6 +234,8 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     found, added, slow = packed(node, t, values)
     op = found.op
     assert isinstance(op, PackedLinear)
+    if t.has(MERGED):
+        raise packing.NotProved(packing.MEMORY)
     constants = {v.name: v.type for v in added}
     bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
     if op.form not in ("relu", "any") or t.has("gain"):
@@ -261,11 +264,12 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
-    packing.check_sums(weights, z)
+    bounds = packing.bounds_of(t, weights, z)
+    packing.check_sums(weights, bounds)
     op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
     if not (t.has("lora_u") or t.has("delta")):
         try:
-            return (*_requantized(node, t, op, values, weights), slow)
+            return (*_requantized(node, t, op, values, weights, bounds), slow)
         except packing.NotProved as reason:
             slow = str(reason)
     stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
@@ -277,7 +281,7 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     """The same by Winograd's transform, which trades flash and scratch for products. Raises NotProved."""
     layer = node.op
     window = getattr(layer, "window", None)
-    if not isinstance(layer, Conv2D) or window != Window((3, 3), pad=(1, 1, 1, 1)) or t.has("lora_u") or t.has("gain") or t.has("delta"):
+    if not isinstance(layer, Conv2D) or window != Window((3, 3), pad=(1, 1, 1, 1)) or t.has("lora_u") or t.has("gain") or delta_operand(t):
         raise packing.NotProved("no 3x3 window of stride 1, or trained weights")
     (height, width, depth), (_, _, channels) = layer.images(t)
     if depth % 8 or channels % 4 or height % 2 or width % 4 or layer.rounding != "twice":
@@ -286,7 +290,8 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     assert constant is not None
     weights = constant.astype(np.int64)
     q = requantization(layer, t)
-    start = packing.start(q, weights.reshape(channels, -1), t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    rows, z = weights.reshape(channels, -1), t.type("x").zero_point
+    start = packing.start(q, rows, packing.sum_range(rows, z), z, frozen(values[node.inputs["bias"]]))
     form = "winograd_relu" if packing.rounds_half_up(q) else "winograd_any"
     op = PackedLinear(layer, t.type("weights"), form, start.limit)
     stream = packing.as_stream(np.concatenate([winograd.words(weights), start.words.reshape(channels // packing.QUAD, -1)], 1))
@@ -294,17 +299,20 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     return replace(node, op=op, inputs=inputs), added, ""
 
 
-def _requantized(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64]) -> tuple[Node, list[Value]]:
+def _requantized(
+    node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64], bounds: tuple[packing.Ints, packing.Ints]
+) -> tuple[Node, list[Value]]:
     """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
     q, (_, y) = requantization(op.layer, t), op.layer.images(t)
     form = "relu" if packing.rounds_half_up(q) else "any"
-    if isinstance(op.layer, FullyConnected) and y[0] == 1 and weights.shape[1] % packing.QUAD == 0:
+    if isinstance(op.layer, FullyConnected) and y[0] == 1 and not t.has(MERGED) and weights.shape[1] % packing.QUAD == 0:
         form = f"row_{form}"
-    start = packing.start(q, weights, t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
+    bias = None if t.has("gain") else frozen(values[node.inputs["bias"]])
+    start = packing.start(q, weights, bounds, t.type("x").zero_point, bias, t.has("gain"))
     op = replace(op, form=form, limit=start.limit)
     words = packing.paired_words(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
-    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
     return replace(node, op=op, inputs=inputs), added
 
 

@@ -14,6 +14,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS
+from .._merged import MERGED
 from ..model.depthwise_conv_2d import DepthwiseInputGradient
 from . import _packing as packing
 from .packed_depthwise import COLUMN_PAIR
@@ -93,8 +94,6 @@ def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mappi
     layer = node.op
     assert isinstance(layer, DepthwiseInputGradient)
     window, channels = layer.window, layer.x_shape[3]
-    if t.has("delta"):
-        raise packing.NotProved("its weights are trained")
     if window.kernel != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1) or window.pad != (1, 1, 1, 1):
         raise packing.NotProved("its window is not 3x3 with a border of 1")
     if layer.y_shape[3] != channels or channels % packing.QUAD:
@@ -103,11 +102,13 @@ def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mappi
         raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
     if layer.shift not in SHIFTS:
         raise packing.NotProved(f"its sums are shifted by {layer.shift}")
+    op = PackedDepthwiseInputGradient(layer, t.type("weights"), rows)
+    if t.has(MERGED):
+        return replace(node, op=op), [], ""
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     stream = stream_of(constant.astype(np.int64).reshape(3, 3, channels).transpose(2, 0, 1))
     name = f"{node.inputs['weights']}.turned"
     value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, turned round")
-    op = PackedDepthwiseInputGradient(layer, t.type("weights"), rows)
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": name}
     return replace(node, op=op, inputs=inputs), [value], ""

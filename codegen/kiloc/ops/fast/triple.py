@@ -19,6 +19,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._gain import GAIN_OPERANDS, gain_bytes
+from .._merged import MERGED, widest
 from ..model._linear import Linear
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
@@ -192,6 +193,8 @@ def chunk_of(weights: Ints, most: int) -> int:
 
 def triple_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
     """The same with all scratch on the stack, where that has room for it, in chunks that it has room for. Raises NotProved."""
+    if t.has(MERGED):
+        raise packing.NotProved(packing.MEMORY)
     for most in (0, *FEWER_VALUES):
         found, added, slow = triple(most, node, t, values)
         op = found.op
@@ -216,23 +219,24 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
-    packing.check_total(weights, z)
+    bounds = packing.bounds_of(t, weights, z)
+    packing.check_total(bounds)
     whole = np.pad(weights, ((0, 0), (0, -weights.shape[1] % FOUR)))
-    chunk = chunk_of(whole, ANY_CHUNK if t.has("delta") else most or whole.shape[1])
+    chunk = chunk_of(widest(whole) if t.has(MERGED) else whole, ANY_CHUNK if t.has("delta") else most or whole.shape[1])
     op, slow = TripleLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums", chunk=chunk), ""
     if not (t.has("lora_u") or t.has("delta")):
         q, (_, y) = requantization(layer, t), layer.images(t)
         try:
-            start = packing.start(q, weights, z, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
+            start = packing.start(q, weights, bounds, z, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
         except packing.NotProved as reason:
             slow = str(reason)
         else:
             form = "relu" if packing.rounds_half_up(q) else "any"
-            if isinstance(layer, FullyConnected) and y[0] == 1:
+            if isinstance(layer, FullyConnected) and y[0] == 1 and not t.has(MERGED):
                 form, chunk = f"row_{form}", whole.shape[1]
             op = replace(op, form=form, limit=start.limit, chunk=chunk)
             stream = np.concatenate([stored(whole, chunk), start.words.astype(np.int32).ravel()])
-            inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+            inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
             return replace(node, op=op, inputs=inputs), added, slow
     inputs, added = packing.packed_values(node, stored(whole, chunk), "fold", packing.whole_quads(-z * weights.sum(1)))
     return replace(node, op=op, inputs=inputs), added, slow

@@ -12,6 +12,7 @@ from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._gain import GAIN_OPERANDS
+from .._merged import MERGED
 from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
 from .packed_input_gradient import DELTA, LORA, StreamedInputGradient
@@ -92,6 +93,8 @@ def triple_input_gradient(node: Node, t: NodeTypes, forward: tuple[Node, Value] 
     if layer.x_image[2] % FOUR:
         raise packing.NotProved(f"its input channels are no multiple of {FOUR}")
     op = TripleInputGradient(layer, t.type("weights"), chunk=forward[0].op.chunk)
+    if t.has(MERGED):
+        return replace(node, op=op), [], ""
     stream = forward[1]
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
     return replace(node, op=op, inputs=inputs), [stream], ""
