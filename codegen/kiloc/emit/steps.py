@@ -351,7 +351,9 @@ class FunctionWriter:
             name = f"{node.name}_{member.name.rpartition('.')[2]}"
             pointers[member.name] = self.buffer(name, CTYPES[member.dtype], start + member.offset, size, number)
         given = [self.value(a.value, number) for a in making.arguments if isinstance(a, Argument)]
-        arguments = (CArgument("params", self.constants.struct(node, making, "_making")), *given, *(CArgument("name", p) for p in pointers.values()))
+        left_out = [CArgument("text", Code(a)) for a in making.arguments if isinstance(a, str)]
+        parameters = CArgument("params", self.constants.struct(node, making, "_making"))
+        arguments = (parameters, *given, *(CArgument("name", p) for p in pointers.values()), *left_out)
         return CMade(CCall(making.symbol, arguments), call.struct, self.constants.struct(node, call), tuple(pointers.items()))
 
     # -- slow memory ------------------------------------------------------------------------------------

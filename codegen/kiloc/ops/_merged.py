@@ -44,8 +44,9 @@ Ints = NDArray[np.int64]
 def merged_factors(weights: TensorType, channels: int, exponent: Ints | int) -> Ints:
     """f of each channel."""
     multiplier, shift = addend_multipliers(weights, channels, 1.0)
-    down = 31 - FACTOR_BITS - shift - exponent
-    rounded = (multiplier + (np.int64(1) << (np.clip(down, 1, 62) - 1))) >> np.clip(down, 1, 62)
+    down = np.asarray(31 - FACTOR_BITS - shift - exponent, np.int64)
+    right = np.clip(down, 1, 62)
+    rounded = (multiplier + np.left_shift(np.int64(1), right - 1)) >> right
     return np.asarray(np.where(down < 31 - 23, LARGEST_FACTOR * (multiplier > 0), np.minimum(rounded, LARGEST_FACTOR)))
 
 

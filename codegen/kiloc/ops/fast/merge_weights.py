@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...ir.kernel_call import Argument, Field, KernelCall, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
-from .._merged import EXPONENT, MERGED, MERGED_OPERANDS, ROWS, in_rows, largest_sums, layer_weights, lowest_weight
+from .._merged import EXPONENT, MERGED, ROWS, in_rows, largest_sums, layer_weights, lowest_weight
 from .._sums import addend_multipliers
 from .._window import Window
 from . import _packing as packing
@@ -92,14 +92,17 @@ class MergeWeights(Op):
         }
         layout = LAYOUTS[self.layout]
         made = [Argument(o) for o in n.outputs]
-        arguments = (Argument(n.inputs[MERGED]), Argument(n.inputs[EXPONENT]), *made)
+        arguments: tuple[Argument | str, ...] = (Argument(n.inputs[MERGED]), Argument(n.inputs[EXPONENT]), *made, *["NULL"] * layout.unused)
         return KernelCall(layout.symbol, "kt_merging_params", fields, arguments, source=f"kernels/merging/{layout.symbol[3:]}.c")
 
 
 @dataclass(frozen=True)
 class Layout:
+    """lay: its results. unused: results of the C function that are left out, which come last."""
+
     symbol: str
     lay: Callable[[MergeWeights, Ints, Ints | None], dict[str, Array]]
+    unused: int = 0
 
 
 def merge_weights(layout: str, weights: Array, axis: int, window: Window, depth: int, zero_point: int = 0, chunk: int = 0) -> MergeWeights:
@@ -141,6 +144,10 @@ def _triple(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Ar
     return {"stream": stream, "fold": _fold(op, rows, True)}
 
 
+def _triple_gradient(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
+    return {"stream": _triple(op, weights, None)["stream"]}
+
+
 def _banded_depthwise(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
     rows = in_rows(weights, op.axis)
     assert words is not None
@@ -179,6 +186,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "offsets": Layout("kt_merge_offsets", _with_offsets),
     "packed": Layout("kt_merge_packed", _packed),
     "triple": Layout("kt_merge_triple", _triple),
+    "triple_gradient": Layout("kt_merge_triple", _triple_gradient, 1),
     "banded_depthwise": Layout("kt_merge_banded_depthwise", _banded_depthwise),
     "packed_depthwise": Layout("kt_merge_packed_depthwise", _packed_depthwise),
     "triple_depthwise": Layout("kt_merge_triple_depthwise", _triple_depthwise),

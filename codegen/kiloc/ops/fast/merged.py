@@ -16,7 +16,7 @@ from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.types import ELEMENT_BYTES, TensorType
 from .._gain import GAIN_OPERANDS
-from .._merged import MERGED, MERGED_OPERANDS
+from .._merged import MERGED_OPERANDS
 from .._offset_sums import OPERAND as OFFSET_SUMS
 from .._window import Window
 from ..backward.input_gradient import TRANSPOSED, LinearInputGradient
@@ -84,7 +84,7 @@ class Merged(Op):
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         types = self.plain(e)
         making = self.making_types(e)
-        made = self.making.evaluate(Environment(making.operands, (), {o: e.arrays[o] for o in making.operands}))  # type: ignore[index]
+        made = self.making.evaluate(Environment(making.operands, (), {o: e.array(o) for o in making.operands}))
         held = {o: a for o, a in dict(e.arrays).items() if o in types.operands}
         found = dict(zip(self.made(e), made, strict=True))
         if TRANSPOSED in found:
@@ -130,7 +130,7 @@ def layout_of(op: Op, inputs: Mapping[str, str]) -> tuple[str, int]:
     if isinstance(op, PackedLinear):
         return "packed", 0
     if isinstance(op, TripleInputGradient):
-        return "triple", 0
+        return "triple_gradient", 0
     if isinstance(op, PackedInputGradient):
         return "packed_gradient", 0
     if isinstance(op, TripleDepthwise):
@@ -154,8 +154,11 @@ def merged(node: Node, chosen: Node, t: NodeTypes, values: Mapping[str, Value]) 
     layout, axis = layout_of(op, chosen.inputs)
     constant = values[node.inputs["weights"]].data
     assert constant is not None
-    depth = (layer.x_image[2] if isinstance(layer, LinearInputGradient) else layer.images(t)[0][2]) if axis == 0 else 1
-    window = layer.window_of(t) if isinstance(layer, Linear) else layer.window
+    if isinstance(layer, Linear):
+        window, depth = layer.window_of(t), layer.images(t)[0][2]
+    else:
+        assert isinstance(layer, LinearInputGradient | DepthwiseConv2D | DepthwiseInputGradient)
+        window, depth = layer.window, layer.x_image[2] if isinstance(layer, LinearInputGradient) else 1
     zero_point = t.type("x").zero_point if t.has("x") else 0
     making = merge_weights(layout, constant, axis, window, depth, zero_point, getattr(op, "chunk", 0))
     inputs = {**node.inputs, **{o: v for o, v in chosen.inputs.items() if o == EPILOGUE}}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
-from ...ir.operator import Array, Environment, Names, NodeTypes, register
+from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS

@@ -18,7 +18,7 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.stripe import Rows, Stripe, rows_of
 from .._activation import clamp_range, far_apart

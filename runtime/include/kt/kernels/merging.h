@@ -58,7 +58,8 @@ void kt_merge_packed(const kt_merging_params *params, const int8_t *delta, const
 /* kt_packed_input_gradient_params.stream. */
 void kt_merge_packed_gradient(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream);
 
-/* kt_triple_conv2d_params and kt_triple_conv2d_lora_params: stream and fold, of channels rounded up to 4. */
+/* kt_triple_conv2d_params and kt_triple_conv2d_lora_params: stream and fold, of channels rounded up to 4; and with fold NULL
+ * kt_triple_input_gradient_params.stream. */
 void kt_merge_triple(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
 
 /* kt_packed_depthwise_params: stream and fold, with rows and without. */

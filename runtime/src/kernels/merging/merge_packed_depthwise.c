@@ -16,7 +16,7 @@ void kt_merge_packed_depthwise(const kt_merging_params *params, const int8_t *de
         for (tap = 0; tap < size; tap++) {
             int32_t w[4];
             for (i = 0; i < 4; i++) {
-                w[i] = kt_merged_tap(params, &channel[i], tap);
+                w[i] = kt_merged_tap(params, channel[i], tap);
                 sums[i] += w[i];
             }
             *stream++ = kt_merged_halves(w[0], w[2]);

@@ -19,12 +19,35 @@ static int32_t half_of(int32_t channels, int32_t channel)
     return group + (within & 1) * 2 + (within >> 1);
 }
 
-/* Two input channels from `i` on of one output channel, 0 where the second is none. */
-static inline uint16_t two_inputs(const kt_merged_channel *channel, int32_t at, int32_t both)
+static inline void put(uint8_t *to, uint32_t half)
 {
-    const int32_t a = kt_merged(channel, at);
-    const int32_t b = both ? kt_merged(channel, at + 1) : 0;
-    return (uint16_t)(b * 256 + a + 128);
+    const uint16_t held = (uint16_t)half;
+    memcpy(to, &held, 2);
+}
+
+/* Of weights {a, a'} and {b, b'}: a byte with 128 more has its sign turned, and lends nothing to b. */
+static inline uint32_t both(int32_t a, int32_t b)
+{
+    return (((uint32_t)a & 0x00FF00FF) ^ NOTHING) | ((uint32_t)b & 0x00FF00FF) << 8;
+}
+
+/* A tap of one output channel: two words a quad of input channels, in each a half. */
+static inline void one_tap(kt_merged_channel channel, int32_t at, int32_t depth, uint8_t *to, int32_t quad_bytes)
+{
+    const int32_t end = at + depth;
+    for (; at + 3 < end; at += 4) {
+        const kt_merged_quad w = kt_merged_four(channel, at);
+        const uint32_t halves = both(w.even, w.odd);
+        put(to, halves);
+        put(to + 4, halves >> 16);
+        to += quad_bytes;
+    }
+    if (at < end) {
+        put(to, both(kt_merged(channel, at), at + 1 < end ? kt_merged(channel, at + 1) : 0));
+        if (at + 2 < end) {
+            put(to + 4, both(kt_merged(channel, at + 2), 0));
+        }
+    }
 }
 
 void kt_merge_packed_gradient(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream)
@@ -55,15 +78,7 @@ void kt_merge_packed_gradient(const kt_merging_params *params, const int8_t *del
                         const int32_t at = (ky * params->kernel[1] + kx) * depth;
                         const int32_t half = half_of(channels, c);
                         uint8_t *to = phase + (y * columns + x) * pairs_of_tap * 8 + (half >> 1) * 8 + (half & 1) * 2;
-                        for (i = 0; i < depth; i += 4) {
-                            uint16_t two = two_inputs(&channel, at + i, i + 1 < depth);
-                            memcpy(to, &two, 2);
-                            if (i + 2 < depth) {
-                                two = two_inputs(&channel, at + i + 2, i + 3 < depth);
-                                memcpy(to + 4, &two, 2);
-                            }
-                            to += quad_bytes;
-                        }
+                        one_tap(channel, at, depth, to, quad_bytes);
                     }
                 }
                 phase += quads * quad_bytes;

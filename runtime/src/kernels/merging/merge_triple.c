@@ -3,7 +3,7 @@
 #include "merging.h"
 
 /* `count` values of one channel of two from `at` on, and what rounds them up to `whole`; returns their sum. */
-static inline int32_t values(const kt_merged_channel *channel, int32_t at, int32_t count, int32_t whole, uint8_t *to)
+static inline int32_t values(kt_merged_channel channel, int32_t at, int32_t count, int32_t whole, uint8_t *to)
 {
     int32_t sum = 0;
     int32_t i;
@@ -33,9 +33,11 @@ void kt_merge_triple(const kt_merging_params *params, const int8_t *delta, const
         for (first = 0; first < length && c < even; first += params->chunk) {
             const int32_t count = length - first < params->chunk ? length - first : params->chunk;
             const int32_t held = size - first < count ? size - first : count;
-            sum += values(&channel, first, present ? held : 0, count, (uint8_t *)stream + even * first + (c & ~1) * count + (c & 1));
+            sum += values(channel, first, present ? held : 0, count, (uint8_t *)stream + even * first + (c & ~1) * count + (c & 1));
         }
-        fold[c] = params->offset * sum;
+        if (fold != NULL) {
+            fold[c] = params->offset * sum;
+        }
     }
     stream += even * length / 4;
     for (c = 0; c < ((params->channels + 3) & ~3) && params->epilogue != NULL; c++) {

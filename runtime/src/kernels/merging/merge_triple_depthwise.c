@@ -12,7 +12,7 @@ void kt_merge_triple_depthwise(const kt_merging_params *params, const int8_t *de
         int32_t sum = 0;
         for (x = 0; x < params->kernel[1]; x++) {
             for (y = 0; y < params->kernel[0]; y++) {
-                const int32_t value = kt_merged_tap(params, &channel, y * params->kernel[1] + x);
+                const int32_t value = kt_merged_tap(params, channel, y * params->kernel[1] + x);
                 *to++ = (int8_t)value;
                 sum += value;
             }
