@@ -16,7 +16,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-field-lifetime bench-field-meters fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -135,7 +135,7 @@ bench-sequences: setup  ## memory of attention by length of a sequence, and a tr
 	$(BIN)/python benchmarks/sequences.py --write docs/sequences.md
 
 bench-language: setup  ## bits a character, memory and instructions of a language model that learns, beside float training
-	$(BIN)/python benchmarks/language.py --write docs/language.md
+	$(BIN)/python benchmarks/language.py --long --keep build/language.json --write docs/language.md
 
 bench-reversible: setup  ## memory and work of reversible networks by the number of blocks, beside checkpoints
 	$(BIN)/python benchmarks/reversible.py --write docs/reversible.md
@@ -151,6 +151,9 @@ bench-placement: setup  ## arenas beside the least that a solver proves possible
 
 bench-loss: setup  ## training loss of the integer engine beside the float engine's
 	$(BIN)/python benchmarks/loss_curves.py
+
+bench-privacy: setup  ## accuracy of a fleet of 10 to 1,000 clients against epsilon (minutes; gas sensors need KILOTUNE_DATA)
+	$(BIN)/python benchmarks/privacy.py --write docs/privacy.md
 
 bench-fleet: setup  ## what travels in a federation, what its strategies reach, and rounds of up to 1,000 simulated clients
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,simulation]'

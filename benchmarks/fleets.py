@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scenarios import DATA, Array
 
-MOST_JUDGED = 300
-"""Samples of a client that it is judged by, at most."""
+MOST_JUDGED, KNOWN = 300, 150
+"""Samples of a client that it is judged by, at most; samples that a client has of what the model was made for."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Client:
 
 @dataclass(frozen=True)
 class Fleet:
-    """late: number of the client that joins when the others have learned. metric: "accuracy", or "f1" of class 1."""
+    """late: number of the client that joins when the others have learned. metric: "accuracy", or "f1" of class 1. known: samples of what the model
+    was made for, of which none judges."""
 
     title: str
     model: str
@@ -33,6 +34,7 @@ class Fleet:
     calibration: tuple[Array, Array]
     clients: tuple[Client, ...]
     late: int
+    known: Array
 
     def score(self, predicted: Array, labels: Array) -> float:
         if self.metric == "accuracy":
@@ -57,7 +59,9 @@ def fsdd(draw: int) -> Fleet:
         chosen = np.concatenate([rng.choice(np.flatnonzero(mine & (y == c) & (takes >= 25)), 3, replace=False) for c in range(10)])
         clients.append(_client(str(speaker), x, y, chosen, np.flatnonzero(mine & (takes < 25)), rng))
     known = d["speaker"] != "nicolas"
-    return Fleet("spoken digits, by speaker", "fsdd_dscnn_int8.tflite", "accuracy", (x[known][:256], y[known][:256]), tuple(clients), 3)
+    rehearsed = x[rng.choice(np.flatnonzero(known & (takes >= 25)), KNOWN, replace=False)]
+    calibration = x[known][:256], y[known][:256]
+    return Fleet("spoken digits, by speaker", "fsdd_dscnn_int8.tflite", "accuracy", calibration, tuple(clients), 3, rehearsed)
 
 
 def gas(draw: int) -> Fleet:
@@ -69,7 +73,8 @@ def gas(draw: int) -> Fleet:
         batch = np.flatnonzero(d["batch"] == number)
         chosen = np.concatenate([rng.choice(rows, min(5, len(rows)), replace=False) for c in range(6) if len(rows := batch[y[batch] == c])])
         clients.append(_client(f"batch {number}", x, y, chosen, np.setdiff1d(batch, chosen), rng))
-    return Fleet("gas sensors, by batch", "gas_mlp_int8.tflite", "accuracy", (x[base], y[base]), tuple(clients), 3)
+    rehearsed = x[rng.choice(d["base_train_idx"], KNOWN, replace=False)]
+    return Fleet("gas sensors, by batch", "gas_mlp_int8.tflite", "accuracy", (x[base], y[base]), tuple(clients), 3, rehearsed)
 
 
 def ecg(draw: int) -> Fleet:
@@ -79,12 +84,14 @@ def ecg(draw: int) -> Fleet:
     raw = d["x"].astype(np.float32)
     x, y = ((raw - np.median(raw, axis=1, keepdims=True)) / 200)[..., None, None], d["y"].astype(np.int32)
     minute, clients, records = d["r_sample"] / (360 * 60), [], (100, 105, 106, 108, 114, 116, 121, 123)
+    rehearsed = rng.choice(np.flatnonzero(d["record"] != 106), KNOWN, replace=False)
     for record in records:
         mine = np.flatnonzero(d["record"] == record)
         inside = (minute[mine] >= 5 * draw) & (minute[mine] < 5 * draw + 5)
-        clients.append(_client(f"patient {record}", x, y, mine[inside][:150], mine[~inside], rng))
+        clients.append(_client(f"patient {record}", x, y, mine[inside][:150], np.setdiff1d(mine[~inside], rehearsed), rng))
     known = np.flatnonzero(d["record"] != 106)[:: len(y) // 256]
-    return Fleet("heart beats, by patient", "ecg_cnn_int8.tflite", "f1", (x[known], y[known]), tuple(clients), records.index(106))
+    calibration = x[known], y[known]
+    return Fleet("heart beats, by patient", "ecg_cnn_int8.tflite", "f1", calibration, tuple(clients), records.index(106), x[rehearsed])
 
 
 def meters(draw: int) -> Fleet:
@@ -95,8 +102,9 @@ def meters(draw: int) -> Fleet:
     for number, name in enumerate(names):
         chosen = d["draws30"][number, draw % 3]
         clients.append(_client(name, x, y, chosen[chosen >= 0], np.flatnonzero((d["meter"] == number) & (d["split"] == 1)), rng))
-    calibration = d["calib_x"].astype(np.float32), d["calib_label"].astype(np.int32)
-    return Fleet("digits of meters, by meter", "meter_digits_int8.tflite", "accuracy", calibration, tuple(clients), names.index("betar"))
+    made_for = d["calib_x"].astype(np.float32)
+    calibration, rehearsed = (made_for, d["calib_label"].astype(np.int32)), made_for[rng.choice(len(made_for), KNOWN, replace=False)]
+    return Fleet("digits of meters, by meter", "meter_digits_int8.tflite", "accuracy", calibration, tuple(clients), names.index("betar"), rehearsed)
 
 
 FLEETS: dict[str, Callable[[int], Fleet]] = {"fsdd": fsdd, "gas": gas, "ecg": ecg, "meters": meters}

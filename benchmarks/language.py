@@ -4,8 +4,9 @@
 
 The models, their texts and the float reference are those of `examples/language`; float training starts from the same weights, dequantised. Rates are
 chosen on a part of the poem that is neither trained on nor reported. Training runs the generated C on the host, whose state is compared with
-those of emulated boards after some rows. `--keep FILE` keeps every figure when it is known, and takes those that a run before has left there;
-with `--known` nothing is measured, and the page has the rows whose figures are there.
+those of emulated boards after some rows. `--keep FILE` keeps every figure when it is known, and takes those that a run before has left there: a
+run that was interrupted goes on; after a change of the code the file has to go. With `--known` nothing is measured, and the page
+has the rows whose figures are there.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ import kilotune as kt
 NAMES = {"base": "three convolutions, one attention", "convolutions": "four convolutions", "recurrent": "three recurrent units"}
 BOARDS = {"cortex-m4": "qemu:mps2-an386", "cortex-m7": "qemu:mps2-an500"}
 VARIANTS: tuple[tuple[str, str, dict[str, str]], ...] = (
-    ("base", "cortex-m4", {}), ("base", "cortex-m7", {}), ("convolutions", "cortex-m4", {}), ("recurrent", "cortex-m4", {}),
-    ("recurrent", "cortex-m4", {"backward_weights": "shared"}),
+    ("base", "cortex-m4", {}), ("base", "cortex-m4", {"backward_weights": "shared"}), ("base", "cortex-m7", {}),
+    ("convolutions", "cortex-m4", {}), ("recurrent", "cortex-m4", {}), ("recurrent", "cortex-m4", {"backward_weights": "shared"}),
 )  # fmt: skip
 """Builds whose cost is shown: model, core, options."""
-RATES = {"base": (0.7, 1.0, 1.4, 2.0), "convolutions": (0.5, 0.7, 1.0, 1.4), "recurrent": (1.4, 2.0, 2.8)}
+RATES = {"base": (1.0, 1.4, 2.0), "convolutions": (1.0, 1.4, 2.0), "recurrent": (1.4, 2.0, 2.8)}
 FLOAT_RATES, ALL_RATES = (1.0, 2.0, 4.0), (0.1, 0.2, 0.4)
 """Of LoRA on the device, of LoRA in float, and of all weights in float."""
-PASSES, SAMPLE, SEEDS = 3, 200, (0, 1, 2)
-"""Passes of the longer training; characters of a sample of its text; orders of the rows."""
+PASSES, LONG_RATES, SAMPLE, DRAWS = 3, (0.7, 1.0, 1.4), 200, (0, 1, 2)
+"""Passes of the longer training and its rates; characters of a sample of its text; draws of the order of the rows and, in float, of LoRA's A."""
 EVALUATED = {"validation": 4, "test": 2, "old": 16}
 """Every so many-th row of each set."""
 
@@ -143,6 +144,19 @@ def in_float(model: str, s: Sets, kept: Kept, everything: bool) -> dict[str, Ent
     return found
 
 
+def draws_in_float(model: str, rate: float, s: Sets, kept: Kept) -> list[Figures | None]:
+    """LoRA in float with each order of the rows and another A."""
+    a = float_model.MODELS[model]
+    p = {k: jnp.asarray(w) for k, w in weights_of((HERE / f"{model}.onnx").read_bytes()).items()}
+
+    def of(seed: int) -> Figures:
+        q = float_training.trained(a, p, float_model.lora(a, RANK, seed), s.trained, rate, seed=seed)
+        return s.judged(lambda rows: float_model.bits(a, q, rows))
+
+    first = f"{model}, LoRA r={RANK}, in float, rate {rate:g}"
+    return [kept.of(first if seed == 0 else f"{first}, draw {seed}", lambda seed=seed: of(seed)) for seed in DRAWS]
+
+
 def learned(build: kt.Build, s: Sets, rate: float, passes: int, seed: int = 0) -> Figures:
     """LoRA from the base model on, or with no pass the base model."""
     with build.open("host") as device:
@@ -152,7 +166,7 @@ def learned(build: kt.Build, s: Sets, rate: float, passes: int, seed: int = 0) -
 
 
 def on_device(model: str, s: Sets, builds: Builds, kept: Kept, long: bool) -> dict[str, Any]:
-    """Nothing trained, the best rate, and of the base model other orders of rows, and several passes where asked for."""
+    """Nothing trained, the best rate, other orders of the rows, and of the base model several passes where asked for."""
 
     def of(rate: float, passes: int, seed: int = 0) -> Figures | None:
         what = f"{model}, INT8, {passes} passes at {rate:g}, order {seed}"
@@ -161,10 +175,10 @@ def on_device(model: str, s: Sets, builds: Builds, kept: Kept, long: bool) -> di
 
     one, nothing = best({r: of(r, 1) for r in RATES[model]}), of(0, 0)
     found: dict[str, Any] = {"nothing": None if nothing is None else (None, nothing), "one": one}
-    if model == "base" and one is not None:
-        found["orders"] = [of(one[0], 1, seed) for seed in SEEDS]
-        if long:
-            found["long"] = best({r: of(r, PASSES) for r in RATES[model][:-1]})
+    if one is not None:
+        found["draws"] = [of(one[0], 1, seed) for seed in DRAWS]
+    if model == "base" and long:
+        found["long"] = best({r: of(r, PASSES) for r in LONG_RATES})
     return found
 
 
@@ -213,6 +227,8 @@ def samples_of(s: Sets, builds: Builds, rate: float) -> list[str]:
 
 # -- the page -----------------------------------------------------------------------------------------
 ACCURACY_HEADINGS = ("model", "trained", "rate", "poem, to choose the rate", "poem", "plays")
+PASSED = f"the same in {PASSES} passes"
+DRAW_HEADINGS = ("model", "LoRA on the device", "LoRA in float", "difference")
 COST_HEADINGS = (
     "model", "core", "flash", "training arena", "state", "arena + state", "instructions of a training step",
     "of 64 characters", f"state after {CHECKED} rows",
@@ -232,18 +248,18 @@ time. Each block has a feed-forward part. Weights and activations are INT8; the 
 ABOUT_ACCURACY = """
 Bits a character, less is better. Each row of 64 characters begins without a context and has 63 predictions. "Poem" are the 40 KB near its end, of
 which nothing is trained on or chosen by; "plays" are some that the base model never saw: what is forgotten there. The rate is the best of {rates}
-on the device, of {float_rates} for LoRA in float and of {all_rates} for all weights, each by a part of other 40 KB of the poem; it falls to 0
-linearly. Every second row of the poem is evaluated, every sixteenth of the plays.
+on the device{long_rates}, of {float_rates} for LoRA in float and of {all_rates} for all weights, each by a part of other 40 KB of the poem; it
+falls to 0 linearly. Every second row of the poem is evaluated, every sixteenth of the plays.
 """
-ABOUT_ORDERS = """
-The base model on the device, with the rows in {count} orders: {mean:.3f} ± {spread:.3f} on the poem. LoRA in float is {gap:.3f} below the first
-of them.
+ABOUT_DRAWS = """
+The figures above are of one order of the rows, in which a training on the device is the same everywhere. Below are {count} orders, each at the rate
+above, and in float with another A of LoRA for each: mean ± standard deviation on the poem, and by how much the device is above float.
 """
 ABOUT_COST = """
 Bytes and instructions, built with `ram={ram}`: the compiler computes some values twice to train in so little. Instructions are those that QEMU
-counts. The state after {checked} rows of training is the same on the host and on the board. Where the budget leaves no room for faster kernels, as
-with the base model, layers run in portable C and gradients read the weights of inference: the report of a build says so. With "shared weights"
-they do it where a second, transposed copy is faster.
+counts. The state after {checked} rows of training is the same on the host and on the board. Where the budget leaves no room for the fastest kernel
+of a layer it gets another, and the report of a build says so. With "shared weights" gradients read the weights of inference, where a second,
+transposed copy of them is faster and takes flash.
 """
 ABOUT_WRITING = """
 Another build of the same model, with `by_position=True`, infers one character a call. It keeps the last inputs of convolutions, the keys and values
@@ -263,7 +279,7 @@ def accuracy_rows(model: str, floats: dict[str, Entry], device: dict[str, Any]) 
     first = "nothing, in float"
     entries: list[tuple[str, Entry]] = [
         (first, floats[first]), ("nothing, INT8", device["nothing"]), *((name, floats[name]) for name in floats if name != first),
-        (f"LoRA r={RANK}, INT8, on the device", device["one"]), (f"the same in {PASSES} passes", device.get("long")),
+        (f"LoRA r={RANK}, INT8, on the device", device["one"]), (PASSED, device.get("long")),
     ]  # fmt: skip
     known = [(name, *entry) for name, entry in entries if entry is not None]
     return [[NAMES[model], name, "" if rate is None else f"{rate:g}", *(f"{b:.3f}" for b in found)] for name, rate, found in known]
@@ -283,17 +299,18 @@ def cost_rows(costs: list[dict[str, Any] | None]) -> tuple[list[list[str]], list
     return learning, writing
 
 
-def of_orders(device: dict[str, Any], lora: Entry) -> str:
-    """What other orders of the rows make of the base model, as far as they are known."""
-    poem = [found[1] for found in device.get("orders", []) if found is not None]
-    if len(poem) < 2 or lora is None:
-        return ""
-    return wrapped(ABOUT_ORDERS.format(count=len(poem), mean=mean(poem), spread=stdev(poem), gap=poem[0] - lora[1][1]))
+def draw_rows(model: str, device: dict[str, Any], floats: list[Figures | None]) -> list[list[str]]:
+    """What other orders of the rows make of a model, where they are known."""
+    ours, theirs = ([found[1] for found in every if found is not None] for every in (device.get("draws", []), floats))
+    if min(len(ours), len(theirs)) < len(DRAWS):
+        return []
+    return [[NAMES[model], *(f"{mean(x):.3f} ± {stdev(x):.3f}" for x in (ours, theirs)), f"{mean(ours) - mean(theirs):.3f}"]]
 
 
-def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any] | None], samples: list[str]) -> str:
-    words: dict[str, Any] = {"rank": RANK, "ram": RAM, "checked": CHECKED, "sample": SAMPLE, "temperature": TEMPERATURE}
+def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str, Any] | None], samples: list[str]) -> str:
+    words: dict[str, Any] = {"rank": RANK, "ram": RAM, "checked": CHECKED, "sample": SAMPLE, "temperature": TEMPERATURE, "count": len(DRAWS)}
     words |= {n: ", ".join(f"{r:g}" for r in of) for n, of in (("float_rates", FLOAT_RATES), ("all_rates", ALL_RATES))}
+    words["long_rates"] = f" ({', '.join(f'{r:g}' for r in LONG_RATES)} in {PASSES} passes)" if any(PASSED in row for row in accuracy) else ""
     words["rates"] = "; ".join(f"{', '.join(f'{r:g}' for r in of)} ({NAMES[model]})" for model, of in RATES.items())
     learning, writing = cost_rows(costs)
     parts = [
@@ -304,7 +321,7 @@ def page(accuracy: list[list[str]], orders: str, costs: list[dict[str, Any] | No
         "## Bits a character",
         wrapped(ABOUT_ACCURACY.format(**words)),
         table(ACCURACY_HEADINGS, accuracy),
-        *([orders] if orders else []),
+        *([wrapped(ABOUT_DRAWS.format(**words)), table(DRAW_HEADINGS, draws)] if draws else []),
         "## Learning: memory and work",
         wrapped(ABOUT_COST.format(**words)),
         table(COST_HEADINGS, learning),
@@ -339,9 +356,10 @@ def main() -> None:
         devices = dict(zip(NAMES, (task.result() for task in training), strict=True))
         costs = [task.result() for task in costing]
         samples = kept.of("samples", lambda: samples_of(s, builds, devices["base"]["one"][0])) or []
-    orders = of_orders(devices["base"], floats["base"][f"LoRA r={RANK}, in float"])
+    lora = {model: floats[model][f"LoRA r={RANK}, in float"] for model in NAMES}
+    draws = [row for model, entry in lora.items() if entry for row in draw_rows(model, devices[model], draws_in_float(model, entry[0] or 0, s, kept))]
     accuracy = [row for model in NAMES for row in accuracy_rows(model, floats[model], devices[model])]
-    made = page(accuracy, orders, costs, samples)
+    made = page(accuracy, draws, costs, samples)
     print(made)
     if arguments.write:
         arguments.write.write_text(made)

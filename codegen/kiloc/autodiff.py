@@ -14,7 +14,7 @@ from .ir.types import TensorType
 from .ir.verify import node_types
 from .losses import Loss, as_loss
 from .ops.backward.clear_gradient import ClearGradient
-from .ops.backward.gradient_sum import GradientSum
+from .ops.backward.gradient_sum import WITHOUT_TIES, GradientSum
 from .ops.model.bottleneck import BottleneckUp
 from .ops.model.requantize import Requantize
 from .ops.model.reshape import Reshape
@@ -151,8 +151,9 @@ def _walk(b: GradientBuilder, logits: str) -> None:
         if not arrived:
             continue
         dy = arrived[0]
+        op = GradientSum(largest=WITHOUT_TIES) if b.graph.type(node.outputs[0]).dtype == "int16" else GradientSum()
         for other in arrived[1:]:
-            dy = b.add(GradientSum(), {"g": dy, "other": other}, f"{node.name}.dy")[0]
+            dy = b.add(op, {"g": dy, "other": other}, f"{node.name}.dy")[0]
         if not (b.wants(node.outputs[0])):
             continue
         try:

@@ -23,6 +23,7 @@ PROFILES = ("tflm", "litert")
 BUFFERS = ("caller", "arena")
 OFFLOADS = ("none", "optimizer", "activations", "all")
 BACKWARD_WEIGHTS = ("auto", "transposed", "shared")
+CONSTANT_CHANNELS = ("all", "frozen")
 C_HEADERS = frozenset(
     "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef "
     "stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype".split()
@@ -91,6 +92,8 @@ class Options:
     offload: str = "none"
     """What lies in slow memory: nothing, the moments of the "optimizer", which each update pages in and out again, saved "activations" where
     the arena has no room for them, or "all" of that."""
+    moments_in_ram: int = 0
+    """Bytes of moments that stay in the state where the others lie in slow memory: those of whole tensors, the largest that fit first."""
     slow: SlowMemory = field(default_factory=SlowMemory)
     attention_window: int | None = None
     """Positions that one sees on either side in attention, itself included; None: as the model has it."""
@@ -103,6 +106,9 @@ class Options:
     backward_weights: str = "auto"
     """What gradients to inputs read: a second, "transposed" copy of the weights, or those of inference, "shared"; "auto": a copy where
     `flash` has room for it."""
+    constant_channels: str = "all"
+    """Of channels that hold one value for every input: "all" that are proved to go without a trace, also where layers are trained, or those
+    in front of everything trained, the "frozen" ones."""
     optimal: bool = False
     """Search for the best placement and prove how good it is."""
     front: bool = False
@@ -151,12 +157,16 @@ def check_options(graph: Graph, options: Options) -> None:
     _check_known("profile", options.profile, PROFILES, "profiles")
     _check_known("buffers", options.buffers, BUFFERS, "places")
     _check_known("backward_weights", options.backward_weights, BACKWARD_WEIGHTS, "values")
+    _check_known("constant_channels", options.constant_channels, CONSTANT_CHANNELS, "values")
     if options.moments and (options.calibration is None or not (options.methods and options.train)):
         what = "keeps what the layers of a training are like beside what they were in the original domain"
         raise CompileError("moments=True", what, "train with kt.ScaleShift(), and pass calibration samples of the original domain")
     if options.offload in OFFLOADS[1:] and not (options.methods and options.train):
         raise CompileError(f"offload={options.offload!r}", "nothing is trained, so nothing waits for an update", "leave offload out, or train")
     check_offload(options.offload, options.optimizer)
+    if options.moments_in_ram and not options.pages_moments:
+        where = f"moments_in_ram={options.moments_in_ram}"
+        raise CompileError(where, "all moments are in RAM, none in slow memory", 'pass offload="optimizer" too, or leave it out')
     if not isinstance(options.replay, Replay | None):
         raise CompileError(f"replay={options.replay!r}", "is no kt.Replay", "pass kt.Replay(samples=60), for example")
     if options.replay and not (options.methods and options.train):
@@ -199,9 +209,6 @@ def _check_sliced(options: Options) -> None:
     if options.buffers == "arena":
         what = "the arena's inputs are those of inference, and a step that is cut keeps its own"
         raise CompileError(where, what, 'pass buffers="caller"')
-    beside = "a replay buffer" if options.replay else "a head with room" if any(getattr(m, "extra_classes", None) for m in options.methods) else ""
-    if beside:
-        raise CompileError(where, f"{beside} is asked for, whose samples would come between two slices", "leave one of them out")
 
 
 def _check_sharing(options: Options) -> None:

@@ -44,6 +44,7 @@ from .passes.channel_moments import with_moments
 from .passes.check_sums import check_sums
 from .passes.constant_channels import without_constant_channels
 from .passes.frozen_front import front_length, frozen_first, handed_on
+from .passes.narrowed_training import Limits, NarrowedTraining, narrowed_training
 from .passes.schedule import remember, schedule
 from .passes.simplify import simplify, with_rounding
 from .passes.slices import adapted_slice, prune
@@ -73,6 +74,8 @@ class Compilation:
     train: Slice | None
     context: ModelContext
     files: dict[str, str]
+    limits: tuple[Limits, ...] = ()
+    """On trained values from elsewhere: `passes/narrowed_training.py`."""
 
 
 Measure = Callable[[Compilation], int]
@@ -89,9 +92,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     check_options(graph, options)
     check_sums(graph)
     stage = _staged(dump)
-    base, whole, options, new_classes = _trainable(graph, options, stage)
-    reduced = stage("reduce", without_constant_channels(whole))
+    base, whole, narrowed, options, new_classes = _trainable(graph, options, stage)
+    reduced = stage("reduce", narrowed.graph if narrowed else without_constant_channels(whole))
     parts = [stage("order.infer", order_inference(reduced, options.kernels, options.buffers, options.by_position))]
+    limits = narrowed.limits if narrowed else ()
     identity = base_hash(base, whole)
     if options.by_position:  # adapters are those of the model that takes whole sequences
         whole = reduced = parts[0]
@@ -108,7 +112,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
-            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity)
+            compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity, limits)
             check_flash(measure(compilation) if measure else 0, options)
         except BudgetError as error:
             if options.speed:  # the fastest kernels take more than a budget has
@@ -138,20 +142,24 @@ def _staged(dump: Dump | None) -> Callable[[str, Graph], Graph]:
     return stage
 
 
-def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Graph]) -> tuple[Graph, Graph, Options, NewClassPlan | None]:
-    """The frozen model, what is made of it to train it, the options with the rate that the optimizer takes where none is named, and how
-    classes are added."""
+def _trainable(
+    graph: Graph, options: Options, stage: Callable[[str, Graph], Graph]
+) -> tuple[Graph, Graph, NarrowedTraining | None, Options, NewClassPlan | None]:
+    """The frozen model, what is made of it to train it, the same on fewer channels, the options with the rate that the optimizer takes where
+    none is named, and how classes are added."""
     base = stage("simplify", with_rounding(replace(graph, name=options.name or graph.name), options.profile))
     base = with_window(base, options.attention_window)
     if not options.methods:
         base = stage("keep", with_kept(base, options.features)) if options.features else base
-        return base, base, options, None
+        return base, base, None, options, None
     base = with_whole_sequences(base)
     check_streams(base, options)
     forward, target = run_samples(base, options)
-    whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
+    attached = whole = stage("attach", attach_all(base, options.methods, Calibration(forward, options.seed)))
     if not options.train:
-        return base, stage("adapted", adapted_slice(whole)), options, None
+        narrowed = narrowed_training(attached, attached, options)
+        adapted = None if narrowed is None else replace(narrowed, graph=adapted_slice(narrowed.graph))
+        return base, stage("adapted", adapted_slice(whole)), adapted, options, None
     whole = remember(with_storage(whole, options.storage), options)
     options = replace(options, optimizer=options.optimizer.with_rate(whole.parameters, as_loss(options.loss).rate_share))
     whole = prune(differentiate(whole, options.loss))
@@ -159,7 +167,7 @@ def _trainable(graph: Graph, options: Options, stage: Callable[[str, Graph], Gra
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
     whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
     new_classes = plan_new_classes(base, whole, forward, options.optimizer.weight_decay)
-    return base, stage("schedule", schedule(whole, options)), options, new_classes
+    return base, stage("schedule", schedule(whole, options)), narrowed_training(attached, whole, options), options, new_classes
 
 
 def _lowered(base: Graph, whole: Graph, parts: Sequence[Graph], options: Options) -> list[Slice]:
@@ -179,7 +187,8 @@ def _replay(part: Graph, options: Options) -> ReplayPlan:
     """The replay buffer of a training slice in its order, whose front is frozen."""
     assert options.replay is not None
     position = front_length(part) if options.replay.keep == "latent" else 0
-    return plan_replay(options.replay, part, handed_on(part, position, caller_buffers(part)), options.seed)
+    caller = caller_buffers(part)
+    return plan_replay(options.replay, part, handed_on(part, position, caller), options.seed, caller)
 
 
 def _emitted(
@@ -192,6 +201,7 @@ def _emitted(
     replay: ReplayPlan | None,
     new_classes: NewClassPlan | None,
     identity: bytes,
+    limits: tuple[Limits, ...],
 ) -> Compilation:
     """Everything together: the decisions of the generated code, and its text."""
     infer, train = slices[0], slices[1] if len(slices) > 1 else None
@@ -207,8 +217,8 @@ def _emitted(
     check_arena(whole, context.arena_train if context.sliced else context.arena_infer, options)
     if whole.trained_state():
         methods = "; ".join(m.describe() for m in options.methods)
-        context.adapter = adapter_table.describe(whole, methods, options.adapters)
-    return Compilation(whole, reduced, base, options, infer, train, context, render(context))
+        context.adapter = adapter_table.describe(whole, methods, options.adapters, limits)
+    return Compilation(whole, reduced, base, options, infer, train, context, render(context), limits)
 
 
 def _dump_slices(c: Compilation, stage: Callable[[str, Graph], Graph]) -> None:

@@ -14,7 +14,21 @@ from kiloc.options import Options
 from kiloc.peft import BiasOnly
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADERS = ("model", "quantize", "adapter", "adapter_pool", "adapter_slots", "port", "sliced_step", "state_store", "guard", "drift", "threshold")
+HEADERS = (
+    "model",
+    "quantize",
+    "adapter",
+    "adapter_pool",
+    "adapter_slots",
+    "port",
+    "sliced_step",
+    "state_store",
+    "guard",
+    "drift",
+    "recorder",
+    "threshold",
+    "private_update",
+)
 """Of runtime/include/kt, in the order of reading; the others declare kernels, which generated code alone calls."""
 
 MODEL = ROOT / "examples/digits/digits.tflite"

@@ -16,6 +16,7 @@
 #include "kt_link.h"
 #include "kt_lessons.h"
 #include "kt_measure.h"
+#include "kt_private.h"
 #include "kt_steps.h"
 
 #define AGENT_PROTOCOL 2
@@ -313,6 +314,21 @@ static uint8_t stats(const uint8_t *data, size_t length, uint8_t **end)
     return KT_OK;
 }
 
+static uint8_t seed_noise(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return kt_private_command(48, data, length, end, (const uint8_t *)adapter, AGENT_ADAPTER_BYTES);
+}
+
+static uint8_t private_update(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return kt_private_command(49, data, length, end, (const uint8_t *)adapter, AGENT_ADAPTER_BYTES);
+}
+
+static uint8_t read_update(const uint8_t *data, size_t length, uint8_t **end)
+{
+    return kt_private_command(50, data, length, end, (const uint8_t *)adapter, AGENT_ADAPTER_BYTES);
+}
+
 /* ---- The command loop ---- */
 
 enum { ANY_TIME = 0, WITH_MODEL = 1, MEASURED = 2 };
@@ -354,6 +370,10 @@ static const command commands[] = {
     [40] = {kt_lessons_remember, WITH_MODEL | MEASURED},
     [41] = {kt_lessons_replay, WITH_MODEL | MEASURED},
     [42] = {kt_lessons_add_class, WITH_MODEL | MEASURED},
+    [43] = {kt_steps_replay, WITH_MODEL | MEASURED},
+    [48] = {seed_noise, ANY_TIME},
+    [49] = {private_update, WITH_MODEL | MEASURED},
+    [50] = {read_update, ANY_TIME},
 };
 
 /* As after a reset of the board: what is in flash is left, and nothing that was in memory. */
@@ -367,6 +387,7 @@ static uint8_t reboot(void)
     const uint8_t status = start_model(kt_agent.interface->init);
     if (status == KT_OK)
         kt_adapters_boot();
+    kt_private_boot();
     return status;
 }
 

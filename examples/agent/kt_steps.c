@@ -1,4 +1,4 @@
-/* kt_steps.c: commands 32 to 34 of README.md: a training step in slices, and checksums of what it leaves in memory.
+/* kt_steps.c: commands 32 to 34 and 43 of README.md: training steps in slices, and checksums of what it leaves in memory.
  *
  * AGENT_SLICED is the table of a build with slices (kt/sliced_step.h); without it command 32 is unsupported. */
 #include "kt_steps.h"
@@ -27,6 +27,25 @@ uint8_t kt_steps_train(const uint8_t *data, size_t length, uint8_t **end)
     memcpy(&bits, &loss, sizeof bits);
     *(*end)++ = (uint8_t)done;
     *end = put32(*end, bits);
+    return (uint8_t)status;
+#else
+    (void)data, (void)end;
+    return KT_ERROR_UNSUPPORTED;
+#endif
+}
+
+uint8_t kt_steps_replay(const uint8_t *data, size_t length, uint8_t **end)
+{
+    if (length != 4)
+        return STATUS_REQUEST;
+#ifdef AGENT_SLICED
+    float loss = 0.0f;
+    int done = 0;
+    if (AGENT_SLICED.replay_slice == NULL)
+        return KT_ERROR_UNSUPPORTED;
+    const kt_status status = AGENT_SLICED.replay_slice(kt_agent.storage, get32(data), &loss, &done);
+    *(*end)++ = (uint8_t)done;
+    *end = put_float(*end, loss);
     return (uint8_t)status;
 #else
     (void)data, (void)end;

@@ -23,6 +23,7 @@ extern const kt_steps_memory kt_steps;
 
 /* Commands 32 to 34: go on with a training step; the CRC-32 of each of some ranges; bytes of the arena. */
 uint8_t kt_steps_train(const uint8_t *data, size_t length, uint8_t **end);
+uint8_t kt_steps_replay(const uint8_t *data, size_t length, uint8_t **end);
 uint8_t kt_steps_checksum(const uint8_t *data, size_t length, uint8_t **end);
 uint8_t kt_steps_read_arena(const uint8_t *data, size_t length, uint8_t **end);
 

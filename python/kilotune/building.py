@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kiloc import AdapterOptions, Compilation, CompileError, Dump, Huber, InformationMaximisation, Options, as_loss, compile_graph, head_of
 from kiloc.continual import offsets as replay_offsets
-from kiloc.emit import ModelContext, keep_templates, shard_layout, state_layout
+from kiloc.emit import ModelContext, entries_of, keep_templates, shard_layout, state_layout
 from kiloc.features import KEPT, FrontEnd, described
 from kiloc.ir import NEW_HEAD, PACKAGES, node_types, print_graph, run
 from kiloc.ops import output_scales, tokens_of
@@ -47,6 +47,8 @@ GRAPH = "graph.txt"
 """Of a build with methods: the text form of what inference runs, with its trainable values; `kt.merge` reads it."""
 MONOCYPHER = "monocypher"
 """Of a build that checks signatures: the folder of monocypher.c."""
+MOST_PRIVATE = 2**16
+"""Values of an update under noise: KT_PRIVATE_SIZE."""
 SHOWN_FILES = 5
 """Of a build directory that a message names, where there are more that the build did not make."""
 
@@ -342,6 +344,7 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "huber_delta": loss.delta if isinstance(loss, Huber) and c.train else None,
         **(_information(loss) if isinstance(loss, InformationMaximisation) and c.train else {}),
         **({"moments": _moments(c)} if c.options.moments and c.train else {}),
+        **({"channel_limits": _channel_limits(c)} if c.limits else {}),
         "targets": ("labels" if m.classes else "values" if m.target_values else "input") if m.training else None,
         "classes": m.classes or None,
         "class_names": list(c.options.class_names),
@@ -367,10 +370,20 @@ def _manifest(model: Model, c: Compilation) -> dict[str, Any]:
         "adapter_slot_bytes": m.adapter.slot_bytes if m.adapter else 0,
         "resident": m.adapter.resident if m.adapter else 0,
         "adapter_slots": c.options.adapters.slots,
+        **({"private_updates": _private_values(c)} if m.adapter and m.adapter.private else {}),
         "signed": _signed(m),
         "sources": sources,
         "include": [".", "runtime/include", *signed, *own],
     }
+
+
+def _private_values(c: Compilation) -> int:
+    """Values of an update."""
+    found = sum(e.rows * e.columns for e in entries_of(c.graph) if e.part == "value")
+    if found > MOST_PRIVATE:
+        what = f"an update of {found:,} values is larger than {MOST_PRIVATE:,}"
+        raise CompileError("private_updates", what, "train fewer layers, or a lower rank")
+    return found
 
 
 def _state_members(c: Compilation) -> list[dict[str, Any]]:
@@ -389,7 +402,8 @@ def _replay(c: Compilation) -> dict[str, Any]:
     """Where the replay buffer lies in a state, and what an entry is."""
     assert c.context.replay is not None
     plan = c.context.replay.plan
-    named = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    named: dict[str, Any] = {"samples": plan.options.samples, "policy": plan.options.policy, "keep": plan.options.keep, "entry_bytes": plan.entry}
+    named["memory"] = plan.options.memory
     return {**named, "at": replay_offsets(state_layout(c.graph))}
 
 
@@ -398,6 +412,15 @@ def _new_classes(c: Compilation) -> dict[str, Any]:
     assert c.context.new_classes is not None
     plan = c.context.new_classes.plan
     return {"known": plan.known, "closed": list(plan.closed), "biases_at": state_layout(c.graph).offset(plan.bias)}
+
+
+def _channel_limits(c: Compilation) -> list[dict[str, Any]]:
+    """What adapters have to keep of channels that the build computes without."""
+    names = {v.name: e.name for v, e in zip(state_layout(c.graph).adapter, entries_of(c.graph), strict=True)}
+    return [
+        {"value": names[x.value], "layer": x.layer, "channels": list(x.channels), "limits": list(x.limit), "at_most": list(x.at_low)}
+        for x in c.limits
+    ]
 
 
 def _moments(c: Compilation) -> list[dict[str, Any]]:
@@ -435,7 +458,9 @@ def _options(c: Compilation) -> dict[str, Any]:
         "stack": c.options.stack,
         "buffers": c.options.buffers,
         "offload": c.options.offload,
+        "moments_in_ram": c.options.moments_in_ram,
         "backward_weights": c.options.backward_weights,
+        "constant_channels": c.options.constant_channels,
         "sharing": sorted(c.train.graph.shared) if c.train else [],
     }
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, TARGETS
-from kiloc.continual import KEEPS, POLICIES
+from kiloc.continual import KEEPS, MEMORIES, POLICIES
 
 from . import boards as board_files
 from . import doctor as checks
@@ -122,6 +122,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--replay", type=click.IntRange(1), default=None, metavar="SAMPLES", help="A buffer of old samples in the state, for replay.")
 @click.option("--replay-policy", type=click.Choice(POLICIES), default="reservoir", show_default=True, help="Which samples stay in it.")
 @click.option("--replay-keep", type=click.Choice(KEEPS), default="latent", show_default=True, help="What it keeps of a sample.")
+@click.option("--replay-memory", type=click.Choice(MEMORIES), default="state", show_default=True, help="Where its entries lie.")
 @click.option(
     "--slice-instructions", type=click.IntRange(1, 2**32 - 1), default=None,
     help="A training step can be done in slices of about so many, between which the model infers; more memory.",
@@ -137,6 +138,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 @features_options
 @click.option("--buffers", type=click.Choice(BUFFERS), default="caller", show_default=True, help="Where inputs and results lie.")
 @click.option("--offload", type=click.Choice(OFFLOADS), default="none", show_default=True, help="What lies in slow memory: moments, saved values.")
+@click.option("--moments-in-ram", callback=size, default=None, help="Of moments in slow memory, how much stays in the state, as bytes or 4K.")
 @click.option(
     "--slow-memory", default=None, metavar="BOARD", shell_complete=complete_board,
     help="The board whose slow memory it is: its size is a limit, its cost is weighed.",
@@ -176,7 +178,7 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
         names = names or samples.class_names
     train = not options.pop("inference_only")
     asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
-    buffer = [options.pop(name) for name in ("replay", "replay_policy", "replay_keep")]
+    buffer = [options.pop(name) for name in ("replay", "replay_policy", "replay_keep", "replay_memory")]
     options["replay"] = kt.Replay(*buffer) if buffer[0] else None
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
     result = kt.build(loaded, output, method=chosen or None, train=train, optimizer=optimizer, class_names=names, progress=not as_json, **options)

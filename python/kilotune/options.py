@@ -75,12 +75,17 @@ class Memory:
     """What is moved to slow memory, such as external RAM, while it is not needed, by two functions of the firmware (kt/port.h): "none";
     "optimizer", the optimizer's moments, which then are no part of the state; "activations", just enough saved activations to meet `ram`,
     or without `ram` all that raise the arena's peak; "all", both."""
+    moments_in_ram: int | str | None = None
+    """With offload="optimizer" or "all": bytes of moments that stay in the state, those of whole tensors, the largest that fit first."""
     slow_memory: str | None = None
     """The name of a board whose slow memory this is: its size is a limit, and its speed decides between moving a value and computing it
     twice."""
     backward_weights: str = "auto"
     """Which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference, which is slower;
     "auto", shared only as far as the `flash` budget asks for. The results are the same."""
+    constant_channels: str = "all"
+    """Which channels that hold one value for every input are computed without: "all" that can go without a change of any result, also where
+    layers are trained; "frozen", those in front of everything trained, which takes any adapter, also one that moves such a channel."""
     optimal: bool = False
     """Search for the best placement in the arena and prove a lower bound (needs OR-Tools: pip install 'kilotune[optimal]')."""
     front: bool = False
@@ -124,8 +129,10 @@ class SingleOptions(TypedDict, total=False):
     stack: int | str | None
     buffers: str
     offload: str
+    moments_in_ram: int | str | None
     slow_memory: str | None
     backward_weights: str
+    constant_channels: str
     optimal: bool
     front: bool
     profile: str
@@ -183,7 +190,9 @@ def compile_options(
         moments=training.moments, shard=training.shard,
         by_position=target.by_position, target=target.core, profile=target.profile, size=target.size, speed=target.speed,
         attention_window=target.attention_window,
-        buffers=memory.buffers, offload=memory.offload, slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
+        buffers=memory.buffers, offload=memory.offload, moments_in_ram=parse_size(memory.moments_in_ram, "moments_in_ram") or 0,
+        slow=_slow_memory(memory.slow_memory), backward_weights=memory.backward_weights,
+        constant_channels=memory.constant_channels,
         optimal=memory.optimal, front=memory.front, ram=parse_size(memory.ram, "ram"), flash=parse_size(memory.flash, "flash"),
         stack=stack_use.budget(memory.stack, measure, target.core), seed=seed, name=name, calibration=x, calibration_target=y,
         class_names=tuple(class_names), features=features, replay=training.replay,

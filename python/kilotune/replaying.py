@@ -20,6 +20,7 @@ from .devices.host import HostDevice
 from .devices.manifest import Manifest
 from .devices.recorder import UNCHECKED, of_kernel, plan_of
 from .devices.training_log import Kind, Log, Record, Why, read_log
+from .devices.training_ring import is_ring, read_ring
 
 Opener = Callable[[], Device]
 
@@ -79,13 +80,13 @@ class ReplayReport:
 def replay(
     path: str | os.PathLike[str], build_dir: str | os.PathLike[str], device: Opener | None = None, samples: Mapping[bytes, bytes] | None = None
 ) -> ReplayReport:
-    """Repeat the training of a log with a build on this computer.
+    """Repeat the training of a log with a build on this computer. path: what `Device.record` wrote, or the flash of firmware's kt/recorder.h.
 
     device: opens another device, on which a step that differs is repeated kernel by kernel beside this computer, where the log holds no
     checksums of kernels. samples: SHA-256 -> bytes of inputs and target values, for a log without samples. DeviceError for a log of another
     model or build, or one whose samples are missing.
     """
-    log, manifest = read_log(path), Manifest.load(build_dir)
+    log, manifest = read_ring(path) if is_ring(path) else read_log(path), Manifest.load(build_dir)
     _check_belongs(log, manifest)
     host = HostDevice(manifest)
     with host:
@@ -159,7 +160,7 @@ class _Run:
 
     def notes(self) -> tuple[str, ...]:
         of, found = self.log.header, []
-        if of.get("build") != toolchain.build_identity(self.host.manifest).hex():
+        if "build" in of and of["build"] != toolchain.build_identity(self.host.manifest).hex():
             found.append(f"the firmware was of other sources (kilotune {of.get('kilotune')}, {of.get('target')}) than this build; bits are the same")
         if not any(r.kind == Kind.STATE for r in self.log.records):
             found.append("the log holds no state: nothing was repeated")
@@ -191,6 +192,15 @@ class _Run:
             case Kind.INFER:
                 sample = self.sample(struct.unpack_from("<I", content)[0])
                 return self.called("infer", lambda: self.host._infer(sample), content[4:])
+            case Kind.REMEMBER:
+                number, label, crc = struct.unpack_from("<IiI", content)
+                inputs, values = self.parts(number)
+                return self.called("remember", lambda: self.host._remember(inputs, label, values), struct.pack("<I", crc))
+            case Kind.REPLAY:
+                return self.replayed(*struct.unpack_from("<fI", content))
+            case Kind.CLASS:
+                number, label, crc = struct.unpack_from("<IiI", content)
+                return self.called("add_class", lambda: self.host._add_class(self.parts(number)[0]), struct.pack("<I", crc))
         return None
 
     def state(self, why: Why, state: bytes) -> Difference | None:
@@ -227,10 +237,24 @@ class _Run:
             raise DeviceError(str(self.log.path), f"sample {number} has {len(found)} bytes, the model takes {m.input_bytes}", "record it again")
         return found
 
+    def parts(self, number: int) -> tuple[bytes, bytes]:
+        """Inputs of a sample, and the values of its target."""
+        sample, size = self.sample(number), self.host.manifest.input_bytes
+        return sample[:size], sample[size:]
+
+    def replayed(self, loss: float, crc: int) -> Difference | None:
+        """A step on a sample of the replay buffer."""
+        got = self.host._replay_step()
+        self.steps += 1
+        if np.float32(got).tobytes() != np.float32(loss).tobytes():
+            return self.first_kernel("replay_step", f"the loss of a replayed step is {loss!r}, here {got!r}")
+        if crc == UNCHECKED:
+            return None
+        return self.called("replay_step", lambda: None, struct.pack("<I", crc))
+
     def step(self, number: int, label: int, loss: float, crc: int, kernels: list[int]) -> Difference | None:
-        bytes_of_input = self.host.manifest.input_bytes
-        sample = self.sample(number)
-        asked = sample[:bytes_of_input], label, sample[bytes_of_input:]
+        inputs, values = self.parts(number)
+        asked = inputs, label, values
         before = self.host._read_state()
         got = self.host._train_step(*asked)
         self.steps += 1

@@ -23,6 +23,7 @@ PUBLIC = (
     "kt/state_store.h",
     "kt/guard.h",
     "kt/drift.h",
+    "kt/recorder.h",
 )
 """Headers that firmware may include, whatever the model."""
 
@@ -39,8 +40,9 @@ def sources(context: ModelContext) -> list[Path]:
         found.append(Path("src/core/adapter_verify.c"))
     if context.adapter is not None and context.adapter.private:
         found.append(Path("src/core/private_update.c"))
+        found += [] if context.training else [Path("src/core/state_store.c")]
     if context.training:
-        found += [Path(f"src/core/{name}.c") for name in ("storage", "state_store", "guard", "drift")]
+        found += [Path(f"src/core/{name}.c") for name in ("storage", "state_store", "guard", "drift", "recorder")]
         if context.reconstructs:
             found.append(Path("src/core/threshold.c"))
     if context.replay is not None:

@@ -207,6 +207,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         f"-DAGENT_INTERFACE={manifest.name}_interface",
     )
     sliced = (f"-DAGENT_SLICED={manifest.name}_sliced_step",) if manifest.steps else ()
+    private = (f"-DAGENT_PRIVATE={manifest.private_updates}", f"-DAGENT_ADAPTER_BYTES={manifest.adapter_bytes}")
     include = tuple(manifest.directory / folder for folder in manifest.include)
     runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [
@@ -216,6 +217,7 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         _Unit(agent / "kt_link.c", flags, common),
         _Unit(agent / "kt_steps.c", (*flags, *sliced), (*common, *runtime)),
         _Unit(agent / "kt_lessons.c", flags, (*common, *runtime)),
+        _Unit(agent / "kt_private.c", (*flags, *private), (*common, *runtime)),
         *(_Unit(source, flags, common) for source in board.sources),
         *_page_units(manifest, board, flags, (*common, *runtime)),
     ]

@@ -12,7 +12,7 @@ import kilotune as kt
 from kiloc.export import tflite
 from kilotune import resources
 
-PUBLIC = ("model", "quantize", "adapter", "adapter_pool", "adapter_slots", "port", "sliced_step", "state_store", "guard", "drift")
+PUBLIC = ("model", "quantize", "adapter", "adapter_pool", "adapter_slots", "port", "sliced_step", "state_store", "guard", "drift", "recorder")
 """Headers of runtime/include/kt that an application includes. Those of the kernels are between generated code and runtime, which a build
 directory holds together."""
 

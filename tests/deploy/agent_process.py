@@ -16,7 +16,7 @@ from kilotune.devices import frames
 from kilotune.devices.agent import Command
 
 OK, LABEL, STATE_FOREIGN, ADAPTER, NOT_TRAINED, UNSUPPORTED = 0, 3, 2, 5, 6, 7
-FULL, EXISTS, MISSING, BUSY, SELF_TEST, PAGE, ARGUMENT = 11, 12, 13, 14, 16, 17, 18
+FULL, EXISTS, MISSING, BUSY, SELF_TEST, PAGE, ARGUMENT, EMPTY = 11, 12, 13, 14, 16, 17, 18, 21
 DAMAGED, COMMAND, REQUEST, SESSION, STATE, MEMORY = 64, 65, 66, 67, 68, 69
 INPUT, OUTPUT, TARGETS, ARENA, STATE_BYTES, ADAPTER_BYTES, FLASH = 8, 8, 2, 40, 32, 304, 64
 FLAGS = ("-std=gnu99", "-O0", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
@@ -49,8 +49,12 @@ def program(resident: int = 3, flash: int = FLASH, adapter: int = ADAPTER_BYTES)
         toolchain._Unit(agent / "kt_adapters.c", macros(stored), include),
     ]
     units += [toolchain._Unit(agent / f"{name}.c", macros({}), include) for name in ("kt_link", "kt_steps", "kt_lessons")]
+    units += [toolchain._Unit(agent / "kt_private.c", macros({"PRIVATE": 3, "ADAPTER_BYTES": adapter}), include)]
     units += [toolchain._Unit(here / "agent_model.c", macros(sizes), include)]
-    units += [toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include) for name in ("adapter", "adapter_pool", "adapter_slots")]
+    units += [
+        toolchain._Unit(runtime / "src" / "core" / f"{name}.c", macros({}), include)
+        for name in ("adapter", "adapter_pool", "adapter_slots", "state_store", "private_update")
+    ]
     return toolchain._link(toolchain._Program(compilers.host_compiler(), tuple(units), CHECKS, ""), "listener-agent")
 
 

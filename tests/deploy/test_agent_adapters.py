@@ -11,7 +11,9 @@ import kilotune as kt
 from .agent_process import (
     ADAPTER,
     ADAPTER_BYTES,
+    ARGUMENT,
     BUSY,
+    EMPTY,
     EXISTS,
     FLASH,
     FULL,
@@ -194,3 +196,37 @@ def test_a_build_without_slots_or_without_adapters() -> None:
     for code in range(18, 28):
         assert none(code, words(0) + name("a")) == ((OK if code == C.REBOOT else UNSUPPORTED), b"")
     assert none(C.RESET)[0] == OK and none.close() == 17
+
+
+# ---- Updates under noise ----
+
+
+def test_updates_under_noise(start: Start) -> None:
+    """Nothing is drawn without a secret or for bad numbers, nothing can be read that has no noise, and the count outlives a reset."""
+    agent = start()
+    base = adapter(5, 5, 5)
+    agent(C.LOAD_ADAPTER, words(agent.put(adapter(1, -2, 3))))
+    size = agent.put(base)
+    assert agent(C.SEED_NOISE) == (OK, words(2**32 - 1)) and agent(C.PRIVATE_UPDATE, words(size, 100, 9))[0] == EMPTY
+    assert agent(C.SEED_NOISE, bytes(31))[0] == REQUEST == agent(C.SEED_NOISE, bytes(33))[0]
+    assert agent(C.SEED_NOISE, bytes(range(32))) == (OK, words(0))
+    for clip, sigma in ((0, 9), (2**20 + 1, 9), (2**32 - 1, 9), (100, 0), (100, 2**20 + 1), (100, 2**32 - 1)):
+        assert agent(C.PRIVATE_UPDATE, words(size, clip, sigma))[0] == ARGUMENT
+    for length in (0, 8, 11, 13):
+        assert agent(C.PRIVATE_UPDATE, bytes(length))[0] == REQUEST
+    assert agent(C.PRIVATE_UPDATE, words(ADAPTER_BYTES + 1, 100, 9))[0] == REQUEST and agent(C.PRIVATE_UPDATE, words(size - 1, 100, 9))[0] == ADAPTER
+    assert agent(C.READ_UPDATE, words(0, 4))[0] == REQUEST and agent(C.SEED_NOISE) == (OK, words(0)), "nothing was made, nothing counted"
+    found = []
+    for count in (1, 2):
+        status, data = agent(C.PRIVATE_UPDATE, words(size, 100, 9))
+        assert (status, data) == (OK, words(3)) and agent(C.SEED_NOISE) == (OK, words(count))
+        found.append(agent(C.READ_UPDATE, words(0, 12))[1])
+    assert found[0] != found[1] and agent(C.READ_UPDATE, words(4, 4)) == (OK, found[1][4:8])
+    for offset, length in ((0, 13), (12, 1), (13, 0), (2**32 - 1, 2)):
+        assert agent(C.READ_UPDATE, words(offset, length))[0] == REQUEST
+    assert agent(C.READ_UPDATE, bytes(7))[0] == REQUEST
+    assert agent(C.PRIVATE_UPDATE, words(size, 0, 9))[0] == ARGUMENT and agent(C.READ_UPDATE, words(0, 4))[0] == REQUEST
+    assert agent(C.REBOOT)[0] == OK and agent(C.READ_UPDATE, words(0, 4))[0] == REQUEST and agent(C.SEED_NOISE) == (OK, words(2))
+    agent(C.LOAD_ADAPTER, words(agent.put(adapter(1, -2, 3))))
+    agent.put(base)
+    assert agent(C.PRIVATE_UPDATE, words(size, 100, 9))[0] == OK and agent(C.READ_UPDATE, words(0, 12))[1] not in found

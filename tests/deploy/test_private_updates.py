@@ -4,7 +4,9 @@ distribution."""
 from __future__ import annotations
 
 import math
+import shutil
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from .board_programs import linked, printed
 from .programs import SANITIZERS
 
 SIZE = 60
-CASES = [(65536, 0), (5000, 1), (5000, 40), (1 << 20, 4096), (1, 300)]
+CASES = [(65536, 0), (5000, 1), (5000, 40), (1 << 20, 1 << 20), (1, 300)]
 
 
 def updates() -> list[tuple[int, int, bytes, int, Any]]:
@@ -45,17 +47,103 @@ def written(folder: Path) -> None:
     (folder / "updates.h").write_text(head + ",\n".join(rows) + "\n};\n")
 
 
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
+    folder = tmp_path_factory.mktemp("private")
+    (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    options, methods = kt.AdapterOptions(private_updates=True), [kt.BiasOnly(), kt.LoRA(rank=2, layers="all")]
+    return kt.build(kt.load(folder / "tiny.tflite"), folder / "build", method=methods, adapters=options, measure=False)
+
+
 @pytest.mark.qemu
-def test_host_and_board_have_the_bits_of_python(tmp_path: Path, qemu: Any) -> None:
-    (tmp_path / "tiny.tflite").write_bytes(tflite.write(tiny()))
-    options = kt.AdapterOptions(private_updates=True)
-    build = kt.build(kt.load(tmp_path / "tiny.tflite"), tmp_path / "build", method=kt.BiasOnly(), adapters=options, measure=False)
+def test_host_and_board_have_the_bits_of_python(tmp_path: Path, build: kt.Build, qemu: Any) -> None:
     written(tmp_path)
     expected = [str(v) for clip, sigma, key, nonce, values in updates() for v in federated.private_update(values, clip, sigma, key, nonce)]
     source = Path(__file__).parent / "private.c"
     for board, compiler, flags in (("posix", "gcc", SANITIZERS), ("mps2-an386", "arm-none-eabi-gcc", ("-Os",))):
         program = linked([build.directory], source, board, tmp_path / board, compiler, ["-std=c99", f"-I{tmp_path}", *flags])
         assert printed(program, board).split() == expected
+
+
+ENTROPY = bytes(range(100, 132))
+
+
+def key_of(entropy: bytes, before: bytes = bytes(32), count: int = 2**32 - 1) -> bytes:
+    """The key that kt_noise_seed makes of one, after so many updates."""
+    words = private._words(before, count | (2**32 - 1) << 64)
+    return b"".join(struct.pack("<I", next(words) ^ w) for w in struct.unpack("<8I", entropy))
+
+
+@pytest.fixture(params=["host", "agent:host", pytest.param("qemu:mps2-an386", marks=pytest.mark.qemu)])
+def device(request: pytest.FixtureRequest, build: kt.Build) -> Iterator[kt.Device]:
+    if "qemu" in request.param and not shutil.which("qemu-system-arm"):
+        pytest.skip("qemu-system-arm is not installed")
+    with build.open(request.param) as opened:
+        yield opened
+
+
+def test_devices_make_their_updates(device: kt.Device) -> None:
+    """The bits of Python, another noise each time, also after a reset and another secret; the count goes on."""
+    rng, before = np.random.default_rng(2), device.export_adapter()
+    shape = device.manifest.inputs[0].shape
+    for _ in range(3):
+        x = rng.integers(-128, 128, (4, *shape[1:])).astype(np.int8)
+        device.fit(x, np.arange(4) % (device.manifest.classes or 1), epochs=1, hold_out=0, progress=False)
+    with pytest.raises(kt.DeviceError, match="no secret"):
+        device._private_update(before.data, 1, 1)
+    assert device.seed_noise(ENTROPY) == 0
+    update, key = federated.update_of(device.export_adapter(), before), key_of(ENTROPY)
+    assert np.abs(update).max() > 0
+    for count, (clip, sigma) in enumerate([(5000, 40), (5000, 40), (2**20, 2**20)], 1):
+        assert np.array_equal(device.private_update(before, clip, sigma), federated.private_update(update, clip, sigma, key, count))
+    assert device.seed_noise(ENTROPY) == 3
+    key = key_of(ENTROPY, key, 3)
+    if device.name != "host":
+        device.reboot()  # type: ignore[attr-defined, unused-ignore]
+        update = federated.update_of(device.export_adapter(), before)
+        assert not update.any()
+    assert np.array_equal(device.private_update(before, 300, 7), federated.private_update(update, 300, 7, key, 4))
+    for clip, sigma in ((0, 1), (1, 0), (2**20 + 1, 1), (1, 2**20 + 1), (True, 1), (1.5, 1)):
+        with pytest.raises(ValueError, match="pass an integer"):
+            device.private_update(before, clip, sigma)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="31 bytes"):
+        device.seed_noise(bytes(31))
+    with pytest.raises(kt.DeviceError, match="belongs to base model"):
+        device.private_update(kt.Adapter.make(b"another!", before.methods, before.entries, before.payload), 1, 1)
+
+
+def test_differences_of_any_exponents(build: kt.Build) -> None:
+    """C as Python, from the finest exponents to those beyond every limit."""
+    rng = np.random.default_rng(5)
+    with build.open() as device:
+        like, host = device.export_adapter(), device
+        made = []
+        for low, high in ((-128, 127), (-50, -30), (-20, -8), (-45, -5)):
+            parts = []
+            for e in like.entries:
+                lowest, highest = (low, high) if e.part == "exponent" else (-128, 127) if e.dtype == "int8" else (-(2**31), 2**31 - 1)
+                parts.append(rng.integers(lowest, highest + 1, e.rows * e.columns).astype(np.dtype(e.dtype).newbyteorder("<")).tobytes())
+            made.append(kt.Adapter.make(bytes.fromhex(like.base_hash), like.methods, like.entries, b"".join(parts)))
+        noise = host._noise  # type: ignore[attr-defined]
+        noise.seed(ENTROPY)
+        count = 0
+        for own in made:
+            for base in made:
+                count += 1
+                found = np.frombuffer(noise.update(base.data, own.data, own.data.index(own.payload), 2**20, 1), "<i4")
+                expected = federated.private_update(federated.update_of(own, base), 2**20, 1, key_of(ENTROPY), count)
+                assert np.array_equal(found, expected)
+
+
+def test_builds_without_updates_say_so(tmp_path: Path) -> None:
+    (tmp_path / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    plain = kt.build(kt.load(tmp_path / "tiny.tflite"), tmp_path / "build", method=kt.BiasOnly(), measure=False)
+    with plain.open("agent:host") as device:
+        before = device.export_adapter()
+        with pytest.raises(kt.DeviceError, match="private_updates=True"):
+            device.private_update(before, 1, 1)
+        with pytest.raises(kt.DeviceError, match="built without training"):
+            device._private_update(before.data, 1, 1)
 
 
 def test_key_stream_is_that_of_rfc_8439() -> None:
@@ -92,7 +180,7 @@ def test_norm_is_bounded(seed: int, clip: int, bits: int) -> None:
 
 def test_refusals() -> None:
     update = np.zeros(4, np.int64)
-    for arguments in ((0, 1, bytes(32), 0), (1, 5000, bytes(32), 0), (1, 1, bytes(31), 0), (1, 1, bytes(32), -1)):
+    for arguments in ((0, 1, bytes(32), 0), (1, 2**20 + 1, bytes(32), 0), (1, 1, bytes(31), 0), (1, 1, bytes(32), -1)):
         with pytest.raises(ValueError, match=r"clip|key"):
             federated.private_update(update, *arguments)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def room(model: kt.Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[Com
     """A head with room for two, LoRA in front of it."""
     methods = (kt.LoRA(rank=2, layers=["first", "second"]), kt.Head(extra_classes=2))
     options = Options(methods=methods, optimizer=SGD(lr=0.05), calibration=samples(tiny(), 30, 4), replay=kt.Replay(9, policy="class_balanced"))
+    options = replace(options, slice_instructions=1000)  # a class may be added, and old samples replayed, where steps are cut
     compilation = compile_graph(model.graph, options, kt.__version__)
     return compilation, write_build(model, compilation, tmp_path_factory.mktemp("room") / "b", measure=False)
 
@@ -82,6 +84,10 @@ def test_the_first_sample_writes_what_numpy_says(room: tuple[Compilation, kt.Bui
 
 def test_boards_add_the_same_and_adapters_carry_it(room: tuple[Compilation, kt.Build], qemu: str) -> None:
     states = []
+    with room[1].open() as device:
+        assert device.train_slice(X[0], 0, 1) is None
+        with pytest.raises(kt.DeviceError, match="step was left"):
+            device.add_class(X[7])
     for where in ("host", "qemu:mps2-an386"):
         with room[1].open(where) as device:
             device.remember(X[:6], [0, 1, 2, 0, 1, 2])

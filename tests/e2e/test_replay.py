@@ -26,6 +26,9 @@ CASES: dict[str, tuple[dict[str, Any], kt.Replay]] = {
     "latents behind inputs in the arena": (LAST | {"buffers": "arena"}, kt.Replay(6)),
     "values as targets": (LAST | {"loss": "mse"}, kt.Replay(4)),
     "accumulating": (LAST | {"accumulate": 4, "optimizer": kt.Adam(lr=0.01)}, kt.Replay(5)),
+    "latents in slow memory": (LAST | {"slice_instructions": 500}, kt.Replay(6, policy="class_balanced", memory="slow")),
+    "inputs in slow memory": (ALL | {"slice_instructions": 500}, kt.Replay(5, memory="slow")),
+    "beside moments in slow memory": (LAST | {"loss": "mse", "offload": "optimizer", "optimizer": kt.Adam(lr=0.01)}, kt.Replay(4, memory="slow")),
 }
 X = samples(tiny(), 40)
 LABELS = np.random.default_rng(0).choice(3, 40, p=[0.7, 0.2, 0.1])
@@ -55,6 +58,15 @@ def _targets(build: kt.Build) -> Any:
     return np.eye(build.manifest["outputs"][0]["shape"][-1], dtype=np.float32)[LABELS]
 
 
+def _replayed(device: kt.Device, turn: int) -> float:
+    """A step on an entry; in a build with slices every other one in as many as there are, with inference between them."""
+    loss = device.replay_step() if not device.manifest.steps or turn % 2 else None
+    while loss is None:
+        loss = device.replay_slice(1)
+        device.infer(X[:1])
+    return loss
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt.Build]) -> None:
     """The labels and the number of every entry after each of 40 samples, and a step on a drawn entry as one on its sample."""
@@ -74,15 +86,21 @@ def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt
         assert (found.held, found.offered, found.drawn) == (replay.samples, 40, 0)
         assert found.labels is None if not labelled else found.labels.tolist() == expected.labels
         at, size = build.manifest["replay"]["at"]["replay_counts"], 12
-        for _ in range(5):
+        for turn in range(5):
             before, row = bytearray(device.state()), kept[expected.draw() or 0]
-            loss, after = device.replay_step(), bytearray(device.state())
+            loss, after = _replayed(device, turn), bytearray(device.state())
             device.set_state(bytes(before))
+            whole = bytes(after)
             assert device.train_step(X[row], y[row]) == loss
             changed = bytearray(device.state())
             assert before != changed
-            assert (after[:at], after[at + size :]) == (changed[:at], changed[at + size :])
-            device.set_state(bytes(after))
+            for changing in (after, changed):  # and what is staged of an entry in slow memory is no result
+                changing[at : at + size] = bytes(size)
+                if replay.memory == "slow" and "replay_entries" in build.manifest["replay"]["at"]:
+                    entry = build.manifest["replay"]["at"]["replay_entries"]
+                    changing[entry : entry + build.manifest["replay"]["entry_bytes"]] = bytes(build.manifest["replay"]["entry_bytes"])
+            assert after == changed
+            device.set_state(bytes(whole))
         device.set_state(fresh)
         with pytest.raises(kt.DeviceError, match="holds no sample"):
             device.replay_step()
@@ -93,22 +111,24 @@ def test_what_the_report_says(build_of: Callable[[str], kt.Build]) -> None:
     for name, (options, replay) in CASES.items():
         report = build_of(name).report
         said, kinds = report["replay"], report["memory"]["by_kind"]
-        assert said["total"] == kinds["replay"] >= replay.samples * (said["entry"] + said["target"])
+        assert said["total"] == kinds["replay"] >= replay.samples * (said["entry"] * (replay.memory == "state") + said["target"])
         assert (said["skipped_macs"] > 0) == (options["method"] is LAST["method"] and replay.keep == "latent"), name
+        assert said["slow"] == (replay.samples * (-(-said["entry"] // 4) * 4 + 4) if replay.memory == "slow" else 0)
         assert said["entry"] == said["input"] or said["skipped_macs"] > 0
         assert "replay" in build_of(name).report_text()
 
 
-@pytest.mark.parametrize("name", ["balanced latents", "inputs in the arena"])
+@pytest.mark.parametrize("name", ["balanced latents", "inputs in the arena", "latents in slow memory"])
 def test_boards_keep_and_draw_the_same(name: str, build_of: Callable[[str], kt.Build], qemu: str) -> None:
     states = []
     for where in ("host", "qemu:mps2-an386"):
         with build_of(name).open(where) as device:
             device.remember(X[:20], LABELS[:20])
             device.fit(X[20:30], LABELS[20:30], epochs=2, replay=2, hold_out=0.0)
-            states.append((device.state(), device.replay_buffer().offered))
             if where != "host":
                 assert device.stats()["call"] == "remember"
+            _replayed(device, 0)
+            states.append((device.state(), device.replay_buffer().offered))
     assert states[0] == states[1] and states[0][1] == 30
 
 
@@ -160,11 +180,32 @@ def test_a_state_from_outside_leads_nowhere_else(build_of: Callable[[str], kt.Bu
                 device.replay_step()
 
 
+def test_slow_memory_that_forgot_and_steps_that_were_left(build_of: Callable[[str], kt.Build]) -> None:
+    """An entry that is not the state's is not trained on; in the middle of a step no other begins, and no sample is taken."""
+    build = build_of("inputs in slow memory")
+    with build.open() as device, build.open() as other:
+        device.remember(X[:5], LABELS[:5])
+        kept = device.state()
+        other.set_state(kept)
+        with pytest.raises(kt.DeviceError, match="slow memory"):
+            other.replay_step()
+        assert device.replay_slice(1) is None
+        for call in (device.replay_step, lambda: device.remember(X[:1], LABELS[:1]), lambda: device.train_slice(X[0], 0), device.apply):
+            with pytest.raises(kt.DeviceError, match="step was left"):
+                call()
+        device.set_state(kept)
+        assert device.train_slice(X[0], int(LABELS[0]), 1) is None
+        with pytest.raises(kt.DeviceError, match="step was left"):
+            device.replay_slice(1)
+    with build_of("nothing frozen").open() as device, pytest.raises(kt.DeviceError, match="in one"):
+        device.replay_slice(1)
+
+
 def test_what_is_refused(model: kt.Model, build_of: Callable[[str], kt.Build], tmp_path: Path) -> None:
     for wrong in (0, -3, 2**20, 1.5, True):
         with pytest.raises(kt.CompileError, match="whole number from 1"):
             kt.Replay(wrong)  # type: ignore[arg-type]
-    for name in ("policy", "keep"):
+    for name in ("policy", "keep", "memory"):
         with pytest.raises(kt.CompileError, match="unknown"):
             kt.Replay(3, **{name: "newest"})
     refused: list[tuple[dict[str, Any], str]] = [

@@ -27,6 +27,7 @@ METHODS = [kt.BiasOnly(), kt.LoRA(rank=4, layers="all")]
 OPTIMIZER = kt.Adam(weight_decay=0.01, state_bits=8, schedule=kt.CosineDecay(updates=12, final=0.05))
 COMMON: dict[str, Any] = {"method": METHODS, "optimizer": OPTIMIZER, "storage": "block8", "accumulate": 6, "seed": 5, "measure": False}
 DEVICES = 3
+DIGITS = Path(__file__).resolve().parents[2] / "examples/digits/digits.tflite"
 
 
 class Material:
@@ -180,6 +181,30 @@ def test_devices_of_no_group(material: Material) -> None:
     devices[1].set_learning_rate(0.5)
     with pytest.raises(kt.DeviceError, match="reset"):
         kt.Group(devices)
+
+
+@pytest.mark.qemu
+def test_one_device_with_two_memories(tmp_path: Path, qemu: Any) -> None:
+    """Moments in the RAM and in the external RAM of an emulated board; the bits are those of a build that has all of them in RAM."""
+    model, options = kt.load(DIGITS), {"method": METHODS, "optimizer": kt.Adam(), "accumulate": 4, "measure": False}
+    two: dict[str, Any] = {"offload": "optimizer", "moments_in_ram": "4K", "slow_memory": "mps2-an386"}
+    usual, (split,) = kt.build(model, tmp_path / "usual", **options), kt.sharded(model, tmp_path / "split", 1, **two, **options)
+    before, after = (b.report["memory"] for b in (usual, split))
+    kept, moments = after["by_kind"]["optimizer"], before["by_kind"]["optimizer"]
+    assert 3000 < kept <= 4096 and 0 <= kept + after["slow"] - moments < 200 and before["state"] - after["state"] > moments - kept - 8
+    x, y = np.random.default_rng(4).integers(-128, 128, (12, 8, 8, 1)).astype(np.int8), np.arange(12) % 10
+    found = []
+    for build, kind in ((usual, "host"), (split, "host"), (split, "qemu:mps2-an386")):
+        with build.open(kind) as device:
+            losses = device.fit(x, y, epochs=2, hold_out=0, progress=False).losses
+            found.append((losses, device.export_adapter().payload))
+    assert found[1:] == found[:1] * 2
+    with pytest.raises(kt.CompileError, match="each device of a group has its part in RAM"):
+        kt.sharded(model, tmp_path / "group", 2, **two, **options)
+    with pytest.raises(kt.CompileError, match="none in slow memory"):
+        kt.build(model, tmp_path / "none", moments_in_ram="4K", **options)
+    with split.open() as device, pytest.raises(kt.DeviceError, match=r"device\.fit"):
+        kt.Group([device])
 
 
 def test_parts_cover_everything_once() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -263,6 +265,36 @@ def test_an_app_says_what_it_needs(app: Path, device: kt.Device) -> None:
         flower.samples_of(device, Context(1, 2, {"partition-id": 0, "num-partitions": 16}, RecordDict(), {"data": config["data"]}))
     with pytest.raises(kt.DeviceError, match="no 'build' is named"):
         flower.open_device(Context(1, 2, {}, RecordDict(), {}))
+
+
+def test_simulated_clients_take_turns_on_one_device(app: Path, device: kt.Device, tmp_path: Path) -> None:
+    """Each takes it as built, whatever the one before did and however it ended; samples are read anew where their file has changed."""
+    with np.load(app / "data.npz") as file:
+        x, y = file["x"], file["y"]
+    np.savez(tmp_path / "data.npz", x=x[:20], y=y[:20])
+    context = Context(1, 2, {"partition-id": 0, "num-partitions": 2}, RecordDict(), {"build": str(app / "model"), "data": str(tmp_path / "data.npz")})
+    with flower.open_device(context) as first:
+        started = first.state()
+        assert len(flower.samples_of(first, context)[0]) == 8
+        first.set_learning_rate(0.5)
+        first.fit(x[:4], y[:4], epochs=1)
+    with pytest.raises(ValueError, match="broken"), flower.open_device(context) as again:
+        assert again is first and again.state() == started
+        raise ValueError("broken")
+    np.savez(tmp_path / "data.npz", x=x[:10], y=y[:10])
+    os.utime(tmp_path / "data.npz", ns=(1, 1))
+    with flower.open_device(context) as again:
+        assert again is first and len(flower.samples_of(again, context)[0]) == 4
+        again.close()
+    shutil.copytree(app / "model", tmp_path / "model")
+    context.run_config["build"] = str(tmp_path / "model")
+    with flower.open_device(context) as other:
+        assert other is not first and other.infer(x[:1]).shape and other.manifest.directory == tmp_path / "model"
+    context.node_config.pop("partition-id")
+    with flower.open_device(context) as alone:
+        assert alone is not other
+    with pytest.raises(kt.DeviceError, match="closed"):
+        alone.infer(x[:1])
 
 
 def test_apps_that_cannot_be_made(app: Path, tmp_path: Path) -> None:

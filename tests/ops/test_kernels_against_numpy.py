@@ -40,7 +40,7 @@ from kiloc.ops.backward.channel_moments import MOST_POSITIONS, ChannelMoments
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
 from kiloc.ops.backward.gradient_of_sums import GradientOfSums
-from kiloc.ops.backward.gradient_sum import GradientSum
+from kiloc.ops.backward.gradient_sum import WITHOUT_TIES, GradientSum
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.lora_inner_rows import LoRAInnerExponent, LoRAInnerPeak, LoRAInnerRows
 from kiloc.ops.backward.parameter_gradient import BiasGradient, WeightGradient
@@ -49,6 +49,7 @@ from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D, DepthwiseInputGra
 from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lora import LoRADown, LoRAInnerGradient
 from kiloc.ops.paging.pooled_sums import AverageOfSums, ChannelSums
+from kiloc.ops.paging.some_channels import AddChannels, TakeChannels
 from kiloc.ops.paging.write_rows import WriteRows
 
 __all__ = ["library"]
@@ -279,6 +280,21 @@ def clear_gradient(r: Rng) -> Case:
     return Case(ClearGradient((int(r.integers(1, 40)),)), {}, {})
 
 
+def some_channels(r: Rng) -> Case:
+    """Of biases, codes and gradients, along each axis; all of them, one, any."""
+    shape = tuple(int(n) for n in r.integers(1, 9, int(r.integers(1, 4))))
+    axis = int(r.integers(0, len(shape)))
+    chosen = np.flatnonzero(r.random(shape[axis]) < pick(r, 0.2, 0.6, 1.0))
+    fields = {"axis": axis, "channels": shape[axis], "chosen": tuple(int(i) for i in chosen) or (shape[axis] - 1,)}
+    part = (*shape[:axis], len(fields["chosen"]), *shape[axis + 1 :])
+    if r.random() < 0.5:
+        whole, gradient = (r.standard_normal(s).astype(np.float32) for s in (shape, part))
+        types = {"part": TensorType(part, "float32"), "accumulator": TensorType(shape, "float32")}
+        return Case(AddChannels(**fields), types, {"part": gradient, "accumulator": whole})
+    dtype = pick(r, "int8", "int16", "int32")
+    return Case(TakeChannels(**fields), {"x": TensorType(shape, dtype)}, {"x": r.integers(-128, 128, shape).astype(dtype)})
+
+
 def gradient_of_sums(r: Rng) -> Case:
     """Whole numbers up to 2^24 in place, or added to an accumulator."""
     size = int(r.integers(1, 40))
@@ -369,7 +385,7 @@ def apply_mask(r: Rng) -> Case:
 def gradient_sum(r: Rng) -> Case:
     shape = (1, int(r.integers(1, 70)))
     types = {o: gradient(shape, scale(r)) for o in ("g", "other")}
-    return Case(GradientSum(shift=int(r.integers(10, 17))), types, {o: codes(r, *shape) for o in types})
+    return Case(GradientSum(pick(r, 1 << 14, WITHOUT_TIES), shift=int(r.integers(10, 17))), types, {o: codes(r, *shape) for o in types})
 
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
@@ -391,7 +407,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         f.__name__: (f, 16)
         for f in (
             lora_inner, lora_inner_rows, channel_sums,
-            write_rows, clear_gradient, gradient_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
+            write_rows, clear_gradient, some_channels, gradient_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
             save_mask, apply_mask, gradient_sum,
         )
     },

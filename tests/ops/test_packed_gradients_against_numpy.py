@@ -24,7 +24,7 @@ from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shif
 from kiloc.ops.fast import _packing as packing
 from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.packed import PackedLinear
-from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient, stream_of, unpacked
+from kiloc.ops.fast.packed_depthwise_gradient import packed_depthwise_gradient
 from kiloc.ops.fast.packed_input_gradient import packed_input_gradient
 from kiloc.ops.fast.shared_input_gradient import shared_input_gradient
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, depthwise_prescale_shift
@@ -252,8 +252,3 @@ def test_gradients_that_cannot_share_say_why() -> None:
     narrow = {"weights": replace(weights, shape=(600, 1, 1, 3))}
     odd = replace(case, types={**case.types, **narrow}, arrays={**arrays, "weights": arrays["weights"][..., :3]})
     assert reason(case=odd, x_image=(1, 1, 3)) == "its input channels are no multiple of 4"
-
-
-def test_turned_weights_are_those_of_the_layer() -> None:
-    weights = np.random.default_rng(2).integers(-128, 128, (8, 3, 3))
-    np.testing.assert_array_equal(unpacked(stream_of(weights)), weights.transpose(1, 2, 0))

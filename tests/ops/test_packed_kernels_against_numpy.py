@@ -92,7 +92,7 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
         if kind.startswith("row") or r.random() < (0.6 if kind == "delta" else 0.3):
             case = wide(r, 1 if kind.startswith("row") else 3, 1 if kind == "delta" else 4)
         else:
-            case = linear(r, "lora" if kind == "lora" else "")
+            case = linear(r, "lora" if kind.startswith("lora") else "")
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
         if kind == "delta":
             case = with_delta(case, r)
@@ -101,7 +101,7 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
         trained = bool(r.random() < 0.4)
         if kind not in ("lora", "delta", "sums"):
             case = in_form(case, r, kind.endswith("relu"))
-            case = case if gain else with_dead_channels(case, r)
+            case = case if gain or kind.startswith("lora") else with_dead_channels(case, r)
         try:
             packer = packed_on_stack if kind in ("relu", "any") and r.random() < 0.4 else packed
             packer = with_packed_delta if kind == "delta" and r.random() < 0.6 else packer
@@ -133,7 +133,7 @@ def lora_ties(r: Rng) -> Case:
         "lora_range": one(int(r.integers(0, 8))), "lora_b_exponent": one(int(r.integers(*pick(r, (-18, -6), (-18, -6), (-60, -36), (-50, 30))))),
     }  # fmt: skip
     op = FullyConnected(pick(r, "none", "relu", "relu6"), "twice", 2.0 ** int(r.integers(-3, 4)))
-    return repacked(Case(op, types, arrays, (y,)), packed, True)[0]
+    return repacked(Case(op, types, arrays, (y,)), packed, bool(r.random() < 0.7))[0]
 
 
 def small_window(case: Case, r: Rng) -> Case:
@@ -228,7 +228,9 @@ GENERATORS = {
     "packed_any": (partial(packed_layer, kind="any"), 40),
     "packed_sums": (partial(packed_layer, kind="sums"), 30),
     "packed_lora": (partial(packed_layer, kind="lora"), 40),
-    "packed_lora_ties": (lora_ties, 60),
+    "packed_lora_relu": (partial(packed_layer, kind="lora_relu"), 40),
+    "packed_lora_any": (partial(packed_layer, kind="lora_any"), 40),
+    "packed_lora_ties": (lora_ties, 90),
     "packed_delta": (partial(packed_layer, kind="delta"), 80),
     "packed_sums_gain": (partial(packed_layer, kind="sums", gain=True), 16),
     "packed_lora_gain": (partial(packed_layer, kind="lora", gain=True), 16),

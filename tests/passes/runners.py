@@ -69,7 +69,7 @@ def _attach(graph: Graph, method: str, **options: Any) -> Graph:
 
 
 def _accumulators(graph: Graph, optimizer: str = "sgd", at_once: bool = False, paged: bool = False, **options: Any) -> Graph:
-    return with_accumulators(graph, OPTIMIZERS[optimizer](**options), at_once=at_once, paged=paged)
+    return with_accumulators(graph, OPTIMIZERS[optimizer](**options), at_once=at_once, in_ram=0 if paged else None)
 
 
 def _options(options: Mapping[str, Any]) -> Options:

@@ -90,7 +90,7 @@ def test_a_graph_without_constant_channels_is_left_alone() -> None:
     assert without_constant_channels(graph) is graph
 
 
-@pytest.mark.parametrize("wrong", ["_folded", "_reads", "_rounded", "_source"])
+@pytest.mark.parametrize("wrong", ["_folded", "_reads", "_rounded", "source_channels"])
 def test_the_comparison_sees_what_is_done_wrong(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Constants not folded, borders forgotten, counts not rounded, channels of a depthwise layer mixed up."""
     right: Callable[..., Any] = getattr(constant_channels, wrong)
@@ -98,14 +98,16 @@ def test_the_comparison_sees_what_is_done_wrong(wrong: str, monkeypatch: pytest.
     def folded(*arguments: Any) -> Any:
         return np.zeros_like(right(*arguments))
 
-    def reads(graph: Graph, node: Any, x: Any) -> Any:
-        return right(graph, node, x) & ~x.constant
+    def reads(graph: Graph, node: Any, x: Any, known: Any) -> Any:
+        return right(graph, node, x, known) & ~x.constant
 
     def source(graph: Graph, node: Any) -> Any:
         found = right(graph, node)
         return found if found is None or not isinstance(node.op, DepthwiseConv2D) else found[::-1]
 
-    monkeypatch.setattr(constant_channels, wrong, {"_folded": folded, "_reads": reads, "_rounded": lambda needed: False, "_source": source}[wrong])
+    monkeypatch.setattr(
+        constant_channels, wrong, {"_folded": folded, "_reads": reads, "_rounded": lambda needed: False, "source_channels": source}[wrong]
+    )
     graph = bordered() if wrong == "_reads" else mobilenet_with_dead_channels()
     with pytest.raises((AssertionError, kt.CompileError, ValueError)):
         check_reduced(graph, extremes(graph, 4))
@@ -264,11 +266,12 @@ def test_training_gives_the_same_bits(method: str, monkeypatch: pytest.MonkeyPat
     c = trained(graph, method)
     with monkeypatch.context() as m:
         m.setattr(pipeline, "without_constant_channels", lambda g: g)
-        whole = trained(graph, method)
+        whole = trained(graph, method, constant_channels="frozen")
     narrower = sum(c.reduced.type(n.outputs[0]).size < whole.reduced.type(n.outputs[0]).size for n in whole.reduced.phase("forward"))
-    assert (narrower == 0) if method == "all" else narrower >= 4
+    assert narrower >= 4
     assert c.context.base_hash == whole.context.base_hash and c.context.layout == whole.context.layout
-    assert c.context.adapter == whole.context.adapter and print_graph(c.graph) == print_graph(whole.graph)
+    assert c.context.adapter is not None and replace(c.context.adapter, limits=()) == whole.context.adapter
+    assert print_graph(c.graph) == print_graph(whole.graph)
     assert c.context.state_bytes == whole.context.state_bytes and c.infer.plan.arena_bytes <= whole.infer.plan.arena_bytes
     sessions, x = [Reference(c), Reference(whole)], extremes(graph, 4)
     for i, sample in enumerate(x):
@@ -283,7 +286,7 @@ def test_training_gives_the_same_bits(method: str, monkeypatch: pytest.MonkeyPat
 def test_nothing_trained_loses_a_channel(train: bool) -> None:
     """Shapes of state, of what trained layers read and make, of what is behind them, and of everything backward."""
     for method in METHODS:
-        c = trained(mobilenet_with_dead_channels(), method, train=train)
+        c = trained(mobilenet_with_dead_channels(), method, train=train, constant_channels="frozen")
         state = {v.name for v in c.graph.state()}
         assert {n: c.reduced.type(n) for n in state} == {n: c.graph.type(n) for n in state}
         behind: set[str] = set(state)

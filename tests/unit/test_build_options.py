@@ -17,7 +17,7 @@ from kilotune.options import SingleOptions, compile_options, grouped
 GROUPS: dict[str, type] = {"training": kt.Training, "memory": kt.Memory, "target": kt.Target}
 OTHER_THAN_USUAL: dict[str, Any] = {
     "optimizer": kt.Adam(), "loss": "mse", "storage": "block8", "accumulate": 4, "moments": True, "shard": (0, 2), "ram": "1M", "flash": 2**20,
-    "buffers": "arena", "offload": "optimizer", "slow_memory": "mps2-an386", "backward_weights": "shared", "optimal": True,
+    "buffers": "arena", "offload": "optimizer", "moments_in_ram": "4K", "slow_memory": "mps2-an386", "backward_weights": "shared", "optimal": True,
     "profile": "litert", "speed": True, "attention_window": 8, "by_position": True, "front": True, "size": True,
     "replay": kt.Replay(samples=60), "slice_instructions": 50_000,
 }  # fmt: skip

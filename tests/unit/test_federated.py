@@ -144,6 +144,33 @@ def test_products_of_one_rank_and_of_others() -> None:
     assert np.linalg.norm(factors["layer.lora_b"] @ factors["layer.lora_a"] - truth) > 2 * np.linalg.norm(near - truth)
 
 
+def test_products_keep_what_a_was_scaled_for() -> None:
+    """After many rounds A is where the clients had it, not another factor of the same product, and the exponent of A x has not grown."""
+    rng, shared = np.random.default_rng(1), adapter(np.random.default_rng(0), (-9, -9))
+    start = real_values(shared)["layer.lora_a"]
+    for _ in range(12):
+        parts = [shared.values() for _ in range(3)]
+        for values in parts:
+            a = values["layer.lora_a"].astype(int)
+            values["layer.lora_a"] = np.clip(a + rng.integers(-1, 2, a.shape), -127, 127).astype(np.int8)
+        clients = [kt.Adapter.make(BASE, "lora", shared.entries, b"".join(v[e.name].tobytes() for e in shared.entries)) for v in parts]
+        mean = federated.product_mean([Contribution(c, 1) for c in clients], shared)
+        assert mean.values()["layer.lora_a.range"] == shared.values()["layer.lora_a.range"]
+        shared = mean
+    assert np.linalg.norm(real_values(shared)["layer.lora_a"] - start) < 0.2 * np.linalg.norm(start)
+
+
+def test_products_whose_rows_are_not_those_of_a() -> None:
+    """The product decides where A must go; no column of B becomes long because a row of A hardly points there."""
+    like, higher = adapter(np.random.default_rng(0), rank=1), adapter(np.random.default_rng(1), rank=4)
+    u, s, v = np.linalg.svd(product(higher))
+    found = real_values(federated.product_mean([Contribution(higher, 3)], like))
+    best = s[0] * np.outer(u[:, 0], v[0])
+    assert np.linalg.norm(found["layer.lora_b"] @ found["layer.lora_a"] - best) <= 0.03 * np.linalg.norm(best)
+    near = np.linalg.norm(real_values(like)["layer.lora_a"])
+    assert 0.24 * near <= np.linalg.norm(found["layer.lora_a"]) <= 1.01 * near
+
+
 def test_products_of_zero_keep_a() -> None:
     start = adapter(np.random.default_rng(0))
     raw = start.values()

@@ -12,7 +12,7 @@ distinction of classes that were once the largest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ from ..ir.types import ELEMENT_BYTES, TensorType
 
 POLICIES: Final = ("reservoir", "class_balanced")
 KEEPS: Final = ("latent", "input")
+MEMORIES: Final = ("state", "slow")
+WORD: Final = 4
+"""Bytes that transfers of slow memory begin at multiples of, and of the checksum behind an entry there."""
 LABELS: Final = ("label", "target")
 """Values that a sample's target is called in the graph."""
 MOST_SAMPLES: Final = 32767
@@ -51,27 +54,33 @@ class Replay:
     samples: how many it holds. policy: which of those offered stay: "reservoir", each with the same probability, or "class_balanced", about
     equally many of each class, and within a class each with the same probability. keep: what of a sample is kept: "latent", what the frozen
     layers in front make of it, so that they are skipped in replay; or "input", the model's input, which is less where a latent is larger.
+    memory: where that lies: "state", or "slow", what the program provides beside the arena through `kt/port.h`, such as external RAM or flash;
+    counters and targets stay in the state, and one entry where the trained layers read the model's input.
     """
 
     samples: int
     policy: str = "reservoir"
     keep: str = "latent"
+    memory: str = "state"
 
     def __post_init__(self) -> None:
         if isinstance(self.samples, bool) or not isinstance(self.samples, int | np.integer) or not 1 <= self.samples <= MOST_SAMPLES:
             raise CompileError(f"Replay(samples={self.samples!r})", f"is not a whole number from 1 to {MOST_SAMPLES:,}", "60, for example")
-        for name, value, known in (("policy", self.policy, POLICIES), ("keep", self.keep, KEEPS)):
+        for name, value, known in (("policy", self.policy, POLICIES), ("keep", self.keep, KEEPS), ("memory", self.memory, MEMORIES)):
             if value not in known:
                 raise CompileError(f"Replay({name}={value!r})", f"is unknown: a buffer knows {' and '.join(known)}", f'{name}="{known[0]}"')
 
     def describe(self) -> str:
         """One line for reports."""
-        return f"replay of {self.samples} {self.keep}s, {self.policy}"
+        return f"replay of {self.samples} {self.keep}s, {self.policy}{', in slow memory' if self.memory == 'slow' else ''}"
 
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """Where the parts of an entry lie. parts: value -> (offset in the entry, bytes); entry: bytes of one, a multiple of the widest element."""
+    """Where the parts of an entry lie. parts: value -> (offset in the entry, bytes); entry: bytes of one, a multiple of the widest element.
+
+    staged: of entries in slow memory, whether trained layers read one of its parts in the caller's buffer, so that the state holds one entry.
+    """
 
     options: Replay
     parts: dict[str, tuple[int, int]]
@@ -80,6 +89,21 @@ class ReplayPlan:
     classes: int
     target_values: int
     seed: int
+    staged: bool = False
+
+    @property
+    def slow(self) -> bool:
+        return self.options.memory == "slow"
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one entry in slow memory to the next: with its checksum."""
+        return -(-self.entry // WORD) * WORD + WORD
+
+    @property
+    def slow_bytes(self) -> int:
+        """Of all entries in slow memory."""
+        return self.options.samples * self.stride if self.slow else 0
 
     @property
     def label_bytes(self) -> int:
@@ -88,7 +112,7 @@ class ReplayPlan:
 
     @property
     def bytes(self) -> int:
-        """Of the whole buffer in the state, with its counters."""
+        """Of what of the buffer is in the state, with its counters."""
         return sum(v.type.bytes for v in self.values())
 
     @property
@@ -104,11 +128,13 @@ class ReplayPlan:
         if self.target_values:
             found.append(_value(TARGETS, (samples * self.target_values,), "float32"))
         dtype = {1: "int8", 2: "int16", 4: "int32"}[self.width]
-        return [*found, _value(ENTRIES, (samples * self.entry // self.width,), dtype)]
+        held = samples if not self.slow else int(self.staged)
+        return [*found, _value(ENTRIES, (held * self.entry // self.width,), dtype)] if held else found
 
 
-def plan_replay(options: Replay, graph: Graph, values: Sequence[str], seed: int) -> ReplayPlan:
-    """The buffer of a training slice, of whose values these make an entry. Raises CompileError where it cannot hold the targets."""
+def plan_replay(options: Replay, graph: Graph, values: Sequence[str], seed: int, caller: Container[str] = ()) -> ReplayPlan:
+    """The buffer of a training slice, of whose values these make an entry; caller: those that lie in the caller's buffers. Raises CompileError
+    where it cannot hold the targets."""
     read = graph.node("loss").inputs
     classes, targets = (graph.type(read["y"]).size if operand in read else 0 for operand in LABELS)
     if classes > MOST_CLASSES:
@@ -123,11 +149,12 @@ def plan_replay(options: Replay, graph: Graph, values: Sequence[str], seed: int)
     parts, at, width = dict[str, tuple[int, int]](), 0, 1
     for name in values:
         t = graph.type(name)
-        element = ELEMENT_BYTES[t.dtype]
+        element = ELEMENT_BYTES[t.dtype] if options.memory == "state" else WORD
         at, width = -(-at // element) * element, max(width, element)
         parts[name] = (at, t.bytes)
         at += t.bytes
-    return ReplayPlan(options, parts, -(-at // width) * width, width, classes, targets, seed)
+    staged = options.memory == "slow" and any(name in caller for name in values)
+    return ReplayPlan(options, parts, -(-at // width) * width, width, classes, targets, seed, staged)
 
 
 def _value(name: str, shape: tuple[int, ...], dtype: str) -> Value:

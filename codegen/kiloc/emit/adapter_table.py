@@ -11,9 +11,11 @@ import numpy as np
 from ..errors import CompileError
 from ..ir.graph import Graph, Parameter
 from ..options import AdapterOptions
+from ..passes.narrowed_training import Limits
 from ..peft import method_of, roles
 from ..plain_text import plain
 from .c_names import Code, c_array, c_string
+from .channel_limits import channel_limits
 from .context import CAdapter
 from .state_layout import state_layout
 
@@ -118,8 +120,8 @@ def slot_bytes(payload_bytes: int) -> int:
     return -(-payload_bytes // 8) * 8
 
 
-def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
-    """What the generated code says of the adapters that a graph takes."""
+def describe(graph: Graph, methods: str, options: AdapterOptions, limits: Sequence[Limits] = ()) -> CAdapter:
+    """What the generated code says of the adapters that a graph takes. limits: on their values."""
     entries = entries_of(graph)
     table, layers, key = write_table(entries), layers_of(entries), options.public_key
     assert key is None or isinstance(key, bytes), "files of keys are read before"
@@ -140,4 +142,5 @@ def describe(graph: Graph, methods: str, options: AdapterOptions) -> CAdapter:
         test_samples=0 if options.self_test is None else len(options.self_test[1]),
         test_permitted=options.permitted,
         private=options.private_updates,
+        limits=channel_limits(graph, limits),
     )

@@ -22,8 +22,10 @@ from ..optim import LEARNING_RATE, Shard, taking_steps
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_layout
 from ..plan.slice import Slice, caller_buffers, update_bytes
-from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_integer, c_string
+from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float, c_string
+from .channel_limits import CChannelLimits
 from .features import CFeatures, c_features
+from .model_ends import CEnd, ends, whole
 from .new_classes import CNewClasses, c_new_classes
 from .replay import CReplay, c_replay, front_of
 from .sliced_step import CSliced
@@ -88,6 +90,7 @@ class CAdapter:
     test_permitted: int
     private: bool
     """Whether the build brings what makes updates private."""
+    limits: tuple[CChannelLimits, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,48 +100,6 @@ class CTokens:
     name: str
     low: int
     high: int
-
-
-@dataclass(frozen=True)
-class CEnd:
-    """An input or output in a buffer that holds all of them: from byte `at` to `end`."""
-
-    name: str
-    value: Value
-    at: int
-    end: int
-
-    @property
-    def ctype(self) -> str:
-        return CTYPES[self.value.type.dtype]
-
-    @property
-    def limits(self) -> Code:
-        """Lowest and highest value of its type, as arguments."""
-        return Code(", ".join(c_integer(end) for end in RANGES[self.value.type.dtype]))
-
-    def of(self, buffer: str, qualifier: str = "") -> Code:
-        """Its C expression; the buffer is one of int8_t."""
-        place = f"{buffer} + {self.at}" if self.at or self.ctype == "int8_t" else buffer
-        wide = f"({qualifier}void *)" if ELEMENT_BYTES[self.value.type.dtype] > 1 else ""
-        return Code(place if self.ctype == "int8_t" else f"({qualifier}{self.ctype} *){wide}({place})")
-
-
-def ends(named: list[tuple[str, Value]]) -> list[CEnd]:
-    """Where inputs, or outputs, lie behind each other in one buffer: each at a multiple of its element's width."""
-    found, at = [], 0
-    for name, value in named:
-        width = ELEMENT_BYTES[value.type.dtype]
-        at = -(-at // width) * width
-        found.append(CEnd(name, value, at, at + value.type.bytes))
-        at += value.type.bytes
-    return found
-
-
-def whole(found: list[CEnd]) -> int:
-    """Bytes of such a buffer: a multiple of the widest element."""
-    widest = max(ELEMENT_BYTES[e.value.type.dtype] for e in found)
-    return -(-found[-1].end // widest) * widest
 
 
 @dataclass
@@ -203,6 +164,8 @@ class ModelContext:
     """None where no adapter is taken."""
     page_bytes: int = 0
     """Of the values in slow memory, all together."""
+    entry_bytes: int = 0
+    """Of it entries of a replay buffer, at its end."""
     moment_bytes: int = 0
     """Of it moments, at its beginning, which outlive a step and start at zero."""
     unread: dict[str, list[str]] = field(default_factory=dict)
@@ -222,6 +185,12 @@ class ModelContext:
     def reconstructs(self) -> bool:
         """Whether its loss says how far a sample is from what it has learned: an autoencoder's."""
         return self.training and self.loss == "mse" and not self.target_values
+
+    @property
+    def sliced_steps(self) -> list[CStep]:
+        """Those of a training step in slices, the frozen ones that a replayed step leaves out in front; numbered through."""
+        front = self.replay.front.steps if self.replay else []
+        return front + [s.behind(len(front)) for s in self.train.steps]
 
     @property
     def streams(self) -> bool:
@@ -270,7 +239,7 @@ class ModelContext:
     @property
     def pages_in_step(self) -> bool:
         """Whether a training step reads slow memory."""
-        return self.page_bytes > self.moment_bytes or (self.moment_bytes > 0 and self.updates_at_once)
+        return self.page_bytes - self.entry_bytes > self.moment_bytes or (self.moment_bytes > 0 and self.updates_at_once)
 
     @property
     def pages_in_apply(self) -> bool:
@@ -381,7 +350,7 @@ def _add_inference(context: ModelContext, infer: Slice, constants: Constants, sl
 
 def add_slices(context: ModelContext, graph: Graph, train: Slice, budget: int, instructions: Mapping[str, int]) -> None:
     """Let the training step be left after each of its nodes, beside inference in the arena. budget: instructions of a slice; of each node."""
-    context.sliced = sliced_step(train, context.train.steps, state_layout(graph), budget, instructions, context.arena_infer)
+    context.sliced = sliced_step(train, context.sliced_steps, state_layout(graph), budget, instructions, context.arena_infer)
     context.arena_train = context.sliced.begin + max(train.plan.arena_bytes, update_bytes(graph))
 
 
@@ -437,7 +406,9 @@ def _add_training(
     front = frozenset[str]()
     if replay is not None:
         writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
-        context.replay = c_replay(replay, train, writer, context.inputs)
+        context.replay = c_replay(replay, train, writer, context.inputs, context.page_bytes)
+        if replay.slow:
+            context.page_bytes, context.entry_bytes = context.replay.slow_at + replay.slow_bytes, replay.slow_bytes
         front = frozenset(node.name for node in front_of(train, replay))
     writer = FunctionWriter(constants, plan.offsets, caller_buffers(train.graph), slow, "state")
     context.forward_steps = writer.add(node for node in train.kernels.phase("forward") if node.name not in front)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..continual import ReplayPlan
+from ..continual import WORD, ReplayPlan
 from ..errors import CompileError
 from ..ir.graph import Node, Value
 from ..passes.frozen_front import front_length, handed_on, input_of
@@ -31,12 +31,22 @@ class CReplayPart:
 
 @dataclass(frozen=True)
 class CReplay:
-    """front: the steps that are not repeated. front_inputs: what they read of the caller. parts: of an entry."""
+    """front: the steps that are not repeated. front_inputs: what they read of the caller. parts: of an entry. slow_at: where entries begin in
+    slow memory, if they lie there."""
 
     plan: ReplayPlan
     front: CFunction
     front_inputs: tuple[str, ...]
     parts: tuple[CReplayPart, ...]
+    slow_at: int
+
+    @property
+    def slow(self) -> bool:
+        return self.plan.slow
+
+    @property
+    def staged(self) -> bool:
+        return self.plan.staged
 
     @property
     def samples(self) -> int:
@@ -57,8 +67,10 @@ def front_of(train: Slice, replay: ReplayPlan) -> tuple[Node, ...]:
     return train.kernels.nodes[: front_length(train.kernels)] if replay.options.keep == "latent" else ()
 
 
-def c_replay(replay: ReplayPlan, train: Slice, writer: FunctionWriter, inputs: list[tuple[str, Value]]) -> CReplay:
-    """The buffer as data for the templates. Raises CompileError where a memory budget has moved the end of the frozen front."""
+def c_replay(replay: ReplayPlan, train: Slice, writer: FunctionWriter, inputs: list[tuple[str, Value]], slow_at: int) -> CReplay:
+    """The buffer as data for the templates. slow_at: bytes of slow memory that are taken already.
+
+    Raises CompileError where a memory budget has moved the end of the frozen front."""
     kernels, front, caller = train.kernels, front_of(train, replay), caller_buffers(train.kernels)
     if set(handed_on(kernels, len(front), caller)) != set(replay.parts):
         what = "the budget has values of the frozen layers computed twice, or in stripes with trained ones: they end nowhere whole"
@@ -70,4 +82,4 @@ def c_replay(replay: ReplayPlan, train: Slice, writer: FunctionWriter, inputs: l
         CReplayPart(at, size, CTYPES[kernels.type(name).dtype], names.get(name, ""), name in caller, train.plan.offsets.get(name, 0))
         for name, (at, size) in replay.parts.items()
     ]
-    return CReplay(replay, writer.function, tuple(name for value, name in names.items() if value in read), tuple(parts))
+    return CReplay(replay, writer.function, tuple(name for value, name in names.items() if value in read), tuple(parts), -(-slow_at // WORD) * WORD)

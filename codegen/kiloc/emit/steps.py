@@ -143,6 +143,11 @@ class CStep:
     used: tuple[CBuffer, ...] = ()
     """All that it reads or writes in the arena; `buffers` are those that no step before it uses."""
 
+    def behind(self, steps: int) -> CStep:
+        """The same behind so many others."""
+        moved = [tuple(replace(b, first=b.first + steps, last=b.last + steps) for b in found) for found in (self.buffers, self.used)]
+        return replace(self, number=self.number + steps, buffers=moved[0], used=moved[1])
+
 
 @dataclass(frozen=True)
 class _Part:

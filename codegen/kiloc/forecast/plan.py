@@ -19,6 +19,7 @@ from ..ops.backward._gradient import RequantizedGradient
 from ..optim import with_storage
 from ..options import Options
 from ..passes.constant_channels import without_constant_channels
+from ..passes.narrowed_training import narrowed_training
 from ..passes.schedule import remember, schedule
 from ..passes.slices import prune
 from ..peft import Calibration, attach_all
@@ -84,9 +85,10 @@ def forecast(base: Graph, options: Options, forward: Mapping[str, NDArray[Any]])
 
     Of the options those count that decide what is trained and how; forward: activations of a few samples by value name.
     """
-    whole = with_storage(attach_all(base, options.methods, Calibration(forward, options.seed)), options.storage)
-    whole = schedule(_with_typical_shifts(prune(differentiate(remember(whole, options), options.loss))), options)
-    reduced = without_constant_channels(whole)
+    attached = attach_all(base, options.methods, Calibration(forward, options.seed))
+    shifted = _with_typical_shifts(prune(differentiate(remember(with_storage(attached, options.storage), options), options.loss)))
+    whole, narrowed = schedule(shifted, options), narrowed_training(attached, shifted, options)
+    reduced = narrowed.graph if narrowed else without_constant_channels(whole)
     train = with_shared_weights(order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None), options)
     parts = [order_inference(reduced, options.kernels, options.buffers), train]
     infer, training = choose_kernels(parts, alignment(options.target), options.optimal, options.kernels, check=False)

@@ -20,7 +20,7 @@ from ..plan.recompute import Recomputations
 from ..plan.row_stripes import row_stripes
 from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 from ..plan.stripes import stripe
-from .kernels import place, use_portable
+from .kernels import fewer_forms, place, use_portable, with_faster_forms
 
 T = TypeVar("T")
 
@@ -42,10 +42,11 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
         need = f"an update pages {update:,} bytes of moments into the arena, for which {max(arena, 0):,} are left"
         raise BudgetError(f"ram={options.ram}", need, "leave offload out, or pass accumulate=1")
     cost = options.slow.cost if options.pages_activations else None
-    for kind in (parts, [use_portable(part) for part in parts]):
-        found = [fit(part, arena, cost) for part in kind]
-        if all(found):
-            return [part for part in found if part]
+    for portable, kind in ((False, parts), (True, [use_portable(part) for part in parts])):
+        found = [part for part in (fit(part, arena, cost) for part in kind) if part]
+        if len(found) == len(parts):
+            alike = all(part.saving == found[0].saving for part in found)
+            return found if alike and not portable else with_faster_forms(found, arena)
     parts, state = kind, (options.ram or 0) - arena
     train = len(parts) > 1
     usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [shrink(p, cost is not None) for p in parts]))
@@ -109,6 +110,9 @@ def fit(part: Slice, arena: int, transfer_cost: float | None = None) -> Slice | 
         if not found:
             return None
         fitting = [f for f in found if f.plan.arena_bytes <= arena]
+        if not fitting:  # a few slower kernels cost less than computing more again
+            slower = [fewer_forms([f], arena) for f in found if f.plan.lower_bound <= arena]
+            fitting = [f for fs in slower if fs for f in fs]
         if fitting:
             return min(fitting, key=lambda f: (_work(f, part, transfer_cost or 0), f.plan.arena_bytes))
         budget = min(budget, *(f.plan.lower_bound for f in found)) - 1

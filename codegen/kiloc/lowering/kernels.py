@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..ir.graph import Graph
 from ..ir.verify import node_types
-from ..passes.kernels import forms, second_copy, spend_flash, with_kernels
+from ..passes.kernels import forms, layer_of, second_copy, spend_flash, with_kernels
 from ..plan import WORD, check_plan, plan_memory
 from ..plan.lifetimes import lifetimes
 from ..plan.problem import total_bytes
@@ -22,6 +22,11 @@ SHARING_CODE = 4096
 
 ROUNDS = 12
 """Forms are given up in so many rounds at most; then every kernel is portable."""
+BUDGET_ROUNDS, TAKEN_BACK = 24, 24
+"""The same within a budget, for which values are computed again; and how many placements may look for forms to take back there."""
+FARTHER = tuple(range(1, 9))
+"""Where a placement does not fit although its steps do, those give up forms that are so many times its excess below the limit: the first that
+have one left, and then all."""
 
 
 def place(
@@ -105,17 +110,70 @@ def _portable(part: Graph, target: str) -> dict[str, int]:
 
 
 def _at_fault(part: Slice, limit: int) -> list[str]:
-    """Nodes with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest, or
+    """Layers with a form left that takes less, at steps whose bytes do not fit, or where all fit but the placement, at the largest, or
     at those that the placement leaves no room."""
     totals = [sum(kinds.values()) for kinds in part.plan.live]
-    count = {node.name: forms(node, part.target) for node in part.graph.nodes}
+    left = {node.name for node in part.graph.nodes if part.saving.get(layer_of(node), 0) + 1 < forms(node, part.target)}
     gap = part.plan.arena_bytes - max(totals)
-    for threshold in (limit, max(totals) - 1, limit - gap):
-        crowded = [node.name for node, total in zip(part.graph.nodes, totals, strict=True) if total > threshold]
-        found = [name for name in crowded if part.saving.get(name, 0) + 1 < count[name]]
+    excess = max(part.plan.arena_bytes - limit, limit // 128)
+    for threshold in (limit, max(totals) - 1, limit - gap, *(limit - excess * far for far in FARTHER), 0):
+        crowded = [node for node, total in zip(part.graph.nodes, totals, strict=True) if total > threshold]
+        found = [layer_of(node) for node in crowded if node.name in left]
         if found:
-            return found
+            return list(dict.fromkeys(found))
     return []
+
+
+def fewer_forms(parts: Sequence[Slice], limit: int) -> list[Slice] | None:
+    """Slices of one build with slower kernels at their fullest steps, until each fits the limit; None where that does not make them fit."""
+    saving, found = dict(parts[0].saving), list(parts)
+    for _ in range(BUDGET_ROUNDS):
+        changed = [name for part in found if part.plan.arena_bytes > limit for name in _at_fault(part, limit)]
+        if not changed:
+            break
+        saving |= {name: saving.get(name, 0) + 1 for name in changed}
+        found = _with_forms(found, saving)
+    if any(part.plan.arena_bytes > limit for part in found):
+        return None
+    return [checked(part) for part in _taken_back(found, dict(parts[0].saving), limit)]
+
+
+def _taken_back(parts: list[Slice], start: Mapping[str, int], limit: int) -> list[Slice]:
+    """Slices that fit the limit with the forms of `start` again for layers that have room for them after all: for all at once, else for either
+    half of them, and so on, layers of the most MACs first."""
+    macs, groups, tried = _macs_of_layers(parts), list[list[str]](), 0
+    groups.append(sorted((n for n, form in parts[0].saving.items() if form > start.get(n, 0) and n in macs), key=lambda n: (-macs[n], n)))
+    while groups and tried < TAKEN_BACK:
+        names = groups.pop()
+        for more in range(1 if len(names) > 1 else parts[0].saving[names[0]] - start.get(names[0], 0)) if names else ():
+            other = _with_forms(parts, {**parts[0].saving, **{n: start.get(n, 0) + more for n in names}})
+            tried += 1
+            if all(part.plan.arena_bytes <= limit for part in other):
+                parts = other
+                break
+        else:
+            half = (len(names) + 1) // 2
+            groups += [names[half:], names[:half]] if len(names) > 1 else []
+    return parts
+
+
+def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:
+    """Of layers with another form than the portable one."""
+    found: dict[str, int] = {}
+    for part in parts:
+        for node in part.graph.nodes:
+            if forms(node, part.target) > 1:
+                found[layer_of(node)] = found.get(layer_of(node), 0) + node.op.macs(node_types(part.graph, node))
+    return found
+
+
+def with_faster_forms(parts: Sequence[Slice], limit: int) -> list[Slice]:
+    """Slices that fit the limit with portable kernels, with the fastest that it has room for beside what is computed again."""
+    return fewer_forms(_with_forms(parts, {}), limit) or list(parts)
+
+
+def _with_forms(parts: Sequence[Slice], saving: Mapping[str, int]) -> list[Slice]:
+    return [place(p.graph, p.plan.alignment, p.plan.proved, check=False, target=p.target, saving=saving) for p in parts]
 
 
 def use_portable(part: Slice) -> Slice:

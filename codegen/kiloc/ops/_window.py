@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +87,16 @@ class Window:
         n, height, width, channels = shape
         if self.pointwise:
             return rows.reshape(shape)
-        out = self.output(height, width)
+        parts = rows.reshape(n, *self.output(height, width), -1, channels)
+        return self.scattered(lambda tap: parts[:, :, :, tap], shape, rows.dtype)
+
+    def scattered(self, part: Callable[[int], Array], shape: tuple[int, ...], dtype: Any) -> Array:
+        """The same of rows that `part` makes, a tap of the window at a time: [N, OH, OW, C]."""
+        n, height, width, channels = shape
         top, left, bottom, right = self.pad
-        total = np.zeros((n, height + top + bottom, width + left + right, channels), rows.dtype)
-        parts = rows.reshape(n, *out, -1, channels)
-        for i, (_, _, ys, xs) in enumerate(self.taps(out)):
-            total[:, ys, xs] += parts[:, :, :, i]
+        total = np.zeros((n, height + top + bottom, width + left + right, channels), dtype)
+        for tap, (_, _, ys, xs) in enumerate(self.taps(self.output(height, width))):
+            total[:, ys, xs] += part(tap)
         return total[:, top : top + height, left : left + width]
 
     def fields(self, x: tuple[int, ...], y: tuple[int, ...]) -> dict[str, Field]:

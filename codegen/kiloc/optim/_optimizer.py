@@ -121,13 +121,14 @@ class Optimizer:
 
 
 def with_accumulators(
-    graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False, paged: bool = False, shard: Shard | None = None
+    graph: Graph, optimizer: Optimizer, seed: int = 0, *, at_once: bool = False, in_ram: int | None = None, shard: Shard | None = None
 ) -> Graph:
     """Add what training keeps besides the parameters: accumulators, moments, learning rate, counters, seed.
 
     at_once: each sample updates by itself, so gradients need no state: they stand in the arena until their update.
-    paged: the moments lie in slow memory. shard: the part of them that this device keeps; accumulators then hold integers, and
-    each gradient stands in the arena until it is added; they lie behind the number of their samples, and marks of saturation at the end.
+    in_ram: bytes of moments that stay in the state, the others lie in slow memory; None: all stay. shard: the part of them that this device
+    keeps; accumulators then hold integers, and each gradient stands in the arena until it is added; they lie behind the number of their samples,
+    and marks of saturation at the end.
     A new head gets a rate of its own unless the user named one, which is every tensor's.
     """
     factor = optimizer.head_factor(graph.parameters) if optimizer.lr is None else 1.0
@@ -140,11 +141,13 @@ def with_accumulators(
         flags = {p.values["saturated"]: None for p in graph.parameters if "saturated" in p.values}
         graph = replace(graph, values={k: v for k, v in graph.values.items() if k not in flags} | {k: graph.values[k] for k in flags})
     kept: list[Value] = []
+    staying = {p.name for p in graph.parameters} if in_ram is None else _staying(graph, optimizer, in_ram)
     for p in graph.parameters:
         shape = graph.type(p.values["value"]).shape
         accumulator = _accumulator(f"{p.name}.accumulator", shape, at_once)
         part = shape if own is None else (own[p.name][1],) if p.name in own else ()
-        moments = [replace(m, kind="paged") if paged else m for m in optimizer.moments(p.name, part)] if part else []
+        moments = optimizer.moments(p.name, part) if part else []
+        moments = list(moments) if p.name in staying else [replace(m, kind="paged") for m in moments]
         roles = {**p.values, "accumulator": accumulator.name, **{m.name.rsplit(".", 1)[1]: m.name for m in moments}}
         values.append(accumulator)
         if own is None:
@@ -154,6 +157,18 @@ def with_accumulators(
             roles["gradient"] = f"{p.name}.gradient"
         parameters.append(replace(p, values=roles))
     return replace(graph.with_values([*values, *kept]), parameters=tuple(parameters))
+
+
+def _staying(graph: Graph, optimizer: Optimizer, budget: int) -> set[str]:
+    """The parameters whose moments stay in the state within so many bytes: the largest first, so that an update moves little."""
+    shapes = {p.name: graph.type(p.values["value"]).shape for p in graph.parameters}
+    sizes = {name: sum(m.type.bytes for m in optimizer.moments(name, shape)) for name, shape in shapes.items()}
+    found = set[str]()
+    for name in sorted(sizes, key=lambda n: -sizes[n]):
+        if sizes[name] <= budget:
+            found.add(name)
+            budget -= sizes[name]
+    return found
 
 
 def own_part(graph: Graph, optimizer: Optimizer, shard: Shard) -> dict[str, tuple[int, int]]:

@@ -29,6 +29,9 @@ from ..ops.backward.parameter_gradient import ParameterGradient
 NARROWER = 12
 """Shifts that are tried below the smallest one at which nothing saturates."""
 
+CACHED = 1 << 15
+"""Sums that are compared at a time."""
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -77,16 +80,19 @@ def best_shift(sums: NDArray[np.float64]) -> int:
         return 0
     widest = max(int(np.floor(np.log2(np.abs(sums).max()))) + 1 - 7, 0)
 
-    codes = np.empty_like(sums)
-
-    def error(shift: int) -> float:
-        np.multiply(sums, 2.0**-shift, out=codes)
-        np.floor(np.add(codes, 0.5, out=codes), out=codes)
-        np.clip(codes, -127, 127, out=codes)
-        np.subtract(np.multiply(codes, 2.0**shift, out=codes), sums, out=codes)
-        return float((np.square(codes, out=codes).sum(1) / energy).mean())
-
-    return min(range(max(widest - NARROWER, 0), widest + 1), key=error)
+    shifts = range(max(widest - NARROWER, 0), widest + 1)
+    errors = np.empty((len(shifts), len(sums)))
+    step = max(CACHED // sums.shape[1], 1)
+    for first in range(0, len(sums), step):  # samples whose sums stay in a processor's cache
+        part = sums[first : first + step]
+        codes = np.empty_like(part)
+        for i, shift in enumerate(shifts):
+            np.multiply(part, 2.0**-shift, out=codes)
+            np.floor(np.add(codes, 0.5, out=codes), out=codes)
+            np.clip(codes, -127, 127, out=codes)
+            np.subtract(np.multiply(codes, 2.0**shift, out=codes), part, out=codes)
+            errors[i, first : first + step] = np.square(codes, out=codes).sum(1)
+    return shifts[int((errors / energy).mean(1).argmin())]
 
 
 def real_gradients(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Arrays:

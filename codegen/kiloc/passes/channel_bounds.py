@@ -3,6 +3,11 @@
 Sums are bounded from the weights, the bias and the bounds of the input, for each part of a window that lies inside the image, and both ends are
 requantised as the layer does it. Operators that grow with every operand are evaluated at both ends. What trained values change, or an
 operator that is not known here makes, can hold anything.
+
+A trained layer, too, has channels that are constant for every int8 input, and training leaves them so (`decays`): where the layer's clamp holds
+every result, the gradient is masked, so that nothing of the channel has one, neither its bias and its gain nor its row of LoRA's B. An update
+moves what has no gradient by weight decay alone, which draws a bias towards 0, and into +-2^30. So a channel counts as constant if it stays at
+the same end of the clamp for every bias on that way. This holds for all of them together, by induction over the updates.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from ..ir.graph import Graph, Node
 from ..ir.operator import Environment
 from ..ir.types import RANGES, TensorType
 from ..ir.verify import node_types
+from ..ops._activation import clamp_range
 from ..ops._window import Window
 from ..ops._window_reach import inside
 from ..ops.model._linear import Linear
@@ -32,9 +38,13 @@ from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
+from ..ops.update.storage_step import BIAS_LIMIT
 
 MONOTONE = (Add, AveragePool2D, Maximum, MaxPool2D, Mean, Minimum, Pad, Requantize, Reshape, Transpose)
 """No result becomes less where an operand becomes greater."""
+
+NARROWABLE = {"x", "weights", "bias", "lora_u", "lora_b", "lora_b_exponent", "lora_range", "gain", "gain_exponent"}
+"""Operands of a trained layer of which channels can be told apart: those of a delta are others."""
 
 Ints = NDArray[np.int64]
 
@@ -52,14 +62,24 @@ class Bounds:
         return np.asarray(self.low == self.high)
 
 
-def channel_bounds(graph: Graph) -> dict[str, Bounds]:
-    """Of every input of the model and every result of the forward phase that is an activation."""
+def channel_bounds(graph: Graph, decays: bool | None = None) -> dict[str, Bounds]:
+    """Of every input of the model and every result of the forward phase that is an activation.
+
+    decays: None: what is trained can hold anything. Else channels of trained layers are bounded, too, as long as training starts from the
+    graph's values or others that `limits` lets through; it says whether weight decay moves biases.
+    """
     found = {name: anything(graph.type(name)) for name in graph.model_inputs}
+    unmasked = set[str]() if decays is None else read_by_a_loss(graph)
     for node in graph.phase("forward"):
         results = [name for name in node.outputs if graph.type(name).dtype in RANGES]
         known = all(v in found or graph.values[v].kind == "constant" for v in node.inputs.values())
         for name in results:
-            found[name] = _result(graph, node, found) if known else anything(graph.type(name))
+            if known:
+                found[name] = _result(graph, node, found)
+            elif decays is not None and is_narrowable(graph, node) and node.inputs["x"] in found:
+                found[name] = _lasting(graph, node, found[node.inputs["x"]], decays, name in unmasked)
+            else:
+                found[name] = anything(graph.type(name))
     return found
 
 
@@ -91,12 +111,74 @@ def _ends(graph: Graph, node: Node, found: Mapping[str, Bounds]) -> Bounds:
     return Bounds(at("low").min(0), at("high").max(0))
 
 
-def _sums(graph: Graph, node: Node, x: Bounds) -> Bounds:
-    """Of a layer with constant weights and bias."""
+def is_narrowable(graph: Graph, node: Node) -> bool:
+    """Whether a layer is trained in a way of which channels can be told apart: by a bias, a gain or LoRA, at more than one position."""
+    if not isinstance(node.op, Linear | DepthwiseConv2D) or not set(node.inputs) <= NARROWABLE:
+        return False
+    weights = graph.type(node.inputs["weights"])
+    channels = weights.shape[3 if isinstance(node.op, DepthwiseConv2D) else 0]
+    several = 1 < channels == graph.type(node.outputs[0]).shape[-1] < graph.type(node.outputs[0]).size
+    return several and any(graph.values[v].is_state for v in node.inputs.values())
+
+
+def clamp_of(graph: Graph, node: Node) -> tuple[int, int]:
+    """The ends at which a layer's gradient is masked."""
+    assert isinstance(node.op, Linear | DepthwiseConv2D)
+    return clamp_range(node.op.activation, graph.type(node.outputs[0]))
+
+
+def read_by_a_loss(graph: Graph) -> set[str]:
+    """Results of layers whose gradient may not be masked: those that a loss reads, also through operators that are no layers."""
+    producers, pending, found = graph.producers(), list(graph.outputs), set[str]()
+    while pending:
+        name = pending.pop()
+        if name in found or name not in producers:
+            continue
+        found.add(name)
+        if not isinstance(producers[name].op, Linear | DepthwiseConv2D):
+            pending += producers[name].inputs.values()
+    return found
+
+
+def _lasting(graph: Graph, node: Node, x: Bounds, decays: bool, unmasked: bool) -> Bounds:
+    """Of a trained layer: its clamp, and of channels that stay at an end of it that end."""
+    low, high = clamp_of(graph, node)
+    channels = graph.type(node.outputs[0]).shape[-1]
+    free = Bounds(np.full(channels, low, np.int64), np.full(channels, high, np.int64))
+    addends = [graph.values[node.inputs[o]] for o in ("lora_b", "gain") if o in node.inputs]
+    if unmasked or any(v.data is None or np.any(v.data) for v in addends):
+        return free
+    data = graph.values[node.inputs["bias"]].data
+    assert data is not None
+    start = data.astype(np.int64)
+    way = [start, *([np.clip(start, -BIAS_LIMIT, BIAS_LIMIT)] if graph.values[node.inputs["bias"]].is_state else [])]
+    way += [np.zeros_like(start)] if decays and len(way) > 1 else []
+    found = _sums(graph, node, x, (np.minimum.reduce(way), np.maximum.reduce(way)))
+    still = found.constant & ((found.low == low) | (found.low == high))
+    return Bounds(np.where(still, found.low, low), np.where(still, found.high, high))
+
+
+def bias_limits(graph: Graph, node: Node, x: Bounds, still: Bounds) -> Ints:
+    """Of each channel that stays at an end of its layer's clamp, the last bias that keeps it there: the greatest of those at the lower end,
+    the least at the upper one; 0 of any other."""
+    low = clamp_of(graph, node)[0]
+    at_low = still.low == low
+    near, far = np.where(at_low, -BIAS_LIMIT, BIAS_LIMIT).astype(np.int64), np.where(at_low, BIAS_LIMIT, -BIAS_LIMIT).astype(np.int64)
+    while (np.abs(far - near) > 1).any():
+        middle = (near + far) // 2
+        found = _sums(graph, node, x, (middle, middle))
+        holds = (found.low == still.low) & (found.high == still.high)
+        near, far = np.where(holds, middle, near), np.where(holds, far, middle)
+    return np.where(still.constant, near, 0)
+
+
+def _sums(graph: Graph, node: Node, x: Bounds, biases: tuple[Ints, Ints] | None = None) -> Bounds:
+    """Of a layer with constant weights and bias; biases: the least and the greatest, where it is trained."""
     t, op = node_types(graph, node), node.op
     assert isinstance(op, Linear | DepthwiseConv2D)
     z, bias = t.type("x").zero_point, graph.values[node.inputs["bias"]].data
     assert bias is not None
+    lower, upper = biases or (bias, bias)
     if isinstance(op, DepthwiseConv2D):
         weights = constant_weights(graph, node)[0].reshape(-1, len(bias))
         low, high = (np.repeat(end - z, op.multiplier_of_depth(t)) for end in (x.low, x.high))
@@ -108,7 +190,7 @@ def _sums(graph: Graph, node: Node, x: Bounds) -> Bounds:
             low, high = low.min(), high.max()
         least, most = (end(taps * low, taps * high).sum(2).T for end in (np.minimum, np.maximum))
     inside = parts_inside(graph, node)
-    sums = (inside @ least).min(0) + bias, (inside @ most).max(0) + bias
+    sums = (inside @ least).min(0) + lower, (inside @ most).max(0) + upper
     ends = [np.broadcast_to(op.requantized(t, s), (t.result().size // len(bias), len(bias))).reshape(-1, t.result().shape[-1]) for s in sums]
     return Bounds(ends[0].min(0), ends[1].max(0))
 

@@ -7,15 +7,16 @@ the constant is the zero point, which a border reads as. Else the channel stays.
 - by an operator that works channel by channel, if that channel of its result is needed,
 - by any other operator, by backward nodes, and by everything that trained values are part of or come before.
 
-So only layers change that no trained value reaches and no gradient crosses. A channel that is not needed goes, with its weights and its
-share of what makes it, but counts that are multiples of four stay such, for kernels that compute four channels at a time.
+So only layers change that no trained value reaches and no gradient crosses; `narrowed_training.py` goes further, on a graph that has no
+gradients yet, with the `quiet` channels. A channel that is not needed goes, with its weights and its share of what makes it, but counts that
+are multiples of four stay such, for kernels that compute four channels at a time.
 
 A bias stays within int32: it takes |x - z| |w| <= 255 |w| of a bound |b| + 255 sum |w| that its layer keeps (`pipeline`), and the sum loses |w|.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,13 +30,15 @@ from ..ops.model._elementwise import Elementwise
 from ..ops.model._linear import Linear
 from ..ops.model.average_pool_2d import AveragePool2D
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
+from ..ops.model.lora import LoRADown
 from ..ops.model.max_pool_2d import MaxPool2D
 from ..ops.model.mean import Mean
 from ..ops.model.pad import Pad
 from ..ops.model.requantize import Requantize
 from ..ops.model.reshape import Reshape
 from ..ops.model.transpose import Transpose
-from .channel_bounds import Bounds, channel_bounds, parts_inside, tap_weights
+from ..ops.paging.some_channels import MOST_CHANNELS
+from .channel_bounds import Bounds, channel_bounds, is_narrowable, parts_inside, tap_weights
 
 Mask = NDArray[np.bool_]
 """One for each channel: the last axis of a value."""
@@ -44,7 +47,11 @@ Mask = NDArray[np.bool_]
 def without_constant_channels(graph: Graph) -> Graph:
     """The same function of the same interface and state, on fewer channels; the graph itself where all are needed."""
     bounds = channel_bounds(graph)
-    kept = needed_channels(graph, bounds)
+    return on_fewer_channels(graph, bounds, needed_channels(graph, bounds))
+
+
+def on_fewer_channels(graph: Graph, bounds: Mapping[str, Bounds], kept: Mapping[str, Mask]) -> Graph:
+    """The graph on the channels that are kept, constants included; the graph itself where all are. Trained tensors stay whole."""
     if all(mask.all() for mask in kept.values()):
         return graph
     values: dict[str, Value] = {}
@@ -73,12 +80,19 @@ class _Step:
     source: NDArray[np.int64] | None = None
 
 
-def needed_channels(graph: Graph, bounds: Mapping[str, Bounds]) -> dict[str, Mask]:
-    """Of every value of the bounds: the channels that cannot go."""
-    steps = list(_steps(graph, bounds))
+def needed_channels(
+    graph: Graph, bounds: Mapping[str, Bounds], quiet: Mapping[str, Mask] | None = None, also: Iterable[tuple[str, int]] = ()
+) -> dict[str, Mask]:
+    """Of every value of the bounds: the channels that cannot go.
+
+    quiet: of a graph that is trained and has no gradients yet, the channels whose gradient changes nothing. also: channels that stay.
+    """
+    steps = list(_steps(graph, bounds, quiet))
     needed = {name: np.ones(len(b.low), bool) for name, b in bounds.items()}
     for step in steps:
         needed[step.result][:] = step.result in graph.outputs
+    for name, channel in also:
+        needed[name][channel] = True
     reduced = {(step.result, v) for step in steps for v in step.operands}
     for node in graph.nodes:
         for v in node.inputs.values():
@@ -115,38 +129,64 @@ def _rounded(needed: Mapping[str, Mask]) -> bool:
     return changed
 
 
-def _steps(graph: Graph, bounds: Mapping[str, Bounds]) -> Iterator[_Step]:
-    """The nodes of the forward phase that can do with fewer channels: neither trained nor behind something trained."""
+def _is_stopped(graph: Graph, node: Node, trained: Collection[str], quiet: Mapping[str, Mask] | None) -> bool:
+    """Whether what is trained keeps a node's channels."""
+    held = any(graph.values[v].is_state for v in node.inputs.values())
+    if quiet is None:
+        return bool(node.updates) or held or any(v in trained for v in node.inputs.values())
+    return (bool(node.updates) or held) and not isinstance(node.op, LoRADown) and not is_narrowable(graph, node)
+
+
+def _steps(graph: Graph, bounds: Mapping[str, Bounds], quiet: Mapping[str, Mask] | None) -> Iterator[_Step]:
+    """The nodes of the forward phase that can do with fewer channels: neither trained nor behind something trained, or with the quiet channels
+    known."""
     trained: set[str] = set()
     for node in graph.phase("forward"):
-        if node.updates or any(graph.values[v].is_state or v in trained for v in node.inputs.values()):
+        if _is_stopped(graph, node, trained, quiet):
             trained.update(node.outputs)
-        elif isinstance(node.op, Linear):
-            if graph.type(node.outputs[0]).shape[-1] == graph.type(node.inputs["weights"]).shape[0]:
-                yield _Step((node.inputs["x"],), node.outputs[0], reads=_reads(graph, node, bounds[node.inputs["x"]]))
+        elif isinstance(node.op, Linear | LoRADown):
+            x, y = node.inputs["x"], node.outputs[0]
+            if isinstance(node.op, LoRADown) or graph.type(y).shape[-1] == graph.type(node.inputs["weights"]).shape[0]:
+                known = bounds[x].constant & (True if quiet is None else quiet[x])
+                yield _Step(
+                    (x,),
+                    y,
+                    reads=_read_by_lora(graph, node, bounds[x], known) if isinstance(node.op, LoRADown) else _reads(graph, node, bounds[x], known),
+                )
         else:
-            source = _source(graph, node)
+            source = source_channels(graph, node)
             if source is not None:
                 operands = tuple(dict.fromkeys(v for o, v in node.inputs.items() if o in ("x", "other")))
                 yield _Step(operands, node.outputs[0], source=source)
 
 
-def _reads(graph: Graph, node: Node, x: Bounds) -> Mask:
-    """[results, channels of x]: where the product of a channel is not the same in every position and for every input."""
+def _read_by_lora(graph: Graph, node: Node, x: Bounds, known: Mask) -> Mask:
+    """The same of LoRA's A, whose values and their gradients are multiplied by x minus its zero point."""
+    t = node_types(graph, node)
+    rank, depth, channels = t.type("lora_a").shape[0], t.type("lora_a").shape[1], len(x.low)
+    reads = np.ones((rank, channels), bool)
+    if depth % channels == 0 and depth <= MOST_CHANNELS:
+        reads[:, known & (x.low == t.type("x").zero_point)] = False
+    return reads
+
+
+def _reads(graph: Graph, node: Node, x: Bounds, known: Mask) -> Mask:
+    """[results, channels of x]: where the product of a channel is not the same in every position and for every input; known: constant, and
+    its gradient changes nothing."""
     weights, channels = tap_weights(graph, node), len(x.low)
     if weights.shape[2] != channels:
         return np.ones((len(weights), channels), bool)
     reads = np.asarray((weights != 0).any(1))
-    reads[:, x.constant & (x.low == graph.type(node.inputs["x"]).zero_point)] = False
-    chosen = np.flatnonzero(x.constant & reads.any(0))
-    if not len(chosen):
+    reads[:, known & (x.low == graph.type(node.inputs["x"]).zero_point)] = False
+    chosen = np.flatnonzero(known & reads.any(0))
+    if not len(chosen) or graph.values[node.inputs["bias"]].is_state:
         return reads
     products = np.einsum("pt,oti->poi", parts_inside(graph, node), weights[:, :, chosen])
     reads[:, chosen] &= (products != products[:1]).any(0)
     return reads
 
 
-def _source(graph: Graph, node: Node) -> NDArray[np.int64] | None:
+def source_channels(graph: Graph, node: Node) -> NDArray[np.int64] | None:
     """Of each channel of the result, the one channel of the operands that it is made of; None where there are others."""
     t, op = node_types(graph, node), node.op
     if "x" not in node.inputs or not node.outputs:
@@ -173,18 +213,23 @@ def _narrowed(graph: Graph, node: Node, bounds: Mapping[str, Bounds], kept: Mapp
     y = kept[node.outputs[0]]
     if isinstance(node.op, Reshape):
         return replace(node, op=Reshape((*node.op.shape[:-1], int(y.sum()))))
+    if isinstance(node.op, LoRADown):
+        x_image = (*node.op.x_image[:2], int(kept[node.inputs["x"]].sum()) * node.op.x_image[2] // len(kept[node.inputs["x"]]))
+        return replace(node, op=replace(node.op, x_image=x_image))
     if not isinstance(node.op, Linear | DepthwiseConv2D):
         return node
     weights, bias = (graph.values[node.inputs[o]] for o in ("weights", "bias"))
     assert weights.data is not None and bias.data is not None
     if isinstance(node.op, DepthwiseConv2D):
-        parts = {"weights": _some(weights, y, 3), "bias": _some(bias, y, 0)}
+        parts = {"weights": some_channels(weights, y, 3), "bias": some_channels(bias, y, 0)}
     else:
         x = kept[node.inputs["x"]]
         total = (bias.data.astype(np.int64) + _folded(graph, node, bounds[node.inputs["x"]], x)).astype(np.int32)
-        parts = {"bias": _some(replace(bias, data=total), y, 0), "weights": _some(weights, y, 0)}
+        parts = {"bias": some_channels(replace(bias, data=total), y, 0), "weights": some_channels(weights, y, 0)}
         depth = weights.type.shape[-1] // len(x)
-        parts["weights"] = _some(parts["weights"], np.tile(x, depth), weights.data.ndim - 1)
+        parts["weights"] = some_channels(parts["weights"], np.tile(x, depth), weights.data.ndim - 1)
+    if bias.is_state:  # all its channels are in the state
+        del parts["bias"]
     inputs = dict(node.inputs)
     for operand, value in parts.items():
         inputs[operand] = graph.fresh(f"{value.name}.kept", values)
@@ -198,7 +243,7 @@ def _folded(graph: Graph, node: Node, x: Bounds, kept: Mask) -> NDArray[np.int64
     return np.asarray(np.einsum("t,oti,i->o", parts_inside(graph, node)[0], tap_weights(graph, node), value))
 
 
-def _some(value: Value, mask: Mask, axis: int) -> Value:
+def some_channels(value: Value, mask: Mask, axis: int) -> Value:
     """The constant at some indices of an axis, its scales too."""
     assert value.data is not None
     data = np.ascontiguousarray(np.compress(mask, value.data, axis))

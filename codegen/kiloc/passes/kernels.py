@@ -73,7 +73,7 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
         is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
         portable = kernels_of(target) == "mve" and isinstance(node.op, Linear | DepthwiseConv2D)
         return Choice(node, (), WIDE if is_slow else WITHOUT_HELIUM if portable else "")
-    saving = (savings or {}).get(_layer(node), 0)
+    saving = (savings or {}).get(layer_of(node), 0)
     if saving == LAVISH:
         try:
             chosen, values, slow = winograd_packed(node, node_types(graph, node), graph.values)
@@ -111,7 +111,7 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
 def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str, int] | None) -> tuple[Node, Value] | None:
     """The layer with these weights as inference computes it, and the stream that it reads; None where it reads none."""
     for layer in graph.nodes:
-        if isinstance(layer.op, Linear) and layer.inputs["weights"] == weights:
+        if isinstance(layer.op, Linear | DepthwiseConv2D) and layer.inputs["weights"] == weights:
             choice = _choose(graph, layer, target, savings)
             if MERGED in layer.inputs:
                 return choice.node, graph.values[weights]
@@ -125,6 +125,14 @@ def _through_stream(
     """A packer of the gradient that reads what its layer reads."""
     assert graph is not None
     return triple_input_gradient(node, t, _packed_layer(graph, node.inputs["weights"], target, savings))
+
+
+def _in_bands(
+    rows: int, graph: Graph | None, target: str, savings: Mapping[str, int] | None, node: Node, t: NodeTypes, values: Mapping[str, Value]
+) -> tuple[Node, list[Value], str]:
+    """A packer of a depthwise gradient that reads what its layer reads."""
+    assert graph is not None
+    return packed_depthwise_gradient(rows, node, t, values, _packed_layer(graph, node.inputs["weights"], target, savings))
 
 
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
@@ -173,7 +181,7 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
     if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient):
-        return [partial(packed_depthwise_gradient, rows) for rows in GRADIENT_ROWS]
+        return [partial(_in_bands, rows, graph, target, savings) for rows in GRADIENT_ROWS]
     if kernels_of(target) in ("dsp", "mve") and isinstance(node.op, WeightGradient) and node.op.window.kernel != (1, 1):
         return [with_border]
     if kernels_of(target) == "mve" and isinstance(node.op, WeightGradient):
@@ -207,7 +215,7 @@ def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = N
     return replace(graph, values={**values, **added}, nodes=tuple(nodes))
 
 
-def _layer(node: Node) -> str:
+def layer_of(node: Node) -> str:
     """The node that this one computes again, or a stripe of."""
     return AGAIN.sub("", AGAIN.sub("", node.name).partition(STRIPE)[0])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..ir.graph import Graph
 from ..optim import with_accumulators, with_updates
 from ..options import Options
@@ -13,10 +15,17 @@ from .update_early import update_early
 
 def remember(graph: Graph, options: Options) -> Graph:
     """The graph with accumulators for the gradients of everything trained, and with the optimizer's moments."""
-    at_once, paged = options.accumulate == 1, options.pages_moments
-    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, paged=paged, shard=options.shard)
+    at_once, in_ram = options.accumulate == 1, options.moments_in_ram if options.pages_moments else None
+    return with_accumulators(graph, options.optimizer, options.seed, at_once=at_once, in_ram=in_ram, shard=options.shard)
 
 
-def schedule(graph: Graph, options: Options) -> Graph:
-    """A differentiated graph with its update: masks packed to bits, moments paged, each update as early as it can be."""
-    return update_early(page_updates(stream_updates(with_updates(pack_masks(graph), options.optimizer, options.shard))))
+def schedule(graph: Graph, options: Options, like: Graph | None = None) -> Graph:
+    """A differentiated graph with its update: masks packed to bits, moments paged, each update as early as it can be.
+
+    like: a graph with the same state, whose update it is, where layers of this one have fewer channels than what is updated.
+    """
+    graph = pack_masks(graph)
+    updated = with_updates(graph if like is None else like, options.optimizer, options.shard)
+    if like is not None:
+        updated = replace(graph, nodes=(*graph.nodes, *updated.phase("update")))
+    return update_early(page_updates(stream_updates(updated)))

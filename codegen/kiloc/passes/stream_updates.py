@@ -33,7 +33,7 @@ def stream_updates(graph: Graph) -> Graph:
 
 
 def _streamed(graph: Graph, p: Parameter, gradient: Node, optimizer: Node, step: Node) -> Node | None:
-    if type(optimizer.op) is not SGD or "momentum" in optimizer.inputs:
+    if type(optimizer.op) is not SGD or "momentum" in optimizer.inputs or not isinstance(gradient.op, BiasGradient | WeightGradient):
         return None
     inputs = {"g": gradient.inputs["g"], "exponent": gradient.inputs["exponent"], "value": p.values["value"]}
     inputs |= {o: optimizer.inputs[o] for o in ("count", "learning_rate")}

@@ -207,6 +207,7 @@ def _replay(c: Compilation) -> dict[str, Any] | None:
         "entry": plan.entry,
         "target": plan.label_bytes,
         "total": plan.bytes,
+        "slow": plan.slow_bytes,
         "input": sum(c.train.graph.type(name).bytes for name in c.train.graph.model_inputs),
         "skipped_macs": total_macs(c.train.graph, [node for node in c.train.graph.nodes if node.name in front]),
     }

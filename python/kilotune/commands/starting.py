@@ -76,11 +76,12 @@ def federated() -> None:
 @reading_options
 @class_names_option
 @click.option("--loss", type=click.Choice(["cross_entropy", RECONSTRUCTION]), default="cross_entropy", show_default=True)
+@click.option("--private-updates", is_flag=True, help="Devices noise their updates themselves, where the app's configuration asks for noise.")
 @reports_errors
 def new_app(directory: str, as_json: bool, **options: Any) -> None:
     """Make an app for Flower in DIRECTORY: server, client, configuration, build and samples. `flwr run DIRECTORY` runs it at once."""
     methods, loss, data = _given(options)
-    made = make_app(directory, options["model"], data, methods, loss)
+    made = make_app(directory, options["model"], data, methods, loss, options["private_updates"])
     if as_json:
         click.echo(json.dumps({**vars(made), "directory": directory}, indent=1))
         return

@@ -70,6 +70,10 @@ class Command(enum.IntEnum):
     REMEMBER = 40
     REPLAY = 41
     ADD_CLASS = 42
+    REPLAY_SLICE = 43
+    SEED_NOISE = 48
+    PRIVATE_UPDATE = 49
+    READ_UPDATE = 50
 
 
 MEASURED = {
@@ -80,6 +84,8 @@ MEASURED = {
     Command.REMEMBER: "remember",
     Command.REPLAY: "replay_step",
     Command.ADD_CLASS: "add_class",
+    Command.REPLAY_SLICE: "replay_slice",
+    Command.PRIVATE_UPDATE: "private_update",
     Command.RESUME: "resume",
     Command.EXPORT_ADAPTER: "adapter_export",
     Command.LOAD_ADAPTER: "adapter_load",
@@ -311,6 +317,10 @@ class AgentDevice(Device):
         (loss,) = struct.unpack("<f", self.link.request(Command.REPLAY))
         return float(loss)
 
+    def _replay_slice(self, instructions: int) -> float | None:
+        done, loss = struct.unpack("<Bf", self.link.request(Command.REPLAY_SLICE, struct.pack("<I", instructions)))
+        return float(loss) if done else None
+
     def _add_class(self, sample: bytes) -> int:
         self._write(Command.WRITE_INPUT, sample)
         (label,) = struct.unpack("<i", self.link.request(Command.ADD_CLASS))
@@ -349,6 +359,15 @@ class AgentDevice(Device):
     def _load_adapter(self, adapter: bytes) -> None:
         self._write_adapter(adapter)
         self.link.request(Command.LOAD_ADAPTER, struct.pack("<I", len(adapter)))
+
+    def _seed_noise(self, entropy: bytes) -> int:
+        (count,) = struct.unpack("<I", self.link.request(Command.SEED_NOISE, entropy))
+        return int(count)
+
+    def _private_update(self, since: bytes, clip: int, sigma: int) -> bytes:
+        self._write_adapter(since)
+        (values,) = struct.unpack("<I", self.link.request(Command.PRIVATE_UPDATE, struct.pack("<III", len(since), clip, sigma)))
+        return self._read(Command.READ_UPDATE, 4 * values)
 
     def _stats(self) -> dict[str, Any]:
         code, ticks, stack, stack_size, arena, state = struct.unpack("<IQ4I", self.link.request(Command.STATS))

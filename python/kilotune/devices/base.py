@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..adapters import Adapter
+from ..adapters.limits import moved_channel
 from . import data, judgement, plausible, recipe, renormalise, training
 from .calls import one_at_a_time
 from .data import Samples
 from .errors import DeviceError
 from .gate import Gate
 from .history import History
-from .interface import Interface
 from .judgement import Judgement, Nearness
+from .private_updates import PrivateUpdates
 from .progress import bar
 from .recorder import Recorder
 from .recordings import next_inputs
@@ -39,7 +40,7 @@ Progress = bool | Callable[[], None] | None
 
 
 @one_at_a_time
-class Device(Interface):
+class Device(PrivateUpdates):
     """A model that runs somewhere. A context manager; `close` may be called more than once, everything else raises DeviceError after it.
 
     Threads may share a device: whole calls follow each other, so that results are those of one thread.
@@ -109,11 +110,7 @@ class Device(Interface):
         build without slice_instructions has no slices. reset, set_state and load_adapter give up a step that was left.
         """
         self._check_training()
-        if not self.manifest.steps:
-            raise DeviceError(self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, for example")
-        budget = self.manifest.slice_instructions or 0 if instructions is None else instructions
-        if not 1 <= budget < 2**32:
-            raise ValueError(f"instructions is {instructions}: it must be from 1 to 4294967295")
+        budget = self._slice(instructions)
         sample = data.prepare_inputs(data.with_batch_axis(x, self.manifest), self.manifest)
         if len(sample) != 1:
             raise ValueError(f"x holds {len(sample)} samples: train_slice takes one")
@@ -137,6 +134,11 @@ class Device(Interface):
         """train_step on a sample that is drawn from the replay buffer; its loss."""
         self._check_replay()
         return self._replay_step()
+
+    def replay_slice(self, instructions: int | None = None) -> float | None:
+        """A slice of a replay_step, as train_slice: None while there is more to do, then the loss. Until then no other step can be begun."""
+        self._check_replay()
+        return self._replay_slice(self._slice(instructions))
 
     def replay_buffer(self) -> ReplayContent:
         """What the replay buffer holds."""
@@ -342,6 +344,15 @@ class Device(Interface):
                 self.name,
                 f"the adapter has {len(adapter)} bytes, this build's have {self.manifest.adapter_bytes}",
                 "build with the method, rank and layers that the adapter was trained with",
+            )
+        moved = moved_channel(adapter, self.manifest.channel_limits)
+        if moved is not None:
+            limit, channel = moved
+            raise DeviceError(
+                self.name,
+                f"the adapter moves channel {channel} of layer '{limit.layer}' (by {limit.value}), which is constant in the model and which "
+                "this build computes without",
+                'build with constant_channels="frozen", which keeps the channels of trained layers',
             )
 
     # ---- Stored adapters ----

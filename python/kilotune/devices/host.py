@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cached_property
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..host_runtime import KERNELS
 from .base import Device
 from .context import Buffer, Context
 from .errors import DeviceError, check_status
+from .host_noise import HostNoise
 from .manifest import Manifest
 
 _slow_memory = threading.Lock()
@@ -62,6 +64,9 @@ class HostDevice(Device):
         self._ffi.cdef(_declarations(manifest, "model") + f"\nextern kt_model_interface {manifest.name}_interface;")
         if manifest.steps:
             self._ffi.cdef(_declarations(manifest, "sliced_step") + f"\nextern kt_sliced_step {manifest.name}_sliced_step;")
+        if manifest.private_updates:
+            for header in ("adapter", "adapter_slots", "state_store", "private_update"):
+                self._ffi.cdef(_declarations(manifest, header))
         path = toolchain.host_library(manifest.directory, self.kernels)
         try:
             self._library: Any = self._ffi.dlopen(str(path))
@@ -104,14 +109,14 @@ class HostDevice(Device):
         )
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        function = getattr(self._model if self._sliced is None or name != "train_slice" else self._sliced, name)
+        function = getattr(self._sliced if self._sliced is not None and name in ("train_slice", "replay_slice") else self._model, name)
         if function == self._ffi.NULL:
             check_status(7, f"{self.name}, {name}")
         with _slow_memory if self.manifest.page_bytes else nullcontext():
             start = time.perf_counter_ns()
             result = function(self._storage.pointer, *arguments)
         elapsed = time.perf_counter_ns() - start
-        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "add_class", "apply"):
+        if name in ("infer", "train_step", "train_slice", "remember", "replay_step", "replay_slice", "add_class", "apply"):
             self._measured = (name, elapsed)
         self._check_guards((self._storage, self._arena, self._state, self._input, self._output, self._target, self._adapter), name)
         return result
@@ -203,6 +208,11 @@ class HostDevice(Device):
         self._do("replay_step", self._loss)
         return float(self._loss[0])
 
+    def _replay_slice(self, instructions: int) -> float | None:
+        done = self._ffi.new("int *")
+        self._do("replay_slice", instructions, self._loss, done)
+        return float(self._loss[0]) if done[0] else None
+
     def _add_class(self, sample: bytes) -> int:
         self._input.set(sample)
         label = self._ffi.new("int32_t *")
@@ -236,6 +246,17 @@ class HostDevice(Device):
     def _load_adapter(self, adapter: bytes) -> None:
         self._adapter.set(adapter)
         self._do("adapter_load", self._adapter.pointer, len(adapter))
+
+    def _seed_noise(self, entropy: bytes) -> int:
+        return self._noise.seed(entropy)
+
+    def _private_update(self, since: bytes, clip: int, sigma: int) -> bytes:
+        layout = self._model.adapter_layout
+        return self._noise.update(since, self._export_adapter(), 128 + layout.table_bytes + 4, clip, sigma)
+
+    @cached_property
+    def _noise(self) -> HostNoise:
+        return HostNoise(self._ffi, self._library, self._model.adapter_layout, self.manifest.private_updates, self.name)
 
     def _stats(self) -> dict[str, Any]:
         call, elapsed = self._measured

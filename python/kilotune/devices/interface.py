@@ -82,6 +82,10 @@ class Interface(Calls, ABC):
         """A slice of a training step: its loss when it is done."""
         raise NotImplementedError
 
+    def _replay_slice(self, instructions: int) -> float | None:
+        """A slice of a replayed step: its loss when it is done."""
+        raise NotImplementedError
+
     def _checksums(self, ranges: Sequence[Written]) -> list[int]:
         """CRC-32 of ranges of the arena and of the state."""
         raise NotImplementedError
@@ -114,6 +118,15 @@ class Interface(Calls, ABC):
     def _check_adapters(self) -> None:
         if self.manifest.adapter_bytes == 0:
             raise DeviceError(self.name, "the model was built without a method: it takes no adapter", "build it with a method and train=False")
+
+    def _slice(self, instructions: int | None) -> int:
+        """Instructions of a slice: those asked for, or those of the build."""
+        if not self.manifest.steps:
+            raise DeviceError(self.name, "a training step of this build is done in one", "build with slice_instructions=100_000, for example")
+        budget = self.manifest.slice_instructions or 0 if instructions is None else instructions
+        if not 1 <= budget < 2**32:
+            raise ValueError(f"instructions is {instructions}: it must be from 1 to 4294967295")
+        return budget
 
     def _check_replay(self) -> ReplayLayout:
         self._check_training()

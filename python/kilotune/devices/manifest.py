@@ -15,6 +15,7 @@ from kiloc.emit import SlicedStep, Written
 from kiloc.features import FrontEnd, front_end
 
 from .._version import __version__
+from ..adapters.limits import ChannelLimits
 from ..files import read_json, recover
 from .errors import DeviceError
 from .new_classes import NewClasses, new_classes
@@ -129,6 +130,8 @@ class Manifest:
     moments: tuple[dict[str, Any], ...]
     """Layers whose moments the state keeps: "layer", "at" which byte, "floor" of its clamp, "units": codes of a step of each channel's bias, and
     "source": the moments of the original domain."""
+    channel_limits: tuple[ChannelLimits, ...]
+    """Of channels that the build computes without: what adapters have to keep."""
     targets: str | None
     """What a training sample brings: "labels", "values", or "input" for nothing: the loss reads the input."""
     classes: int | None
@@ -151,6 +154,8 @@ class Manifest:
     """Adapters that a pool in memory holds."""
     adapter_slots: bool
     """Whether two slots in flash take updates."""
+    private_updates: int
+    """Values of an update that the device makes under noise; 0: it makes none."""
     size: bool
     """Whether the code is compiled for size."""
     signed: bool
@@ -238,6 +243,7 @@ class Manifest:
             diversity=float(data.get("diversity", 1.0)),
             prior=tuple(float(share) for share in data.get("prior") or ()),
             moments=tuple(dict(layer) for layer in data.get("moments", [])),
+            channel_limits=tuple(ChannelLimits.read(entry) for entry in data.get("channel_limits", [])),
             targets=_optional(str, data.get("targets", TARGETS_OF_LOSSES.get(data["loss"]))),
             classes=_optional(int, data["classes"]),
             accumulate=int(data["accumulate"]),
@@ -254,6 +260,7 @@ class Manifest:
             adapter_slot_bytes=int(data.get("adapter_slot_bytes", 0)),
             resident=int(data.get("resident", 0)),
             adapter_slots=bool(data.get("adapter_slots", False)),
+            private_updates=int(data.get("private_updates", 0)),
             size=bool(data.get("size", False)),
             signed=bool(data.get("signed", False)),
             learning_rate=_optional(float, data.get("learning_rate")),

@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from .base import Device
 
 UNCHECKED = 0
-WRAPPED = ("_reset", "_infer", "_train_step", "_train_slice", "_apply", "_set_learning_rate", "_write_state", "_load_adapter")
+WRAPPED = (
+    "_reset",
+    "_infer",
+    "_train_step",
+    "_train_slice",
+    "_apply",
+    "_set_learning_rate",
+    "_write_state",
+    "_load_adapter",
+    "_remember",
+    "_replay_step",
+    "_replay_slice",
+    "_add_class",
+)
 
 
 def plan_of(device: Device) -> str:
@@ -94,6 +107,11 @@ class Recorder:
         self._expected = self._crc() if self._steps % self.every == 0 else UNCHECKED
         number = self._sample(sample, values)
         self._writer.add(Kind.STEP, struct.pack("<IifI", number, label, loss, self._expected) + struct.pack(f"<{len(kernels)}I", *kernels))
+
+    def _replayed(self, loss: float) -> None:
+        self._steps += 1
+        self._expected = self._crc() if self._steps % self.every == 0 else UNCHECKED
+        self._writer.add(Kind.REPLAY, struct.pack("<fI", loss, self._expected))
 
     # ---- Calls ----
 
@@ -173,6 +191,44 @@ class Recorder:
             self._writer.add(Kind.ADAPTER, struct.pack("<I", self._expected) + adapter)
 
         return load_adapter
+
+    def _remember(self, call: Any) -> Any:
+        def remember(sample: bytes, label: int, values: bytes) -> None:
+            self._unchanged()
+            call(sample, label, values)
+            self._expected = self._crc()
+            number = self._sample(sample, values)
+            self._writer.add(Kind.REMEMBER, struct.pack("<IiI", number, label, self._expected))
+
+        return remember
+
+    def _replay_step(self, call: Any) -> Any:
+        def replay_step() -> float:
+            self._unchanged()
+            loss = float(call())
+            self._replayed(loss)
+            return loss
+
+        return replay_step
+
+    def _replay_slice(self, call: Any) -> Any:
+        def replay_slice(instructions: int) -> float | None:
+            loss: float | None = call(instructions)
+            if loss is not None:
+                self._replayed(loss)
+            return loss
+
+        return replay_slice
+
+    def _add_class(self, call: Any) -> Any:
+        def add_class(sample: bytes) -> int:
+            self._unchanged()
+            label = int(call(sample))
+            self._expected = self._crc()
+            self._writer.add(Kind.CLASS, struct.pack("<IiI", self._sample(sample, b""), label, self._expected))
+            return label
+
+        return add_class
 
     def _infer(self, call: Any) -> Any:
         def infer(sample: bytes) -> bytes:

@@ -14,13 +14,14 @@ from kiloc.continual import COUNTS, DRAWN, ENTRIES, HELD, KEEPS, LABEL_BYTES, OF
 
 @dataclass(frozen=True)
 class ReplayLayout:
-    """Of a build. at: member of the buffer -> bytes from the beginning of the state."""
+    """Of a build. at: member of the buffer -> bytes from the beginning of the state. slow: whether its entries lie in slow memory."""
 
     samples: int
     policy: str
     keep: str
     entry_bytes: int
     at: Mapping[str, int]
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ReplayContent:
     """What a buffer holds.
 
     offered: samples so far; drawn: replayed steps so far. labels [held]: classes of the entries, None where targets are no class numbers.
-    entries [held, bytes]: what is kept of each sample.
+    entries [held, bytes]: what is kept of each sample; [held, 0] where that lies in slow memory.
     """
 
     held: int
@@ -40,8 +41,9 @@ class ReplayContent:
 
 def replay_layout(data: Any) -> ReplayLayout:
     """Of a manifest. Raises ValueError, TypeError or KeyError where it is damaged."""
-    found = ReplayLayout(int(data["samples"]), data["policy"], data["keep"], int(data["entry_bytes"]), {k: int(v) for k, v in data["at"].items()})
-    if found.samples < 1 or found.policy not in POLICIES or found.keep not in KEEPS or not {COUNTS, ENTRIES} <= set(found.at):
+    at, slow = {k: int(v) for k, v in data["at"].items()}, data.get("memory", "state") == "slow"
+    found = ReplayLayout(int(data["samples"]), data["policy"], data["keep"], int(data["entry_bytes"]), at, slow)
+    if found.samples < 1 or found.policy not in POLICIES or found.keep not in KEEPS or not {COUNTS, *([] if slow else [ENTRIES])} <= set(at):
         raise ValueError("the replay buffer is none")
     return found
 
@@ -51,5 +53,6 @@ def content_of(state: bytes, layout: ReplayLayout) -> ReplayContent:
     counts = np.frombuffer(state, np.int32, 3, layout.at[COUNTS])
     held = int(np.clip(counts[HELD], 0, layout.samples))
     labels = np.frombuffer(state, np.uint8, held, layout.at[LABEL_BYTES]).copy() if LABEL_BYTES in layout.at else None
-    entries = np.frombuffer(state, np.uint8, held * layout.entry_bytes, layout.at[ENTRIES]).reshape(held, layout.entry_bytes)
+    size = 0 if layout.slow else layout.entry_bytes
+    entries = np.frombuffer(state, np.uint8, held * size, layout.at.get(ENTRIES, 0)).reshape(held, size)
     return ReplayContent(held, int(counts[OFFERED]), int(counts[DRAWN]), labels, entries.copy())

@@ -12,6 +12,9 @@ A file is MAGIC, then records: kind (u8), length of the content (u32), content, 
     8 ADAPTER  CRC of the state behind it (u32), the file that was loaded
     9 INFER    number of the sample (u32), CRC of the state behind it (u32): of a model that keeps a state from call to call
    10 END      number of records before it (u32): the log was closed, and not cut off
+   11 REMEMBER number of the sample (u32), label (i32), CRC of the state behind it (u32): offered to a replay buffer
+   12 REPLAY   loss (float32), CRC of the state behind it (u32): a step on a sample of the buffer
+   13 CLASS    number of the sample (u32), label (i32), CRC of the state behind it (u32): a class that was added
 
 A CRC of 0 in bytes that say "unchecked" has no meaning: `every` of the header says which steps are checked, by their number from 1.
 """
@@ -49,6 +52,9 @@ class Kind(enum.IntEnum):
     ADAPTER = 8
     INFER = 9
     END = 10
+    REMEMBER = 11
+    REPLAY = 12
+    CLASS = 13
 
 
 class Why(enum.IntEnum):

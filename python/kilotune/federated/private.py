@@ -1,10 +1,11 @@
-"""Updates of bounded length under noise, sums of them, and what they give away: the meaning of runtime/src/core/private_update.c.
+"""Updates of bounded length under noise, and sums of them: the meaning of runtime/src/core/private_update.c.
 
 An update is what a client changed: the real values of an adapter less those of the adapter that it started from, as integers in units of 2^-16;
-biases, which adapters hold in units of an accumulator, count 2^-13 a unit. Integers can be summed in any order, and under masks.
+biases, which adapters hold in units of an accumulator, count 2^-13 a unit. The unit is the same for all clients and all rounds, whatever the
+exponents of their adapters: integers can be summed in any order, and under masks.
 
     update = update_of(adapter, shared)
-    sent = private_update(update, clip=65536, sigma=2048, key=secrets.token_bytes(32), nonce=round_number)
+    sent = private_update(update, clip=65536, sigma=16384, key=secrets.token_bytes(32), nonce=0)
     shared = with_mean(shared, [sent, ...])
     spent = epsilon(sigma / clip * len(sent) ** 0.5, rounds=8)
 
@@ -25,11 +26,14 @@ from ..adapters import Adapter
 from ..adapters.compare import real_values
 from ..errors import DeviceError
 from .exact import divided
+from .products import grown_ranges
 from .real import Reals, adapter_of
 
 FRACTION, BIAS_FRACTION = 16, 13
-LIMIT, SIZE, CLIP, SIGMA = 2**23, 2**16, 2**20, 2**12
+LIMIT, SIZE, CLIP, SIGMA = 2**23, 2**16, 2**20, 2**20
 """Largest value of an update, most values, largest clip and sigma: those of kt/private_update.h."""
+FINER, FARTHEST_SHIFT = 24, 48
+"""update_of subtracts in units of 2^-(16 + FINER); codes of larger exponents than FARTHEST_SHIFT of those units are far beyond LIMIT."""
 FARTHEST = 64
 
 Integers = NDArray[np.int64]
@@ -39,15 +43,29 @@ Integers = NDArray[np.int64]
 
 
 def update_of(adapter: Adapter, base: Adapter) -> Integers:
-    """What a client changed, in the order of the adapter's table. DeviceError where the two are of different tables."""
-    own, start = real_values(adapter), real_values(base)
-    if adapter.base_hash != base.base_hash or [(e.name, e.rows, e.columns) for e in adapter.entries] != [
-        (e.name, e.rows, e.columns) for e in base.entries
-    ]:
+    """What a client changed, in the order of the adapter's table; the bits of kt_adapter_update.
+
+    Values are subtracted in units of 2^-40 and rounded once, ties away from zero: exact for exponents from -16 on. What an adapter holds below
+    2^-40 counts as zero. DeviceError where the two are of different tables.
+    """
+    if adapter.base_hash != base.base_hash or adapter.entries != base.entries:
         raise DeviceError("update", "the two adapters do not have one table", "pass the adapter that the client started from")
-    scales = _scales(base)
-    parts = [np.rint((own[name] - start[name]) * scale).ravel() for name, scale in scales.items()]
+    own, start, parts = adapter.values(), base.values(), list[Integers]()
+    for e in base.entries:
+        if e.part != "value":
+            continue
+        if f"{e.name}.exponent" in start:
+            ends = [_fine(raw[e.name], int(raw[f"{e.name}.exponent"][0, 0])) for raw in (own, start)]
+            parts.append(divided(ends[0] - ends[1], 1 << FINER).ravel())
+        else:
+            parts.append(((own[e.name].astype(np.int64) - start[e.name].astype(np.int64)) << (FRACTION - BIAS_FRACTION)).ravel())
     return np.asarray(np.clip(np.concatenate(parts), -LIMIT, LIMIT), np.int64)
+
+
+def _fine(codes: NDArray[np.int8], exponent: int) -> Integers:
+    """Codes times 2^exponent in units of 2^-40."""
+    shift = min(exponent + FRACTION + FINER, FARTHEST_SHIFT)
+    return np.zeros(codes.shape, np.int64) if shift < 0 else codes.astype(np.int64) << shift
 
 
 def private_update(update: Integers, clip: int, sigma: int, key: bytes, nonce: int) -> Integers:
@@ -115,10 +133,9 @@ class Draws:
 
     def gaussian(self, sigma: int) -> int:
         """P(x) proportional to exp(-x^2 / 2 sigma^2)"""
-        t, square = sigma + 1, sigma * sigma
         while True:
-            y = self.laplace(t)
-            if self.survives((abs(y) * t - square) ** 2, 2 * square * t * t):
+            y = self.laplace(sigma)
+            if self.survives((abs(y) - sigma) ** 2, 2 * sigma * sigma):
                 return y
 
 
@@ -154,8 +171,12 @@ def with_mean(base: Adapter, updates: Sequence[Integers]) -> Adapter:
     return with_sum(base, np.sum(np.stack(updates), axis=0), len(updates))
 
 
-def with_sum(base: Adapter, total: Integers, clients: int) -> Adapter:
-    """The same of the sum of so many updates, which is all that secure aggregation shows."""
+def with_sum(base: Adapter, total: Integers, clients: int, like: Adapter | None = None) -> Adapter:
+    """The same of the sum of so many updates, which is all that secure aggregation shows.
+
+    clients: also the sum of the weights that the updates were multiplied by. like: an adapter of before any training; with it the exponents of A x
+    become those that fit A as it has grown since, without it they stay.
+    """
     start, scales, at = real_values(base), _scales(base), 0
     if len(total) != sum(start[name].size for name in scales):
         raise DeviceError("the round", f"an update of {len(total)} values does not fit the adapter", "take updates of clients that started from it")
@@ -163,24 +184,7 @@ def with_sum(base: Adapter, total: Integers, clients: int) -> Adapter:
     for name, scale in scales.items():
         values[name] = start[name] + mean[at : at + start[name].size].reshape(start[name].shape) / scale
         at += start[name].size
-    return adapter_of(values, base)
-
-
-def epsilon(noise: float, rounds: int, delta: float = 1e-5, share: float = 1.0) -> float:
-    """What all rounds together give away of one client that takes part or does not: (epsilon, delta) of differential privacy.
-
-    noise: standard deviation over the clip, of what is seen: sigma / clip of one client's update, sqrt(clients) times that of their sum. share: of
-    the clients that each round takes by chance, each for itself (Poisson); 1: all. Needs dp-accounting: pip install 'kilotune[privacy]'.
-    """
-    try:
-        from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
-        from dp_accounting.rdp import RdpAccountant
-    except ImportError:
-        raise DeviceError("epsilon", "dp-accounting is not installed", "pip install 'kilotune[privacy]'") from None
-    if not noise > 0 or rounds < 1 or not 0 < delta < 1 or not 0 < share <= 1:
-        raise ValueError(f"noise is {noise}, rounds {rounds}, delta {delta}, share {share}: noise and rounds are above 0, delta and share to 1")
-    event = GaussianDpEvent(noise) if share == 1 else PoissonSampledDpEvent(share, GaussianDpEvent(noise))
-    return float(RdpAccountant().compose(SelfComposedDpEvent(event, rounds)).get_epsilon(delta))
+    return adapter_of(values, base, None if like is None else grown_ranges(values, real_values(like), like))
 
 
 def _scales(base: Adapter) -> dict[str, float]:

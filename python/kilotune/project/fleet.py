@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from kiloc import AdapterOptions
 from kiloc.emit import SIGNATURE_BYTES
 from kiloc.peft import Method
 
@@ -39,16 +40,19 @@ class App:
 
 
 def make_app(
-    directory: str, model: str | None = None, data: Dataset | None = None, methods: Sequence[Method] = (), loss: Any = "cross_entropy"
-) -> App:
+    directory: str, model: str | None = None, data: Dataset | None = None, methods: Sequence[Method] = (), loss: Any = "cross_entropy",
+    private_updates: bool = False,
+) -> App:  # fmt: skip
     """Make an app in a folder that does not exist or is empty; it appears whole or not at all. Raises CompileError, DeviceError.
 
     model: a file; None takes the digits of the examples. data: the samples of all simulated clients; None takes digits or noise.
+    private_updates: the build brings what devices noise their updates with.
     """
     loaded, target = load(model or resources.digits() / "digits.tflite"), Path(directory).resolve()
     with whole_directory(target, lambda found: found.is_dir() and not any(found.iterdir()), "exists and is not empty") as folder:
         kind = "data" if data else "simulated" if model else "digits"
-        build_of(loaded, folder, {"target": CORE, "measure": False}, data, methods, loss, example=model is None)
+        options = {"target": CORE, "measure": False, "adapters": AdapterOptions(private_updates=private_updates)}
+        build_of(loaded, folder, options, data, methods, loss, example=model is None)
         write_data(folder, folder / "data.npz", data, kind, MOST_ROWS)
         made = open_build(folder / "model")
         app = App(target, loaded.name, kind, made.manifest["adapter_bytes"] - SIGNATURE_BYTES, made.report["flash"]["weights"])

@@ -14,7 +14,7 @@ LAYOUT = 4
 def part_of(manifest: Manifest) -> Part:
     """The part that a build holds. Raises DeviceError where it was built without one."""
     if manifest.shard is None:
-        hint = "make the builds with kt.sharded, or with shard=(0, 1) for a group of one"
+        hint = "train it by device.fit; for a group make the builds with kt.sharded, or with shard=(0, 1) for one of one"
         raise DeviceError(str(manifest.directory), "was built for a device that trains alone", hint)
     return manifest.shard
 

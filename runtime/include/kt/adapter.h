@@ -47,6 +47,16 @@ extern "C" {
 /* Offset of the payload in a file with a table of t bytes. */
 #define KT_ADAPTER_PAYLOAD(t) (KT_ADAPTER_HEADER + (t) + 4u)
 
+/* What a value has to keep where the build computes without some channels, which are constant and which its own training cannot move. In these
+ * channels codes are 0, and a bias is at most the channel's limit where KT_AT_MOST is set in its number, and at least it otherwise. */
+#define KT_AT_MOST 0x8000u
+typedef struct {
+    uint16_t entry; /* of the layer table */
+    uint16_t count;
+    const uint16_t *channels;
+    const int32_t *limits; /* NULL: codes */
+} kt_channel_limits;
+
 /* What a model takes: a constant of the generated code. */
 struct kt_adapter_layout {
     const uint8_t *base_hash; /* 8 bytes */
@@ -60,6 +70,8 @@ struct kt_adapter_layout {
     const uint8_t *public_key;
     int (*verify)(const uint8_t *file, size_t signed_bytes, const uint8_t public_key[32]);
     uint32_t *floor; /* rollback protection: the lowest sequence number taken, which slots raise; NULL: any */
+    const kt_channel_limits *limits;
+    uint16_t limit_count;
 };
 
 /* A file that was checked. Valid as long as its bytes are. */
@@ -78,8 +90,20 @@ uint32_t kt_crc32(uint32_t crc, const void *data, size_t length);
 /* Check a file for this model; nothing but *adapter is written. Ranks and widths may be lower than the model's.
  * KT_ERROR_ADAPTER: no adapter, truncated, oversized or damaged. KT_ERROR_VERSION: another version of the format, or a sequence number
  * below the floor.
- * KT_ERROR_BASE: of another base model, other methods or layers, or of a higher rank. KT_ERROR_SIGNATURE: not signed by the key. */
+ * KT_ERROR_BASE: of another base model, other methods or layers, or of a higher rank. KT_ERROR_SIGNATURE: not signed by the key.
+ * KT_ERROR_CHANNEL: it moves a channel that the build computes without (kt_adapter_moved says which): build with constant_channels="frozen". */
 kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout);
+
+/* The first channel of the model that a file moves and may not: of a file for which kt_adapter_open gave KT_ERROR_CHANNEL. */
+typedef struct {
+    const char *layer; /* its name in the model */
+    uint32_t channel;
+} kt_moved_channel;
+
+kt_moved_channel kt_adapter_moved(const void *file, const kt_adapter_layout *layout);
+
+/* Whether a value keeps its limits; entry: its entry of the layer table, with its extents. */
+int kt_keeps_channels(const kt_channel_limits *limits, const uint8_t *entry, const void *value);
 
 /* From now on only sequence numbers from `sequence` on are taken; a lower floor than before changes nothing, nor does any without rollback
  * protection. Firmware that keeps the floor where it outlives the flash of the slots calls it before the first adapter is opened. */

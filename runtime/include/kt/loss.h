@@ -66,7 +66,9 @@ typedef struct {
 } kt_next_token_params;
 
 /* Row i of y [rows, size] are the logits of token i + 1: the mean of rows - 1 cross entropies; the last row of g is 0.
- * tokens [rows]: the model's own input, values in [0, size) once the offset is added. scratch: 256 floats. */
+ * tokens [rows]: the model's own input, values in [0, size) once the offset is added. scratch: 256 floats.
+ * g is not rounded to nearest: what is left over of a value is added to the next one of its row, rows beginning at
+ * offsets that are spread evenly, so that tokens with little probability get their share of g over the rows. */
 void kt_next_token_cross_entropy(const kt_next_token_params *params, const int8_t *y, const int8_t *tokens, int8_t *g,
                                  int32_t *exponent, float *loss, void *scratch);
 

@@ -103,7 +103,71 @@ static kt_status check_table(kt_adapter *adapter, uint32_t payload_bytes, const 
     return total == payload_bytes ? KT_OK : KT_ERROR_ADAPTER;
 }
 
-kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout)
+/* The first of the limited channels that a value moves, by number; limits->count where it moves none. */
+static uint32_t moved_in(const kt_channel_limits *limits, const uint8_t *entry, const uint8_t *value)
+{
+    const extent e = extent_of(entry);
+    const uint32_t block = e.rows > 1 ? e.columns * e.width : e.width;
+    uint32_t i;
+    for (i = 0; i < limits->count; i++) {
+        const uint8_t *const at = value + (limits->channels[i] & ~KT_AT_MOST) * block;
+        if (limits->limits != NULL) {
+            int32_t bias;
+            memcpy(&bias, at, sizeof bias);
+            if (limits->channels[i] & KT_AT_MOST ? bias > limits->limits[i] : bias < limits->limits[i]) {
+                return i;
+            }
+        }
+        for (uint32_t j = 0; limits->limits == NULL && j < block; j++) {
+            if (at[j] != 0) {
+                return i;
+            }
+        }
+    }
+    return i;
+}
+
+int kt_keeps_channels(const kt_channel_limits *limits, const uint8_t *entry, const void *value)
+{
+    return moved_in(limits, entry, value) == limits->count;
+}
+
+/* The same in a file whose table fits: limits and channel, or NULL where it moves none. */
+static const kt_channel_limits *moved_by(const uint8_t *table, const uint8_t *payload, const kt_adapter_layout *layout, uint32_t *channel)
+{
+    for (uint32_t i = 0; i < layout->limit_count; i++) {
+        const kt_channel_limits *const limits = &layout->limits[i];
+        const uint8_t *value = payload;
+        for (uint32_t entry = 0; entry < limits->entry; entry++) {
+            const extent e = extent_of(table + KT_ADAPTER_ENTRY * entry);
+            value += e.rows * e.columns * e.width;
+        }
+        const uint32_t moved = moved_in(limits, table + KT_ADAPTER_ENTRY * limits->entry, value);
+        if (moved < limits->count) {
+            *channel = limits->channels[moved] & ~KT_AT_MOST;
+            return limits;
+        }
+    }
+    return NULL;
+}
+
+kt_moved_channel kt_adapter_moved(const void *file, const kt_adapter_layout *layout)
+{
+    const uint8_t *const bytes = file;
+    kt_moved_channel found = {"", 0};
+    const kt_channel_limits *const limits =
+        moved_by(bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(get32(bytes + 20)), layout, &found.channel);
+    if (limits != NULL) {
+        const char *name = (const char *)layout->table + KT_ADAPTER_ENTRY * layout->entries;
+        for (uint32_t i = get16(layout->table + KT_ADAPTER_ENTRY * limits->entry); i > 0; i--) {
+            name += strlen(name) + 1;
+        }
+        found.layer = name;
+    }
+    return found;
+}
+
+__attribute__((cold)) kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, const kt_adapter_layout *layout)
 {
     const uint8_t *const bytes = file;
     if (bytes == NULL || length < KT_ADAPTER_HEADER || memcmp(bytes, magic, sizeof magic) != 0) {
@@ -138,6 +202,10 @@ kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, 
     }
     if (layout->floor != NULL && found.sequence < *layout->floor) {
         return KT_ERROR_VERSION;
+    }
+    uint32_t channel;
+    if (moved_by(found.table, found.payload, layout, &channel) != NULL) {
+        return KT_ERROR_CHANNEL;
     }
     *adapter = found;
     return KT_OK;
@@ -187,7 +255,7 @@ size_t kt_adapter_bytes(const kt_adapter_layout *layout)
     return KT_ADAPTER_PAYLOAD(layout->table_bytes) + filled(layout->payload_bytes) + 4;
 }
 
-size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
+__attribute__((cold)) size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
 {
     const uint32_t payload = KT_ADAPTER_PAYLOAD(layout->table_bytes), end = payload + filled(layout->payload_bytes);
     memset(buffer, 0, KT_ADAPTER_HEADER);

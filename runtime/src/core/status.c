@@ -49,6 +49,8 @@ const char *kt_status_text(kt_status status)
         return "the replay buffer holds no sample";
     case KT_ERROR_CLASSES:
         return "all classes of the last layer are open";
+    case KT_ERROR_CHANNEL:
+        return "the values move a constant channel, which this build computes without";
     }
     return "an unknown status";
 }

@@ -3,8 +3,14 @@
  * Of a row: z = y - max y, p = exp(z), total = p summed in order, loss = ln(total) - z[target];
  * g = p / total, and at the target minus the sum of the others over total (p - 1 would lose digits near p = 1). Both are
  * divided by the number of targets. Each code of a row has one of 256 differences to its largest, so the exponentials are
- * a table in scratch. float32, one operation at a time. */
+ * a table in scratch. float32, one operation at a time.
+ *
+ * What rounding leaves over of a value is added to the next one of its row: the many tokens whose probability is below half
+ * a unit get their share, too, and a row still sums to nearly 0. Rows begin with offsets that are spread evenly. */
 #include "gradient.h"
+
+/* 2^16 by the golden ratio. */
+enum { OFFSET = 40503 };
 
 typedef struct {
     const int8_t *y;
@@ -67,8 +73,13 @@ void kt_next_token_cross_entropy(const kt_next_token_params *params, const int8_
     factor = kt_power_of_two(-*exponent);
     for (n = 0; n < targets; n++) {
         const row r = row_of(params, powers, y + n * size, tokens[n + 1] + params->token_offset);
+        float left = (float)(((uint32_t)n * OFFSET) & 0xffffu) * 1.52587890625e-5f - 0.5f; /* 2^-16 */
         for (i = 0; i < size; i++) {
-            g[n * size + i] = kt_loss_code(gradient(&r, powers, i, share), factor);
+            const float scaled = gradient(&r, powers, i, share) * factor;
+            const float value = left + scaled;
+            const int32_t code = kt_round_half_up(value);
+            left = value - (float)code;
+            g[n * size + i] = kt_saturate8(code);
         }
     }
     for (i = targets * size; i < params->rows * size; i++) {

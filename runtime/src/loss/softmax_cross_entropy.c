@@ -5,7 +5,7 @@
  * loss = w (ln(total) - ((1 - smoothing) z[label] + share * sum z));
  * g = p / total - share, and at the label (smoothing - share) minus the sum of the others (p - 1 would lose digits near
  * p = 1). float32, one operation at a time. The exponentials are computed again in each pass instead of kept:
- * O(classes). */
+ * O(classes), once a step: compiled for size (cold). */
 #include "gradient.h"
 
 typedef struct {
@@ -72,7 +72,7 @@ static row row_of(const kt_cross_entropy_params *params, const int8_t *y, int32_
     return r;
 }
 
-void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
+__attribute__((cold)) void kt_softmax_cross_entropy(const kt_cross_entropy_params *params, const int8_t *y, const int32_t *label, int8_t *g,
                               int32_t *exponent, float *loss)
 {
     const int32_t size = params->size;

@@ -32,12 +32,12 @@ void kt_band_away_strided(int8_t *y, const int32_t *columns, const int32_t *stre
 }
 
 /* Of the gradient to its input. */
-/* The pairs of a kernel row over three columns. */
-static int32_t row_sum(const int32_t *columns, const int32_t *weights, int32_t column, int32_t row)
+/* A kernel row, from its last tap on, over three columns. */
+static int32_t row_sum(const int32_t *columns, int32_t weights, int32_t column, int32_t row)
 {
-    return kt_low(weights[0]) * kt_band_value(columns, 6, column, row) +
-           kt_high(weights[0]) * kt_band_value(columns, 6, column + 1, row) +
-           kt_high(weights[1]) * kt_band_value(columns, 6, column + 2, row);
+    return (int8_t)(uint8_t)kt_high(weights) * kt_band_value(columns, 6, column, row) +
+           (kt_high(weights) >> 8) * kt_band_value(columns, 6, column + 1, row) +
+           (kt_low(weights) >> 8) * kt_band_value(columns, 6, column + 2, row);
 }
 
 void kt_band_gradient(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias, const kt_band *band)
@@ -48,8 +48,8 @@ void kt_band_gradient(int8_t *y, const int32_t *columns, const int32_t *stream, 
     for (c = 0; c < 4; c++, y++, columns += 6, stream += KT_BAND_STREAM) {
         for (row = 0; row < rows; row++) {
             for (x = 0; x < width; x++) {
-                const int32_t sum = row_sum(columns, stream, x, row) + row_sum(columns, stream + 2, x, row + 1) +
-                                    row_sum(columns, stream + 4, x, row + 2);
+                const int32_t sum = row_sum(columns, stream[2], x, row) + row_sum(columns, stream[1], x, row + 1) +
+                                    row_sum(columns, stream[0], x, row + 2);
                 y[row * band->top_step + x * band->step_x] = kt_saturate8((bias[0] + sum) >> bias[1]);
             }
         }

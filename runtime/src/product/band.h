@@ -39,7 +39,7 @@ void kt_band_away(int8_t *y, const int32_t *columns, const int32_t *stream, cons
 void kt_band_away_strided(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias,
                           const kt_band *band);
 
-/* The same over gradients of 16 bits: the stream holds for each channel its pairs of weights as int16, bias {2^(shift - 1), shift} for all.
+/* The same over gradients of 16 bits with the taps of the same stream turned round, weights as they are; bias {2^(shift - 1), shift} for all.
  * Nine products leave room for the half: a result is (sum + 2^(shift - 1)) >> shift, limited to [-127, 127]. */
 void kt_band_gradient(int8_t *y, const int32_t *columns, const int32_t *stream, const int32_t *bias, const kt_band *band);
 

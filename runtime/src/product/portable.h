@@ -47,16 +47,25 @@ typedef struct {
 } kt_product;
 #define KT_PRODUCT_OF_ARGUMENTS {result, stride, end, bias, panel, pairs, stream}
 
-/* int8 results of two positions. scaled: the epilogue stands behind the bias. */
-KT_INLINE void kt_product_results(kt_product p, int32_t negative, int scaled)
+/* What stands behind four words of bias: nothing, the epilogue, or the bias of the second position. */
+typedef enum { KT_BIAS_ALONE, KT_BIAS_SCALED, KT_BIAS_OF_EACH } kt_bias_kind;
+
+KT_INLINE int32_t kt_bias_words(kt_bias_kind kind)
+{
+    return kind == KT_BIAS_SCALED ? 4 + KT_EPILOGUE_WORDS : kind == KT_BIAS_OF_EACH ? 8 : 4;
+}
+
+/* int8 results of two positions. */
+KT_INLINE void kt_product_results(kt_product p, int32_t negative, kt_bias_kind kind)
 {
     const int32_t *const panel = p.panel;
     int8_t *result = p.result;
     int32_t position, i;
-    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
-        const int32_t *const epilogue = scaled ? p.bias + 4 : p.stream + 2 * p.pairs;
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += kt_bias_words(kind)) {
+        const int32_t *const epilogue = kind == KT_BIAS_SCALED ? p.bias + 4 : p.stream + 2 * p.pairs;
         for (position = p.stride == 0 ? 0 : 1; position >= 0; position--) {
-            int32_t sums[4] = {p.bias[0], p.bias[1], p.bias[2], p.bias[3]};
+            const int32_t *const start = p.bias + (kind == KT_BIAS_OF_EACH ? 4 * position : 0);
+            int32_t sums[4] = {start[0], start[1], start[2], start[3]};
             kt_quad_sums(p.stream, panel + position, 2, p.pairs, 0, sums);
             for (i = 0; i < 4; i++) {
                 result[position * p.stride + i] = kt_scaled_result(sums[i], epilogue + 3 * i, negative);

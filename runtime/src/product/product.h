@@ -39,6 +39,11 @@ void kt_product_away(KT_PRODUCT_ARGUMENTS);
 void kt_product_scaled_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_scaled_away(KT_PRODUCT_ARGUMENTS);
 
+/* The same of layers whose sums start from something else at each position: bias holds, for each four channels, what those of the first position
+ * start from, and then those of the second. */
+void kt_product_started_half_up(KT_PRODUCT_ARGUMENTS);
+void kt_product_started_away(KT_PRODUCT_ARGUMENTS);
+
 /* int32 sums [channels]; no epilogue. */
 void kt_product_sums(KT_PRODUCT_ARGUMENTS);
 

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TINY_ARENA_BYTES_INFER 64
+#define TINY_ARENA_BYTES_INFER 96
 #define TINY_ARENA_BYTES_TRAIN 144
 #define TINY_STATE_BYTES 876
 #define TINY_ADAPTER_BYTES 664 /* the largest file: with digest and signature */

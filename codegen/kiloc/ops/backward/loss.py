@@ -57,8 +57,12 @@ class LossOperator(Op):
         g, loss = self.real(e)
         largest = np.maximum(np.abs(g).max(1), np.float32(SMALLEST))
         exponent = nm.exponent_for(largest, 127.0)
-        scaled = nm.round_half_up(g * nm.power_of_two(-exponent)[:, None])
-        return nm.saturate8(scaled).astype(np.int8).reshape(e.array("y").shape), exponent.astype(np.int32), loss
+        codes = self.rounded(e, g * nm.power_of_two(-exponent)[:, None])
+        return nm.saturate8(codes).astype(np.int8).reshape(e.array("y").shape), exponent.astype(np.int32), loss
+
+    def rounded(self, e: Environment, scaled: nm.Floats) -> nm.Ints:
+        """Whole numbers of a gradient in units of its exponent [N, values]."""
+        return nm.round_half_up(scaled)
 
     def evaluate_real(self, e: Environment) -> tuple[Real, Any, Any]:
         g, loss = self.real(e)
@@ -320,6 +324,10 @@ class ReconstructionError(SquaredError):
         return KernelCall("kt_reconstruction_error", struct, fields, self.arguments(n, "x"), source=source)
 
 
+OFFSET = 40503
+"""2^16 by the golden ratio: parts of 2^16 by which offsets of rows differ, so that those of any rows in sequence are spread evenly."""
+
+
 @register
 @dataclass(frozen=True)
 class NextToken(LossOperator):
@@ -327,6 +335,10 @@ class NextToken(LossOperator):
 
     The last row has no target, and a gradient of 0. Of the target's gradient digits are kept as by `SoftmaxCrossEntropy`. The exponential of a
     difference of n codes is that of n * scale, rounded once.
+
+    Most tokens have a probability far below half a unit of the gradient: rounded to nearest, nothing would ever make them less likely. So what
+    rounding leaves over of a value is added to the next one of its row, and rows begin with an offset of their own, which are spread evenly:
+    over the rows each token gets its share.
     """
 
     mnemonic: ClassVar[str] = "next_token"
@@ -354,6 +366,19 @@ class NextToken(LossOperator):
         g = np.zeros((count, rows, size), np.float32)
         g[:, :-1] = (p / total[:, None] * share).reshape(count, rows - 1, size)
         return g.reshape(count, -1), loss
+
+    def rounded(self, e: Environment, scaled: nm.Floats) -> nm.Ints:
+        rows, size = e.type("x").size, e.type("y").shape[-1]
+        values = scaled.reshape(-1, rows, size)
+        codes = np.zeros(values.shape, np.int64)
+        offsets = (np.arange(rows) * OFFSET % 2**16).astype(np.float32) * np.float32(2.0**-16) - np.float32(0.5)
+        carry = np.broadcast_to(offsets, values.shape[:2])
+        for i in range(size):
+            value = carry + values[:, :, i]
+            codes[:, :, i] = nm.round_half_up(value)
+            carry = value - codes[:, :, i].astype(np.float32)
+        codes[:, -1] = 0
+        return codes.reshape(scaled.shape)
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         y, x = t.type("y"), t.type("x")

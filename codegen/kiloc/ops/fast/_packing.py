@@ -251,6 +251,33 @@ def start(q: Requantization, weights: Ints, bounds: tuple[Ints, Ints], zero_poin
     return Start("fold" if bias is None else "bias", whole_quads(fold), limit, words)
 
 
+CODE_BITS = 13
+"""A product of two codes that is shifted to the right is within 2^13."""
+
+
+def start_with_lora(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None, rank: int) -> tuple[Start, int]:
+    """The same of a layer with LoRA, whose addend is a part of what sums start from, and a limit of the addend. Raises NotProved.
+
+    Beyond either limit a result is at its clamp: under an addend that is limited whatever the bias is within its limit, and under a bias that is
+    limited whatever an addend is that was shifted to the right. Where both are beyond, the kernel limits their sum.
+    """
+    low, high = sum_range(weights, zero_point)
+    right, room = rank << CODE_BITS, LARGEST_SUM - int(np.maximum(np.abs(low), np.abs(high)).max())
+    most = 3 * room // 8 if bias is None else int(np.abs(bias).max())
+    limit = room - most
+    beyond = min(limit - most, limit - right, *([most - right] if bias is None else []))
+    free = _free(q, low, high, beyond)
+    if beyond <= 0 or free.any():
+        raise NotProved(f"what LoRA adds to channel {int(free.argmax())} has no bound")
+    short = epilogues(q, low - room, high + room)
+    if short.added.any():
+        raise NotProved("LoRA on a channel with two results")
+    fold = -zero_point * weights.sum(1) + (0 if bias is None else bias)
+    words = np.zeros((padded(len(weights)), EPILOGUE), np.int64)
+    words[: len(weights)] = short.words
+    return Start("fold" if bias is None else "bias", whole_quads(fold), most if bias is None else 0, words), limit
+
+
 def check_gain(q: Requantization) -> None:
     """With any gain every channel has a short form, of one shift less where the gain doubles its multiplier."""
     short = np.isin(-q.shift, SHIFTS) & np.isin(-q.shift - 1, SHIFTS)
@@ -304,7 +331,12 @@ def bias_limit(q: Requantization, low: Ints, high: Ints) -> int:
     """
     worst = int(np.maximum(np.abs(low), np.abs(high)).max())
     limit = LARGEST_SUM - worst
-    free = (q.result(limit + low) < q.clamp[1]) | (q.result(high - limit) > q.clamp[0])
+    free = _free(q, low, high, limit)
     if limit <= 0 or free.any():
         raise NotProved(f"a trained bias of channel {int(free.argmax())} has no bound")
     return limit
+
+
+def _free(q: Requantization, low: Ints, high: Ints, limit: int) -> NDArray[np.bool_]:
+    """Channels whose sums of a product in [low, high] and what is beyond +-limit are not all at the clamp."""
+    return np.asarray((q.result(limit + low) < q.clamp[1]) | (q.result(high - limit) > q.clamp[0]))

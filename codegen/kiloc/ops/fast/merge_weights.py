@@ -21,7 +21,7 @@ from .._merged import EXPONENT, MERGED, ROWS, in_rows, largest_sums, layer_weigh
 from .._sums import addend_multipliers
 from .._window import Window
 from . import _packing as packing
-from . import packed_depthwise, packed_depthwise_gradient, packed_input_gradient, triple, triple_depthwise
+from . import packed_depthwise, packed_input_gradient, triple, triple_depthwise
 
 Ints = NDArray[np.int64]
 EPILOGUE = "epilogue"
@@ -173,12 +173,13 @@ def _packed_gradient(op: MergeWeights, weights: Ints, words: Ints | None) -> dic
 
 
 def _banded_gradient(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
-    return {"stream": packed_depthwise_gradient.stream_of(in_rows(weights, op.axis).reshape(-1, 3, 3)).ravel()}
+    rows = in_rows(weights, op.axis)
+    return {"stream": packed_depthwise.banded_stream(rows, np.zeros((len(rows), packing.EPILOGUE), np.int64))}
 
 
 def _transposed(op: MergeWeights, weights: Ints, words: Ints | None) -> dict[str, Array]:
     turned = weights.reshape(weights.shape[0], -1, op.depth).transpose(2, 1, 0)
-    return {"transposed": np.ascontiguousarray(turned.astype(np.int8))}
+    return {"weights": weights.astype(np.int8), "transposed": np.ascontiguousarray(turned.astype(np.int8))}
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -191,6 +192,6 @@ LAYOUTS: Mapping[str, Layout] = {
     "packed_depthwise": Layout("kt_merge_packed_depthwise", _packed_depthwise),
     "triple_depthwise": Layout("kt_merge_triple_depthwise", _triple_depthwise),
     "packed_gradient": Layout("kt_merge_packed_gradient", _packed_gradient),
-    "banded_gradient": Layout("kt_merge_banded_gradient", _banded_gradient),
+    "banded_gradient": Layout("kt_merge_banded_depthwise", _banded_gradient, 1),
     "transposed": Layout("kt_merge_transposed", _transposed),
 }

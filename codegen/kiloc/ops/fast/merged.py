@@ -70,10 +70,7 @@ class Merged(Op):
     def plain(self, t: NodeTypes) -> NodeTypes:
         """Types as the operator sees them."""
         held = {o: v for o, v in t.operands.items() if o not in ("weights", *MERGED_OPERANDS, EPILOGUE)}
-        made = self.made(t)
-        if not {"weights", "stream"} & set(made):  # transposed weights stand beside the layer's own
-            held["weights"] = t.type("weights")
-        return NodeTypes({**held, **made}, t.results)
+        return NodeTypes({**held, **self.made(t)}, t.results)
 
     def infer(self, t: NodeTypes) -> tuple[TensorType, ...] | None:
         return self.operator.infer(self.plain(t))
@@ -87,8 +84,6 @@ class Merged(Op):
         made = self.making.evaluate(Environment(making.operands, (), {o: e.array(o) for o in making.operands}))
         held = {o: a for o, a in dict(e.arrays).items() if o in types.operands}
         found = dict(zip(self.made(e), made, strict=True))
-        if TRANSPOSED in found:
-            found["weights"] = found[TRANSPOSED].transpose(2, 1, 0).reshape(e.type("weights").shape)
         return self.operator.evaluate(Environment(types.operands, types.results, {**held, **found}))
 
     def macs(self, t: NodeTypes) -> int:

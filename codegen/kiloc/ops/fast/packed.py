@@ -1,8 +1,8 @@
 """CONV_2D and FULLY_CONNECTED with their constants packed for the fast kernels: the same results, from another form of the weights.
 
 `passes/kernels.py` puts them in place of the layers. Forms "relu" and "any" requantise in the product's epilogue, by what rounding a
-layer needs (`_packing.rounds_half_up`), with a gain by what the kernel makes of it; "sums" and "delta" take int32 sums, add what a trained
-layer adds (LoRA, or a delta), and requantise as the layer itself does.
+layer needs (`_packing.rounds_half_up`), with a gain by what the kernel makes of it; "lora_relu" and "lora_any" do too, from sums that start from
+what LoRA adds; "sums" and "delta" take int32 sums, add what a trained layer adds (LoRA, or a delta), and requantise as the layer itself does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import numerics as nm
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
@@ -22,7 +23,7 @@ from ...ir.types import TensorType
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_factor, summed_bias
 from .._merged import MERGED, delta_operand
-from .._sums import addend_multipliers
+from .._sums import addend, addend_multipliers, exact_matmul
 from .._window import Window
 from ..model._linear import Linear
 from ..model.conv_2d import Conv2D
@@ -38,17 +39,19 @@ NEEDS = {
     "winograd_relu": ("product/winograd.c",), "winograd_any": ("product/winograd.c",),
     "row_relu": ("product/row.c",), "row_any": ("product/row.c",),
     "parts_relu": ("product/sums.c", "product/panel.c"), "parts_any": ("product/sums.c", "product/panel.c"),
+    "lora_relu": ("product/started.c", "product/panel.c"), "lora_any": ("product/started.c", "product/panel.c"),
 }  # fmt: skip
 SYMBOLS = {
     "relu": "kt_packed_conv2d_relu_s8", "any": "kt_packed_conv2d_s8", "sums": "kt_packed_conv2d_lora_s8", "delta": "kt_packed_conv2d_delta_s8",
     "winograd_relu": "kt_winograd_conv2d_relu_s8", "winograd_any": "kt_winograd_conv2d_s8",
     "row_relu": "kt_packed_row_relu_s8", "row_any": "kt_packed_row_s8",
     "parts_relu": "kt_packed_conv2d_parts_relu_s8", "parts_any": "kt_packed_conv2d_parts_s8",
+    "lora_relu": "kt_packed_lora_relu_s8", "lora_any": "kt_packed_lora_s8",
 }  # fmt: skip
 FILES = {
     "relu": "packed_conv2d_relu", "any": "packed_conv2d", "sums": "packed_conv2d_lora", "delta": "packed_conv2d_delta",
     "winograd_relu": "winograd_conv2d", "winograd_any": "winograd_conv2d", "row_relu": "packed_row", "row_any": "packed_row",
-    "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts",
+    "parts_relu": "packed_conv2d_parts", "parts_any": "packed_conv2d_parts", "lora_relu": "packed_lora", "lora_any": "packed_lora",
 }  # fmt: skip
 
 
@@ -64,7 +67,8 @@ MOST_IN_PARTS = 256
 class PackedLinear(Op):
     """weights: int32 [words]. bias: int32 [channels], or where it is frozen [padded channels] with the share of the input's zero point.
 
-    layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias.
+    layer: the operator that this stands for, weights its weights' type. form: a key of `SYMBOLS`. limit: of a trained bias. addend_limit: of what
+    LoRA adds.
     on_stack: the scratch is, and not in the arena. packed_delta: it has room for the delta in the form of the stream.
     """
 
@@ -77,6 +81,7 @@ class PackedLinear(Op):
     weights: TensorType = field(default_factory=lambda: TensorType((1, 1), "int8"))
     form: str = "sums"
     limit: int = 0
+    addend_limit: int = 0
     on_stack: bool = False
     packed_delta: bool = kernel_field(False)
 
@@ -129,6 +134,9 @@ class PackedLinear(Op):
         channels = self.weights.shape[0]
         weights, epilogue = self.unpacked(e)
         plain = {**dict(e.arrays), "weights": weights.astype(np.int8).reshape(self.weights.shape)}
+        if self.form.startswith("lora"):
+            y = packing.short_result(epilogue, self._started_sums(e, weights), self.form.endswith("relu"))
+            return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
         if self.wide:
             return self.layer.evaluate(Environment(self.plain(e).operands, e.results, plain))
         bias = summed_bias(e)[:channels]
@@ -142,6 +150,22 @@ class PackedLinear(Op):
             epilogue = packing.with_gain(epilogue, gain_factor(e.wide("gain"), e.wide("gain_exponent")))
         y = packing.short_result(epilogue, sums, self.form.endswith("relu"))
         return (y.astype(np.int8).reshape(-1, *e.result().shape[1:]),)
+
+    def _started_sums(self, e: Environment, weights: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sums that start from the bias and from what LoRA adds at each position."""
+        channels = len(weights)
+        rows = self.layer.rows(Environment(self.plain(e).operands, e.results, e.arrays))
+        u = e.array("lora_u").reshape(*rows.shape[:2], -1)
+        multiplier, shift = addend_multipliers(self.weights, channels, self.layer.lora_scale)
+        exponent = e.wide("lora_range") + e.wide("lora_b_exponent")
+        added = addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + exponent)
+        if e.has("fold"):
+            start = np.clip(nm.saturate32(e.wide("bias") + added), -self.limit, self.limit)
+        else:
+            start = e.wide("bias")[:channels] + e.type("x").zero_point * weights.sum(1) + np.clip(added, -self.addend_limit, self.addend_limit)
+        sums = exact_matmul(rows, weights.T) + start
+        assert np.abs(sums).max(initial=0) <= packing.LARGEST_SUM, "packed without proof"
+        return np.asarray(sums)
 
     def macs(self, t: NodeTypes) -> int:
         return self.layer.macs(self.plain(t))
@@ -187,6 +211,10 @@ class PackedLinear(Op):
             arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in operands]
         else:
             fields["bias_limit"] = self.limit
+        if self.form.startswith("lora"):
+            struct = "kt_packed_lora_params"
+            fields = {"layer": fields, **self._started_fields(t)}
+            arguments += [Argument(n.inputs[o]) for o in LORA_OPERANDS]
         arguments += gain
         if self.form == "delta":
             packed_rows = t.type("delta").shape[0] if self.packed_delta else 0
@@ -212,14 +240,31 @@ class PackedLinear(Op):
             "multiplier": Table("multiplier", "int32_t", q.multiplier.astype(np.int32)),
             "shift": Table("shift", "int8_t", q.shift.astype(np.int8)),
         }
+        return fields | self._addend_fields(t)
+
+    def _started_fields(self, t: NodeTypes) -> dict[str, Field]:
+        """The same where the addend is a part of what sums start from."""
+        scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale)
+        least = int(offset.min())
+        table = np.stack([scale, offset - least], 1).astype(np.int32).ravel()
+        return {
+            "addend": Table("lora_scales", "int32_t", table),
+            "least_shift": least,
+            "addend_limit": self.addend_limit,
+            "rank": t.type("lora_b").shape[1],
+        }
+
+    def _addend_fields(self, t: NodeTypes) -> dict[str, Field]:
+        """What LoRA or a delta adds: nothing where there is neither."""
+        if not (t.has("lora_u") or t.has("delta")):
+            return {}
         kind = "lora" if t.has("lora_u") else "delta"
-        if t.has("lora_u") or t.has("delta"):
-            scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale if kind == "lora" else 1.0)
-            fields["addend_multiplier"] = Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32))
-            fields["addend_shift"] = Table(f"{kind}_shift", "int8_t", offset.astype(np.int8))
-        if t.has("lora_u"):
-            fields["rank"] = t.type("lora_b").shape[1]
-        return fields
+        scale, offset = addend_multipliers(self.weights, self.weights.shape[0], self.layer.lora_scale if kind == "lora" else 1.0)
+        fields: dict[str, Field] = {
+            "addend_multiplier": Table(f"{kind}_multiplier", "int32_t", scale.astype(np.int32)),
+            "addend_shift": Table(f"{kind}_shift", "int8_t", offset.astype(np.int8)),
+        }
+        return fields | ({"rank": t.type("lora_b").shape[1]} if kind == "lora" else {})
 
 
 def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
@@ -230,12 +275,14 @@ def with_packed_delta(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
 
 
 def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The same with the scratch on the stack; windows that are too large for it in parts. Raises NotProved."""
+    """The same with the scratch on the stack; windows that are too large for it in parts; with LoRA sums, which take less of it. Raises NotProved."""
     found, added, slow = packed(node, t, values)
     op = found.op
     assert isinstance(op, PackedLinear)
     if t.has(MERGED):
         raise packing.NotProved(packing.MEMORY)
+    if op.form.startswith("lora"):
+        return (*_summed(node, t, replace(op, form="sums", limit=0, addend_limit=0), values), packing.MEMORY)
     constants = {v.name: v.type for v in added}
     bytes_of_stack = op.scratch(NodeTypes({o: constants.get(v, t.operands.get(o, t.result())) for o, v in found.inputs.items()}, t.results))
     if op.form not in ("relu", "any") or t.has("gain"):
@@ -267,14 +314,22 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     bounds = packing.bounds_of(t, weights, z)
     packing.check_sums(weights, bounds)
     op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
-    if not (t.has("lora_u") or t.has("delta")):
+    if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
         try:
             return (*_requantized(node, t, op, values, weights, bounds), slow)
         except packing.NotProved as reason:
             slow = str(reason)
+    return (*_summed(node, t, op, values), slow)
+
+
+def _summed(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value]) -> tuple[Node, list[Value]]:
+    """With a product that gives int32 sums."""
+    constant = values[node.inputs["weights"]].data
+    assert constant is not None
+    weights = constant.astype(np.int64).reshape(constant.shape[0], -1)
     stream = packing.as_stream(packing.paired_words(weights, op.order(t)))
-    inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-z * weights.sum(1)))
-    return replace(node, op=op, inputs=inputs), added, slow
+    inputs, added = packing.packed_values(node, stream, "fold", packing.whole_quads(-t.type("x").zero_point * weights.sum(1)))
+    return replace(node, op=op, inputs=inputs), added
 
 
 def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
@@ -307,9 +362,13 @@ def _requantized(
     form = "relu" if packing.rounds_half_up(q) else "any"
     if isinstance(op.layer, FullyConnected) and y[0] == 1 and not t.has(MERGED) and weights.shape[1] % packing.QUAD == 0:
         form = f"row_{form}"
-    bias = None if t.has("gain") else frozen(values[node.inputs["bias"]])
-    start = packing.start(q, weights, bounds, t.type("x").zero_point, bias, t.has("gain"))
-    op = replace(op, form=form, limit=start.limit)
+    bias, z = None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.type("x").zero_point
+    if t.has("lora_u"):
+        start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
+        op = replace(op, form=f"lora_{form.removeprefix('row_')}", limit=start.limit, addend_limit=addend_limit)
+    else:
+        start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
+        op = replace(op, form=form, limit=start.limit)
     words = packing.paired_words(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
     inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])

@@ -1,4 +1,4 @@
-"""The gradient of a depthwise layer to its input with its constants packed for the fast kernels."""
+"""The gradient of a depthwise layer to its input with its constants packed for the fast kernels: those that the layer itself reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
@@ -17,7 +16,7 @@ from .._gain import GAIN_OPERANDS
 from .._merged import MERGED
 from ..model.depthwise_conv_2d import DepthwiseInputGradient
 from . import _packing as packing
-from .packed_depthwise import COLUMN_PAIR
+from .packed_depthwise import COLUMN_PAIR, PackedDepthwise, banded_stream, banded_weights
 
 SHIFTS = range(2, 32)
 """Of the sums, that the kernel can do."""
@@ -49,7 +48,8 @@ class PackedDepthwiseInputGradient(Op):
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         arrays = {o: a for o, a in dict(e.arrays).items() if o != "stream"}
-        arrays["weights"] = unpacked(e.array("stream")).reshape(self.weights.shape)
+        weights, _ = banded_weights(e.array("stream"), self.weights.shape[3])
+        arrays["weights"] = weights.astype(np.int8).T.reshape(self.weights.shape)
         return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
 
     def macs(self, t: NodeTypes) -> int:
@@ -75,22 +75,13 @@ class PackedDepthwiseInputGradient(Op):
         return KernelCall(symbol, struct, fields, arguments, scratch, source, ("product/band.c",))
 
 
-def stream_of(weights: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Of weights [channels, 3, 3]: the pairs (w0, w1) and (w1, w2) of each kernel row, taps turned round."""
-    turned = weights[:, ::-1, ::-1]
-    pairs = (turned[..., :2] & 0xFFFF) | (turned[..., 1:] & 0xFFFF) << 16
-    return packing.as_stream(pairs)
+def packed_depthwise_gradient(
+    rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value], forward: tuple[Node, Value] | None = None
+) -> tuple[Node, list[Value], str]:
+    """The node that stands for a gradient, in bands of so many rows, and the constant that it reads. Raises NotProved.
 
-
-def unpacked(stream: NDArray[np.generic]) -> NDArray[np.int8]:
-    """Weights [3, 3, channels]: the inverse of `stream_of`."""
-    pairs = np.ascontiguousarray(stream.astype(np.int32)).view(np.int16).reshape(-1, 3, 2, 2)
-    rows = np.stack([pairs[..., 0, 0], pairs[..., 0, 1], pairs[..., 1, 1]], 2)
-    return rows[:, ::-1, ::-1].transpose(1, 2, 0).astype(np.int8)
-
-
-def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The node that stands for a gradient, in bands of so many rows, and the constant that it adds. Raises NotProved."""
+    forward: the layer with its kernel, and the stream of this; None where it has none. Without bands of its own the gradient gets a stream.
+    """
     layer = node.op
     assert isinstance(layer, DepthwiseInputGradient)
     window, channels = layer.window, layer.x_shape[3]
@@ -107,8 +98,11 @@ def packed_depthwise_gradient(rows: int, node: Node, t: NodeTypes, values: Mappi
         return replace(node, op=op), [], ""
     constant = values[node.inputs["weights"]].data
     assert constant is not None
-    stream = stream_of(constant.astype(np.int64).reshape(3, 3, channels).transpose(2, 0, 1))
-    name = f"{node.inputs['weights']}.turned"
-    value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, turned round")
-    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": name}
+    if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.rows:
+        value = forward[1]
+    else:
+        stream = banded_stream(constant.astype(np.int64).reshape(9, channels).T, np.zeros((channels, packing.EPILOGUE), np.int64))
+        name = f"{node.inputs['weights']}.banded"
+        value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, in bands")
+    inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": value.name}
     return replace(node, op=op, inputs=inputs), [value], ""

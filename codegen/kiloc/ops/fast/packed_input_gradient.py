@@ -90,10 +90,15 @@ class StreamedInputGradient(Op):
 @register
 @dataclass(frozen=True)
 class PackedInputGradient(StreamedInputGradient):
-    """stream: int32 [words]: for each phase of the positions (kt/kernels/packed_convolution.h) its taps, last first, of every input channel."""
+    """stream: int32 [words]: for each phase of the positions (kt/kernels/packed_convolution.h) its taps, last first, of every input channel.
+
+    path_limit: what LoRA may add to sums that start from half a unit of the result; 0: not known.
+    """
 
     mnemonic: ClassVar[str] = "packed_input_gradient"
     optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
+
+    path_limit: int = 0
 
     def plain_weights(self, stream: Array) -> Array:
         return unpacked(stream, self.layer.window, self.weights)
@@ -106,6 +111,7 @@ class PackedInputGradient(StreamedInputGradient):
             lora = t.has("lora_du")
             multiplier, shift = op.path_multiplier(self.plain(t))
             fields |= {"path_channels": t.type("lora_a").shape[0] if lora else channels, "path_multiplier": multiplier, "path_shift": shift}
+            fields["path_limit"] = self.path_limit
             fields["path_rows"] = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
             arguments += [Argument(n.inputs[o]) for o in LORA] if lora else [Argument(n.inputs["g"]), "NULL", *(Argument(n.inputs[o]) for o in DELTA)]
             struct, symbol = "kt_packed_path_input_gradient_params", "kt_packed_path_input_gradient_s8"
@@ -200,7 +206,8 @@ def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value],
         raise packing.NotProved(packing.MEMORY)
     if not sums and largest_sum(widest(weights) if t.has(MERGED) else weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
-    op = PackedInputGradient(layer, t.type("weights"), on_stack)
+    limit = INT32_MAX - largest_sum(weights, layer, t) - (1 << layer.shift - 1) if t.has("lora_du") and layer.shift in SHIFTS else 0
+    op = PackedInputGradient(layer, t.type("weights"), on_stack, max(limit, 0))
     if t.has(MERGED):
         return replace(node, op=op), [], ""
     stream = transposed_stream(weights, layer.window)

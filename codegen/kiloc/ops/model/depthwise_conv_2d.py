@@ -269,10 +269,13 @@ class DepthwiseInputGradient(RequantizedGradient):
         return prescale(t.type("weights").channel_scales, self.y_shape[3], gain_headroom(t.has("gain")))
 
     def _scatter(self, g: Array, weights: Array) -> Array:
-        rows = g[:, :, :, None] * weights.reshape(1, 1, 1, -1, weights.shape[-1])
-        if weights.shape[-1] > self.x_shape[3]:
-            rows = rows.reshape(g.shape[0], -1, self.x_shape[3], weights.shape[-1] // self.x_shape[3]).sum(3)
-        return self.window.scatter(rows, (g.shape[0], *self.x_shape[1:]))
+        several, channels = weights.shape[-1] // self.x_shape[3], self.x_shape[3]
+
+        def part(tap: int) -> Array:
+            products: Array = g * weights.reshape(-1, weights.shape[-1])[tap]
+            return products.reshape(*g.shape[:3], channels, several).sum(4) if several > 1 else products
+
+        return self.window.scattered(part, (g.shape[0], *self.x_shape[1:]), np.result_type(g, weights))
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         g = batch(e, "g", *self.y_shape[1:])

@@ -9,7 +9,8 @@
 
 and on the server `flower.ExactAdapters(like).start(grid, flower.packed(like), num_rounds=5)`. `kilotune federated new` writes an app with both.
 
-Between server and clients travel files of adapters, as bytes, and nothing else of the model.
+Between server and clients travel files of adapters, as bytes, and nothing else of the model; where the server takes sums alone
+(`flower.SummedUpdates`), clients send integers instead.
 """
 
 from .clients import evaluate_reply, first_adapter, open_device, samples_of, share, train_reply
@@ -17,7 +18,9 @@ from .naming import NAMES, strategy, strategy_of
 from .records import packed, sender, unpacked
 from .replies import Streaming
 from .rounds import Rounds, judge_of
+from .secure import secure_mod
 from .strategies import AdapterStrategy, ExactAdapters, Requantized, RuledAdapters
+from .summed import SummedUpdates
 
 __all__ = [
     "NAMES",
@@ -27,12 +30,14 @@ __all__ = [
     "Rounds",
     "RuledAdapters",
     "Streaming",
+    "SummedUpdates",
     "evaluate_reply",
     "first_adapter",
     "judge_of",
     "open_device",
     "packed",
     "samples_of",
+    "secure_mod",
     "sender",
     "share",
     "strategy",

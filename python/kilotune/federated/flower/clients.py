@@ -15,7 +15,10 @@ from ...building import open_build
 from ...data import Wanted, load
 from ...devices import DataWarning, Device, DeviceError
 from ..real import drawn_back
+from . import simulated
 from .records import ARRAYS, CLIENT, CONFIG, METRICS, NAME, SAMPLES, packed, unpacked
+from .updates import Wanted as WantedUpdate
+from .updates import put_update
 
 ROUND, PROXIMAL = "server-round", "proximal-mu"
 """What servers say of a round, as Flower calls it."""
@@ -25,13 +28,14 @@ def open_device(context: Context) -> Device:
     """The device that a SuperNode was started for: "device" of its configuration, "host" where it names none, and "baud" of a serial port.
 
     It runs the build that "build" names there, else the one of the run's configuration. Of simulated clients the first "simulated-boards" of the
-    run's configuration are emulated boards, its "simulated-board".
+    run's configuration are emulated boards, its "simulated-board"; the others take turns on a device that stays open behind the `with` block.
     """
     node, config, folder = context.node_config, context.run_config, _setting(context, "build")
     options = {"baud": int(node["baud"])} if "baud" in node else {}
     emulated = "partition-id" in node and int(node["partition-id"]) < int(config.get("simulated-boards", 0))
     otherwise = config.get("simulated-board", "host") if emulated else "host"
-    return open_build(folder).open(str(node.get("device", otherwise)), **options)
+    name = str(node.get("device", otherwise))
+    return simulated.host(folder) if "partition-id" in node and name == "host" else open_build(folder).open(name, **options)
 
 
 def _setting(context: Context, name: str) -> str:
@@ -52,16 +56,21 @@ def train_reply(message: Message, device: Device, x: Any, y: Any, name: str = ""
 
     name: what the server's log calls this client. options: as `Device.fit` takes them; an epoch, without samples held out, in an order that the
     number of the round decides, where they say nothing else. With "proximal-mu" in the message, as FedProx sends it, each epoch is followed by the
-    proximal step of `kilotune.federated.drawn_back`. Whatever fails is raised and so is the answer: the server leaves this client out and logs why,
+    proximal step of `kilotune.federated.drawn_back`; where the server asks for an update instead of the adapter (`flower.SummedUpdates`), that is
+    the answer. Whatever fails is raised and so is the answer: the server leaves this client out and logs why,
     and the device has the adapter that it had before.
     """
     before = device.export_adapter()
     asked = {"epochs": 1, "seed": int(_said(message, ROUND)), "hold_out": 0.0, "progress": False, **options}
     try:
-        shared = unpacked(message.content.array_records[ARRAYS])
+        wanted, shared = WantedUpdate.by(message), unpacked(message.content.array_records[ARRAYS])
         device.reset()
         device.load_adapter(shared)
         loss = _trained(device, shared, x, y, _said(message, PROXIMAL), asked)
+        if wanted is not None:
+            reply = _answer(message, name, {"loss": loss}, _count(x))
+            put_update(reply, wanted, device, shared)
+            return reply
         trained = device.export_adapter()
     except BaseException:
         with suppress(DeviceError):  # of a board that is gone, or takes signed adapters alone: what went wrong first is the answer
@@ -123,7 +132,8 @@ def samples_of(device: Device, context: Context, judged: bool = False) -> tuple[
     Where it names none, in a simulation, its share of the file of the run's configuration. judged: every fifth of them, which `train` leaves out.
     """
     own = "data" in context.node_config
-    found = load(_setting(context, "data"), "the data", Wanted.by(device.manifest))
+    path, wanted = _setting(context, "data"), Wanted.by(device.manifest)
+    found = load(path, "the data", wanted) if own else simulated.samples(path, device.manifest)
     mine = np.arange(len(found)) if own else share(len(found), context)
     fifth = np.arange(len(mine)) % 5 == 4
     rows = mine[fifth] if judged and fifth.any() else mine[~fifth]

@@ -13,7 +13,9 @@ from kiloc import CompileError
 
 from ...adapters import Adapter
 from .. import products, real
+from ..spending import DELTA, Ledger
 from .strategies import AdapterStrategy, ExactAdapters, Requantized, RuledAdapters
+from .summed import SummedUpdates
 
 INNER: dict[str, Callable[..., of_flower.FedAvg]] = {
     "fedavg": of_flower.FedAvg,
@@ -61,7 +63,8 @@ def strategy_of(config: Mapping[str, Any], like: Adapter, rounds_before: int = 0
     """The strategy that a run's configuration names, as `kilotune federated new` writes it.
 
     config: "strategy"; "fraction-train" and "fraction-evaluate" of the clients, and "min-clients"; "proximal-mu" of fedprox;
-    "server-learning-rate" of fedadam and fedyogi; "window".
+    "server-learning-rate" of fedadam and fedyogi; "window". "secure-aggregation" with "secure-shares", and "privacy-clip" with "privacy-noise",
+    "privacy-epsilon" and "privacy-delta", make it `SummedUpdates`; what noisy rounds give away is kept beside the file that "result" names.
     """
     name = str(config.get("strategy", "exact"))
     own: dict[str, Any] = {}
@@ -71,7 +74,29 @@ def strategy_of(config: Mapping[str, Any], like: Adapter, rounds_before: int = 0
         own = {"eta": float(config.get("server-learning-rate", SERVER_RATE))}
     least = int(config.get("min-clients", 2))
     fraction = float(config.get("fraction-evaluate", 1.0))
-    return strategy(
-        name, like, own, fraction_train=float(config.get("fraction-train", 1.0)), fraction_evaluate=fraction, min_train_nodes=least,
-        min_evaluate_nodes=least if fraction else 0, min_available_nodes=least, rounds_before=rounds_before, window=int(config.get("window", 0)),
+    options: dict[str, Any] = {
+        "fraction_train": float(config.get("fraction-train", 1.0)), "fraction_evaluate": fraction, "min_train_nodes": least,
+        "min_evaluate_nodes": least if fraction else 0, "min_available_nodes": least, "rounds_before": rounds_before,
+        "window": int(config.get("window", 0)),
+    }  # fmt: skip
+    summed = _sums(config)
+    if not summed:
+        return strategy(name, like, own, **options)
+    if name != "exact":
+        what = f"needs each client's adapter, and {' and '.join(summed)} leave the server a sum"
+        raise CompileError(f"strategy={name!r}", what, 'set strategy = "exact", or leave these out')
+    noise, delta = float(config.get("privacy-noise", 0.0)), float(config.get("privacy-delta", DELTA))
+    if not 0 < delta < 1:
+        raise CompileError(f"privacy-delta={delta}", "is no probability between 0 and 1", "take one below 1 / clients: 1e-5, for example")
+    kept = f"{config['result']}.privacy.json" if config.get("result") else None
+    clip = float(config.get("privacy-clip", 0))
+    return SummedUpdates(
+        like, secure=bool(config.get("secure-aggregation", False)), clip=int(clip) if clip.is_integer() else clip, noise=noise,  # type: ignore[arg-type]
+        budget=float(config.get("privacy-epsilon", 0.0)), shares=int(config.get("secure-shares", 0)), ledger=Ledger(kept, delta) if noise else None,
+        **options,
     )  # fmt: skip
+
+
+def _sums(config: Mapping[str, Any]) -> list[str]:
+    """Settings with which the server takes sums of updates."""
+    return [key for key in ("secure-aggregation", "privacy-clip", "privacy-noise", "privacy-epsilon") if config.get(key)]

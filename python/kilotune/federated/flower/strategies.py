@@ -57,7 +57,11 @@ class AdapterStrategy(FedAvg):  # type: ignore[misc, unused-ignore]
 
     def start(self, grid: Grid, initial_arrays: ArrayRecord, *arguments: Any, **options: Any) -> Result:
         """As Flower's, but that replies are taken as they come."""
-        return super().start(cast(Grid, Streaming(grid, self.window)), initial_arrays, *arguments, **options)
+        return super().start(cast(Grid, self._transport(grid)), initial_arrays, *arguments, **options)
+
+    def _transport(self, grid: Grid) -> Streaming:
+        """What rounds send by."""
+        return Streaming(grid, self.window)
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) -> Iterable[Message]:
         asked: Iterable[Message] = super().configure_train(server_round + self.rounds_before, arrays, config, grid)

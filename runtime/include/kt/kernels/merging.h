@@ -49,8 +49,8 @@ void kt_merge_weights(const kt_merging_params *params, const int8_t *delta, cons
 /* The same, with kt_conv2d_params.offset_sums. */
 void kt_merge_offsets(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int8_t *weights, int32_t *offset_sums);
 
-/* kt_conv2d_input_gradient_params.transposed. */
-void kt_merge_transposed(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int8_t *transposed);
+/* The first, and kt_conv2d_input_gradient_params.transposed: kernels read one of them. */
+void kt_merge_transposed(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int8_t *weights, int8_t *transposed);
 
 /* kt_packed_conv2d_params and kt_packed_conv2d_lora_params: stream and fold, of channels rounded up to 4. */
 void kt_merge_packed(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
@@ -62,12 +62,10 @@ void kt_merge_packed_gradient(const kt_merging_params *params, const int8_t *del
  * kt_triple_input_gradient_params.stream. */
 void kt_merge_triple(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
 
-/* kt_packed_depthwise_params: stream and fold, with rows and without. */
+/* kt_packed_depthwise_params: stream and fold, with rows and without; of the first with fold NULL
+ * kt_banded_depthwise_input_gradient_params.stream. */
 void kt_merge_banded_depthwise(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
 void kt_merge_packed_depthwise(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);
-
-/* kt_banded_depthwise_input_gradient_params.stream. */
-void kt_merge_banded_gradient(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream);
 
 /* kt_triple_depthwise_params: stream and fold. */
 void kt_merge_triple_depthwise(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold);

@@ -95,6 +95,26 @@ void kt_packed_conv2d_lora_scaled_s8(const kt_packed_conv2d_lora_params *params,
                                      const int8_t *u, const int8_t *b, const int8_t *u_range, const int8_t *b_exponent,
                                      const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
+/* layer               as for a layer without LoRA; fold NULL: the bias is frozen
+ * addend_limit        an addend beyond it leaves every result at its clamp, whatever the bias within bias_limit
+ * addend              of each channel the addend_multiplier of kt_conv2d_params and its addend_shift less least_shift, which is the least of all
+ * rank                as there
+ * An addend that is shifted to the right is within rank * 2^13: beside a trained bias beyond bias_limit it makes no difference. */
+typedef struct {
+    kt_packed_conv2d_params layer;
+    const int32_t *addend;
+    int32_t least_shift;
+    int32_t addend_limit;
+    int32_t rank;
+} kt_packed_lora_params;
+
+/* kt_conv2d_lora_s8 where the clamp is all of int8, and under a ReLU as kt_packed_conv2d_relu_s8: the product starts from the bias and the addend
+ * of each position, and requantises. scratch: as without LoRA, never NULL. */
+void kt_packed_lora_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                       const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+void kt_packed_lora_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                            const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
+
 /* rows: as in kt_conv2d_params. packed_rows: rows of the delta, where scratch has room for them behind the panel, 0 where it has none. */
 typedef struct {
     kt_packed_conv2d_lora_params layer;
@@ -135,7 +155,7 @@ void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *p
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 /* kt_conv2d_path_input_gradient_s8 without a gain, in the same way, always with scratch. path_channels, path_multiplier, path_shift, path_rows: as
- * there. Of a delta path_g is g, over which dx may lie as without a path. */
+ * there. path_limit: what LoRA may add before sums with half a unit of the result leave int32; 0: not known. Of a delta path_g is g, over which dx may lie as without a path. */
 typedef struct {
     kt_window window;
     const int32_t *stream;
@@ -145,6 +165,7 @@ typedef struct {
     int32_t path_channels;
     int32_t path_multiplier;
     int32_t path_shift;
+    int32_t path_limit;
     const int16_t *path_rows;
 } kt_packed_path_input_gradient_params;
 

@@ -61,7 +61,7 @@ void kt_banded_depthwise_strided_scaled_s8(const kt_packed_depthwise_params *par
 
 /* kt_depthwise_input_gradient_s8, of a 3x3 window of stride 1 with a border of 1 on all sides, one result an input channel.
  *
- * stream              for each channel the pairs (w0, w1) and (w1, w2) of three kernel rows as int16, taps turned round
+ * stream              that of kt_banded_depthwise_s8, which may be the same; only the words of its weights are read
  * prescale            [channels]; shift in [2, 31]; the rest as kt_depthwise_input_gradient_params
  * rows                of a band, 4 or 2
  * scratch             96 * (ceil(width / 2) + 1) + width * channels bytes

@@ -17,6 +17,22 @@ typedef struct {
 /* gradient[i] = 0: where each sample updates at once, a gradient starts in the arena instead of an accumulator. */
 void kt_clear_gradient(const kt_clear_gradient_params *params, float *gradient);
 
+/* A trained tensor [outer, channels, block] of which some channels are computed with, `count` of them, in ascending order. block: bytes of
+ * what is taken, elements of a gradient. */
+typedef struct {
+    int32_t outer;
+    int32_t channels;
+    int32_t count;
+    int32_t block;
+    const int16_t *chosen;
+} kt_some_channels_params;
+
+/* y[o, i] = x[o, chosen[i]]. */
+void kt_take_channels(const kt_some_channels_params *params, const void *x, void *y);
+
+/* accumulator[o, chosen[i]] += part[o, i]. */
+void kt_add_channels(const kt_some_channels_params *params, const float *part, float *accumulator);
+
 /* scale: real value of one unit of the sums, without the exponents. */
 typedef struct {
     int32_t positions;

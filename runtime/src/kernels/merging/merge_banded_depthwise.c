@@ -1,4 +1,4 @@
-/* 3x3 depthwise weights with a merged delta: for each channel three kernel rows as the bytes {w1, w0, w2, w1}, then its requantisation. */
+/* 3x3 depthwise weights with a merged delta: for each channel three kernel rows as the bytes {w1, w0, w2, w1}, then its requantisation, or 0. */
 #include "merging.h"
 
 void kt_merge_banded_depthwise(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent, int32_t *stream, int32_t *fold)
@@ -13,7 +13,9 @@ void kt_merge_banded_depthwise(const kt_merging_params *params, const int8_t *de
             *stream++ = (int32_t)(low | ((uint32_t)w0 & 0xFF) << 8 | ((uint32_t)w2 & 0xFF) << 16 | low << 24);
             sum += w0 + w1 + w2;
         }
-        fold[c] = params->offset * sum;
+        if (fold != NULL) {
+            fold[c] = params->offset * sum;
+        }
         stream = kt_merged_epilogue(params, c, stream);
     }
 }

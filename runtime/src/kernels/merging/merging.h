@@ -166,12 +166,12 @@ static inline kt_merged_channel kt_merged_channel_of(const kt_merging_params *pa
     return found;
 }
 
-/* The words of a channel's requantisation, 0 for one that is none. */
+/* The words of a channel's requantisation, 0 where it has none. */
 static inline int32_t *kt_merged_epilogue(const kt_merging_params *params, int32_t channel, int32_t *to)
 {
     int32_t i;
     for (i = 0; i < 3; i++) {
-        *to++ = channel < params->channels ? params->epilogue[3 * channel + i] : 0;
+        *to++ = params->epilogue != NULL && channel < params->channels ? params->epilogue[3 * channel + i] : 0;
     }
     return to;
 }

@@ -15,13 +15,17 @@
 #ifndef KT_WITH_GAIN
 #define KT_WITH_GAIN 0
 #endif
+/* 1 in kernels whose sums start from something else at each of both positions. */
+#ifndef KT_STARTS_OF_EACH
+#define KT_STARTS_OF_EACH 0
+#endif
 /* Several products in one file: each kernel has a copy of the walk that calls its own. */
-#if KT_WITH_GAIN
+#if KT_WITH_GAIN || KT_STARTS_OF_EACH
 #define KT_WALK KT_INLINE
 #else
 #define KT_WALK static inline
 #endif
-enum { KT_START_WORDS = KT_WITH_GAIN ? KT_QUAD + KT_EPILOGUE : KT_QUAD }; /* of four channels */
+enum { KT_START_WORDS = KT_QUAD + (KT_WITH_GAIN ? KT_EPILOGUE : KT_STARTS_OF_EACH ? KT_QUAD : 0) }; /* of four channels */
 
 static inline const int32_t *kt_start_of(const kt_packed_conv2d_params *params, const int32_t *bias, int32_t *start)
 {

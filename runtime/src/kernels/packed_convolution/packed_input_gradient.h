@@ -402,34 +402,38 @@ static inline void kt_walk_rows(const kt_gradient_walk *walk)
     }
 }
 
+/* The panel of two positions of a 1x1 window, or of one where no more are left. */
+static inline void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t position, int32_t direction, int32_t left)
+{
+    const int32_t channels = walk->from.window->output[KT_CHANNELS], shift = walk->from.prescale_shift;
+    const int8_t *const g = walk->from.g + position * channels, *const other = g + direction * channels;
+    int32_t *word = walk->panel;
+    if (shift == KT_USUAL_SHIFT && channels % 4 == 0 && left > 1) {
+        int32_t c;
+        for (c = 0; c < channels; c += 4, word += 4) {
+            kt_scale_two(g + c, other + c, walk->from.prescale + c, word);
+        }
+        return;
+    }
+    kt_fill_scaled(g, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, word);
+    if (left > 1) {
+        kt_fill_scaled(other, walk->from.prescale, channels, (int32_t)(UINT32_C(1) << (shift - 1)), shift, word + 1);
+    }
+}
+
 /* A 1x1 window: what a position receives lies where it does, without a border. */
 static inline void kt_walk_pointwise(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
-    const int32_t channels = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS];
-    const int32_t pairs = kt_channel_pairs(channels), prescale_shift = walk->from.prescale_shift;
-    const int32_t half = (int32_t)(UINT32_C(1) << (prescale_shift - 1));
+    const int32_t depth = window->input[KT_CHANNELS], pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
     const int32_t direction = kt_direction(walk->from.g, walk->dx);
     const int32_t stride = direction * depth;
-    const int usual = prescale_shift == KT_USUAL_SHIFT && channels % 4 == 0;
     const int32_t rounding[2] = {(int32_t)(UINT32_C(1) << (walk->shift - 1)), walk->shift};
     int32_t left = window->input[KT_Y] * window->input[KT_X];
-    const int8_t *g = walk->from.g + (direction > 0 ? 0 : left - 1) * channels;
-    int8_t *dx = walk->dx + (direction > 0 ? 0 : left - 1) * depth;
-    for (; left > 0; left -= 2, dx += 2 * stride) {
-        int32_t *word = walk->panel;
-        if (usual && left > 1) {
-            const int8_t *const other = g + direction * channels;
-            int32_t c;
-            for (c = 0; c < channels; c += 4, word += 4) {
-                kt_scale_two(g + c, other + c, walk->from.prescale + c, word);
-            }
-            g = other + direction * channels;
-        } else {
-            for (; word < walk->panel + 2 && word < walk->panel + left; word++, g += direction * channels) {
-                kt_fill_scaled(g, walk->from.prescale, channels, half, prescale_shift, word);
-            }
-        }
+    int32_t position = kt_first(direction, left);
+    int8_t *dx = walk->dx + position * depth;
+    for (; left > 0; left -= 2, position += 2 * direction, dx += 2 * stride) {
+        kt_fill_pointwise(walk, position, direction, left);
         kt_product_gradient(dx, left > 1 ? stride : 0, dx + depth, rounding, walk->panel, pairs, walk->stream);
     }
 }

@@ -3,6 +3,10 @@
 #include "kt/kernels/packed_convolution.h"
 #include "packed_input_gradient.h"
 
+#if KT_DSP
+#include "dsp/path_starts.h"
+#endif
+
 void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params *params, const int8_t *g,
                                       const int8_t *path_g, const int8_t *path_exponent, const int8_t *path_weights,
                                       const int8_t *weights_exponent, int8_t *dx, void *scratch)
@@ -12,5 +16,11 @@ void kt_packed_path_input_gradient_s8(const kt_packed_path_input_gradient_params
                           params->path_shift + exponent};
     const kt_gradient_walk walk = {{&params->window, g, params->prescale, params->prescale_shift}, params->stream, params->shift,
                                    &path, dx, scratch};
+#if KT_DSP
+    if (kt_starts_with_path(&walk, params->path_limit)) {
+        kt_walk_started(&walk);
+        return;
+    }
+#endif
     kt_walk_gradient(&walk);
 }

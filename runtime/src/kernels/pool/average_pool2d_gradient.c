@@ -4,7 +4,8 @@
  *     m = (2^15 * smallest_count + count / 2) / count
  *
  * Channels are taken in blocks, so that a window's m is found once a block and the sums lie on the stack. A position that
- * the same windows cover as its neighbour is a copy of it: most of them, since windows of pools seldom overlap. */
+ * the same windows cover as its neighbour is a copy of it: most of them, since windows of pools seldom overlap. What remains is little: it is
+ * compiled for size (cold), as loading and writing adapters are. */
 #include "kt/kernels/pool.h"
 #include "../convolution/input_gradient.h"
 
@@ -47,7 +48,7 @@ static int is_like_previous(const kt_window *window, int axis, int32_t i)
            kt_output_at(window, axis, i - 1, last) < 0;
 }
 
-void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, int8_t *dx)
+__attribute__((cold)) void kt_average_pool2d_gradient_s8(const kt_pool2d_gradient_params *params, const int8_t *g, int8_t *dx)
 {
     const kt_window *window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];

@@ -75,12 +75,17 @@
 #define KT_NEXT_CHANNEL KT_NEXT_CHANNEL_OF("24")
 #define KT_NEXT_CHANNEL_STRIDED KT_NEXT_CHANNEL_OF("20")
 
-/* The same of a gradient: weights as they are, one shift, sums that start from half a unit. */
+/* The same of a gradient: its pairs are (w2, w1) and (w1, w0) of the kernel rows from the last one on, as they are; one shift, sums that start
+ * from half a unit. */
 #define KT_NEXT_GRADIENT_CHANNEL \
     "5:\n\t" \
     "ldr r12, " KT_STREAM "\n\t" \
-    "ldm r12!, {r4-r9}\n\t" \
+    "ldm r12, {r0-r2}\n\t" \
+    "add r12, #24\n\t" \
     "str r12, " KT_STREAM "\n\t" \
+    "sxtb16 r4, r2, ror #16\n\t"  "sxtb16 r5, r2, ror #24\n\t" \
+    "sxtb16 r6, r1, ror #16\n\t"  "sxtb16 r7, r1, ror #24\n\t" \
+    "sxtb16 r8, r0, ror #16\n\t"  "sxtb16 r9, r0, ror #24\n\t" \
     "ldr r12, " KT_BIASES "\n\t" \
     "ldm r12, {r0, r1}\n\t" \
     "str r0, " KT_BIAS "\n\t" \

@@ -205,8 +205,9 @@
 #define KT_FOUR_BYTES(a, b, c, d) \
     "bfi " a ", " b ", #8, #8\n\t" "bfi " a ", " c ", #16, #8\n\t" "bfi " a ", " d ", #24, #8\n\t" \
     "qsub8 " a ", " a ", r1\n\t" "sadd8 " a ", " a ", r1\n\t" /* one less and one more, of which the first saturates */
-#define KT_LIMITED_SUMS \
-    "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0, #4]\n\t" "mov r1, #0x01010101\n\t" \
+#define KT_LIMITED_SUMS "ldr r0, " KT_BIAS "\n\t" "ldr r0, [r0, #4]\n\t" KT_LIMIT_SUMS
+#define KT_LIMIT_SUMS \
+    "mov r1, #0x01010101\n\t" \
     KT_SHIFTED("r4") KT_SHIFTED("r5") KT_SHIFTED("r6") KT_SHIFTED("r7") \
     KT_SHIFTED("r8") KT_SHIFTED("r9") KT_SHIFTED("r10") KT_SHIFTED("r11") \
     KT_FOUR_BYTES("r4", "r5", "r6", "r7") KT_FOUR_BYTES("r8", "r9", "r10", "r11")

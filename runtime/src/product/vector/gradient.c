@@ -18,7 +18,7 @@ void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
     int8_t *to = result;
     for (; to != (const int8_t *)end; to += 4, stream += 2 * pairs) {
         kt_four_lanes sums[2];
-        kt_two_sums(start, stream, panel, pairs, 1, sums);
+        kt_two_sums(start, 0, stream, panel, pairs, 1, sums);
         if (stride != 0) {
             store(to + stride, sums[1], bias[1]);
         }

@@ -26,14 +26,13 @@ KT_INLINE void kt_add_words_of(kt_position_sums sums[2], kt_lanes words, kt_lane
     kt_add_pairs_of(&sums[1], kt_odd_twice(panel), first, second);
 }
 
-/* The sums of two positions and four channels; start [4]. */
-KT_INLINE void kt_two_sums(const int32_t *start, const int32_t *stream, const int32_t *panel, int32_t pairs, int exact,
+/* The sums of two positions and four channels; start [4], of the second position `next` words further. */
+KT_INLINE void kt_two_sums(const int32_t *start, int32_t next, const int32_t *stream, const int32_t *panel, int32_t pairs, int exact,
                            kt_four_lanes result[2])
 {
     const kt_position_sums none = {kt_no_lanes(), kt_no_lanes()};
     kt_position_sums sums[2] = {none, none};
     const int32_t words = 2 * pairs, whole = words & -KT_LANES;
-    const kt_four_lanes from = kt_load_four(start);
     int32_t i;
     for (i = 0; i < whole; i += KT_LANES) {
         kt_add_words_of(sums, kt_load_lanes(stream + i), kt_load_lanes(panel + i), exact);
@@ -42,18 +41,18 @@ KT_INLINE void kt_two_sums(const int32_t *start, const int32_t *stream, const in
         kt_add_words_of(sums, kt_load_some(stream + i, words - whole), kt_load_some(panel + i, words - whole), exact);
     }
     for (i = 0; i < 2; i++) {
-        result[i] = kt_add_four(from, kt_quad_of(sums[i].ac, sums[i].bd));
+        result[i] = kt_add_four(kt_load_four(start + i * next), kt_quad_of(sums[i].ac, sums[i].bd));
     }
 }
 
-/* int8 results of two positions. scaled: the epilogue stands behind the bias. */
-KT_INLINE void kt_vector_results(kt_product p, int32_t negative, int scaled)
+/* int8 results of two positions. */
+KT_INLINE void kt_vector_results(kt_product p, int32_t negative, kt_bias_kind kind)
 {
     int8_t *result = p.result;
-    for (; result != (const int8_t *)p.end; result += 4, p.bias += scaled ? 4 + KT_EPILOGUE_WORDS : 4) {
-        const kt_epilogues epilogues = kt_epilogues_of(scaled ? p.bias + 4 : p.stream + 2 * p.pairs);
+    for (; result != (const int8_t *)p.end; result += 4, p.bias += kt_bias_words(kind)) {
+        const kt_epilogues epilogues = kt_epilogues_of(kind == KT_BIAS_SCALED ? p.bias + 4 : p.stream + 2 * p.pairs);
         kt_four_lanes sums[2];
-        kt_two_sums(p.bias, p.stream, p.panel, p.pairs, 0, sums);
+        kt_two_sums(p.bias, kind == KT_BIAS_OF_EACH ? 4 : 0, p.stream, p.panel, p.pairs, 0, sums);
         if (p.stride != 0) {
             kt_store_bytes(result + p.stride, kt_four_results(sums[1], &epilogues, negative));
         }
@@ -68,7 +67,7 @@ KT_INLINE void kt_vector_totals(kt_product p, int exact)
     int8_t *result = p.result;
     for (; result != (const int8_t *)p.end; result += 16, p.bias += 4, p.stream += 2 * p.pairs) {
         kt_four_lanes sums[2];
-        kt_two_sums(p.bias, p.stream, p.panel, p.pairs, exact, sums);
+        kt_two_sums(p.bias, 0, p.stream, p.panel, p.pairs, exact, sums);
         if (p.stride != 0) {
             memcpy(result + p.stride, &sums[1], sizeof sums[1]);
         }

@@ -6,6 +6,7 @@
 
 #if KT_DSP && !KT_MVE
 
+#include "../../../product/dsp/text.h"
 #include "four_rows.h"
 
 /* sum + products of four values with four weights */
@@ -69,14 +70,24 @@ static int32_t patch_sums(const kt_patch *patch, const int8_t *x, const int8_t *
 }
 
 /* The values under a window in the order of the weights, with the zero point in the border. */
-static void copy_patch(const kt_patch *patch, const int8_t *x, int32_t outside, int32_t size, int8_t *panel)
+static __attribute__((noinline)) void copy_patch(const kt_patch *patch, const int8_t *x, int32_t outside, int32_t size, int8_t *panel)
 {
+    const int32_t length = patch->length, rows = patch->rows, spans = patch->spans;
+    const int8_t *from = x + patch->x;
+    int8_t *to = panel + patch->w;
     int32_t row, span;
-    memset(panel, outside, (size_t)size);
-    for (row = 0; row < patch->rows; row++) {
-        for (span = 0; span < patch->spans; span++) {
-            memcpy(panel + (patch->w + row * patch->row_w + span * patch->span_w), x + (patch->x + row * patch->row_x + span * patch->span_x),
-                   (size_t)patch->length);
+    if (rows * spans * length < size) {
+        memset(panel, outside, (size_t)size);
+    }
+    if (length == 4 && spans == 1) { /* as of first layers, where a call for each takes longest */
+        for (row = 0; row < rows; row++, from += patch->row_x, to += patch->row_w) {
+            kt_store_word(to, kt_load_word(from));
+        }
+        return;
+    }
+    for (row = 0; row < rows; row++) {
+        for (span = 0; span < spans; span++) {
+            memcpy(to + (row * patch->row_w + span * patch->span_w), from + (row * patch->row_x + span * patch->span_x), (size_t)length);
         }
     }
 }
@@ -104,6 +115,77 @@ static inline void project_block(block *p, const int8_t *x, int8_t *u)
     }
 }
 
+#ifdef __OPTIMIZE__
+/* Whether a block has four kernels of whole fours of values, and results that one shift and a saturation round: start then has half a unit. */
+static int rounds_in_sum(const block *p)
+{
+    return p->count == KT_ROWS && p->size % 4 == 0 && p->low == -127 && (uint32_t)(p->shift - 1) < 24;
+}
+
+/* Four values of four rows: r1 and r8 move on. */
+#define PROJECT_FOUR \
+    "ldr r11, [r1], #4\n\t" \
+    "sxtb16 r9, r11\n\t" \
+    "sxtb16 r10, r11, ror #8\n\t" \
+    "ldrd r11, r12, [r8], #8\n\t" "smlad r4, r11, r9, r4\n\t" "smlad r4, r12, r10, r4\n\t" \
+    "ldrd r11, r12, [r8], #8\n\t" "smlad r5, r11, r9, r5\n\t" "smlad r5, r12, r10, r5\n\t" \
+    "ldrd r11, r12, [r8], #8\n\t" "smlad r6, r11, r9, r6\n\t" "smlad r6, r12, r10, r6\n\t" \
+    "ldrd r11, r12, [r8], #8\n\t" "smlad r7, r11, r9, r7\n\t" "smlad r7, r12, r10, r7\n\t"
+
+/* `positions` vectors behind one another; results `step` bytes apart. Returns not 0 where a value was limited: SSAT sets the flag Q, and what became
+ * -127 differs. Registers: r0 the block, r1 x, r3 what differs, r4 to r7 sums, r8 and lr the words and their end; on the stack u and positions. */
+static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, const int8_t *x, int32_t positions, int8_t *u, int32_t step)
+{
+    __asm__ volatile("push {r4-r11, lr}\n\t"
+                     "strd r3, r2, [sp, #-8]!\n\t"
+                     "mov r3, #0\n\t"
+                     "msr APSR_nzcvq, r3\n\t"
+                     "1:\n\t"
+                     "add r2, r0, %[start]\n\t"
+                     "ldm r2, {r4-r7}\n\t"
+                     "ldr r8, [r0, %[words]]\n\t"
+                     "ldr r9, [r0, %[size]]\n\t"
+                     "add lr, r8, r9, lsl #3\n\t"
+                     "b 3f\n\t"
+                     "2:\n\t" PROJECT_FOUR
+                     "3:\n\t" /* until what is left is a multiple of 16 values */
+                     "sub r2, lr, r8\n\t"
+                     "lsls r2, r2, #25\n\t"
+                     "bne 2b\n\t"
+                     "b 5f\n\t"
+                     "4:\n\t" PROJECT_FOUR PROJECT_FOUR PROJECT_FOUR PROJECT_FOUR
+                     "5:\n\t"
+                     "cmp r8, lr\n\t"
+                     "bne 4b\n\t"
+                     "ldr r9, [r0, %[shift]]\n\t"
+                     "mov r10, #0x01010101\n\t"
+                     "asr r4, r9\n\t" "ssat r4, #8, r4\n\t"
+                     "asr r5, r9\n\t" "ssat r5, #8, r5\n\t"
+                     "asr r6, r9\n\t" "ssat r6, #8, r6\n\t"
+                     "asr r7, r9\n\t" "ssat r7, #8, r7\n\t"
+                     "bfi r4, r5, #8, #8\n\t" "bfi r4, r6, #16, #8\n\t" "bfi r4, r7, #24, #8\n\t"
+                     "qsub8 r5, r4, r10\n\t"
+                     "sadd8 r5, r5, r10\n\t"
+                     "eor r4, r4, r5\n\t"
+                     "orr r3, r3, r4\n\t"
+                     "ldrd r11, r12, [sp]\n\t"
+                     "ldr r9, [sp, #44]\n\t"
+                     "str r5, [r11]\n\t"
+                     "add r11, r11, r9\n\t"
+                     "subs r12, r12, #1\n\t"
+                     "strd r11, r12, [sp]\n\t"
+                     "bne.w 1b\n\t"
+                     "mrs r0, APSR\n\t"
+                     "and r0, r0, #0x08000000\n\t"
+                     "orr r0, r0, r3\n\t"
+                     "add sp, #8\n\t"
+                     "pop {r4-r11, pc}\n\t"
+                     :
+                     : [words] "i"(offsetof(block, words)), [start] "i"(offsetof(block, start)), [size] "i"(offsetof(block, size)),
+                       [shift] "i"(offsetof(block, shift)));
+}
+#endif
+
 static __attribute__((noinline)) void project_positions(const kt_down_projection_params *params, block *given, const int8_t *x, int8_t *u)
 {
     const kt_window *const window = &params->window;
@@ -111,6 +193,19 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
     int8_t panel[KT_MOST_VALUES];
     block p = *given;
     int32_t oy, ox;
+#ifdef __OPTIMIZE__
+    const int fours = rounds_in_sum(given);
+    if (fours) {
+        int32_t j;
+        for (j = 0; j < KT_ROWS; j++) {
+            p.start[j] += INT32_C(1) << (p.shift - 1);
+        }
+        if (kt_is_pixel(window)) {
+            given->lost |= project_fours(&p, x, window->output[KT_Y] * window->output[KT_X], u, rank);
+            return;
+        }
+    }
+#endif
     if (kt_is_pixel(window)) {
         for (oy = window->output[KT_Y] * window->output[KT_X]; oy > 0; oy--, x += size, u += rank) {
             project_block(&p, x, u);
@@ -123,6 +218,12 @@ static __attribute__((noinline)) void project_positions(const kt_down_projection
         for (ox = 0; ox < window->output[KT_X]; ox++, u += rank) {
             const kt_patch patch = kt_patch_of(window, rows, kt_taps_at(window, KT_X, ox));
             copy_patch(&patch, x, -params->input_offset, size, panel);
+#ifdef __OPTIMIZE__
+            if (fours) {
+                p.lost |= project_fours(&p, panel, 1, u, rank);
+                continue;
+            }
+#endif
             project_block(&p, panel, u);
         }
     }

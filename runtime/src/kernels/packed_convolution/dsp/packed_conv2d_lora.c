@@ -4,41 +4,11 @@
 
 #if KT_DSP
 
+#include "doubled_products.h"
 #include "packed_sums.h"
 
 /* Doubled products of so many codes at most, shifted left so far at most, have less than 30 bits. */
 enum { SMALL_RANK = 16, LARGEST_LEFT = 10 };
-
-/* u of one position, rank 4, doubled. */
-typedef struct {
-    uint32_t even, odd;
-} four_u;
-
-static inline four_u doubled_four(const int8_t *u)
-{
-    const uint32_t word = kt_load_word(u);
-    const uint32_t even = kt_even(word), odd = kt_odd(word);
-    const four_u result = {kt_add_halves(even, even), kt_add_halves(odd, odd)};
-    return result;
-}
-
-/* 2 sum_j b[j] * u[j] of two positions; b is read once. */
-static inline void doubled_products(const int8_t *b, const int8_t *u0, const int8_t *u1, int32_t rank, int32_t twice[2])
-{
-    int32_t sum0 = 0, sum1 = 0;
-    for (; rank >= 4; rank -= 4, b += 4, u0 += 4, u1 += 4) {
-        const uint32_t word = kt_load_word(b), word0 = kt_load_word(u0), word1 = kt_load_word(u1);
-        const uint32_t even = kt_even(word), odd = kt_odd(word);
-        sum0 = kt_add_products(odd, kt_odd(word0), kt_add_products(even, kt_even(word0), sum0));
-        sum1 = kt_add_products(odd, kt_odd(word1), kt_add_products(even, kt_even(word1), sum1));
-    }
-    for (; rank > 0; rank--, b++) {
-        sum0 += *b * *u0++;
-        sum1 += *b * *u1++;
-    }
-    twice[0] = 2 * sum0;
-    twice[1] = 2 * sum1;
-}
 
 static __attribute__((noinline, cold)) int32_t any_addend(int32_t twice, int32_t multiplier, int32_t shift)
 {
@@ -74,7 +44,7 @@ static __attribute__((noinline)) void add_four(const kt_trained_sums *trained, c
     const kt_packed_conv2d_lora_params *const params = trained->params;
     const int32_t *const multiplier = params->addend_multiplier, *const bias = trained->bias;
     const int8_t *const shift = params->addend_shift, *const b = trained->b;
-    const four_u u0 = doubled_four(trained->u + 4 * block->position[0]), u1 = doubled_four(trained->u + 4 * block->position[1]);
+    const kt_four_u u0 = kt_doubled_four(trained->u + 4 * block->position[0]), u1 = kt_doubled_four(trained->u + 4 * block->position[1]);
     const int32_t end = block->first + block->count, stride = block->stride, exponent = trained->exponent;
     int32_t *sum = block->sums;
     int32_t c;
@@ -97,7 +67,7 @@ static __attribute__((noinline)) void add_products(const kt_trained_sums *traine
     int32_t c;
     for (c = block->first; c < block->first + block->count; c++, sum++) {
         int32_t twice[2];
-        doubled_products(trained->b + c * rank, u0, u1, rank, twice);
+        kt_doubled_products(trained->b + c * rank, u0, u1, rank, twice);
         add_channel(params->addend_multiplier[c], -(params->addend_shift[c] + trained->exponent), trained->bias[c], twice[0], twice[1],
                     sum, block->stride, rank <= SMALL_RANK ? LARGEST_LEFT : -1);
     }

@@ -5,8 +5,7 @@
 
 #if KT_VECTOR
 #include "finish.h"
-
-enum { RANK_PAIRS = 8, MOST_CODES = 4096 /* words */ };
+#include "lora_pairs.h"
 
 /* B as pairs of its columns: word [pair][channel], and the same pairs of each u. */
 typedef struct {
@@ -14,12 +13,6 @@ typedef struct {
     const int32_t *pairs;
     int32_t count;
 } kt_paired_lora;
-
-/* Two neighbouring codes of a row of B or of u, of which the second may not exist. */
-KT_INLINE int32_t pair_at(const int8_t *row, int32_t j, int32_t rank)
-{
-    return kt_pair_of(row[j], j + 1 < rank ? row[j + 1] : 0);
-}
 
 KT_INLINE void finish_lanes(const kt_paired_lora *lora, const int32_t *u, const int32_t *sums, int32_t c, int8_t *y)
 {
@@ -44,9 +37,9 @@ static void finish_block(const kt_trained_sums *trained, const kt_sums_block *bl
     for (i = 0; i < (block->stride == 0 ? 1 : 2); i++) {
         const int32_t *const sums = block->sums + i * block->stride;
         int8_t *const result = y + block->position[i] * channels;
-        int32_t u[RANK_PAIRS];
+        int32_t u[KT_RANK_PAIRS];
         for (c = 0; c < lora->count; c++) {
-            u[c] = pair_at(trained->u + block->position[i] * rank, 2 * c, rank);
+            u[c] = kt_pair_of_codes(trained->u + block->position[i] * rank, 2 * c, rank);
         }
         for (c = 0; c < whole; c += KT_LANES) {
             finish_lanes(lora, u, sums + c, block->first + c, result);
@@ -63,18 +56,13 @@ void kt_packed_conv2d_lora_s8(const kt_packed_conv2d_lora_params *params, const 
                               int8_t *y, void *scratch)
 {
     kt_paired_lora lora = {kt_trained_sums_of(params, bias, u, b, u_range, b_exponent), NULL, 0};
-    const int32_t channels = params->window.output[KT_CHANNELS], count = u == NULL ? 0 : (params->rank + 1) / 2;
-    int32_t pairs[MOST_CODES];
-    int32_t c, i;
-    if (count > RANK_PAIRS || count * channels > MOST_CODES) {
-        kt_packed_trained_walk(&lora.trained, x, y, scratch, kt_finish_sums);
-        return;
-    }
-    lora.pairs = pairs;
-    lora.count = count;
-    for (c = 0; c < channels; c++) {
-        for (i = 0; i < count; i++) {
-            pairs[i * channels + c] = pair_at(b + c * params->rank, 2 * i, params->rank);
+    int32_t pairs[KT_MOST_CODES];
+    if (u != NULL) {
+        lora.count = kt_rank_pairs(params->rank);
+        lora.pairs = kt_pairs_of_b(b, params->window.output[KT_CHANNELS], params->rank, pairs);
+        if (lora.pairs == NULL) {
+            kt_packed_trained_walk(&lora.trained, x, y, scratch, kt_finish_sums);
+            return;
         }
     }
     kt_packed_trained_walk(&lora.trained, x, y, scratch, finish_block);

@@ -12,7 +12,7 @@ enum {
     KT_BAND_WORDS = 2048 /* pairs of columns: 128 KB of stack with AVX2 */
 };
 
-/* The weights of the channels at hand: of a kernel row the pairs (w0, w1) and (w2, 0). */
+/* The weights of the channels at hand: of a kernel row the pairs (w0, w1) and (w2, 0), of a gradient with taps turned round. */
 typedef struct {
     kt_channel_words first[3], last[3];
     kt_channel_words start;
@@ -27,8 +27,9 @@ KT_INLINE void kt_read_band_weights(kt_band_weights *w, const int32_t *stream, c
     for (c = 0; c < count; c++, stream += KT_BAND_STREAM) {
         for (row = 0; row < 3; row++) {
             if (gradient) {
-                pairs[2 * row][c] = stream[2 * row];
-                pairs[2 * row + 1][c] = kt_pair_of(kt_high(stream[2 * row + 1]), 0);
+                const int32_t bytes = stream[2 - row];
+                pairs[2 * row][c] = kt_pair_of((int8_t)(uint8_t)kt_high(bytes), kt_high(bytes) >> 8);
+                pairs[2 * row + 1][c] = kt_pair_of(kt_low(bytes) >> 8, 0);
             } else {
                 const int32_t bytes = stream[row];
                 pairs[2 * row][c] = kt_pair_of(kt_low(bytes) >> 8, kt_high(bytes) >> 8);

@@ -1,0 +1,152 @@
+/* lora_starts.h: ../lora_starts.h for the DSP extension: both positions at once, and of rank 4 in assembly.
+ *
+ * With m the multiplier and n the right shift, in [1, 32], rounding twice is an SMMLAR, a correction for the sign, and an SMMLSR, whose second
+ * factor is negative so that it has room for 2^31:
+ *
+ *     ((2 x * m + 2^31 >> 32) - (x < 0 ? 1 : 0)) * 2^(32-n) + 2^31 >> 32
+ *
+ * and what the second is added to comes for nothing. A shift to the left is in front of an SMMLAR, and what it gives is limited. Far channels give
+ * anything. */
+#ifndef KT_DSP_LORA_STARTS_H
+#define KT_DSP_LORA_STARTS_H
+
+#include "../../../product/dsp/text.h"
+#include "../../dsp/simd.h"
+#include "../lora_starts.h"
+#include "doubled_products.h"
+
+/* least_power: -2^(32-n) of the least shift; that of a channel is as much to the left as its own is greater, and 0 where it is a shift to the left,
+ * by as much as its own is greater than `none`. */
+typedef struct {
+    const int8_t *b;
+    const int32_t *addend, *start;
+    int32_t *starts;
+    kt_four_u u[2];
+    int32_t least_power;
+    int32_t *end;
+    int32_t none, limit;
+} kt_four_starts;
+
+/* The start of a channel at one position: twice its product, which becomes the start; a register to use. */
+#define KT_RIGHT_START(twice, free) \
+    "asr " free ", " twice ", #31\n\t" \
+    "smmlar " twice ", " twice ", r8, " free "\n\t" \
+    "smmlsr " twice ", " twice ", r9, r12\n\t"
+#define KT_LEFT_ADDEND(twice) \
+    "lsl " twice ", " twice ", lr\n\t" \
+    "smmlar " twice ", " twice ", r8, r9\n\t" \
+    "cmp " twice ", r12\n\t" "it gt\n\t" "movgt " twice ", r12\n\t" \
+    "cmn " twice ", r12\n\t" "it lt\n\t" "rsblt " twice ", r12, #0\n\t"
+
+/* Quads of channels, rank 4: 20 instructions for two positions. */
+static KT_NAKED __attribute__((noinline)) void kt_start_fours(const kt_four_starts *fours)
+{
+    __asm__ volatile("push {r4-r11, lr}\n\t"
+                     "add r1, r0, #32\n\t"
+                     "ldm r1, {r1-r4}\n\t"
+                     "push {r1-r4}\n\t" /* from sp on: least_power, end, none, limit */
+                     "ldm r0, {r0-r7}\n\t"
+                     "1:\n\t"
+                     ".irp at, 0, 4, 8, 12\n\t"
+                     "ldr r9, [r0], #4\n\t"
+                     "sxtb16 r8, r9\n\t"
+                     "sxtb16 r9, r9, ror #8\n\t"
+                     "smuad r10, r8, r4\n\t"
+                     "smuad r11, r8, r6\n\t"
+                     "smlad r10, r9, r5, r10\n\t"
+                     "smlad r11, r9, r7, r11\n\t"
+                     "ldrd r8, r9, [r1], #8\n\t"
+                     "ldr r12, [sp]\n\t"
+                     "lsls r9, r12, r9\n\t"
+                     "beq 4\\at\\()f\n\t"
+                     "ldr r12, [r2], #4\n\t"
+                     KT_RIGHT_START("r10", "lr") KT_RIGHT_START("r11", "lr")
+                     "5\\at\\():\n\t"
+                     "str r10, [r3, #\\at]\n\t"
+                     "str r11, [r3, #16 + \\at]\n\t"
+                     ".endr\n\t"
+                     "ldr lr, [sp, #4]\n\t"
+                     "adds r3, #32\n\t"
+                     "cmp r3, lr\n\t"
+                     "bne 1b\n\t"
+                     "add sp, #16\n\t"
+                     "pop {r4-r11, pc}\n\t"
+                     ".irp at, 0, 4, 8, 12\n\t"
+                     "4\\at\\():\n\t"
+                     "ldr lr, [r1, #-4]\n\t"
+                     "ldr r12, [sp, #8]\n\t"
+                     "sub lr, lr, r12\n\t"
+                     "ldr r12, [sp, #12]\n\t"
+                     KT_LEFT_ADDEND("r10") KT_LEFT_ADDEND("r11")
+                     "ldr r12, [r2], #4\n\t"
+                     "add r10, r12\n\t"
+                     "add r11, r12\n\t"
+                     "b 5\\at\\()b\n\t"
+                     ".endr\n\t");
+}
+
+/* sum - (a * b rounded to 2^32, as kt_add_high_product) */
+KT_INLINE int32_t kt_subtract_high_product(int32_t a, int32_t b, int32_t sum)
+{
+    int32_t total;
+    __asm__("smmlsr %0, %1, %2, %3" : "=r"(total) : "r"(a), "r"(b), "r"(sum));
+    return total;
+}
+
+/* -2^bits, or 0 where that is not in [0, 31]. */
+KT_INLINE int32_t kt_negative_power(int32_t bits)
+{
+    return (uint32_t)bits < 32 ? (int32_t)(0 - (UINT32_C(1) << bits)) : 0;
+}
+
+/* shift: to the left. */
+KT_INLINE int32_t kt_start_of_channel(const kt_lora_layer *lora, int32_t twice, int32_t multiplier, int32_t shift, int32_t start)
+{
+    const int32_t limit = lora->params->addend_limit;
+    if (shift < 0) {
+        return kt_subtract_high_product(kt_add_high_product(twice, multiplier, twice >> 31), kt_negative_power(shift + 32), start);
+    }
+    return start + kt_clamp(kt_add_high_product((int32_t)((uint32_t)twice << (shift & 31)), multiplier, 0), -limit, limit);
+}
+
+/* Channels [c, count) of a block one by one, any rank. */
+static __attribute__((noinline)) void kt_start_each(const kt_lora_layer *lora, const kt_lora_block *block, int32_t c, int32_t *starts)
+{
+    const int32_t rank = lora->params->rank;
+    const int32_t *addend = lora->params->addend + KT_SCALE_WORDS * (block->first + c), *start = lora->start + block->first;
+    const int8_t *b = lora->b + (block->first + c) * rank;
+    for (; c < block->count; c++, b += rank, addend += KT_SCALE_WORDS) {
+        const int32_t shift = kt_lora_shift(lora, block->first + c);
+        int32_t *const place = starts + kt_start_place(c);
+        int32_t twice[2];
+        kt_doubled_products(b, block->u[0], block->u[1], rank, twice);
+        place[0] = kt_start_of_channel(lora, twice[0], addend[0], shift, start[c]);
+        place[KT_QUAD] = kt_start_of_channel(lora, twice[1], addend[0], shift, start[c]);
+    }
+}
+
+static void kt_lora_starts(const kt_lora_layer *lora, const kt_lora_block *block, int32_t *starts)
+{
+    const kt_packed_lora_params *const params = lora->params;
+    const int32_t least = params->least_shift + lora->exponent;
+    const int32_t fours = params->rank == 4 && least >= -32 ? block->count & -KT_QUAD : 0;
+    if (fours > 0) {
+        const kt_four_starts arguments = {lora->b + 4 * block->first,
+                                          params->addend + KT_SCALE_WORDS * block->first,
+                                          lora->start + block->first,
+                                          starts,
+                                          {kt_doubled_four(block->u[0]), kt_doubled_four(block->u[1])},
+                                          kt_negative_power(least + 32),
+                                          starts + 2 * fours,
+                                          -least,
+                                          params->addend_limit};
+        kt_start_fours(&arguments);
+    }
+    if (fours < block->count) {
+        kt_start_each(lora, block, fours, starts);
+    }
+    kt_far_starts(lora, block, block->count, starts);
+    kt_no_starts(block->count, starts);
+}
+
+#endif

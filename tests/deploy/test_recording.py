@@ -1,0 +1,97 @@
+"""A log that firmware writes by itself, in a ring of flash: repeated bit for bit, over resets and power cuts, and a fault is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.reference import samples, tiny
+
+import kilotune as kt
+from kiloc.export import tflite
+from kilotune.devices.training_ring import is_ring, read_ring
+
+from .board_programs import linked, printed
+from .programs import SANITIZERS
+
+PAGE, PAGES, STEPS = 512, 16, 300
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
+    folder = tmp_path_factory.mktemp("recording")
+    (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
+    options = {"method": [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()], "accumulate": 2, "replay": kt.Replay(6, "class_balanced")}
+    return kt.build(kt.load(folder / "tiny.tflite"), folder / "build", target="cortex-m4", measure=False, **options)
+
+
+def recorded(build: kt.Build, folder: Path, board: str = "posix", fault: int = -1) -> tuple[list[int], Path]:
+    """The numbers that the program prints in front, and the file of its flash."""
+    compiler = "gcc" if board == "posix" else "arm-none-eabi-gcc"
+    flags = SANITIZERS if board == "posix" and fault < 0 else ("-Os",)
+    source, options = Path(__file__).parent / "recording.c", ["-std=c99", f"-DFAULT={fault}"]
+    text = printed(linked([build.directory], source, board, folder / board, compiler, [*options, *flags]), board)
+    said = [int(text[at : at + 2], 16) for at in (0, 2, 4, 6)] + [int(text[8:16], 16)]
+    (folder / f"{board}{fault}.bin").write_bytes(bytes.fromhex(text[16:]))
+    return said, folder / f"{board}{fault}.bin"
+
+
+@pytest.fixture(scope="module")
+def here(build: kt.Build, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[int], Path]:
+    return recorded(build, tmp_path_factory.mktemp("here"))
+
+
+@pytest.mark.qemu
+def test_a_ring_is_repeated_and_boards_write_the_same(build: kt.Build, here: tuple[list[int], Path], tmp_path: Path, qemu: str, arm_gcc: str) -> None:
+    """The ring has gone round, so that its first states are gone; a record that a power cut tore is left out, and a session begins behind it."""
+    said, dump = here
+    assert recorded(build, tmp_path, "mps2-an386")[1].read_bytes() == dump.read_bytes()
+    status, failed, uneven, counted, erasures = said
+    assert (status, failed, counted) == (0, 2, 1) and uneven <= 1 and erasures > 2 * PAGES
+    found = kt.replay(dump, build.directory)
+    assert found.equal and 20 < found.steps < STEPS and found.updates > 8 and found.checked > 20 and not found.torn and not found.notes
+    assert read_ring(dump).header["erasures"] == erasures
+
+
+def test_what_is_missing_or_damaged(build: kt.Build, here: tuple[list[int], Path], tmp_path: Path) -> None:
+    """From what is left of a ring, whatever page is lost, a log is read, and what is read is equal; bytes that changed are seen."""
+    dump = here[1]
+    whole, steps, part = dump.read_bytes(), kt.replay(dump, build.directory).steps, tmp_path / "part"
+    fewer = 0
+    for page in range(PAGES):
+        part.write_bytes(whole[: page * PAGE] + b"\xff" * PAGE + whole[(page + 1) * PAGE :])
+        try:
+            found = kt.replay(part, build.directory)
+        except kt.DeviceError as error:
+            assert "no whole state" in str(error)
+            continue
+        assert found.equal and found.steps <= steps
+        fewer += found.steps < steps
+    assert fewer > 3
+    part.write_bytes(b"kilotune log 1\n")
+    assert not is_ring(part) and not is_ring(tmp_path / "none")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        damaged = bytearray(whole)
+        damaged[int(rng.integers(len(whole)))] ^= 1 << int(rng.integers(8))
+        part.write_bytes(bytes(damaged))
+        try:
+            assert kt.replay(part, build.directory).equal
+        except kt.DeviceError as error:
+            assert "no whole state" in str(error)
+
+
+def test_a_bit_that_flips_is_named(build: kt.Build, tmp_path: Path) -> None:
+    found = kt.replay(recorded(build, tmp_path, fault=STEPS - 2)[1], build.directory)
+    assert found.difference is not None and found.difference.call in ("train_step", "apply"), found.text()
+
+
+def test_samples_of_a_recording_by_python_go_on_too(build: kt.Build, tmp_path: Path) -> None:
+    """What a replay buffer takes and gives is in the log of `Device.record`."""
+    x, y = samples(tiny(), 12), np.arange(12) % 3
+    with build.open() as device, device.record(tmp_path / "log"):
+        device.remember(x[:6], y[:6])
+        device.fit(x, y, epochs=2, replay=1, hold_out=0.0)
+    found = kt.replay(tmp_path / "log", build.directory)
+    assert found.equal and found.steps == 48
