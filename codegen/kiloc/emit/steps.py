@@ -353,7 +353,7 @@ class FunctionWriter:
         pointers = {}
         for member in call.made.members:
             size = member.count * ELEMENT_BYTES[member.dtype]
-            name = f"{node.name}_{member.name.rpartition('.')[2]}"
+            name = f"{node.name} {member.name.rpartition('.')[2]}"
             pointers[member.name] = self.buffer(name, CTYPES[member.dtype], start + member.offset, size, number)
         given = [self.value(a.value, number) for a in making.arguments if isinstance(a, Argument)]
         left_out = [CArgument("text", Code(a)) for a in making.arguments if isinstance(a, str)]
