@@ -38,7 +38,8 @@ SMALL = ("m0", "m3", "rv32")
 COUNTED_ON = {"m0": ("m3", ("-mcpu=cortex-m0plus",))}
 """The machine with a Cortex-M0 has no room for most builds: their code, which the Cortex-M3 runs as it is, is counted there."""
 PEERS = SHARED / "rig" / "peers.json"
-CALL = re.compile(r"^    (kt_\w+\((?:[^;]|\n)*?\);)", re.M)
+CALL = re.compile(r"^    (kt_\w+\((?:[^;]|\n)*?\);|    kt_\w+\(&made,(?:[^;]|\n)*?\);)", re.M)
+"""Of a step, and where weights are made in front of one those of both."""
 
 
 @dataclass(frozen=True)

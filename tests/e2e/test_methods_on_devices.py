@@ -58,6 +58,17 @@ def train(device: kt.Device, x: NDArray[Any], y: NDArray[Any]) -> tuple[bytes, l
     return device.state(), losses
 
 
+def test_the_kernels_of_every_core_train_to_the_same_bits(data_dir: Path, tmp_path: Path) -> None:
+    """On this computer, which runs what each core's build makes of the weights: words of pairs, bytes, transposed ones."""
+    model, x, y = material("ecg_cnn_int8", data_dir)
+    states = set()
+    for target in ("cortex-m4", "cortex-m3", "cortex-m55"):
+        options: dict[str, Any] = {"method": kt.SparseUpdate(fraction=0.3), "optimizer": kt.SGD(lr=0.1), "calibration": (x, y)}
+        with kt.build(model, tmp_path / target, target=target, measure=False, **options).open("host") as device:
+            states.add(train(device, x, y)[0])
+    assert len(states) == 1
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", MODELS)
 def test_adapter_and_interpreter(name: str, method: str, data_dir: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from kiloc.ir.verify import node_types
 from kiloc.ops._activation import clamp_range
 from kiloc.ops._gru import steps as gru_steps
 from kiloc.ops._lstm import DELTAS, GATE_SCALE
+from kiloc.ops._merged import MERGED, ROWS
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.ops.model.gru import Gru
@@ -212,6 +213,10 @@ def _linear(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: 
     if "delta" in node.inputs:
         chosen = _delta_channels(node, graph, weights.shape[0])
         weights = weights.at[chosen].add(parameters[node.inputs["delta"]].reshape(len(chosen), *weights.shape[1:]))
+    if MERGED in node.inputs:
+        chosen = _delta_channels(node, graph, weights.shape[0], ROWS)
+        trained = weights.at[chosen].add(parameters[node.inputs[MERGED]].reshape(len(chosen), *weights.shape[1:]))
+        weights = _merged(trained, scales.reshape(-1, 1, 1, 1))
     y = _convolve(x, weights, window)
     if "lora_u" in node.inputs:
         u = reals[node.inputs["lora_u"]].reshape(*y.shape[:3], -1)
@@ -219,10 +224,16 @@ def _linear(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: 
     return y
 
 
-def _delta_channels(node: Node, graph: Graph, channels: int) -> Any:
-    if "delta_rows" not in node.inputs:
+def _delta_channels(node: Node, graph: Graph, channels: int, rows: str = "delta_rows") -> Any:
+    if rows not in node.inputs:
         return np.arange(channels)
-    return np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)
+    return np.flatnonzero(np.asarray(graph.values[node.inputs[rows]].data) >= 0)
+
+
+def _merged(weights: Any, scales: Any) -> Any:
+    """What a layer multiplies with: real weights rounded to its scales, through which gradients pass straight."""
+    rounded = jnp.clip(jnp.floor(weights / scales + 0.5), -127, 127) * scales
+    return weights + lax.stop_gradient(rounded - weights)
 
 
 def _scaled_and_shifted(acc: Any, node: Node, graph: Graph, parameters: Arrays, exact: Any) -> Any:
@@ -254,8 +265,9 @@ def _depthwise(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, stat
     t = node_types(graph, node)
     data = np.asarray(graph.values[node.inputs["weights"]].data, np.float64)[0] * np.array(t.type("weights").channel_scales)
     weights = jnp.asarray(data)
-    if "delta" in node.inputs:
-        weights = weights.at[..., _delta_channels(node, graph, data.shape[2])].add(parameters[node.inputs["delta"]][0])
+    if MERGED in node.inputs:
+        trained = weights.at[..., _delta_channels(node, graph, data.shape[2], ROWS)].add(parameters[node.inputs[MERGED]][0])
+        weights = _merged(trained, np.array(t.type("weights").channel_scales))
     return _convolve(reals[node.inputs["x"]], weights.transpose(2, 0, 1)[..., None], node.op.window, t.type("x").shape[3])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import test_kernels_against_numpy
+import test_merging_against_numpy
 import test_method_kernels_against_numpy
 import test_optimizers_against_numpy
 import test_packed_gradients_against_numpy
@@ -18,6 +19,7 @@ TABLES: dict[str, tuple[Generators, ...]] = {
         test_packed_kernels_against_numpy.GENERATORS,
         test_packed_gradients_against_numpy.GENERATORS,
         test_triple_kernels_against_numpy.GENERATORS,
+        test_merging_against_numpy.GENERATORS,
     ),
     "loss": (test_optimizers_against_numpy.LOSSES,),
     "optim": (test_optimizers_against_numpy.UPDATES,),

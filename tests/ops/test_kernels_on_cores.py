@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import test_kernels_against_numpy
+import test_merging_against_numpy
 import test_method_kernels_against_numpy
 import test_packed_gradients_against_numpy
 import test_packed_kernels_against_numpy
@@ -21,6 +22,7 @@ TABLES = {
     "packed": test_packed_kernels_against_numpy.GENERATORS,
     "packed gradients": test_packed_gradients_against_numpy.GENERATORS,
     "wide": test_wide_kernels_against_numpy.GENERATORS,
+    "merging": test_merging_against_numpy.GENERATORS,
 }
 WITHOUT_DSP = {"mps2-an385": "armv7m", "mps2-an505-m23": "armv6m", "riscv32-virt": "triple"}
 """Boards whose cores have kernels with three sums in two words, as the emulator has them: M23 stands for M0 and M0+."""
@@ -39,8 +41,11 @@ SAME = {
 """Board -> those tables. Packed kernels are portable C on Cortex-M3; M7 has a form of its own of packed ones alone; M33 runs those of M4, and
 M23 and RISC-V those of M3 but what is in `WITHOUT_DSP`."""
 
-NEVER = dict.fromkeys(("mps2-an505-m23", "riscv32-virt"), ("packed", "packed gradients"))
-"""Board -> tables of kernels that no build for its core takes."""
+NEVER = {
+    **dict.fromkeys(("mps2-an505-m23", "riscv32-virt"), ("packed", "packed gradients")),
+    **dict.fromkeys(("mps2-an500", "mps2-an505"), ("merging",)),
+}
+"""Board -> tables of kernels that no build for its core takes, or that are those of Cortex-M4."""
 
 
 @pytest.mark.parametrize("board", WITHOUT_DSP)

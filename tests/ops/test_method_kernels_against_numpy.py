@@ -14,14 +14,11 @@ import pytest
 from kernel_driver import Case, Library, Rng, accumulator, check, coarser, codes, generated, int8, library, one, pick, scale, seeds, zero_point
 from test_kernels_against_numpy import channel_scales, depthwise, linear, weight_gradient, window_and_size
 
-from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import Quantization, TensorType, activation, gradient, scalar
 from kiloc.ops._window import Window
 from kiloc.ops.backward.gain_gradient import ApplyGain, GainGradient
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.new_head_gradient import NewHeadInputGradient
-from kiloc.ops.fast._packing import NotProved
-from kiloc.ops.fast.depthwise_rows import BAND_ROWS, check_gradient, check_window
 from kiloc.ops.model.bottleneck import BottleneckDown, BottleneckInputGradient, BottleneckUp
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseInputGradient, DepthwiseWeightGradient, depthwise_prescale_shift
 
@@ -70,38 +67,10 @@ def with_some_rows(case: Case, r: Rng) -> Case:
     return with_operands(case, types, {"delta": codes(r, *shape), "delta_rows": rows})
 
 
-def depthwise_trained(r: Rng) -> Case:
-    """A depthwise layer with a delta (whole or compact), a gain, or both."""
+def depthwise_scaled(r: Rng) -> Case:
+    """A depthwise layer with a gain."""
     case = depthwise(r)
-    channels, kernel = case.types["bias"].size, case.types["weights"].shape[1:3]
-    if r.random() < 0.75:
-        case = in_rows(depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4)), r)
-        if r.random() < 0.5:
-            return case
-    return with_gain(case, r, channels)
-
-
-def in_rows(case: Case, r: Rng) -> Case:
-    """The case with scratch for rows where its window allows it, mostly."""
-    op: Any = case.op
-    try:
-        if isinstance(op, DepthwiseInputGradient):
-            check_gradient(op, NodeTypes(case.types, case.results))
-        else:
-            check_window(op.window)
-    except NotProved:
-        return case
-    return replace(case, op=replace(op, band_rows=pick(r, *BAND_ROWS, 0)))
-
-
-def depthwise_delta(case: Case, r: Rng, channels: int, kernel: tuple[int, ...], power: Any) -> Case:
-    rows = rows_table(r, channels)
-    whole = bool(r.random() < 0.5)
-    shape = (1, *kernel, channels if whole else int(rows.max()) + 1)
-    case = with_operands(
-        case, {"delta": TensorType(shape, "int8"), "delta_exponent": scalar("int8")}, {"delta": codes(r, *shape), "delta_exponent": power}
-    )
-    return case if whole else with_operands(case, {"delta_rows": TensorType((channels,), "int16")}, {"delta_rows": rows})
+    return with_gain(case, r, case.types["bias"].size)
 
 
 def delta_input_gradient(r: Rng) -> Case:
@@ -157,24 +126,14 @@ def gained_gradient(r: Rng) -> Case:
 
 
 def gained_depthwise_gradient(r: Rng) -> Case:
-    case = without_delta(depthwise_delta_gradient(r))
-    op: Any = case.op
-    p = depthwise_prescale_shift(case.arrays["weights"], case.types["weights"].channel_scales, op.y_shape[3] // op.x_shape[3], 2)
-    return gained_input_gradient(case, r, op.y_shape[3], p)
-
-
-def depthwise_delta_gradient(r: Rng) -> Case:
     window, h, w = window_and_size(r)
     ci, factor = pick(r, 4, 8, int(r.integers(1, 9))), pick(r, 1, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
     weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
     values = int8(r, *weights.shape)
-    p = depthwise_prescale_shift(values, weights.channel_scales, factor)
-    op = DepthwiseInputGradient(window, (1, h, w, ci), (1, *out, co), p, shift=int(r.integers(-2, 20)))
+    op = DepthwiseInputGradient(window, (1, h, w, ci), (1, *out, co), shift=int(r.integers(-2, 20)))
     case = Case(op, {"g": gradient((1, *out, co), 1.0), "weights": weights}, {"g": codes(r, 1, *out, co), "weights": values})
-    case = depthwise_delta(case, r, co, window.kernel, exponent(r, -24, 8))
-    p = depthwise_prescale_shift(values, weights.channel_scales, factor, 2)
-    return gained_input_gradient(case, r, co, p) if r.random() < 0.3 else in_rows(case, r)
+    return gained_input_gradient(case, r, co, depthwise_prescale_shift(values, weights.channel_scales, factor, 2))
 
 
 def sparse_weight_gradient(r: Rng) -> Case:
@@ -197,7 +156,7 @@ def depthwise_weight_gradient(r: Rng) -> Case:
     arrays = {"g": codes(r, 1, *out, co), "x": int8(r, 1, h, w, ci), "exponent": one(pick(r, -26, -7, 0), "int32")}
     arrays["accumulator"] = accumulator(r, *shape)
     if not whole:
-        types["delta_rows"], arrays["delta_rows"] = TensorType((co,), "int16"), rows
+        types["rows"], arrays["rows"] = TensorType((co,), "int16"), rows
     return Case(DepthwiseWeightGradient(window, (1, h, w, ci), (1, *out, co)), types, arrays)
 
 
@@ -270,8 +229,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
     **{
         f.__name__: (f, count)
         for f, count in (
-            (sparse, 50), (depthwise_trained, 60), (delta_input_gradient, 60), (new_head_gradient, 60), (many_channels, 8), (gained_gradient, 40),
-            (gained_depthwise_gradient, 40), (depthwise_delta_gradient, 50), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50),
+            (sparse, 50), (depthwise_scaled, 30), (delta_input_gradient, 60), (new_head_gradient, 60), (many_channels, 8), (gained_gradient, 40),
+            (gained_depthwise_gradient, 40), (sparse_weight_gradient, 40), (depthwise_weight_gradient, 50),
             (gain_gradient, 40), (apply_gain, 40), (bottleneck_down, 40), (bottleneck_up, 40),
             (bottleneck_input_gradient, 40),
         )

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, codes, generated, library, pick, seeds
+from kernel_driver import Case, Library, Rng, check, generated, library, pick, seeds
 from test_kernels_against_numpy import depthwise, linear, lora_down
-from test_method_kernels_against_numpy import depthwise_delta, exponent, rows_table, with_gain
+from test_method_kernels_against_numpy import with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
-from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, small_window, wide, with_dead_channels, with_delta
+from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repacked, small_window, wide, with_dead_channels
 
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes
@@ -43,10 +43,9 @@ def any_layer(r: Rng, kind: str, gain: bool) -> Case:
         else linear(r, "lora" if kind.startswith("lora") else "")
     )
     case = extreme(case, r) if r.random() < 0.3 else case
-    case = with_delta(case, r) if kind == "delta" else case
-    if gain or (kind == "delta" and r.random() < 0.3):
+    if gain:
         case = with_gain(case, r, case.types["bias"].size)
-    if kind not in ("lora", "sums", "delta"):
+    if kind not in ("lora", "sums"):
         case = in_form(case, r, kind.endswith("relu"))
         case = case if gain or lora else with_dead_channels(case, r)
     return case
@@ -58,7 +57,7 @@ def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     for _ in range(1000):
         case = any_layer(r, kind, gain)
         try:
-            packer = triple_on_stack if kind != "delta" and r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
+            packer = triple_on_stack if r.random() < 0.3 else partial(triple, pick(r, 0, 0, 4, *FEWER_VALUES))
             found, _ = repacked(case, packer, bool(r.random() < 0.4))
         except NotProved:
             continue
@@ -82,17 +81,6 @@ def depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
     raise AssertionError("no case")
 
 
-def depthwise_with_delta(r: Rng) -> Case:
-    """A depthwise layer with a delta of all channels or some, sometimes with a gain, in bands of any rows."""
-    case = depthwise(r, 1)
-    case = small_window(case, r) if r.random() < 0.5 else case
-    case = extreme(case, r) if r.random() < 0.2 else case
-    channels, kernel = case.types["bias"].size, case.types["weights"].shape[1:3]
-    case = depthwise_delta(case, r, channels, kernel, exponent(r, -20, 4))
-    case = with_gain(case, r, channels) if r.random() < 0.3 else case
-    return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), True)[0]
-
-
 def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, list[Value], str]:
     """A packer: the gradient reads a stream as its layer has it, in chunks of at most so many values."""
     weights = values[node.inputs["weights"]].data.astype(np.int64).reshape(t.type("weights").shape[0], -1)
@@ -103,24 +91,10 @@ def back(node: Node, t: NodeTypes, values: Any, most: int = 0) -> tuple[Node, li
     return triple_input_gradient(node, t, (replace(node, op=TripleLinear(chunk=chunk)), stream))
 
 
-def with_delta_share(case: Case, r: Rng) -> Case:
-    """The gradient with a delta's share, of all channels or some, which may saturate."""
-    weights = case.types["weights"]
-    rows = rows_table(r, weights.shape[0])
-    whole = bool(r.random() < 0.5)
-    shape = (weights.shape[0] if whole else int(rows.max()) + 1, *weights.shape[1:])
-    types = {**case.types, "delta": TensorType(shape, "int8"), "delta_exponent": TensorType((), "int8")}
-    arrays = {**case.arrays, "delta": codes(r, *shape), "delta_exponent": np.array(r.integers(-24, 8), np.int8)}
-    if not whole:
-        types["delta_rows"], arrays["delta_rows"] = TensorType((weights.shape[0],), "int16"), rows
-    return replace(case, types=types, arrays=arrays)
-
-
-def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False, delta: bool = False) -> Case:
+def gradient_of_layer(r: Rng, lora: bool = False, gain: bool = False) -> Case:
     case = layer_gradient(r, bool(r.random() < 0.1))
     case = replace(case, op=replace(case.op, shift=int(r.integers(-1, 34)) if r.random() < 0.2 else case.op.shift))  # type: ignore[attr-defined,call-arg]
     case = with_gain(case, r, case.types["weights"].shape[0]) if gain else case
-    case = with_delta_share(case, r) if delta else case
     return repacked(with_lora(case, r) if lora else case, partial(back, most=pick(r, 0, 4, *FEWER_VALUES)))[0]
 
 
@@ -133,14 +107,11 @@ GENERATORS = {
     "triple_down_projection": (down_projection, 40),
     "triple_input_gradient": (gradient_of_layer, 40),
     "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
-    "triple_delta_input_gradient": (partial(gradient_of_layer, delta=True), 24),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
-    "triple_depthwise_delta": (depthwise_with_delta, 40),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),
-    "triple_delta": (partial(triple_layer, kind="delta"), 40),
     "triple_lora": (partial(triple_layer, kind="lora"), 24),
     "triple_lora_relu": (partial(triple_layer, kind="lora_relu"), 40),
     "triple_lora_any": (partial(triple_layer, kind="lora_any"), 40),

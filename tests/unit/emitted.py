@@ -78,4 +78,7 @@ def steps(c: Compilation) -> list[CStep]:
 
 
 def passed(step: CStep) -> list[CArgument]:
-    return [a for p in step.parts if p.call for a in p.call.arguments]
+    """Arguments of the calls of a step, also of those that make what a kernel reads, with the struct that stands for the kernel's own copy."""
+    made = [p.call.made for p in step.parts if p.call and p.call.made]
+    found = [a for m in made for a in (*m.call.arguments, CArgument("params", m.constant))]
+    return found + [a for p in step.parts if p.call for a in p.call.arguments[1 if p.call.made else 0 :]]

@@ -14,6 +14,7 @@ from kiloc.errors import CompileError
 from kiloc.export.tflite import write
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.ops._merged import MERGED
 from kiloc.ops.model._linear import Linear
 from kiloc.ops.model.depthwise_conv_2d import DepthwiseConv2D
 from kiloc.optim import SGD
@@ -75,14 +76,18 @@ def test_results_stay_within_rounding(make: Any, method: str) -> None:
 def test_one_layer_stays_within_a_step(method: str) -> None:
     """Each merged layer on the same input: the rounding of its weights alone."""
     c, state, x = adapted(every_operator(), METHODS[method])
-    merged = merge(c.infer.graph, state)
+    merged, exact = merge(c.infer.graph, state), 0
     arrays = interp.run(c.infer.graph, {"input": x}, state)
     for node in merged.nodes:
         if isinstance(node.op, Linear | DepthwiseConv2D):
             operands = {node.inputs["x"]: arrays[node.inputs["x"]]}
             result = node.op.evaluate(interp.environment(merged, node, operands))[0].astype(int)
             distance = np.abs(result - arrays[node.outputs[0]])
+            if MERGED in c.infer.graph.node(node.name).inputs:
+                assert distance.max() == 0, (node.name, "the layer multiplies with these weights already")
+                exact += 1
             assert distance.max() <= 3 and (distance <= 1).mean() > 0.98, (node.name, np.bincount(distance.ravel()))
+    assert (exact > 2) == (method == "full")
 
 
 def test_merged_model_survives_the_file(tmp_path: Path) -> None:

@@ -73,6 +73,13 @@ def test_buffers_are_the_bytes_of_the_plan_while_steps_use_them(case: str) -> No
                 call = kernel_call(whole(c), graph.node(value.removesuffix(" scratch")))
                 offset = part.plan.offsets[value] if part is not None else 0
                 assert call is not None and (b.offset, b.bytes, b.ctype) == (offset, call.scratch, "void") and call.scratch > 0
+            elif " " in value:
+                node, _, name = value.rpartition(" ")
+                call = kernel_call(whole(c), (part.kernels if part else graph).node(node))
+                assert call is not None and call.made is not None and part is not None
+                member = next(m for m in call.made.members if m.name.endswith(name))
+                assert (b.offset, b.ctype) == (part.plan.offsets[f"{node} scratch"] + member.offset, ctypes[member.dtype])
+                assert b.bytes == member.count * np.dtype(member.dtype).itemsize and member.offset + b.bytes <= call.scratch
             else:
                 assert value.removesuffix("_page") in c.graph.values and case.startswith("paged")
         assert function.uses_arena == bool(names)
@@ -96,7 +103,9 @@ def test_calls_pass_what_kernels_ask_for(case: str) -> None:
                     continue
                 assert p.call.symbol == call.symbol and len(p.call.arguments) == len(call.arguments) + bool(call.struct)
                 found = p.call.arguments[1:] if call.struct else p.call.arguments
-                assert not call.struct or (p.call.arguments[0].kind == "params" and p.call.arguments[0].name.endswith("_params"))
+                struct = p.call.made.constant if p.call.made else p.call.arguments[0].name
+                assert (p.call.made is None) == (call.made is None)
+                assert not call.struct or (p.call.arguments[0].kind == "params" and struct.endswith("_params"))
                 for asked, given in zip(call.arguments, found, strict=True):
                     _check(asked, given, node, part, graph, caller, constants, members)
 
@@ -174,7 +183,8 @@ def test_every_constant_and_struct_that_a_step_names_is_there_once(case: str) ->
         assert count == a.size and a.bytes == a.size * {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "float": 4}[a.ctype]
     assert m.constant_bytes == sum(a.bytes for a in m.arrays)
     files = {n for s in steps(c) if (call := kernel_call(whole(c), _node(c, s.name))) for n in call.files}
-    headers = {call.header for s in steps(c) if (call := kernel_call(whole(c), _node(c, s.name)))}
+    called = [call for s in steps(c) if (call := kernel_call(whole(c), _node(c, s.name)))]
+    headers = {call.header for call in (*called, *(call.made.call for call in called if call.made))}
     assert m.sources == sorted(files) and m.headers == sorted(headers) and all(isinstance(h, Code) for h in m.headers)
 
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from ..ir.graph import STREAM, Graph, Node
 from ..ir.kernel_call import Argument, Field, First, KernelCall, KernelPackage, Pointers, Scratch, Table
 from ..ir.operator import Names
-from ..ir.types import TensorType
+from ..ir.types import ELEMENT_BYTES, TensorType
 from ..ir.verify import node_types
 from ..ops.paging.page import Page, PageOut
 from ..ops.update.optimizer import PAGE, Optimizer
 from ..plan.lifetimes import scratch_name
 from ..plan.paging import Layout, page_of, pages_of
 from ..plan.slice import kernel_call
-from .c_names import CTYPES, EMPTY, Code, Identifiers, c_array, c_float
+from .c_names import CTYPES, EMPTY, MADE, Code, Identifiers, c_array, c_float
 from .state_layout import is_scalar
 
 
@@ -88,9 +88,25 @@ class CArgument:
 
 
 @dataclass(frozen=True)
+class CMade:
+    """What is made in front of a call: by `call`; then the kernel's parameters `constant` are copied, and members of the copy point to it.
+
+    members: of the struct of this type, with the local pointers.
+    """
+
+    call: CCall
+    type: str
+    constant: Code
+    members: tuple[tuple[str, Code], ...]
+
+
+@dataclass(frozen=True)
 class CCall:
+    """made: None where all that the kernel reads is constant, or a value of the graph."""
+
     symbol: str
     arguments: tuple[CArgument, ...]
+    made: CMade | None = None
 
 
 @dataclass(frozen=True)
@@ -304,9 +320,11 @@ class FunctionWriter:
         """The call of a node, for an update that goes over its parameter in parts of one of them."""
         self.constants.sources.update(call.files)
         self.constants.headers.add(call.header)
+        made = self._made(node, call, number) if call.made is not None else None
         if call.package is not None:
             self.constants.packages.add((call.package, call.file))
-        arguments = [CArgument("params", self.constants.struct(node, call, part.name))] if call.struct else []
+        parameters = self.constants.struct(node, call, part.name) if call.struct else EMPTY
+        arguments = [CArgument("params", MADE if made is not None else parameters)] if call.struct else []
         pages = pages_of(self.graph, node)[0]
         for argument in call.arguments:
             if isinstance(argument, Argument) and argument.value in pages:
@@ -325,7 +343,23 @@ class FunctionWriter:
                 arguments.append(CArgument("index" if part.at == "at" else "text", Code(part.at)))
             else:
                 arguments.append(CArgument("text", Code(argument)))
-        return CCall(call.symbol, tuple(arguments))
+        return CCall(call.symbol, tuple(arguments), made)
+
+    def _made(self, node: Node, call: KernelCall, number: int) -> CMade:
+        """What is made in front of the call of a node."""
+        assert call.made is not None
+        making, start = call.made.call, self.offsets[scratch_name(node)]
+        self.constants.headers.add(making.header)
+        pointers = {}
+        for member in call.made.members:
+            size = member.count * ELEMENT_BYTES[member.dtype]
+            name = f"{node.name} {member.name.rpartition('.')[2]}"
+            pointers[member.name] = self.buffer(name, CTYPES[member.dtype], start + member.offset, size, number)
+        given = [self.value(a.value, number) for a in making.arguments if isinstance(a, Argument)]
+        left_out = [CArgument("text", Code(a)) for a in making.arguments if isinstance(a, str)]
+        parameters = CArgument("params", self.constants.struct(node, making, "_making"))
+        arguments = (parameters, *given, *(CArgument("name", p) for p in pointers.values()), *left_out)
+        return CMade(CCall(making.symbol, arguments), call.struct, self.constants.struct(node, call), tuple(pointers.items()))
 
     # -- slow memory ------------------------------------------------------------------------------------
     def _moved(self, node: Node, number: int) -> CPart:

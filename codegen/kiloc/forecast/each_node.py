@@ -19,6 +19,7 @@ def node_instructions(graph: Graph, target: str) -> dict[str, int]:
         if call is None:
             return 0
         amounts = work(graph, node)
-        return max(1, round(taken(table, form(node, call.symbol, amounts), amounts)))
+        symbols = [call.symbol] if call.made is None else [call.made.call.symbol, call.symbol]
+        return max(1, round(sum(taken(table, form(node, symbol, amounts), amounts) for symbol in symbols)))
 
     return {node.name: of_node(node) for node in graph.nodes}

@@ -56,13 +56,16 @@ class Forecast:
         return total_macs(self.infer.graph), total_macs(self.graph, self.graph.phase("backward"))
 
     def calls(self) -> Iterator[tuple[Graph, Node, str, bool]]:
-        """Every kernel call of a training step, and of an update of accumulated gradients (True): where it stands, its node, its kernel."""
+        """Every kernel call of a training step, and of an update of accumulated gradients (True): where it stands, its node, its kernel; and
+        what makes weights in front of one."""
         parts = [(self.train.kernels, self.train.kernels.nodes, False)]
         if not self.graph.updates_at_once:
             parts.append((self.graph, self.graph.phase("update"), True))
         for graph, nodes, updates in parts:
             for node in nodes:
                 call = kernel_call(graph, node)
+                if call is not None and call.made is not None:
+                    yield graph, node, call.made.call.symbol, updates
                 if call is not None:
                     yield graph, node, call.symbol, updates
 

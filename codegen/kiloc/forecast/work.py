@@ -94,7 +94,7 @@ LONG = 128
 
 def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
     """A kernel with what it takes other ways by, in words: the kind of its window, values of a window that have no neighbour, whether it lays
-    something out in scratch, whether it goes band by band, channels that are no quads, and sums of many products. amounts: of its work.
+    something out in scratch, channels that are no quads, and sums of many products. amounts: of its work.
 
     Each form has costs of its own; one that was counted too seldom has those of the form without its last word.
     """
@@ -108,8 +108,6 @@ def form(node: Node, symbol: str, amounts: Mapping[str, float]) -> str:
             words.append("scratch")
         if window.stride != (1, 1):
             words.append("strided")
-    if getattr(node.op, "band_rows", 0) or getattr(layer, "band_rows", 0):
-        words.append("bands")
     if amounts["channels"] % 4:
         words.append("odd")
     if amounts["depth"] > LONG:

@@ -71,6 +71,27 @@ class KernelPackage:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A member of a parameter struct that points into the scratch: `count` elements of `dtype`, so many bytes behind its beginning."""
+
+    name: str
+    dtype: str
+    count: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a kernel reads of its scratch in place of constants: `call` makes it, in front of each call of the kernel.
+
+    members: of the kernel's struct, in the order of the pointers that `call` takes last.
+    """
+
+    call: KernelCall
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """symbol(&parameters, arguments...); scratch in bytes, aligned to 4.
 
@@ -88,6 +109,7 @@ class KernelCall:
     needs: tuple[str, ...] = ()
     unreached: frozenset[str] = frozenset()
     package: KernelPackage | None = None
+    made: Made | None = None
 
     @property
     def file(self) -> str:
@@ -106,4 +128,5 @@ class KernelCall:
     @property
     def files(self) -> tuple[str, ...]:
         """Every translation unit of the call under runtime/src."""
-        return self.needs if self.package is not None else (self.file, *self.needs)
+        made = self.made.call.files if self.made is not None else ()
+        return (*made, *(self.needs if self.package is not None else (self.file, *self.needs)))

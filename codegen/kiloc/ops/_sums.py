@@ -78,6 +78,9 @@ def with_delta(e: Environment, total: Array, rows: Array, weights: str = "weight
 
 def delta_channels(e: Environment, channels: int) -> NDArray[np.int64]:
     """The output channels that have a row of the delta, in the order of its rows."""
-    if e.has("delta_rows"):
-        return np.flatnonzero(e.array("delta_rows") >= 0)
-    return np.arange(channels)
+    return chosen_channels(e, "delta_rows", channels)
+
+
+def chosen_channels(e: Environment, rows: str, channels: int) -> NDArray[np.int64]:
+    """The output channels to which an operand gives a row, all where there is none."""
+    return np.flatnonzero(e.array(rows) >= 0) if e.has(rows) else np.arange(channels)

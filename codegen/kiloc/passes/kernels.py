@@ -15,12 +15,13 @@ from ..cores import WITHOUT_DSP, kernels_of
 from ..ir.graph import Graph, Node, Value
 from ..ir.operator import NodeTypes
 from ..ir.verify import node_types
+from ..ops._merged import MERGED
 from ..ops._offset_sums import with_offset_sums
 from ..ops.backward.input_gradient import LinearInputGradient, with_transposed
 from ..ops.backward.parameter_gradient import WeightGradient
 from ..ops.fast._packing import MEMORY, NotProved
 from ..ops.fast.attention_gradient import AttentionGradient
-from ..ops.fast.depthwise_rows import BAND_ROWS, gradient_with_rows, with_rows
+from ..ops.fast.merged import Merged, merged
 from ..ops.fast.packed import packed, packed_on_stack, winograd_packed, with_packed_delta
 from ..ops.fast.packed_depthwise import band_rows, packed_depthwise
 from ..ops.fast.packed_depthwise_gradient import BAND_ROWS as GRADIENT_ROWS
@@ -60,6 +61,15 @@ LAVISH = -1
 def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> Choice:
     """The kernel of one node. target "": portable; savings: of nodes, by name, how many of the fastest forms are left out, because they take
     memory, or `LAVISH`."""
+    if MERGED in node.inputs and not isinstance(node.op, Merged):
+        t, found = node_types(graph, node), _choose(graph, node, target, savings)
+        whole = merged(node, found.node, t, graph.values)
+        return Choice(whole, tuple(v for v in found.values if v.name in whole.inputs.values()), found.slow)
+    return _choose(graph, node, target, savings)
+
+
+def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None) -> Choice:
+    """The same; of a layer with a merged delta the kernel of one with constant weights."""
     packers = _packers(node, target, graph, savings)
     if not packers:
         is_slow = isinstance(node.op, WideOp) and not isinstance(node.op, WideLinear) and kernels_of(target) in ("dsp", "mve")
@@ -75,7 +85,7 @@ def choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | N
     saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
         return Choice(node, (), MEMORY)
-    if node.name in graph.shared:
+    if node.name in graph.shared and MERGED not in node.inputs:
         return _shared(graph, node, target, savings, saving)
     try:
         chosen, values, slow = packers[saving](node, node_types(graph, node), graph.values)
@@ -104,7 +114,9 @@ def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str,
     """The layer with these weights as inference computes it, and the stream that it reads; None where it reads none."""
     for layer in graph.nodes:
         if isinstance(layer.op, Linear | DepthwiseConv2D) and layer.inputs["weights"] == weights:
-            choice = choose(graph, layer, target, savings)
+            choice = _choose(graph, layer, target, savings)
+            if MERGED in layer.inputs:
+                return choice.node, graph.values[weights]
             return next(((choice.node, v) for v in choice.values if v.name == choice.node.inputs.get("stream")), None)
     return None
 
@@ -127,7 +139,7 @@ def _in_bands(
 
 def second_copy(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None = None) -> int:
     """Bytes of flash that a gradient to an input takes for weights of its own, and could share with inference."""
-    if not isinstance(node.op, LinearInputGradient):
+    if not isinstance(node.op, LinearInputGradient) or MERGED in node.inputs:
         return 0
     alone, shared = (choose(replace(graph, shared=names), node, target, savings) for names in (frozenset[str](), frozenset({node.name})))
     constants = {**graph.values, **{v.name: v for v in alone.values}}
@@ -168,14 +180,10 @@ def _packers(node: Node, target: str, graph: Graph | None = None, savings: Mappi
         return [partial(_through_stream, graph, target, savings)]
     if kernels_of(target) == "dsp" and linear:
         return [with_packed_delta, packed] if "delta" in node.inputs else [packed, packed_on_stack]
-    if kernels_of(target) == "dsp" and depthwise and "delta" in node.inputs:
-        return [partial(with_rows, rows) for rows in BAND_ROWS]
     if kernels_of(target) == "dsp" and depthwise:
         return [partial(packed_depthwise, rows) for rows in (*band_rows(node), 0)]
     if kernels_of(target) == "dsp" and isinstance(node.op, LinearInputGradient):
         return [packed_input_gradient, partial(packed_input_gradient, on_stack=True)]
-    if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient) and "delta" in node.inputs:
-        return [partial(gradient_with_rows, rows) for rows in BAND_ROWS]
     if kernels_of(target) == "dsp" and isinstance(node.op, DepthwiseInputGradient):
         return [partial(_in_bands, rows, graph, target, savings) for rows in GRADIENT_ROWS]
     if kernels_of(target) in ("dsp", "mve") and isinstance(node.op, WeightGradient) and node.op.window.kernel != (1, 1):
@@ -197,8 +205,7 @@ def _in_one_pass(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple
 
 def _is_portable(node: Node) -> bool:
     """A layer whose kernel has no form for Helium."""
-    delta = node.op.mnemonic == "depthwise_conv_2d" and "delta" in node.inputs
-    return delta or getattr(node.op, "rounding", "twice") != "twice"
+    return getattr(node.op, "rounding", "twice") != "twice"
 
 
 def with_kernels(graph: Graph, target: str, saving: Mapping[str, int] | None = None) -> Graph:

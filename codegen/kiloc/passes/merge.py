@@ -4,7 +4,8 @@ For each layer, in float64: w = (s_w W + delta + alpha / rank B A) gain, b = s_x
 
     s_w'[c] = max(max_k |w[c, k]| / 127, |b[c]| / (2^30 s_x)),  W' = round(w / s_w'),  bias' = round(b / (s_x s_w'))
 
-A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. Elsewhere the result
+A channel that is all zero keeps its scale; a layer of which only the bias was trained keeps its weights, and is exact. So is one whose delta is
+merged in front of each call already (`ops/_merged.py`): these weights become its own. Elsewhere the result
 moves by the rounding of W' (half a step of 1/127 of the channel's largest weight) and by what the integer addends rounded and LoRA's inner
 tensor saturated. A bottleneck adapter is not linear and cannot be folded. An LSTM has one scale a gate, and others for its recurrent weights.
 """
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 
 from ..errors import CompileError
 from ..ir.graph import STREAM, Graph, Node, Value
+from ..ir.operator import Environment
 from ..ir.types import Quantization, TensorType
 from ..ir.verify import verify
 from ..ops._gain import LARGEST_GAIN, SMALLEST_GAIN
 from ..ops._lstm import DELTAS
+from ..ops._merged import MERGED, MERGED_OPERANDS, layer_weights
 from ..ops.model._linear import Linear
 from ..ops.model.bottleneck import BottleneckUp
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
@@ -35,6 +38,7 @@ Arrays = Mapping[str, NDArray[Any]]
 Real = NDArray[np.float64]
 LARGEST_BIAS = 2**30
 WEIGHT_ADDENDS = ("lora_u", "delta", "gain")
+"""What makes weights of another scale; a merged delta beside a gain does, too."""
 
 
 def merge(graph: Graph, state: Arrays) -> Graph:
@@ -65,7 +69,7 @@ def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -
     """The layer with constants only; new constants go into `values`."""
     bias = graph.values[node.inputs["bias"]]
     trained = any(o in node.inputs for o in WEIGHT_ADDENDS)
-    if not trained and not bias.is_state:
+    if not trained and MERGED not in node.inputs and not bias.is_state:
         return node
     codes = np.asarray(state[bias.name] if bias.is_state else bias.data, np.int64)
     inputs = {o: node.inputs[o] for o in node.op.operands}
@@ -73,6 +77,10 @@ def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -
     if trained:
         codes = _fold_weights(graph, node, state, codes, values)
         inputs["weights"] = f"{node.inputs['weights']}.merged"
+    elif MERGED in node.inputs:
+        weights, data = graph.values[node.inputs["weights"]], _merged_weights(graph, node, state).astype(np.int8)
+        inputs["weights"] = f"{weights.name}.merged"
+        values[inputs["weights"]] = Value(inputs["weights"], weights.type, "constant", data, weights.origin)
     if "recurrent_delta" in node.inputs:
         _fold_weights(graph, node, state, np.zeros_like(codes), values, "recurrent")
         inputs["recurrent"] = f"{node.inputs['recurrent']}.merged"
@@ -106,7 +114,7 @@ def _fold_weights(
 
 def _real_weights(graph: Graph, node: Node, state: Arrays, operand: str, axis: int, scales: Real) -> Real:
     """Real weights with everything that is added to them, output channels first."""
-    data = graph.values[node.inputs[operand]].data
+    data = _merged_weights(graph, node, state) if MERGED in node.inputs else graph.values[node.inputs[operand]].data
     assert data is not None
     real = np.moveaxis(np.asarray(data, np.float64), axis, 0).copy()
     real *= scales.reshape(-1, *(1,) * (real.ndim - 1))
@@ -124,6 +132,14 @@ def _real_weights(graph: Graph, node: Node, state: Arrays, operand: str, axis: i
         b = _scaled(state, node.inputs["lora_b"], node.inputs["lora_b_exponent"])
         real += node.op.lora_scale * (b @ a.reshape(len(a), -1)).reshape(real.shape)
     return real
+
+
+def _merged_weights(graph: Graph, node: Node, state: Arrays) -> NDArray[np.int64]:
+    """Those that a layer with a merged delta multiplies with."""
+    operands = {o: node.inputs[o] for o in ("weights", *MERGED_OPERANDS) if o in node.inputs}
+    arrays = {o: np.asarray(state[v] if graph.values[v].is_state else graph.values[v].data) for o, v in operands.items()}
+    environment = Environment({o: graph.type(v) for o, v in operands.items()}, (), arrays)
+    return layer_weights(environment, 3 if isinstance(node.op, DepthwiseConv2D) else 0)
 
 
 def _scaled(state: Arrays, name: str, exponent: str) -> Real:

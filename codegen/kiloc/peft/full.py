@@ -33,5 +33,5 @@ class Full(Method):
 
     def attach(self, graph: Graph, calibration: Calibration) -> Graph:
         for node in select(graph, self.layers, type(self)):
-            graph = attach_delta(graph, graph.node(node.name), type(self))
+            graph = attach_delta(graph, graph.node(node.name), type(self), merging=True)
         return graph

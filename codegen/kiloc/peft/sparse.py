@@ -42,7 +42,7 @@ class SparseUpdate(Method):
         if not 0 < self.fraction <= 1:
             raise CompileError(f"SparseUpdate(fraction={self.fraction})", "is not above 0 and at most 1", "0.25 trains every fourth channel")
         for node in select(graph, self.layers, type(self)):
-            graph = attach_delta(graph, graph.node(node.name), type(self), largest_channels(graph, node, self.fraction))
+            graph = attach_delta(graph, graph.node(node.name), type(self), largest_channels(graph, node, self.fraction), merging=True)
         return graph
 
     def describe(self) -> str:

@@ -27,6 +27,7 @@ from ...ir.reach import Reach
 from ...ir.stripe import Rows, Stripe
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS, LARGEST_GAIN, gain_headroom, gained, largest_scale, real_gain
+from .._merged import MERGED_OPERANDS, layer_weights, real_weights
 from .._sums import Image, addend, delta_channels, exact_matmul, matmul
 from .._window import Window
 from .._window_reach import window_gradient_reach
@@ -98,7 +99,8 @@ class LinearInputGradient(RequantizedGradient):
     mnemonic: ClassVar[str] = "linear_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "weights")
     optional: ClassVar[tuple[str, ...]] = (
-        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS, TRANSPOSED,
+        "lora_du", "lora_du_exponent", "lora_a", "lora_a_exponent", "delta", "delta_exponent", "delta_rows", "delta_g",
+        *MERGED_OPERANDS, *GAIN_OPERANDS, TRANSPOSED,
     )  # fmt: skip
 
     window: Window = Window((1, 1))
@@ -134,7 +136,7 @@ class LinearInputGradient(RequantizedGradient):
         channels = self.y_image[2]
         g = batch(e, "g", -1, channels)
         g = prescaled(g, gained(self.prescale(e), e), self.prescale_shift)
-        total = self._scatter(exact_matmul(g, e.array("weights").reshape(channels, -1)))
+        total = self._scatter(exact_matmul(g, layer_weights(e).reshape(channels, -1)))
         path = self._path(e)
         if path is not None:
             product, exponent = path
@@ -160,10 +162,8 @@ class LinearInputGradient(RequantizedGradient):
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
         channels = self.y_image[2]
-        scales = np.array(e.type("weights").channel_scales, np.float64)
-        weights = e.array("weights").reshape(channels, -1).astype(np.float64)
         g = batch(e, "g", -1, channels)
-        total = self._scatter(matmul(g * (scales * real_gain(e)), weights))
+        total = self._scatter(matmul(g * np.broadcast_to(np.float64(real_gain(e)), (channels,)), real_weights(e).reshape(channels, -1)))
         if e.has("lora_du"):
             a = e.array("lora_a").astype(np.float64) * 2.0 ** e.array("lora_a_exponent").astype(np.float64)
             du = batch(e, "lora_du", -1, a.shape[0])

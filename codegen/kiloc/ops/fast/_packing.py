@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from ... import numerics as nm
 from ...ir.graph import Node, Value
+from ...ir.operator import NodeTypes
 from ...ir.types import TensorType
 from .._gain import GAIN_BITS, SMALLEST_GAIN, gained_multipliers
+from .._merged import MERGED, sum_bounds
 
 QUAD = 4
 """Channels that a product computes at once."""
@@ -144,16 +146,21 @@ def sum_range(weights: Ints, zero_point: int) -> tuple[Ints, Ints]:
     return np.minimum(low, high).sum(1), np.maximum(low, high).sum(1)
 
 
-def check_sums(weights: Ints, zero_point: int) -> None:
+def bounds_of(t: NodeTypes, weights: Ints, zero_point: int) -> tuple[Ints, Ints]:
+    """The same of a layer, for every weight that training may make where it has a merged delta."""
+    return sum_bounds(weights, zero_point) if t.has(MERGED) else sum_range(weights, zero_point)
+
+
+def check_sums(weights: Ints, bounds: tuple[Ints, Ints]) -> None:
     """Two weights fit into 16 bits, and the product's own sums are exact."""
     if weights.min() < -127:
         raise NotProved("a weight is -128")
-    check_total(weights, zero_point)
+    check_total(bounds)
 
 
-def check_total(weights: Ints, zero_point: int) -> None:
+def check_total(bounds: tuple[Ints, Ints]) -> None:
     """Sums of 24 bits."""
-    low, high = sum_range(weights, zero_point)
+    low, high = bounds
     worst = np.maximum(np.abs(low), np.abs(high)).max()
     if worst > LARGEST_SUM:
         raise NotProved(f"sums reach {worst:,}, above 2^23")
@@ -223,9 +230,9 @@ class Start:
     words: Ints
 
 
-def start(q: Requantization, weights: Ints, zero_point: int, bias: Ints | None, gain: bool = False) -> Start:
-    """Of a layer with weights [channels, K]; bias: None where it is trained. gain: has one. Raises NotProved."""
-    low, high = sum_range(weights, zero_point)
+def start(q: Requantization, weights: Ints, bounds: tuple[Ints, Ints], zero_point: int, bias: Ints | None, gain: bool = False) -> Start:
+    """Of a layer with weights [channels, K]; bounds: of its sums; bias: None where it is trained. gain: has one. Raises NotProved."""
+    low, high = bounds
     fold, limit = -zero_point * weights.sum(1), 0
     if gain:
         check_gain(q)
@@ -290,9 +297,20 @@ def whole_quads(channels: Ints) -> NDArray[np.int32]:
     return np.pad(channels, (0, padded(len(channels)) - len(channels))).astype(np.int32)
 
 
-def packed_values(node: Node, stream: NDArray[np.int32], operand: str, data: NDArray[np.int32]) -> tuple[dict[str, str], list[Value]]:
-    """Inputs of a packed node, and the constants among them: the stream in place of the weights, and what the sums start from."""
+def packed_values(
+    node: Node, stream: NDArray[np.int32], operand: str, data: NDArray[np.int32], words: Ints | None = None
+) -> tuple[dict[str, str], list[Value]]:
+    """Inputs of a packed node, and the constants among them: the stream in place of the weights, and what the sums start from.
+
+    words: of the requantisation [channels, 3], None where it is none of the stream's. With a merged delta they are the only constant.
+    """
     weights = node.inputs["weights"]
+    if MERGED in node.inputs:
+        if words is None:
+            return dict(node.inputs), []
+        origin = f"{node.origin or node.name}, its requantisation"
+        value = Value(f"{weights}.epilogue", TensorType(words.shape, "int32"), "constant", words.astype(np.int32), origin)
+        return {**node.inputs, "epilogue": value.name}, [value]
     names = {"stream": f"{weights}.packed", operand: f"{node.inputs['bias']}.folded" if operand == "bias" else f"{weights}.{operand}"}
     origin = f"{node.origin or node.name}, packed"
     values = [Value(names[o], TensorType(a.shape, "int32"), "constant", a, origin) for o, a in (("stream", stream), (operand, data))]

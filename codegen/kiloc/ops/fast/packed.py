@@ -22,6 +22,7 @@ from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_factor, summed_bias
+from .._merged import MERGED, delta_operand
 from .._sums import addend, addend_multipliers, exact_matmul
 from .._window import Window
 from ..model._linear import Linear
@@ -278,6 +279,8 @@ def packed_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     found, added, slow = packed(node, t, values)
     op = found.op
     assert isinstance(op, PackedLinear)
+    if t.has(MERGED):
+        raise packing.NotProved(packing.MEMORY)
     if op.form.startswith("lora"):
         return (*_summed(node, t, replace(op, form="sums", limit=0, addend_limit=0), values), packing.MEMORY)
     constants = {v.name: v.type for v in added}
@@ -308,11 +311,12 @@ def packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node,
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
-    packing.check_sums(weights, z)
+    bounds = packing.bounds_of(t, weights, z)
+    packing.check_sums(weights, bounds)
     op, slow = PackedLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums"), ""
     if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
         try:
-            return (*_requantized(node, t, op, values, weights), slow)
+            return (*_requantized(node, t, op, values, weights, bounds), slow)
         except packing.NotProved as reason:
             slow = str(reason)
     return (*_summed(node, t, op, values), slow)
@@ -332,7 +336,7 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     """The same by Winograd's transform, which trades flash and scratch for products. Raises NotProved."""
     layer = node.op
     window = getattr(layer, "window", None)
-    if not isinstance(layer, Conv2D) or window != Window((3, 3), pad=(1, 1, 1, 1)) or t.has("lora_u") or t.has("gain") or t.has("delta"):
+    if not isinstance(layer, Conv2D) or window != Window((3, 3), pad=(1, 1, 1, 1)) or t.has("lora_u") or t.has("gain") or delta_operand(t):
         raise packing.NotProved("no 3x3 window of stride 1, or trained weights")
     (height, width, depth), (_, _, channels) = layer.images(t)
     if depth % 8 or channels % 4 or height % 2 or width % 4 or layer.rounding != "twice":
@@ -341,7 +345,8 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     assert constant is not None
     weights = constant.astype(np.int64)
     q = requantization(layer, t)
-    start = packing.start(q, weights.reshape(channels, -1), t.type("x").zero_point, frozen(values[node.inputs["bias"]]))
+    rows, z = weights.reshape(channels, -1), t.type("x").zero_point
+    start = packing.start(q, rows, packing.sum_range(rows, z), z, frozen(values[node.inputs["bias"]]))
     form = "winograd_relu" if packing.rounds_half_up(q) else "winograd_any"
     op = PackedLinear(layer, t.type("weights"), form, start.limit)
     stream = packing.as_stream(np.concatenate([winograd.words(weights), start.words.reshape(channels // packing.QUAD, -1)], 1))
@@ -349,22 +354,24 @@ def winograd_packed(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tu
     return replace(node, op=op, inputs=inputs), added, ""
 
 
-def _requantized(node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64]) -> tuple[Node, list[Value]]:
+def _requantized(
+    node: Node, t: NodeTypes, op: PackedLinear, values: Mapping[str, Value], weights: NDArray[np.int64], bounds: tuple[packing.Ints, packing.Ints]
+) -> tuple[Node, list[Value]]:
     """Requantised in the product: the bias is frozen, or beyond a bound it makes no difference."""
     q, (_, y) = requantization(op.layer, t), op.layer.images(t)
     form = "relu" if packing.rounds_half_up(q) else "any"
-    if isinstance(op.layer, FullyConnected) and y[0] == 1 and weights.shape[1] % packing.QUAD == 0:
+    if isinstance(op.layer, FullyConnected) and y[0] == 1 and not t.has(MERGED) and weights.shape[1] % packing.QUAD == 0:
         form = f"row_{form}"
     bias, z = None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.type("x").zero_point
     if t.has("lora_u"):
         start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
         op = replace(op, form=f"lora_{form.removeprefix('row_')}", limit=start.limit, addend_limit=addend_limit)
     else:
-        start = packing.start(q, weights, z, bias, t.has("gain"))
+        start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
         op = replace(op, form=form, limit=start.limit)
     words = packing.paired_words(weights, op.order(t))
     stream = packing.as_stream(np.concatenate([words.reshape(len(words), -1), start.words.reshape(len(words), -1)], 1))
-    inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
     return replace(node, op=op, inputs=inputs), added
 
 

@@ -16,6 +16,7 @@ from ...ir.reach import Reach
 from ...ir.types import TensorType
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_factor, summed_bias
+from .._merged import MERGED
 from .._window import Window
 from ..model.conv_2d import Conv2D
 from ..model.depthwise_conv_2d import DepthwiseConv2D
@@ -178,8 +179,6 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     """The node that stands for a layer, in bands of so many rows or 0, and the constants that it adds. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
-    if t.has("delta"):
-        raise packing.NotProved("its weights are trained")
     channels = t.type("x").shape[3]
     if layer.multiplier_of_depth(t) != 1 or channels < packing.QUAD:
         return as_convolution(packed if rows else packed_on_stack, node, t, values)
@@ -192,10 +191,13 @@ def packed_depthwise(rows: int, node: Node, t: NodeTypes, values: Mapping[str, V
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    start = packing.start(q, weights, t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
+    z, bias = t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]])
+    if t.has(MERGED) and weights.min() < -127:
+        raise packing.NotProved("a weight is -128")
+    start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
     op = PackedDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), rows, start.limit)
     stream = banded_stream(weights, start.words[:channels]) if rows else stream_of(weights[quads(channels)], start.words[quads(channels)])
-    inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels])
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])
     slow = f"its channels are no multiple of {packing.QUAD}" if channels % packing.QUAD else ""
     return replace(node, op=op, inputs=inputs), added, slow
 
@@ -214,6 +216,8 @@ def as_convolution(
     if inputs > MOST_EXPANDED:
         raise packing.NotProved(what)
     weights = values[node.inputs["weights"]]
+    if t.has(MERGED):
+        raise packing.NotProved(f"{what}, and trained weights")
     assert weights.data is not None and weights.type.quantization is not None
     data = np.zeros((outputs, *layer.window.kernel, inputs), np.int8)
     for channel in range(outputs):

@@ -13,6 +13,7 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
 from .._gain import GAIN_OPERANDS
+from .._merged import MERGED
 from ..model.depthwise_conv_2d import DepthwiseInputGradient
 from . import _packing as packing
 from .packed_depthwise import COLUMN_PAIR, PackedDepthwise, banded_stream, banded_weights
@@ -84,8 +85,6 @@ def packed_depthwise_gradient(
     layer = node.op
     assert isinstance(layer, DepthwiseInputGradient)
     window, channels = layer.window, layer.x_shape[3]
-    if t.has("delta"):
-        raise packing.NotProved("its weights are trained")
     if window.kernel != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1) or window.pad != (1, 1, 1, 1):
         raise packing.NotProved("its window is not 3x3 with a border of 1")
     if layer.y_shape[3] != channels or channels % packing.QUAD:
@@ -94,6 +93,9 @@ def packed_depthwise_gradient(
         raise packing.NotProved(f"its gradient is scaled by a shift of {layer.prescale_shift}")
     if layer.shift not in SHIFTS:
         raise packing.NotProved(f"its sums are shifted by {layer.shift}")
+    op = PackedDepthwiseInputGradient(layer, t.type("weights"), rows)
+    if t.has(MERGED):
+        return replace(node, op=op), [], ""
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     if forward is not None and isinstance(forward[0].op, PackedDepthwise) and forward[0].op.rows:
@@ -102,6 +104,5 @@ def packed_depthwise_gradient(
         stream = banded_stream(constant.astype(np.int64).reshape(9, channels).T, np.zeros((channels, packing.EPILOGUE), np.int64))
         name = f"{node.inputs['weights']}.banded"
         value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, in bands")
-    op = PackedDepthwiseInputGradient(layer, t.type("weights"), rows)
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": value.name}
     return replace(node, op=op, inputs=inputs), [value], ""

@@ -16,6 +16,7 @@ from ...ir.reach import Reach
 from ...ir.types import TensorType
 from ...numerics import INT32_MAX
 from .._gain import GAIN_OPERANDS, gain_headroom
+from .._merged import MERGED, widest
 from .._window import Window
 from ..backward.input_gradient import LinearInputGradient, largest_prescale, prescaled
 from . import _packing as packing
@@ -203,10 +204,12 @@ def packed_input_gradient(node: Node, t: NodeTypes, values: Mapping[str, Value],
     sums = _has_path(t) or layer.x_image[2] % packing.QUAD or layer.shift not in (UNCALIBRATED, *SHIFTS)
     if on_stack and (sums or t.has("gain") or panel_bytes(layer) > STACK_BYTES):
         raise packing.NotProved(packing.MEMORY)
-    if not sums and largest_sum(weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
+    if not sums and largest_sum(widest(weights) if t.has(MERGED) else weights, layer, t) + (1 << max(layer.shift - 1, 0)) > INT32_MAX:
         raise packing.NotProved("its sums and half a unit of the result may leave int32")
     limit = INT32_MAX - largest_sum(weights, layer, t) - (1 << layer.shift - 1) if t.has("lora_du") and layer.shift in SHIFTS else 0
     op = PackedInputGradient(layer, t.type("weights"), on_stack, max(limit, 0))
+    if t.has(MERGED):
+        return replace(node, op=op), [], ""
     stream = transposed_stream(weights, layer.window)
     name = f"{node.inputs['weights']}.transposed"
     value = Value(name, TensorType(stream.shape, "int32"), "constant", stream, f"{node.origin or node.name}, transposed")

@@ -6,7 +6,6 @@ a window is cut into as many chunks as that takes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -19,10 +18,11 @@ from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._gain import GAIN_OPERANDS, gain_bytes
+from .._merged import MERGED, widest
 from ..model._linear import Linear
 from ..model.fully_connected import FullyConnected
 from . import _packing as packing
-from .packed import DELTA_OPERANDS, LORA_OPERANDS, PackedLinear, frozen, requantization
+from .packed import LORA_OPERANDS, PackedLinear, frozen, requantization
 
 LEAST, MOST = -(2**20), 2**20 - 1
 """Of a sum that is one of three in two words."""
@@ -35,9 +35,6 @@ POSITIONS, PANEL_WORDS = 6, 4
 
 GAINED_BYTES = 16
 """Of what the sums of a channel with a gain start from and end with."""
-
-ANY_CHUNK = 60
-"""Values whose sums hold whatever the weights (KT_ANY_CHUNK in the runtime)."""
 
 FOUR = 4
 """Values of a window that the product takes at once."""
@@ -53,7 +50,7 @@ STACK_START = 64
 
 SYMBOLS = {
     "relu": "kt_triple_conv2d_relu_s8", "any": "kt_triple_conv2d_s8", "sums": "kt_triple_conv2d_lora_s8",
-    "delta": "kt_triple_conv2d_delta_s8", "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
+    "row_relu": "kt_triple_row_relu_s8", "row_any": "kt_triple_row_s8",
     "lora_relu": "kt_triple_lora_relu_s8", "lora_any": "kt_triple_lora_s8",
 }  # fmt: skip
 Ints = NDArray[np.int64]
@@ -99,10 +96,6 @@ class TripleLinear(PackedLinear):
         gain = (gain_bytes(y[2]) if self.wide else GAINED_BYTES * y[2]) if t.has("gain") else 0
         pixel = window.kernel == window.stride == (1, 1) and window.pad == (0, 0, 0, 0) and x[:2] == y[:2]
         outside = 0 if pixel else -(-x[2] // 4) * 4
-        if self.form == "delta":
-            rows = t.type("delta").shape[0]
-            whole = 4 * PANEL_WORDS * (self.length + -(-self.length // self.chunk))
-            return whole + 4 * rows + 4 * POSITIONS * packing.padded(rows) + outside + gain
         parts = 4 * PANEL_WORDS * (self.chunk + 1) + outside + gain
         parts += 4 * POSITIONS * (-(-y[2] // 2) * 2) if self.chunk < self.length else 0
         return parts + (0 if self.starts_on_stack(t) else self.start_bytes(t))
@@ -129,14 +122,12 @@ class TripleLinear(PackedLinear):
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         if self.wide:
             fields = {"layer": {**fields, **self._requantization_fields(t)}, "chunk": self.chunk}
-            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in (LORA_OPERANDS if self.form == "sums" else DELTA_OPERANDS)]
+            arguments += [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in LORA_OPERANDS]
         elif lora:
             fields = {"layer": {"layer": {**fields, "bias_limit": self.limit}, **self._started_fields(t)}, "chunk": self.chunk}
             arguments += [Argument(n.inputs[o]) for o in LORA_OPERANDS]
         else:
             fields |= {"chunk": self.chunk, "bias_limit": self.limit}
-        if self.form == "delta":
-            fields |= {"rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL", "delta_rows": t.type("delta").shape[0]}
         arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS if t.has(o)]
         arguments += [Argument(n.outputs[0]), *([] if row and not t.has("gain") else ["NULL" if self.on_stack else Scratch()])]
         scratch = 0 if self.on_stack else self.scratch(t)
@@ -148,7 +139,7 @@ class TripleLinear(PackedLinear):
             else set()
         )
         stacks = ("kt_started_on_stack",) if lora else ("kt_trained_on_stack",) if self.wide else ("kt_triple_on_stack", "kt_triple_start_on_stack")
-        unreached = frozenset[str]() if row or self.form == "delta" else frozenset(stacks) - used
+        unreached = frozenset[str]() if row else frozenset(stacks) - used
         struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_lora_params" if lora else "kt_triple_conv2d_params"
         source = "triple_row" if row else "triple_lora" if lora else symbol[3:-3]
         needs: tuple[str, ...] = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
@@ -192,7 +183,7 @@ def chunks_hold(weights: Ints, chunk: int) -> bool:
 def chunk_of(weights: Ints, most: int) -> int:
     """The largest chunk of weights [channels, length] that is proved and has `most` values at most; chunks are as equal as whole fours allow.
 
-    60 values hold whatever the weights.
+    64 values hold whatever the weights, if none is -128.
     """
     length = int(weights.shape[1])
     for count in range(-(-length // most), length):
@@ -204,6 +195,8 @@ def chunk_of(weights: Ints, most: int) -> int:
 
 def triple_on_stack(node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
     """The same with all scratch on the stack, where that has room for it, in chunks that it has room for. Raises NotProved."""
+    if t.has(MERGED):
+        raise packing.NotProved(packing.MEMORY)
     for most in (0, *FEWER_VALUES):
         found, added, slow = triple(most, node, t, values)
         op = found.op
@@ -223,34 +216,35 @@ def triple(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> 
     assert isinstance(layer, Linear)
     if layer.rounding != "twice":
         raise packing.NotProved("rounds once")
-    if t.has("delta") and math.prod(layer.images(t)[1][:2]) == 1:
-        raise packing.NotProved("a single position with trained weights, of which a panel takes six")
+    if t.has("delta"):
+        raise packing.NotProved("a delta that is not merged into its weights")
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights, z = constant.astype(np.int64).reshape(constant.shape[0], -1), t.type("x").zero_point
-    packing.check_total(weights, z)
+    bounds = packing.bounds_of(t, weights, z)
+    packing.check_total(bounds)
     whole = np.pad(weights, ((0, 0), (0, -weights.shape[1] % FOUR)))
-    chunk = chunk_of(whole, ANY_CHUNK if t.has("delta") else most or whole.shape[1])
-    op, slow = TripleLinear(layer, t.type("weights"), "delta" if t.has("delta") else "sums", chunk=chunk), ""
-    if not t.has("delta") and not (t.has("lora_u") and t.has("gain")):
+    chunk = chunk_of(widest(whole) if t.has(MERGED) else whole, most or whole.shape[1])
+    op, slow = TripleLinear(layer, t.type("weights"), "sums", chunk=chunk), ""
+    if not (t.has("lora_u") and t.has("gain")):
         q, (_, y), addend_limit = requantization(layer, t), layer.images(t), 0
         bias = None if t.has("gain") else frozen(values[node.inputs["bias"]])
         try:
             if t.has("lora_u"):
                 start, addend_limit = packing.start_with_lora(q, weights, z, bias, t.type("lora_b").shape[1])
             else:
-                start = packing.start(q, weights, z, bias, t.has("gain"))
+                start = packing.start(q, weights, bounds, z, bias, t.has("gain"))
         except packing.NotProved as reason:
             slow = str(reason)
         else:
             form = "relu" if packing.rounds_half_up(q) else "any"
             if t.has("lora_u"):
                 form = f"lora_{form}"
-            elif isinstance(layer, FullyConnected) and y[0] == 1:
+            elif isinstance(layer, FullyConnected) and y[0] == 1 and not t.has(MERGED):
                 form, chunk = f"row_{form}", whole.shape[1]
             op = replace(op, form=form, limit=start.limit, addend_limit=addend_limit, chunk=chunk)
             stream = np.concatenate([stored(whole, chunk), start.words.astype(np.int32).ravel()])
-            inputs, added = packing.packed_values(node, stream, start.operand, start.data)
+            inputs, added = packing.packed_values(node, stream, start.operand, start.data, start.words[: len(weights)])
             return replace(node, op=op, inputs=inputs), added, slow
     inputs, added = packing.packed_values(node, stored(whole, chunk), "fold", packing.whole_quads(-z * weights.sum(1)))
     return replace(node, op=op, inputs=inputs), added, slow

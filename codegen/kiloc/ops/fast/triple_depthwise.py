@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...ir.graph import Node, Value
-from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, register
+from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
+from ...ir.operator import Environment, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._activation import clamp_range
-from .._gain import GAIN_OPERANDS, gain_bytes
-from .._sums import addend_multipliers
+from .._gain import GAIN_OPERANDS
+from .._merged import MERGED, widest
 from ..model.depthwise_conv_2d import DepthwiseConv2D
 from . import _packing as packing
-from .packed import DELTA_OPERANDS, frozen
+from .packed import frozen
 from .packed_depthwise import PackedDepthwise, as_convolution
-from .triple import ANY_CHUNK, FEWER_VALUES, chunks_hold, triple
+from .triple import FEWER_VALUES, chunks_hold, triple
 
 FEWER_ROWS = (9, 3)
 """Bands that leave speed for scratch: so many result rows."""
@@ -97,63 +97,6 @@ class TripleDepthwise(PackedDepthwise):
         )
 
 
-@register
-@dataclass(frozen=True)
-class TripleDepthwiseDelta(TripleDepthwise):
-    """The same with a trained delta, and with a gain or without. stream: int32 [words], of the weights alone. fold: of the input's zero point."""
-
-    mnemonic: ClassVar[str] = "triple_depthwise_delta"
-    operands: ClassVar[tuple[str, ...]] = ("x", "stream", "bias", "fold", *DELTA_OPERANDS)
-    optional: ClassVar[tuple[str, ...]] = ("delta_rows", *GAIN_OPERANDS)
-
-    def plain(self, t: NodeTypes) -> NodeTypes:
-        added = {o: t.type(o) for o in (*DELTA_OPERANDS, *self.optional) if t.has(o)}
-        return NodeTypes({**super().plain(t).operands, **added}, t.results)
-
-    def evaluate(self, e: Environment) -> tuple[Array, ...]:
-        size = self.window.kernel[0] * self.window.kernel[1]
-        empty = np.zeros((self.weights.shape[3], packing.EPILOGUE), np.int32)
-        stream = np.concatenate([e.array("stream").astype(np.int32).reshape(len(empty), -1), empty], 1)
-        weights, _ = self.unpacked(Environment(e.operands, e.results, {"stream": stream}))
-        assert size <= ANY_CHUNK, "packed without proof"
-        arrays = {**dict(e.arrays), "weights": weights.T.reshape(self.weights.shape).astype(np.int8)}
-        return self.layer.evaluate(Environment(self.plain(e).operands, e.results, arrays))
-
-    def first_words(self, t: NodeTypes) -> int:
-        taps = -(-self.window.kernel[0] * self.window.kernel[1] // 4) * 4
-        return taps + (gain_bytes(self.weights.shape[3]) if t.has("gain") else 0)
-
-    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
-        channels, (multiplier, shift) = self.weights.shape[3], self.layer.multipliers(self.plain(t))
-        scale, offset = addend_multipliers(self.weights, channels, 1.0)
-        layer: dict[str, Field] = {
-            "window": self.window.fields(t.type("x").shape, t.result().shape),
-            "outside": t.type("x").zero_point,
-            "stream": Argument(n.inputs["stream"]),
-            "fold": Argument(n.inputs["fold"]),
-            "output_offset": t.result().zero_point,
-            "clamp": clamp_range(self.layer.activation, t.result()),
-            "multiplier": Table("multiplier", "int32_t", multiplier.astype(np.int32)),
-            "shift": Table("shift", "int8_t", shift.astype(np.int8)),
-            "addend_multiplier": Table("delta_multiplier", "int32_t", scale.astype(np.int32)),
-            "addend_shift": Table("delta_shift", "int8_t", offset.astype(np.int8)),
-        }
-        fields: dict[str, Field] = {
-            "layer": layer,
-            "band_rows": self.rows,
-            "columns": t.type("delta").shape[3],
-            "rows": Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL",
-        }
-        arguments = [Argument(n.inputs[o]) for o in ("x", "bias", *DELTA_OPERANDS, *GAIN_OPERANDS) if t.has(o)]
-        name = "triple_depthwise_delta"
-        needs: tuple[str, ...] = ("product/triple_results.c",)
-        if t.has("gain"):
-            needs, name = (*needs, f"kernels/triple_depthwise/{name}.c"), f"{name}_scaled"
-        source = f"kernels/triple_depthwise/{name}.c"
-        struct = "kt_triple_depthwise_delta_params"
-        return KernelCall(f"kt_{name}_s8", struct, fields, (*arguments, Argument(n.outputs[0]), Scratch()), self.scratch(t), source, needs)
-
-
 def stored(weights: Ints, shape: tuple[int, ...], words: Ints) -> NDArray[np.int32]:
     """Of weights [channels, taps] of a window of this shape: for each channel bytes [kernel column][kernel row] in whole words, then its
     requantisation."""
@@ -166,37 +109,20 @@ def triple_depthwise(most: int, node: Node, t: NodeTypes, values: Mapping[str, V
     """The node that stands for a layer, in bands of at most so many rows (0: of all), and the constants that it adds. Raises NotProved."""
     layer = node.op
     assert isinstance(layer, DepthwiseConv2D)
-    if t.has("delta"):
-        return _with_delta(most, node, t, values)
     if layer.multiplier_of_depth(t) != 1:
         return as_convolution(partial(triple, 0 if most == 0 else FEWER_VALUES[most == FEWER_ROWS[-1]]), node, t, values)
     constant = values[node.inputs["weights"]].data
     assert constant is not None
     weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
-    if not chunks_hold(weights, weights.shape[1]):
+    if not chunks_hold(widest(weights) if t.has(MERGED) else weights, weights.shape[1]):
         raise packing.NotProved("sums reach 2^20")
     multiplier, shift = layer.multipliers(t)
     q = packing.Requantization(multiplier, shift, t.result().zero_point, clamp_range(layer.activation, t.result()))
-    start = packing.start(q, weights, t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]]), t.has("gain"))
+    z, bias = t.type("x").zero_point, None if t.has("gain") else frozen(values[node.inputs["bias"]])
+    start = packing.start(q, weights, packing.bounds_of(t, weights, z), z, bias, t.has("gain"))
     height = t.result().shape[1]
     op = TripleDepthwise(layer, t.type("weights"), packing.rounds_half_up(q), min(most or height, height), start.limit)
     channels = len(weights)
     stream = stored(weights, constant.shape[1:3], start.words[:channels])
-    inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels])
-    return replace(node, op=op, inputs=inputs), added, ""
-
-
-def _with_delta(most: int, node: Node, t: NodeTypes, values: Mapping[str, Value]) -> tuple[Node, list[Value], str]:
-    """The same of a layer with a delta. Raises NotProved."""
-    layer, constant = node.op, values[node.inputs["weights"]].data
-    assert isinstance(layer, DepthwiseConv2D) and constant is not None
-    weights = constant.astype(np.int64).reshape(-1, constant.shape[3]).T
-    if layer.multiplier_of_depth(t) != 1:
-        raise packing.NotProved("its weights are trained, several results of each input channel")
-    if weights.shape[1] > ANY_CHUNK:
-        raise packing.NotProved(f"its weights are trained, more than {ANY_CHUNK} of a channel")
-    height = t.result().shape[1]
-    op = TripleDepthwiseDelta(layer, t.type("weights"), rows=min(most or height, height))
-    stream = stored(weights, constant.shape[1:3], np.zeros((len(weights), 0), np.int64))
-    inputs, added = packing.packed_values(node, stream, "fold", (-t.type("x").zero_point * weights.sum(1)).astype(np.int32))
+    inputs, added = packing.packed_values(node, stream, start.operand, start.data[:channels], start.words[:channels])
     return replace(node, op=op, inputs=inputs), added, ""

@@ -12,9 +12,10 @@ from ...ir.kernel_call import Argument, KernelCall, Scratch
 from ...ir.operator import Array, Names, NodeTypes, register
 from ...ir.reach import Reach
 from .._gain import GAIN_OPERANDS
+from .._merged import MERGED
 from ..backward.input_gradient import LinearInputGradient
 from . import _packing as packing
-from .packed_input_gradient import DELTA, LORA, StreamedInputGradient
+from .packed_input_gradient import LORA, StreamedInputGradient
 from .triple import FOUR, TripleLinear, restored
 
 POSITIONS = 4
@@ -30,7 +31,7 @@ class TripleInputGradient(StreamedInputGradient):
     """stream: int32 [words], of a `TripleLinear` with such chunks."""
 
     mnemonic: ClassVar[str] = "triple_input_gradient"
-    optional: ClassVar[tuple[str, ...]] = (*LORA, *DELTA, "delta_rows", *GAIN_OPERANDS)
+    optional: ClassVar[tuple[str, ...]] = (*LORA, *GAIN_OPERANDS)
     positions: ClassVar[int] = POSITIONS
 
     chunk: int = 0
@@ -41,11 +42,10 @@ class TripleInputGradient(StreamedInputGradient):
         return -(-self.weights.size // self.weights.shape[0] // FOUR) * FOUR
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
-        """A block of the input channels of all positions of a group is written before the next one is computed; the share of a delta reads g for
-        each position."""
+        """A block of the input channels of all positions of a group is written before the next one is computed."""
         operand, reach = self.layer.reach(self.plain(t))
         window, width, depth = self.layer.window, self.layer.x_image[1], self.layer.x_image[2]
-        if window.stride == (1, 1) and depth <= BLOCK and not t.has("delta"):
+        if window.stride == (1, 1) and depth <= BLOCK:
             return operand, reach
         if window.pointwise:
             return operand, reach.in_bands(POSITIONS)
@@ -60,21 +60,19 @@ class TripleInputGradient(StreamedInputGradient):
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields = {**self.layer_fields(t, n), "length": self.length, "chunk": self.chunk}
-        symbol, path, scratch = "kt_triple_input_gradient_s8", list[Argument | str](), 0
+        symbol, path, scratch = "kt_triple_input_gradient_s8", list[Argument](), 0
         needs: tuple[str, ...] = ("product/triple_backward.c",)
-        if t.has("lora_du") or t.has("delta"):
-            lora = t.has("lora_du")
+        if t.has("lora_du"):
             multiplier, shift = self.layer.path_multiplier(self.plain(t))
-            channels = t.type("lora_a").shape[0] if lora else self.layer.y_image[2]
-            fields = {"layer": fields, "path_channels": channels, "path_multiplier": multiplier, "path_shift": shift}
-            fields["path_rows"] = Argument(n.inputs["delta_rows"]) if t.has("delta_rows") else "NULL"
-            path = [Argument(n.inputs[o]) for o in LORA] if lora else [Argument(n.inputs["g"]), "NULL", *(Argument(n.inputs[o]) for o in DELTA)]
+            fields = {"layer": fields, "path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
+            fields["path_rows"] = "NULL"
+            path = [Argument(n.inputs[o]) for o in LORA]
             symbol = "kt_triple_path_input_gradient_s8"
         struct = f"{symbol[:-3]}_params"
         if t.has("gain"):
             needs = (*needs, f"kernels/triple_convolution/{symbol[3:-3]}.c")
             symbol, path, scratch = "kt_triple_scaled_input_gradient_s8", [Argument(n.inputs[o]) for o in GAIN_OPERANDS], 2 * self.layer.y_image[2]
-        arguments = (Argument(n.inputs["g"]), *path, Argument(n.outputs[0]), *([Scratch()] if scratch else []))
+        arguments: tuple[Argument | Scratch, ...] = (Argument(n.inputs["g"]), *path, Argument(n.outputs[0]), *([Scratch()] if scratch else []))
         return KernelCall(symbol, struct, fields, arguments, scratch, f"kernels/triple_convolution/{symbol[3:-3]}.c", needs)
 
 
@@ -87,11 +85,13 @@ def triple_input_gradient(node: Node, t: NodeTypes, forward: tuple[Node, Value] 
     assert isinstance(layer, LinearInputGradient)
     if forward is None or not isinstance(forward[0].op, TripleLinear):
         raise packing.NotProved("inference has no three sums in two words")
-    if t.has("gain") and (t.has("lora_du") or t.has("delta")):
+    if t.has("gain") and t.has("lora_du"):
         raise packing.NotProved("its gains are trained beside its weights")
     if layer.x_image[2] % FOUR:
         raise packing.NotProved(f"its input channels are no multiple of {FOUR}")
     op = TripleInputGradient(layer, t.type("weights"), chunk=forward[0].op.chunk)
+    if t.has(MERGED):
+        return replace(node, op=op), [], ""
     stream = forward[1]
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
     return replace(node, op=op, inputs=inputs), [stream], ""

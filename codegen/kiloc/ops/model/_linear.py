@@ -7,6 +7,7 @@ frozen weights a layer may have
 - LoRA: a = alpha / rank; acc[c] += a / s_w[c] * 2^(u_range + b_exponent) * sum_j B[c, j] * u[j], where u is LORA_DOWN's result;
 - a delta V: acc[c] += 2^exponent / s_w[c] * sum_k V[r, k] * (x[k] - z_x). V has a row for each channel (r = c), or
   only for some: then `delta_rows` says which row a channel uses, -1 for none;
+- a delta that is merged into the weights, which are other weights then: see `_merged.py`;
 - a gain of each channel, in the layer's one requantisation: see `_gain.py`.
 
 Addends are requantised into the int32 accumulator before it.
@@ -27,6 +28,7 @@ from ...ir.reach import Reach
 from ...ir.stripe import Rows, Stripe
 from .._activation import clamp_range
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, summed_bias, with_gain
+from .._merged import MERGED, MERGED_OPERANDS, delta_operand, layer_weights, widest
 from .._offset_sums import OPERAND, offset_sums_field
 from .._sums import Image, addend, addend_multipliers, exact_matmul, output_scales, with_delta
 from .._window import Window
@@ -53,7 +55,7 @@ class Linear(Op):
 
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
     optional: ClassVar[tuple[str, ...]] = (
-        "lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND,
+        "lora_u", "lora_b", "lora_b_exponent", "lora_range", "delta", "delta_exponent", "delta_rows", *MERGED_OPERANDS, *GAIN_OPERANDS, OPERAND,
     )  # fmt: skip
 
     activation: str = "none"
@@ -82,7 +84,7 @@ class Linear(Op):
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         """int32 sums before the requantisation: [N, positions, channels]."""
         rows = self.rows(e)
-        weights = e.array("weights").reshape(e.type("weights").shape[0], -1)
+        weights = layer_weights(e).reshape(e.type("weights").shape[0], -1)
         total = exact_matmul(rows, weights.T)
         if e.has("lora_u"):
             u = e.array("lora_u").reshape(rows.shape[0], rows.shape[1], -1)
@@ -176,6 +178,7 @@ class Linear(Op):
 
         weights, window = b.constant(node.inputs["weights"]), self.window_of(t)
         headroom = gain_headroom(t.has("gain"))
+        weights = widest(weights) if t.has(MERGED) else weights
         prescale = prescale_shift(weights.reshape(weights.shape[0], *window.kernel, -1), t.type("weights").channel_scales, headroom)
         op = LinearInputGradient(window, *self.images(t), prescale, self.lora_scale, t.type("x").shape)
         operands = {"g": g, "weights": node.inputs["weights"], **path}
@@ -188,12 +191,15 @@ class Linear(Op):
     def _delta_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
         """Accumulate the delta's gradient; what the input gradient needs for the delta's share."""
 
-        if "delta" not in node.inputs:
-            return {}
         t = b.types(node)
-        rows = {"rows": node.inputs["delta_rows"]} if "delta_rows" in node.inputs else {}
+        delta = delta_operand(t)
+        if not delta:
+            return {}
+        rows = {"rows": node.inputs[f"{delta}_rows"]} if f"{delta}_rows" in node.inputs else {}
         op = WeightGradient(self.window_of(t), *self.images(t), t.type("x").scale)
-        b.accumulate(node, "delta", op, {"g": g, "x": node.inputs["x"], **rows})
+        b.accumulate(node, delta, op, {"g": g, "x": node.inputs["x"], **rows})
+        if delta == MERGED:
+            return {o: node.inputs[o] for o in MERGED_OPERANDS if o in node.inputs}
         share = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
         return share | ({"delta_g": g} if "gain" in node.inputs else {})
 

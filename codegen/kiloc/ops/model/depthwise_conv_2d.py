@@ -2,8 +2,8 @@
 
 Source: TensorFlow Lite 8-bit quantisation specification, section "DEPTHWISE_CONV_2D".
 
-A trainable layer may have a delta V [1, KH, KW, n], with a column for each channel or only for some (`delta_rows`), and a gain: the
-formulas of `_linear.py`, the sums over taps of one channel.
+A trainable layer may have a delta V [1, KH, KW, n] that is merged into its weights, with a column for each channel or only for some
+(`_merged.py`), and a gain: the formulas of `_linear.py`, the sums over taps of one channel.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from ... import numerics as nm
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding, TFLiteBinding
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch, Table
-from ...ir.operator import Array, Environment, Names, NodeTypes, Op, kernel_field, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.reach import Reach
 from ...ir.stripe import Rows, Stripe, rows_of
 from .._activation import clamp_range, far_apart
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, summed_bias, with_gain
+from .._merged import MERGED, MERGED_OPERANDS, ROWS, layer_weights, real_weights, widest
 from .._offset_sums import OPERAND, offset_sums_field
-from .._sums import addend, addend_multipliers, delta_channels, output_scales
+from .._sums import chosen_channels, output_scales
 from .._window import Window
 from .._window_reach import window_gradient_reach, window_reach
 from .._window_rows import forward_rows, gradient_rows, met_rows
@@ -52,15 +53,13 @@ if TYPE_CHECKING:
 class DepthwiseConv2D(Op):
     mnemonic: ClassVar[str] = "depthwise_conv_2d"
     operands: ClassVar[tuple[str, ...]] = ("x", "weights", "bias")
-    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", *GAIN_OPERANDS, OPERAND)
+    optional: ClassVar[tuple[str, ...]] = (*MERGED_OPERANDS, *GAIN_OPERANDS, OPERAND)
     tflite: ClassVar[TFLiteBinding | None] = TFLiteBinding({"DEPTHWISE_CONV_2D": 3}, "DepthwiseConv2DOptions", CONVOLUTION_FIELDS)
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("Conv", "ConvTranspose"))
     oracle: ClassVar[str] = "tflite-micro"
 
     window: Window = Window((1, 1))
     activation: str = "none"
-    band_rows: int = kernel_field(0)
-    """Rows of results whose inputs scratch has room for, of a layer with a delta: `fast/depthwise_rows.py`."""
 
     def multiplier_of_depth(self, t: NodeTypes) -> int:
         return t.type("weights").shape[3] // t.type("x").shape[3]
@@ -76,24 +75,15 @@ class DepthwiseConv2D(Op):
         scales = output_scales(t.type("x"), t.type("weights"), t.type("weights").shape[3])
         return nm.quantize_multipliers(scales / t.result().scale)
 
-    def _sums(self, e: Environment, weights: Array, channels: Array | slice) -> NDArray[np.int64]:
-        """Sums over the taps of weights [KH, KW, n] for some of the channels."""
+    def accumulator(self, e: Environment) -> NDArray[np.int64]:
         x, out = e.wide("x") - e.type("x").zero_point, e.result().shape[1:3]
-        padded = np.repeat(self.window.padded(x), self.multiplier_of_depth(e), axis=3)[..., channels]
+        weights = layer_weights(e, 3)[0]
+        padded = np.repeat(self.window.padded(x), self.multiplier_of_depth(e), axis=3)
         total = np.zeros((x.shape[0], *out, weights.shape[2]), np.int64)
         for ky, kx, rows, columns in self.window.taps((out[0], out[1])):
             total += padded[:, rows, columns] * weights[ky, kx]
-        return total
-
-    def accumulator(self, e: Environment) -> NDArray[np.int64]:
-        total = self._sums(e, e.wide("weights")[0], slice(None))
-        if e.has("delta"):
-            chosen = delta_channels(e, total.shape[3])
-            multiplier, shift = addend_multipliers(e.type("weights"), total.shape[3], 1.0)
-            product = self._sums(e, e.wide("delta")[0], chosen)
-            total[..., chosen] += addend(product, multiplier[chosen], shift[chosen] + e.wide("delta_exponent"))
         total = total + summed_bias(e)
-        return nm.saturate32(total) if e.has("delta") or e.has("gain") else total
+        return nm.saturate32(total) if e.has("gain") else total
 
     def evaluate(self, e: Environment) -> tuple[Array, ...]:
         return (self._scaled(e, self.accumulator(e), *with_gain(e, *self.multipliers(e))).astype(np.int8),)
@@ -107,8 +97,7 @@ class DepthwiseConv2D(Op):
         return np.asarray(np.clip(scaled, *clamp_range(self.activation, t.result())))
 
     def macs(self, t: NodeTypes) -> int:
-        channels = t.type("weights").shape[3] + (t.type("delta").shape[3] if t.has("delta") else 0)
-        return t.result().size // t.type("weights").shape[3] * channels * self.window.kernel[0] * self.window.kernel[1]
+        return t.result().size * self.window.kernel[0] * self.window.kernel[1]
 
     def height(self, t: NodeTypes) -> int:
         return t.result().shape[1]
@@ -136,18 +125,11 @@ class DepthwiseConv2D(Op):
         }
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["x"]), Argument(n.inputs["bias"])]
         symbol, scratch, needs = "kt_depthwise_conv2d_s8", 0, tuple[str, ...]()
-        if t.has("delta"):
-            scale, offset = addend_multipliers(t.type("weights"), t.type("weights").shape[3], 1.0)
-            fields["addend_multiplier"] = Table("delta_multiplier", "int32_t", scale.astype(np.int32))
-            fields["addend_shift"] = Table("delta_shift", "int8_t", offset.astype(np.int8))
-            fields |= {**_rows(t, n), "band_rows": self.band_rows}
-            arguments += [Argument(n.inputs[o]) for o in ("delta", "delta_exponent")]
-            symbol, scratch = "kt_depthwise_conv2d_trained_s8", rows_bytes(self.window, t.type("x").shape, t.result().shape, self.band_rows)
         if t.has("gain"):
             needs = (f"kernels/depthwise/{symbol[3:-3]}.c",)
             symbol, scratch = symbol.replace("_s8", "_scaled_s8"), scratch + gain_bytes(len(shift))
             arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
-        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else ["NULL"] if t.has("delta") else [])]
+        arguments += [Argument(n.outputs[0]), *([Scratch()] if scratch else [])]
         source = f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, "kt_depthwise_conv2d_params", fields, tuple(arguments), scratch, source, needs)
 
@@ -156,18 +138,18 @@ class DepthwiseConv2D(Op):
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
         bias_gradient(b, node, g)
         scaled = scaled_gradient(b, node, g)
-        delta = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
-        if delta:
-            rows = {o: v for o, v in delta.items() if o == "delta_rows"}
+        merged = {o: node.inputs[o] for o in MERGED_OPERANDS if o in node.inputs}
+        if merged:
+            rows = {"rows": merged[ROWS]} if ROWS in merged else {}
             op = DepthwiseWeightGradient(self.window, t.type("x").shape, t.result().shape)
-            b.accumulate(node, "delta", op, {"g": scaled, "x": node.inputs["x"], **rows})
-            delta |= {"delta_g": scaled} if t.has("gain") else {}
+            b.accumulate(node, MERGED, op, {"g": scaled, "x": node.inputs["x"], **rows})
         if not b.wants(node.inputs["x"]):
             return {}
         scales, headroom = t.type("weights").channel_scales, gain_headroom(t.has("gain"))
-        p = depthwise_prescale_shift(b.constant(node.inputs["weights"]), scales, self.multiplier_of_depth(t), headroom)
+        weights = b.constant(node.inputs["weights"])
+        p = depthwise_prescale_shift(widest(weights) if merged else weights, scales, self.multiplier_of_depth(t), headroom)
         dx = DepthwiseInputGradient(self.window, t.type("x").shape, t.result().shape, p)
-        operands = {"g": g, "weights": node.inputs["weights"], **delta, **gain_operands(node)}
+        operands = {"g": g, "weights": node.inputs["weights"], **merged, **gain_operands(node)}
         return {"x": b.add(dx, operands, f"{node.name}.dx")[0]}
 
     @classmethod
@@ -247,24 +229,6 @@ def _without_groups(r: OnnxReader, op: OnnxOperator, data: Array, groups: int) -
     return dense
 
 
-def rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
-    """Of the image x [1, H, W, C] unzipped for `rows` rows of the result y: kt_row_window_of in runtime/src/kernels/depthwise/dsp/row_sums.h."""
-    width = max((y[2] - 1) * window.stride[1] + window.kernel[1] + 2, x[2] + window.pad[1])
-    return 4 * x[3] * -(-width // 2) * ((rows - 1) * window.stride[0] + window.kernel[0]) if rows else 0
-
-
-def gradient_rows_bytes(window: Window, x: tuple[int, ...], y: tuple[int, ...], rows: int) -> int:
-    """Of the gradient to y [1, H, W, C] unzipped for `rows` rows of that to x."""
-    width = max(x[2] + window.kernel[1] + 1, window.kernel[1] - window.pad[1] + window.stride[1] * (y[2] - 1))
-    return 4 * x[3] * -(-width // 2) * (rows - 1 + window.kernel[0]) if rows else 0
-
-
-def _rows(t: NodeTypes, n: Names) -> dict[str, Field]:
-    """Parameters of a delta: its columns, and which channel uses which."""
-    columns = t.type("delta" if t.has("delta") else "accumulator").shape[3]
-    return {"columns": columns, **({"rows": Argument(n.inputs["delta_rows"])} if t.has("delta_rows") else {})}
-
-
 def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: int, headroom: float = 1.0) -> int:
     """The smallest p >= 7 for which sums over the taps and over the results of one input stay in int32. headroom: as `prescale`."""
     sums = np.abs(weights.astype(np.int64)).sum((0, 1, 2))
@@ -278,11 +242,11 @@ def depthwise_prescale_shift(weights: Array, scales: tuple[float, ...], depth: i
 @register
 @dataclass(frozen=True)
 class DepthwiseInputGradient(RequantizedGradient):
-    """dX of DEPTHWISE_CONV_2D; the pre-scale, and a delta's share, of `input_gradient.py`."""
+    """dX of DEPTHWISE_CONV_2D; the pre-scale of `input_gradient.py`."""
 
     mnemonic: ClassVar[str] = "depthwise_input_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "weights")
-    optional: ClassVar[tuple[str, ...]] = ("delta", "delta_exponent", "delta_rows", "delta_g", *GAIN_OPERANDS)
+    optional: ClassVar[tuple[str, ...]] = (*MERGED_OPERANDS, *GAIN_OPERANDS)
 
     window: Window = Window((1, 1))
     x_shape: tuple[int, ...] = ()
@@ -290,8 +254,6 @@ class DepthwiseInputGradient(RequantizedGradient):
     prescale_shift: int = 7
     inner: tuple[bool, bool] = (False, False)
     """Of some rows alone: whether rows come before them, and after, which windows reach into and multiply nothing."""
-    band_rows: int = kernel_field(0)
-    """As of the layer, rows of the gradient."""
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return self.x_shape
@@ -306,10 +268,6 @@ class DepthwiseInputGradient(RequantizedGradient):
         """m of each channel; with a gain for a gain of 1."""
         return prescale(t.type("weights").channel_scales, self.y_shape[3], gain_headroom(t.has("gain")))
 
-    def path_multiplier(self, t: NodeTypes) -> tuple[int, int]:
-        """From units of the delta's product (before its exponent) to units of the accumulator."""
-        return nm.quantize_multiplier(1.0 / self.weight_unit(t))
-
     def _scatter(self, g: Array, weights: Array) -> Array:
         several, channels = weights.shape[-1] // self.x_shape[3], self.x_shape[3]
 
@@ -322,28 +280,10 @@ class DepthwiseInputGradient(RequantizedGradient):
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         g = batch(e, "g", *self.y_shape[1:])
         m = gained(self.prescale(e), e)
-        total = self._scatter(prescaled(g, m, self.prescale_shift), e.wide("weights")[0])
-        if e.has("delta"):
-            multiplier, shift = self.path_multiplier(e)
-            total = nm.saturate32(total + addend(self._scatter(self._delta_g(e), self._spread(e)), multiplier, shift + e.wide("delta_exponent")))
-        return total
-
-    def _delta_g(self, e: Environment) -> Array:
-        """The gradient that the delta's share starts from."""
-        return np.asarray(batch(e, "delta_g" if e.has("delta_g") else "g", *self.y_shape[1:]))
-
-    def _spread(self, e: Environment) -> Array:
-        """Codes of the delta [KH, KW, OC], 0 for channels that have none."""
-        codes = np.zeros(e.type("weights").shape[1:], np.int64)
-        codes[..., delta_channels(e, self.y_shape[3])] = e.wide("delta")[0]
-        return codes
+        return self._scatter(prescaled(g, m, self.prescale_shift), layer_weights(e, 3)[0])
 
     def evaluate_real(self, e: Environment) -> tuple[Real]:
-        scales = np.array(e.type("weights").channel_scales, np.float64)
-        total = self._scatter(batch(e, "g", *self.y_shape[1:]), e.array("weights")[0] * (scales * real_gain(e)))
-        if e.has("delta"):
-            total = total + self._scatter(self._delta_g(e), self._spread(e) * 2.0 ** e.array("delta_exponent").astype(np.float64))
-        return (total,)
+        return (self._scatter(batch(e, "g", *self.y_shape[1:]), real_weights(e, 3)[0] * real_gain(e)),)
 
     def macs(self, t: NodeTypes) -> int:
         rows = met_rows(self.window, self.x_shape[1], self.y_shape[1], self.inner) if any(self.inner) else self.y_shape[1]
@@ -355,8 +295,8 @@ class DepthwiseInputGradient(RequantizedGradient):
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         read, window = gradient_rows(self.window, rows, self.y_shape[1])
         x, y = (rows_of(shape, shape[1], r[1] - r[0]) for shape, r in ((self.x_shape, rows), (self.y_shape, read)))
-        needs = {o: (read, self.y_shape[1]) for o in ("g", "delta_g") if t.has(o)}
-        return Stripe(replace(self, window=window, x_shape=x, y_shape=y, inner=(rows[0] > 0, rows[1] < self.x_shape[1])), needs)
+        inner = (rows[0] > 0, rows[1] < self.x_shape[1])
+        return Stripe(replace(self, window=window, x_shape=x, y_shape=y, inner=inner), {"g": (read, self.y_shape[1])})
 
     def reach(self, t: NodeTypes) -> tuple[str, Reach]:
         return "g", window_gradient_reach(self.window, self.x_shape, self.y_shape)
@@ -370,20 +310,12 @@ class DepthwiseInputGradient(RequantizedGradient):
             "prescale_shift": self.prescale_shift,
             "shift": self.shift,
         }
-        gain = [Argument(n.inputs[o]) if t.has(o) else "NULL" for o in GAIN_OPERANDS]
         arguments: list[Argument | Scratch | str] = [Argument(n.inputs["g"])]
         symbol, scratch, needs = "kt_depthwise_input_gradient_s8", self._piece() * self.x_shape[3], tuple[str, ...]()
-        if t.has("gain") and not t.has("delta"):
-            arguments += gain
+        if t.has("gain"):
+            arguments += [Argument(n.inputs[o]) for o in GAIN_OPERANDS]
             symbol, needs = "kt_depthwise_scaled_input_gradient_s8", ("kernels/depthwise/depthwise_input_gradient.c",)
             scratch += -(-self.y_shape[3] // 2) * 4
-        if t.has("delta"):
-            arguments += gain
-            multiplier, shift = self.path_multiplier(t)
-            fields |= {"path_multiplier": multiplier, "path_shift": shift, **_rows(t, n), "band_rows": self.band_rows}
-            arguments += [Argument(n.inputs[o]) for o in ("delta_g" if t.has("delta_g") else "g", "delta", "delta_exponent")]
-            symbol = "kt_depthwise_delta_input_gradient_s8"
-            scratch = 2 * gradient_rows_bytes(self.window, self.x_shape, self.y_shape, self.band_rows) or max(8, self._piece()) * self.x_shape[3]
         arguments += [Argument(n.outputs[0]), Scratch()]
         struct, source = "kt_depthwise_input_gradient_params", f"kernels/depthwise/{symbol[3:-3]}.c"
         return KernelCall(symbol, struct, fields, tuple(arguments), scratch, source, needs, self._unreached(t))
@@ -411,7 +343,7 @@ class DepthwiseWeightGradient(ParameterGradient):
 
     mnemonic: ClassVar[str] = "depthwise_weight_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "x", "exponent", "accumulator")
-    optional: ClassVar[tuple[str, ...]] = ("delta_rows",)
+    optional: ClassVar[tuple[str, ...]] = ("rows",)
 
     window: Window = Window((1, 1))
     x_shape: tuple[int, ...] = ()
@@ -434,7 +366,7 @@ class DepthwiseWeightGradient(ParameterGradient):
 
     def _products(self, e: Environment) -> Array:
         """[N, KH, KW, columns]"""
-        chosen, (h, w) = delta_channels(e, self.y_shape[3]), self.y_shape[1:3]
+        chosen, (h, w) = chosen_channels(e, "rows", self.y_shape[3]), self.y_shape[1:3]
         g = batch(e, "g", *self.y_shape[1:])[..., chosen]
         x = self.window.padded(batch(e, "x", *self.x_shape[1:]) - e.type("x").zero_point)
         x = np.repeat(x, self.y_shape[3] // self.x_shape[3], axis=3)[..., chosen]
@@ -456,7 +388,8 @@ class DepthwiseWeightGradient(ParameterGradient):
             "depth_multiplier": self.y_shape[3] // self.x_shape[3],
             "input_offset": -t.type("x").zero_point,
             "scale": self.factor(t),
-            **_rows(t, n),
+            "columns": t.type("accumulator").shape[3],
+            **({"rows": Argument(n.inputs["rows"])} if t.has("rows") else {}),
         }
         arguments = tuple(Argument(n.inputs[o]) for o in self.operands)
         symbol = "kt_depthwise_weight_gradient"

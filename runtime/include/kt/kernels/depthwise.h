@@ -12,13 +12,7 @@ extern "C" {
 
 /* weights             int8 [kernel rows][kernel columns][output channels]
  * depth_multiplier    output channels / input channels; output channel c reads input channel c / depth_multiplier
- * multiplier, shift, offset_sums   as kt_conv2d_params; offset_sums only where no weight is -128
- * The rest belongs to a delta (otherwise 0 and NULL):
- * addend_multiplier, addend_shift   as kt_conv2d_params
- * columns             of the delta
- * rows                [output channels]: the column that a channel uses, -1 for none; NULL: its own
- * band_rows           rows of results that scratch has room for, 0 where there is none: a window without dilation, of at most 10 rows and columns,
- *                     with one stride */
+ * multiplier, shift, offset_sums   as kt_conv2d_params; offset_sums only where no weight is -128 */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;
@@ -28,11 +22,6 @@ typedef struct {
     const int8_t *weights;
     const int32_t *multiplier;
     const int8_t *shift;
-    const int32_t *addend_multiplier;
-    const int8_t *addend_shift;
-    int32_t columns;
-    const int16_t *rows;
-    int32_t band_rows;
     const int32_t *offset_sums;
 } kt_depthwise_conv2d_params;
 
@@ -47,19 +36,7 @@ void kt_depthwise_conv2d_s16(const kt_depthwise_conv2d_params *params, const int
 void kt_depthwise_conv2d_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                    const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
 
-/* kt_depthwise_conv2d_s8 with a delta [kernel rows][kernel columns][columns], formulas as kt_conv2d_delta_s8. scratch: 2 * input channels *
- * (stride * (band_rows - 1) + kernel[0]) * columns bytes, columns the larger of stride * (output[1] - 1) + kernel[1] + 2 and pad[1] + input[1],
- * rounded up to 2. */
-void kt_depthwise_conv2d_trained_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                    const int8_t *delta, const int8_t *delta_exponent, int8_t *y, void *scratch);
-
-/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
-void kt_depthwise_conv2d_trained_scaled_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                           const int8_t *delta, const int8_t *delta_exponent, const int8_t *gain,
-                                           const int8_t *gain_exponent, int8_t *y, void *scratch);
-
-/* As kt_conv2d_input_gradient_params; columns, rows: of the delta. band_rows: as kt_depthwise_conv2d_params, rows of dx; without a gain, of one result
- * an input channel, of a window whose pad is less than its kernel. */
+/* As kt_conv2d_input_gradient_params. */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;
@@ -67,11 +44,6 @@ typedef struct {
     const int16_t *prescale;
     int32_t prescale_shift;
     int32_t shift;
-    int32_t path_multiplier;
-    int32_t path_shift;
-    int32_t columns;
-    const int16_t *rows;
-    int32_t band_rows;
 } kt_depthwise_input_gradient_params;
 
 /* dx[x, k] = saturate8(shift_round(sum over the windows that cover x, and over the results c of channel k, of
@@ -84,17 +56,7 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
 void kt_depthwise_scaled_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                            const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
-/* kt_depthwise_input_gradient_s8 with the share of a delta: before the shift the sum takes
- *     requantize(sum over windows and the results c of channel k of delta_g[c] * delta[tap, column]) by
- *     path_multiplier * 2^(path_shift + delta_exponent - 31), saturated at +-2^30; the total saturates at int32.
- * gain: as above, NULL (both) for none. delta_g: g itself, or with a gain the result of kt_apply_gain_s8. scratch: 8 bytes
- * an input channel, or where that is more as kt_depthwise_input_gradient_s8; with band_rows 4 * channels * (band_rows + kernel[0] - 1) * columns, columns the larger of input[1] + kernel[1] + 1 and
- * kernel[1] - pad[1] + stride * (output[1] - 1), rounded up to 2. */
-void kt_depthwise_delta_input_gradient_s8(const kt_depthwise_input_gradient_params *params, const int8_t *g,
-                                          const int8_t *gain, const int8_t *gain_exponent, const int8_t *delta_g,
-                                          const int8_t *delta, const int8_t *delta_exponent, int8_t *dx, void *scratch);
-
-/* columns, rows: as kt_depthwise_conv2d_params, of the accumulator. */
+/* columns: of the accumulator; rows [output channels]: the column that a channel uses, -1 for none; NULL: its own. */
 typedef struct {
     kt_window window;
     int32_t depth_multiplier;

@@ -78,26 +78,6 @@ void kt_triple_lora_s8(const kt_triple_lora_params *params, const int8_t *x, con
 void kt_triple_lora_relu_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                             const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch);
 
-/* kt_packed_conv2d_delta_s8 (kt/kernels/packed_convolution.h), with a stream as above in chunks of at most 60 values; layer.pairs is the length.
- *
- * rows                row of the delta of each channel, -1 for none; NULL: each has its own
- * delta_rows          rows of the delta
- * scratch             16 bytes a value of the length and a chunk of it; 28 bytes a row, 24 of them of rows rounded up to 4; where the window is no
- *                     single pixel of stride 1 an input pixel, rounded up to 4 */
-typedef struct {
-    kt_packed_conv2d_lora_params layer;
-    int32_t chunk;
-    const int16_t *rows;
-    int32_t delta_rows;
-} kt_triple_conv2d_delta_params;
-
-void kt_triple_conv2d_delta_s8(const kt_triple_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                               const int8_t *delta_exponent, int8_t *y, void *scratch);
-
-/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
-void kt_triple_conv2d_delta_scaled_s8(const kt_triple_conv2d_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                                      const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y, void *scratch);
-
 /* kt_conv2d_input_gradient_s8 without a gain, from the stream of the layer itself, whose input channels are a multiple of 4. length, chunk: of
  * the stream, as above. The rest as kt_conv2d_input_gradient_params. With strides dx may lie behind g by groups of four positions of each phase,
  * or by rows that are no whole groups. */

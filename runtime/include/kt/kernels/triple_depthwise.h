@@ -41,26 +41,6 @@ void kt_triple_depthwise_scaled_relu_s8(const kt_triple_depthwise_params *params
 void kt_triple_depthwise_scaled_s8(const kt_triple_depthwise_params *params, const int8_t *x, const int32_t *bias, const int8_t *gain,
                                    const int8_t *gain_exponent, int8_t *y, void *scratch);
 
-/* kt_depthwise_conv2d_trained_s8 (kt/kernels/depthwise.h) in bands of `band_rows`, from a stream without requantisation.
- *
- * layer               as kt_packed_conv2d_lora_params; pairs and rank are not used
- * columns, rows       as kt_depthwise_conv2d_params
- * scratch             as above, and the words that the stream has of one channel, in front */
-typedef struct {
-    kt_packed_conv2d_lora_params layer;
-    int32_t band_rows;
-    int32_t columns;
-    const int16_t *rows;
-} kt_triple_depthwise_delta_params;
-
-void kt_triple_depthwise_delta_s8(const kt_triple_depthwise_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                                  const int8_t *delta_exponent, int8_t *y, void *scratch);
-
-/* The same with a gain. scratch: that of kt_conv2d_scaled_s8 more, in front. */
-void kt_triple_depthwise_delta_scaled_s8(const kt_triple_depthwise_delta_params *params, const int8_t *x, const int32_t *bias, const int8_t *delta,
-                                         const int8_t *delta_exponent, const int8_t *gain, const int8_t *gain_exponent, int8_t *y,
-                                         void *scratch);
-
 #ifdef __cplusplus
 }
 #endif

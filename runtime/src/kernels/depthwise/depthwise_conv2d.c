@@ -11,6 +11,6 @@
 
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    kt_depthwise_walk(params, x, bias, NULL, y, kt_depthwise_position);
+    kt_depthwise_walk(params, x, bias, y, kt_depthwise_position);
 }
 #endif

@@ -1,4 +1,4 @@
-/* depthwise_conv2d.h: the sums and the walk of depthwise convolutions, with and without trained parts. */
+/* depthwise_conv2d.h: the sums and the walk of depthwise convolutions, one position after the other. */
 #ifndef KT_DEPTHWISE_CONV2D_H
 #define KT_DEPTHWISE_CONV2D_H
 
@@ -6,12 +6,6 @@
 #include <stddef.h>
 
 #include "../window.h"
-
-/* A delta: `columns` columns of int8 [kernel rows][kernel columns][columns]. */
-typedef struct {
-    const int8_t *delta;
-    int32_t exponent;
-} kt_depthwise_trained;
 
 /* The taps of one position inside the input, and where they start: input value and tap number. */
 typedef struct {
@@ -75,23 +69,9 @@ static inline void kt_depthwise_four_sums(const kt_window *window, const kt_dept
 }
 #endif
 
-/* The delta's share of a channel, in accumulator units. */
-static inline int32_t kt_depthwise_addend(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
-                                          const kt_depthwise_trained *trained, const int8_t *x, int32_t c)
-{
-    const int32_t column = params->rows == NULL ? c : params->rows[c];
-    int32_t sum, scaled;
-    if (column < 0) {
-        return 0;
-    }
-    sum = kt_depthwise_sum(&params->window, patch, x, trained->delta + column, params->columns, params->input_offset);
-    scaled = kt_requantize(sum, params->addend_multiplier[c], params->addend_shift[c] + trained->exponent);
-    return kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
-}
-
-/* All channels of one position. trained: NULL for a frozen layer. */
+/* All channels of one position. */
 typedef void kt_depthwise_at(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
-                             const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y);
+                             const int32_t *bias, int8_t *y);
 
 static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, int32_t c)
 {
@@ -100,8 +80,7 @@ static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *param
 }
 
 static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
-                                         const int8_t *x, const int32_t *bias, const kt_depthwise_trained *trained,
-                                         int8_t *y)
+                                         const int8_t *x, const int32_t *bias, int8_t *y)
 {
     const kt_window *window = &params->window;
     const int32_t step = window->output[KT_CHANNELS];
@@ -109,7 +88,7 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
     int32_t channel = 0;
     int32_t copy;
 #if KT_SMALL_DSP
-    if (params->depth_multiplier == 1 && trained == NULL) {
+    if (params->depth_multiplier == 1) {
         for (; channel + 4 <= step; channel += 4) {
             int32_t sums[4];
             kt_depthwise_four_sums(window, patch, x + (patch->x + channel), params->weights + channel,
@@ -123,17 +102,14 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
     for (; channel < window->input[KT_CHANNELS]; channel++) {
         const int8_t *values = x + (patch->x + channel);
         for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
-            int64_t total = kt_depthwise_sum(window, patch, values, params->weights + c, step, params->input_offset);
-            if (trained != NULL) {
-                total += kt_depthwise_addend(params, patch, trained, values, c);
-            }
+            const int64_t total = kt_depthwise_sum(window, patch, values, params->weights + c, step, params->input_offset);
             y[c] = kt_depthwise_result(params, kt_saturate32(total + bias[c]), c);
         }
     }
 }
 
 static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                     const kt_depthwise_trained *trained, int8_t *y, kt_depthwise_at *at)
+                                     int8_t *y, kt_depthwise_at *at)
 {
     const kt_window *window = &params->window;
     const int32_t height = window->output[KT_Y];
@@ -149,7 +125,7 @@ static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, c
             patch.columns = columns.count;
             patch.x = (rows.index * window->input[KT_X] + columns.index) * window->input[KT_CHANNELS];
             patch.tap = rows.first * window->kernel[KT_X] + columns.first;
-            at(params, &patch, x, bias, trained, y + (oy * width + ox) * window->output[KT_CHANNELS]);
+            at(params, &patch, x, bias, y + (oy * width + ox) * window->output[KT_CHANNELS]);
         }
     }
 }

@@ -8,14 +8,14 @@
 #include "taps.h"
 
 static void position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
-                     const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y)
+                     const int32_t *bias, int8_t *y)
 {
     const int32_t channels = params->window.input[KT_CHANNELS];
     const uint32_t added = (uint16_t)params->input_offset * UINT32_C(0x00010001);
     const kt_rectangle taps = kt_taps_of(&params->window, patch);
     int32_t c = 0;
     if (params->depth_multiplier != 1) {
-        kt_depthwise_position(params, patch, x, bias, trained, y);
+        kt_depthwise_position(params, patch, x, bias, y);
         return;
     }
     for (; c + 4 <= channels; c += 4) {
@@ -35,7 +35,7 @@ static void position(const kt_depthwise_conv2d_params *params, const kt_depthwis
 
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    kt_depthwise_walk(params, x, bias, NULL, y, position);
+    kt_depthwise_walk(params, x, bias, y, position);
 }
 
 #endif

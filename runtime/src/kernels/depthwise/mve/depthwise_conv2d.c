@@ -248,7 +248,7 @@ void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8
         l.initial = initial;
     }
     if (!fast) {
-        kt_depthwise_walk(params, x, bias, NULL, y, kt_depthwise_position);
+        kt_depthwise_walk(params, x, bias, y, kt_depthwise_position);
         return;
     }
     l.finish = kt_finish_of(bias, params->multiplier, params->shift, l.channels, params->output_offset, params->clamp);

@@ -7,6 +7,6 @@
 
 void kt_depthwise_conv2d_s8(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    kt_vector_walk(params, x, bias, NULL, y);
+    kt_vector_walk(params, x, bias, y);
 }
 #endif

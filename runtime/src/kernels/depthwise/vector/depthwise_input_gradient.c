@@ -9,7 +9,7 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
                                     int8_t *dx, void *scratch)
 {
     if (params->depth_multiplier == 1) {
-        kt_vector_gradient_walk(params, g, NULL, dx, scratch);
+        kt_vector_gradient_walk(params, g, dx, scratch);
     } else {
         kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
     }

@@ -5,14 +5,7 @@
 #define KT_VECTOR_GRADIENT_POSITION_H
 
 #include "../../../product/vector/channels.h"
-#include "../depthwise_delta_input_gradient.h"
-
-/* delta: NULL for none, with the gradient that it multiplies and the shift with its exponent. */
-typedef struct {
-    const int8_t *g;
-    const int8_t *delta;
-    int32_t shift;
-} kt_delta_share;
+#include "../depthwise_input_gradient.h"
 
 /* (g * m + half) >> p, in shorts. */
 KT_INLINE kt_lanes kt_prescaled_channels(const int8_t *g, kt_channel_words m, int32_t p, int32_t count)
@@ -43,14 +36,14 @@ KT_INLINE kt_channel_words kt_round_channels(kt_channel_words sums, int32_t shif
 }
 
 /* `count` channels from k on of the position (y, x). */
-KT_INLINE void kt_gradient_channels(const kt_depthwise_input_gradient_params *params, const int8_t *g, const kt_delta_share *share,
+KT_INLINE void kt_gradient_channels(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                     int32_t y, int32_t x, int32_t k, int32_t count, int8_t *result)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->output[KT_CHANNELS];
     const kt_channel_words prescale = kt_load_shorts_of(params->prescale + k, count);
     const kt_lanes none = kt_no_lanes();
-    kt_channel_words sums = {none, none}, path = {none, none};
+    kt_channel_words sums = {none, none};
     kt_meeting_walk walk = kt_meetings_of(y, x);
     kt_meeting meeting;
     while (kt_next_meeting(window, &walk, &meeting)) {
@@ -58,23 +51,12 @@ KT_INLINE void kt_gradient_channels(const kt_depthwise_input_gradient_params *pa
         const kt_channel_words scaled = kt_interleave(kt_prescaled_channels(g + at, prescale, params->prescale_shift, count), none);
         const kt_channel_words weights = kt_interleave(kt_widen_some(params->weights + tap, count), none);
         kt_add_products_of(&sums, &scaled, &weights);
-        if (share != NULL) {
-            const kt_channel_words own = kt_interleave(kt_widen_some(share->g + at, count), none);
-            const kt_channel_words codes = kt_interleave(kt_widen_some(share->delta + tap, count), none);
-            kt_add_products_of(&path, &own, &codes);
-        }
-    }
-    if (share != NULL) {
-        const kt_channel_words multiplier = {kt_splat(params->path_multiplier), kt_splat(params->path_multiplier)};
-        const kt_channel_words shift = {kt_splat(share->shift), kt_splat(share->shift)};
-        const kt_channel_words addend = kt_requantize_channels(path, multiplier, shift);
-        sums = kt_add_saturated_channels(sums, kt_clamp_channels(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT));
     }
     kt_store_channels(result + k, kt_round_channels(sums, params->shift), count);
 }
 
 /* Every position. scratch: a byte for each channel. */
-static inline void kt_vector_gradient_walk(const kt_depthwise_input_gradient_params *params, const int8_t *g, const kt_delta_share *share,
+static inline void kt_vector_gradient_walk(const kt_depthwise_input_gradient_params *params, const int8_t *g,
                                            int8_t *dx, int8_t *scratch)
 {
     const kt_window *const window = &params->window;
@@ -84,10 +66,10 @@ static inline void kt_vector_gradient_walk(const kt_depthwise_input_gradient_par
     for (y = kt_first(direction, height); kt_within(y, height); y += direction) {
         for (x = kt_first(direction, width); kt_within(x, width); x += direction) {
             for (k = 0; k + KT_CHANNEL_LANES <= channels; k += KT_CHANNEL_LANES) {
-                kt_gradient_channels(params, g, share, y, x, k, KT_CHANNEL_LANES, scratch);
+                kt_gradient_channels(params, g, y, x, k, KT_CHANNEL_LANES, scratch);
             }
             if (k < channels) {
-                kt_gradient_channels(params, g, share, y, x, k, channels - k, scratch);
+                kt_gradient_channels(params, g, y, x, k, channels - k, scratch);
             }
             memcpy(dx + (y * width + x) * channels, scratch, (size_t)channels);
         }

@@ -39,7 +39,7 @@ KT_INLINE kt_channel_words kt_patch_channels(const kt_window *window, const kt_d
 
 /* `count` channels from c on. */
 KT_INLINE void kt_depthwise_channels(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
-                                     const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y, int32_t c, int32_t count)
+                                     const int32_t *bias, int8_t *y, int32_t c, int32_t count)
 {
     const kt_window *const window = &params->window;
     const int one = window->input[KT_CHANNELS] == 1;
@@ -47,14 +47,6 @@ KT_INLINE void kt_depthwise_channels(const kt_depthwise_conv2d_params *params, c
     const kt_lanes offset = kt_shorts_of((int16_t)params->input_offset);
     const int8_t *const values = x + patch->x + (one ? 0 : c);
     kt_channel_words sums = kt_patch_channels(window, patch, values, params->weights + c, channels, count, one, offset);
-    if (trained != NULL) {
-        const kt_channel_words product = kt_patch_channels(window, patch, values, trained->delta + c, channels, count, one, offset);
-        const kt_channel_words shift = kt_add_to_channels(kt_load_codes_of(params->addend_shift + c, count), trained->exponent);
-        kt_channel_words addend = kt_requantize_channels(product, kt_load_channels_of(params->addend_multiplier + c, count), shift);
-        addend = kt_clamp_channels(addend, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
-        sums.low = kt_add_lanes(sums.low, addend.low); /* sums of a kernel's products have room for it */
-        sums.high = kt_add_lanes(sums.high, addend.high);
-    }
     sums = kt_add_saturated_channels(sums, kt_load_channels_of(bias + c, count));
     sums = kt_requantize_channels(sums, kt_load_channels_of(params->multiplier + c, count), kt_load_codes_of(params->shift + c, count));
     sums = kt_clamp_channels(sums, params->clamp[0] - params->output_offset, params->clamp[1] - params->output_offset);
@@ -62,34 +54,23 @@ KT_INLINE void kt_depthwise_channels(const kt_depthwise_conv2d_params *params, c
 }
 
 static inline void kt_vector_position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
-                                      const int32_t *bias, const kt_depthwise_trained *trained, int8_t *y)
+                                      const int32_t *bias, int8_t *y)
 {
     const int32_t channels = params->window.output[KT_CHANNELS];
     int32_t c;
     for (c = 0; c + KT_CHANNEL_LANES <= channels; c += KT_CHANNEL_LANES) {
-        kt_depthwise_channels(params, patch, x, bias, trained, y, c, KT_CHANNEL_LANES);
+        kt_depthwise_channels(params, patch, x, bias, y, c, KT_CHANNEL_LANES);
     }
     if (c < channels) {
-        kt_depthwise_channels(params, patch, x, bias, trained, y, c, channels - c);
+        kt_depthwise_channels(params, patch, x, bias, y, c, channels - c);
     }
 }
 
-/* Whether each channel reads its own values, or all of them the same, and so the walk over positions may take the one above. */
-static inline int kt_has_channels(const kt_depthwise_conv2d_params *params, const kt_depthwise_trained *trained)
+/* Where each channel reads its own values, or all of them the same, by the function above. */
+static inline void kt_vector_walk(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias, int8_t *y)
 {
-    const int32_t channels = params->window.output[KT_CHANNELS];
-    const int delta = trained == NULL || (params->rows == NULL && params->columns == channels);
-    return delta && (params->depth_multiplier == 1 || params->window.input[KT_CHANNELS] == 1);
-}
-
-static inline void kt_vector_walk(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
-                                  const kt_depthwise_trained *trained, int8_t *y)
-{
-    if (kt_has_channels(params, trained)) {
-        kt_depthwise_walk(params, x, bias, trained, y, kt_vector_position);
-    } else {
-        kt_depthwise_walk(params, x, bias, trained, y, kt_depthwise_position);
-    }
+    const int vectors = params->depth_multiplier == 1 || params->window.input[KT_CHANNELS] == 1;
+    kt_depthwise_walk(params, x, bias, y, vectors ? kt_vector_position : kt_depthwise_position);
 }
 
 #endif

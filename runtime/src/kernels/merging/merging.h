@@ -1,0 +1,179 @@
+/* merging.h: one weight of a layer with a merged delta, and what a channel of them needs. */
+#ifndef KT_MERGING_H
+#define KT_MERGING_H
+
+#include "kt/architecture.h"
+#include "kt/kernels/merging.h"
+
+#include <stddef.h>
+
+#if KT_DSP
+#include "../dsp/simd.h"
+#endif
+
+#define KT_LARGEST_FACTOR ((1 << 23) - 1)
+
+/* w, v: the first weight and the first code of a channel. Without a delta the factor is 0. */
+typedef struct {
+    const int8_t *w;
+    const int8_t *v;
+    int32_t factor;
+    int32_t lowest;
+} kt_merged_channel;
+
+/* |v * factor| < 2^30. */
+static inline int32_t kt_merged_value(int32_t w, int32_t v, int32_t factor, int32_t lowest)
+{
+    const int32_t value = (v * factor + w * 65536 + 32768) >> 16;
+    return value > 127 ? 127 : value < lowest ? lowest : value;
+}
+
+/* The weight `at` of a convolution's channel. */
+static inline int32_t kt_merged(kt_merged_channel channel, int32_t at)
+{
+    return kt_merged_value(channel.w[at], channel.v[at], channel.factor, channel.lowest);
+}
+
+/* The weight of a depthwise layer's channel for a tap. */
+static inline int32_t kt_merged_tap(const kt_merging_params *params, kt_merged_channel channel, int32_t tap)
+{
+    return kt_merged_value(channel.w[tap * params->channels], channel.v[tap * params->trained], channel.factor, channel.lowest);
+}
+
+static inline int32_t kt_merged_halves(int32_t low, int32_t high)
+{
+    return (int32_t)(((uint32_t)low & 0xFFFF) | (uint32_t)high << 16);
+}
+
+/* Four weights from `at` on as int16: {w0, w2} and {w1, w3}. */
+typedef struct {
+    int32_t even;
+    int32_t odd;
+} kt_merged_quad;
+
+#if KT_DSP
+/* (v * f + 2^15) >> 16 is ((v * 2f >> 16) + 1) >> 1, of 16 bits. */
+static inline uint32_t kt_merged_pair(uint32_t w, uint32_t v, int32_t twice, uint32_t lowest)
+{
+    int32_t low, high;
+    uint32_t sum;
+    __asm__("smulwb %0, %1, %2" : "=r"(low) : "r"(twice), "r"(v));
+    __asm__("smulwt %0, %1, %2" : "=r"(high) : "r"(twice), "r"(v));
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(sum) : "r"(low), "r"(high));
+    __asm__("shadd16 %0, %0, %1" : "+r"(sum) : "r"(0x00010001));
+    __asm__("sadd16 %0, %0, %1" : "+r"(sum) : "r"(w));
+    __asm__("ssat16 %0, #8, %0" : "+r"(sum));
+    __asm__("ssub16 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(w) : "r"(sum), "r"(lowest) : "cc");
+    return w;
+}
+
+static inline kt_merged_quad kt_merged_four(kt_merged_channel channel, int32_t at)
+{
+    const uint32_t w = kt_load_word(channel.w + at), v = kt_load_word(channel.v + at);
+    const uint32_t lowest = (uint32_t)kt_merged_halves(channel.lowest, channel.lowest);
+    kt_merged_quad found;
+    found.even = (int32_t)kt_merged_pair(kt_even(w), kt_even(v), 2 * channel.factor, lowest);
+    found.odd = (int32_t)kt_merged_pair(kt_odd(w), kt_odd(v), 2 * channel.factor, lowest);
+    return found;
+}
+
+/* b * 256 + a in each half */
+static inline int32_t kt_merged_both(int32_t a, int32_t b)
+{
+    uint32_t sum;
+    __asm__("sadd16 %0, %1, %2" : "=r"(sum) : "r"(a), "r"(((uint32_t)b & 0x00FF00FF) << 8));
+    return (int32_t)sum;
+}
+
+/* sum + both halves */
+static inline int32_t kt_merged_added(int32_t sum, int32_t halves)
+{
+    __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(halves), "r"(0x00010001));
+    return sum;
+}
+#else
+static inline kt_merged_quad kt_merged_four(kt_merged_channel channel, int32_t at)
+{
+    kt_merged_quad found;
+    found.even = kt_merged_halves(kt_merged(channel, at), kt_merged(channel, at + 2));
+    found.odd = kt_merged_halves(kt_merged(channel, at + 1), kt_merged(channel, at + 3));
+    return found;
+}
+
+static inline int32_t kt_merged_both(int32_t a, int32_t b)
+{
+    const uint32_t first = (uint32_t)a, second = (uint32_t)b << 8;
+    return (int32_t)(((first + (second & 0xFF00)) & 0xFFFF) | ((first & 0xFFFF0000) + (second & 0xFF000000)));
+}
+
+static inline int32_t kt_merged_added(int32_t sum, int32_t halves)
+{
+    return sum + (int16_t)halves + (halves >> 16);
+}
+#endif
+
+/* Values of a channel. */
+static inline int32_t kt_merging_size(const kt_merging_params *params)
+{
+    return params->kernel[0] * params->kernel[1] * (params->by_column ? 1 : params->depth);
+}
+
+static inline int32_t kt_merging_factor(const kt_merging_params *params, int32_t channel, int32_t exponent)
+{
+    const int32_t multiplier = params->multiplier[channel];
+    const int32_t down = 15 - params->shift[channel] - exponent;
+    int32_t factor;
+    if (multiplier == 0 || down > 31) {
+        return 0;
+    }
+    if (down < 8) {
+        return KT_LARGEST_FACTOR;
+    }
+    factor = (int32_t)(((uint32_t)multiplier + (UINT32_C(1) << (down - 1))) >> down);
+    return factor < KT_LARGEST_FACTOR ? factor : KT_LARGEST_FACTOR;
+}
+
+/* Whether the sum of a channel's magnitudes lies above its bound. */
+static inline int kt_merging_leaves(const kt_merging_params *params, const kt_merged_channel *found, int32_t size, int32_t largest)
+{
+    int32_t sum = 0;
+    int32_t at;
+    for (at = 0; at < size; at++) {
+        const int32_t value = params->by_column ? kt_merged_tap(params, *found, at) : kt_merged(*found, at);
+        sum += value < 0 ? -value : value;
+    }
+    return sum > largest;
+}
+
+static inline kt_merged_channel kt_merged_channel_of(const kt_merging_params *params, const int8_t *delta, const int8_t *exponent,
+                                                     int32_t channel)
+{
+    const int32_t size = kt_merging_size(params);
+    const int32_t apart = params->by_column ? 1 : size;
+    const int32_t row = params->rows == NULL ? channel : params->rows[channel];
+    kt_merged_channel found;
+    found.w = params->weights + channel * apart;
+    found.v = found.w;
+    found.factor = 0;
+    found.lowest = params->lowest;
+    if (row >= 0) {
+        found.v = delta + row * apart;
+        found.factor = kt_merging_factor(params, channel, *exponent);
+        while (params->largest != NULL && kt_merging_leaves(params, &found, size, params->largest[channel])) {
+            found.factor >>= 1;
+        }
+    }
+    return found;
+}
+
+/* The words of a channel's requantisation, 0 where it has none. */
+static inline int32_t *kt_merged_epilogue(const kt_merging_params *params, int32_t channel, int32_t *to)
+{
+    int32_t i;
+    for (i = 0; i < 3; i++) {
+        *to++ = params->epilogue != NULL && channel < params->channels ? params->epilogue[3 * channel + i] : 0;
+    }
+    return to;
+}
+
+#endif
