@@ -158,7 +158,7 @@ bench-loss: setup  ## training loss of the integer engine beside the float engin
 bench-privacy: setup  ## accuracy of a fleet of 10 to 1,000 clients against epsilon (minutes; gas sensors need KILOTUNE_DATA)
 	$(BIN)/python benchmarks/privacy.py --write docs/privacy.md
 
-bench-fleet: setup  ## what travels in a federation, what its strategies reach, and rounds of up to 1,000 simulated clients
+bench-fleet: setup  ## what travels in a federation, what its strategies reach, and rounds of up to 10,000 simulated clients
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,simulation]'
 	$(BIN)/python benchmarks/fleet.py --keep build/fleet.json --write docs/fleet.md
 

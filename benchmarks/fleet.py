@@ -244,7 +244,7 @@ def page(travels: list[str], reached: list[str], turns: list[str], grown: list[s
 
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--clients", type=int, nargs="*", default=[10, 100, 1000])
+    options.add_argument("--clients", type=int, nargs="*", default=[10, 100, 1000, 10000])
     options.add_argument("--turns", type=int, nargs="*", default=[10, 100, 1000, 10000])
     options.add_argument("--boards", type=int, default=4, help="emulated boards beside ten times as many host clients")
     options.add_argument("--keep", type=Path, help="a file of what is finished")
