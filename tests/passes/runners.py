@@ -14,14 +14,15 @@ from kiloc import peft
 from kiloc.autodiff import differentiate
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
-from kiloc.lowering import fit, offload_least, order_inference, order_training, place, with_shared_weights
+from kiloc.lowering import fit, offload_least, order_inference, order_training, place, with_long_kernels_cut, with_shared_weights
 from kiloc.optim import SGD, Adam, with_accumulators, with_storage, with_updates
 from kiloc.options import Options
 from kiloc.passes.by_position import by_position
 from kiloc.passes.calibrate import calibrate
+from kiloc.passes.channel_bounds import channel_bounds
 from kiloc.passes.channel_moments import with_moments
 from kiloc.passes.check_sums import check_sums
-from kiloc.passes.constant_channels import without_constant_channels
+from kiloc.passes.constant_channels import needed_channels, on_fewer_channels, without_constant_channels
 from kiloc.passes.fold_transposes import fold_transposes
 from kiloc.passes.frozen_front import frozen_first
 from kiloc.passes.fuse_attention import fuse_attention
@@ -72,6 +73,12 @@ def _accumulators(graph: Graph, optimizer: str = "sgd", at_once: bool = False, p
     return with_accumulators(graph, OPTIMIZERS[optimizer](**options), at_once=at_once, in_ram=0 if paged else None)
 
 
+def _on_fewer_channels(graph: Graph, kept: Mapping[str, list[bool]]) -> Graph:
+    every = needed_channels(graph, bounds := channel_bounds(graph))
+    whole = {name: np.ones_like(mask) for name, mask in every.items()}
+    return on_fewer_channels(graph, bounds, whole | {name: np.array(mask) for name, mask in kept.items()})
+
+
 def _options(options: Mapping[str, Any]) -> Options:
     """Options of a case: SGD with a rate, and no more than it names."""
     return Options(**{"optimizer": SGD(lr=0.5), **options})
@@ -93,6 +100,7 @@ PASSES: Mapping[str, Pass] = {
     "with_moments": Pass(with_moments, "results"),
     "pack_masks": Pass(pack_masks),
     "without_constant_channels": Pass(without_constant_channels),
+    "on_fewer_channels": Pass(_on_fewer_channels),
     "inference_slice": Pass(inference_slice, "results"),
     "adapted_slice": Pass(adapted_slice, "results"),
     "training_slice": Pass(training_slice),
@@ -122,6 +130,7 @@ PASSES: Mapping[str, Pass] = {
     "frozen_first": Pass(frozen_first),
     "order_training": Pass(lambda graph: order_training(graph, "", "caller")),
     "with_shared_weights": Pass(lambda graph, chosen=(), **options: with_shared_weights(graph, _options(options), frozenset(chosen))),
+    "with_long_kernels_cut": Pass(lambda graph, **options: with_long_kernels_cut(place(graph), **options)),
     "place": Pass(lambda graph, **options: place(graph, **options).placed),
     "fit": Pass(_fit),
     "offload_least": Pass(lambda graph, least=0: offload_least(place(graph), least).graph),
