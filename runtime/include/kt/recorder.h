@@ -16,6 +16,8 @@
 #ifndef KT_RECORDER_H
 #define KT_RECORDER_H
 
+#include "kt/strict_float.h"
+
 #include "kt/adapter_slots.h"
 
 #ifdef __cplusplus

@@ -340,8 +340,11 @@ static inline void kt_next_gradient(const kt_window *window, int32_t direction, 
     }
 }
 
+/* A way to walk over the positions. Each is a function of its own, for bounds of the stack leave out those that a layer does not take. */
+#define KT_WALK static __attribute__((noinline, unused))
+
 /* Every position has the same taps: neighbours go together, across the ends of rows too. */
-static inline void kt_walk_positions(const kt_gradient_walk *walk)
+KT_WALK void kt_walk_positions(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const kt_phase phase = kt_phase_of(window, walk->stream, 0, 0);
@@ -376,7 +379,7 @@ static inline void kt_next_phase(const kt_window *window, int32_t fx, kt_phase *
 }
 
 /* Row by row, in groups of two positions of each phase. */
-static inline void kt_walk_rows(const kt_gradient_walk *walk)
+KT_WALK void kt_walk_rows(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
@@ -422,7 +425,7 @@ static inline void kt_fill_pointwise(const kt_gradient_walk *walk, int32_t posit
 }
 
 /* A 1x1 window: what a position receives lies where it does, without a border. */
-static inline void kt_walk_pointwise(const kt_gradient_walk *walk)
+KT_WALK void kt_walk_pointwise(const kt_gradient_walk *walk)
 {
     const kt_window *const window = walk->from.window;
     const int32_t depth = window->input[KT_CHANNELS], pairs = kt_channel_pairs(window->output[KT_CHANNELS]);
