@@ -247,6 +247,8 @@ def _with(frozen: T, **changes: Any) -> T:
 def _changes(options: Options) -> Iterator[tuple[str, Options]]:
     if options.accumulate > 1:
         yield "accumulate=1", replace(options, accumulate=1)
+    if options.moments_in_ram:
+        yield "without moments_in_ram", replace(options, moments_in_ram=0)
     if options.storage == "block16":
         yield 'storage="block8"', replace(options, storage="block8")
     if options.optimizer.moments_per_parameter:
