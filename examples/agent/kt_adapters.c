@@ -1,7 +1,6 @@
-/* kt_adapters.c: stored adapters behind commands 18 to 27 (README.md).
+/* kt_adapters.c: stored adapters behind commands 18 to 27 (README.md), in simulated flash.
  *
- * The flash is simulated: memory that survives REBOOT, erased and written as flash is. A product hands the functions of its own flash
- * driver to kt_flash instead. AGENT_RESIDENT and AGENT_SLOT_BYTES are as the build planned them, AGENT_FLASH_PAGE is 0 without slots. */
+ * AGENT_RESIDENT and AGENT_SLOT_BYTES are as the build planned them, AGENT_FLASH_PAGE is 0 without slots. */
 #include "kt_adapters.h"
 #include "kt_fields.h"
 
@@ -73,29 +72,15 @@ static uint8_t pool_command(uint8_t code, const uint8_t *data, size_t length, co
 /* ---- The slots ---- */
 
 #if AGENT_FLASH_PAGE > 0
-#define SLOT_PAGES ((KT_SLOT_RECORD + AGENT_ADAPTER_BYTES + AGENT_FLASH_PAGE - 1) / AGENT_FLASH_PAGE)
-#define WORD 8
+#include "kt_cells.h"
 
-static uint64_t cells[2 * SLOT_PAGES * AGENT_FLASH_PAGE / 8];
+#define SLOT_PAGES ((KT_SLOT_RECORD + AGENT_ADAPTER_BYTES + AGENT_FLASH_PAGE - 1) / AGENT_FLASH_PAGE)
+
+static uint64_t words[2 * SLOT_PAGES * AGENT_FLASH_PAGE / 8];
 static kt_adapter_slots slots;
 
-static int erase_page(void *context, uint32_t page)
-{
-    (void)context;
-    memset((uint8_t *)cells + page * AGENT_FLASH_PAGE, 0xFF, AGENT_FLASH_PAGE);
-    return 0;
-}
-
-static int write_word(void *context, uint32_t offset, const uint8_t *word)
-{
-    uint8_t *const cell = (uint8_t *)cells + offset;
-    (void)context;
-    for (int i = 0; i < WORD; i++)
-        cell[i] &= word[i];
-    return 0;
-}
-
-static const kt_flash flash = {(const uint8_t *)cells, AGENT_FLASH_PAGE, 2 * SLOT_PAGES, WORD, erase_page, write_word, NULL};
+static kt_cells cells = {words, AGENT_FLASH_PAGE};
+static const kt_flash flash = {(const uint8_t *)words, AGENT_FLASH_PAGE, 2 * SLOT_PAGES, KT_CELLS_WORD, erase_cells, write_cells, &cells};
 
 void kt_adapters_boot(void)
 {

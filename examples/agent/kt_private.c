@@ -1,7 +1,7 @@
 /* kt_private.c: commands 48 to 50 of README.md: updates of bounded length under noise.
  *
  * AGENT_PRIVATE is the number of values of an update, 0 in a build without them; AGENT_ADAPTER_BYTES is as in agent.c. The flash of the secret is
- * simulated, as that of kt_adapters.c: a product hands the functions of its own driver to kt_flash, and its own random numbers to kt_noise_seed. */
+ * simulated; a product hands its own random numbers to kt_noise_seed, too. */
 #include "kt_private.h"
 
 #include <string.h>
@@ -16,32 +16,18 @@ enum { SEED = 48, UPDATE = 49 };
 
 #if AGENT_PRIVATE > 0
 #include "kt/private_update.h"
+#include "kt_cells.h"
 
-enum { PAGE = 256, PAGES = 2, WORD = 8 };
+enum { PAGE = 256, PAGES = 2 };
 
-static uint64_t cells[PAGES * PAGE / 8];
+static uint64_t words[PAGES * PAGE / 8];
 static uint64_t own[(AGENT_ADAPTER_BYTES + 7) / 8];
 static int32_t update[AGENT_PRIVATE];
 static uint32_t made; /* bytes of the update that may be read */
 static kt_noise noise;
 
-static int erase_page(void *context, uint32_t page)
-{
-    (void)context;
-    memset((uint8_t *)cells + page * PAGE, 0xFF, PAGE);
-    return 0;
-}
-
-static int write_word(void *context, uint32_t offset, const uint8_t *word)
-{
-    uint8_t *const cell = (uint8_t *)cells + offset;
-    (void)context;
-    for (int i = 0; i < WORD; i++)
-        cell[i] &= word[i];
-    return 0;
-}
-
-static const kt_flash flash = {(const uint8_t *)cells, PAGE, PAGES, WORD, erase_page, write_word, NULL};
+static kt_cells cells = {words, PAGE};
+static const kt_flash flash = {(const uint8_t *)words, PAGE, PAGES, KT_CELLS_WORD, erase_cells, write_cells, &cells};
 
 void kt_private_boot(void)
 {

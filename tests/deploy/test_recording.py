@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ from golden.reference import samples, tiny
 
 import kilotune as kt
 from kiloc.export import tflite
-from kilotune.devices.training_ring import is_ring, read_ring
+from kilotune.devices.training_log import Kind
+from kilotune.devices.training_ring import MAGIC, is_ring, read_ring
 
 from .board_programs import linked, printed
 from .programs import SANITIZERS
@@ -95,3 +98,14 @@ def test_samples_of_a_recording_by_python_go_on_too(build: kt.Build, tmp_path: P
         device.fit(x, y, epochs=2, replay=1, hold_out=0.0)
     found = kt.replay(tmp_path / "log", build.directory)
     assert found.equal and found.steps == 48
+
+
+@pytest.mark.parametrize("kind", [Kind.HEADER, Kind.STATE])
+def test_a_record_that_is_too_short(tmp_path: Path, kind: Kind) -> None:
+    """Its checksums are right, as of a file that somebody made."""
+    record = struct.pack("<BI", kind, 3) + bytes(3)
+    page = struct.pack("<4sIIHHII", MAGIC, 1, 1, 0, 1, PAGE, 6)
+    page += struct.pack("<II", zlib.crc32(page), 0) + record + struct.pack("<I", zlib.crc32(record))
+    (tmp_path / "short").write_bytes(page.ljust(PAGE, b"\xff"))
+    with pytest.raises(kt.DeviceError, match="no whole state"):
+        read_ring(tmp_path / "short")

@@ -16,6 +16,7 @@ from toy_model import needs_qemu
 import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
+from kiloc.ops.fast.packed import PackedLinear
 from kiloc.options import Options
 from kiloc.pipeline import compile_graph
 
@@ -151,6 +152,17 @@ def test_long_kernels_are_cut_by_rows() -> None:
     assert sum(cut.values()) < 2 * sum(whole.values()) and sizes[1] > sizes[0]
     steps(ram=sizes[0])
     assert sizes[2] <= sizes[0]
+
+
+def test_a_small_budget_keeps_some_fast_kernels() -> None:
+    """Where the fastest kernels have no room, each layer has the fastest that fit, the same beside each other."""
+    options = Options(methods=tuple(LORA), optimizer=kt.Adam(), accumulate=2, slice_instructions=5000, target="cortex-m4")
+    roomy = compile_graph(residual(), options, "0").context
+    ram = roomy.state_bytes + int(0.7 * roomy.arena_train)
+    small = compile_graph(residual(), replace(options, ram=ram), "0")
+    assert small.train is not None and small.infer.saving == small.train.saving
+    assert all(any(isinstance(node.op, PackedLinear) for node in part.kernels.nodes) for part in (small.infer, small.train))
+    assert small.context.arena_train + small.context.state_bytes <= ram
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,8 @@ def test_options_that_go_with_it() -> None:
         assert total_macs(c.reduced) == total_macs(c.graph) and not c.limits
         reasons = {entry["why"] for entry in constant_channels(c)["stay"]}
         assert narrowed_training.why_channels_stay(c.options) in reasons
+    merged = constant_channels(compiled(graph, (Full("mix_2"),)))["stay"]
+    assert "delta" in next(entry["why"] for entry in merged if entry["layer"] == "mix_2")
     with pytest.raises(CompileError, match="constant_channels='none'"):
         compiled(graph, (), constant_channels="none")
 

@@ -70,7 +70,8 @@ def front_of(train: Slice, replay: ReplayPlan) -> tuple[Node, ...]:
 def c_replay(replay: ReplayPlan, train: Slice, writer: FunctionWriter, inputs: list[tuple[str, Value]], slow_at: int) -> CReplay:
     """The buffer as data for the templates. slow_at: bytes of slow memory that are taken already.
 
-    Raises CompileError where a memory budget has moved the end of the frozen front."""
+    Raises CompileError where a memory budget has moved the end of the frozen front.
+    """
     kernels, front, caller = train.kernels, front_of(train, replay), caller_buffers(train.kernels)
     if set(handed_on(kernels, len(front), caller)) != set(replay.parts):
         what = "the budget has values of the frozen layers computed twice, or in stripes with trained ones: they end nowhere whole"

@@ -63,25 +63,20 @@ def work(graph: Graph, node: Node) -> dict[str, float]:
         "weights of path": channels * path,
         "scratch": float(scratch_bytes(graph, node)),
         "inputs x taps": inputs * area,
-        **_of_window(node, area, rows, positions, channels, depth, shape[0]),
+        **_of_window(area, positions, channels, depth, shape[0]),
     }
 
 
-def _of_window(node: Node, area: float, rows: float, positions: float, channels: float, depth: float, first: int) -> dict[str, float]:
-    """taps: values of a window, which each position looks at, whether or not they lie inside. bands: of rows, which some kernels begin anew with.
+def _of_window(area: float, positions: float, channels: float, depth: float, first: int) -> dict[str, float]:
+    """taps: values of a window, which each position looks at, whether or not they lie inside. area: of the window.
 
-    outer: the first dimension of a gradient of weights in quads, as kernels go over it, for each tap. area: of the window.
+    outer: the first dimension of a gradient of weights in quads, as kernels go over it, for each tap.
     """
-    band_rows = getattr(node.op, "band_rows", 0) or getattr(getattr(node.op, "layer", None), "band_rows", 0)
-    bands = _whole(rows, band_rows) if band_rows else 0.0
     outer = _whole(float(first) if first > 1 else positions, 4) * max(area, 1.0) if depth else 0.0
     return {
         "taps": positions * area,
         "results x taps": positions * channels * area,
         "vectors of channels x taps": positions * _whole(channels, 16) * area,
-        "bands": bands,
-        "bands x channels": bands * channels,
-        "bands x channels x taps": bands * channels * area,
         "outer": outer,
         "outer x depth": outer * depth,
         "outer x depth x pairs": outer * depth * _whole(channels, 2),

@@ -20,7 +20,7 @@ from ..plan.recompute import Recomputations
 from ..plan.row_stripes import row_stripes
 from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 from ..plan.stripes import stripe
-from .kernels import fewer_forms, place, use_portable, with_faster_forms
+from .kernels import checked, fewer_forms, place, use_portable, with_faster_forms, with_forms
 
 T = TypeVar("T")
 
@@ -32,6 +32,8 @@ RECOMPUTED_SHARES = (0.25, 0.5, 0.75)
 """How far above a budget, of the way to it, computing values again leaves the bytes alive where the rest is offloaded."""
 ATTEMPTS = 6
 """Placements may need more bytes than are alive at once: so often graphs with fewer of them are tried."""
+APART_ATTEMPTS = 3
+"""Faster kernels of a training step leave less for inference beside it, whose own take more: so often less is tried for the step."""
 
 
 def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, total: Callable[[Options], int]) -> list[Slice]:
@@ -67,15 +69,36 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
     if len(parts) == 1:
         return fit_all(parts, options, arena, update, total)
     cost = options.slow.cost if options.pages_activations else None
-    for infer, train in ((parts[0], parts[1]), (shrink(use_portable(parts[0])), use_portable(parts[1]))):
-        rest = arena - -(-infer.plan.arena_bytes // 8) * 8  # KT_ALIGNMENT
+    for portable, infer, train in ((False, parts[0], parts[1]), (True, shrink(use_portable(parts[0])), use_portable(parts[1]))):
+        rest = _beside(infer, arena)
         found = fit(train, rest, cost) if update <= rest else None
         if found:
-            return [infer, found]
+            return _faster_apart(infer, found, arena, update) if portable else [infer, found]
     state = (options.ram or 0) - arena
     least = infer.plan.arena_bytes + max(shrink(train, cost is not None).plan.arena_bytes, update) + state
     need = f"a training step in slices and inference beside it need at least {least:,} bytes; ram allows {options.ram:,}"
     raise BudgetError(f"ram={options.ram}", need, "leave slice_instructions out: then inference and training share the arena")
+
+
+def _beside(infer: Slice, arena: int) -> int:
+    """Bytes of an arena that inference leaves to a training step."""
+    return arena - -(-infer.plan.arena_bytes // 8) * 8  # KT_ALIGNMENT
+
+
+def _faster_apart(infer: Slice, train: Slice, arena: int, update: int) -> list[Slice]:
+    """Slices that fit beside each other with portable kernels, with the fastest that were found to; each layer has the same in both, so that its
+    weights are in flash once."""
+    room = _beside(infer, arena)
+    for _ in range(APART_ATTEMPTS):
+        (faster,) = with_faster_forms([train], room)
+        (alike,) = with_forms([infer], faster.saving)
+        excess = faster.plan.arena_bytes - _beside(alike, arena)
+        if excess <= 0 and update <= _beside(alike, arena):
+            return [checked(alike), faster]
+        room -= max(excess, 8)
+        if room < max(update, train.plan.arena_bytes):
+            break
+    return [infer, train]
 
 
 def recomputations(part: Graph, align: int = WORD, target: str = "", saving: Mapping[str, int] | None = None) -> Recomputations:
@@ -224,6 +247,8 @@ def _with(frozen: T, **changes: Any) -> T:
 def _changes(options: Options) -> Iterator[tuple[str, Options]]:
     if options.accumulate > 1:
         yield "accumulate=1", replace(options, accumulate=1)
+    if options.moments_in_ram:
+        yield "without moments_in_ram", replace(options, moments_in_ram=0)
     if options.storage == "block16":
         yield 'storage="block8"', replace(options, storage="block8")
     if options.optimizer.moments_per_parameter:

@@ -132,7 +132,7 @@ def fewer_forms(parts: Sequence[Slice], limit: int) -> list[Slice] | None:
         if not changed:
             break
         saving |= {name: saving.get(name, 0) + 1 for name in changed}
-        found = _with_forms(found, saving)
+        found = with_forms(found, saving)
     if any(part.plan.arena_bytes > limit for part in found):
         return None
     return [checked(part) for part in _taken_back(found, dict(parts[0].saving), limit)]
@@ -146,7 +146,7 @@ def _taken_back(parts: list[Slice], start: Mapping[str, int], limit: int) -> lis
     while groups and tried < TAKEN_BACK:
         names = groups.pop()
         for more in range(1 if len(names) > 1 else parts[0].saving[names[0]] - start.get(names[0], 0)) if names else ():
-            other = _with_forms(parts, {**parts[0].saving, **{n: start.get(n, 0) + more for n in names}})
+            other = with_forms(parts, {**parts[0].saving, **{n: start.get(n, 0) + more for n in names}})
             tried += 1
             if all(part.plan.arena_bytes <= limit for part in other):
                 parts = other
@@ -169,10 +169,11 @@ def _macs_of_layers(parts: Sequence[Slice]) -> dict[str, int]:
 
 def with_faster_forms(parts: Sequence[Slice], limit: int) -> list[Slice]:
     """Slices that fit the limit with portable kernels, with the fastest that it has room for beside what is computed again."""
-    return fewer_forms(_with_forms(parts, {}), limit) or list(parts)
+    return fewer_forms(with_forms(parts, {}), limit) or list(parts)
 
 
-def _with_forms(parts: Sequence[Slice], saving: Mapping[str, int]) -> list[Slice]:
+def with_forms(parts: Sequence[Slice], saving: Mapping[str, int]) -> list[Slice]:
+    """Slices with other forms of kernels, not checked yet."""
     return [place(p.graph, p.plan.alignment, p.plan.proved, check=False, target=p.target, saving=saving) for p in parts]
 
 

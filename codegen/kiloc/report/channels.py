@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import total_macs
+from ..ops._merged import MERGED
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..passes.channel_bounds import channel_bounds, read_by_a_loss
@@ -57,7 +58,7 @@ def _stay(c: Compilation, graph: Graph, proved: Mapping[str, int], removed: Mapp
             why = why_channels_stay(c.options)
         elif trained and layer.outputs[0] in unmasked:
             why = "a loss reads them, whose gradient is not masked"
-        elif "delta" in trained:
+        elif any(o in trained for o in ("delta", MERGED)):
             why = "a delta of the weights is trained, which may move them"
         elif trained and graph.type(layer.outputs[0]).size == _channels(graph, layer):
             why = "a trained layer with one position keeps its channels, for updates without a gradient in memory"

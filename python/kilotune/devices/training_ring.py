@@ -34,6 +34,10 @@ _HEADER_BYTES: Final = 32
 _HEAD = struct.Struct("<BI")
 _MODEL = struct.Struct("<8sIIII32s")
 _ALIGNED, _ALL = 8, 0xFFFF
+_FIELDS: Final = {
+    Kind.HEADER: _MODEL.size, Kind.STATE: 5, Kind.STEP: 12, Kind.APPLY: 4, Kind.RATE: 4, Kind.REMEMBER: 8, Kind.REPLAY: 8, Kind.CLASS: 8
+}  # fmt: skip
+"""Bytes that the content of a record has at least: without its sample, and of a state the layout."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def read_ring(path: str | os.PathLike[str]) -> Log:
     if first is None or not models:
         hint = "read all of its pages out, or record again: the first record is a state"
         raise DeviceError(str(path), "the ring holds no whole state that a training could be repeated from", hint)
-    base, state_bytes, input_bytes, target_values, every, name = _MODEL.unpack(models[-1])
+    base, state_bytes, input_bytes, target_values, every, name = _MODEL.unpack_from(models[-1])
     header: dict[str, Any] = {
         "model": name.rstrip(b"\0").decode(errors="replace"), "device": "firmware", "base_hash": base.hex(),
         "state_layout": int.from_bytes(records[first].content[1:5], "little"), "state_bytes": state_bytes,
@@ -105,10 +109,12 @@ def _records(data: bytes, at: int) -> tuple[list[Record], str]:
     while at + _HEAD.size <= len(data) and data[at] != 0xFF:
         kind, length = _HEAD.unpack_from(data, at)
         end = at + _HEAD.size + length
-        if kind not in set(Kind) or end + 4 > len(data):
+        if kind not in _FIELDS or end + 4 > len(data):
             return found, f"it ends in the middle of record {len(found) + 1} of its last session"
         if struct.unpack_from("<I", data, end)[0] != zlib.crc32(data[at:end]):
             return found, f"record {len(found) + 1} of its last session is damaged: its CRC is another"
+        if length < _FIELDS[Kind(kind)]:
+            return found, f"record {len(found) + 1} of its last session is damaged: it is too short"
         found.append(Record(Kind(kind), data[at + _HEAD.size : end]))
         at = -(-(end + 4) // _ALIGNED) * _ALIGNED
     return found, ""

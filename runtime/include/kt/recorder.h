@@ -11,7 +11,8 @@
  *            goes on behind the header of the next page. Kinds and contents: python/kilotune/devices/training_ring.py
  *
  * A session is what lies between two calls of kt_recorder_open. Little-endian, as every core that kilotune builds for. The flash is that of
- * kt/adapter_slots.h, with words of at most 8 bytes; its bytes, read out by whatever reads flash, are the file that `kilotune replay` takes.
+ * kt/adapter_slots.h, with words of at most 8 bytes and 6 pages or more of 64 to 65,504 bytes; its bytes, read out by whatever reads flash, are
+ * the file that `kilotune replay` takes.
  * What a record holds stands in flash as it is: samples, labels and the trained state. */
 #ifndef KT_RECORDER_H
 #define KT_RECORDER_H
@@ -41,18 +42,18 @@ typedef struct {
     uint32_t left;        /* bytes of it that are to come */
     uint16_t session;
     uint8_t filled;       /* bytes of the word that is being filled */
-    uint8_t failed;       /* the flash did not take something: nothing more is recorded until open */
+    uint8_t failed;       /* open failed, or the flash did not take something: nothing more is recorded until open */
     uint8_t word[8];
 } kt_recorder;
 
 /* Go on behind what the flash holds, with a page of its own and the state as it is now. every: at least 1; each step's checksum costs some
  * 10 instructions a byte of the state. Errors: KT_ERROR_ARGUMENT: the flash is not as this header asks; KT_ERROR_FULL: a state and two samples
- * need more than half of its pages, less two, of which there are 6 or more; KT_ERROR_UNSUPPORTED: the model does not train; KT_ERROR_FLASH. */
+ * need more than half of its pages, less two; KT_ERROR_UNSUPPORTED: the model does not train; KT_ERROR_FLASH. */
 kt_status kt_recorder_open(kt_recorder *recorder, const kt_flash *flash, const kt_model_interface *interface,
                            const void *state, uint32_t every);
 
 /* Each behind the call of the model that it is named after, with what that was given and gave; a training step in slices counts when it is done.
- * Errors: KT_ERROR_FLASH, also for all that comes behind it. */
+ * Errors: KT_ERROR_FLASH, also for all that comes behind it, or behind an open that failed. */
 kt_status kt_recorder_train_step(kt_recorder *recorder, const int8_t *input, const kt_target *target, float loss);
 kt_status kt_recorder_apply(kt_recorder *recorder);
 kt_status kt_recorder_set_learning_rate(kt_recorder *recorder, float learning_rate);

@@ -124,7 +124,7 @@ static void put_float(kt_recorder *r, float number)
 
 static void begin(kt_recorder *r, uint8_t kind, uint32_t content)
 {
-    if (r->at == r->flash->page_bytes && !r->failed) {
+    if (!r->failed && r->at == r->flash->page_bytes) {
         next_page(r, 0);
     }
     r->crc = 0;
@@ -217,6 +217,10 @@ kt_status kt_recorder_open(kt_recorder *recorder, const kt_flash *flash, const k
     const uint32_t word = flash->word_bytes;
     int found = 0;
     memset(recorder, 0, sizeof *recorder);
+    recorder->interface = interface;
+    recorder->state = state;
+    recorder->every = every < 1 ? 1 : every;
+    recorder->failed = 1; /* until all is as it must be */
     if ((uintptr_t)flash->base % KT_ALIGNMENT != 0 || word < 1 || word > ALIGNED || (word & (word - 1)) != 0 ||
         flash->page_bytes < 2 * KT_RECORDER_HEADER || flash->page_bytes % KT_RECORDER_HEADER != 0 || flash->page_bytes >= UINT16_MAX ||
         flash->pages < LEAST_PAGES || flash->pages > UINT32_MAX / 2 / flash->page_bytes || every < 1) {
@@ -226,9 +230,6 @@ kt_status kt_recorder_open(kt_recorder *recorder, const kt_flash *flash, const k
         return KT_ERROR_UNSUPPORTED;
     }
     recorder->flash = flash;
-    recorder->interface = interface;
-    recorder->state = state;
-    recorder->every = every;
     if (interface->state_bytes > flash->pages * flash->page_bytes || sample_bytes(recorder) > flash->pages * flash->page_bytes ||
         whole(MODEL) + whole(1 + interface->state_bytes) + 2 * whole(12 + sample_bytes(recorder)) >
             (flash->pages / 2 - 2) * (flash->page_bytes - KT_RECORDER_HEADER)) {
@@ -251,6 +252,7 @@ kt_status kt_recorder_open(kt_recorder *recorder, const kt_flash *flash, const k
         }
     }
     recorder->session++;
+    recorder->failed = 0;
     next_page(recorder, 0);
     return start(recorder, START);
 }

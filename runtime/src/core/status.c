@@ -46,7 +46,7 @@ const char *kt_status_text(kt_status status)
     case KT_ERROR_TOKEN:
         return "a token lies outside the model's vocabulary";
     case KT_ERROR_EMPTY:
-        return "the replay buffer holds no sample";
+        return "the replay buffer holds no sample, or noise has no key";
     case KT_ERROR_CLASSES:
         return "all classes of the last layer are open";
     case KT_ERROR_CHANNEL:

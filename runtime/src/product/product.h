@@ -54,6 +54,10 @@ void kt_product_exact_sums(KT_PRODUCT_ARGUMENTS);
  *     result = (sum + 2^(shift - 1)) >> shift, limited to [-127, 127] */
 void kt_product_gradient(KT_PRODUCT_ARGUMENTS);
 
+/* The same of sums that start from something else at each position, with the DSP extension alone. bias: for each four channels what those of the
+ * first position start from, those of the second, and the shift. */
+void kt_product_started_gradient(KT_PRODUCT_ARGUMENTS);
+
 /* One position whose values are read as int8 where they lie: panel is an int8 pointer, pairs are even, stride is not used. */
 void kt_product_row_half_up(KT_PRODUCT_ARGUMENTS);
 void kt_product_row_away(KT_PRODUCT_ARGUMENTS);

@@ -65,7 +65,6 @@ class TripleInputGradient(StreamedInputGradient):
         if t.has("lora_du"):
             multiplier, shift = self.layer.path_multiplier(self.plain(t))
             fields = {"layer": fields, "path_channels": t.type("lora_a").shape[0], "path_multiplier": multiplier, "path_shift": shift}
-            fields["path_rows"] = "NULL"
             path = [Argument(n.inputs[o]) for o in LORA]
             symbol = "kt_triple_path_input_gradient_s8"
         struct = f"{symbol[:-3]}_params"

@@ -155,7 +155,8 @@ void kt_packed_scaled_input_gradient_s8(const kt_packed_input_gradient_params *p
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
 /* kt_conv2d_path_input_gradient_s8 without a gain, in the same way, always with scratch. path_channels, path_multiplier, path_shift, path_rows: as
- * there. path_limit: what LoRA may add before sums with half a unit of the result leave int32; 0: not known. Of a delta path_g is g, over which dx may lie as without a path. */
+ * there. path_limit: what LoRA may add before sums with half a unit of the result leave int32; 0: not known. Of a delta path_g is g, over which dx
+ * may lie as without a path. */
 typedef struct {
     kt_window window;
     const int32_t *stream;

@@ -97,14 +97,12 @@ void kt_triple_input_gradient_s8(const kt_triple_input_gradient_params *params, 
 void kt_triple_scaled_input_gradient_s8(const kt_triple_input_gradient_params *params, const int8_t *g, const int8_t *gain,
                                         const int8_t *gain_exponent, int8_t *dx, void *scratch);
 
-/* kt_conv2d_path_input_gradient_s8 without a gain, in the same way. path_rows: the row of the path that a channel uses, -1 for none; NULL: its
- * own. */
+/* kt_conv2d_path_input_gradient_s8 of LoRA without a gain, in the same way. */
 typedef struct {
     kt_triple_input_gradient_params layer;
     int32_t path_channels;
     int32_t path_multiplier;
     int32_t path_shift;
-    const int16_t *path_rows;
 } kt_triple_path_input_gradient_params;
 
 void kt_triple_path_input_gradient_s8(const kt_triple_path_input_gradient_params *params, const int8_t *g, const int8_t *path_g,

@@ -1,5 +1,5 @@
-/* kt_down_projection_s8 with three sums in two words (product/triple.h), for cores without the DSP extension. A is laid out once a call as the product
- * reads weights, in chunks whose sums hold whatever the values. */
+/* kt_down_projection_s8 with three sums in two words (product/triple.h), for cores without the DSP extension. A is laid out once a call as the
+ * product reads weights, in chunks whose sums hold whatever the values. */
 #include "kt/kernels/lora.h"
 #include "../triple_convolution/triple_conv2d.h"
 

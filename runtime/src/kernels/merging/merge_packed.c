@@ -2,8 +2,6 @@
  * for two values, as b * 256 + a in each half. */
 #include "merging.h"
 
-#include <string.h>
-
 /* What is left of a run, of so many values: the first beside the third, or of two beside the second; then the second of three. */
 static inline kt_merged_quad rest(kt_merged_channel channel, int32_t at, int32_t left)
 {

@@ -44,7 +44,8 @@
     "bne 1b\n\t" \
     "2:\n\t"
 
-/* six: makes the results of a channel. Kept from sp on: panel, end, weights, bias, epilogue, result, stride, end of the result, and the words of the second channel. */
+/* six: makes the results of a channel. Kept from sp on: panel, end, weights, bias, epilogue, result, stride, end of the result, and the words of
+ * the second channel. */
 #define KT_PRODUCT(six, rounding) \
     "push {r4-r11, lr}\n\t" \
     "ldm r0, {r2-r9}\n\t" \

@@ -23,8 +23,6 @@ KT_NAKED void kt_product_gradient(KT_PRODUCT_ARGUMENTS)
 #define KT_LIMITED_STARTED_SUMS \
     "ldr r1, " KT_BIAS "\n\t" "ldr r0, [r1], #4\n\t" "str r1, " KT_BIAS "\n\t" KT_LIMIT_SUMS
 
-void kt_product_started_gradient(KT_PRODUCT_ARGUMENTS);
-
 KT_NAKED void kt_product_started_gradient(KT_PRODUCT_ARGUMENTS)
 {
     __asm__ volatile(KT_ENTER_EXACT KT_START_EACH_EXACT KT_JUMP KT_EXACT_STEPS KT_LIMITED_STARTED_SUMS KT_STORE_FOURS KT_LEAVE);

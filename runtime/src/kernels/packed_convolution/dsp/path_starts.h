@@ -11,10 +11,6 @@
 
 enum { KT_PATH_ROWS = 4, KT_STARTED_WORDS = 9, KT_STARTED_BLOCK = 64 };
 
-/* kt_product_gradient (../../../product/product.h) of sums that start from something else at each position. bias: for each four channels what those
- * of the first position start from, those of the second, and the shift. */
-void kt_product_started_gradient(KT_PRODUCT_ARGUMENTS);
-
 /* codes: twice the gradients of the inner tensor as pairs, of two positions. starts, end: KT_STARTED_WORDS for each four channels. rows: of A, any
  * where the codes are 0. power: -2^(32-n), or the shift to the left. start: half a unit of the result; shift: of it. at: bytes of a row that are
  * done. */
