@@ -91,8 +91,8 @@ def drawn(count: int, largest: int = updates.LIMIT) -> tuple[dict[int, Any], dic
 
 @pytest.mark.parametrize(
     ("lost", "shares"),
-    [((), 0), ((), 5), ([(2, Stage.SETUP)], 0), ([(2, Stage.SHARE_KEYS)], 0), ([(2, Stage.COLLECT_MASKED_VECTORS)], 0),
-     ([(2, Stage.COLLECT_MASKED_VECTORS)], 5), ([(1, Stage.SHARE_KEYS), (2, Stage.COLLECT_MASKED_VECTORS), (3, Stage.UNMASK)], 0)],
+    [((), 0), ([(2, Stage.SETUP)], 0), ([(2, Stage.COLLECT_MASKED_VECTORS)], 5),
+     ([(1, Stage.SHARE_KEYS), (2, Stage.COLLECT_MASKED_VECTORS), (3, Stage.UNMASK)], 0)],
 )  # fmt: skip
 def test_sums_under_masks_are_plain_sums(lost: Any, shares: int) -> None:
     """Of the largest updates and weights, whoever vanishes in which stage; who has sent its vector is in the sum even if it vanishes after."""
