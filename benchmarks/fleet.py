@@ -207,8 +207,7 @@ def server_memory(port: int) -> float:
 
 HEAD = """`make bench-fleet` printed this page: kilotune's clients and strategies over Flower ([how to](how_to/federated.md)), on the
 digits of [examples/digits](../examples/digits/README.md) through its changed sensor."""
-SEVERAL = """Rows were kept as they were finished, in several runs on one computer (`--keep`): only what the code had changed for since, such as
-"product" and rounds of simulated clients, was measured again."""
+SEVERAL = """Rows were kept as they were finished, in several runs on one computer (`--keep`); what the code had changed since was measured again."""
 TRAVELS = f"""A client gets an adapter and sends one in each round: codes of 8 bits with the exponent of each tensor, biases of 32 bits, what
 they belong to and a checksum. Nothing else of the model travels, and none of the samples. A round of {CLIENTS} clients takes, in bytes:"""
 REACHED = f"""Accuracy on all digits of the shared adapter after one round and after {ROUNDS}, of {EPOCHS} epochs each: {CLIENTS} clients with
