@@ -5,8 +5,8 @@
 Planned bytes and MACs, and cycles that the counter of the measuring rig gives the Cortex-M4: zero wait states, three cycles for a taken branch. No
 board was measured. person_detect has no channel that can go: its rows say what looking for them costs, which is nothing. "VWW-like" is the same
 network, MobileNet v1 0.25 on 96x96 pixels, in which the biases of 36 % of the channels of each layer but the last one lie so far below that their
-ReLU never opens: as in the model of MLPerf Tiny for visual wake words, where these are 979 of 2,738 channels. Which channels they are is drawn. Both
-builds of a row are the same training, bit for bit.
+ReLU never opens: as in the model of MLPerf Tiny for visual wake words, where these are 979 of 2,738 channels. Which channels they are is drawn. The
+two rows of a training have the same bits.
 """
 
 from __future__ import annotations

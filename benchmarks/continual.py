@@ -362,7 +362,8 @@ def comparison(draws: Sequence[int]) -> list[str]:
 
 def page(found: dict[str, dict[Way, list[Course]]], compared: list[str], once: float) -> str:
     """docs/field/continual.md. once: of the digits with one replayed sample for each new one."""
-    lines = ["# Continual learning", "", wrapped(ABOUT), "", "![accuracy behind each stage](continual.svg)", ""]
+    about = [wrapped(ABOUT), "", *([wrapped(SINCE), ""] if SINCE else [])]
+    lines = ["# Continual learning", "", *about, "![accuracy behind each stage](continual.svg)", ""]
     last = {(name, way): mean([c.last for c in all_of]) for name, ways in found.items() for way, all_of in ways.items()}
     failed = FAILED.format(replayed=once, usual=last["digits", BALANCED]).split("@")
     reached = REACHED.format(
@@ -398,6 +399,11 @@ samples to train on, and the lowest and the highest of them behind the last stag
 between its own end and the last, the last stage left out: below 0, the stage was forgotten. Rates were chosen on other
 draws: eight for the gas sensors, two for speakers and digits.
 """
+SINCE = """
+Printed in one run on 2026-11-28, before LoRA's addend became a part of what a layer's sums start from ([kernels](../internals/kernels.md)):
+instructions of LoRA in the last table are of the kernels before. Accuracies are the same.
+"""
+"""What is to be known of the page as it is; empty once it is printed again."""
 INTRODUCTIONS = {
     "gas": """Gas sensors that age: batches 3 to 6 of the gas sensor array drift data behind a dense network of batches 1 and 2. 25 to 30 samples
         a batch, five of each class that is there, 20 epochs, over which the rate falls to 0; biases and LoRA of rank 8 on all layers; nothing is

@@ -128,6 +128,13 @@ and as many epochs. Low-memory ways update with each sample; "standard" and "ful
 state holds them, but where the text says otherwise. Nothing was chosen on these draws. Tables of [meters](meters.md#what-it-costs), of [adaptation
 without labels](labels.md#what-it-takes) and of [an autoencoder](maintenance.md#what-it-takes) stand on their pages.
 """
+SINCE = """
+Each table was printed by a run of its own. The first three were before two changes of kernels: LoRA's addend is now a part of what a layer's sums
+start from, and the delta of all weights is merged into the weights of convolutions ([kernels](../internals/kernels.md)). Rows of LoRA and, in the
+second and third table, of all weights are of the kernels before: convolutions take fewer instructions now, bytes are others, and all weights may
+score a little differently.
+"""
+"""What is to be known of the page as it is; empty once all of it is printed again."""
 
 
 @click.command()
@@ -139,7 +146,7 @@ def main(names: tuple[str, ...], draws: tuple[int, ...], write: Path | None) -> 
     warnings.simplefilter("ignore", kt.DataWarning)  # a stage of one class lacks the others
     parts = [
         "# What adapting takes", "    make bench-field-costs", f"Printed on {datetime.date.today().isoformat()}.",
-        wrapped(INTRODUCTION.format(draws=", ".join(map(str, draws)))),
+        wrapped(INTRODUCTION.format(draws=", ".join(map(str, draws)))), *([wrapped(SINCE)] if SINCE else []),
     ]  # fmt: skip
     for name in names or PAGES:
         asked = PAGES[name]

@@ -374,6 +374,7 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
     the instrument that gives the
     labels fails, and they are random. Flash is {PAGES} pages of {PAGE:,} bytes. Biases and LoRA of rank 4 on every layer are trained.
     [How it is done](../how_to/lifetime.md)."""),
+        *([wrapped(SINCE)] if SINCE else []),
     ]
     parts.append(
         wrapped("""**No adaptation** leaves the model as it is. **Always** trains on each labelled sample as it comes and saves its state every night.
@@ -405,6 +406,11 @@ def page(found: dict[str, dict[str, list[Life]]], years: dict[str, Year], draws:
 SLICES = """On an emulated Cortex-M4. A kernel that takes longer than a slice is cut by rows where it has rows, which takes memory and some
 instructions more; one without rows runs whole. Between two slices the model infers, with the bits of a model that is not trained meanwhile where
 several samples make an update."""
+SINCE = """
+The years were printed on 2026-11-27, the table of slices by itself (`--slices`) on 2026-11-28, before LoRA's addend became a part of what a layer's
+sums start from ([kernels](../internals/kernels.md)): steps of the spoken digits take fewer instructions now.
+"""
+"""What is to be known of the page as it is; empty once all of it is printed again."""
 WHAT_DID_NOT = (
     """Margins learned anew behind an adaptation, as distances are: the gas model was then used to being unsure, and the drift of batch 6
     was not seen.

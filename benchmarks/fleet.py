@@ -207,6 +207,7 @@ def server_memory(port: int) -> float:
 
 HEAD = """`make bench-fleet` printed this page: kilotune's clients and strategies over Flower ([how to](how_to/federated.md)), on the
 digits of [examples/digits](../examples/digits/README.md) through its changed sensor."""
+SEVERAL = """Rows were kept as they were finished, in several runs on one computer (`--keep`); what the code had changed since was measured again."""
 TRAVELS = f"""A client gets an adapter and sends one in each round: codes of 8 bits with the exponent of each tensor, biases of 32 bits, what
 they belong to and a checksum. Nothing else of the model travels, and none of the samples. A round of {CLIENTS} clients takes, in bytes:"""
 REACHED = f"""Accuracy on all digits of the shared adapter after one round and after {ROUNDS}, of {EPOCHS} epochs each: {CLIENTS} clients with
@@ -222,7 +223,8 @@ of Ray's processes opens once. Seconds are of the second round, since the first 
 server held, in which the simulation keeps all messages, too, of which at most 200 are under way."""
 
 
-def page(travels: list[str], reached: list[str], turns: list[str], grown: list[str]) -> str:
+def page(travels: list[str], reached: list[str], turns: list[str], grown: list[str], several: bool) -> str:
+    """docs/fleet.md. several: whether rows are of runs before."""
     parts = [
         ("What travels", TRAVELS, "| trained | adapter | a round, both ways | constants of the model |", travels),
         ("Strategies", REACHED, "| strategy | after 1 round | after all | after all, one client hostile |", reached),
@@ -234,7 +236,7 @@ def page(travels: list[str], reached: list[str], turns: list[str], grown: list[s
             grown,
         ),
     ]
-    lines = ["# A fleet", "", wrapped(HEAD)]
+    lines = ["# A fleet", "", wrapped(HEAD), *(["", wrapped(SEVERAL)] if several else [])]
     for title, text, head, rows in parts:
         if not rows:
             continue
@@ -251,6 +253,7 @@ def main() -> None:
     options.add_argument("--write", type=Path)
     given = options.parse_args()
     finished: dict[str, Any] = json.loads(given.keep.read_text()) if given.keep and given.keep.exists() else {}
+    several = bool(finished)
 
     def done(name: str, make: Callable[[], Any]) -> Any:
         if name not in finished:
@@ -276,7 +279,7 @@ def main() -> None:
             grown.append(f"| {clients:,} | {boards} | {row['taken']:,} | {row['seconds']:.1f} | {row['megabytes']:.0f} |")
             print(grown[-1], flush=True)
     if given.write:
-        given.write.write_text(page(travels, reached, turns, grown))
+        given.write.write_text(page(travels, reached, turns, grown, several))
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ class Kept:
     def __init__(self, file: Path | None, known: bool) -> None:
         self.file, self.known, self.lock, self.missing = file, known, Lock(), 0
         self.found: dict[str, Any] = json.loads(file.read_text()) if file is not None and file.exists() else {}
+        self.several = bool(self.found)
 
     def of(self, what: str, make: Callable[[], Any]) -> Any:
         if self.known:
@@ -239,6 +240,12 @@ COST_HEADINGS = (
 )  # fmt: skip
 WRITING_HEADINGS = ("model", "core", "flash", "arena + state", "instructions a character", "of all 64", "times fewer")
 
+SEVERAL = "Figures were kept as they were finished, in several runs (`--keep`)."
+SINCE = """
+Flash and instructions were counted before LoRA's addend became a part of what a layer's sums start from ([kernels](internals/kernels.md)): they are
+of the kernels before. Bits are the same.
+"""
+"""What is to be known of the page as it is; empty once its costs are counted again."""
 UNFINISHED = "The command was stopped before it had measured everything: rows of {count} figures are left out."
 INTRODUCTION = """
 Models of 150 thousand parameters predict the next character of a text: 96 characters, of which they see the last 64. They were trained on
@@ -263,9 +270,9 @@ above, and in float with another A of LoRA for each: mean ± standard deviation 
 ABOUT_COST = """
 Bytes and instructions, built with `ram={ram}`: the compiler computes some values twice to train in so little. Instructions are those that QEMU
 counts. The state after {checked} rows of training is the same on the host and on the board. Where the budget leaves no room for the fastest kernel
-of a layer it gets another, and the report of a build says so. With "shared weights" gradients read the weights of inference, where a second,
-transposed copy of them is faster and takes flash.
+of a layer it gets another, and the report of a build says so.
 """
+ABOUT_SHARED = """With "shared weights" gradients read the weights of inference, where a second, transposed copy of them is faster and takes flash."""
 ABOUT_WRITING = """
 Another build of the same model, with `by_position=True`, infers one character a call. It keeps the last inputs of convolutions, the keys and values
 of attention and the state of recurrent units, and takes what was learned as an adapter. From a reset on it has the bits of 64 characters at once,
@@ -312,23 +319,27 @@ def draw_rows(model: str, device: dict[str, Any], floats: list[Figures | None]) 
     return [[NAMES[model], *(f"{mean(x):.3f} ± {stdev(x):.3f}" for x in (ours, theirs)), f"{mean(ours) - mean(theirs):.3f}"]]
 
 
-def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str, Any] | None], samples: list[str], missing: int) -> str:
+def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str, Any] | None], samples: list[str], kept: Kept) -> str:
     words: dict[str, Any] = {"rank": RANK, "ram": RAM, "checked": CHECKED, "sample": SAMPLE, "temperature": TEMPERATURE, "count": len(DRAWS)}
     words |= {n: ", ".join(f"{r:g}" for r in of) for n, of in (("float_rates", FLOAT_RATES), ("all_rates", ALL_RATES))}
     words["long_rates"] = f" ({', '.join(f'{r:g}' for r in LONG_RATES)} in {PASSES} passes)" if any(PASSED in row for row in accuracy) else ""
-    words["rates"] = "; ".join(f"{', '.join(f'{r:g}' for r in of)} ({NAMES[model]})" for model, of in RATES.items())
+    trained = {row[0] for row in accuracy if "on the device" in row[1]}
+    words["rates"] = "; ".join(f"{', '.join(f'{r:g}' for r in of)} ({NAMES[model]})" for model, of in RATES.items() if NAMES[model] in trained)
     learning, writing = cost_rows(costs)
+    printed = [f"Printed on {datetime.date.today().isoformat()}.", *([SEVERAL] if kept.several else [])]
+    printed += [UNFINISHED.format(count=kept.missing)] if kept.missing else []
+    shared = ABOUT_SHARED if any("shared weights" in row[0] for row in learning) else ""
     parts = [
         "# A language model",
         "    make bench-language",
-        wrapped(f"Printed on {datetime.date.today().isoformat()}. {UNFINISHED.format(count=missing) if missing else ''}"),
+        wrapped(" ".join(printed)),
         wrapped(INTRODUCTION.format(**words)),
         "## Bits a character",
         wrapped(ABOUT_ACCURACY.format(**words)),
         table(ACCURACY_HEADINGS, accuracy),
         *([wrapped(ABOUT_DRAWS.format(**words)), table(DRAW_HEADINGS, draws)] if draws else []),
         "## Learning: memory and work",
-        wrapped(ABOUT_COST.format(**words)),
+        wrapped(f"{ABOUT_COST.format(**words)} {shared} {SINCE}"),
         table(COST_HEADINGS, learning),
         "## Writing: a character a call",
         wrapped(ABOUT_WRITING.format(**words)),
@@ -366,7 +377,7 @@ def main() -> None:
     lora = {model: floats[model][f"LoRA r={RANK}, in float"] for model in NAMES}
     draws = [row for model, entry in lora.items() if entry for row in draw_rows(model, devices[model], draws_in_float(model, entry[0] or 0, s, kept))]
     accuracy = [row for model in NAMES for row in accuracy_rows(model, floats[model], devices[model])]
-    made = page(accuracy, draws, costs, samples, kept.missing)
+    made = page(accuracy, draws, costs, samples, kept)
     print(made)
     if arguments.write:
         arguments.write.write_text(made)

@@ -86,7 +86,7 @@ def memories(model: kt.Model, found: Any, folder: Path, board: str) -> list[str]
         expected = expected or got
         memory = build.report["memory"]
         cells = [f"{n:,}" for n in (memory["by_kind"]["optimizer"], memory["slow"], memory["state"], memory["train_total"], 2 * memory["slow"])]
-        lines.append(f"| {kept or ('all' if kept is None else '0')} | {' | '.join(cells)} | {'yes' if got == expected else 'NO'} |")
+        lines.append(f"| {kept or ('all' if kept is None else 'not given')} | {' | '.join(cells)} | {'yes' if got == expected else 'NO'} |")
         print(lines[-1], flush=True)
     return lines
 

@@ -36,12 +36,24 @@ from .losses import (
     SoftCrossEntropy,
     as_loss,
 )
-from .options import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, PROFILES, AdapterOptions, Options, SlowMemory, check_class_names, check_offload
+from .options import (
+    BACKWARD_WEIGHTS,
+    BUFFERS,
+    CONSTANT_CHANNELS,
+    OFFLOADS,
+    PROFILES,
+    AdapterOptions,
+    Options,
+    SlowMemory,
+    check_class_names,
+    check_offload,
+)
 from .pipeline import Compilation, Convolution, Dense, Dump, Reversible, compile_graph, load
 
 __all__ = [
     "BACKWARD_WEIGHTS",
     "BUFFERS",
+    "CONSTANT_CHANNELS",
     "CORES",
     "FOLDERS",
     "LOSSES",

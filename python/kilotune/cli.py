@@ -15,7 +15,7 @@ import click
 from rich.table import Table
 
 import kilotune as kt
-from kiloc import BACKWARD_WEIGHTS, BUFFERS, OFFLOADS, TARGETS
+from kiloc import BACKWARD_WEIGHTS, BUFFERS, CONSTANT_CHANNELS, OFFLOADS, TARGETS
 from kiloc.continual import KEEPS, MEMORIES, POLICIES
 
 from . import boards as board_files
@@ -49,6 +49,9 @@ from .commands.reporting import EXIT_FAILED, EXIT_MODEL, console, fail, reports_
 from .commands.subject import wanted_of
 from .data import Wanted, read_names
 from .devices.serial_port import ports
+
+OF_REPLAY = ("replay_policy", "replay_keep", "replay_memory")
+"""Options of a replay buffer beside its size."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,6 +150,10 @@ def _tensor(t: Any) -> dict[str, Any]:
     "--backward-weights", type=click.Choice(BACKWARD_WEIGHTS), default="auto", show_default=True,
     help="What gradients to inputs read: a transposed copy, the weights of inference, which takes longer, or the copy where --flash has room.",
 )  # fmt: skip
+@click.option(
+    "--constant-channels", type=click.Choice(CONSTANT_CHANNELS), default="all", show_default=True,
+    help="Which channels that hold one value are computed without: all that can go, or those in front of what is trained, which takes any adapter.",
+)  # fmt: skip
 @click.option("--size", is_flag=True, help="Code of less size, which is slower: one portable kernel of each kind, compiled with -Os.")
 @click.option("--speed", is_flag=True, help="Faster kernels for several times a layer's flash, where the budgets allow.")
 @click.option("--optimal", is_flag=True, help="Search for the best placement in the arena and prove a lower bound; takes OR-Tools.")
@@ -178,7 +185,9 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
         names = names or samples.class_names
     train = not options.pop("inference_only")
     asked = kt.AdapterOptions(**{k: options.pop(k) for k in ("public_key", "rollback_protection", "resident", "slots")})
-    buffer = [options.pop(name) for name in ("replay", "replay_policy", "replay_keep", "replay_memory")]
+    buffer = [options.pop(name) for name in ("replay", *OF_REPLAY)]
+    if not buffer[0] and (given := _given(OF_REPLAY)):
+        raise click.UsageError(f"{given}: there is no replay buffer: give --replay SAMPLES too")
     options["replay"] = kt.Replay(*buffer) if buffer[0] else None
     options["adapters"] = None if asked == kt.AdapterOptions() else asked
     result = kt.build(loaded, output, method=chosen or None, train=train, optimizer=optimizer, class_names=names, progress=not as_json, **options)
@@ -187,10 +196,15 @@ def build(model: str, output: str, as_json: bool, **options: Any) -> None:
 
 def _check_alone(names: tuple[str, ...]) -> None:
     """Usage error where the command line sets what the configuration says."""
+    if given := _given(names):
+        raise click.UsageError(f"--config says what is trained: leave out {given}")
+
+
+def _given(names: tuple[str, ...]) -> str:
+    """Options that the command line sets, as it names them."""
     context = click.get_current_context()
     given = [n for n in names if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE]
-    if given:
-        raise click.UsageError(f"--config says what is trained: leave out --{', --'.join(given).replace('methods', 'method').replace('_', '-')}")
+    return ", ".join("--" + n.replace("methods", "method").replace("_", "-") for n in given)
 
 
 @main.command()

@@ -307,3 +307,4 @@ def test_apps_that_cannot_be_made(app: Path, tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["federated", "new", *arguments])
         assert done.exit_code != 0 and said in done.output, done.output
     assert not (tmp_path / "a").exists()
+    assert kt.open_build(app / "model").manifest["options"]["constant_channels"] == "frozen", "noise moves any channel"

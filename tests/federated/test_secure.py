@@ -91,8 +91,8 @@ def drawn(count: int, largest: int = updates.LIMIT) -> tuple[dict[int, Any], dic
 
 @pytest.mark.parametrize(
     ("lost", "shares"),
-    [((), 0), ((), 5), ([(2, Stage.SETUP)], 0), ([(2, Stage.SHARE_KEYS)], 0), ([(2, Stage.COLLECT_MASKED_VECTORS)], 0),
-     ([(2, Stage.COLLECT_MASKED_VECTORS)], 5), ([(1, Stage.SHARE_KEYS), (2, Stage.COLLECT_MASKED_VECTORS), (3, Stage.UNMASK)], 0)],
+    [((), 0), ([(2, Stage.SETUP)], 0), ([(2, Stage.COLLECT_MASKED_VECTORS)], 5),
+     ([(1, Stage.SHARE_KEYS), (2, Stage.COLLECT_MASKED_VECTORS), (3, Stage.UNMASK)], 0)],
 )  # fmt: skip
 def test_sums_under_masks_are_plain_sums(lost: Any, shares: int) -> None:
     """Of the largest updates and weights, whoever vanishes in which stage; who has sent its vector is in the sum even if it vanishes after."""
@@ -172,7 +172,11 @@ PRIVATE = {"privacy-clip": 4096, "privacy-noise": 2.0, "fraction-evaluate": 0.0,
         ({"secure-aggregation": True, "min-clients": 3}, "fraction-evaluate = 0.0"),
         ({"privacy-noise": 1.0}, "privacy-clip = 65536"),
         ({"privacy-clip": -1}, "no integer from 0"),
-        ({"privacy-clip": 0.5}, "no integer from 0"),
+        ({"privacy-clip": 0.5}, "no whole number"),
+        ({"privacy-clip": "4096"}, "no number"),
+        ({"secure-aggregation": "false"}, "neither true nor false"),
+        ({"secure-shares": 33}, "nothing is masked"),
+        ({"secure-aggregation": True, "secure-shares": 4}, "no odd number"),
         ({"privacy-clip": 2**21}, "no integer from 0"),
         ({**PRIVATE, "privacy-noise": float("nan")}, "no number from 0"),
         ({**PRIVATE, "privacy-epsilon": -1.0}, "no number from 0"),

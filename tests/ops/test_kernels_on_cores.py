@@ -32,14 +32,14 @@ EACH = 30
 FEW = 8
 """Where a core runs the kernels of another one here, or those of the host."""
 SAME = {
-    "mps2-an385": ("packed", "packed gradients"),
+    "mps2-an385": ("packed", "packed gradients", "merging"),
     "mps2-an500": ("kernels", "methods", "wide"),
     "mps2-an505": tuple(TABLES),
     "mps2-an505-m23": tuple(TABLES),
     "riscv32-virt": tuple(TABLES),
 }
-"""Board -> those tables. Packed kernels are portable C on Cortex-M3; M7 has a form of its own of packed ones alone; M33 runs those of M4, and
-M23 and RISC-V those of M3 but what is in `WITHOUT_DSP`."""
+"""Board -> those tables. Packed kernels and merging are portable C on Cortex-M3; M7 has a form of its own of packed ones alone; M33 runs those of
+M4, and M23 and RISC-V those of M3 but what is in `WITHOUT_DSP`."""
 
 NEVER = {
     **dict.fromkeys(("mps2-an505-m23", "riscv32-virt"), ("packed", "packed gradients")),

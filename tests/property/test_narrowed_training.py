@@ -34,7 +34,7 @@ from .graphs import graphs
 pytestmark = pytest.mark.filterwarnings("error", r"ignore:os\.fork\(\) was called:RuntimeWarning")  # another module of the run has jax
 
 few = settings(
-    max_examples=16, deadline=None, derandomize=True, database=None,
+    max_examples=10, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_random_graphs_keep_their_bits(graph: Graph, seed: int, method: str, opt
     check_bits(c, extremes(dead, 2)[:3])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("biases", "ScaleShift")])  # which "LoRA, gains and biases" has
 def test_a_mobilenet_keeps_its_bits_and_takes_fewer_products(method: str) -> None:
     options = dict(OPTIMIZERS[list(OPTIMIZERS)[list(METHODS).index(method) % len(OPTIMIZERS)]])
     if method == "head with room":  # takes 16 bits
@@ -142,9 +142,7 @@ def without_weights(bias: int) -> Graph:
     return graph.with_values(replace(graph.values[v], data=d) for v, d in data.items())
 
 
-@pytest.mark.parametrize(
-    ("bias", "left"), [(-SATURATED, {0.0: 56, 0.5: 56}), (SATURATED, {0.0: 56, 0.5: 64}), (0, {0.0: 56, 0.5: 56}), (3000, {0.0: 64})]
-)
+@pytest.mark.parametrize(("bias", "left"), [(-SATURATED, {0.5: 56}), (SATURATED, {0.0: 56, 0.5: 64}), (0, {0.5: 56}), (3000, {0.0: 64})])
 def test_a_bias_is_followed_to_where_weight_decay_draws_it(bias: int, left: dict[float, int]) -> None:
     """At 0 the result is the zero point, which is the lower end of the clamp; a bias between the ends is trained."""
     graph = without_weights(bias)

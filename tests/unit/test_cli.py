@@ -106,6 +106,16 @@ def test_build_for_inference_with_adapters(folder: Path, tmp_path: Path) -> None
     assert "what an adapter holds" in fails(MODEL, "build", folder / "tiny.tflite", "-o", tmp_path / "c", "--inference-only")
 
 
+def test_options_of_a_replay_buffer_and_of_constant_channels(folder: Path, tmp_path: Path) -> None:
+    command = ("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "bias")
+    result = run(*command, "--replay-memory", "slow", "--replay-keep=input")
+    assert result.exit_code == USAGE and "--replay-keep, --replay-memory: there is no replay buffer" in result.stderr
+    assert not (tmp_path / "b").exists()
+    as_json(*command, "--replay", "4", "--replay-memory", "slow", "--constant-channels", "frozen")
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert manifest["replay"]["memory"] == "slow" and manifest["options"]["constant_channels"] == "frozen"
+
+
 @pytest.mark.parametrize("options", [("--layers", "all", "--layers", "x"), ("--layers=all", "--layers", "x"), ("--rank", "2", "--rank", "4")])
 def test_an_option_of_one_value_is_given_once(options: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
     result = run("build", folder / "tiny.tflite", "-o", tmp_path / "b", "--method", "lora", *options)

@@ -26,7 +26,7 @@ from .reporting import EXIT_FAILED, reports_errors
 def replay_command(log: str, directory: str, as_json: bool, **options: Any) -> None:
     """Repeat the training of LOG on this computer. Exit code 1 where the device did anything else, with the step and the kernel.
 
-    Device.record(path) and `kilotune train --record FILE` write a log.
+    Device.record(path) and `kilotune train --record FILE` write a log; the flash that firmware's kt/recorder.h filled is one too.
     """
     device, given = options["device"], dict[bytes, bytes]()
     if options["data"]:

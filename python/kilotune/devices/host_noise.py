@@ -10,7 +10,7 @@ PAGE, PAGES, WORD = 256, 2, 8
 
 
 class HostNoise:
-    """The secret of a device that this process opened, which ends with it. declarations: of the headers up to kt/private_update.h."""
+    """The secret of a device that this process opened, which ends with it. ffi: with what the headers up to kt/private_update.h declare."""
 
     def __init__(self, ffi: Any, library: Any, layout: Any, values: int, name: str) -> None:
         self._ffi, self._library, self._layout, self._values, self._name = ffi, library, layout, values, name

@@ -109,6 +109,10 @@ class Writer:
             self._file.close()
 
 
+LOGS = "Device.record(path) and `kilotune train --record FILE` write one, and kt/recorder.h does in flash: read all pages of its ring out"
+"""Where logs come from."""
+
+
 def read_log(path: str | os.PathLike[str]) -> Log:
     """Raises DeviceError for what is no log, or one of another version; one that is cut off or damaged is read up to there."""
     where = str(path)
@@ -117,7 +121,7 @@ def read_log(path: str | os.PathLike[str]) -> Log:
     except OSError as error:
         raise DeviceError(where, f"the log cannot be read: {error.strerror}", "check the path") from None
     if not data.startswith(MAGIC):
-        raise DeviceError(where, "this is no log of a training", "Device.record(path) and `kilotune train --record FILE` write one")
+        raise DeviceError(where, "this is no log of a training", LOGS)
     records, torn = _records(data)
     try:
         if not records or records[0].kind != Kind.HEADER:

@@ -46,12 +46,12 @@ def make_app(
     """Make an app in a folder that does not exist or is empty; it appears whole or not at all. Raises CompileError, DeviceError.
 
     model: a file; None takes the digits of the examples. data: the samples of all simulated clients; None takes digits or noise.
-    private_updates: the build brings what devices noise their updates with.
+    private_updates: the build brings what devices noise their updates with. Noise moves channels that are constant, so all trained layers keep them.
     """
     loaded, target = load(model or resources.digits() / "digits.tflite"), Path(directory).resolve()
     with whole_directory(target, lambda found: found.is_dir() and not any(found.iterdir()), "exists and is not empty") as folder:
         kind = "data" if data else "simulated" if model else "digits"
-        options = {"target": CORE, "measure": False, "adapters": AdapterOptions(private_updates=private_updates)}
+        options = {"target": CORE, "measure": False, "constant_channels": "frozen", "adapters": AdapterOptions(private_updates=private_updates)}
         build_of(loaded, folder, options, data, methods, loss, example=model is None)
         write_data(folder, folder / "data.npz", data, kind, MOST_ROWS)
         made = open_build(folder / "model")

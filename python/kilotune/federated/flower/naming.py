@@ -69,15 +69,15 @@ def strategy_of(config: Mapping[str, Any], like: Adapter, rounds_before: int = 0
     name = str(config.get("strategy", "exact"))
     own: dict[str, Any] = {}
     if name == "fedprox":
-        own = {"proximal_mu": float(config.get("proximal-mu", 0.0))}
+        own = {"proximal_mu": _number(config, "proximal-mu", 0.0)}
     elif name in ("fedadam", "fedyogi"):
-        own = {"eta": float(config.get("server-learning-rate", SERVER_RATE))}
-    least = int(config.get("min-clients", 2))
-    fraction = float(config.get("fraction-evaluate", 1.0))
+        own = {"eta": _number(config, "server-learning-rate", SERVER_RATE)}
+    least = _whole(config, "min-clients", 2)
+    fraction = _number(config, "fraction-evaluate", 1.0)
     options: dict[str, Any] = {
-        "fraction_train": float(config.get("fraction-train", 1.0)), "fraction_evaluate": fraction, "min_train_nodes": least,
+        "fraction_train": _number(config, "fraction-train", 1.0), "fraction_evaluate": fraction, "min_train_nodes": least,
         "min_evaluate_nodes": least if fraction else 0, "min_available_nodes": least, "rounds_before": rounds_before,
-        "window": int(config.get("window", 0)),
+        "window": _whole(config, "window", 0),
     }  # fmt: skip
     summed = _sums(config)
     if not summed:
@@ -85,18 +85,32 @@ def strategy_of(config: Mapping[str, Any], like: Adapter, rounds_before: int = 0
     if name != "exact":
         what = f"needs each client's adapter, and {' and '.join(summed)} leave the server a sum"
         raise CompileError(f"strategy={name!r}", what, 'set strategy = "exact", or leave these out')
-    noise, delta = float(config.get("privacy-noise", 0.0)), float(config.get("privacy-delta", DELTA))
+    secure, noise, delta = config.get("secure-aggregation", False), _number(config, "privacy-noise", 0.0), _number(config, "privacy-delta", DELTA)
+    if not isinstance(secure, bool):
+        raise CompileError(f"secure-aggregation={secure!r}", "is neither true nor false", "write secure-aggregation = true, without quotes")
     if not 0 < delta < 1:
         raise CompileError(f"privacy-delta={delta}", "is no probability between 0 and 1", "take one below 1 / clients: 1e-5, for example")
     kept = f"{config['result']}.privacy.json" if config.get("result") else None
-    clip = float(config.get("privacy-clip", 0))
     return SummedUpdates(
-        like, secure=bool(config.get("secure-aggregation", False)), clip=int(clip) if clip.is_integer() else clip, noise=noise,  # type: ignore[arg-type]
-        budget=float(config.get("privacy-epsilon", 0.0)), shares=int(config.get("secure-shares", 0)), ledger=Ledger(kept, delta) if noise else None,
-        **options,
+        like, secure=secure, clip=_whole(config, "privacy-clip", 0), noise=noise, budget=_number(config, "privacy-epsilon", 0.0),
+        shares=_whole(config, "secure-shares", 0), ledger=Ledger(kept, delta) if noise else None, **options,
     )  # fmt: skip
 
 
 def _sums(config: Mapping[str, Any]) -> list[str]:
     """Settings with which the server takes sums of updates."""
-    return [key for key in ("secure-aggregation", "privacy-clip", "privacy-noise", "privacy-epsilon") if config.get(key)]
+    return [key for key in ("secure-aggregation", "secure-shares", "privacy-clip", "privacy-noise", "privacy-epsilon") if config.get(key)]
+
+
+def _number(config: Mapping[str, Any], key: str, usual: float) -> float:
+    value = config.get(key, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CompileError(f"{key}={value!r}", "is no number", f"write one without quotes: {key} = {usual:g}, for example")
+    return float(value)
+
+
+def _whole(config: Mapping[str, Any], key: str, usual: int) -> int:
+    value = _number(config, key, usual)
+    if not value.is_integer():
+        raise CompileError(f"{key}={value:g}", "is no whole number", f"write one: {key} = {usual}, for example")
+    return int(value)

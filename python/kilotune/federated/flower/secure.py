@@ -136,12 +136,10 @@ class Plan:
 
     @classmethod
     def of(cls, clients: int, bound: int, shares: int = 0) -> Plan:
-        """shares: 0 for those of all clients; an odd number from 3 on. More than half of the shares are needed. Raises DeviceError."""
+        """shares: 0 for those of all clients, or an odd number from 3 on. More than half of the shares are needed. Raises DeviceError."""
         if clients < LEAST:
             what = f"of {clients} clients each would know the others' updates by the sum"
             raise DeviceError("secure aggregation", what, f"take at least {LEAST}: min-clients = {LEAST}")
-        if shares and (shares < LEAST or shares % 2 == 0):
-            raise DeviceError(f"secure-shares={shares}", "is no odd number from 3 on", "take 0 for all clients, or 33, for example")
         power = 1 << max(int(bound), 1).bit_length()
         if power > LARGEST_BOUND or 4 * power * clients > LARGEST_MODULUS:
             what = f"integers up to {bound:,} of {clients:,} clients do not fit"

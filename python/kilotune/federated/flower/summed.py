@@ -56,6 +56,13 @@ class SummedUpdates(AdapterStrategy):
             raise CompileError("privacy-epsilon", "is spent without noise by the first update", "set privacy-noise, 1 for example, or no budget")
         if not 0 < self.least <= 1:
             raise CompileError(f"least={self.least}", "is no share of the clients", "pass a number above 0 and up to 1")
+        if self.shares and not self.secure:
+            raise CompileError(
+                "secure-shares", "says how keys are shared, and nothing is masked", "set secure-aggregation = true, or secure-shares = 0"
+            )
+        if self.shares and (self.shares < LEAST or self.shares % 2 == 0):
+            what = f"is no odd number from {LEAST} on"
+            raise CompileError(f"secure-shares={self.shares}", what, "take 0 for all clients, or 33, for example")
         if self.secure and self.min_train_nodes < LEAST:
             what = f"permits rounds of {self.min_train_nodes} clients, of which each knows the others' updates by the sum"
             raise CompileError("secure-aggregation", what, f"set min-clients = {LEAST} or more")
