@@ -98,6 +98,13 @@ def marked(source: str, functions: Sequence[str]) -> str:
     return '#include "rig.h"\n' + source
 
 
+def called(build: kt.Build, function: str) -> list[str]:
+    """What the generated function calls, one behind the other: the kernels of its steps, and of weights that are made in front of one."""
+    source = (build.directory / f"{build.manifest['name']}.c").read_text()
+    start = source.index(f"kt_status {build.manifest['name']}_{function}(")
+    return [match[1].split("(")[0].strip() for match in CALL.finditer(source, start, source.index("\n}\n", start))]
+
+
 def main_source(build: kt.Build, whole: bool) -> str:
     """A program that infers, and trains where it can, twice: the second time counts."""
     m = build.manifest
@@ -317,7 +324,7 @@ def training(row: Training, core: str) -> Step:
         build = built(row.model, core, methods, Path(name))
         infer, whole = counted(build, core, rig, True)[:2]
         steps = [r for r in counted(build, core, rig, False) if "train_step" in r.name]
-        kernels = [s["kernel"] for s in build.report["kernels"]["train"]]
+        kernels = called(build, "train_step")
         first = next(i for i, k in enumerate(kernels) if "entropy" in k or "error" in k)
         forward = sum(r.instructions for r in steps[:first])
         update = sum(r.instructions for r, k in zip(steps[first:], kernels[first:], strict=True) if UPDATES.match(k))
