@@ -27,7 +27,18 @@ _MODEL = ("adapter_load", "adapter_select", "infer")
 POINTERS: Mapping[str, Sequence[str]] = {
     "kt_adapter_open": ("kt_adapter_verify",),
     "kt_pool_select": ("adapter_select",),
-    "kt_triple_walk": ("kt_finish_half_up", "kt_finish_away", "kt_finish_trained", "kt_triple_half_up", "kt_triple_away"),
+    "kt_run_lora": ("kt_product_started_half_up", "kt_product_started_away"),
+    "kt_triple_walk": (
+        "kt_finish_half_up",
+        "kt_finish_away",
+        "kt_finish_trained",
+        "kt_finish_started_half_up",
+        "kt_finish_started_away",
+        "kt_triple_half_up",
+        "kt_triple_away",
+        "kt_triple_started_half_up",
+        "kt_triple_started_away",
+    ),
     **dict.fromkeys(("kt_slots_boot", "activate", "kt_self_test_errors", "try_out", "kt_update_install"), _MODEL),
     **dict.fromkeys(("kt_update_begin", "kt_update_resume", "kt_update_write", "start", "write_word", "commit"), _FLASH),
 }

@@ -104,7 +104,7 @@ static kt_status check_table(kt_adapter *adapter, uint32_t payload_bytes, const 
 }
 
 /* The first of the limited channels that a value moves, by number; limits->count where it moves none. */
-static uint32_t moved_in(const kt_channel_limits *limits, const uint8_t *entry, const uint8_t *value)
+static inline __attribute__((always_inline)) uint32_t moved_in(const kt_channel_limits *limits, const uint8_t *entry, const uint8_t *value)
 {
     const extent e = extent_of(entry);
     const uint32_t block = e.rows > 1 ? e.columns * e.width : e.width;
@@ -112,8 +112,7 @@ static uint32_t moved_in(const kt_channel_limits *limits, const uint8_t *entry, 
     for (i = 0; i < limits->count; i++) {
         const uint8_t *const at = value + (limits->channels[i] & ~KT_AT_MOST) * block;
         if (limits->limits != NULL) {
-            int32_t bias;
-            memcpy(&bias, at, sizeof bias);
+            const int32_t bias = (int32_t)get32(at);
             if (limits->channels[i] & KT_AT_MOST ? bias > limits->limits[i] : bias < limits->limits[i]) {
                 return i;
             }

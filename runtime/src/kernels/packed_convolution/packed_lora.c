@@ -66,8 +66,8 @@ static void walk(started_layer *layer, const int8_t *x, int32_t *panel, int8_t *
     }
 }
 
-static inline void run(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
-                       int32_t exponent, int8_t *y, int32_t *panel, kt_product_kernel *product)
+static __attribute__((noinline)) void kt_run_lora(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
+                                                  const int8_t *b, int32_t exponent, int8_t *y, int32_t *panel, kt_product_kernel *product)
 {
     const kt_packed_conv2d_params *const part = &params->layer;
     started_layer layer = {{params, bias, kt_start_of(part, bias, panel + 2 * part->pairs), u, b, exponent, 0, 0, NULL}, *part, product};
@@ -82,11 +82,11 @@ static inline void run(const kt_packed_lora_params *params, const int8_t *x, con
 void kt_packed_lora_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                        const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch)
 {
-    run(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_product_started_away);
+    kt_run_lora(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_product_started_away);
 }
 
 void kt_packed_lora_relu_s8(const kt_packed_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                             const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch)
 {
-    run(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_product_started_half_up);
+    kt_run_lora(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_product_started_half_up);
 }

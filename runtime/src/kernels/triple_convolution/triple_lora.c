@@ -23,12 +23,12 @@ KT_INLINE void finish(const kt_triple_layer *layer, const kt_triple_block *block
     }
 }
 
-static void finish_half_up(const void *layer, const kt_triple_block *block)
+static void kt_finish_started_half_up(const void *layer, const kt_triple_block *block)
 {
     finish(layer, block, 0);
 }
 
-static void finish_away(const void *layer, const kt_triple_block *block)
+static void kt_finish_started_away(const void *layer, const kt_triple_block *block)
 {
     finish(layer, block, 128);
 }
@@ -57,11 +57,11 @@ static inline void run(const kt_triple_lora_params *params, const int8_t *x, con
 void kt_triple_lora_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                        const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch)
 {
-    run(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_triple_started_away, finish_away);
+    run(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_triple_started_away, kt_finish_started_away);
 }
 
 void kt_triple_lora_relu_s8(const kt_triple_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
                             const int8_t *u_range, const int8_t *b_exponent, int8_t *y, void *scratch)
 {
-    run(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_triple_started_half_up, finish_half_up);
+    run(params, x, bias, u, b, *u_range + *b_exponent, y, scratch, kt_triple_started_half_up, kt_finish_started_half_up);
 }
