@@ -49,15 +49,16 @@ def poisoned(text: str, function: str, part: Slice, arena: int, extra: frozenset
     number = {n.name: i for i, n in enumerate(part.plan.steps)}
     start = text.index(f"kt_status {function}(")
     end = text.index("\n}\n", start)
-    lines, fills = [], ""
+    lines, fills, made = [], "", False
     for line in text[start:end].split("\n"):
         named = re.search(r"/\* step \d+: (.+?) \*/", line)
         if named:
             ranges = dead_ranges(part, number[named.group(1)], arena, extra)
             fills = "".join(f" memset(arena + {first}, 0xA5, {count});" for first, count in ranges)
         lines.append(line)
-        if fills and re.search(r"\);(?: /\* step .*)?$", line) and "in_arena(" not in line:
-            lines[-1], fills = line + fills, ""
+        made = made or "    kt_merge_" in line  # weights for the call behind it, which stands in brackets
+        if fills and (line == "    }" if made else re.search(r"\);(?: /\* step .*)?$", line) and "in_arena(" not in line):
+            lines[-1], fills, made = line + fills, "", False
     assert not fills
     return text[:start] + "\n".join(lines) + text[end:]
 

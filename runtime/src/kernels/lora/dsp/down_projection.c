@@ -132,14 +132,14 @@ static int rounds_in_sum(const block *p)
     "ldrd r11, r12, [r8], #8\n\t" "smlad r6, r11, r9, r6\n\t" "smlad r6, r12, r10, r6\n\t" \
     "ldrd r11, r12, [r8], #8\n\t" "smlad r7, r11, r9, r7\n\t" "smlad r7, r12, r10, r7\n\t"
 
-/* `positions` vectors behind one another; results `step` bytes apart. Returns not 0 where a value was limited: SSAT sets the flag Q, and what became
- * -127 differs. Registers: r0 the block, r1 x, r3 what differs, r4 to r7 sums, r8 and lr the words and their end; on the stack u and positions. */
+/* `positions` vectors behind one another; results `step` bytes apart. Returns not 0 where a value was limited: what SSAT or -127 makes of it differs
+ * (the flag Q would say so too, but it takes an MSR to clear it). Registers: r0 the block, r1 x, r3 what differs, r4 to r7 sums, r8 and lr the
+ * words and their end; on the stack u and positions. */
 static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, const int8_t *x, int32_t positions, int8_t *u, int32_t step)
 {
     __asm__ volatile("push {r4-r11, lr}\n\t"
                      "strd r3, r2, [sp, #-8]!\n\t"
                      "mov r3, #0\n\t"
-                     "msr APSR_nzcvq, r3\n\t"
                      "1:\n\t"
                      "add r2, r0, %[start]\n\t"
                      "ldm r2, {r4-r7}\n\t"
@@ -159,14 +159,15 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "bne 4b\n\t"
                      "ldr r9, [r0, %[shift]]\n\t"
                      "mov r10, #0x01010101\n\t"
-                     "asr r4, r9\n\t" "ssat r4, #8, r4\n\t"
-                     "asr r5, r9\n\t" "ssat r5, #8, r5\n\t"
-                     "asr r6, r9\n\t" "ssat r6, #8, r6\n\t"
-                     "asr r7, r9\n\t" "ssat r7, #8, r7\n\t"
-                     "bfi r4, r5, #8, #8\n\t" "bfi r4, r6, #16, #8\n\t" "bfi r4, r7, #24, #8\n\t"
-                     "qsub8 r5, r4, r10\n\t"
+                     "asr r4, r9\n\t" "asr r5, r9\n\t" "asr r6, r9\n\t" "asr r7, r9\n\t"
+                     "ssat r11, #8, r4\n\t" "eor r4, r4, r11\n\t" "orr r3, r3, r4\n\t"
+                     "ssat r4, #8, r5\n\t" "eor r5, r5, r4\n\t" "orr r3, r3, r5\n\t"
+                     "ssat r5, #8, r6\n\t" "eor r6, r6, r5\n\t" "orr r3, r3, r6\n\t"
+                     "ssat r6, #8, r7\n\t" "eor r7, r7, r6\n\t" "orr r3, r3, r7\n\t"
+                     "bfi r11, r4, #8, #8\n\t" "bfi r11, r5, #16, #8\n\t" "bfi r11, r6, #24, #8\n\t"
+                     "qsub8 r5, r11, r10\n\t"
                      "sadd8 r5, r5, r10\n\t"
-                     "eor r4, r4, r5\n\t"
+                     "eor r4, r11, r5\n\t"
                      "orr r3, r3, r4\n\t"
                      "ldrd r11, r12, [sp]\n\t"
                      "ldr r9, [sp, #44]\n\t"
@@ -175,9 +176,7 @@ static KT_NAKED __attribute__((noinline)) int32_t project_fours(const block *p, 
                      "subs r12, r12, #1\n\t"
                      "strd r11, r12, [sp]\n\t"
                      "bne.w 1b\n\t"
-                     "mrs r0, APSR\n\t"
-                     "and r0, r0, #0x08000000\n\t"
-                     "orr r0, r0, r3\n\t"
+                     "mov r0, r3\n\t"
                      "add sp, #8\n\t"
                      "pop {r4-r11, pc}\n\t"
                      :
