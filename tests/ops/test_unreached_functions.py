@@ -57,6 +57,7 @@ def functions(trace: str) -> set[str]:
     return {name.split(".")[0] for name in re.findall(r"^IN: (\S+)", trace, re.MULTILINE)}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("board", TABLES)
 def test_functions_that_calls_do_not_reach_do_not_run(board: str, tmp_path: Path) -> None:
     if not runs(board):
