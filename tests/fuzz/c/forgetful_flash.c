@@ -6,7 +6,7 @@ void forget_flash(void);
 void forget_flash(void)
 {
 #if AGENT_FLASH_PAGE > 0
-    memset(cells, 0, sizeof cells);
+    memset(words, 0, sizeof words);
 #endif
     const kt_adapter_layout *const layout = kt_agent.interface->adapter_layout;
     if (layout->floor != NULL)
