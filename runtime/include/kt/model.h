@@ -41,7 +41,7 @@ typedef enum {
     KT_ERROR_TOKEN = 20,      /* a token of the input has no row in the model's table; nothing was changed */
     KT_ERROR_EMPTY = 21,      /* the replay buffer holds no sample, or noise has no key */
     KT_ERROR_CLASSES = 22,    /* all classes of the last layer are open */
-    KT_ERROR_CHANNEL = 23     /* values that would move a channel which the build computes without, as constant; nothing was changed */
+    KT_ERROR_CHANNEL = 23     /* values that would move a channel left out as constant; nothing was changed */
 } kt_status;
 
 /* What a status means, in a few words of English: for a log or a serial port. Never NULL, whatever the number. */

@@ -48,7 +48,8 @@ uint32_t kt_adapter_update_size(const kt_adapter_layout *layout);
 
 /* What was learned since `base`, an adapter that was opened: update[kt_adapter_update_size], each up to +-KT_PRIVATE_LIMIT. own: the payload of
  * what adapter_export wrote, at KT_ADAPTER_PAYLOAD(layout->table_bytes). KT_ERROR_BASE: base has lower ranks than the model. */
-kt_status kt_adapter_update(const kt_adapter_layout *layout, const kt_adapter *base, const uint8_t *own, int32_t *update);
+kt_status kt_adapter_update(const kt_adapter_layout *layout, const kt_adapter *base, const uint8_t *own,
+                            int32_t *update);
 
 /* The secret that a device draws its noise from, and how often it has, as the content of a store of its own: 2 pages or more of 256 bytes. */
 typedef struct {

@@ -5,10 +5,12 @@
  * with: the whole state is written again whenever half of the pages have been written since. What the ring holds can therefore always be repeated
  * from one of its states on. A power cut leaves all whole records; after a reset kt_recorder_open goes on behind them.
  *
- *   page:    "KTR1", sequence (u32), erasures with that for it (u32), bytes in it that belong to a record of the page before (u16, 0xFFFF: all),
- *            session (u16), bytes of a page (u32), pages (u32), CRC-32 of these 24 bytes, 0 (u32); then records
- *   record:  kind (u8), length of the content (u32), content, CRC-32 of all these, then 0xFF up to a multiple of 8 bytes. One that does not fit
- *            goes on behind the header of the next page. Kinds and contents: python/kilotune/devices/training_ring.py
+ *   page:    "KTR1", sequence (u32), erasures with that for it (u32), bytes in it that belong to a
+ *            record of the page before (u16, 0xFFFF: all), session (u16), bytes of a page (u32),
+ *            pages (u32), CRC-32 of these 24 bytes, 0 (u32); then records
+ *   record:  kind (u8), length of the content (u32), content, CRC-32 of all these, then 0xFF up to a
+ *            multiple of 8 bytes. One that does not fit goes on behind the header of the next page.
+ *            Kinds and contents: python/kilotune/devices/training_ring.py
  *
  * A session is what lies between two calls of kt_recorder_open. Little-endian, as every core that kilotune builds for. The flash is that of
  * kt/adapter_slots.h, with words of at most 8 bytes and 6 pages or more of 64 to 65,504 bytes; its bytes, read out by whatever reads flash, are

@@ -15,23 +15,12 @@ KT_NAKED void kt_triple_sums(uint32_t *words, const uint32_t *panel, const uint8
                      "pop {r4-r11, pc}\n\t");
 }
 
-/* Three results of the words a, b at r0, r0 + r12 and r0 + 2 r12. r8: 256 times the bias; r9, r10, r11: multiplier, addend, shift. */
-#define KT_THREE(a, b, rounding) \
-    KT_DECODE(a, b) \
-    KT_REQUANTIZE(b, "r3", "r8", "r9", "r10", "r11", rounding) \
-    "strb r3, [r0]\n\t" \
-    KT_REQUANTIZE(b, a, "r8", "r9", "r10", "r11", rounding) \
-    "strb " a ", [r0, r12]\n\t" \
-    KT_REQUANTIZE(b, "r2", "r8", "r9", "r10", "r11", rounding) \
-    "strb r2, [r0, r12, lsl #1]\n\t"
+/* The six of a channel start from its bias. */
 #define KT_SIX(a, b, c, d, rounding) \
     "ldr r8, [r1], #4\n\t" \
     "ldm lr!, {r9-r11}\n\t" \
     "lsl r8, r8, #8\n\t" \
-    KT_THREE(a, b, rounding) \
-    "add r0, r12\n\t" \
-    "add r0, r0, r12, lsl #1\n\t" \
-    KT_THREE(c, d, rounding)
+    KT_SIX_RESULTS("", a, b, c, d, rounding)
 
 KT_NAKED void kt_triple_half_up(const kt_triple_product *product)
 {

@@ -44,6 +44,22 @@
     "bne 1b\n\t" \
     "2:\n\t"
 
+/* Three results of the words a, b at r0, r0 + r12 and r0 + 2 r12. start: leaves what the next sum starts from, 256 times as large, in r8; r9, r10,
+ * r11: multiplier, addend, shift. */
+#define KT_THREE_RESULTS(start, a, b, rounding) \
+    KT_DECODE(a, b) \
+    start KT_REQUANTIZE(b, "r3", "r8", "r9", "r10", "r11", rounding) \
+    "strb r3, [r0]\n\t" \
+    start KT_REQUANTIZE(b, a, "r8", "r9", "r10", "r11", rounding) \
+    "strb " a ", [r0, r12]\n\t" \
+    start KT_REQUANTIZE(b, "r2", "r8", "r9", "r10", "r11", rounding) \
+    "strb r2, [r0, r12, lsl #1]\n\t"
+#define KT_SIX_RESULTS(start, a, b, c, d, rounding) \
+    KT_THREE_RESULTS(start, a, b, rounding) \
+    "add r0, r12\n\t" \
+    "add r0, r0, r12, lsl #1\n\t" \
+    KT_THREE_RESULTS(start, c, d, rounding)
+
 /* six: makes the results of a channel. Kept from sp on: panel, end, weights, bias, epilogue, result, stride, end of the result, and the words of
  * the second channel. */
 #define KT_PRODUCT(six, rounding) \

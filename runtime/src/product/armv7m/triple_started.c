@@ -3,22 +3,10 @@
 
 #if KT_ARMV7M
 
-/* Three results of the words a, b at r0, r0 + r12 and r0 + 2 r12, whose starts are at r1. r9, r10, r11: multiplier, addend, shift. */
-#define KT_STARTED(low, sum, rounding) "ldr r8, [r1], #4\n\t" KT_REQUANTIZE(low, sum, "r8", "r9", "r10", "r11", rounding)
-#define KT_THREE_STARTED(a, b, rounding) \
-    KT_DECODE(a, b) \
-    KT_STARTED(b, "r3", rounding) \
-    "strb r3, [r0]\n\t" \
-    KT_STARTED(b, a, rounding) \
-    "strb " a ", [r0, r12]\n\t" \
-    KT_STARTED(b, "r2", rounding) \
-    "strb r2, [r0, r12, lsl #1]\n\t"
+/* Each of the six of a channel starts from the next word at r1. */
 #define KT_SIX_STARTED(a, b, c, d, rounding) \
     "ldm lr!, {r9-r11}\n\t" \
-    KT_THREE_STARTED(a, b, rounding) \
-    "add r0, r12\n\t" \
-    "add r0, r0, r12, lsl #1\n\t" \
-    KT_THREE_STARTED(c, d, rounding)
+    KT_SIX_RESULTS("ldr r8, [r1], #4\n\t", a, b, c, d, rounding)
 
 KT_NAKED void kt_triple_started_half_up(const kt_triple_product *product)
 {
