@@ -1,5 +1,6 @@
 /* The file of an adapter: every check before the first byte is used. The layout is in kt/adapter.h. */
 #include "kt/adapter.h"
+#include "little_endian.h"
 
 #include <string.h>
 
@@ -30,29 +31,6 @@ uint32_t kt_crc32(uint32_t crc, const void *data, size_t length)
     return ~crc;
 }
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint32_t get16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
 static uint32_t filled(uint32_t bytes)
 {
     return (bytes + 3u) & ~3u;
@@ -61,7 +39,7 @@ static uint32_t filled(uint32_t bytes)
 /* Whether a section has the CRC behind it, which continues the one in front of it. */
 static int intact(const uint8_t *section, uint32_t bytes)
 {
-    return kt_crc32(get32(section - 4), section, bytes) == get32(section + bytes);
+    return kt_crc32(kt_get32(section - 4), section, bytes) == kt_get32(section + bytes);
 }
 
 typedef struct {
@@ -72,7 +50,7 @@ typedef struct {
 
 static extent extent_of(const uint8_t *entry)
 {
-    const extent e = {get32(entry + 4), get32(entry + 8), entry[3] == 2 ? 4u : 1u};
+    const extent e = {kt_get32(entry + 4), kt_get32(entry + 8), entry[3] == 2 ? 4u : 1u};
     return e;
 }
 
@@ -112,7 +90,7 @@ static inline __attribute__((always_inline)) uint32_t moved_in(const kt_channel_
     for (i = 0; i < limits->count; i++) {
         const uint8_t *const at = value + (limits->channels[i] & ~KT_AT_MOST) * block;
         if (limits->limits != NULL) {
-            const int32_t bias = (int32_t)get32(at);
+            const int32_t bias = (int32_t)kt_get32(at);
             if (limits->channels[i] & KT_AT_MOST ? bias > limits->limits[i] : bias < limits->limits[i]) {
                 return i;
             }
@@ -155,10 +133,10 @@ kt_moved_channel kt_adapter_moved(const void *file, const kt_adapter_layout *lay
     const uint8_t *const bytes = file;
     kt_moved_channel found = {"", 0};
     const kt_channel_limits *const limits =
-        moved_by(bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(get32(bytes + 20)), layout, &found.channel);
+        moved_by(bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(kt_get32(bytes + 20)), layout, &found.channel);
     if (limits != NULL) {
         const char *name = (const char *)layout->table + KT_ADAPTER_ENTRY * layout->entries;
-        for (uint32_t before = get16(layout->table + KT_ADAPTER_ENTRY * limits->entry); before > 0; name++) {
+        for (uint32_t before = kt_get16(layout->table + KT_ADAPTER_ENTRY * limits->entry); before > 0; name++) {
             before -= *name == 0;
         }
         found.layer = name;
@@ -173,18 +151,18 @@ kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, 
     if (bytes == NULL || length < KT_ADAPTER_HEADER || memcmp(bytes, magic, sizeof magic) != 0) {
         return KT_ERROR_ADAPTER;
     }
-    if (get16(bytes + 4) != KT_ADAPTER_VERSION) {
+    if (kt_get16(bytes + 4) != KT_ADAPTER_VERSION) {
         return KT_ERROR_VERSION;
     }
-    const uint32_t flags = get16(bytes + 6), table = get32(bytes + 20), payload = get32(bytes + 24), entries = get16(bytes + 28);
-    if (kt_crc32(0, bytes, KT_ADAPTER_HEADER - 4) != get32(bytes + KT_ADAPTER_HEADER - 4) || flags > 3u || table > LARGEST || payload > LARGEST || table % 8 != 4 ||
+    const uint32_t flags = kt_get16(bytes + 6), table = kt_get32(bytes + 20), payload = kt_get32(bytes + 24), entries = kt_get16(bytes + 28);
+    if (kt_crc32(0, bytes, KT_ADAPTER_HEADER - 4) != kt_get32(bytes + KT_ADAPTER_HEADER - 4) || flags > 3u || table > LARGEST || payload > LARGEST || table % 8 != 4 ||
         entries * KT_ADAPTER_ENTRY > table) {
         return KT_ERROR_ADAPTER;
     }
     const uint32_t digest = KT_ADAPTER_PAYLOAD(table) + filled(payload) + 4;
     const uint32_t signature = digest + (flags & HAS_DIGEST ? KT_ADAPTER_DIGEST : 0);
     const uint32_t end = signature + (flags & HAS_SIGNATURE ? KT_ADAPTER_SIGNATURE : 0);
-    if (length != end || get32(bytes + 16) != end || !intact(bytes + KT_ADAPTER_HEADER, table) ||
+    if (length != end || kt_get32(bytes + 16) != end || !intact(bytes + KT_ADAPTER_HEADER, table) ||
         !intact(bytes + KT_ADAPTER_PAYLOAD(table), filled(payload)) || ((flags & HAS_DIGEST) && !intact(bytes + digest, KT_ADAPTER_DIGEST - 4)) ||
         ((flags & HAS_SIGNATURE) && !intact(bytes + signature, KT_ADAPTER_SIGNATURE - 4))) {
         return KT_ERROR_ADAPTER;
@@ -192,7 +170,7 @@ kt_status kt_adapter_open(kt_adapter *adapter, const void *file, size_t length, 
     if (memcmp(bytes + 8, layout->base_hash, 8) != 0 || entries != layout->entries) {
         return KT_ERROR_BASE;
     }
-    kt_adapter found = {bytes, bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(table), end, get32(bytes + 32), 0};
+    kt_adapter found = {bytes, bytes + KT_ADAPTER_HEADER, bytes + KT_ADAPTER_PAYLOAD(table), end, kt_get32(bytes + 32), 0};
     const kt_status status = check_table(&found, payload, layout);
     if (status != KT_OK) {
         return status;
@@ -261,20 +239,20 @@ size_t kt_adapter_seal(uint8_t *buffer, const kt_adapter_layout *layout)
     const uint32_t payload = KT_ADAPTER_PAYLOAD(layout->table_bytes), end = payload + filled(layout->payload_bytes);
     memset(buffer, 0, KT_ADAPTER_HEADER);
     memcpy(buffer, magic, sizeof magic);
-    put16(buffer + 4, KT_ADAPTER_VERSION);
+    kt_put16(buffer + 4, KT_ADAPTER_VERSION);
     memcpy(buffer + 8, layout->base_hash, 8);
-    put32(buffer + 16, end + 4);
-    put32(buffer + 20, layout->table_bytes);
-    put32(buffer + 24, layout->payload_bytes);
-    put16(buffer + 28, layout->entries);
-    put16(buffer + 30, layout->layers);
+    kt_put32(buffer + 16, end + 4);
+    kt_put32(buffer + 20, layout->table_bytes);
+    kt_put32(buffer + 24, layout->payload_bytes);
+    kt_put16(buffer + 28, layout->entries);
+    kt_put16(buffer + 30, layout->layers);
     for (size_t i = 0; i < 60 && layout->methods[i] != 0; i++) {
         buffer[64 + i] = (uint8_t)layout->methods[i];
     }
-    put32(buffer + KT_ADAPTER_HEADER - 4, kt_crc32(0, buffer, KT_ADAPTER_HEADER - 4));
+    kt_put32(buffer + KT_ADAPTER_HEADER - 4, kt_crc32(0, buffer, KT_ADAPTER_HEADER - 4));
     memcpy(buffer + KT_ADAPTER_HEADER, layout->table, layout->table_bytes);
-    put32(buffer + payload - 4, kt_crc32(get32(buffer + KT_ADAPTER_HEADER - 4), layout->table, layout->table_bytes));
+    kt_put32(buffer + payload - 4, kt_crc32(kt_get32(buffer + KT_ADAPTER_HEADER - 4), layout->table, layout->table_bytes));
     memset(buffer + payload + layout->payload_bytes, 0, end - payload - layout->payload_bytes);
-    put32(buffer + end, kt_crc32(get32(buffer + payload - 4), buffer + payload, end - payload));
+    kt_put32(buffer + end, kt_crc32(kt_get32(buffer + payload - 4), buffer + payload, end - payload));
     return end + 4;
 }

@@ -1,21 +1,10 @@
 /* Two slots in flash. The order of writes is what makes it safe: erase, file, check, self test, record. */
 #include "kt/adapter_slots.h"
+#include "little_endian.h"
 
 #include <string.h>
 
 static const uint8_t magic[4] = {'K', 'T', 'S', '1'};
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
 
 static uint32_t slot_bytes(const kt_adapter_slots *slots)
 {
@@ -41,11 +30,11 @@ uint32_t kt_slots_capacity(const kt_adapter_slots *slots)
 static int usable(const kt_adapter_slots *slots, uint32_t slot, kt_adapter *adapter, uint32_t *counter)
 {
     const uint8_t *const record = slots->flash->base + slot_offset(slots, slot);
-    const uint32_t bytes = get32(record + 8);
-    if (memcmp(record, magic, sizeof magic) != 0 || get32(record + 12) != kt_crc32(0, record, 12) || bytes > kt_slots_capacity(slots)) {
+    const uint32_t bytes = kt_get32(record + 8);
+    if (memcmp(record, magic, sizeof magic) != 0 || kt_get32(record + 12) != kt_crc32(0, record, 12) || bytes > kt_slots_capacity(slots)) {
         return 0;
     }
-    *counter = get32(record + 4);
+    *counter = kt_get32(record + 4);
     return kt_adapter_open(adapter, slot_file(slots, slot), bytes, slots->interface->adapter_layout) == KT_OK;
 }
 
@@ -233,9 +222,9 @@ static kt_status commit(kt_adapter_slots *slots, uint32_t bytes)
     uint8_t record[KT_SLOT_RECORD];
     memset(record, 0xFF, sizeof record);
     memcpy(record, magic, sizeof magic);
-    put32(record + 4, slots->counter + 1);
-    put32(record + 8, bytes);
-    put32(record + 12, kt_crc32(0, record, 12));
+    kt_put32(record + 4, slots->counter + 1);
+    kt_put32(record + 8, bytes);
+    kt_put32(record + 12, kt_crc32(0, record, 12));
     for (uint32_t at = 0; at < 16; at += word) {
         const kt_status status = write_word(slots, at, record + at, word);
         if (status != KT_OK) { /* the flash may have taken it nevertheless, and the next boot must not find it */

@@ -1,5 +1,6 @@
 /* Updates of bounded length under noise; see kt/private_update.h. */
 #include "kt/private_update.h"
+#include "little_endian.h"
 
 #include <string.h>
 
@@ -209,14 +210,9 @@ enum { VALUE = 0, EXPONENT = 0x40, PART = 0xC0, INT32 = 2 };
 /* Bits of a unit: 2^-16, of biases 2^-13 of theirs, and of what is subtracted below that. */
 enum { FRACTION = 16, BIAS_SHIFT = 3, FINER = 24, LARGEST_SHIFT = 48 };
 
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 static uint32_t elements(const uint8_t *entry)
 {
-    return get32(entry + 4) * get32(entry + 8);
+    return kt_get32(entry + 4) * kt_get32(entry + 8);
 }
 
 uint32_t kt_adapter_update_size(const kt_adapter_layout *layout)
@@ -281,8 +277,8 @@ kt_status kt_adapter_update(const kt_adapter_layout *layout, const kt_adapter *b
                 if (at != UINT32_MAX) {
                     *update++ = limited(rounded(fine((int8_t)own[j], (int8_t)first[at]) - fine((int8_t)start[j], (int8_t)base->payload[at])));
                 } else {
-                    const int64_t value = width == 4 ? (int32_t)get32(own + 4 * j) : (int8_t)own[j];
-                    const int64_t before = width == 4 ? (int32_t)get32(start + 4 * j) : (int8_t)start[j];
+                    const int64_t value = width == 4 ? (int32_t)kt_get32(own + 4 * j) : (int8_t)own[j];
+                    const int64_t before = width == 4 ? (int32_t)kt_get32(start + 4 * j) : (int8_t)start[j];
                     *update++ = limited((value - before) * (1 << BIAS_SHIFT));
                 }
             }
@@ -297,14 +293,6 @@ kt_status kt_adapter_update(const kt_adapter_layout *layout, const kt_adapter *b
 
 enum { SECRET = 32, KEPT = SECRET + 4 };
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    int i;
-    for (i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
 /* The key and the count that were kept; zeros and UINT32_MAX where nothing was. */
 static uint32_t kept(const kt_noise *noise, uint32_t *key)
 {
@@ -316,9 +304,9 @@ static uint32_t kept(const kt_noise *noise, uint32_t *key)
         return UINT32_MAX;
     }
     for (i = 0; i < 8; i++) {
-        key[i] = get32(content + 4 * i);
+        key[i] = kt_get32(content + 4 * i);
     }
-    return get32(content + SECRET);
+    return kt_get32(content + SECRET);
 }
 
 static kt_status keep(kt_noise *noise, const uint32_t *key, uint32_t count)
@@ -326,9 +314,9 @@ static kt_status keep(kt_noise *noise, const uint32_t *key, uint32_t count)
     uint8_t content[KEPT];
     int i;
     for (i = 0; i < 8; i++) {
-        put32(content + 4 * i, key[i]);
+        kt_put32(content + 4 * i, key[i]);
     }
-    put32(content + SECRET, count);
+    kt_put32(content + SECRET, count);
     return kt_store_save(&noise->store, content, KEPT);
 }
 
@@ -352,7 +340,7 @@ kt_status kt_noise_seed(kt_noise *noise, const uint8_t entropy[32])
     nonce[0] = count;
     begin(&s, key, nonce); /* updates have another last word */
     for (i = 0; i < 8; i++) {
-        key[i] = next_word(&s) ^ get32(entropy + 4 * i);
+        key[i] = next_word(&s) ^ kt_get32(entropy + 4 * i);
     }
     return keep(noise, key, count == UINT32_MAX ? 0 : count);
 }

@@ -1,5 +1,6 @@
 /* A ring of pages in flash with the log of a training. Bytes are collected into words; a page is erased when the first word goes into it. */
 #include "kt/recorder.h"
+#include "little_endian.h"
 
 #include <string.h>
 
@@ -21,21 +22,9 @@ enum { START = 0, SET = 1, AGAIN = 2 };
 
 static const uint8_t magic[4] = {'K', 'T', 'R', '1'};
 
-static void put32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 static int is_page(const uint8_t *page)
 {
-    return memcmp(page, magic, sizeof magic) == 0 && get32(page + CRC_AT) == kt_crc32(0, page, CRC_AT);
+    return memcmp(page, magic, sizeof magic) == 0 && kt_get32(page + CRC_AT) == kt_crc32(0, page, CRC_AT);
 }
 
 static uint32_t whole(uint32_t content)
@@ -72,12 +61,12 @@ static void next_page(kt_recorder *r, uint32_t rest)
         rest = UINT16_MAX;
     }
     memcpy(header, magic, sizeof magic);
-    put32(header + 4, r->sequence);
-    put32(header + 8, r->erasures);
-    put32(header + 12, rest | (uint32_t)r->session << 16);
-    put32(header + 16, flash->page_bytes);
-    put32(header + 20, flash->pages);
-    put32(header + CRC_AT, kt_crc32(0, header, CRC_AT));
+    kt_put32(header + 4, r->sequence);
+    kt_put32(header + 8, r->erasures);
+    kt_put32(header + 12, rest | (uint32_t)r->session << 16);
+    kt_put32(header + 16, flash->page_bytes);
+    kt_put32(header + 20, flash->pages);
+    kt_put32(header + CRC_AT, kt_crc32(0, header, CRC_AT));
     for (uint32_t at = 0; at < KT_RECORDER_HEADER; at += ALIGNED) {
         write_word(r, header + at, at);
     }
@@ -111,7 +100,7 @@ static void put(kt_recorder *r, const void *bytes, uint32_t count)
 static void put_number(kt_recorder *r, uint32_t number)
 {
     uint8_t bytes[4];
-    put32(bytes, number);
+    kt_put32(bytes, number);
     put(r, bytes, sizeof bytes);
 }
 
@@ -241,13 +230,13 @@ kt_status kt_recorder_open(kt_recorder *recorder, const kt_flash *flash, const k
         if (!is_page(page)) {
             continue;
         }
-        if (get32(page + 8) > recorder->erasures) {
-            recorder->erasures = get32(page + 8);
+        if (kt_get32(page + 8) > recorder->erasures) {
+            recorder->erasures = kt_get32(page + 8);
         }
-        if (!found || get32(page + 4) - recorder->sequence < UINT32_C(0x80000000)) {
-            recorder->sequence = get32(page + 4);
+        if (!found || kt_get32(page + 4) - recorder->sequence < UINT32_C(0x80000000)) {
+            recorder->sequence = kt_get32(page + 4);
             recorder->page = i;
-            recorder->session = (uint16_t)(get32(page + 12) >> 16);
+            recorder->session = (uint16_t)(kt_get32(page + 12) >> 16);
             found = 1;
         }
     }

@@ -1,5 +1,6 @@
 /* A ring of records in flash. The order of writes is what makes it safe: erase, header, content, CRC of the content. */
 #include "kt/state_store.h"
+#include "little_endian.h"
 
 #include <string.h>
 
@@ -8,18 +9,6 @@
 enum { AT_CRC = 16, AT_END = 24 };
 
 static const uint8_t magic[4] = {'K', 'T', 'L', '1'};
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8 * i));
-    }
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
 
 static uint32_t rounded(uint32_t value, uint32_t to)
 {
@@ -41,15 +30,15 @@ static int described(const kt_flash *flash)
 
 static int has_header(const uint8_t *record)
 {
-    return memcmp(record, magic, sizeof magic) == 0 && get32(record + AT_CRC) == kt_crc32(0, record, AT_CRC);
+    return memcmp(record, magic, sizeof magic) == 0 && kt_get32(record + AT_CRC) == kt_crc32(0, record, AT_CRC);
 }
 
 /* Whether the content behind a header is whole. */
 static int is_whole(const kt_flash *flash, uint32_t at)
 {
     const uint8_t *const record = flash->base + at;
-    const uint32_t bytes = get32(record + 8), crc = get32(record + AT_END);
-    return bytes <= size_of(flash) - at - KT_STORE_RECORD && get32(record + AT_END + 4) == ~crc &&
+    const uint32_t bytes = kt_get32(record + 8), crc = kt_get32(record + AT_END);
+    return bytes <= size_of(flash) - at - KT_STORE_RECORD && kt_get32(record + AT_END + 4) == ~crc &&
            kt_crc32(0, record + KT_STORE_RECORD, bytes) == crc;
 }
 
@@ -66,14 +55,14 @@ kt_status kt_store_open(kt_state_store *store, const kt_flash *flash)
         if (!has_header(record)) {
             continue;
         }
-        if (get32(record + 12) > store->erasures) { /* also of one that is torn */
-            store->erasures = get32(record + 12);
+        if (kt_get32(record + 12) > store->erasures) { /* also of one that is torn */
+            store->erasures = kt_get32(record + 12);
         }
-        const uint32_t ahead = get32(record + 4) - store->sequence;
+        const uint32_t ahead = kt_get32(record + 4) - store->sequence;
         if ((store->at == NOWHERE || (ahead > 0 && ahead < 0x80000000u)) && is_whole(flash, at)) {
             store->at = at;
-            store->sequence = get32(record + 4);
-            store->bytes = get32(record + 8);
+            store->sequence = kt_get32(record + 4);
+            store->bytes = kt_get32(record + 8);
         }
     }
     return KT_OK;
@@ -180,13 +169,13 @@ kt_status kt_store_save(kt_state_store *store, const void *content, uint32_t byt
     uint8_t header[KT_STORE_RECORD];
     memset(header, 0, sizeof header);
     memcpy(header, magic, sizeof magic);
-    put32(header + 4, store->sequence + 1);
-    put32(header + 8, bytes);
-    put32(header + 12, store->erasures);
-    put32(header + AT_CRC, kt_crc32(0, header, AT_CRC));
+    kt_put32(header + 4, store->sequence + 1);
+    kt_put32(header + 8, bytes);
+    kt_put32(header + 12, store->erasures);
+    kt_put32(header + AT_CRC, kt_crc32(0, header, AT_CRC));
     const uint32_t crc = kt_crc32(0, content, bytes);
-    put32(header + AT_END, crc);
-    put32(header + AT_END + 4, ~crc);
+    kt_put32(header + AT_END, crc);
+    kt_put32(header + AT_END + 4, ~crc);
     if (!write_bytes(flash, at, header, AT_END) || !write_bytes(flash, at + KT_STORE_RECORD, content, bytes) ||
         !write_bytes(flash, at + AT_END, header + AT_END, KT_STORE_RECORD - AT_END)) {
         return KT_ERROR_FLASH;
