@@ -164,7 +164,7 @@ def trained(s: Speaker, model: kt.Model, recipe: Recipe) -> Trained:
 
         def scores(draw: int, rate: float, *rows: Array) -> list[float]:
             chosen, old = s.draw(draw), s.replayed(recipe.replayed, draw)
-            how: dict[str, Any] = {"epochs": EPOCHS, "seed": draw, "learning_rate": rate, "decay": "linear", "progress": False}
+            how: dict[str, Any] = {"epochs": EPOCHS, "seed": draw, "learning_rate": rate, "decay": "linear", "hold_out": 0, "progress": False}
             with build.open("host") as device:
                 if recipe.replayed:
                     device.remember(s.x[old], s.y[old])
@@ -216,10 +216,11 @@ compiler takes one pass where the arena has room for it anyway or `ram=` allows 
 """
 ABOUT_ACCURACY = """
 The transformer `fsdd_tinytx` (25 positions, two blocks of two heads, 14 layers) learns to understand another speaker from {count} recordings,
-{epochs} epochs on the host, {batch} samples an update. Mean ± standard deviation over {draws} draws of the recordings (the standard error of the
-mean is less than a quarter of that); accuracy on 250 others, and on 150 of the speakers that it knew. The rate is the best of {rates} for each
-method on the new speaker, chosen on {choosing} other draws by other recordings. "Replayed": a buffer in the state holds recordings of the old
-speakers, none of which is evaluated, and each new sample is followed by one of them ([one thing after another](how_to/continual.md)).
+{epochs} epochs on the host, {batch} samples an update, no epoch judged or undone. Mean ± standard deviation over {draws} draws of the recordings
+(the standard error of the mean is less than a quarter of that); accuracy on 250 others, and on 150 of the speakers that it knew. The rate is the
+best of {rates} for each method on the new speaker, chosen on {choosing} other draws by other recordings. "Replayed": a buffer in the state holds
+recordings of the old speakers, none of which is evaluated, and each new sample is followed by one of them
+([one thing after another](how_to/continual.md)).
 """
 
 
