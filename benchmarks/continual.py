@@ -87,6 +87,7 @@ class Way:
     joint: bool = False
     at_buffer_rate: bool = False
     """Joint training at the rate of the buffers, not at its own best."""
+    bits: int = 8
 
     @property
     def name(self) -> str:
@@ -214,7 +215,7 @@ class Course:
 
 def built(task: Task, way: Way, folder: Path) -> kt.Build:
     """The task's model with its method and the buffer of a way."""
-    replay = kt.Replay(way.samples, policy=way.policy, keep=task.keep) if way.samples else None
+    replay = kt.Replay(way.samples, policy=way.policy, keep=task.keep, bits=way.bits) if way.samples else None
     path = folder / f"{task.name}-{way.name.replace(' ', '-')}"
     return kt.build(kt.load(task.model), path, method=list(task.methods), calibration=task.calibration, replay=replay, measure=False)
 
