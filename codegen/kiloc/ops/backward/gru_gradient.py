@@ -114,10 +114,12 @@ class GruGradient(Segmented, RequantizedGradient):
             "shift": self.shift,
         }
         units = units_of(t)
-        given, kind, struct = [Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")], "", "kt_gru_gradient_params"
+        given: list[Argument | Scratch] = [Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")]
+        kind, struct = "", "kt_gru_gradient_params"
         scratch = 4 * 5 * units + 4 * -(-(self.rows_kept(t) - 1) * units // 2)
         if t.has("lora_u"):
-            given, kind, struct = [*given, *lora_arguments(n)], "_lora", "kt_gru_lora_gradient_params"
+            given += lora_arguments(n)
+            kind, struct = "_lora", "kt_gru_lora_gradient_params"
             members, scratch = {"gradient": members, "lora": lora_fields(t, self.lora_scale)}, scratch + 4 * GATES * units
-        arguments = (*given, Argument(n.outputs[0]), Scratch())
-        return KernelCall(f"kt_gru{kind}_gradient_s8", struct, members, arguments, scratch, source=f"kernels/recurrent/gru{kind}_gradient.c")
+        given += [Argument(n.outputs[0]), Scratch()]
+        return KernelCall(f"kt_gru{kind}_gradient_s8", struct, members, tuple(given), scratch, source=f"kernels/recurrent/gru{kind}_gradient.c")
