@@ -23,8 +23,8 @@ from kiloc.plan.row_stripes import _regions
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits" / "digits.tflite"
 METHODS: dict[str, tuple[Method, ...]] = {"biases": (BiasOnly(),), "LoRA": (LoRA(rank=2, layers="all"), BiasOnly())}
-GRAPHS: dict[str, Callable[[], Graph]] = {"digits": lambda: load(DIGITS), "shortcut": lambda: residual(kernel=3)}
-"""The shortcut reads every second row: in the last stripe fewer than the layers beside it have had computed."""
+GRAPHS: dict[str, Callable[[], Graph]] = {"digits": lambda: load(DIGITS), "shortcut": lambda: residual(kernel=3, shortcut_first=True)}
+"""The shortcut reads every second row, in the last stripe fewer than the layers beside it have had computed; its gradients come behind theirs."""
 CASES = [*product(("digits",), METHODS, (1, 2)), ("shortcut", "LoRA", 1)]
 CHECKED = 12
 """Parts whose bits are compared, spread over all that there are."""
