@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -83,12 +83,12 @@ def run(
     arrays: Arrays = dict(inputs)
     if state is not None:
         arrays.update(state)
+    several = state is None and phases == FORWARD and not any(graph.values[name].is_state for name in inputs if name in graph.values)
     for node in graph.phase(*phases):
         if known and known.has(graph, node, arrays):
             arrays.update({name: known.arrays[name] for name in node.outputs})
             continue
         e = environment(graph, node, arrays)
-        several = state is None and phases == FORWARD and len(next(iter(inputs.values()), ())) > 1
         for name, array in zip(node.outputs, _in_blocks(node, e, arrays) if several else node.op.evaluate(e), strict=True):
             arrays[name] = array
         if state is None or not node.updates:

@@ -177,7 +177,7 @@ def _sums(graph: Graph, node: Node, x: Bounds, biases: tuple[Ints, Ints] | None 
     """Of a layer with constant weights and bias; biases: the least and the greatest, where it is trained."""
     bias = graph.values[node.inputs["bias"]].data
     assert bias is not None
-    lower, upper = biases or (bias, bias)
+    lower, upper = biases or (bias.astype(np.int64), bias.astype(np.int64))
     least, most = _products(graph, node, x)
     return _requantized(graph, node, (least + lower, most + upper))
 

@@ -116,12 +116,12 @@ class _Steps:
 
     def step(self, state: _State, i: int) -> _State:
         done = state.done | 1 << i
-        dying = [root for root, users in self.touched[i] if not users & ~done]
+        dying = {root for root, users in self.touched[i] if not users & ~done}
         made = state.alive + self.made[i]
         alive = made + self.scratch[i] - (self.shared(i, dying) if dying else 0)
         return _State(done, max(state.peak, alive), made - sum([self.rounded[root] for root in dying]), i, state)
 
-    def shared(self, i: int, dying: Sequence[str]) -> int:
+    def shared(self, i: int, dying: set[str]) -> int:
         """Bytes of the first result of a node that lie over an operand which dies with it, as `lifetimes` has them."""
         node = self.part.nodes[i]
         if node.op.view or not node.outputs or node.outputs[0] not in self.size:

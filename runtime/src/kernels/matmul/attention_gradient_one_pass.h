@@ -53,15 +53,9 @@ static inline void attention_gradient_one_pass(const kt_attention_gradient_param
             }
             rates_of(params, &params->rates, g_row, v, keys, probabilities, slopes);
             mean = mean_of(keys, probabilities, slopes);
-#if KT_VECTOR
-            kt_softmax_slopes(probabilities + keys.first, mean, params->softmax_shift, keys.last - keys.first, slopes + keys.first);
-#endif
+            begin_slopes(params, keys, probabilities, mean, slopes);
             for (j = keys.first; j < keys.last; j++) {
-#if KT_VECTOR
-                slopes[j] = slope_through(params, slopes[j], codes[j]);
-#else
-                slopes[j] = slope_of(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
-#endif
+                slopes[j] = ended_slope(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
                 if (dk != NULL && slopes[j] != 0) {
                     add_row(key_sums + j * depth, slopes[j], q_row, p->scores.x[3], p->scores.offset[0], depth);
                 }

@@ -71,6 +71,26 @@ static inline int8_t slope_of(const kt_attention_gradient_params *params, int32_
     return slope_through(params, softmax_slope(probability, rate, mean, params->softmax_shift), code);
 }
 
+/* slope_of a row in two parts, whose first one vectors make for all of it at once. slopes: of probabilities at first. */
+static inline void begin_slopes(const kt_attention_gradient_params *params, span seen, const int8_t *probabilities, int32_t mean, int8_t *slopes)
+{
+#if KT_VECTOR
+    kt_softmax_slopes(probabilities + seen.first, mean, params->softmax_shift, seen.last - seen.first, slopes + seen.first);
+#else
+    (void)params, (void)seen, (void)probabilities, (void)mean, (void)slopes;
+#endif
+}
+
+static inline int8_t ended_slope(const kt_attention_gradient_params *params, int32_t probability, int8_t begun, int32_t mean, int8_t code)
+{
+#if KT_VECTOR
+    (void)probability, (void)mean;
+    return slope_through(params, begun, code);
+#else
+    return slope_of(params, probability, begun, mean, code);
+#endif
+}
+
 /* A row of gradients that stands in sums, brought to int8. */
 static inline void store_row(const int32_t *sums, int32_t count, int32_t shift, int8_t *row, int32_t step)
 {
