@@ -14,9 +14,10 @@ from ..passes.kernels import with_kernels
 from ..passes.offload import moved_bytes, offload
 from ..passes.reconstruct import reconstruct
 from ..passes.segments import segmentations
+from ..passes.stripes import STRIPE
 from ..plan import WORD
 from ..plan.offload import Offloads
-from ..plan.recompute import Recomputations
+from ..plan.recompute import Recomputations, family
 from ..plan.row_stripes import row_stripes
 from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 from ..plan.stripes import stripe
@@ -28,6 +29,10 @@ CALL_COST = 1e-4
 """What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
 STRIPED_WORK = 100_000
 """Nodes that the search for what to compute again walks, where parts run in stripes of rows."""
+STRIPED_ROUNDS = 3
+"""Times that more is computed again beside what runs in stripes."""
+PATIENCE = 5
+"""Times the usual work for placing what lies beside stripes of values that are computed again."""
 RECOMPUTED_SHARES = (0.25, 0.5, 0.75)
 """How far above a budget, of the way to it, computing values again leaves the bytes alive where the rest is offloaded."""
 ATTEMPTS = 6
@@ -53,7 +58,11 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
             return found if alike and not portable else with_faster_forms(found, arena)
     parts, state = kind, (options.ram or 0) - arena
     train = len(parts) > 1
-    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [shrink(p, cost is not None) for p in parts]))
+    last = [again_in_stripes(part, arena) for part in parts]
+    if arena > 0 and all(part.plan.arena_bytes <= arena for part in last):
+        return with_faster_forms(last, arena)
+    shrunk = [min(part, shrink(p, cost is not None), key=lambda s: s.plan.arena_bytes) for p, part in zip(parts, last, strict=True)]
+    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, shrunk))
     what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
     peak = widest.plan.steps[widest.plan.peak_step] if widest.plan.steps else None
     twice = f"Computing values twice lowers it from {usual:,}" if least < usual else "Computing values twice does not lower it"
@@ -170,6 +179,23 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
             break
 
 
+def again_in_stripes(part: Slice, budget: int) -> Slice:
+    """Values computed again first, and then in stripes whatever needs most: the steps of that do not bound what is computed again. The slice of the
+    least memory that was found, for where nothing else is within the budget: it takes seconds, and up to a half of the MACs."""
+    trained = bool(part.graph.phase("backward"))
+    found, aside = [part if trained else fit(part, budget) or part], frozenset[str]()
+    for _ in range(STRIPED_ROUNDS if trained else 0):
+        outside = frozenset(caller_buffers(part.kernels))
+        search = Recomputations(part.kernels, scratch_of(part.kernels), outside, part.plan.alignment, True, aside)
+        graph = search.nearest(budget).apply(part.graph)
+        found.append(_like(part, _by_rows(_like(part, graph), budget), PATIENCE))
+        striped = frozenset(family(node) for node in found[-1].graph.nodes if STRIPE in node.name)
+        if found[-1].plan.arena_bytes <= budget or striped <= aside:
+            break
+        aside |= striped
+    return min(found, key=lambda s: s.plan.arena_bytes)
+
+
 def _with_offloads(part: Slice, graph: Graph, search: Recomputations, budget: int) -> Iterator[Graph]:
     """Values in slow memory alone, and beside others that are computed again: those that bring the bytes alive a part of the way down."""
     now = search.look(frozenset())[0].bytes
@@ -206,9 +232,9 @@ def _by_rows(part: Slice, budget: int) -> Graph:
     return row_stripes(part.graph, budget, lambda node: scratch[node.name], outside, part.plan.alignment)
 
 
-def _like(part: Slice, graph: Graph) -> Slice:
+def _like(part: Slice, graph: Graph, patience: int = 1) -> Slice:
     """Another graph of a slice, planned as the slice is."""
-    return place(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving)
+    return place(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving, patience=patience)
 
 
 def shrink(part: Slice, offloading: bool = False) -> Slice:
