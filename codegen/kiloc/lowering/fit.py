@@ -82,7 +82,7 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
         rest = _beside(infer, arena)
         found = fit(train, rest, cost) if update <= rest else None
         if found:
-            return _faster_apart(infer, found, arena, update) if portable else [infer, found]
+            return _faster_apart(infer, found, arena, update) if portable else [_alike(infer, found, arena), found]
     state = (options.ram or 0) - arena
     least = infer.plan.arena_bytes + max(shrink(train, cost is not None).plan.arena_bytes, update) + state
     need = f"a training step in slices and inference beside it need at least {least:,} bytes; ram allows {options.ram:,}"
@@ -92,6 +92,15 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
 def _beside(infer: Slice, arena: int) -> int:
     """Bytes of an arena that inference leaves to a training step."""
     return arena - -(-infer.plan.arena_bytes // 8) * 8  # KT_ALIGNMENT
+
+
+def _alike(infer: Slice, train: Slice, arena: int) -> Slice:
+    """Inference with the kernels of a training step that had to give some up, where there is room: the bits are the same with any, but the weights
+    of a layer are in flash twice where the two take different ones."""
+    if infer.saving == train.saving:
+        return infer
+    (alike,) = with_forms([infer], train.saving)
+    return checked(alike) if train.plan.arena_bytes <= _beside(alike, arena) else infer
 
 
 def _faster_apart(infer: Slice, train: Slice, arena: int, update: int) -> list[Slice]:

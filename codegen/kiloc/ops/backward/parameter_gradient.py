@@ -162,8 +162,7 @@ class WeightGradient(ParameterGradient):
         return (g.transpose(0, 2, 1) @ self._rows(e).astype(np.float64) * (self.unit * 2.0 ** offset.reshape(-1, 1, 1)),)
 
     def height(self, t: NodeTypes) -> int:
-        listed = t.type("g").shape[:2] == (1, self.y_image[0] * self.y_image[1])  # position by position: LoRA's inner gradient
-        return self.y_image[0] if listed or image_height(t.type("g")) == self.y_image[0] else 0
+        return self.y_image[0] if image_height(t.type("g")) == self.y_image[0] else 0
 
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         read, window = forward_rows(self.window, rows, self.x_image[0])
