@@ -45,10 +45,10 @@ def test_every_part_keeps_the_bits(network: str, method: str, accumulate: int) -
     assert compiled.train is not None
     train, whole = compiled.train.graph, compiled.graph
     parts = list(dict.fromkeys((names, count) for step in range(len(train.nodes)) for names in _regions(train, step) for count in (2, 4)))
-    cuts = [cut for cut in (in_stripes(train, names, count) for names, count in parts) if cut is not None]
+    cuts = [verify(cut) for cut in (in_stripes(train, names, count) for names, count in parts) if cut is not None]
     summed = [cut for cut in cuts if any(n.op.mnemonic == "gradient_of_sums" for n in cut.nodes)]
     assert len(cuts) > CHECKED and summed
     expected = state_after(train, whole, x)
     for cut in [*cuts[:: len(cuts) // CHECKED], *summed[:: max(len(summed) // CHECKED, 1)]]:
-        lowering.place(verify(cut))
+        lowering.place(cut)
         assert state_after(cut, whole, x) == expected
