@@ -299,7 +299,7 @@ def streamed_bias(r: Rng) -> Case:
 
 
 def streamed_weights(r: Rng) -> Case:
-    rows, columns = int(r.integers(1, 9)), int(r.integers(1, 12))
+    rows, columns = int(r.integers(1, 9)) * int(pick(r, 1, 1, 20)), int(pick(r, 4, r.integers(1, 12)))
     stored, case = step_block16(r), streamed_bias(r)
     shape = (rows, columns)
     types = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}

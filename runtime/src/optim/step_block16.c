@@ -5,8 +5,11 @@
  *     value = saturate8(shift_round(master, k)), k = 8, or 9 where a code needs it
  *
  * The moved values lie in the accumulator in between, which ends as 0. */
+#include "kt/architecture.h"
 #include "kt/optim.h"
 #include "storage_step.h"
+
+#if !KT_VECTOR
 
 void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int16_t *master,
                      int8_t *master_exponent, float *accumulator, const float *learning_rate)
@@ -30,3 +33,5 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     }
     kt_block16_codes(value, exponent, master, master_exponent, params->size, widest, chosen);
 }
+
+#endif

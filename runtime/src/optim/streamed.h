@@ -9,7 +9,9 @@
 #include <stddef.h>
 
 #include "gradient.h"
+#include "kt/architecture.h"
 #include "kt/optim.h"
+#include "storage_step.h"
 
 /* x: NULL for a bias, which has one column. */
 typedef struct {
@@ -34,6 +36,25 @@ static inline float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t 
     return s->rate * kt_gradient(kt_streamed_sum(s, row, column), s->factor);
 }
 
+#if KT_VECTOR
+#include "vector/streamed_squares.h"
+#else
+/* The squares of the gradient's elements, summed in order. */
+static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
+{
+    float total = 0.0f;
+    int32_t row, column;
+    for (row = 0; row < params->rows; row++) {
+        for (column = 0; column < params->columns; column++) {
+            const float gradient = kt_streamed_sum(s, row, column) * s->factor;
+            const float square = gradient * gradient;
+            total = total + square;
+        }
+    }
+    return total;
+}
+#endif
+
 static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
                                          int32_t exponent, int32_t count, float rate)
 {
@@ -45,18 +66,21 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.factor = 1.0f / (float)count;
     s.rate = rate;
     if (params->clip > 0.0f) {
-        float total = 0.0f;
-        int32_t row, column;
-        for (row = 0; row < params->rows; row++) {
-            for (column = 0; column < params->columns; column++) {
-                const float gradient = kt_streamed_sum(&s, row, column) * s.factor;
-                const float square = gradient * gradient;
-                total = total + square;
-            }
-        }
-        s.factor = kt_clipped_factor(s.factor, kt_norm_of(total), params->clip);
+        s.factor = kt_clipped_factor(s.factor, kt_norm_of(kt_streamed_squares(params, &s)), params->clip);
     }
     return s;
+}
+
+/* SGD on a bias from the int8 gradient itself: kt_bias_gradient of one position, kt_sgd and kt_step_int32 in one. */
+static inline void kt_stream_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
+                                  const int32_t *count, const float *learning_rate)
+{
+    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
+    const float lost = kt_decay_lost(params->decay, learning_rate);
+    int32_t i;
+    for (i = 0; i < params->rows; i++) {
+        value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
+    }
 }
 
 #endif
