@@ -16,7 +16,7 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const float scale = kt_gradient_scale(params->scale, power);
     (void)scratch;
 #if KT_TRIPLE
-    if (kt_is_pointwise(&params->window) && params->rows == NULL && params->window.output[KT_CHANNELS] > 1) {
+    if (params->window.output[KT_CHANNELS] > 1 && params->window.output[KT_Y] * params->window.output[KT_X] >= KT_FEWEST_POSITIONS) {
         kt_triple_weight_gradient(params, g, x, scale, accumulator);
         return;
     }
