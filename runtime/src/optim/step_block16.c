@@ -20,7 +20,7 @@ static int in_integers(const kt_step_block16_params *params, int8_t *value, int8
         return 0;
     }
     widest = kt_move_masters(master, accumulator, params->size, held, growth, largest, 0);
-    memset(accumulator, 0, (size_t)params->size * sizeof *accumulator);
+    kt_clear_words(accumulator, params->size);
     kt_block16_codes(value, exponent, master, master_exponent, params->size, widest, held + growth);
     return 1;
 }

@@ -189,6 +189,25 @@ KT_INLINE void kt_next_position(const kt_window *window, kt_window_position *pos
     }
 }
 
+/* The words of six values; near, far: what takes their zero point away. */
+KT_INLINE void kt_put_six(uint32_t *panel, uint32_t v0, uint32_t v1, uint32_t v2, uint32_t v3, uint32_t v4, uint32_t v5, uint32_t near, uint32_t far)
+{
+    panel[0] = v0 + (v1 << 10) + near;
+    panel[1] = v2 + (v1 << 21) + far;
+    panel[2] = v3 + (v4 << 10) + near;
+    panel[3] = v5 + (v4 << 21) + far;
+}
+
+/* Words of six neighbouring channels of an image, at `positions` positions, `depth` bytes apart. */
+static const uint32_t *kt_fill_pixel_values(uint32_t *panel, const int8_t *x, int32_t depth, int32_t positions, uint32_t near, uint32_t far)
+{
+    const uint32_t *const end = panel + KT_PANEL_WORDS * positions;
+    for (; panel != end; panel += KT_PANEL_WORDS, x += depth) {
+        kt_put_six(panel, (uint32_t)x[0], (uint32_t)x[1], (uint32_t)x[2], (uint32_t)x[3], (uint32_t)x[4], (uint32_t)x[5], near, far);
+    }
+    return end;
+}
+
 /* Words of `positions` positions, from `position` on, with the values' zero point taken away. Returns the end of the panel. */
 static const uint32_t *kt_fill_values(const kt_weight_gradient_params *params, const kt_window_places *places, const int8_t *x, uint32_t *panel,
                                       kt_window_position *position, int32_t positions)
@@ -197,6 +216,11 @@ static const uint32_t *kt_fill_values(const kt_weight_gradient_params *params, c
     const int32_t height = window->input[KT_Y], width = window->input[KT_X], depth = window->input[KT_CHANNELS];
     const uint32_t offset = (uint32_t)params->input_offset, near = offset + (offset << 10), far = offset + (offset << 21);
     const int32_t *const at = places->at;
+    if (places->together && kt_is_pointwise(window)) {
+        const int32_t done = position->iy * width + position->ix;
+        position->ix += positions;
+        return kt_fill_pixel_values(panel, x + done * depth + at[0], depth, positions, near, far);
+    }
     for (; positions > 0; positions--, panel += KT_PANEL_WORDS, kt_next_position(window, position)) {
         const int32_t iy = position->iy, ix = position->ix;
         const int32_t base = (iy * width + ix) * depth;
@@ -218,10 +242,7 @@ static const uint32_t *kt_fill_values(const kt_weight_gradient_params *params, c
             v0 = (uint32_t)from[at[0]], v1 = (uint32_t)from[at[1]], v2 = (uint32_t)from[at[2]];
             v3 = (uint32_t)from[at[3]], v4 = (uint32_t)from[at[4]], v5 = (uint32_t)from[at[5]];
         }
-        panel[0] = v0 + (v1 << 10) + near;
-        panel[1] = v2 + (v1 << 21) + far;
-        panel[2] = v3 + (v4 << 10) + near;
-        panel[3] = v5 + (v4 << 21) + far;
+        kt_put_six(panel, v0, v1, v2, v3, v4, v5, near, far);
     }
     return panel;
 }
@@ -278,7 +299,7 @@ static void kt_triple_weight_gradient(const kt_weight_gradient_params *params, c
             int32_t next = channel;
             const int32_t count = kt_find_pairs(params, &channel, pairs);
             kt_window_position position = {window->output[KT_X], -window->pad[KT_Y], -window->pad[KT_X]};
-            memset(sums, 0, sizeof sums);
+            kt_clear_words(sums, 2 * KT_POSITIONS * count);
             for (done = 0; done < positions && count > 0; done += KT_PANEL_POSITIONS) {
                 const uint32_t *const end =
                     kt_fill_values(params, &places, x, panel, &position, kt_minimum(positions - done, KT_PANEL_POSITIONS));

@@ -122,6 +122,7 @@ static void kt_channel_gradient(const kt_depthwise_weight_gradient_params *param
     }
 }
 
+#ifndef KT_SMALL
 /* A window of three by three without strides: the taps along one axis are the lanes of the words, and each word is met by the gradients of the
  * three results along the other one. */
 enum { KT_WALKED_TAPS = 3, KT_WALKED_INPUTS = 32 };
@@ -242,16 +243,20 @@ static void kt_walked_depthwise_gradient(const kt_depthwise_weight_gradient_para
     }
 }
 
+#endif
+
 static inline void kt_triple_depthwise_gradient(const kt_depthwise_weight_gradient_params *params, const int8_t *g, const int8_t *x, float scale,
                                                 float *accumulator)
 {
     const kt_window *const window = &params->window;
     const int32_t taps = window->kernel[KT_X];
     int32_t c, ky, kx, row;
+#ifndef KT_SMALL
     if (kt_is_walked(window)) {
         kt_walked_depthwise_gradient(params, g, x, scale, accumulator);
         return;
     }
+#endif
     for (c = 0; c < window->output[KT_CHANNELS]; c++) {
         const int32_t column = kt_delta_column(params, c);
         for (ky = 0; ky < window->kernel[KT_Y] && column >= 0; ky += KT_KERNEL_ROWS) {
