@@ -8,7 +8,8 @@
 #include "../../product/triple.h"
 #include "weight_gradient.h"
 
-enum { KT_PANEL_POSITIONS = 32, KT_GRADIENT_PAIRS = 8, KT_FEWEST_POSITIONS = 4 };
+/* Pairs of channels that meet a panel, whose sums lie on the stack: fewer where boards have 2 KB of it. */
+enum { KT_PANEL_POSITIONS = 32, KT_GRADIENT_PAIRS = KT_ARMV6M ? 8 : 16, KT_FEWEST_POSITIONS = 4 };
 
 /* Words of two output channels, [2][4]: the sums over positions of a panel [positions][4] times gradients, `stride` bytes apart. */
 #if KT_ARMV7M

@@ -1,5 +1,5 @@
 /* gradient_pieces.h: the input gradient of 3x3 depthwise windows of stride 1 or 2, one result a channel: a piece of a row of results at a time, or
- * two or three short rows, channel by channel. Gradients are scaled once a piece. The finished piece lies in the scratch until all channels have been read:
+ * two short rows, channel by channel. Gradients are scaled once a piece. The finished piece lies in the scratch until all channels have been read:
  * the results may lie over g. */
 #ifndef KT_GRADIENT_PIECES_H
 #define KT_GRADIENT_PIECES_H
@@ -7,7 +7,7 @@
 #include "../../product/halves.h"
 #include "depthwise_input_gradient.h"
 
-enum { KT_TAPS = 3, KT_PIECE_ROWS = 3, KT_SCALED = KT_DEPTHWISE_COLUMNS + 2 + KT_TAPS - 1 };
+enum { KT_TAPS = 3, KT_PIECE_ROWS = 2, KT_SCALED = KT_DEPTHWISE_COLUMNS + 2 + KT_TAPS - 1 };
 
 /* Results: rows [y, y + rows), columns [x, x + columns). row: gradients that the results' windows meet, from the first that exists on, NULL
  * where none does. They stand `stride` apart, from `from` to `end`, among the positions that the windows reach. */
@@ -127,14 +127,14 @@ static inline void kt_turn_taps(const int8_t *weights, int32_t step, int32_t tap
     }
 }
 
-/* Narrow images: two or three whole rows at a time; others: pieces of a row. */
+/* Narrow images: two whole rows at a time; others: pieces of a row. */
 static inline void kt_compute_pieces(const kt_depthwise_input_gradient_params *params, const int8_t *g, const void *context, int8_t *dx,
                                      int8_t *scratch, kt_piece_kernel *kernel)
 {
     const kt_window *const window = &params->window;
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
     const int32_t direction = kt_direction(g, dx);
-    const int32_t step = kt_clamp(KT_DEPTHWISE_COLUMNS / width, 1, KT_PIECE_ROWS), pieces = (width + KT_DEPTHWISE_COLUMNS - 1) / KT_DEPTHWISE_COLUMNS;
+    const int32_t step = width <= 8 ? 2 : 1, pieces = (width + KT_DEPTHWISE_COLUMNS - 1) / KT_DEPTHWISE_COLUMNS;
     int32_t y, i;
     for (y = direction > 0 ? 0 : (height - 1) / step * step; kt_within(y, height); y += direction * step) {
         for (i = kt_first(direction, pieces); kt_within(i, pieces); i += direction) {
