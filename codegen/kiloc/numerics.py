@@ -21,7 +21,7 @@ INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 
 def saturate32(x: Ints) -> Ints:
-    return np.clip(x, INT32_MIN, INT32_MAX)
+    return np.asarray(np.minimum(np.maximum(x, INT32_MIN), INT32_MAX))
 
 
 def high_multiply(a: Ints | int, b: Ints | int) -> Ints:
@@ -29,7 +29,7 @@ def high_multiply(a: Ints | int, b: Ints | int) -> Ints:
     product = np.asarray(np.asarray(a, np.int64) * np.asarray(b, np.int64))
     product += 1 << 30  # gemmlowp nudges negative products by 1 - 2^30 and truncates, which is the same
     product >>= 31
-    return np.minimum(product, INT32_MAX)
+    return np.minimum(product, INT32_MAX, out=product)
 
 
 def divide_by_power(x: Ints | int, n: Ints | int) -> Ints:
@@ -49,7 +49,8 @@ def requantize(x: Ints | int, multiplier: Ints | int, shift: Ints | int) -> Ints
     """
     shift = np.asarray(shift, np.int64)
     left = np.clip(shift, 0, 31)
-    scaled = saturate32(np.asarray(x, np.int64) << left)
+    wide = np.asarray(x, np.int64)
+    scaled = saturate32(wide << left if left.any() else wide)
     return divide_by_power(high_multiply(scaled, multiplier), np.clip(-shift, 0, 31))
 
 

@@ -169,7 +169,9 @@ def _trainable(
     whole = prune(differentiate(whole, options.loss))
     whole = stage("diff", with_moments(whole) if options.moments else whole)
     inputs = {name: forward[name] for name in (*base.inputs, *(v.name for v in base.streams()))}
-    whole = stage("calibrate", calibrate(whole, interp.run(whole, inputs), targets_of(whole, options, target, inputs)))
+    whole = stage(
+        "calibrate", calibrate(whole, interp.run(whole, inputs, known=interp.Known(base, forward)), targets_of(whole, options, target, inputs))
+    )
     new_classes = plan_new_classes(base, whole, forward, options.optimizer.weight_decay)
     return base, stage("schedule", schedule(whole, options)), narrowed_training(attached, whole, options), options, new_classes
 

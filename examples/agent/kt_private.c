@@ -37,6 +37,14 @@ void kt_private_boot(void)
     (void)kt_noise_open(&noise, &flash);
 }
 
+/* Zeros that a compiler may not leave out, though nothing reads them. */
+static void forget(void *secret, size_t size)
+{
+    volatile uint8_t *byte = secret;
+    while (size-- > 0)
+        *byte++ = 0;
+}
+
 /* What was learned since the adapter of WRITE_ADAPTER. The count is kept before anything is drawn, and nothing without noise can be read. */
 static kt_status make(const uint8_t *base, uint32_t bytes, kt_private_update_params *params)
 {
@@ -58,7 +66,7 @@ static kt_status make(const uint8_t *base, uint32_t bytes, kt_private_update_par
         status = kt_private_update(params, update, AGENT_PRIVATE);
     if (status == KT_OK)
         made = sizeof update;
-    memset(params, 0, sizeof *params);
+    forget(params, sizeof *params);
     return status;
 }
 

@@ -16,6 +16,8 @@ from toy_model import needs_qemu
 import kilotune as kt
 from kiloc.export import tflite
 from kiloc.ir.graph import Graph
+from kiloc.lowering.fit import _alike
+from kiloc.lowering.kernels import use_portable
 from kiloc.ops.fast.packed import PackedLinear
 from kiloc.options import Options
 from kiloc.pipeline import compile_graph
@@ -163,6 +165,15 @@ def test_a_small_budget_keeps_some_fast_kernels() -> None:
     assert small.train is not None and small.infer.saving == small.train.saving
     assert all(any(isinstance(node.op, PackedLinear) for node in part.kernels.nodes) for part in (small.infer, small.train))
     assert small.context.arena_train + small.context.state_bytes <= ram
+
+
+def test_inference_takes_the_kernels_of_the_step_beside_it() -> None:
+    """So that the weights of a layer are in flash once; its own where there is no room."""
+    c = compile_graph(residual(), Options(methods=tuple(LORA), optimizer=kt.Adam(), accumulate=2, target="cortex-m4"), "0")
+    assert c.train is not None
+    train = use_portable(c.train)
+    assert c.infer.saving != train.saving and _alike(c.infer, train, 100_000).saving == train.saving
+    assert _alike(c.infer, train, train.plan.arena_bytes) is c.infer and _alike(c.infer, c.train, 100_000) is c.infer
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,9 @@ def alone() -> Iterator[None]:
 
 
 @cache
-def compiled(vector: bool = False) -> Library:
-    """Every kernel, loss and update of the runtime as one shared library, built once a session. vector: for the vectors of this computer, and where
-    there are none, as for cores without a unit for float32."""
+def compiled(vector: bool = False, in_integers: bool = False) -> Library:
+    """Every kernel, loss and update of the runtime as one shared library, built once a session. vector: for the vectors of this computer;
+    in_integers: as for cores without a unit for float32."""
     compiler = toolchain.host_compiler()
     extra = shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))
     flags = (*FLAGS, *extra)
@@ -137,7 +137,7 @@ def compiled(vector: bool = False) -> Library:
             if vector and knows(source, "KT_VECTOR"):
                 sources.append((in_vectors(source), in_lanes))
             else:
-                sources.append((source, (*flags, "-DKT_SOFT_FLOAT=1") if vector and knows(source, "KT_SOFT_FLOAT") else flags))
+                sources.append((source, (*flags, "-DKT_SOFT_FLOAT=1") if in_integers and knows(source, "KT_SOFT_FLOAT") else flags))
         units = tuple(toolchain._Unit(source, given, (RUNTIME / "include",), host_runtime.headers()) for source, given in sources)
         shared = toolchain._link(toolchain._Program(compiler, units, ("-shared", *extra), ".so"), "kernels")
         ffi = cffi.FFI()
@@ -308,10 +308,10 @@ def works_in_place(case: Case) -> bool:
     return operand in case.types and any(t.bytes == case.types[operand].bytes for t in case.result_types()[:1])
 
 
-def check(library: Library, case: Case) -> None:
-    """Portable C, and the kernels for the vectors of this computer."""
+def check(library: Library, case: Case, *others: Library) -> None:
+    """Portable C, the kernels for the vectors of this computer, and others."""
     expected = case.expected()
-    for kernels in (library, compiled(vector=True)):
+    for kernels in (library, compiled(vector=True), *others):
         for in_place in (False, True) if works_in_place(case) else (False,):
             found = Run(kernels, case, in_place).call()
             for name, array in expected.items():

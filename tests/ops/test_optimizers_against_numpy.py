@@ -18,6 +18,7 @@ from kernel_driver import (
     bias,
     check,
     codes,
+    compiled,
     generated,
     int8,
     library,
@@ -309,7 +310,7 @@ def streamed_bias(r: Rng) -> Case:
 
 
 def streamed_weights(r: Rng) -> Case:
-    rows, columns = int(r.integers(1, 9)), int(r.integers(1, 12))
+    rows, columns = int(r.integers(1, 9)) * int(pick(r, 1, 1, 20)), int(pick(r, 4, r.integers(1, 12)))
     stored, case = step_block16(r), streamed_bias(r)
     shape = (rows, columns)
     types = {**case.types, "g": gradient((1, rows), scale(r, -12, 0)), "x": activation((1, columns), scale(r), zero_point(r))}
@@ -395,7 +396,7 @@ GENERATORS = {**LOSSES, **UPDATES}
 
 @pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
 def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
-    check(library, generated(GENERATORS, name, seed))
+    check(library, generated(GENERATORS, name, seed), *([compiled(in_integers=True)] if name in UPDATES else []))
 
 
 # -- the meaning against float64 --------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from kiloc.passes.merge import merge
 from kiloc.passes.offload import offload
 from kiloc.passes.pack_masks import pack_masks
 from kiloc.passes.page_updates import page_updates
+from kiloc.passes.postpone import postponed
 from kiloc.passes.recompute import recompute
 from kiloc.passes.reconstruct import reconstruct
 from kiloc.passes.row_stripes import in_stripes
@@ -110,6 +111,7 @@ PASSES: Mapping[str, Pass] = {
     "page_updates": Pass(page_updates),
     "remember": Pass(lambda graph, **options: remember(graph, _options(options)), "results"),
     "schedule": Pass(lambda graph, **options: schedule(graph, _options(options)), "results"),
+    "postponed": Pass(postponed),
     "recompute": Pass(recompute),
     "reconstruct": Pass(reconstruct),
     "striped": Pass(lambda graph, count: striped(graph, chains(graph)[0], count)),

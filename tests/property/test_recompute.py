@@ -18,6 +18,7 @@ from kiloc.ops.paging.page import Page
 from kiloc.optim import SGD
 from kiloc.options import Options, SlowMemory
 from kiloc.passes.offload import moved_bytes, offload
+from kiloc.passes.postpone import postponed
 from kiloc.passes.recompute import AGAIN, recompute, saved_values
 from kiloc.passes.row_stripes import in_stripes, stripes_of
 from kiloc.passes.simplify import simplify
@@ -47,13 +48,15 @@ def training(graph: Graph, methods: tuple[Method, ...], accumulate: int = 1) -> 
 
 
 @quick
-@given(graphs(), st.sampled_from(METHODS), st.sampled_from((1, 2)), st.booleans(), st.data())
-def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, nested: bool, data: st.DataObject) -> None:
-    """Loss and state after two samples, whichever values are dropped; the plan of the longer step list holds."""
+@given(graphs(), st.sampled_from(METHODS), st.sampled_from((1, 2)), st.booleans(), st.booleans(), st.data())
+def test_bits_stay(graph: Graph, methods: tuple[Method, ...], accumulate: int, nested: bool, late: bool, data: st.DataObject) -> None:
+    """Loss and state after two samples, whichever values are dropped, also where parameters and branches wait; the plan of the longer step list
+    holds."""
     whole, train = training(graph, methods, accumulate)
     saved = saved_values(train.graph)
     dropped = data.draw(st.sets(st.sampled_from(saved))) if saved else set()
-    again = verify(recompute(train.graph, dropped, nested))
+    start = postponed(train.graph, dropped) if late else train.graph
+    again = verify(recompute(start, dropped, nested))
     lowering.place(again)
     assert two_steps(again, whole, graph) == two_steps(train.graph, whole, graph)
     assert not set(saved_values(again)) & {v for v in dropped if v in again.producers()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from golden.reference import image, samples
 
 from kiloc import pipeline
@@ -55,6 +57,25 @@ def test_gradients_before_a_new_head_keep_their_resolution_while_it_grows() -> N
         largest = np.abs(dx.astype(int)).reshape(32, -1).max(1)
         assert (largest >= 63).all() and (dx > -128).all(), "seven bits are used"
     assert (much > little).all()
+
+
+def test_samples_are_evaluated_in_blocks_and_known_results_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = image()
+    given = {graph.inputs[0]: samples(graph, 7)}
+    whole = interp.run(graph, given)
+    monkeypatch.setattr(interp, "BLOCK", 2 * graph.type(graph.inputs[0]).size)
+    blocks = interp.run(graph, given)
+    assert all(np.array_equal(whole[name], blocks[name]) for name in whole)
+
+    third = graph.nodes[2]
+    weights = graph.values[third.inputs["weights"]]
+    assert weights.data is not None
+    changed = graph.with_values([replace(weights, data=weights.data[..., ::-1].copy())])
+    found = interp.run(changed, given, known=interp.Known(graph, whole))
+    assert all(found[name] is whole[name] for node in graph.nodes[:2] for name in node.outputs)
+    fresh = interp.run(changed, given)
+    assert all(np.array_equal(found[name], fresh[name]) for name in fresh)
+    assert not np.array_equal(found[third.outputs[0]], whole[third.outputs[0]])
 
 
 def test_shift_of_large_sums_and_of_none() -> None:

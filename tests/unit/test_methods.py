@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradients.graphs import every_operator, residual
+from gradients.graphs import Maker, every_operator, residual
 
 from kiloc import pipeline
 from kiloc.errors import CompileError
 from kiloc.ir import interp
 from kiloc.ir.graph import Graph
+from kiloc.ops._window import Window
 from kiloc.ops.backward._gradient import RequantizedGradient
 from kiloc.ops.model._linear import Linear
 from kiloc.optim import SGD
 from kiloc.options import Options
-from kiloc.peft import BiasOnly, BottleneckAdapter, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
+from kiloc.peft import BiasOnly, BottleneckAdapter, Calibration, Full, Head, LoRA, Method, ScaleShift, SparseUpdate
 from kiloc.peft.sparse import largest_channels
 
 ALONE: dict[str, Method] = {
@@ -203,3 +204,18 @@ def test_adapter_on_the_logits_is_not_masked() -> None:
     c = compiled(every_operator(), BottleneckAdapter(width=2, layers="logits"), BiasOnly(layers="logits"))
     masks = [n.name for n in c.graph.phase("backward") if "mask" in n.op.mnemonic]
     assert masks == ["logits.adapter_h.masked"], "a saturated wrong class must still learn"
+
+
+@pytest.mark.parametrize(("inputs", "lowest", "taken"), [(33_000, -127, True), (33_000, -128, False), (32_896, -128, True), (33_200, -127, False)])
+def test_merged_weights_leave_half_of_int32_to_their_bias(inputs: int, lowest: int, taken: bool) -> None:
+    """A layer that has a weight of -128 may reach it everywhere: products with 32,897 inputs then leave the half."""
+    m = Maker("deep", (1, 4, 2, inputs), 1)
+    y = m.conv("input", "layer", 1, Window((1, 1)))
+    m.b.values["layer.weights"].data[0, 0, 0, 0] = lowest
+    assert (-lowest * 255 * inputs <= 2**30) == taken, "what the layer's sums may reach, and half of int32"
+    graph = m.finish(y)
+    if taken:
+        assert "layer.delta" in Full(layers="all").attach(graph, Calibration({}, 0)).values
+    else:
+        with pytest.raises(CompileError, match="a trained delta has too many inputs: its sums may leave int32"):
+            Full(layers="all").attach(graph, Calibration({}, 0))

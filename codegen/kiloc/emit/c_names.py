@@ -106,14 +106,14 @@ def c_string(data: bytes) -> Code:
 def c_array(data: NDArray[np.generic], width: int = 112) -> Code:
     """Elements of an array, broken into lines."""
     flat = data.ravel()
-    words = [c_float(float(v)) for v in flat] if flat.dtype == np.float32 else [c_integer(int(v)) for v in flat]
-    lines, line = [], ""
-    for word in words:
-        if len(line) + len(word) + 2 > width:
-            lines.append(line.rstrip())
-            line = ""
-        line += f"{word}, "
-    return Code("\n    ".join([*lines, line.rstrip()]))
+    words = [c_float(float(v)) for v in flat] if flat.dtype == np.float32 else list(map(c_integer, flat.tolist()))
+    lines, first, length = [], 0, 0
+    for at, word in enumerate(words):
+        length += len(word) + 2
+        if length > width:
+            lines.append(", ".join(words[first:at]))
+            first, length = at, len(word) + 2
+    return Code(",\n    ".join([*lines, ", ".join(words[first:])]) + ("," if words else ""))
 
 
 def c_wrapped(text: str, width: int = WIDTH) -> str:

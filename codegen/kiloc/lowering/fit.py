@@ -14,9 +14,10 @@ from ..passes.kernels import with_kernels
 from ..passes.offload import moved_bytes, offload
 from ..passes.reconstruct import reconstruct
 from ..passes.segments import segmentations
+from ..passes.stripes import STRIPE
 from ..plan import WORD
 from ..plan.offload import Offloads
-from ..plan.recompute import Recomputations
+from ..plan.recompute import Recomputations, family
 from ..plan.row_stripes import row_stripes
 from ..plan.slice import Slice, caller_buffers, scratch_bytes, scratch_of
 from ..plan.stripes import stripe
@@ -28,6 +29,10 @@ CALL_COST = 1e-4
 """What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
 STRIPED_WORK = 100_000
 """Nodes that the search for what to compute again walks, where parts run in stripes of rows."""
+STRIPED_ROUNDS = 3
+"""Times that more is computed again beside what runs in stripes."""
+PATIENCE = 5
+"""Times the usual work for placing what lies beside stripes of values that are computed again."""
 RECOMPUTED_SHARES = (0.25, 0.5, 0.75)
 """How far above a budget, of the way to it, computing values again leaves the bytes alive where the rest is offloaded."""
 ATTEMPTS = 6
@@ -53,7 +58,11 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
             return found if alike and not portable else with_faster_forms(found, arena)
     parts, state = kind, (options.ram or 0) - arena
     train = len(parts) > 1
-    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, [shrink(p, cost is not None) for p in parts]))
+    last = [again_in_stripes(part, arena) for part in parts]
+    if arena > 0 and all(part.plan.arena_bytes <= arena for part in last):
+        return with_faster_forms(last, arena)
+    shrunk = [min(part, shrink(p, cost is not None), key=lambda s: s.plan.arena_bytes) for p, part in zip(parts, last, strict=True)]
+    usual, least = (max(p.plan.arena_bytes for p in ps) + state for ps in (parts, shrunk))
     what, widest = "training" if train else "inference", max(parts, key=lambda p: p.plan.arena_bytes)
     peak = widest.plan.steps[widest.plan.peak_step] if widest.plan.steps else None
     twice = f"Computing values twice lowers it from {usual:,}" if least < usual else "Computing values twice does not lower it"
@@ -73,7 +82,7 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
         rest = _beside(infer, arena)
         found = fit(train, rest, cost) if update <= rest else None
         if found:
-            return _faster_apart(infer, found, arena, update) if portable else [infer, found]
+            return _faster_apart(infer, found, arena, update) if portable else [_alike(infer, found, arena), found]
     state = (options.ram or 0) - arena
     least = infer.plan.arena_bytes + max(shrink(train, cost is not None).plan.arena_bytes, update) + state
     need = f"a training step in slices and inference beside it need at least {least:,} bytes; ram allows {options.ram:,}"
@@ -83,6 +92,15 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
 def _beside(infer: Slice, arena: int) -> int:
     """Bytes of an arena that inference leaves to a training step."""
     return arena - -(-infer.plan.arena_bytes // 8) * 8  # KT_ALIGNMENT
+
+
+def _alike(infer: Slice, train: Slice, arena: int) -> Slice:
+    """Inference with the kernels of a training step that had to give some up, where there is room: the bits are the same with any, but the weights
+    of a layer are in flash twice where the two take different ones."""
+    if infer.saving == train.saving:
+        return infer
+    (alike,) = with_forms([infer], train.saving)
+    return checked(alike) if train.plan.arena_bytes <= _beside(alike, arena) else infer
 
 
 def _faster_apart(infer: Slice, train: Slice, arena: int, update: int) -> list[Slice]:
@@ -170,6 +188,23 @@ def _variants(part: Slice, budget: int, offloading: bool) -> Iterator[Graph]:
             break
 
 
+def again_in_stripes(part: Slice, budget: int) -> Slice:
+    """Values computed again first, and then in stripes whatever needs most: the steps of that do not bound what is computed again. The slice of the
+    least memory that was found, for where nothing else is within the budget: it takes seconds, and up to a half of the MACs."""
+    trained = bool(part.graph.phase("backward"))
+    found, aside = [part if trained else fit(part, budget) or part], frozenset[str]()
+    for _ in range(STRIPED_ROUNDS if trained else 0):
+        outside = frozenset(caller_buffers(part.kernels))
+        search = Recomputations(part.kernels, scratch_of(part.kernels), outside, part.plan.alignment, True, aside)
+        graph = search.nearest(budget).apply(part.graph)
+        found.append(_like(part, _by_rows(_like(part, graph), budget), PATIENCE))
+        striped = frozenset(family(node) for node in found[-1].graph.nodes if STRIPE in node.name)
+        if found[-1].plan.arena_bytes <= budget or striped <= aside:
+            break
+        aside |= striped
+    return min(found, key=lambda s: s.plan.arena_bytes)
+
+
 def _with_offloads(part: Slice, graph: Graph, search: Recomputations, budget: int) -> Iterator[Graph]:
     """Values in slow memory alone, and beside others that are computed again: those that bring the bytes alive a part of the way down."""
     now = search.look(frozenset())[0].bytes
@@ -206,9 +241,9 @@ def _by_rows(part: Slice, budget: int) -> Graph:
     return row_stripes(part.graph, budget, lambda node: scratch[node.name], outside, part.plan.alignment)
 
 
-def _like(part: Slice, graph: Graph) -> Slice:
+def _like(part: Slice, graph: Graph, patience: int = 1) -> Slice:
     """Another graph of a slice, planned as the slice is."""
-    return place(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving)
+    return place(graph, part.plan.alignment, part.plan.proved, target=part.target, saving=part.saving, patience=patience)
 
 
 def shrink(part: Slice, offloading: bool = False) -> Slice:

@@ -30,11 +30,17 @@ have one left, and then all."""
 
 
 def place(
-    part: Graph, align: int = WORD, prove: bool = False, check: bool = True, target: str = "", saving: Mapping[str, int] | None = None
+    part: Graph,
+    align: int = WORD,
+    prove: bool = False,
+    check: bool = True,
+    target: str = "",
+    saving: Mapping[str, int] | None = None,
+    patience: int = 1,
 ) -> Slice:
-    """A slice with its plan (align, prove: see `plan_memory`), for the kernels of a target; the plan is checked independently."""
+    """A slice with its plan (align, prove, patience: see `plan_memory`), for the kernels of a target; the plan is checked independently."""
     kernels = with_kernels(part, target, saving)
-    plan = plan_memory(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)), align, prove)
+    plan = plan_memory(kernels, scratch_of(kernels), frozenset(caller_buffers(kernels)), align, prove, patience=patience)
     found = Slice(part, plan, kernels, target, dict(saving or {}))
     return checked(found) if check else found
 

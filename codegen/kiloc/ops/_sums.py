@@ -32,6 +32,11 @@ def exact_matmul(a: Array, b: Array) -> Array:
     return matmul(a.astype(kind), b.astype(kind)).astype(np.int64)
 
 
+def sum_type(a: Array, b: Array, count: int) -> type[np.signedinteger[Any]]:
+    """Of sums of so many products, computed faster in 32 bits where they fit."""
+    return np.int32 if _largest(a) * _largest(b) * count < 1 << 31 else np.int64
+
+
 def _largest(a: Array) -> int:
     return max(int(a.max(initial=0)), -int(a.min(initial=0)))
 

@@ -13,6 +13,9 @@ from ..ir.kernel_call import Field
 
 Array = NDArray[Any]
 
+CACHED = 1 << 16
+"""Sums that are made at a time, so that they stay in a processor's cache."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -88,15 +91,20 @@ class Window:
         if self.pointwise:
             return rows.reshape(shape)
         parts = rows.reshape(n, *self.output(height, width), -1, channels)
-        return self.scattered(lambda tap: parts[:, :, :, tap], shape, rows.dtype)
+        return self.scattered(lambda samples, tap: parts[samples, :, :, tap], shape, rows.dtype)
 
-    def scattered(self, part: Callable[[int], Array], shape: tuple[int, ...], dtype: Any) -> Array:
-        """The same of rows that `part` makes, a tap of the window at a time: [N, OH, OW, C]."""
+    def scattered(self, part: Callable[[slice, int], Array], shape: tuple[int, ...], dtype: Any) -> Array:
+        """The same of rows that `part` makes, some samples and a tap of the window at a time: [N, OH, OW, C]."""
         n, height, width, channels = shape
         top, left, bottom, right = self.pad
         total = np.zeros((n, height + top + bottom, width + left + right, channels), dtype)
-        for tap, (_, _, ys, xs) in enumerate(self.taps(self.output(height, width))):
-            total[:, ys, xs] += part(tap)
+        taps = self.taps(self.output(height, width))
+        step = max(CACHED * n // max(total.size, 1), 1)
+        for first in range(0, n, step):
+            samples = slice(first, first + step)
+            block = total[samples]
+            for tap, (_, _, ys, xs) in enumerate(taps):
+                block[:, ys, xs] += part(samples, tap)
         return total[:, top : top + height, left : left + width]
 
     def fields(self, x: tuple[int, ...], y: tuple[int, ...]) -> dict[str, Field]:

@@ -74,25 +74,39 @@ def _sums(op: RequantizedGradient, e: Environment, real: NDArray[Any], exponent:
 
 def best_shift(sums: NDArray[np.float64]) -> int:
     """Shift from sums [N, elements] to int8 with the smallest mean relative squared error; 0 where all are 0."""
-    energy = (sums**2).sum(1)
-    sums, energy = sums[energy > 0], energy[energy > 0]
+    energy = _errors(sums, 0, saturated=True, limit=0)
+    if not energy.all():
+        sums, energy = sums[energy > 0], energy[energy > 0]
     if energy.size == 0:
         return 0
-    widest = max(int(np.floor(np.log2(np.abs(sums).max()))) + 1 - 7, 0)
+    widest = max(int(np.floor(np.log2(max(sums.max(), -sums.min())))) + 1 - 7, 0)
+    best, least = widest, np.inf
+    for shift in range(widest, max(widest - NARROWER, 0) - 1, -1):
+        error = float((_errors(sums, shift) / energy).mean())
+        if error <= least:
+            best, least = shift, error
+        elif float((_errors(sums, shift, saturated=True) / energy).mean()) > least:
+            break  # what saturates alone costs more than that, and smaller shifts saturate more
+    return best
 
-    shifts = range(max(widest - NARROWER, 0), widest + 1)
-    errors = np.empty((len(shifts), len(sums)))
+
+def _errors(sums: NDArray[np.float64], shift: int, saturated: bool = False, limit: int = 127) -> NDArray[np.float64]:
+    """Squared error of codes up to a limit of each sample's sums, or the part of it of those that saturate: [N]."""
+    errors = np.empty(len(sums))
     step = max(CACHED // sums.shape[1], 1)
     for first in range(0, len(sums), step):  # samples whose sums stay in a processor's cache
         part = sums[first : first + step]
         codes = np.empty_like(part)
-        for i, shift in enumerate(shifts):
+        if saturated:
+            np.subtract(np.abs(part, out=codes), limit * 2.0**shift, out=codes)
+            np.maximum(codes, 0, out=codes)
+        else:
             np.multiply(part, 2.0**-shift, out=codes)
             np.floor(np.add(codes, 0.5, out=codes), out=codes)
-            np.clip(codes, -127, 127, out=codes)
+            np.minimum(np.maximum(codes, -limit, out=codes), limit, out=codes)
             np.subtract(np.multiply(codes, 2.0**shift, out=codes), part, out=codes)
-            errors[i, first : first + step] = np.square(codes, out=codes).sum(1)
-    return shifts[int((errors / energy).mean(1).argmin())]
+        errors[first : first + step] = np.square(codes, out=codes).sum(1)
+    return errors
 
 
 def real_gradients(graph: Graph, forward: Arrays, target: NDArray[Any]) -> Arrays:

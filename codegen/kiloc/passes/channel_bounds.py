@@ -164,9 +164,10 @@ def bias_limits(graph: Graph, node: Node, x: Bounds, still: Bounds) -> Ints:
     low = clamp_of(graph, node)[0]
     at_low = still.low == low
     near, far = np.where(at_low, -BIAS_LIMIT, BIAS_LIMIT).astype(np.int64), np.where(at_low, BIAS_LIMIT, -BIAS_LIMIT).astype(np.int64)
+    sums = _products(graph, node, x)
     while (np.abs(far - near) > 1).any():
         middle = (near + far) // 2
-        found = _sums(graph, node, x, (middle, middle))
+        found = _requantized(graph, node, (sums[0] + middle, sums[1] + middle))
         holds = (found.low == still.low) & (found.high == still.high)
         near, far = np.where(holds, middle, near), np.where(holds, far, middle)
     return np.where(still.constant, near, 0)
@@ -174,13 +175,20 @@ def bias_limits(graph: Graph, node: Node, x: Bounds, still: Bounds) -> Ints:
 
 def _sums(graph: Graph, node: Node, x: Bounds, biases: tuple[Ints, Ints] | None = None) -> Bounds:
     """Of a layer with constant weights and bias; biases: the least and the greatest, where it is trained."""
+    bias = graph.values[node.inputs["bias"]].data
+    assert bias is not None
+    lower, upper = biases or (bias.astype(np.int64), bias.astype(np.int64))
+    least, most = _products(graph, node, x)
+    return _requantized(graph, node, (least + lower, most + upper))
+
+
+def _products(graph: Graph, node: Node, x: Bounds) -> tuple[Ints, Ints]:
+    """The least and the greatest sum of a layer with constant weights, without its bias: [channels] both."""
     t, op = node_types(graph, node), node.op
     assert isinstance(op, Linear | DepthwiseConv2D)
-    z, bias = t.type("x").zero_point, graph.values[node.inputs["bias"]].data
-    assert bias is not None
-    lower, upper = biases or (bias, bias)
+    z = t.type("x").zero_point
     if isinstance(op, DepthwiseConv2D):
-        weights = constant_weights(graph, node)[0].reshape(-1, len(bias))
+        weights = constant_weights(graph, node)[0].reshape(-1, t.type("weights").shape[3])
         low, high = (np.repeat(end - z, op.multiplier_of_depth(t)) for end in (x.low, x.high))
         least, most = np.minimum(weights * low, weights * high), np.maximum(weights * low, weights * high)
     else:
@@ -190,8 +198,14 @@ def _sums(graph: Graph, node: Node, x: Bounds, biases: tuple[Ints, Ints] | None 
             low, high = low.min(), high.max()
         least, most = (end(taps * low, taps * high).sum(2).T for end in (np.minimum, np.maximum))
     inside = parts_inside(graph, node)
-    sums = (inside @ least).min(0) + lower, (inside @ most).max(0) + upper
-    ends = [np.broadcast_to(op.requantized(t, s), (t.result().size // len(bias), len(bias))).reshape(-1, t.result().shape[-1]) for s in sums]
+    return (inside @ least).min(0), (inside @ most).max(0)
+
+
+def _requantized(graph: Graph, node: Node, sums: tuple[Ints, Ints]) -> Bounds:
+    """What a layer makes of the least and the greatest sum of each channel."""
+    t, op, channels = node_types(graph, node), node.op, len(sums[0])
+    assert isinstance(op, Linear | DepthwiseConv2D)
+    ends = [np.broadcast_to(op.requantized(t, s), (t.result().size // channels, channels)).reshape(-1, t.result().shape[-1]) for s in sums]
     return Bounds(ends[0].min(0), ends[1].max(0))
 
 

@@ -90,7 +90,7 @@ def _in_two(part: Graph, names: frozenset[str], inner: Node) -> tuple[Graph, lis
     last = max(i for i, n in enumerate(part.nodes) if n in region)
     changed = {v for n in part.nodes[:last] if n.name not in names for v in n.updates}
     if any(changed & set(n.inputs.values()) for n in needed):  # an update has changed by then what they would read again
-        return part, [names - {inner.name} - {n.name for n in later}]
+        return in_sweeps(part, names - {inner.name} - {n.name for n in later})
     taken = {name.partition(STRIPE)[0] for name in (*(n.name for n in part.nodes), *part.values)}
     named = {v: _again(v, taken) for n in needed for v in dict.fromkeys((n.name, *n.outputs))}
     renamed = {v: named[v] for n in needed for v in n.outputs}

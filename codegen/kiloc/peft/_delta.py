@@ -20,7 +20,7 @@ from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops._lstm import DELTAS
-from ..ops._merged import MERGED, ROWS
+from ..ops._merged import MERGED, ROWS, lowest_weight
 from ..ops.model._linear import Linear
 from ..ops.model.depthwise_conv_2d import DepthwiseConv2D
 from ..ops.model.lstm import Lstm
@@ -84,7 +84,8 @@ def is_merged(graph: Graph, node: Node) -> bool:
 
 
 def _check_sums(graph: Graph, node: Node, shape: list[int], axis: int, merged: bool) -> None:
-    """Codes up to 127: the sums over inputs (forward), channels (to the input) and positions (of the gradient) stay in int32.
+    """Codes up to 127, or 128 of merged weights where a frozen one is -128: the sums over inputs (forward), channels (to the input) and positions (of
+    the gradient) stay in int32.
 
     To merged weights a trained bias is added, which takes half of it.
     """
@@ -93,7 +94,12 @@ def _check_sums(graph: Graph, node: Node, shape: list[int], axis: int, merged: b
     inputs = size // shape[axis]
     depthwise = isinstance(node.op, DepthwiseConv2D)
     across = size if depthwise else size // shape[-1]
-    sums = (("inputs", 127 * 255 * inputs * (2 if merged else 1)), ("results of one input", 127 * 127 * across), ("positions", 127 * 255 * positions))
+    code, bias = 127, 1
+    if merged:
+        weights = graph.values[node.inputs["weights"]].data
+        assert weights is not None
+        code, bias = -lowest_weight(weights), 2
+    sums = (("inputs", code * 255 * inputs * bias), ("results of one input", code * 127 * across), ("positions", 127 * 255 * positions))
     for what, largest in sums:
         if largest > LARGEST_SUM:
             raise CompileError(f"layer '{node.name}'", f"a trained delta has too many {what}: its sums may leave int32", "train it with LoRA")

@@ -41,11 +41,11 @@ class _Found:
     offsets: list[int]
 
 
-def greedy(p: Problem) -> Placement:
-    """The lowest arena that several orders and their improvement find."""
+def greedy(p: Problem, patience: int = 1) -> Placement:
+    """The lowest arena that several orders and their improvement find. patience: times the usual work."""
     if not p.sizes:
         return Placement((), 0)
-    found = _Search(p).run()
+    found = _Search(p).run(patience)
     return Placement(tuple(found.offsets), found.height)
 
 
@@ -59,12 +59,12 @@ class _Search:
         self.choose = random.Random(0)
         self.work = 0
 
-    def run(self) -> _Found:
+    def run(self, patience: int) -> _Found:
         starts = iter(self.starts())
         best = current = next(starts)
         waited = 0
-        for _ in range(MOVES):
-            if best.height == self.p.bound or self.work > WORK:
+        for _ in range(MOVES * patience):
+            if best.height == self.p.bound or self.work > WORK * patience:
                 break
             moved = self.moved(current)
             waited = waited + 1 if moved is None or moved.height == current.height else 0

@@ -9,7 +9,7 @@ leaves nothing to do in a chain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types
@@ -20,8 +20,7 @@ WIDTH = 256
 """Sets of one size that are followed: up to as many the result is the best there is."""
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """Nodes that have run, as bits: the most bytes alive so far, those alive now, and the last node with the state before it."""
 
     done: int
@@ -52,9 +51,9 @@ def best_order(part: Graph, scratch: Callable[[Node], int], outside: frozenset[s
     for _ in part.nodes:
         reached: dict[int, _State] = {}
         for state in states:
-            for after in steps.following(state):
+            for after in steps.following(state, usual):
                 known = reached.get(after.done)
-                if after.peak < usual and (known is None or after.peak < known.peak):
+                if known is None or after.peak < known.peak:
                     reached[after.done] = after
         states = sorted(reached.values(), key=lambda s: (s.peak, s.alive))[:width]
     if not states:
@@ -76,7 +75,12 @@ class _Steps:
             for name in node.inputs.values():
                 if name in self.root:
                     self.users[self.root[name]] |= 1 << i
-        self.kept = {self.root[name] for name in part.outputs if name in self.root}
+        kept = {self.root[name] for name in part.outputs if name in self.root}
+        self.rounded = {root: rounded(size, align) for root, size in self.size.items()}
+        self.made = [0 if n.op.view else sum(self.rounded[v] for v in n.outputs if v in self.size) for n in part.nodes]
+        touched = [{self.root[v] for v in (*n.inputs.values(), *n.outputs) if v in self.root} for n in part.nodes]
+        self.touched = [[(root, self.users[root]) for root in roots if root not in kept] for roots in touched]
+        """Of each node the values that may die with it, and who uses them."""
         self.needs = self._needs()
         self.overlaps = [self._overlap(node) for node in part.nodes]
         self.at_start = sum(rounded(self.size[name], align) for name in part.inputs if name in self.size)
@@ -101,21 +105,21 @@ class _Steps:
                     needs[i] |= 1 << j
         return needs
 
-    def following(self, state: _State) -> Iterator[_State]:
+    def following(self, state: _State, usual: int) -> Iterator[_State]:
+        """After one node more, with fewer bytes than usual."""
+        missing = ~state.done
         for i, needed in enumerate(self.needs):
-            if not state.done >> i & 1 and needed & ~state.done == 0:
-                yield self.step(state, i)
+            if missing >> i & 1 and not needed & missing:
+                after = self.step(state, i)
+                if after.peak < usual:
+                    yield after
 
     def step(self, state: _State, i: int) -> _State:
-        node, done = self.part.nodes[i], state.done | 1 << i
-        made = 0 if node.op.view else sum(rounded(self.size[v], self.align) for v in node.outputs if v in self.size)
-        dying = {r for v in (*node.inputs.values(), *node.outputs) if (r := self.root.get(v)) and self.dead(r, done)}
-        alive = state.alive + made + self.scratch[i] - self.shared(i, dying)
-        freed = sum(rounded(self.size[r], self.align) for r in dying)
-        return _State(done, max(state.peak, alive), state.alive + made - freed, i, state)
-
-    def dead(self, root: str, done: int) -> bool:
-        return root not in self.kept and self.users[root] & ~done == 0
+        done = state.done | 1 << i
+        dying = {root for root, users in self.touched[i] if not users & ~done}
+        made = state.alive + self.made[i]
+        alive = made + self.scratch[i] - (self.shared(i, dying) if dying else 0)
+        return _State(done, max(state.peak, alive), made - sum([self.rounded[root] for root in dying]), i, state)
 
     def shared(self, i: int, dying: set[str]) -> int:
         """Bytes of the first result of a node that lie over an operand which dies with it, as `lifetimes` has them."""

@@ -36,14 +36,22 @@ class Plan:
         return totals.index(max(totals)) if totals else 0
 
 
-def plan_memory(graph: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int, prove: bool = False, sharing: bool = True) -> Plan:
+def plan_memory(
+    graph: Graph,
+    scratch: Callable[[Node], int],
+    outside: frozenset[str],
+    align: int,
+    prove: bool = False,
+    sharing: bool = True,
+    patience: int = 1,
+) -> Plan:
     """Place every value of a slice in the arena, at multiples of `align`.
 
     outside: values in buffers of the caller. prove: search for the best placement and prove how good it is, which takes OR-Tools.
-    sharing: see `lifetimes`.
+    sharing: see `lifetimes`. patience: times the usual work for a lower arena.
     """
     p = problem(lifetimes(graph, scratch, outside, sharing), len(graph.nodes), align)
-    placed, bound = greedy(p), p.bound
+    placed, bound = greedy(p, patience), p.bound
     if prove:
         placed, bound = optimal(p, placed)
     named = {name: offset + b.at.get(name, 0) for b, offset in zip(p.buffers, placed.offsets, strict=True) for name in b.values}

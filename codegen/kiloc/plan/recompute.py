@@ -14,7 +14,9 @@ from itertools import combinations
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import total_macs
+from ..passes.postpone import postponed
 from ..passes.recompute import AGAIN, recompute, saved_values
+from ..passes.stripes import STRIPE
 from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
 
@@ -30,16 +32,22 @@ PROVING = 10
 class Choice:
     """Saved values to recompute. bytes: the most alive at one step; macs: of one sample, on top of the usual ones.
 
-    nested: as in `passes.recompute`.
+    nested: as in `passes.recompute`. late: in the order of `passes.postpone`.
     """
 
     dropped: tuple[str, ...]
     nested: bool
     bytes: int
     macs: int
+    late: bool = False
 
     def apply(self, part: Graph) -> Graph:
-        return recompute(part, self.dropped, self.nested)
+        return recompute(postponed(part, self.dropped) if self.late else part, self.dropped, self.nested)
+
+
+def family(node: Node) -> str:
+    """The name of a node, the same for each time that something is computed again, and for each of its stripes."""
+    return AGAIN.sub(".again", node.name.partition(STRIPE)[0])
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,23 @@ class Front:
 
 
 class Recomputations:
-    """Memory and cost of dropping saved values of one training slice; every set is looked at once."""
+    """Memory and cost of dropping saved values of one training slice; every set is looked at once.
 
-    def __init__(self, part: Graph, scratch: Callable[[Node], int], outside: frozenset[str], align: int = WORD) -> None:
+    late: see `Choice`. aside: `family` of nodes whose steps do not count, since stripes will bring them down.
+    """
+
+    def __init__(
+        self,
+        part: Graph,
+        scratch: Callable[[Node], int],
+        outside: frozenset[str],
+        align: int = WORD,
+        late: bool = False,
+        aside: frozenset[str] = frozenset(),
+    ) -> None:
         self.part = part
+        self.late = late
+        self.aside = aside
         self.outside = outside
         self.align = align
         kept = part.streams()  # a state that has moved on gives other values
@@ -88,15 +109,17 @@ class Recomputations:
 
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
-            part = recompute(self.part, dropped, nested)
+            part = recompute(postponed(self.part, dropped) if self.late else self.part, dropped, nested)
             found = lifetimes(part, self.scratch, self.outside)
             totals = total_bytes(found, len(part.nodes), self.align)
+            if self.aside:
+                totals = [0 if family(node) in self.aside else total for node, total in zip(part.nodes, totals, strict=True)]
             macs = total_macs(part, (n for n in part.nodes if n.name not in self._scratch))
             ordered = tuple(v for v in self.candidates if v in dropped)
             self.work += len(part.nodes)
             spans = {v: (b.first, b.last) for b in found.buffers for v in b.values}
             profile = Profile(totals, {v: spans[v] for v in self.candidates if v not in dropped})
-            self._known[dropped, nested] = Choice(ordered, nested, max(totals, default=0), macs), profile
+            self._known[dropped, nested] = Choice(ordered, nested, max(totals, default=0), macs, self.late), profile
         return self._known[dropped, nested]
 
     # -- search ---------------------------------------------------------------------------------------
@@ -140,6 +163,10 @@ class Recomputations:
             if fewer.bytes <= budget and fewer.macs <= self.look(dropped, nested)[0].macs:
                 dropped = dropped - {value}
         return self.look(dropped, nested)[0]
+
+    def nearest(self, budget: int) -> Choice:
+        """The cheapest nested set found whose bytes are within the budget, or else one of the fewest bytes."""
+        return self._grown(budget, True, math.inf) or self._emptied(True)
 
     def least(self) -> Choice:
         """The fewest bytes, whatever they cost; where not every set is tried, dropping one value after the other at the fullest steps."""

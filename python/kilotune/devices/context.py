@@ -22,7 +22,8 @@ class Buffer:
         self._words = ffi.new("uint64_t[]", math.ceil((size + len(_GUARD)) / 8))
         self.pointer = ffi.cast("void *", self._words)
         self._bytes = ffi.buffer(self._words)
-        self._bytes[size : size + len(_GUARD)] = _GUARD
+        self._behind = slice(size, size + len(_GUARD))
+        self._bytes[self._behind] = _GUARD
 
     def get(self, length: int | None = None) -> bytes:
         return bytes(self._bytes[: self.size if length is None else length])
@@ -35,7 +36,7 @@ class Buffer:
         self._bytes[at : at + len(content)] = content
 
     def intact(self) -> bool:
-        return bytes(self._bytes[self.size : self.size + len(_GUARD)]) == _GUARD
+        return bool(self._bytes[self._behind] == _GUARD)
 
 
 class Context:

@@ -73,9 +73,9 @@ def packed(arrays: Sequence[NDArray[Any]], tensors: tuple[Tensor, ...]) -> NDArr
     at, size = places(tensors)
     rows = np.zeros((len(arrays[0]), size), np.uint8)
     for array, tensor, begin in zip(arrays, tensors, at, strict=True):
-        flat = np.ascontiguousarray(array.reshape(len(array), tensor.size), np.dtype(tensor.dtype).newbyteorder("<"))
+        flat = np.ascontiguousarray(array.reshape(len(array), tensor.size), tensor.stored)
         rows[:, begin : begin + tensor.size * tensor.width] = flat.view(np.uint8)
-    return rows.view(np.dtype(tensors[0].dtype).newbyteorder("<"))
+    return rows.view(tensors[0].stored)
 
 
 def unpacked(rows: NDArray[Any], tensors: tuple[Tensor, ...]) -> list[NDArray[Any]]:
@@ -83,7 +83,7 @@ def unpacked(rows: NDArray[Any], tensors: tuple[Tensor, ...]) -> list[NDArray[An
     found, data = [], np.ascontiguousarray(rows).view(np.uint8)
     for tensor, begin in zip(tensors, places(tensors)[0], strict=True):
         part = np.ascontiguousarray(data[:, begin : begin + tensor.size * tensor.width])
-        found.append(part.view(np.dtype(tensor.dtype).newbyteorder("<")).astype(tensor.dtype).reshape(len(rows), *tensor.sample_shape))
+        found.append(part.view(tensor.stored).astype(tensor.dtype).reshape(len(rows), *tensor.sample_shape))
     return found
 
 

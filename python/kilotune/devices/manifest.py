@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,20 +54,25 @@ class Tensor:
     tokens: int | None = None
     """Of an input of tokens, how many there are: real values are their numbers. None for any other tensor."""
 
-    @property
+    @cached_property
     def sample_shape(self) -> tuple[int, ...]:
         """The shape without the batch axis."""
         return self.shape[1:]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Values of one sample."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Bytes of a value."""
         return np.dtype(self.dtype).itemsize
+
+    @cached_property
+    def stored(self) -> np.dtype[Any]:
+        """The type of a value as it lies in a buffer."""
+        return np.dtype(self.dtype).newbyteorder("<")
 
     @property
     def range(self) -> tuple[int, int]:
@@ -79,6 +85,8 @@ class Tensor:
 
 def places(tensors: tuple[Tensor, ...]) -> tuple[tuple[int, ...], int]:
     """Where tensors lie behind each other in one buffer, and its bytes: each begins at a multiple of its values' width, as `kt/model.h` says."""
+    if len(tensors) == 1:
+        return (0,), tensors[0].size * tensors[0].width
     found, at = [], 0
     for t in tensors:
         at = -(-at // t.width) * t.width

@@ -5,9 +5,12 @@
  *     value = saturate8(shift_round(master, k)), k = 8, or 9 where a code needs it
  *
  * The moved values lie in the accumulator in between, which ends as 0. */
+#include "kt/architecture.h"
 #include "kt/optim.h"
 #include "block16.h"
 #include "storage_step.h"
+
+#if !KT_VECTOR
 
 #if KT_SOFT_FLOAT
 /* Without decay; returns whether it was done. */
@@ -53,3 +56,5 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     }
     kt_block16_codes(value, exponent, master, master_exponent, params->size, widest, chosen);
 }
+
+#endif

@@ -1,18 +1,15 @@
 /* SGD from the factors of a gradient, which stands nowhere. */
-#include "block16.h"
-#include "storage_step.h"
 #include "streamed.h"
+#include "block16.h"
+#include "kt/architecture.h"
+#include "storage_step.h"
 
-/* SGD on a bias from the int8 gradient itself: kt_bias_gradient of one position, kt_sgd and kt_step_int32 in one. */
+#if !KT_VECTOR
+
 void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
                       const int32_t *count, const float *learning_rate)
 {
-    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
-    const float lost = kt_decay_lost(params->decay, learning_rate);
-    int32_t i;
-    for (i = 0; i < params->rows; i++) {
-        value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
-    }
+    kt_stream_bias(params, g, exponent, value, count, learning_rate);
 }
 
 #if KT_SOFT_FLOAT
@@ -92,3 +89,5 @@ void kt_streamed_weights(const kt_streamed_params *params, const int8_t *g, cons
     }
     kt_block16_codes(value, value_exponent, master, master_exponent, params->rows * params->columns, widest, chosen);
 }
+
+#endif

@@ -9,7 +9,9 @@
 #include <stddef.h>
 
 #include "gradient.h"
+#include "kt/architecture.h"
 #include "kt/optim.h"
+#include "storage_step.h"
 
 /* x: NULL for a bias, which has one column. */
 typedef struct {
@@ -36,33 +38,54 @@ static inline float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t 
 /* Elements of a row at a time that stand somewhere after all. */
 enum { KT_STREAMED_PART = 16 };
 
+#if KT_VECTOR
+#include "vector/streamed_squares.h"
+#else
+/* The squares of the gradient's elements, summed in order. */
+static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
+{
+    float total = 0.0f;
+    int32_t row, column, i;
+    for (row = 0; row < params->rows; row++) {
+        for (column = 0; column < params->columns; column += KT_STREAMED_PART) {
+            const int32_t length = kt_minimum(params->columns - column, KT_STREAMED_PART);
+            float gradients[KT_STREAMED_PART];
+            for (i = 0; i < length; i++) {
+                gradients[i] = kt_streamed_sum(s, row, column + i);
+            }
+            total = kt_add_squares(total, gradients, length, s->factor.value);
+        }
+    }
+    return total;
+}
+#endif
+
 static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const int8_t *g, const int8_t *x,
                                          int32_t exponent, int32_t count, float rate)
 {
-    float factor = 1.0f / (float)count;
     kt_streamed s;
     s.g = g;
     s.x = x;
     s.offset = params->input_offset;
     s.scale = kt_factor_of(params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127)));
+    s.factor = kt_factor_of(1.0f / (float)count);
     s.rate = kt_factor_of(rate);
     if (params->clip > 0.0f) {
-        float total = 0.0f;
-        int32_t row, column, i;
-        for (row = 0; row < params->rows; row++) {
-            for (column = 0; column < params->columns; column += KT_STREAMED_PART) {
-                const int32_t length = kt_minimum(params->columns - column, KT_STREAMED_PART);
-                float gradients[KT_STREAMED_PART];
-                for (i = 0; i < length; i++) {
-                    gradients[i] = kt_streamed_sum(&s, row, column + i);
-                }
-                total = kt_add_squares(total, gradients, length, factor);
-            }
-        }
-        factor = kt_clipped_factor(factor, kt_norm_of(total), params->clip);
+        s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
     }
-    s.factor = kt_factor_of(factor);
     return s;
+}
+
+/* SGD on a bias from the int8 gradient itself: kt_bias_gradient of one position, kt_sgd and kt_step_int32 in one. */
+static inline void kt_stream_bias(const kt_streamed_params *params, const int8_t *g, const int32_t *exponent, int32_t *value,
+                                  const int32_t *count, const float *learning_rate)
+{
+    const kt_streamed s = kt_streamed_of(params, g, NULL, *exponent, *count, *learning_rate);
+    const float lost = kt_decay_lost(params->decay, learning_rate);
+    int32_t i;
+    for (i = 0; i < params->rows; i++) {
+        value[i] = kt_int32_moved(value[i], kt_streamed_step(&s, i, 0), params->unit[i], lost);
+    }
 }
 
 #endif

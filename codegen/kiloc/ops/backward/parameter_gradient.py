@@ -23,7 +23,6 @@ from .._window_rows import forward_rows
 from ._gradient import Real, batch
 from .gradient_mask import image_height
 
-
 FEWEST_POSITIONS = 4
 """Of a gradient that takes three sums in two words (KT_FEWEST_POSITIONS in the runtime)."""
 

@@ -70,9 +70,9 @@ class Linear(Op):
         """Input and result as (height, width, channels)."""
         raise NotImplementedError
 
-    def rows(self, e: Environment) -> NDArray[np.int64]:
+    def rows(self, e: Environment) -> NDArray[np.int32]:
         """x - z_x under each window: [N, positions, K]."""
-        x = e.wide("x") - e.type("x").zero_point
+        x = e.array("x").astype(np.int32) - np.int32(e.type("x").zero_point)
         return self.window_of(e).patches(x.reshape(x.shape[0], *self.images(e)[0]))
 
     def multipliers(self, t: NodeTypes) -> tuple[nm.Ints, nm.Ints]:

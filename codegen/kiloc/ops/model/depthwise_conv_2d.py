@@ -25,7 +25,7 @@ from .._activation import clamp_range, far_apart
 from .._gain import GAIN_OPERANDS, gain_bytes, gain_headroom, gain_operands, gained, largest_scale, real_gain, summed_bias, with_gain
 from .._merged import MERGED, MERGED_OPERANDS, ROWS, layer_weights, real_weights, widest
 from .._offset_sums import OPERAND, offset_sums_field
-from .._sums import chosen_channels, output_scales
+from .._sums import chosen_channels, output_scales, sum_type
 from .._window import Window
 from .._window_reach import window_gradient_reach, window_reach
 from .._window_rows import forward_rows, gradient_rows, met_rows
@@ -77,9 +77,11 @@ class DepthwiseConv2D(Op):
 
     def accumulator(self, e: Environment) -> NDArray[np.int64]:
         x, out = e.wide("x") - e.type("x").zero_point, e.result().shape[1:3]
-        weights = layer_weights(e, 3)[0]
-        padded = np.repeat(self.window.padded(x), self.multiplier_of_depth(e), axis=3)
-        total = np.zeros((x.shape[0], *out, weights.shape[2]), np.int64)
+        weights, several = layer_weights(e, 3)[0], self.multiplier_of_depth(e)
+        kind = sum_type(x, weights, self.window.kernel[0] * self.window.kernel[1])
+        padded, weights = self.window.padded(x.astype(kind)), weights.astype(kind)
+        padded = np.repeat(padded, several, axis=3) if several > 1 else padded
+        total = np.zeros((x.shape[0], *out, weights.shape[2]), kind)
         for ky, kx, rows, columns in self.window.taps((out[0], out[1])):
             total += padded[:, rows, columns] * weights[ky, kx]
         total = total + summed_bias(e)
@@ -271,9 +273,9 @@ class DepthwiseInputGradient(RequantizedGradient):
     def _scatter(self, g: Array, weights: Array) -> Array:
         several, channels = weights.shape[-1] // self.x_shape[3], self.x_shape[3]
 
-        def part(tap: int) -> Array:
-            products: Array = g * weights.reshape(-1, weights.shape[-1])[tap]
-            return products.reshape(*g.shape[:3], channels, several).sum(4) if several > 1 else products
+        def part(samples: slice, tap: int) -> Array:
+            products: Array = g[samples] * weights.reshape(-1, weights.shape[-1])[tap]
+            return products.reshape(*products.shape[:3], channels, several).sum(4) if several > 1 else products
 
         return self.window.scattered(part, (g.shape[0], *self.x_shape[1:]), np.result_type(g, weights))
 

@@ -36,7 +36,15 @@ static inline void kt_add_four_rows(int32_t *row, const int8_t *weights, int32_t
     if ((first | second | third | fourth) == 0) {
         return;
     }
-    for (k = 0; k < count; k++) {
+    k = 0;
+#if KT_VECTOR
+    for (; k + KT_LANES <= count; k += KT_LANES) {
+        const kt_word_lanes one = (kt_word_lanes)kt_widen_codes(weights + k) * first + (kt_word_lanes)kt_widen_codes(w1 + k) * second;
+        const kt_word_lanes two = (kt_word_lanes)kt_widen_codes(w2 + k) * third + (kt_word_lanes)kt_widen_codes(w3 + k) * fourth;
+        kt_store_lanes(row + k, kt_add_lanes(kt_load_lanes(row + k), (kt_lanes)(one + two)));
+    }
+#endif
+    for (; k < count; k++) {
         row[k] += first * weights[k] + second * w1[k] + third * w2[k] + fourth * w3[k];
     }
 }
@@ -61,8 +69,14 @@ static inline void kt_add_path_codes(const kt_path *path, const int8_t *g, const
 /* sums[k] += row[k] * multiplier >> down, rounded twice: a right shift leaves nothing beyond 2^30. products: in a row. */
 static inline void kt_add_path_shares(const int32_t *row, int32_t products, int32_t multiplier, int32_t down, int32_t count, int32_t *sums)
 {
-    int32_t k;
-    for (k = 0; k < count && products <= KT_FEW_PRODUCTS; k++) {
+    int32_t k = 0;
+#if KT_VECTOR
+    for (; multiplier >= 0 && k + KT_LANES <= count; k += KT_LANES) {
+        const kt_lanes share = kt_divide_lanes(kt_high_multiply_lanes(kt_load_lanes(row + k), kt_splat(multiplier)), kt_splat(down));
+        kt_store_lanes(sums + k, kt_add_saturated_lanes(kt_load_lanes(sums + k), share));
+    }
+#endif
+    for (; k < count && products <= KT_FEW_PRODUCTS; k++) {
         sums[k] = kt_add_saturated(sums[k], kt_short_share(row[k], multiplier, down));
     }
     for (; k < count; k++) {
@@ -73,8 +87,13 @@ static inline void kt_add_path_shares(const int32_t *row, int32_t products, int3
 /* result[k] = saturate8(shift_round(sums[k], shift)), shift in [1, 31] */
 static inline void kt_round_sums(const int32_t *sums, int32_t shift, int32_t count, int8_t *result)
 {
-    int32_t k;
-    for (k = 0; k < count; k++) {
+    int32_t k = 0;
+#if KT_VECTOR
+    for (; k + KT_LANES <= count; k += KT_LANES) {
+        kt_store_narrow(result + k, kt_round_lanes((kt_word_lanes)kt_load_lanes(sums + k), shift));
+    }
+#endif
+    for (; k < count; k++) {
         result[k] = kt_saturate8((sums[k] >> shift) + ((sums[k] >> (shift - 1)) & 1));
     }
 }

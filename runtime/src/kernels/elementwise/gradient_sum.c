@@ -6,7 +6,7 @@
 #include "gradient_sum.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_gradient_sum_s8(const kt_gradient_sum_params *params, const int8_t *g, const int8_t *other, int8_t *result)
 {

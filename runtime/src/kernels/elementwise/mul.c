@@ -4,7 +4,7 @@
 #include "mul.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_mul_s8(const kt_mul_params *params, const int8_t *x, const int8_t *other, int8_t *y)
 {

@@ -12,7 +12,17 @@ void kt_product_gradient_s8(const kt_product_gradient_params *params, const int8
     int32_t rows, i;
     kt_clear_sums(sums, p.size);
     for (rows = kt_rows(shape.extent); rows > 0; rows--) {
-        for (i = 0; i < n; i++) {
+        i = 0;
+#if KT_VECTOR
+        if (kt_reduces_in_lanes(shape.factor_step[KT_INNERMOST], 0, shape.result_step[KT_INNERMOST], p.shift, sums)) {
+            for (; i + KT_LANES <= n; i += KT_LANES) {
+                const kt_word_lanes factors = kt_operand_lanes(factor + factor_at, i, shape.factor_step[KT_INNERMOST]) + p.factor_offset;
+                const kt_word_lanes products = (kt_word_lanes)kt_widen_codes(g + i) * factors;
+                kt_reduce_lanes(products, p.shift, result_at, i, shape.result_step[KT_INNERMOST], result, sums);
+            }
+        }
+#endif
+        for (; i < n; i++) {
             const int32_t factor_value = factor[factor_at + i * shape.factor_step[KT_INNERMOST]];
             kt_reduce(g[i] * (factor_value + p.factor_offset), p.shift,
                       result_at + i * shape.result_step[KT_INNERMOST], result, sums);

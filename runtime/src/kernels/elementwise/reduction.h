@@ -30,6 +30,12 @@ static inline void kt_finish_sums(const int32_t *sums, int32_t size, int32_t shi
     }
 }
 
+#if KT_VECTOR
+#include "vector/reduction.h"
+#else
+#define KT_PAIR_LANES(element)
+#endif
+
 /* The body of a gradient of one of two operands, both of which stretch: element(params, own, other) is the factor of g
  * in the units that shift rounds off. */
 #define KT_PAIR_GRADIENT(type, element) \
@@ -41,7 +47,9 @@ static inline void kt_finish_sums(const int32_t *sums, int32_t size, int32_t shi
     int32_t rows, i; \
     kt_clear_sums(sums, p.size); \
     for (rows = kt_rows(shape.extent); rows > 0; rows--) { \
-        for (i = 0; i < n; i++) { \
+        i = 0; \
+        KT_PAIR_LANES(element) \
+        for (; i < n; i++) { \
             const int32_t own_value = own[own_at + i * shape.own_step[KT_INNERMOST]]; \
             const int32_t other_value = other[other_at + i * shape.other_step[KT_INNERMOST]]; \
             const int32_t at = result_at + i * shape.result_step[KT_INNERMOST]; \

@@ -5,7 +5,7 @@
 #include "squared_difference.h"
 #include "kt/architecture.h"
 
-#if !KT_DSP
+#if !KT_DSP && !KT_VECTOR
 
 void kt_squared_difference_s8(const kt_squared_difference_params *params, const int8_t *x, const int8_t *other,
                               int8_t *y)

@@ -6,8 +6,14 @@
 /* sums[c] += weight (row[c] + offset) */
 static inline void add_row(int32_t *sums, int32_t weight, const int8_t *row, int32_t step, int32_t offset, int32_t count)
 {
-    int32_t c;
-    for (c = 0; c < count; c++) {
+    int32_t c = 0;
+#if KT_VECTOR
+    for (; step == 1 && c + KT_LANES <= count; c += KT_LANES) {
+        const kt_word_lanes products = ((kt_word_lanes)kt_widen_codes(row + c) + offset) * weight;
+        kt_store_lanes(sums + c, kt_add_lanes(kt_load_lanes(sums + c), (kt_lanes)products));
+    }
+#endif
+    for (; c < count; c++) {
         sums[c] += weight * (row[c * step] + offset);
     }
 }
@@ -47,8 +53,9 @@ static inline void attention_gradient_one_pass(const kt_attention_gradient_param
             }
             rates_of(params, &params->rates, g_row, v, keys, probabilities, slopes);
             mean = mean_of(keys, probabilities, slopes);
+            begin_slopes(params, keys, probabilities, mean, slopes);
             for (j = keys.first; j < keys.last; j++) {
-                slopes[j] = slope_of(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
+                slopes[j] = ended_slope(params, probabilities[j] + 128, slopes[j], mean, codes[j]);
                 if (dk != NULL && slopes[j] != 0) {
                     add_row(key_sums + j * depth, slopes[j], q_row, p->scores.x[3], p->scores.offset[0], depth);
                 }

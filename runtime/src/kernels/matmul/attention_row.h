@@ -7,6 +7,11 @@
 #include "kt/numerics.h"
 #include "matmul.h"
 
+#if KT_VECTOR
+#include "../elementwise/softmax_gradient.h"
+#include "vector/attention_row.h"
+#endif
+
 /* From first to last - 1. */
 typedef struct {
     int32_t first;
@@ -24,8 +29,19 @@ static inline void scores_of(const kt_attention *p, const kt_matmul *product, co
 {
     const int32_t step = product->other[1], multiplier = p->multiplier, shift = p->shift, offset = p->score_offset;
     const int32_t right = kt_minimum(-shift, 31);
-    int32_t j, c;
-    for (j = seen.first; j + 4 <= seen.last && right > 0; j += 4) {
+    int32_t j = seen.first, c;
+#if KT_VECTOR
+    for (; j + 4 <= seen.last && right > 0 && multiplier >= 0;) {
+        const int32_t count = kt_minimum(seen.last - j, KT_ROW_PIECE) / 4 * 4;
+        int32_t sums[KT_ROW_PIECE];
+        for (c = 0; c < count; c += 4) {
+            matmul_sums(product, row, columns + (j + c) * step, sums + c);
+        }
+        kt_codes_of_sums(sums, count, multiplier, right, offset, codes + j);
+        j += count;
+    }
+#endif
+    for (; j + 4 <= seen.last && right > 0; j += 4) {
         int32_t sums[4];
         matmul_sums(product, row, columns + j * step, sums);
         for (c = 0; c < 4; c++) {
@@ -69,8 +85,21 @@ static inline void probabilities_of(const kt_attention *p, softmax_row row, cons
 {
     const int8_t *const table = p->table + 128;
     const int32_t *const exponentials = p->exponentials;
-    int32_t j;
-    for (j = keys.first; j < keys.last; j++) {
+    int32_t j = keys.first;
+#if KT_VECTOR
+    const int32_t shift = row.over + 31 - 8;
+    for (; j < keys.last && shift <= 31;) {
+        const int32_t count = kt_minimum(keys.last - j, KT_ROW_PIECE);
+        int32_t found[KT_ROW_PIECE];
+        int32_t c;
+        for (c = 0; c < count; c++) {
+            found[c] = exponentials[row.largest - table[codes[j + c]]];
+        }
+        kt_probabilities_of(found, count, row.scale, shift, probabilities + j);
+        j += count;
+    }
+#endif
+    for (; j < keys.last; j++) {
         probabilities[j] = (int8_t)(probability_of(exponentials[row.largest - table[codes[j]]], row.scale, row.over) - 128);
     }
 }

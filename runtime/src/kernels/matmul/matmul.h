@@ -44,6 +44,12 @@ static inline int32_t kt_matmul_sum(const kt_matmul *p, const int8_t *x, const i
 static inline void kt_matmul_sums(const kt_matmul *p, const int8_t *x, const int8_t *other, int32_t sums[4])
 {
     int32_t c;
+#if KT_VECTOR
+    if (kt_matmul_is_dense(p)) {
+        kt_dense_sums(p, x, other, sums);
+        return;
+    }
+#endif
     for (c = 0; c < 4; c++) {
         sums[c] = kt_matmul_sum(p, x, other + c * p->other[1]);
     }

@@ -113,6 +113,13 @@ KT_INLINE kt_lanes kt_requantize_lanes(kt_lanes v, kt_lanes multiplier, kt_lanes
     return kt_divide_lanes(kt_high_multiply_lanes(shifted, multiplier), right);
 }
 
+/* kt_saturate8 of kt_shift_round, shift in [1, 31] */
+KT_INLINE kt_lanes kt_round_lanes(kt_word_lanes sums, int32_t shift)
+{
+    const kt_word_lanes rounded = (sums >> shift) + ((sums >> (shift - 1)) & 1);
+    return kt_clamp_lanes((kt_lanes)rounded, kt_splat(-127), kt_splat(127));
+}
+
 /* KT_LANES int8 codes as words. */
 KT_INLINE kt_lanes kt_widen_codes(const int8_t *codes)
 {
