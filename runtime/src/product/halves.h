@@ -100,6 +100,27 @@ KT_INLINE void kt_put_aligned_word(void *bytes, uint32_t word)
     memcpy(bytes, &word, sizeof word);
 }
 
+/* Zeros in words, at an address of words. The library of RISC-V clears byte by byte, and the compiler would call it. */
+KT_INLINE void kt_clear_words(void *to, int32_t words)
+{
+#if defined(__riscv) && defined(__GNUC__)
+    uint8_t *byte = to;
+    for (; words >= 4; words -= 4, byte += 16) {
+        kt_put_aligned_word(byte, 0);
+        kt_put_aligned_word(byte + 4, 0);
+        kt_put_aligned_word(byte + 8, 0);
+        kt_put_aligned_word(byte + 12, 0);
+        __asm__ volatile("" ::: "memory");
+    }
+    for (; words > 0; words--, byte += 4) {
+        kt_put_aligned_word(byte, 0);
+        __asm__ volatile("" ::: "memory");
+    }
+#else
+    memset(to, 0, (size_t)words * 4);
+#endif
+}
+
 /* Four bytes as the pairs (0, 2) and (1, 3). */
 KT_INLINE void kt_split_four(const int8_t *x, int32_t *even, int32_t *odd)
 {
