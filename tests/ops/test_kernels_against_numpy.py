@@ -228,7 +228,7 @@ def lora_down(r: Rng) -> Case:
 
 
 def lora_inner(r: Rng) -> Case:
-    positions, channels, rank = int(r.integers(1, 20)), int(r.integers(1, 40)), pick(r, 1, 4, 7, 8)
+    positions, channels, rank = int(r.integers(1, 20)), pick(r, int(r.integers(1, 40)), int(r.integers(120, 270))), pick(r, 1, 3, 4, 7, 8)
     types = {"g": gradient((1, positions, channels), 1.0), "lora_b": TensorType((channels, rank), "int8"), "lora_b_exponent": scalar("int8")}
     g = coarser(codes(r, 1, positions, channels), pick(r, 1, 1, 20, 128))
     arrays = {"g": g, "lora_b": codes(r, channels, rank), "lora_b_exponent": one(pick(r, -24, -9, 0, 120))}
