@@ -1,5 +1,5 @@
 /* kt_lora_inner_gradient_s8 for the DSP extension: four columns of B at once, two channels an instruction. Columns of up to KT_MOST_VALUES channels are
- * packed on the stack; longer ones are read where they lie. */
+ * packed on the stack; longer ones are read where they lie, and of few positions their sums are kept there until the shift is known. */
 #include "../lora_inner_gradient.h"
 #include "kt/architecture.h"
 
@@ -101,11 +101,41 @@ static __attribute__((noinline)) void sum_columns(const int8_t *g, int32_t chann
     }
 }
 
+/* Longer columns, whose sums at all positions there is room for. */
+static __attribute__((noinline)) void gradient_of_sums(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
+                                                       const int8_t *b_exponent, int32_t *sums, int8_t *du, int8_t *du_exponent)
+{
+    const int32_t channels = params->channels, rank = params->rank, all = params->positions * rank;
+    uint32_t bits = 0;
+    int32_t first, position, shift, i;
+    for (first = 0; first < rank; first += KT_COLUMNS) {
+        kt_columns_of_b columns;
+        kt_point_to_columns(b + first, channels, rank, kt_minimum(rank - first, KT_COLUMNS), &columns);
+        for (position = 0; position < params->positions; position++) {
+            int32_t found[KT_COLUMNS];
+            sum_where_they_lie(g + position * channels, channels, &columns, found);
+            for (i = 0; i < columns.count; i++) {
+                bits |= kt_magnitude(found[i]);
+                sums[position * rank + first + i] = found[i];
+            }
+        }
+    }
+    shift = kt_fitting_shift(bits);
+    for (i = 0; i < all; i++) {
+        du[i] = kt_saturate8(kt_shift_round(sums[i], shift));
+    }
+    *du_exponent = (int8_t)kt_minimum(*b_exponent + shift, 127);
+}
+
 void kt_lora_inner_gradient_s8(const kt_lora_inner_gradient_params *params, const int8_t *g, const int8_t *b,
                                const int8_t *b_exponent, int8_t *du, int8_t *du_exponent)
 {
     block_of_columns block;
     const kt_column_products products = {pack, sum_columns, &block};
+    if (params->channels > KT_MOST_VALUES && params->positions * params->rank <= KT_BLOCK_WORDS) {
+        gradient_of_sums(params, g, b, b_exponent, (int32_t *)block.words, du, du_exponent);
+        return;
+    }
     kt_inner_gradient(params, &products, g, b, b_exponent, du, du_exponent);
 }
 
