@@ -37,10 +37,10 @@ class Busy:
 
 
 ABOUT = f"""
-Every {1000 * HOP // RATE} ms a frame of features and a whole inference over the last {FRAMES} frames, as the benchmark runs its model. The duty cycle is
-their time over these {1000 * HOP // RATE} ms. The front end is `LogMel` in integers with the benchmark's frames and bands (one frame of {FRAMES} is counted;
-its own, in float32, has a pre-emphasis and powers in place of magnitudes). Cycles are those of the counter's model of a Cortex-M4; Cortex-M33 is
-given as many an instruction. X-CUBE-AI's were measured, on boards.
+Every {1000 * HOP // RATE} ms a frame of features and a whole inference over the last {FRAMES} frames, as the benchmark runs its model. The duty
+cycle is their time over these {1000 * HOP // RATE} ms. The front end is `LogMel` in integers with the benchmark's frames and bands (one frame
+of {FRAMES} is counted; its own, in float32, has a pre-emphasis and powers in place of magnitudes). Cycles are those of the counter's model of a
+Cortex-M4; Cortex-M33 is given as many an instruction. X-CUBE-AI's were measured, on boards.
 """
 
 
