@@ -2,10 +2,12 @@
 
     make bench-kernel-costs                                       every kind of core; writes codegen/kiloc/forecast/costs
     .venv/bin/python benchmarks/kernel_costs.py --core m4 --keep build/counts --again conv2d_lora
+    .venv/bin/python benchmarks/kernel_costs.py --core m4 --keep build/counts --only conv2d_lora
 
 Networks of random layers (`random_networks.py`) are trained by random methods. Each call of the training step and of the update is counted under
 QEMU, in the third step, and for each kernel the instructions are fitted over what `kiloc.forecast.work` says of a call (`cost_fit.py`). With
-`--keep` a folder keeps the counts: after a kernel has changed, `--again` with a part of its name counts only the networks that call it. No real
+`--keep` a folder keeps the counts: after a kernel has changed, `--again` with a part of its name counts only the networks that call it. Where no
+counts are kept, `--only` counts those alone, fits that kernel, and leaves the lines of other kernels as they are. No real
 model is among the networks: `benchmarks/step_time.py` checks the estimate on those. Programs for Cortex-M0+ run on a larger machine, which
 executes the same instructions and has room.
 """
@@ -174,7 +176,32 @@ def rows_of(seed: int, core: str, real: Sequence[tuple[str, int]], some: bool = 
     return [(seed, expected, of, count) for (_, count), (expected, of), like in zip(real, foreseen, alike, strict=True) if like]
 
 
+def callers(seeds: Sequence[int], core: str, only: Sequence[str], pool: concurrent.futures.Executor) -> list[int]:
+    """The networks that call a kernel whose name has one of these parts in it, as forecast."""
+    return [seed for seed, names in zip(seeds, pool.map(foreseen_kernels, seeds, repeat(core)), strict=True) if any(_has(n, only) for n in names)]
+
+
+def foreseen_kernels(seed: int, core: str) -> set[str]:
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            return {form_.partition(" ")[0] for form_, _ in calls(*drawn(seed, core, Path(name)))}
+    except CompileError:
+        return set()
+
+
+def _has(symbol: str, parts: Sequence[str]) -> bool:
+    return any(part in symbol for part in parts)
+
+
 # ---- Fitting ----
+
+
+def written(costs: dict[str, dict[str, float]], path: Path, only: Sequence[str]) -> None:
+    """A table. only: of the one that is there, lines of kernels without one of these parts stay."""
+    before: dict[str, dict[str, float]] = json.loads(path.read_text()) if only and path.exists() else {}
+    other = {name: terms for name, terms in before.items() if not _has(name.partition(" ")[0], only)}
+    lines = ",\n".join(f' "{symbol}": {json.dumps(terms)}' for symbol, terms in sorted((other | costs).items()))
+    path.write_text(f"{{\n{lines}\n}}\n")
 
 
 def errors(rows: Sequence[Row]) -> Iterator[tuple[str, int, float, float]]:
@@ -196,13 +223,14 @@ def errors(rows: Sequence[Row]) -> Iterator[tuple[str, int, float, float]]:
 @click.option(
     "--again", default="", help="Of what is kept, networks are counted again that call a kernel whose name has this in it, as in conv2d_lora."
 )
+@click.option("--only", multiple=True, help="Count networks that call a kernel whose name has this in it, and fit such kernels alone.")
 @click.option("--changed/--unchanged", default=True, help="Count networks again of which some kernels are others now, or leave out those calls.")
-def main(cores: tuple[str, ...], networks: str, jobs: int, keep: Path | None, again: str | None, changed: bool) -> None:
+def main(cores: tuple[str, ...], networks: str, jobs: int, keep: Path | None, again: str | None, only: tuple[str, ...], changed: bool) -> None:
     """Count, fit, write the tables."""
     with tempfile.TemporaryDirectory() as name, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         for core in cores or tuple(KINDS):
             counter(core)
-            seeds = numbers(networks)
+            seeds = callers(numbers(networks), core, only, pool) if only else numbers(networks)
             kept = keep / f"{core}.json" if keep else None
             known = _kept(kept, again) if kept else {}
             if again:
@@ -216,11 +244,9 @@ def main(cores: tuple[str, ...], networks: str, jobs: int, keep: Path | None, ag
             if kept:
                 kept.with_suffix(".runtime").write_text(digest())
             found |= dict(zip(waiting, pool.map(rows_of, waiting, repeat(core), [known[str(s)] for s in waiting], repeat(True)), strict=True))
-            rows = [row for part in found.values() for row in part or ()]
-            costs = fitted(rows)
+            rows = [row for part in found.values() for row in part or () if not only or _has(row[1].partition(" ")[0], only)]
             FOLDER.mkdir(exist_ok=True)
-            lines = ",\n".join(f' "{symbol}": {json.dumps(terms)}' for symbol, terms in costs.items())
-            (FOLDER / f"{KINDS[core]}.json").write_text(f"{{\n{lines}\n}}\n")
+            written(fitted(rows), FOLDER / f"{KINDS[core]}.json", only)
             for form_, count, share, other in sorted(errors(rows), key=lambda e: -e[2] * e[3]):
                 print(f"{core:4} {form_:50} {count:4} calls {100 * share:5.1f} % of all, off by {100 * other:5.1f} % with the other half", flush=True)
 

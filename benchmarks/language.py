@@ -241,11 +241,6 @@ COST_HEADINGS = (
 WRITING_HEADINGS = ("model", "core", "flash", "arena + state", "instructions a character", "of all 64", "times fewer")
 
 SEVERAL = "Figures were kept as they were finished, in several runs (`--keep`)."
-SINCE = """
-Flash and instructions were counted before LoRA's addend became a part of what a layer's sums start from ([kernels](internals/kernels.md)): they are
-of the kernels before. Bits are the same.
-"""
-"""What is to be known of the page as it is; empty once its costs are counted again."""
 UNFINISHED = "The command was stopped before it had measured everything: rows of {count} figures are left out."
 INTRODUCTION = """
 Models of 150 thousand parameters predict the next character of a text: 96 characters, of which they see the last 64. They were trained on
@@ -339,7 +334,7 @@ def page(accuracy: list[list[str]], draws: list[list[str]], costs: list[dict[str
         table(ACCURACY_HEADINGS, accuracy),
         *([wrapped(ABOUT_DRAWS.format(**words)), table(DRAW_HEADINGS, draws)] if draws else []),
         "## Learning: memory and work",
-        wrapped(f"{ABOUT_COST.format(**words)} {shared} {SINCE}"),
+        wrapped(f"{ABOUT_COST.format(**words)} {shared}"),
         table(COST_HEADINGS, learning),
         "## Writing: a character a call",
         wrapped(ABOUT_WRITING.format(**words)),

@@ -16,7 +16,7 @@ from rich.table import Table
 
 import kilotune as kt
 from kiloc import BACKWARD_WEIGHTS, BUFFERS, CONSTANT_CHANNELS, OFFLOADS, TARGETS
-from kiloc.continual import KEEPS, MEMORIES, POLICIES
+from kiloc.continual import BITS, KEEPS, MEMORIES, POLICIES
 
 from . import boards as board_files
 from . import doctor as checks
@@ -50,7 +50,7 @@ from .commands.subject import wanted_of
 from .data import Wanted, read_names
 from .devices.serial_port import ports
 
-OF_REPLAY = ("replay_policy", "replay_keep", "replay_memory")
+OF_REPLAY = ("replay_policy", "replay_keep", "replay_memory", "replay_bits")
 """Options of a replay buffer beside its size."""
 
 
@@ -126,6 +126,14 @@ def _tensor(t: Any) -> dict[str, Any]:
 @click.option("--replay-policy", type=click.Choice(POLICIES), default="reservoir", show_default=True, help="Which samples stay in it.")
 @click.option("--replay-keep", type=click.Choice(KEEPS), default="latent", show_default=True, help="What it keeps of a sample.")
 @click.option("--replay-memory", type=click.Choice(MEMORIES), default="state", show_default=True, help="Where its entries lie.")
+@click.option(
+    "--replay-bits",
+    type=click.Choice([str(bits) for bits in BITS]),
+    default="8",
+    show_default=True,
+    callback=lambda context, option, value: int(value),
+    help="Of each int8 value that it keeps.",
+)
 @click.option(
     "--slice-instructions", type=click.IntRange(1, 2**32 - 1), default=None,
     help="A training step can be done in slices of about so many, between which the model infers; more memory.",

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sequences
+from golden.reference import Reference
 from numpy.typing import NDArray
 
 import kilotune as kt
@@ -34,13 +36,12 @@ from kiloc.options import Options
 from kiloc.report.compare import compare
 
 POSITIONS, INPUTS, HEADS, DEPTH, CLASSES = 11, 6, 2, 4, 4
-WIDTH = HEADS * DEPTH
-METHODS = (kt.BiasOnly(), kt.LoRA(rank=2, layers="front,q,v"))
+METHODS = (kt.BiasOnly(), kt.LoRA(rank=2, layers="front,q*,v*"))
 
 
-def attention_model(positions: int = POSITIONS, masked: bool = True) -> Graph:
-    """A layer on every position, attention of two heads, and a layer on the mean of what it gives."""
-    rng, b = np.random.default_rng(3), GraphBuilder("attention", "attention.tflite")
+def attention_model(positions: int = POSITIONS, masked: bool = True, heads: int = HEADS, depth: int = DEPTH, blocks: int = 1) -> Graph:
+    """A layer on every position, blocks of attention, and a layer on the mean of what the last gives."""
+    rng, b, width = np.random.default_rng(3), GraphBuilder("attention", "attention.tflite"), heads * depth
 
     def layer(x: str, name: str, columns: int, rows: int, x_scale: float, scale: float) -> str:
         weight = float(np.float32(1.7 / 127 / columns**0.5))
@@ -49,27 +50,31 @@ def attention_model(positions: int = POSITIONS, masked: bool = True) -> Graph:
         y = activation((*b.values[x].type.shape[:-1], rows), scale, 4)
         return b.node(name, FullyConnected(), {"x": x, "weights": weights, "bias": bias}, y, name)
 
-    def heads(x: str) -> str:
+    def turned(x: str) -> str:
         t = b.values[x].type
-        split = b.node(f"{x}.split", Reshape((1, positions, HEADS, DEPTH)), {"x": x}, activation((1, positions, HEADS, DEPTH), t.scale, 4), x)
-        return b.node(f"{x}.heads", Transpose((0, 2, 1, 3)), {"x": split}, activation((1, HEADS, positions, DEPTH), t.scale, 4), x)
+        split = b.node(f"{x}.split", Reshape((1, positions, heads, depth)), {"x": x}, activation((1, positions, heads, depth), t.scale, 4), x)
+        return b.node(f"{x}.heads", Transpose((0, 2, 1, 3)), {"x": split}, activation((1, heads, positions, depth), t.scale, 4), x)
 
-    x = layer(b.input(activation((1, positions, INPUTS), 1 / 32, 5), "x"), "front", INPUTS, WIDTH, 1 / 32, 1 / 32)
-    q, k, v = (heads(layer(x, name, WIDTH, WIDTH, 1 / 32, 1 / 32)) for name in "qkv")
-    square = (1, HEADS, positions, positions)
-    y = b.node("scores", BatchMatMul(False, True), {"x": q, "other": k}, activation(square, 0.08, 0), "scores")
-    half = b.constant("half", np.full((1, 1, 1, 1), 90, np.int8), Quantization((float(np.float32(0.5 / 90)),)), "half")
-    y = b.node("scaled", Mul(), {"x": y, "other": half}, activation(square, 0.04, 0), "scaled")
-    if masked:
-        hidden = np.where(np.tri(positions, dtype=bool), 0, -127).astype(np.int8).reshape(1, 1, positions, positions)
-        mask = b.constant("mask", hidden, Quantization((0.5,)), "mask")
-        y = b.node("masked", Add(), {"x": y, "other": mask}, activation(square, 0.28, 100), "masked")
-    y = b.node("shares", Softmax(), {"x": y}, activation(square, 1 / 256, -128), "shares")
-    y = b.node("mixed", BatchMatMul(), {"x": y, "other": v}, activation((1, HEADS, positions, DEPTH), 1 / 40, 0), "mixed")
-    y = b.node("back", Transpose((0, 2, 1, 3)), {"x": y}, activation((1, positions, HEADS, DEPTH), 1 / 40, 0), "back")
-    y = b.node("flat", Reshape((1, positions, WIDTH)), {"x": y}, activation((1, positions, WIDTH), 1 / 40, 0), "flat")
-    y = b.node("middle", Mean((1,)), {"x": y}, activation((1, WIDTH), 1 / 60, 0), "middle")
-    return verify(b.finish([layer(y, "logits", WIDTH, CLASSES, 1 / 60, 0.01)]))
+    def attended(x: str, block: str) -> str:
+        q, k, v = (turned(layer(x, f"{name}{block}", width, width, b.values[x].type.scale, 1 / 32)) for name in "qkv")
+        square, split = (1, heads, positions, positions), (1, positions, heads, depth)
+        y = b.node(f"scores{block}", BatchMatMul(False, True), {"x": q, "other": k}, activation(square, 0.08, 0), "scores")
+        half = b.constant(f"half{block}", np.full((1, 1, 1, 1), 90, np.int8), Quantization((float(np.float32(0.5 / 90)),)), "half")
+        y = b.node(f"scaled{block}", Mul(), {"x": y, "other": half}, activation(square, 0.04, 0), "scaled")
+        if masked:
+            hidden = np.where(np.tri(positions, dtype=bool), 0, -127).astype(np.int8).reshape(1, 1, positions, positions)
+            mask = b.constant(f"mask{block}", hidden, Quantization((0.5,)), "mask")
+            y = b.node(f"masked{block}", Add(), {"x": y, "other": mask}, activation(square, 0.28, 100), "masked")
+        y = b.node(f"shares{block}", Softmax(), {"x": y}, activation(square, 1 / 256, -128), "shares")
+        y = b.node(f"mixed{block}", BatchMatMul(), {"x": y, "other": v}, activation((1, heads, positions, depth), 1 / 40, 0), "mixed")
+        y = b.node(f"back{block}", Transpose((0, 2, 1, 3)), {"x": y}, activation(split, 1 / 40, 0), "back")
+        return b.node(f"flat{block}", Reshape((1, positions, width)), {"x": y}, activation((1, positions, width), 1 / 40, 0), "flat")
+
+    y = layer(b.input(activation((1, positions, INPUTS), 1 / 32, 5), "x"), "front", INPUTS, width, 1 / 32, 1 / 32)
+    for block in range(blocks):
+        y = attended(y, str(block) if block else "")
+    y = b.node("middle", Mean((1,)), {"x": y}, activation((1, width), 1 / 60, 0), "middle")
+    return verify(b.finish([layer(y, "logits", width, CLASSES, 1 / 60, 0.01)]))
 
 
 def samples(count: int, positions: int = POSITIONS) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -167,19 +172,53 @@ def test_almost_attention_says_why() -> None:
     assert [n for n in c.graph.notes if n.startswith("'shares': attention as ordinary operators") and "hides may keep some probability" in n]
 
 
+SHAPES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "two blocks of heads of 24": ("cortex-m55", "qemu:mps3-an547", {"positions": 7, "heads": 3, "depth": 24, "blocks": 2}, {}),
+    "one head of 32": ("cortex-m4", "host", {"positions": 5, "heads": 1, "depth": 32}, {}),
+    "five heads that see themselves alone": ("cortex-m4", "host", {"positions": 15, "heads": 5, "depth": 7}, {"attention_window": 1}),
+    "one position": ("cortex-m4", "host", {"positions": 1}, {}),
+}
+"""Name -> core, device, shape of the model, options."""
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", SHAPES)
+def test_devices_and_interpreter(name: str, tmp_path: Path, qemu: Any) -> None:
+    """Two samples an update: losses, state and results are the same everywhere."""
+    target, board, shape, more = SHAPES[name]
+    (tmp_path / "attention.tflite").write_bytes(writer.write(attention_model(**shape)))
+    model, (x, y) = kt.load(tmp_path / "attention.tflite"), samples(12, shape["positions"])
+    shared: dict[str, Any] = {"optimizer": kt.SGD(lr=0.3), "accumulate": 2, "target": target, **more}
+    reference = Reference(pipeline.compile_graph(model.graph, Options(methods=METHODS, calibration=x, calibration_target=y, **shared), "test"))
+    build = kt.build(model, tmp_path / "build", method=METHODS, calibration=(x, y), **shared)
+    with build.open("host") as host, build.open(board) as device:
+        every, start = (reference, host, device), host.state()
+        for i in range(6):
+            assert len({d.train_step(x[i], int(y[i])) for d in every}) == 1
+            if i % 2:
+                for d in every:
+                    d.apply()
+        assert reference.state() == host.state() == device.state() != start
+        assert np.array_equal(device.infer(x[:4]), host.infer(x[:4])) and np.array_equal(reference.infer(x[:4])[0], host.infer(x[:4]))
+
+
 @pytest.mark.qemu
 @pytest.mark.parametrize(("target", "board"), [("cortex-m4", "mps2-an386"), ("cortex-m55", "mps3-an547")])
-def test_on_emulated_cores(target: str, board: str, tmp_path: Path, qemu: Any) -> None:
-    (tmp_path / "attention.tflite").write_bytes(writer.write(attention_model()))
-    x, y = samples(12)
-    build = kt.build(
-        kt.load(tmp_path / "attention.tflite"), tmp_path / "build", target=target, method=METHODS, optimizer=kt.SGD(lr=0.3), calibration=(x, y)
-    )
-    with build.open("host") as host, build.open(f"qemu:{board}") as device:
-        start = host.state()
-        for d in (host, device):
-            for i in range(6):
-                d.train_step(x[i], y[i])
-                d.apply()
-        assert host.state() == device.state() != start
-        assert np.array_equal(device.infer(x[:4]), host.infer(x[:4]))
+def test_a_transformer_learns_a_speaker_to_the_bits_of_the_host(target: str, board: str, data_dir: Path, tmp_path: Path, qemu: Any) -> None:
+    """The recipe of `benchmarks/sequences.py`, two updates of five recordings, and one of those that a buffer replays."""
+    speaker, model = sequences.Speaker(), kt.load(data_dir / "models" / "fsdd_tinytx_int8.tflite")
+    samples, old = speaker.draw(0)[::5], speaker.replayed(10, 0)[:2]
+    calibration = speaker.x[speaker.calibration], speaker.y[speaker.calibration]
+    shared: dict[str, Any] = {"accumulate": 5, "calibration": calibration, "replay": kt.Replay(2, keep="input"), "measure": False}
+    build = kt.build(model, tmp_path / "build", method=list(sequences.ADAPTED), target=target, **shared)
+    found = []
+    for name in ("host", f"qemu:{board}"):
+        with build.open(name) as device:
+            device.remember(speaker.x[old], speaker.y[old])
+            losses, start = [device.train_step(speaker.x[i], speaker.y[i]) for i in samples[:5]], device.state()
+            device.apply()
+            losses += [device.replay_step(), *(device.train_step(speaker.x[i], speaker.y[i]) for i in samples[5:9])]
+            device.apply()
+            found.append((losses, device.state(), device.infer(speaker.x[samples[:3]]).tobytes()))
+            assert device.state() != start
+    assert found[0] == found[1]

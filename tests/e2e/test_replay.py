@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from golden.reference import loaded_tiny, samples, tiny
 
 import kilotune as kt
-from kiloc.continual import ReplayBuffer
+from kiloc.continual import STEP, ReplayBuffer, lowest, pack, unpack
+from kiloc.ir import interp
 from kilotune.devices import TrainingInterrupted
 from kilotune.devices.host import HostDevice
+from kilotune.search.prefix import after
 
 LAST: dict[str, Any] = {"method": kt.Head()}
 ALL: dict[str, Any] = {"method": [kt.LoRA(rank=2, layers="all"), kt.BiasOnly()]}
@@ -21,6 +24,9 @@ CASES: dict[str, tuple[dict[str, Any], kt.Replay]] = {
     "reservoir of latents": (LAST, kt.Replay(7)),
     "balanced latents": (LAST | {"seed": 3}, kt.Replay(7, policy="class_balanced")),
     "inputs of a frozen front": (LAST, kt.Replay(5, keep="input")),
+    "latents of four bits": (LAST | {"seed": 5}, kt.Replay(9, bits=4)),
+    "inputs of four bits": (ALL | {"slice_instructions": 500}, kt.Replay(8, policy="class_balanced", bits=4)),
+    "inputs of four bits in the arena": (ALL | {"buffers": "arena"}, kt.Replay(8, bits=4)),
     "nothing frozen": (ALL, kt.Replay(6, policy="class_balanced")),
     "inputs in the arena": (ALL | {"buffers": "arena"}, kt.Replay(6)),
     "latents behind inputs in the arena": (LAST | {"buffers": "arena"}, kt.Replay(6)),
@@ -67,14 +73,22 @@ def _replayed(device: kt.Device, turn: int) -> float:
     return loss
 
 
-@pytest.mark.parametrize("name", CASES)
+def _as_kept(build: kt.Build, x: Any) -> Any:
+    """Inputs as the buffer gives them back."""
+    if build.report["replay"]["bits"] == 8:
+        return x
+    least = lowest(tiny().type("input").zero_point)
+    return np.stack([unpack(pack(sample, least), len(sample), least) for sample in x])
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "latents of four bits"])
 def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt.Build]) -> None:
     """The labels and the number of every entry after each of 40 samples, and a step on a drawn entry as one on its sample."""
     build, replay = build_of(name), CASES[name][1]
     y, labelled = _targets(build), build.manifest["targets"] == "labels"
     classes = build.manifest["classes"] if replay.policy == "class_balanced" else 0
     expected = ReplayBuffer(replay.samples, classes, CASES[name][0].get("seed", 0))
-    kept: dict[int, int] = {}
+    kept, given = dict[int, int](), _as_kept(build, X)
     with build.open() as device:
         fresh = device.state()
         for i in range(len(X)):
@@ -91,11 +105,14 @@ def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt
             loss, after = _replayed(device, turn), bytearray(device.state())
             device.set_state(bytes(before))
             whole = bytes(after)
-            assert device.train_step(X[row], y[row]) == loss
+            assert device.train_step(given[row], y[row]) == loss
             changed = bytearray(device.state())
             assert before != changed
-            for changing in (after, changed):  # and what is staged of an entry in slow memory is no result
+            for changing in (after, changed):  # and what is staged of an entry in slow memory, or in four bits, is no result
                 changing[at : at + size] = bytes(size)
+                if "replay_unpacked" in build.manifest["replay"]["at"]:
+                    entry = build.manifest["replay"]["at"]["replay_unpacked"]
+                    changing[entry : entry + X[0].size] = bytes(X[0].size)
                 if replay.memory == "slow" and "replay_entries" in build.manifest["replay"]["at"]:
                     entry = build.manifest["replay"]["at"]["replay_entries"]
                     changing[entry : entry + build.manifest["replay"]["entry_bytes"]] = bytes(build.manifest["replay"]["entry_bytes"])
@@ -106,6 +123,36 @@ def test_keeps_and_draws_what_numpy_says(name: str, build_of: Callable[[str], kt
             device.replay_step()
 
 
+def test_latents_of_four_bits(model: kt.Model, build_of: Callable[[str], kt.Build], tmp_path: Path) -> None:
+    """Entries are what NumPy packs of the frozen layers' results; a replayed step is one of the model behind them on what it unpacks."""
+    build = build_of("latents of four bits")
+    cut = build.report["replay"]["values"][0]
+    latents = interp.run(model.graph, {model.graph.inputs[0]: X})[cut]
+    least = lowest(model.graph.type(cut).zero_point)
+    rest = replace(model, graph=after(model.graph, cut))
+    alone = kt.build(rest, tmp_path / "rest", measure=False, calibration=latents, **CASES["latents of four bits"][0])
+    with build.open() as device, alone.open() as other:
+        device.remember(X[:9], LABELS[:9])
+        entries = device.replay_buffer().entries
+        assert entries.tolist() == [pack(sample, least).tolist() for sample in latents[:9]]
+        order = ReplayBuffer(9, seed=5, labels=[0] * 9)
+        for _ in range(4):
+            row = order.draw() or 0
+            loss = other.train_step(unpack(entries[row], latents[row].size, least), int(LABELS[row]))
+            assert device.replay_step() == loss
+
+
+def test_four_bits_keep_zero_and_are_off_by_half_a_step() -> None:
+    codes = np.arange(-128, 128, dtype=np.int8)
+    for zero in (-128, -1, 0, 5, 127):
+        least = lowest(zero)
+        back = unpack(pack(codes, least), 256, least)
+        assert zero in back[codes == zero]
+        top = least + 15 * STEP
+        assert np.abs(back.astype(int) - np.clip(codes, least, top)).max() == STEP // 2
+    assert pack(codes[:3], -128).tolist() == [0, 0]
+
+
 def test_what_the_report_says(build_of: Callable[[str], kt.Build]) -> None:
     """Bytes of the buffer count in the state, and in no adapter; of a model of which all is trained the input is kept."""
     for name, (options, replay) in CASES.items():
@@ -114,11 +161,11 @@ def test_what_the_report_says(build_of: Callable[[str], kt.Build]) -> None:
         assert said["total"] == kinds["replay"] >= replay.samples * (said["entry"] * (replay.memory == "state") + said["target"])
         assert (said["skipped_macs"] > 0) == (options["method"] is LAST["method"] and replay.keep == "latent"), name
         assert said["slow"] == (replay.samples * (-(-said["entry"] // 4) * 4 + 4) if replay.memory == "slow" else 0)
-        assert said["entry"] == said["input"] or said["skipped_macs"] > 0
+        assert said["entry"] == said["input"] * said["bits"] // 8 or said["skipped_macs"] > 0
         assert "replay" in build_of(name).report_text()
 
 
-@pytest.mark.parametrize("name", ["balanced latents", "inputs in the arena", "latents in slow memory"])
+@pytest.mark.parametrize("name", ["balanced latents", "inputs of four bits in the arena", "latents in slow memory"])
 def test_boards_keep_and_draw_the_same(name: str, build_of: Callable[[str], kt.Build], qemu: str) -> None:
     states = []
     for where in ("host", "qemu:mps2-an386"):
@@ -208,6 +255,10 @@ def test_what_is_refused(model: kt.Model, build_of: Callable[[str], kt.Build], t
     for name in ("policy", "keep", "memory"):
         with pytest.raises(kt.CompileError, match="unknown"):
             kt.Replay(3, **{name: "newest"})
+    with pytest.raises(kt.CompileError, match="unknown"):
+        kt.Replay(3, bits=5)
+    with pytest.raises(kt.CompileError, match="slow memory"):
+        kt.Replay(3, memory="slow", bits=4)
     refused: list[tuple[dict[str, Any], str]] = [
         ({"replay": kt.Replay(5)}, "nothing is trained"),
         (LAST | {"replay": 60}, "is no kt.Replay"),

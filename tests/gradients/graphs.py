@@ -100,14 +100,14 @@ def several_labels() -> Graph:
     return m.finish(m.op(y, "column", Reshape((1, 4, 1)), (1, 4, 1)))
 
 
-def residual() -> Graph:
-    """Two forks, adds of unequal scales, a shortcut convolution, global pooling."""
+def residual(kernel: int = 1) -> Graph:
+    """Two forks, adds of unequal scales, a shortcut convolution beside one of a stride and one of a kernel, global pooling."""
     m = Maker("residual", (1, 8, 8, 3), 11)
     x = m.conv("input", "first", 6, Window((3, 3), (1, 1), (1, 1, 1, 1)), "relu")
     y = m.conv(x, "second", 6, Window((3, 3), (1, 1), (1, 1, 1, 1)))
     x = m.op(y, "sum", Add("relu"), m.type(y).shape, m.type(y).scale * 1.3, -128, other=x)
     y = m.conv(x, "third", 10, Window((3, 3), (2, 2), (0, 0, 1, 1)), "relu")
-    y = m.conv(y, "fourth", 10, Window((1, 1)))
+    y = m.conv(y, "fourth", 10, Window((kernel, kernel), (1, 1), (kernel // 2,) * 4))
     z = m.conv(x, "shortcut", 10, Window((1, 1), (2, 2)))
     x = m.op(y, "join", Add(), m.type(y).shape, (m.type(y).scale + m.type(z).scale) * 0.6, 2, other=z)
     x = m.op(x, "pool", AveragePool2D(Window((4, 4), (4, 4))), (1, 1, 1, 10))

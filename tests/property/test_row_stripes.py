@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gradients.graphs import residual
 
 from kiloc import lowering
 from kiloc.ir import interp
@@ -20,6 +23,9 @@ from kiloc.plan.row_stripes import _regions
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits" / "digits.tflite"
 METHODS: dict[str, tuple[Method, ...]] = {"biases": (BiasOnly(),), "LoRA": (LoRA(rank=2, layers="all"), BiasOnly())}
+GRAPHS: dict[str, Callable[[], Graph]] = {"digits": lambda: load(DIGITS), "shortcut": lambda: residual(kernel=3)}
+"""The shortcut reads every second row: in the last stripe fewer than the layers beside it have had computed."""
+CASES = [*product(("digits",), METHODS, (1, 2)), ("shortcut", "LoRA", 1)]
 CHECKED = 12
 """Parts whose bits are compared, spread over all that there are."""
 
@@ -31,10 +37,9 @@ def state_after(part: Graph, whole: Graph, x: np.ndarray) -> dict[str, bytes]:
     return {k: v.tobytes() for k, v in state.items()}
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("method", METHODS)
-def test_every_part_keeps_the_bits(method: str, accumulate: int) -> None:
-    graph = load(DIGITS)
+@pytest.mark.parametrize(("network", "method", "accumulate"), CASES)
+def test_every_part_keeps_the_bits(network: str, method: str, accumulate: int) -> None:
+    graph = GRAPHS[network]()
     x = np.random.default_rng(1).integers(-128, 128, (4, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
     compiled = compile_graph(graph, Options(methods=METHODS[method], optimizer=SGD(lr=0.5), calibration=x, accumulate=accumulate), "0")
     assert compiled.train is not None

@@ -2,6 +2,7 @@
 
 from .new_classes import NewClassPlan, new_class, plan_new_classes
 from .replay import (
+    BITS,
     COUNTS,
     DRAWN,
     ENTRIES,
@@ -11,15 +12,21 @@ from .replay import (
     MEMORIES,
     OFFERED,
     POLICIES,
+    STEP,
     WORD,
+    Packed,
     Replay,
     ReplayBuffer,
     ReplayPlan,
+    lowest,
     offsets,
+    pack,
     plan_replay,
+    unpack,
 )
 
 __all__ = [
+    "BITS",
     "COUNTS",
     "DRAWN",
     "ENTRIES",
@@ -29,13 +36,18 @@ __all__ = [
     "MEMORIES",
     "OFFERED",
     "POLICIES",
+    "STEP",
     "WORD",
     "NewClassPlan",
+    "Packed",
     "Replay",
     "ReplayBuffer",
     "ReplayPlan",
+    "lowest",
     "new_class",
     "offsets",
+    "pack",
     "plan_new_classes",
     "plan_replay",
+    "unpack",
 ]

@@ -3,11 +3,12 @@
 An entry is what a training step has in memory where its frozen front ends (the latent: the int8 input of the first layer that trains), with
 the sample's target. The front runs once for each sample that is kept; a replayed step begins behind it. Which samples stay and which are drawn
 is integer arithmetic on counters and a counter-based generator (`kt/random.h`), so that it is the same on every device; `ReplayBuffer` is the
-meaning of runtime/src/core/replay.c in NumPy.
+meaning of runtime/src/core/replay.c in NumPy. With bits=4 two int8 values take a byte, so that twice as many samples fit: `pack`, `unpack`.
 
 Sources: Pellegrini et al., "Latent Replay for Real-Time Continual Learning" (2020); the reservoir is Vitter's algorithm R, "Random Sampling with
 a Reservoir" (1985); balancing by class follows Chrysakis and Moens, "Online Continual Learning from Imbalanced Data" (2020), without their
-distinction of classes that were once the largest.
+distinction of classes that were once the largest. Fewer bits for what is replayed: Ravaglia et al., "A TinyML Platform for On-Device Continual
+Learning with Quantized Latent Replays" (2021).
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from .. import numerics as nm
 from ..errors import CompileError
 from ..ir.graph import REPLAY, Graph, Value
 from ..ir.types import ELEMENT_BYTES, TensorType
+from ..ops.model.embedding import tokens_of
 
 POLICIES: Final = ("reservoir", "class_balanced")
 KEEPS: Final = ("latent", "input")
 MEMORIES: Final = ("state", "slow")
+BITS: Final = (8, 4)
 WORD: Final = 4
 """Bytes that transfers of slow memory begin at multiples of, and of the checksum behind an entry there."""
 LABELS: Final = ("label", "target")
@@ -45,6 +48,9 @@ COUNTS = "replay_counts"
 LABEL_BYTES = "replay_labels"
 TARGETS = "replay_targets"
 ENTRIES = "replay_entries"
+UNPACKED = "replay_unpacked"
+STEP: Final = 16
+"""Between two values that four bits tell apart."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,15 @@ class Replay:
     equally many of each class, and within a class each with the same probability. keep: what of a sample is kept: "latent", what the frozen
     layers in front make of it, so that they are skipped in replay; or "input", the model's input, which is less where a latent is larger.
     memory: where that lies: "state", or "slow", what the program provides beside the arena through `kt/port.h`, such as external RAM or flash;
-    counters and targets stay in the state, and one entry where the trained layers read the model's input.
+    counters and targets stay in the state, and one entry where the trained layers read the model's input. bits: of each int8 value that is kept:
+    8, or 4, the nearest of 16 values, of which one stands for 0: half the bytes, so that in the same memory twice as many samples are kept.
     """
 
     samples: int
     policy: str = "reservoir"
     keep: str = "latent"
     memory: str = "state"
+    bits: int = 8
 
     def __post_init__(self) -> None:
         if isinstance(self.samples, bool) or not isinstance(self.samples, int | np.integer) or not 1 <= self.samples <= MOST_SAMPLES:
@@ -69,17 +77,36 @@ class Replay:
         for name, value, known in (("policy", self.policy, POLICIES), ("keep", self.keep, KEEPS), ("memory", self.memory, MEMORIES)):
             if value not in known:
                 raise CompileError(f"Replay({name}={value!r})", f"is unknown: a buffer knows {' and '.join(known)}", f'{name}="{known[0]}"')
+        if self.bits not in BITS or isinstance(self.bits, bool | float):
+            raise CompileError(f"Replay(bits={self.bits!r})", "is unknown: a value of an entry has 8 bits or 4", "bits=8")
+        if self.bits == 4 and self.memory == "slow":
+            what = "halves what the state holds, and entries in slow memory are none of it"
+            raise CompileError('Replay(bits=4, memory="slow")', what, 'bits=8, or memory="state"')
 
     def describe(self) -> str:
         """One line for reports."""
-        return f"replay of {self.samples} {self.keep}s, {self.policy}{', in slow memory' if self.memory == 'slow' else ''}"
+        bits = f" of {self.bits} bits" if self.bits != 8 else ""
+        return f"replay of {self.samples} {self.keep}s{bits}, {self.policy}{', in slow memory' if self.memory == 'slow' else ''}"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A part of an entry in four bits a value. values: how many; lowest: what the least of the 16 stands for.
+
+    at: of a part that the trained layers read in the caller's buffer, where it lies once it is unpacked, in bytes; None for others.
+    """
+
+    values: int
+    lowest: int
+    at: int | None
 
 
 @dataclass(frozen=True)
 class ReplayPlan:
     """Where the parts of an entry lie. parts: value -> (offset in the entry, bytes); entry: bytes of one, a multiple of the widest element.
 
-    staged: of entries in slow memory, whether trained layers read one of its parts in the caller's buffer, so that the state holds one entry.
+    packed: those in four bits a value. staged: of entries in slow memory, whether trained layers read one of its parts in the caller's buffer, so
+    that the state holds one entry.
     """
 
     options: Replay
@@ -90,6 +117,12 @@ class ReplayPlan:
     target_values: int
     seed: int
     staged: bool = False
+    packed: dict[str, Packed] = field(default_factory=dict)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Of an entry's parts that are unpacked in the state, because the trained layers read them in the caller's buffer."""
+        return sum(p.values for p in self.packed.values() if p.at is not None)
 
     @property
     def slow(self) -> bool:
@@ -128,6 +161,8 @@ class ReplayPlan:
         if self.target_values:
             found.append(_value(TARGETS, (samples * self.target_values,), "float32"))
         dtype = {1: "int8", 2: "int16", 4: "int32"}[self.width]
+        if self.unpacked_bytes:
+            found.append(_value(UNPACKED, (self.unpacked_bytes,), "int8"))
         held = samples if not self.slow else int(self.staged)
         return [*found, _value(ENTRIES, (held * self.entry // self.width,), dtype)] if held else found
 
@@ -146,15 +181,49 @@ def plan_replay(options: Replay, graph: Graph, values: Sequence[str], seed: int,
     if graph.streams():
         what = "keeps a state from call to call, which a sample out of its order does not fit"
         raise CompileError(graph.origin, what, "train it without replay")
+    packed = _packed(graph, values, caller) if options.bits == 4 else {}
     parts, at, width = dict[str, tuple[int, int]](), 0, 1
     for name in values:
         t = graph.type(name)
         element = ELEMENT_BYTES[t.dtype] if options.memory == "state" else WORD
         at, width = -(-at // element) * element, max(width, element)
-        parts[name] = (at, t.bytes)
-        at += t.bytes
+        parts[name] = (at, -(-packed[name].values // 2) if name in packed else t.bytes)
+        at += parts[name][1]
     staged = options.memory == "slow" and any(name in caller for name in values)
-    return ReplayPlan(options, parts, -(-at // width) * width, width, classes, targets, seed, staged)
+    return ReplayPlan(options, parts, -(-at // width) * width, width, classes, targets, seed, staged, packed)
+
+
+def _packed(graph: Graph, values: Sequence[str], caller: Container[str]) -> dict[str, Packed]:
+    """The parts of an entry that take four bits a value: int8 values that stand for numbers. Raises CompileError where there are none."""
+    found, at = dict[str, Packed](), 0
+    tokens = tokens_of(graph)
+    for name in values:
+        t = graph.type(name)
+        if t.dtype == "int8" and t.quantization is not None and name not in tokens:
+            found[name] = Packed(t.size, lowest(t.zero_point), at if name in caller else None)
+            at += t.size if name in caller else 0
+    if not found:
+        what = f"no value of an entry is of int8 and stands for a number: {', '.join(values)}"
+        raise CompileError("Replay(bits=4)", what, "bits=8")
+    return found
+
+
+def lowest(zero_point: int) -> int:
+    """The least of the 16 codes that four bits tell apart, STEP from each other: so that the zero point is one of them."""
+    return -128 + (zero_point + 128) % STEP
+
+
+def pack(values: NDArray[np.int8], least: int) -> NDArray[np.uint8]:
+    """Two values a byte, the first in its lower half; each the number of the nearest code from `least` up. values: [N]."""
+    numbers = np.clip(values.astype(np.int32) - least + STEP // 2 >> 4, 0, 15).astype(np.uint8)
+    pairs = np.append(numbers, np.zeros(len(numbers) % 2, np.uint8)).reshape(-1, 2)
+    return np.asarray(pairs[:, 0] | pairs[:, 1] << 4, np.uint8)
+
+
+def unpack(packed: NDArray[np.uint8], count: int, least: int) -> NDArray[np.int8]:
+    """The codes that they stand for [count]."""
+    numbers = np.stack([packed & 15, packed >> 4], 1).reshape(-1)[:count]
+    return (numbers.astype(np.int32) * STEP + least).astype(np.int8)
 
 
 def _value(name: str, shape: tuple[int, ...], dtype: str) -> Value:

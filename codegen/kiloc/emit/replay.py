@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..continual import WORD, ReplayPlan
+from ..continual import WORD, Packed, ReplayPlan
 from ..errors import CompileError
 from ..ir.graph import Node, Value
 from ..passes.frozen_front import front_length, handed_on, input_of
@@ -18,7 +18,7 @@ class CReplayPart:
     """A value of an entry, `bytes` at `at`.
 
     input: the name of the model's input that it is, or "". caller: whether that lies in the caller's buffer; else the value lies in the arena at
-    `offset`.
+    `offset`. packed: how its values are four bits each, None where they are kept as they are.
     """
 
     at: int
@@ -27,6 +27,7 @@ class CReplayPart:
     input: str
     caller: bool
     offset: int
+    packed: Packed | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def c_replay(replay: ReplayPlan, train: Slice, writer: FunctionWriter, inputs: l
     names = {value.name: name for name, value in inputs}
     read = {input_of(kernels, value) for node in front for value in node.inputs.values() if value in caller}
     parts = [
-        CReplayPart(at, size, CTYPES[kernels.type(name).dtype], names.get(name, ""), name in caller, train.plan.offsets.get(name, 0))
+        CReplayPart(
+            at, size, CTYPES[kernels.type(name).dtype], names.get(name, ""), name in caller, train.plan.offsets.get(name, 0), replay.packed.get(name)
+        )
         for name, (at, size) in replay.parts.items()
     ]
     return CReplay(replay, writer.function, tuple(name for value, name in names.items() if value in read), tuple(parts), -(-slow_at // WORD) * WORD)

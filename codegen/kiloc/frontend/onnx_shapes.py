@@ -86,6 +86,14 @@ def _identity(v: Values, op: Operator) -> AnyValue:
     return v.value(op.input(0), op.where)
 
 
+def _dropout(v: Values, op: Operator) -> AnyValue:
+    """What it does in inference, where it drops nothing. A file that was exported in training mode asks for more than is meant."""
+    training = v.value(op.input(2), op.where) if op.input(2) else None
+    if training is not None and not (isinstance(training, Constant) and not np.any(training.data)):
+        v.b.notes.append(f"{op.where}: is in training mode and left out, as in inference: its results would be random")
+    return _identity(v, op)
+
+
 def _shape(v: Values, op: Operator) -> AnyValue:
     shape = _shape_of(v, op)
     return Constant(op.outputs[0], np.array(shape[op.int_of("start") : op.int_of("end", len(shape))], np.int64))
@@ -102,7 +110,7 @@ SHAPE_OPERATORS: dict[str, Handler] = {
     "Unsqueeze": _unsqueeze,
     "Transpose": _transpose,
     "Identity": _identity,
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "Shape": _shape,
     "Size": _size,
 }

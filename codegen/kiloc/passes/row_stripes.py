@@ -57,8 +57,11 @@ def _one_sweep(part: Graph, names: Collection[str], count: int, least: int) -> G
     order = region.order()
     if order is None or not region.possible():
         return None
+    plan = region.plan()
+    if plan is None:
+        return None
     before, after = order
-    nodes = [*before, *region.clears(), *region.stripes(), *region.ends(), *after]
+    nodes = [*before, *region.clears(), *region.stripes(plan), *region.ends(), *after]
     return part.with_values((*region.values.values(), ZERO)).with_nodes(nodes)
 
 
@@ -136,9 +139,9 @@ class _Region:
         return list(pairwise(edges))[k]
 
     # -- one stripe -------------------------------------------------------------------------------------
-    def plan(self) -> list[dict[str, _Part]]:
-        """Of each stripe, what its nodes compute."""
-        found, reached = list[dict[str, _Part]](), dict[str, int]()
+    def plan(self) -> list[dict[str, _Part]] | None:
+        """Of each stripe, what its nodes compute; None where a stripe needs rows that the one before has let go."""
+        found, reached, held = list[dict[str, _Part]](), dict[str, int](), dict[str, int]()
         for k in range(self.count):
             wanted: dict[str, Rows] = {v: self.bounds(self.made[v].name, k) for v in self.results}
             parts: dict[str, _Part] = {}
@@ -149,8 +152,13 @@ class _Region:
                 rows = node.op.least_rows(self.types[node.name], rows)
                 fresh = rows
                 if node.outputs and not node.op.folds and self.types[node.name].results and node.op.macs(self.types[node.name]):
-                    fresh = max(rows[0], reached.get(node.name, 0)), rows[1]
-                    reached[node.name] = max(rows[1], reached.get(node.name, 0))
+                    end = reached.get(node.name, 0)
+                    # What is computed is kept, though this stripe may read less of it: of a shortcut with a stride, every second row.
+                    rows = rows[0], max(rows[1], end)
+                    fresh = max(rows[0], end), rows[1]
+                    if rows[0] < held.get(node.name, 0):
+                        return None
+                    reached[node.name], held[node.name] = rows[1], rows[0]
                 if fresh[0] >= fresh[1]:
                     parts[node.name] = _Part(rows, fresh, None)
                     continue
@@ -164,9 +172,8 @@ class _Region:
             found.append(parts)
         return found
 
-    def stripes(self) -> Iterator[Node]:
+    def stripes(self, plan: Sequence[dict[str, _Part]]) -> Iterator[Node]:
         """The nodes of all stripes."""
-        plan = self.plan()
         for k, parts in enumerate(plan):
             self.rows = {v: parts[n.name].rows for v, n in self.made.items() if n.name in parts}
             self.views = {}

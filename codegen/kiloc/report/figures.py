@@ -203,6 +203,7 @@ def _replay(c: Compilation) -> dict[str, Any] | None:
         "samples": plan.options.samples,
         "policy": plan.options.policy,
         "keep": plan.options.keep,
+        "bits": plan.options.bits,
         "values": list(plan.parts),
         "entry": plan.entry,
         "target": plan.label_bytes,

@@ -145,6 +145,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "replay.samples": Key("count", "entries of the buffer"),
     "replay.policy": Key("text", '"reservoir" or "class_balanced": which of the samples offered stay'),
     "replay.keep": Key("text", '"latent", what the frozen layers hand on, or "input"'),
+    "replay.bits": Key("count", "bits of an int8 value that is kept: 8, or 4"),
     "replay.values[]": Key("text", "a value that an entry holds"),
     **_sized("replay", {
         "entry": "these values of one sample",

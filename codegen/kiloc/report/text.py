@@ -77,10 +77,11 @@ def _adapters(adapters: dict[str, Any]) -> list[str]:
 
 def _replay(replay: dict[str, Any]) -> list[str]:
     """What the replay buffer takes, and what its steps leave out."""
-    smaller = f'; an input has {replay["input"]:,} (keep="input")' if replay["input"] < replay["entry"] else ""
+    smaller = f'; an input has {replay["input"]:,} (keep="input")' if replay["input"] * replay["bits"] // 8 < replay["entry"] else ""
+    bits = f" in {replay['bits']} bits a value," if replay["bits"] != 8 else ""
     in_slow = f", {replay['slow']:,} of slow memory" if replay["slow"] else ""
     return [
-        f"{'replay':<{WIDTH}}{replay['samples']} {replay['keep']}s of {replay['entry']:,} + {replay['target']} bytes, {replay['policy']}:"
+        f"{'replay':<{WIDTH}}{replay['samples']} {replay['keep']}s{bits} of {replay['entry']:,} + {replay['target']} bytes, {replay['policy']}:"
         f" {replay['total']:,} bytes of state{in_slow}{smaller}",
         f"{'':<{WIDTH}}a replayed step leaves out {replay['skipped_macs']:,} MACs of the forward pass",
     ]

@@ -29,7 +29,7 @@ class ReplayContent:
     """What a buffer holds.
 
     offered: samples so far; drawn: replayed steps so far. labels [held]: classes of the entries, None where targets are no class numbers.
-    entries [held, bytes]: what is kept of each sample; [held, 0] where that lies in slow memory.
+    entries [held, bytes]: what is kept of each sample, two values a byte with bits=4; [held, 0] where that lies in slow memory.
     """
 
     held: int

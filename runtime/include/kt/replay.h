@@ -39,6 +39,13 @@ int32_t kt_replay_place(const kt_replay_params *params, int32_t *counts, uint8_t
 /* The entry to train on next, or -1: there is none. */
 int32_t kt_replay_draw(const kt_replay_params *params, int32_t *counts);
 
+/* Entries in four bits a value: of the 16 codes lowest, lowest + 16, ... the number of the nearest, the higher of two. Value 2i is in the
+ * lower half of byte i; an odd one at the end leaves the upper half 0. lowest: in [-128, -113]. */
+void kt_replay_pack4(const int8_t *values, int32_t count, int32_t lowest, uint8_t *packed);
+
+/* The codes that they stand for. */
+void kt_replay_unpack4(const uint8_t *packed, int32_t count, int32_t lowest, int8_t *values);
+
 #ifdef __cplusplus
 }
 #endif

@@ -88,6 +88,32 @@ int32_t kt_replay_place(const kt_replay_params *params, int32_t *counts, uint8_t
     return entry;
 }
 
+/* The number of the code that is nearest to a value. */
+static uint8_t numbered4(int32_t value, int32_t lowest)
+{
+    const int32_t above = value - lowest + 8;
+    return (uint8_t)(above < 0 ? 0 : above > 255 ? 15 : above >> 4);
+}
+
+void kt_replay_pack4(const int8_t *values, int32_t count, int32_t lowest, uint8_t *packed)
+{
+    int32_t i;
+    for (i = 0; i + 1 < count; i += 2) {
+        packed[i / 2] = (uint8_t)(numbered4(values[i], lowest) | numbered4(values[i + 1], lowest) << 4);
+    }
+    if (i < count) {
+        packed[i / 2] = numbered4(values[i], lowest);
+    }
+}
+
+void kt_replay_unpack4(const uint8_t *packed, int32_t count, int32_t lowest, int8_t *values)
+{
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        values[i] = (int8_t)(lowest + 16 * (packed[i / 2] >> (i % 2 * 4) & 15));
+    }
+}
+
 int32_t kt_replay_draw(const kt_replay_params *params, int32_t *counts)
 {
     const int32_t held = kt_replay_held(params, counts);
