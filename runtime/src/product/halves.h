@@ -255,16 +255,22 @@ KT_INLINE int32_t kt_short_share(int32_t sum, int32_t multiplier, int32_t n)
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
-/* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
-KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
+/* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift), of 256 * sum: the requantisation of product.h. */
+KT_INLINE int8_t kt_requantize_scaled(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
 #if KT_DSP
     int32_t scaled;
-    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
+    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum), "r"(multiplier), "r"(addend));
     return (int8_t)__ssat(scaled >> shift, 8);
 #else
-    return kt_saturate((kt_high_product(sum, multiplier) + addend) >> shift);
+    return kt_saturate((kt_high_product(sum >> 8, multiplier) + addend) >> shift);
 #endif
+}
+
+/* The same of the sum itself. */
+KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
+{
+    return kt_requantize_scaled(sum * 256, multiplier, addend, shift);
 }
 
 #endif
