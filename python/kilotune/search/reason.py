@@ -46,7 +46,7 @@ def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candida
     else:
         lag, error = winner.lag(anchor)
         gain = f"it is better than what one would train without a search, {anchor.name}, by {-lag:.3f} ± {error:.3f}"
-        said.append(f"{gain}: were none of {len(trials) - 1} trainings better, the luckiest would look so good in {_percent(winner)} of cases")
+        said.append(f"{gain}; as one of {len(trials) - 1} trainings, {_expected(winner)}")
     alike = _within(trials, winner)
     if alike:
         shown = ", ".join(f"{t.name} ({_score(t)}, {t.candidate.bytes:,} bytes)" for t in alike[:LISTED])
@@ -58,21 +58,23 @@ def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candida
 
 
 def _luck(trials: Sequence[Trial]) -> str:
-    """Why the anchor, the first, stays: how likely what looked best is luck."""
+    """Why the anchor, the first, stays: what is to be expected of what looked best."""
     anchor, *others = trials
     ahead = [t for t in others if t.chance is not None and len(t.outcomes) == len(anchor.outcomes) and t.lag(anchor)[0] < -TOLERANCE]
     if not ahead:
         return f"no other was better by more than {TOLERANCE:g}"
-    best = min(ahead, key=lambda t: t.chance or 0.0)
+    best = max(ahead, key=lambda t: t.expected or 0.0)
     lag, error = best.lag(anchor)
     return (
-        f"the surest of the others, {best.name}, is better by {-lag:.3f} ± {error:.3f} on these samples, but were none of {len(others)} trainings "
-        f"better, the luckiest would look so good in {_percent(best)} of cases, and {CHANCE:.0%} is the limit"
+        f"the best of the others, {best.name}, is better by {-lag:.3f} ± {error:.3f} on these samples, but as one of {len(others)} trainings, "
+        f"{_expected(best)}, and it has to be more than {TOLERANCE:g}, at a chance of {CHANCE:.0%} at most"
     )
 
 
-def _percent(trial: Trial) -> str:
-    return "?" if trial.chance is None else f"{100 * trial.chance:.2g} %"
+def _expected(trial: Trial) -> str:
+    if trial.expected is None or trial.chance is None:
+        return "nothing is known of it"
+    return f"{trial.expected:.3f} are to be expected of it, and none or less at a chance of {100 * trial.chance:.2g} %"
 
 
 def _within(trials: Sequence[Trial], winner: Trial) -> list[Trial]:

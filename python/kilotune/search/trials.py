@@ -7,7 +7,7 @@ What decides is the penalty of the samples held out: the loss, in units of what 
 is wrong. The loss alone prefers confident results, the errors alone are too few to tell candidates apart.
 
 A few dozen samples cannot rank twenty candidates, and the best of many scores is the luckiest. So the choice is measured against
-an anchor, what one would train without one: another candidate has to be better by more than the noise of the difference.
+an anchor, what one would train without a search: another candidate has to be better by what all of them together let expect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from ..building import build
 from ..devices import Device
 from ..model import Model
 from .candidates import Candidate
-from .noise import chances
+from .noise import beliefs
 from .prefix import after, before, last_cut
 from .setting import Data, Setting
 
@@ -54,8 +54,8 @@ CAUTION = 1.0
 """Standard errors by which one candidate has to be better than another, beyond a"""
 TOLERANCE = 0.01
 """difference of penalty that means nothing: where every candidate is right, the least of the tiny losses says little."""
-CHANCE = 0.05
-"""Of giving the anchor up for luck: with no set and rate better than it, so often the best of all would look as good as one that is taken."""
+CHANCE = 0.1
+"""Of one that is taken being no better than the anchor, at most, by what the race says of all of them."""
 Tick = Callable[[int], None]
 Part = tuple[int, int, int]
 """(round, fold, number of folds)"""
@@ -84,13 +84,15 @@ class Outcome:
 class Trial:
     """A candidate with a learning rate, and its outcomes. anchor: what the others are measured against.
 
-    chance: that the best of a race looks as much better than the anchor as this one where none is, None before the race has ended.
+    expected, chance: how much smaller its penalty is than the anchor's, and the chance that it is no smaller, by what the race says of all trials;
+    None before it has ended.
     """
 
     candidate: Candidate
     lr: float
     outcomes: dict[Part, Outcome] = field(default_factory=dict)
     anchor: bool = False
+    expected: float | None = None
     chance: float | None = None
 
     @property
@@ -328,12 +330,13 @@ def race(trainer: Trainer, candidates: Sequence[Candidate], effort: Effort, tick
     tuned = [Trial(t.candidate, t.lr * rate) for t in best for rate in RATES]
     others = _to_the_end(trainer, anchor, [anchor, *tuned], effort, tick)
     every = _ranked([*trials, *(t for t in others if t is not anchor)], anchor)
-    winner = _undominated([t for t in _surely_better(every, anchor) if len(t.outcomes) == len(effort.parts)] or [anchor])
+    better = [t for t in _better(every, anchor) if len(t.outcomes) == len(effort.parts)]
+    winner = max(better, key=lambda t: t.expected or 0.0, default=anchor)
     return [winner, *(t for t in every if t is not winner)]
 
 
-def _surely_better(trials: Sequence[Trial], anchor: Trial) -> list[Trial]:
-    """Those that are better than the anchor by more than luck among so many explains, in their order; notes the chance of each.
+def _better(trials: Sequence[Trial], anchor: Trial) -> list[Trial]:
+    """Those that are to be expected to be better than the anchor, in their order; notes what is to be expected of each.
 
     Those that were given up count among the many: which ones they are was decided by the same samples.
     """
@@ -341,19 +344,12 @@ def _surely_better(trials: Sequence[Trial], anchor: Trial) -> list[Trial]:
     if not others:
         return []
     samples = 1 + max(int(o.rows.max()) for o in anchor.outcomes.values())
-    for trial, chance in zip(others, chances([t.gains(anchor, samples) for t in others]), strict=True):
-        trial.chance = float(chance)
-    return [t for t in others if t.chance is not None and t.chance <= CHANCE and t.lag(anchor)[0] < -TOLERANCE]
-
-
-def _undominated(trials: Sequence[Trial]) -> Trial:
-    """The first, or one that is ahead of it beyond noise, and that no other is: the anchor is not what all are compared by best."""
-    winner, seen = trials[0], list[Trial]()
-    while winner not in seen:
-        seen.append(winner)
-        better = [t for t in trials if _surplus(t, winner) < 0]
-        winner = min(better, key=partial(_surplus, than=winner), default=winner)
-    return winner
+    found = []
+    for trial, belief in zip(others, beliefs([t.gains(anchor, samples) for t in others]), strict=True):
+        trial.expected, trial.chance = belief.expected, belief.chance
+        if belief.chance <= CHANCE and belief.expected > TOLERANCE:
+            found.append(trial)
+    return found
 
 
 def _surplus(trial: Trial, than: Trial) -> float:
