@@ -109,8 +109,8 @@ class Builds:
         self.locks: dict[str, Lock] = {}
         self.lock = Lock()
 
-    def of(self, model: str, core: str, options: dict[str, str], make: Callable[..., kt.Build] = built) -> kt.Build:
-        name = "_".join((make.__name__, model, core, *options.values()))
+    def of(self, model: str, core: str, options: dict[str, Any], make: Callable[..., kt.Build] = built) -> kt.Build:
+        name = "_".join((make.__name__, model, core, *map(str, options.values())))
         with self.lock:
             lock = self.locks.setdefault(name, Lock())
         with lock:
@@ -167,10 +167,11 @@ def learned(build: kt.Build, s: Sets, rate: float, passes: int, seed: int = 0) -
         return s.judged(lambda rows: bits(device, rows))
 
 
-def on_device(model: str, rate: float, passes: int, s: Sets, builds: Builds, kept: Kept, seed: int = 0) -> Figures | None:
+def on_device(model: str, rate: float, passes: int, s: Sets, builds: Builds, kept: Kept, seed: int = 0, units: bool = False) -> Figures | None:
     """LoRA on the device, or with no pass nothing trained."""
-    what = f"{model}, INT8, {passes} passes at {rate:g}, order {seed}"
-    made: Figures | None = kept.of(what, lambda: learned(builds.of(model, "cortex-m4", {}), s, rate, passes, seed))
+    what = f"{model}{', its units' * units}, INT8, {passes} passes at {rate:g}, order {seed}"
+    options = {"units": True} if units else {}
+    made: Figures | None = kept.of(what, lambda: learned(builds.of(model, "cortex-m4", options), s, rate, passes, seed))
     return made
 
 
@@ -184,6 +185,8 @@ def in_one_pass(model: str, s: Sets, builds: Builds, kept: Kept) -> dict[str, An
     found: dict[str, Any] = {"nothing": None if nothing is None else (None, nothing), "one": one}
     if one is not None:
         found["draws"] = [of(one[0], 1, seed) for seed in DRAWS]
+    if model == "recurrent":
+        found["units"] = best({r: on_device(model, r, 1, s, builds, kept, units=True) for r in RATES[model]})
     return found
 
 
@@ -232,6 +235,7 @@ def samples_of(s: Sets, builds: Builds, rate: float) -> list[str]:
 
 # -- the page -----------------------------------------------------------------------------------------
 ACCURACY_HEADINGS = ("model", "trained", "rate", "poem, to choose the rate", "poem", "plays")
+UNITS = "the same and LoRA in the units"
 PASSED = f"the same in {PASSES} passes"
 DRAW_HEADINGS = ("model", "LoRA on the device", "LoRA in float", "difference")
 COST_HEADINGS = (
@@ -249,8 +253,9 @@ of the head, with one update for each row of 64 characters. The weights stay in 
 emulated board by one command.
 
 The base model has three blocks that look back over six characters by a causal depthwise convolution, and one of attention with four heads; a second
-one has convolutions alone, a third gated recurrent units, which LoRA is put around and whose own weights stay: gradients go through them, through
-time. Each block has a feed-forward part. Weights and activations are INT8; the residual stream, to which blocks add, has 16 bits.
+one has convolutions alone, a third gated recurrent units, which LoRA is put around: gradients go through them, through time. In one row LoRA is
+beside what the units multiply their input by, too; their recurrent weights stay. Each block has a feed-forward part. Weights and activations are
+INT8; the residual stream, to which blocks add, has 16 bits.
 """
 ABOUT_ACCURACY = """
 Bits a character, less is better. Each row of 64 characters begins without a context and has 63 predictions. "Poem" are the 40 KB near its end, of
@@ -286,7 +291,7 @@ def accuracy_rows(model: str, floats: dict[str, Entry], device: dict[str, Any]) 
     first = "nothing, in float"
     entries: list[tuple[str, Entry]] = [
         (first, floats[first]), ("nothing, INT8", device["nothing"]), *((name, floats[name]) for name in floats if name != first),
-        (f"LoRA r={RANK}, INT8, on the device", device["one"]), (PASSED, device.get("long")),
+        (f"LoRA r={RANK}, INT8, on the device", device["one"]), (UNITS, device.get("units")), (PASSED, device.get("long")),
     ]  # fmt: skip
     known = [(name, *entry) for name, entry in entries if entry is not None]
     return [[NAMES[model], name, "" if rate is None else f"{rate:g}", *(f"{b:.3f}" for b in found)] for name, rate, found in known]

@@ -23,6 +23,7 @@ from typing import Any
 import click
 import minstret
 import tinyengine_graph
+import wake_word
 from prose import wrapped
 from rich.console import Console
 
@@ -117,12 +118,16 @@ def main_source(build: kt.Build, whole: bool) -> str:
 
     inputs = "".join(f"static {t['dtype']}_t in{i}[{_size(t)}];\n" for i, t in enumerate(m["inputs"]))
     given = ", ".join(f"in{i}" for i in range(len(m["inputs"])))
-    body = call("infer", f"{name}_infer(&model, {given}, out);")
+    front = build.report.get("features") or {}
+    body = call("features", f"{name}_features(&model, samples, in0);") if front else ""
+    inputs += f"static int16_t samples[{prefix}_SAMPLES];\n" if front else ""
+    body += call("infer", f"{name}_infer(&model, {given}, out);")
     if training:
         body += call("train_step", f"{name}_train_step(&model, {given}, &target, &loss);")
         body += call("apply", f"{name}_apply(&model);")
     noise = "(int8_t)((seed = seed * 1664525u + 1013904223u) >> 24)"
     fill = "".join(f"    for (unsigned i = 0; i < sizeof in{j}; i++) ((int8_t *)in{j})[i] = {noise};\n" for j in range(len(m["inputs"])))
+    fill += f"    for (unsigned i = 0; i < sizeof samples; i++) ((int8_t *)samples)[i] = {noise};\n" if front else ""
     arena = f"{prefix}_ARENA_BYTES_{'TRAIN' if training else 'INFER'}"
     return f"""#include "rig.h"
 #include "{name}.h"
@@ -171,7 +176,8 @@ def counted(build: kt.Build, core: str, rig: Any, whole: bool, more: Sequence[st
         (folder / "main.c").write_text(main_source(build, whole))
         flags = ["-std=gnu99", "-ffp-contract=off", "-fno-common", *more, *(f"-I{build.directory / i}" for i in m["include"])]
         elf = str(folder / "model.elf")
-        sources = [str(folder / "main.c"), str(folder / "model.c"), *runtime(build, core, rig, flags)]
+        front = map(str, build.directory.glob(f"{m['name']}_features.c"))
+        sources = [str(folder / "main.c"), str(folder / "model.c"), *front, *runtime(build, core, rig, flags)]
         if rig.link(core, ["-o", elf, *flags, *sources]):
             raise click.ClickException(f"{m['name']} does not link for {core}")
         code, output, regions = rig.run(core, elf)
@@ -268,6 +274,7 @@ MET = frozenset(
         *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
         *("DS-CNN m0", "DS-CNN m3", "ResNet-8 m3", "person_detect m3", "AD autoencoder m3", "DS-CNN rv32", "ResNet-8 rv32"),
         *(f"biases {core} {what}" for core in ("m3", "rv32") for what in ("step", "inference")),
+        *("ResNet-8, --speed m4", "biases m55 step", "LoRA r=4, all m4 step", "LoRA r=4, all m55 step"),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
         *(f"{name} {core} backward" for name in BACKWARD for core in ("m4", "m7")),
@@ -339,6 +346,14 @@ def method_on(row: EveryMethod, core: str) -> tuple[EveryMethod, str, int, int, 
         infer, step = counted(build, core, counter(core), True)[:2]
         macs = build.report["macs"]
         return row, core, infer.instructions, step.instructions, macs["forward"] + macs["backward"]
+
+
+def wake_word_on(core: str) -> wake_word.Busy:
+    with tempfile.TemporaryDirectory() as name:
+        build = kt.build(load(wake_word.MODEL), Path(name) / "build", target=CORES[core], features=wake_word.FRONT_END, measure=False)
+        front, infer = counted(build, core, counter(core), True)
+        cycles = (front.cycles, infer.cycles) if front.cycles and infer.cycles else None
+        return wake_word.Busy(core, (front.instructions, infer.instructions), cycles)
 
 
 def methods_table(found: Sequence[tuple[EveryMethod, str, int, int, int]], plain: Mapping[tuple[str, str], int], lost: list[str]) -> list[str]:
@@ -440,11 +455,14 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
         first = [pool.submit(inference, *each) for each in chosen]
         second = [pool.submit(training, *each) for each in steps]
         third = [pool.submit(method_on, r, c) for r in METHODS for c in CORES if (not models or METHODS_OF in models) and (not cores or c in cores)]
+        words = [pool.submit(wake_word_on, c) for c in wake_word.BOARDS if (not models or wake_word.MODEL in models) and (not cores or c in cores)]
         inferences, trainings = [f.result() for f in first], [f.result() for f in second]
         methods = [f.result() for f in third]
+        busy = [f.result() for f in words]
     lost: list[str] = []
     plain = {(row.model, core): whole.instructions for row, core, whole, *_ in inferences if not row.speed}
-    lines = [*inference_tables(inferences, lost), *training_table(trainings, plain, lost), *methods_table(methods, plain, lost)]
+    awake = ["## Streaming wake word", "", wrapped(wake_word.ABOUT), "", *table(*wake_word.rows(busy))]
+    lines = [*inference_tables(inferences, lost), *awake, *training_table(trainings, plain, lost), *methods_table(methods, plain, lost)]
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
         write.write_text("\n".join(["# Speed", "", wrapped(ABOUT.format(date=datetime.date.today())), "", *lines]).rstrip() + "\n")

@@ -25,17 +25,19 @@ TEMPERATURE, SEED = 0.6, 3
 PROMPT = "Of "
 
 
-def dense(model: kt.Model) -> str:
-    """The layers that get LoRA: all dense ones in front of the head."""
-    return ",".join(n.name for n in model.graph.nodes if n.op.mnemonic == "fully_connected" and n.name != "head")
+def dense(model: kt.Model, units: bool = False) -> str:
+    """The layers that get LoRA: all dense ones in front of the head, and where asked for what recurrent units multiply their input by."""
+    kinds = ("fully_connected", "gru") if units else ("fully_connected",)
+    return ",".join(n.name for n in model.graph.nodes if n.op.mnemonic in kinds and n.name != "head")
 
 
-def built(folder: Path, plays: Tokens, model: Path = HERE / "base.onnx", **options: Any) -> kt.Build:
-    """A build that trains LoRA, one row of tokens an update. The gradients' shifts are chosen on the plays, not on what is learned."""
+def built(folder: Path, plays: Tokens, model: Path = HERE / "base.onnx", units: bool = False, **options: Any) -> kt.Build:
+    """A build that trains LoRA, one row of tokens an update. The gradients' shifts are chosen on the plays, not on what is learned. units: LoRA of
+    recurrent units, too."""
     loaded, rows = kt.load(model), windows(plays, CONTEXT)
     chosen: dict[str, Any] = {"target": "cortex-m4", "ram": RAM, **options}
     return kt.build(
-        loaded, folder, method=kt.LoRA(rank=RANK, layers=dense(loaded)), loss="next_token", optimizer=kt.SGD(lr=RATE),
+        loaded, folder, method=kt.LoRA(rank=RANK, layers=dense(loaded, units)), loss="next_token", optimizer=kt.SGD(lr=RATE),
         calibration=rows[:: len(rows) // CALIBRATION], **chosen,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from kilotune import boards, resources, toolchain
+from kilotune import boards, compilers, resources, toolchain
 from kilotune.devices.manifest import Manifest
 
 WARNINGS = ("-Wall", "-Wextra", "-pedantic", "-Werror")
@@ -27,11 +27,14 @@ def linked(directories: Sequence[Path], source: Path, board: str, output: Path, 
         sources += [directory / name for name in manifest.sources if not name.startswith("runtime")]
         include += [directory / folder for folder in manifest.include]
     sources += shared.values()
-    bare = (*toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections", "-T", str(b.linker_script), f"-L{common}") if b.linker_script else ()
+    given = [Path(flag[2:]) for flag in flags if flag.startswith("-I")]
     core = (*b.flags, *(toolchain.portable_flags(b.core, Manifest.load(directories[0]).target) if b.core != boards.HOST else ()))
-    command = [compiler, *core, *WARNINGS, *flags, *(f"-I{folder}" for folder in include), *map(str, sources), *bare, "-o", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{board}, {' '.join(flags)}\n{done.stderr[-3000:]}"
+    every = (*core, *WARNINGS, *(flag for flag in flags if not flag.startswith("-I")))
+    units = tuple(toolchain._Unit(path, every, (*given, *include)) for path in sources)
+    bare = (*toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections") if b.linker_script else ()
+    scripts = (b.linker_script,) if b.linker_script else ()
+    tool = compilers.tool_of((compiler,), compiler)
+    toolchain._build(toolchain._Program(tool, units, (*every, *bare), "", scripts, (common,)), f"{board}, {' '.join(flags)}", output)
     return output
 
 

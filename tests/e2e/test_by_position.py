@@ -153,7 +153,7 @@ def test_bits_are_those_of_whole_sequences(target: str) -> None:
     assert narrow.context.state_bytes == c.context.state_bytes
 
 
-LAYERS = "q,v,mix_c,mix_g"
+LAYERS = "q,v,mix_c,mix_g,gru"
 METHODS = [kt.LoRA(rank=2, layers=LAYERS), kt.BiasOnly(layers="mix_a,head")]
 
 
@@ -167,7 +167,11 @@ def test_devices_go_on_with_what_was_trained(tmp_path: Path, qemu: Any) -> None:
     with trainer.open("host") as device:
         for row in x:
             device.train_step(row)
-        expected, adapter = np.asarray(device.infer(x[:2], progress=False)), device.export_adapter()
+        expected, adapter, trained = np.asarray(device.infer(x[:2], progress=False)), device.export_adapter(), device.state()
+    with trainer.open("qemu:mps2-an386") as device:
+        for row in x:
+            device.train_step(row)
+        assert device.state() == trained
     follower = kt.build(loaded, tmp_path / "follower", train=False, by_position=True, **{k: v for k, v in common.items() if k != "loss"})
     assert follower.manifest["base_hash"] == trainer.manifest["base_hash"]
     states = []

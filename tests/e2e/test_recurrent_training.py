@@ -31,7 +31,7 @@ from kiloc.ops.model.fully_connected import FullyConnected
 from kiloc.ops.model.lstm import Lstm
 from kiloc.ops.model.reshape import Reshape
 from kiloc.options import Options
-from kiloc.passes import with_whole_sequences
+from kiloc.passes import merge, with_whole_sequences
 from kiloc.peft import Method
 
 STEPS, INPUTS, WIDTH, UNITS, CLASSES = 9, 7, 6, 5, 4
@@ -161,18 +161,27 @@ def test_a_budget_keeps_fewer_cells(tmp_path: Path) -> None:
 
 
 def test_a_budget_keeps_fewer_states_of_a_gru() -> None:
+    """Its biases and LoRA beside the weights of its input train to the same bits; merged into weights they compute nearly the same."""
     m = Maker("gru", (1, 6, 5, 2), 13)
     x, other = (m.conv("input", branch, 4, Window((3, 3), (1, 1), (1, 1, 1, 1))) for branch in ("left", "right"))
     graph = m.finish(m.dense(gru.trained(m, x, other, steps=60), "logits", CLASSES))
     inputs, found = np.random.default_rng(2).integers(-128, 128, (6, 6, 5, 2)).astype(np.int8), list[Any]()
     for less in (0, 300):
         ram = found[0].c.train.plan.arena_bytes + found[0].c.context.state_bytes - less if less else None
-        found.append(Reference(pipeline.compile_graph(graph, Options(methods=(kt.BiasOnly(),), optimizer=kt.SGD(lr=0.1), ram=ram), "")))
+        found.append(
+            Reference(
+                pipeline.compile_graph(graph, Options(methods=(kt.BiasOnly(), kt.LoRA(rank=2, layers="gru")), optimizer=kt.SGD(lr=0.1), ram=ram), "")
+            )
+        )
         for sample in inputs:
             found[-1].train_step(sample, 1)
             found[-1].apply()
     every = [n.op.every for f in found for n in f.c.train.graph.nodes if isinstance(n.op, GruGradient)]
     assert found[0].state() == found[1].state() and every[0] == 0 < every[1] < 60
+    whole = found[0].c.infer.graph
+    assert np.any(found[0].values["gru.lora_b"])
+    apart = interp.infer(merge(whole, found[0].values), inputs)[0].astype(int) - found[0].infer(inputs)[0]
+    assert np.abs(apart).mean() < 1 and np.any(found[0].infer(inputs)[0] != interp.infer(graph, inputs)[0])
 
 
 def test_every_call_is_a_sequence_of_its_own(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def make_toy(folder: Path, **changes: Any) -> Path:
     """A build directory with the hand-written model; changes go into its manifest."""
     shutil.copytree(Path(__file__).parent / "fake_model", folder)
     headers = [f"include/kt/{name}.h" for name in ("model", "adapter", "adapter_pool", "adapter_slots")]
-    for name in (*headers, *(f"src/core/{name}.c" for name in ("adapter", "adapter_pool", "adapter_slots"))):
+    sources = [f"src/core/{name}" for name in ("adapter.c", "adapter_pool.c", "adapter_slots.c", "little_endian.h")]
+    for name in (*headers, *sources):
         (folder / "runtime" / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(resources.runtime() / name, folder / "runtime" / name)
     path = folder / "manifest.json"

@@ -281,7 +281,7 @@ def _steps(graph: Graph, node: Node, arrays: Arrays) -> Any:
     [N, steps, 6, units]: gates z, r, n, what r multiplies, the state and the result."""
     t, found = graph.type(node.outputs[0]), []
     if isinstance(node.op, Gru):
-        for turn in gru_steps(environment(graph, node, arrays)):
+        for turn in gru_steps(environment(graph, node, arrays), node.op.lora_scale):
             gates = [gate * 2.0**-15 for gate in turn.gates]
             found.append([*gates, turn.inner * GATE_SCALE, turn.state * 2.0**-15, (turn.hidden - t.zero_point) * t.scale])
         return jnp.asarray(found).transpose(2, 0, 1, 3)
@@ -339,8 +339,11 @@ def _gru(node: Node, graph: Graph, reals: Arrays, parameters: Arrays, state: Arr
     low, high = ((end - t.result().zero_point) * t.result().scale for end in (-128, 127))
     h = y = jnp.zeros(u.shape[1])
     rows = []
-    for row, exact in zip(x, reals[f"{node.name}{STEPS}"], strict=True):
-        a, b = jnp.split(w @ row + bias, 3), jnp.split(u @ y, 3)
+    added = jnp.zeros((len(x), 1))
+    if "lora_u" in node.inputs:
+        added = node.op.lora_scale * reals[node.inputs["lora_u"]].reshape(len(x), -1) @ parameters[node.inputs["lora_b"]].T  # type: ignore[attr-defined]
+    for row, more, exact in zip(x, added, reals[f"{node.name}{STEPS}"], strict=True):
+        a, b = jnp.split(w @ row + bias + more, 3), jnp.split(u @ y, 3)
         z, r = (_at(jax.nn.sigmoid, jax.scipy.special.logit, a[k] + b[k], jnp.clip(exact[k], 1e-12, 1 - 1e-12)) for k in (0, 1))
         v = _held(b[2] + inner, exact[3], 1.0)
         n = _at(jnp.tanh, jnp.arctanh, a[2] + r * v, jnp.clip(exact[2], -1 + 1e-12, 1 - 1e-12))

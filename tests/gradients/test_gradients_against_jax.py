@@ -192,9 +192,9 @@ def test_operators_with_cases(name: str) -> None:
     check(graph, METHODS["bias"], "cross_entropy", x, targets(graph, "cross_entropy", rng))
 
 
-@pytest.mark.parametrize("method", ["full", "sparse"])
-def test_weights_of_an_lstm(method: str) -> None:
-    graph, rng = with_operator("lstm"), np.random.default_rng(0)
+@pytest.mark.parametrize(("layer", "method"), [("lstm", "full"), ("lstm", "sparse"), ("gru", "lora")])
+def test_weights_of_recurrent_layers(layer: str, method: str) -> None:
+    graph, rng = with_operator(layer), np.random.default_rng(0)
     x = rng.integers(-128, 128, (32, *graph.type(graph.inputs[0]).shape[1:])).astype(np.int8)
     check(graph, METHODS[method], "cross_entropy", x, targets(graph, "cross_entropy", rng))
 

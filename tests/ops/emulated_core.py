@@ -67,10 +67,7 @@ class Placed:
     sizes: dict[str, int]
     start: int
     """Offset of the first byte of the case, guards included."""
-    expected: dict[str, Array] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.expected = self.case.expected()
+    expected: dict[str, Array]
 
 
 class Batch:
@@ -87,17 +84,18 @@ class Batch:
     def add(self, case: Case, what: str) -> None:
         """The case apart (twice, between different noise), in place where its operator can work so, and over its operand as near as `Op.reach`
         allows, or a word farther: there channels of the result lie over others of the operand."""
-        self._add(case, what, False, None)
-        self._add(case, f"{what}, again", False, None)
+        expected = case.expected()
+        self._add(case, what, expected, False, None)
+        self._add(case, f"{what}, again", expected, False, None)
         if works_in_place(case):
-            self._add(case, f"{what}, in place", True, None)
+            self._add(case, f"{what}, in place", expected, True, None)
         reached = case.op.reach(case.node_types())
         if reached is not None:
             below, above = reached[1].distances(case.result_types()[0].bytes, case.types[reached[0]].bytes)
             for distance in (-below, -below - WORD, above, above + WORD):
-                self._add(case, f"{what}, {distance} bytes from {reached[0]}", False, distance)
+                self._add(case, f"{what}, {distance} bytes from {reached[0]}", expected, False, distance)
 
-    def _add(self, case: Case, what: str, in_place: bool, distance: int | None) -> None:
+    def _add(self, case: Case, what: str, expected: dict[str, Array], in_place: bool, distance: int | None) -> None:
         types = case.node_types()
         names = Names({o: o for o in case.types}, tuple(f"result {i}" for i in range(len(types.results))))
         call = case.op.kernel_call(types, names)
@@ -137,7 +135,7 @@ class Batch:
                 assert isinstance(argument, Argument)
                 words.append((True, offsets[argument.value]))
         self.image.calls.append([number, len(words), *(v if not p else -1 - v for p, v in words)])
-        self.placed.append(Placed(case, what, offsets, sizes, start))
+        self.placed.append(Placed(case, what, offsets, sizes, start, expected))
         self.image.written += [(offsets[name], sizes[name]) for name in self.placed[-1].expected]
 
     def _struct(self, name: str, fields: Mapping[str, Any], offsets: Mapping[str, int]) -> int:
@@ -215,7 +213,7 @@ class Batch:
         return words + b"\0" * (start - len(words)) + bytes(data)
 
     def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None) -> bytes:
-        """The image after all calls, without its head. options: more arguments of the compiler. trace: file for what QEMU translates."""
+        """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates."""
         raw = self.words()
         head = len(raw) - len(self.image.data)
         (folder / "image.raw").write_bytes(raw)
@@ -227,19 +225,20 @@ class Batch:
         b = boards.load(board)
         sources = [
             HERE / "main.c",
-            folder / "table.c",
             *b.sources,
             *(RUNTIME / v for f in sorted(self.files) for v in resources.with_variants(Path("src") / f)),
         ]
         assert b.linker_script is not None and b.emulator is not None
         common = HERE.parents[2] / "boards"
         core = f"-DKT_TARGET_{b.core.upper().replace('-', '_')}"  # kt/target.h
-        folders = [f"-I{folder}" for folder in (RUNTIME / "include", common, common / "common")]
-        flags = [*b.flags, core, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS, *folders]
-        link = [*toolchain.FIRMWARE_LINK_FLAGS, "-T", str(b.linker_script), f"-L{common / 'common'}"]
-        elf = folder / "cases.elf"
-        compiler = [compilers.cross_compiler(b.core).program, *compilers.library_flags(b.core)]
-        subprocess.run([*compiler, *flags, *map(str, sources), *link, *options, "-o", str(elf)], check=True)
+        include = (RUNTIME / "include", common, common / "common")
+        flags = (*compilers.library_flags(b.core), *b.flags, core, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS)
+        tool, elf, made = compilers.cross_compiler(b.core), folder / "cases.elf", folder / "table.o"
+        # No object of the cache: the bytes of the image are not in its text.
+        subprocess.run([tool.program, *flags, "-c", str(folder / "table.c"), "-o", str(made)], check=True)
+        units = tuple(toolchain._Unit(source, flags, include) for source in sources)
+        link = (*flags, *(f"-I{folder}" for folder in include), str(made), *toolchain.FIRMWARE_LINK_FLAGS, *options)
+        toolchain._build(toolchain._Program(tool, units, link, ".elf", (b.linker_script,), (common / "common",)), "cases", elf)
         command = [b.emulator.program, "-M", b.emulator.machine, "-kernel", str(elf), "-display", "none", "-monitor", "none", "-serial", "stdio"]
         traced = [] if trace is None else ["-d", "in_asm", "-D", str(trace)]
         done = subprocess.run(

@@ -107,10 +107,10 @@ def in_vectors(source: Path) -> Path:
     return host_runtime.source(f"runtime/{source.relative_to(RUNTIME).as_posix()}")
 
 
-def knows_vectors(source: Path) -> bool:
-    """Whether a source, or a header of the kernels that it includes, is another one with KT_VECTOR."""
+def knows(source: Path, name: str) -> bool:
+    """Whether a source, or a header of the kernels that it includes, is another one with this definition (KT_VECTOR, say)."""
     files = [RUNTIME / path for path in runtime_files.headers([source.relative_to(RUNTIME)], [])]
-    return any("KT_VECTOR" in file.read_text() for file in (source, *files) if file.name != "architecture.h")
+    return any(name in file.read_text() for file in (source, *files) if file.name != "architecture.h")
 
 
 @contextmanager
@@ -122,8 +122,9 @@ def alone() -> Iterator[None]:
 
 
 @cache
-def compiled(vector: bool = False) -> Library:
-    """Every kernel, loss and update of the runtime as one shared library, built once a session. vector: for the vectors of this computer."""
+def compiled(vector: bool = False, in_integers: bool = False) -> Library:
+    """Every kernel, loss and update of the runtime as one shared library, built once a session. vector: for the vectors of this computer;
+    in_integers: as for cores without a unit for float32."""
     compiler = toolchain.host_compiler()
     extra = shlex.split(os.environ.get("KT_TEST_CFLAGS", ""))
     flags = (*FLAGS, *extra)
@@ -133,7 +134,10 @@ def compiled(vector: bool = False) -> Library:
         helper.write_text(primitives_source())
         sources = [(helper, flags)]
         for source in (s for f in (*FOLDERS, "product") for s in portable(f)):
-            sources.append((in_vectors(source), in_lanes) if vector and knows_vectors(source) else (source, flags))
+            if vector and knows(source, "KT_VECTOR"):
+                sources.append((in_vectors(source), in_lanes))
+            else:
+                sources.append((source, (*flags, "-DKT_SOFT_FLOAT=1") if in_integers and knows(source, "KT_SOFT_FLOAT") else flags))
         units = tuple(toolchain._Unit(source, given, (RUNTIME / "include",), host_runtime.headers()) for source, given in sources)
         shared = toolchain._link(toolchain._Program(compiler, units, ("-shared", *extra), ".so"), "kernels")
         ffi = cffi.FFI()
@@ -304,10 +308,10 @@ def works_in_place(case: Case) -> bool:
     return operand in case.types and any(t.bytes == case.types[operand].bytes for t in case.result_types()[:1])
 
 
-def check(library: Library, case: Case) -> None:
-    """Portable C, and the kernels for the vectors of this computer."""
+def check(library: Library, case: Case, *others: Library) -> None:
+    """Portable C, the kernels for the vectors of this computer, and others."""
     expected = case.expected()
-    for kernels in (library, compiled(vector=True)):
+    for kernels in (library, compiled(vector=True), *others):
         for in_place in (False, True) if works_in_place(case) else (False,):
             found = Run(kernels, case, in_place).call()
             for name, array in expected.items():

@@ -192,13 +192,13 @@ def input_gradient(r: Rng, lora: bool) -> Case:
 
 def rows_of_three(r: Rng) -> tuple[Window, int, int]:
     """A 3x3 window of stride 1 or 2 over rows of up to 60 columns."""
-    h, w, stride = int(r.integers(3, 8)), int(r.integers(3, 61)), pick(r, 1, 2)
+    h, w, stride = int(r.integers(3, 8)), pick(r, int(r.integers(3, 13)), int(r.integers(3, 61))), pick(r, 1, 2)
     return Window((3, 3), (stride, stride), pick(r, (1, 1, 1, 1), (0, 0, 1, 1), (0, 2, 1, 0), (2, 0, 0, 2), (1, 2, 1, 2))), h, w
 
 
 def depthwise_gradient(r: Rng, plain: bool = False) -> Case:
     window, h, w = rows_of_three(r) if plain else window_and_size(r)
-    ci, factor = pick(r, 4, 8, int(r.integers(1, 9))), 1 if plain else pick(r, 1, 1, 2, 3)
+    ci, factor = pick(r, 4, 8, int(r.integers(1, 9)), int(r.integers(9, 80 if plain else 10))), 1 if plain else pick(r, 1, 1, 2, 3)
     co, out = ci * factor, window.output(h, w)
     weights = TensorType((1, *window.kernel, co), "int8", channel_scales(r, co))
     values = int8(r, *weights.shape)
@@ -228,7 +228,7 @@ def lora_down(r: Rng) -> Case:
 
 
 def lora_inner(r: Rng) -> Case:
-    positions, channels, rank = int(r.integers(1, 20)), int(r.integers(1, 40)), pick(r, 1, 4, 7, 8)
+    positions, channels, rank = int(r.integers(1, 20)), pick(r, int(r.integers(1, 40)), int(r.integers(120, 270))), pick(r, 1, 3, 4, 7, 8)
     types = {"g": gradient((1, positions, channels), 1.0), "lora_b": TensorType((channels, rank), "int8"), "lora_b_exponent": scalar("int8")}
     g = coarser(codes(r, 1, positions, channels), pick(r, 1, 1, 20, 128))
     arrays = {"g": g, "lora_b": codes(r, channels, rank), "lora_b_exponent": one(pick(r, -24, -9, 0, 120))}

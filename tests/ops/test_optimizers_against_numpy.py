@@ -18,6 +18,7 @@ from kernel_driver import (
     bias,
     check,
     codes,
+    compiled,
     generated,
     int8,
     library,
@@ -275,6 +276,13 @@ def step_int32(r: Rng) -> Case:
     return Case(StepInt32(unit, decay=decayed(r, types, arrays)), types, arrays)
 
 
+def near(r: Rng, shape: tuple[int, ...], exponent: int) -> Array:
+    """Steps of a few units of 16-bit values, or of as many as these have: also such as lie at half a unit, and beside it."""
+    units = r.normal(size=shape) * 2.0 ** r.integers(-2, 17)
+    halves = np.round(units) + 0.5 + r.integers(-1, 2, shape) * 2.0 ** -r.integers(8, 30, shape)
+    return (np.where(r.random(shape) < 0.3, halves, units) * 2.0**exponent).astype(np.float32)
+
+
 def step_block16(r: Rng) -> Case:
     shape = (int(r.integers(1, 6)), int(r.integers(1, 12)))
     types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "master": TensorType(shape, "int16")}
@@ -284,7 +292,10 @@ def step_block16(r: Rng) -> Case:
         master.flat[0] = 32767
     arrays = {"value": codes(r, *shape), "exponent": one(0), "master": master.astype(np.int16)}
     step = accumulator(r, *shape) * np.float32(pick(r, 0.0, 0.0, 1e-3, 1.0, 1e35))
-    arrays |= {"master_exponent": one(pick(r, -32, -20, -14, 90)), "accumulator": step}
+    held = pick(r, -32, -20, -14, 90)
+    if r.random() < 0.5:
+        step = near(r, shape, held)
+    arrays |= {"master_exponent": one(held), "accumulator": step}
     return Case(StepBlock16(decay=decayed(r, types, arrays)), types, arrays)
 
 
@@ -385,7 +396,7 @@ GENERATORS = {**LOSSES, **UPDATES}
 
 @pytest.mark.parametrize(("name", "seed"), list(seeds(GENERATORS)))
 def test_kernel_equals_numpy(library: Library, name: str, seed: int) -> None:
-    check(library, generated(GENERATORS, name, seed))
+    check(library, generated(GENERATORS, name, seed), *([compiled(in_integers=True)] if name in UPDATES else []))
 
 
 # -- the meaning against float64 --------------------------------------------------------------------------

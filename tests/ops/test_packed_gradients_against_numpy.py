@@ -92,7 +92,13 @@ def wide_rows_gradient(r: Rng) -> Case:
 def path_ties(r: Rng) -> Case:
     """A gradient with LoRA whose scales are powers of two: the path's share meets ties, and left shifts with and without room for them."""
     window = pick(r, Window((1, 1)), Window((1, 1)), Window((3, 3), pad=(1, 1, 1, 1)))
-    h, w, ci, co, rank = int(r.integers(1, 5)), int(r.integers(1, 6)), int(r.integers(1, 40)), int(r.integers(1, 5)), int(r.integers(1, 7))
+    h, w, ci, co, rank = (
+        int(r.integers(1, 5)),
+        int(r.integers(1, 6)),
+        pick(r, int(r.integers(1, 40)), 4 * int(r.integers(1, 20))),
+        int(r.integers(1, 5)),
+        pick(r, int(r.integers(1, 7)), int(r.integers(5, 18))),
+    )
     out, full = window.output(h, w), r.random() < 0.4
     limit = 127 if full else 4
     weights, a_shape = TensorType((co, *window.kernel, ci), "int8", Quantization((1.0,), 0)), (rank, *window.kernel, ci)

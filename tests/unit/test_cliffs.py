@@ -1,14 +1,19 @@
-"""No layer falls off its core's fast kernels without a reason: channels 1 to 300, windows of 1 to 7, every kind of core; and counts of a few."""
+"""No layer falls off its core's fast kernels without a reason: channels 1 to 300, windows of 1 to 7, every kind of core; and counts of a few layers,
+and of LoRA of any rank."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import cliffs
 import pytest
 import speed
+from gradients.graphs import Maker
 
+import kilotune as kt
 from kiloc.cores import CORES
 from kiloc.ir.operator import Names
 from kiloc.ir.verify import node_types
@@ -94,3 +99,52 @@ def test_counts_are_within_their_limits(core: str, qemu: str) -> None:
     for row in cliffs.counted(COUNTED, core):
         limit = cliffs.most(row.layer) if core == "m55" else M4[row.layer.kind] * row.layer.macs + cliffs.CALL
         assert row.instructions <= limit, (row.layer.title, row.rate, row.kernel, row.slow)
+
+
+RANKS = (4, 1, 2, 3, 5, 7, 8, 12, 16)
+WIDTHS = (128, 129, 300)
+FROZEN = ("packed_lora", "conv2d_lora", "path_input_gradient")
+"""Kernels that multiply by frozen weights as well."""
+SLACK = {"m4": 1.35, "m55": 2.2}
+"""How much more than that of rank 4 a multiply-accumulate may take, ranks rounded up to fours where nothing else is multiplied."""
+INNER = {"m4": 3.0, "m55": 3.0}
+"""Instructions a MAC of the gradient of an inner tensor, whatever the channels are."""
+
+
+def of_every_rank(folder: Path, core: str) -> kt.Build:
+    """A chain of 1x1 layers: 64 channels, each with LoRA of another rank, then rank 4 with other channels."""
+    m, one = Maker("ranks", (1, 8, 8, 64), 3), Window((1, 1))
+    x = m.conv("input", "first", 64, one, "relu")
+    for rank in RANKS:
+        x = m.conv(x, f"rank{rank}", 64, one, "relu")
+    x = m.conv(x, "smaller", 64, Window((1, 1), (2, 2)), "relu")
+    for width in WIDTHS:
+        x = m.conv(x, f"width{width}", width, one, "relu")
+    (folder / "ranks.test").write_bytes(b"")
+    methods = [kt.LoRA(rank=r, layers=f"rank{r}") for r in RANKS] + [
+        kt.LoRA(rank=4, layers=name) for name in ("first", *(f"width{w}" for w in WIDTHS))
+    ]
+    model = kt.Model(folder / "ranks.test", m.finish(m.dense(x, "logits", 4)))
+    return kt.build(model, folder / "build", method=methods, target=speed.CORES[core], measure=False)
+
+
+@pytest.mark.parametrize("core", ["m55", "m4"])
+def test_lora_of_any_rank_takes_what_its_macs_take(core: str, qemu: str, tmp_path: Path) -> None:
+    if not (speed.SHARED / "rig" / "rig.py").is_file():
+        pytest.skip("the instruction counter is not there")
+    build = of_every_rank(tmp_path, core)
+    regions = [r for r in speed.counted(build, core, speed.counter(core), False) if "train_step" in r.name]
+    steps, layers, inner = build.report["kernels"]["train"], Counter[tuple[str, str]](), dict[str, float]()
+    assert len(steps) == len(regions)
+    for step, region in zip(steps, regions, strict=True):
+        layer, _, part = step["step"].partition(".")
+        if part == "du" and layer.startswith("width"):
+            inner[layer] = region.instructions / (16 * 4 * int(layer.removeprefix("width")))
+        elif part != "du":  # of which a second pass depends on the values
+            layers[layer, next((kind for kind in (*FROZEN, "down_projection", "weight_gradient") if kind in step["kernel"]), "")] += (
+                region.instructions
+            )
+    for kind in {kind for _, kind in layers if kind}:
+        rate = {r: layers[f"rank{r}", kind] / (64 + r if kind in FROZEN else -(-r // 4)) for r in RANKS}
+        assert min(rate.values()) > 0 and max(rate.values()) <= SLACK[core] * rate[4], (kind, rate)
+    assert len(inner) == len(WIDTHS) and max(inner.values()) <= INNER[core], inner

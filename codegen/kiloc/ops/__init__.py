@@ -23,6 +23,7 @@ from .backward.channel_moments import Moments
 from .backward.gradient_mask import masked
 from .model._linear import Linear
 from .model.embedding import token_codes, tokens_of
+from .model.gru import Gru
 from .update.integer_sum import LARGEST_SUM
 
 
@@ -38,6 +39,7 @@ _load_all()
 __all__ = [
     "LARGEST_SUM",
     "REGISTRY",
+    "Gru",
     "Linear",
     "Moments",
     "RequantizedGradient",

@@ -7,6 +7,9 @@
     h    = n + z (h_before - n), in 2^-15
     y    = clamp8(requantize(h) + z_y)                                                                         one row of the result
 
+With LoRA b[k] is saturate32(b[k] + B[k] u), where u = A x is LORA_DOWN's result and the product is brought to units of the sums over x as in
+`model/_linear.py`.
+
 Every sum saturates at 16 bits. The product reads the state as the row of y that it was rounded to; what carries it on keeps all of its bits, so
 that a state which changes by less than a step of y does change.
 """
@@ -22,10 +25,11 @@ from .. import numerics as nm
 from ..ir.kernel_call import Argument, Field
 from ..ir.operator import Array, Environment, Names, NodeTypes
 from ._lstm import GATE_SCALE, UNIT, clamp16
-from ._sums import exact_matmul, output_scales
+from ._sums import addend, addend_multipliers, exact_matmul, output_scales
 from ._table16 import logistic16, sigmoid_table, tanh16
 
 GATES = 3
+LORA_OPERANDS = ("lora_u", "lora_b", "lora_b_exponent", "lora_range")
 
 
 class Step(NamedTuple):
@@ -53,6 +57,13 @@ def multipliers(t: NodeTypes, operand: str) -> tuple[nm.Ints, nm.Ints]:
     return nm.quantize_multipliers(output_scales(source, t.type(operand), GATES * units)[::units] / GATE_SCALE)
 
 
+def lora_multipliers(t: NodeTypes, factor: float) -> tuple[nm.Ints, nm.Ints]:
+    """Of each gate, from products B u to sums over x. factor: alpha / rank."""
+    units = units_of(t)
+    multiplier, shift = addend_multipliers(t.type("weights"), GATES * units, factor)
+    return multiplier[::units], shift[::units]
+
+
 def result_multiplier(t: NodeTypes) -> tuple[int, int]:
     return nm.quantize_multiplier(float(UNIT / np.float64(t.result().scale)))
 
@@ -62,22 +73,32 @@ def halved(x: Array) -> Array:
     return np.asarray((x + (1 << 14)) >> 15)
 
 
-def _sums(e: Environment, operand: str, rows: Array) -> list[Array]:
+def _sums(e: Environment, operand: str, rows: Array, lora_scale: float = 1.0) -> list[Array]:
     total = exact_matmul(rows, e.array(operand).T)
     if operand == "weights":
-        total = nm.saturate32(total + e.wide("bias"))
+        total = nm.saturate32(total + _start(e, lora_scale))
     multiplier, shift = multipliers(e, operand)
     units = units_of(e)
     return np.split(clamp16(nm.requantize(total, np.repeat(multiplier, units), np.repeat(shift, units))), GATES, -1)
 
 
-def steps(e: Environment) -> Iterator[Step]:
-    """The steps of a batch of sequences, which begin from 0 where there are no operands `hidden` and `state`."""
+def _start(e: Environment, lora_scale: float) -> Array:
+    """What sums over x start from: the bias, of which LoRA makes another one for each row."""
+    if not e.has("lora_u"):
+        return e.wide("bias")
+    u = e.array("lora_u").reshape(len(e.array("x")), -1, e.type("lora_b").shape[1])
+    multiplier, shift = (np.repeat(m, units_of(e)) for m in lora_multipliers(e, lora_scale))
+    added = addend(exact_matmul(u, e.array("lora_b").T), multiplier, shift + e.wide("lora_range") + e.wide("lora_b_exponent"))
+    return nm.saturate32(added + e.wide("bias"))
+
+
+def steps(e: Environment, lora_scale: float) -> Iterator[Step]:
+    """The steps of a batch of sequences, which begin from 0 where there are no operands `hidden` and `state`. lora_scale: alpha / rank."""
     units, zero = units_of(e), e.result().zero_point
     x = e.wide("x").reshape(e.array("x").shape[0], -1, e.type("weights").shape[1]) - e.type("x").zero_point
     state = e.wide("state").reshape(1, units) if e.has("state") else np.zeros((len(x), units), np.int64)
     hidden = e.wide("hidden").reshape(1, units) if e.has("hidden") else np.full((len(x), units), zero, np.int64)
-    rows = _sums(e, "weights", x)
+    rows = _sums(e, "weights", x, lora_scale)
     for number in range(x.shape[1]):
         a, u = [part[:, number] for part in rows], _sums(e, "recurrent", hidden - zero)
         z, r = (logistic16(3 * clamp16(a[k] + u[k])) for k in (0, 1))
@@ -106,3 +127,13 @@ def fields(t: NodeTypes, n: Names) -> dict[str, Field]:
         m, s = multipliers(t, operand)
         found |= {f"{name}_multiplier": tuple(int(v) for v in m), f"{name}_shift": tuple(int(v) for v in s)}
     return found | {"output_multiplier": multiplier, "output_shift": shift, "sigmoid": sigmoid_table()}
+
+
+def lora_fields(t: NodeTypes, factor: float) -> dict[str, Field]:
+    """Members of `kt_gru_lora`."""
+    multiplier, shift = lora_multipliers(t, factor)
+    return {"rank": t.type("lora_b").shape[1], "multiplier": tuple(int(v) for v in multiplier), "shift": tuple(int(v) for v in shift)}
+
+
+def lora_arguments(n: Names) -> tuple[Argument, ...]:
+    return tuple(Argument(n.inputs[o]) for o in LORA_OPERANDS)

@@ -73,7 +73,7 @@ def _folded(graph: Graph, node: Node, state: Arrays, values: dict[str, Value]) -
         return node
     codes = np.asarray(state[bias.name] if bias.is_state else bias.data, np.int64)
     inputs = {o: node.inputs[o] for o in node.op.operands}
-    op = replace(node.op, lora_scale=1.0) if isinstance(node.op, Linear) else node.op
+    op = replace(node.op, lora_scale=1.0) if isinstance(node.op, Linear | Gru) else node.op
     if trained:
         codes = _fold_weights(graph, node, state, codes, values)
         inputs["weights"] = f"{node.inputs['weights']}.merged"
@@ -103,8 +103,9 @@ def _fold_weights(
     real_bias = bias * before * x_scale
     scales = np.maximum(magnitude / 127, np.abs(real_bias) / (LARGEST_BIAS * x_scale))
     scales = np.where(magnitude > 0, scales, np.maximum(before, scales)).astype(np.float32).astype(np.float64)
-    if isinstance(node.op, Lstm):  # one scale a gate
-        scales = np.repeat(scales.reshape(4, -1).max(1), len(scales) // 4)
+    if isinstance(node.op, Lstm | Gru):  # one scale a gate
+        gates = 3 if isinstance(node.op, Gru) else 4
+        scales = np.repeat(scales.reshape(gates, -1).max(1), len(scales) // gates)
     codes = np.clip(np.rint(real / scales.reshape(-1, *(1,) * (real.ndim - 1))), -127, 127).astype(np.int8)
     type_ = TensorType(weights.type.shape, "int8", Quantization(tuple(float(s) for s in scales), 0, axis))
     name = f"{weights.name}.merged"
@@ -126,7 +127,7 @@ def _real_weights(graph: Graph, node: Node, state: Arrays, operand: str, axis: i
             chosen = np.flatnonzero(np.asarray(graph.values[node.inputs["delta_rows"]].data) >= 0)
         real[chosen] += delta
     if "lora_u" in node.inputs:
-        assert isinstance(node.op, Linear)
+        assert isinstance(node.op, Linear | Gru)
         down = graph.producers()[node.inputs["lora_u"]]
         a = _scaled(state, down.inputs["lora_a"], down.inputs["lora_a_exponent"])
         b = _scaled(state, node.inputs["lora_b"], node.inputs["lora_b_exponent"])

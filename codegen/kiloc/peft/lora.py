@@ -17,6 +17,7 @@ from ..ir.graph import Graph, Node, Parameter, Value
 from ..ir.types import TensorType
 from ..ir.verify import node_types
 from ..ops.model._linear import Linear
+from ..ops.model.gru import Gru
 from ..ops.model.lora import LoRADown
 from ._combine import require_free
 from ._method import block16, initial_projection, replace_node, select
@@ -32,14 +33,14 @@ def largest_rank(graph: Graph, node: Node) -> int:
 @register
 @dataclass(frozen=True)
 class LoRA(Method):
-    """Rank-`rank` adaptation of convolutions and fully connected layers; alpha defaults to the rank (factor 1)."""
+    """Rank-`rank` adaptation of convolutions, fully connected layers and the input of GRUs; alpha defaults to the rank (factor 1)."""
 
     name: ClassVar = "lora"
     order: ClassVar = 30
     rates: ClassVar = Rates(2, 0.3, 0.01, 0.0003)
     part: ClassVar = Part("lora", "a low-rank addend", ("lora", "delta"))
     roles: ClassVar = {"lora_a": Role(2, rank_axis=0), "lora_b": Role(3, rank_axis=1)}
-    kinds: ClassVar = (Linear,)
+    kinds: ClassVar = (Linear, Gru)
     sizes: ClassVar = Sizes("rank", (1, 2, 4, 8), largest_rank)
     by_hand: ClassVar = 4
 
@@ -72,7 +73,7 @@ class LoRA(Method):
             require_free(graph, node, type(self))
 
     def _attach_layer(self, graph: Graph, node: Node, rank: int, calibration: Calibration) -> Graph:
-        assert isinstance(node.op, Linear)
+        assert isinstance(node.op, Linear | Gru)
         t = node_types(graph, node)
         window, (x_image, y_image) = node.op.window_of(t), node.op.images(t)
         channels, depth = t.type("weights").shape[0], t.type("weights").size // t.type("weights").shape[0]

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from kiloc import CompileError, ir
 from kiloc.emit import entries_of, state_layout
 from kiloc.ir import Graph, Node, node_types
-from kiloc.ops import Linear, exponent_for, output_scales
+from kiloc.ops import Gru, Linear, exponent_for, output_scales
 
 from ..building import Build
 from ..devices.data import quantize
@@ -61,9 +61,9 @@ class _Layer:
 def _layers(graph: Graph) -> dict[str, _Layer]:
     producers, found = graph.producers(), {}
     for node in graph.phase("forward"):
-        if isinstance(node.op, Linear) and "lora_u" in node.inputs:
+        if isinstance(node.op, Linear | Gru) and "lora_u" in node.inputs:
             kernel = node.op.window_of(node_types(graph, node)).kernel
-            found[node.name] = _Layer(node, producers[node.inputs["lora_u"]], kernel, node.op.mnemonic == "fully_connected")
+            found[node.name] = _Layer(node, producers[node.inputs["lora_u"]], kernel, node.op.mnemonic in ("fully_connected", "gru"))
     return found
 
 
@@ -108,7 +108,7 @@ def export_peft(build: Build, adapter: Adapter, folder: str | os.PathLike[str]) 
 
 def _config(build: Build, ranks: Mapping[str, int], layers: Mapping[str, _Layer], biases: bool) -> dict[str, Any]:
     rank = max(ranks.values())
-    scales = {n: layer.node.op.lora_scale for n, layer in layers.items() if isinstance(layer.node.op, Linear)}
+    scales = {n: layer.node.op.lora_scale for n, layer in layers.items() if isinstance(layer.node.op, Linear | Gru)}
     return {
         "peft_type": "LORA",
         "base_model_name_or_path": build.manifest["name"],
@@ -213,7 +213,7 @@ def _take_lora(state: Arrays, layer: _Layer, given: list[NDArray[Any] | None], s
     a = _shaped(a, (rank, depth) if layer.flat else (rank, inputs, *layer.kernel), f"{where}.lora_A")
     b = _shaped(b, (channels, rank) if layer.flat else (channels, rank, 1, 1), f"{where}.lora_B")
     rows = a if layer.flat else a.transpose(0, 2, 3, 1).reshape(rank, depth)
-    assert isinstance(layer.node.op, Linear)
+    assert isinstance(layer.node.op, Linear | Gru)
     columns = b.reshape(channels, rank) * (scale / layer.node.op.lora_scale)
     whole_a, whole_b = np.zeros((room, depth)), np.zeros((channels, room))
     whole_a[:rank], whole_b[:, :rank] = rows, columns
@@ -229,7 +229,7 @@ def _fit_ranges(graph: Graph, state: Arrays, layers: Mapping[str, _Layer], x: ND
     for layer in layers.values():
         arrays = ir.run(graph, {graph.inputs[0]: x}, state)
         codes, exponent = state[layer.down.inputs["lora_a"]], float(state[layer.down.inputs["lora_a_exponent"]].ravel()[0])
-        assert isinstance(layer.node.op, Linear)
+        assert isinstance(layer.node.op, Linear | Gru)
         types = node_types(graph, layer.node)
         image = layer.node.op.images(types)[0]
         real = arrays[layer.node.inputs["x"]].astype(np.int64) - graph.type(layer.node.inputs["x"]).zero_point

@@ -71,6 +71,17 @@
 #define KT_TRIPLE 0
 #endif
 
+/* 1 where float32 is worked out by the compiler's library: products and sums that take most of an update are then made in integers, inline. Not in
+ * a build for size. A test may define it. */
+#ifndef KT_SOFT_FLOAT
+#if defined(__GNUC__) && !defined(KT_PORTABLE) && !defined(KT_SMALL) && \
+    ((defined(__ARM_ARCH_PROFILE) && defined(__SOFTFP__)) || (defined(__riscv) && !defined(__riscv_flen)))
+#define KT_SOFT_FLOAT 1
+#else
+#define KT_SOFT_FLOAT 0
+#endif
+#endif
+
 /* 1 where one instruction that loads two words takes no longer than one that loads one: the Cortex-M7, whose bus has 64 bits. On others the
  * two loads of one word each are as fast or faster. The compiler defines the same for Cortex-M4 and M7, so the build says it (kt/target.h). */
 #ifdef KT_TARGET_CORTEX_M7

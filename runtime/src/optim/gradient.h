@@ -8,6 +8,7 @@
 #ifndef KT_OPTIM_GRADIENT_H
 #define KT_OPTIM_GRADIENT_H
 
+#include "../product/soft_float.h"
 #include "kt/numerics.h"
 
 /* Larger sums of squares count as this, so that the norm is finite. */
@@ -21,16 +22,52 @@ static inline float kt_norm_of(float squares)
     return kt_sqrt(squares > KT_LARGEST_SQUARES ? KT_LARGEST_SQUARES : squares);
 }
 
-static inline float kt_gradient_norm(const float *accumulator, int32_t size, float factor)
+#if KT_SOFT_FLOAT
+/* kt_add_squares in integers, as far as elements are usual: the total so far; returns how many they are. */
+static int32_t kt_add_usual_squares(float *total, const float *accumulator, int32_t size, float factor)
 {
-    float total = 0.0f;
+    const uint32_t bits = kt_float_bits(*total);
+    const int whole = kt_float_bits(factor) == kt_float_bits(1.0f);
+    const kt_float_factor by = kt_factor_of(factor);
+    kt_positive_sum sum = {kt_significand(bits), kt_exponent_field(bits)};
     int32_t i;
-    for (i = 0; i < size; i++) {
+    if (bits == 0) {
+        sum.significand = 0;
+    } else if (sum.exponent == 0) {
+        return 0;
+    }
+    for (i = 0; i < size && sum.exponent < KT_USUAL_EXPONENTS; i++) {
+        kt_positive_sum square;
+        if (!kt_usual_square(whole ? accumulator[i] : kt_times(accumulator[i], &by), &square)) {
+            break;
+        }
+        if (square.significand != 0) {
+            sum = kt_add_positive(sum, square);
+        }
+    }
+    *total = kt_float_of_sum(sum);
+    return i;
+}
+#endif
+
+/* total + (accumulator * factor)^2 of elements in their order; total: at least 0. */
+static inline float kt_add_squares(float total, const float *accumulator, int32_t size, float factor)
+{
+    int32_t i = 0;
+#if KT_SOFT_FLOAT
+    i = kt_add_usual_squares(&total, accumulator, size, factor);
+#endif
+    for (; i < size; i++) {
         const float g = accumulator[i] * factor;
         const float square = g * g;
         total = total + square;
     }
-    return kt_norm_of(total);
+    return total;
+}
+
+static inline float kt_gradient_norm(const float *accumulator, int32_t size, float factor)
+{
+    return kt_norm_of(kt_add_squares(0.0f, accumulator, size, factor));
 }
 
 /* factor, reduced where the norm `length` exceeds clip. */
@@ -50,9 +87,10 @@ static inline float kt_gradient_factor(const float *accumulator, int32_t size, i
     return clip > 0.0f ? kt_clipped_factor(factor, kt_gradient_norm(accumulator, size, factor), clip) : factor;
 }
 
-static inline float kt_gradient(float accumulated, float factor)
+/* accumulated * factor, limited */
+static inline float kt_gradient_by(float accumulated, const kt_float_factor *factor)
 {
-    const float g = accumulated * factor;
+    const float g = kt_times(accumulated, factor);
     const uint32_t magnitude = kt_float_bits(g) & UINT32_C(0x7FFFFFFF);
     if (magnitude <= kt_float_bits(KT_LARGEST_GRADIENT)) {
         return g;
@@ -61,6 +99,12 @@ static inline float kt_gradient(float accumulated, float factor)
         return 0.0f;
     }
     return g > 0.0f ? KT_LARGEST_GRADIENT : -KT_LARGEST_GRADIENT;
+}
+
+static inline float kt_gradient(float accumulated, float factor)
+{
+    const kt_float_factor by = kt_factor_of(factor);
+    return kt_gradient_by(accumulated, &by);
 }
 
 #endif

@@ -13,21 +13,21 @@
 static inline void kt_sgd_steps(const kt_sgd_params *params, float factor, float rate, float *accumulator, float *m,
                                 int32_t count)
 {
-    const float coefficient = params->momentum;
+    const kt_float_factor coefficient = kt_factor_of(params->momentum), by = kt_factor_of(factor), scaled = kt_factor_of(rate);
     int32_t i;
     for (i = 0; i < count; i++) {
-        const float g = kt_gradient(accumulator[i], factor);
+        const float g = kt_gradient_by(accumulator[i], &by);
         float step = g;
         if (m != NULL) {
-            const float kept = coefficient * m[i];
+            const float kept = kt_times(m[i], &coefficient);
             m[i] = kept + g;
             step = m[i];
             if (params->nesterov) {
-                const float ahead = coefficient * m[i];
+                const float ahead = kt_times(m[i], &coefficient);
                 step = g + ahead;
             }
         }
-        accumulator[i] = rate * step;
+        accumulator[i] = kt_times(step, &scaled);
     }
 }
 

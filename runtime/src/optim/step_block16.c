@@ -7,9 +7,27 @@
  * The moved values lie in the accumulator in between, which ends as 0. */
 #include "kt/architecture.h"
 #include "kt/optim.h"
+#include "block16.h"
 #include "storage_step.h"
 
 #if !KT_VECTOR
+
+#if KT_SOFT_FLOAT
+/* Without decay; returns whether it was done. */
+static int in_integers(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int16_t *master, int8_t *master_exponent,
+                       float *accumulator)
+{
+    const int32_t held = *master_exponent, largest = kt_largest_units(master, accumulator, params->size, held, 0);
+    int32_t growth, widest;
+    if (!kt_is_certain_growth(largest, held, &growth)) {
+        return 0;
+    }
+    widest = kt_move_masters(master, accumulator, params->size, held, growth, largest, 0);
+    kt_clear_words(accumulator, params->size);
+    kt_block16_codes(value, exponent, master, master_exponent, params->size, widest, held + growth);
+    return 1;
+}
+#endif
 
 void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int16_t *master,
                      int8_t *master_exponent, float *accumulator, const float *learning_rate)
@@ -19,6 +37,11 @@ void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t
     float largest = 0.0f;
     float factor;
     int32_t chosen, i, widest = 0;
+#if KT_SOFT_FLOAT
+    if (kept == 1.0f && in_integers(params, value, exponent, master, master_exponent, accumulator)) {
+        return;
+    }
+#endif
     for (i = 0; i < params->size; i++) {
         accumulator[i] = kt_block_moved(master[i], unit, kept, accumulator[i]);
         largest = kt_larger_magnitude(largest, kt_absolute(accumulator[i]));

@@ -18,23 +18,25 @@ typedef struct {
     const int8_t *g;
     const int8_t *x;
     int32_t offset;
-    float scale;
-    float factor;
-    float rate;
+    kt_float_factor scale;
+    kt_float_factor factor;
+    kt_float_factor rate;
 } kt_streamed;
 
 static inline float kt_streamed_sum(const kt_streamed *s, int32_t row, int32_t column)
 {
     const int32_t sum = s->x == NULL ? s->g[row] : s->g[row] * (s->x[column] + s->offset);
-    const float product = (float)sum * s->scale;
-    return 0.0f + product;
+    return kt_add_scaled_sum(0.0f, sum, &s->scale);
 }
 
 /* What the optimizer would leave in an accumulator. */
 static inline float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t column)
 {
-    return s->rate * kt_gradient(kt_streamed_sum(s, row, column), s->factor);
+    return kt_times(kt_gradient_by(kt_streamed_sum(s, row, column), &s->factor), &s->rate);
 }
+
+/* Elements of a row at a time that stand somewhere after all. */
+enum { KT_STREAMED_PART = 16 };
 
 #if KT_VECTOR
 #include "vector/streamed_squares.h"
@@ -43,12 +45,15 @@ static inline float kt_streamed_step(const kt_streamed *s, int32_t row, int32_t 
 static inline float kt_streamed_squares(const kt_streamed_params *params, const kt_streamed *s)
 {
     float total = 0.0f;
-    int32_t row, column;
+    int32_t row, column, i;
     for (row = 0; row < params->rows; row++) {
-        for (column = 0; column < params->columns; column++) {
-            const float gradient = kt_streamed_sum(s, row, column) * s->factor;
-            const float square = gradient * gradient;
-            total = total + square;
+        for (column = 0; column < params->columns; column += KT_STREAMED_PART) {
+            const int32_t length = kt_minimum(params->columns - column, KT_STREAMED_PART);
+            float gradients[KT_STREAMED_PART];
+            for (i = 0; i < length; i++) {
+                gradients[i] = kt_streamed_sum(s, row, column + i);
+            }
+            total = kt_add_squares(total, gradients, length, s->factor.value);
         }
     }
     return total;
@@ -62,11 +67,11 @@ static inline kt_streamed kt_streamed_of(const kt_streamed_params *params, const
     s.g = g;
     s.x = x;
     s.offset = params->input_offset;
-    s.scale = params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127));
-    s.factor = 1.0f / (float)count;
-    s.rate = rate;
+    s.scale = kt_factor_of(params->scale * kt_power_of_two(kt_clamp(exponent, -126, 127)));
+    s.factor = kt_factor_of(1.0f / (float)count);
+    s.rate = kt_factor_of(rate);
     if (params->clip > 0.0f) {
-        s.factor = kt_clipped_factor(s.factor, kt_norm_of(kt_streamed_squares(params, &s)), params->clip);
+        s.factor = kt_factor_of(kt_clipped_factor(s.factor.value, kt_norm_of(kt_streamed_squares(params, &s)), params->clip));
     }
     return s;
 }

@@ -100,6 +100,27 @@ KT_INLINE void kt_put_aligned_word(void *bytes, uint32_t word)
     memcpy(bytes, &word, sizeof word);
 }
 
+/* Zeros in words, at an address of words. The library of RISC-V clears byte by byte, and the compiler would call it. */
+KT_INLINE void kt_clear_words(void *to, int32_t words)
+{
+#if defined(__riscv) && defined(__GNUC__)
+    uint8_t *byte = to;
+    for (; words >= 4; words -= 4, byte += 16) {
+        kt_put_aligned_word(byte, 0);
+        kt_put_aligned_word(byte + 4, 0);
+        kt_put_aligned_word(byte + 8, 0);
+        kt_put_aligned_word(byte + 12, 0);
+        __asm__ volatile("" ::: "memory");
+    }
+    for (; words > 0; words--, byte += 4) {
+        kt_put_aligned_word(byte, 0);
+        __asm__ volatile("" ::: "memory");
+    }
+#else
+    memset(to, 0, (size_t)words * 4);
+#endif
+}
+
 /* Four bytes as the pairs (0, 2) and (1, 3). */
 KT_INLINE void kt_split_four(const int8_t *x, int32_t *even, int32_t *odd)
 {
@@ -234,16 +255,22 @@ KT_INLINE int32_t kt_short_share(int32_t sum, int32_t multiplier, int32_t n)
     return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
 }
 
-/* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift): the requantisation of product.h. */
-KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
+/* saturate_to_int8(((sum * 256 * multiplier >> 32) + addend) >> shift), of 256 * sum: the requantisation of product.h. */
+KT_INLINE int8_t kt_requantize_scaled(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
 {
 #if KT_DSP
     int32_t scaled;
-    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum * 256), "r"(multiplier), "r"(addend));
+    __asm__("smmla %0, %1, %2, %3" : "=r"(scaled) : "r"(sum), "r"(multiplier), "r"(addend));
     return (int8_t)__ssat(scaled >> shift, 8);
 #else
-    return kt_saturate((kt_high_product(sum, multiplier) + addend) >> shift);
+    return kt_saturate((kt_high_product(sum >> 8, multiplier) + addend) >> shift);
 #endif
+}
+
+/* The same of the sum itself. */
+KT_INLINE int8_t kt_short_requantize(int32_t sum, int32_t multiplier, int32_t addend, int32_t shift)
+{
+    return kt_requantize_scaled(sum * 256, multiplier, addend, shift);
 }
 
 #endif

@@ -154,17 +154,57 @@ KT_INLINE void kt_six_results(const uint32_t words[KT_PANEL_WORDS], int32_t bias
     kt_three_results(words + 2, result + 3 * stride, &scale, negative);
 }
 
+/* kt_triple_scale of sums that start from something else each, in the place of the bias. */
+typedef struct {
+    int32_t digits[3];
+    const int32_t *starts;
+    int32_t addend, shift;
+    int32_t second, third;
+    int32_t multiplier;
+} kt_started_scale;
+
+KT_INLINE void kt_started_of_words(const uint32_t words[2], int8_t *result, const kt_started_scale *scale, int32_t negative)
+{
+    const int32_t multiplier = scale->multiplier, addend = scale->addend, shift = scale->shift;
+    int32_t sums[3];
+    kt_three_sums(words, sums);
+    sums[0] += scale->starts[0];
+    sums[1] += scale->starts[1];
+    sums[2] += scale->starts[2];
+    result[0] = kt_short_requantize(sums[0], multiplier, addend - ((sums[0] >> 31) & negative), shift);
+    result[scale->second] = kt_short_requantize(sums[1], multiplier, addend - ((sums[1] >> 31) & negative), shift);
+    result[scale->third] = kt_short_requantize(sums[2], multiplier, addend - ((sums[2] >> 31) & negative), shift);
+}
+
+#if KT_ARMV6M
+/* The same for either way to round. */
+void kt_triple_started_results_half_up(const uint32_t words[2], int8_t *result, const kt_started_scale *scale);
+void kt_triple_started_results_away(const uint32_t words[2], int8_t *result, const kt_started_scale *scale);
+#endif
+
+KT_INLINE void kt_three_started(const uint32_t words[2], int8_t *result, const kt_started_scale *scale, int32_t negative)
+{
+#if KT_ARMV6M
+    if (negative != 0) {
+        kt_triple_started_results_away(words, result, scale);
+    } else {
+        kt_triple_started_results_half_up(words, result, scale);
+    }
+#else
+    kt_started_of_words(words, result, scale, negative);
+#endif
+}
+
 /* The six results of a channel whose sums start from something else each. */
 KT_INLINE void kt_six_started(const uint32_t words[KT_PANEL_WORDS], const int32_t *starts, const int32_t *epilogue, int32_t negative, int8_t *result,
                               int32_t stride)
 {
-    int32_t sums[KT_POSITIONS];
-    int32_t i;
-    kt_six_sums(words, sums);
-    for (i = 0; i < KT_POSITIONS; i++, result += stride) {
-        const int32_t sum = sums[i] + starts[i];
-        *result = kt_short_requantize(sum, epilogue[0], epilogue[1] - (sum < 0 ? negative : 0), epilogue[2]);
-    }
+    const int32_t multiplier = epilogue[0];
+    kt_started_scale scale = {
+        {multiplier & 1023, (multiplier >> 10) & 1023, multiplier >> 20}, starts, epilogue[1], epilogue[2], stride, 2 * stride, multiplier};
+    kt_three_started(words, result, &scale, negative);
+    scale.starts += 3;
+    kt_three_started(words + 2, result + 3 * stride, &scale, negative);
 }
 
 /* The product in C, around kt_triple_sums. */

@@ -6,67 +6,74 @@
  * 32, so that nothing is rounded. Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015); G is doubled to
  * keep integers.
  *
+ * Half of A^T M A is a part of the products: what points of rows 1 and 2 give, added and subtracted, is what the sums of row 0 and of row 3 start
+ * from. Points follow one another by column, and in a column as rows 1, 2, 0 and 3; values of row 3 are negated.
+ *
  * values [16 points][pairs][2 tiles] and weights, for four channels, [16 points][pairs][4 channels]: pairs of input channels as in panel.h;
- * sums [16 points][2 tiles][4 channels]. */
+ * sums [4 columns][2 rows of results][2 tiles][4 channels]. */
 #ifndef KT_WINOGRAD_H
 #define KT_WINOGRAD_H
 
 #include "halves.h"
 
-enum { KT_POINTS = 16 };
+enum { KT_POINTS = 16, KT_TILE_SUMS = 64, KT_TILE_COLUMNS = 6 }; /* columns of values under two tiles side by side */
 
-/* sums = weights x values at every point. pairs are a multiple of 4. */
+/* A^T M of two tiles, M = weights x values. pairs are a multiple of 4. */
 void kt_winograd_points(const int32_t *weights, const int32_t *values, int32_t *sums, int32_t pairs);
 
-/* B^T of four words. */
-KT_INLINE void kt_transform_four(int32_t p, int32_t q, int32_t r, int32_t u, int32_t *first, int32_t step)
-{
-    first[0] = kt_subtract_pairs(p, r);
-    first[step] = kt_add_pairs(q, r);
-    first[2 * step] = kt_subtract_pairs(r, q);
-    first[3 * step] = kt_subtract_pairs(q, u);
-}
-
-/* B^T x B of a tile whose first value is x; values: of this tile. row, channels: bytes from row to row and from column to column. */
-static inline void kt_transform_tile(const int8_t *x, int32_t row, int32_t channels, int32_t *values)
+/* B^T x B of two tiles side by side whose first value is x. row, channels: bytes from row to row and from column to column. */
+static inline void kt_transform_tiles(const int8_t *x, int32_t row, int32_t channels, int32_t *values)
 {
     const int32_t point = channels; /* words: channels / 2 pairs of two tiles */
-    int32_t c, i, half;
+    int32_t c, i;
     for (c = 0; c < channels; c += 4, x += 4, values += 4) {
-        int32_t rows[32];
-        for (i = 0; i < 4; i++) {
-            const int8_t *const at = x + i * row;
-            int32_t even[4], odd[4], column;
-#pragma GCC unroll 4
-            for (column = 0; column < 4; column++) {
-                kt_split_four(at + column * channels, &even[column], &odd[column]);
-            }
-            kt_transform_four(even[0], even[1], even[2], even[3], rows + 4 * i, 1);
-            kt_transform_four(odd[0], odd[1], odd[2], odd[3], rows + 16 + 4 * i, 1);
+        int32_t columns[8 * KT_TILE_COLUMNS];
+        const int8_t *at = x;
+        for (i = 0; i < KT_TILE_COLUMNS; i++, at += channels) {
+            int32_t *const column = columns + 8 * i;
+            int32_t even[4], odd[4];
+            kt_split_four(at, &even[0], &odd[0]);
+            kt_split_four(at + row, &even[1], &odd[1]);
+            kt_split_four(at + 2 * row, &even[2], &odd[2]);
+            kt_split_four(at + 3 * row, &even[3], &odd[3]);
+            column[0] = kt_add_pairs(even[1], even[2]);
+            column[1] = kt_subtract_pairs(even[2], even[1]);
+            column[2] = kt_subtract_pairs(even[0], even[2]);
+            column[3] = kt_subtract_pairs(even[3], even[1]);
+            column[4] = kt_add_pairs(odd[1], odd[2]);
+            column[5] = kt_subtract_pairs(odd[2], odd[1]);
+            column[6] = kt_subtract_pairs(odd[0], odd[2]);
+            column[7] = kt_subtract_pairs(odd[3], odd[1]);
         }
-        for (half = 0; half < 2; half++) {
-            for (i = 0; i < 4; i++) {
-                const int32_t *const t = rows + 16 * half + i;
-                kt_transform_four(t[0], t[4], t[8], t[12], values + 2 * half + i * point, 4 * point);
-            }
+        for (i = 0; i < 8; i++) { /* four points of a column, of either pair */
+            const int32_t *const t = columns + i;
+            const int32_t second = t[8], third = t[16], fourth = t[24], fifth = t[32];
+            int32_t *to = values + (i & 3) * point + 2 * (i >> 2);
+            to[0] = kt_subtract_pairs(t[0], third);
+            to[1] = kt_subtract_pairs(third, fifth);
+            to += 4 * point;
+            to[0] = kt_add_pairs(second, third);
+            to[1] = kt_add_pairs(fourth, fifth);
+            to += 4 * point;
+            to[0] = kt_subtract_pairs(third, second);
+            to[1] = kt_subtract_pairs(fifth, fourth);
+            to += 4 * point;
+            to[0] = kt_subtract_pairs(second, fourth);
+            to[1] = kt_subtract_pairs(fourth, t[40]);
         }
     }
 }
 
-/* A^T M A of one tile and channel: four results, 4 times the convolution, in the order left to right, then down. */
-KT_INLINE void kt_inverse_transform(const int32_t *m, int32_t results[4])
+/* What is left of A^T M A, of one tile and channel: four results, 4 times the convolution, in the order left to right, then down. */
+KT_INLINE void kt_inverse_transform(const int32_t *sums, int32_t results[4])
 {
-    int32_t s[8], i;
-#pragma GCC unroll 4
-    for (i = 0; i < 4; i++) {
-        const int32_t first = m[8 * (4 + i)], second = m[8 * (8 + i)];
-        s[i] = m[8 * i] + first + second;
-        s[4 + i] = first - second - m[8 * (12 + i)];
+    int32_t i;
+#pragma GCC unroll 2
+    for (i = 0; i < 2; i++, sums += 8) {
+        const int32_t second = sums[16], third = sums[32];
+        results[2 * i] = sums[0] + second + third;
+        results[2 * i + 1] = second - third - sums[48];
     }
-    results[0] = s[0] + s[1] + s[2];
-    results[1] = s[1] - s[2] - s[3];
-    results[2] = s[4] + s[5] + s[6];
-    results[3] = s[5] - s[6] - s[7];
 }
 
 #endif

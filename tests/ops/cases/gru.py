@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,17 +54,32 @@ def next_case(r: Rng) -> Case:
     return Case(Gru(), {**types(r, x, depth, units), **kept}, {"x": int8(r, *x.shape), **arrays(r, depth, units), **data}, (y,))
 
 
-def gradient_case(r: Rng) -> Case:
+def with_lora(r: Rng, case: Case) -> Case:
+    """The same with LoRA beside the weights of the input."""
+    steps, rank, rows = case.types["x"].shape[1], int(r.integers(1, 6)), case.types["weights"].shape[0]
+    shapes = {"lora_u": (1, steps, rank), "lora_b": (rows, rank), "lora_b_exponent": (1,), "lora_range": (1,)}
+    data = {"lora_u": codes(r, 1, steps, rank), "lora_b": codes(r, rows, rank)}
+    data |= {o: r.integers(-16, 4, 1).astype(np.int8) for o in ("lora_b_exponent", "lora_range")}
+    added = {o: TensorType(shape, "int8") for o, shape in shapes.items()}
+    return replace(case, op=replace(case.op, lora_scale=pick(r, 1.0, 0.5, 3.0)), types={**case.types, **added}, arrays={**case.arrays, **data})
+
+
+def gradient_case(r: Rng, lora: bool = False) -> Case:
     """On the result that the operator gives: its rows are what the products read."""
-    forward = kernel_case(r)
+    forward = with_lora(r, kernel_case(r)) if lora else kernel_case(r)
     y, shape = forward.results[0], forward.results[0].shape
     types = {"g": gradient(shape, 1.0), "y": y, **forward.types}
     data = {"g": codes(r, *shape), "y": forward.expected()["result 0"], **forward.arrays}
     every = int(r.integers(0, shape[1] + 1))
-    return Case(GruGradient(room_for(data["recurrent"]), every, shift=int(r.integers(4, 18))), types, data)
+    scale = getattr(forward.op, "lora_scale", 1.0)
+    return Case(GruGradient(room_for(data["recurrent"]), every, scale, shift=int(r.integers(4, 18))), types, data)
 
 
-GENERATORS = {"gru": (kernel_case, 30), "gru next": (next_case, 20), "gru_gradient": (gradient_case, 30)}
+GENERATORS = {
+    "gru": (kernel_case, 30), "gru next": (next_case, 20), "gru_gradient": (gradient_case, 30),
+    "gru with lora": (lambda r: with_lora(r, kernel_case(r)), 30), "gru next with lora": (lambda r: with_lora(r, next_case(r)), 20),
+    "gru_gradient with lora": (lambda r: gradient_case(r, True), 30),
+}  # fmt: skip
 
 
 def trained(m: Any, x: str, other: str, steps: int = 6) -> str:

@@ -10,6 +10,8 @@ computed again, with the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,8 +117,10 @@ def room_for(recurrent: NDArray[np.generic]) -> int:
     return 31 - int(nm.bit_length(np.array(largest)))
 
 
-def sums_to_operands(b: GradientBuilder, node: Node, dz: str, steps: int) -> dict[str, str]:
-    """The gradients of x and of a trainable bias from that of the sums of the gates, [1, steps, gates * units]."""
+def sums_to_operands(
+    b: GradientBuilder, node: Node, dz: str, steps: int, path: Mapping[str, str] = MappingProxyType({}), lora_scale: float = 1.0
+) -> dict[str, str]:
+    """The gradients of x and of a trainable bias from that of the sums of the gates, [1, steps, gates * units]. path: LoRA's share of x."""
     t = b.types(node)
     if b.is_trainable(node.inputs["bias"]):
         b.accumulate(node, "bias", BiasGradient(), {"g": dz})
@@ -125,6 +129,6 @@ def sums_to_operands(b: GradientBuilder, node: Node, dz: str, steps: int) -> dic
     weights, (rows, depth) = b.constant(node.inputs["weights"]), t.type("weights").shape
     images = (steps, 1, depth), (steps, 1, rows)
     shift = prescale_shift(weights.reshape(rows, 1, 1, depth), t.type("weights").channel_scales)
-    to_input = LinearInputGradient(Window((1, 1)), *images, shift, x_shape=t.type("x").shape)
+    to_input = LinearInputGradient(Window((1, 1)), *images, shift, lora_scale, t.type("x").shape)
     share = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
-    return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"], **share}, f"{node.name}.dx")[0]}
+    return {"x": b.add(to_input, {"g": dz, "weights": node.inputs["weights"], **share, **path}, f"{node.name}.dx")[0]}

@@ -20,7 +20,7 @@ import numpy as np
 from ... import numerics as nm
 from ...ir.kernel_call import Argument, Field, KernelCall, Scratch
 from ...ir.operator import Environment, Names, NodeTypes, register
-from .._gru import GATES, Step, fields, steps, steps_of, units_of
+from .._gru import GATES, LORA_OPERANDS, Step, fields, lora_arguments, lora_fields, steps, steps_of, units_of
 from .._lstm import GATE_SCALE, UNIT
 from ._gradient import Real, RequantizedGradient, batch
 from ._through_time import FRACTION, Ints, Segmented, of_product, of_square, prescale, recurrent_multiplier, through_recurrent
@@ -35,9 +35,11 @@ class GruGradient(Segmented, RequantizedGradient):
 
     mnemonic: ClassVar[str] = "gru_gradient"
     operands: ClassVar[tuple[str, ...]] = ("g", "y", *LAYER)
+    optional: ClassVar[tuple[str, ...]] = LORA_OPERANDS
 
     room: int = 14
     every: int = 0
+    lora_scale: float = 1.0
 
     def shape(self, t: NodeTypes) -> tuple[int, ...]:
         return 1, steps_of(t), t.type("weights").shape[0]
@@ -46,11 +48,11 @@ class GruGradient(Segmented, RequantizedGradient):
         return t.type("g").scale * 2.0**-FRACTION
 
     def _forward(self, t: NodeTypes) -> NodeTypes:
-        return NodeTypes({o: t.type(o) for o in LAYER}, (t.type("y"),))
+        return NodeTypes({o: t.type(o) for o in (*LAYER, *LORA_OPERANDS) if t.has(o)}, (t.type("y"),))
 
     def _steps(self, e: Environment) -> list[Step]:
         t = self._forward(e)
-        return list(steps(Environment(t.operands, t.results, {o: e.array(o) for o in LAYER})))
+        return list(steps(Environment(t.operands, t.results, {o: e.array(o) for o in t.operands}), self.lora_scale))
 
     # -- meaning --------------------------------------------------------------------------------------
     def accumulator(self, e: Environment) -> Ints:
@@ -97,7 +99,7 @@ class GruGradient(Segmented, RequantizedGradient):
 
     def macs(self, t: NodeTypes) -> int:
         """The gates twice, for the states and for the gradient, once more but in the last segment, and U^T once."""
-        gates = t.type("weights").size + t.type("recurrent").size
+        gates = t.type("weights").size + t.type("recurrent").size + (t.type("lora_b").size if t.has("lora_u") else 0)
         return steps_of(t) * (2 * gates + t.type("recurrent").size) + self.run_again(t) * gates
 
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
@@ -112,6 +114,12 @@ class GruGradient(Segmented, RequantizedGradient):
             "shift": self.shift,
         }
         units = units_of(t)
-        arguments: tuple[Argument | Scratch, ...] = (*(Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")), Argument(n.outputs[0]), Scratch())
+        given: list[Argument | Scratch] = [Argument(n.inputs[o]) for o in ("g", "x", "y", "bias")]
+        kind, struct = "", "kt_gru_gradient_params"
         scratch = 4 * 5 * units + 4 * -(-(self.rows_kept(t) - 1) * units // 2)
-        return KernelCall("kt_gru_gradient_s8", "kt_gru_gradient_params", members, arguments, scratch, source="kernels/recurrent/gru_gradient.c")
+        if t.has("lora_u"):
+            given += lora_arguments(n)
+            kind, struct = "_lora", "kt_gru_lora_gradient_params"
+            members, scratch = {"gradient": members, "lora": lora_fields(t, self.lora_scale)}, scratch + 4 * GATES * units
+        given += [Argument(n.outputs[0]), Scratch()]
+        return KernelCall(f"kt_gru{kind}_gradient_s8", struct, members, tuple(given), scratch, source=f"kernels/recurrent/gru{kind}_gradient.c")

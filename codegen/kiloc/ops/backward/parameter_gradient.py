@@ -23,6 +23,9 @@ from .._window_rows import forward_rows
 from ._gradient import Real, batch
 from .gradient_mask import image_height
 
+FEWEST_POSITIONS = 4
+"""Of a gradient that takes three sums in two words (KT_FEWEST_POSITIONS in the runtime)."""
+
 
 @dataclass(frozen=True)
 class ParameterGradient(Op):
@@ -190,7 +193,7 @@ class WeightGradient(ParameterGradient):
         if self.transposed:
             fields["transposed"] = self.transposed
         arguments: tuple[Argument | Scratch | str, ...] = (*operands, Scratch() if self.scratch() else "NULL")
-        reached = self.window.pointwise and not t.has("rows") and self.y_image[2] > 1
+        reached = self.y_image[2] > 1 and self.y_image[0] * self.y_image[1] >= FEWEST_POSITIONS
         unreached = frozenset[str]() if reached else frozenset({"kt_triple_weight_gradient"})
         windows = self.window.kernel[1] > 1 or (self.scratch() > 0 and not self.transposed)
         unreached |= frozenset() if windows else frozenset({"add_windows"})

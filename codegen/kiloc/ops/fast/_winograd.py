@@ -14,6 +14,10 @@ INVERSE = np.array([[1, 0, 0, 0], [0, 1, -1, 0], [0, 0, 0, 1]])
 """INVERSE @ DOUBLED_G = 2 I."""
 
 POINTS = 16
+
+ORDER = [4 * row + column for column in range(4) for row in (1, 2, 0, 3)]
+"""Points as the product takes them."""
+
 Ints = NDArray[np.int64]
 
 
@@ -33,7 +37,7 @@ def restored(points: Ints) -> Ints:
 def words(weights: Ints) -> Ints:
     """[quads, 16 * pairs * 4] words of weights [OC, 3, 3, IC]: pairs of input channels (0, 2), (1, 3), of four output channels each."""
     first, second = np.array(packing.run_order(weights.shape[3])).T
-    u = transformed(weights)
+    u = transformed(weights)[:, ORDER]
     pairs = (u[..., first] & 0xFFFF) | (u[..., second] & 0xFFFF) << 16
     return pairs.reshape(-1, packing.QUAD, POINTS, len(first)).transpose(0, 2, 3, 1).reshape(len(weights) // packing.QUAD, -1)
 
@@ -44,4 +48,4 @@ def unpacked(stream: Ints, channels: int, depth: int) -> Ints:
     pairs = stream.reshape(-1, POINTS, len(first), packing.QUAD).transpose(0, 3, 1, 2).reshape(channels, POINTS, -1)
     u = np.zeros((channels, POINTS, depth), np.int64)
     u[..., first], u[..., second] = ((((pairs >> s) & 0xFFFF) ^ 0x8000) - 0x8000 for s in (0, 16))
-    return restored(u)
+    return restored(u[:, np.argsort(ORDER)])

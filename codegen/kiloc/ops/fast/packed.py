@@ -182,7 +182,7 @@ class PackedLinear(Op):
         """Bytes: of the panel, and of what the sums start from where the bias is trained."""
         x, y = self.layer.images(self.plain(t))
         row = self.form.startswith(("row", "parts"))
-        panel = 128 * self.pairs(t) + 512 + 16 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
+        panel = 128 * self.pairs(t) + 256 + 24 * x[2] if self.winograd else 0 if row else 8 * self.pairs(t)
         gain = gain_bytes(y[2]) if t.has("gain") and self.wide else 0
         if self.packed_delta:
             return panel + (2 * self.pairs(t) + 12) * packing.padded(t.type("delta").shape[0]) + 32 + 32 * y[2] + gain

@@ -39,7 +39,7 @@ from ..backward.gradient_mask import masked
 from ..backward.input_gradient import LinearInputGradient, prescale_shift
 from ..backward.new_head_gradient import NewHeadInputGradient
 from ..backward.parameter_gradient import WeightGradient
-from .lora import LoRAInnerGradient
+from .lora import lora_gradient
 
 if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
@@ -172,7 +172,8 @@ class Linear(Op):
         g = masked(b, node, dy, *clamp_range(self.activation, t.result()))
         bias_gradient(b, node, g)
         scaled = scaled_gradient(b, node, g)
-        path = {**self._delta_gradient(b, node, scaled), **self._lora_gradient(b, node, scaled), **gain_operands(node)}
+        path = {**self._delta_gradient(b, node, scaled), **gain_operands(node)}
+        path |= lora_gradient(b, node, scaled, self.window_of(t), *self.images(t), self.lora_scale)
         if not b.wants(node.inputs["x"]):
             return {}
 
@@ -202,25 +203,3 @@ class Linear(Op):
             return {o: node.inputs[o] for o in MERGED_OPERANDS if o in node.inputs}
         share = {o: node.inputs[o] for o in ("delta", "delta_exponent", "delta_rows") if o in node.inputs}
         return share | ({"delta_g": g} if "gain" in node.inputs else {})
-
-    def _lora_gradient(self, b: GradientBuilder, node: Node, g: str) -> dict[str, str]:
-        """Accumulate the gradients of A and B; what the input gradient needs for LoRA's share."""
-
-        if "lora_u" not in node.inputs:
-            return {}
-        t = b.types(node)
-        window, x_scale, (x_image, y_image) = self.window_of(t), t.type("x").scale, self.images(t)
-        down = b.producer(node.inputs["lora_u"])
-        u_image = (*y_image[:2], t.type("lora_b").shape[1])
-        b.accumulate(
-            node, "lora_b", WeightGradient(Window((1, 1)), u_image, y_image, x_scale * self.lora_scale),
-            {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
-        )  # fmt: skip
-        inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
-        du, du_exponent = b.add(LoRAInnerGradient(self.lora_scale), inner, f"{node.name}.du")
-        b.accumulate(
-            down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
-            {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
-        )  # fmt: skip
-        a = {o: down.inputs[o] for o in ("lora_a", "lora_a_exponent")}
-        return {"lora_du": du, "lora_du_exponent": du_exponent, **a}

@@ -7,7 +7,7 @@ added after an update whose samples saturated u. Formulas: docs/internals/traini
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,11 @@ from .._sums import Image, exact_matmul
 from .._window import Window
 from .._window_rows import forward_rows
 from ..backward._gradient import Real, batch, fitting_shift
+from ..backward.parameter_gradient import WeightGradient
+
+if TYPE_CHECKING:
+    from ...autodiff import GradientBuilder
+    from ...ir.graph import Node
 
 ANY_CHUNK = 60
 """Values of a window whose sums are three in two words whatever they are (KT_PROJECTED_CHUNK in the runtime)."""
@@ -141,6 +146,26 @@ class LoRAInnerGradient(Op):
         arguments = [Argument(n.inputs[o]) for o in ("g", "lora_b", "lora_b_exponent")] + [Argument(o) for o in n.outputs]
         struct, source = "kt_lora_inner_gradient_params", "kernels/lora/lora_inner_gradient.c"
         return KernelCall("kt_lora_inner_gradient_s8", struct, fields, tuple(arguments), source=source)
+
+
+def lora_gradient(b: GradientBuilder, node: Node, g: str, window: Window, x_image: Image, y_image: Image, lora_scale: float) -> dict[str, str]:
+    """Accumulate the gradients of A and B of a layer, if it has LoRA; what the input gradient needs for LoRA's share. g: of the layer's sums."""
+    if "lora_u" not in node.inputs:
+        return {}
+    t, down = b.types(node), b.producer(node.inputs["lora_u"])
+    x_scale, u_image = t.type("x").scale, (*y_image[:2], t.type("lora_b").shape[1])
+    b.accumulate(
+        node, "lora_b", WeightGradient(Window((1, 1)), u_image, y_image, x_scale * lora_scale),
+        {"g": g, "x": node.inputs["lora_u"], "exponent_offset": node.inputs["lora_range"]},
+    )  # fmt: skip
+    inner = {"g": g, "lora_b": node.inputs["lora_b"], "lora_b_exponent": node.inputs["lora_b_exponent"]}
+    du, du_exponent = b.add(LoRAInnerGradient(lora_scale), inner, f"{node.name}.du")
+    b.accumulate(
+        down, "lora_a", WeightGradient(window, x_image, u_image, x_scale),
+        {"g": du, "x": node.inputs["x"], "exponent_offset": du_exponent},
+    )  # fmt: skip
+    a = {o: down.inputs[o] for o in ("lora_a", "lora_a_exponent")}
+    return {"lora_du": du, "lora_du_exponent": du_exponent, **a}
 
 
 @register

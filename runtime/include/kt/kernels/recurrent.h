@@ -116,6 +116,27 @@ void kt_gru_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias
 /* One step, which goes on from hidden, the row of y before it, and state; both become those behind it. */
 void kt_gru_next_s8(const kt_gru_params *params, const int8_t *x, const int32_t *bias, int8_t *hidden, int16_t *state, int8_t *y);
 
+/* LoRA beside the weights of the input. multiplier, shift: of each gate, from products b u to sums over x. */
+typedef struct {
+    int32_t rank;
+    int32_t multiplier[3];
+    int32_t shift[3];
+} kt_gru_lora;
+
+typedef struct {
+    kt_gru_params layer;
+    kt_gru_lora lora;
+} kt_gru_lora_params;
+
+/* kt_gru_s8 with b [3 * units, rank] times u [steps, rank] and 2^(b_exponent + u_range) added to the bias, where the product saturates at +-2^30.
+ * scratch: 14 * units bytes. */
+void kt_gru_lora_s8(const kt_gru_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                    const int8_t *b_exponent, const int8_t *u_range, int8_t *y, int32_t *scratch);
+
+/* kt_gru_next_s8 with the same. scratch: 12 * units bytes. */
+void kt_gru_lora_next_s8(const kt_gru_lora_params *params, const int8_t *x, const int32_t *bias, const int8_t *u, const int8_t *b,
+                         const int8_t *b_exponent, const int8_t *u_range, int8_t *hidden, int16_t *state, int8_t *y, int32_t *scratch);
+
 /* Members as in kt_lstm_gradient_params. */
 typedef struct {
     kt_gru_params layer;
@@ -131,6 +152,15 @@ typedef struct {
  * 20 * units + 2 * (segments + every - 1) * units bytes, with segments of `every` steps. */
 void kt_gru_gradient_s8(const kt_gru_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias, int8_t *dz,
                         int32_t *scratch);
+
+typedef struct {
+    kt_gru_gradient_params gradient;
+    kt_gru_lora lora;
+} kt_gru_lora_gradient_params;
+
+/* kt_gru_gradient_s8 of kt_gru_lora_s8. scratch: 12 * units bytes more. */
+void kt_gru_lora_gradient_s8(const kt_gru_lora_gradient_params *params, const int8_t *g, const int8_t *x, const int8_t *y, const int32_t *bias,
+                             const int8_t *u, const int8_t *b, const int8_t *b_exponent, const int8_t *u_range, int8_t *dz, int32_t *scratch);
 
 /* units: results; rank: filters of each; memory: values that a filter keeps. weights [units * rank, depth]. feature: from sums over x to
  * units of the state; output: from sums over the state to those of y. */

@@ -5,7 +5,7 @@
 
 #if !KT_DSP && !KT_VECTOR
 
-#if KT_TRIPLE
+#if KT_TRIPLE && !defined(KT_SMALL)
 #include "triple_weight_gradient.h"
 #endif
 
@@ -15,8 +15,8 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     const int32_t power = *exponent + (exponent_offset == NULL ? 0 : *exponent_offset);
     const float scale = kt_gradient_scale(params->scale, power);
     (void)scratch;
-#if KT_TRIPLE
-    if (kt_is_pointwise(&params->window) && params->rows == NULL && params->window.output[KT_CHANNELS] > 1) {
+#if KT_TRIPLE && !defined(KT_SMALL)
+    if (params->window.output[KT_CHANNELS] > 1 && params->window.output[KT_Y] * params->window.output[KT_X] >= KT_FEWEST_POSITIONS) {
         kt_triple_weight_gradient(params, g, x, scale, accumulator);
         return;
     }

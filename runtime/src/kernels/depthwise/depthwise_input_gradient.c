@@ -14,18 +14,21 @@
 /* One row of results of one channel. */
 static void kt_row_of_piece(const int32_t *g, const int32_t weights[KT_TAPS * KT_TAPS], int32_t columns, int32_t shift, int32_t channels, int8_t *result)
 {
-    for (; columns > 0; columns -= KT_TAPS, g += KT_TAPS) {
-        int32_t sums[KT_TAPS];
+    int32_t sums[KT_TAPS];
+    for (; columns >= KT_TAPS; columns -= KT_TAPS, g += KT_TAPS) {
         kt_three_of_piece(g, weights, sums);
         *result = kt_piece_result(sums[0], shift);
         result += channels;
+        *result = kt_piece_result(sums[1], shift);
+        result += channels;
+        *result = kt_piece_result(sums[2], shift);
+        result += channels;
+    }
+    if (columns > 0) {
+        kt_two_of_piece(g, weights, sums);
+        *result = kt_piece_result(sums[0], shift);
         if (columns > 1) {
-            *result = kt_piece_result(sums[1], shift);
-            result += channels;
-        }
-        if (columns > 2) {
-            *result = kt_piece_result(sums[2], shift);
-            result += channels;
+            result[channels] = kt_piece_result(sums[1], shift);
         }
     }
 }

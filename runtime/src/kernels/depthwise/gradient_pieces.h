@@ -83,6 +83,25 @@ KT_INLINE void kt_three_of_piece(const int32_t *row, const int32_t weights[KT_TA
     sums[2] = third;
 }
 
+/* The same of two. */
+KT_INLINE void kt_two_of_piece(const int32_t *row, const int32_t weights[KT_TAPS * KT_TAPS], int32_t sums[2])
+{
+    const int32_t *w = weights;
+    const int32_t *const end = weights + KT_TAPS * KT_TAPS;
+    int32_t first = 0, second = 0;
+    for (; w != end; w += KT_TAPS, row += KT_SCALED) {
+        const int32_t w0 = w[0], w1 = w[1], w2 = w[2];
+        int32_t value = row[1];
+        first += row[0] * w0 + value * w1;
+        second += value * w0;
+        value = row[2];
+        first += value * w2;
+        second += value * w1 + row[3] * w2;
+    }
+    sums[0] = first;
+    sums[1] = second;
+}
+
 /* All channels of a piece. */
 typedef void kt_piece_kernel(const kt_depthwise_input_gradient_params *params, const void *context, const kt_gradient_piece *piece, int8_t *results);
 

@@ -122,12 +122,141 @@ static void kt_channel_gradient(const kt_depthwise_weight_gradient_params *param
     }
 }
 
+#ifndef KT_SMALL
+/* A window of three by three without strides: the taps along one axis are the lanes of the words, and each word is met by the gradients of the
+ * three results along the other one. */
+enum { KT_WALKED_TAPS = 3, KT_WALKED_INPUTS = 32 };
+
+/* One channel along both axes: the one that is walked and that of the lanes. Steps: bytes to the next input and to the next result. */
+typedef struct {
+    int32_t inputs, outputs, pad;
+    int32_t input_step, output_step;
+} kt_walked_axis;
+
+/* Words [3][2] of the taps of a walk over `count` inputs, from `first` on. x: the first of the three lanes at input 0, `lane` bytes apart; g: result
+ * 0. */
+static void KT_IN_ORDER kt_walk_words(const kt_walked_axis *axis, const int8_t *x, int32_t lane, const int8_t *g, uint32_t offset, int32_t first,
+                                      int32_t count, uint32_t *words)
+{
+    const int32_t step = axis->input_step, down = axis->output_step, outputs = axis->outputs, met = first + axis->pad;
+    const uint32_t near = offset + (offset << 10), far = offset + (offset << 21);
+    int32_t more = kt_minimum(count, kt_maximum(outputs - 1 - met, 0)); /* inputs behind which there is a next result */
+    uint32_t a = met < outputs ? (uint32_t)g[met * down] : 0;
+    uint32_t b = kt_within(met - 1, outputs) ? (uint32_t)g[(met - 1) * down] : 0;
+    uint32_t c = kt_within(met - 2, outputs) ? (uint32_t)g[(met - 2) * down] : 0;
+    uint32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0, c0 = 0, c1 = 0;
+#define KT_WALK_INPUT \
+    do { \
+        const uint32_t middle = (uint32_t)x[lane]; \
+        const uint32_t w0 = (uint32_t)x[0] + (middle << 10) + near, w1 = (uint32_t)x[2 * lane] + (middle << 21) + far; \
+        a0 += w0 * a; \
+        a1 += w1 * a; \
+        b0 += w0 * b; \
+        b1 += w1 * b; \
+        c0 += w0 * c; \
+        c1 += w1 * c; \
+        c = b; \
+        b = a; \
+        x += step; \
+    } while (0)
+    count -= more;
+    x += first * step;
+    for (g += met * down; more > 0; more--) {
+        KT_WALK_INPUT;
+        g += down;
+        a = (uint32_t)*g;
+    }
+    for (; count > 0; count--) {
+        KT_WALK_INPUT;
+        a = 0;
+    }
+#undef KT_WALK_INPUT
+    words[0] = a0;
+    words[1] = a1;
+    words[2] = b0;
+    words[3] = b1;
+    words[4] = c0;
+    words[5] = c1;
+}
+
+/* Adds the sums of one channel: [walked tap][tap of the lanes]. */
+static void kt_walked_gradient(const kt_walked_axis *walk, const kt_walked_axis *lanes, const int8_t *g, const int8_t *x, uint32_t offset,
+                               int32_t *sums)
+{
+    int32_t result, first, tap, i;
+    for (result = 0; result < lanes->outputs; result++) {
+        const int32_t left = result - lanes->pad, start = kt_clamp(left, 0, lanes->inputs - KT_WALKED_TAPS);
+        for (first = 0; first < walk->inputs; first += KT_WALKED_INPUTS) {
+            const int32_t count = kt_minimum(walk->inputs - first, KT_WALKED_INPUTS);
+            uint32_t words[2 * KT_WALKED_TAPS];
+            kt_walk_words(walk, x + start * lanes->input_step, lanes->input_step, g + result * lanes->output_step, offset, first, count, words);
+            for (tap = 0; tap < KT_WALKED_TAPS; tap++) {
+                int32_t three[3];
+                kt_three_sums(words + 2 * tap, three);
+                if (left == start) {
+                    sums[3 * tap] += three[0];
+                    sums[3 * tap + 1] += three[1];
+                    sums[3 * tap + 2] += three[2];
+                    continue;
+                }
+                for (i = kt_maximum(start - left, 0); i < kt_minimum(start - left + 3, 3); i++) { /* taps inside the image */
+                    sums[3 * tap + i] += three[left - start + i];
+                }
+            }
+        }
+    }
+}
+
+/* Whether there is a walk, and lanes beside each other. */
+static inline int kt_is_walked(const kt_window *window)
+{
+    return window->kernel[KT_Y] == KT_WALKED_TAPS && window->kernel[KT_X] == KT_WALKED_TAPS && window->stride[KT_Y] == 1 &&
+           window->stride[KT_X] == 1 && window->dilation[KT_Y] == 1 && window->dilation[KT_X] == 1 &&
+           kt_minimum(window->input[KT_Y], window->input[KT_X]) >= KT_WALKED_TAPS;
+}
+
+static void kt_walked_depthwise_gradient(const kt_depthwise_weight_gradient_params *params, const int8_t *g, const int8_t *x, float scale,
+                                         float *accumulator)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    const int down = window->output[KT_Y] >= window->output[KT_X]; /* along the longer axis */
+    const kt_walked_axis rows = {window->input[KT_Y], window->output[KT_Y], window->pad[KT_Y], window->input[KT_X] * channels,
+                                 window->output[KT_X] * channels};
+    const kt_walked_axis columns = {window->input[KT_X], window->output[KT_X], window->pad[KT_X], channels, channels};
+    const int32_t along = down ? KT_WALKED_TAPS : 1, across = down ? 1 : KT_WALKED_TAPS;
+    const kt_float_factor factor = kt_factor_of(scale);
+    int32_t c, tap, i;
+    for (c = 0; c < channels; c++) {
+        const int32_t column = kt_delta_column(params, c);
+        int32_t sums[KT_WALKED_TAPS * KT_WALKED_TAPS] = {0};
+        if (column < 0) {
+            continue;
+        }
+        kt_walked_gradient(down ? &rows : &columns, down ? &columns : &rows, g + c, x + c, (uint32_t)params->input_offset, sums);
+        for (tap = 0; tap < KT_WALKED_TAPS; tap++) {
+            for (i = 0; i < KT_WALKED_TAPS; i++) {
+                float *const entry = accumulator + (tap * along + i * across) * params->columns + column;
+                *entry = kt_add_scaled_sum(*entry, sums[KT_WALKED_TAPS * tap + i], &factor);
+            }
+        }
+    }
+}
+
+#endif
+
 static inline void kt_triple_depthwise_gradient(const kt_depthwise_weight_gradient_params *params, const int8_t *g, const int8_t *x, float scale,
                                                 float *accumulator)
 {
     const kt_window *const window = &params->window;
     const int32_t taps = window->kernel[KT_X];
     int32_t c, ky, kx, row;
+#ifndef KT_SMALL
+    if (kt_is_walked(window)) {
+        kt_walked_depthwise_gradient(params, g, x, scale, accumulator);
+        return;
+    }
+#endif
     for (c = 0; c < window->output[KT_CHANNELS]; c++) {
         const int32_t column = kt_delta_column(params, c);
         for (ky = 0; ky < window->kernel[KT_Y] && column >= 0; ky += KT_KERNEL_ROWS) {

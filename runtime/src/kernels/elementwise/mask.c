@@ -23,22 +23,38 @@ static void kt_save_bytes(const kt_mask_params *params, const int8_t *from, cons
     }
 }
 
-/* The same of words, of which a byte u holds y + 128, where `least` <= 128 <= `end` and 1 stands for least <= u < end. No byte borrows from the
- * next: its highest bit is set before, and clear in what is subtracted. */
-KT_INLINE uint32_t kt_four_bits(const int8_t *y, uint32_t least, uint32_t end)
+/* Bounds of bytes u = y + 128, in each byte of a word: `least` <= 128 <= `end`, the highest bit of both left out. */
+typedef struct {
+    uint32_t least, end;
+} kt_mask_bounds;
+
+/* Whether a mask has such bounds, and words lie where they are loaded. */
+KT_INLINE int kt_has_bounds(const kt_mask_params *params, const int8_t *y, kt_mask_bounds *bounds)
+{
+    const int32_t least = params->low + 1 + 128, end = params->high + 128;
+    bounds->least = (uint32_t)least * KT_EACH;
+    bounds->end = ((uint32_t)end & 127) * KT_EACH;
+    return kt_has_words(y) && least >= 0 && least < 128 && end >= 128 && end < 256;
+}
+
+/* 1 in each byte of which least <= u < end. No byte borrows from the next: its highest bit is set before, and clear in what is subtracted. */
+KT_INLINE uint32_t kt_four_within(const int8_t *y, kt_mask_bounds bounds)
 {
     const uint32_t u = kt_aligned_word(y) ^ KT_HIGHEST;
     const uint32_t filled = u | KT_HIGHEST;
-    const uint32_t within = (u | (filled - least)) & ~(u & (filled - end)) & KT_HIGHEST;
-    return ((within >> 7) * UINT32_C(0x10204080)) >> 28;
+    return ((u | (filled - bounds.least)) & ~(u & (filled - bounds.end)) & KT_HIGHEST) >> 7;
 }
 
-static void kt_save_words(const int8_t *from, const int8_t *last, uint8_t *mask, uint32_t least, uint32_t end)
+/* The same as four bits. */
+KT_INLINE uint32_t kt_four_bits(const int8_t *y, kt_mask_bounds bounds)
 {
-    least *= KT_EACH;
-    end = (end & 127) * KT_EACH;
+    return (kt_four_within(y, bounds) * UINT32_C(0x10204080)) >> 28;
+}
+
+static void kt_save_words(const int8_t *from, const int8_t *last, uint8_t *mask, kt_mask_bounds bounds)
+{
     for (; from != last; from += 8) {
-        *mask++ = (uint8_t)(kt_four_bits(from, least, end) | kt_four_bits(from + 4, least, end) << 4);
+        *mask++ = (uint8_t)(kt_four_bits(from, bounds) | kt_four_bits(from + 4, bounds) << 4);
     }
 }
 
@@ -46,21 +62,27 @@ static void kt_save_words(const int8_t *from, const int8_t *last, uint8_t *mask,
  * with 0. A clamped element stops its gradient (kt_apply_mask_s8). */
 void kt_save_mask_s8(const kt_mask_params *params, const int8_t *y, uint8_t *mask)
 {
-    const int32_t whole = params->size & -8, least = params->low + 1 + 128, end = params->high + 128;
-    if (kt_has_words(y) && least >= 0 && least < 128 && end >= 128 && end < 256) {
-        kt_save_words(y, y + whole, mask, (uint32_t)least, (uint32_t)end);
+    const int32_t whole = params->size & -8;
+    kt_mask_bounds bounds;
+    if (kt_has_bounds(params, y, &bounds)) {
+        kt_save_words(y, y + whole, mask, bounds);
     } else {
         kt_save_bytes(params, y, y + whole, mask);
     }
     kt_save_mask_from(*params, y, mask, whole);
 }
 
+/* Four elements where bytes hold 1. */
+KT_INLINE void kt_keep_within(const int8_t *g, uint32_t kept, int8_t *result)
+{
+    const uint32_t word = kt_aligned_word(g) & ((kept << 8) - kept);
+    kt_put_aligned_word(result, word);
+}
+
 /* Four elements by four bits. */
 KT_INLINE void kt_keep_four(const int8_t *g, uint32_t bits, int8_t *result)
 {
-    const uint32_t kept = (bits * UINT32_C(0x00204081)) & KT_EACH;
-    const uint32_t word = kt_aligned_word(g) & ((kept << 8) - kept);
-    kt_put_aligned_word(result, word);
+    kt_keep_within(g, (bits * UINT32_C(0x00204081)) & KT_EACH, result);
 }
 
 /* Stops a gradient where a saved bit is 0: result = g where bit i of the mask is 1 (lowest bit first), else 0. */
@@ -79,6 +101,12 @@ void kt_apply_mask_s8(const kt_mask_params *params, const int8_t *g, const uint8
 /* Stops a gradient where the forward result was clamped: result = g where low < y < high, else 0. */
 void kt_mask_gradient_s8(const kt_mask_params *params, const int8_t *g, const int8_t *y, int8_t *result)
 {
-    kt_mask_gradient_from(*params, g, y, result, 0);
+    kt_mask_bounds bounds;
+    const int32_t whole = kt_has_bounds(params, y, &bounds) && kt_has_words(g) && kt_has_words(result) ? params->size & -4 : 0;
+    int32_t i;
+    for (i = 0; i < whole; i += 4) {
+        kt_keep_within(g + i, kt_four_within(y + i, bounds), result + i);
+    }
+    kt_mask_gradient_from(*params, g, y, result, whole);
 }
 #endif

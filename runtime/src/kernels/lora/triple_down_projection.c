@@ -99,7 +99,7 @@ void kt_triple_down_projection_s8(const kt_down_projection_params *params, const
         const uint8_t *weights = laid;
         int32_t totals[KT_PROJECTED_RANK + 2][KT_POSITIONS];
         int32_t done;
-        memset(totals, 0, sizeof totals);
+        kt_clear_words(totals, even * KT_POSITIONS);
         if (!pointwise) {
             kt_place_windows(&windows, &oy, &ox, 1, positions);
         }

@@ -13,32 +13,29 @@
 typedef struct {
     int32_t *values;
     int32_t *sums;
-    int8_t *tile; /* 4 x 4 values of a tile at the border */
+    int8_t *border; /* 4 x 6 values under two tiles at the border */
 } kt_winograd_scratch;
 
-/* The values under the tile whose first one is at (top, left), transformed. */
-static inline void kt_load_tile(const kt_packed_conv2d_params *params, const int8_t *x, int32_t top, int32_t left,
-                                int8_t *tile, int32_t *values)
+/* The values under the two tiles whose first one is at (top, left), transformed. */
+static inline void kt_load_tiles(const kt_packed_conv2d_params *params, const int8_t *x, int32_t top, int32_t left, int8_t *border,
+                                 int32_t *values)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t height = window->input[KT_Y], width = window->input[KT_X];
-    int32_t i, j;
-    if ((top | left) >= 0 && top + 4 <= height && left + 4 <= width) {
-        kt_transform_tile(x + (top * width + left) * channels, width * channels, channels, values);
+    const int32_t first = kt_maximum(0, -left), last = kt_minimum(KT_TILE_COLUMNS, width - left), row = KT_TILE_COLUMNS * channels;
+    int32_t i;
+    if (top >= 0 && top + 4 <= height && first == 0 && last == KT_TILE_COLUMNS) {
+        kt_transform_tiles(x + (top * width + left) * channels, width * channels, channels, values);
         return;
     }
+    memset(border, (int)params->outside, 4 * (size_t)row);
     for (i = 0; i < 4; i++) {
-        for (j = 0; j < 4; j++) {
-            int8_t *const to = tile + (4 * i + j) * channels;
-            if (kt_within(top + i, height) && kt_within(left + j, width)) {
-                memcpy(to, x + ((top + i) * width + left + j) * channels, (size_t)channels);
-            } else {
-                memset(to, (int)params->outside, (size_t)channels);
-            }
+        if (kt_within(top + i, height)) {
+            memcpy(border + i * row + first * channels, x + ((top + i) * width + left + first) * channels, (size_t)((last - first) * channels));
         }
     }
-    kt_transform_tile(tile, 4 * channels, channels, values);
+    kt_transform_tiles(border, row, channels, values);
 }
 
 /* Four channels of both tiles; y: the first result of the first. negative: what a negative sum takes from the addend. */
@@ -47,15 +44,16 @@ KT_INLINE void kt_finish_tiles(const int32_t *sums, const int32_t *bias, const i
 {
     int32_t c, tile, i;
     for (c = 0; c < KT_QUAD; c++, epilogue += 3) {
+        const uint32_t start = (uint32_t)bias[c] << 8;
         for (tile = 0; tile < 2; tile++) {
             int8_t *const to = y + 2 * tile * channels + c;
             int32_t results[4];
             kt_inverse_transform(sums + 4 * tile + c, results);
 #pragma GCC unroll 4
             for (i = 0; i < 4; i++) {
-                const int32_t sum = (results[i] >> 2) + bias[c]; /* exact: results are multiples of 4 */
+                const int32_t sum = (int32_t)(start + ((uint32_t)results[i] << 6)); /* 256 times, exact: results are multiples of 4 */
                 const int32_t addend = epilogue[1] - ((sum >> 31) & negative);
-                to[(i >> 1) * line + (i & 1) * channels] = kt_short_requantize(sum, epilogue[0], addend, epilogue[2]);
+                to[(i >> 1) * line + (i & 1) * channels] = kt_requantize_scaled(sum, epilogue[0], addend, epilogue[2]);
             }
         }
     }
@@ -74,14 +72,13 @@ KT_INLINE void kt_winograd_walk(const kt_packed_conv2d_params *params, const int
     int32_t row, left, c;
     part.values = scratch;
     part.sums = part.values + 2 * KT_POINTS * params->pairs;
-    part.tile = (int8_t *)(part.sums + 8 * KT_POINTS);
+    part.border = (int8_t *)(part.sums + KT_TILE_SUMS);
     start = kt_packed_bias(bias, params->fold, params->bias_limit, channels,
-                           (int32_t *)(void *)(part.tile + 16 * window->input[KT_CHANNELS]));
+                           (int32_t *)(void *)(part.border + 4 * KT_TILE_COLUMNS * window->input[KT_CHANNELS]));
     for (row = kt_first(direction, rows); kt_within(row, rows); row += direction) {
         for (left = 0; left < width; left += 4) {
             const int32_t *stream = params->stream;
-            kt_load_tile(params, x, 2 * row - 1, left - 1, part.tile, part.values);
-            kt_load_tile(params, x, 2 * row - 1, left + 1, part.tile, part.values + 1);
+            kt_load_tiles(params, x, 2 * row - 1, left - 1, part.border, part.values);
             for (c = 0; c < channels; c += KT_QUAD) {
                 kt_winograd_points(stream, part.values, part.sums, params->pairs);
                 stream += 4 * KT_POINTS * params->pairs;

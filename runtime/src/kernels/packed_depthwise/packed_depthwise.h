@@ -127,6 +127,8 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
             sums = kt_with_taps(sums, at, rows, 5, step, next, stream);
         } else if (taps == 7) {
             sums = kt_with_taps(sums, at, rows, 7, step, next, stream);
+        } else if (taps == 1) { /* a column's taps are those of a row, further apart */
+            sums = kt_with_taps(sums, at, 1, rows, next, 0, stream);
         } else {
             sums = kt_with_taps(sums, at, rows, taps, step, next, stream);
         }

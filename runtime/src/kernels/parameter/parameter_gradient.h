@@ -2,6 +2,7 @@
 #ifndef KT_PARAMETER_GRADIENT_H
 #define KT_PARAMETER_GRADIENT_H
 
+#include "../../product/soft_float.h"
 #include "kt/numerics.h"
 
 /* scale * 2^exponent, the exponent limited to what float32 can hold. */
@@ -13,8 +14,8 @@ static inline float kt_gradient_scale(float scale, int32_t exponent)
 /* accumulator + (float)sum * scale, one rounding an operation. */
 static inline float kt_accumulate(float accumulator, int32_t sum, float scale)
 {
-    const float product = (float)sum * scale;
-    return accumulator + product;
+    const kt_float_factor factor = kt_factor_of(scale);
+    return kt_add_scaled_sum(accumulator, sum, &factor);
 }
 
 #endif

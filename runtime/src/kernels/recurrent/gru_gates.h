@@ -3,6 +3,7 @@
 #define KT_RECURRENT_GRU_GATES_H
 
 #include <stddef.h>
+#include <string.h>
 
 #include "kt/kernels/recurrent.h"
 #include "kt/numerics.h"
@@ -36,6 +37,33 @@ static inline int32_t row_sum(const int8_t *w, const int8_t *x, int32_t offset, 
         sum += w[i] * (x[i] + offset);
     }
     return sum;
+}
+
+/* What LoRA adds to the sums over x. u: of all rows; exponent: of the product b u; start [3 * units]: where the sums of a row are begun. */
+typedef struct {
+    const kt_gru_lora *lora;
+    const int8_t *u;
+    const int8_t *b;
+    int32_t exponent;
+    int32_t *start;
+} gru_addend;
+
+/* What the sums over a row of x start from: the bias, or with LoRA (NULL for none) that and its addend. */
+static inline const int32_t *gru_start(const kt_gru_params *p, const int32_t *bias, const gru_addend *added, int32_t step)
+{
+    int32_t row, g, unit;
+    if (added == NULL) {
+        return bias;
+    }
+    for (g = 0, row = 0; g < GATES; g++) {
+        const int32_t shift = added->lora->shift[g] + added->exponent;
+        for (unit = 0; unit < p->units; unit++, row++) {
+            const int32_t sum = row_sum(added->b + row * added->lora->rank, added->u + step * added->lora->rank, 0, added->lora->rank);
+            const int32_t scaled = kt_requantize(sum, added->lora->multiplier[g], shift);
+            added->start[row] = kt_add_saturated(kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT), bias[row]);
+        }
+    }
+    return added->start;
 }
 
 /* hidden: the row of y before this one, NULL in front of the first. */
@@ -75,6 +103,39 @@ static inline int8_t gru_result(const kt_gru_params *p, const kt_gru_unit *u, in
     const int32_t next = next_state(u, *state);
     *state = (int16_t)next;
     return kt_clamp_with_offset(kt_requantize(next, p->output_multiplier, p->output_shift), p->hidden_zero, INT8_MIN, INT8_MAX);
+}
+
+/* A whole sequence, which begins from 0. state [units]: scratch. */
+static inline void gru_walk(const kt_gru_params *params, const int8_t *x, const int32_t *bias, const gru_addend *added, int8_t *y, int16_t *state)
+{
+    const kt_gru_params p = *params;
+    const int8_t *before = NULL;
+    int32_t step, unit;
+    memset(state, 0, (size_t)p.units * sizeof *state);
+    for (step = 0; step < p.steps; step++) {
+        const int32_t *const start = gru_start(&p, bias, added, step);
+        for (unit = 0; unit < p.units; unit++) {
+            const kt_gru_unit found = gru_unit(&p, unit, x, start, before);
+            y[unit] = gru_result(&p, &found, state + unit);
+        }
+        before = y;
+        x += p.depth;
+        y += p.units;
+    }
+}
+
+/* One step, which goes on from hidden and state. */
+static inline void gru_go_on(const kt_gru_params *params, const int8_t *x, const int32_t *bias, const gru_addend *added, int8_t *hidden,
+                             int16_t *state, int8_t *y)
+{
+    const kt_gru_params p = *params;
+    const int32_t *const start = gru_start(&p, bias, added, 0);
+    int32_t unit;
+    for (unit = 0; unit < p.units; unit++) {
+        const kt_gru_unit found = gru_unit(&p, unit, x, start, hidden);
+        y[unit] = gru_result(&p, &found, state + unit);
+    }
+    memcpy(hidden, y, (size_t)p.units);
 }
 
 #endif

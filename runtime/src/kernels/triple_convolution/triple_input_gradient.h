@@ -104,7 +104,7 @@ static inline void kt_back_windows(const kt_triple_input_gradient_params *params
 {
     const kt_window *const window = &params->window;
     int32_t ky, kx, i;
-    memset(sums->sums, 0, (size_t)(KT_BACKWARD_POSITIONS * count) * sizeof *sums->sums);
+    kt_clear_words(sums->sums, KT_BACKWARD_POSITIONS * count);
     memset(sums->totals, 0, sizeof sums->totals);
     for (ky = 0; ky < window->kernel[KT_Y]; ky++) {
         const int32_t oy = kt_output_at(window, KT_Y, at->y, ky);
@@ -135,6 +135,106 @@ KT_INLINE int kt_has_short_shares(const kt_window *window, const kt_path *path, 
     return 1;
 }
 
+/* What makes results of four positions: where the weights of the path's four values lie, `depth` apart; the scale of shares; bytes from a result
+ * to the next; shifts, of shares in the lowest byte, of totals in the next one. */
+typedef struct {
+    const int8_t *weights;
+    int32_t depth;
+    int32_t multiplier, addend, shifts;
+    int32_t step;
+    int32_t negative;
+} kt_shared_results;
+
+enum { KT_SHARED_WORDS = KT_FOUR_RANKS + 1 };
+
+/* Results of one input channel at four positions. u: [positions][KT_SHARED_WORDS], the gradient of the path, KT_CODE_UNIT times as large, and
+ * what the sums lack. */
+#if KT_ARMV7M && defined(__OPTIMIZE__)
+#define KT_FOUR_SHARED(sign) \
+    "push {r4-r11, lr}\n\t" \
+    "ldm r3, {r4-r9}\n\t" \
+    "ldrsb r3, [r4]\n\t" "ldrsb r11, [r4, r5]\n\t" "ldrsb r12, [r4, r5, lsl #1]\n\t" \
+    "add r4, r5\n\t" "ldrsb r5, [r4, r5, lsl #1]\n\t" "mov r4, r12\n\t" \
+    ".rept 4\n\t" \
+    "ldrd r12, lr, [r0], #8\n\t" "mul r12, r12, r3\n\t" "mla r12, lr, r11, r12\n\t" \
+    "ldr lr, [r0], #4\n\t" "mla r12, lr, r4, r12\n\t" \
+    "ldr lr, [r0], #4\n\t" "mla r12, lr, r5, r12\n\t" \
+    "smull lr, r12, r12, r6\n\t" \
+    sign \
+    "add r12, r7\n\t" \
+    "asr r12, r8\n\t" \
+    "ldr lr, [r0], #4\n\t" "ldr r10, [r1], #4\n\t" "add lr, r10\n\t" \
+    "adds r12, r12, lr\n\t" \
+    "bvc 1f\n\t" \
+    "asr r12, r12, #31\n\t" "eor r12, r12, #0x80000000\n\t" /* saturated */ \
+    "1:\n\t" \
+    "lsr lr, r8, #8\n\t" \
+    "asr r12, lr\n\t" "add r12, #1\n\t" "asr r12, r12, #1\n\t" \
+    "ssat r12, #8, r12\n\t" "cmn r12, #128\n\t" "it eq\n\t" "mvneq r12, #126\n\t" \
+    "strb r12, [r2]\n\t" "add r2, r9\n\t" \
+    ".endr\n\t" \
+    "pop {r4-r11, pc}\n\t"
+#define KT_SHARED_FUNCTION(name, sign) \
+    static __attribute__((naked, noinline, unused)) void name(const int32_t *u __attribute__((unused)), const uint32_t *sums __attribute__((unused)), \
+                                                              int8_t *result __attribute__((unused)), \
+                                                              const kt_shared_results *shared __attribute__((unused))) \
+    { \
+        __asm__ volatile(KT_FOUR_SHARED(sign)); \
+    }
+/* A product has the sign of its high word; of 0 either will do. */
+KT_SHARED_FUNCTION(kt_four_shared_right, "asr lr, r12, #31\n\t" "add r12, r12, lr, lsl #7\n\t")
+KT_SHARED_FUNCTION(kt_four_shared_left, "")
+
+KT_INLINE void kt_four_shared(const int32_t *u, const uint32_t *sums, int8_t *result, const kt_shared_results *shared)
+{
+    if (shared->negative != 0) {
+        kt_four_shared_right(u, sums, result, shared);
+    } else {
+        kt_four_shared_left(u, sums, result, shared);
+    }
+}
+#else
+static __attribute__((noinline, unused)) void kt_four_shared(const int32_t *u, const uint32_t *sums, int8_t *result,
+                                                             const kt_shared_results *shared)
+{
+    const int8_t *const a = shared->weights;
+    const int32_t depth = shared->depth, b0 = a[0], b1 = a[depth], b2 = a[2 * depth], b3 = a[3 * depth];
+    const int32_t multiplier = shared->multiplier, addend = shared->addend, negative = -shared->negative;
+    const int32_t shift = shared->shifts & 255, down = shared->shifts >> 8, step = shared->step;
+    const int32_t *const end = u + KT_BACKWARD_POSITIONS * KT_SHARED_WORDS;
+    for (; u != end; u += KT_SHARED_WORDS, result += step) {
+        const int32_t high = kt_high_of_codes(b0 * u[0] + b1 * u[1] + b2 * u[2] + b3 * u[3], multiplier);
+        const int32_t share = (high + addend + ((high >> 31) & negative)) >> shift;
+        const int32_t total = kt_add_saturated((int32_t)(*sums++ + (uint32_t)u[KT_FOUR_RANKS]), share);
+        *result = kt_saturate8(((total >> down) + 1) >> 1);
+    }
+}
+#endif
+
+/* Four positions of a path of rank 4. */
+static inline void kt_finish_four(const kt_triple_input_gradient_params *params, const kt_path *path, const kt_shares *shares,
+                                  const kt_four_positions *at, int32_t first, int32_t count, const kt_backward_sums *sums, int8_t *dx)
+{
+    const int32_t depth = params->window.input[KT_CHANNELS], position = at->y * params->window.input[KT_X] + at->x;
+    const int32_t unit = KT_CODE_UNIT << kt_maximum(path->shift, 0);
+    const uint32_t *sum = sums->sums;
+    int8_t *result = dx + position * depth + first;
+    kt_shared_results shared = {path->weights + first, depth, shares->multiplier, shares->addend, shares->shift | (params->shift - 1) << 8,
+                                at->step * depth, shares->negative};
+    int32_t u[KT_BACKWARD_POSITIONS * KT_SHARED_WORDS];
+    int32_t i, j;
+    for (i = 0; i < KT_BACKWARD_POSITIONS; i++) {
+        const int8_t *const codes = path->gradient + (position + i * at->step) * KT_FOUR_RANKS;
+        for (j = 0; j < KT_FOUR_RANKS; j++) {
+            u[KT_SHARED_WORDS * i + j] = unit * codes[j];
+        }
+        u[KT_SHARED_WORDS * i + KT_FOUR_RANKS] = (int32_t)(0U - (sums->totals[i] << 7));
+    }
+    for (; count > 0; count--, shared.weights++, sum += KT_BACKWARD_POSITIONS, result++) {
+        kt_four_shared(u, sum, result, &shared);
+    }
+}
+
 /* Results of a block to which such shares are added. */
 static inline void kt_finish_shares(const kt_triple_input_gradient_params *params, const kt_path *path, kt_shares *shares, const kt_four_positions *at,
                                     int32_t first, int32_t count, const kt_backward_sums *sums, int8_t *dx)
@@ -149,7 +249,7 @@ static inline void kt_finish_shares(const kt_triple_input_gradient_params *param
     for (i = 0; i < KT_BACKWARD_POSITIONS; i++) {
         const int8_t *const codes = path->gradient + (position + (i < at->count ? i * at->step : 0)) * rank;
         for (j = 0; j < KT_FOUR_RANKS; j++) {
-            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_START_UNIT * codes[j] : 0;
+            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_CODE_UNIT * codes[j] : 0;
         }
     }
     for (j = rank; j < KT_FOUR_RANKS; j++) {
@@ -157,21 +257,33 @@ static inline void kt_finish_shares(const kt_triple_input_gradient_params *param
     }
     for (k = 0; k < count; k++, a++, result++, sum += KT_BACKWARD_POSITIONS) {
         int32_t added[KT_BACKWARD_POSITIONS];
-        if (rank == KT_FOUR_RANKS) {
-            shares->b[0] = a[0] * (INT32_C(1) << left);
-            shares->b[1] = a[depth] * (INT32_C(1) << left);
-            shares->b[2] = a[2 * depth] * (INT32_C(1) << left);
-            shares->b[3] = a[3 * depth] * (INT32_C(1) << left);
-        } else {
-            for (j = 0; j < rank; j++) {
-                shares->b[j] = a[j * depth] * (INT32_C(1) << left);
-            }
+        for (j = 0; j < rank; j++) {
+            shares->b[j] = a[j * depth] * (INT32_C(1) << left);
         }
         kt_four_shares(u, shares, added);
         for (i = 0; i < at->count; i++) {
             const int32_t total = kt_add_saturated((int32_t)(sum[i] - (sums->totals[i] << 7)), added[i] >> KT_START_BITS);
             result[i * step] = kt_saturate8(((total >> (shift - 1)) + 1) >> 1);
         }
+    }
+}
+
+/* Results of one position, at most KT_GATHER_BLOCK, to which a path of any kind adds; offset: what each sum has too much. */
+static inline void kt_finish_path(const kt_triple_input_gradient_params *params, const kt_path *path, const kt_four_positions *at, int32_t first,
+                                  int32_t count, const uint32_t *sums, uint32_t offset, int8_t *result)
+{
+    const int32_t shift = params->shift;
+    int32_t row[KT_GATHER_BLOCK];
+    int32_t k;
+    for (k = 0; k < count; k++) {
+        row[k] = (int32_t)(sums[KT_BACKWARD_POSITIONS * k] - offset);
+    }
+    kt_add_path(&params->window, path, row, at->y, at->x, first, count);
+    for (k = 0; k < count && shift > 1 && shift < 32; k++) {
+        result[k] = kt_saturate8(((row[k] >> (shift - 1)) + 1) >> 1);
+    }
+    for (; k < count; k++) {
+        result[k] = kt_saturate8(kt_shift_round(row[k], shift));
     }
 }
 
@@ -184,7 +296,11 @@ KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, con
     kt_shares shares;
     int32_t i, k;
     if (shift > 1 && shift < 32 && kt_has_short_shares(window, path, &shares)) {
-        kt_finish_shares(params, path, &shares, at, first, count, sums, dx);
+        if (path->channels == KT_FOUR_RANKS && at->count == KT_BACKWARD_POSITIONS) {
+            kt_finish_four(params, path, &shares, at, first, count, sums, dx);
+        } else {
+            kt_finish_shares(params, path, &shares, at, first, count, sums, dx);
+        }
         return;
     }
     for (i = 0; i < at->count; i++) {
@@ -193,16 +309,10 @@ KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, con
         const uint32_t offset = sums->totals[i] << 7;
         const uint32_t *const sum = sums->sums + i;
         if (path != NULL) {
-            int32_t row[KT_GATHER_BLOCK];
-            for (k = 0; k < count; k++) {
-                row[k] = (int32_t)(sum[KT_BACKWARD_POSITIONS * k] - offset);
-            }
-            kt_add_path(window, path, row, at->y, x, first, count);
-            for (k = 0; k < count && shift > 1 && shift < 32; k++) {
-                result[k] = kt_saturate8(((row[k] >> (shift - 1)) + 1) >> 1);
-            }
-            for (; k < count; k++) {
-                result[k] = kt_saturate8(kt_shift_round(row[k], shift));
+            for (k = 0; k < count; k += KT_GATHER_BLOCK) {
+                const kt_four_positions one = {at->y, x, 0, 1};
+                kt_finish_path(params, path, &one, first + k, kt_minimum(count - k, KT_GATHER_BLOCK), sum + KT_BACKWARD_POSITIONS * k, offset,
+                               result + k);
             }
         } else if (shift > 1 && shift < 32) {
             for (k = 0; k < count; k++) {
@@ -221,10 +331,10 @@ KT_INLINE void kt_finish_back(const kt_triple_input_gradient_params *params, con
 KT_INLINE void kt_back_four(const kt_triple_input_gradient_params *params, const kt_path *path, const int8_t *g, const kt_four_positions *at,
                             uint32_t *block, int8_t *dx)
 {
-    const int32_t depth = params->window.input[KT_CHANNELS], most = path == NULL ? KT_BLOCK : KT_GATHER_BLOCK;
+    const int32_t depth = params->window.input[KT_CHANNELS];
     int32_t first;
-    for (first = 0; first < depth; first += most) {
-        const int32_t count = kt_minimum(depth - first, most);
+    for (first = 0; first < depth; first += KT_BLOCK) {
+        const int32_t count = kt_minimum(depth - first, KT_BLOCK);
         kt_backward_sums sums;
         sums.sums = block;
         kt_back_windows(params, g, at, first, count, &sums);

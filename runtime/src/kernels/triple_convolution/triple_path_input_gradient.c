@@ -7,6 +7,6 @@ void kt_triple_path_input_gradient_s8(const kt_triple_path_input_gradient_params
 {
     const kt_path path = {path_g, path_weights, params->path_channels, NULL, params->path_multiplier,
                           params->path_shift + *path_exponent + *weights_exponent};
-    uint32_t block[KT_BACKWARD_POSITIONS * KT_GATHER_BLOCK];
+    uint32_t block[KT_BACKWARD_POSITIONS * KT_BLOCK];
     kt_triple_gradient(&params->layer, &path, g, block, dx);
 }

@@ -29,13 +29,6 @@ KT_INLINE int kt_short_scale(const kt_lora_layer *lora, int32_t c, kt_shares *si
         }
         return 1;
     }
-    if (rank == KT_FOUR_RANKS) {
-        six->b[0] = b[0];
-        six->b[1] = b[1];
-        six->b[2] = b[2];
-        six->b[3] = b[3];
-        return 1;
-    }
     for (j = 0; j < KT_FOUR_RANKS; j++) {
         six->b[j] = j < rank ? b[j] : 0;
     }
@@ -48,6 +41,30 @@ KT_INLINE const int8_t *kt_u_of(const kt_lora_layer *lora, const kt_triple_block
     return lora->u + (block->position + (i < block->positions ? i * block->direction : 0)) * lora->params->rank;
 }
 
+/* Starts of channels of rank 4 from `first` on, as far as their shares are shifted to the right: most are. Returns how many. */
+KT_INLINE int32_t kt_right_starts(const kt_lora_layer *lora, const int32_t *u, int32_t first, int32_t count, int32_t *starts)
+{
+    const kt_packed_lora_params *const params = lora->params;
+    const int32_t *const fold = params->layer.fold;
+    const int32_t limit = params->layer.bias_limit, least = params->least_shift + lora->exponent;
+    const int32_t *addend = params->addend + KT_SCALE_WORDS * first, *bias = lora->bias + first;
+    const int8_t *b = lora->b + KT_FOUR_RANKS * first;
+    int32_t done;
+    for (done = 0; done < count; done++, addend += KT_SCALE_WORDS, b += KT_FOUR_RANKS, starts += KT_POSITIONS) {
+        const int32_t right = -(addend[1] + least);
+        kt_right_shares six;
+        if ((uint32_t)(right - 1) >= KT_MOST_RIGHT) {
+            break;
+        }
+        six.multiplier = addend[0];
+        six.addend = 64 + (INT32_C(64) << right);
+        six.shift = right + 7;
+        six.start = KT_START_UNIT * (fold == NULL ? bias[done] : fold[first + done] + kt_clamp(bias[done], -limit, limit));
+        kt_six_right(u, b, starts, &six);
+    }
+    return done;
+}
+
 static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, int32_t first, int32_t count,
                                                        int32_t *starts)
 {
@@ -57,11 +74,19 @@ static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora
     for (i = 0; i < KT_POSITIONS && rank <= KT_FOUR_RANKS; i++) {
         const int8_t *const codes = kt_u_of(lora, block, i);
         for (j = 0; j < KT_FOUR_RANKS; j++) {
-            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_START_UNIT * codes[j] : 0;
+            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_CODE_UNIT * codes[j] : 0;
         }
     }
     for (c = first; c < first + count; c++, starts += KT_POSITIONS) {
         kt_shares six;
+        if (rank == KT_FOUR_RANKS) {
+            const int32_t done = kt_right_starts(lora, u, c, first + count - c, starts);
+            c += done;
+            starts += KT_POSITIONS * done;
+            if (c == first + count) {
+                return;
+            }
+        }
         if (rank <= KT_FOUR_RANKS && kt_short_scale(lora, c, &six)) {
             kt_six_shares(u, &six, starts);
             continue;

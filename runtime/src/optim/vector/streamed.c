@@ -15,7 +15,7 @@ void kt_streamed_bias(const kt_streamed_params *params, const int8_t *g, const i
 KT_INLINE kt_float_lanes step_of(const kt_streamed *s, const int32_t *products)
 {
     const kt_float_lanes sums = kt_streamed_sums(s, (kt_word_lanes)kt_load_lanes(products));
-    return kt_splat_float(s->rate) * kt_gradient_lanes(sums, kt_splat_float(s->factor));
+    return kt_splat_float(s->rate.value) * kt_gradient_lanes(sums, kt_splat_float(s->factor.value));
 }
 
 /* The old values and how they become new ones. */

@@ -55,7 +55,7 @@ static inline void kt_streamed_products(const kt_streamed *s, int32_t columns, k
 /* kt_streamed_sum */
 KT_INLINE kt_float_lanes kt_streamed_sums(const kt_streamed *s, kt_word_lanes products)
 {
-    const kt_float_lanes scaled = kt_floats_of(products) * kt_splat_float(s->scale);
+    const kt_float_lanes scaled = kt_floats_of(products) * kt_splat_float(s->scale.value);
     return kt_splat_float(0.0f) + scaled;
 }
 
@@ -73,11 +73,11 @@ static inline float kt_streamed_squares(const kt_streamed_params *params, const 
             kt_streamed_products(s, params->columns, &walk, count, products);
         }
         for (i = 0; i < whole; i += KT_LANES) {
-            const kt_float_lanes gradient = kt_streamed_sums(s, (kt_word_lanes)kt_load_lanes(products + i)) * kt_splat_float(s->factor);
+            const kt_float_lanes gradient = kt_streamed_sums(s, (kt_word_lanes)kt_load_lanes(products + i)) * kt_splat_float(s->factor.value);
             kt_store_floats(squares + i, gradient * gradient);
         }
         for (; i < count; i++) {
-            const float gradient = kt_streamed_sum(s, (first + i) / params->columns, (first + i) % params->columns) * s->factor;
+            const float gradient = kt_streamed_sum(s, (first + i) / params->columns, (first + i) % params->columns) * s->factor.value;
             squares[i] = gradient * gradient;
         }
         for (i = 0; i < count; i++) {

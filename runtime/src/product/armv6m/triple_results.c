@@ -10,9 +10,13 @@
 #define KT_HALF_UP
 #define KT_AWAY "asrs r4, r3, #31\n\t" "lsls r4, r4, #7\n\t" "adds r3, r3, r4\n\t" /* a product has the sign of its sum; of 0 either will do */
 
+/* What a sum starts from, added to r3: the bias, or one of the words that r8 points to. */
+#define KT_BIAS(place) "add r3, r8\n\t"
+#define KT_START(place) "mov r4, r8\n\t" "ldr r4, [r4, #" place "]\n\t" "adds r3, r3, r4\n\t"
+
 /* r3 to its result. */
-#define KT_REQUANTIZE(rounding) \
-    "add r3, r8\n\t" \
+#define KT_REQUANTIZE(start, rounding) \
+    start \
     "asrs r4, r3, #20\n\t" \
     "adds r4, #1\n\t" \
     "lsrs r4, r4, #1\n\t" \
@@ -40,7 +44,7 @@
     "1:\n\t"
 
 /* wide: the same function in C. */
-#define KT_RESULTS(rounding, wide) \
+#define KT_RESULTS(start, rounding, wide) \
     ".syntax unified\n\t" \
     "push {r4-r7, lr}\n\t" \
     "mov r4, r8\n\t" "mov r5, r9\n\t" "mov r6, r10\n\t" "mov r7, r11\n\t" \
@@ -61,14 +65,14 @@
     "asrs r4, r4, #21\n\t" \
     "adds r3, r3, r4\n\t" "mov r12, r3\n\t" \
     "movs r3, r0\n\t" \
-    KT_REQUANTIZE(rounding) \
+    KT_REQUANTIZE(start("0"), rounding) \
     "strb r3, [r1]\n\t" \
     "mov r3, r12\n\t" \
-    KT_REQUANTIZE(rounding) \
+    KT_REQUANTIZE(start("4"), rounding) \
     "mov r4, r11\n\t" \
     "strb r3, [r1, r4]\n\t" \
     "mov r3, lr\n\t" \
-    KT_REQUANTIZE(rounding) \
+    KT_REQUANTIZE(start("8"), rounding) \
     "ldr r4, [sp, #8]\n\t" \
     "ldr r4, [r4, #28]\n\t" \
     "strb r3, [r1, r4]\n\t" \
@@ -96,13 +100,35 @@ __attribute__((used)) static void kt_wide_results_away(const uint32_t words[2], 
 __attribute__((naked)) void kt_triple_results_half_up(const uint32_t words[2] KT_UNUSED, int8_t *result KT_UNUSED,
                                                       const kt_triple_scale *scale KT_UNUSED)
 {
-    __asm__ volatile(KT_RESULTS(KT_HALF_UP, "kt_wide_results_half_up"));
+    __asm__ volatile(KT_RESULTS(KT_BIAS, KT_HALF_UP, "kt_wide_results_half_up"));
 }
 
 __attribute__((naked)) void kt_triple_results_away(const uint32_t words[2] KT_UNUSED, int8_t *result KT_UNUSED,
                                                    const kt_triple_scale *scale KT_UNUSED)
 {
-    __asm__ volatile(KT_RESULTS(KT_AWAY, "kt_wide_results_away"));
+    __asm__ volatile(KT_RESULTS(KT_BIAS, KT_AWAY, "kt_wide_results_away"));
+}
+
+__attribute__((used)) static void kt_wide_started_half_up(const uint32_t words[2], int8_t *result, const kt_started_scale *scale)
+{
+    kt_started_of_words(words, result, scale, 0);
+}
+
+__attribute__((used)) static void kt_wide_started_away(const uint32_t words[2], int8_t *result, const kt_started_scale *scale)
+{
+    kt_started_of_words(words, result, scale, 128);
+}
+
+__attribute__((naked)) void kt_triple_started_results_half_up(const uint32_t words[2] KT_UNUSED, int8_t *result KT_UNUSED,
+                                                              const kt_started_scale *scale KT_UNUSED)
+{
+    __asm__ volatile(KT_RESULTS(KT_START, KT_HALF_UP, "kt_wide_started_half_up"));
+}
+
+__attribute__((naked)) void kt_triple_started_results_away(const uint32_t words[2] KT_UNUSED, int8_t *result KT_UNUSED,
+                                                           const kt_started_scale *scale KT_UNUSED)
+{
+    __asm__ volatile(KT_RESULTS(KT_START, KT_AWAY, "kt_wide_started_away"));
 }
 
 #endif

@@ -426,7 +426,7 @@ void kt_weight_gradient(const kt_weight_gradient_params *params, const int8_t *g
     } else if (window->input[KT_CHANNELS] < FEW_CHANNELS && window->kernel[KT_X] > 1 && lies_inside(window)) {
         const whole_image image = {x, window->input[KT_X] * window->input[KT_CHANNELS]};
         add_windows(params, g, &image, scale, accumulator);
-    } else if (window->input[KT_CHANNELS] < 2) {
+    } else if (window->input[KT_CHANNELS] < 2 && (taps > 1 || params->rows != NULL || window->output[KT_CHANNELS] < 2)) {
         kt_weight_gradient_walk(params, g, x, scale, accumulator);
     } else {
         for (ky = 0; ky < window->kernel[KT_Y]; ky++) {

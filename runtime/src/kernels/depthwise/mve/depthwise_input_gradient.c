@@ -1,4 +1,4 @@
-/* kt_depthwise_input_gradient_s8 on cores with Helium: eight channels at a time. The formula and its roundings are those of
+/* kt_depthwise_input_gradient_s8 on cores with Helium: eight channels at a time, of 3x3 windows in tiles. The formula and its roundings are those of
  * ../depthwise_input_gradient.c.
  *
  * The pre-scaling is a VQRDMULH of g * 2^(15 - p): (g * 2^(15 - p) * m + 2^14) >> 15 = (g * m + 2^(p - 1)) >> p. It needs p in
@@ -8,7 +8,7 @@
 
 #if KT_MVE
 #include "../depthwise_input_gradient.h"
-#include "../../mve/gradient_lanes.h"
+#include "scaled_gradients.h"
 
 enum { TAPS = 49 };
 
@@ -97,7 +97,11 @@ void kt_depthwise_input_gradient_s8(const kt_depthwise_input_gradient_params *pa
     meetings met;
     int32_t y, x;
     if (params->depth_multiplier != 1 || p < 7 || p > 15 || !few) {
-            kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
+        kt_depthwise_input_gradient_walk(params, g, dx, (int32_t *)scratch);
+        return;
+    }
+    if (kt_has_gradient_tiles(window)) {
+        kt_gradient_in_tiles(params, g, dx);
         return;
     }
     for (y = kt_first(direction, window->input[KT_Y]); kt_within(y, window->input[KT_Y]); y += direction) {

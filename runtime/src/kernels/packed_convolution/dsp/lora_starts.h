@@ -1,4 +1,4 @@
-/* lora_starts.h: ../lora_starts.h for the DSP extension: both positions at once, and of rank 4 in assembly.
+/* lora_starts.h: ../lora_starts.h for the DSP extension: both positions at once, in assembly, of which rank 4 has one of its own.
  *
  * With m the multiplier and n the right shift, in [1, 32], rounding twice is an SMMLAR, a correction for the sign, and an SMMLSR, whose second
  * factor is negative so that it has room for 2^31:
@@ -38,6 +38,39 @@ typedef struct {
     "cmp " twice ", r12\n\t" "it gt\n\t" "movgt " twice ", r12\n\t" \
     "cmn " twice ", r12\n\t" "it lt\n\t" "rsblt " twice ", r12, #0\n\t"
 
+/* Any rank: for each four of it twice the codes at both positions, zeros where the rank ends. behind: from the codes of a channel, rounded up to
+ * fours, to those of the next. */
+enum { KT_MOST_WORDS = 8 };
+typedef struct {
+    kt_four_starts fours; /* without u */
+    int32_t behind;
+    const kt_four_u *words, *words_end;
+    kt_four_u u[2 * KT_MOST_WORDS];
+} kt_any_starts;
+
+/* What becomes of r10 and r11, twice the products of a channel, in either kernel. on_stack: bytes to least_power; at: where the start goes. */
+#define KT_START_OF_CHANNEL(on_stack, at) \
+    "ldrd r8, r9, [r1], #8\n\t" \
+    "ldr r12, [sp, #" on_stack "]\n\t" \
+    "lsls r9, r12, r9\n\t" \
+    "beq 4" at "f\n\t" \
+    "ldr r12, [r2], #4\n\t" \
+    KT_RIGHT_START("r10", "lr") KT_RIGHT_START("r11", "lr") \
+    "5" at ":\n\t" \
+    "str r10, [r3, #" at "]\n\t" \
+    "str r11, [r3, #16 + " at "]\n\t"
+#define KT_LEFT_START_OF_CHANNEL(on_stack, at) \
+    "4" at ":\n\t" \
+    "ldr lr, [r1, #-4]\n\t" \
+    "ldr r12, [sp, #8 + " on_stack "]\n\t" \
+    "sub lr, lr, r12\n\t" \
+    "ldr r12, [sp, #12 + " on_stack "]\n\t" \
+    KT_LEFT_ADDEND("r10") KT_LEFT_ADDEND("r11") \
+    "ldr r12, [r2], #4\n\t" \
+    "add r10, r12\n\t" \
+    "add r11, r12\n\t" \
+    "b 5" at "b\n\t"
+
 /* Quads of channels, rank 4: 20 instructions for two positions. */
 static KT_NAKED __attribute__((noinline)) void kt_start_fours(const kt_four_starts *fours)
 {
@@ -55,15 +88,7 @@ static KT_NAKED __attribute__((noinline)) void kt_start_fours(const kt_four_star
                      "smuad r11, r8, r6\n\t"
                      "smlad r10, r9, r5, r10\n\t"
                      "smlad r11, r9, r7, r11\n\t"
-                     "ldrd r8, r9, [r1], #8\n\t"
-                     "ldr r12, [sp]\n\t"
-                     "lsls r9, r12, r9\n\t"
-                     "beq 4\\at\\()f\n\t"
-                     "ldr r12, [r2], #4\n\t"
-                     KT_RIGHT_START("r10", "lr") KT_RIGHT_START("r11", "lr")
-                     "5\\at\\():\n\t"
-                     "str r10, [r3, #\\at]\n\t"
-                     "str r11, [r3, #16 + \\at]\n\t"
+                     KT_START_OF_CHANNEL("0", "\\at\\()")
                      ".endr\n\t"
                      "ldr lr, [sp, #4]\n\t"
                      "adds r3, #32\n\t"
@@ -72,16 +97,48 @@ static KT_NAKED __attribute__((noinline)) void kt_start_fours(const kt_four_star
                      "add sp, #16\n\t"
                      "pop {r4-r11, pc}\n\t"
                      ".irp at, 0, 4, 8, 12\n\t"
-                     "4\\at\\():\n\t"
-                     "ldr lr, [r1, #-4]\n\t"
-                     "ldr r12, [sp, #8]\n\t"
-                     "sub lr, lr, r12\n\t"
-                     "ldr r12, [sp, #12]\n\t"
-                     KT_LEFT_ADDEND("r10") KT_LEFT_ADDEND("r11")
-                     "ldr r12, [r2], #4\n\t"
-                     "add r10, r12\n\t"
-                     "add r11, r12\n\t"
-                     "b 5\\at\\()b\n\t"
+                     KT_LEFT_START_OF_CHANNEL("0", "\\at\\()")
+                     ".endr\n\t");
+}
+
+/* Quads of channels, any rank up to 4 * KT_MOST_WORDS: 19 instructions and 10 for each four of it. On the stack behind, words, words_end, then as
+ * above. */
+static KT_NAKED __attribute__((noinline)) void kt_start_any(const kt_any_starts *any)
+{
+    __asm__ volatile("push {r4-r11, lr}\n\t"
+                     "add r1, r0, #32\n\t"
+                     "ldm r1, {r1-r7}\n\t"
+                     "push {r1-r4}\n\t"  /* least_power, end, none, limit */
+                     "push {r5-r7}\n\t"  /* behind, words, words_end */
+                     "ldm r0, {r0-r3}\n\t"
+                     "1:\n\t"
+                     ".irp at, 0, 4, 8, 12\n\t"
+                     "mov r10, #0\n\t"
+                     "mov r11, #0\n\t"
+                     "ldrd r4, lr, [sp, #4]\n\t"
+                     "6:\n\t"
+                     "ldr r9, [r0], #4\n\t"
+                     "ldm r4!, {r5, r6, r7, r12}\n\t"
+                     "sxtb16 r8, r9\n\t"
+                     "sxtb16 r9, r9, ror #8\n\t"
+                     "smlad r10, r8, r5, r10\n\t"
+                     "smlad r11, r8, r7, r11\n\t"
+                     "smlad r10, r9, r6, r10\n\t"
+                     "smlad r11, r9, r12, r11\n\t"
+                     "cmp r4, lr\n\t"
+                     "bne 6b\n\t"
+                     "ldr r4, [sp]\n\t"
+                     "add r0, r4\n\t"
+                     KT_START_OF_CHANNEL("12", "\\at\\()")
+                     ".endr\n\t"
+                     "ldr lr, [sp, #16]\n\t"
+                     "adds r3, #32\n\t"
+                     "cmp r3, lr\n\t"
+                     "bne 1b\n\t"
+                     "add sp, #28\n\t"
+                     "pop {r4-r11, pc}\n\t"
+                     ".irp at, 0, 4, 8, 12\n\t"
+                     KT_LEFT_START_OF_CHANNEL("12", "\\at\\()")
                      ".endr\n\t");
 }
 
@@ -125,22 +182,59 @@ static __attribute__((noinline)) void kt_start_each(const kt_lora_layer *lora, c
     }
 }
 
+/* Twice the codes of a position; between its fours lie those of the other one. */
+static inline void kt_double_words(const int8_t *u, int32_t rank, kt_four_u *words)
+{
+    for (; rank > 0; rank -= 4, u += 4, words += 2) {
+        int8_t four[4] = {0, 0, 0, 0};
+        memcpy(four, u, (size_t)kt_minimum(rank, 4));
+        *words = kt_doubled_four(four);
+    }
+}
+
+/* Channels of a block whose codes can be read in whole fours, in whole quads: behind the last of a layer nothing may be read. */
+static inline int32_t kt_channels_in_fours(const kt_lora_layer *lora, const kt_lora_block *block)
+{
+    const int32_t rank = lora->params->rank, more = -rank & 3;
+    const int32_t last = lora->params->layer.window.output[KT_CHANNELS] - kt_divide_up(more, rank);
+    return kt_maximum(kt_minimum(block->count, last - block->first), 0) & -KT_QUAD;
+}
+
+/* Quads of a block. */
+static __attribute__((noinline)) void kt_start_quads(const kt_lora_block *block, int32_t rank, const kt_four_starts *start)
+{
+    kt_any_starts any;
+    any.fours = *start;
+    if (rank == 4) {
+        any.fours.u[0] = kt_doubled_four(block->u[0]);
+        any.fours.u[1] = kt_doubled_four(block->u[1]);
+        kt_start_fours(&any.fours);
+        return;
+    }
+    any.behind = -(-rank & 3);
+    any.words = any.u;
+    any.words_end = any.u + 2 * kt_divide_up(rank, 4);
+    kt_double_words(block->u[0], rank, any.u);
+    kt_double_words(block->u[1], rank, any.u + 1);
+    kt_start_any(&any);
+}
+
 static void kt_lora_starts(const kt_lora_layer *lora, const kt_lora_block *block, int32_t *starts)
 {
     const kt_packed_lora_params *const params = lora->params;
-    const int32_t least = params->least_shift + lora->exponent;
-    const int32_t fours = params->rank == 4 && least >= -32 ? block->count & -KT_QUAD : 0;
+    const int32_t least = params->least_shift + lora->exponent, rank = params->rank;
+    const int32_t fours = rank <= 4 * KT_MOST_WORDS && least >= -32 ? kt_channels_in_fours(lora, block) : 0;
     if (fours > 0) {
-        const kt_four_starts arguments = {lora->b + 4 * block->first,
-                                          params->addend + KT_SCALE_WORDS * block->first,
-                                          lora->start + block->first,
-                                          starts,
-                                          {kt_doubled_four(block->u[0]), kt_doubled_four(block->u[1])},
-                                          kt_negative_power(least + 32),
-                                          starts + 2 * fours,
-                                          -least,
-                                          params->addend_limit};
-        kt_start_fours(&arguments);
+        const kt_four_starts start = {lora->b + rank * block->first,
+                                      params->addend + KT_SCALE_WORDS * block->first,
+                                      lora->start + block->first,
+                                      starts,
+                                      {{0, 0}, {0, 0}},
+                                      kt_negative_power(least + 32),
+                                      starts + 2 * fours,
+                                      -least,
+                                      params->addend_limit};
+        kt_start_quads(block, rank, &start);
     }
     if (fours < block->count) {
         kt_start_each(lora, block, fours, starts);

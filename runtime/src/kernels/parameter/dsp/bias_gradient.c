@@ -2,7 +2,7 @@
 #include "../bias_gradient.h"
 #include "kt/architecture.h"
 
-#if KT_DSP
+#if KT_DSP && !KT_MVE
 
 #include "../../convolution/dsp/column_sums.h"
 
