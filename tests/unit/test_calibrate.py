@@ -79,9 +79,12 @@ def test_samples_are_evaluated_in_blocks_and_known_results_taken_over(monkeypatc
 
 
 def test_shift_of_large_sums_and_of_none() -> None:
-    """100 * 2^20 needs 20 bits less; zero samples do not count; nothing at all asks for no shift, and none is negative."""
+    """100 * 2^20 needs 20 bits less; samples of zeros or NaN do not count; nothing at all asks for no shift, and none is negative."""
     sums = np.zeros((3, 4))
     assert best_shift(sums) == 0
     sums[1] = 100 * 2.0**20
     assert best_shift(sums) == 20
+    sums[2] = np.nan  # of a gradient that vanished, in units of its exponent
+    assert best_shift(sums) == 20
+    assert best_shift(sums[2:]) == 0
     assert best_shift(np.full((2, 3), 0.01)) == 0

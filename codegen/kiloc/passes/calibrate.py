@@ -75,8 +75,9 @@ def _sums(op: RequantizedGradient, e: Environment, real: NDArray[Any], exponent:
 def best_shift(sums: NDArray[np.float64]) -> int:
     """Shift from sums [N, elements] to int8 with the smallest mean relative squared error; 0 where all are 0."""
     energy = _errors(sums, 0, saturated=True, limit=0)
-    if not energy.all():
-        sums, energy = sums[energy > 0], energy[energy > 0]
+    counts = energy > 0  # neither 0 nor NaN, what a gradient that vanished has
+    if not counts.all():
+        sums, energy = sums[counts], energy[counts]
     if energy.size == 0:
         return 0
     widest = max(int(np.floor(np.log2(max(sums.max(), -sums.min())))) + 1 - 7, 0)
