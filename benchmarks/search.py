@@ -1,7 +1,8 @@
 """Accuracy of what `kilotune search` chooses, beside what one trains without it in the same memory.
 
     make bench-search                                               writes docs/search.md
-    .venv/bin/python benchmarks/search.py --scenario gas --draws 2
+    .venv/bin/python benchmarks/search.py --scenario gas --draws 2 --results FILE
+    .venv/bin/python benchmarks/search.py --results FILE --no-run --write docs/search.md
 
 The budget is what LoRA r=4 on the last two layers takes, arena and state. In it the search is compared with LoRA r=4 on the last two layers and
 with the default recipe, biases and LoRA r=4, on as many of the last layers as fit, both at their default rates; beside them stands the default
@@ -204,15 +205,16 @@ def _rows(cells: Sequence[Sequence[str]]) -> str:
 @click.option("--draws", default=DRAWS, show_default=True, help="Draws of the adaptation samples.")
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--results", type=click.Path(dir_okay=False, path_type=Path), help="Keep finished draws in this file, and take those that it has.")
+@click.option("--run/--no-run", default=True, help="Run draws that the file does not have, or print those that it has.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as Markdown too.")
-def main(names: tuple[str, ...], draws: int, jobs: int, results: Path | None, write: Path | None) -> None:
+def main(names: tuple[str, ...], draws: int, jobs: int, results: Path | None, run: bool, write: Path | None) -> None:
     """Search and train on every scenario and print the tables."""
     console = Console(width=190)
     wanted = names or (*KEPT_ASIDE, *MADE_WITH)
     finished = Finished(results)
     with Progress(console=console, transient=True) as progress, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         task = progress.add_task("searching", total=len(wanted) * draws)
-        missing = [(n, d) for d in range(FIRST, FIRST + draws) for n in wanted if (n, d) not in finished.draws]
+        missing = [(n, d) for d in range(FIRST, FIRST + draws) for n in wanted if run and (n, d) not in finished.draws]
         waiting = {pool.submit(measure, n, d): (n, d) for n, d in missing}
         for done in concurrent.futures.as_completed(waiting):
             r = done.result()

@@ -137,7 +137,6 @@ def breakdown(row: Counted, objects: Path) -> list[str]:
 def page(rows: Sequence[Counted]) -> str:
     """docs/step_time.md."""
     lines = ["# Instructions of a training step, estimated", "", wrapped(ABOUT.format(date=datetime.date.today(), count=len(rows))), ""]
-    lines += [wrapped(SINCE), ""] if SINCE else []
     for title, key, keys in (("core", "core", tuple(speed.CORES)), ("model", "model", MODELS), ("method", "method", tuple(METHODS))):
         parts = {k: [abs(r.off) for r in rows if getattr(r, key) == k] for k in keys}
         body = [
@@ -161,14 +160,10 @@ Made by `make bench-step-time` on {date}: {count} builds of real models. Instruc
 those that `kilotune search` estimates without a build. The costs of kernels come from networks of random layers (`make bench-kernel-costs`), none of
 these models among them. Programs for Cortex-M0+ run on a larger machine, which executes the same instructions and has room. An instruction is
 counted as one cycle in budgets of time: waiting for flash is not in it, nor that a Cortex-M7 issues two at once. Which kinds of layers the
-random networks have was widened after these builds had been seen to be off: no network copies one of these models.
+random networks have was widened after these builds had been seen to be off: no network copies one of these models. Since kernels of the cores
+without DSP instructions last changed, costs of those kernels are fitted on a third of the networks (Cortex-M0+) and on half of them (Cortex-M3), and
+those of RISC-V are of the kernels before. Builds that were not counted on today's kernels are left out.
 """
-SINCE = """
-Builds of LoRA, Full and SparseUpdate were counted, and their costs fitted, before LoRA's addend became a part of what sums start from and deltas were
-merged into weights ([kernels](internals/kernels.md)). Costs of the kernels that this changed have since been scaled by a few counts, and those that
-merge were counted alone: how near estimates of these methods are now is not in the tables.
-"""
-"""What is to be known of the page as it is; empty once it is printed again."""
 
 
 @click.command()
