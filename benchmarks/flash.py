@@ -6,9 +6,9 @@ Bytes of the linked model: constants, code, and both. Gradients to inputs need t
 them in flash, "shared" builds read the one copy of inference. Both give the same results, bit for bit. By default ("auto") gradients have
 transposed weights as far as the `flash` budget allows. Instructions of one training step with its update are counted exactly under QEMU, cycles
 are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In brackets: how much less flash, and how many times the instructions,
-than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4, which builds with `flash=70000` meet.
-Without a budget the copies stay, since sharing costs up to a sixth of a step's instructions on cores with the DSP extension and up to a half with
-Helium.
+than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4.
+Without a budget the copies stay, since sharing takes up to 1.3 times the instructions of a step on cores with the DSP extension, and up to twice
+with Helium.
 """
 
 from __future__ import annotations

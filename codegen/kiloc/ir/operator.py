@@ -211,6 +211,12 @@ def kernel_field(default: Any) -> Any:
     return field(default=default, metadata={CHOSEN: True})
 
 
+def later_field(default: Any) -> Any:
+    """A field that an operator got when there were models of it: with its default it is not written, so that what is named by texts, such as the
+    base of an adapter, keeps its name."""
+    return field(default=default, metadata={CHOSEN: True})
+
+
 def register(cls: OpClass) -> OpClass:
     """Class decorator: makes the operator known under its mnemonic, and under its names in files. Raises CompileError where one is taken by
     another operator than the one that it replaces."""

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import CompileError
 from ...ir.binding import OnnxBinding
 from ...ir.kernel_call import Argument, KernelCall, Scratch
-from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, register
+from ...ir.operator import Array, Environment, Names, NodeTypes, NoGradient, Op, later_field, register
 from .._gru import GATES, LORA_OPERANDS, fields, lora_arguments, lora_fields, steps, steps_of, units_of
 from .._lstm import LONGEST_SUM
 from .._sums import Image
@@ -41,7 +41,7 @@ class Gru(Op):
     onnx: ClassVar[OnnxBinding | None] = OnnxBinding(("GRU",))
     oracle: ClassVar[str] = "onnxruntime"
 
-    lora_scale: float = 1.0
+    lora_scale: float = later_field(1.0)
 
     def window_of(self, t: NodeTypes) -> Window:
         """Rows of x are multiplied by the weights as in a fully connected layer."""

@@ -3,7 +3,6 @@
 #define KT_RECURRENT_GRU_GATES_H
 
 #include <stddef.h>
-#include <string.h>
 
 #include "kt/kernels/recurrent.h"
 #include "kt/numerics.h"
@@ -103,39 +102,6 @@ static inline int8_t gru_result(const kt_gru_params *p, const kt_gru_unit *u, in
     const int32_t next = next_state(u, *state);
     *state = (int16_t)next;
     return kt_clamp_with_offset(kt_requantize(next, p->output_multiplier, p->output_shift), p->hidden_zero, INT8_MIN, INT8_MAX);
-}
-
-/* A whole sequence, which begins from 0. state [units]: scratch. */
-static inline void gru_walk(const kt_gru_params *params, const int8_t *x, const int32_t *bias, const gru_addend *added, int8_t *y, int16_t *state)
-{
-    const kt_gru_params p = *params;
-    const int8_t *before = NULL;
-    int32_t step, unit;
-    memset(state, 0, (size_t)p.units * sizeof *state);
-    for (step = 0; step < p.steps; step++) {
-        const int32_t *const start = gru_start(&p, bias, added, step);
-        for (unit = 0; unit < p.units; unit++) {
-            const kt_gru_unit found = gru_unit(&p, unit, x, start, before);
-            y[unit] = gru_result(&p, &found, state + unit);
-        }
-        before = y;
-        x += p.depth;
-        y += p.units;
-    }
-}
-
-/* One step, which goes on from hidden and state. */
-static inline void gru_go_on(const kt_gru_params *params, const int8_t *x, const int32_t *bias, const gru_addend *added, int8_t *hidden,
-                             int16_t *state, int8_t *y)
-{
-    const kt_gru_params p = *params;
-    const int32_t *const start = gru_start(&p, bias, added, 0);
-    int32_t unit;
-    for (unit = 0; unit < p.units; unit++) {
-        const kt_gru_unit found = gru_unit(&p, unit, x, start, hidden);
-        y[unit] = gru_result(&p, &found, state + unit);
-    }
-    memcpy(hidden, y, (size_t)p.units);
 }
 
 #endif

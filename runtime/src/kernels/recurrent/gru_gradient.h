@@ -5,6 +5,9 @@
 #ifndef KT_RECURRENT_GRU_GRADIENT_H
 #define KT_RECURRENT_GRU_GRADIENT_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "gru_gates.h"
 #include "through_time.h"
 
