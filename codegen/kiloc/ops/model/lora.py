@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ...autodiff import GradientBuilder
     from ...ir.graph import Node
 
-ANY_CHUNK = 60
-"""Values of a window whose sums are three in two words whatever they are (KT_PROJECTED_CHUNK in the runtime)."""
+MOST_CHUNK = 64
+"""Values of a window whose sums are three in two words (KT_PROJECTED_CHUNK in the runtime)."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class DownProjection(Op):
         if self.triple:
             rank, (_, _, depth) = self.u_image[2], self.x_image
             length = -(-t.type(self.operands[1]).size // rank // 4) * 4
-            scratch = 16 * (min(length, ANY_CHUNK) + 1) + (rank + 1) // 2 * 2 * length + -(-depth // 4) * 4
+            scratch = 16 * (min(length, MOST_CHUNK) + 1) + (rank + 1) // 2 * 2 * length + -(-depth // 4) * 4
             symbol, source = "kt_triple_down_projection_s8", "kernels/lora/triple_down_projection.c"
             needs = ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
             return KernelCall(symbol, struct, fields, (*arguments, Scratch()), scratch, source, needs)

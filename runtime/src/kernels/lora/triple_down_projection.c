@@ -3,75 +3,87 @@
 #include "kt/kernels/lora.h"
 #include "../triple_convolution/triple_conv2d.h"
 
-enum { KT_PROJECTED_RANK = 16, KT_PROJECTED_CHUNK = 60 };
+enum { KT_PROJECTED_RANK = 16, KT_PROJECTED_CHUNK = 64, KT_ANY_CHUNK = 60 };
 
-/* Where A lies laid out, and what its rows add to their sums for the input's zero point. */
+/* Where A lies laid out, in chunks, and what its rows add to their sums for the input's zero point. */
 typedef struct {
     const kt_down_projection_params *params;
-    const uint8_t *weights;
-    int32_t length; /* of a row, in whole fours */
+    int32_t length, chunk; /* of a row, in whole fours */
+    int32_t shift, usual;  /* usual: sums with half a unit stay within 32 bits */
     int32_t offset[KT_PROJECTED_RANK];
 } projection;
 
-/* Bytes a + 128: for each chunk, and in it each two rows, [values of the chunk][2]. */
-static void lay_out(projection *p, const int8_t *a, uint8_t *weights)
+/* Bytes a + 128: for each chunk, and in it each two rows, [values of the chunk][2]. Returns whether sums of all chunks hold: those of 64 values
+ * do, if none of the row is all -128. */
+static int32_t lay_out(projection *p, const int8_t *a, uint8_t *weights)
 {
     const int32_t rank = p->params->window.output[KT_CHANNELS], size = kt_kernel_size(&p->params->window);
-    int32_t done, j, i;
-    p->weights = weights;
+    int32_t holds = 1, done, j, i;
     for (j = 0; j < rank; j++) {
         p->offset[j] = 0;
     }
-    for (done = 0; done < p->length; done += KT_PROJECTED_CHUNK) {
-        const int32_t end = kt_minimum(p->length, done + KT_PROJECTED_CHUNK);
-        for (j = 0; j < rank; j += 2) {
-            for (i = done; i < end; i++) {
-                const int32_t first = i < size ? a[j * size + i] : 0, second = i < size && j + 1 < rank ? a[(j + 1) * size + i] : 0;
-                *weights++ = (uint8_t)(first + 128);
-                *weights++ = (uint8_t)(second + 128);
-                p->offset[j] += first;
-                if (j + 1 < rank) {
-                    p->offset[j + 1] += second;
-                }
+    for (done = 0; done < p->length; done += p->chunk) {
+        const int32_t end = kt_minimum(p->length, done + p->chunk);
+        for (j = 0; j < rank; j++) {
+            const int8_t *const row = a + j * size;
+            uint8_t *next = weights + j / 2 * 2 * (end - done) + j % 2;
+            int32_t sum = 0;
+            for (i = done; i < end; i++, next += 2) {
+                const int32_t code = i < size ? row[i] : 0;
+                *next = (uint8_t)(code + 128);
+                sum += code;
             }
+            holds &= sum > -128 * KT_PROJECTED_CHUNK;
+            p->offset[j] += sum;
         }
+        weights += (rank + 1) / 2 * 2 * (end - done);
     }
     for (j = 0; j < rank; j++) {
         p->offset[j] *= p->params->input_offset;
+        p->offset[j] += p->usual ? INT32_C(1) << (p->shift - 1) : 0;
     }
+    return holds;
 }
 
-/* Adds the products of a chunk of six windows. totals [rank in whole twos][KT_POSITIONS] */
-static void add_chunk(const uint32_t *panel, const uint8_t *weights, int32_t length, int32_t rank, int32_t (*totals)[KT_POSITIONS])
+/* A row of u at some positions from its sums; returns a negative number where an element saturated. */
+static int32_t round_sums(const projection *p, const int32_t sums[KT_POSITIONS], int32_t j, int32_t positions, int8_t *u)
 {
-    int32_t j, i;
+    const int32_t rank = p->params->window.output[KT_CHANNELS], low = p->params->low, shift = p->shift, usual = p->usual, offset = p->offset[j];
+    const int32_t *const end = sums + positions;
+    int32_t hit = 0;
+    for (u += j; sums != end; u += rank) {
+        const int32_t sum = *sums++ + offset;
+        int32_t value = usual ? sum >> shift : kt_clamp(kt_shift_round(sum, shift), -256, 256);
+        if (((127 - value) | (value - low)) < 0) {
+            hit |= (127 - value) | (low < 0 ? value - low : 0);
+            value = kt_clamp(value, low, 127);
+        }
+        *u = (int8_t)value;
+    }
+    return hit;
+}
+
+/* The products of a chunk of six windows: rounded where it is the only one, else added to totals [rank in whole twos][KT_POSITIONS]. */
+static int32_t add_chunk(const projection *p, const uint32_t *panel, const uint8_t *weights, int32_t length, int32_t (*totals)[KT_POSITIONS],
+                         int32_t positions, int8_t *u)
+{
+    const int32_t rank = p->params->window.output[KT_CHANNELS];
+    int32_t hit = 0, j, i;
     for (j = 0; j < rank; j += KT_MOST_CHANNELS, weights += KT_MOST_CHANNELS * length) {
         const int32_t count = KT_MOST_CHANNELS > 2 && rank - j > 2 ? KT_MOST_CHANNELS : 2;
         uint32_t words[KT_MOST_CHANNELS * KT_PANEL_WORDS];
         int32_t c;
         kt_triple_words(words, panel, weights, length, count);
-        for (c = 0; c < count; c++) {
+        for (c = 0; c < count && j + c < rank; c++) {
             int32_t sums[KT_POSITIONS];
             kt_six_sums(words + KT_PANEL_WORDS * c, sums);
+            if (length == p->length) {
+                hit |= round_sums(p, sums, j + c, positions, u);
+                continue;
+            }
             for (i = 0; i < KT_POSITIONS; i++) {
                 totals[j + c][i] += sums[i];
             }
-        }
-    }
-}
-
-/* u of some positions from their sums; returns 1 where an element saturated. */
-static int32_t round_sums(const projection *p, int32_t (*totals)[KT_POSITIONS], int32_t positions, int32_t shift, int8_t *u)
-{
-    const int32_t rank = p->params->window.output[KT_CHANNELS], low = p->params->low;
-    int32_t hit = 0, i, j;
-    for (i = 0; i < positions; i++) {
-        for (j = 0; j < rank; j++) {
-            const int32_t sum = totals[j][i] + p->offset[j];
-            const int32_t value = (uint32_t)(shift - 1) < 31 ? ((sum >> (shift - 1)) + 1) >> 1 : kt_shift_round(sum, shift);
-            const int32_t limited = kt_clamp(value, low, 127);
-            hit |= value > 127 || (low < 0 && value < low);
-            *u++ = (int8_t)limited;
         }
     }
     return hit;
@@ -82,40 +94,46 @@ void kt_triple_down_projection_s8(const kt_down_projection_params *params, const
 {
     const kt_window *const window = &params->window;
     const int32_t rank = window->output[KT_CHANNELS], depth = window->input[KT_CHANNELS], shift = *range - *a_exponent;
-    const int32_t pointwise = kt_is_pointwise(window), even = (rank + 1) & -2;
-    projection p = {params, NULL, (kt_kernel_size(window) + 3) & -4, {0}};
-    const int32_t chunk = kt_minimum(p.length, KT_PROJECTED_CHUNK);
+    const int32_t pointwise = kt_is_pointwise(window), even = (rank + 1) & -2, size = kt_kernel_size(window);
+    projection p = {params, (size + 3) & -4, KT_PROJECTED_CHUNK, shift, shift > 0 && shift <= 24 && size < (1 << 15), {0}};
     uint32_t *const panel = scratch;
-    uint8_t *const laid = (uint8_t *)(panel + KT_PANEL_WORDS * (chunk + 1));
+    uint8_t *const laid = (uint8_t *)(panel + KT_PANEL_WORDS * (kt_minimum(p.length, KT_PROJECTED_CHUNK) + 1));
     int8_t *const border = (int8_t *)(laid + even * p.length);
     kt_triple_windows windows = {window, x, border, {0}, {0}, 0, 0, 0, 0};
-    int32_t left = window->output[KT_Y] * window->output[KT_X], position = 0, oy = 0, ox = 0, hit = 0;
-    lay_out(&p, a, laid);
+    int32_t left = window->output[KT_Y] * window->output[KT_X], position = 0, oy = 0, ox = 0, hit = 0, j;
+    if (!lay_out(&p, a, laid)) {
+        p.chunk = KT_ANY_CHUNK;
+        lay_out(&p, a, laid);
+    }
     if (!pointwise) {
         memset(border, -params->input_offset, (size_t)depth);
     }
-    for (; left > 0; left -= KT_POSITIONS, position += KT_POSITIONS) {
+    for (; left > 0; left -= KT_POSITIONS, position += KT_POSITIONS, u += KT_POSITIONS * rank) {
         const int32_t positions = kt_minimum(left, KT_POSITIONS);
         const uint8_t *weights = laid;
-        int32_t totals[KT_PROJECTED_RANK + 2][KT_POSITIONS];
+        int32_t totals[KT_PROJECTED_RANK][KT_POSITIONS];
         int32_t done;
-        kt_clear_words(totals, even * KT_POSITIONS);
+        if (p.length > p.chunk) {
+            kt_clear_words(totals, rank * KT_POSITIONS);
+        }
         if (!pointwise) {
             kt_place_windows(&windows, &oy, &ox, 1, positions);
         }
-        for (done = 0; done < p.length; done += KT_PROJECTED_CHUNK) {
-            const int32_t length = kt_minimum(p.length - done, KT_PROJECTED_CHUNK);
+        for (done = 0; done < p.length; done += p.chunk) {
+            const int32_t length = kt_minimum(p.length - done, p.chunk);
             if (pointwise) {
                 kt_fill_pixels(panel, x + position * depth + done, depth, positions, kt_minimum(depth - done, length), length);
             } else {
                 kt_fill_triple(&windows, panel, length);
             }
-            add_chunk(panel, weights, length, rank, totals);
+            hit |= add_chunk(&p, panel, weights, length, totals, positions, u);
             weights += even * length;
         }
-        hit |= round_sums(&p, totals, positions, shift, u + position * rank);
+        for (j = 0; j < rank && p.length > p.chunk; j++) {
+            hit |= round_sums(&p, totals[j], j, positions, u);
+        }
     }
-    if (saturated != NULL && hit) {
+    if (saturated != NULL && hit < 0) {
         *saturated = 1;
     }
 }

@@ -15,6 +15,9 @@
 #define KT_STARTS_OF_EACH 0
 #endif
 
+/* Fewer positions take sums. */
+enum { KT_PRODUCT_POSITIONS = KT_STARTS_OF_EACH ? 3 : KT_POSITIONS };
+
 /* A walk: geometry and constants. start, epilogue, y, product: of results that the product requantises. */
 typedef struct {
     const kt_window *window;
@@ -40,24 +43,37 @@ typedef struct {
 typedef void kt_finish_triple(const void *context, const kt_triple_block *block);
 
 #if KT_STARTS_OF_EACH
+enum { KT_STARTED_CHANNELS = 16, KT_CODE_WORDS = 4 * KT_POSITIONS };
+
+/* The codes of u at all positions of a block, as kt_triple_starts takes them: of a rank up to 4. */
+static void kt_block_codes(const kt_lora_layer *lora, const kt_triple_block *block, int32_t u[KT_CODE_WORDS]);
+
 /* What channels of all positions of a block start from, [count][KT_POSITIONS] in units of the product's. */
-static void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, int32_t first, int32_t count, int32_t *starts);
+static void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, const int32_t u[KT_CODE_WORDS], int32_t first, int32_t count,
+                             int32_t *starts);
 
-enum { KT_STARTED_CHANNELS = 16 };
-
-/* The product of a panel, some channels after the other. */
+/* The product of a panel, some channels after the other. Results of fewer positions than a panel has are copied from one of its own. */
 static inline void kt_started_product(const kt_triple_layer *layer, kt_triple_product product, const kt_triple_block *block, int32_t length)
 {
     const int8_t *const end = product.result_end;
-    int32_t starts[KT_STARTED_CHANNELS * KT_POSITIONS];
-    int32_t first = 0;
-    for (; product.result != end; first += KT_STARTED_CHANNELS) {
-        const int32_t count = kt_minimum((int32_t)(end - product.result), KT_STARTED_CHANNELS);
-        kt_triple_starts(layer->lora, block, first, count, starts);
+    const int32_t stride = product.stride, whole = block->positions == KT_POSITIONS;
+    int32_t starts[KT_STARTED_CHANNELS * KT_POSITIONS], u[KT_CODE_WORDS];
+    int8_t part[KT_STARTED_CHANNELS * KT_POSITIONS];
+    int8_t *y = product.result;
+    int32_t first = 0, i;
+    kt_block_codes(layer->lora, block, u);
+    for (; y != end; first += KT_STARTED_CHANNELS) {
+        const int32_t count = kt_minimum((int32_t)(end - y), KT_STARTED_CHANNELS);
+        kt_triple_starts(layer->lora, block, u, first, count, starts);
         product.bias = starts;
+        product.result = whole ? y : part;
         product.result_end = product.result + count;
+        product.stride = whole ? stride : KT_STARTED_CHANNELS;
         layer->product(&product);
-        product.result += count;
+        for (i = 0; i < block->positions && !whole; i++) {
+            memcpy(y + i * stride, part + KT_STARTED_CHANNELS * i, (size_t)count);
+        }
+        y += count;
         product.weights += count * length;
         product.epilogue += 3 * count;
     }
@@ -161,7 +177,7 @@ static __attribute__((noinline)) void kt_triple_walk(const kt_triple_layer *laye
             } else {
                 kt_fill_triple(&windows, panel, length);
             }
-            if (whole && layer->product != NULL && block.positions == KT_POSITIONS && even > 0) {
+            if (whole && layer->product != NULL && block.positions >= KT_PRODUCT_POSITIONS && even > 0) {
                 int8_t *const result = layer->y + block.position * channels;
                 const kt_triple_product product = {panel, panel + KT_PANEL_WORDS * (length + 1), weights, layer->start, layer->epilogue,
                                                    result, direction * channels, result + even};

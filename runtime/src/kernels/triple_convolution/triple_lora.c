@@ -10,9 +10,10 @@
 KT_INLINE void finish(const kt_triple_layer *layer, const kt_triple_block *block, int32_t negative)
 {
     const int32_t channels = layer->window->output[KT_CHANNELS];
-    int32_t starts[KT_MOST_CHANNELS * KT_POSITIONS];
+    int32_t starts[KT_MOST_CHANNELS * KT_POSITIONS], u[KT_CODE_WORDS];
     int32_t c, i;
-    kt_triple_starts(layer->lora, block, block->channel, block->channels, starts);
+    kt_block_codes(layer->lora, block, u);
+    kt_triple_starts(layer->lora, block, u, block->channel, block->channels, starts);
     for (c = 0; c < block->channels; c++) {
         const int32_t *const epilogue = layer->epilogue + 3 * (block->channel + c);
         int8_t *result = layer->y + block->position * channels + block->channel + c;

@@ -165,7 +165,7 @@ static __attribute__((naked, noinline, unused)) void kt_six_right(const int32_t 
                      "pop {r4-r7, pc}\n\t");
 }
 #else
-static __attribute__((noinline, unused)) void kt_six_right(const int32_t *u, const int8_t *b, int32_t *result, const kt_right_shares *shares)
+KT_INLINE void kt_six_right(const int32_t *u, const int8_t *b, int32_t *result, const kt_right_shares *shares)
 {
     const int32_t b0 = b[0], b1 = b[1], b2 = b[2], b3 = b[3];
     const int32_t multiplier = shares->multiplier, addend = shares->addend, shift = shares->shift, start = shares->start;

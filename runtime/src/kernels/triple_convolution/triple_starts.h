@@ -6,31 +6,25 @@
 #include "triple_conv2d.h"
 #include "triple_shares.h"
 
-/* Whether a channel has a short form. Shifts to the right beyond the largest leave 0. */
-KT_INLINE int kt_short_scale(const kt_lora_layer *lora, int32_t c, kt_shares *six)
+/* Whether a channel has a short form; rank: up to 4. Shifts to the right beyond the largest leave 0. */
+KT_INLINE int kt_short_scale(const kt_lora_layer *lora, int32_t c, int32_t rank, kt_shares *six)
 {
     const kt_packed_lora_params *const params = lora->params;
     const kt_packed_conv2d_params *const layer = &params->layer;
-    const int32_t rank = params->rank, right = -kt_lora_shift(lora, c);
+    const int32_t right = -kt_lora_shift(lora, c), left = kt_maximum(-right, 0);
     const int8_t *const b = lora->b + c * rank;
     int32_t start = lora->bias[c], j;
+    if (right <= 0 && (left > KT_MOST_SHORT_LEFT || rank << (14 + left) > params->addend_limit || kt_is_far(lora, c))) {
+        return 0;
+    }
     if (layer->fold != NULL) {
         start = layer->fold[c] + kt_clamp(start, -layer->bias_limit, layer->bias_limit);
     }
     six->start = KT_START_UNIT * start;
     six->multiplier = params->addend[KT_SCALE_WORDS * c];
     kt_scale_shares(six, right);
-    if (right <= 0) {
-        if (right < -KT_MOST_SHORT_LEFT || rank << (14 - right) > params->addend_limit || kt_is_far(lora, c)) {
-            return 0;
-        }
-        for (j = 0; j < KT_FOUR_RANKS; j++) {
-            six->b[j] = j < rank ? b[j] * (INT32_C(1) << -right) : 0;
-        }
-        return 1;
-    }
     for (j = 0; j < KT_FOUR_RANKS; j++) {
-        six->b[j] = j < rank ? b[j] : 0;
+        six->b[j] = j < rank ? b[j] * (INT32_C(1) << left) : 0;
     }
     return 1;
 }
@@ -65,18 +59,30 @@ KT_INLINE int32_t kt_right_starts(const kt_lora_layer *lora, const int32_t *u, i
     return done;
 }
 
-static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, int32_t first, int32_t count,
-                                                       int32_t *starts)
+static __attribute__((noinline)) void kt_block_codes(const kt_lora_layer *lora, const kt_triple_block *block, int32_t u[KT_CODE_WORDS])
 {
     const int32_t rank = lora->params->rank;
-    int32_t u[KT_POSITIONS * KT_FOUR_RANKS];
-    int32_t c, i, j;
-    for (i = 0; i < KT_POSITIONS && rank <= KT_FOUR_RANKS; i++) {
+    int32_t i, j;
+    for (i = 0; i < KT_POSITIONS && rank <= KT_FOUR_RANKS; i++, u += KT_FOUR_RANKS) {
         const int8_t *const codes = kt_u_of(lora, block, i);
+        if (rank == KT_FOUR_RANKS) {
+            u[0] = KT_CODE_UNIT * codes[0];
+            u[1] = KT_CODE_UNIT * codes[1];
+            u[2] = KT_CODE_UNIT * codes[2];
+            u[3] = KT_CODE_UNIT * codes[3];
+            continue;
+        }
         for (j = 0; j < KT_FOUR_RANKS; j++) {
-            u[KT_FOUR_RANKS * i + j] = j < rank ? KT_CODE_UNIT * codes[j] : 0;
+            u[j] = j < rank ? KT_CODE_UNIT * codes[j] : 0;
         }
     }
+}
+
+static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora, const kt_triple_block *block, const int32_t u[KT_CODE_WORDS],
+                                                       int32_t first, int32_t count, int32_t *starts)
+{
+    const int32_t rank = lora->params->rank;
+    int32_t c, i;
     for (c = first; c < first + count; c++, starts += KT_POSITIONS) {
         kt_shares six;
         if (rank == KT_FOUR_RANKS) {
@@ -87,7 +93,7 @@ static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora
                 return;
             }
         }
-        if (rank <= KT_FOUR_RANKS && kt_short_scale(lora, c, &six)) {
+        if (rank == KT_FOUR_RANKS ? kt_short_scale(lora, c, KT_FOUR_RANKS, &six) : rank < KT_FOUR_RANKS && kt_short_scale(lora, c, rank, &six)) {
             kt_six_shares(u, &six, starts);
             continue;
         }
