@@ -28,10 +28,12 @@ static int32_t lay_out(projection *p, const int8_t *a, uint8_t *weights)
             const int8_t *const row = a + j * size;
             uint8_t *next = weights + j / 2 * 2 * (end - done) + j % 2;
             int32_t sum = 0;
-            for (i = done; i < end; i++, next += 2) {
-                const int32_t code = i < size ? row[i] : 0;
-                *next = (uint8_t)(code + 128);
-                sum += code;
+            for (i = done; i < kt_minimum(end, size); i++, next += 2) {
+                *next = (uint8_t)(row[i] + 128);
+                sum += row[i];
+            }
+            for (; i < end; i++, next += 2) {
+                *next = 128;
             }
             holds &= sum > -128 * KT_PROJECTED_CHUNK;
             p->offset[j] += sum;
@@ -46,19 +48,39 @@ static int32_t lay_out(projection *p, const int8_t *a, uint8_t *weights)
 }
 
 /* A row of u at some positions from its sums; returns a negative number where an element saturated. */
-static int32_t round_sums(const projection *p, const int32_t sums[KT_POSITIONS], int32_t j, int32_t positions, int8_t *u)
+static int32_t round_sums(const projection *p, const int32_t *sums, int32_t j, int32_t positions, int8_t *u)
 {
     const int32_t rank = p->params->window.output[KT_CHANNELS], low = p->params->low, shift = p->shift, usual = p->usual, offset = p->offset[j];
     const int32_t *const end = sums + positions;
     int32_t hit = 0;
     for (u += j; sums != end; u += rank) {
-        const int32_t sum = *sums++ + offset;
-        int32_t value = usual ? sum >> shift : kt_clamp(kt_shift_round(sum, shift), -256, 256);
+        int32_t value = *sums++ + offset;
+        if (usual) {
+            value >>= shift;
+        } else {
+            value = kt_clamp(kt_shift_round(value, shift), -256, 256);
+        }
         if (((127 - value) | (value - low)) < 0) {
             hit |= (127 - value) | (low < 0 ? value - low : 0);
             value = kt_clamp(value, low, 127);
         }
         *u = (int8_t)value;
+    }
+    return hit;
+}
+
+/* u of the only position of a layer, a pixel; returns a negative number where an element saturated. */
+static int32_t project_pixel(projection *p, const int8_t *x, const int8_t *a, int8_t *u)
+{
+    const int32_t rank = p->params->window.output[KT_CHANNELS], depth = p->params->window.input[KT_CHANNELS];
+    int32_t hit = 0, j, i;
+    for (j = 0; j < rank; j++, a += depth) {
+        int32_t sum = 0;
+        p->offset[j] = p->usual ? INT32_C(1) << (p->shift - 1) : 0;
+        for (i = 0; i < depth; i++) {
+            sum += a[i] * (x[i] + p->params->input_offset);
+        }
+        hit |= round_sums(p, &sum, j, 1, u);
     }
     return hit;
 }
@@ -101,7 +123,10 @@ void kt_triple_down_projection_s8(const kt_down_projection_params *params, const
     int8_t *const border = (int8_t *)(laid + even * p.length);
     kt_triple_windows windows = {window, x, border, {0}, {0}, 0, 0, 0, 0};
     int32_t left = window->output[KT_Y] * window->output[KT_X], position = 0, oy = 0, ox = 0, hit = 0, j;
-    if (!lay_out(&p, a, laid)) {
+    if (pointwise && left == 1) {
+        hit = project_pixel(&p, x, a, u);
+        left = 0;
+    } else if (!lay_out(&p, a, laid)) {
         p.chunk = KT_ANY_CHUNK;
         lay_out(&p, a, laid);
     }

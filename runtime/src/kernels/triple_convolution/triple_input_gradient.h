@@ -149,8 +149,8 @@ enum { KT_SHARED_WORDS = KT_FOUR_RANKS + 1 };
 
 /* Results of one input channel at four positions. u: [positions][KT_SHARED_WORDS], the gradient of the path, KT_CODE_UNIT times as large, and
  * what the sums lack. */
-#if KT_ARMV7M && defined(__OPTIMIZE__)
-#define KT_FOUR_SHARED(sign) \
+#if KT_SHARES_ARMV7M
+#define KT_FOUR_SHARED(finish) \
     "push {r4-r11, lr}\n\t" \
     "ldm r3, {r4-r9}\n\t" \
     "ldrsb r3, [r4]\n\t" "ldrsb r11, [r4, r5]\n\t" "ldrsb r12, [r4, r5, lsl #1]\n\t" \
@@ -159,10 +159,8 @@ enum { KT_SHARED_WORDS = KT_FOUR_RANKS + 1 };
     "ldrd r12, lr, [r0], #8\n\t" "mul r12, r12, r3\n\t" "mla r12, lr, r11, r12\n\t" \
     "ldr lr, [r0], #4\n\t" "mla r12, lr, r4, r12\n\t" \
     "ldr lr, [r0], #4\n\t" "mla r12, lr, r5, r12\n\t" \
-    "smull lr, r12, r12, r6\n\t" \
-    sign \
-    "add r12, r7\n\t" \
-    "asr r12, r8\n\t" \
+    "mov lr, #0x80000000\n\t" \
+    finish \
     "ldr lr, [r0], #4\n\t" "ldr r10, [r1], #4\n\t" "add lr, r10\n\t" \
     "adds r12, r12, lr\n\t" \
     "bvc 1f\n\t" \
@@ -174,16 +172,15 @@ enum { KT_SHARED_WORDS = KT_FOUR_RANKS + 1 };
     "strb r12, [r2]\n\t" "add r2, r9\n\t" \
     ".endr\n\t" \
     "pop {r4-r11, pc}\n\t"
-#define KT_SHARED_FUNCTION(name, sign) \
+#define KT_SHARED_FUNCTION(name, finish) \
     static __attribute__((naked, noinline, unused)) void name(const int32_t *u __attribute__((unused)), const uint32_t *sums __attribute__((unused)), \
                                                               int8_t *result __attribute__((unused)), \
                                                               const kt_shared_results *shared __attribute__((unused))) \
     { \
-        __asm__ volatile(KT_FOUR_SHARED(sign)); \
+        __asm__ volatile(KT_FOUR_SHARED(finish)); \
     }
-/* A product has the sign of its high word; of 0 either will do. */
-KT_SHARED_FUNCTION(kt_four_shared_right, "asr lr, r12, #31\n\t" "add r12, r12, lr, lsl #7\n\t")
-KT_SHARED_FUNCTION(kt_four_shared_left, "")
+KT_SHARED_FUNCTION(kt_four_shared_right, "add r10, r7, r12, asr #31\n\t" "smlal lr, r10, r12, r6\n\t" "asr r12, r10, r8\n\t")
+KT_SHARED_FUNCTION(kt_four_shared_left, "mov r10, #0\n\t" "smlal lr, r10, r12, r6\n\t" "mov r12, r10\n\t")
 
 KT_INLINE void kt_four_shared(const int32_t *u, const uint32_t *sums, int8_t *result, const kt_shared_results *shared)
 {

@@ -35,28 +35,28 @@ KT_INLINE const int8_t *kt_u_of(const kt_lora_layer *lora, const kt_triple_block
     return lora->u + (block->position + (i < block->positions ? i * block->direction : 0)) * lora->params->rank;
 }
 
-/* Starts of channels of rank 4 from `first` on, as far as their shares are shifted to the right: most are. Returns how many. */
-KT_INLINE int32_t kt_right_starts(const kt_lora_layer *lora, const int32_t *u, int32_t first, int32_t count, int32_t *starts)
+/* Starts of channels of rank 4 from `first` on, as far as their shares have a short form. Returns where those of the next belong. */
+KT_INLINE int32_t *kt_four_starts(const kt_lora_layer *lora, const int32_t *u, int32_t first, int32_t count, int32_t *starts)
 {
     const kt_packed_lora_params *const params = lora->params;
     const int32_t *const fold = params->layer.fold;
-    const int32_t limit = params->layer.bias_limit, least = params->least_shift + lora->exponent;
-    const int32_t *addend = params->addend + KT_SCALE_WORDS * first, *bias = lora->bias + first;
-    const int8_t *b = lora->b + KT_FOUR_RANKS * first;
-    int32_t done;
-    for (done = 0; done < count; done++, addend += KT_SCALE_WORDS, b += KT_FOUR_RANKS, starts += KT_POSITIONS) {
-        const int32_t right = -(addend[1] + least);
-        kt_right_shares six;
-        if ((uint32_t)(right - 1) >= KT_MOST_RIGHT) {
-            break;
+    const int32_t limit = params->layer.bias_limit;
+    int32_t own[KT_STARTED_CHANNELS];
+    kt_share_run run = {u, params->addend + KT_SCALE_WORDS * first, lora->bias + first, lora->b + KT_FOUR_RANKS * first,
+                        starts, starts + KT_POSITIONS * count, -(params->least_shift + lora->exponent), 0};
+    if (fold == NULL) {
+        run.left = KT_MOST_SHORT_LEFT + 1;
+        while (run.left > 0 && KT_FOUR_RANKS << (13 + run.left) > params->addend_limit) {
+            run.left--;
         }
-        six.multiplier = addend[0];
-        six.addend = 64 + (INT32_C(64) << right);
-        six.shift = right + 7;
-        six.start = KT_START_UNIT * (fold == NULL ? bias[done] : fold[first + done] + kt_clamp(bias[done], -limit, limit));
-        kt_six_right(u, b, starts, &six);
+    } else {
+        int32_t c;
+        for (c = 0; c < count; c++) {
+            own[c] = fold[first + c] + kt_clamp(run.start[c], -limit, limit);
+        }
+        run.start = own;
     }
-    return done;
+    return kt_run_of_shares(&run);
 }
 
 static __attribute__((noinline)) void kt_block_codes(const kt_lora_layer *lora, const kt_triple_block *block, int32_t u[KT_CODE_WORDS])
@@ -86,9 +86,9 @@ static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora
     for (c = first; c < first + count; c++, starts += KT_POSITIONS) {
         kt_shares six;
         if (rank == KT_FOUR_RANKS) {
-            const int32_t done = kt_right_starts(lora, u, c, first + count - c, starts);
-            c += done;
-            starts += KT_POSITIONS * done;
+            int32_t *const next = kt_four_starts(lora, u, c, first + count - c, starts);
+            c += (int32_t)(next - starts) / KT_POSITIONS;
+            starts = next;
             if (c == first + count) {
                 return;
             }
