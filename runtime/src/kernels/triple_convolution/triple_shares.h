@@ -100,12 +100,11 @@ KT_SHARES_FUNCTION(kt_four_left, "4", KT_SHARE_LEFT)
 
 /* The results of a run up to a channel without a short form; returns where its own belong. From sp on: the run. */
 #define KT_RUN_CODES \
-    "ldrd r3, r11, [sp, #8]\n\t" \
-    "ldr r10, [r3], #4\n\t" \
-    "str r3, [sp, #8]\n\t" \
+    "ldrd r1, r11, [sp, #8]\n\t" \
+    "ldr r10, [r1], #4\n\t" \
     "lsl r10, r10, #8\n\t" \
     "ldrsb r3, [r11], #1\n\t" "ldrsb r4, [r11], #1\n\t" "ldrsb r5, [r11], #1\n\t" "ldrsb r6, [r11], #1\n\t" \
-    "str r11, [sp, #12]\n\t"
+    "strd r1, r11, [sp, #8]\n\t"
 static __attribute__((naked, noinline, unused)) int32_t *kt_run_of_shares(const kt_share_run *run __attribute__((unused)))
 {
     __asm__ volatile("push {r4-r11, lr}\n\t"

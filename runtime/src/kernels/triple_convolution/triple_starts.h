@@ -93,7 +93,7 @@ static __attribute__((noinline)) void kt_triple_starts(const kt_lora_layer *lora
                 return;
             }
         }
-        if (rank == KT_FOUR_RANKS ? kt_short_scale(lora, c, KT_FOUR_RANKS, &six) : rank < KT_FOUR_RANKS && kt_short_scale(lora, c, rank, &six)) {
+        if (rank <= KT_FOUR_RANKS && kt_short_scale(lora, c, rank, &six)) {
             kt_six_shares(u, &six, starts);
             continue;
         }
