@@ -243,6 +243,15 @@ def test_the_header_of_a_target_says_which_kernels_are_absent(target: str, absen
     assert re.findall(r"^#define KT_WITHOUT_(\w+)", text, re.MULTILINE) == [name.upper() for name in absent]
 
 
+@pytest.mark.parametrize(
+    ("rank", "target", "alone"), [(4, "cortex-m4", True), (2, "cortex-m4", False), (8, "cortex-m4", False), (4, "cortex-m3", False)]
+)
+def test_kernels_of_other_ranks_are_left_out_where_every_rank_is_four(rank: int, target: str, alone: bool) -> None:
+    methods = (kt.LoRA(rank=rank, layers=("first", "second")),)
+    text = compile_graph(tiny(), Options(target=target, methods=methods), "0").files["runtime/include/kt/target.h"]
+    assert ("#define KT_RANK_FOUR " in text) is alone
+
+
 def test_sources_of_packages_are_part_of_the_library() -> None:
     """Kernels from outside of kilotune lie in a folder of their own, with headers of their own."""
     library = json.loads(render(replace(built("lora").context, packages=[(KernelPackage("own", Path(".")), "a.c")]))["library.json"])["build"]

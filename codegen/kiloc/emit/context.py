@@ -228,6 +228,13 @@ class ModelContext:
         return "dsp" in self.variants and any(source.startswith("product/") for source in self.sources)
 
     @property
+    def rank_four(self) -> bool:
+        """Whether packed layers have LoRA, all of rank 4, and gradients no trained path of more rows."""
+        ranks = {f.text for s in self.structs if s.type == "kt_packed_lora_params" for f in s.fields if f.name == "rank"}
+        rows = {f.text for s in self.structs if s.type == "kt_packed_path_input_gradient_params" for f in s.fields if f.name == "path_channels"}
+        return self.packed and ranks == {"4"} and rows <= {"4"}
+
+    @property
     def constant_bytes(self) -> int:
         return sum(a.bytes for a in self.arrays) + (self.features.plan.constant_bytes if self.features else 0)
 

@@ -205,7 +205,7 @@ static __attribute__((noinline)) void kt_start_quads(const kt_lora_block *block,
 {
     kt_any_starts any;
     any.fours = *start;
-    if (rank == 4) {
+    if (!KT_ANY_RANK || rank == 4) {
         any.fours.u[0] = kt_doubled_four(block->u[0]);
         any.fours.u[1] = kt_doubled_four(block->u[1]);
         kt_start_fours(&any.fours);
@@ -223,7 +223,7 @@ static void kt_lora_starts(const kt_lora_layer *lora, const kt_lora_block *block
 {
     const kt_packed_lora_params *const params = lora->params;
     const int32_t least = params->least_shift + lora->exponent, rank = params->rank;
-    const int32_t fours = rank <= 4 * KT_MOST_WORDS && least >= -32 ? kt_channels_in_fours(lora, block) : 0;
+    const int32_t fours = (KT_ANY_RANK ? rank <= 4 * KT_MOST_WORDS : rank == 4) && least >= -32 ? kt_channels_in_fours(lora, block) : 0;
     if (fours > 0) {
         const kt_four_starts start = {lora->b + rank * block->first,
                                       params->addend + KT_SCALE_WORDS * block->first,

@@ -10,7 +10,7 @@
 #include "../../../product/product.h"
 #include "../packed_input_gradient.h"
 
-enum { KT_PATH_ROWS = 4, KT_MOST_PATH_ROWS = 32, KT_STARTED_WORDS = 9, KT_STARTED_BLOCK = 64 };
+enum { KT_PATH_ROWS = 4, KT_MOST_PATH_ROWS = KT_ANY_RANK ? 32 : 4, KT_STARTED_WORDS = 9, KT_STARTED_BLOCK = 64 };
 
 /* codes: twice the gradients of the inner tensor as pairs, of two positions. starts, end: KT_STARTED_WORDS for each four channels. rows: of A, any
  * where the codes are 0. power: -2^(32-n), or the shift to the left. start: half a unit of the result; shift: of it. at: bytes of a row that are
@@ -166,7 +166,7 @@ static __attribute__((noinline)) void kt_multiply_started(const kt_gradient_walk
                                                           int32_t pairs)
 {
     const int32_t depth = walk->from.window->input[KT_CHANNELS];
-    const int few = walk->path->channels <= KT_PATH_ROWS;
+    const int few = !KT_ANY_RANK || walk->path->channels <= KT_PATH_ROWS;
     const int32_t *stream = walk->stream;
     int8_t *dx = walk->dx + position * depth;
     int32_t first;
