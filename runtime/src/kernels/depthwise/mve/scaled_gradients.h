@@ -72,8 +72,9 @@ static inline void kt_scale_row(const int8_t *g, int32_t n, int32_t channels, in
     KT_ADD_TAP("q0", "q1") \
     "vldrh.u16 q5, [%[x], #48]\n\t" KT_ADD_TAP("q2", "q3")
 
-/* Eight channels of `pairs` times two results. x: the first of their scaled gradients; w: the last weight; y: results of these channels. */
-static inline void kt_sum_pairs(const int16_t *x, const int8_t *w, int32_t pairs, const kt_pair_steps *steps, int8_t *y)
+/* Eight channels of `pairs` times two results. x: the first of their scaled gradients; w: the last weight; y: results of these channels. Not
+ * inline: it takes all registers but one. */
+static __attribute__((noinline)) void kt_sum_pairs(const int16_t *x, const int8_t *w, int32_t pairs, const kt_pair_steps *steps, int8_t *y)
 {
     __asm__ volatile("dls lr, %[pairs]\n"
                      "1:\n\t"
