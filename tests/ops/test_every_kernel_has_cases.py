@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import test_kernels_against_numpy
+import test_losses_against_numpy
 import test_merging_against_numpy
 import test_method_kernels_against_numpy
 import test_optimizers_against_numpy
@@ -21,7 +22,7 @@ TABLES: dict[str, tuple[Generators, ...]] = {
         test_triple_kernels_against_numpy.GENERATORS,
         test_merging_against_numpy.GENERATORS,
     ),
-    "loss": (test_optimizers_against_numpy.LOSSES,),
+    "loss": (test_losses_against_numpy.LOSSES,),
     "optim": (test_optimizers_against_numpy.UPDATES,),
 }
 

@@ -2,7 +2,7 @@
 
 Cases of operators of models are in the folder `cases`, a file each; here are those of layers with weights, of what methods add to
 them, and of what the compiler itself puts in. Losses, optimizers and storage formats have their cases in
-`test_optimizers_against_numpy.py`, the arithmetic that kernels are made of in `test_primitives_against_numpy.py`.
+`test_losses_against_numpy.py` and `test_optimizers_against_numpy.py`, the arithmetic that kernels are made of in `test_primitives_against_numpy.py`.
 """
 
 from __future__ import annotations

@@ -99,8 +99,6 @@ class _Region:
         if any(h < self.count for h in self.height.values()):
             return False
         for node in self.nodes:
-            if not node.op.height(self.types[node.name]):
-                return False  # a gradient of LoRA's inner values on another branch, which no sweep has taken apart
             needs = node.op.stripe(self.types[node.name], node.op.least_rows(self.types[node.name], (0, 1))).needs
             if any(self._kind(node, o) == "constant" for o in needs):
                 return False
