@@ -1,5 +1,7 @@
-"""A model of a window that slides infers one position a call with the bits of the whole window, and with what was trained on windows: in NumPy, on the
-host and on emulated cores."""
+"""A model of a window that slides infers one position a call with the bits of the whole window, also with what was trained on windows.
+
+In NumPy, on the host and on emulated cores.
+"""
 
 from __future__ import annotations
 
