@@ -178,6 +178,49 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 }
 #endif
 
+/* The same of windows of an odd number of rows that are not dilated, for neighbouring rows: as many as KT_TAPPED_ROWS has, whose windows are a row
+ * apart. taps: room for weights on Armv6-M. */
+KT_INLINE void kt_results_of_taps(const kt_triple_rows *rows, const kt_window *window, int32_t size, const int32_t *taps, int32_t negative)
+{
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, rows->weights + (size + 3) / 4, rows->second, rows->third);
+    const uint32_t *column = rows->column;
+    kt_triple_taps window_of = {column, KT_ARMV6M ? (const void *)taps : (const void *)rows->weights, rows->column_bytes * window->dilation[KT_X],
+                                window->kernel[KT_X], window->kernel[KT_Y] / 2};
+    int8_t *y = rows->y;
+    int32_t left, row;
+    for (left = rows->columns; left > 0; left--, y += rows->next_column) {
+        uint32_t words[KT_TAPPED_ROWS * KT_ROW_WORDS];
+        window_of.column = column;
+        kt_triple_window_words(words, &window_of);
+        for (row = 0; row < KT_TAPPED_ROWS; row++) {
+            kt_three_results(words + KT_ROW_WORDS * row, y + row * rows->next_row, &scale, negative);
+        }
+        column += rows->column_bytes / (int32_t)sizeof *column * window->stride[KT_X];
+    }
+}
+
+/* The first rows of a group by kt_results_of_taps, as many as are neighbours in whole numbers of KT_TAPPED_ROWS; returns how many. */
+static __attribute__((noinline)) int32_t kt_tapped_rows(kt_triple_rows *rows, const kt_window *window, int32_t left, int32_t size, int32_t negative)
+{
+    const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
+    int32_t done = 0;
+#if KT_ARMV6M
+    const int8_t *const weights = (const int8_t *)rows->weights;
+    int32_t taps[KT_MOST_TAPS], i;
+    for (i = 0; i < size; i++) {
+        taps[i] = weights[i];
+    }
+#else
+    const int32_t *const taps = NULL;
+#endif
+    for (; left - done >= KT_TAPPED_ROWS; done += KT_TAPPED_ROWS) {
+        kt_results_of_taps(rows, window, size, taps, negative);
+        rows->column += words * KT_TAPPED_ROWS;
+        rows->y += rows->next_row * KT_TAPPED_ROWS;
+    }
+    return done;
+}
+
 /* weights: of the channel, with its requantisation behind them; bias: what its sums start from. */
 KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
                                   kt_triple_rows_kernel *three)
@@ -208,6 +251,10 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *wei
         return;
     }
 #endif
+    if (!small && window->dilation[KT_Y] == 1 && window->kernel[KT_Y] % 2 == 1 && window->kernel[KT_Y] > 1 && size <= KT_MOST_TAPS &&
+        (KT_TAPPED_ROWS == 1 || window->stride[KT_Y] == 1)) {
+        left -= kt_tapped_rows(&rows, window, left, size, negative);
+    }
     for (; left > 0; left--, rows.column += words, rows.y += line) {
         if (small) {
             kt_results_of_rows(&rows, window, 3, 3, 9, negative);
