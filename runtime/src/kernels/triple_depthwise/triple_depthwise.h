@@ -42,17 +42,44 @@ static inline uint32_t kt_value_of(const kt_triple_band *band, int32_t iy, int32
     return (uint32_t)band->x[(iy * width + ix) * window->input[KT_CHANNELS] + band->channel];
 }
 
-/* Words of the rows [first, end) of a column, the others' offsets from the first of three rows in rows. */
-static inline uint32_t *kt_fill_edge(const kt_triple_band *band, uint32_t *word, int32_t first, int32_t end, int32_t top, int32_t ix)
+/* One of three positions along a row of the plane: its values, bytes from one column to the next. */
+typedef struct {
+    const int8_t *x;
+    int32_t step;
+} kt_lane;
+
+/* The lane of an input row, wherever it is. outside: a value outside of the image. */
+static inline kt_lane kt_lane_of(const kt_triple_band *band, int32_t iy, const int8_t *outside)
+{
+    const kt_window *const window = &band->params->window;
+    const int32_t width = window->input[KT_X], channels = window->input[KT_CHANNELS];
+    kt_lane lane = {outside, 0};
+    if (iy >= 0 && iy < window->input[KT_Y]) {
+        const int kept = iy < band->first && band->keeps > 0;
+        lane.x = kept ? band->kept + (iy - band->first + band->keeps) * width : band->x + iy * width * channels + band->channel;
+        lane.step = kept ? 1 : channels;
+    }
+    return lane;
+}
+
+/* Columns [ix, end) of the image, of a row of the plane whose three positions do not all lie in it. word: of the first column. */
+static inline void kt_fill_edge(const kt_triple_band *band, uint32_t *word, int32_t top, int32_t ix, int32_t end)
 {
     const int32_t stride = band->params->window.stride[KT_Y];
-    int32_t row;
-    for (row = first; row < end; row++, word += KT_ROW_WORDS) {
-        const uint32_t middle = kt_value_of(band, top + band->second * stride + row, ix);
-        word[0] = kt_value_of(band, top + row, ix) + (middle << 10);
-        word[1] = kt_value_of(band, top + band->third * stride + row, ix) + (middle << 21);
+    const int8_t outside = (int8_t)band->params->outside;
+    kt_lane first = kt_lane_of(band, top, &outside), second = kt_lane_of(band, top + band->second * stride, &outside);
+    kt_lane third = kt_lane_of(band, top + band->third * stride, &outside);
+    first.x += ix * first.step;
+    second.x += ix * second.step;
+    third.x += ix * third.step;
+    for (; ix < end; ix++, word += KT_ROW_WORDS * band->height) {
+        const uint32_t middle = (uint32_t)*second.x;
+        word[0] = (uint32_t)*first.x + (middle << 10);
+        word[1] = (uint32_t)*third.x + (middle << 21);
+        first.x += first.step;
+        second.x += second.step;
+        third.x += third.step;
     }
-    return word;
 }
 
 /* All columns of the band. */
@@ -79,13 +106,22 @@ static inline void kt_fill_plane(const kt_triple_band *band)
             }
         } else {
             const int8_t *x = band->x + ((top + from) * width + ix) * channels + band->channel;
-            word = kt_fill_edge(band, word, 0, from, top, ix);
+            uint32_t *const end = word + KT_ROW_WORDS * height;
+            word += KT_ROW_WORDS * from;
             for (row = from; row < to; row++, word += KT_ROW_WORDS, x += line) {
                 const uint32_t middle = (uint32_t)x[second];
                 word[0] = (uint32_t)x[0] + (middle << 10);
                 word[1] = (uint32_t)x[third] + (middle << 21);
             }
-            word = kt_fill_edge(band, word, to, height, top, ix);
+            word = end;
+        }
+    }
+    for (row = 0; row < height; row++) {
+        row = row == from ? to : row;
+        if (row < height) {
+            const int32_t first = kt_maximum(window->pad[KT_X], 0);
+            kt_fill_edge(band, band->plane + KT_ROW_WORDS * (first * height + row), top + row, first - window->pad[KT_X],
+                         kt_minimum(width, columns - window->pad[KT_X]));
         }
     }
 }
