@@ -144,21 +144,169 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
     }
 }
 
+/* Sums of two channels of four, the first and third or the second and fourth, at two positions. */
+typedef struct {
+    int32_t first[2], second[2];
+} kt_two_by_two;
+
+#if KT_DSP
+/* One tap of two positions: `here` are the values of the first, those of the second are loaded. */
+#define KT_TAP_OF_TWO(here, below, turn) \
+    "add %[x], %[x], %[step]\n\t" \
+    "ldr %[" below "], [%[x]]\n\t" \
+    "ldr %[weight], [%[weights]], #8\n\t" \
+    "sxtb16 %[" below "], %[" below "]" turn "\n\t" \
+    "smlabb %[a0], %[" here "], %[weight], %[a0]\n\t" \
+    "smlatt %[b0], %[" here "], %[weight], %[b0]\n\t" \
+    "smlabb %[a1], %[" below "], %[weight], %[a1]\n\t" \
+    "smlatt %[b1], %[" below "], %[weight], %[b1]\n\t"
+#define KT_ROW_OF_TWO(turn) \
+    __asm__ volatile("ldr %[here], [%[x]]\n\t" \
+                     "sxtb16 %[here], %[here]" turn "\n\t" \
+                     "lsrs %[n], %[taps], #1\n\t" \
+                     "beq 2f\n" \
+                     "1:\n\t" \
+                     KT_TAP_OF_TWO("here", "below", turn) \
+                     KT_TAP_OF_TWO("below", "here", turn) \
+                     "subs %[n], %[n], #1\n\t" \
+                     "bne 1b\n" \
+                     "2:\n\t" \
+                     "lsls %[n], %[taps], #31\n\t" \
+                     "beq 3f\n\t" \
+                     KT_TAP_OF_TWO("here", "below", turn) \
+                     "3:\n" \
+                     : [a0] "+r"(a0), [a1] "+r"(a1), [b0] "+r"(b0), [b1] "+r"(b1), [x] "+r"(x), [weights] "+r"(weights), \
+                       [here] "=&r"(here), [below] "=&r"(below), [weight] "=&r"(weight), [n] "=&r"(n) \
+                     : [step] "r"(step), [taps] "r"(taps) \
+                     : "cc", "memory")
+
+/* A row of taps `step` bytes apart, which is how far the two positions are apart, too. odd: of the second and fourth channel. */
+KT_INLINE kt_two_by_two kt_row_of_two(kt_two_by_two sums, const int8_t *x, int32_t taps, int32_t step, const int32_t *weights, int odd)
+{
+    int32_t a0 = sums.first[0], a1 = sums.first[1], b0 = sums.second[0], b1 = sums.second[1], here, below, weight, n;
+    if (odd) {
+        KT_ROW_OF_TWO(", ror #8");
+    } else {
+        KT_ROW_OF_TWO("");
+    }
+    sums.first[0] = a0, sums.first[1] = a1, sums.second[0] = b0, sums.second[1] = b1;
+    return sums;
+}
+#else
+KT_INLINE kt_two_by_two kt_row_of_two(kt_two_by_two sums, const int8_t *x, int32_t taps, int32_t step, const int32_t *weights, int odd)
+{
+    for (; taps > 0; taps--, x += step, weights += 2) {
+        sums.first[0] += x[odd] * kt_low(*weights);
+        sums.first[1] += x[step + odd] * kt_low(*weights);
+        sums.second[0] += x[2 + odd] * kt_high(*weights);
+        sums.second[1] += x[step + 2 + odd] * kt_high(*weights);
+    }
+    return sums;
+}
+#endif
+
+/* Where the taps of two windows lie: rows of taps, `step` bytes from tap to tap and from the first window to the second. Channels are walked as
+ * positions are: forwards or backwards. */
+typedef struct {
+    int32_t rows, taps, step, next, direction;
+} kt_two_windows;
+
+/* One channel of two positions. */
+KT_INLINE void kt_two_results(int32_t first, int32_t second, const int32_t *epilogue, int8_t *y, int32_t distance, int32_t negative)
+{
+    const int32_t multiplier = epilogue[0], addend = epilogue[1], shift = epilogue[2];
+    const int8_t result = kt_short_requantize(first, multiplier, addend - ((first >> 31) & negative), shift);
+    y[distance] = kt_short_requantize(second, multiplier, addend - ((second >> 31) & negative), shift);
+    *y = result;
+}
+
+/* Two channels of four at two positions. */
+KT_INLINE void kt_two_channels(kt_two_windows windows, const int8_t *x, const int32_t *start, const int32_t *weights,
+                               const int32_t *epilogue, int8_t *y, int32_t distance, int32_t negative, int odd)
+{
+    kt_two_by_two sums = {{start[odd], start[odd]}, {start[odd + 2], start[odd + 2]}};
+    weights += odd;
+    for (;;) {
+        sums = kt_row_of_two(sums, x, windows.taps, windows.step, weights, odd);
+        if (--windows.rows == 0) {
+            break;
+        }
+        x += windows.next;
+        weights += 2 * windows.taps;
+    }
+    epilogue += 3 * odd;
+    kt_two_results(sums.first[0], sums.first[1], epilogue, y + odd, distance, negative);
+    kt_two_results(sums.second[0], sums.second[1], epilogue + 6, y + odd + 2, distance, negative);
+}
+
+/* All channels of two positions whose windows lie inside the image, `step` apart; at, y: the first value of the first.
+ *
+ * A result may lie over the operand as near as `Op.reach` says: no position is written over what itself or one behind it reads. So what is written
+ * too early here, of the second position, lies over the outermost tap of the first, at channels that have read it: not before them where results
+ * lie below, not behind them where they lie above. */
+static __attribute__((noinline)) void kt_packed_depthwise_two(const kt_packed_depthwise_params *params, const kt_two_windows *windows,
+                                                              const int8_t *at, const int32_t *bias, int8_t *y, int32_t negative, int scaled)
+{
+    const kt_two_windows both = *windows;
+    const int32_t channels = params->window.input[KT_CHANNELS], weights = 2 * both.rows * both.taps;
+    const int32_t quads = channels / KT_QUAD, to_next = scaled ? KT_QUAD + KT_EPILOGUE : KT_QUAD;
+    int32_t quad;
+    for (quad = kt_first(both.direction, quads); kt_within(quad, quads); quad += both.direction) {
+        const int32_t *const stream = params->stream + quad * (weights + KT_EPILOGUE), *const start = bias + quad * to_next;
+        const int32_t *const epilogue = scaled ? start + KT_QUAD : stream + weights;
+        kt_two_channels(both, at + quad * KT_QUAD, start, stream, epilogue, y + quad * KT_QUAD, channels, negative, 0);
+        kt_two_channels(both, at + quad * KT_QUAD, start, stream, epilogue, y + quad * KT_QUAD, channels, negative, 1);
+    }
+}
+
+/* The axis along which neighbours share their taps, so that two are computed together; KT_CHANNELS: none. */
+static inline int kt_shared_axis(const kt_window *window)
+{
+    const int column = window->input[KT_X] == 1 && window->kernel[KT_X] == 1 && window->output[KT_X] == 1;
+    const int axis = column ? KT_Y : KT_X;
+    const int shared = window->stride[axis] == window->dilation[axis] && window->kernel[axis] > 1;
+    return shared && window->input[KT_CHANNELS] % KT_QUAD == 0 ? axis : KT_CHANNELS;
+}
+
+/* Whether the window of the next result of an axis in this direction lies inside the image, as that of `output` does. */
+static inline int kt_has_next(const kt_window *window, int axis, int32_t output, int32_t direction)
+{
+    const int32_t first = (output + direction) * window->stride[axis] - window->pad[axis];
+    const int32_t last = first + (window->kernel[axis] - 1) * window->dilation[axis];
+    return kt_within(output + direction, window->output[axis]) && first >= 0 && last < window->input[axis];
+}
+
 /* start: of the sums, with their requantisation where `scaled`. */
 KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *start, int8_t *y,
                                         int32_t negative, int scaled)
 {
     const kt_window *const window = &params->window;
     const int32_t channels = window->input[KT_CHANNELS];
-    const int32_t height = window->output[KT_Y], width = window->output[KT_X];
+    const int32_t height = window->output[KT_Y], width = window->output[KT_X], line = window->input[KT_X] * channels;
     const int32_t direction = kt_direction(x, y);
+    const int axis = kt_shared_axis(window);
+    const kt_two_windows two = {axis == KT_Y ? 1 : window->kernel[KT_Y], window->kernel[axis == KT_Y ? KT_Y : KT_X],
+                                axis == KT_Y ? window->dilation[KT_Y] * line : window->dilation[KT_X] * channels, window->dilation[KT_Y] * line,
+                                direction};
     int32_t oy, ox;
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
-            kt_taps columns = kt_taps_at(window, KT_X, ox);
+            const kt_taps columns = kt_taps_at(window, KT_X, ox);
             int8_t *const result = y + (oy * width + ox) * channels;
-            kt_packed_depthwise_position(params, x, start, rows, columns, result, negative, scaled);
+            if (axis != KT_CHANNELS && rows.count == window->kernel[KT_Y] && columns.count == window->kernel[KT_X] &&
+                kt_has_next(window, axis, axis == KT_Y ? oy : ox, direction)) {
+                const int32_t back = direction > 0 ? 0 : 1; /* the one in front is the first of two */
+                const int8_t *const at = x + rows.index * line + columns.index * channels;
+                kt_packed_depthwise_two(params, &two, at - back * two.step, start, result - back * channels, negative, scaled);
+                if (axis == KT_Y) {
+                    oy += direction;
+                } else {
+                    ox += direction;
+                }
+            } else {
+                kt_packed_depthwise_position(params, x, start, rows, columns, result, negative, scaled);
+            }
         }
     }
 }
