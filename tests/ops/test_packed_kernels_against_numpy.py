@@ -118,24 +118,31 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-def lora_ties(r: Rng, packer: Packer = packed) -> Case:
-    """A layer with LoRA whose scales are powers of two, so that both of its roundings meet ties, over every shift; biases at the ends."""
+def lora_ties(r: Rng, packer: Packer = packed, short: bool = False) -> Case:
+    """A layer with LoRA whose scales are powers of two, so that both of its roundings meet ties, over every shift.
+
+    short: layers whose requantisation has a short form, so that biases at the ends are left out.
+    """
     rows, ci, co, rank = int(r.integers(1, 6)), int(r.integers(1, 9)), int(r.integers(1, 71)), int(r.integers(1, 10))
-    low, high = (-6, 0) if r.random() < 0.8 else (-34, 6)
+    rank = pick(r, 1, 2, 3, 4, 4, 6) if short else rank
+    low, high = (-6, 0) if short or r.random() < 0.8 else (-34, 6)
     scales = tuple(2.0 ** float(e) for e in r.integers(low, high, co))
     x = activation((1, rows, ci), 1.0, int(r.integers(-128, 128)))
-    y = activation((1, rows, co), 2.0 ** int(r.integers(-2, 4)), int(r.integers(-128, 128)))
+    y = activation((1, rows, co), 2.0 ** int(r.integers(1 if short else -2, 4)), -128 if short and r.random() < 0.5 else int(r.integers(-128, 128)))
     types = {"x": x, "weights": TensorType((co, ci), "int8", Quantization(scales, 0, 0)), "bias": TensorType((co,), "int32")}
     types |= {"lora_u": TensorType((1, rows, rank), "int8"), "lora_b": TensorType((co, rank), "int8")}
     types |= {"lora_range": scalar("int8"), "lora_b_exponent": scalar("int8")}
     ends = r.choice([-(2**31), 2**31 - 1, 2**30, -(2**30), 0], co)
     arrays = {
         "x": int8(r, *x.shape), "weights": r.integers(-1, 2, (co, ci)).astype(np.int8),
-        "bias": np.where(r.random(co) < 0.1, ends, r.integers(-64, 65, co)).astype(np.int32),
+        "bias": np.where(r.random(co) < (0 if short else 0.1), ends, r.integers(-64, 65, co)).astype(np.int32),
         "lora_u": codes(r, 1, rows, rank), "lora_b": codes(r, co, rank),
         "lora_range": one(int(r.integers(0, 8))), "lora_b_exponent": one(int(r.integers(*pick(r, (-18, -6), (-18, -6), (-60, -36), (-50, 30))))),
     }  # fmt: skip
-    op = FullyConnected(pick(r, "none", "relu", "relu6"), "twice", 2.0 ** int(r.integers(-3, 4)))
+    clamps = ("none", "relu", "relu6") if not short else ("none", "relu") if y.zero_point == -128 else ("none",)
+    if short:  # few shifts to the left, none too far to the right
+        arrays["lora_b_exponent"] = one(int(r.integers(-14, -6)) - arrays["lora_range"].item())
+    op = FullyConnected(pick(r, *clamps), "twice", 2.0 ** int(r.integers(-3, 4)))
     return repacked(Case(op, types, arrays, (y,)), packer, bool(r.random() < 0.7))[0]
 
 
