@@ -146,13 +146,17 @@ def lora_ties(r: Rng, packer: Packer = packed, short: bool = False) -> Case:
     return repacked(Case(op, types, arrays, (y,)), packer, bool(r.random() < 0.7))[0]
 
 
-def small_window(case: Case, r: Rng) -> Case:
-    """The depthwise case with a 3x3 window of stride 1 or 2 over an image of another size, padded by up to 2."""
+def small_window(case: Case, r: Rng, kernel: tuple[int, int] = (3, 3)) -> Case:
+    """The depthwise case with a window of stride 1 or 2 over an image of another size, padded by up to 2."""
     stride, pads = pick(r, (1, 1), (2, 2)), pick(r, (1, 1, 1, 1), tuple(int(p) for p in r.integers(0, 3, 4)))
-    window = Window((3, 3), stride, pads)  # type: ignore[arg-type]
-    h, w, c = int(r.integers(3, 16)), int(r.integers(3, 13)), case.types["x"].shape[3]
-    types = {**case.types, "x": replace(case.types["x"], shape=(1, h, w, c)), "weights": replace(case.types["weights"], shape=(1, 3, 3, c))}
-    arrays = {**case.arrays, "x": r.integers(-128, 128, (1, h, w, c)).astype(np.int8), "weights": r.integers(-128, 128, (1, 3, 3, c)).astype(np.int8)}
+    window = Window(kernel, stride, pads)  # type: ignore[arg-type]
+    h, w, c = kernel[0] + int(r.integers(0, 13)), kernel[1] + int(r.integers(0, 10)), case.types["x"].shape[3]
+    types = {**case.types, "x": replace(case.types["x"], shape=(1, h, w, c)), "weights": replace(case.types["weights"], shape=(1, *kernel, c))}
+    arrays = {
+        **case.arrays,
+        "x": r.integers(-128, 128, (1, h, w, c)).astype(np.int8),
+        "weights": r.integers(-128, 128, (1, *kernel, c)).astype(np.int8),
+    }
     result = replace(case.results[0], shape=(1, *window.output(h, w), c))
     return Case(replace(case.op, window=window), types, arrays, (result,))  # type: ignore[call-arg]
 

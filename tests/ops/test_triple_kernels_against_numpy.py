@@ -68,12 +68,15 @@ def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-def depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
-    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again."""
+TALL = ((5, 5), (7, 7), (5, 3), (3, 5), (7, 2), (3, 1))
+
+
+def depthwise_layer(r: Rng, relu: bool, gain: bool = False, tall: bool = False) -> Case:
+    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again. tall: of an odd number of rows."""
     for _ in range(1000):
         case = in_form(depthwise(r, 1), r, relu)
         case = with_gain(case, r, case.types["bias"].size) if gain else with_dead_channels(case, r)
-        case = small_window(case, r) if r.random() < 0.7 else case
+        case = small_window(case, r, pick(r, *TALL)) if tall else small_window(case, r) if r.random() < 0.7 else case
         case = extreme(case, r) if r.random() < 0.2 else case
         try:
             return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), bool(r.random() < 0.4))[0]
@@ -125,6 +128,7 @@ GENERATORS = {
     "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
+    "triple_depthwise_tall": (partial(depthwise_layer, relu=False, tall=True), 24),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),

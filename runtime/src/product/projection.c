@@ -12,7 +12,7 @@
     } while (0)
 #define KT_ROWS(i) \
     do { \
-        const uint32_t word0 = weights[KT_ROW_WORDS * (i)], word1 = weights[KT_ROW_WORDS * (i) + 1], word2 = weights[KT_ROW_WORDS * (i) + 2]; \
+        const uint32_t word0 = weights[KT_PROJECTION_WORDS * (i)], word1 = weights[KT_PROJECTION_WORDS * (i) + 1], word2 = weights[KT_PROJECTION_WORDS * (i) + 2]; \
         KT_ROW(a, i); \
         KT_ROW(b, i); \
         KT_ROW(c, i); \
@@ -35,16 +35,16 @@ void KT_IN_ORDER kt_projection_words(uint32_t *words, const int8_t *x, int32_t s
         KT_ROWS(1);
         KT_ROWS(2);
         KT_ROWS(3);
-        weights += 4 * KT_ROW_WORDS;
+        weights += 4 * KT_PROJECTION_WORDS;
         a += 4;
         b += 4;
         c += 4;
         d += 4;
     } while (a != end);
     KT_SAVE(a, words);
-    KT_SAVE(b, words + KT_ROW_WORDS);
-    KT_SAVE(c, words + 2 * KT_ROW_WORDS);
-    KT_SAVE(d, words + 3 * KT_ROW_WORDS);
+    KT_SAVE(b, words + KT_PROJECTION_WORDS);
+    KT_SAVE(c, words + 2 * KT_PROJECTION_WORDS);
+    KT_SAVE(d, words + 3 * KT_PROJECTION_WORDS);
 }
 
 #endif

@@ -9,9 +9,9 @@
 
 #include "triple.h"
 
-enum { KT_ROW_WORDS = 3, KT_FOUR_ROWS = 4, KT_ROWS_AT_ONCE = KT_ARMV6M ? 1 : KT_ARMV7M ? 2 : 4 };
+enum { KT_PROJECTION_WORDS = 3, KT_FOUR_ROWS = 4, KT_PROJECTED_AT_ONCE = KT_ARMV6M ? 1 : KT_ARMV7M ? 2 : 4 };
 
-/* The words of the sums of KT_ROWS_AT_ONCE rows of values, `step` bytes apart: [rows][KT_ROW_WORDS]. weights [length][KT_ROW_WORDS]; length: a
+/* The words of the sums of KT_PROJECTED_AT_ONCE rows of values, `step` bytes apart: [rows][KT_PROJECTION_WORDS]. weights [length][KT_PROJECTION_WORDS]; length: a
  * multiple of 4, positive. */
 void kt_projection_words(uint32_t *words, const int8_t *x, int32_t step, const uint32_t *weights, int32_t length);
 

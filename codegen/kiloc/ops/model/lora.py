@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MOST_CHUNK = 64
 """Values of a window whose sums are three in two words (KT_PROJECTED_CHUNK in the runtime)."""
 ROWS_AT_ONCE = 4
-"""Positions that the kernel of short rows takes at once, at most (KT_ROWS_AT_ONCE in the runtime)."""
+"""Positions that the kernel of short rows takes at once, at most (KT_PROJECTED_AT_ONCE in the runtime)."""
 
 
 @dataclass(frozen=True)

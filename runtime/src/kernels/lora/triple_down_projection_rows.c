@@ -4,7 +4,7 @@
 #include "../../product/projection.h"
 #include "triple_projection.h"
 
-/* Words of A [fours of rows][length][KT_ROW_WORDS]. Shortens chunks where 64 values of a row are all -128, whose sums do not hold. */
+/* Words of A [fours of rows][length][KT_PROJECTION_WORDS]. Shortens chunks where 64 values of a row are all -128, whose sums do not hold. */
 static void lay_out(kt_projection *p, const int8_t *a, uint32_t *word)
 {
     const int32_t rank = p->params->window.output[KT_CHANNELS], size = kt_kernel_size(&p->params->window);
@@ -12,7 +12,7 @@ static void lay_out(kt_projection *p, const int8_t *a, uint32_t *word)
     for (j = 0; j < rank; j += KT_FOUR_ROWS, a += KT_FOUR_ROWS * size) {
         const int32_t rows = kt_minimum(rank - j, KT_FOUR_ROWS);
         int32_t sums[KT_FOUR_ROWS] = {0}, last[KT_FOUR_ROWS] = {0};
-        for (i = 0; i < p->length; i++, word += KT_ROW_WORDS) {
+        for (i = 0; i < p->length; i++, word += KT_PROJECTION_WORDS) {
             uint32_t values[KT_FOUR_ROWS] = {0};
             for (k = 0; k < rows && i < size; k++) {
                 const int32_t value = a[k * size + i];
@@ -62,16 +62,16 @@ static int32_t project(const kt_projection *p, const int8_t *x, int32_t step, co
     const int32_t rank = p->params->window.output[KT_CHANNELS], rows = kt_minimum(rank - first, KT_FOUR_ROWS);
     const int32_t low = p->params->low, shift = p->shift, usual = p->usual;
     const int32_t *const offset = p->offset + first;
-    int32_t totals[KT_ROWS_AT_ONCE * KT_FOUR_ROWS];
-    uint32_t words[KT_ROWS_AT_ONCE * KT_ROW_WORDS];
+    int32_t totals[KT_PROJECTED_AT_ONCE * KT_FOUR_ROWS];
+    uint32_t words[KT_PROJECTED_AT_ONCE * KT_PROJECTION_WORDS];
     int32_t done, hit = 0, i, k;
     for (done = 0; done < p->length; done += p->chunk) {
-        kt_projection_words(words, x + done, step, weights + KT_ROW_WORDS * done, kt_minimum(p->length - done, p->chunk));
-        for (i = 0; i < KT_ROWS_AT_ONCE; i++) {
+        kt_projection_words(words, x + done, step, weights + KT_PROJECTION_WORDS * done, kt_minimum(p->length - done, p->chunk));
+        for (i = 0; i < KT_PROJECTED_AT_ONCE; i++) {
             int32_t *const total = totals + KT_FOUR_ROWS * i;
             int32_t sums[KT_FOUR_ROWS];
-            kt_three_sums(words + KT_ROW_WORDS * i, sums);
-            sums[3] = (int32_t)words[KT_ROW_WORDS * i + 2];
+            kt_three_sums(words + KT_PROJECTION_WORDS * i, sums);
+            sums[3] = (int32_t)words[KT_PROJECTION_WORDS * i + 2];
             for (k = 0; k < KT_FOUR_ROWS && done > 0; k++) {
                 sums[k] += total[k];
             }
@@ -103,14 +103,14 @@ void kt_triple_down_projection_rows_s8(const kt_down_projection_params *params, 
     if (pointwise && total == 1) {
         hit = kt_project_pixel(&p, x, a, u);
     } else {
-        const int32_t words = KT_ROW_WORDS * p.length, in_place = pointwise && p.length == depth && total >= KT_ROWS_AT_ONCE;
+        const int32_t words = KT_PROJECTION_WORDS * p.length, in_place = pointwise && p.length == depth && total >= KT_PROJECTED_AT_ONCE;
         uint32_t *const weights = scratch;
         int8_t *const gathered = (int8_t *)(weights + (rank + KT_FOUR_ROWS - 1) / KT_FOUR_ROWS * words);
         lay_out(&p, a, weights);
-        for (; position < total; position += KT_ROWS_AT_ONCE) {
-            const int32_t positions = kt_minimum(total - position, KT_ROWS_AT_ONCE);
+        for (; position < total; position += KT_PROJECTED_AT_ONCE) {
+            const int32_t positions = kt_minimum(total - position, KT_PROJECTED_AT_ONCE);
             /* the last are those in front of them again, where there are too few */
-            const int32_t first = in_place ? kt_minimum(position, total - KT_ROWS_AT_ONCE) : position;
+            const int32_t first = in_place ? kt_minimum(position, total - KT_PROJECTED_AT_ONCE) : position;
             const int8_t *const values = in_place ? x + first * depth : gathered;
             for (i = 0; i < positions && !in_place; i++) {
                 gather(window, x, -params->input_offset, oy, ox, gathered + i * p.length, p.length);
@@ -121,7 +121,7 @@ void kt_triple_down_projection_rows_s8(const kt_down_projection_params *params, 
                 }
             }
             for (j = 0; j < rank; j += KT_FOUR_ROWS) {
-                hit |= project(&p, values, p.length, weights + j / KT_FOUR_ROWS * words, j, in_place ? KT_ROWS_AT_ONCE : positions, u + first * rank);
+                hit |= project(&p, values, p.length, weights + j / KT_FOUR_ROWS * words, j, in_place ? KT_PROJECTED_AT_ONCE : positions, u + first * rank);
             }
         }
     }
