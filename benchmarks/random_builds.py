@@ -54,7 +54,7 @@ BOARDS = {
 LONGEST = 120
 """Seconds of a processor after which a draw counts as one that hangs; of the clock, `PATIENCE` times as many."""
 PATIENCE = 5
-ON_BOARDS, SANITIZED = 0.4, 0.25
+ON_BOARDS, SANITIZED = 0.3, 0.2
 """Shares of the draws."""
 
 
@@ -230,7 +230,9 @@ def _targets(draw: Draw, compiled: Compilation) -> NDArray[Any] | None:
     loss, first = as_loss(draw.options.loss), compiled.graph.outputs[0]
     head = compiled.infer.graph.outputs[0]
     kind = compiled.graph.type(first if first in compiled.graph.values else head)
-    return None if compiled.train is None else loss.targets(kind, None, draw.steps)
+    found = None if compiled.train is None else loss.targets(kind, None, draw.steps)
+    closed = sum(getattr(m, "extra_classes", None) or 0 for m in draw.options.methods)
+    return found % (kind.size - closed) if closed and found is not None and found.dtype.kind == "i" else found
 
 
 Outcome = dict[str, Any]
@@ -325,7 +327,7 @@ def _on_board(draw: Draw, compiled: Compilation, build: kt.Build, expected: Outc
     try:
         firmware(build.directory, boards.load(draw.board))
     except kt.DeviceError as error:
-        if "does not fit" in str(error):
+        if "does not fit" in str(error) or "has no slow memory" in str(error):
             return
         raise
     with build.open(f"qemu:{draw.board}", timeout=60.0) as device:

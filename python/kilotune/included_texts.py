@@ -10,6 +10,7 @@ _DEFINITION = re.compile(rb"^#define (KT_\w+)[ \t]*\n", re.MULTILINE)
 _COMMENT = re.compile(rb"[ \t]*/\*.*?\*/", re.DOTALL)
 _DEFINED = re.compile(r"-D((?:KT|AGENT)_\w+)(?:=.*)?")
 """A macro of this project that a flag defines: headers of the system know none of these."""
+_WARNING = re.compile(r"-W(?!l,|a,|p,).*|-pedantic")
 _INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include[ \t]+(?:[<\"]([^>\"\n]+)[>\"]|(\w+))", re.MULTILINE)
 
 
@@ -51,4 +52,5 @@ class IncludedTexts:
 
         used = [_DEFINITION.sub(lambda m: m[0] if mentioned(m[1], 1) else b"", text) for text in targets]
         kept = [flag for flag in flags if not (d := _DEFINED.fullmatch(flag)) or mentioned(d[1].encode())]
+        kept.sort(key=lambda flag: not _WARNING.fullmatch(flag))  # where these stand among others does not matter
         return [*kept, *found, *used]

@@ -24,6 +24,11 @@ SAME = {
     "a macro that nothing mentions": {"macros": "#define KT_RANK_FOUR /* of LoRA */\n"},
     "a flag that nothing mentions": {"flags": ("-DKT_VECTOR=1",)},
 }
+ORDERS = {
+    True: (("-std=c99", "-Wall", "-O2", "-pedantic"), ("-Wall", "-pedantic", "-std=c99", "-O2")),
+    False: (("-O2", "-Wall", "-O1"), ("-O1", "-Wall", "-O2")),
+}
+"""Of flags, by whether they mean the same."""
 OTHER = {
     "a macro that is mentioned": {"macros": "#define KT_SMALL /* loops are short */\n"},
     "a macro of a header that reads another": {"macros": "#ifdef KT_RANK_FOUR\n#define KT_SMALL\n#endif\n"},
@@ -40,6 +45,12 @@ OTHER = {
 @pytest.mark.parametrize("change", SAME)
 def test_what_is_not_read_does_not_count(change: str, tmp_path: Path) -> None:
     assert parts(tmp_path / "a") == parts(tmp_path / "b", **SAME[change])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("same", ORDERS)
+def test_warnings_may_stand_anywhere(same: bool, tmp_path: Path) -> None:
+    first, second = (parts(tmp_path, flags=flags) for flags in ORDERS[same])
+    assert (first == second) is same
 
 
 def test_all_else_counts(tmp_path: Path) -> None:
