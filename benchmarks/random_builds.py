@@ -222,7 +222,10 @@ def _compiled(draw: Draw) -> Compilation:
         if promised and error.hint:
             draw.options = replace(draw.options, ram=int(promised[1].replace(",", "")))
             draw.notes.append("the least that the refusal names")
-            return compile_graph(draw.model.graph, draw.options, _version.__version__)
+            try:
+                return compile_graph(draw.model.graph, draw.options, _version.__version__)
+            except BudgetError as again:
+                raise Fault(f"what a refusal names as enough is not: {again}") from again
         raise
 
 
