@@ -277,7 +277,7 @@ MET = frozenset(
         *("DS-CNN m0", "DS-CNN m3", "ResNet-8 m3", "person_detect m3", "AD autoencoder m3", "DS-CNN rv32", "ResNet-8 rv32"),
         *(f"{name} {core} step" for name in EVERY for core in SMALL),
         *(f"{name} {core} inference" for name in EVERY if name != "LoRA r=4, all" for core in SMALL),
-        *(f"LoRA r=4, all {core} inference" for core in ("m3", "rv32")),
+        *(f"LoRA r=4, all {core} inference" for core in ("m3", "rv32", "m55")),
         *("ResNet-8, --speed m4", "biases m55 step", "LoRA r=4, all m4 step", "LoRA r=4, all m55 step"),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),

@@ -171,16 +171,23 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
 
 def layer_of_any_size(r: Rng, kind: str, relu: bool) -> Case:
     """kind "parts": a convolution whose windows are multiplied in parts; "rest": a depthwise layer whose channels are no multiple of four;
-    "zeros": one that is computed as a convolution. What cannot be proved is drawn again."""
+    "zeros": one that is computed as a convolution; "pairs": a depthwise layer whose neighbours share taps, along a column or a row. What cannot be
+    proved is drawn again."""
     for _ in range(1000):
         kernel, dilation = pick(r, (3, 3), (5, 5), (1, 1), (2, 7)), pick(r, (1, 1), (1, 1), (2, 2))
+        if kind == "pairs":
+            kernel = pick(r, (int(r.integers(2, 16)), 1), (1, int(r.integers(2, 8))), (5, 5), (2, 7))
         size = tuple((k - 1) * d + int(r.integers(1, 6)) for k, d in zip(kernel, dilation, strict=True))
         window = Window(kernel, pick(r, (1, 1), (2, 2)), pick(r, (0, 0, 0, 0), tuple(k // 2 for k in (*kernel, *kernel))), dilation)
+        if kind == "pairs":
+            size = (size[0], 1) if kernel[1] == 1 else size
+            window = replace(window, stride=pick(r, (1, 1), dilation))
         if kind == "parts":
             case = sized(r, "conv", int(r.integers(161, 700)) // (kernel[0] * kernel[1]) + 1, int(r.integers(1, 40)), window, size)  # type: ignore[arg-type]
         else:
             few = kind == "zeros"
-            channels, factor = (int(r.integers(1, 7)), pick(r, 1, 2, 3)) if few else (4 * int(r.integers(1, 8)) + int(r.integers(1, 4)), 1)
+            rest = 0 if kind == "pairs" else int(r.integers(1, 4))
+            channels, factor = (int(r.integers(1, 7)), pick(r, 1, 2, 3)) if few else (4 * int(r.integers(1, 8)) + rest, 1)
             case = sized(r, "depthwise", channels, factor * channels, window, size)  # type: ignore[arg-type]
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
         case = in_form(replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}), r, relu)
@@ -224,7 +231,7 @@ GENERATORS = {
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     **{
         f"packed_{kind}{'_relu' if relu else ''}": (partial(layer_of_any_size, kind=kind, relu=relu), 12)
-        for kind in ("parts", "rest", "zeros")
+        for kind in ("parts", "rest", "zeros", "pairs")
         for relu in (False, True)
     },
     "packed_relu": (partial(packed_layer, kind="relu"), 40),
