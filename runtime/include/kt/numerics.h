@@ -12,8 +12,8 @@
 #ifndef KT_NUMERICS_H
 #define KT_NUMERICS_H
 
+#include "kt/architecture.h"
 #include "kt/strict_float.h"
-#include "kt/target.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -207,6 +207,24 @@ static inline float kt_float_of_bits(uint32_t bits)
     return x;
 }
 
+/* Whether x is 1. */
+static inline int kt_is_one(float x)
+{
+    return kt_float_bits(x) == kt_float_bits(1.0f);
+}
+
+/* a - b. A build for size has one function of the library for sums and differences. */
+static inline float kt_difference(float a, float b)
+{
+#if KT_SMALL_FLOAT
+    uint32_t bits = kt_float_bits(b) ^ UINT32_C(0x80000000);
+    __asm__("" : "+r"(bits)); /* or the compiler makes a difference of it again */
+    return a + kt_float_of_bits(bits);
+#else
+    return a - b;
+#endif
+}
+
 /* |x|: the sign bit cleared. */
 static inline float kt_absolute(float x)
 {
@@ -223,6 +241,22 @@ static inline float kt_larger_magnitude(float a, float b)
 static inline float kt_power_of_two(int32_t exponent)
 {
     return kt_float_of_bits((uint32_t)(exponent + 127) << 23);
+}
+
+/* x * power, a power of two. A build for size adds exponents where x and the result are usual numbers. */
+static inline float kt_times_power(float x, float power)
+{
+#if KT_SMALL_FLOAT
+    const uint32_t bits = kt_float_bits(x), exponent = (kt_float_bits(power) >> 23) - 127;
+    const uint32_t field = (bits >> 23) & 255;
+    if (bits << 1 == 0) {
+        return x;
+    }
+    if (field - 1 < 254 && field + exponent - 1 < 254) {
+        return kt_float_of_bits(bits + (exponent << 23));
+    }
+#endif
+    return x * power;
 }
 
 /* The smallest e >= lowest with largest * 2^-e <= limit; largest >= 0 (0 gives lowest), limit > 0.
@@ -271,9 +305,9 @@ static inline float kt_exp(float x)
     turns = turns + 0.5f;
     n = kt_floor(turns);
     part = (float)n * KT_LN2_HIGH;
-    r = x - part;
+    r = kt_difference(x, part);
     part = (float)n * KT_LN2_LOW;
-    r = r - part;
+    r = kt_difference(r, part);
     for (i = 0; i < 7; i++) {
         p = p * r;
         p = p + coefficient[i];
@@ -296,7 +330,7 @@ static inline float kt_log(float x)
         exponent = exponent + 1;
     }
     e = (float)exponent;
-    s = m - 1.0f;
+    s = kt_difference(m, 1.0f);
     part = m + 1.0f;
     s = s / part;
     z = s * s;
