@@ -98,29 +98,42 @@ static inline int32_t kt_divide_by_power(int32_t x, int32_t n)
     return (x >> n) + ((x & mask) > threshold ? 1 : 0);
 }
 
+/* kt_requantize for a multiplier that is not negative and a right shift n in [1, 31]: no step can overflow or saturate. */
+static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n)
+{
+#if KT_SMALL_DSP
+    int32_t low, high;
+    __asm__("smull %0, %1, %2, %3\n\tadds %0, %0, #0x40000000\n\tadc %1, %1, #0\n\tlsl %1, %1, #1\n\torr %1, %1, %0, lsr #31"
+            : "=&r"(low), "=&r"(high)
+            : "r"(x), "r"(multiplier)
+            : "cc");
+#else
+    const int32_t high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+#endif
+    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
+}
+
 /* x * multiplier * 2^(shift - 31), rounded twice as TensorFlow Lite Micro does: once to 2^31, once by the right shift.
  * Any shift: a left shift saturates at int32, shifts beyond 31 count as 31. */
-static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n);
+#ifdef KT_SMALL
+int32_t kt_requantize_any(int32_t x, int32_t multiplier, int32_t shift); /* one function for all kernels of a build for size */
 
 static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift)
 {
-#ifdef KT_SMALL
     if (multiplier >= 0 && (uint32_t)(-shift - 1) < 31) {
         return kt_requantize_right(x, multiplier, -shift);
     }
-#endif
+    return kt_requantize_any(x, multiplier, shift);
+}
+#else
+static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
     if (shift > 0) {
         return kt_high_multiply(kt_shift_left_saturated(x, kt_minimum(shift, 31)), multiplier);
     }
     return kt_divide_by_power(kt_high_multiply(x, multiplier), kt_minimum(-shift, 31));
 }
-
-/* kt_requantize for a multiplier that is not negative and a right shift n in [1, 31]: no step can overflow or saturate. */
-static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n)
-{
-    const int32_t high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
-    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
-}
+#endif
 
 /* The same product rounded once, ties away from zero: LiteRT's FULLY_CONNECTED. shift in [-31, 29]. */
 static inline int32_t kt_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
