@@ -9,13 +9,15 @@ from ..ir.graph import Graph
 from ..ops.backward.input_gradient import LinearInputGradient
 from ..options import Options
 from ..plan.slice import Slice
-from .kernels import share_weights
+from .kernels import share_at_no_cost, share_weights
 
 
 def with_shared_weights(part: Graph, options: Options, chosen: frozenset[str] = frozenset()) -> Graph:
     """The training slice with those gradients marked. chosen: their names where the budget decides (backward_weights="auto")."""
+    if options.backward_weights == "auto":
+        return replace(part, shared=chosen | share_at_no_cost(part, options.kernels))
     every = frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient))
-    return replace(part, shared={"auto": chosen, "transposed": frozenset[str](), "shared": every}[options.backward_weights])
+    return replace(part, shared={"transposed": frozenset[str](), "shared": every}[options.backward_weights])
 
 
 def shared_for_flash(train: Slice | None, error: BudgetError, options: Options) -> frozenset[str]:

@@ -227,7 +227,7 @@ static inline int kt_is_one(float x)
 }
 
 /* a - b. A build for size has one function of the library for sums and differences. */
-static inline float kt_difference(float a, float b)
+static inline float kt_minus(float a, float b)
 {
 #if KT_SMALL_FLOAT
     uint32_t bits = kt_float_bits(b) ^ UINT32_C(0x80000000);
@@ -318,9 +318,9 @@ static inline float kt_exp(float x)
     turns = turns + 0.5f;
     n = kt_floor(turns);
     part = (float)n * KT_LN2_HIGH;
-    r = kt_difference(x, part);
+    r = kt_minus(x, part);
     part = (float)n * KT_LN2_LOW;
-    r = kt_difference(r, part);
+    r = kt_minus(r, part);
     for (i = 0; i < 7; i++) {
         p = p * r;
         p = p + coefficient[i];
@@ -343,7 +343,7 @@ static inline float kt_log(float x)
         exponent = exponent + 1;
     }
     e = (float)exponent;
-    s = kt_difference(m, 1.0f);
+    s = kt_minus(m, 1.0f);
     part = m + 1.0f;
     s = s / part;
     z = s * s;

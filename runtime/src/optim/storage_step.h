@@ -23,7 +23,7 @@ static inline float kt_block_moved(int32_t code, float unit, float kept, float s
 {
     const float old = kt_times_power((float)code, unit);
     const float left = KT_SMALL_FLOAT && kt_is_one(kept) ? old : old * kept;
-    return kt_difference(left, step);
+    return kt_minus(left, step);
 }
 
 /* The smallest exponent, within what the formats hold, that brings magnitudes up to `largest` within `limit`. */

@@ -23,7 +23,7 @@ int32_t kt_requantize_any(int32_t x, int32_t multiplier, int32_t shift)
     return kt_divide_by_power(kt_high_multiply(x, multiplier), kt_minimum(-shift, 31));
 }
 
-void kt_finish_sums(const kt_results *results, const int32_t *sums, const int32_t *bias, int32_t first, int32_t count, int8_t *y)
+void kt_finish_block(const kt_results *results, const int32_t *sums, const int32_t *bias, int32_t first, int32_t count, int8_t *y)
 {
     const int32_t *multiplier = results->multiplier + first;
     const int8_t *shift = results->shift + first;

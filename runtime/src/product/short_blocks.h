@@ -50,7 +50,7 @@ const int8_t *kt_gather_patch(kt_patch *patch, const int8_t *x, int32_t size, in
 
 /* y[i] = clamp(requantize(saturate32(sums[i] + bias[i]), multiplier[i], shift[i]) + offset) of `count` channels from `first` on; bias and y
  * point to the first of all. */
-void kt_finish_sums(const kt_results *results, const int32_t *sums, const int32_t *bias, int32_t first, int32_t count, int8_t *y);
+void kt_finish_block(const kt_results *results, const int32_t *sums, const int32_t *bias, int32_t first, int32_t count, int8_t *y);
 
 #else
 /* result[k] = saturate8(shift_round(sums[k], shift)) */

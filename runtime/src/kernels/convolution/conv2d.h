@@ -102,7 +102,7 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
         }
 #endif
         if (rounding == kt_requantize) {
-            kt_finish_sums(&results, sums, bias, first, count, y);
+            kt_finish_block(&results, sums, bias, first, count, y);
             continue;
         }
         for (i = 0; i < count; i++) {

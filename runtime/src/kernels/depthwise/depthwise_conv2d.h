@@ -123,7 +123,7 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
                 x++;
             }
         }
-        kt_finish_sums(&results, sums, bias, first, count, y);
+        kt_finish_block(&results, sums, bias, first, count, y);
     }
 }
 #else
