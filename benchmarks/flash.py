@@ -9,7 +9,7 @@ are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In brack
 than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4.
 Without a budget most copies stay, since sharing takes up to 1.3 times the instructions of a step on cores with the DSP extension, and up to twice
 with Helium. Gradients of dense layers of one position share where that takes no longer, and those for whose fast form the arena has no room:
-of the autoencoder all on a Cortex-M4, and one on a Cortex-M7, which share in rows "transposed" too where memory is what lacks.
+of the autoencoder all on a Cortex-M4, and one on a Cortex-M7.
 """
 
 from __future__ import annotations

@@ -84,13 +84,13 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
             saving = 0
     saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
-        return _on_stack(graph, node, target, savings) or Choice(node, (), MEMORY)
+        return (shared_on_stack(graph, node, target, savings) if node.name in graph.shared else None) or Choice(node, (), MEMORY)
     if node.name in graph.shared and MERGED not in node.inputs:
         return _shared(graph, node, target, savings, saving)
     try:
         chosen, values, slow = packers[saving](node, node_types(graph, node), graph.values)
     except NotProved as reason:
-        return (_on_stack(graph, node, target, savings) if saving else None) or Choice(node, (), str(reason))
+        return Choice(node, (), str(reason))
     slower = saving > 0 and not getattr(chosen.op, "on_stack", False)
     return Choice(chosen, tuple(values), slow or (MEMORY if slower else ""))
 
@@ -110,7 +110,7 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     return Choice(chosen, tuple(values), slow)
 
 
-def _on_stack(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None) -> Choice | None:
+def shared_on_stack(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None) -> Choice | None:
     """A gradient that reads what its layer reads in place of the portable kernel: both take no memory but the stack, and this less time. None
     where there is none."""
     if not isinstance(node.op, LinearInputGradient) or MERGED in node.inputs or kernels_of(target) != "dsp":

@@ -82,15 +82,12 @@
 #endif
 #endif
 
-/* 1 in a build for size on such a core: products with 1 and with powers of two are then made without the library, and differences by its sum. A test
- * may define it. */
-#ifndef KT_SMALL_FLOAT
+/* 1 in a build for size on such a core: products with 1 and with powers of two are then made without the library, and differences by its sum. */
 #if defined(__GNUC__) && defined(KT_SMALL) && !defined(KT_PORTABLE) && \
     ((defined(__ARM_ARCH_PROFILE) && defined(__SOFTFP__)) || (defined(__riscv) && !defined(__riscv_flen)))
 #define KT_SMALL_FLOAT 1
 #else
 #define KT_SMALL_FLOAT 0
-#endif
 #endif
 
 /* 1 where one instruction that loads two words takes no longer than one that loads one: the Cortex-M7, whose bus has 64 bits. On others the
