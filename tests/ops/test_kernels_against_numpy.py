@@ -75,6 +75,8 @@ def result_scale(r: Rng, x: TensorType, weights: TensorType, depth: int) -> floa
 def linear(r: Rng, kind: str) -> Case:
     fully = kind == "once" or r.random() < 0.4
     ci, co, rank = int(r.integers(1, 12)), int(r.integers(1, 11)) if kind != "once" else 100, pick(r, 1, 4, 3)
+    if kind == "lora" and r.random() < 0.1:  # more channels than wait for their addends, than are laid out for rank 4
+        ci, co = int(r.integers(1, 3)), pick(r, int(r.integers(65, 80)), int(r.integers(257, 330)))
     activation_name = pick(r, "none", "relu", "relu6", "relu_n1_to_1")
     rounding = "once" if kind == "once" else "twice"
     factor = float(r.uniform(0.1, 8))
