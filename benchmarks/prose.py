@@ -23,6 +23,13 @@ def broken(sample: str) -> str:
     return "\n".join("\n".join(textwrap.wrap(line, WIDTH)) for line in sample.rstrip().split("\n"))
 
 
+def with_section(page: str, section: str) -> str:
+    """A page with one of its sections written anew; the last but one at most. section: with its heading, "## ..."."""
+    before, heading, rest = page.partition(section.split("\n", 1)[0] + "\n")
+    assert heading, f"the page has no section {section[:40]!r}"
+    return f"{before}{section}\n\n## " + rest.split("\n## ", 1)[1]
+
+
 def shown(command: str) -> str:
     """A command of the shell as code of a page, broken before options where it is long."""
     parts = command.replace(" --", "\n--").split("\n")
