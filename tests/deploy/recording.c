@@ -61,6 +61,16 @@ static void put_wear(const kt_recorder *recorder)
     put(recorder->erasures, 8);
 }
 
+/* A sample of pseudo-random numbers; returns the seed of the next one. */
+static uint32_t draw(int8_t *x, uint32_t seed)
+{
+    for (int i = 0; i < TINY_INPUT_BYTES; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (int8_t)(seed >> 24);
+    }
+    return seed;
+}
+
 int main(void)
 {
     static kt_recorder recorder;
@@ -76,10 +86,7 @@ int main(void)
     status |= (uint32_t)tiny_set_learning_rate(&m, 0.2f);
     status |= (uint32_t)kt_recorder_set_learning_rate(&recorder, 0.2f);
     for (int step = 0; step < STEPS; step++) {
-        for (int i = 0; i < TINY_INPUT_BYTES; i++) {
-            seed = seed * 1664525u + 1013904223u;
-            x[i] = (int8_t)(seed >> 24);
-        }
+        seed = draw(x, seed);
         if (step == ADDED) {
             int32_t label;
             status |= (uint32_t)tiny_add_class(&m, x, &label);
