@@ -3,8 +3,10 @@
 The samples are dealt into folds, each class evenly, so that every one is held out once a round. Candidates race: after each fold those that
 are clearly behind stop. The best are then tried at other learning rates.
 
-What decides is the penalty of the samples held out: the loss, in units of what a guess costs and at most that, and 1 where the class
-is wrong. The loss alone prefers confident results, the errors alone are too few to tell candidates apart.
+What decides is the penalty of the samples held out: the square root of the loss, in units of what a guess costs and at most that, and 1 where the
+class is wrong. Errors alone are too few to tell candidates apart. The mean of losses is that of a few large ones, whose scatter hides what all other
+samples say alike; their roots are near to normally distributed (the deviance residuals of McCullagh and Nelder, "Generalized Linear Models", 1989),
+and tell from a sample that is right by how much it is.
 
 A few dozen samples cannot rank twenty candidates, and the best of many scores is the luckiest. So the choice is measured against
 an anchor, what one would train without a search: another candidate has to be better by what all of them together let expect.
@@ -76,7 +78,7 @@ class Outcome:
 
     @property
     def penalties(self) -> Array:
-        share = self.losses / self.guess
+        share = np.sqrt(self.losses / self.guess)
         return share if self.right is None else share + 1.0 - self.right
 
 
@@ -248,13 +250,13 @@ class Trainer:
         for part in parts:
             key = (trial.candidate.name, trial.lr, part)
             if key not in self._known:
-                self._known[key] = self._trained(self._device(trial.candidate), self._rest(trial.candidate).data, trial.lr, part)
+                self._known[key] = self._trained(self.device(trial.candidate), self.rest(trial.candidate).data, trial.lr, part)
             trial.outcomes[part] = self._known[key]
 
     def run_all(self, trials: Sequence[Trial], parts: Sequence[Part], tick: Tick) -> None:
         """The same of several, on all processors: the generated C runs beside Python. What comes out depends on no order."""
         for candidate in {t.candidate.name: t.candidate for t in trials}.values():
-            self._rest(candidate)  # shared: not to be made by two at once
+            self.rest(candidate)  # shared: not to be made by two at once
         turns: dict[str, list[Trial]] = {}
         for trial in trials:  # a candidate has one device
             turns.setdefault(trial.candidate.name, []).append(trial)
@@ -269,7 +271,7 @@ class Trainer:
 
     def untrained(self, candidate: Candidate) -> tuple[float | None, float]:
         """Accuracy, None where there are no classes, and mean loss of the model as it is, which every candidate starts from."""
-        device, data = self._device(candidate), self._rest(candidate).data
+        device, data = self.device(candidate), self.rest(candidate).data
         device.reset()
         outcome = _evaluated(device, data, np.arange(len(data)), self.task.guess)
         return None if outcome.right is None else float(outcome.right.mean()), float(outcome.losses.mean())
@@ -280,13 +282,14 @@ class Trainer:
             device.close()
         self._devices.clear()
 
-    def _rest(self, candidate: Candidate) -> Task:
+    def rest(self, candidate: Candidate) -> Task:
+        """What its device is trained for: the task without the frozen part before its first layer."""
         return self.task.rest({p.layer for p in candidate.set.pieces})
 
-    def _device(self, candidate: Candidate) -> Device:
+    def device(self, candidate: Candidate) -> Device:
         """The candidate on the host, built once."""
         if candidate.name not in self._devices:
-            self._devices[candidate.name] = _opened(self._rest(candidate), candidate)
+            self._devices[candidate.name] = _opened(self.rest(candidate), candidate)
         return self._devices[candidate.name]
 
     def _trained(self, device: Device, data: Data, lr: float, part: Part) -> Outcome:
