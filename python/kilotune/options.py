@@ -82,7 +82,7 @@ class Memory:
     twice."""
     backward_weights: str = "auto"
     """Which weights the gradients to inputs read: "transposed", a second copy in flash; "shared", the copy of inference, which is slower;
-    "auto", shared only as far as the `flash` budget asks for. The results are the same."""
+    "auto", shared where that takes no longer and as far as the `flash` budget asks for. The results are the same."""
     constant_channels: str = "all"
     """Which channels that hold one value for every input are computed without: "all" that can go without a change of any result, also where
     layers are trained; "frozen", those in front of everything trained, which takes any adapter, also one that moves such a channel."""
@@ -105,7 +105,8 @@ class Target:
     fewer products and changes results; None leaves attention as the model has it."""
     by_position: bool = False
     """Let inference take one position of a sequence a call and keep what later ones need of it: a language model then computes one row for a
-    character, not all. Of a model that looks back alone; what was trained on whole sequences comes as an adapter (`train=False`)."""
+    character, not all, and a wake word one for a frame of its window. Of a model that looks back alone, or whose layers slide over a window
+    without padding; what was trained on whole sequences or windows comes as an adapter (`train=False`)."""
     size: bool = False
     """Compile for size: one portable kernel of each kind with -Os, gradients that share the weights of inference. Slower, with the same bits."""
     speed: bool = False
