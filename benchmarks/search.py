@@ -58,9 +58,7 @@ DRAWS, FIRST = 3, 2
 """Draws, and the first of them: draws 0 and 1 were seen when it was decided what choices are measured against, and how."""
 RULE = f"""
 The search leaves what it measures others against, the default recipe where it fits, only where by what all of its trainings show together another
-is to be expected to be better, with a chance of at most {CHANCE:.0%} of being no better. That limit was made on drawn numbers. That trainings are
-compared by errors and the root of the loss, not the loss, was decided on races of draws 0 and 1 of gas batch 4, where by the roots another would have
-been chosen in 4 of 8 budgets and by the losses in none, for 6.1 points in the mean of the 8; and on one budget of draw 0 of kws, for 2.5 by both.
+is to be expected to be better, with a chance of at most {CHANCE:.0%} of being no better. That rule was made on drawn numbers, not on scenarios.
 """
 PLANS: dict[str, Plans] = {}
 """Of each model, for the scenarios and draws of a process."""

@@ -172,7 +172,7 @@ def test_reasons_name_what_noise_does_not_tell_apart(prepared: Search) -> None:
     noise = np.array([0.1, -0.1, 0.05, -0.05])
 
     def trial(candidate: object, loss: float, turn: int, parts: int = 2, anchor: bool = False) -> Trial:
-        losses = (loss + np.roll(noise, turn)) ** 2
+        losses = loss + np.roll(noise, turn)
         return Trial(candidate, 0.1, {(0, f, 2): Outcome(np.arange(4) + 4 * f, losses, np.ones(4), 1.0) for f in range(parts)}, anchor)  # type: ignore[arg-type]
 
     trials = [trial(one, 0.5, 0, anchor=True), trial(other, 0.48, 1), trial(far, 0.9, 2, parts=1)]

@@ -39,7 +39,7 @@ def reasons(best: Candidate, trials: Sequence[Trial], feasible: Sequence[Candida
     trained = {t.candidate.name for t in trials}
     said = [
         f"{len(trained)} of {len(feasible)} sets that fit were trained, on parts of the samples, and judged on the others ({winner.samples} "
-        f"predictions): by errors, and the root of the loss in units of a guess's. After ± stands one standard error of the paired difference",
+        f"predictions): by errors, and the loss in units of a guess's. After ± stands one standard error of the paired difference",
         *filter(None, [left_out]),
     ]
     if winner is anchor:

@@ -3,10 +3,8 @@
 The samples are dealt into folds, each class evenly, so that every one is held out once a round. Candidates race: after each fold those that
 are clearly behind stop. The best are then tried at other learning rates.
 
-What decides is the penalty of the samples held out: the square root of the loss, in units of what a guess costs and at most that, and 1 where the
-class is wrong. Errors alone are too few to tell candidates apart. The mean of losses is that of a few large ones, whose scatter hides what all other
-samples say alike; their roots are near to normally distributed (the deviance residuals of McCullagh and Nelder, "Generalized Linear Models", 1989),
-and tell from a sample that is right by how much it is.
+What decides is the penalty of the samples held out: the loss, in units of what a guess costs and at most that, and 1 where the class
+is wrong. The loss alone prefers confident results, the errors alone are too few to tell candidates apart.
 
 A few dozen samples cannot rank twenty candidates, and the best of many scores is the luckiest. So the choice is measured against
 an anchor, what one would train without a search: another candidate has to be better by what all of them together let expect.
@@ -78,7 +76,7 @@ class Outcome:
 
     @property
     def penalties(self) -> Array:
-        share = np.sqrt(self.losses / self.guess)
+        share = self.losses / self.guess
         return share if self.right is None else share + 1.0 - self.right
 
 
