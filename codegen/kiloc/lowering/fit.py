@@ -68,7 +68,7 @@ def fit_all(parts: Sequence[Slice], options: Options, arena: int, update: int, t
     last = [min(pair, key=_height) for pair in zip(last, shrunk, strict=True)]
     if max(map(_height, last)) <= arena:
         return with_faster_forms(last, arena)
-    usual, least = max(map(_height, parts)) + state, max(_least(parts, shrunk, searches, max(map(_height, last))), update) + state
+    usual, least = max(map(_height, parts)) + state, _least(parts, shrunk, searches, max(update, *map(_height, last))) + state
     train = len(parts) > 1
     what, widest = "training" if train else "inference", max(parts, key=_height)
     peak = widest.plan.steps[widest.plan.peak_step] if widest.plan.steps else None
