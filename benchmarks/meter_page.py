@@ -186,8 +186,9 @@ OTHER = (CONTROL, *CHANGES)
 ABOUT_OTHERS = f"""
 The same by the default method on all that the set has beside the three meters, one draw each, printed on {{date}}: {CONTROL}, which the model reads
 well already, and four meters that do not exist: {CONTROL}'s images dimmed and blurred, as a negative, from nearer and from farther. 150 images judge
-{CONTROL}, 50 each of the others; what the model knew is judged by 150 of its own images, of which the half is rehearsed that is not judged.
-Exact answers / within 0.1. The 18 meters of the model's own images have 16 or 17 images each, too few to learn from 30.
+{CONTROL}, 50 each of the others; what the model knew is judged by 150 of its own images, while the other 150 are what is rehearsed. Exact
+answers / within 0.1. A meter that is read well already is read worse behind a training on it: let a gate judge it by some images that it was not
+trained on (`device.gate`). The 18 meters of the model's own images have 16 or 17 images each, too few to learn from 30.
 """
 
 
