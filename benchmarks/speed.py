@@ -276,8 +276,8 @@ MET = frozenset(
         *("DS-CNN m4", "DS-CNN m55", "ResNet-8 m4", "ResNet-8 m55", "AD autoencoder m4", "AD autoencoder m55", "person_detect m4"),
         *("DS-CNN m0", "DS-CNN m3", "ResNet-8 m3", "person_detect m3", "AD autoencoder m3", "DS-CNN rv32", "ResNet-8 rv32"),
         *(f"{name} {core} step" for name in EVERY for core in SMALL),
-        *(f"{name} {core} inference" for name in EVERY if name != "LoRA r=4, all" for core in SMALL),
-        *(f"LoRA r=4, all {core} inference" for core in ("m3", "rv32")),
+        *(f"{name} {core} inference" for name in EVERY for core in SMALL),
+        "LoRA r=4, all m55 inference",
         *("ResNet-8, --speed m4", "biases m55 step", "LoRA r=4, all m4 step", "LoRA r=4, all m55 step"),
         *("mcunet_vww m4 instructions", "DS-CNN, bias all m4 ratio", "ResNet-8, bias all m4 ratio", "person_detect, bias all m4 ratio"),
         *("DS-CNN, LoRA r=4 last 2 m4 ratio", "ResNet-8, LoRA r=4 last 2 m4 ratio", "person_detect, LoRA r=4 last 2 m4 ratio"),
@@ -352,12 +352,15 @@ def method_on(row: EveryMethod, core: str) -> tuple[EveryMethod, str, int, int, 
         return row, core, infer.instructions, step.instructions, macs["forward"] + macs["backward"]
 
 
-def wake_word_on(core: str) -> wake_word.Busy:
+def wake_word_on(core: str, slides: bool) -> wake_word.Busy:
     with tempfile.TemporaryDirectory() as name:
-        build = kt.build(load(wake_word.MODEL), Path(name) / "build", target=CORES[core], features=wake_word.FRONT_END, measure=False)
+        common: dict[str, Any] = {"target": CORES[core], "measure": False}
+        build = kt.build(load(wake_word.MODEL), Path(name) / "slides", by_position=True, features=wake_word.FRONT_END, **common)
         front, infer = counted(build, core, counter(core), True)
+        if not slides:
+            (infer,) = counted(kt.build(load(wake_word.MODEL), Path(name) / "build", **common), core, counter(core), True)
         cycles = (front.cycles, infer.cycles) if front.cycles and infer.cycles else None
-        return wake_word.Busy(core, (front.instructions, infer.instructions), cycles)
+        return wake_word.Busy(core, slides, (front.instructions, infer.instructions), cycles)
 
 
 def methods_table(found: Sequence[tuple[EveryMethod, str, int, int, int]], plain: Mapping[tuple[str, str], int], lost: list[str]) -> list[str]:
@@ -459,14 +462,15 @@ def main(models: tuple[str, ...], cores: tuple[str, ...], jobs: int, write: Path
         first = [pool.submit(inference, *each) for each in chosen]
         second = [pool.submit(training, *each) for each in steps]
         third = [pool.submit(method_on, r, c) for r in METHODS for c in CORES if (not models or METHODS_OF in models) and (not cores or c in cores)]
-        words = [pool.submit(wake_word_on, c) for c in wake_word.BOARDS if (not models or wake_word.MODEL in models) and (not cores or c in cores)]
+        awake = [c for c in wake_word.BOARDS if (not models or wake_word.MODEL in models) and (not cores or c in cores)]
+        words = [pool.submit(wake_word_on, c, slides) for slides in (False, True) for c in awake]
         inferences, trainings = [f.result() for f in first], [f.result() for f in second]
         methods = [f.result() for f in third]
         busy = [f.result() for f in words]
     lost: list[str] = []
     plain = {(row.model, core): whole.instructions for row, core, whole, *_ in inferences if not row.speed}
-    awake = ["## Streaming wake word", "", wrapped(wake_word.ABOUT), "", *table(*wake_word.rows(busy))]
-    lines = [*inference_tables(inferences, lost), *awake, *training_table(trainings, plain, lost), *methods_table(methods, plain, lost)]
+    words_table = ["## Streaming wake word", "", wrapped(wake_word.ABOUT), "", *table(*wake_word.rows(busy))]
+    lines = [*inference_tables(inferences, lost), *words_table, *training_table(trainings, plain, lost), *methods_table(methods, plain, lost)]
     Console(width=240, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
     if write:
         write.write_text("\n".join(["# Speed", "", wrapped(ABOUT.format(date=datetime.date.today())), "", *lines]).rstrip() + "\n")

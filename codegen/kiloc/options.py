@@ -187,8 +187,6 @@ def check_options(graph: Graph, options: Options) -> None:
         raise CompileError("by_position=True", what, "build twice: for training without it, and with train=False for inference with what was trained")
     if options.by_position and (options.adapters.slots or options.adapters.self_test):
         raise CompileError("by_position=True", "has no whole sequence that an update in flash could be tested with", "load adapters without slots")
-    if options.by_position and options.features:
-        raise CompileError("by_position=True", "a front end makes the whole input of a recording", "leave features out, or by_position")
     if options.accumulate < 1:
         raise CompileError("accumulate", f"{options.accumulate} samples an update", "pass 1 or more")
     if options.shard is not None:

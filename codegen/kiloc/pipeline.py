@@ -101,7 +101,7 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
     limits = narrowed.limits if narrowed else ()
     identity = base_hash(base, whole)
     if options.by_position:  # adapters are those of the model that takes whole sequences
-        whole = reduced = parts[0]
+        whole = reduced = parts[0] = with_kept(parts[0], options.features)
     if options.methods and options.train:
         parts.append(stage("order.train", order_training(reduced, options.kernels, options.buffers, reversing=options.ram is None)))
     replay = None

@@ -105,7 +105,8 @@ class Target:
     fewer products and changes results; None leaves attention as the model has it."""
     by_position: bool = False
     """Let inference take one position of a sequence a call and keep what later ones need of it: a language model then computes one row for a
-    character, not all. Of a model that looks back alone; what was trained on whole sequences comes as an adapter (`train=False`)."""
+    character, not all, and a wake word one for a frame of its window. Of a model that looks back alone, or whose layers slide over a window
+    without padding; what was trained on whole sequences or windows comes as an adapter (`train=False`)."""
     size: bool = False
     """Compile for size: one portable kernel of each kind with -Os, gradients that share the weights of inference. Slower, with the same bits."""
     speed: bool = False

@@ -216,7 +216,7 @@ def _unmasked(graph: Graph) -> Graph:
 
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "a mean of positions": (_mean, {}, "'mean' .* is none of the operators"),
+    "a mean of positions": (_mean, {}, "'mean' .* takes 9 positions at once"),
     "a convolution that looks ahead": (_looking_ahead, {}, "2 behind: it is not causal"),
     "no mask": (_unmasked, {}, "is none of the operators|not causal"),
     "training": (lambda g: g, {"methods": (kt.BiasOnly(layers="head"),)}, "train on whole sequences"),

@@ -39,7 +39,7 @@ from kiloc.ops._window import Window
 from kiloc.ops.backward.channel_moments import MOST_POSITIONS, ChannelMoments
 from kiloc.ops.backward.clear_gradient import ClearGradient
 from kiloc.ops.backward.gradient_mask import ApplyMask, MaskGradient, SaveMask
-from kiloc.ops.backward.gradient_of_sums import GradientOfSums
+from kiloc.ops.backward.gradient_of_sums import GradientOfSums, TotalOfSums
 from kiloc.ops.backward.gradient_sum import WITHOUT_TIES, GradientSum
 from kiloc.ops.backward.input_gradient import LinearInputGradient, prescale_shift
 from kiloc.ops.backward.lora_inner_rows import LoRAInnerExponent, LoRAInnerPeak, LoRAInnerRows
@@ -75,6 +75,8 @@ def result_scale(r: Rng, x: TensorType, weights: TensorType, depth: int) -> floa
 def linear(r: Rng, kind: str) -> Case:
     fully = kind == "once" or r.random() < 0.4
     ci, co, rank = int(r.integers(1, 12)), int(r.integers(1, 11)) if kind != "once" else 100, pick(r, 1, 4, 3)
+    if kind == "lora" and r.random() < 0.1:  # more channels than wait for their addends, than are laid out for rank 4
+        ci, co = int(r.integers(1, 3)), pick(r, int(r.integers(65, 80)), int(r.integers(257, 330)))
     activation_name = pick(r, "none", "relu", "relu6", "relu_n1_to_1")
     rounding = "once" if kind == "once" else "twice"
     factor = float(r.uniform(0.1, 8))
@@ -296,15 +298,27 @@ def some_channels(r: Rng) -> Case:
 
 
 def gradient_of_sums(r: Rng) -> Case:
-    """Whole numbers up to 2^24 in place, or added to an accumulator."""
-    size = int(r.integers(1, 40))
-    types = {"sums": TensorType((size,), "float32"), "exponent": scalar("int32")}
-    arrays = {"sums": r.integers(-(1 << 24), 1 << 24, size, endpoint=True).astype(np.float32), "exponent": one(pick(r, -140, -9, 0, 3), "int32")}
+    """Whole numbers up to 2^24, or of a total of int32, in place, or added to an accumulator."""
+    size, bits, dtype = int(r.integers(1, 40)), *pick(r, (24, "float32"), (31, "int32"))
+    types = {"sums": TensorType((size,), dtype), "exponent": scalar("int32")}
+    arrays = {
+        "sums": r.integers(1 - (1 << bits), (1 << bits) - 1, size, endpoint=True).astype(dtype),
+        "exponent": one(pick(r, -140, -9, 0, 3), "int32"),
+    }
     if r.random() < 0.5:
         types["exponent_offset"], arrays["exponent_offset"] = scalar("int8"), one(pick(r, -3, 0, 5))
     if r.random() < 0.5:
-        types["accumulator"], arrays["accumulator"] = types["sums"], r.normal(size=size).astype(np.float32)
+        types["accumulator"], arrays["accumulator"] = TensorType((size,), "float32"), r.normal(size=size).astype(np.float32)
     return Case(GradientOfSums(scale(r)), types, arrays)
+
+
+def total_of_sums(r: Rng) -> Case:
+    size = int(r.integers(1, 40))
+    types = {"sums": TensorType((size,), "float32")}
+    arrays = {"sums": r.integers(-(1 << 24), 1 << 24, size, endpoint=True).astype(np.float32)}
+    if r.random() < 0.5:
+        types["total"], arrays["total"] = TensorType((size,), "int32"), r.integers(-(1 << 30), 1 << 30, size).astype(np.int32)
+    return Case(TotalOfSums(), types, arrays)
 
 
 def bias_gradient(r: Rng) -> Case:
@@ -407,7 +421,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Case], int]] = {
         f.__name__: (f, 16)
         for f in (
             lora_inner, lora_inner_rows, channel_sums,
-            write_rows, clear_gradient, some_channels, gradient_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
+            write_rows, clear_gradient, some_channels, gradient_of_sums, total_of_sums, bias_gradient, channel_moments, mask_gradient, mask_of_int16,
             save_mask, apply_mask, gradient_sum,
         )
     },

@@ -29,13 +29,14 @@ from kernel_driver import (
 )  # fmt: skip
 
 from kiloc.ir.types import TensorType, activation, gradient, scalar
+from kiloc.ops._window import Window
 from kiloc.ops.model.lora import AdaptRange
 from kiloc.ops.update import _moments
 from kiloc.ops.update.integer_sum import FromIntegers, IntegerSum
 from kiloc.ops.update.optimizer import SGD, SGD8, Adam, Adam8, ClipGradient, Lion, Lion8
 from kiloc.ops.update.schedule import CosineSchedule, CountUpdate, LinearSchedule, NextPower, ScaledRate, Schedule, StepSchedule
 from kiloc.ops.update.storage_step import StepBlock8, StepBlock16, StepInt32
-from kiloc.ops.update.streamed_update import StreamedBias, StreamedWeights
+from kiloc.ops.update.streamed_update import StreamedBias, StreamedRows, StreamedWeights
 
 __all__ = ["library"]
 
@@ -216,6 +217,20 @@ def streamed_weights(r: Rng) -> Case:
     return Case(StreamedWeights(pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), scale(r, -6, 2)), types, arrays)
 
 
+def streamed_rows(r: Rng) -> Case:
+    """Rows in parts that need not divide them, under windows of one position or more."""
+    height, width, depth, rows, kernel = (int(r.integers(1, n)) for n in (5, 6, 9, 9, 4))
+    window = Window((kernel, kernel), (1, 1), (kernel // 2, kernel // 2, (kernel - 1) // 2, (kernel - 1) // 2))
+    case, shape = streamed_weights(r), (rows, kernel, kernel, depth)
+    x, y = (height, width, depth), (height, width, rows)
+    types = {**case.types, "g": gradient((1, *y), scale(r, -12, 0)), "x": activation((1, *x), scale(r), zero_point(r))}
+    types |= {"value": TensorType(shape, "int8"), "master": TensorType(shape, "int16")}
+    arrays = {**case.arrays, "g": codes(r, 1, *y), "x": int8(r, 1, *x), "value": codes(r, *shape)}
+    arrays |= {"master": r.integers(-32767, 32768, shape).astype(np.int16) * np.int16(pick(r, 0, 1, 1))}
+    settings = pick(r, 0.0, 1.0, 0.01), pick(r, 0.0, 0.0, 0.1, 5.0), scale(r, -6, 2)
+    return Case(StreamedRows(*settings, window=window, x_image=x, y_image=y, part=int(r.integers(1, rows + 1))), types, arrays)
+
+
 def step_block8(r: Rng) -> Case:
     shape = (int(r.integers(1, 6)), int(r.integers(1, 12)))
     types = {"value": TensorType(shape, "int8"), "exponent": scalar("int8"), "accumulator": TensorType(shape, "float32")}
@@ -272,7 +287,7 @@ UPDATES: dict[str, tuple[Callable[[Rng], Case], int]] = {
     for f, count in (
         (clip_gradient, 30), (integer_sum, 20), (from_integers, 10), (sgd, 50), (sgd8, 40), (lion, 40), (lion8, 40), (adam, 50), (adam8, 60),
         (step_int32, 40), (step_block16, 50), (step_block8, 50),
-        (streamed_bias, 40), (streamed_weights, 60),
+        (streamed_bias, 40), (streamed_weights, 60), (streamed_rows, 40),
         (schedule_step, 20), (schedule_linear, 20), (schedule_cosine, 30), (scaled_rate, 8), (next_power, 8), (count_update, 6), (adapt_range, 16),
     )
 }  # fmt: skip

@@ -118,34 +118,45 @@ def packed_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-def lora_ties(r: Rng, packer: Packer = packed) -> Case:
-    """A layer with LoRA whose scales are powers of two, so that both of its roundings meet ties, over every shift; biases at the ends."""
+def lora_ties(r: Rng, packer: Packer = packed, short: bool = False) -> Case:
+    """A layer with LoRA whose scales are powers of two, so that both of its roundings meet ties, over every shift.
+
+    short: layers whose requantisation has a short form, so that biases at the ends are left out.
+    """
     rows, ci, co, rank = int(r.integers(1, 6)), int(r.integers(1, 9)), int(r.integers(1, 71)), int(r.integers(1, 10))
-    low, high = (-6, 0) if r.random() < 0.8 else (-34, 6)
+    rank = pick(r, 1, 2, 3, 4, 4, 6) if short else rank
+    low, high = (-6, 0) if short or r.random() < 0.8 else (-34, 6)
     scales = tuple(2.0 ** float(e) for e in r.integers(low, high, co))
     x = activation((1, rows, ci), 1.0, int(r.integers(-128, 128)))
-    y = activation((1, rows, co), 2.0 ** int(r.integers(-2, 4)), int(r.integers(-128, 128)))
+    y = activation((1, rows, co), 2.0 ** int(r.integers(1 if short else -2, 4)), -128 if short and r.random() < 0.5 else int(r.integers(-128, 128)))
     types = {"x": x, "weights": TensorType((co, ci), "int8", Quantization(scales, 0, 0)), "bias": TensorType((co,), "int32")}
     types |= {"lora_u": TensorType((1, rows, rank), "int8"), "lora_b": TensorType((co, rank), "int8")}
     types |= {"lora_range": scalar("int8"), "lora_b_exponent": scalar("int8")}
     ends = r.choice([-(2**31), 2**31 - 1, 2**30, -(2**30), 0], co)
     arrays = {
         "x": int8(r, *x.shape), "weights": r.integers(-1, 2, (co, ci)).astype(np.int8),
-        "bias": np.where(r.random(co) < 0.1, ends, r.integers(-64, 65, co)).astype(np.int32),
+        "bias": np.where(r.random(co) < (0 if short else 0.1), ends, r.integers(-64, 65, co)).astype(np.int32),
         "lora_u": codes(r, 1, rows, rank), "lora_b": codes(r, co, rank),
         "lora_range": one(int(r.integers(0, 8))), "lora_b_exponent": one(int(r.integers(*pick(r, (-18, -6), (-18, -6), (-60, -36), (-50, 30))))),
     }  # fmt: skip
-    op = FullyConnected(pick(r, "none", "relu", "relu6"), "twice", 2.0 ** int(r.integers(-3, 4)))
+    clamps = ("none", "relu", "relu6") if not short else ("none", "relu") if y.zero_point == -128 else ("none",)
+    if short:  # few shifts to the left, none too far to the right
+        arrays["lora_b_exponent"] = one(int(r.integers(-14, -6)) - arrays["lora_range"].item())
+    op = FullyConnected(pick(r, *clamps), "twice", 2.0 ** int(r.integers(-3, 4)))
     return repacked(Case(op, types, arrays, (y,)), packer, bool(r.random() < 0.7))[0]
 
 
-def small_window(case: Case, r: Rng) -> Case:
-    """The depthwise case with a 3x3 window of stride 1 or 2 over an image of another size, padded by up to 2."""
+def small_window(case: Case, r: Rng, kernel: tuple[int, int] = (3, 3)) -> Case:
+    """The depthwise case with a window of stride 1 or 2 over an image of another size, padded by up to 2."""
     stride, pads = pick(r, (1, 1), (2, 2)), pick(r, (1, 1, 1, 1), tuple(int(p) for p in r.integers(0, 3, 4)))
-    window = Window((3, 3), stride, pads)  # type: ignore[arg-type]
-    h, w, c = int(r.integers(3, 16)), int(r.integers(3, 13)), case.types["x"].shape[3]
-    types = {**case.types, "x": replace(case.types["x"], shape=(1, h, w, c)), "weights": replace(case.types["weights"], shape=(1, 3, 3, c))}
-    arrays = {**case.arrays, "x": r.integers(-128, 128, (1, h, w, c)).astype(np.int8), "weights": r.integers(-128, 128, (1, 3, 3, c)).astype(np.int8)}
+    window = Window(kernel, stride, pads)  # type: ignore[arg-type]
+    h, w, c = kernel[0] + int(r.integers(0, 13)), kernel[1] + int(r.integers(0, 10)), case.types["x"].shape[3]
+    types = {**case.types, "x": replace(case.types["x"], shape=(1, h, w, c)), "weights": replace(case.types["weights"], shape=(1, *kernel, c))}
+    arrays = {
+        **case.arrays,
+        "x": r.integers(-128, 128, (1, h, w, c)).astype(np.int8),
+        "weights": r.integers(-128, 128, (1, *kernel, c)).astype(np.int8),
+    }
     result = replace(case.results[0], shape=(1, *window.output(h, w), c))
     return Case(replace(case.op, window=window), types, arrays, (result,))  # type: ignore[call-arg]
 
@@ -171,16 +182,23 @@ def packed_depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
 
 def layer_of_any_size(r: Rng, kind: str, relu: bool) -> Case:
     """kind "parts": a convolution whose windows are multiplied in parts; "rest": a depthwise layer whose channels are no multiple of four;
-    "zeros": one that is computed as a convolution. What cannot be proved is drawn again."""
+    "zeros": one that is computed as a convolution; "pairs": a depthwise layer whose neighbours share taps, along a column or a row. What cannot be
+    proved is drawn again."""
     for _ in range(1000):
         kernel, dilation = pick(r, (3, 3), (5, 5), (1, 1), (2, 7)), pick(r, (1, 1), (1, 1), (2, 2))
+        if kind == "pairs":
+            kernel = pick(r, (int(r.integers(2, 16)), 1), (1, int(r.integers(2, 8))), (5, 5), (2, 7))
         size = tuple((k - 1) * d + int(r.integers(1, 6)) for k, d in zip(kernel, dilation, strict=True))
         window = Window(kernel, pick(r, (1, 1), (2, 2)), pick(r, (0, 0, 0, 0), tuple(k // 2 for k in (*kernel, *kernel))), dilation)
+        if kind == "pairs":
+            size = (size[0], 1) if kernel[1] == 1 else size
+            window = replace(window, stride=pick(r, (1, 1), dilation))
         if kind == "parts":
             case = sized(r, "conv", int(r.integers(161, 700)) // (kernel[0] * kernel[1]) + 1, int(r.integers(1, 40)), window, size)  # type: ignore[arg-type]
         else:
             few = kind == "zeros"
-            channels, factor = (int(r.integers(1, 7)), pick(r, 1, 2, 3)) if few else (4 * int(r.integers(1, 8)) + int(r.integers(1, 4)), 1)
+            rest = 0 if kind == "pairs" else int(r.integers(1, 4))
+            channels, factor = (int(r.integers(1, 7)), pick(r, 1, 2, 3)) if few else (4 * int(r.integers(1, 8)) + rest, 1)
             case = sized(r, "depthwise", channels, factor * channels, window, size)  # type: ignore[arg-type]
         np.maximum(case.arrays["weights"], -127, out=case.arrays["weights"])
         case = in_form(replace(case, types={o: case.types[o] for o in ("x", "weights", "bias")}), r, relu)
@@ -224,7 +242,7 @@ GENERATORS = {
     "packed_depthwise": (partial(packed_depthwise_layer, relu=False), 60),
     **{
         f"packed_{kind}{'_relu' if relu else ''}": (partial(layer_of_any_size, kind=kind, relu=relu), 12)
-        for kind in ("parts", "rest", "zeros")
+        for kind in ("parts", "rest", "zeros", "pairs")
         for relu in (False, True)
     },
     "packed_relu": (partial(packed_layer, kind="relu"), 40),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_driver import Case, Library, Rng, check, generated, library, pick, seeds
+from kernel_driver import Case, Library, Rng, check, codes, generated, int8, library, pick, seeds
 from test_kernels_against_numpy import depthwise, linear, lora_down
 from test_method_kernels_against_numpy import with_gain
 from test_packed_gradients_against_numpy import layer_gradient, with_lora
@@ -17,6 +17,7 @@ from test_packed_kernels_against_numpy import in_form, lora_ties, meaning, repac
 from kiloc.ir.graph import Node, Value
 from kiloc.ir.operator import NodeTypes
 from kiloc.ir.types import TensorType
+from kiloc.ops._window import Window
 from kiloc.ops.fast import triple as packing
 from kiloc.ops.fast._packing import NotProved
 from kiloc.ops.fast.triple import FEWER_VALUES, TripleLinear, triple, triple_on_stack
@@ -67,12 +68,15 @@ def triple_layer(r: Rng, kind: str, gain: bool = False) -> Case:
     raise AssertionError(f"no case of {kind}")
 
 
-def depthwise_layer(r: Rng, relu: bool, gain: bool = False) -> Case:
-    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again."""
+TALL = ((5, 5), (7, 7), (5, 3), (3, 5), (7, 2), (3, 1))
+
+
+def depthwise_layer(r: Rng, relu: bool, gain: bool = False, tall: bool = False) -> Case:
+    """A depthwise layer of one result a channel, in bands of any rows; what cannot be proved is drawn again. tall: of an odd number of rows."""
     for _ in range(1000):
         case = in_form(depthwise(r, 1), r, relu)
         case = with_gain(case, r, case.types["bias"].size) if gain else with_dead_channels(case, r)
-        case = small_window(case, r) if r.random() < 0.7 else case
+        case = small_window(case, r, pick(r, *TALL)) if tall else small_window(case, r) if r.random() < 0.7 else case
         case = extreme(case, r) if r.random() < 0.2 else case
         try:
             return repacked(case, partial(triple_depthwise, pick(r, 0, 0, 1, 2, *FEWER_ROWS)), bool(r.random() < 0.4))[0]
@@ -103,19 +107,36 @@ def down_projection(r: Rng) -> Case:
     return replace(case, op=replace(case.op, triple=True))  # type: ignore[call-arg]
 
 
+def projected_pixels(r: Rng) -> Case:
+    """Pixels of up to two chunks, where whole rows of A and of the image may hold the value of the largest sums, which do not saturate."""
+    height, width, rank, depth = int(r.integers(1, 4)), int(r.integers(2, 5)), pick(r, 1, 2, 3, 4, 4, 5, 8), int(r.integers(1, 120))
+    depth = -(-depth // 4) * 4 if r.random() < 0.7 else depth
+    case = lora_down(r)
+    arrays = {**case.arrays, "x": int8(r, 1, height, width, depth), "lora_a": codes(r, rank, 1, 1, depth)}
+    arrays["lora_a"][r.random(rank) < 0.4] = -128
+    arrays["x"][:, r.random(height) < 0.4] = -128
+    arrays |= {"lora_a_exponent": np.full_like(arrays["lora_a_exponent"], -14), "lora_range": np.full_like(arrays["lora_range"], r.integers(-1, 3))}
+    types = {**case.types, "x": replace(case.types["x"], shape=(1, height, width, depth)), "lora_a": TensorType((rank, 1, 1, depth), "int8")}
+    op = replace(case.op, window=Window((1, 1)), x_image=(height, width, depth), u_image=(height, width, rank), triple=True)  # type: ignore[call-arg]
+    return replace(case, op=op, types=types, arrays=arrays)
+
+
 GENERATORS = {
+    "triple_projected_pixels": (projected_pixels, 30),
     "triple_down_projection": (down_projection, 40),
     "triple_input_gradient": (gradient_of_layer, 40),
     "triple_path_input_gradient": (partial(gradient_of_layer, lora=True), 24),
     "triple_depthwise_relu": (partial(depthwise_layer, relu=True), 40),
     "triple_depthwise": (partial(depthwise_layer, relu=False), 40),
+    "triple_depthwise_tall": (partial(depthwise_layer, relu=False, tall=True), 24),
     "triple_relu": (partial(triple_layer, kind="relu"), 40),
     "triple_any": (partial(triple_layer, kind="any"), 40),
     "triple_sums": (partial(triple_layer, kind="sums"), 24),
     "triple_lora": (partial(triple_layer, kind="lora"), 24),
     "triple_lora_relu": (partial(triple_layer, kind="lora_relu"), 40),
     "triple_lora_any": (partial(triple_layer, kind="lora_any"), 40),
-    "triple_lora_ties": (partial(lora_ties, packer=partial(triple, 0)), 60),
+    "triple_lora_ties": (partial(lora_ties, packer=partial(triple, 0)), 16),
+    "triple_short_ties": (partial(lora_ties, packer=partial(triple, 0), short=True), 60),
     "triple_sums_gain": (partial(triple_layer, kind="sums", gain=True), 8),
     **{f"triple_{k}_gain": (partial(triple_layer, kind=k, gain=True), 8) for k in ("relu", "any", "row_relu", "row_any")},
     "triple_depthwise_relu_gain": (partial(depthwise_layer, relu=True, gain=True), 12),

@@ -39,6 +39,8 @@ from kiloc.passes.row_stripes import in_stripes
 from kiloc.passes.schedule import remember, schedule
 from kiloc.passes.simplify import simplify, with_rounding
 from kiloc.passes.slices import adapted_slice, inference_slice, prune, training_slice
+from kiloc.passes.spread_again import spread_again
+from kiloc.passes.stream_rows import stream_rows
 from kiloc.passes.stream_updates import stream_updates
 from kiloc.passes.stripes import chains, striped
 from kiloc.passes.update_early import update_early
@@ -107,6 +109,8 @@ PASSES: Mapping[str, Pass] = {
     "training_slice": Pass(training_slice),
     "prune": Pass(prune),
     "stream_updates": Pass(stream_updates),
+    "stream_rows": Pass(stream_rows),
+    "spread_again": Pass(spread_again),
     "update_early": Pass(update_early),
     "page_updates": Pass(page_updates),
     "remember": Pass(lambda graph, **options: remember(graph, _options(options)), "results"),

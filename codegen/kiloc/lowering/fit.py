@@ -14,6 +14,7 @@ from ..passes.kernels import with_kernels
 from ..passes.offload import moved_bytes, offload
 from ..passes.reconstruct import reconstruct
 from ..passes.segments import segmentations
+from ..passes.stream_rows import stream_rows, streamable
 from ..passes.stripes import STRIPE
 from ..plan import WORD
 from ..plan.offload import Offloads
@@ -29,7 +30,7 @@ CALL_COST = 1e-4
 """What one more call of a kernel counts as, of the usual MACs: a thousand as a tenth of them."""
 STRIPED_WORK = 100_000
 """Nodes that the search for what to compute again walks, where parts run in stripes of rows."""
-STRIPED_ROUNDS = 3
+STRIPED_ROUNDS = 4
 """Times that more is computed again beside what runs in stripes."""
 PATIENCE = 5
 """Times the usual work for placing what lies beside stripes of values that are computed again."""
@@ -192,17 +193,40 @@ def again_in_stripes(part: Slice, budget: int) -> Slice:
     """Values computed again first, and then in stripes whatever needs most: the steps of that do not bound what is computed again. The slice of the
     least memory that was found, for where nothing else is within the budget: it takes seconds, and up to a half of the MACs."""
     trained = bool(part.graph.phase("backward"))
-    found, aside = [part if trained else fit(part, budget) or part], frozenset[str]()
+    found, aside, base = [part if trained else fit(part, budget) or part], dict[str, int](), part
     for _ in range(STRIPED_ROUNDS if trained else 0):
-        outside = frozenset(caller_buffers(part.kernels))
-        search = Recomputations(part.kernels, scratch_of(part.kernels), outside, part.plan.alignment, True, aside)
-        graph = search.nearest(budget).apply(part.graph)
-        found.append(_like(part, _by_rows(_like(part, graph), budget), PATIENCE))
-        striped = frozenset(family(node) for node in found[-1].graph.nodes if STRIPE in node.name)
-        if found[-1].plan.arena_bytes <= budget or striped <= aside:
+        outside = frozenset(caller_buffers(base.kernels))
+        search = Recomputations(base.kernels, scratch_of(base.kernels), outside, part.plan.alignment, True, aside)
+        again = _like(part, search.nearest(budget).apply(base.graph))
+        found.append(_like(part, _by_rows(again, budget), PATIENCE))
+        whole, cut = _most_alive(again), _most_alive(found[-1], STRIPE)
+        saved = aside | {name: max(whole[name] - most, 0) for name, most in cut.items() if name in whole}
+        streamed = stream_rows(base.graph, _standing(found[-1], budget))
+        if found[-1].plan.arena_bytes <= budget or (saved == aside and streamed is base.graph):
             break
-        aside |= striped
+        aside = saved
+        base = base if streamed is base.graph else _like(part, streamed)
     return min(found, key=lambda s: s.plan.arena_bytes)
+
+
+def _most_alive(part: Slice, within: str = "") -> dict[str, int]:
+    """Of each family of nodes, those that have `within` in their names, the most bytes alive at one of them."""
+    found = dict[str, int]()
+    for node, kinds in zip(part.graph.nodes, part.plan.live, strict=True):
+        if within in node.name:
+            found[family(node)] = max(found.get(family(node), 0), sum(kinds.values()))
+    return found
+
+
+def _standing(part: Slice, budget: int) -> list[str]:
+    """Gradients that need not be whole, and are alive at a step above the budget."""
+    nodes, totals = part.graph.nodes, [sum(kinds.values()) for kinds in part.plan.live]
+    found = list[str]()
+    for accumulator, name in streamable(part.graph).items():
+        steps = [i for i, n in enumerate(nodes) if accumulator in n.outputs or accumulator in n.inputs.values()]
+        if max(totals[steps[0] : steps[-1] + 1]) > budget:
+            found.append(name)
+    return found
 
 
 def _with_offloads(part: Slice, graph: Graph, search: Recomputations, budget: int) -> Iterator[Graph]:

@@ -18,9 +18,12 @@ from ..ir.operator import NodeTypes, Op
 from ..ir.stripe import Rows, Stripe, rows_of
 from ..ir.types import TensorType
 from ..ir.verify import node_types
+from ..numerics import INT32_MAX
 from ..ops.backward.clear_gradient import ClearGradient
-from ..ops.backward.gradient_of_sums import MOST_EXACT, GradientOfSums
+from ..ops.backward.gradient_mask import ApplyMask, MaskGradient
+from ..ops.backward.gradient_of_sums import MOST_EXACT, GradientOfSums, TotalOfSums
 from ..ops.backward.parameter_gradient import ParameterGradient
+from ..ops.model.relabel import Relabel
 from ..ops.paging.read_rows import ReadRows
 from ..ops.paging.write_rows import WriteRows
 from .stripes import STRIPE
@@ -33,7 +36,7 @@ def stripes_of(part: Graph, node: Node) -> int:
     """Into how many stripes a node can be cut at most: 0 where it has none."""
     t = node_types(part, node)
     height = height_of(node.op, t)
-    if isinstance(node.op, ParameterGradient) and (not node.updates or node.op.largest(t) > MOST_EXACT):
+    if isinstance(node.op, ParameterGradient) and (not node.updates or node.op.largest(t) > INT32_MAX):
         return 0
     return height
 
@@ -90,13 +93,17 @@ class _Region:
         self.results = [v for v in self.made if v in read or v in self.part.outputs]
         self.sums = [n for n in self.nodes if isinstance(n.op, ParameterGradient)]
         self.cleared = {n.outputs[0]: n for n in self.part.nodes if isinstance(n.op, ClearGradient)}
+        self.over = self._overwritten()
         self.whole: dict[str, str] = {}
+        self.current: dict[str, str] = {}
         self.tails: dict[str, str] = {}
+        self.totals: dict[str, str] = {}
+        self.groups = {n.name: self._groups(n) for n in self.sums}
         self.rows: dict[str, Rows] = {}
         self.views: dict[tuple[str, Rows], str] = {}
 
     def possible(self) -> bool:
-        if any(h < self.count for h in self.height.values()):
+        if any(h < self.count for h in self.height.values()) or not all(self.groups.values()):
             return False
         for node in self.nodes:
             needs = node.op.stripe(self.types[node.name], node.op.least_rows(self.types[node.name], (0, 1))).needs
@@ -134,6 +141,31 @@ class _Region:
         after += self.part.nodes[positions[-1] + 1 :]
         return [n for n in before if n.name not in gone], [n for n in after if n.name not in gone]
 
+    def _overwritten(self) -> dict[str, str]:
+        """Results of the region that are put together where a value from outside lies that nothing reads behind them: of the same shape, of which no
+        row is read again that has been written (`plan` looks at that)."""
+        start = next((i for i, n in enumerate(self.part.nodes) if n.name in self.height), 0)
+        readers = [(v, n) for n in self.part.nodes[start:] for v in n.inputs.values()]
+        own = {v for n in self.part.nodes for v in n.outputs} - set(self.part.outputs) - self.made.keys()
+        found = dict[str, str]()
+        for result in self.results:
+            maker, type_ = self.made[result], self.part.type(result)
+            before = self.nodes[: self.nodes.index(maker) + 1]
+            inside = {n.name for n in before}
+            for node in reversed(before):
+                needs = node.op.stripe(self.types[node.name], node.op.least_rows(self.types[node.name], (0, 1))).needs
+                for operand in sorted(needs, key=lambda o, n=node: o != n.op.in_place):  # type: ignore[misc]
+                    x = node.inputs[operand]
+                    alike = x in own - set(found.values()) and (self.part.type(x).shape, self.part.type(x).dtype) == (type_.shape, type_.dtype)
+                    if result not in found and alike and all(n.name in inside for v, n in readers if v == x):
+                        found[result] = x
+        return found
+
+    def _reads_written(self, node: Node, needed: Rows, k: int, result: str) -> bool:
+        """Whether a node of a stripe reads rows in whose place the stripes before have written a result. Masks give the same of what they gave."""
+        maker = self.made[result]
+        return k > 0 and needed[0] < self.bounds(maker.name, k)[0] and not (node is maker and isinstance(node.op, ApplyMask | MaskGradient))
+
     def bounds(self, name: str, k: int) -> Rows:
         edges = np.linspace(0, self.height[name], self.count + 1).round().astype(int).tolist()
         return list(pairwise(edges))[k]
@@ -166,6 +198,8 @@ class _Region:
                 parts[node.name] = _Part(rows, fresh, stripe)
                 for operand, (needed, _) in stripe.needs.items():
                     name = node.inputs[operand]
+                    for result in [r for r, x in self.over.items() if x == name and self._reads_written(node, needed, k, r)]:
+                        del self.over[result]
                     if name in self.made:
                         first, end = wanted.get(name, needed)
                         wanted[name] = min(first, needed[0]), max(end, needed[1])
@@ -174,6 +208,8 @@ class _Region:
 
     def stripes(self, plan: Sequence[dict[str, _Part]]) -> Iterator[Node]:
         """The nodes of all stripes."""
+        for result, x in self.over.items():
+            self.whole[result] = yield from self._relabelled(x, self.part.type(result), f"{result}{STRIPE}.image", self.nodes[0].phase)
         for k, parts in enumerate(plan):
             self.rows = {v: parts[n.name].rows for v, n in self.made.items() if n.name in parts}
             self.views = {}
@@ -192,7 +228,7 @@ class _Region:
                 inputs[operand] = yield from self._read(node.inputs[operand], needed, height, k, node.phase)
         if not node.outputs:
             assert part.stripe is not None
-            yield self._summed(node, name, part.stripe, inputs)
+            yield from self._summed(node, name, part.stripe, inputs, k)
             return
         if node.op.folds:
             yield self._folded(node, name, op, inputs, k)
@@ -255,7 +291,7 @@ class _Region:
 
     def _read(self, name: str, needed: Rows, height: int, k: int, phase: str) -> Generator[Node, None, str]:
         """The name of some rows of a value that the stripe reads, behind the node that makes them a value where they are not all that there is."""
-        source, (first, end) = (f"{name}{STRIPE}{k}", self.rows[name]) if name in self.made else (name, (0, height))
+        source, (first, end) = (f"{name}{STRIPE}{k}", self.rows[name]) if name in self.made else (self.current.get(name, name), (0, height))
         if needed == (first, end):
             return source
         if (name, needed) not in self.views:
@@ -264,9 +300,21 @@ class _Region:
             view = self.part.fresh(f"{name}{STRIPE}{k}.rows{needed[0]}to{needed[1]}", self.values)
             held = self.values.get(source) or self.part.values[source]
             self._add(view, held, op.infer(NodeTypes({"x": held.type}))[0])
-            self.views[name, needed] = view
             yield Node(view, op, {"x": source}, (view,), phase=phase)
+            usual = replace(self._type_of(name), shape=self.values[view].type.shape)
+            self.views[name, needed] = yield from self._relabelled(view, usual, f"{view}.before", phase)
         return self.views[name, needed]
+
+    def _type_of(self, name: str) -> TensorType:
+        return (self.values.get(name) or self.part.values[name]).type
+
+    def _relabelled(self, name: str, type_: TensorType, other: str, phase: str) -> Generator[Node, None, str]:
+        """The name of a value of this type with the same bytes."""
+        if self._type_of(name) == type_:
+            return name
+        self.values[other] = replace(self.values.get(name) or self.part.values[name], name=other, type=type_)
+        yield Node(other, Relabel(), {"x": name}, (other,), phase=phase)
+        return other
 
     def _written(self, node: Node, k: int) -> Iterator[Node]:
         """The rows of a result of the region put into the whole."""
@@ -275,34 +323,73 @@ class _Region:
         inputs = {"part": found} | ({"x": self.whole[result.name]} if result.name in self.whole else {})
         made = result.name if k + 1 == self.count else f"{result.name}{STRIPE}{k}.image"
         self.values[made] = replace(result, name=made)
+        if result.name in self.over:
+            self.current[self.over[result.name]] = made
         self.whole[result.name] = made
         op = WriteRows(own[0] * self._line(node))
         yield Node(f"{result.name}{STRIPE}{k}.write", op, inputs, (made,), phase=node.phase, origin=node.origin)
 
     # -- parameters ---------------------------------------------------------------------------------------
-    def _summed(self, node: Node, name: str, stripe: Stripe, inputs: dict[str, str]) -> Node:
-        sums = f"{node.name}.sums"
+    def _groups(self, node: Node) -> list[int]:
+        """Of each stripe the number of the float32 values that its sums go to: those of one group are exact together. Empty where a stripe by itself
+        may not be."""
+        whole, height = node.op.largest(self.types[node.name]), self.height[node.name]  # type: ignore[attr-defined]
+        groups, largest = list[int](), 0
+        for k in range(self.count):
+            first, end = self.bounds(node.name, k)
+            own = -(-whole * (end - first) // max(height, 1))
+            if own > MOST_EXACT:
+                return []
+            joins = bool(groups) and largest + own <= MOST_EXACT
+            largest = largest + own if joins else own
+            groups.append(groups[-1] + (0 if joins else 1) if groups else 0)
+        return groups
+
+    def _summed(self, node: Node, name: str, stripe: Stripe, inputs: dict[str, str], k: int) -> Iterator[Node]:
+        group = self.groups[node.name][k]
+        if k and group > self.groups[node.name][k - 1]:
+            yield self._total(node, group - 1)
+            yield self._cleared(node, group)
+        sums = _sums_of(node, group)
         kept = {o: v for o, v in inputs.items() if o not in ("exponent_offset", "accumulator", "exponent")}
         kept |= {"exponent": ZERO.name, "accumulator": sums}
         op = replace(stripe.op, unscaled=True)  # type: ignore[call-arg]
-        return replace(node, name=name, op=op, inputs=kept, updates=(sums,))
+        yield replace(node, name=name, op=op, inputs=kept, updates=(sums,))
+
+    def _total(self, node: Node, group: int) -> Node:
+        """The sums of a group with those of the groups before."""
+        sums, total = _sums_of(node, group), f"{node.name}.total{group}"
+        self.values[total] = Value(total, TensorType(self.values[sums].type.shape, "int32"), "gradient")
+        before = {"total": self.totals[node.name]} if group else {}
+        self.totals[node.name] = total
+        return Node(total, TotalOfSums(), {"sums": sums, **before}, (total,), phase=node.phase)
+
+    def _cleared(self, node: Node, group: int) -> Node:
+        """Zeros for the sums of a group."""
+        shape, name = self.part.values[node.inputs["accumulator"]].type.shape, _sums_of(node, group)
+        self.values[name] = Value(name, TensorType(shape, "float32"), "gradient")
+        return Node(f"{node.name}.clear{group or ''}", ClearGradient(shape), {}, (name,), phase=node.phase)
 
     def clears(self) -> Iterator[Node]:
         """Zeros for the sums."""
         for node in self.sums:
-            accumulator = self.part.values[node.inputs["accumulator"]]
-            name = f"{node.name}.sums"
-            self.values[name] = Value(name, TensorType(accumulator.type.shape, "float32"), "gradient")
-            yield Node(f"{node.name}.clear", ClearGradient(accumulator.type.shape), {}, (name,), phase=node.phase)
+            yield self._cleared(node, 0)
 
     def ends(self) -> Iterator[Node]:
         """The gradients of the sums of all stripes."""
         for node in self.sums:
-            accumulator = node.inputs["accumulator"]
+            accumulator, last = node.inputs["accumulator"], self.groups[node.name][-1]
+            if last:
+                yield self._total(node, last)
             assert isinstance(node.op, ParameterGradient)
             op = GradientOfSums(node.op.scale(self.types[node.name]))
-            inputs = {"sums": f"{node.name}.sums"} | {o: node.inputs[o] for o in ("exponent", "exponent_offset") if o in node.inputs}
+            sums = {"sums": self.totals.get(node.name, _sums_of(node, 0))}
+            inputs = sums | {o: node.inputs[o] for o in ("exponent", "exponent_offset") if o in node.inputs}
             if self.part.values[accumulator].is_state:
                 yield replace(node, op=op, inputs={**inputs, "accumulator": accumulator}, outputs=(), updates=(accumulator,))
             else:
                 yield replace(node, op=op, inputs=inputs, outputs=(accumulator,), updates=())
+
+
+def _sums_of(node: Node, group: int) -> str:
+    return f"{node.name}.sums{group or ''}"

@@ -8,14 +8,16 @@ else by the one that brings the steps above it down most for its cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import total_macs
 from ..passes.postpone import postponed
 from ..passes.recompute import AGAIN, recompute, saved_values
+from ..passes.spread_again import spread_again
 from ..passes.stripes import STRIPE
 from .lifetimes import lifetimes
 from .problem import WORD, total_bytes
@@ -42,7 +44,12 @@ class Choice:
     late: bool = False
 
     def apply(self, part: Graph) -> Graph:
-        return recompute(postponed(part, self.dropped) if self.late else part, self.dropped, self.nested)
+        return recompute(waiting(part, self.dropped) if self.late else part, self.dropped, self.nested)
+
+
+def waiting(part: Graph, dropped: Collection[str]) -> Graph:
+    """The slice in the order of `passes.postpone`, where what a pool's gradient spreads does not wait for a branch."""
+    return spread_again(postponed(part, dropped))
 
 
 def family(node: Node) -> str:
@@ -78,7 +85,7 @@ class Front:
 class Recomputations:
     """Memory and cost of dropping saved values of one training slice; every set is looked at once.
 
-    late: see `Choice`. aside: `family` of nodes whose steps do not count, since stripes will bring them down.
+    late: see `Choice`. aside: by how much stripes will bring down the steps of nodes, by their `family`.
     """
 
     def __init__(
@@ -88,7 +95,7 @@ class Recomputations:
         outside: frozenset[str],
         align: int = WORD,
         late: bool = False,
-        aside: frozenset[str] = frozenset(),
+        aside: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.part = part
         self.late = late
@@ -109,11 +116,11 @@ class Recomputations:
 
     def look(self, dropped: frozenset[str], nested: bool = False) -> tuple[Choice, Profile]:
         if (dropped, nested) not in self._known:
-            part = recompute(postponed(self.part, dropped) if self.late else self.part, dropped, nested)
+            part = recompute(waiting(self.part, dropped) if self.late else self.part, dropped, nested)
             found = lifetimes(part, self.scratch, self.outside)
             totals = total_bytes(found, len(part.nodes), self.align)
             if self.aside:
-                totals = [0 if family(node) in self.aside else total for node, total in zip(part.nodes, totals, strict=True)]
+                totals = [total - self.aside.get(family(node), 0) for node, total in zip(part.nodes, totals, strict=True)]
             macs = total_macs(part, (n for n in part.nodes if n.name not in self._scratch))
             ordered = tuple(v for v in self.candidates if v in dropped)
             self.work += len(part.nodes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..ir.graph import Graph, Node
 from ..ir.verify import node_types, total_macs
@@ -72,7 +72,7 @@ def _regions(part: Graph, step: int) -> Iterator[frozenset[str]]:
         phase = "backward"
     nodes = [(i, n) for i, n in enumerate(part.nodes) if n.phase == phase]
     groups: list[list[Node]] = []
-    at = 0
+    at, readers = 0, part.consumers()
     for i, node in nodes:
         possible = stripes_of(part, node) > 1 and STRIPE not in node.name
         if not groups or (possible and _begins(part, node)):
@@ -83,10 +83,20 @@ def _regions(part: Graph, step: int) -> Iterator[frozenset[str]]:
             at = len(groups) - 1
     for first in range(max(0, at - LONGEST), at + 1):
         for end in range(at + 1, min(len(groups), at + LONGEST) + 1):
-            chosen = [n for group in groups[first:end] for n in group]
-            sweeps = sum(isinstance(n.op, LoRAInnerGradient) for n in chosen)
-            if groups[first] and groups[end - 1] and len(chosen) > 1 and sweeps <= MOST_SWEEPS:
-                yield frozenset(n.name for n in chosen)
+            for last in _ends(part, groups[end - 1], readers):
+                chosen = [n for group in (*groups[first : end - 1], last) for n in group]
+                sweeps = sum(isinstance(n.op, LoRAInnerGradient) for n in chosen)
+                if groups[first] and last and len(chosen) > 1 and sweeps <= MOST_SWEEPS:
+                    yield frozenset(n.name for n in chosen)
+
+
+def _ends(part: Graph, group: Sequence[Node], readers: Mapping[str, Sequence[Node]]) -> Iterator[Sequence[Node]]:
+    """A group as the last of a part: all of it, and as far as a gradient that goes on along several paths."""
+    yield group
+    for i, node in enumerate(group[:-1]):
+        if node.outputs and part.values[node.outputs[0]].kind == "gradient" and len(readers.get(node.outputs[0], ())) > 1:
+            yield group[: i + 1]
+            return
 
 
 def _begins(part: Graph, node: Node) -> bool:

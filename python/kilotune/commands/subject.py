@@ -74,7 +74,7 @@ def subject(model: str, options: dict[str, Any], *, trains: bool) -> Subject:
         made = open_build(model)
         return Subject(named(Wanted.by(Manifest.load(made.directory)), names), build=made)
     loaded = load(model)
-    if front is not None:
+    if front is not None and not options.get("by_position"):  # else of one position: checked where it is built
         check_fits(front, [loaded.graph.type(name) for name in loaded.graph.inputs])
     methods = made_methods(options)
     if not methods and (trains or options["adapter"] is not None):

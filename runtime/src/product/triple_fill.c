@@ -1,7 +1,7 @@
 /* The words of a panel, in portable C. */
 #include "triple_panel.h"
 
-#if !KT_ARMV7M
+#if !KT_ARMV7M && !KT_ARMV6M
 
 /* One value of each of three positions, and the sums of the words. */
 #define KT_FILL(i) \
@@ -18,14 +18,12 @@ void kt_fill_three(uint32_t *word, const int8_t *a, const int8_t *b, const int8_
 {
     const int8_t *const end = b + count;
     uint32_t first = sums[0], second = sums[1];
-#if !KT_ARMV6M /* which has too few registers */
     for (; end - b >= 4; a += 4, b += 4, c += 4, word += 4 * KT_PANEL_WORDS) {
         KT_FILL(0);
         KT_FILL(1);
         KT_FILL(2);
         KT_FILL(3);
     }
-#endif
     for (; b != end; a++, b++, c++, word += KT_PANEL_WORDS) {
         KT_FILL(0);
     }

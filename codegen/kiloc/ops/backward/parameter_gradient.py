@@ -165,7 +165,9 @@ class WeightGradient(ParameterGradient):
         return (g.transpose(0, 2, 1) @ self._rows(e).astype(np.float64) * (self.unit * 2.0 ** offset.reshape(-1, 1, 1)),)
 
     def height(self, t: NodeTypes) -> int:
-        return self.y_image[0] if image_height(t.type("g")) == self.y_image[0] else 0
+        height, width, _ = self.y_image
+        inner = t.type("g").shape[:2] == (1, height * width) and len(t.type("g").shape) == 3  # of LoRA, position by position
+        return height if inner or image_height(t.type("g")) == height else 0
 
     def stripe(self, t: NodeTypes, rows: Rows) -> Stripe:
         read, window = forward_rows(self.window, rows, self.x_image[0])

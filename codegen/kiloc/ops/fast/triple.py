@@ -142,7 +142,8 @@ class TripleLinear(PackedLinear):
         unreached = frozenset[str]() if row else frozenset(stacks) - used
         struct = f"{symbol[:-3]}_params" if self.wide else "kt_triple_lora_params" if lora else "kt_triple_conv2d_params"
         source = "triple_row" if row else "triple_lora" if lora else symbol[3:-3]
-        needs: tuple[str, ...] = () if row else ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
+        product = ("triple", "triple_fill", "triple_panel", "triple_results")
+        needs: tuple[str, ...] = ("product/triple_dense.c",) if row else tuple(f"product/{name}.c" for name in product)
         needs = (*needs, "product/triple_started.c") if lora else needs
         if t.has("gain") and self.wide:
             needs = (*needs, f"kernels/triple_convolution/{source}.c")

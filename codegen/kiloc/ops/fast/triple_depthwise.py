@@ -94,6 +94,7 @@ class TripleDepthwise(PackedDepthwise):
             self.scratch(t),
             source,
             ("product/triple_rows.c", "product/triple_results.c"),
+            frozenset({"kt_tapped_rows"} if self.window.kernel == (3, 3) else ()),
         )
 
 

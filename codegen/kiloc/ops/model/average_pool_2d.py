@@ -133,6 +133,13 @@ class AveragePool2D(Pool2D):
         op = AveragePoolGradient(self.window, shape, b.types(node).result().shape, smallest)
         return {"x": b.add(op, {"g": self.masked(b, node, dy)}, f"{node.name}.dx")[0]}
 
+    def reach(self, t: NodeTypes) -> tuple[str, Reach]:
+        """With one window kernels go from channel to channel: the result may begin as early as the image, less a byte."""
+        size, channels = t.type("x").size, t.type("x").shape[3]
+        if t.result().size != channels:
+            return super().reach(t)
+        return "x", Reach(np.arange(channels, dtype=np.int64), np.full(channels, size, np.int64), 1)
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         return self.pool_call(t, n, "kt_average_pool2d_s8")
 

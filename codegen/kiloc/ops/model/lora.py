@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_CHUNK = 64
 """Values of a window whose sums are three in two words (KT_PROJECTED_CHUNK in the runtime)."""
+ROWS_AT_ONCE = 4
+"""Positions that the kernel of short rows takes at once, at most (KT_PROJECTED_AT_ONCE in the runtime)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,16 @@ class DownProjection(Op):
     def macs(self, t: NodeTypes) -> int:
         return self.u_image[0] * self.u_image[1] * t.type(self.operands[1]).size
 
+    def triple_scratch(self, weights: int) -> tuple[bool, int]:
+        """Whether the kernel reads rows, whose words of A take no more scratch than a panel does, and bytes of scratch. weights: of A."""
+        rank, (height, width, depth), window = self.u_image[2], self.x_image, self.window
+        length = -(-weights // rank // 4) * 4
+        panel = 16 * (min(length, MOST_CHUNK) + 1) + (rank + 1) // 2 * 2 * length + -(-depth // 4) * 4
+        pixels = window.kernel == window.stride == (1, 1) and window.pad == (0, 0, 0, 0) and self.u_image[:2] == (height, width)
+        in_place = pixels and length == depth and height * width >= ROWS_AT_ONCE
+        rows = 12 * length * -(-rank // 4) + (0 if in_place else ROWS_AT_ONCE * length)
+        return rows <= panel, min(rows, panel)
+
     def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
         fields: dict[str, Field] = {
             "window": self.window.fields(self.x_image, self.u_image),
@@ -88,12 +100,11 @@ class DownProjection(Op):
         arguments.append(Argument(n.inputs["saturated"]) if t.has("saturated") else "NULL")
         struct, arguments = "kt_down_projection_params", [*arguments, Argument(n.outputs[0])]
         if self.triple:
-            rank, (_, _, depth) = self.u_image[2], self.x_image
-            length = -(-t.type(self.operands[1]).size // rank // 4) * 4
-            scratch = 16 * (min(length, MOST_CHUNK) + 1) + (rank + 1) // 2 * 2 * length + -(-depth // 4) * 4
-            symbol, source = "kt_triple_down_projection_s8", "kernels/lora/triple_down_projection.c"
-            needs = ("product/triple.c", "product/triple_fill.c", "product/triple_panel.c", "product/triple_results.c")
-            return KernelCall(symbol, struct, fields, (*arguments, Scratch()), scratch, source, needs)
+            rows, scratch = self.triple_scratch(t.type(self.operands[1]).size)
+            symbol = "kt_triple_down_projection_rows_s8" if rows else "kt_triple_down_projection_s8"
+            product = ("triple", "triple_fill", "triple_panel", "triple_results")
+            needs = ("product/projection.c",) if rows else tuple(f"product/{name}.c" for name in product)
+            return KernelCall(symbol, struct, fields, (*arguments, Scratch()), scratch, f"kernels/lora/{symbol[3:-3]}.c", needs)
         return KernelCall("kt_down_projection_s8", struct, fields, tuple(arguments), source="kernels/lora/down_projection.c")
 
 

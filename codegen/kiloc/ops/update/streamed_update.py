@@ -1,7 +1,8 @@
 """SGD without momentum on one sample, where the gradient is cheaper to compute again than to keep.
 
 For one position a weight's gradient is the outer product of g and x, a bias's gradient is g. These nodes are the gradient, the
-optimizer and the storage step of a parameter in one, bit for bit, without the float32 buffer between them.
+optimizer and the storage step of a parameter in one, bit for bit, without the float32 buffer between them. For more positions they have one for
+some rows of the parameter at a time.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...ir.kernel_call import Field, KernelCall, Table
+from ...ir.kernel_call import Field, KernelCall, Scratch, Table
 from ...ir.operator import Array, Environment, Names, NodeTypes, Op, register
 from ...ir.types import TensorType
+from .._sums import Image
 from .._window import Window
 from ..backward.parameter_gradient import BiasGradient, ParameterGradient, WeightGradient
 from ._update import Update, pointers
@@ -115,3 +117,33 @@ class StreamedWeights(StreamedUpdate):
         order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate")
         fields: dict[str, Field] = {**self.fields(t, t.type("g").size), "unit": "NULL"}
         return KernelCall("kt_streamed_weights", "kt_streamed_params", fields, pointers(n, *order), source="optim/streamed.c")
+
+
+@register
+@dataclass(frozen=True)
+class StreamedRows(StreamedWeights):
+    """The same for weights [rows, ...] of a layer of more positions; part: rows whose gradient stands in scratch at a time."""
+
+    mnemonic: ClassVar[str] = "streamed_rows"
+
+    window: Window = Window((1, 1))
+    x_image: Image = (1, 1, 1)
+    y_image: Image = (1, 1, 1)
+    part: int = 1
+
+    def gradient_part(self, t: NodeTypes) -> WeightGradient:
+        return WeightGradient(self.window, self.x_image, self.y_image, self.gradient_unit)
+
+    def macs(self, t: NodeTypes) -> int:
+        return (3 if self.clip > 0 else 2) * self.y_image[0] * self.y_image[1] * t.type("value").size
+
+    def kernel_call(self, t: NodeTypes, n: Names) -> KernelCall:
+        order = ("g", "x", "exponent", "exponent_offset", "value", "value_exponent", "master", "master_exponent", "count", "learning_rate")
+        rows = self.y_image[2]
+        usual = self.fields(t, rows)
+        call = self.gradient_part(t).kernel_call(t, Names({**n.inputs, "accumulator": ""}, ()))
+        fields: dict[str, Field] = {"gradient": call.fields, **{f: usual[f] for f in ("rows", "columns", "clip", "decay")}, "part": self.part}
+        scratch = 4 * self.part * (t.type("value").size // rows) + 2 * rows
+        source, needs = "kernels/convolution/streamed_rows.c", (call.source,)
+        arguments = (*pointers(n, *order), Scratch())
+        return KernelCall("kt_streamed_rows", "kt_streamed_rows_params", fields, arguments, scratch, source, needs, call.unreached)

@@ -27,6 +27,11 @@ void kt_down_projection_s8(const kt_down_projection_params *params, const int8_t
 void kt_triple_down_projection_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a, const int8_t *a_exponent,
                                   const int8_t *range, int8_t *saturated, int8_t *u, void *scratch);
 
+/* The same for short rows of A. scratch: 12 K bytes for each four rows of A, and where values are not those of at least four whole pixels of a
+ * multiple of 4 values, 4 K bytes. */
+void kt_triple_down_projection_rows_s8(const kt_down_projection_params *params, const int8_t *x, const int8_t *a, const int8_t *a_exponent,
+                                       const int8_t *range, int8_t *saturated, int8_t *u, void *scratch);
+
 typedef struct {
     int32_t positions;
     int32_t channels;

@@ -66,6 +66,17 @@ typedef struct {
 void kt_gradient_of_sums(const kt_gradient_of_sums_params *params, const float *sums, const int32_t *exponent,
                          const int8_t *exponent_offset, const float *accumulator, float *result);
 
+typedef struct {
+    int32_t size;
+} kt_total_of_sums_params;
+
+/* result[i] = total[i] + sums[i], without a total (NULL) from 0; result may be the total. sums: whole numbers up to 2^24. */
+void kt_total_of_sums(const kt_total_of_sums_params *params, const float *sums, const int32_t *total, int32_t *result);
+
+/* kt_gradient_of_sums of such a total; result may be where the total lies. */
+void kt_gradient_of_total(const kt_gradient_of_sums_params *params, const int32_t *total, const int32_t *exponent,
+                          const int8_t *exponent_offset, const float *accumulator, float *result);
+
 #ifdef __cplusplus
 }
 #endif

@@ -51,9 +51,9 @@ KT_INLINE kt_four_sums kt_with_outside(kt_four_sums sums, int32_t pair, int32_t 
 }
 
 /* A window that the border cuts: rows and columns are its taps inside; x points to the first of them. */
-static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
-                                            kt_taps rows, kt_taps columns, int32_t step, int32_t next,
-                                            const int32_t *weights)
+KT_INLINE kt_four_sums kt_cut_taps_of(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
+                                      kt_taps rows, kt_taps columns, int32_t step, int32_t next,
+                                      const int32_t *weights)
 {
     const int32_t pair = kt_pair_of(outside, outside);
     const int32_t taps = window->kernel[KT_X];
@@ -70,6 +70,13 @@ static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *
         sums = kt_with_outside(sums, pair, after, &weights);
     }
     return kt_with_outside(sums, pair, (window->kernel[KT_Y] - rows.first - rows.count) * taps, &weights);
+}
+
+static inline kt_four_sums kt_with_cut_taps(kt_four_sums sums, const kt_window *window, int32_t outside, const int8_t *x,
+                                            kt_taps rows, kt_taps columns, int32_t step, int32_t next,
+                                            const int32_t *weights)
+{
+    return kt_cut_taps_of(sums, window, outside, x, rows, columns, step, next, weights);
 }
 
 KT_INLINE int8_t kt_depthwise_result(int32_t sum, const int32_t *epilogue, int32_t negative)
@@ -144,6 +151,198 @@ KT_INLINE void kt_packed_depthwise_position(const kt_packed_depthwise_params *pa
     }
 }
 
+/* Sums of two channels of four, the first and third or the second and fourth, at two positions. */
+typedef struct {
+    int32_t first[2], second[2];
+} kt_two_by_two;
+
+#if KT_DSP && defined(__OPTIMIZE__) /* too few registers without */
+/* One tap of two positions: `here` are the values of the first, those of the second are loaded. */
+#define KT_TAP_OF_TWO(here, below, turn) \
+    "add %[x], %[x], %[step]\n\t" \
+    "ldr %[" below "], [%[x]]\n\t" \
+    "ldr %[weight], [%[weights]], #8\n\t" \
+    "sxtb16 %[" below "], %[" below "]" turn "\n\t" \
+    "smlabb %[a0], %[" here "], %[weight], %[a0]\n\t" \
+    "smlatt %[b0], %[" here "], %[weight], %[b0]\n\t" \
+    "smlabb %[a1], %[" below "], %[weight], %[a1]\n\t" \
+    "smlatt %[b1], %[" below "], %[weight], %[b1]\n\t"
+#define KT_ROW_OF_TWO(turn) \
+    __asm__ volatile("ldr %[here], [%[x]]\n\t" \
+                     "sxtb16 %[here], %[here]" turn "\n\t" \
+                     "lsrs %[n], %[taps], #1\n\t" \
+                     "beq 2f\n" \
+                     "1:\n\t" \
+                     KT_TAP_OF_TWO("here", "below", turn) \
+                     KT_TAP_OF_TWO("below", "here", turn) \
+                     "subs %[n], %[n], #1\n\t" \
+                     "bne 1b\n" \
+                     "2:\n\t" \
+                     "lsls %[n], %[taps], #31\n\t" \
+                     "beq 3f\n\t" \
+                     KT_TAP_OF_TWO("here", "below", turn) \
+                     "3:\n" \
+                     : [a0] "+r"(a0), [a1] "+r"(a1), [b0] "+r"(b0), [b1] "+r"(b1), [x] "+r"(x), [weights] "+r"(weights), \
+                       [here] "=&r"(here), [below] "=&r"(below), [weight] "=&r"(weight), [n] "=&r"(n) \
+                     : [step] "r"(step), [taps] "r"(taps) \
+                     : "cc", "memory")
+
+/* A row of taps `step` bytes apart, which is how far the two positions are apart, too. odd: of the second and fourth channel. */
+KT_INLINE kt_two_by_two kt_row_of_two(kt_two_by_two sums, const int8_t *x, int32_t taps, int32_t step, const int32_t *weights, int odd)
+{
+    int32_t a0 = sums.first[0], a1 = sums.first[1], b0 = sums.second[0], b1 = sums.second[1], here, below, weight, n;
+    if (odd) {
+        KT_ROW_OF_TWO(", ror #8");
+    } else {
+        KT_ROW_OF_TWO("");
+    }
+    sums.first[0] = a0, sums.first[1] = a1, sums.second[0] = b0, sums.second[1] = b1;
+    return sums;
+}
+#else
+KT_INLINE kt_two_by_two kt_row_of_two(kt_two_by_two sums, const int8_t *x, int32_t taps, int32_t step, const int32_t *weights, int odd)
+{
+    for (; taps > 0; taps--, x += step, weights += 2) {
+        sums.first[0] += x[odd] * kt_low(*weights);
+        sums.first[1] += x[step + odd] * kt_low(*weights);
+        sums.second[0] += x[2 + odd] * kt_high(*weights);
+        sums.second[1] += x[step + 2 + odd] * kt_high(*weights);
+    }
+    return sums;
+}
+#endif
+
+/* Taps of two windows of one row or column: `step` bytes from tap to tap and from the first window to the second. Channels are walked as positions
+ * are: forwards or backwards. */
+typedef struct {
+    int32_t taps, step, direction;
+} kt_two_windows;
+
+/* One channel of two positions. */
+KT_INLINE void kt_two_results(int32_t first, int32_t second, const int32_t *epilogue, int8_t *y, int32_t distance, int32_t negative)
+{
+    const int32_t multiplier = epilogue[0], addend = epilogue[1], shift = epilogue[2];
+    const int8_t result = kt_short_requantize(first, multiplier, addend - ((first >> 31) & negative), shift);
+    y[distance] = kt_short_requantize(second, multiplier, addend - ((second >> 31) & negative), shift);
+    *y = result;
+}
+
+/* Two channels of four at two positions. */
+KT_INLINE void kt_two_channels(kt_two_windows windows, const int8_t *x, const int32_t *start, const int32_t *weights,
+                               const int32_t *epilogue, int8_t *y, int32_t distance, int32_t negative, int odd)
+{
+    kt_two_by_two sums = {{start[odd], start[odd]}, {start[odd + 2], start[odd + 2]}};
+    sums = kt_row_of_two(sums, x, windows.taps, windows.step, weights + odd, odd);
+    epilogue += 3 * odd;
+    kt_two_results(sums.first[0], sums.first[1], epilogue, y + odd, distance, negative);
+    kt_two_results(sums.second[0], sums.second[1], epilogue + 6, y + odd + 2, distance, negative);
+}
+
+/* All channels of two positions whose windows lie inside the image, `step` apart; at, y: the first value of the first.
+ *
+ * A result may lie over the operand as near as `Op.reach` says: no position is written over what itself or one behind it reads. So what is written
+ * too early here, of the second position, lies over the outermost tap of the first, at channels that have read it: not before them where results
+ * lie below, not behind them where they lie above. */
+static __attribute__((noinline)) void kt_packed_depthwise_two(const kt_packed_depthwise_params *params, const kt_two_windows *windows,
+                                                              const int8_t *at, const int32_t *bias, int8_t *y, int32_t negative, int scaled)
+{
+    const kt_two_windows both = *windows;
+    const int32_t channels = params->window.input[KT_CHANNELS], weights = 2 * both.taps;
+    const int32_t step = both.direction * KT_QUAD, next_stream = both.direction * (weights + KT_EPILOGUE);
+    const int32_t next_bias = scaled ? both.direction * (KT_QUAD + KT_EPILOGUE) : step;
+    const int32_t *stream = params->stream;
+    int32_t left = channels / KT_QUAD;
+    if (both.direction < 0) { /* from the last four channels on */
+        at += channels - KT_QUAD;
+        y += channels - KT_QUAD;
+        stream -= (left - 1) * next_stream;
+        bias -= (left - 1) * next_bias;
+    }
+    for (;;) {
+        const int32_t *const epilogue = scaled ? bias + KT_QUAD : stream + weights;
+        kt_two_channels(both, at, bias, stream, epilogue, y, channels, negative, 0);
+        kt_two_channels(both, at, bias, stream, epilogue, y, channels, negative, 1);
+        if (--left == 0) {
+            break;
+        }
+        at += step;
+        y += step;
+        stream += next_stream;
+        bias += next_bias;
+    }
+}
+
+/* All channels of one position among such pairs: at the border, or the last one. */
+static __attribute__((noinline)) void kt_packed_depthwise_single(const kt_packed_depthwise_params *params, const int8_t *at, const int32_t *bias,
+                                                                 kt_taps ys, kt_taps xs, int8_t *y, int32_t negative, int scaled)
+{
+    const kt_window *const window = &params->window;
+    const int32_t step = window->dilation[KT_X] * window->input[KT_CHANNELS];
+    const int32_t next = window->dilation[KT_Y] * window->input[KT_X] * window->input[KT_CHANNELS];
+    const int32_t weights = 2 * window->kernel[KT_Y] * window->kernel[KT_X];
+    const int32_t *stream = params->stream;
+    int8_t *const end = y + window->input[KT_CHANNELS];
+    for (; y != end; at += KT_QUAD, y += KT_QUAD, stream += weights + KT_EPILOGUE) {
+        const int32_t *const epilogue = scaled ? bias + KT_QUAD : stream + weights;
+        kt_four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
+        sums = kt_cut_taps_of(sums, window, params->outside, at, ys, xs, step, next, stream);
+        y[0] = kt_depthwise_result(sums.a, epilogue, negative);
+        y[1] = kt_depthwise_result(sums.b, epilogue + 3, negative);
+        y[2] = kt_depthwise_result(sums.c, epilogue + 6, negative);
+        y[3] = kt_depthwise_result(sums.d, epilogue + 9, negative);
+        bias += scaled ? KT_QUAD + KT_EPILOGUE : KT_QUAD;
+    }
+}
+
+/* The axis along which neighbours share their taps, so that two are computed together; KT_CHANNELS: none. Windows of several rows gain nothing. */
+static inline int kt_shared_axis(const kt_window *window)
+{
+    const int column = window->input[KT_X] == 1 && window->kernel[KT_X] == 1 && window->output[KT_X] == 1;
+    const int axis = column ? KT_Y : KT_X;
+    const int shared = window->kernel[column ? KT_X : KT_Y] == 1 && window->kernel[axis] > 1 && window->stride[axis] == window->dilation[axis];
+    const int32_t free = window->input[axis] - (window->kernel[axis] - 1) * window->dilation[axis]; /* windows of stride 1 inside the image */
+    return shared && free > 1 && 2 * free > window->output[axis] && window->input[KT_CHANNELS] % KT_QUAD == 0 ? axis : KT_CHANNELS;
+}
+
+/* Whether the window of the next result of an axis in this direction lies inside the image, as that of `output` does. */
+static inline int kt_has_next(const kt_window *window, int axis, int32_t output, int32_t direction)
+{
+    const int32_t first = (output + direction) * window->stride[axis] - window->pad[axis];
+    const int32_t last = first + (window->kernel[axis] - 1) * window->dilation[axis];
+    return kt_within(output + direction, window->output[axis]) && first >= 0 && last < window->input[axis];
+}
+
+/* The walk of a layer whose neighbours along `axis` share taps. Apart from that of others, which it would slow down. */
+static __attribute__((noinline)) void kt_packed_depthwise_pairs(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *start,
+                                                                int8_t *y, int32_t negative, int scaled, int axis)
+{
+    const kt_window *const window = &params->window;
+    const int32_t channels = window->input[KT_CHANNELS];
+    const int32_t height = window->output[KT_Y], width = window->output[KT_X], line = window->input[KT_X] * channels;
+    const int32_t direction = kt_direction(x, y), back = direction > 0 ? 0 : 1; /* of two, the one in front is the first */
+    const kt_two_windows two = {window->kernel[axis], window->dilation[axis] * (axis == KT_Y ? line : channels), direction};
+    int32_t oy, ox;
+    for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
+        const kt_taps rows = kt_taps_at(window, KT_Y, oy);
+        for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
+            const kt_taps columns = kt_taps_at(window, KT_X, ox);
+            const int8_t *const at = x + rows.index * line + columns.index * channels;
+            int8_t *const result = y + (oy * width + ox) * channels;
+            if (rows.count != window->kernel[KT_Y] || columns.count != window->kernel[KT_X] ||
+                !kt_has_next(window, axis, axis == KT_Y ? oy : ox, direction)) {
+                kt_packed_depthwise_single(params, at, start, rows, columns, result, negative, scaled);
+                continue;
+            }
+            kt_packed_depthwise_two(params, &two, at - back * two.step, start, result - back * channels, negative, scaled);
+            if (axis == KT_Y) {
+                oy += direction;
+            } else {
+                ox += direction;
+            }
+        }
+    }
+}
+
 /* start: of the sums, with their requantisation where `scaled`. */
 KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params, const int8_t *x, const int32_t *start, int8_t *y,
                                         int32_t negative, int scaled)
@@ -152,7 +351,12 @@ KT_INLINE void kt_packed_depthwise_walk(const kt_packed_depthwise_params *params
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t height = window->output[KT_Y], width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
+    const int axis = kt_shared_axis(window);
     int32_t oy, ox;
+    if (axis != KT_CHANNELS) {
+        kt_packed_depthwise_pairs(params, x, start, y, negative, scaled, axis);
+        return;
+    }
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
         const kt_taps rows = kt_taps_at(window, KT_Y, oy);
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {

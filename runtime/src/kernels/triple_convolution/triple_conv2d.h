@@ -43,7 +43,9 @@ typedef struct {
 typedef void kt_finish_triple(const void *context, const kt_triple_block *block);
 
 #if KT_STARTS_OF_EACH
-enum { KT_STARTED_CHANNELS = 16, KT_CODE_WORDS = 4 * KT_POSITIONS };
+#include "triple_shares.h"
+
+enum { KT_STARTED_CHANNELS = 16 };
 
 /* The codes of u at all positions of a block, as kt_triple_starts takes them: of a rank up to 4. */
 static void kt_block_codes(const kt_lora_layer *lora, const kt_triple_block *block, int32_t u[KT_CODE_WORDS]);

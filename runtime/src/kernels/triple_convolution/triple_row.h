@@ -2,33 +2,8 @@
 #ifndef KT_TRIPLE_ROW_H
 #define KT_TRIPLE_ROW_H
 
+#include "../../product/triple_dense.h"
 #include "triple_conv2d.h"
-
-/* The products of one value with two channels each of two pairs. */
-KT_INLINE void kt_add_value(int8_t x, const uint8_t *first, const uint8_t *second, uint32_t sums[4])
-{
-    const uint32_t value = (uint32_t)x;
-    sums[0] += value * first[0];
-    sums[1] += value * first[1];
-    sums[2] += value * second[0];
-    sums[3] += value * second[1];
-}
-
-/* Sums of four channels of bytes w + 128. */
-static inline void kt_row_sums(const int8_t *x, const uint8_t *first, const uint8_t *second, int32_t length, uint32_t offset, uint32_t sums[4])
-{
-    uint32_t found[4] = {offset, offset, offset, offset};
-    for (; length >= 4; length -= 4, x += 4, first += 8, second += 8) {
-        kt_add_value(x[0], first, second, found);
-        kt_add_value(x[1], first + 2, second + 2, found);
-        kt_add_value(x[2], first + 4, second + 4, found);
-        kt_add_value(x[3], first + 6, second + 6, found);
-    }
-    for (; length > 0; length--, x++, first += 2, second += 2) {
-        kt_add_value(*x, first, second, found);
-    }
-    memcpy(sums, found, sizeof found);
-}
 
 /* bias, fold: as kt_packed_bias takes them; epilogue: [channels][3]; negative: what a negative sum takes from the addend. */
 KT_INLINE void kt_triple_row(const kt_triple_conv2d_params *params, const int8_t *x, const int32_t *bias, const int32_t *fold,
@@ -44,7 +19,7 @@ KT_INLINE void kt_triple_row(const kt_triple_conv2d_params *params, const int8_t
     for (c = 0; c < channels; c += 4, weights += 4 * params->length) {
         const int32_t count = kt_minimum(channels - c, 4);
         uint32_t sums[4];
-        kt_row_sums(x, weights, count > 2 ? weights + 2 * params->length : weights, depth, offset, sums);
+        kt_dense_sums(x, weights, count > 2 ? weights + 2 * params->length : weights, depth, offset, sums);
         for (i = 0; i < count; i++, epilogue += 3) {
             const int32_t start = fold == NULL ? bias[c + i]
                                                        : fold[c + i] + kt_clamp(bias[c + i], -params->bias_limit, params->bias_limit);

@@ -56,15 +56,19 @@ KT_INLINE void kt_scale_shares(kt_shares *shares, int32_t right)
     }
 }
 
-/* Channels of rank 4 at six positions. addend [channels][2]: multiplier, and what is subtracted from `right` for the shift to the right; start: what
- * shares are added to; b [channels][4]; left: shifts to the left that are less have a short form. */
+/* Channels at six positions. addend [channels][2]: multiplier, and what is subtracted from `right` for the shift to the right; start: what shares are
+ * added to; b [channels][rank], whose four bytes from each channel's first on can be read, times codes that are 0 where there is no such rank; left:
+ * shifts to the left that are less have a short form. */
 typedef struct {
     const int32_t *u, *addend, *start;
     const int8_t *b;
     int32_t *result;
     const int32_t *end;
-    int32_t right, left;
+    int32_t right, left, rank;
 } kt_share_run;
+
+/* Of codes of six positions: KT_FOUR_RANKS of each, then the words that a run takes on Armv6-M, two of each. */
+enum { KT_PAIRED_CODES = KT_FOUR_RANKS * KT_POSITIONS, KT_CODE_WORDS = KT_PAIRED_CODES + (KT_ARMV6M ? 2 * KT_POSITIONS : 0) };
 
 /* Shares with their start, KT_START_UNIT times as large, at six or four positions. u [positions][KT_FOUR_RANKS], KT_CODE_UNIT times as large; b: a
  * row of the second factor. */
@@ -103,14 +107,16 @@ KT_SHARES_FUNCTION(kt_four_left, "4", KT_SHARE_LEFT)
     "ldrd r1, r11, [sp, #8]\n\t" \
     "ldr r10, [r1], #4\n\t" \
     "lsl r10, r10, #8\n\t" \
-    "ldrsb r3, [r11], #1\n\t" "ldrsb r4, [r11], #1\n\t" "ldrsb r5, [r11], #1\n\t" "ldrsb r6, [r11], #1\n\t" \
+    "ldr r12, [sp, #32]\n\t" \
+    "ldrsb r3, [r11]\n\t" "ldrsb r4, [r11, #1]\n\t" "ldrsb r5, [r11, #2]\n\t" "ldrsb r6, [r11, #3]\n\t" \
+    "add r11, r12\n\t" \
     "strd r1, r11, [sp, #8]\n\t"
 static __attribute__((naked, noinline, unused)) int32_t *kt_run_of_shares(const kt_share_run *run __attribute__((unused)))
 {
     __asm__ volatile("push {r4-r11, lr}\n\t"
-                     "ldm r0, {r1-r8}\n\t"
+                     "ldm r0, {r1-r9}\n\t"
                      "sub sp, #36\n\t"
-                     "stm sp, {r1-r8}\n\t"
+                     "stm sp, {r1-r9}\n\t"
                      "mov r2, r5\n\t"
                      "1:\n\t"
                      "ldrd r0, r1, [sp]\n\t"
@@ -173,54 +179,78 @@ KT_INLINE void kt_shares_of(const int32_t *u, const kt_shares *shares, int32_t *
 }
 
 #if KT_ARMV6M
-/* Of a channel: multiplier and the words behind it of kt_shares. */
-typedef struct {
-    int32_t multiplier, addend, shift, start, negative;
-} kt_short_shares;
+/* Results of a channel at six positions. Codes of u and b lie two to a word, u0 + 2^16 u1 and b1 + 2^16 b0, whose product modulo 2^32 is
+ * b1 u0 + 2^16 (b0 u0 + b1 u1); u is never -128, so that the latter has 16 bits. A sum of four products has less than 17 bits, which two digits of
+ * the multiplier hold, the lower from -2^15 to 2^15.
+ *
+ *     r4, r5   words of b      r6, r7   digits        r11, r12, lr   half a unit, shift, start
+ *     r0, r3   u, results      r8       2^14          r1, r2         whatever else */
+#define KT_SHARE_OF_CODES \
+    "ldmia r0!, {r1, r2}\n\t" \
+    "muls r1, r4\n\t" "muls r2, r5\n\t" \
+    "asrs r1, r1, #1\n\t" "asrs r2, r2, #1\n\t" "adds r1, r1, r2\n\t" "add r1, r8\n\t" "asrs r1, r1, #15\n\t" \
+    "movs r2, r1\n\t" "muls r2, r7\n\t" "asrs r2, r2, #16\n\t" \
+    "muls r1, r6\n\t" "adds r1, r1, r2\n\t" "add r1, r8\n\t" "asrs r1, r1, #15\n\t"
+#define KT_SHARE_SHIFTED \
+    "asrs r2, r1, #31\n\t" "adds r1, r1, r2\n\t" "add r1, r11\n\t" "mov r2, r12\n\t" "asrs r1, r2\n\t"
+#define KT_SIX_SHARES(shifted) ".rept 6\n\t" KT_SHARE_OF_CODES shifted "add r1, lr\n\t" "stmia r3!, {r1}\n\t" ".endr\n\t"
 
-/* r8-r11: b; r12, lr: shift, start; from sp on: two digits of the multiplier, the lower from -2^15 to 2^15, the addend, what a negative product
- * takes from it. Products of codes are below 2^16, those with a digit below 2^31. */
-static __attribute__((naked, noinline, unused)) void kt_six_short(const int32_t *u __attribute__((unused)), const int8_t *b __attribute__((unused)),
-                                                                  int32_t *result __attribute__((unused)),
-                                                                  const kt_short_shares *shares __attribute__((unused)))
+/* The results of a run up to a channel that is shifted to the left or too far to the right; returns where its own belong. From sp on: u, addend,
+ * start, b, end, right, left, rank. */
+static __attribute__((naked, noinline, unused)) int32_t *kt_run_of_shares(const kt_share_run *run __attribute__((unused)))
 {
     __asm__ volatile(".syntax unified\n\t"
                      "push {r4-r7, lr}\n\t"
-                     "mov r4, r8\n\t" "mov r5, r9\n\t" "mov r6, r10\n\t" "mov r7, r11\n\t"
-                     "push {r4-r7}\n\t"
-                     "sub sp, #16\n\t"
-                     "ldmia r3!, {r4-r7}\n\t"
-                     "ldr r3, [r3]\n\t" "str r3, [sp, #12]\n\t"
-                     "mov r12, r6\n\t" "mov lr, r7\n\t"
-                     "sxth r3, r4\n\t" "str r3, [sp]\n\t"
-                     "subs r4, r4, r3\n\t" "lsrs r4, r4, #16\n\t" "str r4, [sp, #4]\n\t"
-                     "str r5, [sp, #8]\n\t"
-                     "movs r4, #0\n\t" "ldrsb r3, [r1, r4]\n\t" "mov r8, r3\n\t"
-                     "movs r4, #1\n\t" "ldrsb r3, [r1, r4]\n\t" "mov r9, r3\n\t"
-                     "movs r4, #2\n\t" "ldrsb r3, [r1, r4]\n\t" "mov r10, r3\n\t"
-                     "movs r4, #3\n\t" "ldrsb r3, [r1, r4]\n\t" "mov r11, r3\n\t"
-                     "movs r1, r2\n\t" "adds r1, #24\n\t"
+                     "mov r4, r8\n\t" "mov r5, r11\n\t"
+                     "push {r4, r5}\n\t"
+                     "sub sp, #32\n\t"
+                     "ldmia r0!, {r1-r7}\n\t"
+                     "str r1, [sp]\n\t" "str r2, [sp, #4]\n\t" "str r3, [sp, #8]\n\t" "str r4, [sp, #12]\n\t"
+                     "movs r3, r5\n\t"
+                     "str r6, [sp, #16]\n\t" "str r7, [sp, #20]\n\t"
+                     "ldmia r0!, {r1, r2}\n\t" "str r1, [sp, #24]\n\t" "str r2, [sp, #28]\n\t"
+                     "movs r0, #1\n\t" "lsls r0, r0, #14\n\t" "mov r8, r0\n\t"
+                     "b 1f\n\t"
+                     "9:\n\t"
+                     "movs r0, r3\n\t"
+                     "add sp, #32\n\t"
+                     "pop {r4, r5}\n\t"
+                     "mov r8, r4\n\t" "mov r11, r5\n\t"
+                     "pop {r4-r7, pc}\n\t"
                      "1:\n\t"
-                     "ldmia r0!, {r3-r6}\n\t"
-                     "mov r7, r8\n\t" "muls r3, r7\n\t" "mov r7, r9\n\t" "muls r4, r7\n\t"
-                     "mov r7, r10\n\t" "muls r5, r7\n\t" "mov r7, r11\n\t" "muls r6, r7\n\t"
-                     "adds r3, r3, r4\n\t" "adds r5, r5, r6\n\t" "adds r3, r3, r5\n\t"
-                     "ldr r4, [sp]\n\t" "muls r4, r3\n\t" "asrs r4, r4, #16\n\t"
-                     "ldr r5, [sp, #4]\n\t" "muls r3, r5\n\t" "adds r3, r3, r4\n\t" "asrs r3, r3, #8\n\t"
-                     "asrs r4, r3, #31\n\t" "ldr r5, [sp, #12]\n\t" "ands r4, r5\n\t" "subs r3, r3, r4\n\t"
-                     "ldr r4, [sp, #8]\n\t" "adds r3, r3, r4\n\t"
-                     "mov r4, r12\n\t" "asrs r3, r4\n\t"
-                     "add r3, lr\n\t"
-                     "stmia r2!, {r3}\n\t"
-                     "cmp r2, r1\n\t"
-                     "bne 1b\n\t"
-                     "add sp, #16\n\t"
-                     "pop {r4-r7}\n\t"
-                     "mov r8, r4\n\t" "mov r9, r5\n\t" "mov r10, r6\n\t" "mov r11, r7\n\t"
-                     "pop {r4-r7, pc}\n\t");
+                     "ldr r1, [sp, #16]\n\t"
+                     "cmp r3, r1\n\t"
+                     "beq 9b\n\t"
+                     "ldr r0, [sp, #4]\n\t"
+                     "ldmia r0!, {r6, r7}\n\t"
+                     "ldr r1, [sp, #20]\n\t"
+                     "subs r1, r1, r7\n\t"
+                     "cmp r1, #20\n\t"
+                     "bhi 9b\n\t"
+                     "str r0, [sp, #4]\n\t"
+                     "mov r12, r1\n\t"
+                     "ldr r0, [sp, #8]\n\t" "ldmia r0!, {r2}\n\t" "str r0, [sp, #8]\n\t" "mov lr, r2\n\t"
+                     "sxth r7, r6\n\t" "subs r6, r6, r7\n\t" "lsrs r6, r6, #16\n\t"
+                     "ldr r2, [sp, #12]\n\t"
+                     "movs r0, #0\n\t" "ldrsb r4, [r2, r0]\n\t" "lsls r4, r4, #16\n\t"
+                     "movs r0, #1\n\t" "ldrsb r0, [r2, r0]\n\t" "adds r4, r4, r0\n\t"
+                     "movs r0, #2\n\t" "ldrsb r5, [r2, r0]\n\t" "lsls r5, r5, #16\n\t"
+                     "movs r0, #3\n\t" "ldrsb r0, [r2, r0]\n\t" "adds r5, r5, r0\n\t"
+                     "ldr r0, [sp, #28]\n\t" "adds r2, r2, r0\n\t" "str r2, [sp, #12]\n\t"
+                     "ldr r0, [sp]\n\t"
+                     "subs r1, #1\n\t"
+                     "bpl 2f\n\t"
+                     "ldr r1, [sp, #24]\n\t"
+                     "cmp r1, #0\n\t"
+                     "beq 9b\n\t"
+                     KT_SIX_SHARES("")
+                     "b 1b\n\t"
+                     "2:\n\t"
+                     "movs r2, #1\n\t" "lsls r2, r1\n\t" "mov r11, r2\n\t"
+                     KT_SIX_SHARES(KT_SHARE_SHIFTED)
+                     "b 1b\n\t");
 }
-#endif
-
+#else
 /* The results of a run up to a channel without a short form; returns where its own belong. */
 static __attribute__((noinline, unused)) int32_t *kt_run_of_shares(const kt_share_run *run)
 {
@@ -229,24 +259,16 @@ static __attribute__((noinline, unused)) int32_t *kt_run_of_shares(const kt_shar
     const int32_t far = run->right, left = run->left;
     const int8_t *b = run->b;
     int32_t *result = run->result;
-    for (; result != end; addend += 2, start++, b += KT_FOUR_RANKS, result += 6) {
+    for (; result != end; addend += 2, start++, b += run->rank, result += KT_POSITIONS) {
         const int32_t right = far - addend[1];
         if ((uint32_t)(right - 1) >= KT_MOST_RIGHT && (uint32_t)-right >= (uint32_t)left) {
             break;
         }
-#if KT_ARMV6M
-        if (right >= 0) {
-            const kt_short_shares six = {addend[0], right > 0 ? 64 + (INT32_C(64) << right) : 64, right + 7, *start, right > 0 ? 128 : 0};
-            kt_six_short(u, b, result, &six);
-            continue;
-        }
-#else
         if (right > 0) {
             const kt_shares six = {{b[0], b[1], b[2], b[3]}, addend[0], 64 + (INT32_C(64) << right), right + 7, KT_START_UNIT * *start, 128};
             kt_shares_of(u, &six, result, result + 6);
             continue;
         }
-#endif
         {
             const int32_t unit = INT32_C(1) << -right;
             const kt_shares six = {{b[0] * unit, b[1] * unit, b[2] * unit, b[3] * unit}, addend[0], 64, 7, KT_START_UNIT * *start, 0};
@@ -255,6 +277,7 @@ static __attribute__((noinline, unused)) int32_t *kt_run_of_shares(const kt_shar
     }
     return result;
 }
+#endif
 
 static __attribute__((noinline, unused)) void kt_six_shares(const int32_t *u, const kt_shares *shares, int32_t *result)
 {

@@ -42,17 +42,44 @@ static inline uint32_t kt_value_of(const kt_triple_band *band, int32_t iy, int32
     return (uint32_t)band->x[(iy * width + ix) * window->input[KT_CHANNELS] + band->channel];
 }
 
-/* Words of the rows [first, end) of a column, the others' offsets from the first of three rows in rows. */
-static inline uint32_t *kt_fill_edge(const kt_triple_band *band, uint32_t *word, int32_t first, int32_t end, int32_t top, int32_t ix)
+/* One of three positions along a row of the plane: its values, bytes from one column to the next. */
+typedef struct {
+    const int8_t *x;
+    int32_t step;
+} kt_lane;
+
+/* The lane of an input row, wherever it is. outside: a value outside of the image. */
+static inline kt_lane kt_lane_of(const kt_triple_band *band, int32_t iy, const int8_t *outside)
+{
+    const kt_window *const window = &band->params->window;
+    const int32_t width = window->input[KT_X], channels = window->input[KT_CHANNELS];
+    kt_lane lane = {outside, 0};
+    if (iy >= 0 && iy < window->input[KT_Y]) {
+        const int kept = iy < band->first && band->keeps > 0;
+        lane.x = kept ? band->kept + (iy - band->first + band->keeps) * width : band->x + iy * width * channels + band->channel;
+        lane.step = kept ? 1 : channels;
+    }
+    return lane;
+}
+
+/* Columns [ix, end) of the image, of a row of the plane whose three positions do not all lie in it. word: of the first column. */
+static inline void kt_fill_edge(const kt_triple_band *band, uint32_t *word, int32_t top, int32_t ix, int32_t end)
 {
     const int32_t stride = band->params->window.stride[KT_Y];
-    int32_t row;
-    for (row = first; row < end; row++, word += KT_ROW_WORDS) {
-        const uint32_t middle = kt_value_of(band, top + band->second * stride + row, ix);
-        word[0] = kt_value_of(band, top + row, ix) + (middle << 10);
-        word[1] = kt_value_of(band, top + band->third * stride + row, ix) + (middle << 21);
+    const int8_t outside = (int8_t)band->params->outside;
+    kt_lane first = kt_lane_of(band, top, &outside), second = kt_lane_of(band, top + band->second * stride, &outside);
+    kt_lane third = kt_lane_of(band, top + band->third * stride, &outside);
+    first.x += ix * first.step;
+    second.x += ix * second.step;
+    third.x += ix * third.step;
+    for (; ix < end; ix++, word += KT_ROW_WORDS * band->height) {
+        const uint32_t middle = (uint32_t)*second.x;
+        word[0] = (uint32_t)*first.x + (middle << 10);
+        word[1] = (uint32_t)*third.x + (middle << 21);
+        first.x += first.step;
+        second.x += second.step;
+        third.x += third.step;
     }
-    return word;
 }
 
 /* All columns of the band. */
@@ -79,13 +106,22 @@ static inline void kt_fill_plane(const kt_triple_band *band)
             }
         } else {
             const int8_t *x = band->x + ((top + from) * width + ix) * channels + band->channel;
-            word = kt_fill_edge(band, word, 0, from, top, ix);
+            uint32_t *const end = word + KT_ROW_WORDS * height;
+            word += KT_ROW_WORDS * from;
             for (row = from; row < to; row++, word += KT_ROW_WORDS, x += line) {
                 const uint32_t middle = (uint32_t)x[second];
                 word[0] = (uint32_t)x[0] + (middle << 10);
                 word[1] = (uint32_t)x[third] + (middle << 21);
             }
-            word = kt_fill_edge(band, word, to, height, top, ix);
+            word = end;
+        }
+    }
+    for (row = 0; row < height; row++) {
+        row = row == from ? to : row;
+        if (row < height) {
+            const int32_t first = kt_maximum(window->pad[KT_X], 0);
+            kt_fill_edge(band, band->plane + KT_ROW_WORDS * (first * height + row), top + row, first - window->pad[KT_X],
+                         kt_minimum(width, columns - window->pad[KT_X]));
         }
     }
 }
@@ -178,6 +214,49 @@ KT_INLINE void kt_results_of_columns(const kt_triple_rows *rows, const kt_window
 }
 #endif
 
+/* The same of windows of an odd number of rows that are not dilated, for neighbouring rows: as many as KT_TAPPED_ROWS has, whose windows are a row
+ * apart. taps: room for weights on Armv6-M. */
+KT_INLINE void kt_results_of_taps(const kt_triple_rows *rows, const kt_window *window, int32_t size, const int32_t *taps, int32_t negative)
+{
+    const kt_triple_scale scale = kt_triple_scale_of(rows->bias, rows->weights + (size + 3) / 4, rows->second, rows->third);
+    const uint32_t *column = rows->column;
+    kt_triple_taps window_of = {column, KT_ARMV6M ? (const void *)taps : (const void *)rows->weights, rows->column_bytes * window->dilation[KT_X],
+                                window->kernel[KT_X], window->kernel[KT_Y] / 2};
+    int8_t *y = rows->y;
+    int32_t left, row;
+    for (left = rows->columns; left > 0; left--, y += rows->next_column) {
+        uint32_t words[KT_TAPPED_ROWS * KT_ROW_WORDS];
+        window_of.column = column;
+        kt_triple_window_words(words, &window_of);
+        for (row = 0; row < KT_TAPPED_ROWS; row++) {
+            kt_three_results(words + KT_ROW_WORDS * row, y + row * rows->next_row, &scale, negative);
+        }
+        column += rows->column_bytes / (int32_t)sizeof *column * window->stride[KT_X];
+    }
+}
+
+/* The first rows of a group by kt_results_of_taps, as many as are neighbours in whole numbers of KT_TAPPED_ROWS; returns how many. */
+static __attribute__((noinline)) int32_t kt_tapped_rows(kt_triple_rows *rows, const kt_window *window, int32_t left, int32_t size, int32_t negative)
+{
+    const int32_t words = KT_ROW_WORDS * window->stride[KT_Y];
+    int32_t done = 0;
+#if KT_ARMV6M
+    const int8_t *const weights = (const int8_t *)rows->weights;
+    int32_t taps[KT_MOST_TAPS], i;
+    for (i = 0; i < size; i++) {
+        taps[i] = weights[i];
+    }
+#else
+    const int32_t *const taps = NULL;
+#endif
+    for (; left - done >= KT_TAPPED_ROWS; done += KT_TAPPED_ROWS) {
+        kt_results_of_taps(rows, window, size, taps, negative);
+        rows->column += words * KT_TAPPED_ROWS;
+        rows->y += rows->next_row * KT_TAPPED_ROWS;
+    }
+    return done;
+}
+
 /* weights: of the channel, with its requantisation behind them; bias: what its sums start from. */
 KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *weights, int32_t bias, int32_t negative, kt_triple_rows_kernel *two,
                                   kt_triple_rows_kernel *three)
@@ -208,6 +287,10 @@ KT_INLINE void kt_results_of_band(const kt_triple_band *band, const int32_t *wei
         return;
     }
 #endif
+    if (!small && window->dilation[KT_Y] == 1 && window->kernel[KT_Y] % 2 == 1 && window->kernel[KT_Y] > 1 && size <= KT_MOST_TAPS &&
+        (KT_TAPPED_ROWS == 1 || window->stride[KT_Y] == 1)) {
+        left -= kt_tapped_rows(&rows, window, left, size, negative);
+    }
     for (; left > 0; left--, rows.column += words, rows.y += line) {
         if (small) {
             kt_results_of_rows(&rows, window, 3, 3, 9, negative);

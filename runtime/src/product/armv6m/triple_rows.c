@@ -38,4 +38,37 @@ __attribute__((naked)) void kt_triple_row_words(const kt_triple_windows_of_rows 
                      "pop {r4-r7, pc}\n\t");
 }
 
+/*     r0, r3   words of a kernel column, weights       r4, r5   words, then products       r8, r9    sums
+ *     r1       a weight                                r6, r7   columns and pairs left     r12, lr   next, pairs */
+#define KT_NEXT_TAP \
+    "ldmia r0!, {r4, r5}\n\t" "ldmia r3!, {r1}\n\t" "muls r4, r1\n\t" "muls r5, r1\n\t" "add r8, r4\n\t" "add r9, r5\n\t"
+
+__attribute__((naked)) void kt_triple_window_words(uint32_t *words __attribute__((unused)), const kt_triple_taps *taps __attribute__((unused)))
+{
+    __asm__ volatile(".syntax unified\n\t"
+                     "push {r0, r4-r7, lr}\n\t"
+                     "mov r4, r8\n\t" "mov r5, r9\n\t"
+                     "push {r4, r5}\n\t"
+                     "ldmia r1!, {r2-r6}\n\t"
+                     "mov r12, r4\n\t" "mov lr, r6\n\t"
+                     "movs r6, r5\n\t"
+                     "movs r0, #0\n\t" "mov r8, r0\n\t" "mov r9, r0\n\t"
+                     "1:\n\t"
+                     "movs r0, r2\n\t"
+                     "add r2, r12\n\t"
+                     "mov r7, lr\n\t"
+                     KT_NEXT_TAP
+                     "2:\n\t" KT_NEXT_TAP KT_NEXT_TAP
+                     "subs r7, #1\n\t"
+                     "bne 2b\n\t"
+                     "subs r6, #1\n\t"
+                     "bne 1b\n\t"
+                     "ldr r0, [sp, #8]\n\t"
+                     "mov r1, r8\n\t" "mov r2, r9\n\t"
+                     "stmia r0!, {r1, r2}\n\t"
+                     "pop {r4, r5}\n\t"
+                     "mov r8, r4\n\t" "mov r9, r5\n\t"
+                     "pop {r0, r4-r7, pc}\n\t");
+}
+
 #endif

@@ -98,4 +98,41 @@ KT_NAKED void kt_triple_three_rows_away(const kt_triple_rows *rows)
     __asm__ volatile(KT_COLUMNS(KT_THREE, KT_STORE_THREE(KT_AWAY)));
 }
 
+/*     r0, r2   words of a kernel column, weights       r6, r7    words              r8..r11   sums of both rows
+ *     r4       a weight                                r3, r12   columns and pairs left
+ *     r1, lr   the next kernel column, step to it      r5        pairs */
+#define KT_NEXT_TAP \
+    "ldrd r6, r7, [r0], #8\n\t" \
+    "mla r10, r6, r4, r10\n\t" "mla r11, r7, r4, r11\n\t" \
+    "ldrsb r4, [r2], #1\n\t" \
+    "mla r8, r6, r4, r8\n\t" "mla r9, r7, r4, r9\n\t"
+
+KT_NAKED void kt_triple_window_words(uint32_t *words, const kt_triple_taps *taps)
+{
+    __asm__ volatile("push {r0, r4-r11, lr}\n\t"
+                     "ldr lr, [r1, #8]\n\t"
+                     "ldr r3, [r1, #12]\n\t"
+                     "ldr r5, [r1, #16]\n\t"
+                     "ldr r2, [r1, #4]\n\t"
+                     "ldr r1, [r1]\n\t"
+                     "mov r8, #0\n\t" "mov r9, #0\n\t" "mov r10, #0\n\t" "mov r11, #0\n\t"
+                     "1:\n\t"
+                     "mov r0, r1\n\t"
+                     "add r1, r1, lr\n\t"
+                     "ldrd r6, r7, [r0], #8\n\t"
+                     "ldrsb r4, [r2], #1\n\t"
+                     "mla r8, r6, r4, r8\n\t" "mla r9, r7, r4, r9\n\t"
+                     "mov r12, r5\n\t"
+                     "2:\n\t" KT_NEXT_TAP KT_NEXT_TAP
+                     "subs r12, #1\n\t"
+                     "bne 2b\n\t"
+                     "ldrd r6, r7, [r0]\n\t"
+                     "mla r10, r6, r4, r10\n\t" "mla r11, r7, r4, r11\n\t"
+                     "subs r3, #1\n\t"
+                     "bne 1b\n\t"
+                     "ldr r0, [sp], #4\n\t"
+                     "stm r0, {r8-r11}\n\t"
+                     "pop {r4-r11, pc}\n\t");
+}
+
 #endif

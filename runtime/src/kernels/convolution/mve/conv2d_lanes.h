@@ -16,6 +16,7 @@
 #include "../../mve/finish.h"
 
 enum {
+    KT_LANES = 16,
     KT_PANEL_VALUES = 576, /* values under a window (3x3x64) up to which two positions are taken at a time */
     KT_CHUNK = 64,         /* channels whose sums are kept */
     KT_HELD = 512,         /* channels of a position whose results may wait */
@@ -64,12 +65,34 @@ static inline int kt_windows_are_pieces(const kt_window *window)
     return 1;
 }
 
+/* `rows` rows of up to 16 values, to_step and from_step apart. */
+static inline void kt_copy_short_rows(int8_t *to, int32_t to_step, const int8_t *from, int32_t from_step, int32_t rows, int32_t length)
+{
+    __asm__ volatile("vctp.8 %[length]\n\t"
+                     "wls lr, %[rows], 2f\n"
+                     "1:\n\t"
+                     "vpstt\n\t"
+                     "vldrbt.8 q0, [%[from]]\n\t"
+                     "vstrbt.8 q0, [%[to]]\n\t"
+                     "add %[from], %[from], %[from_step]\n\t"
+                     "add %[to], %[to], %[to_step]\n\t"
+                     "le lr, 1b\n"
+                     "2:\n"
+                     : [from] "+r"(from), [to] "+r"(to)
+                     : [rows] "r"(rows), [length] "r"(length), [from_step] "r"(from_step), [to_step] "r"(to_step)
+                     : "lr", "q0", "memory");
+}
+
 /* Rows of a patch into a panel, whose rows are row_w apart. */
 static inline void kt_copy_patch(const kt_patch *patch, const int8_t *x, int8_t *panel)
 {
     const int8_t *from = x + patch->x;
     int8_t *to = panel + patch->w;
     int32_t row, span;
+    if (patch->spans == 1 && patch->length <= KT_LANES) {
+        kt_copy_short_rows(to, patch->row_w, from, patch->row_x, patch->rows, patch->length);
+        return;
+    }
     for (row = patch->rows; row > 0; row--) {
         for (span = 0; span < patch->spans; span++) {
             kt_copy_lanes(to + span * patch->span_w, from + span * patch->span_x, patch->length);
@@ -113,6 +136,10 @@ static inline void kt_fill_panel(const kt_window *window, int32_t outside, const
         const int32_t length = row->length;
         const int32_t step = row->step;
         int32_t n;
+        if (length <= KT_LANES) {
+            kt_copy_short_rows(panel, length, from, step, row->taps.count, length);
+            return;
+        }
         for (n = row->taps.count; n > 0; n--) {
             kt_copy_lanes(panel, from, length);
             panel += length;
@@ -132,6 +159,45 @@ static inline void kt_initial_sums(const int8_t *w, int32_t size, int32_t count,
     for (c = 0; c < count; c++) {
         initial[c] = offset * kt_sum_lanes(w + c * size, size);
     }
+}
+
+/* Sums of 33 to 48 products of `count` channels at two positions, whose values stay in registers. Of layers with
+ * something trained: others have conv2d_short.h. */
+static __attribute__((noinline, unused)) void kt_dot_held(const int8_t *const *x, const int8_t *w, int32_t size, int32_t count,
+                                                          const int32_t *initial, int32_t *sums)
+{
+    int32_t a, b;
+    __asm__ volatile("vctp.8 %[rest]\n\t"
+                     "ldrd %[a], %[b], [%[x]]\n\t"
+                     "vldrb.8 q0, [%[a]]\n\t"
+                     "vldrb.8 q1, [%[a], #16]\n\t"
+                     "vldrb.8 q2, [%[b]]\n\t"
+                     "vldrb.8 q3, [%[b], #16]\n\t"
+                     "vpstt\n\t"
+                     "vldrbt.8 q4, [%[a], #32]\n\t"
+                     "vldrbt.8 q5, [%[b], #32]\n\t"
+                     "wls lr, %[count], 2f\n"
+                     "1:\n\t"
+                     "ldr %[a], [%[initial]], #4\n\t"
+                     "vldrb.8 q6, [%[w]]\n\t"
+                     "mov %[b], %[a]\n\t"
+                     "vldrb.8 q7, [%[w], #16]\n\t"
+                     "vmladava.s8 %[a], q0, q6\n\t"
+                     "vmladava.s8 %[b], q2, q6\n\t"
+                     "vpst\n\t"
+                     "vldrbt.8 q6, [%[w], #32]\n\t"
+                     "add %[w], %[w], %[size]\n\t"
+                     "vmladava.s8 %[a], q1, q7\n\t"
+                     "vmladava.s8 %[b], q3, q7\n\t"
+                     "vmladava.s8 %[a], q4, q6\n\t"
+                     "vmladava.s8 %[b], q5, q6\n\t"
+                     "str %[a], [%[sums]], #4\n\t"
+                     "str %[b], [%[sums], #252]\n\t"     /* 4 * KT_CHUNK - 4 */
+                     "le lr, 1b\n"
+                     "2:\n"
+                     : [a] "=&Te"(a), [b] "=&Te"(b), [w] "+r"(w), [sums] "+r"(sums), [initial] "+r"(initial)
+                     : [x] "r"(x), [size] "r"(size), [rest] "r"(size - 2 * KT_LANES), [count] "r"(count)
+                     : "lr", "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "memory");
 }
 
 /* Sums of `size` products of `count` channels, w the weights of the first, `step` to the next, at one or two positions. */
@@ -241,6 +307,8 @@ static inline void kt_conv2d_compute(const kt_conv2d_layer *layer, const kt_conv
         results.y1 = at->y[1] + first;
         if (patches != NULL) {
             kt_sums_of_parts(layer, at, patches, x, w, count, initial, sums);
+        } else if (addend != NULL && at->count == 2 && layer->size > 2 * KT_LANES && layer->size <= 3 * KT_LANES) {
+            kt_dot_held(at->x, w, layer->size, count, initial, sums[0]);
         } else {
             kt_sums_at(at, w, layer->size, count, initial, sums);
         }

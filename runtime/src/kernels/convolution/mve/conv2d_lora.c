@@ -10,48 +10,62 @@
 #include "../conv2d_lora.h"
 #include "conv2d_lanes.h"
 
-/* u [positions][rank], b [channels][rank] and the exponent of their product. right: no shift of an addend goes to the left. */
+enum {
+    LAID_OUT = 256, /* channels whose weights of rank 4 stay as the loop reads them; of more those of a chunk are laid out anew */
+    MOST_LEFT = 14
+};
+
+/* Rank 4, four channels: weights [j][channel], and shifts with the exponent. */
+typedef struct {
+    int8_t weights[LAID_OUT / 4][16];
+    int8_t shift[LAID_OUT / 4][4];
+} laid_out;
+
+/* u [positions][rank], b [channels][rank] and the exponent of their product.
+ *
+ * most     the largest shift of an addend, to the left
+ * tables   of rank 4, if no shift is too large for its loops; else NULL */
 typedef struct {
     const int8_t *u, *b;
-    int32_t exponent;
-    int right;
+    int32_t exponent, most;
+    laid_out *tables;
 } lora;
 
 /* The operands of add_rank_four, which knows their places: from a chunk's first channel on. */
 typedef struct {
-    const int8_t *b;
+    const int8_t *b; /* as it lies, or laid out */
     const int32_t *multiplier;
-    const int8_t *shift;
+    const int8_t *shift; /* with the exponent, where b is laid out */
     int32_t *sums; /* of one position, and KT_CHUNK further on of the other */
     const int8_t *u0, *u1;
     int32_t exponent, count;
 } block;
 
-typedef char block_has_its_places[offsetof(block, u0) == 16 && offsetof(block, exponent) == 24 && KT_CHUNK == 64 ? 1 : -1];
+typedef char block_has_its_places[offsetof(block, u0) == 16 && offsetof(block, count) == 28 && KT_CHUNK == 64 ? 1 : -1];
 
-/* What kt_addend_of does beside this where a shift goes to the left: q3, q4 products, q0 shifts. */
+/* What kt_addend_of does where a shift goes to the left, and its ties: q3, q4 products, q0 shifts. A product of rank 4 is at most 2^16, so that it is
+ * at most KT_ADDEND_LIMIT after a shift by up to MOST_LEFT, and needs no limit. */
 #define SHIFT_LEFT \
     "vmov.i32 q2, #0\n\t" \
     "vmax.s32 q1, q0, q2\n\t" \
     "vmin.s32 q0, q0, q2\n\t" \
-    "vmov.i32 q2, #31\n\t" \
-    "vmin.s32 q1, q1, q2\n\t" \
-    "vqshl.s32 q3, q3, q1\n\t" \
-    "vqshl.s32 q4, q4, q1\n\t"
-#define LIMIT \
-    "vmov.i32 q0, #0x40000000\n\t" \
-    "vmin.s32 q3, q3, q0\n\t" \
-    "vmin.s32 q4, q4, q0\n\t" \
-    "vmov.i32 q0, #0xC0000000\n\t" \
-    "vmax.s32 q3, q3, q0\n\t" \
-    "vmax.s32 q4, q4, q0\n\t"
+    "vshl.s32 q3, q3, q1\n\t" \
+    "vshl.s32 q4, q4, q1\n\t"
+#define SHIFTED \
+    "vand q1, q3, q0\n\t" \
+    "vand q2, q4, q0\n\t" \
+    "vshr.s32 q1, q1, #31\n\t" \
+    "vshr.s32 q2, q2, #31\n\t"
+/* Where all go right, by one or more. */
+#define RIGHT_ONLY \
+    "vshr.s32 q1, q3, #31\n\t" \
+    "vshr.s32 q2, q4, #31\n\t"
 #define NOTHING
 
-/* Adds the products of rank 4 of `count` channels, four at a time. The four weights of a channel are one word of a lane. Assembly, because gcc
- * reads u again for each channel. Where all shifts go right products need no limit. */
-#define ADD_RANK_FOUR(LEFT, LIMITED) \
+/* Adds the products of rank 4 of `count` channels, four at a time. Assembly, because gcc reads u again for each channel. */
+#define ADD_RANK_FOUR(LEFT, TIES) \
     "push {r4-r11, lr}\n\t" \
-    "vpush {d8-d13}\n\t" \
+    "vpush {d8-d9}\n\t" \
     "ldrd r8, r9, [r0, #16]\n\t" \
     "ldrsb r4, [r8]\n\t"            /* r4..r7: u of one position */ \
     "ldrsb r5, [r8, #1]\n\t" \
@@ -63,45 +77,33 @@ typedef char block_has_its_places[offsetof(block, u0) == 16 && offsetof(block, e
     "ldrsb r10, [r1, #2]\n\t" \
     "ldrsb r11, [r1, #3]\n\t" \
     "ldr r12, [r0, #12]\n\t" \
-    "ldrd r2, r3, [r0, #24]\n\t" \
-    "vdup.32 q5, r2\n\t" \
-    "vmov.i32 q6, #31\n\t" \
-    "vneg.s32 q6, q6\n\t" \
+    "ldr r3, [r0, #28]\n\t" \
     "dlstp.32 lr, r3\n\t" \
     "ldr r1, [r0]\n\t" \
     "ldrd r2, r3, [r0, #4]\n" \
     "1:\n\t" \
-    "vldrw.32 q0, [r1], #16\n\t" \
-    "vmovlb.s8 q1, q0\n\t" \
-    "vmovlt.s8 q0, q0\n\t" \
-    "vmovlb.s16 q2, q1\n\t"         /* the first weight of each channel */ \
-    "vmul.i32 q3, q2, r4\n\t" \
-    "vmul.i32 q4, q2, r8\n\t" \
-    "vmovlt.s16 q2, q1\n\t"         /* the third */ \
+    "vldrb.s32 q0, [r1], #4\n\t" \
+    "vmul.i32 q3, q0, r4\n\t" \
+    "vldrb.s32 q1, [r1], #4\n\t" \
+    "vmul.i32 q4, q0, r8\n\t" \
+    "vldrb.s32 q2, [r1], #4\n\t" \
+    "vmla.s32 q3, q1, r5\n\t" \
+    "vmla.s32 q4, q1, r9\n\t" \
+    "vldrb.s32 q1, [r1], #4\n\t" \
     "vmla.s32 q3, q2, r6\n\t" \
     "vmla.s32 q4, q2, r10\n\t" \
-    "vmovlb.s16 q2, q0\n\t"         /* the second */ \
-    "vmla.s32 q3, q2, r5\n\t" \
-    "vmla.s32 q4, q2, r9\n\t" \
-    "vmovlt.s16 q2, q0\n\t"         /* the fourth */ \
-    "vmla.s32 q3, q2, r7\n\t" \
-    "vmla.s32 q4, q2, r11\n\t" \
     "vldrb.s32 q0, [r3], #4\n\t" \
-    "vadd.i32 q0, q0, q5\n\t" \
+    "vmla.s32 q3, q1, r7\n\t" \
+    "vmla.s32 q4, q1, r11\n\t" \
     LEFT \
-    "vmax.s32 q0, q0, q6\n\t" \
     "vldrw.32 q1, [r2], #16\n\t" \
     "vqrdmulh.s32 q3, q3, q1\n\t" \
     "vqrdmulh.s32 q4, q4, q1\n\t" \
-    "vand q1, q3, q0\n\t"           /* ties as in kt_requantize_lanes */ \
-    "vand q2, q4, q0\n\t" \
-    "vshr.s32 q1, q1, #31\n\t" \
-    "vshr.s32 q2, q2, #31\n\t" \
+    TIES                            /* as in kt_requantize_lanes */ \
     "vqadd.s32 q3, q3, q1\n\t" \
     "vqadd.s32 q4, q4, q2\n\t" \
     "vrshl.s32 q3, q3, q0\n\t" \
     "vrshl.s32 q4, q4, q0\n\t" \
-    LIMITED \
     "vldrw.32 q1, [r12]\n\t" \
     "vldrw.32 q2, [r12, #256]\n\t" \
     "vadd.i32 q1, q1, q3\n\t" \
@@ -109,19 +111,19 @@ typedef char block_has_its_places[offsetof(block, u0) == 16 && offsetof(block, e
     "vstrw.32 q2, [r12, #256]\n\t" \
     "vstrw.32 q1, [r12], #16\n\t" \
     "letp lr, 1b\n\t" \
-    "vpop {d8-d13}\n\t" \
+    "vpop {d8-d9}\n\t" \
     "pop {r4-r11, pc}\n"
 
 __attribute__((naked, noinline)) static void add_rank_four_right(const block *at)
 {
     (void)at;
-    __asm__(ADD_RANK_FOUR(NOTHING, NOTHING));
+    __asm__(ADD_RANK_FOUR(NOTHING, RIGHT_ONLY));
 }
 
 __attribute__((naked, noinline)) static void add_rank_four(const block *at)
 {
     (void)at;
-    __asm__(ADD_RANK_FOUR(SHIFT_LEFT, LIMIT));
+    __asm__(ADD_RANK_FOUR(SHIFT_LEFT, SHIFTED));
 }
 
 /* The same for any rank and shift. */
@@ -146,6 +148,21 @@ static void add_any(const kt_conv2d_params *params, const block *at)
     }
 }
 
+/* Channels [first, first + count) of rank 4, as the loop reads them, from the quad `to` of the tables on. */
+static void lay_out(const kt_conv2d_params *params, const lora *trained, int32_t first, int32_t count, int32_t to)
+{
+    const uint32x4_t offsets = vidupq_n_u32(0, 4);
+    int32_t c, j;
+    for (c = first; c < first + count; c += 4, to++) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(first + count - c));
+        const int32x4_t shift = vaddq_n_s32(vldrbq_z_s32(params->addend_shift + c, lanes), trained->exponent);
+        for (j = 0; j < 4; j++) {
+            vstrbq_s32(trained->tables->weights[to] + 4 * j, vldrbq_gather_offset_z_s32(trained->b + 4 * c + j, offsets, lanes));
+        }
+        vstrbq_s32(trained->tables->shift[to], vmaxq_s32(shift, vdupq_n_s32(-31)));
+    }
+}
+
 /* To the sums of one position alone the addends of its neighbour do no harm: nobody reads them. */
 static void add_products(const kt_conv2d_layer *layer, const kt_conv2d_positions *positions, int32_t first, int32_t count,
                          int32_t (*sums)[KT_CHUNK])
@@ -153,40 +170,47 @@ static void add_products(const kt_conv2d_layer *layer, const kt_conv2d_positions
     const kt_conv2d_params *const params = layer->params;
     const lora *const trained = layer->trained;
     const int32_t rank = params->rank;
-    const block at = {
+    const int all = params->window.output[KT_CHANNELS] <= LAID_OUT;
+    block at = {
         trained->b + first * rank, params->addend_multiplier + first, params->addend_shift + first, sums[0],
         trained->u + positions->number[0] * rank, trained->u + positions->number[positions->count - 1] * rank, trained->exponent, count,
     };
-    if (rank != 4) {
+    if (trained->tables == NULL) {
         add_any(params, &at);
-    } else if (trained->right) {
+        return;
+    }
+    if (!all) {
+        lay_out(params, trained, first, count, 0);
+    }
+    at.b = trained->tables->weights[all ? first / 4 : 0];
+    at.shift = trained->tables->shift[all ? first / 4 : 0];
+    if (trained->most < 0) {
         add_rank_four_right(&at);
     } else {
         add_rank_four(&at);
     }
 }
 
-static int all_right(const kt_conv2d_params *params, int32_t exponent)
+/* The largest shift of an addend to the left. */
+static int32_t most_left(const kt_conv2d_params *params, int32_t exponent)
 {
-    int32_t c;
+    int32_t c, most = INT32_MIN;
     for (c = 0; c < params->window.output[KT_CHANNELS]; c++) {
-        if (params->addend_shift[c] + exponent > 0) {
-            return 0;
-        }
+        most = kt_maximum(most, params->addend_shift[c] + exponent);
     }
-    return 1;
+    return most;
 }
 
 void kt_conv2d_lora_s8(const kt_conv2d_params *params, const int8_t *x, const int32_t *bias, const int8_t *u,
                        const int8_t *b, const int8_t *u_range, const int8_t *b_exponent, int8_t *y)
 {
-    lora trained;
-    kt_conv2d_layer layer;
-    trained.u = u;
-    trained.b = b;
-    trained.exponent = *u_range + *b_exponent;
-    trained.right = all_right(params, trained.exponent);
-    layer = kt_conv2d_layer_of(params, bias, &trained);
+    const int32_t exponent = *u_range + *b_exponent, most = most_left(params, exponent);
+    laid_out tables;
+    lora trained = {u, b, exponent, most, params->rank == 4 && most <= MOST_LEFT ? &tables : NULL};
+    kt_conv2d_layer layer = kt_conv2d_layer_of(params, bias, &trained);
+    if (trained.tables != NULL && params->window.output[KT_CHANNELS] <= LAID_OUT) {
+        lay_out(params, &trained, 0, params->window.output[KT_CHANNELS], 0);
+    }
     if (layer.size > KT_SMALL || !kt_conv2d_by_lanes(layer, x, y, add_products)) {
         kt_conv2d_lora_walk(params, x, bias, u, b, u_range, b_exponent, y);
     }

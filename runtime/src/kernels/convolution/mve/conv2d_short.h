@@ -8,9 +8,7 @@
 #include "conv2d_lanes.h"
 
 enum {
-    KT_LANES = 16,
     KT_SHORT_VALUES = 3 * KT_LANES,            /* of a window */
-    KT_SHORT_PANEL = KT_SHORT_VALUES + KT_LANES,    /* rows are copied in whole vectors */
     KT_MOST_AT_ONCE = 8
 };
 
@@ -175,30 +173,6 @@ static inline void kt_short_compute(const kt_conv2d_layer *layer, kt_short_posit
     }
 }
 
-/* The values under the window at column ox; rows of up to 16 values inside the image are whole vectors, of which the next one keeps the rest. */
-static inline void kt_fill_short(const kt_conv2d_params *params, const kt_panel_row *row, int32_t ox, const int8_t *x, int32_t size,
-                                 int8_t *panel)
-{
-    const int32_t start = ox * params->window.stride[KT_X] - params->window.pad[KT_X];
-    if (start >= 0 && start <= row->last && row->length <= KT_LANES) {
-        const int8_t *from = row->from + start * params->window.input[KT_CHANNELS];
-        __asm__ volatile("vctp.8 %[length]\n\t"
-                "dls lr, %[rows]\n"
-                "1:\n\t"
-                "vpst\n\t"
-                "vldrbt.8 q0, [%[from]]\n\t"
-                "add %[from], %[from], %[step]\n\t"
-                "vstrb.8 q0, [%[panel]]\n\t"
-                "add %[panel], %[panel], %[length]\n\t"
-                "le lr, 1b\n"
-                : [from] "+r"(from), [panel] "+r"(panel)
-                : [rows] "r"(row->taps.count), [length] "r"(row->length), [step] "r"(row->step)
-                : "lr", "q0", "memory");
-    } else {
-        kt_fill_panel(&params->window, -params->input_offset, row, ox, x, size, panel);
-    }
-}
-
 /* copied: windows are copied to panels. */
 static inline void kt_conv2d_walk_short(const kt_conv2d_layer *layer, const int8_t *x, int8_t *y, int copied)
 {
@@ -208,7 +182,7 @@ static inline void kt_conv2d_walk_short(const kt_conv2d_layer *layer, const int8
     const int32_t height = window->output[KT_Y];
     const int32_t width = window->output[KT_X];
     const int32_t direction = kt_direction(x, y);
-    int8_t panel[KT_MOST_AT_ONCE * KT_SHORT_PANEL];
+    int8_t panel[KT_MOST_AT_ONCE * KT_SHORT_VALUES];
     kt_short_positions at;
     int32_t oy, ox, count = 0;
     for (oy = kt_first(direction, height); kt_within(oy, height); oy += direction) {
@@ -216,8 +190,8 @@ static inline void kt_conv2d_walk_short(const kt_conv2d_layer *layer, const int8
         for (ox = kt_first(direction, width); kt_within(ox, width); ox += direction) {
             at.y[count] = y + (oy * width + ox) * channels;
             if (copied) {
-                at.x[count] = panel + count * KT_SHORT_PANEL;
-                kt_fill_short(params, &row, ox, x, layer->size, panel + count * KT_SHORT_PANEL);
+                at.x[count] = panel + count * KT_SHORT_VALUES;
+                kt_fill_panel(window, -params->input_offset, &row, ox, x, layer->size, panel + count * KT_SHORT_VALUES);
             } else {
                 at.x[count] = row.from + ox * window->stride[KT_X] * window->input[KT_CHANNELS];
             }

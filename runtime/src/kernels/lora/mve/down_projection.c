@@ -1,6 +1,6 @@
 /* kt_down_projection_s8 on cores with Helium: values are multiplied as they are stored, with their zero point, and each sum starts from
- * input_offset times the sum of the kernel's weights. Windows that are no one piece of the image are copied to a panel, with the zero point in
- * the border. Larger windows and more kernels than there is room for take the portable loop. */
+ * input_offset times the sum of the kernel's weights. Windows that are no one piece of the image are copied, as many as a panel
+ * holds, with the zero point in the border. Larger windows and more kernels than there is room for take the portable loop. */
 #include "kt/architecture.h"
 #include "kt/kernels/lora.h"
 
@@ -124,8 +124,9 @@ static void project(projection *p, const int8_t *x, int32_t count)
 static void project_all(projection *p, const kt_down_projection_params *params, const int8_t *x)
 {
     const kt_window *const window = &params->window;
+    const int32_t most = KT_PANEL_VALUES / p->size;
     int8_t panel[KT_PANEL_VALUES];
-    int32_t oy, ox;
+    int32_t oy, ox, count = 0;
     if (kt_is_pixel(window)) {
         project(p, x, window->output[KT_Y] * window->output[KT_X]);
         return;
@@ -133,9 +134,15 @@ static void project_all(projection *p, const kt_down_projection_params *params, 
     for (oy = 0; oy < window->output[KT_Y]; oy++) {
         const kt_panel_row row = kt_panel_row_at(window, x, oy);
         for (ox = 0; ox < window->output[KT_X]; ox++) {
-            kt_fill_panel(window, -params->input_offset, &row, ox, x, p->size, panel);
-            project(p, panel, 1);
+            kt_fill_panel(window, -params->input_offset, &row, ox, x, p->size, panel + count * p->size);
+            if (++count == most) {
+                project(p, panel, count);
+                count = 0;
+            }
         }
+    }
+    if (count > 0) {
+        project(p, panel, count);
     }
 }
 
