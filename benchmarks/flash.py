@@ -4,11 +4,12 @@
 
 Bytes of the linked model: constants, code, and both. Gradients to inputs need the weights transposed: "transposed" builds store a second copy of
 them in flash, "shared" builds read the one copy of inference. Both give the same results, bit for bit. By default ("auto") gradients have
-transposed weights as far as the `flash` budget allows. Instructions of one training step with its update are counted exactly under QEMU, cycles
-are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In brackets: how much less flash, and how many times the instructions,
-than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4.
-Without a budget the copies stay, since sharing takes up to 1.3 times the instructions of a step on cores with the DSP extension, and up to twice
-with Helium.
+transposed weights as far as the `flash` budget allows, but where sharing takes no longer. Instructions of one training step with its update are
+counted exactly under QEMU, cycles are those of the counter's model of a Cortex-M4 ([speed.md](speed.md)). In brackets: how much less
+flash, and how many times the instructions, than with transposed weights. The target is 70,000 bytes for DS-CNN with trained biases on a Cortex-M4.
+Without a budget most copies stay, since sharing takes up to 1.3 times the instructions of a step on cores with the DSP extension, and up to twice
+with Helium. Gradients of dense layers of one position share where that takes no longer, and those for whose fast form the arena has no room:
+of the autoencoder all on a Cortex-M4, and one on a Cortex-M7.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from .lowering import (
     order_inference,
     order_training,
     shared_for_flash,
+    shared_for_memory,
     with_long_kernels_cut,
     with_shared_weights,
 )  # fmt: skip
@@ -115,6 +116,10 @@ def compile_graph(graph: Graph, options: Options, version: str, dump: Dump | Non
         compilation: Compilation | None = None
         try:
             slices = _lowered(base, whole, [parts[0], *(with_shared_weights(part, options, shared) for part in parts[1:])], options)
+            more = frozenset[str]().union(*(shared_for_memory(part, options) for part in slices[1:]))
+            if not more <= shared:
+                shared |= more
+                continue
             slices = _cut(base, whole, slices, options)
             compilation = _emitted(base, whole, reduced, options, slices, version, replay, new_classes, identity, limits)
             check_flash(measure(compilation) if measure else 0, options)

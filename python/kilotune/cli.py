@@ -156,7 +156,7 @@ def _tensor(t: Any) -> dict[str, Any]:
 )  # fmt: skip
 @click.option(
     "--backward-weights", type=click.Choice(BACKWARD_WEIGHTS), default="auto", show_default=True,
-    help="What gradients to inputs read: a transposed copy, the weights of inference, which takes longer, or the copy where --flash has room.",
+    help="What gradients to inputs read: a transposed copy, the weights of inference, or whatever is faster and fits --flash.",
 )  # fmt: skip
 @click.option(
     "--constant-channels", type=click.Choice(CONSTANT_CHANNELS), default="all", show_default=True,

@@ -153,3 +153,11 @@ def test_the_option_on_the_command_line_and_wrong_values(data_dir: Path, tmp_pat
     with pytest.raises(kt.CompileError, match="unknown backward_weights") as caught:
         kt.build(kt.load(path), tmp_path / "c", method=kt.BiasOnly(), backward_weights="share")
     assert caught.value.where == "backward_weights='share'" and "did you mean 'shared'" in caught.value.hint
+
+
+@pytest.mark.parametrize(("core", "count"), [("cortex-m4", 9), ("cortex-m7", 1)])
+def test_sharing_where_it_takes_no_longer(core: str, count: int, data_dir: Path, tmp_path: Path) -> None:
+    """Without a budget: all layers of one position where loads take a word, elsewhere the one for whose faster form memory has no room."""
+    found = build("one position", data_dir, tmp_path / core, target=core, measure=False)
+    assert found.report["kernels"]["backward_weights"]["shared"]["gradients"] == count
+    assert gradients(found)["dense_9.dx"]["kernel"].startswith(SHARED)

@@ -63,3 +63,13 @@ def test_less_code(arm_gcc: str, tmp_path: Path) -> None:
 def test_size_and_speed_are_one_too_many(tmp_path: Path) -> None:
     with pytest.raises(kt.CompileError, match=r"size=True: is asked for beside speed=True(?s:.*)leave one of them out"):
         kt.build(odd_sizes(tmp_path), tmp_path / "b", size=True, speed=True)
+
+
+def test_sums_of_many_values_take_64_bits(tmp_path: Path) -> None:
+    m = Maker("long", (1, 1, 1, 33000), 3)
+    path = tmp_path / "long.tflite"
+    path.write_bytes(WRITERS[".tflite"](m.finish(m.dense("input", "head", 3))))
+    builds = [kt.build(kt.load(path), tmp_path / str(n), method=kt.LoRA(rank=2, layers="all"), size=n, measure=False) for n in (False, True)]
+    defined = ["KT_LONG_SUMS" in (b.directory / "runtime" / "include" / "kt" / "target.h").read_text() for b in builds]
+    assert defined == [False, True]
+    assert trained(builds[0], "host") == trained(builds[1], "host")

@@ -28,6 +28,7 @@ from .features import CFeatures, c_features
 from .model_ends import CEnd, ends, whole
 from .new_classes import CNewClasses, c_new_classes
 from .replay import CReplay, c_replay, front_of
+from .short_loops import SHORT_BLOCKS, has_long_sums, has_rank_four
 from .sliced_step import CSliced
 from .sliced_step import describe as sliced_step
 from .state_layout import StateLayout, is_scalar, state_layout
@@ -149,6 +150,8 @@ class ModelContext:
     """Bytes of it between what is kept from call to call and the values of an adapter."""
     blocks: list[CBlock] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    long_sums: bool = False
+    """Of a build for size: `has_long_sums`."""
     headers: list[Code] = field(default_factory=list)
     """Of the kernels that are called."""
     packages: list[tuple[KernelPackage, str]] = field(default_factory=list)
@@ -229,7 +232,9 @@ class ModelContext:
 
     @property
     def rank_four(self) -> bool:
-        """Whether packed layers have LoRA, all of rank 4, and gradients no trained path of more rows."""
+        """Whether packed layers have LoRA, all of rank 4, and gradients no trained path of more rows; in a build for size whether all LoRA has."""
+        if self.size:
+            return has_rank_four(self.structs)
         ranks = {f.text for s in self.structs if s.type == "kt_packed_lora_params" for f in s.fields if f.name == "rank"}
         rows = {f.text for s in self.structs if s.type == "kt_packed_path_input_gradient_params" for f in s.fields if f.name == "path_channels"}
         return self.packed and ranks == {"4"} and rows <= {"4"}
@@ -342,7 +347,8 @@ def build_context(
         _add_training(graph, train, context, constants, slow, replay, shard)
         _add_new_classes(new_classes, train, context, constants, slow)
     context.arrays, context.structs = constants.arrays, constants.structs
-    context.sources = sorted(constants.sources)
+    context.sources = sorted(constants.sources | ({SHORT_BLOCKS} if size else set()))
+    context.long_sums = size and has_long_sums(infer.graph)
     context.headers = [Code(header) for header in sorted(constants.headers)]
     context.packages = sorted(constants.packages, key=lambda p: (p[0].name, p[1]))
     return context

@@ -8,14 +8,17 @@ from ..errors import BudgetError, FlashBudgetError
 from ..ir.graph import Graph
 from ..ops.backward.input_gradient import LinearInputGradient
 from ..options import Options
+from ..passes.kernels import shared_on_stack
 from ..plan.slice import Slice
-from .kernels import share_weights
+from .kernels import share_at_no_cost, share_weights
 
 
 def with_shared_weights(part: Graph, options: Options, chosen: frozenset[str] = frozenset()) -> Graph:
     """The training slice with those gradients marked. chosen: their names where the budget decides (backward_weights="auto")."""
+    if options.backward_weights == "auto":
+        return replace(part, shared=chosen | share_at_no_cost(part, options.kernels))
     every = frozenset(n.name for n in part.nodes if isinstance(n.op, LinearInputGradient))
-    return replace(part, shared={"auto": chosen, "transposed": frozenset[str](), "shared": every}[options.backward_weights])
+    return replace(part, shared={"transposed": frozenset[str](), "shared": every}[options.backward_weights])
 
 
 def shared_for_flash(train: Slice | None, error: BudgetError, options: Options) -> frozenset[str]:
@@ -23,6 +26,14 @@ def shared_for_flash(train: Slice | None, error: BudgetError, options: Options) 
     if train is None or not isinstance(error, FlashBudgetError) or options.backward_weights != "auto":
         return frozenset()
     return share_weights(train, error.excess)
+
+
+def shared_for_memory(train: Slice, options: Options) -> frozenset[str]:
+    """The gradients that memory leaves a portable kernel although they could share their weights, where nothing else is asked for."""
+    if options.backward_weights != "auto":
+        return frozenset()
+    portable = (n for n, k in zip(train.graph.nodes, train.kernels.nodes, strict=True) if k.op is n.op and n.name not in train.graph.shared)
+    return frozenset(n.name for n in portable if shared_on_stack(train.graph, n, train.target, {}) is not None)
 
 
 def check_flash(used: int, options: Options) -> None:

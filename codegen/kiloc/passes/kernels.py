@@ -84,7 +84,7 @@ def _choose(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
             saving = 0
     saving = min(saving, forms(node, target) - 1)
     if saving >= len(packers):
-        return Choice(node, (), MEMORY)
+        return (shared_on_stack(graph, node, target, savings) if node.name in graph.shared else None) or Choice(node, (), MEMORY)
     if node.name in graph.shared and MERGED not in node.inputs:
         return _shared(graph, node, target, savings, saving)
     try:
@@ -108,6 +108,19 @@ def _shared(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | 
     except NotProved as reason:
         return replace(choose(usual, node, target, savings), slow=f"{TWICE}: {reason}")
     return Choice(chosen, tuple(values), slow)
+
+
+def shared_on_stack(graph: Graph, node: Node, target: str, savings: Mapping[str, int] | None) -> Choice | None:
+    """A gradient that reads what its layer reads in place of the portable kernel: both take no memory but the stack, and this less time. None
+    where there is none."""
+    if not isinstance(node.op, LinearInputGradient) or MERGED in node.inputs or kernels_of(target) != "dsp":
+        return None
+    try:
+        forward = _packed_layer(graph, node.inputs["weights"], target, savings)
+        chosen, values, _ = shared_input_gradient(node, node_types(graph, node), graph.values, forward, on_stack=True)
+    except NotProved:
+        return None
+    return Choice(chosen, tuple(values), MEMORY)
 
 
 def _packed_layer(graph: Graph, weights: str, target: str, savings: Mapping[str, int] | None) -> tuple[Node, Value] | None:

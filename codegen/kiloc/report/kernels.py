@@ -6,6 +6,7 @@ from typing import Any
 
 from ..ir.graph import Node
 from ..ops.fast.packed import PackedLinear
+from ..ops.fast.shared_input_gradient import SharedInputGradient
 from ..passes.kernels import LAVISH, choose, second_copy, spend_flash
 from ..pipeline import Compilation
 from ..plan.slice import Slice, kernel_call, scratch_bytes
@@ -36,10 +37,11 @@ def unreached(part: Slice) -> dict[str, frozenset[str]]:
 
 def _backward_weights(part: Slice) -> dict[str, dict[str, int]]:
     found = {way: {"gradients": 0, "flash": 0} for way in ("twice", "shared")}
-    for node in part.graph.nodes:
-        copy = second_copy(part.graph, node, part.target, part.saving)
+    for node, kernel in zip(part.graph.nodes, part.kernels.nodes, strict=True):
+        shares = isinstance(kernel.op, SharedInputGradient)
+        copy = second_copy(part.graph, node, part.target, {} if shares else part.saving)
         if copy:
-            way = found["shared" if node.name in part.graph.shared else "twice"]
+            way = found["shared" if shares or node.name in part.graph.shared else "twice"]
             way["gradients"] += 1
             way["flash"] += copy
     return found

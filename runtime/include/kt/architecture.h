@@ -82,6 +82,14 @@
 #endif
 #endif
 
+/* 1 in a build for size on such a core: products with 1 and with powers of two are then made without the library, and differences by its sum. */
+#if defined(__GNUC__) && defined(KT_SMALL) && !defined(KT_PORTABLE) && \
+    ((defined(__ARM_ARCH_PROFILE) && defined(__SOFTFP__)) || (defined(__riscv) && !defined(__riscv_flen)))
+#define KT_SMALL_FLOAT 1
+#else
+#define KT_SMALL_FLOAT 0
+#endif
+
 /* 1 where one instruction that loads two words takes no longer than one that loads one: the Cortex-M7, whose bus has 64 bits. On others the
  * two loads of one word each are as fast or faster. The compiler defines the same for Cortex-M4 and M7, so the build says it (kt/target.h). */
 #ifdef KT_TARGET_CORTEX_M7

@@ -12,8 +12,8 @@
 #ifndef KT_NUMERICS_H
 #define KT_NUMERICS_H
 
+#include "kt/architecture.h"
 #include "kt/strict_float.h"
-#include "kt/target.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -98,29 +98,42 @@ static inline int32_t kt_divide_by_power(int32_t x, int32_t n)
     return (x >> n) + ((x & mask) > threshold ? 1 : 0);
 }
 
+/* kt_requantize for a multiplier that is not negative and a right shift n in [1, 31]: no step can overflow or saturate. */
+static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n)
+{
+#if KT_SMALL_DSP
+    int32_t low, high;
+    __asm__("smull %0, %1, %2, %3\n\tadds %0, %0, #0x40000000\n\tadc %1, %1, #0\n\tlsl %1, %1, #1\n\torr %1, %1, %0, lsr #31"
+            : "=&r"(low), "=&r"(high)
+            : "r"(x), "r"(multiplier)
+            : "cc");
+#else
+    const int32_t high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
+#endif
+    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
+}
+
 /* x * multiplier * 2^(shift - 31), rounded twice as TensorFlow Lite Micro does: once to 2^31, once by the right shift.
  * Any shift: a left shift saturates at int32, shifts beyond 31 count as 31. */
-static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n);
+#ifdef KT_SMALL
+int32_t kt_requantize_any(int32_t x, int32_t multiplier, int32_t shift); /* one function for all kernels of a build for size */
 
 static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift)
 {
-#ifdef KT_SMALL
     if (multiplier >= 0 && (uint32_t)(-shift - 1) < 31) {
         return kt_requantize_right(x, multiplier, -shift);
     }
-#endif
+    return kt_requantize_any(x, multiplier, shift);
+}
+#else
+static inline int32_t kt_requantize(int32_t x, int32_t multiplier, int32_t shift)
+{
     if (shift > 0) {
         return kt_high_multiply(kt_shift_left_saturated(x, kt_minimum(shift, 31)), multiplier);
     }
     return kt_divide_by_power(kt_high_multiply(x, multiplier), kt_minimum(-shift, 31));
 }
-
-/* kt_requantize for a multiplier that is not negative and a right shift n in [1, 31]: no step can overflow or saturate. */
-static inline int32_t kt_requantize_right(int32_t x, int32_t multiplier, int32_t n)
-{
-    const int32_t high = (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << 30)) >> 31);
-    return (((high + (high >> 31)) >> (n - 1)) + 1) >> 1;
-}
+#endif
 
 /* The same product rounded once, ties away from zero: LiteRT's FULLY_CONNECTED. shift in [-31, 29]. */
 static inline int32_t kt_requantize_once(int32_t x, int32_t multiplier, int32_t shift)
@@ -207,6 +220,24 @@ static inline float kt_float_of_bits(uint32_t bits)
     return x;
 }
 
+/* Whether x is 1. */
+static inline int kt_is_one(float x)
+{
+    return kt_float_bits(x) == kt_float_bits(1.0f);
+}
+
+/* a - b. A build for size has one function of the library for sums and differences. */
+static inline float kt_minus(float a, float b)
+{
+#if KT_SMALL_FLOAT
+    uint32_t bits = kt_float_bits(b) ^ UINT32_C(0x80000000);
+    __asm__("" : "+r"(bits)); /* or the compiler makes a difference of it again */
+    return a + kt_float_of_bits(bits);
+#else
+    return a - b;
+#endif
+}
+
 /* |x|: the sign bit cleared. */
 static inline float kt_absolute(float x)
 {
@@ -223,6 +254,22 @@ static inline float kt_larger_magnitude(float a, float b)
 static inline float kt_power_of_two(int32_t exponent)
 {
     return kt_float_of_bits((uint32_t)(exponent + 127) << 23);
+}
+
+/* x * power, a power of two. A build for size adds exponents where x and the result are usual numbers. */
+static inline float kt_times_power(float x, float power)
+{
+#if KT_SMALL_FLOAT
+    const uint32_t bits = kt_float_bits(x), exponent = (kt_float_bits(power) >> 23) - 127;
+    const uint32_t field = (bits >> 23) & 255;
+    if (bits << 1 == 0) {
+        return x;
+    }
+    if (field - 1 < 254 && field + exponent - 1 < 254) {
+        return kt_float_of_bits(bits + (exponent << 23));
+    }
+#endif
+    return x * power;
 }
 
 /* The smallest e >= lowest with largest * 2^-e <= limit; largest >= 0 (0 gives lowest), limit > 0.
@@ -271,9 +318,9 @@ static inline float kt_exp(float x)
     turns = turns + 0.5f;
     n = kt_floor(turns);
     part = (float)n * KT_LN2_HIGH;
-    r = x - part;
+    r = kt_minus(x, part);
     part = (float)n * KT_LN2_LOW;
-    r = r - part;
+    r = kt_minus(r, part);
     for (i = 0; i < 7; i++) {
         p = p * r;
         p = p + coefficient[i];
@@ -296,7 +343,7 @@ static inline float kt_log(float x)
         exponent = exponent + 1;
     }
     e = (float)exponent;
-    s = m - 1.0f;
+    s = kt_minus(m, 1.0f);
     part = m + 1.0f;
     s = s / part;
     z = s * s;

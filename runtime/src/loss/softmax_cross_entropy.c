@@ -22,7 +22,7 @@ typedef struct {
 
 static float centred(const row *r, int32_t i)
 {
-    return kt_loss_dequantize(r->y[i], r->params->zero_point, r->params->scale) - r->top;
+    return kt_minus(kt_loss_dequantize(r->y[i], r->params->zero_point, r->params->scale), r->top);
 }
 
 static float gradient(const row *r, int32_t i)
@@ -30,22 +30,22 @@ static float gradient(const row *r, int32_t i)
     float g;
     if (i == r->label) {
         const float rest = r->others / r->total;
-        const float spread = r->params->smoothing - r->share;
-        g = spread - rest;
+        const float spread = kt_minus(r->params->smoothing, r->share);
+        g = kt_minus(spread, rest);
     } else {
         const float p = kt_exp(centred(r, i)) / r->total;
-        g = p - r->share;
+        g = kt_minus(p, r->share);
     }
     return r->weight * g;
 }
 
 static float loss_of(const row *r)
 {
-    const float sure = 1.0f - r->params->smoothing;
+    const float sure = kt_minus(1.0f, r->params->smoothing);
     const float chosen = sure * centred(r, r->label);
     const float spread = r->share * r->sum;
     const float aim = chosen + spread;
-    const float difference = kt_log(r->total) - aim;
+    const float difference = kt_minus(kt_log(r->total), aim);
     return r->weight * difference;
 }
 

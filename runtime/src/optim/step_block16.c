@@ -32,7 +32,7 @@ static int in_integers(const kt_step_block16_params *params, int8_t *value, int8
 void kt_step_block16(const kt_step_block16_params *params, int8_t *value, int8_t *exponent, int16_t *master,
                      int8_t *master_exponent, float *accumulator, const float *learning_rate)
 {
-    const float kept = 1.0f - kt_decay_lost(params->decay, learning_rate);
+    const float kept = kt_minus(1.0f, kt_decay_lost(params->decay, learning_rate));
     const float unit = kt_power_of_two(*master_exponent);
     float largest = 0.0f;
     float factor;

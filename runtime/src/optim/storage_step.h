@@ -21,9 +21,9 @@ static inline int32_t kt_int32_moved(int32_t value, float step, float unit, floa
 /* code * unit * kept - step */
 static inline float kt_block_moved(int32_t code, float unit, float kept, float step)
 {
-    const float old = (float)code * unit;
-    const float left = old * kept;
-    return left - step;
+    const float old = kt_times_power((float)code, unit);
+    const float left = KT_SMALL_FLOAT && kt_is_one(kept) ? old : old * kept;
+    return kt_minus(left, step);
 }
 
 /* The smallest exponent, within what the formats hold, that brings magnitudes up to `largest` within `limit`. */
@@ -35,8 +35,15 @@ static inline int32_t kt_fitting_exponent(float largest, float limit)
 /* moved * factor in 16 bits, half up; NaN gives the lowest value. */
 static inline int32_t kt_master_of(float moved, float factor)
 {
-    const float scaled = moved * factor;
+    const float scaled = kt_times_power(moved, factor);
     const float shifted = scaled + 0.5f;
+#if KT_SMALL_FLOAT
+    const uint32_t magnitude = kt_float_bits(shifted) & UINT32_C(0x7FFFFFFF);
+    if (magnitude >= kt_float_bits((float)KT_MASTER_LIMIT)) {
+        return magnitude > UINT32_C(0x7F800000) || magnitude != kt_float_bits(shifted) ? -KT_MASTER_LIMIT : KT_MASTER_LIMIT;
+    }
+    return kt_floor(shifted);
+#endif
     if (!(shifted > -(float)KT_MASTER_LIMIT)) {
         return -KT_MASTER_LIMIT;
     }

@@ -5,7 +5,7 @@
 #include "kt/architecture.h"
 #include "kt/numerics.h"
 
-#if KT_DSP
+#if KT_DSP || KT_SMALL_DSP
 #include <arm_acle.h>
 #endif
 
@@ -197,7 +197,7 @@ KT_INLINE int32_t kt_add_high_low(int32_t sum, int32_t a, int32_t b)
 /* kt_add_saturated */
 KT_INLINE int32_t kt_add_words(int32_t a, int32_t b)
 {
-#if KT_DSP
+#if KT_DSP || KT_SMALL_DSP
     return __qadd(a, b);
 #else
     return kt_add_saturated(a, b);

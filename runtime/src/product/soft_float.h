@@ -99,7 +99,7 @@ KT_INLINE float kt_times(float x, const kt_float_factor *factor)
         return kt_float_of_bits(magnitude | ((bits & KT_HALF_WORD) ^ factor->sign));
     }
 #endif
-    return x * factor->value;
+    return KT_SMALL_FLOAT && kt_is_one(factor->value) ? x : x * factor->value;
 }
 
 /* accumulator + (float)sum * scale */
@@ -121,7 +121,7 @@ KT_INLINE float kt_add_scaled_sum(float accumulator, int32_t sum, const kt_float
     }
 #endif
     product = (float)sum * scale->value;
-    return accumulator + product;
+    return KT_SMALL_FLOAT && kt_float_bits(accumulator) == 0 && kt_float_bits(product) << 1 != 0 ? product : accumulator + product;
 }
 
 /* A sum of positive numbers. */

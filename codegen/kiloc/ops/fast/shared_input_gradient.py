@@ -69,19 +69,19 @@ class SharedInputGradient(StreamedInputGradient):
 def scratch_bytes(layer: LinearInputGradient) -> int:
     """Of the panel, and of the sums where a window has several taps."""
     channels, window = packing.padded(layer.y_image[2]), layer.window
-    if _is_single(layer):
+    if is_single(layer):
         return 2 * channels
     columns = -(-(window.kernel[1] - 1) * window.dilation[1] // window.stride[1]) + POSITIONS
     return 2 * columns * channels + (4 * POSITIONS * layer.x_image[2] if window.kernel != (1, 1) else 0)
 
 
-def _is_single(layer: LinearInputGradient) -> bool:
+def is_single(layer: LinearInputGradient) -> bool:
     """One position, as of a fully connected layer: then the product back through the stream takes no longer than the transposed one."""
     return layer.window.pointwise and layer.x_image[:2] == (1, 1)
 
 
 def _fits_stack(layer: LinearInputGradient) -> bool:
-    if _is_single(layer) and layer.x_image[2] <= MOST_SUMS:
+    if is_single(layer) and layer.x_image[2] <= MOST_SUMS:
         return True
     return scratch_bytes(layer) + (BLOCK_BYTES if layer.window.kernel == (1, 1) else 0) <= STACK_BYTES
 
@@ -116,4 +116,4 @@ def shared_input_gradient(
     step = stream.type.size // (packing.padded(layer.y_image[2]) // packing.QUAD)
     op = SharedInputGradient(layer, t.type("weights"), on_stack, step)
     inputs = {**{o: v for o, v in node.inputs.items() if o != "weights"}, "stream": stream.name}
-    return replace(node, op=op, inputs=inputs), [stream], "" if _is_single(layer) else SHARED
+    return replace(node, op=op, inputs=inputs), [stream], "" if is_single(layer) else SHARED

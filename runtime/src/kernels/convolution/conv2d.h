@@ -12,6 +12,7 @@
 #include "kt/kernels/convolution.h"
 #include <stddef.h>
 
+#include "../../product/short_blocks.h"
 #include "../patch.h"
 
 typedef int32_t kt_rounding(int32_t x, int32_t multiplier, int32_t shift);
@@ -41,6 +42,75 @@ static inline int32_t kt_conv2d_addend(const kt_conv2d_params *params, int32_t p
     return kt_clamp(scaled, -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
 }
 
+#if defined(KT_SMALL) && !defined(KT_LONG_SUMS)
+#if KT_SMALL_DSP
+/* sums[i] takes what LoRA of rank 4 adds to channel first + i. */
+static __attribute__((noinline, unused)) void kt_add_rank_four(const kt_conv2d_params *params, const kt_trainable *lora, int32_t position,
+                                                               int32_t first, int32_t count, int32_t *sums)
+{
+    const uint32_t u = kt_load_word(lora->u + 4 * position);
+    const uint32_t even = kt_even(u), odd = kt_odd(u);
+    const int8_t *b = lora->weights + 4 * first;
+    const int32_t *multiplier = params->addend_multiplier + first;
+    const int8_t *shift = params->addend_shift + first;
+    const int32_t exponent = lora->exponent;
+    int32_t *const end = sums + count;
+    do {
+        const uint32_t word = kt_load_word(b);
+        const int32_t factor = *multiplier++, down = -(*shift++ + exponent);
+        int32_t product = kt_add_products(odd, kt_odd(word), __smuad((int16x2_t)even, (int16x2_t)kt_even(word)));
+        if (factor < 0 || (uint32_t)(down + 12) >= 44) {
+            product = kt_clamp(kt_requantize_any(product, factor, -down), -KT_ADDEND_LIMIT, KT_ADDEND_LIMIT);
+        } else if (down > 0) { /* kt_requantize_right of 17 bits */
+            product = kt_add_high_product(2 * product, factor, 0);
+            product = (((product + (product >> 31)) >> (down - 1)) + 1) >> 1;
+        } else { /* shifted left it has 30 bits at most */
+            product = kt_add_high_product(product * (2 << -down), factor, 0);
+        }
+        *sums++ += product;
+        b += 4;
+    } while (sums != end);
+}
+#endif
+
+/* All channels of one position, a block at a time. product, trainable: NULL for a layer without trainable weights, product alone for LoRA of rank 4.
+ * Sums of a window of up to 2^15
+ * values stay within 2^30 - 1, as addends do: a sum and its addend do not leave int32. */
+static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_patch *patch, const int8_t *x,
+                                      const int32_t *bias, const kt_trainable *trainable, int32_t position, int8_t *y,
+                                      kt_rounding *rounding, kt_product *product)
+{
+    const kt_results results = kt_results_of(params->multiplier, params->shift, params->output_offset, params->clamp);
+    const int32_t channels = params->window.output[KT_CHANNELS];
+    const int32_t size = kt_kernel_size(&params->window);
+    const int32_t offset = params->input_offset;
+    kt_patch whole = *patch;
+    int8_t row[KT_GATHERED_VALUES];
+    int32_t sums[KT_SHORT_BLOCK];
+    int32_t first, i;
+    x = kt_gather_patch(&whole, x, size, offset, row);
+    for (first = 0; first < channels; first += KT_SHORT_BLOCK) {
+        const int32_t count = kt_minimum(channels - first, KT_SHORT_BLOCK);
+        kt_sum_patch(&whole, x, params->weights + first * size, size, offset, count, sums);
+        for (i = 0; product != NULL && i < count; i++) {
+            const int32_t sum = product(params, trainable, &whole, x, position, first + i);
+            sums[i] += kt_conv2d_addend(params, sum, first + i, trainable->exponent);
+        }
+#if KT_SMALL_DSP
+        if (product == NULL && trainable != NULL) {
+            kt_add_rank_four(params, trainable, position, first, count, sums);
+        }
+#endif
+        if (rounding == kt_requantize) {
+            kt_finish_block(&results, sums, bias, first, count, y);
+            continue;
+        }
+        for (i = 0; i < count; i++) {
+            y[first + i] = kt_conv2d_result(params, (int64_t)sums[i] + bias[first + i], first + i, rounding);
+        }
+    }
+}
+#else
 /* All channels of one position. product, trainable: NULL for a layer without trainable weights. */
 static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_patch *patch, const int8_t *x,
                                       const int32_t *bias, const kt_trainable *trainable, int32_t position, int8_t *y,
@@ -67,6 +137,7 @@ static inline void kt_conv2d_position(const kt_conv2d_params *params, const kt_p
         weights += done * size;
     }
 }
+#endif
 
 #if KT_VECTOR
 #include "vector/position.h"

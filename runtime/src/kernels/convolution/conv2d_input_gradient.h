@@ -15,6 +15,8 @@ static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *param
     const int32_t size = window->input[KT_CHANNELS];
     const int32_t channels = window->output[KT_CHANNELS];
     const int32_t step = kt_kernel_size(window);
+    const int16_t *const prescale = params->prescale;
+    const int32_t prescale_shift = params->prescale_shift;
     kt_meeting_walk walk = kt_meetings_of(y, x);
     kt_meeting meeting;
     memset(row, 0, (size_t)count * sizeof *row);
@@ -22,11 +24,10 @@ static inline void kt_conv2d_gather(const kt_conv2d_input_gradient_params *param
         const int8_t *gradient = g + meeting.position * channels;
         const int8_t *weights = params->weights + meeting.tap * size + first;
         int32_t c;
-        for (c = 0; c < channels; c++) {
+        for (c = 0; c < channels; c++, weights += step) {
             if (gradient[c] != 0) {
-                const int32_t m = kt_gained(params->prescale[c], gain, c);
-                const int32_t factor = kt_prescaled(gradient[c], m, params->prescale_shift);
-                kt_add_row(row, weights + c * step, factor, count);
+                const int32_t m = kt_gained(prescale[c], gain, c);
+                kt_add_row(row, weights, kt_prescaled(gradient[c], m, prescale_shift), count);
             }
         }
     }

@@ -6,6 +6,13 @@
 #include "conv2d.h"
 
 /* sum_j b[c, j] * u[p, j] */
+/* Whether a build for size has LoRA of rank 4 alone, and takes four channels of U at once. */
+#if KT_SMALL_DSP && defined(KT_RANK_FOUR) && !defined(KT_LONG_SUMS)
+#define KT_SHORT_RANK_FOUR 1
+#else
+#define KT_SHORT_RANK_FOUR 0
+#endif
+
 static inline int32_t kt_up_projection(const kt_conv2d_params *params, const kt_trainable *lora, const kt_patch *patch,
                                        const int8_t *x, int32_t position, int32_t channel)
 {
@@ -36,7 +43,7 @@ static inline void kt_conv2d_lora_walk(const kt_conv2d_params *params, const int
     lora.weights = b;
     lora.u = u;
     lora.exponent = *u_range + *b_exponent;
-    kt_conv2d_walk(params, x, bias, &lora, y, kt_requantize, kt_up_projection);
+    kt_conv2d_walk(params, x, bias, &lora, y, kt_requantize, KT_SHORT_RANK_FOUR ? NULL : kt_up_projection);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #define KT_CONV2D_PATH_GRADIENT_H
 
 #include "kt/kernels/convolution.h"
+#include "../../product/short_blocks.h"
 #include "conv2d_input_gradient.h"
 #include "path_gradient.h"
 
@@ -25,9 +26,9 @@ KT_INLINE uint32_t kt_walk_path_gradient(const kt_conv2d_input_gradient_params *
                 for (k = 0; k < count; k++) {
                     const uint32_t magnitude = kt_magnitude(sums[k]);
                     largest = magnitude > largest ? magnitude : largest;
-                    if (dx != NULL) {
-                        dx[at + first + k] = kt_saturate8(kt_shift_round(sums[k], shift));
-                    }
+                }
+                if (dx != NULL) {
+                    kt_round_block(sums, shift, count, dx + (at + first));
                 }
             }
         }

@@ -27,6 +27,7 @@ enum { KT_PATH_BLOCK = KT_DSP ? 64 : KT_GATHER_BLOCK };
 
 enum { KT_USUAL_CHANNELS = 4, KT_FEW_PRODUCTS = 512 }; /* sums of so many products of codes have 23 bits */
 
+#ifndef KT_SMALL
 /* row[k] += the sum over four c of g[c] * weights[c * step + k] */
 static inline void kt_add_four_rows(int32_t *row, const int8_t *weights, int32_t step, const int8_t *g, int32_t count)
 {
@@ -48,16 +49,19 @@ static inline void kt_add_four_rows(int32_t *row, const int8_t *weights, int32_t
         row[k] += first * weights[k] + second * w1[k] + third * w2[k] + fourth * w3[k];
     }
 }
+#endif
 
 /* row[k] += over c of gradient[c] * weights[row of c, tap, first + k]: what one window gives; g, weights: its gradient, and the weights from
  * its tap and `first` on; step: from row to row of the weights. */
 static inline void kt_add_path_codes(const kt_path *path, const int8_t *g, const int8_t *weights, int32_t step, int32_t count, int32_t *row)
 {
     int32_t c;
+#ifndef KT_SMALL
     if (path->rows == NULL && path->channels == KT_USUAL_CHANNELS) {
         kt_add_four_rows(row, weights, step, g, count);
         return;
     }
+#endif
     for (c = 0; c < path->channels; c++) {
         const int32_t index = path->rows == NULL ? c : path->rows[c];
         if (g[c] != 0 && index >= 0) {
@@ -76,11 +80,14 @@ static inline void kt_add_path_shares(const int32_t *row, int32_t products, int3
         kt_store_lanes(sums + k, kt_add_saturated_lanes(kt_load_lanes(sums + k), share));
     }
 #endif
+#ifdef KT_SMALL
+    products = KT_FEW_PRODUCTS + 1;
+#endif
     for (; k < count && products <= KT_FEW_PRODUCTS; k++) {
         sums[k] = kt_add_saturated(sums[k], kt_short_share(row[k], multiplier, down));
     }
     for (; k < count; k++) {
-        sums[k] = kt_add_saturated(sums[k], kt_requantize_right(row[k], multiplier, down));
+        sums[k] = kt_add_words(sums[k], kt_requantize_right(row[k], multiplier, down));
     }
 }
 

@@ -5,6 +5,7 @@
 #include "kt/kernels/depthwise.h"
 #include <stddef.h>
 
+#include "../../product/short_blocks.h"
 #include "../window.h"
 
 /* The taps of one position inside the input, and where they start: input value and tap number. */
@@ -36,36 +37,50 @@ static inline int32_t kt_depthwise_sum(const kt_window *window, const kt_depthwi
 }
 
 #if KT_SMALL_DSP
-/* The same sums of four neighbouring channels, of a layer whose channels have one result each. */
-static inline void kt_depthwise_four_sums(const kt_window *window, const kt_depthwise_patch *patch, const int8_t *x,
-                                          const int8_t *w, uint32_t offsets, int32_t sums[4])
+/* sums[i] += w[i] * (x[i] + offset) of `count` neighbouring channels, a multiple of 4; offsets: the same in both halves. */
+static __attribute__((noinline)) void kt_depthwise_add_tap(const int8_t *x, const int8_t *w, uint32_t offsets, int32_t count, int32_t *sums)
+{
+    const int8_t *const end = x + count;
+    __asm__ volatile("1:\n\t"
+                     "ldr r3, [%[x]], #4\n\t"
+                     "ldr r4, [%[w]], #4\n\t"
+                     "sxtab16 r5, %[offsets], r3, ror #8\n\t"
+                     "sxtab16 r3, %[offsets], r3\n\t"
+                     "sxtb16 r6, r4, ror #8\n\t"
+                     "sxtb16 r4, r4\n\t"
+                     "ldm %[sums], {r8, r9, r10, r12}\n\t"
+                     "smlabb r8, r3, r4, r8\n\t"
+                     "smlabb r9, r5, r6, r9\n\t"
+                     "smlatt r10, r3, r4, r10\n\t"
+                     "smlatt r12, r5, r6, r12\n\t"
+                     "stm %[sums]!, {r8, r9, r10, r12}\n\t"
+                     "cmp %[x], %[end]\n\t"
+                     "bne 1b"
+                     : [x] "+r"(x), [w] "+r"(w), [sums] "+r"(sums)
+                     : [end] "r"(end), [offsets] "r"(offsets)
+                     : "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r12", "cc", "memory");
+}
+
+/* The same sums as kt_depthwise_sum of `count` neighbouring channels, a multiple of 4, of a layer whose channels have one result each. */
+static inline void kt_depthwise_sums(const kt_window *window, const kt_depthwise_patch *patch, const int8_t *x, const int8_t *w,
+                                     uint32_t offsets, int32_t count, int32_t *sums)
 {
     const int32_t channels = window->input[KT_CHANNELS];
     const int32_t step_x = window->dilation[KT_X] * channels;
     const int32_t row_x = window->dilation[KT_Y] * window->input[KT_X] * channels - patch->columns * step_x;
     const int32_t row_w = (window->kernel[KT_X] - patch->columns) * channels;
-    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
     int32_t ky, kx;
+    memset(sums, 0, (size_t)count * sizeof *sums);
     w += patch->tap * channels;
     for (ky = patch->rows; ky > 0; ky--) {
         for (kx = patch->columns; kx > 0; kx--) {
-            const uint32_t values = kt_load_word(x), weights = kt_load_word(w);
-            const uint32_t even = kt_add_even(offsets, values), odd = kt_add_odd(offsets, values);
-            const uint32_t even_weights = kt_even(weights), odd_weights = kt_odd(weights);
-            sum0 += (int16_t)even * (int16_t)even_weights;
-            sum1 += (int16_t)odd * (int16_t)odd_weights;
-            sum2 += (int16_t)(even >> 16) * (int16_t)(even_weights >> 16);
-            sum3 += (int16_t)(odd >> 16) * (int16_t)(odd_weights >> 16);
+            kt_depthwise_add_tap(x, w, offsets, count, sums);
             x += step_x;
             w += channels;
         }
         x += row_x;
         w += row_w;
     }
-    sums[0] = sum0;
-    sums[1] = sum1;
-    sums[2] = sum2;
-    sums[3] = sum3;
 }
 #endif
 
@@ -73,12 +88,45 @@ static inline void kt_depthwise_four_sums(const kt_window *window, const kt_dept
 typedef void kt_depthwise_at(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch, const int8_t *x,
                              const int32_t *bias, int8_t *y);
 
+#ifndef KT_SMALL
 static inline int8_t kt_depthwise_result(const kt_depthwise_conv2d_params *params, int32_t total, int32_t c)
 {
     const int32_t scaled = kt_requantize(total, params->multiplier[c], params->shift[c]);
     return kt_clamp_with_offset(scaled, params->output_offset, params->clamp[0], params->clamp[1]);
 }
+#endif
 
+#ifdef KT_SMALL
+static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
+                                         const int8_t *x, const int32_t *bias, int8_t *y)
+{
+    const kt_results results = kt_results_of(params->multiplier, params->shift, params->output_offset, params->clamp);
+    const kt_window *window = &params->window;
+    const int32_t channels = window->output[KT_CHANNELS];
+    int32_t sums[KT_SHORT_BLOCK];
+    int32_t first, i, copy = 0;
+    x += patch->x;
+    for (first = 0; first < channels; first += KT_SHORT_BLOCK) {
+        const int32_t count = kt_minimum(channels - first, KT_SHORT_BLOCK);
+        i = 0;
+#if KT_SMALL_DSP
+        if (params->depth_multiplier == 1 && count >= 4) {
+            i = count & ~3;
+            kt_depthwise_sums(window, patch, x, params->weights + first, (uint16_t)params->input_offset * UINT32_C(0x00010001), i, sums);
+            x += i;
+        }
+#endif
+        for (; i < count; i++) {
+            sums[i] = kt_depthwise_sum(window, patch, x, params->weights + (first + i), channels, params->input_offset);
+            if (++copy == params->depth_multiplier) {
+                copy = 0;
+                x++;
+            }
+        }
+        kt_finish_block(&results, sums, bias, first, count, y);
+    }
+}
+#else
 static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *params, const kt_depthwise_patch *patch,
                                          const int8_t *x, const int32_t *bias, int8_t *y)
 {
@@ -87,18 +135,6 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
     int32_t c = 0;
     int32_t channel = 0;
     int32_t copy;
-#if KT_SMALL_DSP
-    if (params->depth_multiplier == 1) {
-        for (; channel + 4 <= step; channel += 4) {
-            int32_t sums[4];
-            kt_depthwise_four_sums(window, patch, x + (patch->x + channel), params->weights + channel,
-                                   (uint16_t)params->input_offset * UINT32_C(0x00010001), sums);
-            for (copy = 0; copy < 4; copy++, c++) {
-                y[c] = kt_depthwise_result(params, kt_saturate32((int64_t)sums[copy] + bias[c]), c);
-            }
-        }
-    }
-#endif
     for (; channel < window->input[KT_CHANNELS]; channel++) {
         const int8_t *values = x + (patch->x + channel);
         for (copy = 0; copy < params->depth_multiplier; copy++, c++) {
@@ -107,6 +143,7 @@ static inline void kt_depthwise_position(const kt_depthwise_conv2d_params *param
         }
     }
 }
+#endif
 
 static inline void kt_depthwise_walk(const kt_depthwise_conv2d_params *params, const int8_t *x, const int32_t *bias,
                                      int8_t *y, kt_depthwise_at *at)

@@ -5,6 +5,7 @@
 #include "kt/kernels/lora.h"
 #include <stddef.h>
 
+#include "../../product/short_blocks.h"
 #include "../patch.h"
 
 /* The sums of up to four kernels (kt_patch_sums in patch.h). */
