@@ -2,12 +2,14 @@
 #   PYTHON=python3.12   the interpreter of a new .venv (3.11 or newer)
 #   JOBS=4              processes that pytest uses
 #   ARGS='-k conv'      more arguments for pytest
-#   MINUTES=5           how long `make fuzz` takes in all
+#   MINUTES=5           how long `make fuzz` and `make random-builds` take
+#   SEED=               the number of a random build, to repeat it
 
 PYTHON ?= python3
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 ARGS   ?=
 MINUTES ?= 10
+SEED   ?=
 
 BIN    := .venv/bin
 READY  := .venv/.ready
@@ -16,7 +18,7 @@ APT    := apt-get -o DPkg::Lock::Timeout=600
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs fuzz models mutants parity golden clean
+.PHONY: help setup system boards test check lint docs site demo personalise voice meter-digits examples sensor-drift patient-ecg predictive-maintenance bench-field-labels bench-field-maintenance continual-digits personal-voice language fleet bench-field-continual bench-features bench-accuracy bench-same-rate bench-rates bench-epochs bench-few-samples bench-search bench-speed bench-host bench-cliffs bench-step-time bench-kernel-costs bench-flash bench-size bench-compile-time bench-stack bench-memory bench-constant-channels bench-sequences bench-reversible bench-language bench-placement bench-loss bench-fleet bench-merge bench-interchange bench-sharding bench-fleet-learning bench-privacy bench-field-lifetime bench-field-meters bench-field-costs random-builds fuzz models mutants parity golden clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +35,9 @@ lint: setup  ## ruff, its formatting, and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+random-builds: setup boards  ## build, train and compare models, methods, cores and options drawn at random (MINUTES=10; SEED= repeats a fault)
+	$(BIN)/python -W ignore benchmarks/random_builds.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup  ## look for inputs that break the importers, and what devices read (MINUTES=10, half for each)
 	$(BIN)/python tests/fuzz/importers.py --minutes $$(( ($(MINUTES) + 1) / 2 )) --seed $$(date +%s) --keep build/fuzz $(ARGS)

@@ -134,10 +134,11 @@ def _compile(tool: Tool, unit: _Unit, texts: IncludedTexts) -> Path:
     """The object of one unit, from the cache if all that it consists of is known."""
     where, what = str(unit.source), f"{Path(tool.program).name} cannot compile this file"
     if unit.headers is None:
-        parts = texts.of(unit.source, unit.include) or [_run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)]
+        parts = texts.of(unit.source, unit.include, unit.flags)
+        parts = parts or [*unit.flags, _run([*unit.command(tool), "-E", "-P", str(unit.source)], where, what)]
     else:
-        parts = [unit.source.name, unit.headers, _read(unit.source)]
-    name = f"object-{_digest([_FORMAT, tool.version, *unit.flags, *parts])}.o"
+        parts = [*unit.flags, unit.source.name, unit.headers, _read(unit.source)]
+    name = f"object-{_digest([_FORMAT, tool.version, *parts])}.o"
 
     def make(scratch: Path) -> Path:
         _run([*unit.command(tool), "-c", str(unit.source), "-o", str(scratch / "unit.o")], where, what)
@@ -199,15 +200,16 @@ def _agent_units(manifest: Manifest, board: boards.Board, flags: tuple[str, ...]
         "SUMS_AT": manifest.shard.at if manifest.shard else 0,
         "SUMS_BYTES": manifest.state_bytes - manifest.shard.at if manifest.shard else 0,
     }
-    stored = {"ADAPTER_BYTES": manifest.adapter_bytes, "RESIDENT": manifest.resident, "SLOT_BYTES": manifest.adapter_slot_bytes}
-    stored["FLASH_PAGE"] = FLASH_PAGE if manifest.adapter_slots else 0
+    stored = {"ADAPTER_BYTES": manifest.adapter_bytes if manifest.adapter_slots else min(manifest.adapter_bytes, 1), "RESIDENT": manifest.resident}
+    stored |= {"SLOT_BYTES": manifest.adapter_slot_bytes if manifest.resident else 0, "FLASH_PAGE": FLASH_PAGE if manifest.adapter_slots else 0}
     model = (
         f"-DAGENT_MODEL_HEADER=<{manifest.name}.h>",
         f"-DAGENT_MODEL={manifest.name}_model",
         f"-DAGENT_INTERFACE={manifest.name}_interface",
     )
     sliced = (f"-DAGENT_SLICED={manifest.name}_sliced_step",) if manifest.steps else ()
-    private = (f"-DAGENT_PRIVATE={manifest.private_updates}", f"-DAGENT_ADAPTER_BYTES={manifest.adapter_bytes}")
+    # Sizes that a file has no use for are not told to it, so that builds share its object.
+    private = (f"-DAGENT_PRIVATE={manifest.private_updates}", f"-DAGENT_ADAPTER_BYTES={manifest.adapter_bytes if manifest.private_updates else 0}")
     include = tuple(manifest.directory / folder for folder in manifest.include)
     runtime = tuple(folder for folder in include if (folder / "kt" / "model.h").is_file())
     return [

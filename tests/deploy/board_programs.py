@@ -29,7 +29,7 @@ def linked(directories: Sequence[Path], source: Path, board: str, output: Path, 
     sources += shared.values()
     given = [Path(flag[2:]) for flag in flags if flag.startswith("-I")]
     core = (*b.flags, *(toolchain.portable_flags(b.core, Manifest.load(directories[0]).target) if b.core != boards.HOST else ()))
-    every = (*core, *WARNINGS, *(flag for flag in flags if not flag.startswith("-I")))
+    every = (*core, *WARNINGS, *(flag for flag in flags if not flag.startswith("-I") and flag not in WARNINGS))
     units = tuple(toolchain._Unit(path, every, (*given, *include)) for path in sources)
     bare = (*toolchain.FIRMWARE_LINK_FLAGS, "-Wl,--no-gc-sections") if b.linker_script else ()
     scripts = (b.linker_script,) if b.linker_script else ()

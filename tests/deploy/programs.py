@@ -11,8 +11,9 @@ import pytest
 import kilotune as kt
 from kilotune import compilers, resources, toolchain
 
-FLAGS = ("-std=c99", "-O1", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-pedantic", "-Werror")
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+FLAGS = (*toolchain.COMMON_FLAGS, "-O1")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+"""As `toolchain.host_agent` has them: the sanitized agents of a session share its objects."""
 
 
 def compiled(build: kt.Build, source: str, folder: Path, options: Sequence[str] = (), sanitize: bool = True) -> Path:

@@ -25,6 +25,7 @@ from kilotune.data import Wanted, load
 from kilotune.devices.manifest import Manifest
 
 from .board_programs import linked, printed
+from .programs import FLAGS, SANITIZERS
 from .test_compiler_flags import OWN, compiler
 
 SOURCE = Path(__file__).parent / "features.c"
@@ -100,11 +101,9 @@ def outcome(build: kt.Build, samples: NDArray[np.int16], board: str, folder: Pat
     """CRCs of the inputs that C makes on a board."""
     rows = ",\n".join("{" + ",".join(map(str, row)) + "}" for row in samples.reshape(len(samples), -1).tolist())
     (folder / "recordings.h").write_text(f"static const int16_t recordings[{len(samples)}][MODEL_SAMPLES] = {{\n{rows}}};\n")
-    flags = (*OWN, f"-I{folder}")
+    flags = (*FLAGS, *SANITIZERS) if board == "posix" else OWN
     tool = compiler("gcc" if board == "posix" else "arm-none-eabi-gcc")
-    if board == "posix":
-        flags = (*flags, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    text = printed(linked([build.directory], SOURCE, board, folder / f"program-{board}", tool, flags), board)
+    text = printed(linked([build.directory], SOURCE, board, folder / f"program-{board}", tool, (*flags, f"-I{folder}")), board)
     values = [line.split() for line in text.splitlines()]
     assert values[0] == ["status", "00000000"]
     return [int(value, 16) for name, value in values if name == "input"]

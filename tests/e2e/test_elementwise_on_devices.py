@@ -21,6 +21,7 @@ from kiloc.ir import interp
 from kiloc.ops import REGISTRY
 from kiloc.options import Options
 from kiloc.peft import Method
+from kilotune.building import write_build
 
 ELSEWHERE = {node.op.mnemonic for graph in (test_movement_parity.graph(), test_recurrent_training.sequence_model()) for node in graph.nodes}
 OPERATORS = sorted((set(TRAINED) & set(REGISTRY)) - ELSEWHERE - {"svdf"})
@@ -39,10 +40,10 @@ def in_step(model: kt.Model, methods: tuple[Method, ...], folder: Path, device: 
     x = samples(model.graph, 24)
     classes = model.graph.type(model.graph.outputs[0]).size
     y = np.random.default_rng(0).integers(0, classes, len(x)).astype(np.int32)
-    build = kt.build(model, folder, method=methods, calibration=(x, y), measure=False, **({"target": target} if target else {}))
-    options = Options(methods=methods, calibration=(x,), calibration_target=y)
-    reference = Reference(pipeline.compile_graph(model.graph, options, kt.__version__))
-    with build.open(device) as running:
+    options = Options(methods=methods, calibration=(x,), calibration_target=y, **({"target": target} if target else {}))
+    compiled = pipeline.compile_graph(model.graph, options, kt.__version__)
+    reference = Reference(compiled)
+    with write_build(model, compiled, folder, measure=False).open(device) as running:
         assert np.array_equal(running.infer(x[:4]), interp.infer(model.graph, x[:4])[0])
         for sample, label in zip(x[:steps], y[:steps], strict=True):
             assert running.train_step(sample, label) == pytest.approx(reference.train_step(sample, label), abs=0)

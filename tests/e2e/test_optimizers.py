@@ -76,7 +76,7 @@ def material(case: Case, data_dir: Path) -> tuple[kt.Model, NDArray[Any], NDArra
 def make(case: Case, model: kt.Model, x: NDArray[Any], y: Any, folder: Path, accumulate: int = 2) -> kt.Build:
     calibration = x if y is None else (x, y)
     return kt.build(model, folder, method=METHODS, optimizer=case.optimizer, loss=case.loss, storage=case.storage, calibration=calibration, seed=5,
-                    accumulate=accumulate)  # fmt: skip
+                    accumulate=accumulate, measure=False)  # fmt: skip
 
 
 def train(device: kt.Device, x: NDArray[Any], y: Any, accumulate: int = 2) -> tuple[bytes, list[float]]:
@@ -228,7 +228,7 @@ def test_an_update_takes_the_mean_gradient(count: int, data_dir: Path, tmp_path:
     """
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     optimizer = kt.SGD(lr=1.0, clip=0)
-    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y), accumulate=30)
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y), accumulate=30, measure=False)
     options = Options(tuple(METHODS), optimizer, calibration=model.quantize(x), calibration_target=y, accumulate=30)
     c = pipeline.compile_graph(model.graph, options, "test")
     with build.open("host") as device:
@@ -259,7 +259,7 @@ def test_an_update_takes_the_mean_gradient(count: int, data_dir: Path, tmp_path:
 
 def test_fit_accumulates_what_the_build_says(data_dir: Path, tmp_path: Path) -> None:
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
-    build = kt.build(model, tmp_path / "build", method=METHODS, accumulate=7, optimizer=kt.Adam(state_bits=8), calibration=(x, y))
+    build = kt.build(model, tmp_path / "build", method=METHODS, accumulate=7, optimizer=kt.Adam(state_bits=8), calibration=(x, y), measure=False)
     with build.open("host") as device:
         assert device.fit(x, y, shuffle=False, epochs=1, decay="constant").updates == 5
         fitted = device.state()
@@ -275,7 +275,7 @@ def test_the_device_evaluates_the_schedule(data_dir: Path, tmp_path: Path) -> No
     """From its counter of updates and the base rate, which can be set; what an adapter brings starts anew."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     optimizer = kt.SGD(lr=0.1, schedule=kt.LinearDecay(updates=10, final=0.5))
-    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y))
+    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y), measure=False)
     options = Options(methods=tuple(METHODS), optimizer=optimizer, calibration=model.quantize(x), calibration_target=y)
     c = pipeline.compile_graph(model.graph, options, "test")
     with build.open("host") as device:
@@ -298,7 +298,7 @@ def test_a_rate_that_has_fallen_to_zero_moves_nothing(optimizer: Optimizer, data
     """Neither by steps nor by decay: both go by the schedule's rate. Before, every update moves something."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     chosen: Any = replace(optimizer, schedule=kt.CosineDecay(updates=4), weight_decay=0.5)  # type: ignore[type-var]
-    with kt.build(model, tmp_path / "build", method=METHODS, optimizer=chosen, calibration=(x, y)).open("host") as device:
+    with kt.build(model, tmp_path / "build", method=METHODS, optimizer=chosen, calibration=(x, y), measure=False).open("host") as device:
         moved = []
         for i in range(8):
             before = device.export_adapter().data
@@ -311,7 +311,9 @@ def test_a_rate_that_has_fallen_to_zero_moves_nothing(optimizer: Optimizer, data
 def test_an_adapter_starts_adam_anew(data_dir: Path, tmp_path: Path) -> None:
     """Powers go back to 1 and the seed stays: as a fresh device that loaded it."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
-    build = kt.build(model, tmp_path / "build", method=METHODS, optimizer=kt.Adam(state_bits=8), calibration=(x, y), seed=9, accumulate=2)
+    build = kt.build(
+        model, tmp_path / "build", method=METHODS, optimizer=kt.Adam(state_bits=8), calibration=(x, y), seed=9, accumulate=2, measure=False
+    )
     with build.open("host") as device:
         train(device, x, y)
         adapter = device.export_adapter()
@@ -325,7 +327,7 @@ def test_an_adapter_starts_adam_anew(data_dir: Path, tmp_path: Path) -> None:
 def test_storages_share_adapters(data_dir: Path, tmp_path: Path) -> None:
     """An adapter holds codes and exponents; both formats start from them."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
-    builds = [kt.build(model, tmp_path / s, method=METHODS, storage=s, calibration=(x, y), name="gas") for s in ("block16", "block8")]
+    builds = [kt.build(model, tmp_path / s, method=METHODS, storage=s, calibration=(x, y), name="gas", measure=False) for s in ("block16", "block8")]
     saved = [b.report["memory"]["by_kind"]["trainable"] for b in builds]
     assert saved[0] - saved[1] > 2 * 900  # two bytes for each LoRA parameter
     with builds[0].open("host") as device:
@@ -341,7 +343,7 @@ def test_the_report_counts_moments(data_dir: Path, tmp_path: Path) -> None:
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     found, sizes = {}, []
     for optimizer in (kt.SGD(), kt.SGD(momentum=0.9), kt.Adam(), kt.Adam(state_bits=8), kt.Lion(state_bits=8)):
-        report = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y)).report
+        report = kt.build(model, tmp_path / "build", method=METHODS, optimizer=optimizer, calibration=(x, y), measure=False).report
         found[optimizer.describe().split()[0] + str(optimizer.state_bits)] = report
         kinds = report["memory"]["by_kind"]
         state_kinds = ("trainable", "accumulators", "optimizer", "control")
@@ -402,7 +404,9 @@ def test_a_state_of_another_optimizer_is_refused(other: Optimizer, data_dir: Pat
     """Also where it has the same members: Lion's momentum is not SGD's."""
     model, (x, y) = kt.load(data_dir / "models" / "gas_mlp_int8.tflite"), gas(data_dir)
     mine = kt.SGD(momentum=0.9)
-    builds = [kt.build(model, tmp_path / n, method=METHODS, optimizer=o, name="gas", accumulate=2) for n, o in (("a", mine), ("b", other))]
+    builds = [
+        kt.build(model, tmp_path / n, method=METHODS, optimizer=o, name="gas", accumulate=2, measure=False) for n, o in (("a", mine), ("b", other))
+    ]
     with builds[1].open("host") as device:
         foreign = train(device, x, y)[0]
     with builds[0].open("host") as device:

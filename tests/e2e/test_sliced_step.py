@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attention_graph import Block
 from golden.reference import samples, tiny
 from gradients.graphs import residual
 from toy_model import needs_qemu
@@ -136,6 +137,18 @@ def test_memory_is_that_of_both_and_budgets_know(built: Built) -> None:
     assert compile_graph(model.graph, replace(options, ram=total), "0").context.arena_train == roomy.arena_train
     with pytest.raises(kt.BudgetError, match="inference beside it need at least"):
         compile_graph(model.graph, replace(options, ram=roomy.state_bytes + 24), "0")
+
+
+@pytest.mark.parametrize(("shape", "method"), [((9, 2, 18), kt.BiasOnly("last:1")), ((9, 1, 9), kt.LoRA(rank=4, layers="last:2"))])
+def test_the_least_that_a_refusal_names_is_enough(shape: tuple[int, int, int], method: kt.BiasOnly | kt.LoRA) -> None:
+    """Inference of any number of bytes: the step lies behind it at a multiple of eight."""
+    graph, options = Block(*shape).graph(), Options(methods=(method,), slice_instructions=20_000, target="cortex-m3", ram=1)
+    with pytest.raises(kt.BudgetError, match="at least") as refused:
+        compile_graph(graph, options, "0")
+    least = int(refused.value.what.split("at least ")[1].split(" bytes")[0].replace(",", ""))
+    assert compile_graph(graph, replace(options, ram=least), "0").infer.plan.arena_bytes % 8
+    with pytest.raises(kt.BudgetError, match=f"at least {least:,} bytes"):
+        compile_graph(graph, replace(options, ram=least - 1), "0")
 
 
 def test_long_kernels_are_cut_by_rows() -> None:

@@ -61,7 +61,7 @@ def test_residual_network(data_dir: Path, tmp_path: Path) -> None:
 
 def same_as_interpreter(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any], steps: int, tmp_path: Path) -> None:
     build = kt.build(model, tmp_path / "build", method=METHODS[method], optimizer=kt.SGD(lr=0.3, momentum=0.5), calibration=(x, y),
-                     accumulate=2)  # fmt: skip
+                     accumulate=2, measure=False)  # fmt: skip
     with build.open("host") as device:
         got = train(device, x[:steps], y[:steps], accumulate=2)
     assert got == interpreted(model, method, x, y, steps)
@@ -90,7 +90,7 @@ def interpreted(model: kt.Model, method: str, x: NDArray[Any], y: NDArray[Any], 
 def test_sanitizers(method: str, data_dir: Path, tmp_path: Path) -> None:
     """The agent as a process under address and undefined-behaviour sanitizers trains without a complaint, with the same bits."""
     model, x, y = material("fsdd_dscnn_int8", data_dir)
-    build = kt.build(model, tmp_path / "build", method=METHODS[method], calibration=x, accumulate=3)
+    build = kt.build(model, tmp_path / "build", method=METHODS[method], calibration=x, accumulate=3, measure=False)
     with build.open("agent:host", sanitize=True) as device:
         checked = train(device, x[:6], y[:6], accumulate=3)
         adapter = device.export_adapter()
@@ -111,7 +111,9 @@ def test_training_learns(data_dir: Path, tmp_path: Path) -> None:
     rest = np.setdiff1d(rows, adapt)
     x, y = d["x"].astype(np.float32), d["y"].astype(np.int32)
     model = kt.load(data_dir / "models" / "gas_mlp_int8.tflite")
-    build = kt.build(model, tmp_path / "build", method=[kt.BiasOnly(), kt.LoRA(rank=4, layers="all")], calibration=x[d["base_train_idx"]])
+    build = kt.build(
+        model, tmp_path / "build", method=[kt.BiasOnly(), kt.LoRA(rank=4, layers="all")], calibration=x[d["base_train_idx"]], measure=False
+    )
     with build.open("host") as device:
         before = device.evaluate(x[rest], y[rest])["accuracy"]
         device.fit(x[adapt], y[adapt], epochs=40, decay="linear")

@@ -6,8 +6,12 @@ gradient passes where the clamp was not active. Only `jax.grad` differentiates: 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
+
+# A graph is compiled for a few samples: to compile it well takes longer than it runs. Read when jax computes first.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 import jax
 import jax.numpy as jnp
@@ -173,7 +177,8 @@ def gradients(parameters: dict[str, Any], graph: Graph, forward: Arrays, state: 
     def one(p: dict[str, Any], f: Arrays, target: Any) -> Any:
         return loss(p, graph, f, state, target)
 
-    return jax.vmap(jax.grad(one), (None, 0, 0))(parameters, batched, jnp.asarray(targets))  # type: ignore[no-any-return]
+    # In one piece: by themselves its operations would be compiled one by one, which takes three times as long.
+    return jax.jit(jax.vmap(jax.grad(one), (None, 0, 0)))(parameters, batched, jnp.asarray(targets))  # type: ignore[no-any-return]
 
 
 def _softmax_at(x: Any, p: Any) -> Any:

@@ -11,12 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from golden.reference import tiny
 from kernel_driver import CTYPES, GUARD, RUNTIME, Array, Case, assert_equal, compiled, works_in_place
 
+from kiloc import Options, compile_graph
 from kiloc.ir.kernel_call import Argument, First, Pointers, Scratch, Table
 from kiloc.ir.operator import Names
 from kilotune import boards, compilers, resources, toolchain
@@ -36,10 +39,17 @@ class Image:
     calls: list[list[int]] = field(default_factory=list)
     written: list[tuple[int, int]] = field(default_factory=list)
     """Offset and bytes of what kernels may write."""
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(21))
+    pool: bytes = field(default_factory=lambda: np.random.default_rng(21).integers(1, 256, 1 << 18, np.uint8).tobytes())
+    """Noise without zeros, which add nothing."""
+    position: int = 0
 
     def noise(self, size: int) -> bytes:
-        return self.rng.integers(1, 256, size, np.uint8).tobytes()  # no zeros, which add nothing
+        """Another part of the pool each time."""
+        if self.position + size > len(self.pool):
+            self.position = self.position % 4093 + 1
+        self.position += size
+        found = self.pool[self.position - size : self.position]
+        return found.ljust(size, b"\xa5")
 
     def add(self, raw: bytes) -> int:
         """Offset of these bytes, between guards."""
@@ -119,7 +129,7 @@ class Batch:
         self.files |= set(call.files)
         words: list[tuple[bool, int]] = []
         if call.struct:
-            words.append((True, self._struct(call.struct, call.fields, offsets)))
+            words.append((True, self._struct(self._parameters(symbol, call.struct), call.fields, offsets)))
         for argument in call.arguments:
             if isinstance(argument, Scratch):
                 words.append((True, self.image.room(call.scratch)))
@@ -138,9 +148,15 @@ class Batch:
         self.placed.append(Placed(case, what, offsets, sizes, start, expected))
         self.image.written += [(offsets[name], sizes[name]) for name in self.placed[-1].expected]
 
-    def _struct(self, name: str, fields: Mapping[str, Any], offsets: Mapping[str, int]) -> int:
-        size, _ = self._layout(self.ffi.typeof(name))
-        pending = self._fields(self.ffi.typeof(name), fields, offsets)
+    def _parameters(self, symbol: str, struct: str) -> Any:
+        """The struct that a kernel takes: from its prototype, because cffi parses the declarations again for every name that it is asked for."""
+        ctype = self.ffi.typeof(getattr(self.lib, symbol)).args[0].item
+        assert ctype.cname == struct
+        return ctype
+
+    def _struct(self, ctype: Any, fields: Mapping[str, Any], offsets: Mapping[str, int]) -> int:
+        size, _ = self._layout(ctype)
+        pending = self._fields(ctype, fields, offsets)
         at = self.image.add(bytes(size))
         for offset, raw, target in pending:
             if target is None:
@@ -212,8 +228,9 @@ class Batch:
         words = np.array([relocations, len(self.image.calls), *pointers, *call_words], np.uint32).tobytes()
         return words + b"\0" * (start - len(words)) + bytes(data)
 
-    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None) -> bytes:
-        """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates."""
+    def run(self, board: str, folder: Path, options: Sequence[str] = (), trace: Path | None = None, macro: str = "") -> bytes:
+        """The image after all calls, without its head. options: more arguments of the linking compiler. trace: file for what QEMU translates.
+        macro: what kt/target.h defines beside what it does for a build of the core."""
         raw = self.words()
         head = len(raw) - len(self.image.data)
         (folder / "image.raw").write_bytes(raw)
@@ -230,9 +247,10 @@ class Batch:
         ]
         assert b.linker_script is not None and b.emulator is not None
         common = HERE.parents[2] / "boards"
-        core = f"-DKT_TARGET_{b.core.upper().replace('-', '_')}"  # kt/target.h
-        include = (RUNTIME / "include", common, common / "common")
-        flags = (*compilers.library_flags(b.core), *b.flags, core, *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS)
+        (folder / "kt").mkdir(exist_ok=True)
+        (folder / "kt" / "target.h").write_text(target_header(b.core).replace("\n#endif", f"\n#define {macro}\n#endif" if macro else "\n#endif"))
+        include = (folder, RUNTIME / "include", common, common / "common")
+        flags = (*b.flags, *compilers.library_flags(b.core), *toolchain.COMMON_FLAGS, *toolchain.BARE_METAL_FLAGS)  # as of firmware
         tool, elf, made = compilers.cross_compiler(b.core), folder / "cases.elf", folder / "table.o"
         # No object of the cache: the bytes of the image are not in its text.
         subprocess.run([tool.program, *flags, "-c", str(folder / "table.c"), "-o", str(made)], check=True)
@@ -266,6 +284,12 @@ class Batch:
                 assert_equal(np.frombuffer(data[at : at + size], array.dtype), array, f"{placed.what}: {name}")
 
 
+@cache
+def target_header(core: str) -> str:
+    """What builds for this core have as kt/target.h."""
+    return compile_graph(tiny(), Options(target=core), "0").files["runtime/include/kt/target.h"]
+
+
 def runs(board: str) -> bool:
     """Whether this computer has the compiler and the emulator of a board."""
     found = boards.load(board)
@@ -280,13 +304,13 @@ LARGEST_IMAGE = 1_000_000
 """Bytes; an image stands in the board's flash and in its memory."""
 
 
-def run_cases(cases: Iterable[tuple[str, Case]], board: str, folder: Path, options: Sequence[str] = ()) -> None:
-    """Every case on a board; raises AssertionError where one differs."""
+def run_cases(cases: Iterable[tuple[str, Case]], board: str, folder: Path, options: Sequence[str] = (), macro: str = "") -> None:
+    """Every case on a board; raises AssertionError where one differs. Arguments are those of `Batch.run`."""
     batch = Batch()
     for what, case in cases:
         batch.add(case, what)
         if len(batch.image.data) > LARGEST_IMAGE:
-            batch.compare(batch.run(board, folder, options))
+            batch.compare(batch.run(board, folder, options, macro=macro))
             batch = Batch()
     if batch.placed:
-        batch.compare(batch.run(board, folder, options))
+        batch.compare(batch.run(board, folder, options, macro=macro))

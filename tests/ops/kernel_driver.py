@@ -265,7 +265,7 @@ class Run:
         actual = []
         if call.struct:
             assert formal[0].item.cname == call.struct
-            struct = ffi.new(f"{call.struct} *")
+            struct = ffi.new(formal[0])  # of a name, cffi would parse the declarations again
             self.fill(struct, call.fields)
             actual.append(struct)
         for argument in call.arguments:

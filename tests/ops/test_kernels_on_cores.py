@@ -67,8 +67,15 @@ def test_kernels_give_the_same_bits(board: str, table: str, tmp_path: Path) -> N
     on_board(board, TABLES[table], FEW if table in SAME.get(board, ()) else EACH, tmp_path)
 
 
-def on_board(board: str, generators: Generators, most: int, folder: Path) -> None:
+def test_other_ranks_in_the_runtime_of_a_build_of_rank_four(tmp_path: Path) -> None:
+    """Two models of a program share a runtime, and the one whose kt/target.h is read has LoRA of rank 4 alone."""
+    tables = {**TABLES["packed"], **TABLES["packed gradients"]}
+    of_lora = {name: tables[name] for name in ("packed_lora", "packed_lora_any", "packed_path_ties")}
+    on_board("mps2-an386", of_lora, EACH, tmp_path, "KT_RANK_FOUR")
+
+
+def on_board(board: str, generators: Generators, most: int, folder: Path, macro: str = "") -> None:
     if not runs(board):
         pytest.skip("no cross compiler or emulator")
     chosen = [(name, seed) for name, seed in seeds(generators) if seed < most]
-    run_cases(((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen), board, folder)
+    run_cases(((f"{name} {seed}", generated(generators, name, seed)) for name, seed in chosen), board, folder, macro=macro)

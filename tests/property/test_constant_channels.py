@@ -305,13 +305,13 @@ def test_the_device_gives_the_integers_of_the_whole_model(device: str, tmp_path:
     graph = mobilenet_with_dead_channels()
     (tmp_path / "mobile.tflite").write_bytes(tflite.write(graph))
     model, x = kt.load(tmp_path / "mobile.tflite"), extremes(graph, 3)
-    with kt.build(model, tmp_path / "infer", target="cortex-m4").open(device) as opened:
+    with kt.build(model, tmp_path / "infer", target="cortex-m4", measure=False).open(device) as opened:
         assert np.array_equal(opened.infer(x), interp.infer(graph, x)[0])
     methods: list[Method] = [kt.LoRA(rank=2, layers="last:2"), kt.BiasOnly("last:1")]
     optimizer = kt.SGD(lr=0.1, momentum=0.9)
     whole = compile_graph(model.graph, Options(tuple(methods), optimizer), "0")
     reference = Reference(replace(whole, infer=replace(whole.infer, graph=lowering.order_inference(whole.graph, "cortex-m4", "caller"))))
-    with kt.build(model, tmp_path / "train", method=methods, optimizer=optimizer, target="cortex-m4").open(device) as opened:
+    with kt.build(model, tmp_path / "train", method=methods, optimizer=optimizer, target="cortex-m4", measure=False).open(device) as opened:
         for i, sample in enumerate(x):
             assert opened.train_step(sample, i % 3) == reference.train_step(sample, i % 3)
         opened.apply()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from deploy.programs import compiled
 from golden.reference import image, tiny
 from gradients.graphs import every_operator, residual
 
@@ -364,9 +365,5 @@ int main(void)
 
 @pytest.mark.parametrize("case", CASES)
 def test_memory_is_kept_to_the_byte(case: str, built: Callable[[str], Path], tmp_path: Path) -> None:
-    folder, main = built(case), tmp_path / "main.c"
-    main.write_text(PROGRAM.replace("NAME", case).replace("PREFIX", case.upper()))
-    sources = [folder / source for source in Manifest.load(folder).sources]
-    flags = ("-std=c99", "-O1", "-g", "-ffp-contract=off", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-w")
-    run("gcc", *flags, *includes(folder), main, *sources, "-o", tmp_path / "program")
-    assert run(tmp_path / "program") == "passed\n"
+    program = compiled(kt.open_build(built(case)), PROGRAM.replace("NAME", case).replace("PREFIX", case.upper()), tmp_path, ("-w",))
+    assert run(program) == "passed\n"

@@ -229,7 +229,7 @@ BAD = [np.nan, np.inf, -np.inf, 1e30]
 def regressor(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> kt.Build:
     model = kt.load(data_dir / "models" / "gas_mlp_int8.tflite")
     folder = tmp_path_factory.mktemp("regressor") / "build"
-    return kt.build(model, folder, method=[kt.BiasOnly(), kt.LoRA(rank=2, layers="all")], loss="mse", optimizer=kt.Adam(state_bits=8))
+    return kt.build(model, folder, method=[kt.BiasOnly(), kt.LoRA(rank=2, layers="all")], loss="mse", optimizer=kt.Adam(state_bits=8), measure=False)
 
 
 @pytest.mark.parametrize("bad", BAD)

@@ -29,7 +29,7 @@ X = samples(tiny(), 120)
 def build(tmp_path_factory: pytest.TempPathFactory) -> kt.Build:
     folder = tmp_path_factory.mktemp("recipe")
     (folder / "tiny.tflite").write_bytes(tflite.write(tiny()))
-    return kt.build(kt.load(folder / "tiny.tflite"), folder / "tiny", method=kt.BiasOnly(), calibration=X)
+    return kt.build(kt.load(folder / "tiny.tflite"), folder / "tiny", method=kt.BiasOnly(), calibration=X, measure=False)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_build_starts_with_the_rate(build: kt.Build, tmp_path: Path, device: Dev
     model.write_bytes(tflite.write(tiny()))
     named = kt.build(kt.load(model), tmp_path / "named", method=kt.BiasOnly(), optimizer=kt.SGD(lr=0.07))
     assert named.manifest["learning_rate"] == 0.07, "a rate that the user names is taken as it is"
-    assert kt.build(kt.load(model), tmp_path / "inference").manifest["learning_rate"] is None
+    assert kt.build(kt.load(model), tmp_path / "inference", measure=False).manifest["learning_rate"] is None
 
 
 def test_epochs_make_a_thousand_steps() -> None:

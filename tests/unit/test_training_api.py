@@ -39,12 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def build(folder: Path) -> kt.Build:
     """LoRA, biases and head together, with momentum: every kind of state."""
-    return kt.build(kt.load(folder / "tiny.tflite"), folder / "tiny", method=METHODS, optimizer=SGD, accumulate=4)
+    return kt.build(kt.load(folder / "tiny.tflite"), folder / "tiny", method=METHODS, optimizer=SGD, accumulate=4, measure=False)
 
 
 @pytest.fixture(scope="module")
 def mse(folder: Path) -> kt.Build:
-    return kt.build(kt.load(folder / "image.tflite"), folder / "mse", method=kt.Head(), loss="mse", accumulate=8)
+    return kt.build(kt.load(folder / "image.tflite"), folder / "mse", method=kt.Head(), loss="mse", accumulate=8, measure=False)
 
 
 @pytest.fixture

@@ -84,8 +84,10 @@ def fit_apart(parts: Sequence[Slice], options: Options, arena: int, update: int,
         found = fit(train, rest, cost) if update <= rest else None
         if found:
             return _faster_apart(infer, found, arena, update) if portable else [_alike(infer, found, arena), found]
-    state = (options.ram or 0) - arena
-    least = infer.plan.arena_bytes + max(shrink(train, cost is not None).plan.arena_bytes, update) + state
+    last, rest = shrink(train, cost is not None), _beside(infer, arena)
+    if max(last.plan.arena_bytes, update) <= rest:
+        return _faster_apart(infer, last, arena, update)
+    least = (options.ram or 0) - rest + max(last.plan.arena_bytes, update)
     need = f"a training step in slices and inference beside it need at least {least:,} bytes; ram allows {options.ram:,}"
     raise BudgetError(f"ram={options.ram}", need, "leave slice_instructions out: then inference and training share the arena")
 

@@ -10,14 +10,6 @@
 #include <string.h>
 
 #include "../../product/halves.h"
-#include "kt/target.h"
-
-/* Whether a build has LoRA of ranks other than 4. Where it has not (kt/target.h) kernels for them are left out: any rank is right, but slower. */
-#ifdef KT_RANK_FOUR
-#define KT_ANY_RANK 0
-#else
-#define KT_ANY_RANK 1
-#endif
 
 static inline uint32_t kt_load_word(const void *address)
 {

@@ -13,6 +13,7 @@
 #include "../../../product/dsp/text.h"
 #include "../../dsp/simd.h"
 #include "../lora_starts.h"
+#include "any_rank.h"
 #include "doubled_products.h"
 
 /* least_power: -2^(32-n) of the least shift; that of a channel is as much to the left as its own is greater, and 0 where it is a shift to the left,

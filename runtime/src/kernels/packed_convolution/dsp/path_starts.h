@@ -9,6 +9,7 @@
 #include "../../../product/dsp/text.h"
 #include "../../../product/product.h"
 #include "../packed_input_gradient.h"
+#include "any_rank.h"
 
 enum { KT_PATH_ROWS = 4, KT_MOST_PATH_ROWS = KT_ANY_RANK ? 32 : 4, KT_STARTED_WORDS = 9, KT_STARTED_BLOCK = 64 };
 
