@@ -22,7 +22,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import repeat
 from pathlib import Path
@@ -59,6 +59,7 @@ Calls = list[tuple[str, dict[str, float]]]
 """Form and work of each call of a network."""
 STEP = re.compile(r"\bkt_\w+")
 LANGUAGE = ("-std=gnu99", "-ffp-contract=off", "-fno-common")
+TARGET = "kt/target.h"
 OPTIONS = ("-O2", "-ffunction-sections", "-fdata-sections", *LANGUAGE)
 """Of the compiler."""
 
@@ -117,9 +118,8 @@ def _run(build: kt.Build, core: str, rig: Any, objects: Path, model: str, main: 
 
 
 def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str], folder: Path) -> list[str]:
-    """Objects of the runtime, compiled once a core. folder: keeps them, for each state of the runtime."""
-    folder = folder / digest()
-    folder.mkdir(parents=True, exist_ok=True)
+    """Objects of the runtime, compiled once a core and for each header that says what builds leave out."""
+    folder = variant(build, folder)
     found = []
     compiler = [*rig.compiler(core), *OPTIONS, *flags]
     for source in (s for s in build.manifest["sources"] if s.startswith("runtime/")):
@@ -128,6 +128,15 @@ def runtime(build: kt.Build, core: str, rig: Any, flags: Sequence[str], folder: 
             subprocess.run([*compiler, "-c", str(build.directory / source), "-o", str(target)], check=True)
         found.append(str(target))
     return found
+
+
+def variant(build: kt.Build, folder: Path) -> Path:
+    """Where objects of this state of the runtime lie that are compiled with the target.h of this build, beside that header."""
+    header = (build.directory / "runtime" / "include" / TARGET).read_text()
+    place = folder / digest() / hashlib.sha256(header.encode()).hexdigest()[:8]
+    (place / TARGET).parent.mkdir(parents=True, exist_ok=True)
+    (place / TARGET).write_text(header)
+    return place
 
 
 @cache
@@ -150,21 +159,18 @@ def counter(core: str) -> Any:
 def measured(seed: int, core: str, objects: Path) -> list[Count]:
     """Each call of one network; none where it cannot be trained so, which is said."""
     try:
-        found = _measured(seed, core, objects)
+        with tempfile.TemporaryDirectory() as name:
+            model, methods, setting = drawn(seed, core, Path(name))
+            build = kt.build(
+                model, Path(name) / "b", method=methods, optimizer=setting.optimizer, accumulate=setting.accumulate, target=setting.target,
+                measure=False,
+            )  # fmt: skip
+            found = counted(build, core, counter(core), objects / core)
+            code = _codes(variant(build, objects / core), objdump(core), digest())
     except (CompileError, click.ClickException) as error:
         print(f"network {seed} on {core}: {error}", flush=True)
         return []
-    valid = code_of(core, objects / core)
-    return [(symbol, count, valid[symbol]) for symbol, count in found]
-
-
-def _measured(seed: int, core: str, objects: Path) -> list[tuple[str, int]]:
-    with tempfile.TemporaryDirectory() as name:
-        model, methods, setting = drawn(seed, core, Path(name))
-        build = kt.build(
-            model, Path(name) / "b", method=methods, optimizer=setting.optimizer, accumulate=setting.accumulate, target=setting.target, measure=False
-        )
-        return counted(build, core, counter(core), objects / core)
+    return [(symbol, count, code[symbol]) for symbol, count in found]
 
 
 def drawn(seed: int, core: str, folder: Path) -> tuple[kt.Model, list[Method], Setting]:
@@ -177,21 +183,35 @@ def drawn(seed: int, core: str, folder: Path) -> tuple[kt.Model, list[Method], S
     return model, methods, Setting(optimizer=optimizer, accumulate=accumulate, target=speed.CORES[core])
 
 
-def code_of(core: str, folder: Path) -> dict[str, str]:
-    """Kernel -> digest of its code as the runtime has it now. folder: objects of all states of the runtime."""
-    rig, now = counter(core), folder / digest()
-    now.mkdir(parents=True, exist_ok=True)  # and so the folder that keeps what is counted
+def code_of(core: str, folder: Path) -> dict[str, set[str]]:
+    """Kernel -> digests of its code as the runtime has it now, one for each header that builds have had. folder: objects of all its states."""
     sources = {f"{p.relative_to(RUNTIME.parent)}.o".replace("/", "-"): p for p in (RUNTIME / "src").rglob("*.c")}
-    compiler = [*rig.compiler(core), *OPTIONS, f"-I{RUNTIME / 'include'}"]
-    for name in {path.name for path in folder.glob("*/*.o")} & set(sources):
-        if not (now / name).exists():
-            subprocess.run([*compiler, "-c", str(sources[name]), "-o", str(now / name)], check=True)
-    return _codes(now, compiler[0].replace("gcc", "objdump"), len(list(now.iterdir())))
+    names, found = {path.name for path in folder.glob("*/*/*.o")} & set(sources), dict[str, set[str]]()
+    for header in {path.read_text(): path for path in sorted(folder.glob(f"*/*/{TARGET}"))}.values():
+        place = folder / digest() / header.parents[1].name
+        (place / TARGET).parent.mkdir(parents=True, exist_ok=True)
+        (place / TARGET).write_text(header.read_text())
+        compiler = [*counter(core).compiler(core), *OPTIONS, f"-I{place}", f"-I{RUNTIME / 'include'}"]
+        for name in sorted(names):
+            if not (place / name).exists():
+                subprocess.run([*compiler, "-c", str(sources[name]), "-o", str(place / name)], check=True)
+        for symbol, code in _codes(place, objdump(core), digest()).items():
+            found.setdefault(symbol, set()).add(code)
+    return found
+
+
+def objdump(core: str) -> str:
+    """The disassembler of a core."""
+    return str(counter(core).compiler(core)[0]).replace("gcc", "objdump")
+
+
+def _codes(folder: Path, program: str, state: str) -> dict[str, str]:
+    return _codes_of(folder, program, state, len(list(folder.glob("*.o"))))
 
 
 @cache
-def _codes(folder: Path, objdump: str, objects: int) -> dict[str, str]:
-    return codes(folder, objdump)
+def _codes_of(folder: Path, program: str, state: str, objects: int) -> dict[str, str]:
+    return codes(folder, program)
 
 
 def foreseen(seed: int, core: str) -> Calls:
@@ -203,17 +223,17 @@ def foreseen(seed: int, core: str) -> Calls:
         return []
 
 
-def rows_of(seed: int, expected: Calls, real: Sequence[Count], valid: Mapping[str, str]) -> list[Row]:
+def rows_of(seed: int, expected: Calls, real: Sequence[Count], valid: Mapping[str, Collection[str]]) -> list[Row]:
     """The calls that are those foreseen, of kernels whose code is the one that was counted."""
     if len(real) != len(expected):
         return []
     alike = [
-        symbol == name.partition(" ")[0] and code == valid.get(symbol, code) for (symbol, _, code), (name, _) in zip(real, expected, strict=True)
+        symbol == name.partition(" ")[0] and code in valid.get(symbol, ()) for (symbol, _, code), (name, _) in zip(real, expected, strict=True)
     ]
     return [(seed, name, of, count) for (_, count, _), (name, of), like in zip(real, expected, alike, strict=True) if like]
 
 
-def known_rows(networks: Mapping[int, Calls], known: Mapping[str, Sequence[Count]], valid: Mapping[str, str]) -> list[Row]:
+def known_rows(networks: Mapping[int, Calls], known: Mapping[str, Sequence[Count]], valid: Mapping[str, Collection[str]]) -> list[Row]:
     """Those of all networks. known: counts by the number of the network."""
     return [row for seed, expected in networks.items() for row in rows_of(seed, expected, known.get(str(seed), []), valid)]
 
@@ -275,6 +295,7 @@ def main(cores: tuple[str, ...], networks: str, jobs: int, keep: Path | None, on
     """Count, fit, write the tables."""
     with tempfile.TemporaryDirectory() as name, concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         for core in cores or tuple(KINDS):
+            (keep or Path(name)).mkdir(parents=True, exist_ok=True)
             objects, kept = (keep or Path(name)) / "objects", keep / f"{core}.json" if keep else None
             known: dict[str, list[Count]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
             seeds = numbers(networks)
